@@ -1,0 +1,71 @@
+"""Randomness as a pure function of a key: no hidden state, so nothing to save or to lose.
+
+``uniforms(key, ids, n)`` gives every sample its own n numbers, decided by the key and the sample's
+id alone. Neither the batch it happens to sit in, nor the worker that loads it, nor the device it is
+on changes them: this is what makes a resumed run equal to one that was never stopped.
+
+The generator is the SplitMix64 finaliser (Steele, Lea and Flood 2014, "Fast splittable
+pseudorandom number generators") applied to a counter.
+"""
+
+import torch
+from torch import Tensor
+
+_MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+_MIX1 = 0xBF58476D1CE4E5B9
+_MIX2 = 0x94D049BB133111EB
+
+
+def fold(*parts: int) -> int:
+    """Mix any integers, in order, into one 64-bit key: ``fold(seed, epoch, view)``.
+
+    Returns:
+        A Python int in [0, 2⁶⁴). Different tuples give unrelated keys.
+    """
+    state = 0
+    for part in parts:
+        state = _mix_int((state ^ (part & _MASK)) + _GOLDEN & _MASK)
+    return state
+
+
+def uniforms(key: int, ids: Tensor, n: int) -> Tensor:
+    """Uniform numbers in [0, 1), n for every id.
+
+    Args:
+        key: from :func:`fold`.
+        ids: (B,) integer tensor on any device.
+        n: how many numbers every id gets.
+
+    Returns:
+        (B, n) float32 on the device of ``ids``; equal on every device.
+    """
+    counter = torch.arange(1, n + 1, device=ids.device, dtype=torch.int64)
+    per_id = _mix((ids.to(torch.int64) ^ _signed(key)) + _signed(_GOLDEN))
+    bits = _mix(per_id[:, None] + counter * _signed(_GOLDEN))
+    return ((bits >> 40) & 0xFFFFFF).to(torch.float32) * 2.0**-24
+
+
+def permutation(key: int, n: int) -> Tensor:
+    """A random order of 0 … n-1, decided by the key: (n,) int64 on the CPU."""
+    generator = torch.Generator().manual_seed(key >> 1)
+    return torch.randperm(n, generator=generator)
+
+
+def _signed(value: int) -> int:
+    """The int64 that has the same 64 bits as the unsigned ``value``."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _mix_int(z: int) -> int:
+    z = (z ^ (z >> 30)) * _MIX1 & _MASK
+    z = (z ^ (z >> 27)) * _MIX2 & _MASK
+    return z ^ (z >> 31)
+
+
+def _mix(z: Tensor) -> Tensor:
+    # int64 products wrap around as the algorithm wants; its shifts are logical, torch's keep the
+    # sign, hence the masks.
+    z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _signed(_MIX1)
+    z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _signed(_MIX2)
+    return z ^ ((z >> 31) & ((1 << 33) - 1))
