@@ -1,0 +1,151 @@
+"""A name, or any ``nn.Module``, becomes a backbone: images in, one feature vector each out."""
+
+import difflib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from BYOL.errors import UserError
+from BYOL.plain import register_plain_nets
+
+STEMS = ("imagenet", "small")
+
+
+def build_backbone(
+    backend: str | nn.Module,
+    *,
+    in_channels: int = 3,
+    image_size: int | None = None,
+    stem: str = "imagenet",
+    pretrained: bool = False,
+) -> nn.Module:
+    """Make a backbone without a classifier.
+
+    Args:
+        backend: a timm model name, one of this package's plain nets, or a module, which is
+            returned as it is.
+        in_channels: channels of the images; timm adapts pretrained first layers to it.
+        image_size: pixels a side, for networks that are built for one size (most transformers).
+        stem: "imagenet" leaves the network alone; "small" gives a ResNet a 3×3 first convolution
+            without stride and takes its pooling away, as is usual for pictures up to 64 px.
+        pretrained: load timm's weights.
+
+    Raises:
+        UserError: unknown name (with near ones), weights that cannot be had, a stem that does not
+            fit the network.
+    """
+    if stem not in STEMS:
+        raise UserError(f"stem {stem!r} is unknown: choose one of {', '.join(STEMS)}")
+    if isinstance(backend, nn.Module):
+        return backend
+    backbone = _create(backend, in_channels, image_size, pretrained)
+    if stem == "small":
+        _make_small_stem(backbone, backend, pretrained)
+    return backbone
+
+
+def has_large_stem(backbone: nn.Module) -> bool:
+    """Whether the network starts like an ImageNet ResNet: a 7×7 convolution, then pooling."""
+    conv = getattr(backbone, "conv1", None)
+    return (
+        isinstance(conv, nn.Conv2d)
+        and conv.kernel_size == (7, 7)
+        and isinstance(getattr(backbone, "maxpool", None), nn.Module)
+    )
+
+
+def feature_size(
+    backbone: nn.Module, in_channels: int = 3, image_size: int | None = None
+) -> int | None:
+    """How many features the backbone puts out; None where it cannot be told before training.
+
+    timm's networks know it; any other module is asked by one forward pass of zeros.
+    """
+    known = getattr(backbone, "num_features", None)
+    if isinstance(known, int) and getattr(backbone, "num_classes", None) == 0:
+        return int(getattr(backbone, "head_hidden_size", known) or known)
+    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
+    modes = [(module, module.training) for module in backbone.modules()]
+    backbone.eval()
+    try:
+        for side in [image_size] if image_size else [224, 64, 32]:
+            try:
+                with torch.no_grad():
+                    output = backbone(torch.zeros(1, in_channels, side, side, device=device))
+                return pool(output).shape[1]
+            except (RuntimeError, ValueError, AssertionError):
+                continue
+    finally:
+        for module, training in modes:
+            module.training = training
+    return None
+
+
+def check_feature_size(
+    backbone: nn.Module, input_size: int, in_channels: int = 3, image_size: int | None = None
+) -> None:
+    """Raise UserError, naming the right number, where ``input_size`` is not the backbone's."""
+    actual = feature_size(backbone, in_channels, image_size)
+    if actual is not None and actual != input_size:
+        raise UserError(
+            f"input_size={input_size} does not fit the backend, which puts out {actual} features: "
+            f"give input_size={actual}"
+        )
+
+
+def pool(features: Tensor) -> Tensor:
+    """(B, F) as it is; (B, F, h, w) averaged over h and w.
+
+    Raises:
+        UserError: any other shape (the backbone is not one).
+    """
+    if features.ndim == 4:
+        return features.mean(dim=(2, 3))
+    if features.ndim == 2:
+        return features
+    raise UserError(
+        f"the backend puts out a tensor of shape {tuple(features.shape)}: "
+        "it must be (B, F) or (B, F, h, w)"
+    )
+
+
+def _create(name: str, in_channels: int, image_size: int | None, pretrained: bool) -> nn.Module:
+    import timm  # half a second, and only needed here
+
+    register_plain_nets()
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
+        raise UserError(f"backbone {name!r} is unknown: {hint}")
+    kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, "pretrained": pretrained}
+    config = timm.get_pretrained_cfg(name)
+    if image_size is not None and config is not None and config.fixed_input_size:
+        kwargs["img_size"] = image_size
+    try:
+        return timm.create_model(name, **kwargs)
+    except Exception as error:
+        if pretrained:
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            raise UserError(
+                f"pretrained=True: the weights of {name} cannot be loaded ({reason[:200]}); "
+                "check the network connection, or use pretrained=False"
+            ) from error
+        raise UserError(
+            f"backbone {name!r} cannot be built for {in_channels} channels"
+            f"{f' at {image_size} px' if image_size else ''}: {error}"
+        ) from error
+
+
+def _make_small_stem(backbone: nn.Module, name: str, pretrained: bool) -> None:
+    if not has_large_stem(backbone):
+        raise UserError(f"stem 'small' does not fit backbone {name!r}: it is for ResNets")
+    if pretrained:
+        raise UserError("stem 'small' and pretrained=True exclude each other: the first layer of "
+                        "the pretrained weights is 7×7")  # fmt: skip
+    old = backbone.conv1
+    assert isinstance(old, nn.Conv2d)
+    conv = nn.Conv2d(old.in_channels, old.out_channels, 3, stride=1, padding=1, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    backbone.conv1 = conv
+    backbone.maxpool = nn.Identity()

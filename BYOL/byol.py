@@ -1,0 +1,175 @@
+"""The BYOL model: an online network that learns, and a target network that follows it.
+
+    view x  ──► backend ──► projection ──► predictor ──► onlinex        (gradient)
+    view x1 ──► backend ──► projection ──────────────► targetx1         (no gradient)
+
+(and the same with the views exchanged). The names are the specification's; "backend" is what the
+field calls the backbone. Shapes: B images, C channels, F = ``input_size`` features,
+P = ``output_size``.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from BYOL.backbones import build_backbone, check_feature_size, pool
+from BYOL.errors import UserError
+from BYOL.heads import MLP, OptimalPredictor, build_predictor
+
+
+class Network(nn.Module):
+    """Backend and projection, and for the online network the predictor.
+
+    Args:
+        backend: (B, C, H, W) → (B, F), or (B, F, h, w), which is then averaged over h and w.
+        projection: (B, F) → (B, P).
+        predictor: (B, P) → (B, P), or None for a target network.
+    """
+
+    def __init__(
+        self, backend: nn.Module, projection: nn.Module, predictor: nn.Module | None = None
+    ):
+        super().__init__()
+        self.backend = backend
+        self.projection = projection
+        self.predictor = predictor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, P) projections."""
+        return self.projection(pool(self.backend(x)))
+
+
+class BYOL(nn.Module):
+    """Bootstrap Your Own Latent (arXiv 2006.07733).
+
+    Args:
+        input_size: F, the number of features that ``backend`` puts out.
+        hidden_size: width of the hidden layers of projection and predictor.
+        output_size: P, the dimension of projections and predictions.
+        depth_proj: linear layers of the projection, from 1 up.
+        depth_pred: linear layers of the predictor, from 1 up.
+        closedFormPredicator: use the optimal linear predictor, solved on every batch in closed
+            form, instead of a trained one (appendix I).
+        EAvg: True: the target is a moving average of the online network. False: the target *is*
+            the online network with the gradient stopped; give the predictor ten times the learning
+            rate then (:func:`BYOL.optimizers.build_optimizer` does).
+        t: τ in [0, 1], how much of itself the target keeps at every update.
+        backend: a timm name (resnet18, …, resnet152 and a thousand more) or any ``nn.Module``.
+        pretrained: start from timm's weights for that name.
+        in_channels: C.
+        image_size: side of the pictures in pixels, for backbones that are built for one size.
+        stem: "imagenet", or "small" for pictures of up to about 64 px (ResNets: a 3×3
+            convolution without stride in place of 7×7 with stride and pooling).
+        predictor: "mlp", "linear", "optimal" or "none"; ``closedFormPredicator=True`` is "optimal".
+
+    Raises:
+        UserError: an argument out of its range, an unknown name, or an ``input_size`` that is not
+            what the backend puts out (the message says what it is).
+
+    The target is copied from the online network here, never gets a gradient, and moves only in
+    :meth:`updateTargetNetwork`: ``model.parameters()`` may go whole to any optimizer.
+    """
+
+    def __init__(
+        self,
+        input_size: int = 2048,
+        hidden_size: int = 4096,
+        output_size: int = 256,
+        depth_proj: int = 2,
+        depth_pred: int = 2,
+        closedFormPredicator: bool = False,
+        EAvg: bool = True,
+        t: float = 0.996,
+        backend: str | nn.Module = "resnet50",
+        pretrained: bool = False,
+        *,
+        in_channels: int = 3,
+        image_size: int | None = None,
+        stem: str = "imagenet",
+        predictor: str = "mlp",
+    ):
+        super().__init__()
+        sizes = {
+            "input_size": input_size,
+            "hidden_size": hidden_size,
+            "output_size": output_size,
+            "depth_proj": depth_proj,
+            "depth_pred": depth_pred,
+        }
+        for name, value in sizes.items():
+            if value < 1:
+                raise UserError(f"{name}={value} is out of range: give a whole number from 1 up")
+        self.t = _checked_tau(t)
+        self.EAvg = EAvg
+        self.closedFormPredicator = closedFormPredicator
+        backbone = build_backbone(
+            backend,
+            in_channels=in_channels,
+            image_size=image_size,
+            stem=stem,
+            pretrained=pretrained,
+        )
+        check_feature_size(backbone, input_size, in_channels, image_size)
+        kind = "optimal" if closedFormPredicator else predictor
+        self.onlineNet = Network(
+            backbone,
+            MLP(input_size, hidden_size, output_size, depth_proj),
+            build_predictor(kind, output_size, hidden_size, depth_pred),
+        )
+        if EAvg:
+            self.targetNet = Network(
+                copy.deepcopy(self.onlineNet.backend), copy.deepcopy(self.onlineNet.projection)
+            ).requires_grad_(False)
+        else:
+            # The same network under its second name. Past nn.Module's own registration, so that
+            # its weights stand once in the state dict.
+            object.__setattr__(self, "targetNet", self.onlineNet)
+
+    def forward(self, x: Tensor, x1: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Predictions and targets of two views of the same images.
+
+        Args:
+            x: (B, C, H, W) first view, normalised.
+            x1: (B, C, H, W) second view.
+
+        Returns:
+            ``onlinex, onlinex1, targetx, targetx1``, each (B, P): pass them on as
+            ``criterion(onlinex, targetx1, onlinex1, targetx)``. In training mode every network
+            sees one view at a time, so batch-norm statistics are those of that view.
+        """
+        z, z1 = self.onlineNet(x), self.onlineNet(x1)
+        targetx, targetx1 = self._targets(x, x1, z, z1)
+        predictor = self.onlineNet.predictor
+        assert predictor is not None
+        if isinstance(predictor, OptimalPredictor):
+            predictor.fit(torch.cat([z, z1]), torch.cat([targetx1, targetx]))
+        return predictor(z), predictor(z1), targetx, targetx1
+
+    @torch.no_grad()
+    def _targets(self, x: Tensor, x1: Tensor, z: Tensor, z1: Tensor) -> tuple[Tensor, Tensor]:
+        if self.EAvg:
+            return self.targetNet(x), self.targetNet(x1)
+        return z.detach(), z1.detach()
+
+    @torch.no_grad()
+    def updateTargetNetwork(self, t: float | None = None) -> None:
+        """ξ ← τξ + (1 − τ)θ, for every parameter; call it once after each optimizer step.
+
+        Batch-norm running statistics are not averaged: the target gathers its own from what it
+        sees, as in the authors' code. Without a moving average (``EAvg=False``) nothing happens.
+
+        Args:
+            t: τ for this update, in [0, 1]; the constructor's if None.
+        """
+        if not self.EAvg:
+            return
+        tau = self.t if t is None else _checked_tau(t)
+        online = [*self.onlineNet.backend.parameters(), *self.onlineNet.projection.parameters()]
+        torch._foreach_lerp_(list(self.targetNet.parameters()), online, 1 - tau)
+
+
+def _checked_tau(t: float) -> float:
+    if not 0 <= t <= 1:
+        raise UserError(f"t={t} is out of range: τ is a number from 0 to 1")
+    return t

@@ -1,0 +1,39 @@
+"""BYOL's loss (arXiv 2006.07733, equations 2 and 3)."""
+
+import torch
+from torch import Tensor
+
+
+def regression_loss(x: Tensor, y: Tensor) -> Tensor:
+    """Squared distance of the normalised vectors: ‖x/‖x‖ − y/‖y‖‖² = 2 − 2 cos(x, y).
+
+    Args:
+        x: (N, D) online predictions, any floating dtype.
+        y: (N, D) target projections; no gradient flows into them.
+
+    Returns:
+        (N,) float32, each in [0, 4].
+    """
+    return (_normalise(x) - _normalise(y.detach())).square().sum(dim=-1)
+
+
+def criterion(onlinex: Tensor, targetx1: Tensor, onlinex1: Tensor, targetx: Tensor) -> Tensor:
+    """The symmetric loss: every view's prediction against the other view's target projection.
+
+    Args:
+        onlinex: (N, D) prediction from the first view.
+        targetx1: (N, D) target projection of the second view.
+        onlinex1: (N, D) prediction from the second view.
+        targetx: (N, D) target projection of the first view.
+
+    Returns:
+        Scalar float32 in [0, 8]: the mean over the batch of the *sum* of both directions.
+    """
+    return (regression_loss(onlinex, targetx1) + regression_loss(onlinex1, targetx)).mean()
+
+
+def _normalise(x: Tensor) -> Tensor:
+    # float32 whatever autocast says: bf16 keeps 8 bits of a cosine, too few for its gradient.
+    # The floor is the authors' own, on the squared norm.
+    x = x.float()
+    return x * torch.rsqrt(x.square().sum(dim=-1, keepdim=True).clamp_min(1e-12))

@@ -1,0 +1,86 @@
+"""Optimizers as the paper uses them: LARS, and no decay or adaptation for biases and norms."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from BYOL.byol import BYOL
+from BYOL.errors import UserError
+from BYOL.lars import LARS
+
+OPTIMIZERS = ("lars", "sgd", "adamw")
+
+
+def parameter_groups(
+    model: BYOL, weight_decay: float, predictor_lr_scale: float = 1.0
+) -> list[dict[str, Any]]:
+    """Parameters of the online network, in groups that are treated alike.
+
+    Biases, norm parameters (anything of at most one dimension) and what a timm backbone asks to be
+    spared (position embeddings, class tokens) get neither weight decay nor LARS adaptation
+    (paper, section 3.3). The predictor's groups carry ``lr_scale``.
+
+    Returns:
+        Groups with ``params``, ``weight_decay``, ``adapt`` (LARS) and ``lr_scale``.
+    """
+    spare = getattr(model.onlineNet.backend, "no_weight_decay", set)()
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.onlineNet.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        plain = parameter.ndim > 1 and name.removeprefix("backend.") not in spare
+        groups.setdefault((plain, name.startswith("predictor.")), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": weight_decay if plain else 0.0,
+            "adapt": plain,
+            "lr_scale": predictor_lr_scale if in_predictor else 1.0,
+        }
+        for (plain, in_predictor), parameters in groups.items()
+    ]
+
+
+def build_optimizer(
+    name: str,
+    model: BYOL,
+    *,
+    lr: float,
+    weight_decay: float,
+    momentum: float = 0.9,
+    trust: float = 1e-3,
+    predictor_lr_scale: float | None = None,
+) -> torch.optim.Optimizer:
+    """An optimizer over the online network.
+
+    Args:
+        name: "lars" (equal to the authors'), "sgd" or "adamw".
+        model: the target network is never given to the optimizer.
+        lr: learning rate; :func:`set_learning_rate` changes it later.
+        weight_decay: for weights only.
+        momentum: of LARS and SGD, or β₁ of AdamW.
+        trust: LARS's trust coefficient η.
+        predictor_lr_scale: λ, times the rate of the predictor; None means 10 without a moving
+            average of the target (paper, section 5), else 1.
+    """
+    if predictor_lr_scale is None:
+        predictor_lr_scale = 1.0 if model.EAvg else 10.0
+    groups = parameter_groups(model, weight_decay, predictor_lr_scale)
+    optimizer: torch.optim.Optimizer
+    if name == "lars":
+        optimizer = LARS(groups, lr=lr, momentum=momentum, trust=trust)
+    elif name == "sgd":
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum)
+    elif name == "adamw":
+        optimizer = torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999))
+    else:
+        raise UserError(f"optimizer {name!r} is unknown: choose one of {', '.join(OPTIMIZERS)}")
+    set_learning_rate(optimizer, lr)
+    return optimizer
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set every group's rate to ``lr`` times the group's ``lr_scale``."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_scale"]

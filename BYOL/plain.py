@@ -1,0 +1,75 @@
+"""Plain convolutional nets: small enough to train on a laptop's two cores in minutes.
+
+They are registered with timm, so ``timm.create_model("plain6", num_classes=0)`` works once
+``BYOL.backbones`` is imported, and exported weights load like any other timm model's.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+from torch import Tensor, nn
+
+# name → width and stride of every 3×3 convolution
+PLAIN_NETS: dict[str, tuple[tuple[int, int], ...]] = {
+    "plain5": ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1)),
+    "plain6": ((32, 2), (32, 1), (64, 2), (64, 1), (128, 2), (128, 1)),
+}
+
+
+class PlainNet(nn.Module):
+    """(Conv 3×3 → BatchNorm → ReLU) × n, then an average over the picture.
+
+    Args:
+        layers: (width, stride) of every convolution.
+        in_chans: channels of the images.
+        num_classes: size of a linear classifier on top; 0 for none.
+
+    Shapes: (B, in_chans, H, W) → (B, num_features), or (B, num_classes).
+    """
+
+    def __init__(
+        self, layers: tuple[tuple[int, int], ...], in_chans: int = 3, num_classes: int = 0
+    ):
+        super().__init__()
+        blocks: OrderedDict[str, nn.Module] = OrderedDict()
+        width_in = in_chans
+        for i, (width, stride) in enumerate(layers):
+            blocks[f"conv{i}"] = nn.Conv2d(width_in, width, 3, stride, padding=1, bias=False)
+            blocks[f"bn{i}"] = nn.BatchNorm2d(width)
+            blocks[f"relu{i}"] = nn.ReLU(inplace=True)
+            nn.init.kaiming_normal_(blocks[f"conv{i}"].weight, mode="fan_out", nonlinearity="relu")
+            width_in = width
+        self.num_features = width_in
+        self.num_classes = num_classes
+        self.features = nn.Sequential(blocks)
+        self.fc = nn.Linear(width_in, num_classes) if num_classes else nn.Identity()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, in_chans, H, W) → (B, num_features, h, w)."""
+        return self.features(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_chans, H, W) → (B, num_features), or (B, num_classes)."""
+        return self.fc(self.forward_features(x).mean(dim=(2, 3)))
+
+
+def register_plain_nets() -> None:
+    """Make the names of :data:`PLAIN_NETS` known to timm; more than once does no harm."""
+    from timm.models import is_model, register_model
+
+    for name, layers in PLAIN_NETS.items():
+        if not is_model(name):
+            register_model(_entrypoint(name, layers))
+
+
+def _entrypoint(name: str, layers: tuple[tuple[int, int], ...]) -> Any:
+    def create(
+        pretrained: bool = False, in_chans: int = 3, num_classes: int = 0, **_: Any
+    ) -> PlainNet:
+        if pretrained:
+            raise RuntimeError(f"there are no pretrained weights for {name}")
+        return PlainNet(layers, in_chans, num_classes)
+
+    create.__name__ = name
+    create.__module__ = __name__  # timm files the entry point under its module
+    return create

@@ -1,0 +1,160 @@
+import copy
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+from BYOL.byol import BYOL
+from BYOL.errors import UserError
+from BYOL.utils import criterion, get_byol_transforms
+
+
+def small_backend() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3)
+    )
+
+
+def small_model(**kwargs) -> BYOL:
+    return BYOL(**{"input_size": 16, "hidden_size": 32, "output_size": 8, "t": 0.9, **kwargs,
+                   "backend": kwargs.get("backend") or small_backend()})  # fmt: skip
+
+
+def test_constructor_takes_exactly_the_specified_arguments_then_keywords():
+    parameters = list(inspect.signature(BYOL).parameters.values())
+    positional = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert positional == [
+        ("input_size", 2048), ("hidden_size", 4096), ("output_size", 256), ("depth_proj", 2),
+        ("depth_pred", 2), ("closedFormPredicator", False), ("EAvg", True), ("t", 0.996),
+        ("backend", "resnet50"), ("pretrained", False),
+    ]  # fmt: skip
+    assert all(p.kind is p.KEYWORD_ONLY for p in parameters[10:])
+
+
+def test_the_specified_training_loop_runs():
+    """The loop of the specification: the loss falls, the target moves by τ, and only then."""
+    images = torch.rand(16, 3, 16, 16)
+    train_loader = [(images, torch.zeros(16))]
+    transform, transform1, _ = get_byol_transforms(16, [0.5] * 3, [0.25] * 3)
+    byol = small_model(t=0.99)
+    optimizer = torch.optim.SGD(byol.parameters(), lr=0.1, momentum=0.9, weight_decay=1.5e-4)
+    losses = []
+    for _epoch in range(30):
+        byol.train()
+        for batch, _ in train_loader:
+            x = transform(batch)
+            x1 = transform1(batch)
+
+            onlinex, onlinex1, targetx, targetx1 = byol(x, x1)
+            loss = criterion(onlinex, targetx1, onlinex1, targetx)
+            optimizer.zero_grad()
+            loss.backward()
+            before = copy.deepcopy(list(byol.targetNet.parameters()))
+            optimizer.step()
+            for old, new in zip(before, byol.targetNet.parameters(), strict=True):
+                assert torch.equal(old, new), "only updateTargetNetwork may move the target"
+            byol.updateTargetNetwork()
+            online = [
+                *byol.onlineNet.backend.parameters(),
+                *byol.onlineNet.projection.parameters(),
+            ]
+            for old, new, source in zip(before, byol.targetNet.parameters(), online, strict=True):
+                torch.testing.assert_close(new, 0.99 * old + 0.01 * source)
+            losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+
+
+def test_parts_have_the_specified_names():
+    model = small_model()
+    assert isinstance(model.onlineNet.backend, nn.Module)
+    assert model.onlineNet.projection(torch.rand(4, 16)).shape == (4, 8)
+    assert model.onlineNet.predictor(torch.rand(4, 8)).shape == (4, 8)
+    outputs = model(torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16))
+    assert [o.shape for o in outputs] == [(4, 8)] * 4
+    assert [o.requires_grad for o in outputs] == [True, True, False, False]
+
+
+def test_target_starts_as_a_copy_and_shares_nothing():
+    model = small_model()
+    for part in ("backend", "projection"):
+        online = getattr(model.onlineNet, part).state_dict()
+        target = getattr(model.targetNet, part).state_dict()
+        assert online.keys() == target.keys()
+        for name in online:
+            assert torch.equal(online[name], target[name])
+            assert online[name].data_ptr() != target[name].data_ptr()
+
+
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.AdamW])
+def test_an_optimizer_over_all_parameters_never_moves_the_target(make):
+    model = small_model()
+    before = copy.deepcopy(model.targetNet.state_dict())
+    optimizer = make(model.parameters(), lr=0.1, weight_decay=0.1)
+    x, x1 = torch.rand(2, 4, 3, 16, 16)
+    a, b, c, d = model(x, x1)
+    criterion(a, d, b, c).backward()
+    optimizer.step()
+    for name, value in model.targetNet.named_parameters():
+        assert torch.equal(value, before[name])
+
+
+def test_batch_statistics_are_per_view():
+    """Constant views of different brightness: with joint statistics they could not both be 0."""
+    model = small_model(backend=nn.Sequential(nn.BatchNorm2d(3), nn.AvgPool2d(16)), input_size=3)
+    seen = []
+    model.onlineNet.backend.register_forward_hook(lambda m, i, o: seen.append(o))
+    model(torch.zeros(4, 3, 16, 16), torch.ones(4, 3, 16, 16))
+    assert all(view.abs().max() < 1e-5 for view in seen)
+
+
+def test_without_moving_average_the_target_is_the_online_network():
+    model = small_model(EAvg=False)
+    assert model.targetNet is model.onlineNet
+    assert not any(name.startswith("targetNet") for name in model.state_dict())
+    x, x1 = torch.rand(2, 4, 3, 16, 16)
+    _, _, targetx, targetx1 = model(x, x1)
+    assert not targetx.requires_grad
+    assert not targetx1.requires_grad
+    model.eval()
+    _, _, targetx, targetx1 = model(x, x1)
+    torch.testing.assert_close(targetx, model.onlineNet(x).detach())
+    before = copy.deepcopy(model.state_dict())
+    model.updateTargetNetwork()
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_heads_of_any_depth(depth):
+    model = small_model(depth_proj=depth, depth_pred=depth)
+    for head in (model.onlineNet.projection, model.onlineNet.predictor):
+        linear = [m for m in head if isinstance(m, nn.Linear)]
+        assert len(linear) == depth
+        assert all(m.bias is not None for m in linear[:-1])
+        assert linear[-1].bias is None
+        assert sum(isinstance(m, nn.BatchNorm1d) for m in head) == depth - 1
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"input_size": 17}, "input_size=17 does not fit.*give input_size=16"),
+        ({"depth_proj": 0}, "depth_proj=0 is out of range"),
+        ({"hidden_size": -1}, "hidden_size=-1 is out of range"),
+        ({"t": 1.5}, "t=1.5 is out of range"),
+        ({"t": float("nan")}, "t=nan is out of range"),
+        ({"predictor": "magic"}, "'magic' is unknown.*mlp"),
+    ],
+)
+def test_a_wrong_argument_is_named(kwargs, message):
+    with pytest.raises(UserError, match=message):
+        small_model(**kwargs)
+
+
+def test_state_dict_round_trip_gives_the_same_outputs():
+    model, other = small_model(), small_model()
+    other.load_state_dict(model.state_dict())
+    model.eval(), other.eval()
+    x, x1 = torch.rand(2, 4, 3, 16, 16)
+    for a, b in zip(model(x, x1), other(x, x1), strict=True):
+        assert torch.equal(a, b)

@@ -1,0 +1,81 @@
+import pytest
+import torch
+from torch import nn
+
+from BYOL.byol import BYOL
+from BYOL.errors import UserError
+from BYOL.optimizers import build_optimizer, parameter_groups
+
+
+def _model(**kwargs) -> BYOL:
+    backend = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1))
+    return BYOL(4, 8, 6, backend=backend, **kwargs)
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_lars_equals_the_authors(authors, case):
+    """Six steps on a convolution, a linear layer and a batch-norm, all from given gradients."""
+    weight_decay, trust, momentum = authors[f"lars/{case}/config"]
+
+    class Tiny(nn.Module):
+        """The groups come from :func:`parameter_groups`, which asks for ``onlineNet``."""
+
+        def __init__(self, arrays):
+            super().__init__()
+            self.EAvg = True
+            self.onlineNet = nn.Module()
+            self.onlineNet.weights = nn.ParameterDict(
+                {name.replace(".", "_"): nn.Parameter(value) for name, value in arrays.items()}
+            )
+            self.onlineNet.backend = nn.Identity()
+
+    prefix = f"lars/{case}/0/param/"
+    start = {k.removeprefix(prefix): v for k, v in authors.items() if k.startswith(prefix)}
+    model = Tiny({name: torch.from_numpy(value).clone() for name, value in start.items()})
+    optimizer = build_optimizer(
+        "lars", model, lr=0.0, weight_decay=weight_decay, momentum=momentum, trust=trust
+    )
+    for step in range(6):
+        for group in optimizer.param_groups:
+            group["lr"] = float(authors[f"lars/{case}/learning_rate"][step])
+        for name in start:
+            parameter = model.onlineNet.weights[name.replace(".", "_")]
+            torch.testing.assert_close(
+                parameter.detach(),
+                torch.from_numpy(authors[f"lars/{case}/{step}/param/{name}"]),
+                rtol=1e-5,
+                atol=1e-6,
+            )
+            parameter.grad = torch.from_numpy(authors[f"lars/{case}/{step}/grad/{name}"])
+        optimizer.step()
+    for name in start:
+        final = torch.from_numpy(authors[f"lars/{case}/final/{name}"])
+        parameter = model.onlineNet.weights[name.replace(".", "_")].detach()
+        torch.testing.assert_close(parameter, final, rtol=1e-5, atol=1e-6)
+
+
+def test_biases_and_norms_get_no_decay_and_no_adaptation():
+    model = _model()
+    spared, treated = [], []
+    for group in parameter_groups(model, 0.1):
+        (treated if group["adapt"] else spared).extend(group["params"])
+        assert group["weight_decay"] == (0.1 if group["adapt"] else 0.0)
+    assert all(p.ndim == 1 for p in spared)
+    assert all(p.ndim > 1 for p in treated)
+    ids = {id(p) for p in spared + treated}
+    assert ids == {id(p) for p in model.onlineNet.parameters()}
+
+
+@pytest.mark.parametrize(("ema", "factor"), [(True, 1.0), (False, 10.0)])
+def test_without_moving_average_the_predictor_learns_ten_times_faster(ema, factor):
+    model = _model(EAvg=ema)
+    optimizer = build_optimizer("sgd", model, lr=0.5, weight_decay=0.0)
+    predictor = {id(p) for p in model.onlineNet.predictor.parameters()}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            assert group["lr"] == 0.5 * (factor if id(parameter) in predictor else 1.0)
+
+
+def test_unknown_optimizer_is_named():
+    with pytest.raises(UserError, match="'adam' is unknown.*lars, sgd, adamw"):
+        build_optimizer("adam", _model(), lr=1.0, weight_decay=0.0)
