@@ -1,0 +1,187 @@
+"""What watches a run: progress on the screen, curves and gauges in the logs, the alarm."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from BYOL.evaluation.gauges import collapse_gauges, diagnose
+
+
+class Curves(Callback):
+    """Loss, rate and τ into the loggers, read from the device only every ``every`` steps.
+
+    Args:
+        every: optimizer steps between rows.
+    """
+
+    def __init__(self, every: int):
+        self.every = every
+        self.losses: list[torch.Tensor] = []
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Keep the loss where it is; write a row when one is due."""
+        self.losses.append(outputs["loss"].detach())
+        if trainer.global_step % self.every == 0 or trainer.is_last_batch:
+            self._flush(trainer, module)
+
+    def _flush(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not self.losses:
+            return
+        loss = torch.stack(self.losses).mean()
+        self.losses.clear()
+        optimizer = trainer.optimizers[0]
+        record(
+            trainer,
+            {
+                "loss": float(loss) * trainer.accumulate_grad_batches,
+                "learning_rate": optimizer.param_groups[0]["lr"],
+                "epoch": trainer.current_epoch,
+            },
+        )
+
+
+class Gauges(Callback):
+    """Collapse gauges of the projections, and the alarm.
+
+    Args:
+        every: optimizer steps between readings.
+        warn: called with one line, once, when the alarm first fires.
+    """
+
+    def __init__(self, every: int, warn: Callable[[str], None]):
+        self.every = every
+        self.warn = warn
+        self.last: dict[str, float] = {}
+        self.alarm: str | None = None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Read the gauges when a reading is due."""
+        if trainer.global_step % self.every and trainer.global_step != trainer.max_steps:
+            return
+        z = module.projections
+        if z is None:
+            return
+        self.last = {name: float(value) for name, value in collapse_gauges(z.float()).items()}
+        record(trainer, {f"gauge/{name}": value for name, value in self.last.items()})
+        verdict = diagnose(self.last)
+        if verdict and self.alarm is None:
+            self.warn(verdict)
+        self.alarm = verdict or self.alarm
+
+
+class OnlineKNN(Callback):
+    """k-NN accuracy of the backbone while it learns, where there are labels.
+
+    Args:
+        every: epochs between checks.
+        measure: gives the accuracy of the module's backbone, in [0, 1].
+    """
+
+    def __init__(self, every: int, measure: Callable[[pl.LightningModule], float]):
+        self.every = every
+        self.measure = measure
+        self.curve: list[tuple[int, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Measure when a check is due."""
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every or not trainer.is_global_zero:
+            return
+        accuracy = self.measure(module)
+        self.curve.append((epoch, accuracy))
+        record(trainer, {"knn": accuracy, "epoch": trainer.current_epoch})
+
+
+class ProgressLine(Callback):
+    """One line on standard error: share done, images/s, time left, loss.
+
+    A bar on a terminal; elsewhere a plain line at most every ``quiet`` seconds.
+
+    Args:
+        images_per_step: over all processes.
+        total_steps: of the run.
+        quiet: seconds.
+    """
+
+    def __init__(self, images_per_step: int, total_steps: int, quiet: float = 20.0):
+        self.images_per_step = images_per_step
+        self.total_steps = total_steps
+        self.quiet = quiet
+        self.console = Console(file=sys.stderr)
+        self.started = self.spoke = 0.0
+        self.first_step = 0
+        self.seconds = 0.0
+        self.bar: Progress | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self.started = self.spoke = time.monotonic()
+        self.first_step = trainer.global_step
+        if trainer.is_global_zero and self.console.is_terminal:
+            self.bar = Progress(
+                TextColumn("training"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} %  {task.fields[note]}"),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            self.bar.start()
+            self.task = self.bar.add_task("", total=self.total_steps, note="")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Say how far the run is, now and then."""
+        now = time.monotonic()
+        due = now - self.spoke >= (0.5 if self.bar else self.quiet)
+        if not due or not trainer.is_global_zero:
+            return
+        self.spoke = now
+        step = trainer.global_step
+        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
+        note = f"{self.rate(trainer):,.0f} images/s  loss {loss:.3f}"
+        if self.bar:
+            self.bar.update(self.task, completed=step, note=note)
+            return
+        done = step - self.first_step
+        left = (now - self.started) / max(done, 1) * (self.total_steps - step)
+        print(
+            f"step {step}/{self.total_steps}  {note}  {left / 60:.1f} min left", file=sys.stderr
+        )
+
+    def rate(self, trainer: pl.Trainer) -> float:
+        """Images a second since the start of training, checks and checkpoints included."""
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        return (trainer.global_step - self.first_step) * self.images_per_step / seconds
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Stop the clock and the bar."""
+        self.seconds = time.monotonic() - self.started
+        self.images_per_second = self.rate(trainer)
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """Give the terminal back."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.bar:
+            self.bar.stop()
+            self.bar = None
+
+
+def record(trainer: pl.Trainer, values: dict[str, float]) -> None:
+    """Write values to every logger, at the current step."""
+    for logger in trainer.loggers:
+        logger.log_metrics(values, step=trainer.global_step)

@@ -1,0 +1,176 @@
+"""The command line: parses, calls, prints. What the commands do lives elsewhere."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import BYOL
+from BYOL import config as settings
+from BYOL.errors import UserError
+from BYOL.presets import PRESETS, preset_values
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of ``byol`` and ``python -m BYOL``.
+
+    Returns:
+        0, or 2 after one line on standard error that says what the user can mend.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return _run(argv)
+    except UserError as error:
+        print(f"byol: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("byol: stopped", file=sys.stderr)
+        return 130
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One command: its line in the help, its settings, and what they start."""
+
+    summary: str
+    settings: type
+    positional: tuple[str, ...]
+    run: Callable[[Any], tuple[dict[str, Any], str]]
+
+
+def _pretrain(config: settings.PretrainConfig) -> tuple[dict[str, Any], str]:
+    from BYOL.pretraining import pretrain, summary
+
+    results = pretrain(config)
+    return results, summary(results)
+
+
+def _evaluate(config: settings.EvaluateConfig) -> tuple[dict[str, Any], str]:
+    from BYOL.commands import evaluate_run
+
+    return evaluate_run(config)
+
+
+def _embed(config: settings.EmbedConfig) -> tuple[dict[str, Any], str]:
+    from BYOL.commands import embed_run
+
+    return embed_run(config)
+
+
+def _export(config: settings.ExportConfig) -> tuple[dict[str, Any], str]:
+    from BYOL.commands import export_run
+
+    return export_run(config)
+
+
+def _views(config: settings.PretrainConfig) -> tuple[dict[str, Any], str]:
+    from BYOL.commands import show_views
+
+    return show_views(config)
+
+
+COMMANDS = {
+    "pretrain": Command(
+        "learn from pictures without labels; without DATA, from built-in handwritten digits",
+        settings.PretrainConfig,
+        ("data",),
+        _pretrain,
+    ),
+    "evaluate": Command(
+        "measure a run with labelled pictures, beside raw pixels and the untrained backbone",
+        settings.EvaluateConfig,
+        ("run", "data"),
+        _evaluate,
+    ),
+    "embed": Command(
+        "write the feature vector of every picture to a file",
+        settings.EmbedConfig,
+        ("run", "data"),
+        _embed,
+    ),
+    "export": Command(
+        "write the backbone's weights for timm, torchvision or plain PyTorch",
+        settings.ExportConfig,
+        ("run",),
+        _export,
+    ),
+    "views": Command(
+        "look at what the network will see, before paying for a run",
+        settings.PretrainConfig,
+        ("data",),
+        _views,
+    ),
+}
+
+_OVERVIEW = f"""BYOL {BYOL.__version__}: a folder of pictures without labels in, a backbone that has learnt to see out.
+
+usage: byol COMMAND [ARGUMENTS]
+
+{{commands}}
+
+start here:
+  byol pretrain                        the built-in digits, about two minutes on two cores
+  byol pretrain photos/                any folder of pictures
+  byol COMMAND --help                  every setting of a command
+"""
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        lines = (f"  {name:10} {command.summary}" for name, command in COMMANDS.items())
+        print(_OVERVIEW.format(commands="\n".join(lines)))
+        return 0
+    if argv[0] == "--version":
+        print(BYOL.__version__)
+        return 0
+    name, *rest = argv
+    if name not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(COMMANDS)}"
+        raise UserError(f"command {name!r} is unknown: {hint}")
+    command = COMMANDS[name]
+    as_json = "--json" in rest
+    config = parse(name, [argument for argument in rest if argument != "--json"])
+    if config is None:
+        return 0
+    results, text = command.run(config)
+    print(json.dumps(results) if as_json else text)
+    return 0
+
+
+def parse(name: str, argv: list[str]) -> Any:
+    """The settings of command ``name`` from its arguments, or None where only help was wanted.
+
+    Order, later ones win: the preset, the file of ``--config``, the arguments.
+
+    Raises:
+        UserError: an unknown flag, a value of the wrong type or out of range.
+    """
+    from BYOL.arguments import build_parser, parse_arguments, tidy
+
+    command = COMMANDS[name]
+    argv = tidy(argv, command.settings)
+    if command.settings is not settings.PretrainConfig:
+        parser = build_parser(name, command.summary, command.settings, command.positional, {})
+        return parse_arguments(parser, argv, command.settings)
+    preset = _preset_in(argv)
+    parser = build_parser(
+        name, command.summary, command.settings, command.positional, preset_values(preset)
+    )
+    config = parse_arguments(parser, argv, command.settings)
+    if config is None or config.preset in PRESETS and config.preset == preset:
+        return config
+    if config.preset == "auto":
+        from BYOL.data.sources import common_side
+        from BYOL.presets import preset_for
+
+        preset = preset_for(config.data, common_side(config.data))
+    else:
+        preset = config.preset
+    values = {**preset_values(preset)}
+    parser = build_parser(name, command.summary, command.settings, command.positional, values)
+    config = parse_arguments(parser, argv, command.settings)
+    return dataclasses.replace(config, preset=preset)

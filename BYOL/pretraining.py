@@ -1,0 +1,253 @@
+"""Pretraining: where pictures, views, networks, loss, schedules and evidence meet.
+
+:func:`pretrain` reads top to bottom as a run does: settle the settings, make the run's folder,
+train, export, measure. The engine is Lightning's Trainer; there is no training loop here.
+"""
+
+import dataclasses
+import logging
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+import BYOL
+from BYOL.byol import BYOL as Model
+from BYOL.callbacks import Curves, Gauges, OnlineKNN, ProgressLine
+from BYOL.checkpointing import AtomicCheckpointIO
+from BYOL.config import PretrainConfig, save_config
+from BYOL.data.loading import train_loader
+from BYOL.errors import UserError
+from BYOL.evaluation.online import online_knn
+from BYOL.evaluation.protocols import evaluate
+from BYOL.export import export_backbone
+from BYOL.hardware import pick_accelerator, pick_precision, pick_workers, torch_device
+from BYOL.preparation import Prepared, prepare, view_configs
+from BYOL.rng import fold
+from BYOL.runs import (
+    RunFolder,
+    backbone_metadata,
+    build_model,
+    default_folder,
+    load_checkpoint,
+    write_json,
+)
+from BYOL.training import Pretraining
+from BYOL.views.pipeline import Views
+from BYOL.views.preview import save_preview
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def to_stderr(line: str) -> None:
+    """Where lines for the user go unless the caller says otherwise."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> dict[str, Any]:
+    """Train a backbone on pictures without labels, and measure it.
+
+    Args:
+        config: see :class:`PretrainConfig`; :func:`BYOL.presets.preset_config` makes one.
+        say: gets lines for the user: what was settled, warnings.
+
+    Returns:
+        What ``results.json`` holds: the settings, speed, gauges, and where there are labels the
+        comparison with raw pixels and the untrained backbone.
+
+    Raises:
+        UserError: a mistake in the settings or the data; nothing has been written then.
+    """
+    accelerator = pick_accelerator(config.accelerator, config.devices)
+    precision = pick_precision(config.precision, accelerator)
+    folder = RunFolder(Path(config.out) if config.out else default_folder(config.data))
+    checkpoint = _checkpoint_to_resume(config, folder)
+    prepared = prepare(config)
+    config = dataclasses.replace(prepared.config, out=str(folder.path), resume=False)
+    model = build_model(config)
+    if checkpoint is None:
+        folder.create()
+        save_config(config, folder.config)
+        _save_views(prepared, config, folder)
+    _announce(config, prepared, model, accelerator, precision, say)
+    run = _train(config, prepared, model, folder, checkpoint, accelerator, precision, say)
+    export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
+    results = {
+        **run,
+        "pictures": len(prepared.train),
+        "pictures_left_out": prepared.broken,
+        "evaluation": _evidence(config, prepared, model, accelerator),
+        "settings": {"precision": precision, "accelerator": accelerator},
+        "versions": _versions(),
+    }
+    write_json(folder.results, results)
+    return {"run": str(folder.path), **results}
+
+
+def _checkpoint_to_resume(config: PretrainConfig, folder: RunFolder) -> dict[str, Any] | None:
+    if config.resume:
+        if not folder.checkpoint.exists():
+            raise UserError(f"--resume: {folder.path} has no checkpoint to go on from")
+        return load_checkpoint(folder.checkpoint)
+    if folder.path.exists():
+        raise UserError(
+            f"--out={folder.path} exists already: give --resume to go on with it, or another name"
+        )
+    return None
+
+
+def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -> None:
+    assert config.image_size is not None
+    ids = torch.linspace(0, len(prepared.train) - 1, 8).long().unique()
+    images = prepared.train.sample(ids.tolist())
+    save_preview(images, view_configs(config), folder.views, key=fold(config.seed, 0))
+
+
+def _announce(
+    config: PretrainConfig,
+    prepared: Prepared,
+    model: Model,
+    accelerator: str,
+    precision: str,
+    say: Callable[[str], None],
+) -> None:
+    weights = sum(p.numel() for p in model.onlineNet.backend.parameters()) / 1e6
+    say(
+        f"{prepared.train.name}: {len(prepared.train):,} pictures, {config.channels} channels, "
+        f"seen at {config.image_size} px; preset {config.preset}; {config.backbone} "
+        f"({weights:.2f} M weights), {accelerator} in {precision}"
+    )
+    if prepared.broken:
+        names = ", ".join(prepared.broken[:3]) + (" …" if len(prepared.broken) > 3 else "")
+        say(f"left out {len(prepared.broken)} unreadable pictures: {names}")
+
+
+def _train(
+    config: PretrainConfig,
+    prepared: Prepared,
+    model: Model,
+    folder: RunFolder,
+    checkpoint: dict[str, Any] | None,
+    accelerator: str,
+    precision: str,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    views = view_configs(config)
+    assert config.mean is not None and config.std is not None and config.channels is not None  # noqa: PT018
+    steps_per_epoch = len(prepared.train) // config.batch_size
+    done = int(checkpoint["global_step"]) if checkpoint else 0
+    loader = train_loader(
+        prepared.train,
+        batch_size=config.micro_batch,
+        accumulate=config.accumulate,
+        seed=config.seed,
+        workers=pick_workers(config.workers, accelerator),
+        views=views,
+        device=torch_device(accelerator),
+        start_epoch=done // steps_per_epoch,
+        start_batch=done % steps_per_epoch * config.accumulate,
+    )
+    module = Pretraining(
+        model.to(memory_format=torch.channels_last),
+        config,
+        Views(*views, mean=config.mean, std=config.std),
+        steps_per_epoch,
+    )
+    progress = ProgressLine(config.batch_size, module.total_steps)
+    gauges = Gauges(config.gauges_every, lambda line: say(f"warning: {line}"))
+    knn = OnlineKNN(config.knn_every, online_knn(prepared, config))
+    callbacks = [
+        progress,
+        Curves(every=max(min(50, module.total_steps // 20), 1)),
+        *([gauges] if config.gauges_every else []),
+        *([knn] if config.knn_every and prepared.test is not None else []),
+        ModelCheckpoint(
+            folder.checkpoint.parent,
+            filename=folder.checkpoint.stem,
+            every_n_epochs=config.checkpoint_every,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+    ]
+    trainer = _trainer(config, folder, callbacks, accelerator, precision)
+    trainer.fit(module, loader, ckpt_path=folder.checkpoint if checkpoint else None)
+    return {
+        "epochs": config.epochs,
+        "steps": trainer.global_step,
+        "train_seconds": round(progress.seconds, 1),
+        "images_per_second": round(progress.images_per_second, 1),
+        "gauges": gauges.last,
+        "alarm": gauges.alarm,
+        "online_knn": knn.curve,
+    }
+
+
+def _trainer(
+    config: PretrainConfig,
+    folder: RunFolder,
+    callbacks: list[Callback],
+    accelerator: str,
+    precision: str,
+) -> pl.Trainer:
+    # Lightning's own remarks (workers, tensor cores, its tips) are for people who write Lightning
+    # code; what a user of this program must know, this program says.
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+    return pl.Trainer(
+        accelerator=accelerator,
+        devices=config.devices,
+        num_nodes=config.nodes,
+        strategy="ddp" if config.devices * config.nodes > 1 else "auto",
+        precision=PRECISIONS[precision],  # type: ignore[arg-type]
+        max_epochs=config.epochs,
+        accumulate_grad_batches=config.accumulate,
+        sync_batchnorm=config.sync_batchnorm and accelerator == "gpu",
+        use_distributed_sampler=False,  # the loader shards by itself, the same for any world size
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        logger=[
+            CSVLogger(folder.logs, name="", version=""),
+            TensorBoardLogger(str(folder.logs), name="", version=""),
+        ],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder.path,
+    )
+
+
+def _evidence(
+    config: PretrainConfig, prepared: Prepared, model: Model, accelerator: str
+) -> dict[str, Any] | None:
+    """The comparison of ``byol evaluate``, where there are labels to compare with."""
+    if not config.evaluate or prepared.train.labels is None:
+        return None
+    return evaluate(
+        model.onlineNet.backend,
+        build_model(config).onlineNet.backend,
+        prepared.train,
+        prepared.test,
+        size=config.image_size,
+        mean=config.mean,
+        std=config.std,
+        device=torch_device(accelerator),
+        seed=config.seed,
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "BYOL": BYOL.__version__,
+        "torch": torch.__version__,
+        "pytorch-lightning": pl.__version__,
+        "python": platform.python_version(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }

@@ -1,0 +1,202 @@
+"""A run's folder: what lies where, and how it is opened again.
+
+    config.yaml            the settings, enough to repeat the run
+    views.png              what the network saw
+    checkpoints/last.ckpt  everything needed to go on
+    logs/                  metrics.csv and TensorBoard's files
+    backbone.safetensors   the trained backbone, at the end
+    results.json           the evidence, at the end
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from BYOL.backbones import build_backbone, feature_size
+from BYOL.byol import BYOL
+from BYOL.config import PretrainConfig, load_config
+from BYOL.errors import UserError
+from BYOL.export import load_weights
+from BYOL.files import write_atomically
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names inside the folder of a run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def backbone(self) -> Path:
+        """The trained backbone."""
+        return self.path / "backbone.safetensors"
+
+    @property
+    def results(self) -> Path:
+        """The evidence."""
+        return self.path / "results.json"
+
+    @property
+    def views(self) -> Path:
+        """What the network saw."""
+        return self.path / "views.png"
+
+    @property
+    def logs(self) -> Path:
+        """Curves."""
+        return self.path / "logs"
+
+    def create(self) -> None:
+        """Make the folder; it must not be there yet.
+
+        Raises:
+            UserError: it exists, or cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True)
+            self.checkpoint.parent.mkdir()
+            self.logs.mkdir()
+        except FileExistsError as error:
+            raise UserError(
+                f"--out={self.path} exists already: give --resume to go on with it, or another name"
+            ) from error
+        except OSError as error:
+            raise UserError(f"--out={self.path} cannot be made: {error.strerror}") from error
+
+
+def default_folder(data: str | None) -> Path:
+    """runs/NAME-TIME, new every second."""
+    name = Path(data).resolve().name.split(".")[0] if data else "digits"
+    return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def build_model(config: PretrainConfig) -> BYOL:
+    """The model of a configuration whose ``channels``, ``image_size`` and ``stem`` are settled.
+
+    The seed decides the weights: called again, it gives the untrained network of the same run.
+    """
+    assert config.channels is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        backbone = build_backbone(
+            config.backbone,
+            in_channels=config.channels,
+            image_size=config.image_size,
+            stem=config.stem,
+            pretrained=config.pretrained,
+        )
+        features = feature_size(backbone, config.channels, config.image_size)
+        if features is None:
+            raise UserError(
+                f"--backbone={config.backbone} cannot see pictures of {config.image_size} px "
+                f"with {config.channels} channels"
+            )
+        return BYOL(
+            features,
+            config.hidden_size,
+            config.output_size,
+            config.depth_proj,
+            config.depth_pred,
+            EAvg=config.ema,
+            t=config.tau,
+            backend=backbone,
+            in_channels=config.channels,
+            image_size=config.image_size,
+            predictor=config.predictor,
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has been opened: its settings, its trained backbone, and the same untrained."""
+
+    folder: RunFolder
+    config: PretrainConfig
+    backbone: nn.Module
+    untrained: nn.Module
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What an exported file says of itself."""
+        return backbone_metadata(self.config)
+
+
+def backbone_metadata(config: PretrainConfig) -> dict[str, str]:
+    """What someone needs to use the weights without this package."""
+    names = ("backbone", "stem", "channels", "image_size", "mean", "std")
+    return {name: str(getattr(config, name)) for name in names}
+
+
+def open_run(path: str | Path) -> Run:
+    """Open the folder of a run, finished or not (then the last checkpoint is taken).
+
+    Raises:
+        UserError: no such folder, not a run, or nothing trained in it yet.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.path.is_dir():
+        raise UserError(f"RUN={path} is not a folder: give the folder that byol pretrain made")
+    if not folder.config.exists():
+        raise UserError(f"RUN={path} is not the folder of a run: it has no config.yaml")
+    config = load_config(folder.config)
+    backbone = build_model(config).onlineNet.backend
+    untrained = build_model(config).onlineNet.backend
+    if folder.backbone.exists():
+        weights, _ = load_weights(folder.backbone)
+    elif folder.checkpoint.exists():
+        prefix = "model.onlineNet.backend."
+        state = load_checkpoint(folder.checkpoint)["state_dict"]
+        weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    else:
+        raise UserError(f"RUN={path} has no weights yet: no backbone.safetensors, no checkpoint")
+    try:
+        backbone.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise UserError(f"the weights in {path} are not those of its config.yaml") from error
+    return Run(folder, config, backbone.eval(), untrained.eval())
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a training checkpoint without running any code that it may carry.
+
+    Raises:
+        UserError: it cannot be read, is not a checkpoint of this package, or holds anything but
+            tensors and plain values.
+    """
+    import pickle
+
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from error
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"checkpoint {path} is refused: it is damaged, or holds code and not only weights"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise UserError(f"checkpoint {path} is damaged, or not a checkpoint") from error
+    if not isinstance(checkpoint, dict) or "byol_version" not in checkpoint:
+        raise UserError(f"checkpoint {path} is not one of a BYOL run")
+    return checkpoint
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file that a person can read, whole or not at all."""
+    text = json.dumps(values, indent=2, ensure_ascii=False) + os.linesep
+    write_atomically(path, lambda temporary: temporary.write_text(text))

@@ -1,0 +1,90 @@
+"""One training step, as Lightning sees it."""
+
+import dataclasses
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+import BYOL
+from BYOL.byol import BYOL as Model
+from BYOL.config import PretrainConfig
+from BYOL.loss import criterion
+from BYOL.optimizers import build_optimizer, set_learning_rate
+from BYOL.rng import fold
+from BYOL.schedules import learning_rate, tau
+from BYOL.views.pipeline import Views
+
+
+class Pretraining(pl.LightningModule):
+    """Views of a batch, the model, the loss; after the optimizer, the target.
+
+    Args:
+        model: the networks.
+        config: settled settings.
+        views: makes two views of a batch, on the batch's device.
+        steps_per_epoch: optimizer steps.
+    """
+
+    def __init__(self, model: Model, config: PretrainConfig, views: Views, steps_per_epoch: int):
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.views = views
+        self.total_steps = steps_per_epoch * config.epochs
+        # A trial run of one epoch is to learn too, hence at most half of the run.
+        self.warmup_steps = min(
+            round(config.warmup_epochs * steps_per_epoch), self.total_steps // 2
+        )
+        self.projections: Tensor | None = None  # the last batch's, for the gauges
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """The loss of a batch from :func:`BYOL.data.loading.train_loader`."""
+        x, x1 = self.make_views(batch)
+        onlinex, onlinex1, targetx, targetx1 = self.model(x, x1)
+        self.projections = targetx
+        return criterion(onlinex, targetx1, onlinex1, targetx)
+
+    @torch.no_grad()
+    def make_views(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Two views of a batch, (B, C, S, S) each; decided by seed, epoch and sample alone."""
+        key = fold(self.config.seed, int(batch["epoch"]))
+        with torch.autocast(self.device.type, enabled=False):
+            if "images" in batch:
+                x, x1 = self.views(batch["images"], batch["ids"], key)
+            else:
+                x, x1 = self.views.from_crops(batch["crops"], batch["crops1"], batch["ids"], key)
+        layout = torch.channels_last
+        return x.contiguous(memory_format=layout), x1.contiguous(memory_format=layout)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The configured optimizer; its rate is set at every step."""
+        c = self.config
+        return build_optimizer(
+            c.optimizer,
+            self.model,
+            lr=c.lr,
+            weight_decay=c.weight_decay,
+            momentum=c.momentum,
+            trust=c.trust,
+            predictor_lr_scale=c.predictor_lr_scale,
+        )
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        """Rate, update, target: once per optimizer step, whatever the accumulation."""
+        step, c = self.trainer.global_step, self.config
+        rate = learning_rate(step, self.total_steps, self.warmup_steps, c.lr, c.batch_size)
+        set_learning_rate(optimizer, rate)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.model.updateTargetNetwork(tau(step, self.total_steps, c.tau))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say in the checkpoint what it is."""
+        checkpoint["byol_version"] = BYOL.__version__
+        checkpoint["byol_config"] = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self.config).items()
+        }
