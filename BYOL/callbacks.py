@@ -63,9 +63,7 @@ class Gauges(Callback):
         self.last: dict[str, float] = {}
         self.alarm: str | None = None
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         """Read the gauges when a reading is due."""
         if trainer.global_step % self.every and trainer.global_step != trainer.max_steps:
             return
@@ -156,9 +154,7 @@ class ProgressLine(Callback):
             return
         done = step - self.first_step
         left = (now - self.started) / max(done, 1) * (self.total_steps - step)
-        print(
-            f"step {step}/{self.total_steps}  {note}  {left / 60:.1f} min left", file=sys.stderr
-        )
+        print(f"step {step}/{self.total_steps}  {note}  {left / 60:.1f} min left", file=sys.stderr)
 
     def rate(self, trainer: pl.Trainer) -> float:
         """Images a second since the start of training, checks and checkpoints included."""

@@ -19,8 +19,8 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-import BYOL
-from BYOL.byol import BYOL as Model
+from BYOL import __version__, byol
+
 from BYOL.callbacks import Curves, Gauges, OnlineKNN, ProgressLine
 from BYOL.checkpointing import AtomicCheckpointIO
 from BYOL.config import PretrainConfig, save_config
@@ -114,7 +114,7 @@ def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -
 def _announce(
     config: PretrainConfig,
     prepared: Prepared,
-    model: Model,
+    model: byol.BYOL,
     accelerator: str,
     precision: str,
     say: Callable[[str], None],
@@ -133,7 +133,7 @@ def _announce(
 def _train(
     config: PretrainConfig,
     prepared: Prepared,
-    model: Model,
+    model: byol.BYOL,
     folder: RunFolder,
     checkpoint: dict[str, Any] | None,
     accelerator: str,
@@ -225,7 +225,7 @@ def _trainer(
 
 
 def _evidence(
-    config: PretrainConfig, prepared: Prepared, model: Model, accelerator: str
+    config: PretrainConfig, prepared: Prepared, model: byol.BYOL, accelerator: str
 ) -> dict[str, Any] | None:
     """The comparison of ``byol evaluate``, where there are labels to compare with."""
     if not config.evaluate or prepared.train.labels is None:
@@ -245,7 +245,7 @@ def _evidence(
 
 def _versions() -> dict[str, str]:
     return {
-        "BYOL": BYOL.__version__,
+        "BYOL": __version__,
         "torch": torch.__version__,
         "pytorch-lightning": pl.__version__,
         "python": platform.python_version(),

@@ -1,11 +1,11 @@
 """A run's folder: what lies where, and how it is opened again.
 
-    config.yaml            the settings, enough to repeat the run
-    views.png              what the network saw
-    checkpoints/last.ckpt  everything needed to go on
-    logs/                  metrics.csv and TensorBoard's files
-    backbone.safetensors   the trained backbone, at the end
-    results.json           the evidence, at the end
+config.yaml            the settings, enough to repeat the run
+views.png              what the network saw
+checkpoints/last.ckpt  everything needed to go on
+logs/                  metrics.csv and TensorBoard's files
+backbone.safetensors   the trained backbone, at the end
+results.json           the evidence, at the end
 """
 
 import json

@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-import BYOL
-from BYOL.byol import BYOL as Model
+from BYOL import __version__, byol
+
 from BYOL.config import PretrainConfig
 from BYOL.loss import criterion
 from BYOL.optimizers import build_optimizer, set_learning_rate
@@ -27,7 +27,7 @@ class Pretraining(pl.LightningModule):
         steps_per_epoch: optimizer steps.
     """
 
-    def __init__(self, model: Model, config: PretrainConfig, views: Views, steps_per_epoch: int):
+    def __init__(self, model: byol.BYOL, config: PretrainConfig, views: Views, steps_per_epoch: int):
         super().__init__()
         self.model = model
         self.config = config
@@ -83,7 +83,7 @@ class Pretraining(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint what it is."""
-        checkpoint["byol_version"] = BYOL.__version__
+        checkpoint["byol_version"] = __version__
         checkpoint["byol_config"] = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self.config).items()

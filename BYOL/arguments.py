@@ -1,0 +1,121 @@
+"""From the words of a command line to a settings object, by jsonargparse."""
+
+import dataclasses
+import re
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser, ParserError
+
+from BYOL.config import Pair
+from BYOL.errors import UserError
+
+
+def build_parser(
+    name: str, summary: str, settings: type, positional: tuple[str, ...], defaults: dict[str, Any]
+) -> ArgumentParser:
+    """A parser for one command.
+
+    Args:
+        name: the command.
+        summary: its line in the help.
+        settings: the dataclass to fill; its docstring is the help of every flag.
+        positional: fields that are given without a flag, in this order.
+        defaults: what differs from the dataclass's own defaults (a preset's values).
+    """
+    parser = ArgumentParser(
+        prog=f"byol {name}",
+        description=summary[0].upper() + summary[1:] + ".",
+        exit_on_error=False,
+        default_env=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file of settings; flags override")
+    for field in positional:
+        required = _has_no_default(settings, field)
+        parser.add_argument(
+            field,
+            nargs=None if required else "?",
+            type=str if required else str | None,  # type: ignore[arg-type]
+            help=_documented(settings, field),
+        )
+    parser.add_class_arguments(settings, skip=set(positional), as_group=False)
+    parser.set_defaults(defaults)
+    return parser
+
+
+def parse_arguments(parser: ArgumentParser, argv: list[str], settings: type) -> Any:
+    """Parse into ``settings``; None where help was asked for (and printed).
+
+    Raises:
+        UserError: one line that says what is wrong.
+    """
+    if "-h" in argv or "--help" in argv:
+        print(parser.format_help(), end="")
+        print("  --json                one JSON object on standard output instead of a table")
+        return None
+    try:
+        parsed = parser.parse_args(argv).as_dict()
+    except (ParserError, ValueError, OSError, TypeError) as error:
+        _refuse(parser, error)
+    parsed.pop("config", None)
+    pairs = {f.name for f in dataclasses.fields(settings) if f.type is Pair}
+    return settings(**{k: tuple(v) if k in pairs else v for k, v in parsed.items()})
+
+
+def tidy(argv: list[str], settings: type) -> list[str]:
+    """Let people write flags as they are used to.
+
+    ``--batch-size`` for ``--batch_size``; ``--resume`` for ``--resume=true`` and ``--no-ema`` for
+    ``--ema=false``; ``--blur 1,0.1`` for ``--blur=[1,0.1]``.
+    """
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    words = list(argv)
+    tidied: list[str] = []
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            tidied.append(word)
+            continue
+        flag, equals, value = word.removeprefix("--").partition("=")
+        flag = flag.replace("-", "_")
+        negated = flag.removeprefix("no_")
+        if not equals and flag in fields and fields[flag].type is bool:
+            given = words and words[0].lower() in ("true", "false")
+            value = words.pop(0).lower() if given else "true"
+        elif not equals and negated in fields and fields[negated].type is bool:
+            flag, value = negated, "false"
+        elif not equals and words and flag not in ("help",):
+            value = words.pop(0)
+        elif not equals:
+            tidied.append(word)
+            continue
+        if flag in fields and re.fullmatch(r"[-\d.e]+(,[-\d.e]+)+", value):
+            value = f"[{value}]"
+        tidied.append(f"--{flag}={value}")
+    return tidied
+
+
+def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:
+    text = " ".join(str(error).split())
+    unknown = re.search(r"[Uu]nrecognized arguments?: (--[\w-]+)", text)
+    if unknown:
+        import difflib
+
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(unknown[1], flags, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"see {parser.prog} --help"
+        raise UserError(f"{unknown[1]} is unknown: {hint}") from error
+    bad = re.search(r'[Pp]arser key "([\w.]+)":?\s*(.*)', text)
+    if bad:
+        raise UserError(f"--{bad[1]}: {bad[2][:300]}") from error
+    raise UserError(text[:400]) from error
+
+
+def _has_no_default(settings: type, name: str) -> bool:
+    field = {f.name: f for f in dataclasses.fields(settings)}[name]
+    return field.default is dataclasses.MISSING
+
+
+def _documented(settings: type, name: str) -> str:
+    """What the dataclass's docstring says of a field."""
+    match = re.search(rf"^\s+{name}: (.*?)(?=^\s+\w+: |\Z)", settings.__doc__ or "", re.M | re.S)
+    return " ".join(match[1].split()) if match else ""

@@ -1,0 +1,175 @@
+"""Every augmentation as a pure function of a batch and explicit parameters per image.
+
+Shapes: ``x`` is (B, C, H, W) float in [0, 1]; a parameter is (B,). Each function equals the paper
+authors' own (colour operations clip to [0, 1]); the order, and whether an operation happens at all,
+is decided elsewhere.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
+
+
+def brightness(x: Tensor, delta: Tensor) -> Tensor:
+    """x + δ."""
+    return (x + _per_image(delta)).clamp_(0, 1)
+
+
+def contrast(x: Tensor, factor: Tensor) -> Tensor:
+    """f · (x − mean) + mean, the mean taken over each channel of each image."""
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    return torch.lerp(mean.expand_as(x), x, _per_image(factor)).clamp_(0, 1)
+
+
+def saturation(x: Tensor, factor: Tensor) -> Tensor:
+    """Multiply S of HSV by f, at most to 1; C = 3.
+
+    V and the hue stay as they are, so each channel's distance to V = max(R, G, B) is multiplied by
+    f, or by as much as brings the smallest channel to 0.
+    """
+    value, least = x.amax(dim=1, keepdim=True), x.amin(dim=1, keepdim=True)
+    limit = value / (value - least).clamp_min_(1e-12)
+    return torch.lerp(value.expand_as(x), x, torch.minimum(_per_image(factor), limit)).clamp_(0, 1)
+
+
+def hue(x: Tensor, delta: Tensor) -> Tensor:
+    """Shift H of HSV by δ turns; C = 3."""
+    r, g, b = x.unbind(dim=1)
+    value = torch.maximum(torch.maximum(r, g), b)
+    chroma = value - torch.minimum(torch.minimum(r, g), b)
+    scale = chroma.clamp_min(1e-12).reciprocal_()
+    # Hue in sextants: which channel is largest, and where the others lie between.
+    sextant = torch.where(
+        value == r,
+        (g - b) * scale,
+        torch.where(value == g, (b - r) * scale + 2, (r - g) * scale + 4),
+    )
+    sextant += 6 * delta[:, None, None]
+    out = torch.empty_like(x)
+    for channel, offset in enumerate((5, 3, 1)):
+        k = torch.remainder(sextant + offset, 6)
+        weight = torch.minimum(k, 4 - k).clamp_(0, 1)
+        torch.addcmul(value, weight, chroma, value=-1, out=out[:, channel])
+    return out.clamp_(0, 1)
+
+
+def grey(x: Tensor) -> Tensor:
+    """Luma in all three channels; C = 3."""
+    weights = x.new_tensor(GREY_WEIGHTS)[:, None, None]
+    return (x * weights).sum(dim=1, keepdim=True).expand_as(x)
+
+
+def blur_radius(size: int) -> int:
+    """Of the kernel, in pixels: the paper's kernel is a tenth of the image wide."""
+    return size // 10 // 2
+
+
+def blur(x: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur with standard deviation ``sigma`` pixels, zeros beyond the border."""
+    radius = blur_radius(x.shape[-2])
+    if radius == 0:
+        return x
+    taps = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-taps.square() / (2 * sigma.to(x)[:, None].square()))
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    batch, channels, height, width = x.shape
+    # One group for every plane: each image has a kernel of its own.
+    kernel = kernel.repeat_interleave(channels, dim=0)[:, None]
+    planes = x.reshape(1, batch * channels, height, width)
+    planes = F.conv2d(planes, kernel[..., None], padding=(radius, 0), groups=len(kernel))
+    planes = F.conv2d(planes, kernel[:, :, None], padding=(0, radius), groups=len(kernel))
+    return planes.reshape(x.shape)
+
+
+def solarize(x: Tensor, threshold: float = 0.5) -> Tensor:
+    """1 − x from the threshold up."""
+    return torch.where(x < threshold, x, 1 - x)
+
+
+def flip(x: Tensor, where: Tensor) -> Tensor:
+    """Mirror left and right the images where ``where`` (B,) is True."""
+    return torch.where(_per_image(where), x.flip(3), x)
+
+
+def vertical_flip(x: Tensor, where: Tensor) -> Tensor:
+    """Mirror top and bottom the images where ``where`` (B,) is True."""
+    return torch.where(_per_image(where), x.flip(2), x)
+
+
+def rotate(x: Tensor, angle: Tensor) -> Tensor:
+    """Turn about the centre by ``angle`` degrees, counter-clockwise; the border is mirrored."""
+    radians = torch.deg2rad(angle.to(x))
+    sin, cos, zero = radians.sin(), radians.cos(), torch.zeros_like(radians)
+    ratio = x.shape[2] / x.shape[3]
+    rows = [torch.stack([cos, -sin * ratio, zero], 1), torch.stack([sin / ratio, cos, zero], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+
+
+def crop_resize(images: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Cut a box out of every image and make it ``size`` × ``size``, bicubic and antialiased.
+
+    Args:
+        images: (B, C, H, W) uint8, or float in [0, 1].
+        boxes: (B, 4) top, left, height, width in pixels, inside the image.
+        size: of the result.
+
+    Returns:
+        (B, C, size, size) float32 in [0, 1]; equal to torchvision's ``resized_crop``.
+    """
+    if images.device.type == "cpu" and max(images.shape[-2:]) > 96:
+        return _crop_resize_each(images, boxes, size)
+    top, left, height, width = boxes.unbind(dim=1)
+    batch, channels, rows, columns = images.shape
+    vertical = resize_weights(top, height, rows, size)
+    horizontal = resize_weights(left, width, columns, size)
+    x = images.to(torch.float32).reshape(batch, channels * rows, columns)
+    x = torch.bmm(x, horizontal.mT).reshape(batch, channels, rows, size)
+    x = torch.matmul(vertical[:, None], x)
+    if not images.is_floating_point():
+        x *= 1 / 255
+    return x.clamp_(0, 1)
+
+
+def _crop_resize_each(images: Tensor, boxes: Tensor, size: int) -> Tensor:
+    # Large pictures on a CPU: a dense weight matrix would be nearly all zeros.
+    out = torch.empty(len(images), images.shape[1], size, size)
+    for i, (top, left, height, width) in enumerate(boxes.tolist()):
+        crop = images[i : i + 1, :, top : top + height, left : left + width]
+        crop = crop.float() * (1 if images.is_floating_point() else 1 / 255)
+        out[i] = F.interpolate(crop, (size, size), mode="bicubic", antialias=True)[0]
+    return out.clamp_(0, 1)
+
+
+def resize_weights(start: Tensor, length: Tensor, total: int, size: int) -> Tensor:
+    """The linear map from ``total`` pixels to ``size``, cutting out [start, start + length).
+
+    Antialiased bicubic (Keys, a = −1/2), as in Pillow: the kernel is stretched by the scale where
+    the image shrinks, and cut off at the crop's border.
+
+    Args:
+        start: (B,) first pixel.
+        length: (B,) number of pixels.
+        total: pixels of the whole image.
+        size: pixels of the result.
+
+    Returns:
+        (B, size, total) float32, rows summing to 1.
+    """
+    scale = (length / size)[:, None, None]
+    out = torch.arange(size, device=start.device, dtype=torch.float32)[None, :, None]
+    pixel = torch.arange(total, device=start.device, dtype=torch.float32)[None, None, :]
+    centre = start[:, None, None] + (out + 0.5) * scale
+    distance = ((pixel + 0.5 - centre) / scale.clamp_min(1)).abs_()
+    near = (1.5 * distance - 2.5) * distance * distance + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    weight = torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
+    inside = (pixel >= start[:, None, None]) & (pixel < (start + length)[:, None, None])
+    weight *= inside
+    return weight / weight.sum(dim=2, keepdim=True)
+
+
+def _per_image(value: Tensor) -> Tensor:
+    return value[:, None, None, None]
