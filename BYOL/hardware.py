@@ -1,5 +1,7 @@
 """What this machine has, asked for once and refused early."""
 
+import os
+
 import torch
 
 from BYOL.errors import UserError
@@ -51,3 +53,11 @@ def _cpu_multiplies_bf16() -> bool:
     if "AVX512" not in capabilities and "AMX" not in capabilities:
         return False
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def pick_workers(wanted: int | None, accelerator: str) -> int:
+    """Loader processes: as told, or half the cores, at most 16; training on a CPU needs the cores."""
+    if wanted is not None:
+        return wanted
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 1 if accelerator == "cpu" else max(min((cores or 1) // 2, 16), 1)

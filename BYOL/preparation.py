@@ -9,9 +9,8 @@ import torch
 from BYOL.backbones import build_backbone, has_large_stem
 from BYOL.config import PretrainConfig
 from BYOL.data.images import ArrayImages, FileImages, Images
-from BYOL.data.memory import to_memory
+from BYOL.data.memory import check_images, to_memory
 from BYOL.data.sources import open_images
-from BYOL.data.decode import check_images
 from BYOL.errors import UserError
 from BYOL.views.config import ViewConfig
 

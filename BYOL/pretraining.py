@@ -24,7 +24,7 @@ from BYOL import __version__, byol
 from BYOL.callbacks import Curves, Gauges, OnlineKNN, ProgressLine
 from BYOL.checkpointing import AtomicCheckpointIO
 from BYOL.config import PretrainConfig, save_config
-from BYOL.data.loading import train_loader
+from BYOL.data.loading import EpochSampler, train_loader
 from BYOL.errors import UserError
 from BYOL.evaluation.online import online_knn
 from BYOL.evaluation.protocols import evaluate
@@ -144,16 +144,20 @@ def _train(
     assert config.mean is not None and config.std is not None and config.channels is not None  # noqa: PT018
     steps_per_epoch = len(prepared.train) // config.batch_size
     done = int(checkpoint["global_step"]) if checkpoint else 0
-    loader = train_loader(
-        prepared.train,
-        batch_size=config.micro_batch,
+    sampler = EpochSampler(
+        len(prepared.train),
+        config.micro_batch,
         accumulate=config.accumulate,
         seed=config.seed,
-        workers=pick_workers(config.workers, accelerator),
-        views=views,
-        device=torch_device(accelerator),
         start_epoch=done // steps_per_epoch,
         start_batch=done % steps_per_epoch * config.accumulate,
+    )
+    loader = train_loader(
+        prepared.train,
+        sampler,
+        views=views,
+        workers=pick_workers(config.workers, accelerator),
+        device=torch_device(accelerator),
     )
     module = Pretraining(
         model.to(memory_format=torch.channels_last),

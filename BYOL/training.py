@@ -27,7 +27,9 @@ class Pretraining(pl.LightningModule):
         steps_per_epoch: optimizer steps.
     """
 
-    def __init__(self, model: byol.BYOL, config: PretrainConfig, views: Views, steps_per_epoch: int):
+    def __init__(
+        self, model: byol.BYOL, config: PretrainConfig, views: Views, steps_per_epoch: int
+    ):
         super().__init__()
         self.model = model
         self.config = config

@@ -1,0 +1,237 @@
+"""Batches: which pictures, in which order, cut by whom.
+
+The order of an epoch is a function of (seed, epoch); a crop is one of (seed, epoch, picture). So
+neither the number of worker processes nor a restart in the middle changes what is learnt.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from BYOL.data.decode import BrokenImageError
+from BYOL.data.images import ArrayImages, FileImages, Images
+from BYOL.errors import UserError
+from BYOL.rng import fold, permutation
+from BYOL.views.config import ViewConfig
+from BYOL.views.draws import draw_crops
+from BYOL.views.transforms import centre, shown_share
+
+_ORDER = 0x0DE12  # keeps the order's random numbers apart from the views'
+Request = tuple[int, np.ndarray]
+
+
+class EpochSampler:
+    """Which pictures stand in which micro-batch of this process.
+
+    Optimizer step k of an epoch takes places k·G to (k + 1)·G of the epoch's random order, G being
+    the global batch; process r of w takes every w-th of them from the r-th on. The rest of an
+    epoch that does not fill a global batch is left out.
+
+    Args:
+        n: pictures.
+        batch_size: of one process and one accumulated part.
+        accumulate: parts of one optimizer step.
+        seed: of the run.
+        start_epoch: epoch of the first pass.
+        start_batch: micro-batch with which the first pass begins.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        *,
+        accumulate: int = 1,
+        seed: int = 0,
+        start_epoch: int = 0,
+        start_batch: int = 0,
+    ):
+        self.n = n
+        self.batch_size = batch_size
+        self.accumulate = accumulate
+        self.seed = seed
+        self.epoch = start_epoch
+        self.start_batch = start_batch
+
+    def __len__(self) -> int:
+        world = _processes()[1]
+        return self.n // (self.batch_size * self.accumulate * world) * self.accumulate
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next pass (Lightning calls this)."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Request]:
+        rank, world = _processes()
+        order = permutation(fold(self.seed, self.epoch, _ORDER), self.n).numpy()
+        start, self.start_batch = self.start_batch, 0
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        step = self.batch_size * self.accumulate * world
+        for k in range(start, len(self)):
+            mine = order[k // self.accumulate * step :][:step][rank::world]
+            part = k % self.accumulate * self.batch_size
+            yield epoch, mine[part : part + self.batch_size]
+
+
+class MemoryLoader:
+    """Batches of whole pictures that lie in memory, on the training device itself if it has room.
+
+    Args:
+        images: in memory.
+        sampler: which and when.
+        device: where the pictures are kept.
+    """
+
+    def __init__(self, images: ArrayImages, sampler: EpochSampler, device: torch.device):
+        self.data = images.data.to(device)
+        self.sampler = sampler
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for epoch, indices in self.sampler:
+            ids = torch.from_numpy(indices).to(self.data.device, non_blocking=True)
+            yield {"epoch": epoch, "ids": ids, "images": self.data[ids]}
+
+
+class CropsDataset(Dataset):  # type: ignore[type-arg]
+    """Two uint8 crops of every picture of a request, decoded and cut by a worker process.
+
+    Args:
+        images: files.
+        seed: of the run.
+        views: what may happen to each view; only the crop is used here.
+    """
+
+    def __init__(self, images: FileImages, seed: int, views: tuple[ViewConfig, ViewConfig]):
+        self.images = images
+        self.seed = seed
+        self.views = views
+
+    def __getitem__(self, request: Request) -> dict[str, Any]:
+        epoch, indices = request
+        crops, broken = zip(*(self._crops(epoch, int(i)) for i in indices), strict=True)
+        first, second = (torch.stack(view) for view in zip(*crops, strict=True))
+        return {
+            "epoch": epoch,
+            "ids": torch.from_numpy(np.asarray(indices)),
+            "crops": first,
+            "crops1": second,
+            "broken": [name for names in broken for name in names],
+        }
+
+    def _crops(self, epoch: int, index: int) -> tuple[list[Tensor], list[str]]:
+        """Crops of a picture, or of the next one that can be read; and the names of the broken."""
+        broken: list[str] = []
+        key, ids = fold(self.seed, epoch), torch.tensor([index])
+        for step in range(len(self.images)):
+            place = (index + step) % len(self.images)
+            try:
+                file = self.images.open(place)
+                height, width = torch.tensor(file.size)
+                boxes = [
+                    draw_crops(view, fold(key, v), ids, height, width)[0].tolist()
+                    for v, view in enumerate(self.views)
+                ]
+                return file.crops(boxes, self.views[0].size), broken
+            except BrokenImageError:
+                broken.append(self.images.sample_name(place))
+        raise UserError(f"DATA={self.images.root}: not one of its files is a picture")
+
+
+def train_loader(
+    images: Images,
+    sampler: EpochSampler,
+    *,
+    views: tuple[ViewConfig, ViewConfig],
+    workers: int,
+    device: torch.device,
+) -> "MemoryLoader | DataLoader[Any]":
+    """Batches for training, without end: every pass over it is the next epoch.
+
+    Args:
+        images: in memory or in files.
+        sampler: which and when.
+        views: what may happen to each view.
+        workers: processes that decode files; 0 does it in this one.
+        device: the training device.
+
+    Returns:
+        An iterable of dicts: ``epoch`` (int) and ``ids`` (B,) int64 always; ``images``
+        (B, C, H, W) uint8 from memory; from files ``crops`` and ``crops1`` (B, C, S, S) uint8 and
+        ``broken``, the names of files that could not be read (each replaced by the next one).
+    """
+    if isinstance(images, ArrayImages):
+        return MemoryLoader(images, sampler, device)
+    assert isinstance(images, FileImages)
+    return DataLoader(
+        CropsDataset(images, sampler.seed, views),
+        sampler=sampler,  # type: ignore[arg-type]
+        batch_size=None,  # a request of the sampler is a batch already
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=2 if workers else None,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_one_thread if workers else None,
+    )
+
+
+def eval_batches(images: Images, size: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """All pictures in order, their centres cut out and resized.
+
+    Args:
+        images: in memory or in files.
+        size: side of the result in pixels.
+        batch_size: pictures at a time.
+
+    Yields:
+        (B,) int64 numbers of the pictures and (B, C, size, size) uint8 pixels. Files that cannot
+        be read are left out.
+    """
+    for start in range(0, len(images), batch_size):
+        ids = torch.arange(start, min(start + batch_size, len(images)))
+        if isinstance(images, ArrayImages):
+            yield ids, _centres(images.data[ids], size)
+        else:
+            kept, pixels = _read_centres(images, ids.tolist(), size)
+            if kept:
+                yield torch.tensor(kept), torch.stack(pixels)
+
+
+def _centres(data: Tensor, size: int) -> Tensor:
+    if data.shape[-2:] == (size, size):
+        return data
+    return centre(data, size).mul_(255).round_().byte()
+
+
+def _read_centres(images: Images, ids: list[int], size: int) -> tuple[list[int], list[Tensor]]:
+    assert isinstance(images, FileImages)
+    kept, pixels = [], []
+    for i in ids:
+        try:
+            file = images.open(i)
+            height, width = file.size
+            side = min(height, width) * shown_share(size)
+            box = ((height - side) / 2, (width - side) / 2, side, side)
+            pixels += file.crops([box], size)
+            kept.append(i)
+        except BrokenImageError:
+            continue
+    return kept, pixels
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)  # the cores belong to the other workers and to training
+
+
+def _processes() -> tuple[int, int]:
+    """Rank and number of processes; asked late, because Lightning starts them late."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1

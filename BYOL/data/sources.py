@@ -1,0 +1,265 @@
+"""From what the user said to sets of pictures: digits, folders, arrays, torchvision's sets."""
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from BYOL.data.decode import MODES, SUFFIXES, image_size, is_grey
+from BYOL.data.images import ArrayImages, FileImages, Images, PathTable
+from BYOL.errors import UserError
+
+NAMED = ("digits", "cifar10", "cifar100", "stl10")
+PROBED = 64  # files whose headers tell the channels and the size of a folder
+TEST_FOLDERS = ("test", "val", "valid", "validation")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Pictures to learn from, and labelled ones held out where there are any.
+
+    Args:
+        train: learnt from, without their labels.
+        test: never learnt from, or None.
+        labelled: labelled training pictures, where they are others than ``train`` (STL-10).
+    """
+
+    train: Images
+    test: Images | None = None
+    labelled: Images | None = None
+
+
+def open_images(
+    data: str | None, *, channels: int | None = None, data_root: str = "~/.cache/byol"
+) -> Splits:
+    """Open a data set.
+
+    Args:
+        data: None or "digits", "cifar10", "cifar100", "stl10", a folder, an .npz or .npy file.
+        channels: 1, 3 or 4 for a folder; what an array has otherwise. None: found out.
+        data_root: where torchvision's sets lie or are downloaded to.
+
+    Raises:
+        UserError: nothing there, or nothing that is a picture.
+    """
+    if data is None or data == "digits":
+        return _digits()
+    path = Path(data).expanduser()
+    if path.is_dir():
+        return _folder(path, channels)
+    if path.suffix in (".npz", ".npy"):
+        return _arrays(path)
+    if data in NAMED:
+        return _torchvision(data, Path(data_root).expanduser())
+    near = difflib.get_close_matches(data, NAMED, n=1, cutoff=0.7)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    kind = "is a file, not a folder of pictures" if path.exists() else "is not there"
+    raise UserError(
+        f"DATA={data} {kind}: give a folder, an .npz or .npy file, or one of "
+        f"{', '.join(NAMED)}{hint}"
+    )
+
+
+def common_side(data: str | None) -> int | None:
+    """The longer side in pixels of the pictures, if a look at a few says it is the same for all.
+
+    Cheap: a few headers, never pixels. None where it differs or nothing is there.
+    """
+    if data is None or data == "digits":
+        return 16
+    if data in NAMED and not Path(data).exists():
+        return 96 if data == "stl10" else 32
+    path = Path(data).expanduser()
+    if path.suffix == ".npy" and path.is_file():
+        try:
+            return max(np.load(path, mmap_mode="r", allow_pickle=False).shape[1:3])
+        except (OSError, ValueError, IndexError):
+            return None
+    if path.suffix == ".npz" and path.is_file():
+        return max(_arrays(path).train.read(0).shape[-2:])
+    if not path.is_dir():
+        return None
+    sizes = {image_size(file) for file in _first_files(path, 16)} - {None}
+    return max(sizes.pop() or (0,)) if len(sizes) == 1 else None
+
+
+def _digits() -> Splits:
+    """scikit-learn's 1,797 handwritten digits, 8×8, enlarged to 16×16; a fifth held out."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    small = torch.from_numpy(digits.images).float()[:, None] * (255 / 16)
+    large = torch.nn.functional.interpolate(small, (16, 16), mode="bicubic")
+    data = large.clamp(0, 255).round().byte()
+    labels = digits.target.astype(np.int64)
+    train, test = train_test_split(
+        np.arange(len(data)), test_size=0.2, stratify=labels, random_state=0
+    )
+    names = tuple(str(i) for i in range(10))
+    whole = ArrayImages("digits", 1, labels, names, data)
+    return Splits(whole.subset(np.sort(train)), whole.subset(np.sort(test)))
+
+
+def _torchvision(name: str, root: Path) -> Splits:
+    import torchvision.datasets as sets
+
+    classes: Any = {"cifar10": sets.CIFAR10, "cifar100": sets.CIFAR100, "stl10": sets.STL10}[name]
+
+    def opened(**split: Any) -> ArrayImages:
+        try:
+            found = classes(str(root), download=True, **split)
+        except Exception as error:
+            raise UserError(
+                f"DATA={name} is not in --data_root={root} and cannot be downloaded "
+                f"({type(error).__name__}); copy it there, or check the network"
+            ) from error
+        pixels = np.asarray(found.data)
+        pixels = pixels if pixels.shape[1] == 3 else pixels.transpose(0, 3, 1, 2)
+        labels = np.asarray(getattr(found, "targets", getattr(found, "labels", None)))
+        known = labels.astype(np.int64) if (labels >= 0).all() else None
+        data = torch.from_numpy(np.ascontiguousarray(pixels))
+        return ArrayImages(name, 3, known, tuple(found.classes), data)
+
+    if name == "stl10":
+        return Splits(opened(split="unlabeled"), opened(split="test"), opened(split="train"))
+    return Splits(opened(train=True), opened(train=False))
+
+
+def _arrays(path: Path) -> Splits:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"DATA={path} cannot be read as arrays: {error}") from error
+    train = _first_of(arrays, "images", "x_train", "train_images", "x", "data")
+    if train is None:
+        keys = ", ".join(arrays) or "nothing"
+        raise UserError(f"DATA={path} has no images: it holds {keys}; name them images or x_train")
+    labels = _first_of(arrays, "labels", "y_train", "train_labels", "y")
+    test = _first_of(arrays, "test_images", "x_test")
+    test_labels = _first_of(arrays, "test_labels", "y_test")
+    opened = _array_images(path, train, labels)
+    return Splits(opened, None if test is None else _array_images(path, test, test_labels))
+
+
+def _first_of(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
+    return next((arrays[name] for name in names if name in arrays), None)
+
+
+def _array_images(path: Path, pixels: np.ndarray, labels: np.ndarray | None) -> ArrayImages:
+    shape = pixels.shape
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    if pixels.ndim != 4 or 0 in shape:
+        raise UserError(
+            f"DATA={path} has images of shape {shape}: give (n, height, width), "
+            "(n, height, width, channels) or (n, channels, height, width)"
+        )
+    if pixels.shape[1] > pixels.shape[3]:  # channels are fewer than pixels, so they stand last
+        pixels = pixels.transpose(0, 3, 1, 2)
+    data = torch.from_numpy(np.ascontiguousarray(_eight_bits(path, pixels)))
+    if labels is None:
+        return ArrayImages(path.stem, data.shape[1], None, (), data)
+    labels = np.asarray(labels).reshape(-1)
+    if len(labels) != len(data):
+        raise UserError(f"DATA={path} has {len(data)} images but {len(labels)} labels")
+    classes, numbers = np.unique(labels, return_inverse=True)
+    names = tuple(str(c) for c in classes)
+    return ArrayImages(path.stem, data.shape[1], numbers.astype(np.int64), names, data)
+
+
+def _eight_bits(path: Path, pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * 255
+    if pixels.dtype == np.uint16:
+        return (pixels / 257).round().astype(np.uint8)
+    if np.issubdtype(pixels.dtype, np.floating) and pixels.min() >= 0 and pixels.max() <= 1:
+        return (pixels * 255).round().astype(np.uint8)
+    raise UserError(
+        f"DATA={path} has images of {pixels.dtype} from {pixels.min()} to {pixels.max()}: "
+        "give uint8, uint16, bool, or floats in [0, 1]"
+    )
+
+
+def _folder(root: Path, channels: int | None) -> Splits:
+    if channels is not None and channels not in MODES:
+        raise UserError(f"--channels={channels} is not for a folder of pictures: give 1, 3 or 4")
+    inside = {entry.name: entry for entry in root.iterdir() if entry.is_dir()}
+    test_name = next((name for name in TEST_FOLDERS if name in inside), None)
+    if "train" in inside:
+        train = _one_folder(inside["train"], channels, root.name)
+        if test_name is None:
+            return Splits(train)
+        test = _one_folder(inside[test_name], train.channels, root.name, train.classes)
+        return Splits(train, test)
+    return Splits(_one_folder(root, channels, root.resolve().name))
+
+
+def _one_folder(
+    root: Path, channels: int | None, name: str, classes: tuple[str, ...] = ()
+) -> FileImages:
+    files = sorted(_walk(root))
+    if not files:
+        raise UserError(
+            f"DATA={root} has no pictures in it: looked for {', '.join(sorted(SUFFIXES))}"
+        )
+    labels, names = _class_folders(files, classes)
+    if channels is None:
+        probed = [is_grey(root / files[i]) for i in _spread(len(files), PROBED)]
+        channels = 1 if probed and all(grey in (True, None) for grey in probed) else 3
+        channels = 3 if not any(probed) else channels
+    return FileImages(name, channels, labels, names, root, PathTable(files))
+
+
+def _walk(root: Path) -> list[str]:
+    """Relative paths of all pictures below ``root``; links to folders are not followed."""
+    found: list[str] = []
+    pending = [str(root)]
+    start = len(str(root)) + 1
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122
+                    found.append(entry.path[start:])
+    return found
+
+
+def _first_files(root: Path, most: int) -> list[Path]:
+    """Some pictures, without walking the whole tree."""
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        found += [Path(folder) / f for f in sorted(files) if Path(f).suffix.lower() in SUFFIXES]
+        if len(found) >= most:
+            break
+    return found[:most]
+
+
+def _class_folders(
+    files: list[str], classes: tuple[str, ...]
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Labels by the first folder of every path, where every picture is in one of at least two."""
+    first = [file.split(os.sep, 1)[0] if os.sep in file else None for file in files]
+    names = sorted({name for name in first if name is not None})
+    if None in first or len(names) < 2:
+        return None, ()
+    order = classes or tuple(names)
+    if not set(names) <= set(order):
+        order = (*order, *(name for name in names if name not in order))
+    number = {name: i for i, name in enumerate(order)}
+    return np.array([number[str(name)] for name in first], dtype=np.int64), order
+
+
+def _spread(n: int, most: int) -> list[int]:
+    return sorted({i * n // most for i in range(min(n, most))} if n > most else set(range(n)))
