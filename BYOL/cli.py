@@ -9,7 +9,7 @@ from typing import Any
 import BYOL
 from BYOL import config as settings
 from BYOL.errors import UserError
-from BYOL.presets import PRESETS, preset_values
+from BYOL.presets import preset_values
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -103,7 +103,8 @@ COMMANDS = {
     ),
 }
 
-_OVERVIEW = f"""BYOL {BYOL.__version__}: a folder of pictures without labels in, a backbone that has learnt to see out.
+_OVERVIEW = f"""BYOL {BYOL.__version__}
+A folder of pictures without labels goes in, a backbone that has learnt to see comes out.
 
 usage: byol COMMAND [ARGUMENTS]
 
@@ -153,24 +154,23 @@ def parse(name: str, argv: list[str]) -> Any:
 
     command = COMMANDS[name]
     argv = tidy(argv, command.settings)
-    if command.settings is not settings.PretrainConfig:
-        parser = build_parser(name, command.summary, command.settings, command.positional, {})
+
+    def parsed(preset: str | None) -> Any:
+        defaults = preset_values(preset) if preset else {}
+        parser = build_parser(name, command.summary, command.settings, command.positional, defaults)
         return parse_arguments(parser, argv, command.settings)
-    preset = _preset_in(argv)
-    parser = build_parser(
-        name, command.summary, command.settings, command.positional, preset_values(preset)
-    )
-    config = parse_arguments(parser, argv, command.settings)
-    if config is None or config.preset in PRESETS and config.preset == preset:
-        return config
-    if config.preset == "auto":
+
+    if command.settings is not settings.PretrainConfig:
+        return parsed(None)
+    # The preset's values lie under the file's and the flags', and which preset it is may be said
+    # in either, or follow from the pictures: hence a first reading only to find that out.
+    config = parsed("digits")
+    if config is None:
+        return None
+    preset = config.preset
+    if preset == "auto" or (preset == "digits" and config.data not in (None, "digits")):
         from BYOL.data.sources import common_side
         from BYOL.presets import preset_for
 
         preset = preset_for(config.data, common_side(config.data))
-    else:
-        preset = config.preset
-    values = {**preset_values(preset)}
-    parser = build_parser(name, command.summary, command.settings, command.positional, values)
-    config = parse_arguments(parser, argv, command.settings)
-    return dataclasses.replace(config, preset=preset)
+    return dataclasses.replace(parsed(preset), preset=preset)

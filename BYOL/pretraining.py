@@ -20,7 +20,6 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from BYOL import __version__, byol
-
 from BYOL.callbacks import Curves, Gauges, OnlineKNN, ProgressLine
 from BYOL.checkpointing import AtomicCheckpointIO
 from BYOL.config import PretrainConfig, save_config

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from BYOL import __version__, byol
-
 from BYOL.config import PretrainConfig
 from BYOL.loss import criterion
 from BYOL.optimizers import build_optimizer, set_learning_rate
