@@ -165,8 +165,12 @@ class BYOL(nn.Module):
         if not self.EAvg:
             return
         tau = self.t if t is None else _checked_tau(t)
-        online = [*self.onlineNet.backend.parameters(), *self.onlineNet.projection.parameters()]
-        torch._foreach_lerp_(list(self.targetNet.parameters()), online, 1 - tau)
+        online: list[Tensor] = [
+            *self.onlineNet.backend.parameters(),
+            *self.onlineNet.projection.parameters(),
+        ]
+        target: list[Tensor] = list(self.targetNet.parameters())
+        torch._foreach_lerp_(target, online, 1 - tau)
 
 
 def _checked_tau(t: float) -> float:

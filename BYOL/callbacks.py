@@ -68,7 +68,7 @@ class Gauges(Callback):
         if trainer.global_step % self.every and trainer.global_step != trainer.max_steps:
             return
         z = module.projections
-        if z is None:
+        if not isinstance(z, torch.Tensor):
             return
         self.last = {name: float(value) for name, value in collapse_gauges(z.float()).items()}
         record(trainer, {f"gauge/{name}": value for name, value in self.last.items()})
@@ -83,10 +83,10 @@ class OnlineKNN(Callback):
 
     Args:
         every: epochs between checks.
-        measure: gives the accuracy of the module's backbone, in [0, 1].
+        measure: gives the accuracy of a backbone, in [0, 1].
     """
 
-    def __init__(self, every: int, measure: Callable[[pl.LightningModule], float]):
+    def __init__(self, every: int, measure: Callable[[torch.nn.Module], float]):
         self.every = every
         self.measure = measure
         self.curve: list[tuple[int, float]] = []
@@ -96,7 +96,7 @@ class OnlineKNN(Callback):
         epoch = trainer.current_epoch + 1
         if epoch % self.every or not trainer.is_global_zero:
             return
-        accuracy = self.measure(module)
+        accuracy = self.measure(module.model.onlineNet.backend)  # type: ignore[union-attr,arg-type]
         self.curve.append((epoch, accuracy))
         record(trainer, {"knn": accuracy, "epoch": trainer.current_epoch})
 

@@ -282,9 +282,8 @@ def load_config(path: Path) -> PretrainConfig:
         detail = f": it has no setting {unknown[0]}" if unknown else ""
         raise UserError(f"{path} is not the configuration of a run{detail}")
     pairs = {name for name, field in fields.items() if field.type is Pair}
+    settled: dict[str, Any] = {n: tuple(v) if n in pairs else v for n, v in values.items()}
     try:
-        return PretrainConfig(
-            **{name: tuple(v) if name in pairs else v for name, v in values.items()}
-        )
+        return PretrainConfig(**settled)
     except TypeError as error:
         raise UserError(f"{path} has a value of the wrong type: {error}") from error

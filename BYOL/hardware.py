@@ -56,7 +56,7 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 def pick_workers(wanted: int | None, accelerator: str) -> int:
-    """Loader processes: as told, or half the cores, at most 16; training on a CPU needs the cores."""
+    """Loader processes: as told; else one beside a training CPU, half the cores beside a GPU."""
     if wanted is not None:
         return wanted
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -24,7 +24,7 @@ def parameter_groups(
     Returns:
         Groups with ``params``, ``weight_decay``, ``adapt`` (LARS) and ``lr_scale``.
     """
-    spare = getattr(model.onlineNet.backend, "no_weight_decay", set)()
+    spare: set[str] = getattr(model.onlineNet.backend, "no_weight_decay", set)()
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.onlineNet.named_parameters():
         if not parameter.requires_grad:

@@ -34,10 +34,11 @@ class PlainNet(nn.Module):
         blocks: OrderedDict[str, nn.Module] = OrderedDict()
         width_in = in_chans
         for i, (width, stride) in enumerate(layers):
-            blocks[f"conv{i}"] = nn.Conv2d(width_in, width, 3, stride, padding=1, bias=False)
+            conv = nn.Conv2d(width_in, width, 3, stride, padding=1, bias=False)
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+            blocks[f"conv{i}"] = conv
             blocks[f"bn{i}"] = nn.BatchNorm2d(width)
             blocks[f"relu{i}"] = nn.ReLU(inplace=True)
-            nn.init.kaiming_normal_(blocks[f"conv{i}"].weight, mode="fan_out", nonlinearity="relu")
             width_in = width
         self.num_features = width_in
         self.num_classes = num_classes

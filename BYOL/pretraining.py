@@ -23,10 +23,11 @@ from BYOL import __version__, byol
 from BYOL.callbacks import Curves, Gauges, OnlineKNN, ProgressLine
 from BYOL.checkpointing import AtomicCheckpointIO
 from BYOL.config import PretrainConfig, save_config
+from BYOL.data.images import readable
 from BYOL.data.loading import EpochSampler, train_loader
 from BYOL.errors import UserError
 from BYOL.evaluation.online import online_knn
-from BYOL.evaluation.protocols import evaluate
+from BYOL.evaluation.protocols import evaluate, results_text
 from BYOL.export import export_backbone
 from BYOL.hardware import pick_accelerator, pick_precision, pick_workers, torch_device
 from BYOL.preparation import Prepared, prepare, view_configs
@@ -106,7 +107,7 @@ def _checkpoint_to_resume(config: PretrainConfig, folder: RunFolder) -> dict[str
 def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -> None:
     assert config.image_size is not None
     ids = torch.linspace(0, len(prepared.train) - 1, 8).long().unique()
-    images = prepared.train.sample(ids.tolist())
+    images = readable(prepared.train, ids.tolist())
     save_preview(images, view_configs(config), folder.views, key=fold(config.seed, 0))
 
 
@@ -166,12 +167,22 @@ def _train(
     )
     progress = ProgressLine(config.batch_size, module.total_steps)
     gauges = Gauges(config.gauges_every, lambda line: say(f"warning: {line}"))
-    knn = OnlineKNN(config.knn_every, online_knn(prepared, config))
+    knn = OnlineKNN(
+        config.knn_every,
+        online_knn(
+            prepared.train,
+            prepared.test,
+            size=config.image_size,
+            mean=config.mean,
+            std=config.std,
+            device=torch_device(accelerator),
+        ),
+    )
     callbacks = [
         progress,
         Curves(every=max(min(50, module.total_steps // 20), 1)),
         *([gauges] if config.gauges_every else []),
-        *([knn] if config.knn_every and prepared.test is not None else []),
+        *([knn] if config.knn_every and prepared.train.labels is not None else []),
         ModelCheckpoint(
             folder.checkpoint.parent,
             filename=folder.checkpoint.stem,
@@ -244,6 +255,19 @@ def _evidence(
         device=torch_device(accelerator),
         seed=config.seed,
     )
+
+
+def summary(results: dict[str, Any]) -> str:
+    """What a run has shown, as text for a terminal."""
+    lines = [
+        f"{results['epochs']} epochs, {results['steps']} steps in {results['train_seconds']} s "
+        f"({results['images_per_second']:,.0f} images/s)"
+    ]
+    if results["evaluation"]:
+        lines.append(results_text(results["evaluation"]))
+    if results["alarm"]:
+        lines.append(f"warning: {results['alarm']}")
+    return "\n".join([*lines, f"the run is in {results['run']}"])
 
 
 def _versions() -> dict[str, str]:

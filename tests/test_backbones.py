@@ -55,7 +55,7 @@ def test_a_custom_module_keeps_its_mode_and_tells_its_features():
 
 
 def test_unknown_name_is_answered_with_near_ones():
-    with pytest.raises(UserError, match="'resnet5' is unknown: did you mean .*resnet50"):
+    with pytest.raises(UserError, match=r"'resnet5' is unknown: did you mean .*resnet50"):
         build_backbone("resnet5")
 
 

@@ -77,5 +77,5 @@ def test_without_moving_average_the_predictor_learns_ten_times_faster(ema, facto
 
 
 def test_unknown_optimizer_is_named():
-    with pytest.raises(UserError, match="'adam' is unknown.*lars, sgd, adamw"):
+    with pytest.raises(UserError, match=r"'adam' is unknown.*lars, sgd, adamw"):
         build_optimizer("adam", _model(), lr=1.0, weight_decay=0.0)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL.data.decode import ImageFile, read_image
+from BYOL.data.decode import BrokenImageError, ImageFile, read_image
 
 
 class PathTable:
@@ -131,3 +131,14 @@ class FileImages(Images):
         """The pictures at ``indices``."""
         paths = PathTable([self.paths[int(i)] for i in indices])
         return replace(self, paths=paths, labels=self._labels_of(indices))
+
+
+def readable(images: Images, indices: list[int]) -> list[Tensor]:
+    """The pictures at ``indices`` that can be read, each (C, H, W) uint8."""
+    found = []
+    for index in indices:
+        try:
+            found.append(images.read(index))
+        except BrokenImageError:
+            continue
+    return found
