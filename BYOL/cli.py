@@ -64,7 +64,7 @@ def _export(config: settings.ExportConfig) -> tuple[dict[str, Any], str]:
     return export_run(config)
 
 
-def _views(config: settings.PretrainConfig) -> tuple[dict[str, Any], str]:
+def _views(config: settings.ViewsConfig) -> tuple[dict[str, Any], str]:
     from BYOL.commands import show_views
 
     return show_views(config)
@@ -97,7 +97,7 @@ COMMANDS = {
     ),
     "views": Command(
         "look at what the network will see, before paying for a run",
-        settings.PretrainConfig,
+        settings.ViewsConfig,
         ("data",),
         _views,
     ),
@@ -160,7 +160,7 @@ def parse(name: str, argv: list[str]) -> Any:
         parser = build_parser(name, command.summary, command.settings, command.positional, defaults)
         return parse_arguments(parser, argv, command.settings)
 
-    if command.settings is not settings.PretrainConfig:
+    if not issubclass(command.settings, settings.PretrainConfig):
         return parsed(None)
     # The preset's values lie under the file's and the flags', and which preset it is may be said
     # in either, or follow from the pictures: hence a first reading only to find that out.

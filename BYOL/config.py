@@ -160,13 +160,26 @@ class PretrainConfig:
 
 
 @dataclass(frozen=True)
+class ViewsConfig(PretrainConfig):
+    """Settings of ``byol views``: those of a run, of which the ones about views matter.
+
+    Args:
+        out: the .png file to write; without it views.png.
+        pictures: rows of the picture.
+    """
+
+    pictures: int = 8
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
     """Settings of ``byol evaluate``.
 
     Args:
         run: a run's folder.
         data: labelled pictures; without it, those of the run.
-        protocol: which measurements, separated by commas: fewshot, knn, linear.
+        protocol: which measurements, separated by commas: fewshot, knn, linear. Their results go
+            to the screen and to evaluation.json in the run's folder.
         batch_size: pictures at a time.
         accelerator: cpu, gpu, mps or auto.
         seed: of the few-shot draws and the splits.

@@ -10,7 +10,7 @@ from BYOL.backbones import build_backbone, has_large_stem
 from BYOL.config import PretrainConfig
 from BYOL.data.images import ArrayImages, FileImages, Images
 from BYOL.data.memory import check_images, to_memory
-from BYOL.data.sources import open_images
+from BYOL.data.sources import common_side, open_images
 from BYOL.errors import UserError
 from BYOL.views.config import ViewConfig
 
@@ -28,41 +28,63 @@ class Prepared:
         config: no ``auto`` and no None in it but where None means "none".
         train: pictures to learn from.
         test: labelled pictures held out, or None.
+        labelled: labelled training pictures where they are others than ``train``, or None.
         broken: names of pictures that were left out because they cannot be read.
     """
 
     config: PretrainConfig
     train: Images
     test: Images | None
+    labelled: Images | None
     broken: list[str]
 
 
-def prepare(config: PretrainConfig) -> Prepared:
+def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     """Open the pictures, take small ones into memory, settle what depends on them.
+
+    Args:
+        config: as given.
+        hold: whether small pictures are taken into memory; a look at a few does not need it.
 
     Raises:
         UserError: the data or a setting that does not fit it.
     """
     splits = open_images(config.data, channels=config.channels, data_root=config.data_root)
-    train, test, broken = splits.train, splits.test, []
-    if config.strict_images and isinstance(train, FileImages):
-        check_images(train)
-    budget = int(config.memory * 1e9)
-    if isinstance(train, FileImages):
-        train, broken = to_memory(train, budget) or (train, [])
-    if isinstance(test, FileImages):
-        test, broken_test = to_memory(test, budget) or (test, [])
-        broken = broken + broken_test
-    if len(train) < config.batch_size:
+    if config.channels not in (None, splits.train.channels):
         raise UserError(
-            f"--batch_size={config.batch_size} is larger than the set: {train.name} has "
-            f"{len(train)} pictures; give at most that many"
+            f"--channels={config.channels} is not what the pictures have: {splits.train.channels}"
         )
-    return Prepared(_settle(config, train), train, test, broken)
+    side = common_side(config.data) if config.image_size is None else None
+    config = _settle(config, splits.train, side)
+    if len(splits.train) < config.batch_size:
+        raise UserError(_too_few(config, splits.train))
+    if config.strict_images and isinstance(splits.train, FileImages):
+        check_images(splits.train)
+    if not hold:
+        return Prepared(config, splits.train, splits.test, splits.labelled, [])
+    budget = int(config.memory * 1e9)
+    train, broken = in_memory(splits.train, budget)
+    test, broken_test = in_memory(splits.test, budget) if splits.test else (None, [])
+    if len(train) < config.batch_size:
+        raise UserError(_too_few(config, train))
+    return Prepared(config, train, test, splits.labelled, broken + broken_test)
 
 
-def _settle(config: PretrainConfig, train: Images) -> PretrainConfig:
-    size = config.image_size or _own_size(train)
+def in_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
+    """Pictures held in memory if they are small files that fit; and names of unreadable ones."""
+    found = to_memory(images, budget) if isinstance(images, FileImages) else None
+    return found or (images, [])
+
+
+def _too_few(config: PretrainConfig, images: Images) -> str:
+    return (
+        f"--batch_size={config.batch_size} is larger than the set: {images.name} has "
+        f"{len(images)} pictures; give at most that many"
+    )
+
+
+def _settle(config: PretrainConfig, train: Images, side: int | None) -> PretrainConfig:
+    size = config.image_size or (side if side and side <= SMALL_SIDE else 224)
     mean, std = _statistics(config, train)
     settled = dataclasses.replace(
         config, channels=train.channels, image_size=size, mean=mean, std=std
@@ -74,14 +96,6 @@ def _settle(config: PretrainConfig, train: Images) -> PretrainConfig:
         large = has_large_stem(build_backbone(config.backbone))
     small = size <= SMALL_STEM_SIDE and large and not config.pretrained
     return dataclasses.replace(settled, stem="small" if small else "imagenet")
-
-
-def _own_size(images: Images) -> int:
-    if isinstance(images, ArrayImages):
-        side = max(images.data.shape[-2:])
-        if side <= SMALL_SIDE:
-            return side
-    return 224
 
 
 def _statistics(config: PretrainConfig, train: Images) -> tuple[list[float], list[float]]:

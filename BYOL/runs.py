@@ -53,6 +53,11 @@ class RunFolder:
         return self.path / "results.json"
 
     @property
+    def evaluation(self) -> Path:
+        """The latest answer of ``byol evaluate``."""
+        return self.path / "evaluation.json"
+
+    @property
     def views(self) -> Path:
         """What the network saw."""
         return self.path / "views.png"

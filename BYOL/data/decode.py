@@ -15,6 +15,7 @@ SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 )
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_QUICK_BYTES = 1 << 20  # a larger file is looked at before it is decoded: it may be a bomb
 
 
 class BrokenImageError(Exception):
@@ -105,7 +106,26 @@ def read_image(path: Path, channels: int) -> Tensor:
     Raises:
         BrokenImageError: the file cannot be decoded.
     """
+    quick = _read_jpeg(path, channels) if path.suffix.lower() in (".jpg", ".jpeg") else None
+    if quick is not None:
+        return quick
     return to_tensor(ImageFile(path, channels).decode())
+
+
+def _read_jpeg(path: Path, channels: int) -> Tensor | None:
+    """A small JPEG by torchvision, which takes half of Pillow's time; None if it will not."""
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    mode = {1: ImageReadMode.GRAY, 3: ImageReadMode.RGB}.get(channels)
+    try:
+        with path.open("rb") as file:
+            content = bytearray(file.read(_QUICK_BYTES + 1))
+        if mode is None or not 0 < len(content) <= _QUICK_BYTES:
+            return None
+        encoded = torch.frombuffer(content, dtype=torch.uint8)
+        return decode_jpeg(encoded, mode=mode, apply_exif_orientation=True)
+    except (OSError, RuntimeError):
+        return None  # Pillow may read it, or says what is wrong with it
 
 
 def to_tensor(image: Image.Image) -> Tensor:

@@ -19,7 +19,6 @@ from BYOL.errors import UserError
 from BYOL.rng import fold, permutation
 from BYOL.views.config import ViewConfig
 from BYOL.views.draws import draw_crops
-from BYOL.views.transforms import centre, shown_share
 
 _ORDER = 0x0DE12  # keeps the order's random numbers apart from the views'
 Request = tuple[int, np.ndarray]
@@ -178,55 +177,12 @@ def train_loader(
         persistent_workers=workers > 0,
         prefetch_factor=2 if workers else None,
         pin_memory=device.type == "cuda",
-        worker_init_fn=_one_thread if workers else None,
+        worker_init_fn=one_thread if workers else None,
     )
 
 
-def eval_batches(images: Images, size: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """All pictures in order, their centres cut out and resized.
-
-    Args:
-        images: in memory or in files.
-        size: side of the result in pixels.
-        batch_size: pictures at a time.
-
-    Yields:
-        (B,) int64 numbers of the pictures and (B, C, size, size) uint8 pixels. Files that cannot
-        be read are left out.
-    """
-    for start in range(0, len(images), batch_size):
-        ids = torch.arange(start, min(start + batch_size, len(images)))
-        if isinstance(images, ArrayImages):
-            yield ids, _centres(images.data[ids], size)
-        else:
-            kept, pixels = _read_centres(images, ids.tolist(), size)
-            if kept:
-                yield torch.tensor(kept), torch.stack(pixels)
-
-
-def _centres(data: Tensor, size: int) -> Tensor:
-    if data.shape[-2:] == (size, size):
-        return data
-    return centre(data, size).mul_(255).round_().byte()
-
-
-def _read_centres(images: Images, ids: list[int], size: int) -> tuple[list[int], list[Tensor]]:
-    assert isinstance(images, FileImages)
-    kept, pixels = [], []
-    for i in ids:
-        try:
-            file = images.open(i)
-            height, width = file.size
-            side = min(height, width) * shown_share(size)
-            box = ((height - side) / 2, (width - side) / 2, side, side)
-            pixels += file.crops([box], size)
-            kept.append(i)
-        except BrokenImageError:
-            continue
-    return kept, pixels
-
-
-def _one_thread(worker: int) -> None:
+def one_thread(worker: int) -> None:
+    """For ``DataLoader(worker_init_fn=…)``."""
     torch.set_num_threads(1)  # the cores belong to the other workers and to training
 
 

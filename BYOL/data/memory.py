@@ -1,7 +1,5 @@
 """Small pictures of one size are decoded once and kept, so that training never waits for a disk."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import torch
 
@@ -11,8 +9,6 @@ from BYOL.errors import UserError
 
 PROBED = 32  # headers looked at before any pixel is decoded
 LARGEST_SIDE = 128  # pixels; above this, crops from files cost less than holding whole pictures
-THREADS = 4
-CHUNK = 512
 
 
 def to_memory(images: FileImages, budget: int) -> tuple[ArrayImages, list[str]] | None:
@@ -38,26 +34,18 @@ def to_memory(images: FileImages, budget: int) -> tuple[ArrayImages, list[str]] 
     if max(height, width) > LARGEST_SIDE or n * images.channels * height * width > budget:
         return None
     data = torch.empty(n, images.channels, height, width, dtype=torch.uint8)
-    state = np.zeros(n, dtype=np.int8)  # 0: read, 1: broken, 2: of another size
-
-    def fill(start: int) -> None:
-        for i in range(start, min(start + CHUNK, n)):
-            try:
-                pixels = images.read(i)
-            except BrokenImageError:
-                state[i] = 1
-                continue
-            if pixels.shape[1:] != (height, width):
-                state[start : start + CHUNK] = 2
-                return
-            data[i] = pixels
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(fill, range(0, n, CHUNK)):
-            if (state == 2).any():
-                pool.shutdown(cancel_futures=True)
-                return None
-    return _readable(images, data, state == 1)
+    broken = np.zeros(n, dtype=bool)
+    # No threads: decoding a small picture is quicker than handing it from one to the other.
+    for i in range(n):
+        try:
+            pixels = images.read(i)
+        except BrokenImageError:
+            broken[i] = True
+            continue
+        if pixels.shape[1:] != (height, width):
+            return None
+        data[i] = pixels
+    return _readable(images, data, broken)
 
 
 def _readable(
@@ -83,15 +71,12 @@ def check_images(images: FileImages) -> None:
         UserError: it names the first pictures that cannot be read, and counts them.
     """
 
-    def reason(i: int) -> str | None:
+    broken = []
+    for i in range(len(images)):
         try:
             images.read(i)
         except BrokenImageError as error:
-            return f"{images.paths[i]} ({error})"
-        return None
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        broken = [line for line in pool.map(reason, range(len(images)), chunksize=64) if line]
+            broken.append(f"{images.paths[i]} ({error})")
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         raise UserError(

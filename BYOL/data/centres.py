@@ -1,0 +1,80 @@
+"""Batches for evaluation: every picture once, in order, as it is."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from BYOL.data.decode import BrokenImageError
+from BYOL.data.images import ArrayImages, FileImages, Images
+from BYOL.data.loading import one_thread
+from BYOL.views.transforms import centre, shown_share
+
+
+def eval_batches(
+    images: Images, size: int, batch_size: int, workers: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """All pictures in order, their centres cut out and resized.
+
+    Args:
+        images: in memory or in files.
+        size: side of the result in pixels.
+        batch_size: pictures at a time.
+        workers: processes that decode files; 0 does it in this one.
+
+    Yields:
+        (B,) int64 numbers of the pictures and (B, C, size, size) uint8 pixels. Files that cannot
+        be read are left out.
+    """
+    if isinstance(images, ArrayImages):
+        for start in range(0, len(images), batch_size):
+            ids = torch.arange(start, min(start + batch_size, len(images)))
+            yield ids, _centres(images.data[start : start + batch_size], size)
+        return
+    assert isinstance(images, FileImages)
+    loader: DataLoader[Any] = DataLoader(
+        _CentresDataset(images, size, batch_size),
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=one_thread if workers else None,
+    )
+    for ids, pixels in loader:
+        if len(ids):
+            yield ids, pixels
+
+
+class _CentresDataset(Dataset):  # type: ignore[type-arg]
+    """Item k is the k-th batch."""
+
+    def __init__(self, images: FileImages, size: int, batch_size: int):
+        self.images = images
+        self.size = size
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
+        kept: list[int] = []
+        pixels: list[Tensor] = []
+        for i in range(k * self.batch_size, min((k + 1) * self.batch_size, len(self.images))):
+            try:
+                pixels += self._centre(i)
+                kept.append(i)
+            except BrokenImageError:
+                continue
+        return torch.tensor(kept, dtype=torch.int64), torch.stack(pixels) if kept else torch.empty(0)
+
+    def _centre(self, i: int) -> list[Tensor]:
+        file = self.images.open(i)
+        height, width = file.size
+        side = min(height, width) * shown_share(self.size)
+        return file.crops([((height - side) / 2, (width - side) / 2, side, side)], self.size)
+
+
+def _centres(data: Tensor, size: int) -> Tensor:
+    if data.shape[-2:] == (size, size):
+        return data
+    return centre(data, size).mul_(255).round_().byte()

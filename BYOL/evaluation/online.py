@@ -1,0 +1,67 @@
+"""k-NN while a backbone learns: quick, on a part of the labelled pictures."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from BYOL.data.images import Images
+from BYOL.evaluation.features import extract_features
+from BYOL.evaluation.knn import knn_accuracy
+from BYOL.evaluation.protocols import held_out
+
+K = 20
+
+
+def online_knn(
+    train: Images,
+    test: Images | None,
+    *,
+    size: int,
+    mean: list[float],
+    std: list[float],
+    device: torch.device,
+    most: int = 5000,
+) -> Callable[[nn.Module], float]:
+    """Prepare a check that takes seconds.
+
+    Args:
+        train: labelled.
+        test: labelled, or None: then a fifth of the chosen ``train`` judges.
+        size: side in pixels of what the backbone sees.
+        mean: of every channel, as in training.
+        std: likewise.
+        device: where the backbone runs.
+        most: pictures of each set that are used.
+
+    Returns:
+        From a backbone to its k-NN accuracy (k = 20) in [0, 1].
+    """
+    bank = _part(train, most)
+    queries = _part(test, most) if test is not None and test.labels is not None else None
+
+    def features(backbone: nn.Module, images: Images) -> tuple[np.ndarray, np.ndarray]:
+        ids, vectors = extract_features(
+            backbone, images, size=size, mean=mean, std=std, device=device
+        )
+        assert images.labels is not None
+        return vectors, images.labels[ids]
+
+    def measure(backbone: nn.Module) -> float:
+        known, labels = features(backbone, bank)
+        if queries is not None:
+            asked, truth = features(backbone, queries)
+        else:
+            held = held_out(labels, 0)
+            known, asked, labels, truth = known[~held], known[held], labels[~held], labels[held]
+        return knn_accuracy(known, labels, asked, truth, k=K)
+
+    return measure
+
+
+def _part(images: Images, most: int) -> Images:
+    if len(images) <= most:
+        return images
+    chosen = np.random.default_rng(0).choice(len(images), most, replace=False)
+    return images.subset(np.sort(chosen))
