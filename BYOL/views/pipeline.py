@@ -151,13 +151,16 @@ def _jitter_in_groups(x: Tensor, draw: AppearanceDraw, changes: list[Change]) ->
     A group is small enough to stay in the cache through all its operations.
     """
     chosen = draw.jitter.nonzero()[:, 0]
-    if len(chosen) == 0:
+    if len(chosen) == 0 or not changes:
         return x
-    orders, group_of = draw.order[chosen].unique(dim=0, return_inverse=True)
-    for group, places in enumerate(orders.tolist()):
+    columns = [change[0] for change in changes]
+    sequences = draw.order[chosen][:, columns].argsort(dim=1)
+    sequences, group_of = sequences.unique(dim=0, return_inverse=True)
+    for group, sequence in enumerate(sequences.tolist()):
         index = chosen[group_of == group]
         part = x[index]
-        for _, operation, value, _ in sorted(changes, key=lambda change: places[change[0]]):
+        for place in sequence:
+            _, operation, value, _ = changes[place]
             part = operation(part, value[index])
         x[index] = part
     return x

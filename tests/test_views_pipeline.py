@@ -1,0 +1,160 @@
+import pytest
+import torch
+from PIL import Image
+
+from BYOL.errors import UserError
+from BYOL.rng import fold
+from BYOL.utils import MultiViewDataInjector, get_byol_transforms
+from BYOL.views.config import ViewConfig, paper_views
+from BYOL.views.draws import draw_crops
+from BYOL.views.operations import crop_resize
+from BYOL.views.pipeline import Views, _jitter, finish_view, make_view
+from BYOL.views.preview import save_preview
+
+PLAIN = {"mean": [0.0] * 3, "std": [1.0] * 3}
+OFF = {"flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0}
+
+
+def pictures(n: int = 12, size: int = 32, channels: int = 3) -> torch.Tensor:
+    return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8)
+
+
+def paper(size: int = 32) -> Views:
+    return Views(*paper_views(size), mean=[0.5] * 3, std=[0.25] * 3)
+
+
+def test_a_view_depends_on_seed_epoch_and_sample_only():
+    images, ids = pictures(), torch.arange(12)
+    whole = paper()(images, ids, key=5)
+    half = paper()(images[6:], ids[6:], key=5)
+    for a, b in zip(whole, half, strict=True):
+        torch.testing.assert_close(a[6:], b, rtol=0, atol=1e-5)
+    assert not torch.allclose(whole[0], paper()(images, ids, key=6)[0])
+    assert not torch.allclose(whole[0], whole[1])
+
+
+def test_crops_cut_beforehand_give_the_same_views():
+    images, ids, key = pictures(), torch.arange(12), 9
+    views = paper()
+    expected = views(images, ids, key)
+    side = torch.tensor(32)
+    cut = [
+        crop_resize(images, draw_crops(config, fold(key, v), ids, side, side), 32)
+        for v, config in enumerate(views.configs)
+    ]
+    got = views.from_crops(*cut, ids, key)
+    for a, b in zip(expected, got, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_identical_images_of_a_batch_get_different_views():
+    views = paper()(pictures(1).expand(6, -1, -1, -1), torch.arange(6), 0)[0]
+    distances = torch.cdist(views.flatten(1), views.flatten(1)) + torch.eye(6) * 1e9
+    assert distances.min() > 0.1
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_any_number_of_channels(channels):
+    views = Views(*paper_views(32), mean=[0.5] * channels, std=[0.25] * channels)
+    x, x1 = views(pictures(4, channels=channels), torch.arange(4), 0)
+    assert x.shape == x1.shape == (4, channels, 32, 32)
+    assert x.isfinite().all()
+
+
+def test_jitter_by_groups_equals_jitter_by_selection():
+    """The way of the CPU and that of the GPU."""
+    config = ViewConfig(16)
+    x = torch.rand(64, 3, 16, 16)
+    from BYOL.views.draws import draw_appearance
+
+    draw = draw_appearance(config, 4, torch.arange(64))
+    grouped = _jitter(config, x.clone(), draw)
+
+    from BYOL.views import operations as ops
+
+    one_by_one = x.clone()
+    named = ("brightness", "contrast", "saturation", "hue")
+    for i in range(64):
+        if draw.jitter[i]:
+            for place in range(4):
+                name = named[draw.order[i].tolist().index(place)]
+                value = getattr(draw, name)[i : i + 1]
+                one_by_one[i : i + 1] = getattr(ops, name)(one_by_one[i : i + 1], value)
+    torch.testing.assert_close(grouped, one_by_one, rtol=0, atol=1e-6)
+
+
+def test_nothing_switched_on_leaves_the_crop():
+    config = ViewConfig(32, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), **OFF)
+    images = pictures()
+    view = make_view(config, images, torch.arange(12), 0, **PLAIN)
+    torch.testing.assert_close(view, images / 255, rtol=0, atol=1e-5)
+
+
+def test_the_order_is_grey_before_blur_before_solarize():
+    config = ViewConfig(32, flip=0.0, jitter=0.0, grey=1.0, blur=1.0, solarize=1.0)
+    x = torch.rand(2, 3, 32, 32)
+    from BYOL.views import operations as ops
+    from BYOL.views.draws import draw_appearance
+
+    sigma = draw_appearance(config, 0, torch.arange(2)).sigma
+    expected = ops.solarize(ops.blur(ops.grey(x).contiguous(), sigma))
+    got = finish_view(config, x.clone(), torch.arange(2), 0, **PLAIN)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["PIL", "CHW", "BCHW", "float CHW", "float BCHW"])
+def test_the_specified_transforms_take_every_kind_of_image(kind):
+    t, t1, eval_t = get_byol_transforms(24, [0.5] * 3, [0.25] * 3)
+    batch = pictures(3, size=40)
+    given = {
+        "PIL": Image.fromarray(batch[0].permute(1, 2, 0).numpy()),
+        "CHW": batch[0],
+        "BCHW": batch,
+        "float CHW": batch[0] / 255,
+        "float BCHW": batch / 255,
+    }[kind]
+    shape = (3, 3, 24, 24) if "BCHW" in kind else (3, 24, 24)
+    for transform in (t, t1, eval_t):
+        out = transform(given)
+        assert out.shape == shape and out.dtype == torch.float32 and out.isfinite().all()
+    assert torch.equal(eval_t(given), eval_t(given))
+    assert not torch.equal(t(given), t(given))
+
+
+def test_manual_seed_governs_the_specified_transforms():
+    t, _, _ = get_byol_transforms(16, [0.5] * 3, [0.25] * 3)
+    images = pictures()
+    torch.manual_seed(3)
+    first = t(images)
+    torch.manual_seed(3)
+    assert torch.equal(first, t(images))
+
+
+def test_injector_gives_one_result_per_transform():
+    injector = MultiViewDataInjector([lambda x: x + 1, lambda x: x * 2])
+    assert injector(5) == [6, 10]
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: get_byol_transforms(0, [0.5], [0.5]), "size"),
+        (lambda: get_byol_transforms((8, 9), [0.5], [0.5]), "size"),
+        (lambda: get_byol_transforms(8, [0.5], [0.0]), "std"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5, 0.5]), "mean"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5])[0](pictures(2)), "3 channels"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5])[0]("a.png"), "PIL"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5])[2](torch.zeros(8, 8)), "shape"),
+    ],
+)
+def test_a_wrong_argument_is_named(call, named):
+    with pytest.raises(UserError, match=named):
+        call()
+
+
+def test_preview_shows_every_picture_and_its_draws(tmp_path):
+    images = [pictures(1, size=s)[0] for s in (20, 50)]
+    path = save_preview(images, paper_views(48), tmp_path / "views.png", key=1, draws=2)
+    with Image.open(path) as picture:
+        tile = 48 * 2 + 4
+        assert picture.size == (5 * tile, 2 * tile)
