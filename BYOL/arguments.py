@@ -19,25 +19,20 @@ def build_parser(
         name: the command.
         summary: its line in the help.
         settings: the dataclass to fill; its docstring is the help of every flag.
-        positional: fields that are given without a flag, in this order.
+        positional: fields that may be given without their flags, in this order; see :func:`tidy`.
         defaults: what differs from the dataclass's own defaults (a preset's values).
     """
+    words = [w.upper() if _has_no_default(settings, w) else f"[{w.upper()}]" for w in positional]
     parser = ArgumentParser(
         prog=f"byol {name}",
+        usage=" ".join(["byol", name, *words, "[--SETTING VALUE …]"]),
         description=summary[0].upper() + summary[1:] + ".",
         exit_on_error=False,
         default_env=False,
+        allow_abbrev=False,  # a mistyped flag is an error with a hint, not a guess
     )
     parser.add_argument("--config", action="config", help="YAML file of settings; flags override")
-    for field in positional:
-        required = _has_no_default(settings, field)
-        parser.add_argument(
-            field,
-            nargs=None if required else "?",
-            type=str if required else str | None,  # type: ignore[arg-type]
-            help=_documented(settings, field),
-        )
-    parser.add_class_arguments(settings, skip=set(positional), as_group=False)
+    parser.add_class_arguments(settings, as_group=False)
     parser.set_defaults(defaults)
     return parser
 
@@ -48,7 +43,7 @@ def parse_arguments(parser: ArgumentParser, argv: list[str], settings: type) -> 
     Raises:
         UserError: one line that says what is wrong.
     """
-    if "-h" in argv or "--help" in argv:
+    if "--help" in argv:
         print(parser.format_help(), end="")
         print("  --json                one JSON object on standard output instead of a table")
         return None
@@ -61,19 +56,31 @@ def parse_arguments(parser: ArgumentParser, argv: list[str], settings: type) -> 
     return settings(**{k: tuple(v) if k in pairs else v for k, v in parsed.items()})
 
 
-def tidy(argv: list[str], settings: type) -> list[str]:
+def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[str]:
     """Let people write flags as they are used to.
 
-    ``--batch-size`` for ``--batch_size``; ``--resume`` for ``--resume=true`` and ``--no-ema`` for
-    ``--ema=false``; ``--blur 1,0.1`` for ``--blur=[1,0.1]``.
+    ``photos/`` for ``--data=photos/``; ``--batch-size`` for ``--batch_size``; ``--resume`` for
+    ``--resume=true`` and ``--no-ema`` for ``--ema=false``; ``--blur 1,0.1`` for
+    ``--blur=[1,0.1]``.
+
+    Raises:
+        UserError: more words without a flag than ``positional`` names.
     """
+    names = list(positional)
     fields = {field.name: field for field in dataclasses.fields(settings)}
     words = list(argv)
     tidied: list[str] = []
     while words:
         word = words.pop(0)
+        if word == "-h":
+            tidied.append("--help")
+            continue
         if not word.startswith("--"):
-            tidied.append(word)
+            if not names:
+                raise UserError(
+                    f"{word!r} is one word too many: settings are given as --NAME VALUE"
+                )
+            tidied.append(f"--{names.pop(0)}={word}")
             continue
         flag, equals, value = word.removeprefix("--").partition("=")
         flag = flag.replace("-", "_")
@@ -106,16 +113,11 @@ def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:
         raise UserError(f"{unknown[1]} is unknown: {hint}") from error
     bad = re.search(r'[Pp]arser key "([\w.]+)":?\s*(.*)', text)
     if bad:
-        raise UserError(f"--{bad[1]}: {bad[2][:300]}") from error
+        reason = re.sub(r"<class '(\w+)'>", r"\1", bad[2])
+        raise UserError(f"--{bad[1]}: {reason[:300]}") from error
     raise UserError(text[:400]) from error
 
 
 def _has_no_default(settings: type, name: str) -> bool:
     field = {f.name: f for f in dataclasses.fields(settings)}[name]
     return field.default is dataclasses.MISSING
-
-
-def _documented(settings: type, name: str) -> str:
-    """What the dataclass's docstring says of a field."""
-    match = re.search(rf"^\s+{name}: (.*?)(?=^\s+\w+: |\Z)", settings.__doc__ or "", re.M | re.S)
-    return " ".join(match[1].split()) if match else ""

@@ -65,8 +65,14 @@ class Gauges(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         """Read the gauges when a reading is due."""
-        if trainer.global_step % self.every and trainer.global_step != trainer.max_steps:
-            return
+        if trainer.global_step % self.every == 0:
+            self._read(trainer, module)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """However short the run, it is looked at once."""
+        self._read(trainer, module)
+
+    def _read(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         z = module.projections
         if not isinstance(z, torch.Tensor):
             return

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning.plugins import TorchCheckpointIO
 
-from BYOL.files import write_atomically
+from BYOL.files import save_tensors, write_atomically
 from BYOL.runs import load_checkpoint
 
 
@@ -20,7 +19,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write ``checkpoint`` to ``path``; an older file stays until the new one is whole."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))
+        write_atomically(path, lambda temporary: save_tensors(checkpoint, temporary))
 
     def load_checkpoint(
         self,

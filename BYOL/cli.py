@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -22,11 +23,16 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(argv)
     except UserError as error:
-        print(f"byol: {error}", file=sys.stderr)
+        print(f"byol: {_with_dashes(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("byol: stopped", file=sys.stderr)
         return 130
+
+
+def _with_dashes(message: str) -> str:
+    """Flags as they are usually typed: ``--batch-size`` for the setting ``batch_size``."""
+    return re.sub(r"--\w+", lambda flag: flag[0].replace("_", "-"), message)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +159,7 @@ def parse(name: str, argv: list[str]) -> Any:
     from BYOL.arguments import build_parser, parse_arguments, tidy
 
     command = COMMANDS[name]
-    argv = tidy(argv, command.settings)
+    argv = tidy(argv, command.settings, command.positional)
 
     def parsed(preset: str | None) -> Any:
         defaults = preset_values(preset) if preset else {}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from BYOL.config import EmbedConfig, EvaluateConfig, ExportConfig, ViewsConfig
 from BYOL.data.images import Images, readable
@@ -17,6 +16,7 @@ from BYOL.evaluation.features import feature_batches
 from BYOL.evaluation.protocols import check_protocols, evaluate, results_text
 from BYOL.export import SUFFIXES, export_backbone
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
+from BYOL.plain import PLAIN_NETS
 from BYOL.preparation import in_memory, prepare, view_configs
 from BYOL.rng import fold
 from BYOL.runs import Run, open_run, write_json
@@ -46,7 +46,9 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         run.untrained,
         train,
         test,
-        **_seen(run, accelerator),
+        run.config.sight,
+        device=torch_device(accelerator),
+        workers=pick_workers(None, accelerator),
         batch_size=config.batch_size,
         protocols=protocols,
         seed=config.seed,
@@ -75,7 +77,12 @@ def embed_run(config: EmbedConfig) -> Answer:
         for name, images in sets.items():
             assert images is not None
             found = feature_batches(
-                run.backbone, images, **_seen(run, accelerator), batch_size=config.batch_size
+                run.backbone,
+                images,
+                run.config.sight,
+                device=torch_device(accelerator),
+                workers=pick_workers(None, accelerator),
+                batch_size=config.batch_size,
             )
             for ids, vectors in found:
                 yield name, images, ids, vectors
@@ -97,14 +104,21 @@ def export_run(config: ExportConfig) -> Answer:
         raise UserError(f"--to={config.to} has an unknown ending: use {' or '.join(SUFFIXES)}")
     run = open_run(config.run)
     path = export_backbone(run.backbone, config.to, run.metadata)
-    name, channels = run.config.backbone, run.config.channels
-    options = f"{name!r}, num_classes=0, in_chans={channels}"
+    return {"to": str(path), **run.metadata}, f"written to {path}; in Python:\n{_recipe(run, path)}"
+
+
+def _recipe(run: Run, path: Path) -> str:
+    """The lines of Python that load an exported backbone."""
+    c = run.config
     read = "safetensors.torch.load_file" if path.suffix == ".safetensors" else "torch.load"
-    text = (
-        f"written to {path}; in Python:\n  model = timm.create_model({options})\n"
-        f"  model.load_state_dict({read}({str(path)!r}), strict=True)"
-    )
-    return {"to": str(path), **run.metadata}, text
+    if c.stem == "small":
+        made = (
+            f"BYOL.backbones.build_backbone({c.backbone!r}, in_channels={c.channels}, stem='small')"
+        )
+    else:
+        made = f"timm.create_model({c.backbone!r}, num_classes=0, in_chans={c.channels})"
+    known = "  import BYOL.backbones  # tells timm of it\n" if c.backbone in PLAIN_NETS else ""
+    return f"{known}  model = {made}\n  model.load_state_dict({read}({str(path)!r}), strict=True)"
 
 
 def show_views(config: ViewsConfig) -> Answer:
@@ -139,16 +153,3 @@ def _pictures(run: Run, data: str | None, data_root: str) -> Splits:
                 f"{run.folder.path} was trained on {wanted}"
             )
     return splits
-
-
-def _seen(run: Run, accelerator: str) -> dict[str, Any]:
-    """How the run's backbone sees pictures."""
-    c = run.config
-    device: torch.device = torch_device(accelerator)
-    return {
-        "size": c.image_size,
-        "mean": c.mean,
-        "std": c.std,
-        "device": device,
-        "workers": pick_workers(None, accelerator),
-    }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL.errors import UserError
+from BYOL.views.config import Sight
 
 Pair = tuple[float, float]
 
@@ -157,6 +158,14 @@ class PretrainConfig:
     def micro_batch(self) -> int:
         """Pictures that one process sees at a time."""
         return self.batch_size // (self.accumulate * self.devices * self.nodes)
+
+    @property
+    def sight(self) -> Sight:
+        """How the backbone is shown pictures, once that is settled."""
+        assert self.image_size is not None
+        assert self.mean is not None
+        assert self.std is not None
+        return Sight(self.image_size, self.mean, self.std)
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,6 @@ def write_embeddings(path: str | Path, batches: Batches) -> tuple[Path, int, int
     writers = {".parquet": _write_parquet, ".npz": _write_npz}
     if path.suffix not in writers:
         raise UserError(f"--out={path} has an unknown ending: use {' or '.join(writers)}")
-    if not path.parent.is_dir():
-        raise UserError(f"--out={path} cannot be written: there is no folder {path.parent}")
     shape = [0, 0]
     counted = _count(batches, shape)
     write_atomically(path, lambda temporary: writers[path.suffix](temporary, counted))
@@ -82,6 +80,8 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
 
 def _write_npz(path: Path, rows: Iterator[dict[str, Any]]) -> None:
     found = list(rows)
-    columns = {name: np.concatenate([np.asarray(row[name]) for row in found]) for name in found[0]}
+    columns: dict[str, Any] = {
+        name: np.concatenate([np.asarray(row[name]) for row in found]) for name in found[0]
+    }
     with path.open("wb") as file:
         np.savez(file, **columns)

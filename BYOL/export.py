@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from BYOL.errors import UserError
-from BYOL.files import write_atomically
+from BYOL.files import save_tensors, write_atomically
 
 SUFFIXES = (".safetensors", ".pth")
 
@@ -24,18 +24,14 @@ def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, s
         UserError: another suffix, or a file that cannot be written.
     """
     path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"--to={path} has an unknown ending: use {' or '.join(SUFFIXES)}")
     # clone: safetensors refuses tensors that share memory, and a view must not drag its base along
     weights = {
         name: value.detach().to("cpu", copy=True).contiguous()
         for name, value in backbone.state_dict().items()
     }
-    if path.suffix == ".safetensors":
-        from safetensors.torch import save_file
-
-        return write_atomically(path, lambda temporary: save_file(weights, temporary, metadata))
-    if path.suffix == ".pth":
-        return write_atomically(path, lambda temporary: torch.save(weights, temporary))
-    raise UserError(f"--to={path} has an unknown ending: use {' or '.join(SUFFIXES)}")
+    return write_atomically(path, lambda temporary: save_tensors(weights, temporary, metadata))
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

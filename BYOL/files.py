@@ -2,8 +2,10 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from BYOL.errors import UserError
 
@@ -19,6 +21,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
         UserError: the file cannot be written (no space, no permission, no such folder).
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: there is no folder {path.parent}")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         write(temporary)
@@ -30,6 +34,23 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """``torch.save``, or safetensors by the suffix, failing with OSError like any other writer."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        if path.suffix == ".safetensors":
+            save_file(values, path, metadata)
+        else:
+            torch.save(values, path)
+    except (RuntimeError, SafetensorError) as error:
+        full = shutil.disk_usage(path.parent).free < 1 << 20
+        number = errno.ENOSPC if full else errno.EIO
+        raise OSError(number, f"writing stopped ({str(error).splitlines()[0][:120]})") from error
 
 
 def _reason(error: OSError) -> str:

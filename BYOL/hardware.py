@@ -1,10 +1,25 @@
 """What this machine has, asked for once and refused early."""
 
 import os
+from dataclasses import dataclass
 
 import torch
 
 from BYOL.errors import UserError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run computes on: cpu, gpu or mps, in fp32, bf16 or fp16."""
+
+    accelerator: str
+    precision: str
+
+
+def pick_machine(accelerator: str, devices: int, precision: str) -> Machine:
+    """Settle both; see :func:`pick_accelerator` and :func:`pick_precision`."""
+    accelerator = pick_accelerator(accelerator, devices)
+    return Machine(accelerator, pick_precision(precision, accelerator))
 
 
 def pick_accelerator(wanted: str, devices: int = 1) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
@@ -29,7 +30,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.online import online_knn
 from BYOL.evaluation.protocols import evaluate, results_text
 from BYOL.export import export_backbone
-from BYOL.hardware import pick_accelerator, pick_precision, pick_workers, torch_device
+from BYOL.hardware import Machine, pick_machine, pick_workers, torch_device
 from BYOL.preparation import Prepared, prepare, view_configs
 from BYOL.rng import fold
 from BYOL.runs import (
@@ -66,8 +67,7 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
     Raises:
         UserError: a mistake in the settings or the data; nothing has been written then.
     """
-    accelerator = pick_accelerator(config.accelerator, config.devices)
-    precision = pick_precision(config.precision, accelerator)
+    machine = pick_machine(config.accelerator, config.devices, config.precision)
     folder = RunFolder(Path(config.out) if config.out else default_folder(config.data))
     checkpoint = _checkpoint_to_resume(config, folder)
     prepared = prepare(config)
@@ -77,15 +77,15 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
         folder.create()
         save_config(config, folder.config)
         _save_views(prepared, config, folder)
-    _announce(config, prepared, model, accelerator, precision, say)
-    run = _train(config, prepared, model, folder, checkpoint, accelerator, precision, say)
+    _announce(config, prepared, model, machine, say)
+    run = _train(config, prepared, model, folder, checkpoint, machine, say)
     export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
     results = {
         **run,
         "pictures": len(prepared.train),
         "pictures_left_out": prepared.broken,
-        "evaluation": _evidence(config, prepared, model, accelerator),
-        "settings": {"precision": precision, "accelerator": accelerator},
+        "evaluation": _evidence(config, prepared, model, machine),
+        "machine": dataclasses.asdict(machine),
         "versions": _versions(),
     }
     write_json(folder.results, results)
@@ -115,19 +115,18 @@ def _announce(
     config: PretrainConfig,
     prepared: Prepared,
     model: byol.BYOL,
-    accelerator: str,
-    precision: str,
+    machine: Machine,
     say: Callable[[str], None],
 ) -> None:
     weights = sum(p.numel() for p in model.onlineNet.backend.parameters()) / 1e6
     say(
         f"{prepared.train.name}: {len(prepared.train):,} pictures, {config.channels} channels, "
         f"seen at {config.image_size} px; preset {config.preset}; {config.backbone} "
-        f"({weights:.2f} M weights), {accelerator} in {precision}"
+        f"({weights:.2f} M weights), {machine.accelerator} in {machine.precision}"
     )
     if prepared.broken:
         names = ", ".join(prepared.broken[:3]) + (" …" if len(prepared.broken) > 3 else "")
-        say(f"left out {len(prepared.broken)} unreadable pictures: {names}")
+        say(f"left out, because it cannot be read: {len(prepared.broken)} of the files: {names}")
 
 
 def _train(
@@ -136,53 +135,22 @@ def _train(
     model: byol.BYOL,
     folder: RunFolder,
     checkpoint: dict[str, Any] | None,
-    accelerator: str,
-    precision: str,
+    machine: Machine,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    views = view_configs(config)
-    assert config.mean is not None and config.std is not None and config.channels is not None  # noqa: PT018
     steps_per_epoch = len(prepared.train) // config.batch_size
-    done = int(checkpoint["global_step"]) if checkpoint else 0
-    sampler = EpochSampler(
-        len(prepared.train),
-        config.micro_batch,
-        accumulate=config.accumulate,
-        seed=config.seed,
-        start_epoch=done // steps_per_epoch,
-        start_batch=done % steps_per_epoch * config.accumulate,
-    )
-    loader = train_loader(
-        prepared.train,
-        sampler,
-        views=views,
-        workers=pick_workers(config.workers, accelerator),
-        device=torch_device(accelerator),
-    )
-    module = Pretraining(
-        model.to(memory_format=torch.channels_last),
-        config,
-        Views(*views, mean=config.mean, std=config.std),
-        steps_per_epoch,
-    )
+    loader = _loader(config, prepared, checkpoint, machine)
+    views = Views(*view_configs(config), mean=config.sight.mean, std=config.sight.std)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = Pretraining(model, config, views, steps_per_epoch)
     progress = ProgressLine(config.batch_size, module.total_steps)
     gauges = Gauges(config.gauges_every, lambda line: say(f"warning: {line}"))
-    knn = OnlineKNN(
-        config.knn_every,
-        online_knn(
-            prepared.train,
-            prepared.test,
-            size=config.image_size,
-            mean=config.mean,
-            std=config.std,
-            device=torch_device(accelerator),
-        ),
-    )
-    callbacks = [
+    knn = _online_knn(config, prepared, machine)
+    callbacks: list[Callback] = [
         progress,
         Curves(every=max(min(50, module.total_steps // 20), 1)),
         *([gauges] if config.gauges_every else []),
-        *([knn] if config.knn_every and prepared.train.labels is not None else []),
+        *([knn] if knn else []),
         ModelCheckpoint(
             folder.checkpoint.parent,
             filename=folder.checkpoint.stem,
@@ -191,7 +159,7 @@ def _train(
             enable_version_counter=False,
         ),
     ]
-    trainer = _trainer(config, folder, callbacks, accelerator, precision)
+    trainer = _trainer(config, folder, callbacks, machine)
     trainer.fit(module, loader, ckpt_path=folder.checkpoint if checkpoint else None)
     return {
         "epochs": config.epochs,
@@ -200,16 +168,46 @@ def _train(
         "images_per_second": round(progress.images_per_second, 1),
         "gauges": gauges.last,
         "alarm": gauges.alarm,
-        "online_knn": knn.curve,
+        "online_knn": knn.curve if knn else [],
     }
+
+
+def _loader(
+    config: PretrainConfig, prepared: Prepared, checkpoint: dict[str, Any] | None, machine: Machine
+) -> Any:
+    done = int(checkpoint["global_step"]) if checkpoint else 0
+    epoch, step = divmod(done, len(prepared.train) // config.batch_size)
+    sampler = EpochSampler(
+        len(prepared.train),
+        config.micro_batch,
+        accumulate=config.accumulate,
+        seed=config.seed,
+        start_epoch=epoch,
+        start_batch=step * config.accumulate,
+    )
+    return train_loader(
+        prepared.train,
+        sampler,
+        views=view_configs(config),
+        workers=pick_workers(config.workers, machine.accelerator),
+        device=torch_device(machine.accelerator),
+    )
+
+
+def _online_knn(config: PretrainConfig, prepared: Prepared, machine: Machine) -> OnlineKNN | None:
+    bank = prepared.labelled or prepared.train
+    if not config.knn_every or bank.labels is None:
+        return None
+    device = torch_device(machine.accelerator)
+    measure = online_knn(bank, prepared.test, config.sight, device=device)
+    return OnlineKNN(config.knn_every, measure)
 
 
 def _trainer(
     config: PretrainConfig,
     folder: RunFolder,
     callbacks: list[Callback],
-    accelerator: str,
-    precision: str,
+    machine: Machine,
 ) -> pl.Trainer:
     # Lightning's own remarks (workers, tensor cores, its tips) are for people who write Lightning
     # code; what a user of this program must know, this program says.
@@ -217,14 +215,14 @@ def _trainer(
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", module="lightning_fabric")
     return pl.Trainer(
-        accelerator=accelerator,
+        accelerator=machine.accelerator,
         devices=config.devices,
         num_nodes=config.nodes,
         strategy="ddp" if config.devices * config.nodes > 1 else "auto",
-        precision=PRECISIONS[precision],  # type: ignore[arg-type]
+        precision=PRECISIONS[machine.precision],  # type: ignore[arg-type]
         max_epochs=config.epochs,
         accumulate_grad_batches=config.accumulate,
-        sync_batchnorm=config.sync_batchnorm and accelerator == "gpu",
+        sync_batchnorm=config.sync_batchnorm and machine.accelerator == "gpu",
         use_distributed_sampler=False,  # the loader shards by itself, the same for any world size
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
@@ -239,20 +237,20 @@ def _trainer(
 
 
 def _evidence(
-    config: PretrainConfig, prepared: Prepared, model: byol.BYOL, accelerator: str
+    config: PretrainConfig, prepared: Prepared, model: byol.BYOL, machine: Machine
 ) -> dict[str, Any] | None:
     """The comparison of ``byol evaluate``, where there are labels to compare with."""
-    if not config.evaluate or prepared.train.labels is None:
+    bank = prepared.labelled or prepared.train
+    if not config.evaluate or bank.labels is None or len(np.unique(bank.labels)) < 2:
         return None
     return evaluate(
         model.onlineNet.backend,
         build_model(config).onlineNet.backend,
-        prepared.train,
-        prepared.test,
-        size=config.image_size,
-        mean=config.mean,
-        std=config.std,
-        device=torch_device(accelerator),
+        bank,
+        prepared.test if prepared.test is not None and prepared.test.labels is not None else None,
+        config.sight,
+        device=torch_device(machine.accelerator),
+        workers=pick_workers(config.workers, machine.accelerator),
         seed=config.seed,
     )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
@@ -21,3 +22,34 @@ def authors() -> dict[str, np.ndarray]:
 @pytest.fixture(autouse=True)
 def _fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+def draw_pictures(
+    root: Path, classes: tuple[str, ...] = ("a", "b"), each: int = 12, side: int = 20
+) -> Path:
+    """A folder of small PNGs: bright noise in the first class, dark in the last."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(classes):
+        folder = root / name
+        folder.mkdir(parents=True)
+        for i in range(each):
+            pixels = rng.integers(0, 100, (side, side, 3)) + 150 * number // len(classes)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:02}.png")
+    return root
+
+
+TINY = (
+    "--backbone=plain5", "--image-size=16", "--batch-size=8", "--hidden-size=16",
+    "--output-size=8", "--epochs=2", "--knn-every=1", "--optimizer=sgd", "--lr=0.1",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run on 24 labelled pictures; tests must not change it."""
+    from BYOL.cli import main
+
+    root = tmp_path_factory.mktemp("finished")
+    draw_pictures(root / "pictures")
+    assert main(["pretrain", str(root / "pictures"), *TINY, "--out", str(root / "run")]) == 0
+    return root / "run"

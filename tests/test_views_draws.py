@@ -39,9 +39,7 @@ def test_keys_in_another_order_are_other_keys():
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(0.01, 1), st.integers(0, 99))
 def test_crops_lie_inside_the_picture(height, width, least, key):
     config = ViewConfig(8, crop_scale=(least, 1.0))
-    boxes = draw_crops(
-        config, key, torch.arange(50), torch.tensor(height), torch.tensor(width)
-    )
+    boxes = draw_crops(config, key, torch.arange(50), torch.tensor(height), torch.tensor(width))
     top, left, h, w = boxes.unbind(1)
     assert (boxes[:, :2] >= 0).all() and (h >= 1).all() and (w >= 1).all()
     assert (top + h <= height).all() and (left + w <= width).all()
@@ -61,7 +59,7 @@ def test_crop_areas_and_ratios_follow_torchvisions_distribution():
     for value in (lambda b: b[:, 2] * b[:, 3], lambda b: b[:, 3] / b[:, 2], lambda b: b[:, 0]):
         a, b = value(theirs).sort().values, value(ours).sort().values
         both = torch.cat([a, b])
-        gap = (torch.searchsorted(a, both, right=True) - torch.searchsorted(b, both, right=True))
+        gap = torch.searchsorted(a, both, right=True) - torch.searchsorted(b, both, right=True)
         statistic = gap.abs().max() / len(a)
         assert statistic < 1.95 * math.sqrt(2 / len(a))  # Kolmogorov–Smirnov, one in a thousand
 

@@ -65,7 +65,9 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
                 kept.append(i)
             except BrokenImageError:
                 continue
-        return torch.tensor(kept, dtype=torch.int64), torch.stack(pixels) if kept else torch.empty(0)
+        return torch.tensor(kept, dtype=torch.int64), torch.stack(pixels) if kept else torch.empty(
+            0
+        )
 
     def _centre(self, i: int) -> list[Tensor]:
         file = self.images.open(i)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from BYOL.backbones import pool
 from BYOL.data.centres import eval_batches
 from BYOL.data.images import Images
 from BYOL.errors import UserError
+from BYOL.views.config import Sight
 from BYOL.views.transforms import normalise
 
 PIXEL_SIDE = 32  # raw pixels are compared at this size at most: 3,072 numbers in colour
@@ -19,10 +21,8 @@ PIXEL_SIDE = 32  # raw pixels are compared at this size at most: 3,072 numbers i
 def feature_batches(
     backbone: nn.Module,
     images: Images,
+    sight: Sight,
     *,
-    size: int,
-    mean: list[float],
-    std: list[float],
     device: torch.device,
     batch_size: int = 256,
     workers: int = 0,
@@ -32,9 +32,7 @@ def feature_batches(
     Args:
         backbone: (B, C, size, size) → (B, d), or (B, d, h, w), which is averaged.
         images: what to look at.
-        size: side in pixels of what the backbone sees.
-        mean: of every channel, as in training.
-        std: likewise.
+        sight: how the backbone is shown them, as in training.
         device: where the backbone is put.
         batch_size: pictures at a time.
         workers: processes that decode files.
@@ -44,21 +42,21 @@ def feature_batches(
         (B, d) float32 features, in order.
     """
     backbone.to(device)
-    for ids, pixels in eval_batches(images, size, batch_size, workers):
+    for ids, pixels in eval_batches(images, sight.size, batch_size, workers):
         with _evaluating(backbone), torch.no_grad():
-            x = normalise(pixels.to(device, non_blocking=True).float() / 255, mean, std)
+            x = normalise(pixels.to(device, non_blocking=True).float() / 255, sight.mean, sight.std)
             yield ids.numpy(), pool(backbone(x)).float().cpu().numpy()
 
 
 def extract_features(
-    backbone: nn.Module, images: Images, **settings: object
+    backbone: nn.Module, images: Images, sight: Sight, **settings: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """All of :func:`feature_batches` in two arrays.
 
     Raises:
         UserError: not one picture could be read.
     """
-    return _collect(images, feature_batches(backbone, images, **settings))  # type: ignore[arg-type]
+    return _collect(images, feature_batches(backbone, images, sight, **settings))
 
 
 def pixel_features(

@@ -48,7 +48,9 @@ def _choose_strength(features: np.ndarray, labels: np.ndarray, seed: int) -> flo
 
     order = np.random.default_rng(seed).permutation(len(labels))[:CHOSEN_ON]
     _, counts = np.unique(labels[order], return_counts=True)
-    stratify = labels[order] if counts.min() >= 2 and len(counts) <= VALIDATION * len(order) else None
+    stratify = (
+        labels[order] if counts.min() >= 2 and len(counts) <= VALIDATION * len(order) else None
+    )
     fit, held = train_test_split(order, test_size=VALIDATION, stratify=stratify, random_state=seed)
     if len(np.unique(labels[fit])) < 2:
         return 1.0

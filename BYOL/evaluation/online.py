@@ -10,6 +10,7 @@ from BYOL.data.images import Images
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.knn import knn_accuracy
 from BYOL.evaluation.protocols import held_out
+from BYOL.views.config import Sight
 
 K = 20
 
@@ -17,10 +18,8 @@ K = 20
 def online_knn(
     train: Images,
     test: Images | None,
+    sight: Sight,
     *,
-    size: int,
-    mean: list[float],
-    std: list[float],
     device: torch.device,
     most: int = 5000,
 ) -> Callable[[nn.Module], float]:
@@ -29,9 +28,7 @@ def online_knn(
     Args:
         train: labelled.
         test: labelled, or None: then a fifth of the chosen ``train`` judges.
-        size: side in pixels of what the backbone sees.
-        mean: of every channel, as in training.
-        std: likewise.
+        sight: how the backbone is shown them, as in training.
         device: where the backbone runs.
         most: pictures of each set that are used.
 
@@ -42,9 +39,7 @@ def online_knn(
     queries = _part(test, most) if test is not None and test.labels is not None else None
 
     def features(backbone: nn.Module, images: Images) -> tuple[np.ndarray, np.ndarray]:
-        ids, vectors = extract_features(
-            backbone, images, size=size, mean=mean, std=std, device=device
-        )
+        ids, vectors = extract_features(backbone, images, sight, device=device)
         assert images.labels is not None
         return vectors, images.labels[ids]
 

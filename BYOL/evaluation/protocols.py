@@ -15,6 +15,7 @@ from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot_accuracy
 from BYOL.evaluation.knn import neighbours, votes
 from BYOL.evaluation.linear import linear_probe
+from BYOL.views.config import Sight
 
 HELD_OUT = 0.2  # of labelled pictures that come without a test set
 RESAMPLES = 10_000
@@ -36,10 +37,8 @@ def evaluate(
     untrained: nn.Module,
     train: Images,
     test: Images | None,
+    sight: Sight,
     *,
-    size: int,
-    mean: list[float],
-    std: list[float],
     device: torch.device,
     batch_size: int = 256,
     workers: int = 0,
@@ -54,9 +53,7 @@ def evaluate(
         train: labelled pictures that the measurements learn from.
         test: labelled pictures that judge; without them a fifth of ``train`` is held out (from the
             measurements; pretraining may have seen it, without its labels).
-        size: side in pixels of what the backbone sees.
-        mean: of every channel, as in training.
-        std: likewise.
+        sight: how the backbones are shown pictures, as in training.
         device: where the backbones run.
         batch_size: pictures at a time.
         workers: processes that decode files.
@@ -76,14 +73,11 @@ def evaluate(
             raise UserError(
                 f"{images.name} has no labels: put its pictures into a folder for each class"
             )
-    settings: dict[str, Any] = {
-        "size": size, "mean": mean, "std": std, "device": device, "batch_size": batch_size,
-        "workers": workers,
-    }  # fmt: skip
+    settings: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": workers}
     sources: dict[str, Callable[[Images], tuple[np.ndarray, np.ndarray]]] = {
-        "raw pixels": lambda images: pixel_features(images, size, batch_size),
-        "untrained": lambda images: extract_features(untrained, images, **settings),
-        "trained": lambda images: extract_features(backbone, images, **settings),
+        "raw pixels": lambda images: pixel_features(images, sight.size, batch_size),
+        "untrained": lambda images: extract_features(untrained, images, sight, **settings),
+        "trained": lambda images: extract_features(backbone, images, sight, **settings),
     }
     rows = {}
     for name, source in sources.items():
@@ -91,7 +85,7 @@ def evaluate(
         rows[name] = {k: v for p in protocols for k, v in PROTOCOLS[p](judged, seed).items()}
     return {
         "pictures": {"learn": len(judged.bank), "judge": len(judged.queries)},
-        "classes": int(len(np.unique(judged.bank_labels))),
+        "classes": len(np.unique(judged.bank_labels)),
         "rows": rows,
     }
 

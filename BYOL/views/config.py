@@ -72,6 +72,21 @@ class ViewConfig:
             )
 
 
+@dataclass(frozen=True)
+class Sight:
+    """How a backbone is shown pictures when nothing is random.
+
+    Args:
+        size: side of the square in pixels.
+        mean: of every channel, in [0, 1].
+        std: of every channel, above 0.
+    """
+
+    size: int
+    mean: list[float]
+    std: list[float]
+
+
 def paper_views(size: int, **changes: Any) -> tuple[ViewConfig, ViewConfig]:
     """The paper's asymmetric pair: blur always / rarely, solarize never / sometimes."""
     return (

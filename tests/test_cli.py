@@ -1,0 +1,97 @@
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import BYOL
+from BYOL.cli import COMMANDS, main, parse
+from BYOL.export import load_weights
+from tests.conftest import TINY, draw_pictures
+
+
+def test_overview_names_every_command(capsys):
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == BYOL.__version__
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_explains_every_setting(name, capsys):
+    assert main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    for flag in ("--config", "--json"):
+        assert flag in text
+    assert "(type:" in text
+
+
+def test_help_and_mistakes_answer_in_a_second_and_import_stays_light():
+    start = time.monotonic()
+    out = subprocess.run([sys.executable, "-m", "BYOL", "--help"], capture_output=True, text=True)
+    assert out.returncode == 0 and "pretrain" in out.stdout
+    wrong = subprocess.run([sys.executable, "-m", "BYOL", "trian"], capture_output=True, text=True)
+    assert wrong.returncode == 2 and "did you mean" in wrong.stderr
+    assert time.monotonic() - start < 4  # two processes, on a busy machine
+    heavy = (
+        "import BYOL.cli, sys; print([m for m in ('torch', 'timm', 'sklearn') if m in sys.modules])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_later_ones_win_of_preset_file_and_flag(tmp_path):
+    file = tmp_path / "settings.yaml"
+    file.write_text("lr: 0.125\nepochs: 7\n")
+    config = parse("pretrain", ["--config", str(file), "--epochs", "9"])
+    assert (config.preset, config.tau) == ("digits", parse("pretrain", []).tau)
+    assert (config.lr, config.epochs) == (0.125, 9)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--batch-size", "32"], {"batch_size": 32}),
+        (["--no-ema"], {"ema": False}),
+        (["--ema", "false"], {"ema": False}),
+        (["--strict-images"], {"strict_images": True}),
+        (["--blur", "1,0.25"], {"blur": (1.0, 0.25)}),
+        (["--crop-scale=[0.3,0.9]"], {"crop_scale": (0.3, 0.9)}),
+        (["--mean", "[0.5]", "--std", "[0.25]"], {"mean": [0.5], "std": [0.25]}),
+        (["cifar10"], {"data": "cifar10", "preset": "small"}),
+        (["--preset", "paper-1000"], {"epochs": 1000, "lr": 0.2, "weight_decay": 1.5e-6}),
+        (["--preset=paper-300", "--lr=0.1"], {"epochs": 300, "lr": 0.1}),
+    ],
+)
+def test_flags_are_written_as_people_write_them(words, expected):
+    config = parse("pretrain", words)
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_preset_follows_the_size_of_the_pictures(tmp_path):
+    draw_pictures(tmp_path / "small", side=32, each=2)
+    draw_pictures(tmp_path / "large", side=200, each=2)
+    assert parse("pretrain", [str(tmp_path / "small")]).preset == "small"
+    assert parse("pretrain", [str(tmp_path / "large")]).preset == "paper-300"
+
+
+def test_json_is_one_object_on_standard_output(tmp_path, capsys):
+    pictures = draw_pictures(tmp_path / "pictures")
+    assert main(["views", str(pictures), "--out", str(tmp_path / "v.png"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer == {"out": str(tmp_path / "v.png"), "pictures": 8}
+
+
+def test_the_settings_of_a_run_repeat_it(run, tmp_path, capsys):
+    again = tmp_path / "again"
+    assert main(["pretrain", "--config", str(run / "config.yaml"), "--out", str(again)]) == 0
+    first, second = (load_weights(r / "backbone.safetensors")[0] for r in (run, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert "trained" in capsys.readouterr().out
+
+
+def test_tiny_settings_are_settings():
+    assert parse("pretrain", list(TINY)).hidden_size == 16
