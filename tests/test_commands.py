@@ -1,0 +1,83 @@
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from BYOL.cli import main
+from BYOL.runs import open_run
+from BYOL.views.transforms import EvalTransform
+from tests.conftest import draw_pictures
+
+
+def by_hand(run, pictures) -> dict[str, np.ndarray]:
+    """Features of every picture, one at a time, with nothing but PIL and the backbone."""
+    opened = open_run(run)
+    transform = EvalTransform(16, opened.config.mean, opened.config.std)
+    with torch.no_grad():
+        return {
+            str(path.relative_to(pictures)): opened.backbone(transform(Image.open(path))[None])[
+                0
+            ].numpy()
+            for path in sorted(pictures.rglob("*.png"))
+        }
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "npz"])
+def test_embeddings_are_the_backbones_features_with_names(run, tmp_path, suffix):
+    pictures = draw_pictures(tmp_path / "pictures", side=16)
+    out = tmp_path / f"embeddings.{suffix}"
+    argv = ["embed", str(run), str(pictures), "--out", str(out), "--batch-size", "7"]
+    assert main(argv) == 0
+    if suffix == "parquet":
+        table = pq.read_table(out).to_pydict()
+        names, labels = table["name"], table["label"]
+        vectors = np.array(table["embedding"])
+    else:
+        with np.load(out) as arrays:
+            names, labels = arrays["name"].tolist(), arrays["label"].tolist()
+            vectors = arrays["embedding"]
+    expected = by_hand(run, pictures)
+    assert names == sorted(expected) and labels == ["a"] * 12 + ["b"] * 12
+    assert np.abs(vectors - np.stack([expected[name] for name in names])).max() < 1e-4
+
+
+def test_pictures_without_labels_and_broken_ones_are_embedded_or_counted(run, tmp_path, capsys):
+    pictures = draw_pictures(tmp_path / "pictures", classes=("",), side=200)
+    (pictures / "05.png").write_bytes(b"")
+    out = tmp_path / "embeddings.parquet"
+    assert main(["embed", str(run), str(pictures), "--out", str(out), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["pictures"], answer["left_out"]) == (11, 1)
+    assert "05.png" not in pq.read_table(out).column("name").to_pylist()
+
+
+def test_evaluation_stands_in_the_folder_and_on_the_screen(run, capsys):
+    assert main(["evaluate", str(run), "--protocol", "knn,fewshot"]) == 0
+    text = capsys.readouterr().out
+    written = json.loads((run / "evaluation.json").read_text())
+    assert set(written["rows"]["trained"]) == {"knn20", "knn200", "1-shot", "5-shot"}
+    for name in ("raw pixels", "untrained", "trained", "knn20", "1-shot"):
+        assert name in text
+    assert f"{written['rows']['trained']['1-shot']['accuracy']:.3f}" in text
+
+
+def test_evaluation_takes_other_pictures_than_the_runs(run, tmp_path, capsys):
+    draw_pictures(tmp_path / "set" / "train", classes=("x", "y", "z"), each=6)
+    draw_pictures(tmp_path / "set" / "test", classes=("x", "y", "z"), each=4)
+    assert main(["evaluate", str(run), str(tmp_path / "set"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["pictures"] == {"learn": 18, "judge": 12} and answer["classes"] == 3
+    for measures in answer["rows"].values():
+        assert all(0 <= m["accuracy"] <= 1 for m in measures.values())
+
+
+def test_views_shows_pictures_and_writes_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pictures = draw_pictures(tmp_path / "pictures", side=40)
+    assert main(["views", str(pictures), "--pictures", "3", "--image-size", "48"]) == 0
+    with Image.open("views.png") as picture:
+        assert picture.size == (7 * (2 * 48 + 4), 3 * (2 * 48 + 4))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "views.png"]

@@ -1,0 +1,197 @@
+import csv
+import json
+
+import pytest
+import torch
+
+from BYOL.cli import main
+from BYOL.config import load_config
+from BYOL.export import load_weights
+from BYOL.presets import PRESETS, preset_config
+from BYOL.pretraining import pretrain
+from BYOL.runs import load_checkpoint, open_run
+from tests.conftest import TINY, draw_pictures
+
+
+def tiny(pictures, out, **changes):
+    settings = {
+        "data": str(pictures), "out": str(out), "backbone": "plain5", "image_size": 16,
+        "batch_size": 8, "hidden_size": 16, "output_size": 8, "epochs": 2, "optimizer": "sgd",
+        "lr": 0.1, "knn_every": 0, "evaluate": False, "warmup_epochs": 0.0,
+    }  # fmt: skip
+    return preset_config("small", **{**settings, **changes})
+
+
+def rows(run) -> list[dict[str, str]]:
+    with (run / "logs" / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return draw_pictures(tmp_path_factory.mktemp("data") / "pictures", each=20)
+
+
+def test_a_run_leaves_one_folder_with_everything_in_it(run):
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        "config.yaml", "views.png", "checkpoints", "logs", "backbone.safetensors", "results.json",
+    }  # fmt: skip
+    assert not [path for path in run.rglob("*") if ".tmp" in path.name]
+    results = json.loads((run / "results.json").read_text())
+    assert results["steps"] == 6 and results["epochs"] == 2 and results["pictures"] == 24
+    assert set(results["evaluation"]["rows"]) == {"raw pixels", "untrained", "trained"}
+    assert len(results["online_knn"]) == 2
+    assert set(results["gauges"]) >= {"std", "effective_rank"}
+    assert any((run / "logs").glob("events.out.tfevents*"))
+    logged = rows(run)
+    assert any(row["knn"] for row in logged) and any(row["gauge/std"] for row in logged)
+    assert all(float(row["loss"]) <= 8 for row in logged if row["loss"])
+
+
+def test_settings_in_the_folder_are_settled(run):
+    config = load_config(run / "config.yaml")
+    assert (config.channels, config.image_size, config.stem) == (3, 16, "imagenet")
+    assert config.mean and config.std and config.resume is False
+
+
+def test_the_checkpoint_says_what_it_is_and_holds_the_exported_weights(run):
+    checkpoint = load_checkpoint(run / "checkpoints" / "last.ckpt")
+    assert checkpoint["byol_version"] and checkpoint["byol_config"]["backbone"] == "plain5"
+    weights, metadata = load_weights(run / "backbone.safetensors")
+    for name, value in weights.items():
+        assert torch.equal(value, checkpoint["state_dict"][f"model.onlineNet.backend.{name}"])
+    assert metadata["backbone"] == "plain5" and metadata["image_size"] == "16"
+
+
+def test_an_opened_run_has_its_trained_and_its_untrained_backbone(run):
+    opened = open_run(run)
+    trained, untrained = opened.backbone.state_dict(), opened.untrained.state_dict()
+    assert not torch.equal(trained["features.conv0.weight"], untrained["features.conv0.weight"])
+    assert not opened.backbone.training
+
+
+def test_a_run_is_repeated_bit_for_bit_by_its_seed(pictures, tmp_path):
+    for name in ("one", "two"):
+        pretrain(tiny(pictures, tmp_path / name))
+    pretrain(tiny(pictures, tmp_path / "other", seed=1))
+    one, two, other = (
+        load_weights(tmp_path / n / "backbone.safetensors")[0] for n in ("one", "two", "other")
+    )
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    assert not torch.equal(one["features.conv0.weight"], other["features.conv0.weight"])
+
+
+def test_a_run_that_goes_on_ends_like_one_that_never_stopped(pictures, tmp_path, monkeypatch):
+    """Stopped after an epoch, resumed with the same plan: the same weights, bit for bit."""
+    from BYOL.training import Pretraining
+
+    pretrain(tiny(pictures, tmp_path / "whole", epochs=3))
+
+    def stop(self):
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pretraining, "on_train_epoch_start", stop)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        pretrain(tiny(pictures, tmp_path / "halves", epochs=3))
+    monkeypatch.undo()
+    results = pretrain(tiny(pictures, tmp_path / "halves", epochs=3, resume=True))
+    assert results["steps"] == 15
+    whole, halves = (
+        load_weights(tmp_path / n / "backbone.safetensors")[0] for n in ("whole", "halves")
+    )
+    assert all(torch.equal(whole[k], halves[k]) for k in whole)
+
+
+def test_the_target_moves_once_per_optimizer_step_whatever_the_accumulation(pictures, tmp_path):
+    from BYOL.byol import BYOL
+
+    moves = []
+    update = BYOL.updateTargetNetwork
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            BYOL, "updateTargetNetwork", lambda self, t=None: (moves.append(t), update(self, t))
+        )
+        results = pretrain(tiny(pictures, tmp_path / "run", batch_size=16, accumulate=4, tau=0.9))
+    assert len(moves) == results["steps"] == 4
+    assert moves[0] == pytest.approx(0.9) and moves == sorted(moves) and moves[-1] < 1
+
+
+def test_learning_rate_follows_the_schedule(pictures, tmp_path):
+    run = tmp_path / "run"
+    pretrain(tiny(pictures, run, epochs=4, warmup_epochs=1.0, lr=0.32))
+    rates = [float(row["learning_rate"]) for row in rows(run) if row["learning_rate"]]
+    assert max(rates) == pytest.approx(0.32 * 8 / 256, rel=0.05)
+    assert rates[-1] < rates[len(rates) // 2]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"predictor": "optimal"}, {"predictor": "linear"}, {"ema": False}, {"optimizer": "lars"},
+        {"optimizer": "adamw", "lr": 1e-3}, {"depth_proj": 1, "depth_pred": 3},
+        {"precision": "fp32"}, {"precision": "bf16"}, {"rotate": 10.0, "vertical_flip": 0.5},
+        {"backbone": "resnet18"}, {"channels": 1}, {"channels": 4}, {"memory": 0.0, "workers": 2},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_kind_of_run_runs(pictures, tmp_path, changes):
+    results = pretrain(tiny(pictures, tmp_path / "run", **{"epochs": 1, **changes}))
+    assert results["steps"] == 5
+    assert all(abs(v) < 1e6 for v in results["gauges"].values())
+    weights, _ = load_weights(tmp_path / "run" / "backbone.safetensors")
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_makes_a_configuration(preset):
+    assert preset_config(preset).preset == preset
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"predictor": "none", "epochs": 15, "lr": 1.0},
+        {"lr": 2000.0, "epochs": 4},
+    ],
+    ids=["no predictor", "absurd learning rate"],
+)
+def test_collapse_ends_with_a_warning_that_names_gauge_and_cause(pictures, tmp_path, changes):
+    said = []
+    results = pretrain(
+        tiny(pictures, tmp_path / "run", gauges_every=1, tau=0.5, **changes), said.append
+    )
+    assert results["alarm"]
+    warnings = [line for line in said if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert "learning rate" in warnings[0]
+    assert any(gauge in warnings[0] for gauge in results["gauges"])
+
+
+def test_a_healthy_run_gives_no_warning(pictures, tmp_path):
+    said = []
+    assert pretrain(tiny(pictures, tmp_path / "run", gauges_every=1), said.append)["alarm"] is None
+    assert not [line for line in said if line.startswith("warning")]
+
+
+def test_a_run_killed_while_it_writes_keeps_its_last_checkpoint(pictures, tmp_path, monkeypatch):
+    """The disk fills up at the second checkpoint."""
+    import os
+
+    run = tmp_path / "run"
+    real, calls = os.fsync, []
+
+    def fsync(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 2:  # views.png and the first checkpoint got through
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    argv = ["pretrain", str(pictures), *TINY, "--no-evaluate", "--out", str(run)]
+    assert main(argv) == 2
+    monkeypatch.undo()
+    assert load_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"] == 5
+    assert not [path for path in run.rglob("*") if ".tmp" in path.name]
+    assert main([*argv, "--resume"]) == 0
