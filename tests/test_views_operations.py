@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-import torchvision.transforms.v2.functional as tvf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,32 +69,6 @@ def test_neutral_parameters_change_nothing():
         torch.testing.assert_close(y, x, rtol=0, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
-@given(
-    st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 20), st.integers(1, 20)),
-    st.integers(1, 40),
-)
-def test_crop_resize_equals_torchvision(box, size):
-    top, left, height, width = box
-    x = image(1, size=40)
-    expected = tvf.resized_crop(
-        x, top, left, height, width, [size, size],
-        interpolation=tvf.InterpolationMode.BICUBIC, antialias=True,
-    ).clamp(0, 1)  # fmt: skip
-    got = ops.crop_resize(x, torch.tensor([box]), size)
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
-
-
-def test_large_pictures_are_cropped_like_small_ones():
-    x = (image(2, size=120) * 255).byte()
-    box = torch.tensor([[10, 20, 60, 80]])
-    expected = tvf.resized_crop(
-        x.float() / 255, 10, 20, 60, 80, [32, 32],
-        interpolation=tvf.InterpolationMode.BICUBIC, antialias=True,
-    ).clamp(0, 1)  # fmt: skip
-    torch.testing.assert_close(ops.crop_resize(x, box, 32), expected, rtol=0, atol=1e-5)
-
-
 def test_flips_mirror_only_the_chosen():
     x = image(n=2)
     chosen = torch.tensor([True, False])
@@ -119,3 +92,17 @@ def test_blur_of_small_pictures_is_none_and_of_large_ones_keeps_the_mean_inside(
     assert blurred.sum().item() == pytest.approx(1, abs=1e-5)
     middle = blurred[0, 0, 30, 27:34].numpy()
     assert np.all(np.diff(middle[:4]) > 0) and np.allclose(middle, middle[::-1])
+
+
+@pytest.mark.parametrize("size", [20, 60, 90])
+def test_blur_by_shifts_equals_blur_by_convolution(size):
+    x, sigma = image(4, n=2, size=size), torch.tensor([0.4, 1.9])
+    radius = ops.blur_radius(size)
+    taps = torch.arange(-radius, radius + 1.0)
+    kernel = torch.exp(-taps.square() / (2 * sigma[:, None].square()))
+    shifted = x
+    for axis in (2, 3):
+        shifted = ops._blur_by_shifts(shifted, kernel / kernel.sum(1, keepdim=True), axis)
+    torch.testing.assert_close(ops.blur(x, sigma), shifted, rtol=0, atol=1e-6)
+    spread = ops._blur_by_shifts(torch.ones(2, 1, 1, size), kernel, 3)
+    assert (spread[..., radius:-radius] - kernel.sum(1)[:, None, None, None]).abs().max() < 1e-5

@@ -7,9 +7,9 @@ from BYOL.rng import fold
 from BYOL.utils import MultiViewDataInjector, get_byol_transforms
 from BYOL.views.config import ViewConfig, paper_views
 from BYOL.views.draws import draw_crops
-from BYOL.views.operations import crop_resize
 from BYOL.views.pipeline import Views, _jitter, finish_view, make_view
 from BYOL.views.preview import save_preview
+from BYOL.views.resize import crop_resize
 
 PLAIN = {"mean": [0.0] * 3, "std": [1.0] * 3}
 OFF = {"flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0}

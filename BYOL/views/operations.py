@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
+_SHIFTED_RADIUS = 3
 
 
 def brightness(x: Tensor, delta: Tensor) -> Tensor:
@@ -74,6 +75,10 @@ def blur(x: Tensor, sigma: Tensor) -> Tensor:
     taps = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
     kernel = torch.exp(-taps.square() / (2 * sigma.to(x)[:, None].square()))
     kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    if radius <= _SHIFTED_RADIUS:
+        for axis in (2, 3):
+            x = _blur_by_shifts(x, kernel, axis)
+        return x
     batch, channels, height, width = x.shape
     # One group for every plane: each image has a kernel of its own.
     kernel = kernel.repeat_interleave(channels, dim=0)[:, None]
@@ -81,6 +86,18 @@ def blur(x: Tensor, sigma: Tensor) -> Tensor:
     planes = F.conv2d(planes, kernel[..., None], padding=(radius, 0), groups=len(kernel))
     planes = F.conv2d(planes, kernel[:, :, None], padding=(0, radius), groups=len(kernel))
     return planes.reshape(x.shape)
+
+
+def _blur_by_shifts(x: Tensor, kernel: Tensor, axis: int) -> Tensor:
+    """The sum of shifted images: for a handful of taps quicker than a grouped convolution."""
+    radius, length = kernel.shape[1] // 2, x.shape[axis]
+    out = x * _per_image(kernel[:, radius])
+    for shift in range(1, radius + 1):
+        weight = _per_image(kernel[:, radius + shift])
+        near, far = (axis, 0, length - shift), (axis, shift, length - shift)
+        out.narrow(*far).addcmul_(x.narrow(*near), weight)
+        out.narrow(*near).addcmul_(x.narrow(*far), weight)
+    return out
 
 
 def solarize(x: Tensor, threshold: float = 0.5) -> Tensor:
@@ -106,69 +123,6 @@ def rotate(x: Tensor, angle: Tensor) -> Tensor:
     rows = [torch.stack([cos, -sin * ratio, zero], 1), torch.stack([sin / ratio, cos, zero], 1)]
     grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
-
-
-def crop_resize(images: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Cut a box out of every image and make it ``size`` × ``size``, bicubic and antialiased.
-
-    Args:
-        images: (B, C, H, W) uint8, or float in [0, 1].
-        boxes: (B, 4) top, left, height, width in pixels, inside the image.
-        size: of the result.
-
-    Returns:
-        (B, C, size, size) float32 in [0, 1]; equal to torchvision's ``resized_crop``.
-    """
-    if images.device.type == "cpu" and max(images.shape[-2:]) > 96:
-        return _crop_resize_each(images, boxes, size)
-    top, left, height, width = boxes.unbind(dim=1)
-    batch, channels, rows, columns = images.shape
-    vertical = resize_weights(top, height, rows, size)
-    horizontal = resize_weights(left, width, columns, size)
-    x = images.to(torch.float32).reshape(batch, channels * rows, columns)
-    x = torch.bmm(x, horizontal.mT).reshape(batch, channels, rows, size)
-    x = torch.matmul(vertical[:, None], x)
-    if not images.is_floating_point():
-        x *= 1 / 255
-    return x.clamp_(0, 1)
-
-
-def _crop_resize_each(images: Tensor, boxes: Tensor, size: int) -> Tensor:
-    # Large pictures on a CPU: a dense weight matrix would be nearly all zeros.
-    out = torch.empty(len(images), images.shape[1], size, size)
-    for i, (top, left, height, width) in enumerate(boxes.tolist()):
-        crop = images[i : i + 1, :, top : top + height, left : left + width]
-        crop = crop.float() * (1 if images.is_floating_point() else 1 / 255)
-        out[i] = F.interpolate(crop, (size, size), mode="bicubic", antialias=True)[0]
-    return out.clamp_(0, 1)
-
-
-def resize_weights(start: Tensor, length: Tensor, total: int, size: int) -> Tensor:
-    """The linear map from ``total`` pixels to ``size``, cutting out [start, start + length).
-
-    Antialiased bicubic (Keys, a = −1/2), as in Pillow: the kernel is stretched by the scale where
-    the image shrinks, and cut off at the crop's border.
-
-    Args:
-        start: (B,) first pixel.
-        length: (B,) number of pixels.
-        total: pixels of the whole image.
-        size: pixels of the result.
-
-    Returns:
-        (B, size, total) float32, rows summing to 1.
-    """
-    scale = (length / size)[:, None, None]
-    out = torch.arange(size, device=start.device, dtype=torch.float32)[None, :, None]
-    pixel = torch.arange(total, device=start.device, dtype=torch.float32)[None, None, :]
-    centre = start[:, None, None] + (out + 0.5) * scale
-    distance = ((pixel + 0.5 - centre) / scale.clamp_min(1)).abs_()
-    near = (1.5 * distance - 2.5) * distance * distance + 1
-    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    weight = torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
-    inside = (pixel >= start[:, None, None]) & (pixel < (start + length)[:, None, None])
-    weight *= inside
-    return weight / weight.sum(dim=2, keepdim=True)
 
 
 def _per_image(value: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from BYOL.rng import fold
 from BYOL.views import operations as ops
 from BYOL.views.config import ViewConfig
 from BYOL.views.draws import AppearanceDraw, draw_appearance, draw_crops
+from BYOL.views.resize import crop_resize
 
 # a colour change: its column in the draw's order, what it does, how much, and at most how much
 Change = tuple[int, Callable[[Tensor, Tensor], Tensor], Tensor, float]
@@ -68,28 +69,39 @@ class Views:
 def make_view(
     config: ViewConfig, images: Tensor, ids: Tensor, key: int, mean: list[float], std: list[float]
 ) -> Tensor:
-    """One view of every image: crop, then :func:`finish_view`."""
+    """One view of every image: crop and flip, then :func:`_paint`."""
     height, width = images.shape[-2:]
+    _check_channels(images, mean, std)
     sides = torch.tensor([height, width], device=ids.device)
     boxes = draw_crops(config, key, ids, sides[0], sides[1])
-    crops = ops.crop_resize(images, boxes.to(images.device), config.size)
-    return finish_view(config, crops, ids, key, mean, std)
+    draw = draw_appearance(config, key, ids.to(images.device))
+    mirrored = draw.flip if config.flip else None
+    x = crop_resize(images, boxes.to(images.device), config.size, mirrored)
+    return _paint(config, x, draw, mean, std)
 
 
 def finish_view(
     config: ViewConfig, x: Tensor, ids: Tensor, key: int, mean: list[float], std: list[float]
 ) -> Tensor:
-    """Flips, turn, colour, blur, solarize, normalisation of (B, C, size, size) crops.
+    """Flip and paint (B, C, size, size) crops; ``x`` may be overwritten."""
+    _check_channels(x, mean, std)
+    draw = draw_appearance(config, key, ids.to(x.device))
+    if config.flip:
+        x = ops.flip(x, draw.flip)
+    return _paint(config, x, draw, mean, std)
 
-    The order is the paper's. ``x`` may be overwritten.
-    """
+
+def _check_channels(x: Tensor, mean: list[float], std: list[float]) -> None:
     if len(mean) != x.shape[1] or len(std) != x.shape[1]:
         raise UserError(
             f"mean has {len(mean)} and std {len(std)} numbers for images of {x.shape[1]} channels"
         )
-    draw = draw_appearance(config, key, ids.to(x.device))
-    if config.flip:
-        x = ops.flip(x, draw.flip)
+
+
+def _paint(
+    config: ViewConfig, x: Tensor, draw: AppearanceDraw, mean: list[float], std: list[float]
+) -> Tensor:
+    """Vertical flip, turn, colour, blur, solarize, normalisation; the order is the paper's."""
     if config.vertical_flip:
         x = ops.vertical_flip(x, draw.vertical_flip)
     if config.rotate:
@@ -102,8 +114,8 @@ def finish_view(
         x = _where(draw.blur, config.blur, x, ops.blur, draw.sigma)
     if config.solarize:
         x = _where(draw.solarize, config.solarize, x, ops.solarize)
-    shift = x.new_tensor(mean)[:, None, None]
-    return x.sub_(shift).div_(x.new_tensor(std)[:, None, None])
+    scale = 1 / x.new_tensor(std)[:, None, None]
+    return torch.addcmul(-x.new_tensor(mean)[:, None, None] * scale, x, scale)
 
 
 def _where(

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, normalize
+from torch import nn
+
+from BYOL.data.images import ArrayImages
+from BYOL.errors import UserError
+from BYOL.evaluation.features import extract_features, pixel_features
+from BYOL.evaluation.fewshot import fewshot_accuracy
+from BYOL.evaluation.linear import STRENGTHS, linear_probe
+from BYOL.evaluation.online import online_knn
+from BYOL.evaluation.protocols import evaluate, held_out, results_text
+from BYOL.views.config import Sight
+
+CPU = torch.device("cpu")
+SIGHT = Sight(8, [0.5] * 3, [0.25] * 3)
+
+
+class MeanColour(nn.Module):
+    """A backbone that knows what matters here."""
+
+    def forward(self, x):
+        return x.mean(dim=(2, 3))
+
+
+class Blind(nn.Module):
+    def forward(self, x):
+        return torch.ones(len(x), 4) + 0.01 * x[:, :1, 0, 0]
+
+
+def coloured(n: int = 90, seed: int = 0) -> ArrayImages:
+    """Noisy pictures of three colours."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    pixels = rng.integers(0, 200, (n, 3, 8, 8))
+    pixels[np.arange(n), labels] += 50
+    return ArrayImages(
+        "coloured", 3, labels.astype(np.int64), ("r", "g", "b"), torch.from_numpy(pixels).byte()
+    )
+
+
+def clusters(n: int, seed: int, d: int = 6, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(classes, d))
+    labels = rng.integers(0, classes, n)
+    features = centres[labels] + 0.7 * rng.normal(size=(n, d))
+    return features.astype(np.float32), labels
+
+
+def test_features_are_the_backbones_in_evaluation_mode_and_in_order():
+    images = coloured()
+    backbone = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)).train()
+    ids, features = extract_features(backbone, images, SIGHT, device=CPU, batch_size=7)
+    assert backbone.training and ids.tolist() == list(range(90))
+    with torch.no_grad():
+        expected = backbone.eval()((images.data / 255 - 0.5) / 0.25).mean(dim=(2, 3))
+    np.testing.assert_allclose(features, expected.numpy(), rtol=1e-4, atol=1e-5)
+    assert pixel_features(images, 8)[1].shape == (90, 192)
+
+
+def test_fewshot_equals_scikit_learns_nearest_neighbour():
+    bank, bank_labels = clusters(80, 0)
+    queries, query_labels = clusters(50, 1)
+    ours = fewshot_accuracy(bank, bank_labels, queries, query_labels, shots=2, draws=5, seed=3)
+    rng = np.random.default_rng(3)
+    for accuracy in ours:
+        chosen = np.concatenate(
+            [rng.choice(np.flatnonzero(bank_labels == c), 2, replace=False) for c in range(4)]
+        )
+        theirs = KNeighborsClassifier(1).fit(normalize(bank[chosen]), bank_labels[chosen])
+        assert accuracy == pytest.approx(theirs.score(normalize(queries), query_labels))
+    with pytest.raises(UserError, match="500-shot"):
+        fewshot_accuracy(bank, bank_labels, queries, query_labels, shots=500)
+
+
+def test_linear_probe_equals_a_direct_fit_with_the_chosen_strength():
+    features, labels = clusters(300, 0)
+    queries, _ = clusters(100, 1)
+    probe = linear_probe(features, labels, queries)
+    assert probe.strength in STRENGTHS
+    direct = make_pipeline(StandardScaler(), LogisticRegression(C=probe.strength, max_iter=300))
+    assert (direct.fit(features, labels).predict(queries) == probe.predictions).mean() > 0.99
+
+
+def test_linear_probe_never_looks_at_the_queries():
+    features, labels = clusters(200, 0)
+    queries, _ = clusters(50, 1)
+    whole = linear_probe(features, labels, queries)
+    part = linear_probe(features, labels, queries[:10])
+    assert whole.strength == part.strength
+    assert (whole.predictions[:10] == part.predictions).all()
+
+
+def test_what_knows_the_colours_beats_both_references():
+    results = evaluate(MeanColour(), Blind(), coloured(), coloured(60, seed=1), SIGHT, device=CPU)
+    assert results["pictures"] == {"learn": 90, "judge": 60} and results["classes"] == 3
+    trained, untrained = results["rows"]["trained"], results["rows"]["untrained"]
+    for name in ("1-shot", "5-shot", "knn20", "linear"):
+        assert trained[name]["accuracy"] > 0.9 > 0.6 > untrained[name]["accuracy"]
+    for name in ("knn20", "knn200", "linear"):
+        assert trained[name]["low"] <= trained[name]["accuracy"] <= trained[name]["high"]
+    text = results_text(results)
+    assert f"{trained['1-shot']['accuracy']:.3f}" in text and "raw pixels" in text
+
+
+def test_without_a_test_set_a_fifth_is_held_out_and_the_rest_learns():
+    results = evaluate(
+        MeanColour(), Blind(), coloured(), None, SIGHT, device=CPU, protocols=("knn",)
+    )
+    assert results["pictures"] == {"learn": 72, "judge": 18}
+    assert set(results["rows"]["trained"]) == {"knn20", "knn200"}
+    labels = np.array([0] * 10 + [1] * 5 + [2])
+    held = held_out(labels, 0)
+    assert [int(held[labels == c].sum()) for c in range(3)] == [2, 1, 0]
+
+
+def test_a_class_with_few_pictures_leaves_out_the_shots_it_cannot_give():
+    images = coloured(9)
+    results = evaluate(
+        MeanColour(), Blind(), images, images, SIGHT, device=CPU, protocols=("fewshot",)
+    )
+    assert set(results["rows"]["trained"]) == {"1-shot"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "protocols", "named"),
+    [
+        (None, ("knn",), "no labels"),
+        (np.zeros(9, np.int64), ("knn",), "one class"),
+        (np.arange(9), ("knn", "magic"), "magic"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(labels, protocols, named):
+    images = ArrayImages("set", 3, labels, (), coloured(9).data)
+    with pytest.raises(UserError, match=named):
+        evaluate(MeanColour(), Blind(), images, images, SIGHT, device=CPU, protocols=protocols)
+
+
+def test_online_check_tells_a_good_backbone_from_a_blind_one():
+    for test in (coloured(60, seed=1), None):
+        measure = online_knn(coloured(), test, SIGHT, device=CPU, most=50)
+        assert measure(MeanColour()) > 0.85
+        assert measure(Blind()) < 0.7
