@@ -92,17 +92,3 @@ def test_blur_of_small_pictures_is_none_and_of_large_ones_keeps_the_mean_inside(
     assert blurred.sum().item() == pytest.approx(1, abs=1e-5)
     middle = blurred[0, 0, 30, 27:34].numpy()
     assert np.all(np.diff(middle[:4]) > 0) and np.allclose(middle, middle[::-1])
-
-
-@pytest.mark.parametrize("size", [20, 60, 90])
-def test_blur_by_shifts_equals_blur_by_convolution(size):
-    x, sigma = image(4, n=2, size=size), torch.tensor([0.4, 1.9])
-    radius = ops.blur_radius(size)
-    taps = torch.arange(-radius, radius + 1.0)
-    kernel = torch.exp(-taps.square() / (2 * sigma[:, None].square()))
-    shifted = x
-    for axis in (2, 3):
-        shifted = ops._blur_by_shifts(shifted, kernel / kernel.sum(1, keepdim=True), axis)
-    torch.testing.assert_close(ops.blur(x, sigma), shifted, rtol=0, atol=1e-6)
-    spread = ops._blur_by_shifts(torch.ones(2, 1, 1, size), kernel, 3)
-    assert (spread[..., radius:-radius] - kernel.sum(1)[:, None, None, None]).abs().max() < 1e-5

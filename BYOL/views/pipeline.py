@@ -10,6 +10,7 @@ from BYOL.rng import fold
 from BYOL.views import operations as ops
 from BYOL.views.config import ViewConfig
 from BYOL.views.draws import AppearanceDraw, draw_appearance, draw_crops
+from BYOL.views.fused import fused_view
 from BYOL.views.resize import crop_resize
 
 # a colour change: its column in the draw's order, what it does, how much, and at most how much
@@ -60,7 +61,7 @@ class Views:
             key: as in a call.
         """
         first, second = (
-            finish_view(config, _as_float(cut), ids, fold(key, view), self.mean, self.std)
+            finish_view(config, cut, ids, fold(key, view), self.mean, self.std)
             for view, (config, cut) in enumerate(zip(self.configs, (crops, crops1), strict=True))
         )
         return first, second
@@ -69,26 +70,43 @@ class Views:
 def make_view(
     config: ViewConfig, images: Tensor, ids: Tensor, key: int, mean: list[float], std: list[float]
 ) -> Tensor:
-    """One view of every image: crop and flip, then :func:`_paint`."""
+    """One view of every image: crop, flips, turn, colour, blur, solarize, normalisation.
+
+    The order is the paper's.
+
+    Args:
+        config: what may happen.
+        images: (B, C, H, W) uint8, or float in [0, 1].
+        ids: (B,) what the draws of each image are decided by, beside ``key``.
+        key: of the view.
+        mean: of every channel.
+        std: likewise.
+
+    Returns:
+        (B, C, size, size) float32.
+    """
     height, width = images.shape[-2:]
     _check_channels(images, mean, std)
+    ids = ids.to(images.device)
     sides = torch.tensor([height, width], device=ids.device)
     boxes = draw_crops(config, key, ids, sides[0], sides[1])
-    draw = draw_appearance(config, key, ids.to(images.device))
-    mirrored = draw.flip if config.flip else None
-    x = crop_resize(images, boxes.to(images.device), config.size, mirrored)
-    return _paint(config, x, draw, mean, std)
+    draw = draw_appearance(config, key, ids)
+    if images.device.type == "cpu":
+        return fused_view(config, images, boxes, draw, mean, std)
+    x = crop_resize(images, boxes, config.size, draw.flip)
+    return paint(config, x, draw, mean, std)
 
 
 def finish_view(
-    config: ViewConfig, x: Tensor, ids: Tensor, key: int, mean: list[float], std: list[float]
+    config: ViewConfig, crops: Tensor, ids: Tensor, key: int, mean: list[float], std: list[float]
 ) -> Tensor:
-    """Flip and paint (B, C, size, size) crops; ``x`` may be overwritten."""
-    _check_channels(x, mean, std)
-    draw = draw_appearance(config, key, ids.to(x.device))
-    if config.flip:
-        x = ops.flip(x, draw.flip)
-    return _paint(config, x, draw, mean, std)
+    """What :func:`make_view` does after the crop, for (B, C, size, size) crops."""
+    _check_channels(crops, mean, std)
+    draw = draw_appearance(config, key, ids.to(crops.device))
+    if crops.device.type == "cpu":
+        return fused_view(config, crops, None, draw, mean, std)
+    x = crops if crops.is_floating_point() else crops * (1 / 255)
+    return paint(config, ops.flip(x, draw.flip), draw, mean, std)
 
 
 def _check_channels(x: Tensor, mean: list[float], std: list[float]) -> None:
@@ -98,10 +116,14 @@ def _check_channels(x: Tensor, mean: list[float], std: list[float]) -> None:
         )
 
 
-def _paint(
+def paint(
     config: ViewConfig, x: Tensor, draw: AppearanceDraw, mean: list[float], std: list[float]
 ) -> Tensor:
-    """Vertical flip, turn, colour, blur, solarize, normalisation; the order is the paper's."""
+    """A view after crop and flip, as batched operations on any device.
+
+    All the work is done for all images and what was not drawn is left out again: to count the
+    drawn ones, a GPU would have to be waited for.
+    """
     if config.vertical_flip:
         x = ops.vertical_flip(x, draw.vertical_flip)
     if config.rotate:
@@ -121,19 +143,9 @@ def _paint(
 def _where(
     chosen: Tensor, probability: float, x: Tensor, operation: Callable[..., Tensor], *values: Tensor
 ) -> Tensor:
-    """Apply an operation to the chosen images, with their parameters.
-
-    A CPU gathers them; a GPU does the work for all and selects, because to count the chosen ones
-    it would have to wait for the device.
-    """
     if probability == 1:
         return operation(x, *values)
-    if x.device.type != "cpu":
-        return torch.where(chosen[:, None, None, None], operation(x, *values), x)
-    index = chosen.nonzero()[:, 0]
-    if len(index):
-        x[index] = operation(x[index], *(value[index] for value in values))
-    return x
+    return torch.where(chosen[:, None, None, None], operation(x, *values), x)
 
 
 def _jitter(config: ViewConfig, x: Tensor, draw: AppearanceDraw) -> Tensor:
@@ -148,35 +160,8 @@ def _jitter(config: ViewConfig, x: Tensor, draw: AppearanceDraw) -> Tensor:
             (3, ops.hue, draw.hue, config.hue),
         ]
     changes = [change for change in changes if change[3]]
-    if x.device.type == "cpu":
-        return _jitter_in_groups(x, draw, changes)
     for place in range(4):
         for column, operation, value, _ in changes:
             chosen = draw.jitter & (draw.order[:, column] == place)
             x = torch.where(chosen[:, None, None, None], operation(x, value), x)
     return x
-
-
-def _jitter_in_groups(x: Tensor, draw: AppearanceDraw, changes: list[Change]) -> Tensor:
-    """Images with the same order of operations together, so that each is worked on just once.
-
-    A group is small enough to stay in the cache through all its operations.
-    """
-    chosen = draw.jitter.nonzero()[:, 0]
-    if len(chosen) == 0 or not changes:
-        return x
-    columns = [change[0] for change in changes]
-    sequences = draw.order[chosen][:, columns].argsort(dim=1)
-    sequences, group_of = sequences.unique(dim=0, return_inverse=True)
-    for group, sequence in enumerate(sequences.tolist()):
-        index = chosen[group_of == group]
-        part = x[index]
-        for place in sequence:
-            _, operation, value, _ = changes[place]
-            part = operation(part, value[index])
-        x[index] = part
-    return x
-
-
-def _as_float(images: Tensor) -> Tensor:
-    return images.clone() if images.is_floating_point() else images * (1 / 255)

@@ -3,11 +3,9 @@
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 _TABLE_SIDE = 40  # images up to this many pixels: every possible box has its weights in a table
-_DENSE_SIDE = 96  # on a CPU, a dense matrix of weights is nearly all zeros for larger images
 
 
 def crop_resize(images: Tensor, boxes: Tensor, size: int, mirrored: Tensor | None = None) -> Tensor:
@@ -22,9 +20,6 @@ def crop_resize(images: Tensor, boxes: Tensor, size: int, mirrored: Tensor | Non
     Returns:
         (B, C, size, size) float32 in [0, 1]; equal to torchvision's ``resized_crop``.
     """
-    if images.device.type == "cpu" and max(images.shape[-2:]) > _DENSE_SIDE:
-        x = _crop_resize_each(images, boxes, size)
-        return x if mirrored is None else torch.where(mirrored[:, None, None, None], x.flip(3), x)
     top, left, height, width = boxes.unbind(dim=1)
     batch, channels, rows, columns = images.shape
     vertical = _weights(top, height, rows, size)
@@ -36,15 +31,6 @@ def crop_resize(images: Tensor, boxes: Tensor, size: int, mirrored: Tensor | Non
     if not images.is_floating_point():
         x *= 1 / 255
     return x.clamp_(0, 1).reshape(batch, size, channels, size).permute(0, 2, 1, 3)
-
-
-def _crop_resize_each(images: Tensor, boxes: Tensor, size: int) -> Tensor:
-    out = torch.empty(len(images), images.shape[1], size, size)
-    for i, (top, left, height, width) in enumerate(boxes.tolist()):
-        crop = images[i : i + 1, :, top : top + height, left : left + width]
-        crop = crop.float() * (1 if images.is_floating_point() else 1 / 255)
-        out[i] = F.interpolate(crop, (size, size), mode="bicubic", antialias=True)[0]
-    return out.clamp_(0, 1)
 
 
 def _weights(

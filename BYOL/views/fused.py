@@ -1,0 +1,80 @@
+"""The CPU's way to make views: one image after the other, by ``kernels.py``, on all threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from BYOL.views import kernels
+from BYOL.views import operations as ops
+from BYOL.views.config import ViewConfig
+from BYOL.views.draws import AppearanceDraw
+
+
+def fused_view(
+    config: ViewConfig,
+    images: Tensor,
+    boxes: Tensor | None,
+    draw: AppearanceDraw,
+    mean: list[float],
+    std: list[float],
+) -> Tensor:
+    """One view of every image.
+
+    Args:
+        config: what may happen.
+        images: (B, C, H, W) uint8, or float in [0, 1], on the CPU.
+        boxes: (B, 4) crops, or None where the images are crops already.
+        draw: what happens to each.
+        mean: of every channel.
+        std: likewise.
+
+    Returns:
+        (B, C, size, size) float32, normalised, in channels-last order.
+    """
+    bytes_given = images.dtype == torch.uint8
+    images, share = (images, 1 / 255) if bytes_given else (images.float(), 1.0)
+    radius = ops.blur_radius(config.size)
+    blurred = draw.blur if radius else torch.zeros_like(draw.blur)
+    flags = (draw.flip, draw.vertical_flip, draw.jitter, draw.grey, blurred, draw.solarize)
+    turn = torch.deg2rad(draw.angle)
+    values = (draw.brightness, draw.contrast, draw.saturation, draw.hue, turn.sin(), turn.cos())
+    draws = tuple(
+        part.numpy()
+        for part in (torch.stack(flags, 1), draw.order.argsort(dim=1), torch.stack(values, 1))
+    )
+    cut = boxes is not None
+    where = boxes if boxes is not None else torch.zeros(len(images), 4, dtype=torch.int64)
+    given = (images.contiguous().numpy(), where.contiguous().numpy())
+    blur = ops.blur_kernels(draw.sigma, max(radius, 1)).numpy()
+    middle, scale = np.array(mean, np.float32), 1 / np.array(std, np.float32)
+    out = torch.empty(len(images), config.size, config.size, images.shape[1])
+
+    def work(part: slice) -> None:
+        kernels.paint_views(
+            given[0][part],
+            np.float32(share),
+            cut,
+            given[1][part],
+            tuple(array[part] for array in draws),
+            blur[part],
+            middle,
+            scale,
+            out.numpy()[part],
+        )
+
+    threads = min(torch.get_num_threads(), len(images))
+    if threads < 2:
+        work(slice(None))
+    else:
+        size = -(-len(images) // threads)
+        parts = [slice(start, start + size) for start in range(0, len(images), size)]
+        list(_pool(threads).map(work, parts))
+    return out.permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "views")
