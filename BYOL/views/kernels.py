@@ -2,7 +2,8 @@
 
 The same operations as in ``operations.py`` and ``resize.py``, and equal to them (a test holds
 them to it); but an image stays in the cache through all of them, which is what a CPU needs and a
-chain of batched tensor operations cannot give. Functions work in place on x (C, S, S) float32 in [0, 1].
+chain of batched tensor operations cannot give. Functions work in place on x (C, S, S) float32 in
+[0, 1].
 """
 
 import math
