@@ -61,7 +61,7 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
         pixels: list[Tensor] = []
         for i in range(k * self.batch_size, min((k + 1) * self.batch_size, len(self.images))):
             try:
-                pixels += self._centre(i)
+                pixels.append(self._centre(i))
                 kept.append(i)
             except BrokenImageError:
                 continue
@@ -69,11 +69,12 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
             0
         )
 
-    def _centre(self, i: int) -> list[Tensor]:
+    def _centre(self, i: int) -> Tensor:
         file = self.images.open(i)
         height, width = file.size
         side = min(height, width) * shown_share(self.size)
-        return file.crops([((height - side) / 2, (width - side) / 2, side, side)], self.size)
+        box = ((height - side) / 2, (width - side) / 2, side, side)
+        return file.crop_between_pixels(box, self.size)
 
 
 def _centres(data: Tensor, size: int) -> Tensor:

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
+
+from BYOL.data.jpeg import decode_jpeg, may_be_turned, upright
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 )
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_ORIENTATION = 0x0112  # EXIF
 _QUICK_BYTES = 1 << 20  # a larger file is looked at before it is decoded: it may be a bomb
 
 
@@ -35,31 +39,43 @@ class ImageFile:
 
     def __init__(self, path: Path, channels: int):
         self.path = path
-        self.mode = MODES[channels]
+        self.channels = channels
         with self._named_errors():
             self._image = Image.open(path)
             width, height = self._image.size
-            turned = self._image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            self.orientation = int(self._image.getexif().get(_ORIENTATION, 1) or 1)
+            turned = self.orientation in (5, 6, 7, 8)
             self.size = (width, height) if turned else (height, width)  # upright: height, width
 
-    def decode(self) -> Image.Image:
-        """8-bit pixels of the wanted mode, upright, at full size.
+    def decode(self, least: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """8-bit pixels of the wanted kind, upright.
 
         Transparency is laid over white unless four channels are wanted; 16-bit values are scaled
         to 8 bits; of an animation the first frame is taken.
+
+        Args:
+            least: height and width that suffice; a JPEG may come smaller then, at less cost.
+
+        Returns:
+            (H, W, C) uint8.
 
         Raises:
             BrokenImageError: the file cannot be decoded.
         """
         with self._named_errors():
+            if self._image.format == "JPEG":
+                stored = least if self.size == self._image.size[::-1] else least[::-1]
+                pixels = decode_jpeg(self.path.read_bytes(), self.channels, stored)
+                if pixels is not None:
+                    return np.ascontiguousarray(upright(pixels, self.orientation))
             self._image.load()
-            return _convert(ImageOps.exif_transpose(self._image), self.mode)
+            return _pixels(_convert(ImageOps.exif_transpose(self._image), MODES[self.channels]))
 
-    def crops(self, boxes: Sequence[Sequence[float]], side: int) -> list[Tensor]:
+    def crops(self, boxes: Sequence[Sequence[int]], side: int) -> list[Tensor]:
         """Cut boxes (top, left, height, width of the upright picture), each made side × side.
 
         A JPEG is decoded at a half, a quarter or an eighth of its size where the smallest box
-        still has ``side`` pixels then; that takes a fraction of the time.
+        still has ``side`` pixels then; the boxes are rounded to its pixels.
 
         Returns:
             (C, side, side) uint8 each; bicubic, antialiased.
@@ -67,23 +83,36 @@ class ImageFile:
         Raises:
             BrokenImageError: the file cannot be decoded.
         """
-        height, width = self.size
+        whole = self._enough_for(boxes, side)
+        image = torch.from_numpy(whole).permute(2, 0, 1)[None]
+        y, x = whole.shape[0] / self.size[0], whole.shape[1] / self.size[1]
         with self._named_errors():
-            share = min(1.0, side / min(min(box[2:]) for box in boxes))
-            full = self._image.size
-            self._image.draft(self.mode if self.mode != "RGBA" else "RGB",
-                              (math.ceil(full[0] * share), math.ceil(full[1] * share)))  # fmt: skip
-        image = self.decode()
-        x, y = image.width / width, image.height / height
-        cut = [
-            image.resize(
-                (side, side),
-                Image.Resampling.BICUBIC,
-                box=(left * x, top * y, (left + w) * x, (top + h) * y),
-            )
-            for top, left, h, w in boxes
-        ]
-        return [to_tensor(view) for view in cut]
+            cut = [
+                image[
+                    :,
+                    :,
+                    round(top * y) : round((top + h) * y),
+                    round(left * x) : round((left + w) * x),
+                ]
+                for top, left, h, w in boxes
+            ]
+            return [
+                F.interpolate(part, (side, side), mode="bicubic", antialias=True)[0] for part in cut
+            ]
+
+    def crop_between_pixels(self, box: Sequence[float], side: int) -> Tensor:
+        """What :meth:`crops` does, for one box whose edges may lie between pixels; slower."""
+        whole = self._enough_for([box], side)
+        y, x = whole.shape[0] / self.size[0], whole.shape[1] / self.size[1]
+        top, left, h, w = box
+        edges = (left * x, top * y, (left + w) * x, (top + h) * y)
+        image = Image.fromarray(whole[..., 0] if self.channels == 1 else whole)
+        return to_tensor(_pixels(image.resize((side, side), Image.Resampling.BICUBIC, box=edges)))
+
+    def _enough_for(self, boxes: Sequence[Sequence[float]], side: int) -> np.ndarray:
+        """The picture, no smaller than it takes for the smallest box to have ``side`` pixels."""
+        share = min(side / max(min(min(box[2:]) for box in boxes), 1), 1.0)
+        return self.decode((math.ceil(self.size[0] * share), math.ceil(self.size[1] * share)))
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -106,32 +135,31 @@ def read_image(path: Path, channels: int) -> Tensor:
     Raises:
         BrokenImageError: the file cannot be decoded.
     """
-    quick = _read_jpeg(path, channels) if path.suffix.lower() in (".jpg", ".jpeg") else None
-    if quick is not None:
-        return quick
-    return to_tensor(ImageFile(path, channels).decode())
+    quick = _read_small_jpeg(path, channels) if path.suffix.lower() in (".jpg", ".jpeg") else None
+    return to_tensor(ImageFile(path, channels).decode() if quick is None else quick)
 
 
-def _read_jpeg(path: Path, channels: int) -> Tensor | None:
-    """A small JPEG by torchvision, which takes half of Pillow's time; None if it will not."""
-    from torchvision.io import ImageReadMode, decode_jpeg
-
-    mode = {1: ImageReadMode.GRAY, 3: ImageReadMode.RGB}.get(channels)
+def _read_small_jpeg(path: Path, channels: int) -> np.ndarray | None:
+    """Without Pillow's look at the header, which costs as much as to decode 32 × 32 pixels."""
     try:
         with path.open("rb") as file:
-            content = bytearray(file.read(_QUICK_BYTES + 1))
-        if mode is None or not 0 < len(content) <= _QUICK_BYTES:
-            return None
-        encoded = torch.frombuffer(content, dtype=torch.uint8)
-        return decode_jpeg(encoded, mode=mode, apply_exif_orientation=True)
-    except (OSError, RuntimeError):
-        return None  # Pillow may read it, or says what is wrong with it
+            content = file.read(_QUICK_BYTES + 1)
+    except OSError:
+        return None
+    if len(content) > _QUICK_BYTES or may_be_turned(content):
+        return None
+    return decode_jpeg(content, channels)
 
 
-def to_tensor(image: Image.Image) -> Tensor:
-    """(C, H, W) uint8 of an 8-bit PIL image."""
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """(C, H, W) of (H, W, C)."""
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """(H, W, C) uint8 of an 8-bit PIL image."""
     pixels = np.array(image)
-    return torch.from_numpy(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy())
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def is_grey(path: Path) -> bool | None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL.data.decode import BrokenImageError, ImageFile, read_image
+from BYOL.data.decode import BrokenImageError, ImageFile, image_size, read_image
 
 
 class PathTable:
@@ -122,6 +122,10 @@ class FileImages(Images):
     def open(self, index: int) -> ImageFile:
         """The file, its header read and its pixels not yet."""
         return ImageFile(self.root / self.paths[index], self.channels)
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        """(height, width) of the upright picture; None if it is no picture."""
+        return image_size(self.root / self.paths[index])
 
     def read(self, index: int) -> Tensor:
         """(C, H, W) uint8."""
