@@ -1,0 +1,144 @@
+"""One training step: ours beside lightly's building blocks, put together as in its documentation.
+
+    python benchmarks/step.py --threads 2
+    python benchmarks/step.py --threads 2 --curves 200
+
+Both train the same backbone and heads on the same views by the same SGD. The share of the matrix
+rate is the step's floating-point operations per second over those of a bf16 matrix product timed in
+the same run. With ``--curves N`` the loss of N steps in fp32 and in bf16 is compared instead.
+"""
+
+import copy
+import statistics
+from collections.abc import Callable
+
+import torch
+from BYOL.benchmark import matrix_rate, step_operations
+from common import alternate, arguments, header, report, save, small_stem
+from lightly.loss import NegativeCosineSimilarity
+from peers import LightlyBYOL
+from torch import Tensor, nn
+
+from BYOL.byol import BYOL
+from BYOL.loss import criterion
+from BYOL.optimizers import build_optimizer
+from BYOL.presets import preset_config
+from BYOL.runs import build_model
+
+Step = Callable[[Tensor, Tensor], Tensor]
+
+
+def ours(backbone: str, bf16: bool) -> tuple[BYOL, Step]:
+    config = preset_config(
+        "small", backbone=backbone, image_size=32, channels=3, stem=small_stem(backbone)
+    )
+    model = build_model(config).to(memory_format=torch.channels_last).train()
+    optimizer = build_optimizer("sgd", model, lr=0.1, weight_decay=1e-4, momentum=0.9)
+
+    def step(x: Tensor, x1: Tensor) -> Tensor:
+        x, x1 = (v.contiguous(memory_format=torch.channels_last) for v in (x, x1))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            onlinex, onlinex1, targetx, targetx1 = model(x, x1)
+            loss = criterion(onlinex, targetx1, onlinex1, targetx)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        model.updateTargetNetwork()
+        return loss.detach()
+
+    return model, step
+
+
+def lightly(backbone: nn.Module, features: int) -> Step:
+    model = LightlyBYOL(backbone, features).train()
+    loss_of = NegativeCosineSimilarity()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
+
+    def step(x: Tensor, x1: Tensor) -> Tensor:
+        model.follow(0.99)
+        p0, z0 = model(x), model.forward_momentum(x)
+        p1, z1 = model(x1), model.forward_momentum(x1)
+        loss = 0.5 * (loss_of(p0, z1) + loss_of(p1, z0))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.detach()
+
+    return step
+
+
+def curves(backbone: str, batch: int, steps: int) -> dict[str, object]:
+    """Loss of the same run in fp32 twice (two orders of rounding) and in bf16."""
+    found = {}
+    for name, bf16, threads in (
+        ("fp32", False, 2),
+        ("fp32, one thread", False, 1),
+        ("bf16", True, 2),
+    ):
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        _, step = ours(backbone, bf16)
+        pictures = torch.rand(1024, 3, 32, 32)
+        torch.manual_seed(1)
+        losses = []
+        for _ in range(steps):
+            x = pictures[torch.randint(1024, (batch,))]
+            losses.append(step(x + 0.2 * torch.randn_like(x), x + 0.2 * torch.randn_like(x)).item())
+        found[name] = losses
+    print(f"\nloss over {steps} steps of {batch}, {backbone}: mean of each quarter")
+    for name, losses in found.items():
+        quarters = [losses[i * steps // 4 : (i + 1) * steps // 4] for i in range(4)]
+        print(f"  {name:20s}" + "".join(f"  {statistics.mean(q):.4f}" for q in quarters))
+    return found
+
+
+def main() -> None:
+    given = arguments(__doc__, backbone="resnet18", batch=64, rounds=5, curves=0)
+    line = header("lightly")
+    torch.manual_seed(0)
+    if given.curves:
+        save(given.json, machine=line, losses=curves(given.backbone, given.batch, given.curves))
+        return
+    model, fast = ours(given.backbone, bf16=True)
+    _, exact = ours(given.backbone, bf16=False)
+    with torch.no_grad():
+        features = model.onlineNet.backend(torch.zeros(2, 3, 32, 32)).shape[1]
+    peer = lightly(
+        copy.deepcopy(model.onlineNet.backend).to(memory_format=torch.contiguous_format), features
+    )
+    x, x1 = torch.randn(2, given.batch, 3, 32, 32)
+    work = step_operations(lambda: fast(x, x1))
+    products: list[float] = []
+
+    def run(step: Step) -> Callable[[], int]:
+        def once() -> int:
+            step(x, x1)
+            return given.batch
+
+        return once
+
+    def product() -> int:
+        products.append(matrix_rate(torch.device("cpu"), torch.bfloat16))
+        return 1
+
+    rates = alternate(
+        {
+            "BYOL": run(fast),
+            "BYOL in fp32": run(exact),
+            "lightly's blocks, fp32": run(peer),
+            "(matrix product)": product,
+        },
+        given.rounds,
+    )
+    del rates["(matrix product)"]
+    title = f"training step, {given.backbone}, 32 px, batch {given.batch}"
+    found = report(title, rates)
+    reached = work * statistics.median(rates["BYOL"]) / given.batch
+    rate = statistics.median(products)
+    print(f"  {work / 1e9:.1f} GFLOP a step: {reached / 1e9:.0f} GFLOP/s, "
+          f"{reached / rate:.0%} of the bf16 matrix rate of {rate / 1e9:.0f}")  # fmt: skip
+    save(given.json, machine=line, **found, flops=reached, matrix_rate=rate)
+
+
+if __name__ == "__main__":
+    main()
