@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, ParserError
 
-from BYOL.config import Pair
 from BYOL.errors import UserError
+from BYOL.views.config import Pair
 
 
 def build_parser(

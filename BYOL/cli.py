@@ -1,14 +1,15 @@
 """The command line: parses, calls, prints. What the commands do lives elsewhere."""
 
 import dataclasses
+import importlib
 import json
 import re
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import BYOL
-from BYOL import config as settings
+from BYOL.config import PretrainConfig
+from BYOL.config import commands as settings
 from BYOL.errors import UserError
 from BYOL.presets import preset_values
 
@@ -37,75 +38,57 @@ def _with_dashes(message: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """One command: its line in the help, its settings, and what they start."""
+    """One command.
+
+    Args:
+        summary: its line in the help.
+        settings: what it can be told.
+        positional: settings that may be given as bare words, in this order.
+        does: "module:function" from settings to a dictionary and a text; imported when called, so
+            that help and mistakes need not wait for torch.
+    """
 
     summary: str
     settings: type
     positional: tuple[str, ...]
-    run: Callable[[Any], tuple[dict[str, Any], str]]
+    does: str
 
-
-def _pretrain(config: settings.PretrainConfig) -> tuple[dict[str, Any], str]:
-    from BYOL.pretraining import pretrain, summary
-
-    results = pretrain(config)
-    return results, summary(results)
-
-
-def _evaluate(config: settings.EvaluateConfig) -> tuple[dict[str, Any], str]:
-    from BYOL.commands import evaluate_run
-
-    return evaluate_run(config)
-
-
-def _embed(config: settings.EmbedConfig) -> tuple[dict[str, Any], str]:
-    from BYOL.commands import embed_run
-
-    return embed_run(config)
-
-
-def _export(config: settings.ExportConfig) -> tuple[dict[str, Any], str]:
-    from BYOL.commands import export_run
-
-    return export_run(config)
-
-
-def _views(config: settings.ViewsConfig) -> tuple[dict[str, Any], str]:
-    from BYOL.commands import show_views
-
-    return show_views(config)
+    def __call__(self, config: Any) -> tuple[dict[str, Any], str]:
+        """Do it."""
+        module, function = self.does.split(":")
+        return getattr(importlib.import_module(module), function)(config)
 
 
 COMMANDS = {
     "pretrain": Command(
         "learn from pictures without labels; without DATA, from built-in handwritten digits",
-        settings.PretrainConfig,
+        PretrainConfig,
         ("data",),
-        _pretrain,
+        "BYOL.commands.pretrain:pretrain_run",
     ),
     "evaluate": Command(
         "measure a run with labelled pictures, beside raw pixels and the untrained backbone",
         settings.EvaluateConfig,
         ("run", "data"),
-        _evaluate,
+        "BYOL.commands.evaluate:evaluate_run",
     ),
     "embed": Command(
         "write the feature vector of every picture to a file",
         settings.EmbedConfig,
         ("run", "data"),
-        _embed,
+        "BYOL.commands.embed:embed_run",
     ),
     "export": Command(
         "write the backbone's weights for timm, torchvision or plain PyTorch",
         settings.ExportConfig,
         ("run",),
-        _export,
+        "BYOL.commands.export:export_run",
     ),
     "views": Command(
         "look at what the network will see, before paying for a run",
         settings.ViewsConfig,
         ("data",),
-        _views,
+        "BYOL.commands.views:views_run",
     ),
 }
 
@@ -143,7 +126,7 @@ def _run(argv: list[str]) -> int:
     config = parse(name, [argument for argument in rest if argument != "--json"])
     if config is None:
         return 0
-    results, text = command.run(config)
+    results, text = command(config)
     print(json.dumps(results) if as_json else text)
     return 0
 
@@ -166,7 +149,7 @@ def parse(name: str, argv: list[str]) -> Any:
         parser = build_parser(name, command.summary, command.settings, command.positional, defaults)
         return parse_arguments(parser, argv, command.settings)
 
-    if not issubclass(command.settings, settings.PretrainConfig):
+    if not issubclass(command.settings, PretrainConfig):
         return parsed(None)
     # The preset's values lie under the file's and the flags', and which preset it is may be said
     # in either, or follow from the pictures: hence a first reading only to find that out.

@@ -28,7 +28,7 @@ from BYOL.data.images import readable
 from BYOL.data.loading import EpochSampler, train_loader
 from BYOL.errors import UserError
 from BYOL.evaluation.online import online_knn
-from BYOL.evaluation.protocols import evaluate, results_text
+from BYOL.evaluation.protocols import evaluate
 from BYOL.export import export_backbone
 from BYOL.hardware import Machine, pick_machine, pick_workers, torch_device
 from BYOL.preparation import Prepared, prepare, view_configs
@@ -253,19 +253,6 @@ def _evidence(
         workers=pick_workers(config.workers, machine.accelerator),
         seed=config.seed,
     )
-
-
-def summary(results: dict[str, Any]) -> str:
-    """What a run has shown, as text for a terminal."""
-    lines = [
-        f"{results['epochs']} epochs, {results['steps']} steps in {results['train_seconds']} s "
-        f"({results['images_per_second']:,.0f} images/s)"
-    ]
-    if results["evaluation"]:
-        lines.append(results_text(results["evaluation"]))
-    if results["alarm"]:
-        lines.append(f"warning: {results['alarm']}")
-    return "\n".join([*lines, f"the run is in {results['run']}"])
 
 
 def _versions() -> dict[str, str]:

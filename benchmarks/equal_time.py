@@ -6,7 +6,8 @@
 pretrain`` with the preset ``small`` and as many epochs as fit (measured in a trial epoch), decoding
 included. lightly's side is its CIFAR-10 benchmark recipe, put together from its own data set,
 transform, heads, loss and momentum update: SGD 0.06 for a batch of 128, weight decay 5e-4,
-m = 0.99, no blur; its cosine follows the clock, so it ends where the time ends. Both are judged alike.
+m = 0.99, no blur; its cosine follows the clock, so it ends where the time ends. Both are judged
+alike.
 """
 
 import copy

@@ -1,19 +1,32 @@
-"""What every command can be told: one dataclass a command, nothing imported that takes time.
+"""Settings of a run."""
 
-The command line, the YAML files and the Python functions all take these; a run's folder holds the
-one that made it.
-"""
-
-import dataclasses
-import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
+from BYOL.config.checks import COUNT, POSITIVE, SEED, SHARE, check_settings
 from BYOL.errors import UserError
-from BYOL.views.config import Sight
+from BYOL.views.config import Pair, Sight
 
-Pair = tuple[float, float]
+_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "nodes"), COUNT),
+    **dict.fromkeys(("hidden_size", "output_size", "depth_proj", "depth_pred"), COUNT),
+    **dict.fromkeys(("image_size", "channels", "checkpoint_every"), COUNT),
+    **dict.fromkeys(("tau", "momentum", "flip", "vertical_flip", "jitter", "grey"), SHARE),
+    **dict.fromkeys(("blur", "solarize", "crop_scale", "contrast", "saturation"), SHARE),
+    **dict.fromkeys(("lr", "weight_decay", "trust", "warmup_epochs", "memory"), POSITIVE),
+    **dict.fromkeys(("knn_every", "gauges_every", "workers", "predictor_lr_scale"), POSITIVE),
+    **dict.fromkeys(("blur_sigma", "crop_ratio", "std"), POSITIVE),
+    "brightness": SHARE,
+    "hue": (0.0, 0.5),
+    "rotate": (0.0, 180.0),
+    "seed": SEED,
+}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": ("lars", "sgd", "adamw"),
+    "predictor": ("mlp", "linear", "optimal", "none"),
+    "stem": ("auto", "imagenet", "small"),
+    "precision": ("auto", "fp32", "bf16", "fp16"),
+    "accelerator": ("auto", "cpu", "gpu", "mps"),
+}
 
 
 @dataclass(frozen=True)
@@ -139,13 +152,7 @@ class PretrainConfig:
     evaluate: bool = True
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            _check_range(name, getattr(self, name), low, high)
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UserError(
-                    f"--{name}={getattr(self, name)} is unknown: choose one of {', '.join(choices)}"
-                )
+        check_settings(self, _RANGES, _CHOICES)
         if self.batch_size % (self.accumulate * self.devices * self.nodes):
             raise UserError(
                 f"--batch_size={self.batch_size} does not divide evenly over {self.devices} "
@@ -166,146 +173,3 @@ class PretrainConfig:
         assert self.mean is not None
         assert self.std is not None
         return Sight(self.image_size, self.mean, self.std)
-
-
-@dataclass(frozen=True)
-class ViewsConfig(PretrainConfig):
-    """Settings of ``byol views``: those of a run, of which the ones about views matter.
-
-    Args:
-        out: the .png file to write; without it views.png.
-        pictures: rows of the picture.
-    """
-
-    pictures: int = 8
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """Settings of ``byol evaluate``.
-
-    Args:
-        run: a run's folder.
-        data: labelled pictures; without it, those of the run.
-        protocol: which measurements, separated by commas: fewshot, knn, linear. Their results go
-            to the screen and to evaluation.json in the run's folder.
-        batch_size: pictures at a time.
-        accelerator: cpu, gpu, mps or auto.
-        seed: of the few-shot draws and the splits.
-        data_root: where named data sets lie or are downloaded to.
-    """
-
-    run: str
-    data: str | None = None
-    protocol: str = "fewshot,knn,linear"
-    batch_size: int = 256
-    accelerator: str = "auto"
-    seed: int = 0
-    data_root: str = "~/.cache/byol"
-
-
-@dataclass(frozen=True)
-class EmbedConfig:
-    """Settings of ``byol embed``.
-
-    Args:
-        run: a run's folder.
-        data: pictures; without it, those of the run.
-        out: the file to write, .parquet or .npz.
-        split: train, test or all.
-        batch_size: pictures at a time.
-        accelerator: cpu, gpu, mps or auto.
-        data_root: where named data sets lie or are downloaded to.
-    """
-
-    run: str
-    data: str | None = None
-    out: str = "embeddings.parquet"
-    split: str = "all"
-    batch_size: int = 256
-    accelerator: str = "auto"
-    data_root: str = "~/.cache/byol"
-
-
-@dataclass(frozen=True)
-class ExportConfig:
-    """Settings of ``byol export``.
-
-    Args:
-        run: a run's folder.
-        to: the file to write, .safetensors or .pth.
-    """
-
-    run: str
-    to: str = "backbone.safetensors"
-
-
-_COUNT = (1, math.inf)
-_SHARE = (0.0, 1.0)
-_POSITIVE = (0.0, math.inf)
-_RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "nodes"), _COUNT),
-    **dict.fromkeys(("hidden_size", "output_size", "depth_proj", "depth_pred"), _COUNT),
-    **dict.fromkeys(("image_size", "channels", "checkpoint_every"), _COUNT),
-    **dict.fromkeys(("tau", "momentum", "flip", "vertical_flip", "jitter", "grey"), _SHARE),
-    **dict.fromkeys(("blur", "solarize", "crop_scale", "contrast", "saturation"), _SHARE),
-    **dict.fromkeys(("lr", "weight_decay", "trust", "warmup_epochs", "memory"), _POSITIVE),
-    **dict.fromkeys(("knn_every", "gauges_every", "workers", "predictor_lr_scale"), _POSITIVE),
-    **dict.fromkeys(("blur_sigma", "crop_ratio", "std"), _POSITIVE),
-    "brightness": _SHARE,
-    "hue": (0.0, 0.5),
-    "rotate": (0.0, 180.0),
-    "seed": (0, 2**63 - 1),
-}
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": ("lars", "sgd", "adamw"),
-    "predictor": ("mlp", "linear", "optimal", "none"),
-    "stem": ("auto", "imagenet", "small"),
-    "precision": ("auto", "fp32", "bf16", "fp16"),
-    "accelerator": ("auto", "cpu", "gpu", "mps"),
-}
-
-
-def _check_range(name: str, value: Any, low: float, high: float) -> None:
-    for number in value if isinstance(value, list | tuple) else [value]:
-        if number is not None and not low <= number <= high:
-            accepted = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"
-            raise UserError(f"--{name}={number} is out of range: give a number {accepted}")
-
-
-def save_config(config: PretrainConfig, path: Path) -> None:
-    """Write the configuration as YAML that ``byol pretrain --config`` reads."""
-    import yaml
-
-    values = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(config).items()
-    }
-    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-
-
-def load_config(path: Path) -> PretrainConfig:
-    """Read what :func:`save_config` wrote.
-
-    Raises:
-        UserError: no such file, not YAML, or not the settings of a run.
-    """
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    fields = {field.name: field for field in dataclasses.fields(PretrainConfig)}
-    if not isinstance(values, dict) or not values.keys() <= fields.keys():
-        unknown = (
-            sorted(map(str, values.keys() - fields.keys())) if isinstance(values, dict) else []
-        )
-        detail = f": it has no setting {unknown[0]}" if unknown else ""
-        raise UserError(f"{path} is not the configuration of a run{detail}")
-    pairs = {name for name, field in fields.items() if field.type is Pair}
-    settled: dict[str, Any] = {n: tuple(v) if n in pairs else v for n, v in values.items()}
-    try:
-        return PretrainConfig(**settled)
-    except TypeError as error:
-        raise UserError(f"{path} has a value of the wrong type: {error}") from error

@@ -1,0 +1,23 @@
+"""What the commands share."""
+
+from typing import Any
+
+from BYOL.data.sources import Splits, open_images
+from BYOL.errors import UserError
+from BYOL.runs import Run
+
+Answer = tuple[dict[str, Any], str]  # for --json, and for a person
+
+
+def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
+    """What the user named, else what the run was trained on, with the run's channels."""
+    wanted = run.config.channels
+    # Arrays say how many channels they have; only files can be converted.
+    splits = open_images(data or run.config.data, channels=wanted, data_root=data_root)
+    for images in (splits.train, splits.test):
+        if images is not None and images.channels != wanted:
+            raise UserError(
+                f"DATA={data} has pictures of {images.channels} channels; the run in "
+                f"{run.folder.path} was trained on {wanted}"
+            )
+    return splits

@@ -1,0 +1,27 @@
+"""``byol pretrain``."""
+
+from typing import Any
+
+from BYOL.commands.common import Answer
+from BYOL.config import PretrainConfig
+from BYOL.evaluation.protocols import results_text
+from BYOL.pretraining import pretrain
+
+
+def pretrain_run(config: PretrainConfig) -> Answer:
+    """``byol pretrain``: see :func:`BYOL.pretraining.pretrain`."""
+    results = pretrain(config)
+    return results, summary(results)
+
+
+def summary(results: dict[str, Any]) -> str:
+    """What a run has shown, as text for a terminal."""
+    lines = [
+        f"{results['epochs']} epochs, {results['steps']} steps in {results['train_seconds']} s "
+        f"({results['images_per_second']:,.0f} images/s)"
+    ]
+    if results["evaluation"]:
+        lines.append(results_text(results["evaluation"]))
+    if results["alarm"]:
+        lines.append(f"warning: {results['alarm']}")
+    return "\n".join([*lines, f"the run is in {results['run']}"])

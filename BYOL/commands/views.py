@@ -1,0 +1,34 @@
+"""``byol views``."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from BYOL.commands.common import Answer
+from BYOL.config.commands import ViewsConfig
+from BYOL.data.images import readable
+from BYOL.errors import UserError
+from BYOL.preparation import prepare, view_configs
+from BYOL.rng import fold
+from BYOL.views.preview import save_preview
+
+
+def views_run(config: ViewsConfig) -> Answer:
+    """``byol views``: a picture of what the network will see.
+
+    Raises:
+        UserError: no pictures, or a file that cannot be written.
+    """
+    out = config.out or "views.png"
+    if Path(out).suffix.lower() != ".png":
+        raise UserError(f"--out={out} has an unknown ending: use .png")
+    settings = dataclasses.replace(config, batch_size=1, accumulate=1, devices=1, nodes=1)
+    prepared = prepare(settings, hold=False)
+    rows = np.linspace(0, len(prepared.train) - 1, config.pictures).astype(int)
+    images = readable(prepared.train, np.unique(rows).tolist())
+    if not images:
+        raise UserError(f"DATA={config.data}: not one of the pictures looked at can be read")
+    key = fold(config.seed, 0)
+    path = save_preview(images, view_configs(prepared.config), Path(out), key=key)
+    return {"out": str(path), "pictures": len(images)}, f"{len(images)} pictures in {path}"

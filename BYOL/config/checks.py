@@ -1,0 +1,36 @@
+"""What values are accepted, and the one line for those that are not."""
+
+import math
+from typing import Any
+
+from BYOL.errors import UserError
+
+COUNT = (1, math.inf)
+SHARE = (0.0, 1.0)
+POSITIVE = (0.0, math.inf)
+SEED = (0, 2**63 - 1)
+
+
+def check_settings(
+    settings: Any,
+    ranges: dict[str, tuple[float, float]],
+    choices: dict[str, tuple[str, ...]],
+) -> None:
+    """Hold every field named to its range, or to its choices; None is let through.
+
+    Raises:
+        UserError: names the flag, its value and what is accepted.
+    """
+    for name, (low, high) in ranges.items():
+        _check_range(name, getattr(settings, name), low, high)
+    for name, accepted in choices.items():
+        value = getattr(settings, name)
+        if value is not None and value not in accepted:
+            raise UserError(f"--{name}={value} is unknown: choose one of {', '.join(accepted)}")
+
+
+def _check_range(name: str, value: Any, low: float, high: float) -> None:
+    for number in value if isinstance(value, list | tuple) else [value]:
+        if number is not None and not low <= number <= high:
+            accepted = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"
+            raise UserError(f"--{name}={number} is out of range: give a number {accepted}")

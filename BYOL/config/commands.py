@@ -1,0 +1,77 @@
+"""Settings of every command but ``byol pretrain``."""
+
+from dataclasses import dataclass
+
+from BYOL.config.pretrain import PretrainConfig
+
+
+@dataclass(frozen=True)
+class ViewsConfig(PretrainConfig):
+    """Settings of ``byol views``: those of a run, of which the ones about views matter.
+
+    Args:
+        out: the .png file to write; without it views.png.
+        pictures: rows of the picture.
+    """
+
+    pictures: int = 8
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Settings of ``byol evaluate``.
+
+    Args:
+        run: a run's folder.
+        data: labelled pictures; without it, those of the run.
+        protocol: which measurements, separated by commas: fewshot, knn, linear. Their results go
+            to the screen and to evaluation.json in the run's folder.
+        batch_size: pictures at a time.
+        accelerator: cpu, gpu, mps or auto.
+        seed: of the few-shot draws and the splits.
+        data_root: where named data sets lie or are downloaded to.
+    """
+
+    run: str
+    data: str | None = None
+    protocol: str = "fewshot,knn,linear"
+    batch_size: int = 256
+    accelerator: str = "auto"
+    seed: int = 0
+    data_root: str = "~/.cache/byol"
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """Settings of ``byol embed``.
+
+    Args:
+        run: a run's folder.
+        data: pictures; without it, those of the run.
+        out: the file to write, .parquet or .npz.
+        split: train, test or all.
+        batch_size: pictures at a time.
+        accelerator: cpu, gpu, mps or auto.
+        data_root: where named data sets lie or are downloaded to.
+    """
+
+    run: str
+    data: str | None = None
+    out: str = "embeddings.parquet"
+    split: str = "all"
+    batch_size: int = 256
+    accelerator: str = "auto"
+    data_root: str = "~/.cache/byol"
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Settings of ``byol export``.
+
+    Args:
+        run: a run's folder.
+        to: the file to write, .safetensors or .pth.
+    """
+
+    run: str
+    to: str = "backbone.safetensors"
