@@ -45,6 +45,24 @@ def build_backbone(
     return backbone
 
 
+def save_memory(backbone: nn.Module, name: str) -> None:
+    """Keep only the activations between blocks; the rest is computed again in the backward pass.
+
+    Batch-norm layers then see a batch twice and take it twice into their running statistics (never
+    into the loss, which uses the batch's own).
+
+    Raises:
+        UserError: the network cannot do it.
+    """
+    try:
+        backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+    except (AttributeError, AssertionError, TypeError) as error:
+        raise UserError(
+            f"--grad_checkpointing=true: backbone {name!r} cannot do it; timm's ResNets, ConvNeXts "
+            "and transformers can"
+        ) from error
+
+
 def has_large_stem(backbone: nn.Module) -> bool:
     """Whether the network starts like an ImageNet ResNet: a 7×7 convolution, then pooling."""
     conv = getattr(backbone, "conv1", None)

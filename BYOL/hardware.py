@@ -1,7 +1,12 @@
 """What this machine has, asked for once and refused early."""
 
+import contextlib
 import os
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -76,3 +81,61 @@ def pick_workers(wanted: int | None, accelerator: str) -> int:
         return wanted
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return 1 if accelerator == "cpu" else max(min((cores or 1) // 2, 16), 1)
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> float:
+    """Floating-point operations a second of a large matrix product: what the machine can give.
+
+    Args:
+        device: where.
+        dtype: of the factors.
+        seconds: about how long to measure.
+    """
+    side = 2048 if device.type == "cpu" else 8192
+    a, b = torch.randn(2, side, side, device=device).to(dtype)
+    rounds, spent = 1, timed(lambda: a @ b, device)  # the first is not counted: it sets up
+    while True:
+        spent = timed(lambda: [a @ b for _ in range(rounds)], device)  # noqa: B023
+        if spent >= seconds / 2 or rounds >= 1024:
+            return 2 * side**3 * rounds / spent
+        rounds *= 2
+
+
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that ``work`` takes, the device's own part included."""
+    wait_for(device)
+    start = time.perf_counter()
+    work()
+    wait_for(device)
+    return time.perf_counter() - start
+
+
+def wait_for(device: torch.device) -> None:
+    """Until everything queued on the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def restart_peak_memory(device: torch.device) -> None:
+    """Forget the highest use so far, where the system lets us (a GPU, Linux)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Highest use in bytes: of the GPU's memory, else of this process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        import resource
+
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return used if sys.platform == "darwin" else used * 1024

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint_sequential
 
 # name → width and stride of every 3×3 convolution
 PLAIN_NETS: dict[str, tuple[tuple[int, int], ...]] = {
@@ -44,9 +45,17 @@ class PlainNet(nn.Module):
         self.num_classes = num_classes
         self.features = nn.Sequential(blocks)
         self.fc = nn.Linear(width_in, num_classes) if num_classes else nn.Identity()
+        self.grad_checkpointing = False
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keep the activations between layers only, as timm's networks do."""
+        self.grad_checkpointing = enable
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) → (B, num_features, h, w)."""
+        if self.grad_checkpointing and self.training:
+            layers = len(self.features) // 3
+            return checkpoint_sequential(self.features, layers, x, use_reentrant=False)
         return self.features(x)
 
     def forward(self, x: Tensor) -> Tensor:

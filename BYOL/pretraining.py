@@ -23,6 +23,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from BYOL import __version__, byol
 from BYOL.callbacks import Curves, Gauges, OnlineKNN, ProgressLine
 from BYOL.checkpointing import AtomicCheckpointIO
+from BYOL.compiling import worth_compiling
 from BYOL.config import PretrainConfig, save_config
 from BYOL.data.images import readable
 from BYOL.data.loading import EpochSampler, train_loader
@@ -30,7 +31,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.online import online_knn
 from BYOL.evaluation.protocols import evaluate
 from BYOL.export import export_backbone
-from BYOL.hardware import Machine, pick_machine, pick_workers, torch_device
+from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL.preparation import Prepared, prepare, view_configs
 from BYOL.rng import fold
 from BYOL.runs import (
@@ -73,6 +74,7 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
     prepared = prepare(config)
     config = dataclasses.replace(prepared.config, out=str(folder.path), resume=False)
     model = build_model(config)
+    config = _settle_compile(config, prepared, model, checkpoint, machine)
     if checkpoint is None:
         folder.create()
         save_config(config, folder.config)
@@ -104,6 +106,26 @@ def _checkpoint_to_resume(config: PretrainConfig, folder: RunFolder) -> dict[str
     return None
 
 
+def _settle_compile(
+    config: PretrainConfig,
+    prepared: Prepared,
+    model: byol.BYOL,
+    checkpoint: dict[str, Any] | None,
+    machine: Machine,
+) -> PretrainConfig:
+    """``auto`` becomes on or off; a resumed run keeps what it had: it changes the rounding."""
+    if config.compile != "auto":
+        return config
+    if checkpoint is not None:
+        return dataclasses.replace(config, compile=checkpoint["byol_config"]["compile"])
+    assert config.channels is not None
+    assert config.image_size is not None
+    shape = (config.micro_batch, config.channels, config.image_size, config.image_size)
+    steps = len(prepared.train) // config.batch_size * config.epochs * config.accumulate
+    on = worth_compiling(model, shape, steps, machine)
+    return dataclasses.replace(config, compile="on" if on else "off")
+
+
 def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -> None:
     assert config.image_size is not None
     ids = torch.linspace(0, len(prepared.train) - 1, 8).long().unique()
@@ -123,6 +145,7 @@ def _announce(
         f"{prepared.train.name}: {len(prepared.train):,} pictures, {config.channels} channels, "
         f"seen at {config.image_size} px; preset {config.preset}; {config.backbone} "
         f"({weights:.2f} M weights), {machine.accelerator} in {machine.precision}"
+        f"{', compiled' if config.compile == 'on' else ''}"
     )
     if prepared.broken:
         names = ", ".join(prepared.broken[:3]) + (" …" if len(prepared.broken) > 3 else "")
@@ -140,9 +163,14 @@ def _train(
 ) -> dict[str, Any]:
     steps_per_epoch = len(prepared.train) // config.batch_size
     loader = _loader(config, prepared, checkpoint, machine)
-    views = Views(*view_configs(config), mean=config.sight.mean, std=config.sight.std)
+    views = Views(
+        *view_configs(config),
+        mean=config.sight.mean,
+        std=config.sight.std,
+        compiled=config.compile == "on",
+    )
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module = Pretraining(model, config, views, steps_per_epoch)
+    module = Pretraining(model, config, views, steps_per_epoch, say)
     progress = ProgressLine(config.batch_size, module.total_steps)
     gauges = Gauges(config.gauges_every, lambda line: say(f"warning: {line}"))
     knn = _online_knn(config, prepared, machine)
@@ -166,6 +194,7 @@ def _train(
         "steps": trainer.global_step,
         "train_seconds": round(progress.seconds, 1),
         "images_per_second": round(progress.images_per_second, 1),
+        "peak_memory": peak_memory(torch_device(machine.accelerator)),
         "gauges": gauges.last,
         "alarm": gauges.alarm,
         "online_knn": knn.curve if knn else [],

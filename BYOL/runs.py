@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from BYOL.backbones import build_backbone, feature_size
+from BYOL.backbones import build_backbone, feature_size, save_memory
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig, load_config
 from BYOL.errors import UserError
@@ -106,6 +106,8 @@ def build_model(config: PretrainConfig) -> BYOL:
             stem=config.stem,
             pretrained=config.pretrained,
         )
+        if config.grad_checkpointing:
+            save_memory(backbone, config.backbone)
         features = feature_size(backbone, config.channels, config.image_size)
         if features is None:
             raise UserError(

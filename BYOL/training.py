@@ -1,6 +1,7 @@
 """One training step, as Lightning sees it."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from BYOL import __version__, byol
+from BYOL.compiling import compile_forward
 from BYOL.config import PretrainConfig
 from BYOL.loss import criterion
 from BYOL.optimizers import build_optimizer, set_learning_rate
@@ -24,12 +26,19 @@ class Pretraining(pl.LightningModule):
         config: settled settings.
         views: makes two views of a batch, on the batch's device.
         steps_per_epoch: optimizer steps.
+        say: gets a line where the model cannot be compiled.
     """
 
     def __init__(
-        self, model: byol.BYOL, config: PretrainConfig, views: Views, steps_per_epoch: int
+        self,
+        model: byol.BYOL,
+        config: PretrainConfig,
+        views: Views,
+        steps_per_epoch: int,
+        say: Callable[[str], None] = print,
     ):
         super().__init__()
+        self.say = say
         self.model = model
         self.config = config
         self.views = views
@@ -39,6 +48,19 @@ class Pretraining(pl.LightningModule):
             round(config.warmup_epochs * steps_per_epoch), self.total_steps // 2
         )
         self.projections: Tensor | None = None  # the last batch's, for the gauges
+
+    def on_fit_start(self) -> None:
+        """Compile, where that is wanted: the model is on its device only now."""
+        if self.config.compile != "on":
+            return
+        c = self.config
+        assert c.image_size is not None
+        assert c.channels is not None
+        shape = (c.micro_batch, c.channels, c.image_size, c.image_size)
+        example = torch.zeros(shape, device=self.device)
+        example = example.contiguous(memory_format=torch.channels_last)
+        autocast = self.trainer.precision_plugin.forward_context
+        compile_forward(self.model, example, self.say, autocast)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch from :func:`BYOL.data.loading.train_loader`."""

@@ -38,10 +38,11 @@ def draw_pictures(
     return root
 
 
-TINY = (
-    "--backbone=plain5", "--image-size=16", "--batch-size=8", "--hidden-size=16",
-    "--output-size=8", "--epochs=2", "--knn-every=1", "--optimizer=sgd", "--lr=0.1",
-)  # fmt: skip
+TINY_SETTINGS = {
+    "backbone": "plain5", "image_size": 16, "batch_size": 8, "hidden_size": 16, "output_size": 8,
+    "epochs": 2, "knn_every": 1, "optimizer": "sgd", "lr": 0.1,
+}  # fmt: skip
+TINY = tuple(f"--{name.replace('_', '-')}={value}" for name, value in TINY_SETTINGS.items())
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ from BYOL.views import operations as ops
 from BYOL.views.config import ViewConfig, paper_views
 from BYOL.views.draws import draw_appearance, draw_crops
 from BYOL.views.fused import fused_view
-from BYOL.views.pipeline import Views, _jitter, finish_view, make_view, paint
+from BYOL.views.paint import _jitter, paint
+from BYOL.views.pipeline import Views, finish_view, make_view
 from BYOL.views.preview import save_preview
 from BYOL.views.resize import crop_resize
 
@@ -190,3 +191,12 @@ def test_preview_shows_every_picture_and_its_draws(tmp_path):
     with Image.open(path) as picture:
         tile = 48 * 2 + 4
         assert picture.size == (5 * tile, 2 * tile)
+
+
+def test_views_compiled_for_a_gpu_are_the_same_views():
+    """Here the compiler writes for the CPU; what it fuses is the same."""
+    config = ViewConfig(40, blur=0.5, solarize=0.5)
+    crops, draw = torch.rand(6, 3, 40, 40), draw_appearance(config, 0, torch.arange(6))
+    expected = paint(config, crops, draw, **PLAIN)
+    fused = torch.compile(paint, dynamic=False)(config, crops, draw, **PLAIN)
+    torch.testing.assert_close(fused, expected, rtol=0, atol=1e-5)

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from BYOL.data.ahead import CopiedAhead
 from BYOL.data.decode import BrokenImageError
 from BYOL.data.images import ArrayImages, FileImages, Images
 from BYOL.errors import UserError
@@ -166,7 +167,7 @@ def train_loader(
     views: tuple[ViewConfig, ViewConfig],
     workers: int,
     device: torch.device,
-) -> "MemoryLoader | DataLoader[Any]":
+) -> "MemoryLoader | DataLoader[Any] | CopiedAhead":
     """Batches for training, without end: every pass over it is the next epoch.
 
     Args:
@@ -184,7 +185,7 @@ def train_loader(
     if isinstance(images, ArrayImages):
         return MemoryLoader(images, sampler, device)
     assert isinstance(images, FileImages)
-    return DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         CropsDataset(images, sampler.seed, views),
         sampler=sampler,  # type: ignore[arg-type]
         batch_size=None,  # a request of the sampler is a batch already
@@ -194,6 +195,7 @@ def train_loader(
         pin_memory=device.type == "cuda",
         worker_init_fn=one_thread if workers else None,
     )
+    return CopiedAhead(loader, device) if device.type == "cuda" else loader
 
 
 def one_thread(worker: int) -> None:

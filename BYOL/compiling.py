@@ -1,0 +1,109 @@
+"""Whether to compile the training forward pass, and doing it; a failure costs a line, not the run.
+
+Compiling fuses the element-wise operations between convolutions and matrix products. It takes a
+minute or more before the first step, which a short run never earns back.
+"""
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from BYOL.byol import BYOL
+from BYOL.hardware import Machine, matrix_rate, torch_device
+from BYOL.loss import criterion
+
+# By accelerator and precision: the seconds that compiling takes, the share of a step that it saves,
+# and the share of the matrix rate that a step reaches without it; where it saves too little to
+# matter there is no entry. docs/performance.md, "Compiling".
+PAYS: dict[tuple[str, str], tuple[float, float, float]] = {
+    ("cpu", "bf16"): (90.0, 0.15, 0.5),
+    ("gpu", "fp32"): (90.0, 0.1, 0.5),
+    ("gpu", "bf16"): (90.0, 0.15, 0.4),
+    ("gpu", "fp16"): (90.0, 0.15, 0.4),
+}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def worth_compiling(
+    model: BYOL, shape: tuple[int, int, int, int], steps: int, machine: Machine
+) -> bool:
+    """Whether a run is long enough to earn back what compiling costs, twice over.
+
+    The run's length is estimated: the operations of a step, counted without doing them, at the
+    machine's own rate of matrix products, measured here.
+
+    Args:
+        model: the networks.
+        shape: of a micro-batch of views, (B, C, S, S).
+        steps: micro-batches of the whole run.
+        machine: what the run computes on.
+    """
+    if (machine.accelerator, machine.precision) not in PAYS:
+        return False
+    cost, gain, reached = PAYS[machine.accelerator, machine.precision]
+    try:
+        work = _operations(model, shape)
+    except Exception:  # a module of the user's own that runs on real tensors only
+        return False
+    rate = matrix_rate(torch_device(machine.accelerator), DTYPES[machine.precision])
+    seconds = steps * work / (reached * rate)
+    return seconds * gain > 2 * cost
+
+
+def _operations(model: BYOL, shape: tuple[int, int, int, int]) -> int:
+    """Floating-point operations of a training step, but for the predictor's few.
+
+    Counted on tensors without content. Both views pass the online network, forward and (twice as
+    many operations) backward, and the target forward.
+    """
+    network = copy.deepcopy(model.onlineNet).to("meta").train()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(shape, device="meta")).sum().backward()
+    return counter.get_total_flops() * (8 if model.EAvg else 6) // 3
+
+
+def compile_forward(
+    model: BYOL,
+    example: Tensor,
+    say: Callable[[str], None],
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> bool:
+    """Compile ``model``'s forward pass in place and try it once, forward and backward.
+
+    Its weights, buffers and gradients, and the random numbers to come, are as before.
+
+    Args:
+        model: in training mode, on its device.
+        example: (B, C, S, S) like the batches to come.
+        say: gets the one line, where it fails.
+        autocast: a context like that of training.
+
+    Returns:
+        Whether it worked; if not, the model runs uncompiled.
+    """
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    devices = [example.device] if example.device.type == "cuda" else []
+    model.compile(dynamic=False)
+    try:
+        with torch.random.fork_rng(devices), autocast():
+            _loss(model, example).backward()
+    except Exception as error:
+        model._compiled_call_impl = None
+        reason = (str(error).strip().splitlines() or [""])[0]
+        say(f"not compiled, the run goes on without: {type(error).__name__}: {reason[:200]}")
+        return False
+    finally:
+        model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, value in model.named_buffers():
+                value.copy_(buffers[name])
+    return True
+
+
+def _loss(model: BYOL, x: Tensor) -> Tensor:
+    onlinex, onlinex1, targetx, targetx1 = model(x, x)
+    return criterion(onlinex, targetx1, onlinex1, targetx)
