@@ -90,6 +90,12 @@ COMMANDS = {
         ("data",),
         "BYOL.commands.views:views_run",
     ),
+    "benchmark": Command(
+        "measure what this machine does a second, and which part holds the rest back",
+        settings.BenchmarkConfig,
+        ("data",),
+        "BYOL.commands.benchmark:benchmark_run",
+    ),
 }
 
 _OVERVIEW = f"""BYOL {BYOL.__version__}

@@ -5,6 +5,7 @@ minute or more before the first step, which a short run never earns back.
 """
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from BYOL.byol import BYOL
+from BYOL.config import PretrainConfig
 from BYOL.hardware import Machine, matrix_rate, torch_device
 from BYOL.loss import criterion
 
@@ -26,6 +28,20 @@ PAYS: dict[tuple[str, str], tuple[float, float, float]] = {
     ("gpu", "fp16"): (90.0, 0.15, 0.4),
 }
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def settle_compile(
+    config: PretrainConfig, pictures: int, model: BYOL, machine: Machine
+) -> PretrainConfig:
+    """The settings of a run over so many pictures, ``compile`` being "on" or "off" then."""
+    if config.compile != "auto":
+        return config
+    assert config.channels is not None
+    assert config.image_size is not None
+    shape = (config.micro_batch, config.channels, config.image_size, config.image_size)
+    steps = pictures // config.batch_size * config.epochs * config.accumulate
+    on = worth_compiling(model, shape, steps, machine)
+    return dataclasses.replace(config, compile="on" if on else "off")
 
 
 def worth_compiling(

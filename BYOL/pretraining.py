@@ -5,11 +5,9 @@ train, export, measure. The engine is Lightning's Trainer; there is no training 
 """
 
 import dataclasses
-import logging
 import platform
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from BYOL import __version__, byol
 from BYOL.callbacks import Curves, Gauges, OnlineKNN, ProgressLine
 from BYOL.checkpointing import AtomicCheckpointIO
-from BYOL.compiling import worth_compiling
+from BYOL.compiling import settle_compile
 from BYOL.config import PretrainConfig, save_config
 from BYOL.data.images import readable
 from BYOL.data.loading import EpochSampler, train_loader
@@ -42,11 +40,9 @@ from BYOL.runs import (
     load_checkpoint,
     write_json,
 )
-from BYOL.training import Pretraining
+from BYOL.training import PRECISIONS, Pretraining, quiet_lightning
 from BYOL.views.pipeline import Views
 from BYOL.views.preview import save_preview
-
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 def to_stderr(line: str) -> None:
@@ -74,7 +70,9 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
     prepared = prepare(config)
     config = dataclasses.replace(prepared.config, out=str(folder.path), resume=False)
     model = build_model(config)
-    config = _settle_compile(config, prepared, model, checkpoint, machine)
+    if checkpoint is not None and config.compile == "auto":  # another choice rounds otherwise
+        config = dataclasses.replace(config, compile=checkpoint["byol_config"]["compile"])
+    config = settle_compile(config, len(prepared.train), model, machine)
     if checkpoint is None:
         folder.create()
         save_config(config, folder.config)
@@ -104,26 +102,6 @@ def _checkpoint_to_resume(config: PretrainConfig, folder: RunFolder) -> dict[str
             f"--out={folder.path} exists already: give --resume to go on with it, or another name"
         )
     return None
-
-
-def _settle_compile(
-    config: PretrainConfig,
-    prepared: Prepared,
-    model: byol.BYOL,
-    checkpoint: dict[str, Any] | None,
-    machine: Machine,
-) -> PretrainConfig:
-    """``auto`` becomes on or off; a resumed run keeps what it had: it changes the rounding."""
-    if config.compile != "auto":
-        return config
-    if checkpoint is not None:
-        return dataclasses.replace(config, compile=checkpoint["byol_config"]["compile"])
-    assert config.channels is not None
-    assert config.image_size is not None
-    shape = (config.micro_batch, config.channels, config.image_size, config.image_size)
-    steps = len(prepared.train) // config.batch_size * config.epochs * config.accumulate
-    on = worth_compiling(model, shape, steps, machine)
-    return dataclasses.replace(config, compile="on" if on else "off")
 
 
 def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -> None:
@@ -238,11 +216,7 @@ def _trainer(
     callbacks: list[Callback],
     machine: Machine,
 ) -> pl.Trainer:
-    # Lightning's own remarks (workers, tensor cores, its tips) are for people who write Lightning
-    # code; what a user of this program must know, this program says.
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    warnings.filterwarnings("ignore", module="lightning_fabric")
+    quiet_lightning()
     return pl.Trainer(
         accelerator=machine.accelerator,
         devices=config.devices,

@@ -1,6 +1,8 @@
 """One training step, as Lightning sees it."""
 
 import dataclasses
+import logging
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +18,18 @@ from BYOL.optimizers import build_optimizer, set_learning_rate
 from BYOL.rng import fold
 from BYOL.schedules import learning_rate, tau
 from BYOL.views.pipeline import Views
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # Lightning's words
+
+
+def quiet_lightning() -> None:
+    """Silence what Lightning says to people who write Lightning code (workers, tensor cores, tips).
+
+    What a user of this program must know, this program says.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", module="lightning_fabric")
 
 
 class Pretraining(pl.LightningModule):

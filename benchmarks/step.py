@@ -3,9 +3,11 @@
     python benchmarks/step.py --threads 2
     python benchmarks/step.py --threads 2 --curves 200
 
-Both train the same backbone and heads on the same views by the same SGD. The share of the matrix
-rate is the step's floating-point operations per second over those of a bf16 matrix product timed in
-the same run. With ``--curves N`` the loss of N steps in fp32 and in bf16 is compared instead.
+Both train the same backbone and heads on the same views by SGD. Ours is the step of ``byol
+pretrain`` in the precision that it chooses here (bf16 where the processor multiplies it). The share
+of the matrix rate is the step's floating-point operations per second over those of a matrix product
+in the same precision, timed in the same run. With ``--curves N`` the loss of N steps in fp32 and in
+bf16 is compared instead.
 """
 
 import copy
@@ -13,40 +15,39 @@ import statistics
 from collections.abc import Callable
 
 import torch
-from BYOL.benchmark import matrix_rate, step_operations
 from common import alternate, arguments, header, report, save, small_stem
 from lightly.loss import NegativeCosineSimilarity
 from peers import LightlyBYOL
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from BYOL.benchmark import training_step
 from BYOL.byol import BYOL
-from BYOL.loss import criterion
-from BYOL.optimizers import build_optimizer
+from BYOL.compiling import DTYPES, compile_forward
+from BYOL.hardware import Machine, matrix_rate, pick_precision
 from BYOL.presets import preset_config
 from BYOL.runs import build_model
 
 Step = Callable[[Tensor, Tensor], Tensor]
 
 
-def ours(backbone: str, bf16: bool) -> tuple[BYOL, Step]:
+def ours(backbone: str, precision: str, batch: int, compiled: bool = False) -> tuple[BYOL, Step]:
     config = preset_config(
-        "small", backbone=backbone, image_size=32, channels=3, stem=small_stem(backbone)
-    )
+        "small", backbone=backbone, image_size=32, channels=3, stem=small_stem(backbone),
+        batch_size=batch,
+    )  # fmt: skip
     model = build_model(config).to(memory_format=torch.channels_last).train()
-    optimizer = build_optimizer("sgd", model, lr=0.1, weight_decay=1e-4, momentum=0.9)
+    machine = Machine("cpu", precision)
+    if compiled:
+        example = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+        autocast = torch.autocast("cpu", DTYPES[precision], enabled=precision != "fp32")
+        compile_forward(model, example, print, lambda: autocast)
+    step = training_step(config, model, machine)
 
-    def step(x: Tensor, x1: Tensor) -> Tensor:
-        x, x1 = (v.contiguous(memory_format=torch.channels_last) for v in (x, x1))
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            onlinex, onlinex1, targetx, targetx1 = model(x, x1)
-            loss = criterion(onlinex, targetx1, onlinex1, targetx)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        model.updateTargetNetwork()
-        return loss.detach()
+    def in_order(x: Tensor, x1: Tensor) -> Tensor:  # the views come in channels-last order
+        return step(*(v.contiguous(memory_format=torch.channels_last) for v in (x, x1)))
 
-    return model, step
+    return model, in_order
 
 
 def lightly(backbone: nn.Module, features: int) -> Step:
@@ -70,14 +71,14 @@ def lightly(backbone: nn.Module, features: int) -> Step:
 def curves(backbone: str, batch: int, steps: int) -> dict[str, object]:
     """Loss of the same run in fp32 twice (two orders of rounding) and in bf16."""
     found = {}
-    for name, bf16, threads in (
-        ("fp32", False, 2),
-        ("fp32, one thread", False, 1),
-        ("bf16", True, 2),
+    for name, precision, threads in (
+        ("fp32", "fp32", 2),
+        ("fp32, one thread", "fp32", 1),
+        ("bf16", "bf16", 2),
     ):
         torch.set_num_threads(threads)
         torch.manual_seed(0)
-        _, step = ours(backbone, bf16)
+        _, step = ours(backbone, precision, batch)
         pictures = torch.rand(1024, 3, 32, 32)
         torch.manual_seed(1)
         losses = []
@@ -93,21 +94,21 @@ def curves(backbone: str, batch: int, steps: int) -> dict[str, object]:
 
 
 def main() -> None:
-    given = arguments(__doc__, backbone="resnet18", batch=64, rounds=5, curves=0)
+    given = arguments(__doc__, backbone="resnet18", batch=64, rounds=5, curves=0, compiled=0)
     line = header("lightly")
     torch.manual_seed(0)
     if given.curves:
         save(given.json, machine=line, losses=curves(given.backbone, given.batch, given.curves))
         return
-    model, fast = ours(given.backbone, bf16=True)
-    _, exact = ours(given.backbone, bf16=False)
-    with torch.no_grad():
-        features = model.onlineNet.backend(torch.zeros(2, 3, 32, 32)).shape[1]
+    precision = pick_precision("auto", "cpu")
+    model, fast = ours(given.backbone, precision, given.batch)
     peer = lightly(
-        copy.deepcopy(model.onlineNet.backend).to(memory_format=torch.contiguous_format), features
+        copy.deepcopy(model.onlineNet.backend).to(memory_format=torch.contiguous_format),
+        model.onlineNet.projection[0].in_features,
     )
     x, x1 = torch.randn(2, given.batch, 3, 32, 32)
-    work = step_operations(lambda: fast(x, x1))
+    with FlopCounterMode(display=False) as counter:
+        fast(x, x1)
     products: list[float] = []
 
     def run(step: Step) -> Callable[[], int]:
@@ -118,26 +119,28 @@ def main() -> None:
         return once
 
     def product() -> int:
-        products.append(matrix_rate(torch.device("cpu"), torch.bfloat16))
+        products.append(matrix_rate(torch.device("cpu"), DTYPES[precision]))
         return 1
 
-    rates = alternate(
-        {
-            "BYOL": run(fast),
-            "BYOL in fp32": run(exact),
-            "lightly's blocks, fp32": run(peer),
-            "(matrix product)": product,
-        },
-        given.rounds,
-    )
+    sides = {
+        "BYOL": run(fast),
+        "lightly's blocks, fp32": run(peer),
+        "(matrix product)": product,
+    }
+    if precision != "fp32":
+        sides["BYOL in fp32"] = run(ours(given.backbone, "fp32", given.batch)[1])
+    if given.compiled:
+        sides["BYOL compiled"] = run(ours(given.backbone, precision, given.batch, True)[1])
+    rates = alternate(sides, given.rounds)
     del rates["(matrix product)"]
-    title = f"training step, {given.backbone}, 32 px, batch {given.batch}"
-    found = report(title, rates)
+    found = report(
+        f"training step, {given.backbone}, 32 px, batch {given.batch}, ours in {precision}", rates
+    )
+    work, rate = counter.get_total_flops(), statistics.median(products)
     reached = work * statistics.median(rates["BYOL"]) / given.batch
-    rate = statistics.median(products)
     print(f"  {work / 1e9:.1f} GFLOP a step: {reached / 1e9:.0f} GFLOP/s, "
-          f"{reached / rate:.0%} of the bf16 matrix rate of {rate / 1e9:.0f}")  # fmt: skip
-    save(given.json, machine=line, **found, flops=reached, matrix_rate=rate)
+          f"{reached / rate:.0%} of the {precision} matrix rate of {rate / 1e9:.0f}")  # fmt: skip
+    save(given.json, machine=line, precision=precision, **found, flops=reached, matrix_rate=rate)
 
 
 if __name__ == "__main__":

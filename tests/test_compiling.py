@@ -14,9 +14,7 @@ def tiny_model(**changes):
     return build_model(preset_config("small", **settings)).train()
 
 
-@pytest.mark.parametrize(
-    "backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_a_compiled_model_has_the_loss_and_gradients_of_the_plain_one(backend, monkeypatch):
     """The first backend traces and differentiates like the second, but writes no machine code."""
     compile_with = torch.nn.Module.compile
@@ -39,7 +37,7 @@ def test_a_compiled_model_has_the_loss_and_gradients_of_the_plain_one(backend, m
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     for p, q in zip(plain.parameters(), compiled.parameters(), strict=True):
         if p.grad is not None:
-            torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-6)
+            assert (p.grad - q.grad).norm() < 1e-3 * p.grad.norm() + 1e-6
 
 
 def test_a_model_that_cannot_be_compiled_runs_without_and_says_why(monkeypatch):

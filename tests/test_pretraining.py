@@ -132,7 +132,8 @@ def test_learning_rate_follows_the_schedule(pictures, tmp_path):
         {"predictor": "optimal"}, {"predictor": "linear"}, {"ema": False}, {"optimizer": "lars"},
         {"optimizer": "adamw", "lr": 1e-3}, {"depth_proj": 1, "depth_pred": 3},
         {"precision": "fp32"}, {"precision": "bf16"}, {"rotate": 10.0, "vertical_flip": 0.5},
-        {"backbone": "resnet18"}, {"channels": 1}, {"channels": 4}, {"memory": 0.0, "workers": 2},
+        {"backbone": "resnet18", "grad_checkpointing": True}, {"channels": 1}, {"channels": 4},
+        {"memory": 0.0, "workers": 2},
     ],
     ids=str,
 )  # fmt: skip
@@ -142,6 +143,39 @@ def test_every_kind_of_run_runs(pictures, tmp_path, changes):
     assert all(abs(v) < 1e6 for v in results["gauges"].values())
     weights, _ = load_weights(tmp_path / "run" / "backbone.safetensors")
     assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_accumulated_parts_learn_like_the_whole_batch_where_no_batch_statistics_are_taken(
+    pictures, tmp_path
+):
+    """A transformer and heads of one layer know no batch-norm; with it, every part has its own."""
+    small = {
+        "backbone": "test_vit", "image_size": 32, "depth_proj": 1, "depth_pred": 1, "optimizer":
+        "lars", "lr": 0.5, "batch_size": 16, "precision": "fp32",
+    }  # fmt: skip
+    whole, parts = (
+        pretrain(tiny(pictures, tmp_path / str(n), accumulate=n, **small)) for n in (1, 4)
+    )
+    assert whole["steps"] == parts["steps"] == 4
+    one, other = (load_weights(tmp_path / n / "backbone.safetensors")[0] for n in ("1", "4"))
+    start = open_run(tmp_path / "1").untrained.state_dict()
+    for name, value in one.items():
+        moved = (value - start[name]).norm()
+        assert (value - other[name]).norm() <= 1e-4 * moved + 1e-6
+
+
+def test_less_memory_by_checkpointing_learns_the_same(pictures, tmp_path):
+    plain, saving = (
+        pretrain(tiny(pictures, tmp_path / str(on), grad_checkpointing=on, precision="fp32"))
+        for on in (False, True)
+    )
+    assert plain["steps"] == saving["steps"]
+    one, other = (
+        load_weights(tmp_path / str(on) / "backbone.safetensors")[0] for on in (False, True)
+    )
+    for name in one:
+        if name.endswith(("weight", "bias")):  # the running statistics take every batch twice
+            torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

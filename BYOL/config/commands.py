@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from BYOL.config.checks import check_settings
 from BYOL.config.pretrain import PretrainConfig
 
 
@@ -15,6 +16,21 @@ class ViewsConfig(PretrainConfig):
     """
 
     pictures: int = 8
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig(PretrainConfig):
+    """Settings of ``byol benchmark``: those of the run whose speed is in question.
+
+    Args:
+        seconds: about how long each part is measured.
+    """
+
+    seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, {"seconds": (0.1, 3600.0)}, {})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,80 @@
+"""``byol pretrain`` as a whole against its own training step: do loading and views ever wait?
+
+    python benchmarks/end_to_end.py --small cifar/train --photos photos/ --threads 2
+
+Three runs of the product, each beside the same step fed with views that are ready: 32-px pictures
+held in memory, the same from their files, and photographs at 224 px from files. The step is timed
+before and after the run, and the mean taken, so that a machine that slows down hits both.
+"""
+
+import tempfile
+from typing import Any
+
+import torch
+from common import arguments, header, save
+
+from BYOL.benchmark import seconds_each, training_step
+from BYOL.hardware import pick_machine
+from BYOL.preparation import prepare
+from BYOL.presets import preset_config
+from BYOL.pretraining import pretrain
+from BYOL.runs import build_model
+
+
+def step_rate(config: Any, seconds: float) -> float:
+    machine = pick_machine(config.accelerator, 1, config.precision)
+    model = build_model(config).to(memory_format=torch.channels_last).train()
+    shape = (config.batch_size, config.channels, config.image_size, config.image_size)
+    x, x1 = (torch.randn(shape).contiguous(memory_format=torch.channels_last) for _ in range(2))
+    step = training_step(config, model, machine)
+    return config.batch_size / seconds_each(lambda: step(x, x1), torch.device("cpu"), seconds)
+
+
+def one(name: str, steps: int, seconds: float, **settings: Any) -> dict[str, float]:
+    """A run of about ``steps`` steps."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = preset_config(
+            "small", knn_every=0, evaluate=False, out=f"{folder}/run", **settings
+        )
+        pictures = len(prepare(config, hold=False).train)
+        epochs = max(round(steps * config.batch_size / pictures), 1)
+        config = preset_config(
+            "small", knn_every=0, evaluate=False, out=f"{folder}/run", epochs=epochs, **settings
+        )
+        settled = prepare(config, hold=False).config
+        before = step_rate(settled, seconds)
+        results = pretrain(config, say=lambda line: None)
+        step = (before + step_rate(settled, seconds)) / 2
+    run = results["images_per_second"]
+    print(f"  {name:44s} step {step:8.1f}  run {run:8.1f} images/s  {run / step:.3f} of it "
+          f"({results['steps']} steps)", flush=True)  # fmt: skip
+    return {"step": step, "run": run, "share": run / step, "steps": results["steps"]}
+
+
+def main() -> None:
+    given = arguments(
+        __doc__, small="cifar/train", photos="photos", backbone="resnet18", batch=64, steps=20,
+        seconds=20.0, threads=2, plain=0,
+    )  # fmt: skip
+    line = header("pytorch-lightning")
+    small = {"data": given.small, "backbone": given.backbone, "batch_size": given.batch}
+    print(f"byol pretrain against its own step, {given.backbone}, batch {given.batch}")
+    found = {
+        "memory": one("32 px, held in memory", given.steps, given.seconds, **small),
+        "files": one("32 px, from files", given.steps, given.seconds, memory=0.0, **small),
+        "photos": one(
+            "photographs, 224 px, from files, batch 32", given.steps, given.seconds,
+            data=given.photos, backbone=given.backbone, batch_size=32, image_size=224,
+        ),
+    }  # fmt: skip
+    if given.plain:
+        small["backbone"] = "plain6"
+        for name, memory in (("held in memory", 4.0), ("from files", 0.0)):
+            found[f"plain6, {name}"] = one(
+                f"32 px, plain6, {name}", given.plain, given.seconds, memory=memory, **small
+            )
+    save(given.json, machine=line, **found)
+
+
+if __name__ == "__main__":
+    main()

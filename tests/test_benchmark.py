@@ -1,0 +1,70 @@
+import json
+
+import pytest
+
+from BYOL.cli import main
+from tests.conftest import TINY, draw_pictures
+
+
+@pytest.mark.parametrize("more", [(), ("--memory=0", "--workers=1", "--accumulate=2")], ids=str)
+def test_every_part_is_timed_and_the_slowest_named(tmp_path, capsys, monkeypatch, more):
+    pictures = draw_pictures(tmp_path / "pictures")
+    monkeypatch.chdir(tmp_path)
+    argv = ["benchmark", str(pictures), *TINY, "--preset=small", "--seconds=0.2", *more]
+    assert main([*argv, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    rates = found["images_per_second"]
+    assert set(rates) == {"loading", "views", "step", "end_to_end"}
+    assert all(rate > 0 for rate in rates.values())
+    parts = {name: rates[name] for name in ("loading", "views", "step")}
+    assert found["holds_back"] == min(parts, key=parts.get)
+    assert found["operations_per_second"] == pytest.approx(
+        found["step_operations"] * rates["step"] / found["batch_size"]
+    )
+    assert found["matrix_rate"] > 1e8 and found["memory_per_image"] >= 0
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"], "nothing is written"
+
+
+def test_the_table_names_what_holds_the_rest_back(tmp_path, capsys):
+    pictures = draw_pictures(tmp_path / "pictures")
+    argv = ["benchmark", str(pictures), *TINY, "--preset=small", "--seconds=0.2"]
+    assert main(argv) == 0
+    text = capsys.readouterr().out
+    assert "holds the others back" in text and "images/s" in text and "of a matrix product" in text
+
+
+def test_the_step_timed_alone_is_the_step_that_training_does(tmp_path):
+    """The same weights after one step, from the same views."""
+    import torch
+
+    from BYOL.benchmark import training_step
+    from BYOL.data.loading import EpochSampler, train_loader
+    from BYOL.hardware import Machine
+    from BYOL.preparation import prepare, view_configs
+    from BYOL.presets import preset_config
+    from BYOL.pretraining import pretrain
+    from BYOL.runs import build_model, load_checkpoint
+    from BYOL.training import Pretraining
+    from BYOL.views.pipeline import Views
+    from tests.conftest import TINY_SETTINGS
+
+    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    config = preset_config(
+        "small", data=str(pictures), out=str(tmp_path / "run"), evaluate=False,
+        **{**TINY_SETTINGS, "epochs": 1, "warmup_epochs": 0.0, "knn_every": 0},
+    )  # fmt: skip
+    pretrain(config, lambda line: None)
+    trained = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["state_dict"]
+
+    prepared = prepare(config)
+    config, model = prepared.config, build_model(prepared.config)
+    model.to(memory_format=torch.channels_last).train()
+    views = Views(*view_configs(config), config.sight.mean, config.sight.std)
+    loader = train_loader(
+        prepared.train, EpochSampler(8, 8), views=views.configs, workers=0,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    x, x1 = Pretraining(model, config, views, 1).make_views(next(iter(loader)))
+    training_step(config, model, Machine("cpu", "fp32"))(x, x1)
+    for name, value in model.onlineNet.state_dict().items():
+        torch.testing.assert_close(trained[f"model.onlineNet.{name}"], value, rtol=0, atol=1e-6)
