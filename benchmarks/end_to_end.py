@@ -8,12 +8,15 @@ before and after the run, and the mean taken, so that a machine that slows down 
 """
 
 import tempfile
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from common import arguments, header, save
 
 from BYOL.benchmark import seconds_each, training_step
+from BYOL.data.sources import open_images
 from BYOL.hardware import pick_machine
 from BYOL.preparation import prepare
 from BYOL.presets import preset_config
@@ -30,17 +33,26 @@ def step_rate(config: Any, seconds: float) -> float:
     return config.batch_size / seconds_each(lambda: step(x, x1), torch.device("cpu"), seconds)
 
 
-def one(name: str, steps: int, seconds: float, **settings: Any) -> dict[str, float]:
+def linked(data: str, most: int, folder: Path) -> str:
+    """A folder with links to at most so many of the pictures, for a run of one epoch."""
+    images = open_images(data).train
+    folder.mkdir()
+    for i in np.linspace(0, len(images) - 1, min(most, len(images))).astype(int):
+        path = Path(images.root, images.paths[int(i)]).resolve()
+        (folder / f"{i}{path.suffix}").symlink_to(path)
+    return str(folder)
+
+
+def one(name: str, steps: int, seconds: float, data: str, **settings: Any) -> dict[str, float]:
     """A run of about ``steps`` steps."""
     with tempfile.TemporaryDirectory() as folder:
+        batch = settings["batch_size"]
+        pictures = linked(data, steps * batch, Path(folder) / "pictures")
+        epochs = max(round(steps * batch / len(list(Path(pictures).iterdir()))), 1)
         config = preset_config(
-            "small", knn_every=0, evaluate=False, out=f"{folder}/run", **settings
-        )
-        pictures = len(prepare(config, hold=False).train)
-        epochs = max(round(steps * config.batch_size / pictures), 1)
-        config = preset_config(
-            "small", knn_every=0, evaluate=False, out=f"{folder}/run", epochs=epochs, **settings
-        )
+            "small", data=pictures, out=f"{folder}/run", epochs=epochs, knn_every=0,
+            evaluate=False, **settings,
+        )  # fmt: skip
         settled = prepare(config, hold=False).config
         before = step_rate(settled, seconds)
         results = pretrain(config, say=lambda line: None)

@@ -1,0 +1,229 @@
+"""Everything that a GPU can show, in under nine minutes: views, steps, whole runs, and lightly's.
+
+    python benchmarks/gpu.py --cifar cifar/ --json gpu.json
+    python benchmarks/gpu.py --tiny 1 --device cpu --cifar cifar/     # a rehearsal without one
+
+In this order, each part by itself, so that a part that fails costs only itself: versions, the rate
+of matrix products and of copies; views at 224 px; the ResNet-50 step at 224 px in bf16; whether a
+step ever waits for the device; CIFAR-10 with a ResNet-18, end to end; lightly's side of the same.
+"""
+
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import arguments, header, save
+
+from BYOL.benchmark import seconds_each, training_step
+from BYOL.compiling import compile_forward
+from BYOL.hardware import Machine, matrix_rate, peak_memory, restart_peak_memory, timed, wait_for
+from BYOL.presets import preset_config
+from BYOL.pretraining import pretrain
+from BYOL.rng import fold
+from BYOL.runs import build_model
+from BYOL.views.config import paper_views
+from BYOL.views.pipeline import Views
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+Given = Any
+
+
+def ceilings(given: Given, device: torch.device) -> dict[str, float]:
+    dtype = torch.float32 if given.tiny else torch.bfloat16
+    found = {"matrix_rate": matrix_rate(device, dtype)}
+    a = torch.empty((1 << 22) if given.tiny else (1 << 30), dtype=torch.uint8, device=device)
+    b = torch.empty_like(a)
+    found["bandwidth"] = 2 * len(a) / seconds_each(lambda: b.copy_(a), device, 0.5)
+    print(f"matrix product {found['matrix_rate'] / 1e12:.2f} TFLOP/s, copy "
+          f"{found['bandwidth'] / 1e9:.0f} GB/s", flush=True)  # fmt: skip
+    return found
+
+
+def views(given: Given, device: torch.device) -> dict[str, float]:
+    size, batch = (32, 8) if given.tiny else (224, 256)
+    crops = torch.randint(0, 256, (2, batch, 3, size, size), dtype=torch.uint8, device=device)
+    ids, found = torch.arange(batch, device=device), {}
+    for name, compiled in (("plain", False), ("compiled", True)):
+        made = Views(*paper_views(size), MEAN, STD, compiled)
+        start = time.perf_counter()
+        made.from_crops(*crops, ids, 0)
+        wait_for(device)
+        first = time.perf_counter() - start
+        rate = batch / seconds_each(lambda: made.from_crops(*crops, ids, 0), device, 1.0)  # noqa: B023
+        print(f"views, {size} px, {name}: {rate:,.0f} images/s (first batch {first:.1f} s)",
+              flush=True)  # fmt: skip
+        found[name] = rate
+    if device.type == "cuda":
+        with torch.profiler.profile() as profile:
+            made.from_crops(*crops, ids, 0)
+            wait_for(device)
+        kernels = [e for e in profile.events() if e.device_type == torch.profiler.DeviceType.CUDA]
+        print(f"views, compiled: {len(kernels)} kernels for both views", flush=True)
+        found["kernels"] = len(kernels)
+    return found
+
+
+def step(given: Given, device: torch.device) -> dict[str, Any]:
+    backbone, size = ("resnet18", 32) if given.tiny else ("resnet50", 224)
+    precision, found = "fp32" if given.tiny else "bf16", {}
+    machine = Machine("gpu" if device.type == "cuda" else "cpu", precision)
+    for batch in (4,) if given.tiny else (128, 256):
+        config = preset_config(
+            "paper-300", backbone=backbone, image_size=size, channels=3, stem="imagenet",
+            batch_size=batch,
+        )  # fmt: skip
+        x, x1 = (
+            torch.randn(batch, 3, size, size, device=device).contiguous(
+                memory_format=torch.channels_last
+            )
+            for _ in range(2)
+        )
+        for name in ("plain",) if given.tiny else ("plain", "compiled"):
+            model = build_model(config).to(device, memory_format=torch.channels_last).train()
+            once = training_step(config, model, machine)
+            restart_peak_memory(device)
+            work = operations(lambda: once(x, x1))  # noqa: B023
+            if name == "compiled":
+                compile_forward(
+                    model, x, print, lambda: torch.autocast(device.type, torch.bfloat16)
+                )
+            rate = batch / seconds_each(lambda: once(x, x1), device, 2.0)  # noqa: B023
+            share = work * rate / batch / matrix_rate(device, x.dtype if given.tiny else
+                                                      torch.bfloat16)  # fmt: skip
+            memory = peak_memory(device) / batch
+            print(f"step, {backbone}, {size} px, {precision}, batch {batch}, {name}: "
+                  f"{rate:,.0f} images/s, {share:.0%} of the matrix rate, "
+                  f"{memory / 1e6:.1f} MB an image", flush=True)  # fmt: skip
+            found[f"{batch} {name}"] = {"rate": rate, "share": share, "memory": memory}
+    return found
+
+
+def operations(work: Callable[[], object]) -> int:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def waits(given: Given, device: torch.device) -> dict[str, int]:
+    """Whether views or step make the host wait for the device: PyTorch raises where one does."""
+    if device.type != "cuda":
+        print("waits: only on a GPU")
+        return {}
+    config = preset_config("small", image_size=32, channels=3, stem="small", batch_size=64)
+    model = build_model(config).to(device).train()
+    once = training_step(config, model, Machine("gpu", "bf16"))
+    made = Views(*paper_views(32), MEAN, STD)
+    images = torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8, device=device)
+    ids = torch.arange(64, device=device)
+    once(*made(images, ids, fold(0, 0)))
+    found = {}
+    for name, work in (
+        ("views", lambda: made(images, ids, fold(0, 1))),
+        ("step", lambda: once(*made(images, ids, fold(0, 1)))),
+    ):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            work()
+            found[name] = 0
+        except RuntimeError as error:
+            found[name] = 1
+            print(f"waits: {name}: {str(error).splitlines()[0]}")
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    print(f"waits: {found}", flush=True)
+    return found
+
+
+def cifar(given: Given, device: torch.device) -> dict[str, float]:
+    backbone, epochs = ("plain6", 1) if given.tiny else ("resnet18", 3)
+    with tempfile.TemporaryDirectory() as folder:
+        config = preset_config(
+            "small", data=given.cifar, backbone=backbone, epochs=epochs, batch_size=256,
+            evaluate=False, knn_every=0, compile="off" if given.tiny else "on",
+            out=f"{folder}/run", accelerator="cpu" if device.type == "cpu" else "gpu",
+        )  # fmt: skip
+        results = pretrain(config, say=lambda line: None)
+    print(f"byol pretrain, {backbone}, 32 px: {results['images_per_second']:,.0f} images/s over "
+          f"{results['steps']} steps", flush=True)  # fmt: skip
+    return {"rate": results["images_per_second"]}
+
+
+def lightly(given: Given, device: torch.device) -> dict[str, float]:
+    """lightly's parts, fp32 as in its documentation and in bf16, with its own loader."""
+    from lightly.data import LightlyDataset
+    from lightly.loss import NegativeCosineSimilarity
+    from lightly.transforms.byol_transform import (
+        BYOLTransform,
+        BYOLView1Transform,
+        BYOLView2Transform,
+    )
+    from peers import LightlyBYOL
+
+    from BYOL.backbones import build_backbone
+
+    transform = BYOLTransform(
+        BYOLView1Transform(input_size=32, gaussian_blur=0.0),
+        BYOLView2Transform(input_size=32, gaussian_blur=0.0),
+    )
+    workers = 2 if given.tiny else 12
+    loader = torch.utils.data.DataLoader(
+        LightlyDataset(str(Path(given.cifar) / "train"), transform=transform), batch_size=256,
+        shuffle=True, drop_last=True, num_workers=workers, pin_memory=device.type == "cuda",
+    )  # fmt: skip
+    name, stem = ("plain6", "imagenet") if given.tiny else ("resnet18", "small")
+    backbone = build_backbone(name, in_channels=3, image_size=32, stem=stem)
+    model = LightlyBYOL(backbone, 128 if given.tiny else 512).to(device).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
+    loss_of, found = NegativeCosineSimilarity(), {}
+
+    def once(x: Any, x1: Any, bf16: bool) -> None:
+        model.follow(0.99)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            p0, z0 = model(x), model.forward_momentum(x)
+            p1, z1 = model(x1), model.forward_momentum(x1)
+            loss = 0.5 * (loss_of(p0, z1) + loss_of(p1, z0))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def whole(steps: int, bf16: bool) -> None:
+        for k, (pair, _, _) in enumerate(loader):
+            once(*(v.to(device, non_blocking=True) for v in pair), bf16)
+            if k + 1 == steps:
+                return
+
+    steps = 3 if given.tiny else 60
+    x = torch.randn(256, 3, 32, 32, device=device)
+    for kind, bf16 in (("fp32", False),) if given.tiny else (("fp32", False), ("bf16", True)):
+        found[f"step {kind}"] = 256 / seconds_each(lambda: once(x, x, bf16), device, 2.0)  # noqa: B023
+        whole(1, bf16)
+        found[f"whole {kind}"] = 256 * steps / timed(lambda: whole(steps, bf16), device)  # noqa: B023
+    print("lightly: " + ", ".join(f"{k} {v:,.0f} images/s" for k, v in found.items()), flush=True)
+    return found
+
+
+def main() -> None:
+    given = arguments(__doc__, cifar="cifar", device="cuda", tiny=0, threads=2)
+    line, device = header("timm", "pytorch-lightning"), torch.device(given.device)
+    if device.type == "cuda":
+        print(torch.cuda.get_device_name(device))
+    found: dict[str, Any] = {"machine": line}
+    for part in (ceilings, views, step, waits, cifar, lightly):
+        start = time.perf_counter()
+        try:
+            found[part.__name__] = part(given, device)
+        except Exception:  # the other parts are still worth the machine's time
+            found[part.__name__] = traceback.format_exc()
+            print(f"{part.__name__} failed:\n{found[part.__name__]}", flush=True)
+        print(f"({part.__name__}: {time.perf_counter() - start:.0f} s)", flush=True)
+        save(given.json, **found)
+
+
+if __name__ == "__main__":
+    main()
