@@ -45,6 +45,14 @@ def build_backbone(
     return backbone
 
 
+def has_fixed_size(name: str) -> bool:
+    """Whether a network is built for pictures of one size, as most transformers are."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    return config is not None and config.fixed_input_size
+
+
 def save_memory(backbone: nn.Module, name: str) -> None:
     """Keep only the activations between blocks; the rest is computed again in the backward pass.
 
@@ -137,8 +145,7 @@ def _create(name: str, in_channels: int, image_size: int | None, pretrained: boo
         hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
         raise UserError(f"backbone {name!r} is unknown: {hint}")
     kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, "pretrained": pretrained}
-    config = timm.get_pretrained_cfg(name)
-    if image_size is not None and config is not None and config.fixed_input_size:
+    if image_size is not None and has_fixed_size(name):
         kwargs["img_size"] = image_size
     try:
         return timm.create_model(name, **kwargs)

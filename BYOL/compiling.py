@@ -36,11 +36,8 @@ def settle_compile(
     """The settings of a run over so many pictures, ``compile`` being "on" or "off" then."""
     if config.compile != "auto":
         return config
-    assert config.channels is not None
-    assert config.image_size is not None
-    shape = (config.micro_batch, config.channels, config.image_size, config.image_size)
     steps = pictures // config.batch_size * config.epochs * config.accumulate
-    on = worth_compiling(model, shape, steps, machine)
+    on = worth_compiling(model, config.view_shape, steps, machine)
     return dataclasses.replace(config, compile="on" if on else "off")
 
 

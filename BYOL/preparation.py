@@ -122,7 +122,8 @@ def _statistics(config: PretrainConfig, train: Images) -> tuple[list[float], lis
 
 def view_configs(config: PretrainConfig) -> tuple[ViewConfig, ViewConfig]:
     """What the two views are drawn from."""
-    assert config.image_size is not None
+    size = config.view_size or config.image_size
+    assert size is not None
     shared = {
         name: getattr(config, name)
         for name in (
@@ -131,7 +132,7 @@ def view_configs(config: PretrainConfig) -> tuple[ViewConfig, ViewConfig]:
         )
     }  # fmt: skip
     first, second = (
-        ViewConfig(size=config.image_size, blur=blur, solarize=solarize, **shared)
+        ViewConfig(size=size, blur=blur, solarize=solarize, **shared)
         for blur, solarize in zip(config.blur, config.solarize, strict=True)
     )
     return first, second

@@ -121,7 +121,7 @@ def _announce(
     weights = sum(p.numel() for p in model.onlineNet.backend.parameters()) / 1e6
     say(
         f"{prepared.train.name}: {len(prepared.train):,} pictures, {config.channels} channels, "
-        f"seen at {config.image_size} px; preset {config.preset}; {config.backbone} "
+        f"seen at {config.view_shape[-1]} px; preset {config.preset}; {config.backbone} "
         f"({weights:.2f} M weights), {machine.accelerator} in {machine.precision}"
         f"{', compiled' if config.compile == 'on' else ''}"
     )

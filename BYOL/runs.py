@@ -18,7 +18,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from BYOL.backbones import build_backbone, feature_size, save_memory
+from BYOL.backbones import (
+    build_backbone,
+    feature_size,
+    has_fixed_size,
+    save_memory,
+)
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig, load_config
 from BYOL.errors import UserError
@@ -106,6 +111,11 @@ def build_model(config: PretrainConfig) -> BYOL:
             stem=config.stem,
             pretrained=config.pretrained,
         )
+        if config.view_size not in (None, config.image_size) and has_fixed_size(config.backbone):
+            raise UserError(
+                f"--view_size={config.view_size} is not for backbone {config.backbone!r}, which is "
+                f"built for one size: leave it out, or give --image_size={config.view_size}"
+            )
         if config.grad_checkpointing:
             save_memory(backbone, config.backbone)
         features = feature_size(backbone, config.channels, config.image_size)

@@ -67,11 +67,7 @@ class Pretraining(pl.LightningModule):
         """Compile, where that is wanted: the model is on its device only now."""
         if self.config.compile != "on":
             return
-        c = self.config
-        assert c.image_size is not None
-        assert c.channels is not None
-        shape = (c.micro_batch, c.channels, c.image_size, c.image_size)
-        example = torch.zeros(shape, device=self.device)
+        example = torch.zeros(self.config.view_shape, device=self.device)
         example = example.contiguous(memory_format=torch.channels_last)
         autocast = self.trainer.precision_plugin.forward_context
         compile_forward(self.model, example, self.say, autocast)

@@ -27,8 +27,10 @@ from BYOL.runs import build_model
 def step_rate(config: Any, seconds: float) -> float:
     machine = pick_machine(config.accelerator, 1, config.precision)
     model = build_model(config).to(memory_format=torch.channels_last).train()
-    shape = (config.batch_size, config.channels, config.image_size, config.image_size)
-    x, x1 = (torch.randn(shape).contiguous(memory_format=torch.channels_last) for _ in range(2))
+    x, x1 = (
+        torch.randn(config.view_shape).contiguous(memory_format=torch.channels_last)
+        for _ in range(2)
+    )
     step = training_step(config, model, machine)
     return config.batch_size / seconds_each(lambda: step(x, x1), torch.device("cpu"), seconds)
 

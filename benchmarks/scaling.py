@@ -34,8 +34,8 @@ def part(folder: Path, backbone: str, size: int, batch: int, seconds: float) -> 
     machine = pick_machine(config.accelerator, 1, config.precision)
     found = benchmark(prepared.config, prepared, build_model(prepared.config), machine, seconds)
     rates = found["images_per_second"]
-    print(f"  {size:4d} px, batch {batch:4d}: views {rates['views']:9,.1f}  step {rates['step']:8,.1f}"
-          f"  end to end {rates['end_to_end']:8,.1f} images/s  "
+    print(f"  {size:4d} px, batch {batch:4d}: views {rates['views']:9,.1f}  "
+          f"step {rates['step']:8,.1f}  end to end {rates['end_to_end']:8,.1f} images/s  "
           f"{found['operations_per_second'] / found['matrix_rate']:4.0%} of the matrix rate  "
           f"{found['memory_per_image'] / 1e6:7.2f} MB a picture", flush=True)  # fmt: skip
     return found

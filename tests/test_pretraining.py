@@ -6,6 +6,7 @@ import torch
 
 from BYOL.cli import main
 from BYOL.config import load_config
+from BYOL.errors import UserError
 from BYOL.export import load_weights
 from BYOL.presets import PRESETS, preset_config
 from BYOL.pretraining import pretrain
@@ -133,7 +134,7 @@ def test_learning_rate_follows_the_schedule(pictures, tmp_path):
         {"optimizer": "adamw", "lr": 1e-3}, {"depth_proj": 1, "depth_pred": 3},
         {"precision": "fp32"}, {"precision": "bf16"}, {"rotate": 10.0, "vertical_flip": 0.5},
         {"backbone": "resnet18", "grad_checkpointing": True}, {"channels": 1}, {"channels": 4},
-        {"memory": 0.0, "workers": 2},
+        {"memory": 0.0, "workers": 2}, {"view_size": 12},
     ],
     ids=str,
 )  # fmt: skip
@@ -176,6 +177,16 @@ def test_less_memory_by_checkpointing_learns_the_same(pictures, tmp_path):
     for name in one:
         if name.endswith(("weight", "bias")):  # the running statistics take every batch twice
             torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-6)
+
+
+def test_smaller_views_are_for_training_only(pictures, tmp_path):
+    run = tmp_path / "run"
+    pretrain(tiny(pictures, run, view_size=12))
+    config = load_config(run / "config.yaml")
+    assert config.sight.size == config.image_size == 16 and config.view_shape == (8, 3, 12, 12)
+    with pytest.raises(UserError, match="view_size=16 is not for backbone 'test_vit'"):
+        pretrain(tiny(pictures, tmp_path / "vit", view_size=16, image_size=32, backbone="test_vit"))
+    assert not (tmp_path / "vit").exists()
 
 
 @pytest.mark.parametrize("preset", PRESETS)

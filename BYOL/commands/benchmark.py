@@ -37,7 +37,7 @@ def benchmark_run(config: BenchmarkConfig) -> Answer:
     answer = {
         "data": config.data or "digits",
         "backbone": settled.backbone,
-        "image_size": settled.image_size,
+        "image_size": settled.view_shape[-1],
         "batch_size": settled.micro_batch,
         "compiled": settled.compile == "on",
         **dataclasses.asdict(machine),

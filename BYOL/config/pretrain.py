@@ -9,7 +9,7 @@ from BYOL.views.config import Pair, Sight
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "nodes"), COUNT),
     **dict.fromkeys(("hidden_size", "output_size", "depth_proj", "depth_pred"), COUNT),
-    **dict.fromkeys(("image_size", "channels", "checkpoint_every"), COUNT),
+    **dict.fromkeys(("image_size", "view_size", "channels", "checkpoint_every"), COUNT),
     **dict.fromkeys(("tau", "momentum", "flip", "vertical_flip", "jitter", "grey"), SHARE),
     **dict.fromkeys(("blur", "solarize", "crop_scale", "contrast", "saturation"), SHARE),
     **dict.fromkeys(("lr", "weight_decay", "trust", "warmup_epochs", "memory"), POSITIVE),
@@ -44,6 +44,9 @@ class PretrainConfig:
         channels: 1, 3, 4 … channels of the pictures; without it, what the pictures have.
         image_size: side in pixels of what the network sees; without it, that of the pictures where
             all are alike and at most 96 px, else 224.
+        view_size: side in pixels of the views in training; without it, image_size. Smaller views
+            cost less, and suit the size at which evaluation shows things, since a crop enlarges
+            them (arXiv 1906.06423).
         backbone: a timm name (resnet18, resnet50, convnext_tiny, …) or plain5, plain6.
         pretrained: start from timm's weights.
         stem: imagenet, small (3×3 without stride, for ResNets on small pictures) or auto.
@@ -105,6 +108,7 @@ class PretrainConfig:
     data_root: str = "~/.cache/byol"
     channels: int | None = None
     image_size: int | None = None
+    view_size: int | None = None
     backbone: str = "resnet50"
     pretrained: bool = False
     stem: str = "auto"
@@ -171,6 +175,14 @@ class PretrainConfig:
     def micro_batch(self) -> int:
         """Pictures that one process sees at a time."""
         return self.batch_size // (self.accumulate * self.devices * self.nodes)
+
+    @property
+    def view_shape(self) -> tuple[int, int, int, int]:
+        """(B, C, S, S) of a process's views, once that is settled."""
+        assert self.channels is not None
+        assert self.image_size is not None
+        side = self.view_size or self.image_size
+        return self.micro_batch, self.channels, side, side
 
     @property
     def sight(self) -> Sight:
