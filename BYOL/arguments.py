@@ -2,10 +2,12 @@
 
 import dataclasses
 import re
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, get_args
 
 from jsonargparse import ArgumentParser, ParserError
 
+from BYOL.config.files import read_settings
 from BYOL.errors import UserError
 from BYOL.views.config import Pair
 
@@ -47,6 +49,9 @@ def parse_arguments(parser: ArgumentParser, argv: list[str], settings: type) -> 
         print(parser.format_help(), end="")
         print("  --json                one JSON object on standard output instead of a table")
         return None
+    for word in argv:
+        if word.startswith("--config="):
+            read_settings(Path(word.partition("=")[2]))  # refuses what would be more than data
     try:
         parsed = parser.parse_args(argv).as_dict()
     except (ParserError, ValueError, OSError, TypeError) as error:
@@ -60,8 +65,8 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
     """Let people write flags as they are used to.
 
     ``photos/`` for ``--data=photos/``; ``--batch-size`` for ``--batch_size``; ``--resume`` for
-    ``--resume=true`` and ``--no-ema`` for ``--ema=false``; ``--blur 1,0.1`` for
-    ``--blur=[1,0.1]``.
+    ``--resume=true``, ``--resume auto`` for ``--resume=auto`` and ``--no-ema`` for
+    ``--ema=false``; ``--blur 1,0.1`` for ``--blur=[1,0.1]``.
 
     Raises:
         UserError: more words without a flag than ``positional`` names.
@@ -85,10 +90,11 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
         flag, equals, value = word.removeprefix("--").partition("=")
         flag = flag.replace("-", "_")
         negated = flag.removeprefix("no_")
-        if not equals and flag in fields and fields[flag].type is bool:
-            given = words and words[0].lower() in ("true", "false")
+        accepted = _switch(fields[flag].type) if flag in fields else ()
+        if not equals and accepted:
+            given = words and words[0].lower() in accepted
             value = words.pop(0).lower() if given else "true"
-        elif not equals and negated in fields and fields[negated].type is bool:
+        elif not equals and negated in fields and _switch(fields[negated].type):
             flag, value = negated, "false"
         elif not equals and words and flag not in ("help",):
             value = words.pop(0)
@@ -99,6 +105,14 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
             value = f"[{value}]"
         tidied.append(f"--{flag}={value}")
     return tidied
+
+
+def _switch(kind: object) -> tuple[str, ...]:
+    """What may follow a flag that is a switch: true and false, and its further words if any."""
+    if kind is bool:
+        return ("true", "false")
+    further = [word for part in get_args(kind) for word in get_args(part)]
+    return ("true", "false", *further) if bool in get_args(kind) else ()
 
 
 def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:

@@ -25,18 +25,27 @@ class Curves(Callback):
         self.every = every
         self.losses: list[torch.Tensor] = []
 
+    def state_dict(self) -> dict[str, Any]:
+        """The losses that stand in no row yet."""
+        return {"losses": [loss.cpu() for loss in self.losses]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with them."""
+        self.losses = list(state_dict["losses"])
+
     def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         """Keep the loss where it is; write a row when one is due."""
         self.losses.append(outputs["loss"].detach())
-        if trainer.global_step % self.every == 0 or trainer.is_last_batch:
+        due = trainer.global_step % self.every == 0 or trainer.is_last_batch
+        if due and stepped(trainer, index):
             self._flush(trainer, module)
 
     def _flush(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not self.losses:
             return
-        loss = torch.stack(self.losses).mean()
+        loss = torch.stack([loss.to(module.device) for loss in self.losses]).mean()
         self.losses.clear()
         optimizer = trainer.optimizers[0]
         record(
@@ -63,9 +72,19 @@ class Gauges(Callback):
         self.last: dict[str, float] = {}
         self.alarm: str | None = None
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """The last reading."""
+        return {"last": self.last, "alarm": self.alarm}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The last reading of the run that goes on."""
+        self.last, self.alarm = dict(state_dict["last"]), state_dict["alarm"]
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
         """Read the gauges when a reading is due."""
-        if trainer.global_step % self.every == 0:
+        if trainer.global_step % self.every == 0 and stepped(trainer, index):
             self._read(trainer, module)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -76,6 +95,10 @@ class Gauges(Callback):
         z = module.projections
         if not isinstance(z, torch.Tensor):
             return
+        if trainer.world_size > 1:  # of the whole batch, not of this process's part
+            gathered = module.all_gather(z)
+            assert isinstance(gathered, torch.Tensor)
+            z = gathered.flatten(0, 1)
         self.last = {name: float(value) for name, value in collapse_gauges(z.float()).items()}
         record(trainer, {f"gauge/{name}": value for name, value in self.last.items()})
         verdict = diagnose(self.last)
@@ -97,10 +120,22 @@ class OnlineKNN(Callback):
         self.measure = measure
         self.curve: list[tuple[int, float]] = []
 
+    def state_dict(self) -> dict[str, Any]:
+        """The curve."""
+        return {"curve": self.curve}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The curve of the run that goes on."""
+        self.curve = [(epoch, accuracy) for epoch, accuracy in state_dict["curve"]]
+
+    def improved(self, epoch: int, best: float) -> bool:
+        """Whether this epoch was measured and is better than ``best``."""
+        return bool(self.curve) and self.curve[-1][0] == epoch and self.curve[-1][1] > best
+
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Measure when a check is due."""
         epoch = trainer.current_epoch + 1
-        if epoch % self.every or not trainer.is_global_zero:
+        if epoch % self.every:
             return
         accuracy = self.measure(module.model.onlineNet.backend)  # type: ignore[union-attr,arg-type]
         self.curve.append((epoch, accuracy))
@@ -125,8 +160,20 @@ class ProgressLine(Callback):
         self.console = Console(file=sys.stderr)
         self.started = self.spoke = 0.0
         self.first_step = 0
-        self.seconds = 0.0
+        self.seconds = 0.0  # of training, in this process and in those that it goes on from
+        self.images_per_second = 0.0
+        self.earlier = 0.0
         self.bar: Progress | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Time spent, and how fast it went."""
+        running = time.monotonic() - self.started if self.started else 0.0
+        return {"seconds": self.earlier + running, "rate": self.images_per_second}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Time spent before."""
+        self.seconds = self.earlier = float(state_dict["seconds"])
+        self.images_per_second = float(state_dict["rate"])
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -169,7 +216,7 @@ class ProgressLine(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Stop the clock and the bar."""
-        self.seconds = time.monotonic() - self.started
+        self.seconds = self.earlier + time.monotonic() - self.started
         self.images_per_second = self.rate(trainer)
         self._stop()
 
@@ -181,6 +228,11 @@ class ProgressLine(Callback):
         if self.bar:
             self.bar.stop()
             self.bar = None
+
+
+def stepped(trainer: pl.Trainer, index: int) -> bool:
+    """Whether micro-batch ``index`` of the epoch ended an optimizer step."""
+    return (index + 1) % trainer.accumulate_grad_batches == 0
 
 
 def record(trainer: pl.Trainer, values: dict[str, float]) -> None:

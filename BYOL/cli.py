@@ -10,7 +10,7 @@ from typing import Any
 import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config import commands as settings
-from BYOL.errors import UserError
+from BYOL.errors import RESUME_CODE, StoppedError, UserError
 from BYOL.presets import preset_values
 
 
@@ -18,7 +18,8 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of ``byol`` and ``python -m BYOL``.
 
     Returns:
-        0, or 2 after one line on standard error that says what the user can mend.
+        0; 2 after one line on standard error that says what the user can mend; 75 where a run
+        stopped before its end and the same line with ``--resume auto`` goes on.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
@@ -26,6 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"byol: {_with_dashes(str(error))}", file=sys.stderr)
         return 2
+    except StoppedError as error:
+        print(f"byol: {error}", file=sys.stderr)
+        return RESUME_CODE
     except KeyboardInterrupt:
         print("byol: stopped", file=sys.stderr)
         return 130
@@ -133,7 +137,8 @@ def _run(argv: list[str]) -> int:
     if config is None:
         return 0
     results, text = command(config)
-    print(json.dumps(results) if as_json else text)
+    if text:  # only the first of several processes speaks
+        print(json.dumps(results) if as_json else text)
     return 0
 
 

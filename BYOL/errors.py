@@ -1,4 +1,6 @@
-"""The one exception for mistakes that a user can mend."""
+"""What ends a run before its end: a mistake that a user can mend, or a request to stop."""
+
+RESUME_CODE = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same line again goes on
 
 
 class UserError(ValueError):
@@ -6,4 +8,12 @@ class UserError(ValueError):
 
     The command line prints the message without a traceback and ends with exit code 2; in Python
     it is an ordinary ``ValueError``.
+    """
+
+
+class StoppedError(BaseException):
+    """A run that stopped before its end and can go on: asked to, or another process of it died.
+
+    The command line prints the message and ends with exit code :data:`RESUME_CODE`. Like
+    KeyboardInterrupt it may come out of a signal anywhere, and no ``except Exception`` keeps it.
     """

@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -10,12 +11,19 @@ from typing import Any
 from BYOL.errors import UserError
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
+def write_atomically(
+    path: str | Path,
+    write: Callable[[Path], object],
+    before: Callable[[], object] = lambda: None,
+) -> Path:
     """Call ``write(temporary)``, flush to disk, then rename to ``path``: all of it or nothing.
+
+    File and folder are flushed, so that the rename outlives a power cut.
 
     Args:
         path: the file to make; its folder must exist. An older file there is replaced.
         write: gets a temporary path in the same folder, with the same suffix, and fills it.
+        before: called when the new file is whole and the old one is about to be replaced.
 
     Raises:
         UserError: the file cannot be written (no space, no permission, no such folder).
@@ -28,12 +36,29 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        before()
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise UserError(f"cannot write {path}: {_reason(error)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush a folder's list of names; Windows cannot and need not."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network folders know no such thing
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -15,31 +15,34 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.callbacks import Callback
 
 from BYOL import __version__, byol
 from BYOL.callbacks import Curves, Gauges, OnlineKNN, ProgressLine
-from BYOL.checkpointing import AtomicCheckpointIO
+from BYOL.checkpointing import CheckpointStore, Due
 from BYOL.compiling import settle_compile
 from BYOL.config import PretrainConfig, save_config
 from BYOL.data.images import readable
 from BYOL.data.loading import EpochSampler, train_loader
-from BYOL.errors import UserError
 from BYOL.evaluation.online import online_knn
 from BYOL.evaluation.protocols import evaluate
 from BYOL.export import export_backbone
+from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
+from BYOL.logs import loggers
 from BYOL.preparation import Prepared, prepare, view_configs
+from BYOL.processes import cluster, first_process, mishaps, strategy, with_processes
+from BYOL.resuming import Start, facts, find_start
 from BYOL.rng import fold
 from BYOL.runs import (
     RunFolder,
     backbone_metadata,
     build_model,
     default_folder,
-    load_checkpoint,
     write_json,
 )
+from BYOL.stopping import StopRequest
+from BYOL.syncnorm import synchronised
 from BYOL.training import PRECISIONS, Pretraining, quiet_lightning
 from BYOL.views.pipeline import Views
 from BYOL.views.preview import save_preview
@@ -64,44 +67,51 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
     Raises:
         UserError: a mistake in the settings or the data; nothing has been written then.
     """
+    config = with_processes(config)
     machine = pick_machine(config.accelerator, config.devices, config.precision)
-    folder = RunFolder(Path(config.out) if config.out else default_folder(config.data))
-    checkpoint = _checkpoint_to_resume(config, folder)
-    prepared = prepare(config)
-    config = dataclasses.replace(prepared.config, out=str(folder.path), resume=False)
-    model = build_model(config)
-    if checkpoint is not None and config.compile == "auto":  # another choice rounds otherwise
-        config = dataclasses.replace(config, compile=checkpoint["byol_config"]["compile"])
-    config = settle_compile(config, len(prepared.train), model, machine)
-    if checkpoint is None:
-        folder.create()
-        save_config(config, folder.config)
-        _save_views(prepared, config, folder)
-    _announce(config, prepared, model, machine, say)
-    run = _train(config, prepared, model, folder, checkpoint, machine, say)
+    stamped = config.resume != "auto"
+    out = Path(config.out) if config.out else default_folder(config.data, stamped=stamped)
+    start = find_start(RunFolder(out), config.resume, say)
+    if start.results:
+        return start.results
+    with StopRequest(say) as stop:
+        prepared = prepare(config)
+        config = dataclasses.replace(prepared.config, out=str(out), resume=False)
+        start.check(config, len(prepared.train))
+        model = build_model(config)
+        if start.compiled and config.compile == "auto":  # another choice rounds otherwise
+            config = dataclasses.replace(config, compile=start.compiled)
+        config = settle_compile(config, len(prepared.train), model, machine)
+        with start.opened():
+            if first_process() and not start.folder.config.exists():
+                save_config(config, start.folder.config)
+                _save_views(prepared, config, start.folder)
+            if first_process():
+                _announce(config, prepared, model, machine, say)
+            run = _train(config, prepared, model, start, machine, stop, say)
+            results = {"run": str(out), **run, "evaluation": None}
+            if not first_process():
+                return results
+            return _finish(config, prepared, model, start.folder, results, machine)
+
+
+def _finish(
+    config: PretrainConfig,
+    prepared: Prepared,
+    model: byol.BYOL,
+    folder: RunFolder,
+    results: dict[str, Any],
+    machine: Machine,
+) -> dict[str, Any]:
     export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
-    results = {
-        **run,
+    results |= {
         "pictures": len(prepared.train),
-        "pictures_left_out": prepared.broken,
         "evaluation": _evidence(config, prepared, model, machine),
         "machine": dataclasses.asdict(machine),
         "versions": _versions(),
     }
     write_json(folder.results, results)
-    return {"run": str(folder.path), **results}
-
-
-def _checkpoint_to_resume(config: PretrainConfig, folder: RunFolder) -> dict[str, Any] | None:
-    if config.resume:
-        if not folder.checkpoint.exists():
-            raise UserError(f"--resume: {folder.path} has no checkpoint to go on from")
-        return load_checkpoint(folder.checkpoint)
-    if folder.path.exists():
-        raise UserError(
-            f"--out={folder.path} exists already: give --resume to go on with it, or another name"
-        )
-    return None
+    return results
 
 
 def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -> None:
@@ -134,13 +144,13 @@ def _train(
     config: PretrainConfig,
     prepared: Prepared,
     model: byol.BYOL,
-    folder: RunFolder,
-    checkpoint: dict[str, Any] | None,
+    start: Start,
     machine: Machine,
+    stop: StopRequest,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     steps_per_epoch = len(prepared.train) // config.batch_size
-    loader = _loader(config, prepared, checkpoint, machine)
+    loader = _loader(config, prepared, start.step, machine)
     views = Views(
         *view_configs(config),
         mean=config.sight.mean,
@@ -148,42 +158,60 @@ def _train(
         compiled=config.compile == "on",
     )
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.sync_batchnorm and config.devices * config.nodes > 1:
+        model = synchronised(model, machine.accelerator)
     module = Pretraining(model, config, views, steps_per_epoch, say)
     progress = ProgressLine(config.batch_size, module.total_steps)
-    gauges = Gauges(config.gauges_every, lambda line: say(f"warning: {line}"))
+
+    def warn(line: str) -> None:
+        say(f"warning: {line}")
+
+    gauges = Gauges(config.gauges_every, warn)
     knn = _online_knn(config, prepared, machine)
+
+    def restore() -> None:
+        start.folder.create()
+        save_config(config, start.folder.config)
+
+    store = CheckpointStore(start.folder, config.checkpoint_keep, warn, restore, start.step)
+    finite = FiniteSteps(warn, start.folder, gauges)
+    broken = BrokenPictures(warn)
     callbacks: list[Callback] = [
         progress,
+        broken,
+        finite,
         Curves(every=max(min(50, module.total_steps // 20), 1)),
         *([gauges] if config.gauges_every else []),
         *([knn] if knn else []),
-        ModelCheckpoint(
-            folder.checkpoint.parent,
-            filename=folder.checkpoint.stem,
-            every_n_epochs=config.checkpoint_every,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
+        Checkpoints(
+            store,
+            Due(config.checkpoint_steps, config.checkpoint_minutes),
+            config.checkpoint_every,
+            stop,
+            finite,
+            knn,
+            facts(config, len(prepared.train)),
         ),
     ]
-    trainer = _trainer(config, folder, callbacks, machine)
-    trainer.fit(module, loader, ckpt_path=folder.checkpoint if checkpoint else None)
+    trainer = _trainer(config, start, callbacks, store, machine, warn)
+    with mishaps(start.folder):
+        trainer.fit(module, loader, ckpt_path=start.checkpoint)
     return {
         "epochs": config.epochs,
         "steps": trainer.global_step,
         "train_seconds": round(progress.seconds, 1),
         "images_per_second": round(progress.images_per_second, 1),
         "peak_memory": peak_memory(torch_device(machine.accelerator)),
+        "steps_skipped": finite.skipped,
+        "pictures_left_out": sorted({*prepared.broken, *broken.names}),
         "gauges": gauges.last,
         "alarm": gauges.alarm,
         "online_knn": knn.curve if knn else [],
     }
 
 
-def _loader(
-    config: PretrainConfig, prepared: Prepared, checkpoint: dict[str, Any] | None, machine: Machine
-) -> Any:
-    done = int(checkpoint["global_step"]) if checkpoint else 0
-    epoch, step = divmod(done, len(prepared.train) // config.batch_size)
+def _loader(config: PretrainConfig, prepared: Prepared, done: int | None, machine: Machine) -> Any:
+    epoch, step = divmod(done or 0, len(prepared.train) // config.batch_size)
     sampler = EpochSampler(
         len(prepared.train),
         config.micro_batch,
@@ -212,30 +240,30 @@ def _online_knn(config: PretrainConfig, prepared: Prepared, machine: Machine) ->
 
 def _trainer(
     config: PretrainConfig,
-    folder: RunFolder,
+    start: Start,
     callbacks: list[Callback],
+    store: CheckpointStore,
     machine: Machine,
+    warn: Callable[[str], None],
 ) -> pl.Trainer:
     quiet_lightning()
     return pl.Trainer(
         accelerator=machine.accelerator,
         devices=config.devices,
         num_nodes=config.nodes,
-        strategy="ddp" if config.devices * config.nodes > 1 else "auto",
+        strategy=strategy(config.devices * config.nodes),
         precision=PRECISIONS[machine.precision],  # type: ignore[arg-type]
         max_epochs=config.epochs,
         accumulate_grad_batches=config.accumulate,
-        sync_batchnorm=config.sync_batchnorm and machine.accelerator == "gpu",
+        deterministic=config.deterministic,
         use_distributed_sampler=False,  # the loader shards by itself, the same for any world size
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
-        logger=[
-            CSVLogger(folder.logs, name="", version=""),
-            TensorBoardLogger(str(folder.logs), name="", version=""),
-        ],
+        plugins=[store, *cluster()],
+        logger=loggers(start.folder.logs, start.step, warn),
+        enable_checkpointing=False,  # ours do it
         enable_progress_bar=False,
         enable_model_summary=False,
-        default_root_dir=folder.path,
+        default_root_dir=start.folder.path,
     )
 
 

@@ -2,7 +2,7 @@
 
 config.yaml            the settings, enough to repeat the run
 views.png              what the network saw
-checkpoints/last.ckpt  everything needed to go on
+checkpoints/last.ckpt  everything needed to go on (older ones and the best beside it)
 logs/                  metrics.csv and TensorBoard's files
 backbone.safetensors   the trained backbone, at the end
 results.json           the evidence, at the end
@@ -29,6 +29,7 @@ from BYOL.config import PretrainConfig, load_config
 from BYOL.errors import UserError
 from BYOL.export import load_weights
 from BYOL.files import write_atomically
+from BYOL.sealing import check_seal
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,20 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The last checkpoint."""
         return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The best by the online k-NN."""
+        return self.checkpoint.with_name("best.ckpt")
+
+    def older_checkpoints(self) -> list[Path]:
+        """Those before the last, newest first."""
+        return sorted(self.checkpoint.parent.glob("step-*.ckpt"), reverse=True)
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that writes here."""
+        return self.path / ".lock"
 
     @property
     def backbone(self) -> Path:
@@ -73,27 +88,22 @@ class RunFolder:
         return self.path / "logs"
 
     def create(self) -> None:
-        """Make the folder; it must not be there yet.
+        """Make the folder and those inside.
 
         Raises:
-            UserError: it exists, or cannot be made.
+            UserError: it cannot be made.
         """
         try:
-            self.path.mkdir(parents=True)
-            self.checkpoint.parent.mkdir()
-            self.logs.mkdir()
-        except FileExistsError as error:
-            raise UserError(
-                f"--out={self.path} exists already: give --resume to go on with it, or another name"
-            ) from error
+            self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            self.logs.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"--out={self.path} cannot be made: {error.strerror}") from error
 
 
-def default_folder(data: str | None) -> Path:
-    """runs/NAME-TIME, new every second."""
+def default_folder(data: str | None, *, stamped: bool = True) -> Path:
+    """runs/NAME-TIME, new every second; without the stamp runs/NAME, the same every time."""
     name = Path(data).resolve().name.split(".")[0] if data else "digits"
-    return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path("runs") / (f"{name}-{time.strftime('%Y%m%d-%H%M%S')}" if stamped else name)
 
 
 def build_model(config: PretrainConfig) -> BYOL:
@@ -193,12 +203,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a training checkpoint without running any code that it may carry.
 
     Raises:
-        UserError: it cannot be read, is not a checkpoint of this package, or holds anything but
-            tensors and plain values.
+        UserError: it cannot be read, is damaged (by its checksum), is not a checkpoint of this
+            package, or holds anything but tensors and plain values.
     """
     import pickle
 
     try:
+        check_seal(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from error
@@ -206,9 +217,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(
             f"checkpoint {path} is refused: it is damaged, or holds code and not only weights"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a sealed file of someone's making may hold anything
         raise UserError(f"checkpoint {path} is damaged, or not a checkpoint") from error
-    if not isinstance(checkpoint, dict) or "byol_version" not in checkpoint:
+    if (
+        not isinstance(checkpoint, dict)
+        or "byol_version" not in checkpoint
+        or not isinstance(checkpoint.get("byol_config"), dict)
+        or not isinstance(checkpoint.get("global_step"), int)
+    ):
         raise UserError(f"checkpoint {path} is not one of a BYOL run")
     return checkpoint
 
@@ -216,4 +234,4 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write a JSON file that a person can read, whole or not at all."""
     text = json.dumps(values, indent=2, ensure_ascii=False) + os.linesep
-    write_atomically(path, lambda temporary: temporary.write_text(text))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -72,6 +72,11 @@ class Pretraining(pl.LightningModule):
         autocast = self.trainer.precision_plugin.forward_context
         compile_forward(self.model, example, self.say, autocast)
 
+    def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Dropout and the like draw from PyTorch's generator: it is a function of the place too."""
+        place = fold(self.config.seed, int(batch["epoch"]), batch_idx, self.global_rank)
+        torch.manual_seed(place >> 1)
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch from :func:`BYOL.data.loading.train_loader`."""
         x, x1 = self.make_views(batch)

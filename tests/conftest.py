@@ -7,6 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from BYOL.config import PretrainConfig
+from BYOL.presets import preset_config
+
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
@@ -43,6 +46,16 @@ TINY_SETTINGS = {
     "epochs": 2, "knn_every": 1, "optimizer": "sgd", "lr": 0.1,
 }  # fmt: skip
 TINY = tuple(f"--{name.replace('_', '-')}={value}" for name, value in TINY_SETTINGS.items())
+
+
+def tiny(pictures: Path, out: Path, **changes: object) -> PretrainConfig:
+    """Settings of a run of seconds, without its evaluation."""
+    settings: dict[str, object] = {
+        "data": str(pictures), "out": str(out), "backbone": "plain5", "image_size": 16,
+        "batch_size": 8, "hidden_size": 16, "output_size": 8, "epochs": 2, "optimizer": "sgd",
+        "lr": 0.1, "knn_every": 0, "evaluate": False, "warmup_epochs": 0.0,
+    }  # fmt: skip
+    return preset_config("small", **{**settings, **changes})
 
 
 @pytest.fixture(scope="session")

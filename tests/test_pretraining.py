@@ -4,23 +4,13 @@ import json
 import pytest
 import torch
 
-from BYOL.cli import main
 from BYOL.config import load_config
 from BYOL.errors import UserError
 from BYOL.export import load_weights
 from BYOL.presets import PRESETS, preset_config
 from BYOL.pretraining import pretrain
 from BYOL.runs import load_checkpoint, open_run
-from tests.conftest import TINY, draw_pictures
-
-
-def tiny(pictures, out, **changes):
-    settings = {
-        "data": str(pictures), "out": str(out), "backbone": "plain5", "image_size": 16,
-        "batch_size": 8, "hidden_size": 16, "output_size": 8, "epochs": 2, "optimizer": "sgd",
-        "lr": 0.1, "knn_every": 0, "evaluate": False, "warmup_epochs": 0.0,
-    }  # fmt: skip
-    return preset_config("small", **{**settings, **changes})
+from tests.conftest import draw_pictures, tiny
 
 
 def rows(run) -> list[dict[str, str]]:
@@ -218,25 +208,3 @@ def test_a_healthy_run_gives_no_warning(pictures, tmp_path):
     said = []
     assert pretrain(tiny(pictures, tmp_path / "run", gauges_every=1), said.append)["alarm"] is None
     assert not [line for line in said if line.startswith("warning")]
-
-
-def test_a_run_killed_while_it_writes_keeps_its_last_checkpoint(pictures, tmp_path, monkeypatch):
-    """The disk fills up at the second checkpoint."""
-    import os
-
-    run = tmp_path / "run"
-    real, calls = os.fsync, []
-
-    def fsync(descriptor):
-        calls.append(descriptor)
-        if len(calls) > 2:  # views.png and the first checkpoint got through
-            raise OSError(28, "No space left on device")
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    argv = ["pretrain", str(pictures), *TINY, "--no-evaluate", "--out", str(run)]
-    assert main(argv) == 2
-    monkeypatch.undo()
-    assert load_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"] == 5
-    assert not [path for path in run.rglob("*") if ".tmp" in path.name]
-    assert main([*argv, "--resume"]) == 0

@@ -6,12 +6,13 @@ from BYOL.commands.common import Answer
 from BYOL.config import PretrainConfig
 from BYOL.evaluation.protocols import results_text
 from BYOL.pretraining import pretrain
+from BYOL.processes import first_process
 
 
 def pretrain_run(config: PretrainConfig) -> Answer:
     """``byol pretrain``: see :func:`BYOL.pretraining.pretrain`."""
     results = pretrain(config)
-    return results, summary(results)
+    return results, summary(results) if first_process() else ""
 
 
 def summary(results: dict[str, Any]) -> str:

@@ -20,28 +20,44 @@ def save_config(config: PretrainConfig, path: Path) -> None:
     path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """A YAML file of settings as plain data: no objects, no aliases (which may have no end).
+
+    Raises:
+        UserError: no such file, not YAML, or not a table of names and values.
+    """
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise UserError(f"{path} has an alias (*NAME): settings are plain values")
+        values = yaml.safe_load(text)
+    except UserError:
+        raise
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} cannot be read: {reason}") from error
+    values = {} if values is None else values
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise UserError(f"{path} is not a table of settings: write NAME: VALUE on every line")
+    return values
+
+
 def load_config(path: Path) -> PretrainConfig:
     """Read what :func:`save_config` wrote.
 
     Raises:
         UserError: no such file, not YAML, or not the settings of a run.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    values = read_settings(path)
     fields = {field.name: field for field in dataclasses.fields(PretrainConfig)}
-    if not isinstance(values, dict) or not values.keys() <= fields.keys():
-        unknown = (
-            sorted(map(str, values.keys() - fields.keys())) if isinstance(values, dict) else []
-        )
-        detail = f": it has no setting {unknown[0]}" if unknown else ""
-        raise UserError(f"{path} is not the configuration of a run{detail}")
+    unknown = sorted(values.keys() - fields.keys())
+    if unknown:
+        raise UserError(f"{path} is not the configuration of a run: it has no setting {unknown[0]}")
     pairs = {name for name, field in fields.items() if field.type is Pair}
-    settled: dict[str, Any] = {n: tuple(v) if n in pairs else v for n, v in values.items()}
     try:
+        settled: dict[str, Any] = {n: tuple(v) if n in pairs else v for n, v in values.items()}
         return PretrainConfig(**settled)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise UserError(f"{path} has a value of the wrong type: {error}") from error

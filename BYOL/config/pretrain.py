@@ -1,6 +1,7 @@
 """Settings of a run."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from BYOL.config.checks import COUNT, POSITIVE, SEED, SHARE, check_settings
 from BYOL.errors import UserError
@@ -9,7 +10,9 @@ from BYOL.views.config import Pair, Sight
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "nodes"), COUNT),
     **dict.fromkeys(("hidden_size", "output_size", "depth_proj", "depth_pred"), COUNT),
-    **dict.fromkeys(("image_size", "view_size", "channels", "checkpoint_every"), COUNT),
+    **dict.fromkeys(("image_size", "view_size", "channels"), COUNT),
+    **dict.fromkeys(("checkpoint_every", "checkpoint_keep"), COUNT),
+    **dict.fromkeys(("checkpoint_steps", "checkpoint_minutes"), POSITIVE),
     **dict.fromkeys(("tau", "momentum", "flip", "vertical_flip", "jitter", "grey"), SHARE),
     **dict.fromkeys(("blur", "solarize", "crop_scale", "contrast", "saturation"), SHARE),
     **dict.fromkeys(("lr", "weight_decay", "trust", "warmup_epochs", "memory"), POSITIVE),
@@ -30,6 +33,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+Resume = bool | Literal["auto"]
+
+
 @dataclass(frozen=True)
 class PretrainConfig:
     """Settings of a run. The defaults are the preset's: see ``BYOL.presets``.
@@ -39,7 +45,10 @@ class PretrainConfig:
             cifar100, stl10. Without it: scikit-learn's handwritten digits.
         preset: digits, small, paper-100, paper-300, paper-1000, or auto: what fits the pictures.
         out: the run's folder, made new. Without it: runs/ and a name with the time.
-        resume: go on from the last checkpoint in ``out``.
+        resume: go on from the last checkpoint in ``out``. auto: start, or go on where there is one;
+            without ``out`` the folder is runs/NAME then. A run that gets SIGTERM, SIGINT, SIGHUP or
+            SIGUSR1 finishes its step, saves and ends with exit code 75: the same line with
+            --resume auto goes on, to the same weights bit for bit. A second signal stops at once.
         data_root: where named data sets lie or are downloaded to.
         channels: 1, 3, 4 … channels of the pictures; without it, what the pictures have.
         image_size: side in pixels of what the network sees; without it, that of the pictures where
@@ -87,24 +96,28 @@ class PretrainConfig:
         accelerator: cpu, gpu, mps or auto.
         devices: processes on this machine, each with a device of its own.
         nodes: machines.
+        deterministic: use only operations that give the same bits every time (a CPU always does).
         precision: fp32, bf16, fp16, or auto: bf16 where the hardware multiplies it.
         compile: on, off, or auto: on where a run is long enough to earn back the minutes it takes.
         grad_checkpointing: keep less of the forward pass and compute it again in the backward
             pass: large backbones fit with larger batches, at about a third more time.
-        sync_batchnorm: batch statistics over all processes (on GPUs).
+        sync_batchnorm: batch statistics over all processes.
         workers: processes that load pictures; without it, what fits the machine.
         memory: gigabytes that pictures may take to be held decoded in memory.
         strict_images: stop before training if any picture cannot be read.
         knn_every: epochs between online k-NN checks (0: never).
         gauges_every: optimizer steps between readings of the collapse gauges (0: never).
         checkpoint_every: epochs between checkpoints.
+        checkpoint_steps: optimizer steps between checkpoints within an epoch (0: none).
+        checkpoint_minutes: minutes after which there is one within an epoch (0: none).
+        checkpoint_keep: how many of the last are kept; the best by the online k-NN is kept too.
         evaluate: end with the comparison against raw pixels and the untrained backbone.
     """
 
     data: str | None = None
     preset: str = "auto"
     out: str | None = None
-    resume: bool = False
+    resume: Resume = False
     data_root: str = "~/.cache/byol"
     channels: int | None = None
     image_size: int | None = None
@@ -149,6 +162,7 @@ class PretrainConfig:
     accelerator: str = "auto"
     devices: int = 1
     nodes: int = 1
+    deterministic: bool = False
     precision: str = "auto"
     compile: str = "auto"
     grad_checkpointing: bool = False
@@ -159,6 +173,9 @@ class PretrainConfig:
     knn_every: int = 10
     gauges_every: int = 50
     checkpoint_every: int = 1
+    checkpoint_steps: int = 0
+    checkpoint_minutes: float = 10.0
+    checkpoint_keep: int = 2
     evaluate: bool = True
 
     def __post_init__(self) -> None:
@@ -168,7 +185,7 @@ class PretrainConfig:
                 f"--batch_size={self.batch_size} does not divide evenly over {self.devices} "
                 f"devices × {self.nodes} nodes × {self.accumulate} accumulated parts"
             )
-        if self.resume and self.out is None:
+        if self.resume is True and self.out is None:
             raise UserError("--resume needs --out: the folder of the run to go on with")
 
     @property

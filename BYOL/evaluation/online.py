@@ -1,9 +1,11 @@
 """k-NN while a backbone learns: quick, on a part of the labelled pictures."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from BYOL.data.images import Images
@@ -33,13 +35,17 @@ def online_knn(
         most: pictures of each set that are used.
 
     Returns:
-        From a backbone to its k-NN accuracy (k = 20) in [0, 1].
+        From a backbone to its k-NN accuracy (k = 20) in [0, 1]. Of several processes each looks at
+        its share of the pictures; all must call it, and all get the answer.
     """
     bank = _part(train, most)
     queries = _part(test, most) if test is not None and test.labels is not None else None
 
     def features(backbone: nn.Module, images: Images) -> tuple[np.ndarray, np.ndarray]:
-        ids, vectors = extract_features(backbone, images, sight, device=device)
+        rank, processes = _place()
+        share = images.subset(np.arange(rank, len(images), processes)) if processes > 1 else images
+        ids, vectors = extract_features(backbone, share, sight, device=device)
+        ids, vectors = _gathered(ids * processes + rank, vectors)
         assert images.labels is not None
         return vectors, images.labels[ids]
 
@@ -53,6 +59,25 @@ def online_knn(
         return knn_accuracy(known, labels, asked, truth, k=K)
 
     return measure
+
+
+def _place() -> tuple[int, int]:
+    """Rank of this process and how many there are."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def _gathered(ids: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The shares of all processes, in the order of the pictures."""
+    processes = _place()[1]
+    if processes == 1:
+        return ids, vectors
+    shares: list[Any] = [None] * processes
+    dist.all_gather_object(shares, (ids, vectors))
+    ids, vectors = (np.concatenate(part) for part in zip(*shares, strict=True))
+    order = np.argsort(ids)
+    return ids[order], vectors[order]
 
 
 def _part(images: Images, most: int) -> Images:

@@ -1,0 +1,136 @@
+"""Where a run begins: anew, or where another one stopped."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from BYOL.checkpointing import adopt, newest_usable, sweep
+from BYOL.config import PretrainConfig
+from BYOL.config.pretrain import Resume
+from BYOL.errors import UserError
+from BYOL.locking import locked
+from BYOL.processes import first_process
+from BYOL.runs import RunFolder
+
+# What the saved state and its place in the epoch depend on. All else may be changed on the way.
+_FIXED = (
+    "backbone", "stem", "channels", "image_size", "hidden_size", "output_size", "depth_proj",
+    "depth_pred", "predictor", "ema", "optimizer", "batch_size", "seed",
+)  # fmt: skip
+
+
+def facts(config: PretrainConfig, pictures: int) -> dict[str, Any]:
+    """What a run that goes on must have in common with its checkpoint."""
+    return {"pictures": pictures, **{name: getattr(config, name) for name in _FIXED}}
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins.
+
+    Args:
+        folder: of the run.
+        checkpoint: what it goes on from, or None.
+        step: the optimizer steps that it has behind it, or None.
+        held_to: :func:`facts` of the checkpoint.
+        compiled: whether the run was compiled so far, "on" or "off", or None.
+        results: of a run that is complete already, or None.
+    """
+
+    folder: RunFolder
+    checkpoint: Path | None = None
+    step: int | None = None
+    held_to: dict[str, Any] | None = None
+    compiled: str | None = None
+    results: dict[str, Any] | None = None
+
+    def check(self, config: PretrainConfig, pictures: int) -> None:
+        """Refuse settings, or a set of pictures, that the checkpoint does not fit.
+
+        Raises:
+            UserError: it names the setting and both values.
+        """
+        now = facts(config, pictures)
+        for name, value in (self.held_to or {}).items():
+            if name == "pictures" and value != now[name]:
+                raise UserError(
+                    f"--resume: DATA has {now[name]} pictures, but the run in {self.folder.path} "
+                    f"was made with {value}: bring them back, or begin a new run"
+                )
+            if name in now and value != now[name]:
+                raise UserError(
+                    f"--{name}={now[name]} does not go with --resume: the run in "
+                    f"{self.folder.path} was made with {value}"
+                )
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """The folder made and locked, by the first process; the others only look on.
+
+        Raises:
+            UserError: it cannot be made, or another run writes into it.
+        """
+        if not first_process():
+            yield
+            return
+        self.folder.create()
+        with locked(self.folder.lock, f"--out={self.folder.path}"):
+            sweep(self.folder)
+            if self.checkpoint:
+                adopt(self.folder, self.checkpoint)
+            yield
+
+
+def find_start(folder: RunFolder, resume: Resume, warn: Callable[[str], None]) -> Start:
+    """What ``resume`` means for a folder; nothing is written.
+
+    Args:
+        folder: of the run.
+        resume: False: it must be new. True: it must have a checkpoint. "auto": either.
+        warn: gets a line for every checkpoint that is damaged.
+
+    Raises:
+        UserError: the folder is not as it must be, or every checkpoint in it is damaged.
+    """
+    if not resume:
+        # Other processes of this run look when the first one may have made it.
+        if folder.path.exists() and first_process():
+            raise UserError(
+                f"--out={folder.path} exists already: give --resume to go on with it, or another "
+                "name"
+            )
+        return Start(folder)
+    found = newest_usable(folder, lambda line: warn(f"warning: {line}"))
+    if found is None:
+        if resume is True:
+            raise UserError(f"--resume: {folder.path} has no checkpoint to go on from")
+        if folder.path.exists() and not _may_be_a_run(folder):
+            raise UserError(f"--out={folder.path} is not the folder of a run: give another name")
+        return Start(folder)
+    path, checkpoint = found
+    settings = checkpoint["byol_config"]
+    results = _results(folder) if resume == "auto" else None
+    if results and results.get("epochs") == settings.get("epochs"):
+        return Start(folder, results=results)
+    step, held_to = int(checkpoint["global_step"]), checkpoint.get("byol_facts")
+    return Start(folder, path, step, held_to, settings.get("compile"))
+
+
+def _may_be_a_run(folder: RunFolder) -> bool:
+    """A run killed before its first checkpoint, or an empty folder."""
+    known = {folder.config, folder.checkpoint.parent, folder.logs, folder.views, folder.lock}
+    return (
+        folder.path.is_dir()
+        and {path for path in folder.path.iterdir() if not path.name.startswith(".")} <= known
+    )
+
+
+def _results(folder: RunFolder) -> dict[str, Any] | None:
+    try:
+        found = json.loads(folder.results.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "evaluation" in found else None

@@ -1,0 +1,206 @@
+"""A run that was killed, stopped or damaged ends as if nothing had happened."""
+
+import csv
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import pytest
+import torch
+
+from BYOL.cli import main, parse
+from BYOL.errors import StoppedError, UserError
+from BYOL.export import load_weights
+from BYOL.pretraining import pretrain
+from BYOL.runs import load_checkpoint
+from tests.conftest import TINY, draw_pictures, tiny
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["BYOL.pretraining", "torch", "timm", "sklearn.neighbors"])
+
+
+def train(config) -> None:
+    """In a process of its own."""
+    torch.set_num_threads(1)
+    # Loader workers are forked, as in an ordinary run: a nested server would outlive the kill.
+    multiprocessing.set_start_method("fork", force=True)
+    try:
+        pretrain(config, lambda line: None)
+    except StoppedError:
+        os._exit(75)
+
+
+def start(config):
+    process = CONTEXT.Process(target=train, args=(config,))
+    process.start()
+    return process
+
+
+def wait_for(path, process, seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert process.is_alive() and time.monotonic() < until, f"{path.name} does not come"
+        time.sleep(0.005)
+
+
+def rows(run) -> list[dict[str, str]]:
+    with (run / "logs" / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same_run(one, two) -> None:
+    """Weights, optimizer and curves, bit for bit."""
+    first, second = (load_checkpoint(r / "checkpoints" / "last.ckpt") for r in (one, two))
+    assert first["global_step"] == second["global_step"]
+    for name, value in first["state_dict"].items():
+        assert torch.equal(value, second["state_dict"][name]), name
+    states = [c["optimizer_states"][0]["state"] for c in (first, second)]
+    for key, state in states[0].items():
+        for name, value in state.items():
+            assert torch.equal(value, states[1][key][name])
+    exported, again = (load_weights(r / "backbone.safetensors")[0] for r in (one, two))
+    assert all(torch.equal(exported[k], again[k]) for k in exported)
+    assert rows(one) == rows(two)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return draw_pictures(tmp_path_factory.mktemp("data") / "pictures", each=20)
+
+
+def interrupted(pictures, out, workers: int) -> dict:
+    """Everything that has a state: accumulation, momentum, gauges, k-NN, dropout."""
+    return tiny(
+        pictures, out, epochs=4, accumulate=2, knn_every=1, gauges_every=3, optimizer="lars",
+        memory=0.0, workers=workers, checkpoint_steps=1, resume="auto",
+    )  # fmt: skip
+
+
+def kill_at_random(pictures, whole, place, workers: int, kills: int, seconds: float) -> None:
+    chance = random.Random(workers)
+    run = place / f"killed{workers}"
+    for _ in range(kills):
+        process = start(interrupted(pictures, run, workers))
+        time.sleep(chance.uniform(0.05, 1.0) * seconds)
+        process.kill()
+        process.join()
+    process = start(interrupted(pictures, run, workers))
+    process.join()
+    assert process.exitcode == 0
+    assert_same_run(whole, run)
+
+
+def timed_whole_run(pictures, place) -> float:
+    server = CONTEXT.Process(target=int)  # the first one waits until the server has imported all
+    server.start()
+    server.join()
+    begun = time.monotonic()
+    process = start(interrupted(pictures, place / "whole", 0))
+    process.join()
+    assert process.exitcode == 0
+    return time.monotonic() - begun
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(pictures, tmp_path):
+    seconds = timed_whole_run(pictures, tmp_path)
+    kill_at_random(pictures, tmp_path / "whole", tmp_path, 1, 3, seconds)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_twenty_kills_change_no_bit(pictures, tmp_path, workers):
+    seconds = timed_whole_run(pictures, tmp_path)
+    kill_at_random(pictures, tmp_path / "whole", tmp_path, workers, 20, seconds)
+
+
+def test_a_run_asked_to_stop_saves_in_the_middle_of_an_epoch_and_goes_on(pictures, tmp_path):
+    config = interrupted(pictures, tmp_path / "stopped", 1)
+    process = start(config)
+    wait_for(tmp_path / "stopped" / "checkpoints" / "step-000000001.ckpt", process)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    assert process.exitcode == 75
+    pretrain(config)
+    pretrain(interrupted(pictures, tmp_path / "whole", 0))
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_second_signal_stops_at_once():
+    from BYOL.stopping import StopRequest
+
+    process = CONTEXT.Process(target=_never_ending)
+    process.start()
+    time.sleep(1.0)
+    os.kill(process.pid, signal.SIGINT)
+    time.sleep(0.5)
+    assert process.is_alive()
+    os.kill(process.pid, signal.SIGINT)
+    process.join(5)
+    assert process.exitcode == -signal.SIGINT
+    with StopRequest(print), pytest.raises(StoppedError, match="SIGTERM"):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def _never_ending() -> None:
+    from BYOL.stopping import StopRequest
+
+    with StopRequest(lambda line: None) as stop:
+        stop.defer(True)
+        while True:
+            time.sleep(0.01)
+
+
+def test_resume_auto_is_one_line_for_a_job_array(pictures, tmp_path, capsys):
+    argv = ["pretrain", str(pictures), *TINY, "--no-evaluate", "--out", str(tmp_path / "run")]
+    argv += ["--resume", "auto"]
+    assert parse("pretrain", argv[1:]).resume == "auto"
+    assert main([*argv, "--json"]) == 0
+    first = capsys.readouterr().out
+    assert main([*argv, "--json"]) == 0  # complete: nothing is left to do
+    assert capsys.readouterr().out == first
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"hidden_size": 32}, "--hidden_size=32"), ({"batch_size": 4}, "--batch_size=4")],
+)
+def test_settings_that_do_not_fit_the_checkpoint_are_refused(pictures, tmp_path, change, named):
+    pretrain(tiny(pictures, tmp_path / "run", epochs=1))
+    with pytest.raises(UserError, match=named):
+        pretrain(tiny(pictures, tmp_path / "run", resume=True, **{"epochs": 2, **change}))
+
+
+def test_pictures_that_went_missing_are_seen(tmp_path):
+    pictures = draw_pictures(tmp_path / "pictures")
+    pretrain(tiny(pictures, tmp_path / "run", epochs=1))
+    (pictures / "a" / "00.png").unlink()
+    with pytest.raises(UserError, match=r"23 pictures, but .* 24"):
+        pretrain(tiny(pictures, tmp_path / "run", epochs=2, resume=True))
+
+
+@pytest.mark.parametrize("damage", ["one byte", "cut short", "empty"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(pictures, tmp_path, damage):
+    run, said = tmp_path / "run", []
+    pretrain(tiny(pictures, run))
+    whole = load_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+    last = run / "checkpoints" / "last.ckpt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes({"one byte": content, "cut short": content[:-9], "empty": b""}[damage])
+    pretrain(tiny(pictures, run, resume=True), said.append)
+    assert "last.ckpt is damaged" in said[0] and "step-000000005.ckpt of step 5" in said[0]
+    again = load_checkpoint(last)["state_dict"]
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_the_last_few_and_the_best_are_kept(pictures, tmp_path):
+    results = pretrain(tiny(pictures, tmp_path / "run", epochs=5, knn_every=1, checkpoint_keep=3))
+    folder = tmp_path / "run" / "checkpoints"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"last.ckpt", "best.ckpt", "step-000000020.ckpt", "step-000000015.ckpt"}
+    best_epoch = max(results["online_knn"], key=lambda pair: (pair[1], -pair[0]))[0]
+    assert load_checkpoint(folder / "best.ckpt")["global_step"] == best_epoch * 5
+    assert load_checkpoint(folder / "last.ckpt")["global_step"] == 25
