@@ -9,6 +9,7 @@ from BYOL.errors import UserError
 from BYOL.files import save_tensors, write_atomically
 
 SUFFIXES = (".safetensors", ".pth")
+HUB_WEIGHTS = "model.safetensors"  # in a folder for the hub, by timm's name for it
 
 
 def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, str]) -> Path:
