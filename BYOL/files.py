@@ -74,7 +74,10 @@ def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None
 
     with disk_errors(path):
         if path.suffix == ".safetensors":
+            path.touch()
+            mode = path.stat().st_mode
             save_file(values, path, metadata)
+            path.chmod(mode)  # safetensors lets nobody but the owner read it
         else:
             torch.save(values, path)
 

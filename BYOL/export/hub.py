@@ -91,4 +91,4 @@ def _as_timm_reads(run: Run, folder: Path) -> Any:
             f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); use .safetensors"
         ) from error
     sight = run.config.sight
-    return lambda images: model(normalise(images, sight.mean, sight.std)).detach()
+    return lambda images: model(normalise(images, sight.mean, sight.std))

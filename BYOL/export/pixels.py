@@ -1,5 +1,6 @@
 """A backbone that takes pixels, and the proof that an exported one is equal to it."""
 
+import copy
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -100,8 +101,7 @@ def check_equal(
     worst = 0.0
     for batch in (pictures, pictures[:1]):
         with torch.no_grad():
-            expected = network(batch)
-        found = exported(batch)
+            expected, found = network(batch), exported(batch)
         if found.shape != expected.shape:
             raise UserError(
                 f"--to={path}: the exported program puts out {tuple(found.shape)} where the "
@@ -126,7 +126,8 @@ def traced(run: Run) -> torch.export.ExportedProgram:
     """
     config = run.config
     assert config.channels is not None
-    network = PixelBackbone(run.backbone, config.sight).eval()
+    # A copy without gradients: a program is to be used, and its features go straight to numpy.
+    network = PixelBackbone(copy.deepcopy(run.backbone), config.sight).eval().requires_grad_(False)
     example = torch.zeros(2, config.channels, config.sight.size, config.sight.size)
     batch = torch.export.Dim("batch")
     try:
