@@ -8,8 +8,8 @@ from BYOL.backbones import feature_size
 from BYOL.errors import UserError
 from BYOL.export.card import model_card
 from BYOL.export.pixels import check_equal, pictures_to_check
-from BYOL.export.weights import HUB_WEIGHTS, export_backbone
-from BYOL.files import write_folder_atomically
+from BYOL.export.weights import HUB_WEIGHTS, plain_weights
+from BYOL.files import save_tensors, write_folder_atomically
 from BYOL.runs import Run
 from BYOL.views.transforms import normalise, shown_share
 
@@ -35,7 +35,7 @@ def export_folder(run: Run, path: Path) -> dict[str, Any]:
 
     def write(temporary: Path) -> None:
         nonlocal worst
-        export_backbone(run.backbone, temporary / HUB_WEIGHTS, run.metadata)
+        save_tensors(plain_weights(run.backbone), temporary / HUB_WEIGHTS, run.metadata)
         text = json.dumps(timm_config(run), indent=2)
         (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
         (temporary / CARD).write_text(model_card(run, path.name), encoding="utf-8")
