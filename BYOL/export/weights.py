@@ -32,7 +32,7 @@ def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, s
 
 
 def plain_weights(backbone: nn.Module) -> dict[str, Tensor]:
-    """A state dict on the CPU whose tensors share no memory, with each other or with the network."""
+    """A state dict on the CPU that shares no memory with the network, nor within itself."""
     # copied: safetensors refuses tensors that share memory, and a view must not drag its base along
     return {
         name: value.detach().to("cpu", copy=True).contiguous()
