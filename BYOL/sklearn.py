@@ -146,7 +146,8 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         if _are_paths(X):
             return self._files(X, fitting)
         least = 2 if fitting and self.run is None else 1
-        if np.ndim(X) > 2:
+        dimensions = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+        if dimensions > 2:
             pixels = check_array(X, ensure_2d=False, allow_nd=True, ensure_min_samples=least)
         else:
             pixels = validate_data(self, X, reset=fitting, ensure_min_samples=least)

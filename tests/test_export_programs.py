@@ -41,7 +41,7 @@ def exported(request, tmp_path_factory):
     network = {
         "plain5 grey": {"backbone": "plain5"},
         "resnet18 small stem": {"backbone": "resnet18", "stem": "small"},
-        "vit 4 channels": {"backbone": "vit_tiny_patch16_224"},
+        "vit 4 channels": {"backbone": "test_vit"},
     }[request.param]
     run = made_run(root / "run", data, channels=channels, **network)
     for name in ("m.onnx", "m.pt2"):
