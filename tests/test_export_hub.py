@@ -125,6 +125,15 @@ def test_what_is_in_the_way_stays_as_it_was(run, tmp_path, capsys):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["hub"]
 
 
+@pytest.mark.parametrize("name", ["hub/", "m.onnx", "m.pt2", "m.pth"])
+def test_a_run_without_weights_is_refused(pictures, tmp_path, capsys, name):
+    run = made_run(tmp_path / "run", pictures, backbone="plain5")
+    (run / "backbone.safetensors").unlink()
+    assert main(["export", str(run), "--to", f"{tmp_path}/{name}"]) == 2
+    assert "no weights yet" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
 RECIPES = [("m.safetensors", "vit"), ("m.pth", "resnet18 small stem"), ("m.pt2", "plain6"),
            ("hub", "plain6"), ("m.onnx", "plain6")]  # fmt: skip
 
