@@ -5,7 +5,6 @@ import io
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +204,11 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _trained(self, images: Images) -> tuple[Any, dict[str, Any]]:
         from BYOL.pretraining import pretrain, to_stderr  # Lightning takes seconds to import
 
-        with tempfile.TemporaryDirectory() as folder, _quiet(not self.verbose):
+        hushed: Any = contextlib.redirect_stderr(io.StringIO())
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            contextlib.nullcontext() if self.verbose else hushed,
+        ):
             data = _lay_out(images, Path(folder))
             out = Path(self.out) if self.out is not None else Path(folder) / "run"
             config = self._config(data, out, len(images), _side(images, data))
@@ -290,12 +293,6 @@ def _lay_out(images: Images, folder: Path) -> Path:
 
 def _side(images: Images, data: Path) -> int | None:
     return max(images.data.shape[2:]) if isinstance(images, ArrayImages) else common_side(str(data))
-
-
-@contextlib.contextmanager
-def _quiet(wanted: bool) -> Iterator[None]:
-    with contextlib.redirect_stderr(io.StringIO()) if wanted else contextlib.nullcontext():
-        yield
 
 
 def _warn(line: str) -> None:
