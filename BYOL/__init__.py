@@ -1,8 +1,23 @@
 """BYOL: learn image representations without labels (arXiv 2006.07733).
 
 ``from BYOL.byol import BYOL`` is the model, ``byol pretrain`` the whole path from a folder of
-pictures to a backbone. Importing this package imports nothing else, so that ``byol --help`` and a
-mistyped flag answer at once.
+pictures to a backbone, ``BYOL.load_backbone("runs/NAME")`` what it has learnt. Importing this
+package imports nothing else, so that ``byol --help`` and a mistyped flag answer at once.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from BYOL.loading import load_backbone
+
+__all__ = ["__version__", "load_backbone"]
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_backbone":
+        from BYOL.loading import load_backbone
+
+        return load_backbone
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

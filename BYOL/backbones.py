@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from BYOL.errors import UserError
-from BYOL.plain import register_plain_nets
 
 STEMS = ("imagenet", "small")
 
@@ -41,7 +40,12 @@ def build_backbone(
         return backend
     backbone = _create(backend, in_channels, image_size, pretrained)
     if stem == "small":
-        _make_small_stem(backbone, backend, pretrained)
+        if pretrained:
+            raise UserError(
+                "stem 'small' and pretrained=True exclude each other: the first layer of the "
+                "pretrained weights is 7×7"
+            )
+        make_small_stem(backbone, backend)
     return backbone
 
 
@@ -139,7 +143,8 @@ def pool(features: Tensor) -> Tensor:
 def _create(name: str, in_channels: int, image_size: int | None, pretrained: bool) -> nn.Module:
     import timm  # half a second, and only needed here
 
-    register_plain_nets()
+    import BYOL.registry  # noqa: F401  tells timm of this package's networks
+
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
@@ -162,15 +167,18 @@ def _create(name: str, in_channels: int, image_size: int | None, pretrained: boo
         ) from error
 
 
-def _make_small_stem(backbone: nn.Module, name: str, pretrained: bool) -> None:
+def make_small_stem(backbone: nn.Module, name: str) -> nn.Module:
+    """Give a ResNet, in place, a first convolution for small pictures, and take its pooling away.
+
+    Raises:
+        UserError: the network ``name`` does not start like an ImageNet ResNet.
+    """
     if not has_large_stem(backbone):
         raise UserError(f"stem 'small' does not fit backbone {name!r}: it is for ResNets")
-    if pretrained:
-        raise UserError("stem 'small' and pretrained=True exclude each other: the first layer of "
-                        "the pretrained weights is 7×7")  # fmt: skip
     old = backbone.conv1
     assert isinstance(old, nn.Conv2d)
     conv = nn.Conv2d(old.in_channels, old.out_channels, 3, stride=1, padding=1, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     backbone.conv1 = conv
     backbone.maxpool = nn.Identity()
+    return backbone

@@ -83,7 +83,7 @@ COMMANDS = {
         "BYOL.commands.embed:embed_run",
     ),
     "export": Command(
-        "write the backbone's weights for timm, torchvision or plain PyTorch",
+        "write the backbone for timm, torchvision, PyTorch, ONNX or the Hugging Face hub",
         settings.ExportConfig,
         ("run",),
         "BYOL.commands.export:export_run",

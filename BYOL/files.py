@@ -4,7 +4,8 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +62,58 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
+    """Call ``write(temporary)`` on an empty folder beside ``path``, then rename: all or nothing.
+
+    Args:
+        path: the folder to make; it must not be there yet, and the folder it is in must.
+        write: gets a temporary folder and fills it with files.
+
+    Raises:
+        UserError: something is in the way, or the folder cannot be written.
+    """
+    path = Path(path)
+    if path.exists() or path.is_symlink():
+        raise UserError(f"cannot write {path}: it is there already; give another name")
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: there is no folder {path.parent}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir()
+        write(temporary)
+        for name in temporary.iterdir():
+            with name.open("rb+") as file:
+                os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {_reason(error)}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return path
+
+
 def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None) -> None:
     """``torch.save``, or safetensors by the suffix, failing with OSError like any other writer."""
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    try:
+    with disk_errors(path):
         if path.suffix == ".safetensors":
+            path.touch()
+            mode = path.stat().st_mode
             save_file(values, path, metadata)
+            path.chmod(mode)  # safetensors lets nobody but the owner read it
         else:
             torch.save(values, path)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Writers that tell of a full disk in words of their own raise OSError inside."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except (RuntimeError, SafetensorError) as error:
         full = shutil.disk_usage(path.parent).free < 1 << 20
         number = errno.ENOSPC if full else errno.EIO

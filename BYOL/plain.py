@@ -1,11 +1,9 @@
 """Plain convolutional nets: small enough to train on a laptop's two cores in minutes.
 
-They are registered with timm, so ``timm.create_model("plain6", num_classes=0)`` works once
-``BYOL.backbones`` is imported, and exported weights load like any other timm model's.
+:mod:`BYOL.registry` tells timm of them, so that exported weights load like any other timm model's.
 """
 
 from collections import OrderedDict
-from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint_sequential
@@ -61,25 +59,3 @@ class PlainNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) → (B, num_features), or (B, num_classes)."""
         return self.fc(self.forward_features(x).mean(dim=(2, 3)))
-
-
-def register_plain_nets() -> None:
-    """Make the names of :data:`PLAIN_NETS` known to timm; more than once does no harm."""
-    from timm.models import is_model, register_model
-
-    for name, layers in PLAIN_NETS.items():
-        if not is_model(name):
-            register_model(_entrypoint(name, layers))
-
-
-def _entrypoint(name: str, layers: tuple[tuple[int, int], ...]) -> Any:
-    def create(
-        pretrained: bool = False, in_chans: int = 3, num_classes: int = 0, **_: Any
-    ) -> PlainNet:
-        if pretrained:
-            raise RuntimeError(f"there are no pretrained weights for {name}")
-        return PlainNet(layers, in_chans, num_classes)
-
-    create.__name__ = name
-    create.__module__ = __name__  # timm files the entry point under its module
-    return create

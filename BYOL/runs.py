@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from BYOL.backbones import (
     build_backbone,
@@ -184,19 +184,29 @@ def open_run(path: str | Path) -> Run:
     config = load_config(folder.config)
     backbone = build_model(config).onlineNet.backend
     untrained = build_model(config).onlineNet.backend
-    if folder.backbone.exists():
-        weights, _ = load_weights(folder.backbone)
-    elif folder.checkpoint.exists():
-        prefix = "model.onlineNet.backend."
-        state = load_checkpoint(folder.checkpoint)["state_dict"]
-        weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    else:
-        raise UserError(f"RUN={path} has no weights yet: no backbone.safetensors, no checkpoint")
+    weights = trained_weights(folder)
     try:
         backbone.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         raise UserError(f"the weights in {path} are not those of its config.yaml") from error
     return Run(folder, config, backbone.eval(), untrained.eval())
+
+
+def trained_weights(folder: RunFolder) -> dict[str, Tensor]:
+    """The state dict of a run's trained backbone: the finished one, else the last checkpoint's.
+
+    Raises:
+        UserError: nothing trained yet, or a file that is damaged.
+    """
+    if folder.backbone.exists():
+        return load_weights(folder.backbone)[0]
+    if not folder.checkpoint.exists():
+        raise UserError(
+            f"RUN={folder.path} has no weights yet: no backbone.safetensors, no checkpoint"
+        )
+    prefix = "model.onlineNet.backend."
+    state = load_checkpoint(folder.checkpoint)["state_dict"]
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

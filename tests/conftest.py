@@ -1,6 +1,7 @@
 """What several test files share."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,3 +68,26 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw_pictures(root / "pictures")
     assert main(["pretrain", str(root / "pictures"), *TINY, "--out", str(root / "run")]) == 0
     return root / "run"
+
+
+def made_run(root: Path, data: Path, **settings: Any) -> Path:
+    """The folder of a run as training leaves it, but for the training: weights are random, and so
+    are the statistics of batch norm, without which a network forgets nothing that matters here."""
+    from BYOL.config import save_config
+    from BYOL.export import export_backbone
+    from BYOL.presets import preset_config
+    from BYOL.runs import backbone_metadata, build_model
+
+    channels = settings.setdefault("channels", 3)
+    settings = {"image_size": 32, "stem": "imagenet", "hidden_size": 8, "output_size": 4} | settings
+    settings |= {"mean": [0.4] * channels, "std": [0.2] * channels, "data": str(data)}
+    config = preset_config("small", **settings)
+    backbone = build_model(config).onlineNet.backend
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)  # type: ignore[union-attr, operator]
+            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
+    root.mkdir()
+    save_config(config, root / "config.yaml")
+    export_backbone(backbone, root / "backbone.safetensors", backbone_metadata(config))
+    return root

@@ -86,7 +86,9 @@ class ExportConfig:
 
     Args:
         run: a run's folder.
-        to: the file to write, .safetensors or .pth.
+        to: the file to write: .safetensors or .pth for weights, .onnx or .pt2 for a program that
+            takes pixels from 0 to 1; or NAME/, with a slash at the end, for a folder that the
+            Hugging Face hub and timm (local-dir:NAME) take.
     """
 
     run: str

@@ -9,6 +9,7 @@ from BYOL.errors import UserError
 from BYOL.files import save_tensors, write_atomically
 
 SUFFIXES = (".safetensors", ".pth")
+HUB_WEIGHTS = "model.safetensors"  # in a folder for the hub, by timm's name for it
 
 
 def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, str]) -> Path:
@@ -26,12 +27,17 @@ def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, s
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise UserError(f"--to={path} has an unknown ending: use {' or '.join(SUFFIXES)}")
-    # clone: safetensors refuses tensors that share memory, and a view must not drag its base along
-    weights = {
+    weights = plain_weights(backbone)
+    return write_atomically(path, lambda temporary: save_tensors(weights, temporary, metadata))
+
+
+def plain_weights(backbone: nn.Module) -> dict[str, Tensor]:
+    """A state dict on the CPU that shares no memory with the network, nor within itself."""
+    # copied: safetensors refuses tensors that share memory, and a view must not drag its base along
+    return {
         name: value.detach().to("cpu", copy=True).contiguous()
         for name, value in backbone.state_dict().items()
     }
-    return write_atomically(path, lambda temporary: save_tensors(weights, temporary, metadata))
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

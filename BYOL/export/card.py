@@ -1,0 +1,155 @@
+"""The model card: what the backbone learnt from, how, what it can do, and what it cannot."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from BYOL.export.recipe import loading_recipe
+from BYOL.runs import Run
+
+CITATION = """```bibtex
+@misc{grill2020bootstrap,
+    title = {Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning},
+    author = {Jean-Bastien Grill and Florian Strub and Florent Altché and Corentin Tallec and
+        Pierre H. Richemond and Elena Buchatskaya and Carl Doersch and Bernardo Avila Pires and
+        Zhaohan Daniel Guo and Mohammad Gheshlaghi Azar and Bilal Piot and Koray Kavukcuoglu and
+        Rémi Munos and Michal Valko},
+    year = {2020},
+    eprint = {2006.07733},
+    archivePrefix = {arXiv},
+    primaryClass = {cs.LG}
+}
+```"""
+# Where a run lies and how it was fed says nothing of what came out, and names a machine's folders.
+PRIVATE = frozenset(("data", "out", "resume", "data_root", "workers", "memory", "accelerator"))
+
+
+def model_card(run: Run, name: str) -> str:
+    """README.md of a hub folder: YAML for the hub, then plain words.
+
+    The licence is the user's to add: it depends on the pictures.
+
+    Args:
+        run: the opened run.
+        name: the folder's name, for the heading.
+    """
+    results = _results(run)
+    parts = (
+        f"# {name}",
+        _summary(run, results),
+        "## How to load\n" + _loading(run, name),
+        "## Data\n" + _data(run, results),
+        "## Results\n" + _measures(results),
+        "## Limits\n" + _limits(run, results),
+        "## Recipe\n" + _recipe(run),
+        "## Citation\n" + CITATION,
+    )
+    return f"---\n{_front_matter(run)}---\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _front_matter(run: Run) -> str:
+    import yaml
+
+    values = {
+        "library_name": "timm",
+        "pipeline_tag": "image-feature-extraction",
+        "tags": ["byol", "self-supervised", "timm", run.config.backbone],
+    }
+    return yaml.safe_dump(values, sort_keys=False)
+
+
+def _results(run: Run) -> dict[str, Any]:
+    """What results.json holds; nothing where a run has not got that far."""
+    try:
+        found = json.loads(run.folder.results.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _summary(run: Run, results: dict[str, Any]) -> str:
+    weights = sum(p.numel() for p in run.backbone.parameters()) / 1e6
+    config = run.config
+    versions = results.get("versions", {})
+    made = f" with BYOL {versions['BYOL']} and torch {versions['torch']}" if versions else ""
+    return (
+        f"A {config.backbone} ({weights:.2f} M weights, stem: {config.stem}) that has learnt from "
+        f"pictures without labels, by [BYOL](https://arxiv.org/abs/2006.07733){made}. It turns a "
+        f"picture of {config.channels} channels, seen at {config.image_size} × "
+        f"{config.image_size} px, into a feature vector. It has no classifier."
+    )
+
+
+def _loading(run: Run, name: str) -> str:
+    transform = (
+        "settings = timm.data.resolve_model_data_config(model)\n"
+        "transform = timm.data.create_transform(**settings)"
+    )
+    ours = (
+        "import BYOL\n"
+        f"backbone = BYOL.load_backbone({name!r})\n"
+        "features = backbone(backbone.transform(image)[None])"
+    )
+    return (
+        f"```python\n{loading_recipe(run.config, name)}\n{transform}\n```\n"
+        f"or, with the package it was made with:\n```python\n{ours}\n```"
+    )
+
+
+def _data(run: Run, results: dict[str, Any]) -> str:
+    name = Path(run.config.data or "digits").name
+    count = f"{results['pictures']:,} pictures of " if "pictures" in results else "Pictures of "
+    return (
+        f"{count}`{name}`, without labels. Normalised by mean {run.config.mean} and standard "
+        f"deviation {run.config.std}, of pixels from 0 to 1."
+    )
+
+
+def _measures(results: dict[str, Any]) -> str:
+    evaluation = results.get("evaluation")
+    if not evaluation:
+        return "Not measured: there were no labels to measure with."
+    rows = evaluation["rows"]
+    columns = list(next(iter(rows.values())))
+    lines = ["| accuracy | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [
+        f"| {name} | " + " | ".join(f"{m['accuracy']:.3f}" for m in measures.values()) + " |"
+        for name, measures in rows.items()
+    ]
+    pictures = evaluation["pictures"]
+    note = (
+        f"Frozen features, {pictures['judge']:,} pictures of {evaluation['classes']} classes held "
+        f"out, labels of {pictures['learn']:,}. The raw pixels and the same network untrained "
+        "were measured in the same way."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def _limits(run: Run, results: dict[str, Any]) -> str:
+    config = run.config
+    limits = [
+        f"It was shown nothing but the pictures named above, at {config.image_size} px; on others "
+        "it has not been measured.",
+        "It has learnt to overlook what its training changed at random (see the recipe: place "
+        "and size of the crop, mirroring, colour, blur, …). Where that is what matters, it is "
+        "the wrong network.",
+        "Whatever is over- or under-represented in its pictures is so in its features.",
+    ]
+    if results.get("alarm"):
+        limits.append(f"The training raised an alarm: {results['alarm']}")
+    if not results:
+        limits.append("The run was not finished: these are the weights of its last checkpoint.")
+    return "\n".join(f"- {limit}" for limit in limits)
+
+
+def _recipe(run: Run) -> str:
+    import yaml
+
+    settings = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(run.config).items()
+        if name not in PRIVATE
+    }
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    return f"Preset `{run.config.preset}`; every setting of `byol pretrain`:\n```yaml\n{text}```"

@@ -1,0 +1,103 @@
+"""ONNX: the backbone for any runtime, in any language."""
+
+import importlib
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from BYOL import __version__
+from BYOL.errors import UserError
+from BYOL.export.pixels import check_equal, pictures_to_check, pixel_metadata, traced
+from BYOL.files import write_atomically
+from BYOL.runs import Run
+
+NEEDED = ("onnx", "onnxruntime", "onnxscript")
+LARGEST = 2_000_000_000  # bytes: what a file of one piece may hold
+
+
+def export_onnx(run: Run, path: Path) -> dict[str, Any]:
+    """Write an .onnx file: ``images`` (pixels from 0 to 1, any number of them) → ``features``.
+
+    It is checked by onnx's own checker, then run by onnxruntime on pictures of the run.
+
+    Returns:
+        What it was checked on, and the largest difference from the backbone.
+
+    Raises:
+        UserError: the extra is not installed, more than 2 GB of weights, a network that ONNX
+            cannot express, a file that cannot be written, or one that does not give the backbone's
+            features; nothing is left of it then.
+    """
+    check_onnx(path)
+    size = sum(value.nbytes for value in run.backbone.state_dict().values())
+    if size > LARGEST:
+        raise UserError(
+            f"--to={path}: {size / 1e9:.1f} GB of weights are more than an .onnx file holds (2): "
+            "use .pt2"
+        )
+    pictures, kind = pictures_to_check(run)
+    content = _model(run).SerializeToString()
+    worst = 0.0
+
+    def write(temporary: Path) -> None:
+        nonlocal worst
+        temporary.write_bytes(content)
+        worst = check_equal(path, run, _session(temporary), pictures)
+
+    write_atomically(path, write)
+    return {"checked_on": kind, "difference": worst}
+
+
+def check_onnx(path: Path) -> None:
+    """Raise a UserError that says what to install, where it is not."""
+    for name in NEEDED:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(
+                f"--to={path} needs {name}, which is not installed: pip install 'BYOL[onnx]'"
+            ) from error
+
+
+def _model(run: Run) -> Any:
+    import onnx
+
+    program = traced(run)
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    try:
+        log.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            converted = torch.onnx.export(
+                program, input_names=["images"], output_names=["features"],
+                dynamo=True, verbose=False, external_data=False,
+            )  # fmt: skip
+        assert converted is not None
+        model = converted.model_proto
+        model.producer_name, model.producer_version = "BYOL", __version__
+        onnx.helper.set_model_props(model, pixel_metadata(run))
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # the converter's and the checker's many ways to give up
+        raise UserError(
+            f"backbone {run.config.backbone!r} cannot be written as ONNX "
+            f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); use .pt2"
+        ) from error
+    finally:
+        log.setLevel(level)
+    return model
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def features(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["features"], {"images": images.numpy()})[0])
+
+    return features

@@ -1,0 +1,50 @@
+"""From the ending of a name to what is written: one table."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from BYOL.errors import UserError
+from BYOL.export.hub import export_folder
+from BYOL.export.onnx import check_onnx, export_onnx
+from BYOL.export.program import export_program
+from BYOL.export.weights import export_backbone
+from BYOL.runs import Run
+
+# Each takes a run and a path, and answers with what it has found out about the result.
+Writer = Callable[[Run, Path], dict[str, Any]]
+FOLDER = "/"
+
+
+def _write_weights(run: Run, path: Path) -> dict[str, Any]:
+    export_backbone(run.backbone, path, run.metadata)
+    return {}
+
+
+WRITERS: dict[str, Writer] = {
+    ".safetensors": _write_weights,
+    ".pth": _write_weights,
+    ".onnx": export_onnx,
+    ".pt2": export_program,
+    FOLDER: export_folder,
+}
+
+
+def pick_writer(to: str) -> Writer:
+    """The writer for a name, from its ending; a folder's name ends in a slash.
+
+    Raises:
+        UserError: no such ending, something in the way, or packages that it needs are missing.
+    """
+    path = Path(to)
+    ending = FOLDER if to.endswith(FOLDER) else path.suffix
+    if ending not in WRITERS:
+        files = ", ".join(name for name in WRITERS if name != FOLDER)
+        raise UserError(
+            f"--to={to} has an unknown ending: use {files}, or NAME/ for a folder for the hub"
+        )
+    if ending == FOLDER and path.exists():
+        raise UserError(f"--to={to} is there already: give another name")
+    if ending == ".onnx":
+        check_onnx(path)
+    return WRITERS[ending]

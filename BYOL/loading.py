@@ -1,0 +1,93 @@
+"""A trained backbone in one line of Python, with the transform that its pictures need."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from BYOL.backbones import build_backbone
+from BYOL.config import load_config
+from BYOL.errors import UserError
+from BYOL.export.weights import HUB_WEIGHTS, load_weights
+from BYOL.runs import RunFolder, backbone_metadata, trained_weights
+from BYOL.views.transforms import EvalTransform
+
+
+def load_backbone(source: str | Path) -> nn.Module:
+    """Open a trained backbone, ready for use::
+
+        backbone = BYOL.load_backbone("runs/NAME")
+        features = backbone(backbone.transform(image)[None])  # (1, d)
+
+    Args:
+        source: the folder of a run (finished or not: then its last checkpoint is taken), a
+            .safetensors file or a folder for the Hugging Face hub that ``byol export`` wrote.
+
+    Returns:
+        The network, on the CPU and in evaluation mode: (B, C, size, size) normalised float32 →
+        (B, d). Its attribute ``transform`` is the :class:`BYOL.views.transforms.EvalTransform`
+        that shows it pictures as ``byol embed`` does: a PIL image, a (C, H, W) tensor or a
+        (B, C, H, W) batch, uint8 or float in [0, 1], becomes what the network takes;
+        ``transform.size``, ``.mean`` and ``.std`` are what it does.
+
+    Raises:
+        UserError: none of these, damaged, or weights of another network than it says.
+    """
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise UserError(f"source={path} is not there: give a run's folder or a .safetensors file")
+    if path.is_file() and path.suffix != ".safetensors":
+        raise UserError(
+            f"source={path} does not say which network it is of: give a run's folder, a hub "
+            "folder or a .safetensors file that byol export wrote"
+        )
+    folder = RunFolder(path)
+    if path.is_dir() and folder.config.exists():
+        return _built(path, backbone_metadata(load_config(folder.config)), trained_weights(folder))
+    file = path / HUB_WEIGHTS if path.is_dir() else path
+    if not file.exists():
+        raise UserError(
+            f"source={path} is neither a run's folder (no config.yaml) nor one for the hub "
+            f"(no {HUB_WEIGHTS})"
+        )
+    weights, metadata = load_weights(file)
+    return _built(path, metadata, weights)
+
+
+def _built(path: Path, metadata: dict[str, str], weights: dict[str, Tensor]) -> nn.Module:
+    settings = _read_metadata(path, metadata)
+    backbone = build_backbone(
+        settings["backbone"],
+        in_channels=settings["channels"],
+        image_size=settings["image_size"],
+        stem=settings["stem"],
+    )
+    try:
+        backbone.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise UserError(
+            f"the weights in {path} are not those of a {settings['backbone']}"
+        ) from error
+    transform = EvalTransform(settings["image_size"], settings["mean"], settings["std"])
+    backbone.transform = transform  # type: ignore[assignment]
+    return backbone.eval()
+
+
+def _read_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """What :func:`BYOL.runs.backbone_metadata` wrote, from strings to values, checked."""
+    try:
+        settings: dict[str, Any] = {name: metadata[name] for name in ("backbone", "stem")}
+        settings |= {name: int(metadata[name]) for name in ("channels", "image_size")}
+        for name in ("mean", "std"):
+            settings[name] = [float(value) for value in json.loads(metadata[name])]
+        sound = len(settings["mean"]) == len(settings["std"]) == settings["channels"]
+        sound = sound and settings["image_size"] > 0 and all(v > 0 for v in settings["std"])
+    except (KeyError, ValueError, TypeError):
+        sound = False
+    if not sound:
+        raise UserError(
+            f"source={path} does not say which network it is of and how it sees pictures: "
+            "give a file that byol export wrote"
+        )
+    return settings

@@ -1,0 +1,149 @@
+"""BYOLEmbedder keeps scikit-learn's promises, and its features are those of byol embed."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from BYOL.cli import main
+from BYOL.errors import UserError
+from BYOL.sklearn import BYOLEmbedder
+from tests.conftest import draw_pictures, made_run
+
+TINY = {"hidden_size": 8, "output_size": 4, "gauges_every": 0}
+
+
+def tiny(**changes) -> BYOLEmbedder:
+    """One that trains in a moment."""
+    defaults = {"backbone": "plain5", "epochs": 1, "random_state": 0, "settings": TINY}
+    return BYOLEmbedder(**{**defaults, **changes})
+
+
+# A table is a picture only with a shape: the checks' tables are pictures one pixel high. No check
+# is left out.
+@parametrize_with_checks([tiny(image_shape=(1, -1))])
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def grey_run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("grey")
+    np.save(root / "data.npy", np.zeros((4, 8, 8), np.uint8))
+    return made_run(root / "run", root / "data.npy", backbone="plain5", channels=1, image_size=8)
+
+
+def test_a_pipeline_learns_the_digits_better_with_it_than_untrained():
+    digits = load_digits()
+    X, y = digits.data, digits.target
+    embedder = BYOLEmbedder(
+        backbone="plain5", preset="digits", epochs=3, random_state=0, settings={"image_size": 8}
+    )
+    pipeline = make_pipeline(embedder, LogisticRegression(max_iter=2000)).fit(X[:1200], y[:1200])
+    assert pipeline.score(X[1200:], y[1200:]) > 0.8
+    assert pipeline[:-1].get_feature_names_out()[0] == "byolembedder0"
+    assert pipeline[:-1].get_feature_names_out().shape == (128,)
+
+
+def test_with_a_run_it_trains_nothing_and_gives_what_embed_gives(run, tmp_path):
+    pictures = draw_pictures(tmp_path / "pictures", side=16)
+    assert main(["embed", str(run), str(pictures), "--out", str(tmp_path / "e.npz")]) == 0
+    with np.load(tmp_path / "e.npz") as arrays:
+        expected = arrays["embedding"]
+    files = sorted(pictures.rglob("*.png"))
+    embedder = BYOLEmbedder(run)
+    found = embedder.fit_transform(files)
+    assert found.dtype == np.float32 and np.abs(found - expected).max() < 1e-4
+    from PIL import Image
+
+    arrays = np.stack([np.asarray(Image.open(file)) for file in files])
+    for X in (arrays, arrays.transpose(0, 3, 1, 2), arrays / 255, arrays.astype(float) / 255):
+        again = clone(embedder).fit(X).transform(X)
+        assert np.abs(again - expected).max() < 1e-4
+
+
+def test_files_are_learnt_from_and_an_unreadable_one_is_named(tmp_path):
+    files = [str(f) for f in sorted(draw_pictures(tmp_path / "pictures").rglob("*.png"))]
+    embedder = tiny(settings={**TINY, "image_size": 16})
+    assert embedder.fit_transform(files).shape == (24, 128)
+    (tmp_path / "pictures" / "b" / "03.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"X\[15\].*cannot be read"):
+        embedder.transform(files)
+    with pytest.raises(UserError, match=r"X\[1\].*not a picture"):
+        embedder.transform([files[0], "missing.png"])
+
+
+def test_the_same_random_state_gives_the_same_features():
+    X = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    one, same, other = (tiny(random_state=seed).fit_transform(X) for seed in (1, 1, 2))
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+
+
+def test_a_fitted_one_survives_pickle_and_joblib(grey_run, tmp_path):
+    X = np.random.default_rng(0).random((5, 8, 8))
+    embedder = BYOLEmbedder(grey_run).fit(X)
+    expected = embedder.transform(X)
+    joblib.dump(embedder, tmp_path / "e.joblib")
+    for again in (pickle.loads(pickle.dumps(embedder)), joblib.load(tmp_path / "e.joblib")):
+        assert np.array_equal(again.transform(X), expected)
+
+
+def test_the_run_can_be_kept_and_opened_by_every_command(tmp_path):
+    X = np.random.default_rng(0).random((12, 8, 8))
+    embedder = tiny(out=tmp_path / "run").fit(X)
+    assert main(["export", str(tmp_path / "run"), "--to", str(tmp_path / "b.pth")]) == 0
+    weights = torch.load(tmp_path / "b.pth")
+    assert all(torch.equal(v, weights[k]) for k, v in embedder.backbone_.state_dict().items())
+    assert embedder.results_["steps"] == 1
+
+
+def test_what_black_and_white_are(grey_run):
+    X = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
+    expected = BYOLEmbedder(grey_run).fit_transform(X)
+    for same, given in (
+        (X / 255, None), (X.astype(np.uint16) * 257, None), (X.astype(int), (0, 255)),
+        (X.astype(float), (0.0, 255.0)), (255.0 - X, (255.0, 0.0)),
+    ):  # fmt: skip
+        embedder = BYOLEmbedder(grey_run, pixel_range=given)
+        if given and given[0] > given[1]:
+            with pytest.raises(UserError, match="black, white"):
+                embedder.fit(same)
+        else:
+            assert np.abs(embedder.fit_transform(same) - expected).max() < 1e-4
+    stretched = BYOLEmbedder(grey_run).fit(X / 16.0)
+    assert stretched.pixel_range_ == (X.min() / 16, X.max() / 16)
+    with pytest.raises(UserError, match="another kind"):
+        BYOLEmbedder(grey_run).fit(X).transform(X / 255)
+
+
+@pytest.mark.parametrize(
+    ("changes", "X", "named"),
+    [
+        ({}, np.zeros((9, 5)), "5 features"),
+        ({"image_shape": (2, 4)}, np.zeros((9, 9)), "image_shape=(2, 4)"),
+        ({}, np.zeros((9, 2, 2, 2, 2)), "shape (9, 2, 2, 2, 2)"),
+        ({"preset": "best"}, np.zeros((9, 16)), "preset=best"),
+        ({"backbone": "plain7"}, np.zeros((9, 16)), "plain7"),
+        ({"settings": {"colour": 1}}, np.zeros((9, 16)), "colour"),
+        ({"run": "missing"}, np.zeros((9, 16)), "missing"),
+        ({}, np.zeros((1, 16)), "1 sample"),
+        ({}, [], "1D array"),
+        ({}, np.full((9, 16), np.nan), "NaN"),
+    ],
+)
+def test_what_does_not_fit_is_named(changes, X, named):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  UserError, or scikit-learn's own
+        tiny(**changes).fit(X)
+    assert named in str(caught.value)
+
+
+def test_pictures_of_other_channels_are_refused(grey_run):
+    with pytest.raises(UserError, match="3 channels; the backbone takes 1"):
+        BYOLEmbedder(grey_run).fit(np.zeros((4, 8, 8, 3), np.uint8))
