@@ -13,7 +13,9 @@ from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot_accuracy
 from BYOL.evaluation.linear import STRENGTHS, linear_probe
 from BYOL.evaluation.online import online_knn
-from BYOL.evaluation.protocols import evaluate, held_out, results_text
+from BYOL.evaluation.protocols import evaluate
+from BYOL.evaluation.subjects import held_out
+from BYOL.evaluation.table import results_text
 from BYOL.views.config import Sight
 
 CPU = torch.device("cpu")
