@@ -10,7 +10,7 @@ from BYOL.evaluation.intervals import Measures, mean_interval, statistic_interva
 from BYOL.evaluation.subjects import CLASSES, Outcome, Subject
 
 WHOLE = 20_000  # pictures up to which every pass of k-means looks at all of them
-RESTARTS = 10
+RESTARTS = 5
 SILHOUETTE_OF = 2_000  # pictures: the pairs grow with the square
 
 
