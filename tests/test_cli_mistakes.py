@@ -133,6 +133,7 @@ def test_other_commands_refuse(place, capsys, argv, named):
         (["evaluate", "RUN", "flat", "--protocol=cluster"], "--clusters"),
         (["evaluate", "RUN", "--clusters=1"], "--clusters=1"),
         (["evaluate", "RUN", "--label-shares=0"], "--label-shares=0"),
+        (["evaluate", "RUN", "--task=regression"], "needs --labels"),
         (["evaluate", "RUN", "--labels=none.csv"], "none.csv cannot be read"),
         (["evaluate", "RUN", "--reference=pictures/a/00.png"], "00.png is refused"),
         (["embed", "RUN", "pictures", "--out=e.csv"], "--out=e.csv"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from BYOL.config.checks import COUNT, SEED, check_settings
 from BYOL.config.pretrain import PretrainConfig
+from BYOL.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,21 @@ class EvaluateConfig:
     data_root: str = "~/.cache/byol"
 
     def __post_init__(self) -> None:
-        ranges = {"epochs": COUNT, "batch_size": COUNT, "clusters": (2, math.inf), "seed": SEED}
         check_settings(
             self,
-            {**ranges, "label_shares": (math.ulp(0.0), 1.0)},
+            {"epochs": COUNT, "batch_size": COUNT, "clusters": (2, math.inf), "seed": SEED},
             {
                 "task": ("auto", "classification", "multilabel", "regression"),
                 "accelerator": ("auto", "cpu", "gpu", "mps"),
             },
         )
+        if self.task != "auto" and self.labels is None:
+            raise UserError(f"--task={self.task} needs --labels: class folders are classification")
+        for share in self.label_shares:
+            if not 0 < share <= 1:
+                raise UserError(
+                    f"--label_shares={share} is out of range: give numbers above 0, at most 1"
+                )
 
 
 @dataclass(frozen=True)
