@@ -113,6 +113,7 @@ def test_timms_weights_are_a_row_only_where_they_are_on_this_disk(tmp_path, monk
 
     sight = Sight(32, [0.5], [0.5])
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert module.cached_weights("plain5") is None
     assert module.supervised_reference("resnet10t", 1, sight) is None
     file = tmp_path / "resnet10t.pth"

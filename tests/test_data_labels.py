@@ -74,7 +74,7 @@ def test_pictures_get_their_rows_and_those_without_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "named"),
     [
-        ("a/00.png,u\na/77.png,v\n", "1 pictures that are not there: a/77.png"),
+        ("train/a/00.png,u\na/77.png,v\n", r"not there \(1\): a/77.png"),
         ("train/a/00.png,u\ntest/a/00.png,v\na/01.png,v\n", "two folders"),
         ("test/a/00.png,u\n", "only test"),
     ],

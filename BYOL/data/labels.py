@@ -87,7 +87,7 @@ def label_splits(splits: Splits, file: LabelFile) -> tuple[Splits, int]:
     if missing:
         more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
         raise UserError(
-            f"--labels={file.path} names {len(missing):,} pictures that are not there: "
+            f"--labels={file.path} names pictures that are not there ({len(missing):,}): "
             f"{', '.join(missing[:3])}{more}"
         )
     train, test = parts
