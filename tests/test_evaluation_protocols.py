@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from BYOL.data.images import ArrayImages
 from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot_accuracy
+from BYOL.evaluation.intervals import statistic_interval
 from BYOL.evaluation.linear import STRENGTHS, linear_probe
 from BYOL.evaluation.online import online_knn
 from BYOL.evaluation.protocols import evaluate
@@ -173,7 +175,10 @@ def test_without_labels_only_clusters_are_looked_for():
 
 
 @pytest.mark.parametrize("kind", ["tags", "values"])
-def test_tags_and_values_are_judged_by_what_is_for_them(kind):
+def test_tags_and_values_are_judged_by_what_is_for_them(kind, monkeypatch):
+    few = functools.partial(statistic_interval, resamples=10)  # each costs scikit-learn anew
+    monkeypatch.setattr("BYOL.evaluation.scores.statistic_interval", few)
+
     def labelled(images):
         mean = images.data.float().mean(dim=(2, 3)).numpy().astype(np.float64)
         labels = mean > mean.mean(axis=0) if kind == "tags" else mean
