@@ -109,7 +109,7 @@ def evaluate(
         raise UserError(f"{test.name}: its held-out pictures have no labels of the same kind")
     exam = Exam(
         *_parted(train, test, settings.get("seed", 0)),
-        view=_crops_and_flips(view or ViewConfig(sight.size)),
+        view=_crops_and_flips(view or ViewConfig(sight.size), sight.size),
         device=device,
         **settings,
     )
@@ -171,8 +171,9 @@ def _parted(train: Images, test: Images | None, seed: int) -> tuple[Images, Imag
     return train.subset(np.flatnonzero(~held)), train.subset(np.flatnonzero(held))
 
 
-def _crops_and_flips(view: ViewConfig) -> ViewConfig:
-    return dataclasses.replace(view, jitter=0.0, grey=0.0, blur=0.0, solarize=0.0)
+def _crops_and_flips(view: ViewConfig, size: int) -> ViewConfig:
+    """Nothing else happens to a picture, and it is as large as those that judge."""
+    return dataclasses.replace(view, size=size, jitter=0.0, grey=0.0, blur=0.0, solarize=0.0)
 
 
 def _only_readable(exam: Exam, sight: Sight) -> tuple[Exam, Seen]:
