@@ -66,7 +66,8 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
 
     ``photos/`` for ``--data=photos/``; ``--batch-size`` for ``--batch_size``; ``--resume`` for
     ``--resume=true``, ``--resume auto`` for ``--resume=auto`` and ``--no-ema`` for
-    ``--ema=false``; ``--blur 1,0.1`` for ``--blur=[1,0.1]``.
+    ``--ema=false``; ``--blur 1,0.1`` for ``--blur=[1,0.1]``; ``--label-shares 0.1`` for a list of
+    one.
 
     Raises:
         UserError: more words without a flag than ``positional`` names.
@@ -101,7 +102,8 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
         elif not equals:
             tidied.append(word)
             continue
-        if flag in fields and re.fullmatch(r"[-\d.e]+(,[-\d.e]+)+", value):
+        more = "*" if flag in fields and "list" in str(fields[flag].type) else "+"
+        if flag in fields and re.fullmatch(rf"[-\d.e]+(,[-\d.e]+){more}", value):
             value = f"[{value}]"
         tidied.append(f"--{flag}={value}")
     return tidied

@@ -61,6 +61,7 @@ def test_later_ones_win_of_preset_file_and_flag(tmp_path):
         (["--blur", "1,0.25"], {"blur": (1.0, 0.25)}),
         (["--crop-scale=[0.3,0.9]"], {"crop_scale": (0.3, 0.9)}),
         (["--mean", "[0.5]", "--std", "[0.25]"], {"mean": [0.5], "std": [0.25]}),
+        (["--mean", "0.5", "--std=0.25"], {"mean": [0.5], "std": [0.25]}),
         (["cifar10"], {"data": "cifar10", "preset": "small"}),
         (["--preset", "paper-1000"], {"epochs": 1000, "lr": 0.2, "weight_decay": 1.5e-6}),
         (["--preset=paper-300", "--lr=0.1"], {"epochs": 300, "lr": 0.1}),

@@ -81,3 +81,44 @@ def test_views_shows_pictures_and_writes_nothing_else(tmp_path, monkeypatch):
     with Image.open("views.png") as picture:
         assert picture.size == (7 * (2 * 48 + 4), 3 * (2 * 48 + 4))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "views.png"]
+
+
+def test_labels_from_a_file_other_weights_and_short_training_are_taken(run, tmp_path, capsys):
+    pictures = draw_pictures(tmp_path / "p", classes=("",), each=24)
+    rows = "".join(f"{i:02}.png,{'even' if i % 2 == 0 else 'odd'}\n" for i in range(20))
+    (tmp_path / "labels.csv").write_text("file,kind\n" + rows)
+    argv = [
+        "evaluate", str(run), str(pictures), "--labels", str(tmp_path / "labels.csv"),
+        "--protocol", "all", "--epochs", "1", "--label-shares", "0.5,1",
+        "--reference", str(run / "backbone.safetensors"),
+    ]  # fmt: skip
+    before = (run / "backbone.safetensors").read_bytes()
+    assert main([*argv, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["pictures"] == {"learn": 16, "judge": 4}
+    assert answer["pictures_without_labels"] == 4 and answer["class_names"] == ["even", "odd"]
+    rows = answer["rows"]
+    same = "reference (backbone.safetensors)"
+    assert rows[same] == rows["trained"]
+    assert {"finetune 50%", "finetune 100%"} <= set(rows["untrained"]) - set(rows["raw pixels"])
+    assert (run / "backbone.safetensors").read_bytes() == before
+    assert json.loads((run / "evaluation.json").read_text()) == answer
+
+
+def test_timms_weights_are_a_row_only_where_they_are_on_this_disk(tmp_path, monkeypatch):
+    import timm
+
+    import BYOL.evaluation.references as module
+    from BYOL.views.config import Sight
+
+    sight = Sight(32, [0.5], [0.5])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert module.cached_weights("plain5") is None
+    assert module.supervised_reference("resnet10t", 1, sight) is None
+    file = tmp_path / "resnet10t.pth"
+    torch.save(timm.create_model("resnet10t").state_dict(), file)
+    monkeypatch.setattr(module, "cached_weights", lambda name: file)
+    found = module.supervised_reference("resnet10t", 1, sight)
+    assert found.name == "supervised (timm)"
+    assert found.backbone(torch.zeros(1, 1, 32, 32)).shape == (1, 512)

@@ -32,6 +32,18 @@ def test_scores_are_those_of_scikit_learn(k: int, temperature: float) -> None:
     assert accuracy == pytest.approx(peer.score(queries, truth), abs=1e-6)
 
 
+@pytest.mark.parametrize("k", [1, 20, 200])
+def test_scores_are_those_of_lightly(k: int) -> None:
+    peer = pytest.importorskip("lightly.utils.benchmarking.knn", reason="lightly is not installed")
+    bank, labels, queries, _ = digits()
+    known, asked = (torch.nn.functional.normalize(torch.from_numpy(x)) for x in (bank, queries))
+    # lightly answers with the order of the classes, which is that of the scores
+    order = peer.knn_predict(asked, known.T, torch.from_numpy(labels), 10, knn_k=k, knn_t=0.1)
+    scores = knn_predict(bank, labels, queries, k=k, temperature=0.1)
+    ranked = scores.gather(1, order)
+    assert (ranked.diff(dim=1) <= 1e-5).all()
+
+
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     bank, labels, queries, _ = digits()
     whole = knn_predict(bank, labels, queries, k=20)

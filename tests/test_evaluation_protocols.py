@@ -1,3 +1,6 @@
+import dataclasses
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +14,12 @@ from BYOL.data.images import ArrayImages
 from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot_accuracy
+from BYOL.evaluation.intervals import statistic_interval
 from BYOL.evaluation.linear import STRENGTHS, linear_probe
 from BYOL.evaluation.online import online_knn
-from BYOL.evaluation.protocols import evaluate, held_out, results_text
+from BYOL.evaluation.protocols import evaluate
+from BYOL.evaluation.subjects import held_out
+from BYOL.evaluation.table import results_text
 from BYOL.views.config import Sight
 
 CPU = torch.device("cpu")
@@ -124,6 +130,69 @@ def test_a_class_with_few_pictures_leaves_out_the_shots_it_cannot_give():
         MeanColour(), Blind(), images, images, SIGHT, device=CPU, protocols=("fewshot",)
     )
     assert set(results["rows"]["trained"]) == {"1-shot"}
+
+
+def test_all_protocols_stand_side_by_side_each_with_an_interval():
+    results = evaluate(
+        MeanColour(), Blind(), coloured(), coloured(60, seed=1), SIGHT, device=CPU,
+        protocols=("all",), epochs=2,
+    )  # fmt: skip
+    rows = results["rows"]
+    assert set(rows["trained"]) == set(rows["raw pixels"])  # none of these has weights to tune
+    expected = {"1-shot", "knn20", "linear", "linear-sgd", "NMI", "ARI", "silhouette", "mAP", "R@5"}
+    assert expected <= set(rows["trained"])
+    for measures in rows.values():
+        for name, measure in measures.items():
+            if "shot" not in name:
+                point = measure.get("accuracy", measure.get("value"))
+                assert measure["low"] - 1e-9 <= point <= measure["high"] + 1e-9
+    assert rows["trained"]["mAP"]["value"] > rows["untrained"]["mAP"]["value"]
+    text = results_text(results)
+    assert all(name in text for name in rows["trained"])
+    assert max(len(line) for line in text.splitlines() if line.startswith("│")) <= 100
+
+
+def test_the_confusion_of_the_trained_backbones_probe_is_kept():
+    test = coloured(60, seed=1)
+    results = evaluate(MeanColour(), Blind(), coloured(), test, SIGHT, device=CPU)
+    confusion = np.array(results["confusion"])
+    assert results["class_names"] == ["r", "g", "b"] and confusion.sum(axis=1).tolist() == [20] * 3
+    assert np.trace(confusion) / 60 == pytest.approx(
+        results["rows"]["trained"]["linear"]["accuracy"]
+    )
+
+
+def test_without_labels_only_clusters_are_looked_for():
+    images = ArrayImages("bare", 3, None, (), coloured().data)
+    settings = {"device": CPU, "protocols": ("all",), "clusters": 3}
+    results = evaluate(MeanColour(), Blind(), images, None, SIGHT, **settings)
+    assert set(results["rows"]["trained"]) == {"silhouette"} and results["task"] == "none"
+    assert results["pictures"]["judge"] == 90 and "without labels" in results_text(results)
+    with pytest.raises(UserError, match="--clusters"):
+        evaluate(MeanColour(), Blind(), images, None, SIGHT, device=CPU, protocols=("all",))
+    with pytest.raises(UserError, match="--clusters=90"):
+        evaluate(MeanColour(), Blind(), images, None, SIGHT, **settings | {"clusters": 90})
+
+
+@pytest.mark.parametrize("kind", ["tags", "values"])
+def test_tags_and_values_are_judged_by_what_is_for_them(kind, monkeypatch):
+    few = functools.partial(statistic_interval, resamples=10)  # each costs scikit-learn anew
+    monkeypatch.setattr("BYOL.evaluation.scores.statistic_interval", few)
+
+    def labelled(images):
+        mean = images.data.float().mean(dim=(2, 3)).numpy().astype(np.float64)
+        labels = mean > mean.mean(axis=0) if kind == "tags" else mean
+        return dataclasses.replace(images, labels=labels)
+
+    results = evaluate(
+        MeanColour(), Blind(), labelled(coloured()), labelled(coloured(60, seed=1)), SIGHT,
+        device=CPU,
+    )  # fmt: skip
+    measure = "linear mAP" if kind == "tags" else "linear R²"
+    trained, blind = (results["rows"][name][measure] for name in ("trained", "untrained"))
+    assert trained["value"] > 0.95 > blind["value"]
+    assert results["left_out"] == ["fewshot"] and "fewshot" in results_text(results)
+    assert results["classes"] == 3 and "confusion" not in results
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,16 @@
 """``byol evaluate``."""
 
+from typing import Any
+
 from BYOL.commands.common import Answer, pictures_for
 from BYOL.config.commands import EvaluateConfig
-from BYOL.evaluation.protocols import check_protocols, evaluate, results_text
+from BYOL.data.labels import label_splits, read_labels
+from BYOL.evaluation.protocols import check_protocols, evaluate
+from BYOL.evaluation.references import Reference, reference_from_file, supervised_reference
+from BYOL.evaluation.table import results_text
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
-from BYOL.preparation import in_memory
-from BYOL.runs import open_run, write_json
+from BYOL.preparation import in_memory, view_configs
+from BYOL.runs import Run, open_run, write_json
 
 
 def evaluate_run(config: EvaluateConfig) -> Answer:
@@ -14,13 +19,19 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     Writes ``evaluation.json`` into the run's folder.
 
     Raises:
-        UserError: no run, no labelled pictures, pictures of other channels.
+        UserError: no run, no labelled pictures, pictures of other channels, labels or weights that
+            do not fit.
     """
     protocols = tuple(name.strip() for name in config.protocol.split(",") if name.strip())
     check_protocols(protocols)
+    file = read_labels(config.labels, config.task) if config.labels else None
     accelerator = pick_accelerator(config.accelerator)
     run = open_run(config.run)
+    reference = _reference(run, config.reference)
     splits = pictures_for(run, config.data, config.data_root)
+    left_out = 0
+    if file:
+        splits, left_out = label_splits(splits, file)
     budget = int(run.config.memory * 1e9)
     train, _ = in_memory(splits.labelled or splits.train, budget)
     test, _ = in_memory(splits.test, budget) if splits.test else (None, [])
@@ -32,10 +43,32 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         run.config.sight,
         device=torch_device(accelerator),
         workers=pick_workers(None, accelerator),
-        batch_size=config.batch_size,
         protocols=protocols,
+        view=view_configs(run.config)[0],
+        reference=reference,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        shares=tuple(config.label_shares),
+        clusters=config.clusters,
         seed=config.seed,
     )
-    results = {"run": str(run.folder.path), "data": config.data or run.config.data, **results}
+    head: dict[str, Any] = {"run": str(run.folder.path), "data": config.data or run.config.data}
+    if file:
+        head |= {"labels": config.labels, "pictures_without_labels": left_out}
+    results = {**head, **results}
     write_json(run.folder.evaluation, results)
-    return results, f"{results_text(results)}\nwritten to {run.folder.evaluation}"
+    lines = [results_text(results)]
+    if left_out:
+        lines.append(f"left out, for want of a row in {config.labels}: {left_out:,} pictures")
+    return results, "\n".join([*lines, f"written to {run.folder.evaluation}"])
+
+
+def _reference(run: Run, file: str | None) -> Reference | None:
+    """The weights that the user names, else timm's where they are on this disk."""
+    config = run.config
+    assert config.channels is not None
+    if file:
+        return reference_from_file(
+            file, config.backbone, config.channels, config.stem, config.sight
+        )
+    return supervised_reference(config.backbone, config.channels, config.sight)

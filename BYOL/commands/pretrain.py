@@ -4,7 +4,7 @@ from typing import Any
 
 from BYOL.commands.common import Answer
 from BYOL.config import PretrainConfig
-from BYOL.evaluation.protocols import results_text
+from BYOL.evaluation.table import results_text
 from BYOL.pretraining import pretrain
 from BYOL.processes import first_process
 

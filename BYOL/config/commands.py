@@ -1,9 +1,11 @@
 """Settings of every command but ``byol pretrain``."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
-from BYOL.config.checks import check_settings
+from BYOL.config.checks import COUNT, SEED, check_settings
 from BYOL.config.pretrain import PretrainConfig
+from BYOL.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,55 @@ class EvaluateConfig:
     Args:
         run: a run's folder.
         data: labelled pictures; without it, those of the run.
-        protocol: which measurements, separated by commas: fewshot, knn, linear. Their results go
-            to the screen and to evaluation.json in the run's folder.
-        batch_size: pictures at a time.
+        protocol: which measurements, separated by commas: fewshot, knn, linear (logistic
+            regression), linear-sgd (the paper's), finetune, cluster, retrieval, or all that the
+            labels are for. Their results go to the screen and to evaluation.json in the run's
+            folder.
+        labels: a CSV file of labels, with a header: first the picture's file, then its class, or
+            several columns of 0 and 1, or numbers. Without it, the class folders tell.
+        task: what the labels are: classification, multilabel, regression, or auto: what they look
+            like.
+        epochs: of linear-sgd and finetune; without it 80 and 50.
+        batch_size: pictures at a time; without it 256, for linear-sgd 1024, fewer for small sets.
+        label_shares: of the labels that finetune gets, each above 0 and at most 1.
+        clusters: that cluster looks for; without it, as many as there are classes.
+        reference: a .safetensors or .pth of other weights for the same backbone, to compare with;
+            without it timm's, if they are on this disk.
         accelerator: cpu, gpu, mps or auto.
-        seed: of the few-shot draws and the splits.
+        seed: of the few-shot draws, the splits and the intervals.
         data_root: where named data sets lie or are downloaded to.
     """
 
     run: str
     data: str | None = None
     protocol: str = "fewshot,knn,linear"
-    batch_size: int = 256
+    labels: str | None = None
+    task: str = "auto"
+    epochs: int | None = None
+    batch_size: int | None = None
+    label_shares: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
+    clusters: int | None = None
+    reference: str | None = None
     accelerator: str = "auto"
     seed: int = 0
     data_root: str = "~/.cache/byol"
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            {"epochs": COUNT, "batch_size": COUNT, "clusters": (2, math.inf), "seed": SEED},
+            {
+                "task": ("auto", "classification", "multilabel", "regression"),
+                "accelerator": ("auto", "cpu", "gpu", "mps"),
+            },
+        )
+        if self.task != "auto" and self.labels is None:
+            raise UserError(f"--task={self.task} needs --labels: class folders are classification")
+        for share in self.label_shares:
+            if not 0 < share <= 1:
+                raise UserError(
+                    f"--label_shares={share} is out of range: give numbers above 0, at most 1"
+                )
 
 
 @dataclass(frozen=True)

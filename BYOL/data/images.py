@@ -38,8 +38,9 @@ class Images:
     Args:
         name: for messages and folder names.
         channels: of every picture as it is handed out.
-        labels: (n,) int64 class of every picture, or None.
-        classes: names of the classes.
+        labels: (n,) int64 class of every picture, or None; from a file of labels also (n, t) bool
+            tags or float64 values.
+        classes: names of the classes, tags or values.
     """
 
     name: str

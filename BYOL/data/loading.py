@@ -101,15 +101,15 @@ class MemoryLoader:
 
 
 class CropsDataset(Dataset):  # type: ignore[type-arg]
-    """Two uint8 crops of every picture of a request, decoded and cut by a worker process.
+    """A uint8 crop for every view of every picture, decoded and cut by a worker process.
 
     Args:
         images: files.
         seed: of the run.
-        views: what may happen to each view; only the crop is used here.
+        views: one or two; what may happen to each, of which only the crop is used here.
     """
 
-    def __init__(self, images: FileImages, seed: int, views: tuple[ViewConfig, ViewConfig]):
+    def __init__(self, images: FileImages, seed: int, views: tuple[ViewConfig, ...]):
         self.images = images
         self.seed = seed
         self.views = views
@@ -118,7 +118,7 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
         epoch, indices = request
         ids = torch.from_numpy(np.asarray(indices))
         side, channels = self.views[0].size, self.images.channels
-        cut = torch.empty(2, len(ids), channels, side, side, dtype=torch.uint8)
+        cut = torch.empty(len(self.views), len(ids), channels, side, side, dtype=torch.uint8)
         broken: list[str] = []
         for row, boxes in enumerate(self._boxes(epoch, ids, ids.tolist())):
             index = int(ids[row])
@@ -126,26 +126,22 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
                 found = self.images.open(index).crops(boxes, side)
             except BrokenImageError:
                 found = self._instead_of(index, epoch, broken)
-            cut[0, row], cut[1, row] = found
-        return {
-            "epoch": epoch,
-            "ids": ids,
-            "crops": cut[0],
-            "crops1": cut[1],
-            "broken": broken,
-        }
+            for crops, crop in zip(cut, found, strict=True):
+                crops[row] = crop
+        crops_by_name = dict(zip(("crops", "crops1"), cut, strict=False))
+        return {"epoch": epoch, "ids": ids, **crops_by_name, "broken": broken}
 
     def _boxes(self, epoch: int, ids: Tensor, places: list[int]) -> list[list[list[int]]]:
-        """For every sample of ``ids`` the two boxes, in the picture at its place."""
+        """For every sample of ``ids`` a box for each view, in the picture at its place."""
         # Headers are read here and once more with the pixels: to draw the boxes of a whole batch
         # at once is worth ten times that.
         sizes = torch.tensor([self.images.size(place) or (1, 1) for place in places])
         key = fold(self.seed, epoch)
-        first, second = (
+        by_view = (
             draw_crops(view, fold(key, v), ids, sizes[:, 0], sizes[:, 1]).tolist()
             for v, view in enumerate(self.views)
         )
-        return [list(pair) for pair in zip(first, second, strict=True)]
+        return [list(boxes) for boxes in zip(*by_view, strict=True)]
 
     def _instead_of(self, index: int, epoch: int, broken: list[str]) -> list[Tensor]:
         """The crops of the next picture that can be read; those that cannot join ``broken``."""
@@ -164,7 +160,7 @@ def train_loader(
     images: Images,
     sampler: EpochSampler,
     *,
-    views: tuple[ViewConfig, ViewConfig],
+    views: tuple[ViewConfig, ...],
     workers: int,
     device: torch.device,
 ) -> "MemoryLoader | DataLoader[Any] | CopiedAhead":
@@ -173,14 +169,15 @@ def train_loader(
     Args:
         images: in memory or in files.
         sampler: which and when.
-        views: what may happen to each view.
+        views: one or two; what may happen to each.
         workers: processes that decode files; 0 does it in this one.
         device: the training device.
 
     Returns:
         An iterable of dicts: ``epoch`` (int) and ``ids`` (B,) int64 always; ``images``
-        (B, C, H, W) uint8 from memory; from files ``crops`` and ``crops1`` (B, C, S, S) uint8 and
-        ``broken``, the names of files that could not be read (each replaced by the next one).
+        (B, C, H, W) uint8 from memory; from files ``crops`` and, for a second view, ``crops1``
+        (B, C, S, S) uint8 and ``broken``, the names of files that could not be read (each replaced
+        by the next one).
     """
     if isinstance(images, ArrayImages):
         return MemoryLoader(images, sampler, device)

@@ -4,6 +4,28 @@ import numpy as np
 
 from BYOL.errors import UserError
 from BYOL.evaluation.knn import neighbours
+from BYOL.evaluation.subjects import Outcome, Subject
+
+SHOTS = (1, 5)
+
+
+def fewshot(subject: Subject) -> Outcome:
+    """1-NN with one and five labels per class, where every class has them."""
+    exam = subject.exam
+    fewest = int(np.unique(exam.learn_labels, return_counts=True)[1].min())
+    measures = {}
+    for shots in SHOTS:
+        if shots > fewest:
+            continue
+        accuracies = fewshot_accuracy(
+            subject.bank, exam.learn_labels, subject.queries, exam.judge_labels,
+            shots=shots, seed=exam.seed,
+        )  # fmt: skip
+        measures[f"{shots}-shot"] = {
+            "accuracy": float(accuracies.mean()),
+            "spread": float(accuracies.std(ddof=1)),  # from draw to draw
+        }
+    return Outcome(measures)
 
 
 def fewshot_accuracy(

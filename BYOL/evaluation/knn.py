@@ -11,10 +11,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from BYOL.errors import UserError
+from BYOL.evaluation.intervals import accuracy_interval
+from BYOL.evaluation.scores import scored
+from BYOL.evaluation.subjects import CLASSES, Outcome, Subject
 
+NEIGHBOURS = (20, 200)
 _BLOCK = 1 << 24  # similarities held at a time: 64 MB of float32
 
 Array = np.ndarray | Tensor
+
+
+def knn(subject: Subject) -> Outcome:
+    """k-NN with 20 and 200 neighbours: classes by votes, tags and values by weighted means."""
+    exam = subject.exam
+    similarities, indices = neighbours(subject.bank, subject.queries, max(NEIGHBOURS))
+    measures = {}
+    for k in NEIGHBOURS:
+        nearest = similarities[:, :k], indices[:, :k]
+        if exam.task == CLASSES:
+            guess = votes(*nearest, exam.learn_labels).argmax(dim=1).cpu().numpy()
+            measures[f"knn{k}"] = accuracy_interval(guess == exam.judge_labels, exam.seed)
+        else:
+            guess = weighted_means(*nearest, exam.learn_labels).cpu().numpy()
+            measures |= scored(f"knn{k}", exam.task, guess, exam.judge_labels, exam.seed)
+    return Outcome(measures)
 
 
 def knn_accuracy(
@@ -115,6 +135,21 @@ def votes(
     weights = torch.softmax(similarities / temperature, dim=1)
     scores = similarities.new_zeros(len(similarities), count)
     return scores.scatter_add_(1, labels[indices], weights)
+
+
+def weighted_means(
+    similarities: Tensor, indices: Tensor, targets: Array, *, temperature: float = 0.1
+) -> Tensor:
+    """The neighbours' targets, (n, t), averaged with the weights of :func:`votes`: (q, t)."""
+    known = torch.as_tensor(targets, device=similarities.device).float()
+    weights = torch.softmax(similarities / temperature, dim=1)
+    block = max(_BLOCK // (indices.shape[1] * known.shape[1]), 1)
+    return torch.cat(
+        [
+            torch.einsum("qk,qkt->qt", weights[start : start + block], known[part])
+            for start, part in zip(range(0, len(indices), block), indices.split(block), strict=True)
+        ]
+    )
 
 
 def _directions(features: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import nn
 from BYOL.data.images import Images
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.knn import knn_accuracy
-from BYOL.evaluation.protocols import held_out
+from BYOL.evaluation.subjects import held_out
 from BYOL.views.config import Sight
 
 K = 20

@@ -1,7 +1,7 @@
 """All measurements side by side: raw pixels, the untrained backbone, the trained one."""
 
-import io
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,25 +11,51 @@ from torch import nn
 
 from BYOL.data.images import Images
 from BYOL.errors import UserError
+from BYOL.evaluation.cluster import cluster
 from BYOL.evaluation.features import extract_features, pixel_features
-from BYOL.evaluation.fewshot import fewshot_accuracy
-from BYOL.evaluation.knn import neighbours, votes
-from BYOL.evaluation.linear import linear_probe
-from BYOL.views.config import Sight
-
-HELD_OUT = 0.2  # of labelled pictures that come without a test set
-RESAMPLES = 10_000
-Measures = dict[str, dict[str, float]]
+from BYOL.evaluation.fewshot import fewshot
+from BYOL.evaluation.finetune import finetune
+from BYOL.evaluation.intervals import Measures
+from BYOL.evaluation.knn import knn
+from BYOL.evaluation.linear import linear
+from BYOL.evaluation.linear_sgd import linear_sgd
+from BYOL.evaluation.references import RawPixels, Reference
+from BYOL.evaluation.retrieval import retrieval
+from BYOL.evaluation.subjects import (
+    CLASSES,
+    FEATURES_AT_A_TIME,
+    NOTHING,
+    TAGS,
+    VALUES,
+    Exam,
+    Outcome,
+    See,
+    Subject,
+    held_out,
+    task_of,
+)
+from BYOL.views.config import Sight, ViewConfig
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Features with known classes: a bank to learn from and queries to be judged by."""
+class Protocol:
+    """A way to judge, and the kinds of labels that it can be judged by."""
 
-    bank: np.ndarray
-    bank_labels: np.ndarray
-    queries: np.ndarray
-    query_labels: np.ndarray
+    judge: Callable[[Subject], Outcome]
+    tasks: tuple[str, ...] = (CLASSES,)
+
+
+PROTOCOLS = {
+    "fewshot": Protocol(fewshot),
+    "knn": Protocol(knn, (CLASSES, TAGS, VALUES)),
+    "linear": Protocol(linear, (CLASSES, TAGS, VALUES)),
+    "linear-sgd": Protocol(linear_sgd),
+    "finetune": Protocol(finetune),
+    "cluster": Protocol(cluster, (CLASSES, TAGS, VALUES, NOTHING)),
+    "retrieval": Protocol(retrieval),
+}
+Seen = list[tuple[Images, np.ndarray]]  # pictures and their pixels as vectors
+DEFAULT = ("fewshot", "knn", "linear")
 
 
 def evaluate(
@@ -40,174 +66,155 @@ def evaluate(
     sight: Sight,
     *,
     device: torch.device,
-    batch_size: int = 256,
-    workers: int = 0,
-    protocols: tuple[str, ...] = ("fewshot", "knn", "linear"),
-    seed: int = 0,
+    protocols: tuple[str, ...] = DEFAULT,
+    view: ViewConfig | None = None,
+    reference: Reference | None = None,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Measure a backbone beside two references.
+    """Measure a backbone beside its references.
 
     Args:
         backbone: the trained one.
         untrained: the same at its start.
-        train: labelled pictures that the measurements learn from.
-        test: labelled pictures that judge; without them a fifth of ``train`` is held out (from the
+        train: pictures that the measurements learn from, with labels (classes, tags or values:
+            see :func:`task_of`); ``cluster`` alone needs none.
+        test: pictures that judge; without them a fifth of ``train`` is held out (from the
             measurements; pretraining may have seen it, without its labels).
         sight: how the backbones are shown pictures, as in training.
         device: where the backbones run.
-        batch_size: pictures at a time.
-        workers: processes that decode files.
-        protocols: of :data:`PROTOCOLS`.
-        seed: of draws and splits.
+        protocols: of :data:`PROTOCOLS`, or "all"; those that the labels are not for are left out.
+        view: crops and flips of the protocols that train on pictures; without it the paper's.
+        reference: a backbone that others have trained, or None.
+        settings: further ones of :class:`Exam`.
 
     Returns:
-        ``pictures`` (how many learn and judge), ``classes``, and ``rows``: for raw pixels,
-        untrained and trained the measures by name, each with its ``accuracy`` and an interval.
+        - ``pictures``: ``{learn, judge}``, how many could be read.
+        - ``classes``: how many (columns of tags or values; 0 without labels); ``task``.
+        - ``rows[source][measure]``: ``{accuracy, low, high}``, the ends of a 95 % bootstrap
+          interval over the judging pictures; for n-shot ``{accuracy, spread}``, the standard
+          deviation from draw to draw. Measures that are no accuracy (NMI, ARI, silhouette, mAP,
+          R@k, F1, R², MAE) have ``value`` instead of ``accuracy``. What a protocol chose stands
+          beside it (``C``, ``learning_rate``, ``labels``). Sources: "raw pixels", "untrained",
+          "trained", and the reference's name; not every source has every measure.
+        - ``confusion``: of the linear probe on the trained backbone, a row of counts for every
+          true class, a column for every guessed one, and ``class_names`` of both; where there are
+          at most 100 classes.
+        - ``left_out``: protocols that these labels are not for, where there are any.
 
     Raises:
         UserError: no labels, fewer than two classes, or an unknown protocol.
     """
-    check_protocols(protocols)
-    for images in (train, test):
-        if images is not None and images.labels is None:
-            raise UserError(
-                f"{images.name} has no labels: put its pictures into a folder for each class"
-            )
-    settings: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": workers}
-    sources: dict[str, Callable[[Images], tuple[np.ndarray, np.ndarray]]] = {
-        "raw pixels": lambda images: pixel_features(images, sight.size, batch_size),
-        "untrained": lambda images: extract_features(untrained, images, sight, **settings),
-        "trained": lambda images: extract_features(backbone, images, sight, **settings),
-    }
-    rows = {}
-    for name, source in sources.items():
-        judged = _judged(source, train, test, seed)
-        rows[name] = {k: v for p in protocols for k, v in PROTOCOLS[p](judged, seed).items()}
+    chosen, left_out = _applicable(protocols, train)
+    if test is not None and task_of(test) != task_of(train):
+        raise UserError(f"{test.name}: its held-out pictures have no labels of the same kind")
+    exam = Exam(
+        *_parted(train, test, settings.get("seed", 0)),
+        view=_crops_and_flips(view or ViewConfig(sight.size), sight.size),
+        device=device,
+        **settings,
+    )
+    exam, seen = _only_readable(exam, sight)
+    backbones = [("untrained", untrained, sight), ("trained", backbone, sight)]
+    if reference:
+        backbones.append((reference.name, reference.backbone, reference.sight))
+    rows: dict[str, Measures] = {}
+    details: dict[str, Any] = {}
+    for subject in _subjects(exam, seen, sight, backbones):
+        outcomes = [PROTOCOLS[name].judge(subject) for name in chosen]
+        rows[subject.name] = {k: v for outcome in outcomes for k, v in outcome.measures.items()}
+        if subject.backbone is backbone:
+            details = {k: v for outcome in outcomes for k, v in outcome.details.items()}
     return {
-        "pictures": {"learn": len(judged.bank), "judge": len(judged.queries)},
-        "classes": len(np.unique(judged.bank_labels)),
+        "pictures": {"learn": len(exam.learn), "judge": len(exam.judge)},
+        "classes": _count(exam),
+        "task": exam.task,
+        **({"left_out": left_out} if left_out else {}),
         "rows": rows,
+        **details,
     }
 
 
 def check_protocols(protocols: tuple[str, ...]) -> None:
     """Raise a UserError for a protocol that there is not."""
     for name in protocols:
-        if name not in PROTOCOLS:
-            raise UserError(f"--protocol={name} is unknown: choose from {', '.join(PROTOCOLS)}")
+        if name not in (*PROTOCOLS, "all"):
+            accepted = ", ".join((*PROTOCOLS, "all"))
+            raise UserError(f"--protocol={name} is unknown: choose from {accepted}")
+    if not protocols:
+        raise UserError(f"--protocol is empty: choose from {', '.join(PROTOCOLS)}")
 
 
-def _judged(
-    source: Callable[[Images], tuple[np.ndarray, np.ndarray]],
-    train: Images,
-    test: Images | None,
-    seed: int,
-) -> Judged:
-    ids, bank = source(train)
-    assert train.labels is not None
-    bank_labels = train.labels[ids]
+def _applicable(protocols: tuple[str, ...], images: Images) -> tuple[list[str], list[str]]:
+    """Those that the labels are for, and those that they are not for."""
+    check_protocols(protocols)
+    wanted = list(PROTOCOLS) if "all" in protocols else list(dict.fromkeys(protocols))
+    task = task_of(images)
+    chosen = [name for name in wanted if task in PROTOCOLS[name].tasks]
+    if not chosen:
+        can = ", ".join(name for name, protocol in PROTOCOLS.items() if task in protocol.tasks)
+        lacks = (
+            "has no labels: put its pictures into a folder for each class, give --labels,"
+            if task == NOTHING
+            else f"has labels for {task}:"
+        )
+        raise UserError(f"{images.name} {lacks} or choose --protocol from {can}")
+    return chosen, [name for name in wanted if name not in chosen]
+
+
+def _parted(train: Images, test: Images | None, seed: int) -> tuple[Images, Images]:
+    """Who learns and who judges. Without labels nothing is learnt, so all are judged."""
     if test is not None:
-        assert test.labels is not None
-        ids, queries = source(test)
-        query_labels = test.labels[ids]
-    else:
-        held = held_out(bank_labels, seed)
-        bank, queries = bank[~held], bank[held]
-        bank_labels, query_labels = bank_labels[~held], bank_labels[held]
-    if len(np.unique(bank_labels)) < 2:
-        raise UserError(f"{train.name} has pictures of one class only: two are needed")
-    return Judged(bank, bank_labels, queries, query_labels)
+        return train, test
+    if train.labels is None:
+        return train, train
+    held = held_out(train.labels, seed)
+    return train.subset(np.flatnonzero(~held)), train.subset(np.flatnonzero(held))
 
 
-def held_out(labels: np.ndarray, seed: int) -> np.ndarray:
-    """A fifth of every class, drawn by the seed, but never its last sample: (n,) bool."""
-    rng = np.random.default_rng(seed)
-    held = np.zeros(len(labels), dtype=bool)
-    for c in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == c))
-        held[members[: max(round(len(members) * HELD_OUT), min(1, len(members) - 1))]] = True
-    if not held.any():
-        raise UserError("no class has two pictures: there is nothing to judge by")
-    return held
+def _crops_and_flips(view: ViewConfig, size: int) -> ViewConfig:
+    """Nothing else happens to a picture, and it is as large as those that judge."""
+    return dataclasses.replace(view, size=size, jitter=0.0, grey=0.0, blur=0.0, solarize=0.0)
 
 
-def _fewshot(judged: Judged, seed: int) -> Measures:
-    measures = {}
-    fewest = int(np.unique(judged.bank_labels, return_counts=True)[1].min())
-    for shots in (1, 5):
-        if shots > fewest:
-            continue
-        accuracies = fewshot_accuracy(
-            judged.bank, judged.bank_labels, judged.queries, judged.query_labels,
-            shots=shots, seed=seed,
-        )  # fmt: skip
-        measures[f"{shots}-shot"] = {
-            "accuracy": float(accuracies.mean()),
-            "spread": float(accuracies.std(ddof=1)),  # from draw to draw
-        }
-    return measures
+def _only_readable(exam: Exam, sight: Sight) -> tuple[Exam, Seen]:
+    """The pixels come first and tell which pictures can be read; no other is looked at again."""
+    at_a_time = exam.batch_size or FEATURES_AT_A_TIME
+    seen: Seen = []
+    for images in dict.fromkeys((exam.learn, exam.judge)):
+        ids, pixels = pixel_features(images, sight.size, at_a_time)
+        readable = images if len(ids) == len(images) else images.subset(ids)
+        seen.append((readable, pixels))
+    exam = dataclasses.replace(exam, learn=seen[0][0], judge=seen[-1][0])
+    if exam.task == CLASSES and len(np.unique(exam.learn_labels)) < 2:
+        raise UserError(f"{exam.learn.name} has pictures of one class only: two are needed")
+    return exam, seen
 
 
-def _knn(judged: Judged, seed: int) -> Measures:
-    similarities, indices = neighbours(judged.bank, judged.queries, 200)
-    measures = {}
-    for k in (20, 200):
-        scores = votes(similarities[:, :k], indices[:, :k], judged.bank_labels)
-        guess = scores.argmax(dim=1).cpu().numpy()
-        measures[f"knn{k}"] = _with_interval(guess == judged.query_labels, seed)
-    return measures
+def _subjects(
+    exam: Exam, seen: Seen, sight: Sight, backbones: list[tuple[str, nn.Module, Sight]]
+) -> Iterator[Subject]:
+    """One after the other, so that only one has its features in memory."""
+
+    def pixels(images: Images) -> np.ndarray:
+        return next(pixels for known, pixels in seen if known is images)
+
+    yield Subject("raw pixels", RawPixels(sight), sight, exam, pixels)
+    seen.clear()
+    for name, backbone, shown in backbones:
+        yield Subject(name, backbone, shown, exam, _seen_by(backbone, shown, exam))
 
 
-def _linear(judged: Judged, seed: int) -> Measures:
-    probe = linear_probe(judged.bank, judged.bank_labels, judged.queries, seed=seed)
-    measure = _with_interval(probe.predictions == judged.query_labels, seed)
-    return {"linear": {**measure, "C": probe.strength}}
+def _seen_by(backbone: nn.Module, sight: Sight, exam: Exam) -> See:
+    def see(images: Images) -> np.ndarray:
+        at_a_time = exam.batch_size or FEATURES_AT_A_TIME
+        settings = {"device": exam.device, "batch_size": at_a_time, "workers": exam.workers}
+        return extract_features(backbone, images, sight, **settings)[1]
+
+    return see
 
 
-PROTOCOLS: dict[str, Callable[[Judged, int], Measures]] = {
-    "fewshot": _fewshot,
-    "knn": _knn,
-    "linear": _linear,
-}
-
-
-def _with_interval(correct: np.ndarray, seed: int) -> dict[str, float]:
-    """Accuracy and its 95 % bootstrap interval over the judging pictures.
-
-    Resampling n outcomes of which a share p is right draws from a binomial, so no outcome need be
-    touched again.
-    """
-    n, accuracy = len(correct), float(correct.mean())
-    resampled = np.random.default_rng(seed).binomial(n, accuracy, RESAMPLES) / n
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    return {"accuracy": accuracy, "low": float(low), "high": float(high)}
-
-
-def results_text(results: dict[str, Any]) -> str:
-    """The rows of :func:`evaluate` as a table for a terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    rows: dict[str, Measures] = results["rows"]
-    columns = list(next(iter(rows.values())))
-    table = Table()
-    table.add_column("accuracy")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for name, measures in rows.items():
-        cells = (f"{m['accuracy']:.3f} ±{_half_width(m):.3f}" for m in measures.values())
-        table.add_row(name, *cells, style="bold" if name == "trained" else "")
-    console = Console(file=io.StringIO(), width=100)
-    console.print(table)
-    pictures = results["pictures"]
-    note = (
-        f"{pictures['judge']:,} held-out pictures of {results['classes']} classes, "
-        f"labels of {pictures['learn']:,}. n-shot: 1-NN with n labels per class (± from draw to "
-        "draw); others ± half a 95 % interval."
-    )
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue() + note
-
-
-def _half_width(measure: dict[str, float]) -> float:
-    return measure.get("spread", (measure.get("high", 0.0) - measure.get("low", 0.0)) / 2)
+def _count(exam: Exam) -> int:
+    if exam.task == NOTHING:
+        return 0
+    labels = exam.learn_labels
+    return len(np.unique(labels)) if exam.task == CLASSES else labels.shape[1]

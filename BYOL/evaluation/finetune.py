@@ -1,0 +1,132 @@
+"""Fine-tuning: the whole network learns from a share of the labels (paper, appendix C.2).
+
+SGD with Nesterov momentum 0.9, no weight decay, a cosine, random crops and flips, batch-norm
+statistics of the batch. The learning rate is chosen on a validation split of the share itself.
+"""
+
+import copy
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from BYOL.backbones import pool
+from BYOL.data.images import Images
+from BYOL.evaluation.batches import augmented_batches, labels_tensor
+from BYOL.evaluation.features import extract_features
+from BYOL.evaluation.intervals import accuracy_interval
+from BYOL.evaluation.subjects import FEATURES_AT_A_TIME, Outcome, Subject, held_out
+
+RATES = (0.01, 0.05, 0.1)  # of the paper's 0.005 … 0.1
+RATE = 0.05  # where there are too few labels to choose
+CHOSEN_ON = 5_000  # labels that choose the rate; the final training takes all
+EPOCHS = 50
+BATCH = 256
+LEAST_STEPS = 4  # of an epoch: small sets have smaller batches
+MOMENTUM = 0.9
+
+
+class Classifier(nn.Module):
+    """A backbone and a fresh linear layer, from zero.
+
+    Args:
+        backbone: copied, so that the caller's never changes.
+        features: numbers that it puts out.
+        classes: numbers that the layer puts out.
+    """
+
+    def __init__(self, backbone: nn.Module, features: int, classes: int):
+        super().__init__()
+        self.backbone = copy.deepcopy(backbone).requires_grad_(True)
+        self.head = nn.Linear(features, classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, classes)."""
+        return self.head(pool(self.backbone(x)).float())
+
+
+def finetune(subject: Subject) -> Outcome:
+    """Accuracy after fine-tuning with every share of the labels; nothing for raw pixels."""
+    if not any(True for _ in subject.backbone.parameters()):
+        return Outcome({})
+    exam, measures = subject.exam, {}
+    for share in sorted(exam.shares):
+        chosen = balanced_share(exam.learn_labels, share, exam.seed)
+        learn = exam.learn if len(chosen) == len(exam.learn) else exam.learn.subset(chosen)
+        rate = _choose_rate(subject, learn)
+        guess = _guess(_trained(subject, learn, rate), subject, exam.judge)
+        measures[f"finetune {100 * share:g}%"] = {
+            **accuracy_interval(guess == exam.judge_labels, exam.seed),
+            "labels": len(chosen),
+            "learning_rate": rate,
+        }
+    return Outcome(measures)
+
+
+def balanced_share(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """The same share of every class, at least one sample of each; smaller shares lie in larger.
+
+    Args:
+        labels: (n,) integers.
+        share: above 0, at most 1.
+        seed: of the draw.
+
+    Returns:
+        Sorted positions.
+    """
+    rng = np.random.default_rng(seed)
+    parts = []
+    for c in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == c))
+        parts.append(members[: max(round(share * len(members)), 1)])
+    return np.sort(np.concatenate(parts))
+
+
+def _choose_rate(subject: Subject, learn: Images) -> float:
+    """The best rate on a fifth of the labels, trained on the others."""
+    seed = subject.exam.seed
+    assert learn.labels is not None
+    if np.unique(learn.labels, return_counts=True)[1].min() < 2:
+        return RATE
+    if len(learn) > CHOSEN_ON:
+        learn = learn.subset(balanced_share(learn.labels, CHOSEN_ON / len(learn), seed))
+    assert learn.labels is not None
+    held = held_out(learn.labels, seed)
+    fit, validation = (learn.subset(np.flatnonzero(part)) for part in (~held, held))
+    accuracies = [
+        (_guess(_trained(subject, fit, rate), subject, validation) == validation.labels).mean()
+        for rate in RATES
+    ]
+    return RATES[int(np.argmax(accuracies))]
+
+
+def _guess(classifier: nn.Module, subject: Subject, images: Images) -> np.ndarray:
+    exam = subject.exam
+    settings = {"batch_size": FEATURES_AT_A_TIME, "workers": exam.workers}
+    _, logits = extract_features(classifier, images, subject.sight, device=exam.device, **settings)
+    return logits.argmax(axis=1)
+
+
+def _trained(subject: Subject, learn: Images, rate: float) -> Classifier:
+    exam, n = subject.exam, len(learn)
+    classifier = Classifier(subject.backbone, subject.bank.shape[1], exam.class_count)
+    classifier.to(exam.device).train()
+    batch_size = min(exam.batch_size or BATCH, max(n // LEAST_STEPS, 2), n)
+    epochs = exam.epochs or EPOCHS
+    optimizer = torch.optim.SGD(classifier.parameters(), rate, momentum=MOMENTUM, nesterov=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
+    labels = labels_tensor(exam, learn)
+    batches = augmented_batches(
+        learn, exam, subject.sight, epochs=epochs, batch_size=batch_size,
+        doing=f"fine-tuning, {subject.name}, {n:,} labels",
+    )  # fmt: skip
+    for ids, pixels in batches:
+        loss = F.cross_entropy(classifier(pixels), labels[ids])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return classifier.eval()

@@ -1,0 +1,108 @@
+"""The paper's linear evaluation (appendix C.1): SGD on frozen features of random crops and flips.
+
+Eighty epochs of SGD with Nesterov momentum 0.9, batches of 1,024, no regularisation, a cosine from
+each of five rates, of which a validation split of the training pictures chooses. Since the backbone
+is frozen, all rates are trained at once on the same features, and each twice: without the
+validation pictures, to choose, and with them, to be judged.
+
+Two things go beyond the paper. Features are standardised by fixed numbers, so that sources of
+another scale (raw pixels, an untrained backbone) are judged fairly; and two smaller rates are tried
+beside its five, which were for a thousand classes.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from BYOL.backbones import pool
+from BYOL.evaluation.batches import augmented_batches, labels_tensor
+from BYOL.evaluation.intervals import accuracy_interval
+from BYOL.evaluation.subjects import Outcome, Subject, held_out
+
+PAPER_RATES = (0.4, 0.3, 0.2, 0.1, 0.05)
+RATES = (*PAPER_RATES, 0.01, 0.002)
+EPOCHS = 80
+BATCH = 1024
+LEAST_STEPS = 10  # of an epoch: small sets have smaller batches
+MOMENTUM = 0.9
+
+
+def linear_sgd(subject: Subject) -> Outcome:
+    """Accuracy of the linear layer that is trained as in the paper, and the rate chosen."""
+    exam = subject.exam
+    held = held_out(exam.learn_labels, exam.seed)
+    heads = _train_heads(subject, held)
+    scale = _scale(subject.bank, exam.device)
+    standard = [
+        _standardise(torch.from_numpy(features).to(exam.device), scale)
+        for features in (subject.bank[held], subject.queries)
+    ]
+    validation = np.array([_accuracy(standard[0], h[0], exam.learn_labels[held]) for h in heads])
+    best = int(validation.argmax())
+    guess = _guess(standard[1], heads[best][1])
+    measure = accuracy_interval(guess == exam.judge_labels, exam.seed)
+    return Outcome({"linear-sgd": {**measure, "learning_rate": RATES[best]}})
+
+
+def _train_heads(subject: Subject, held: np.ndarray) -> list[Tensor]:
+    """For every rate (2, classes, d + 1) weights: without the held-out pictures, and with all.
+
+    The last column is the bias.
+    """
+    exam, n = subject.exam, len(subject.exam.learn)
+    batch_size = min(exam.batch_size or BATCH, max(n // LEAST_STEPS, 1))
+    epochs = exam.epochs or EPOCHS
+    shape = (2, exam.class_count, subject.bank.shape[1] + 1)
+    heads = [torch.zeros(shape, device=exam.device, requires_grad=True) for _ in RATES]
+    groups = [{"params": [head], "lr": rate} for head, rate in zip(heads, RATES, strict=True)]
+    optimizer = torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
+    labels, fit = labels_tensor(exam, exam.learn), torch.from_numpy(~held).to(exam.device)
+    scale = _scale(subject.bank, exam.device)
+    backbone = subject.backbone.to(exam.device).eval()
+    batches = augmented_batches(
+        exam.learn, exam, subject.sight, epochs=epochs, batch_size=batch_size,
+        doing=f"linear-sgd, {subject.name}",
+    )  # fmt: skip
+    for ids, pixels in batches:
+        with torch.no_grad():
+            features = _standardise(pool(backbone(pixels)).float(), scale)
+        loss = _loss(features, heads, labels[ids], fit[ids])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return [head.detach() for head in heads]
+
+
+def _loss(features: Tensor, heads: list[Tensor], labels: Tensor, fit: Tensor) -> Tensor:
+    """The sum of all heads' mean cross-entropies, so that each gets its own gradient alone."""
+    classes, copies = heads[0].shape[1], 2 * len(heads)
+    logits = features @ torch.cat(heads).flatten(0, 1).T  # (B, rates · 2 · classes)
+    errors = F.cross_entropy(
+        logits.view(-1, classes), labels.repeat_interleave(copies), reduction="none"
+    ).view(len(labels), len(heads), 2)
+    part = fit / fit.sum().clamp_min(1)
+    whole = torch.full_like(part, 1 / len(labels))
+    return (errors * torch.stack([part, whole], dim=1)[:, None]).sum()
+
+
+def _scale(bank: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every feature; 1 where it never varies."""
+    mean, std = bank.mean(axis=0), bank.std(axis=0)
+    std = np.where(std > 1e-6 * max(float(std.max()), 1e-30), std, 1)
+    return torch.from_numpy(mean).to(device), torch.from_numpy(std.astype(np.float32)).to(device)
+
+
+def _standardise(features: Tensor, scale: tuple[Tensor, Tensor]) -> Tensor:
+    """(B, d) → (B, d + 1), the last column 1."""
+    return F.pad((features - scale[0]) / scale[1], (0, 1), value=1.0)
+
+
+def _guess(features: Tensor, head: Tensor) -> np.ndarray:
+    return (features @ head.T).argmax(dim=1).cpu().numpy()
+
+
+def _accuracy(features: Tensor, head: Tensor, labels: np.ndarray) -> float:
+    return float((_guess(features, head) == labels).mean())

@@ -1,0 +1,155 @@
+"""What is judged (a subject: a way to see pictures) and by what (an exam: pictures and labels).
+
+Every protocol is a function from a subject to an outcome. Those that judge feature vectors read
+``bank`` and ``queries``, which are computed once; those that train on pictures take ``backbone``
+and the exam's pictures.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from BYOL.data.images import Images
+from BYOL.errors import UserError
+from BYOL.evaluation.intervals import Measures
+from BYOL.views.config import Sight, ViewConfig
+
+CLASSES, TAGS, VALUES, NOTHING = "classification", "multilabel", "regression", "none"
+HELD_OUT = 0.2  # of labelled pictures that come without a test set
+FEATURES_AT_A_TIME = 256
+
+See = Callable[[Images], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """What every subject is judged by.
+
+    Args:
+        learn: pictures whose labels a protocol learns from.
+        judge: pictures that judge what was learnt.
+        view: crops and flips of protocols that train on pictures.
+        device: where networks run.
+        workers: processes that decode files.
+        seed: of draws, splits and resampling.
+        batch_size: pictures at a time, or None: what the protocol takes.
+        epochs: of protocols that train on pictures, or None: what the protocol takes.
+        shares: of the labels that fine-tuning gets, each above 0 and at most 1.
+        clusters: of k-means, or None: as many as there are classes.
+    """
+
+    learn: Images
+    judge: Images
+    view: ViewConfig
+    device: torch.device
+    workers: int = 0
+    seed: int = 0
+    batch_size: int | None = None
+    epochs: int | None = None
+    shares: tuple[float, ...] = (0.01, 0.1, 1.0)
+    clusters: int | None = None
+
+    @property
+    def task(self) -> str:
+        """What the labels are: see :func:`task_of`."""
+        return task_of(self.learn)
+
+    @property
+    def learn_labels(self) -> np.ndarray:
+        """Labels of ``learn``."""
+        assert self.learn.labels is not None
+        return self.learn.labels
+
+    @property
+    def judge_labels(self) -> np.ndarray:
+        """Labels of ``judge``."""
+        assert self.judge.labels is not None
+        return self.judge.labels
+
+    @property
+    def class_count(self) -> int:
+        """Columns that class scores need."""
+        largest = max(int(self.learn_labels.max()), int(self.judge_labels.max()))
+        return max(largest + 1, len(self.learn.classes))
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One way to see pictures.
+
+    Args:
+        name: of its row.
+        backbone: a module without weights for the raw pixels.
+        sight: how it is shown pictures.
+        exam: what it is judged by.
+        see: from pictures to their (n, d) float32 features.
+    """
+
+    name: str
+    backbone: nn.Module
+    sight: Sight
+    exam: Exam
+    see: See
+
+    @cached_property
+    def bank(self) -> np.ndarray:
+        """(n, d) float32 features of the pictures to learn from."""
+        return self.see(self.exam.learn)
+
+    @cached_property
+    def queries(self) -> np.ndarray:
+        """(q, d) float32 features of the pictures that judge."""
+        if self.exam.judge is self.exam.learn:
+            return self.bank
+        return self.see(self.exam.judge)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a protocol found of a subject.
+
+    Args:
+        measures: by name, each ``{accuracy | value, low, high | spread}`` and what was chosen.
+        details: what else to keep of the trained backbone.
+    """
+
+    measures: Measures
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def task_of(images: Images) -> str:
+    """What a set's labels are, told by their shape and type.
+
+    Returns:
+        ``classification`` for (n,) integers, ``multilabel`` for (n, t) truth values,
+        ``regression`` for (n, t) floats, ``none``.
+    """
+    if images.labels is None:
+        return NOTHING
+    if images.labels.ndim == 1:
+        return CLASSES
+    return TAGS if images.labels.dtype == bool else VALUES
+
+
+def held_out(labels: np.ndarray, seed: int) -> np.ndarray:
+    """A fifth of every class, drawn by the seed, but never its last sample: (n,) bool.
+
+    Of labels that are no classes, (n, t), a fifth of all.
+
+    Raises:
+        UserError: no class has two samples.
+    """
+    rng = np.random.default_rng(seed)
+    held = np.zeros(len(labels), dtype=bool)
+    groups = labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64)
+    for c in np.unique(groups):
+        members = rng.permutation(np.flatnonzero(groups == c))
+        held[members[: max(round(len(members) * HELD_OUT), min(1, len(members) - 1))]] = True
+    if not held.any():
+        raise UserError("no class has two pictures: there is nothing to judge by")
+    return held

@@ -1,0 +1,68 @@
+"""The rows of an evaluation as tables for a terminal."""
+
+import io
+from typing import Any
+
+from BYOL.evaluation.intervals import Measure
+from BYOL.evaluation.subjects import CLASSES, NOTHING
+
+COLUMNS = 5  # that fit a terminal
+WIDTH = 100
+
+
+def results_text(results: dict[str, Any]) -> str:
+    """What :func:`BYOL.evaluation.protocols.evaluate` found: tables and a note.
+
+    Accuracies come first, then what is none; a dash where a source has no such measure.
+    """
+    from rich.console import Console
+
+    rows = results["rows"]
+    measures = {name: m for row in rows.values() for name, m in row.items()}
+    console = Console(file=io.StringIO(), width=WIDTH)
+    for heading, key in (("accuracy", "accuracy"), ("measure", "value")):
+        names = [name for name, measure in measures.items() if key in measure]
+        for start in range(0, len(names), COLUMNS):
+            console.print(_table(heading, names[start : start + COLUMNS], rows))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue() + _note(results, measures)
+
+
+def _table(heading: str, names: list[str], rows: dict[str, dict[str, Measure]]) -> Any:
+    from rich.table import Table
+
+    table = Table()
+    table.add_column(heading)
+    for name in names:
+        table.add_column(name, justify="right")
+    for source, measures in rows.items():
+        cells = (_cell(measures.get(name)) for name in names)
+        table.add_row(source, *cells, style="bold" if source == "trained" else "")
+    return table
+
+
+def _cell(measure: Measure | None) -> str:
+    if measure is None:
+        return "–"
+    half = measure.get("spread", (measure.get("high", 0.0) - measure.get("low", 0.0)) / 2)
+    return f"{measure.get('accuracy', measure.get('value', 0.0)):.3f} ±{half:.3f}"
+
+
+def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
+    pictures, task = results["pictures"], results.get("task", CLASSES)
+    if task == NOTHING:
+        said = f"{pictures['judge']:,} pictures without labels. "
+    else:
+        kind = f"{results['classes']} {'classes' if task == CLASSES else 'columns of labels'}"
+        said = f"{pictures['judge']:,} held-out pictures of {kind}, labels of "
+        said += f"{pictures['learn']:,}. "
+    if any("spread" in measure for measure in measures.values()):
+        said += (
+            "n-shot: 1-NN with n labels per class (± from draw to draw); "
+            "others ± half a 95 % interval."
+        )
+    else:
+        said += "± half a 95 % interval."
+    if results.get("left_out"):
+        said += f"\nnot for labels of this kind: {', '.join(results['left_out'])}"
+    return said

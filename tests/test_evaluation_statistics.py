@@ -1,0 +1,103 @@
+"""Intervals, scores of tags and values, and clusters, against direct computations."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import adjusted_rand_score, average_precision_score, r2_score
+from sklearn.metrics import normalized_mutual_info_score as nmi
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from BYOL.evaluation.cluster import cluster_measures, kmeans
+from BYOL.evaluation.intervals import accuracy_interval, mean_interval, statistic_interval
+from BYOL.evaluation.knn import neighbours, weighted_means
+from BYOL.evaluation.linear import ALPHAS, STRENGTHS, linear_tags, linear_values
+from BYOL.evaluation.scores import mean_average_precision, scored
+
+
+def test_three_ways_to_an_interval_agree_with_the_normal_approximation():
+    values = np.random.default_rng(0).random(400) < 0.7
+    half = 1.96 * values.std() / 20
+    found = [
+        accuracy_interval(values, 0),
+        mean_interval(values.astype(float), 0),
+        statistic_interval(lambda rows: float(values[rows].mean()), 400, 0, resamples=2000),
+    ]
+    for measure in found:
+        point = measure.get("accuracy", measure.get("value"))
+        assert point == pytest.approx(values.mean())
+        assert point - measure["low"] == pytest.approx(half, rel=0.2)
+        assert measure["high"] - point == pytest.approx(half, rel=0.2)
+
+
+def test_groups_are_found_and_measured_as_by_scikit_learn_with_labels_or_without():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 40)
+    vectors = (np.eye(3)[labels] + 0.15 * rng.normal(size=(120, 3))).astype(np.float32)
+    groups = kmeans(vectors, 3, 0)
+    measures = cluster_measures(vectors, groups, labels, 0)
+    assert measures["NMI"]["value"] == pytest.approx(nmi(labels, groups))
+    assert measures["NMI"]["value"] > 0.8
+    assert measures["ARI"]["value"] == pytest.approx(adjusted_rand_score(labels, groups))
+    for measure in measures.values():
+        assert measure["low"] <= measure["value"] <= measure["high"]
+    chance = cluster_measures(vectors, rng.permutation(groups), labels, 0)
+    assert chance["ARI"]["value"] < 0.05 and chance["silhouette"]["value"] < 0.05
+    assert set(cluster_measures(vectors, groups, None, 0)) == {"silhouette"}
+    one = cluster_measures(vectors, np.zeros(120, int), None, 0)
+    assert one["silhouette"]["value"] == 0
+
+
+def tagged(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, 5)).astype(np.float32)
+    return features, features[:, :3] + 0.3 * rng.normal(size=(n, 3)) > 0.2
+
+
+def test_tags_are_judged_by_one_direct_logistic_regression_each():
+    (features, tags), (queries, truth) = tagged(200, 0), tagged(100, 1)
+    ours = linear_tags(features, tags, queries)
+    closest = min(
+        np.abs(
+            np.stack(
+                [
+                    make_pipeline(StandardScaler(), LogisticRegression(C=c))
+                    .fit(features, tags[:, t])
+                    .predict_proba(queries)[:, 1]
+                    for t in range(3)
+                ],
+                axis=1,
+            )
+            - ours
+        ).max()
+        for c in STRENGTHS
+    )
+    assert closest < 1e-3
+    measures = scored("linear", "multilabel", ours, truth, 0)
+    expected = average_precision_score(truth, ours)
+    assert measures["linear mAP"]["value"] == pytest.approx(expected) and expected > 0.9
+    assert measures["linear F1"]["low"] < measures["linear F1"]["value"] < 1
+
+
+def test_tags_that_nobody_has_are_not_averaged():
+    truth = np.array([[True, False], [False, False]])
+    assert mean_average_precision(truth, np.array([[0.9, 0.1], [0.2, 0.3]])) == 1.0
+    assert mean_average_precision(truth[:, 1:], np.zeros((2, 1))) == 0.0
+
+
+def test_values_are_judged_by_a_direct_ridge_and_by_neighbours():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(300, 4)).astype(np.float32)
+    values = features @ rng.normal(size=(4, 2)) + 0.1 * rng.normal(size=(300, 2))
+    ours = linear_values(features[:200], values[:200], features[200:])
+    direct = make_pipeline(StandardScaler(), RidgeCV(ALPHAS)).fit(features[:200], values[:200])
+    np.testing.assert_allclose(ours, direct.predict(features[200:]))
+    measures = scored("linear", "regression", ours, values[200:], 0)
+    assert measures["linear R²"]["value"] == pytest.approx(r2_score(values[200:], ours))
+    assert measures["linear MAE"]["value"] == pytest.approx(np.abs(values[200:] - ours).mean())
+    found = weighted_means(*neighbours(features[:200], features[200:], 7), values[:200])
+    peer = KNeighborsRegressor(
+        7, weights=lambda d: np.exp((1 - d) / 0.1), metric="cosine"
+    ).fit(features[:200], values[:200])  # fmt: skip
+    np.testing.assert_allclose(found, peer.predict(features[200:]), atol=1e-4)

@@ -1,0 +1,103 @@
+"""The protocols that train on pictures: the paper's linear evaluation and fine-tuning."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from BYOL.data.sources import open_images
+from BYOL.evaluation.finetune import Classifier, balanced_share, finetune
+from BYOL.evaluation.linear_sgd import RATES, _loss, linear_sgd
+from BYOL.evaluation.references import RawPixels
+from BYOL.evaluation.subjects import Exam, Subject
+from BYOL.views.config import ViewConfig
+from tests.conftest import draw_pictures
+from tests.test_evaluation_protocols import SIGHT, MeanColour, coloured
+
+EXAM = Exam(
+    coloured(), coloured(60, seed=1),
+    view=ViewConfig(8, crop_scale=(0.5, 1.0), jitter=0, grey=0, blur=0),
+    device=torch.device("cpu"), epochs=12, batch_size=16, shares=(0.1, 1.0),
+)  # fmt: skip
+
+
+def subject(backbone: nn.Module, exam: Exam = EXAM) -> Subject:
+    from BYOL.evaluation.features import extract_features
+
+    def see(images):
+        return extract_features(backbone, images, SIGHT, device=exam.device)[1]
+
+    return Subject("s", backbone, SIGHT, exam, see)
+
+
+def conv() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU())
+
+
+def test_linear_sgd_learns_what_the_features_hold_and_repeats_itself():
+    first, second = (linear_sgd(subject(MeanColour())).measures["linear-sgd"] for _ in range(2))
+    assert first == second
+    assert first["accuracy"] > 0.85 and first["learning_rate"] in RATES
+
+
+def test_linear_sgd_leaves_the_backbone_and_its_statistics_alone():
+    backbone = conv()
+    before = copy.deepcopy(backbone.state_dict())
+    linear_sgd(subject(backbone))
+    assert all(torch.equal(before[k], v) for k, v in backbone.state_dict().items())
+
+
+def test_heads_do_not_disturb_each_other_and_held_out_pictures_teach_only_the_second_copy():
+    features, labels = torch.randn(8, 4), torch.arange(8) % 3
+    heads = [torch.randn(2, 3, 4, requires_grad=True) for _ in range(2)]
+    fit = torch.tensor([True] * 5 + [False] * 3)
+    _loss(features, heads, labels, fit).backward()
+    for head in heads:
+        for copy_, rows in ((0, slice(0, 5)), (1, slice(0, 8))):
+            alone = head.detach()[copy_].clone().requires_grad_()
+            nn.functional.cross_entropy(features[rows] @ alone.T, labels[rows]).backward()
+            torch.testing.assert_close(head.grad[copy_], alone.grad)
+
+
+def test_finetuning_learns_with_every_share_and_never_alters_the_backbone():
+    backbone = conv()
+    before = copy.deepcopy(backbone.state_dict())
+    measures = finetune(subject(backbone)).measures
+    assert all(torch.equal(before[k], v) for k, v in backbone.state_dict().items())
+    assert list(measures) == ["finetune 10%", "finetune 100%"]
+    assert [m["labels"] for m in measures.values()] == [9, 90]
+    assert measures["finetune 100%"]["accuracy"] > 0.7
+
+
+def test_raw_pixels_have_nothing_to_finetune_and_are_the_pixels_again():
+    pixels = RawPixels(SIGHT)
+    assert finetune(subject(pixels)).measures == {}
+    images = coloured(9)
+    seen = subject(pixels, dataclasses.replace(EXAM, learn=images)).bank
+    np.testing.assert_allclose(seen, images.data.flatten(1) / 255, atol=1e-6)
+
+
+def test_shares_keep_every_class_and_lie_in_each_other():
+    labels = np.array([0] * 100 + [1] * 50 + [2])
+    small, large = (balanced_share(labels, share, 3) for share in (0.1, 0.5))
+    assert np.bincount(labels[small]).tolist() == [10, 5, 1]
+    assert set(small) <= set(large)
+    assert (balanced_share(labels, 1.0, 3) == np.arange(151)).all()
+    assert (balanced_share(labels, 0.1, 4) != small).any()
+
+
+def test_a_classifier_starts_undecided_and_its_backbone_is_a_copy():
+    backbone = conv()
+    classifier = Classifier(backbone, 6, 3)
+    assert (classifier(torch.randn(4, 3, 8, 8)) == 0).all()
+    assert classifier.backbone[0].weight is not backbone[0].weight
+
+
+def test_pictures_in_files_are_trained_on_as_well(tmp_path):
+    images = open_images(str(draw_pictures(tmp_path / "p", side=140))).train
+    exam = dataclasses.replace(EXAM, learn=images, judge=images, batch_size=8)
+    measure = linear_sgd(subject(MeanColour(), exam)).measures["linear-sgd"]
+    assert measure["accuracy"] == pytest.approx(1.0)
