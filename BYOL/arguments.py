@@ -60,7 +60,7 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
     """Let people write flags as they are used to.
 
     ``photos/`` for ``--data=photos/``; ``--batch-size`` for ``--batch_size``; ``--resume`` for
-    ``--resume=true`` and ``--no-ema`` for ``--ema=false``; ``--blur 1,0.1`` for
+    ``--resume=true`` and ``--no-evaluate`` for ``--evaluate=false``; ``--blur 1,0.1`` for
     ``--blur=[1,0.1]``.
 
     Raises:

@@ -130,12 +130,15 @@ def build_model(config: PretrainConfig) -> BYOL:
             config.output_size,
             config.depth_proj,
             config.depth_pred,
-            EAvg=config.ema,
             t=config.tau,
             backend=backbone,
             in_channels=config.channels,
             image_size=config.image_size,
             predictor=config.predictor,
+            predictor_rho=config.predictor_rho,
+            predictor_eps=config.predictor_eps,
+            predictor_every=config.predictor_every,
+            target=config.target,
         )
 
 

@@ -112,7 +112,7 @@ class Pretraining(pl.LightningModule):
         rate = learning_rate(step, self.total_steps, self.warmup_steps, c.lr, c.batch_size)
         set_learning_rate(optimizer, rate)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.model.updateTargetNetwork(tau(step, self.total_steps, c.tau))
+        self.model.updateTargetNetwork(tau(step, self.total_steps, c.tau, c.tau_schedule))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint what it is."""

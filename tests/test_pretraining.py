@@ -130,7 +130,10 @@ def test_learning_rate_follows_the_schedule(pictures, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"predictor": "optimal"}, {"predictor": "linear"}, {"ema": False}, {"optimizer": "lars"},
+        {"predictor": "optimal"}, {"predictor": "linear"}, {"predictor": "orthogonal"},
+        {"predictor": "directcopy"}, {"predictor": "directpred", "predictor_every": 2},
+        {"target": "online"}, {"target": "fixed"}, {"optimizer": "lars"},
+        {"tau": 0.0, "tau_schedule": "constant"},
         {"optimizer": "adamw", "lr": 1e-3}, {"depth_proj": 1, "depth_pred": 3},
         {"precision": "fp32"}, {"precision": "bf16"}, {"rotate": 10.0, "vertical_flip": 0.5},
         {"backbone": "resnet18", "grad_checkpointing": True}, {"channels": 1}, {"channels": 4},

@@ -10,6 +10,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "nodes"), COUNT),
     **dict.fromkeys(("hidden_size", "output_size", "depth_proj", "depth_pred"), COUNT),
     **dict.fromkeys(("image_size", "view_size", "channels", "checkpoint_every"), COUNT),
+    **dict.fromkeys(("predictor_every",), COUNT),
     **dict.fromkeys(("tau", "momentum", "flip", "vertical_flip", "jitter", "grey"), SHARE),
     **dict.fromkeys(("blur", "solarize", "crop_scale", "contrast", "saturation"), SHARE),
     **dict.fromkeys(("lr", "weight_decay", "trust", "warmup_epochs", "memory"), POSITIVE),
@@ -19,10 +20,22 @@ _RANGES: dict[str, tuple[float, float]] = {
     "hue": (0.0, 0.5),
     "rotate": (0.0, 180.0),
     "seed": SEED,
+    "predictor_rho": (0.0, 0.999999),
+    "predictor_eps": POSITIVE,
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("lars", "sgd", "adamw"),
-    "predictor": ("mlp", "linear", "optimal", "none"),
+    "predictor": (
+        "mlp",
+        "linear",
+        "optimal",
+        "orthogonal",
+        "directpred",
+        "directcopy",
+        "none",
+    ),
+    "target": ("ema", "online", "fixed"),
+    "tau_schedule": ("cosine", "constant"),
     "stem": ("auto", "imagenet", "small"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "compile": ("auto", "on", "off"),
@@ -54,9 +67,16 @@ class PretrainConfig:
         output_size: dimension of projections and predictions.
         depth_proj: linear layers of the projector.
         depth_pred: linear layers of the predictor.
-        predictor: mlp, linear, optimal (closed form, solved on every batch) or none.
-        ema: whether the target is a moving average; otherwise it is the online network.
-        tau: τ at the start; it rises to 1 by a cosine over the run.
+        predictor: mlp, linear, none, or one that is computed and never trained: optimal (least
+            squares) or orthogonal (Procrustes), both solved on every batch, directpred or
+            directcopy, both set from a moving average of the projections' correlation.
+        predictor_rho: ρ of directpred and directcopy; without it the papers' .3 and .5.
+        predictor_eps: ε of directpred and directcopy; without it the papers' .01 and .3.
+        predictor_every: optimizer steps between two settings of directpred and directcopy.
+        target: ema (a moving average of the online network), online (the online network itself),
+            or fixed (the untrained network).
+        tau: τ at the start of the run.
+        tau_schedule: cosine (τ rises to 1 over the run) or constant.
         epochs: passes over the pictures.
         batch_size: pictures per optimizer step, over all processes and accumulated parts.
         accumulate: parts that a process computes one after the other for one optimizer step.
@@ -66,7 +86,8 @@ class PretrainConfig:
         momentum: of LARS and SGD, β₁ of AdamW.
         trust: LARS's trust coefficient η.
         warmup_epochs: length of the linear rise of the rate.
-        predictor_lr_scale: λ, times the rate for the predictor; without it 1, or 10 without ema.
+        predictor_lr_scale: λ, times the rate for the predictor; without it 1, or 10 with
+            ``target`` online.
         crop_scale: share of the picture's area that a view shows, least and most.
         crop_ratio: width / height of a crop before it is made square, least and most.
         flip: probability of a mirrored view.
@@ -117,8 +138,12 @@ class PretrainConfig:
     depth_proj: int = 2
     depth_pred: int = 2
     predictor: str = "mlp"
-    ema: bool = True
+    predictor_rho: float | None = None
+    predictor_eps: float | None = None
+    predictor_every: int = 1
+    target: str = "ema"
     tau: float = 0.996
+    tau_schedule: str = "cosine"
     epochs: int = 300
     batch_size: int = 256
     accumulate: int = 1
