@@ -30,7 +30,7 @@ from BYOL.evaluation.online import online_knn
 from BYOL.evaluation.protocols import evaluate
 from BYOL.export import export_backbone
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
-from BYOL.preparation import Prepared, prepare, view_configs
+from BYOL.preparation import Prepared, prepare, small_view_configs, view_configs
 from BYOL.rng import fold
 from BYOL.runs import (
     RunFolder,
@@ -146,6 +146,7 @@ def _train(
         mean=config.sight.mean,
         std=config.sight.std,
         compiled=config.compile == "on",
+        small=small_view_configs(config),
     )
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module = Pretraining(model, config, views, steps_per_epoch, say)
@@ -195,7 +196,7 @@ def _loader(
     return train_loader(
         prepared.train,
         sampler,
-        views=view_configs(config),
+        views=view_configs(config) + small_view_configs(config),
         workers=pick_workers(config.workers, machine.accelerator),
         device=torch_device(machine.accelerator),
     )

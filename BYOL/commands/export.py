@@ -33,5 +33,9 @@ def _recipe(run: Run, path: Path) -> str:
         )
     else:
         made = f"timm.create_model({c.backbone!r}, num_classes=0, in_chans={c.channels})"
+    if c.norm == "gn-ws":
+        made = (
+            f"BYOL.norms.standardised_for_good(\n      BYOL.norms.without_batch_statistics({made}))"
+        )
     known = "  import BYOL.backbones  # tells timm of it\n" if c.backbone in PLAIN_NETS else ""
     return f"{known}  model = {made}\n  model.load_state_dict({read}({str(path)!r}), strict=True)"

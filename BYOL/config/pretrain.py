@@ -10,7 +10,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "nodes"), COUNT),
     **dict.fromkeys(("hidden_size", "output_size", "depth_proj", "depth_pred"), COUNT),
     **dict.fromkeys(("image_size", "view_size", "channels", "checkpoint_every"), COUNT),
-    **dict.fromkeys(("predictor_every",), COUNT),
+    **dict.fromkeys(("predictor_every", "small_size"), COUNT),
     **dict.fromkeys(("tau", "momentum", "flip", "vertical_flip", "jitter", "grey"), SHARE),
     **dict.fromkeys(("blur", "solarize", "crop_scale", "contrast", "saturation"), SHARE),
     **dict.fromkeys(("lr", "weight_decay", "trust", "warmup_epochs", "memory"), POSITIVE),
@@ -19,6 +19,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "brightness": SHARE,
     "hue": (0.0, 0.5),
     "rotate": (0.0, 180.0),
+    "small_views": POSITIVE,
+    "small_scale": SHARE,
     "seed": SEED,
     "predictor_rho": (0.0, 0.999999),
     "predictor_eps": POSITIVE,
@@ -36,6 +38,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     ),
     "target": ("ema", "online", "fixed"),
     "tau_schedule": ("cosine", "constant"),
+    "norm": ("bn", "gn-ws"),
+    "target_norm": ("batch", "running"),
     "stem": ("auto", "imagenet", "small"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "compile": ("auto", "on", "off"),
@@ -50,7 +54,10 @@ class PretrainConfig:
     Args:
         data: a folder of pictures, an .npz or .npy of images, or one of digits, cifar10,
             cifar100, stl10. Without it: scikit-learn's handwritten digits.
-        preset: digits, small, paper-100, paper-300, paper-1000, or auto: what fits the pictures.
+        preset: a recipe: digits, small (up to 96 px), 32px-100, -200, -400, -800, solo-cifar,
+            lightly-cifar, 128px (64 to 128 px), few (under 10,000 pictures), grey, many-channel,
+            pretrained, vit, convnext, paper-40, -100, -300, -1000, paper-gn-ws, or auto: what fits
+            the pictures. BYOL/presets.py says where their numbers come from.
         out: the run's folder, made new. Without it: runs/ and a name with the time.
         resume: go on from the last checkpoint in ``out``.
         data_root: where named data sets lie or are downloaded to.
@@ -63,6 +70,8 @@ class PretrainConfig:
         backbone: a timm name (resnet18, resnet50, convnext_tiny, …) or plain5, plain6.
         pretrained: start from timm's weights.
         stem: imagenet, small (3×3 without stride, for ResNets on small pictures) or auto.
+        norm: bn, or gn-ws: group-norm and weight standardisation in place of every batch-norm.
+        freeze_patches: leave a transformer's patch embedding as it is, for stability (MoCo v3).
         hidden_size: width of the hidden layers of projector and predictor.
         output_size: dimension of projections and predictions.
         depth_proj: linear layers of the projector.
@@ -75,6 +84,8 @@ class PretrainConfig:
         predictor_every: optimizer steps between two settings of directpred and directcopy.
         target: ema (a moving average of the online network), online (the online network itself),
             or fixed (the untrained network).
+        target_norm: what the target's batch-norms use: the statistics of the batch, or running ones
+            that follow the online network's as the weights do.
         tau: τ at the start of the run.
         tau_schedule: cosine (τ rises to 1 over the run) or constant.
         epochs: passes over the pictures.
@@ -102,6 +113,9 @@ class PretrainConfig:
         blur: probability of a blur, for the first and the second view.
         blur_sigma: its standard deviation in pixels, least and most.
         solarize: probability of solarizing, for the first and the second view.
+        small_views: further views of every picture that only the online network sees (multi-crop).
+        small_size: their side in pixels; without it half of image_size.
+        small_scale: share of the picture's area that they show, least and most.
         mean: of every channel, for normalisation; without it ImageNet's, or measured.
         std: likewise.
         seed: of everything random.
@@ -133,6 +147,8 @@ class PretrainConfig:
     backbone: str = "resnet50"
     pretrained: bool = False
     stem: str = "auto"
+    norm: str = "bn"
+    freeze_patches: bool = False
     hidden_size: int = 4096
     output_size: int = 256
     depth_proj: int = 2
@@ -142,6 +158,7 @@ class PretrainConfig:
     predictor_eps: float | None = None
     predictor_every: int = 1
     target: str = "ema"
+    target_norm: str = "batch"
     tau: float = 0.996
     tau_schedule: str = "cosine"
     epochs: int = 300
@@ -168,6 +185,9 @@ class PretrainConfig:
     blur: Pair = (1.0, 0.1)
     blur_sigma: Pair = (0.1, 2.0)
     solarize: Pair = (0.0, 0.2)
+    small_views: int = 0
+    small_size: int | None = None
+    small_scale: Pair = (0.05, 0.4)
     mean: list[float] | None = None
     std: list[float] | None = None
     seed: int = 0

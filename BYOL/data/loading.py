@@ -101,51 +101,55 @@ class MemoryLoader:
 
 
 class CropsDataset(Dataset):  # type: ignore[type-arg]
-    """Two uint8 crops of every picture of a request, decoded and cut by a worker process.
+    """The uint8 crops of every picture of a request, decoded and cut by a worker process.
 
     Args:
         images: files.
         seed: of the run.
-        views: what may happen to each view; only the crop is used here.
+        views: what may happen to each of the two views, and after them to each of the small ones;
+            only the crop is used here.
     """
 
-    def __init__(self, images: FileImages, seed: int, views: tuple[ViewConfig, ViewConfig]):
+    def __init__(self, images: FileImages, seed: int, views: tuple[ViewConfig, ...]):
         self.images = images
         self.seed = seed
         self.views = views
+        self.sides = [view.size for view in views]
 
     def __getitem__(self, request: Request) -> dict[str, Any]:
         epoch, indices = request
         ids = torch.from_numpy(np.asarray(indices))
-        side, channels = self.views[0].size, self.images.channels
-        cut = torch.empty(2, len(ids), channels, side, side, dtype=torch.uint8)
+        shape = len(ids), self.images.channels
+        cut = [torch.empty(*shape, side, side, dtype=torch.uint8) for side in self.sides]
         broken: list[str] = []
         for row, boxes in enumerate(self._boxes(epoch, ids, ids.tolist())):
             index = int(ids[row])
             try:
-                found = self.images.open(index).crops(boxes, side)
+                found = self.images.open(index).crops(boxes, self.sides)
             except BrokenImageError:
                 found = self._instead_of(index, epoch, broken)
-            cut[0, row], cut[1, row] = found
+            for view, crop in zip(cut, found, strict=True):
+                view[row] = crop
         return {
             "epoch": epoch,
             "ids": ids,
             "crops": cut[0],
             "crops1": cut[1],
+            "small": cut[2:],
             "broken": broken,
         }
 
     def _boxes(self, epoch: int, ids: Tensor, places: list[int]) -> list[list[list[int]]]:
-        """For every sample of ``ids`` the two boxes, in the picture at its place."""
+        """For every sample of ``ids`` a box for each view, in the picture at its place."""
         # Headers are read here and once more with the pixels: to draw the boxes of a whole batch
         # at once is worth ten times that.
         sizes = torch.tensor([self.images.size(place) or (1, 1) for place in places])
         key = fold(self.seed, epoch)
-        first, second = (
+        drawn = (
             draw_crops(view, fold(key, v), ids, sizes[:, 0], sizes[:, 1]).tolist()
             for v, view in enumerate(self.views)
         )
-        return [list(pair) for pair in zip(first, second, strict=True)]
+        return [list(boxes) for boxes in zip(*drawn, strict=True)]
 
     def _instead_of(self, index: int, epoch: int, broken: list[str]) -> list[Tensor]:
         """The crops of the next picture that can be read; those that cannot join ``broken``."""
@@ -154,7 +158,7 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
             place = (index + step) % len(self.images)
             try:
                 boxes = self._boxes(epoch, torch.tensor([index]), [place])[0]
-                return self.images.open(place).crops(boxes, self.views[0].size)
+                return self.images.open(place).crops(boxes, self.sides)
             except BrokenImageError:
                 broken.append(self.images.sample_name(place))
         raise UserError(f"DATA={self.images.root}: not one of its files is a picture")
@@ -164,7 +168,7 @@ def train_loader(
     images: Images,
     sampler: EpochSampler,
     *,
-    views: tuple[ViewConfig, ViewConfig],
+    views: tuple[ViewConfig, ...],
     workers: int,
     device: torch.device,
 ) -> "MemoryLoader | DataLoader[Any] | CopiedAhead":
@@ -173,14 +177,15 @@ def train_loader(
     Args:
         images: in memory or in files.
         sampler: which and when.
-        views: what may happen to each view.
+        views: what may happen to each of the two views, then to each of the small ones.
         workers: processes that decode files; 0 does it in this one.
         device: the training device.
 
     Returns:
         An iterable of dicts: ``epoch`` (int) and ``ids`` (B,) int64 always; ``images``
-        (B, C, H, W) uint8 from memory; from files ``crops`` and ``crops1`` (B, C, S, S) uint8 and
-        ``broken``, the names of files that could not be read (each replaced by the next one).
+        (B, C, H, W) uint8 from memory; from files ``crops`` and ``crops1`` (B, C, S, S) uint8,
+        ``small``, the same for every small view, and ``broken``, the names of files that could not
+        be read (each replaced by the next one).
     """
     if isinstance(images, ArrayImages):
         return MemoryLoader(images, sampler, device)
