@@ -62,7 +62,7 @@ def read_sweep(path: str | Path, out: str | Path) -> list[Cell]:
         if part not in _PARTS:
             raise UserError(f"SWEEP={path} has a part {part!r}: give {', '.join(_PARTS)}")
         if not isinstance(value, _PARTS[part]):
-            kind = {dict: "names with values", list: "a list"}[_PARTS[part]]
+            kind = "a list" if _PARTS[part] is list else "names with values"
             raise UserError(f"SWEEP={path}: {part} must be {kind}")
     seeds = parts.get("seeds", [0])
     cells = []
@@ -150,7 +150,7 @@ def summarise(cells: list[Cell]) -> list[dict[str, Any]]:
 
     The first rows are the references, raw pixels and the untrained backbone of the first variant.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for cell in cells:
         found = [results for run in cell.runs if (results := results_of(run)) is not None]
         evaluations = [results["evaluation"] for results in found if results["evaluation"]]

@@ -26,7 +26,9 @@ def sweep_run(config: SweepConfig) -> Answer:
     """
     out = Path(config.out or Path("sweeps") / Path(config.sweep).stem)
     cells = read_sweep(config.sweep, out)
-    runs = [run for cell in cells for run in cell.runs]
+    # seed by seed, so that the table has every variant early
+    by_seed = zip(*(cell.runs for cell in cells), strict=True)
+    runs = [run for same_seed in by_seed for run in same_seed]
     waiting = [run for run in runs if results_of(run) is None]
     try:
         out.mkdir(parents=True, exist_ok=True)
