@@ -105,7 +105,7 @@ class Pretraining(pl.LightningModule):
         key = fold(self.config.seed, int(batch["epoch"]))
         with torch.autocast(self.device.type, enabled=False):
             views = self.views.small_views(
-                batch.get("images"), batch.get("small", []), batch["ids"], key
+                batch.get("images"), batch.get("small"), batch["ids"], key
             )
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 

@@ -130,14 +130,8 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
                 found = self._instead_of(index, epoch, broken)
             for view, crop in zip(cut, found, strict=True):
                 view[row] = crop
-        return {
-            "epoch": epoch,
-            "ids": ids,
-            "crops": cut[0],
-            "crops1": cut[1],
-            "small": cut[2:],
-            "broken": broken,
-        }
+        batch = {"epoch": epoch, "ids": ids, "crops": cut[0], "crops1": cut[1], "broken": broken}
+        return {**batch, "small": torch.stack(cut[2:])} if cut[2:] else batch
 
     def _boxes(self, epoch: int, ids: Tensor, places: list[int]) -> list[list[list[int]]]:
         """For every sample of ``ids`` a box for each view, in the picture at its place."""
@@ -184,8 +178,8 @@ def train_loader(
     Returns:
         An iterable of dicts: ``epoch`` (int) and ``ids`` (B,) int64 always; ``images``
         (B, C, H, W) uint8 from memory; from files ``crops`` and ``crops1`` (B, C, S, S) uint8,
-        ``small``, the same for every small view, and ``broken``, the names of files that could not
-        be read (each replaced by the next one).
+        where there are small views ``small`` (N, B, C, s, s), and ``broken``, the names of files
+        that could not be read (each replaced by the next one).
     """
     if isinstance(images, ArrayImages):
         return MemoryLoader(images, sampler, device)

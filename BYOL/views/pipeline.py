@@ -76,20 +76,21 @@ class Views:
         return first, second
 
     def small_views(
-        self, images: Tensor | None, crops: list[Tensor], ids: Tensor, key: int
+        self, images: Tensor | None, crops: Tensor | None, ids: Tensor, key: int
     ) -> list[Tensor]:
         """The small views, (B, C, s, s) float32 each, with draws of their own.
 
         Args:
             images: whole ones, or None where there are crops.
-            crops: cut already, one tensor for each small view.
+            crops: (N, B, C, s, s), cut already, or None where there are images.
             ids: as in a call.
             key: as in a call.
         """
         views, how = [], (self.mean, self.std, self.painter)
         for i, config in enumerate(self.small):
             place = fold(key, len(self.configs) + i)
-            if images is not None:
+            if crops is None:
+                assert images is not None
                 views.append(make_view(config, images, ids, place, *how))
             else:
                 views.append(finish_view(config, crops[i], ids, place, *how))
