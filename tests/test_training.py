@@ -61,7 +61,8 @@ def test_small_views_from_files_are_those_from_memory_up_to_rounding(pictures):
     """The worker cuts with the boxes that the whole picture would have been cut with."""
     images = open_images(str(pictures)).train
     assert isinstance(images, FileImages)
-    config = settings(pictures, "unused", small_views=2, small_size=8, jitter=0.0, grey=0.0)
+    config = settings(pictures, "unused", small_views=2, small_size=8, jitter=0.0, grey=0.0,
+                      solarize=(0.0, 0.0))  # fmt: skip
     small = small_view_configs(config)
     views = Views(*view_configs(config), [0.0] * 3, [1.0] * 3, small)
     ids = torch.arange(6)
