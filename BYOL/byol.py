@@ -176,7 +176,8 @@ class BYOL(nn.Module):
             # The same network under its second name. Past nn.Module's own registration, so that
             # its weights stand once in the state dict.
             object.__setattr__(self, "targetNet", self.onlineNet)
-        self.train()  # for a target that keeps to running statistics
+        if target_norm == "running":
+            self.targetNet.eval()
 
     def forward(self, x: Tensor, x1: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Predictions and targets of two views of the same images.
