@@ -35,7 +35,7 @@ def test_small_views_are_seen_by_the_online_network_only_and_predict_both_target
 ):
     config = prepare(settings(pictures, tmp_path, small_views=2, small_size=8)).config
     small = small_view_configs(config)
-    views = Views(*view_configs(config), config.sight.mean, config.sight.std, small)
+    views = Views(*view_configs(config), config.sight.mean, config.sight.std, small=small)
     model = build_model(config)
     module = Pretraining(model, config, views, steps_per_epoch=2)
     batch = {
@@ -64,13 +64,14 @@ def test_small_views_from_files_are_those_from_memory_up_to_rounding(pictures):
     config = settings(pictures, "unused", small_views=2, small_size=8, jitter=0.0, grey=0.0,
                       solarize=(0.0, 0.0))  # fmt: skip
     small = small_view_configs(config)
-    views = Views(*view_configs(config), [0.0] * 3, [1.0] * 3, small)
+    views = Views(*view_configs(config), [0.0] * 3, [1.0] * 3, small=small)
     ids = torch.arange(6)
     batch = CropsDataset(images, 0, view_configs(config) + small)[(3, ids.numpy())]
     assert tuple(batch["small"].shape) == (2, 6, 3, 8, 8)
     key = fold(0, 3)
     cut = views.small_views(None, batch["small"], ids, key)
     whole = views.small_views(torch.stack([images.read(i) for i in range(6)]), None, ids, key)
+    assert len(cut) == len(whole) == 2
     for a, b in zip(cut, whole, strict=True):
         assert (a - b).abs().max() < 0.02
 
