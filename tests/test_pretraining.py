@@ -195,7 +195,11 @@ def test_smaller_views_are_for_training_only(pictures, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("preset", "backbone", "steps"), [("vit", "test_vit", 200), ("convnext", "test_convnext", 200)]
+    ("preset", "backbone", "steps"),
+    [
+        ("vit", "test_vit", 200),
+        pytest.param("convnext", "test_convnext", 200, marks=pytest.mark.slow),
+    ],
 )
 def test_transformers_and_convnexts_train_stably_with_adamw(tmp_path, preset, backbone, steps):
     pictures = draw_pictures(tmp_path / "pictures", each=8, side=32)
