@@ -125,7 +125,7 @@ def build_model(config: PretrainConfig) -> BYOL:
                 f"--backbone={config.backbone} cannot see pictures of {config.image_size} px "
                 f"with {config.channels} channels"
             )
-        if config.small_views and hasattr(backbone, "patch_embed"):
+        if config.small_views and has_fixed_size(config.backbone):
             raise UserError(
                 f"--small_views={config.small_views} needs a backbone that takes any size: "
                 f"{config.backbone} is built for one"
