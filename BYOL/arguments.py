@@ -7,9 +7,54 @@ from typing import Any, NoReturn, get_args
 
 from jsonargparse import ArgumentParser, ParserError
 
+from BYOL.config import PretrainConfig
 from BYOL.config.files import read_settings
 from BYOL.errors import UserError
+from BYOL.presets import preset_for, preset_values
 from BYOL.views.config import Pair
+
+
+def parse_settings(
+    settings: type,
+    argv: list[str],
+    name: str = "pretrain",
+    summary: str = "-",
+    positional: tuple[str, ...] = (),
+) -> Any:
+    """The settings that the words of a command line ask for; None where only help was wanted.
+
+    Order, later ones win: the preset (for settings of a run), the file of ``--config``, ``argv``.
+
+    Args:
+        settings: the dataclass to fill.
+        argv: the words after the command.
+        name: the command.
+        summary: its line in the help.
+        positional: fields that may be given without their flags.
+
+    Raises:
+        UserError: an unknown flag, a value of the wrong type or out of range.
+    """
+    argv = tidy(argv, settings, positional)
+
+    def parsed(preset: str | None) -> Any:
+        defaults = preset_values(preset) if preset else {}
+        parser = build_parser(name, summary, settings, positional, defaults)
+        return parse_arguments(parser, argv, settings)
+
+    if not issubclass(settings, PretrainConfig):
+        return parsed(None)
+    # The preset's values lie under the file's and the flags', and which preset it is may be said
+    # in either, or follow from the pictures: hence a first reading only to find that out.
+    config = parsed("digits")
+    if config is None:
+        return None
+    preset = config.preset
+    if preset == "auto" or (preset == "digits" and config.data not in (None, "digits")):
+        from BYOL.data.sources import common_side
+
+        preset = preset_for(config.data, common_side(config.data))
+    return dataclasses.replace(parsed(preset), preset=preset)
 
 
 def build_parser(
@@ -65,9 +110,9 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
     """Let people write flags as they are used to.
 
     ``photos/`` for ``--data=photos/``; ``--batch-size`` for ``--batch_size``; ``--resume`` for
-    ``--resume=true``, ``--resume auto`` for ``--resume=auto`` and ``--no-ema`` for
-    ``--ema=false``; ``--blur 1,0.1`` for ``--blur=[1,0.1]``; ``--label-shares 0.1`` for a list of
-    one.
+    ``--resume=true``, ``--resume auto`` for ``--resume=auto`` and ``--no-evaluate`` for
+    ``--evaluate=false``; ``--blur 1,0.1`` for ``--blur=[1,0.1]``; ``--label-shares 0.1`` for a
+    list of one.
 
     Raises:
         UserError: more words without a flag than ``positional`` names.

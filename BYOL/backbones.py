@@ -85,6 +85,18 @@ def has_large_stem(backbone: nn.Module) -> bool:
     )
 
 
+def freeze_patch_embedding(backbone: nn.Module) -> None:
+    """Take a transformer's patch embedding out of the training (MoCo v3, arXiv 2104.02057, 4.2).
+
+    Raises:
+        UserError: the backbone has none.
+    """
+    embedding = getattr(backbone, "patch_embed", None)
+    if not isinstance(embedding, nn.Module):
+        raise UserError("--freeze_patches is for transformers: the backbone has no patch embedding")
+    embedding.requires_grad_(False)
+
+
 def feature_size(
     backbone: nn.Module, in_channels: int = 3, image_size: int | None = None
 ) -> int | None:

@@ -15,7 +15,12 @@ from torch import Tensor, nn
 
 from BYOL.backbones import build_backbone, check_feature_size, pool
 from BYOL.errors import UserError
-from BYOL.heads import MLP, OptimalPredictor, build_predictor
+from BYOL.heads import MLP, build_predictor
+from BYOL.norms import NORMS, without_batch_statistics
+from BYOL.predictors import ClosedFormPredictor
+
+TARGETS = ("ema", "online", "fixed")
+TARGET_NORMS = ("batch", "running")
 
 
 class Network(nn.Module):
@@ -61,7 +66,20 @@ class BYOL(nn.Module):
         image_size: side of the pictures in pixels, for backbones that are built for one size.
         stem: "imagenet", or "small" for pictures of up to about 64 px (ResNets: a 3×3
             convolution without stride in place of 7×7 with stride and pooling).
-        predictor: "mlp", "linear", "optimal" or "none"; ``closedFormPredicator=True`` is "optimal".
+        predictor: "mlp", "linear" or "none", or one that is computed and never trained:
+            "optimal" (``closedFormPredicator=True``), "orthogonal", "directpred", "directcopy"
+            (:mod:`BYOL.predictors`).
+        predictor_rho: ρ of DirectPred and DirectCopy; None means the paper's.
+        predictor_eps: ε of DirectPred and DirectCopy; None means the paper's.
+        predictor_every: optimizer steps between two settings of DirectPred and DirectCopy.
+        target: "ema", "online" (``EAvg=False``), or "fixed": the initial network for good (τ = 1,
+            the paper's constant random target).
+        norm: "bn", or "gn-ws": every batch-norm, heads included, gives way to group-norm with
+            weight standardisation (:mod:`BYOL.norms`); a module given as ``backend`` is changed in
+            place.
+        target_norm: "batch": the target normalises by the statistics of its own batch, as the
+            paper's. "running": by running statistics, which follow the online network's by τ as
+            the weights do (EMAN, Cai et al. 2021, arXiv 2101.08482).
 
     Raises:
         UserError: an argument out of its range, an unknown name, or an ``input_size`` that is not
@@ -88,6 +106,12 @@ class BYOL(nn.Module):
         image_size: int | None = None,
         stem: str = "imagenet",
         predictor: str = "mlp",
+        predictor_rho: float | None = None,
+        predictor_eps: float | None = None,
+        predictor_every: int = 1,
+        target: str = "ema",
+        norm: str = "bn",
+        target_norm: str = "batch",
     ):
         super().__init__()
         sizes = {
@@ -100,8 +124,25 @@ class BYOL(nn.Module):
         for name, value in sizes.items():
             if value < 1:
                 raise UserError(f"{name}={value} is out of range: give a whole number from 1 up")
+        names = {
+            "target": (target, TARGETS),
+            "norm": (norm, NORMS),
+            "target_norm": (target_norm, TARGET_NORMS),
+        }
+        for name, (choice, accepted) in names.items():
+            if choice not in accepted:
+                raise UserError(
+                    f"{name}={choice!r} is unknown: choose one of {', '.join(accepted)}"
+                )
         self.t = _checked_tau(t)
-        self.EAvg = EAvg
+        self.target = target if EAvg else "online"
+        self.target_norm = target_norm
+        if target_norm == "running" and self.target != "ema":
+            raise UserError("target_norm='running' needs target='ema': statistics that follow")
+        if norm != "bn" and pretrained:
+            raise UserError(f"norm={norm!r} and pretrained=True exclude each other: the pretrained "
+                            "weights need their batch-norms")  # fmt: skip
+        self.EAvg = self.target == "ema"
         self.closedFormPredicator = closedFormPredicator
         backbone = build_backbone(
             backend,
@@ -115,9 +156,19 @@ class BYOL(nn.Module):
         self.onlineNet = Network(
             backbone,
             MLP(input_size, hidden_size, output_size, depth_proj),
-            build_predictor(kind, output_size, hidden_size, depth_pred),
+            build_predictor(
+                kind,
+                output_size,
+                hidden_size,
+                depth_pred,
+                rho=predictor_rho,
+                eps=predictor_eps,
+                every=predictor_every,
+            ),
         )
-        if EAvg:
+        if norm == "gn-ws":
+            without_batch_statistics(self.onlineNet)
+        if self.target != "online":
             self.targetNet = Network(
                 copy.deepcopy(self.onlineNet.backend), copy.deepcopy(self.onlineNet.projection)
             ).requires_grad_(False)
@@ -125,6 +176,8 @@ class BYOL(nn.Module):
             # The same network under its second name. Past nn.Module's own registration, so that
             # its weights stand once in the state dict.
             object.__setattr__(self, "targetNet", self.onlineNet)
+        if target_norm == "running":
+            self.targetNet.eval()
 
     def forward(self, x: Tensor, x1: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Predictions and targets of two views of the same images.
@@ -142,34 +195,55 @@ class BYOL(nn.Module):
         targetx, targetx1 = self._targets(x, x1, z, z1)
         predictor = self.onlineNet.predictor
         assert predictor is not None
-        if isinstance(predictor, OptimalPredictor):
-            predictor.fit(torch.cat([z, z1]), torch.cat([targetx1, targetx]))
+        if isinstance(predictor, ClosedFormPredictor):
+            predictor.observe(torch.cat([z, z1]), torch.cat([targetx1, targetx]))
         return predictor(z), predictor(z1), targetx, targetx1
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Predictions (B, P) of further views, of any size that the backend takes.
+
+        Call it after :meth:`forward`: a predictor that is solved on every batch stays as it is.
+        """
+        predictor = self.onlineNet.predictor
+        assert predictor is not None
+        return predictor(self.onlineNet(x))
 
     @torch.no_grad()
     def _targets(self, x: Tensor, x1: Tensor, z: Tensor, z1: Tensor) -> tuple[Tensor, Tensor]:
-        if self.EAvg:
-            return self.targetNet(x), self.targetNet(x1)
-        return z.detach(), z1.detach()
+        if self.target == "online":
+            return z.detach(), z1.detach()
+        return self.targetNet(x), self.targetNet(x1)
+
+    def train(self, mode: bool = True) -> "BYOL":
+        """Training or evaluation mode, for all but a target that keeps to running statistics."""
+        super().train(mode)
+        if self.target_norm == "running":
+            self.targetNet.eval()
+        return self
 
     @torch.no_grad()
     def updateTargetNetwork(self, t: float | None = None) -> None:
         """ξ ← τξ + (1 − τ)θ, for every parameter; call it once after each optimizer step.
 
         Batch-norm running statistics are not averaged: the target gathers its own from what it
-        sees, as in the authors' code. Without a moving average (``EAvg=False``) nothing happens.
+        sees, as in the authors' code (but see ``target_norm``). Without a moving average
+        (``EAvg=False``) the target stays as it is. A predictor that is computed from statistics
+        (DirectPred, DirectCopy) is set here, before the target moves.
 
         Args:
             t: τ for this update, in [0, 1]; the constructor's if None.
         """
+        if isinstance(self.onlineNet.predictor, ClosedFormPredictor):
+            self.onlineNet.predictor.update()
         if not self.EAvg:
             return
         tau = self.t if t is None else _checked_tau(t)
-        online: list[Tensor] = [
-            *self.onlineNet.backend.parameters(),
-            *self.onlineNet.projection.parameters(),
-        ]
+        parts = (self.onlineNet.backend, self.onlineNet.projection)
+        online: list[Tensor] = [p for part in parts for p in part.parameters()]
         target: list[Tensor] = list(self.targetNet.parameters())
+        if self.target_norm == "running":
+            online += [b for part in parts for b in part.buffers() if b.is_floating_point()]
+            target += [b for b in self.targetNet.buffers() if b.is_floating_point()]
         torch._foreach_lerp_(target, online, 1 - tau)
 
 

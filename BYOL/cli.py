@@ -11,7 +11,6 @@ import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config import commands as settings
 from BYOL.errors import RESUME_CODE, StoppedError, UserError
-from BYOL.presets import preset_values
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,6 +99,12 @@ COMMANDS = {
         ("data",),
         "BYOL.commands.benchmark:benchmark_run",
     ),
+    "sweep": Command(
+        "run every variant of an ablation that is not finished, then tabulate and plot them",
+        settings.SweepConfig,
+        ("sweep",),
+        "BYOL.commands.sweep:sweep_run",
+    ),
 }
 
 _OVERVIEW = f"""BYOL {BYOL.__version__}
@@ -150,27 +155,7 @@ def parse(name: str, argv: list[str]) -> Any:
     Raises:
         UserError: an unknown flag, a value of the wrong type or out of range.
     """
-    from BYOL.arguments import build_parser, parse_arguments, tidy
+    from BYOL.arguments import parse_settings
 
     command = COMMANDS[name]
-    argv = tidy(argv, command.settings, command.positional)
-
-    def parsed(preset: str | None) -> Any:
-        defaults = preset_values(preset) if preset else {}
-        parser = build_parser(name, command.summary, command.settings, command.positional, defaults)
-        return parse_arguments(parser, argv, command.settings)
-
-    if not issubclass(command.settings, PretrainConfig):
-        return parsed(None)
-    # The preset's values lie under the file's and the flags', and which preset it is may be said
-    # in either, or follow from the pictures: hence a first reading only to find that out.
-    config = parsed("digits")
-    if config is None:
-        return None
-    preset = config.preset
-    if preset == "auto" or (preset == "digits" and config.data not in (None, "digits")):
-        from BYOL.data.sources import common_side
-        from BYOL.presets import preset_for
-
-        preset = preset_for(config.data, common_side(config.data))
-    return dataclasses.replace(parsed(preset), preset=preset)
+    return parse_settings(command.settings, argv, name, command.summary, command.positional)

@@ -10,6 +10,7 @@ from BYOL.backbones import build_backbone
 from BYOL.config import load_config
 from BYOL.errors import UserError
 from BYOL.export.weights import HUB_WEIGHTS, load_weights
+from BYOL.norms import without_batch_statistics
 from BYOL.runs import RunFolder, backbone_metadata, trained_weights
 from BYOL.views.transforms import EvalTransform
 
@@ -63,6 +64,8 @@ def _built(path: Path, metadata: dict[str, str], weights: dict[str, Tensor]) -> 
         image_size=settings["image_size"],
         stem=settings["stem"],
     )
+    if metadata.get("norm") == "gn-ws":
+        backbone = without_batch_statistics(backbone)
     try:
         backbone.load_state_dict(weights, strict=True)
     except RuntimeError as error:

@@ -61,11 +61,11 @@ def build_optimizer(
         weight_decay: for weights only.
         momentum: of LARS and SGD, or β₁ of AdamW.
         trust: LARS's trust coefficient η.
-        predictor_lr_scale: λ, times the rate of the predictor; None means 10 without a moving
-            average of the target (paper, section 5), else 1.
+        predictor_lr_scale: λ, times the rate of the predictor; None means 10 where the target is
+            the online network itself (paper, section 5), else 1.
     """
     if predictor_lr_scale is None:
-        predictor_lr_scale = 1.0 if model.EAvg else 10.0
+        predictor_lr_scale = 10.0 if model.target == "online" else 1.0
     groups = parameter_groups(model, weight_decay, predictor_lr_scale)
     optimizer: torch.optim.Optimizer
     if name == "lars":

@@ -3,6 +3,7 @@ written."""
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -89,7 +90,7 @@ def _settle(config: PretrainConfig, train: Images, side: int | None) -> Pretrain
     settled = dataclasses.replace(
         config, channels=train.channels, image_size=size, mean=mean, std=std
     )
-    view_configs(settled)  # refuses sizes and ranges that make no view
+    view_configs(settled), small_view_configs(settled)  # refuses sizes and ranges that make no view
     if config.stem != "auto":
         return settled
     with torch.device("meta"):  # the shape of the network, without its weights
@@ -124,15 +125,31 @@ def view_configs(config: PretrainConfig) -> tuple[ViewConfig, ViewConfig]:
     """What the two views are drawn from."""
     size = config.view_size or config.image_size
     assert size is not None
-    shared = {
+    shared = _shared(config)
+    first, second = (
+        ViewConfig(size=size, blur=blur, solarize=solarize, **shared)
+        for blur, solarize in zip(config.blur, config.solarize, strict=True)
+    )
+    return first, second
+
+
+def small_view_configs(config: PretrainConfig) -> tuple[ViewConfig, ...]:
+    """What the small views are drawn from: as the second view, but for size and share."""
+    large = config.view_size or config.image_size
+    assert large is not None
+    size = config.small_size or large // 2
+    if config.small_views and size >= large:
+        raise UserError(f"--small_size={size} is not smaller than the other views: {large}")
+    shared = {**_shared(config), "crop_scale": config.small_scale}
+    small = ViewConfig(max(size, 1), blur=config.blur[1], solarize=config.solarize[1], **shared)
+    return (small,) * config.small_views
+
+
+def _shared(config: PretrainConfig) -> dict[str, Any]:
+    return {
         name: getattr(config, name)
         for name in (
             "crop_scale", "crop_ratio", "flip", "vertical_flip", "rotate", "jitter", "brightness",
             "contrast", "saturation", "hue", "grey", "blur_sigma",
         )
     }  # fmt: skip
-    first, second = (
-        ViewConfig(size=size, blur=blur, solarize=solarize, **shared)
-        for blur, solarize in zip(config.blur, config.solarize, strict=True)
-    )
-    return first, second

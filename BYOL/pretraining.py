@@ -30,7 +30,7 @@ from BYOL.export import export_backbone
 from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL.logs import loggers
-from BYOL.preparation import Prepared, prepare, view_configs
+from BYOL.preparation import Prepared, prepare, small_view_configs, view_configs
 from BYOL.processes import cluster, first_process, mishaps, strategy, with_processes
 from BYOL.resuming import Start, facts, find_start
 from BYOL.rng import fold
@@ -156,6 +156,7 @@ def _train(
         mean=config.sight.mean,
         std=config.sight.std,
         compiled=config.compile == "on",
+        small=small_view_configs(config),
     )
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.sync_batchnorm and config.devices * config.nodes > 1:
@@ -223,7 +224,7 @@ def _loader(config: PretrainConfig, prepared: Prepared, done: int | None, machin
     return train_loader(
         prepared.train,
         sampler,
-        views=view_configs(config),
+        views=view_configs(config) + small_view_configs(config),
         workers=pick_workers(config.workers, machine.accelerator),
         device=torch_device(machine.accelerator),
     )

@@ -18,7 +18,8 @@ from BYOL.runs import RunFolder
 # What the saved state and its place in the epoch depend on. All else may be changed on the way.
 _FIXED = (
     "backbone", "stem", "channels", "image_size", "hidden_size", "output_size", "depth_proj",
-    "depth_pred", "predictor", "ema", "optimizer", "batch_size", "seed",
+    "depth_pred", "predictor", "target", "norm", "target_norm", "optimizer", "batch_size", "seed",
+    "view_size", "small_views", "small_size",
 )  # fmt: skip
 
 

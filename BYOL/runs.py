@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from BYOL.backbones import (
     build_backbone,
     feature_size,
+    freeze_patch_embedding,
     has_fixed_size,
     save_memory,
 )
@@ -134,18 +135,31 @@ def build_model(config: PretrainConfig) -> BYOL:
                 f"--backbone={config.backbone} cannot see pictures of {config.image_size} px "
                 f"with {config.channels} channels"
             )
+        if config.small_views and has_fixed_size(config.backbone):
+            raise UserError(
+                f"--small_views={config.small_views} needs a backbone that takes any size: "
+                f"{config.backbone} is built for one"
+            )
+        if config.freeze_patches:
+            freeze_patch_embedding(backbone)
         return BYOL(
             features,
             config.hidden_size,
             config.output_size,
             config.depth_proj,
             config.depth_pred,
-            EAvg=config.ema,
             t=config.tau,
             backend=backbone,
+            pretrained=config.pretrained,
             in_channels=config.channels,
             image_size=config.image_size,
             predictor=config.predictor,
+            predictor_rho=config.predictor_rho,
+            predictor_eps=config.predictor_eps,
+            predictor_every=config.predictor_every,
+            target=config.target,
+            norm=config.norm,
+            target_norm=config.target_norm,
         )
 
 
@@ -166,7 +180,7 @@ class Run:
 
 def backbone_metadata(config: PretrainConfig) -> dict[str, str]:
     """What someone needs to use the weights without this package."""
-    names = ("backbone", "stem", "channels", "image_size", "mean", "std")
+    names = ("backbone", "stem", "norm", "channels", "image_size", "mean", "std")
     return {name: str(getattr(config, name)) for name in names}
 
 

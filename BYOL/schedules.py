@@ -28,8 +28,13 @@ def learning_rate(
     return peak * _cosine(step - warmup_steps, total_steps - warmup_steps)
 
 
-def tau(step: int, total_steps: int, base_tau: float) -> float:
-    """τ_k = 1 − (1 − τ_base) · (cos(πk/K) + 1)/2: from ``base_tau`` to 1 over the run."""
+def tau(step: int, total_steps: int, base_tau: float, schedule: str = "cosine") -> float:
+    """τ_k = 1 − (1 − τ_base) · (cos(πk/K) + 1)/2: from ``base_tau`` to 1 over the run.
+
+    With ``schedule="constant"``, ``base_tau`` all along.
+    """
+    if schedule == "constant":
+        return base_tau
     return 1 - (1 - base_tau) * _cosine(step, total_steps)
 
 

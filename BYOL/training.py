@@ -78,11 +78,19 @@ class Pretraining(pl.LightningModule):
         torch.manual_seed(place >> 1)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """The loss of a batch from :func:`BYOL.data.loading.train_loader`."""
+        """The loss of a batch from :func:`BYOL.data.loading.train_loader`.
+
+        Small views (multi-crop, Caron et al. 2020, arXiv 2006.09882) are seen by the online network
+        alone and predict both targets; the mean keeps the loss in its range and the rate its size.
+        """
         x, x1 = self.make_views(batch)
         onlinex, onlinex1, targetx, targetx1 = self.model(x, x1)
         self.projections = targetx
-        return criterion(onlinex, targetx1, onlinex1, targetx)
+        losses = [criterion(onlinex, targetx1, onlinex1, targetx)]
+        for small in self.make_small_views(batch):
+            prediction = self.model.predict(small)
+            losses.append(criterion(prediction, targetx1, prediction, targetx))
+        return torch.stack(losses).mean()
 
     @torch.no_grad()
     def make_views(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -95,6 +103,16 @@ class Pretraining(pl.LightningModule):
                 x, x1 = self.views.from_crops(batch["crops"], batch["crops1"], batch["ids"], key)
         layout = torch.channels_last
         return x.contiguous(memory_format=layout), x1.contiguous(memory_format=layout)
+
+    @torch.no_grad()
+    def make_small_views(self, batch: dict[str, Any]) -> list[Tensor]:
+        """The small views of a batch, (B, C, s, s) each, decided as the two large ones are."""
+        key = fold(self.config.seed, int(batch["epoch"]))
+        with torch.autocast(self.device.type, enabled=False):
+            views = self.views.small_views(
+                batch.get("images"), batch.get("small"), batch["ids"], key
+            )
+        return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The configured optimizer; its rate is set at every step."""
@@ -117,7 +135,7 @@ class Pretraining(pl.LightningModule):
         rate = learning_rate(step, self.total_steps, self.warmup_steps, c.lr, c.batch_size)
         set_learning_rate(optimizer, rate)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.model.updateTargetNetwork(tau(step, self.total_steps, c.tau))
+        self.model.updateTargetNetwork(tau(step, self.total_steps, c.tau, c.tau_schedule))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint what it is."""

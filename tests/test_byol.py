@@ -124,6 +124,21 @@ def test_without_moving_average_the_target_is_the_online_network():
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
+def test_a_fixed_target_is_the_initial_network_for_good():
+    model = small_model(target="fixed")
+    before = copy.deepcopy(list(model.targetNet.parameters()))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    a, b, c, d = model(*torch.rand(2, 8, 3, 16, 16))
+    criterion(a, d, b, c).backward()
+    optimizer.step()
+    model.updateTargetNetwork()
+    for old, new, online in zip(
+        before, model.targetNet.parameters(), model.onlineNet.parameters(), strict=False
+    ):
+        assert torch.equal(old, new)
+        assert not torch.equal(old, online) or not online.grad.any()
+
+
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_heads_of_any_depth(depth):
     model = small_model(depth_proj=depth, depth_pred=depth)
@@ -144,6 +159,7 @@ def test_heads_of_any_depth(depth):
         ({"t": 1.5}, "t=1.5 is out of range"),
         ({"t": float("nan")}, "t=nan is out of range"),
         ({"predictor": "magic"}, "'magic' is unknown.*mlp"),
+        ({"target": "moving"}, "'moving' is unknown.*ema"),
     ],
 )
 def test_a_wrong_argument_is_named(kwargs, message):

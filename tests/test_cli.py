@@ -55,8 +55,9 @@ def test_later_ones_win_of_preset_file_and_flag(tmp_path):
     ("words", "expected"),
     [
         (["--batch-size", "32"], {"batch_size": 32}),
-        (["--no-ema"], {"ema": False}),
-        (["--ema", "false"], {"ema": False}),
+        (["--no-evaluate"], {"evaluate": False}),
+        (["--evaluate", "false"], {"evaluate": False}),
+        (["--target", "online"], {"target": "online"}),
         (["--strict-images"], {"strict_images": True}),
         (["--blur", "1,0.25"], {"blur": (1.0, 0.25)}),
         (["--crop-scale=[0.3,0.9]"], {"crop_scale": (0.3, 0.9)}),

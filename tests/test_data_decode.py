@@ -75,7 +75,7 @@ def test_crops_are_cut_where_the_box_says(tmp_path, suffix):
     file = ImageFile(path, 3)
     assert file.size == (400, 480)
     boxes = [(0, 0, 400, 480), (100, 40, 200, 300)]
-    for crop, (top, left, h, w) in zip(file.crops(boxes, 64), boxes, strict=True):
+    for crop, (top, left, h, w) in zip(file.crops(boxes, [64] * len(boxes)), boxes, strict=True):
         expected = whole.resize((64, 64), Image.Resampling.BICUBIC, (left, top, left + w, top + h))
         assert crop.shape == (3, 64, 64)
         gap = np.abs(crop.permute(1, 2, 0).numpy().astype(int) - np.asarray(expected))

@@ -70,6 +70,6 @@ def test_every_orientation_is_pillows(tmp_path, orientation):
     path.write_bytes(content)
     file = ImageFile(path, 3)
     assert file.size == expected.shape[:2]
-    (whole,) = file.crops([(0, 0, *file.size)], 8)
+    (whole,) = file.crops([(0, 0, *file.size)], [8])
     resized = Image.fromarray(expected).resize((8, 8), Image.Resampling.BICUBIC)
     assert np.abs(whole.permute(1, 2, 0).numpy().astype(int) - np.asarray(resized)).mean() < 3

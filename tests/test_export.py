@@ -73,3 +73,21 @@ def test_an_unknown_ending_and_a_damaged_file_are_refused(tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(UserError, match="no weights"):
         load_weights(tmp_path / "list.pth")
+
+
+def test_a_run_without_batch_statistics_is_opened_from_its_export_and_its_checkpoint(tmp_path):
+    from BYOL.runs import open_run
+
+    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    run = tmp_path / "run"
+    pretrain(
+        preset_config(
+            "small", data=str(pictures), out=str(run), backbone="plain5", norm="gn-ws",
+            image_size=16, batch_size=4, epochs=1, hidden_size=8, output_size=4, evaluate=False,
+            knn_every=0,
+        )
+    )  # fmt: skip
+    x = torch.rand(2, 3, 16, 16)
+    first = open_run(run).backbone(x)
+    (run / "backbone.safetensors").unlink()
+    torch.testing.assert_close(open_run(run).backbone(x), first)

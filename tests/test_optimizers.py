@@ -22,7 +22,7 @@ def test_lars_equals_the_authors(authors, case):
 
         def __init__(self, arrays):
             super().__init__()
-            self.EAvg = True
+            self.target = "ema"
             self.onlineNet = nn.Module()
             self.onlineNet.weights = nn.ParameterDict(
                 {name.replace(".", "_"): nn.Parameter(value) for name, value in arrays.items()}

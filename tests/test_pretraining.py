@@ -120,7 +120,12 @@ def test_learning_rate_follows_the_schedule(pictures, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"predictor": "optimal"}, {"predictor": "linear"}, {"ema": False}, {"optimizer": "lars"},
+        {"predictor": "optimal"}, {"predictor": "linear"}, {"predictor": "orthogonal"},
+        {"predictor": "directcopy"}, {"predictor": "directpred", "predictor_every": 2},
+        {"target": "online"}, {"target": "fixed"}, {"optimizer": "lars"},
+        {"tau": 0.0, "tau_schedule": "constant"}, {"norm": "gn-ws"},
+        {"target_norm": "running"}, {"small_views": 2, "small_size": 8},
+        {"small_views": 1, "predictor": "directpred", "memory": 0.0},
         {"optimizer": "adamw", "lr": 1e-3}, {"depth_proj": 1, "depth_pred": 3},
         {"precision": "fp32"}, {"precision": "bf16"}, {"rotate": 10.0, "vertical_flip": 0.5},
         {"backbone": "resnet18", "grad_checkpointing": True}, {"channels": 1}, {"channels": 4},
@@ -177,6 +182,33 @@ def test_smaller_views_are_for_training_only(pictures, tmp_path):
     with pytest.raises(UserError, match="view_size=16 is not for backbone 'test_vit'"):
         pretrain(tiny(pictures, tmp_path / "vit", view_size=16, image_size=32, backbone="test_vit"))
     assert not (tmp_path / "vit").exists()
+
+
+@pytest.mark.parametrize(
+    ("preset", "backbone", "steps"),
+    [
+        ("vit", "test_vit", 200),
+        pytest.param("convnext", "test_convnext", 200, marks=pytest.mark.slow),
+    ],
+)
+def test_transformers_and_convnexts_train_stably_with_adamw(tmp_path, preset, backbone, steps):
+    pictures = draw_pictures(tmp_path / "pictures", each=8, side=32)
+    results = pretrain(
+        preset_config(
+            preset, data=str(pictures), out=str(tmp_path / "run"), backbone=backbone,
+            image_size=32, batch_size=16, epochs=steps, hidden_size=64, output_size=32, lr=1.5e-3,
+            evaluate=False, knn_every=0, checkpoint_every=steps, workers=0,
+        )
+    )  # fmt: skip
+    assert results["steps"] == steps and results["alarm"] is None
+    losses = [float(row["loss"]) for row in rows(tmp_path / "run") if row["loss"]]
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3]) and max(losses) < 8
+    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["state_dict"]
+    patches = [v for k, v in state.items() if k.startswith("model.onlineNet.backend.patch_embed.")]
+    untouched = open_run(tmp_path / "run").untrained.state_dict()
+    start = [v for k, v in untouched.items() if k.startswith("patch_embed.")]
+    assert all(torch.equal(a, b) for a, b in zip(patches, start, strict=True))
+    assert bool(patches) == (preset == "vit")
 
 
 @pytest.mark.parametrize("preset", PRESETS)

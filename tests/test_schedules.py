@@ -34,3 +34,8 @@ def test_rate_and_tau_stay_in_range_and_tau_only_rises(total, data):
     base = data.draw(st.floats(0, 1))
     assert 0 <= learning_rate(step, total, warmup, 0.2, 512) <= 0.4 + 1e-9
     assert base - 1e-12 <= tau(step, total, base) <= tau(step + 1, total, base) + 1e-12 <= 1 + 1e-9
+
+
+@given(st.integers(1, 1000), st.floats(0, 1))
+def test_constant_tau_is_constant(total, base):
+    assert {tau(step, total, base, "constant") for step in range(total + 1)} == {base}

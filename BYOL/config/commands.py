@@ -129,3 +129,17 @@ class ExportConfig:
 
     run: str
     to: str = "backbone.safetensors"
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Settings of ``byol sweep``.
+
+    Args:
+        sweep: a YAML file with settings, rows, grid and seeds, as in benchmarks/sweeps.
+        out: the sweep's folder; without it sweeps/ and the file's name. What is finished there is
+            not run again.
+    """
+
+    sweep: str
+    out: str | None = None

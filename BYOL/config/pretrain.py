@@ -10,8 +10,8 @@ from BYOL.views.config import Pair, Sight
 _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "nodes"), COUNT),
     **dict.fromkeys(("hidden_size", "output_size", "depth_proj", "depth_pred"), COUNT),
-    **dict.fromkeys(("image_size", "view_size", "channels"), COUNT),
-    **dict.fromkeys(("checkpoint_every", "checkpoint_keep"), COUNT),
+    **dict.fromkeys(("image_size", "view_size", "channels", "small_size"), COUNT),
+    **dict.fromkeys(("checkpoint_every", "checkpoint_keep", "predictor_every"), COUNT),
     **dict.fromkeys(("checkpoint_steps", "checkpoint_minutes"), POSITIVE),
     **dict.fromkeys(("tau", "momentum", "flip", "vertical_flip", "jitter", "grey"), SHARE),
     **dict.fromkeys(("blur", "solarize", "crop_scale", "contrast", "saturation"), SHARE),
@@ -21,11 +21,27 @@ _RANGES: dict[str, tuple[float, float]] = {
     "brightness": SHARE,
     "hue": (0.0, 0.5),
     "rotate": (0.0, 180.0),
+    "small_views": POSITIVE,
+    "small_scale": SHARE,
     "seed": SEED,
+    "predictor_rho": (0.0, 0.999999),
+    "predictor_eps": POSITIVE,
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("lars", "sgd", "adamw"),
-    "predictor": ("mlp", "linear", "optimal", "none"),
+    "predictor": (
+        "mlp",
+        "linear",
+        "optimal",
+        "orthogonal",
+        "directpred",
+        "directcopy",
+        "none",
+    ),
+    "target": ("ema", "online", "fixed"),
+    "tau_schedule": ("cosine", "constant"),
+    "norm": ("bn", "gn-ws"),
+    "target_norm": ("batch", "running"),
     "stem": ("auto", "imagenet", "small"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "compile": ("auto", "on", "off"),
@@ -43,7 +59,10 @@ class PretrainConfig:
     Args:
         data: a folder of pictures, an .npz or .npy of images, or one of digits, cifar10,
             cifar100, stl10. Without it: scikit-learn's handwritten digits.
-        preset: digits, small, paper-100, paper-300, paper-1000, or auto: what fits the pictures.
+        preset: a recipe: digits, small (up to 96 px), 32px-100, -200, -400, -800, solo-cifar,
+            lightly-cifar, 128px (64 to 128 px), few (under 10,000 pictures), grey, many-channel,
+            pretrained, vit, convnext, paper-40, -100, -300, -1000, paper-gn-ws, or auto: what fits
+            the pictures. BYOL/presets.py says where their numbers come from.
         out: the run's folder, made new. Without it: runs/ and a name with the time.
         resume: go on from the last checkpoint in ``out``. auto: start, or go on where there is one;
             without ``out`` the folder is runs/NAME then. A run that gets SIGTERM, SIGINT, SIGHUP or
@@ -59,13 +78,24 @@ class PretrainConfig:
         backbone: a timm name (resnet18, resnet50, convnext_tiny, …) or plain5, plain6.
         pretrained: start from timm's weights.
         stem: imagenet, small (3×3 without stride, for ResNets on small pictures) or auto.
+        norm: bn, or gn-ws: group-norm and weight standardisation in place of every batch-norm.
+        freeze_patches: leave a transformer's patch embedding as it is, for stability (MoCo v3).
         hidden_size: width of the hidden layers of projector and predictor.
         output_size: dimension of projections and predictions.
         depth_proj: linear layers of the projector.
         depth_pred: linear layers of the predictor.
-        predictor: mlp, linear, optimal (closed form, solved on every batch) or none.
-        ema: whether the target is a moving average; otherwise it is the online network.
-        tau: τ at the start; it rises to 1 by a cosine over the run.
+        predictor: mlp, linear, none, or one that is computed and never trained: optimal (least
+            squares) or orthogonal (Procrustes), both solved on every batch, directpred or
+            directcopy, both set from a moving average of the projections' correlation.
+        predictor_rho: ρ of directpred and directcopy; without it the papers' .3 and .5.
+        predictor_eps: ε of directpred and directcopy; without it the papers' .01 and .3.
+        predictor_every: optimizer steps between two settings of directpred and directcopy.
+        target: ema (a moving average of the online network), online (the online network itself),
+            or fixed (the untrained network).
+        target_norm: what the target's batch-norms use: the statistics of the batch, or running ones
+            that follow the online network's as the weights do.
+        tau: τ at the start of the run.
+        tau_schedule: cosine (τ rises to 1 over the run) or constant.
         epochs: passes over the pictures.
         batch_size: pictures per optimizer step, over all processes and accumulated parts.
         accumulate: parts that a process computes one after the other for one optimizer step.
@@ -75,7 +105,8 @@ class PretrainConfig:
         momentum: of LARS and SGD, β₁ of AdamW.
         trust: LARS's trust coefficient η.
         warmup_epochs: length of the linear rise of the rate.
-        predictor_lr_scale: λ, times the rate for the predictor; without it 1, or 10 without ema.
+        predictor_lr_scale: λ, times the rate for the predictor; without it 1, or 10 with
+            ``target`` online.
         crop_scale: share of the picture's area that a view shows, least and most.
         crop_ratio: width / height of a crop before it is made square, least and most.
         flip: probability of a mirrored view.
@@ -90,6 +121,9 @@ class PretrainConfig:
         blur: probability of a blur, for the first and the second view.
         blur_sigma: its standard deviation in pixels, least and most.
         solarize: probability of solarizing, for the first and the second view.
+        small_views: further views of every picture that only the online network sees (multi-crop).
+        small_size: their side in pixels; without it half of image_size.
+        small_scale: share of the picture's area that they show, least and most.
         mean: of every channel, for normalisation; without it ImageNet's, or measured.
         std: likewise.
         seed: of everything random.
@@ -125,13 +159,20 @@ class PretrainConfig:
     backbone: str = "resnet50"
     pretrained: bool = False
     stem: str = "auto"
+    norm: str = "bn"
+    freeze_patches: bool = False
     hidden_size: int = 4096
     output_size: int = 256
     depth_proj: int = 2
     depth_pred: int = 2
     predictor: str = "mlp"
-    ema: bool = True
+    predictor_rho: float | None = None
+    predictor_eps: float | None = None
+    predictor_every: int = 1
+    target: str = "ema"
+    target_norm: str = "batch"
     tau: float = 0.996
+    tau_schedule: str = "cosine"
     epochs: int = 300
     batch_size: int = 256
     accumulate: int = 1
@@ -156,6 +197,9 @@ class PretrainConfig:
     blur: Pair = (1.0, 0.1)
     blur_sigma: Pair = (0.1, 2.0)
     solarize: Pair = (0.0, 0.2)
+    small_views: int = 0
+    small_size: int | None = None
+    small_scale: Pair = (0.05, 0.4)
     mean: list[float] | None = None
     std: list[float] | None = None
     seed: int = 0

@@ -71,11 +71,15 @@ class ImageFile:
             self._image.load()
             return _pixels(_convert(ImageOps.exif_transpose(self._image), MODES[self.channels]))
 
-    def crops(self, boxes: Sequence[Sequence[int]], side: int) -> list[Tensor]:
+    def crops(self, boxes: Sequence[Sequence[int]], sides: Sequence[int]) -> list[Tensor]:
         """Cut boxes (top, left, height, width of the upright picture), each made side × side.
 
-        A JPEG is decoded at a half, a quarter or an eighth of its size where the smallest box
-        still has ``side`` pixels then; the boxes are rounded to its pixels.
+        A JPEG is decoded at a half, a quarter or an eighth of its size where every box still has
+        its ``side`` pixels then; the boxes are rounded to its pixels.
+
+        Args:
+            boxes: of every crop.
+            sides: of every crop, in pixels.
 
         Returns:
             (C, side, side) uint8 each; bicubic, antialiased.
@@ -83,7 +87,7 @@ class ImageFile:
         Raises:
             BrokenImageError: the file cannot be decoded.
         """
-        whole = self._enough_for(boxes, side)
+        whole = self._enough_for(boxes, sides)
         image = torch.from_numpy(whole).permute(2, 0, 1)[None]
         y, x = whole.shape[0] / self.size[0], whole.shape[1] / self.size[1]
         with self._named_errors():
@@ -97,21 +101,23 @@ class ImageFile:
                 for top, left, h, w in boxes
             ]
             return [
-                F.interpolate(part, (side, side), mode="bicubic", antialias=True)[0] for part in cut
+                F.interpolate(part, (side, side), mode="bicubic", antialias=True)[0]
+                for part, side in zip(cut, sides, strict=True)
             ]
 
     def crop_between_pixels(self, box: Sequence[float], side: int) -> Tensor:
         """What :meth:`crops` does, for one box whose edges may lie between pixels; slower."""
-        whole = self._enough_for([box], side)
+        whole = self._enough_for([box], [side])
         y, x = whole.shape[0] / self.size[0], whole.shape[1] / self.size[1]
         top, left, h, w = box
         edges = (left * x, top * y, (left + w) * x, (top + h) * y)
         image = Image.fromarray(whole[..., 0] if self.channels == 1 else whole)
         return to_tensor(_pixels(image.resize((side, side), Image.Resampling.BICUBIC, box=edges)))
 
-    def _enough_for(self, boxes: Sequence[Sequence[float]], side: int) -> np.ndarray:
-        """The picture, no smaller than it takes for the smallest box to have ``side`` pixels."""
-        share = min(side / max(min(min(box[2:]) for box in boxes), 1), 1.0)
+    def _enough_for(self, boxes: Sequence[Sequence[float]], sides: Sequence[int]) -> np.ndarray:
+        """The picture, no smaller than it takes for every box to have its ``side`` pixels."""
+        shares = (side / max(min(box[2:]), 1) for box, side in zip(boxes, sides, strict=True))
+        share = min(max(shares), 1.0)
         return self.decode((math.ceil(self.size[0] * share), math.ceil(self.size[1] * share)))
 
     @contextmanager

@@ -106,30 +106,33 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
     Args:
         images: files.
         seed: of the run.
-        views: one or two; what may happen to each, of which only the crop is used here.
+        views: what may happen to each: one view or two, and after two of them the small ones;
+            only the crop is used here.
     """
 
     def __init__(self, images: FileImages, seed: int, views: tuple[ViewConfig, ...]):
         self.images = images
         self.seed = seed
         self.views = views
+        self.sides = [view.size for view in views]
 
     def __getitem__(self, request: Request) -> dict[str, Any]:
         epoch, indices = request
         ids = torch.from_numpy(np.asarray(indices))
-        side, channels = self.views[0].size, self.images.channels
-        cut = torch.empty(len(self.views), len(ids), channels, side, side, dtype=torch.uint8)
+        shape = len(ids), self.images.channels
+        cut = [torch.empty(*shape, side, side, dtype=torch.uint8) for side in self.sides]
         broken: list[str] = []
         for row, boxes in enumerate(self._boxes(epoch, ids, ids.tolist())):
             index = int(ids[row])
             try:
-                found = self.images.open(index).crops(boxes, side)
+                found = self.images.open(index).crops(boxes, self.sides)
             except BrokenImageError:
                 found = self._instead_of(index, epoch, broken)
             for crops, crop in zip(cut, found, strict=True):
                 crops[row] = crop
-        crops_by_name = dict(zip(("crops", "crops1"), cut, strict=False))
-        return {"epoch": epoch, "ids": ids, **crops_by_name, "broken": broken}
+        large = dict(zip(("crops", "crops1"), cut, strict=False))
+        small = {"small": torch.stack(cut[2:])} if cut[2:] else {}
+        return {"epoch": epoch, "ids": ids, **large, **small, "broken": broken}
 
     def _boxes(self, epoch: int, ids: Tensor, places: list[int]) -> list[list[list[int]]]:
         """For every sample of ``ids`` a box for each view, in the picture at its place."""
@@ -150,7 +153,7 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
             place = (index + step) % len(self.images)
             try:
                 boxes = self._boxes(epoch, torch.tensor([index]), [place])[0]
-                return self.images.open(place).crops(boxes, self.views[0].size)
+                return self.images.open(place).crops(boxes, self.sides)
             except BrokenImageError:
                 broken.append(self.images.sample_name(place))
         raise UserError(f"DATA={self.images.root}: not one of its files is a picture")
@@ -169,15 +172,15 @@ def train_loader(
     Args:
         images: in memory or in files.
         sampler: which and when.
-        views: one or two; what may happen to each.
+        views: what may happen to each: one view or two, and after two of them the small ones.
         workers: processes that decode files; 0 does it in this one.
         device: the training device.
 
     Returns:
         An iterable of dicts: ``epoch`` (int) and ``ids`` (B,) int64 always; ``images``
         (B, C, H, W) uint8 from memory; from files ``crops`` and, for a second view, ``crops1``
-        (B, C, S, S) uint8 and ``broken``, the names of files that could not be read (each replaced
-        by the next one).
+        (B, C, S, S) uint8, where there are small views ``small`` (N, B, C, s, s), and ``broken``,
+        the names of files that could not be read (each replaced by the next one).
     """
     if isinstance(images, ArrayImages):
         return MemoryLoader(images, sampler, device)

@@ -30,6 +30,11 @@ def export_folder(run: Run, path: Path) -> dict[str, Any]:
         UserError: something in the way, a folder that cannot be written, or one that timm does not
             read as the same network; nothing is left of it then.
     """
+    if run.config.norm != "bn":
+        raise UserError(
+            f"--to={path}/ is not for a run with --norm={run.config.norm}: timm has no name for "
+            "its backbone; export .safetensors, .onnx or .pt2"
+        )
     pictures, kind = pictures_to_check(run)
     worst = 0.0
 

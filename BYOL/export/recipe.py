@@ -31,8 +31,18 @@ def _weights(config: PretrainConfig, path: Path) -> list[str]:
         "import timm",
         *_registered(config),
         f"model = timm.create_model({words})",
+        *_norms(config),
         f"model.load_state_dict({read}({str(path)!r}), strict=True)",
         "model.eval()",
+    ]
+
+
+def _norms(config: PretrainConfig) -> list[str]:
+    if config.norm == "bn":
+        return []
+    return [
+        "from BYOL.norms import standardised_for_good, without_batch_statistics",
+        "model = standardised_for_good(without_batch_statistics(model))",
     ]
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from BYOL.errors import UserError
 from BYOL.files import save_tensors, write_atomically
+from BYOL.norms import standardised_for_good
 
 SUFFIXES = (".safetensors", ".pth")
 HUB_WEIGHTS = "model.safetensors"  # in a folder for the hub, by timm's name for it
@@ -17,7 +18,7 @@ def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, s
 
     Args:
         backbone: its names and shapes are kept, so the network that it came from loads it with
-            ``strict=True``.
+            ``strict=True``; standardised weights are written as they are used.
         path: ends in .safetensors (which also keeps ``metadata``) or .pth.
         metadata: plain strings.
 
@@ -36,7 +37,7 @@ def plain_weights(backbone: nn.Module) -> dict[str, Tensor]:
     # copied: safetensors refuses tensors that share memory, and a view must not drag its base along
     return {
         name: value.detach().to("cpu", copy=True).contiguous()
-        for name, value in backbone.state_dict().items()
+        for name, value in standardised_for_good(backbone).state_dict().items()
     }
 
 

@@ -14,7 +14,7 @@ from BYOL.views.resize import crop_resize
 
 
 class Views:
-    """Two views of every image of a batch, on the device the batch is on.
+    """Two views of every image of a batch, and small ones, on the device the batch is on.
 
     Args:
         first: what may happen to the first view.
@@ -23,6 +23,7 @@ class Views:
         std: likewise.
         compiled: fuse the operations on a GPU by ``torch.compile``, which takes some seconds at the
             first batch; on a CPU they are compiled in another way and this changes nothing.
+        small: what may happen to each of the small views.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class Views:
         mean: list[float],
         std: list[float],
         compiled: bool = False,
+        small: tuple[ViewConfig, ...] = (),
     ):
         self.configs = (first, second)
+        self.small = small
         self.mean = list(mean)
         self.std = list(std)
         self.painter: Painter = torch.compile(paint, dynamic=False) if compiled else paint
@@ -71,6 +74,27 @@ class Views:
             for view, (config, cut) in enumerate(zip(self.configs, (crops, crops1), strict=True))
         )
         return first, second
+
+    def small_views(
+        self, images: Tensor | None, crops: Tensor | None, ids: Tensor, key: int
+    ) -> list[Tensor]:
+        """The small views, (B, C, s, s) float32 each, with draws of their own.
+
+        Args:
+            images: whole ones, or None where there are crops.
+            crops: (N, B, C, s, s), cut already, or None where there are images.
+            ids: as in a call.
+            key: as in a call.
+        """
+        views, how = [], (self.mean, self.std, self.painter)
+        for i, config in enumerate(self.small):
+            place = fold(key, len(self.configs) + i)
+            if crops is None:
+                assert images is not None
+                views.append(make_view(config, images, ids, place, *how))
+            else:
+                views.append(finish_view(config, crops[i], ids, place, *how))
+        return views
 
 
 def make_view(

@@ -1,0 +1,249 @@
+"""Predictors that nobody trains: each is computed from projections, in closed form.
+
+Two are solved on every batch: the optimal linear predictor (least squares) and the orthogonal one
+(Procrustes). Two are set once per optimizer step from a moving average of the projections'
+correlation: DirectPred and DirectCopy. All are constants of the backward pass. Z (N, D) are online
+projections, T (N, D) the target projections that they are to predict, F (D, D) a correlation.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from BYOL.errors import UserError
+
+
+class ClosedFormPredictor(nn.Module):
+    """Z ↦ ZW with a W that is computed and never trained.
+
+    Args:
+        size: D, the dimension of the projections; W starts as the identity.
+    """
+
+    weight: Tensor
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.register_buffer("weight", torch.eye(size))
+
+    def observe(self, z: Tensor, t: Tensor) -> None:
+        """See the online projections ``z`` and their targets ``t``, before predicting."""
+        raise NotImplementedError
+
+    def update(self) -> None:
+        """Called once per optimizer step, after it and before the target moves."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(N, D) projections → (N, D) predictions, float32."""
+        with torch.autocast(z.device.type, enabled=False):
+            return z.float() @ self.weight
+
+
+class OptimalPredictor(ClosedFormPredictor):
+    """The paper's optimal linear predictor (appendix I): W = argmin ‖ZW − T‖² of every batch.
+
+    Args:
+        size: D, the dimension of the projections.
+        ridge: Tikhonov term relative to the mean eigenvalue of ZᵀZ. It picks (nearly) the
+            minimum-norm solution where the batch has fewer samples than dimensions.
+    """
+
+    def __init__(self, size: int, ridge: float = 1e-6):
+        super().__init__(size)
+        self.ridge = ridge
+
+    @torch.no_grad()
+    def observe(self, z: Tensor, t: Tensor) -> None:
+        """Solve for W from online projections ``z`` (N, D) and their targets ``t`` (N, D)."""
+        self.weight = least_squares(z, t, self.ridge)
+
+
+class OrthogonalPredictor(ClosedFormPredictor):
+    """The best rotation or reflection of every batch: W = argmin ‖ZW − T‖² with WᵀW = I.
+
+    One of the orthogonal predictors that "The Edge of Orthogonality" (Richemond et al. 2023, arXiv
+    2302.04817) argues for: the solution of the Procrustes problem (Schönemann 1966).
+    """
+
+    @torch.no_grad()
+    def observe(self, z: Tensor, t: Tensor) -> None:
+        """Solve for W from online projections ``z`` (N, D) and their targets ``t`` (N, D)."""
+        self.weight = procrustes(z, t)
+
+
+class MovingPredictor(ClosedFormPredictor):
+    """W set from F ← ρF + (1 − ρ)E[zzᵀ], the mean being over both views of one optimizer step.
+
+    What :meth:`observe` sees in training mode is summed over accumulated parts and over processes;
+    :meth:`update` takes it into F, which starts as the first step's mean, and sets W every
+    ``every`` steps. F and all counters are in the state dict.
+
+    Args:
+        size: D, the dimension of the projections.
+        rho: ρ in [0, 1), how much of F stays at every step.
+        eps: ε, added to every eigenvalue of W.
+        every: optimizer steps between two settings of W.
+    """
+
+    correlation: Tensor
+    moments: Tensor
+
+    def __init__(self, size: int, rho: float, eps: float, every: int = 1):
+        super().__init__(size)
+        self.rho = rho
+        self.eps = eps
+        self.every = every
+        self.steps = 0
+        self.observed = False
+        self.register_buffer("correlation", torch.zeros(size, size))
+        # the sum of zzᵀ since the last step, and below it a row with the number of z
+        self.register_buffer("moments", torch.zeros(size + 1, size))
+
+    @torch.no_grad()
+    def observe(self, z: Tensor, t: Tensor) -> None:
+        """Add ``z`` (N, D) of all processes to the sums; in evaluation mode do nothing."""
+        if not self.training:
+            return
+        with torch.autocast(z.device.type, enabled=False):
+            z = z.float()
+            moments = torch.cat([z.T @ z, z.new_full((1, z.shape[1]), len(z))])
+        self.moments += _over_processes(moments)
+        self.observed = True
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move F; set W if it is due. Without anything observed since, do nothing."""
+        if not self.observed:
+            return
+        mean = self.moments[:-1] / self.moments[-1:]
+        self.correlation.lerp_(mean, 1 - self.rho if self.steps else 1.0)
+        if self.steps % self.every == 0:
+            self.weight.copy_(self.solve(self.correlation))
+        self.moments.zero_()
+        self.steps += 1
+        self.observed = False
+
+    def solve(self, correlation: Tensor) -> Tensor:
+        """W (D, D) for a correlation F (D, D)."""
+        raise NotImplementedError
+
+    def get_extra_state(self) -> Tensor:
+        """The counters, as a tensor on the CPU: to read them waits for no device."""
+        return torch.tensor([self.steps, int(self.observed)])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """The counters of :meth:`get_extra_state`."""
+        self.steps, observed = state.tolist()
+        self.observed = bool(observed)
+
+
+class DirectPred(MovingPredictor):
+    """W = U diag(√(s⁺ / s_max) + ε) Uᵀ with F = U diag(s) Uᵀ (Tian et al., arXiv 2102.06810)."""
+
+    def solve(self, correlation: Tensor) -> Tensor:
+        """W (D, D) for a correlation F (D, D); decomposed in float64 where the device has it."""
+        values, vectors = torch.linalg.eigh(correlation.to(_precise(correlation)))
+        largest = values[-1].clamp_min(torch.finfo(values.dtype).tiny)
+        values = (values.clamp_min(0) / largest).sqrt() + self.eps
+        return (vectors * values) @ vectors.T
+
+
+class DirectCopy(MovingPredictor):
+    """W = F / ‖F‖ + εI with the spectral norm (Wang et al. 2021, arXiv 2110.04947)."""
+
+    def solve(self, correlation: Tensor) -> Tensor:
+        """W (D, D) for a correlation F (D, D)."""
+        norm = torch.linalg.eigvalsh(correlation)[-1]
+        norm = norm.clamp_min(torch.finfo(norm.dtype).tiny)
+        return correlation / norm + self.eps * torch.eye(len(correlation), device=norm.device)
+
+
+# name → class and the papers' own ρ and ε
+_MOVING: dict[str, tuple[type[MovingPredictor], float, float]] = {
+    "directpred": (DirectPred, 0.3, 0.01),
+    "directcopy": (DirectCopy, 0.5, 0.3),
+}
+CLOSED_FORMS = ("optimal", "orthogonal", *_MOVING)
+
+
+def closed_form(
+    kind: str, size: int, rho: float | None = None, eps: float | None = None, every: int = 1
+) -> ClosedFormPredictor:
+    """One of :data:`CLOSED_FORMS`.
+
+    Args:
+        kind: its name.
+        size: D, the dimension of the projections.
+        rho: ρ of DirectPred and DirectCopy; None means the paper's, .3 and .5.
+        eps: ε of DirectPred and DirectCopy; None means the paper's, .01 and .3.
+        every: optimizer steps between two settings of W of DirectPred and DirectCopy.
+
+    Raises:
+        UserError: ρ, ε or ``every`` out of range, or given to a predictor that has none.
+    """
+    if rho is not None and not 0 <= rho < 1:
+        raise UserError(f"predictor_rho={rho} is out of range: give a number from 0 to below 1")
+    if eps is not None and not eps >= 0:
+        raise UserError(f"predictor_eps={eps} is out of range: give a number from 0 up")
+    if every < 1:
+        raise UserError(f"predictor_every={every} is out of range: give a whole number from 1 up")
+    if kind in _MOVING:
+        make, usual_rho, usual_eps = _MOVING[kind]
+        return make(
+            size, usual_rho if rho is None else rho, usual_eps if eps is None else eps, every
+        )
+    return OrthogonalPredictor(size) if kind == "orthogonal" else OptimalPredictor(size)
+
+
+def least_squares(z: Tensor, t: Tensor, ridge: float) -> Tensor:
+    """Ridge-stabilised argmin over W of ‖ZW − T‖², the batches of all processes taken together.
+
+    Only the two D×D covariances cross the network. They are summed and solved in float64 where the
+    device has it: squaring Z squares its condition number, which float32 does not carry.
+
+    Args:
+        z: (N, D) inputs.
+        t: (N, E) outputs.
+        ridge: added to the diagonal of ZᵀZ, in units of its mean eigenvalue.
+
+    Returns:
+        (D, E) float32.
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        dtype = _precise(z)
+        z, t = z.to(dtype), t.to(dtype)
+        moments = _over_processes(torch.cat([z.T @ z, z.T @ t], dim=1))
+        covariance, cross = moments.split([z.shape[1], t.shape[1]], dim=1)
+        # The tiny constant keeps an all-zero batch (a dead network) solvable: W = 0.
+        shift = ridge * covariance.diagonal().mean() + torch.finfo(dtype).tiny
+        regular = covariance + shift * torch.eye(len(covariance), dtype=dtype, device=z.device)
+        # cholesky_ex and cholesky_solve, unlike linalg.solve, never wait for the device.
+        factor, _ = torch.linalg.cholesky_ex(regular)
+        return torch.cholesky_solve(cross, factor).float()
+
+
+def procrustes(z: Tensor, t: Tensor) -> Tensor:
+    """The orthogonal W that minimises ‖ZW − T‖: UVᵀ, where ZᵀT = U diag(s) Vᵀ over all processes.
+
+    Args:
+        z: (N, D) inputs.
+        t: (N, D) outputs.
+
+    Returns:
+        (D, D) float32, orthogonal whatever the rank of ZᵀT.
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        cross = _over_processes(z.to(_precise(z)).T @ t.to(_precise(z)))
+        u, _, vt = torch.linalg.svd(torch.nan_to_num(cross))
+        return (u @ vt).float()
+
+
+def _precise(tensor: Tensor) -> torch.dtype:
+    return torch.float32 if tensor.device.type == "mps" else torch.float64
+
+
+def _over_processes(sums: Tensor) -> Tensor:
+    """The sum over processes, the same in each; alone, ``sums`` itself."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(sums)
+    return sums

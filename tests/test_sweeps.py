@@ -1,0 +1,128 @@
+import json
+
+import pytest
+import yaml
+from PIL import Image
+
+from BYOL.cli import main
+from BYOL.commands import sweep as command
+from BYOL.errors import UserError
+from BYOL.sweeps import read_sweep, table
+from tests.conftest import draw_pictures
+
+SETTINGS = {
+    "preset": "small", "backbone": "plain5", "image_size": 12, "batch_size": 8, "hidden_size": 16,
+    "output_size": 8, "epochs": 1, "knn_every": 0, "lr": 0.1, "workers": 0,
+}  # fmt: skip
+
+
+def write(path, **parts):
+    path.write_text(yaml.safe_dump(parts, allow_unicode=True, sort_keys=False))
+    return str(path)
+
+
+def test_rows_times_grid_times_seeds(tmp_path):
+    file = write(
+        tmp_path / "s.yaml",
+        settings={**SETTINGS, "data": "digits"},
+        rows={"plain": {}, "no predictor": {"predictor": "none"}},
+        grid={"tau": [0.5, 0.9], "crop_scale": [[0.2, 1.0]]},
+        seeds=[3, 4],
+    )
+    cells = read_sweep(file, tmp_path / "out")
+    assert [cell.name for cell in cells] == [
+        f"{row} tau={tau} crop_scale=[0.2, 1.0]"
+        for row in ("plain", "no predictor")
+        for tau in (0.5, 0.9)
+    ]
+    runs = [run for cell in cells for run in cell.runs]
+    assert len({run.out for run in runs}) == 8
+    assert [run.seed for run in runs] == [3, 4] * 4
+    assert runs[-1].predictor == "none" and runs[-1].tau == 0.9 and runs[0].predictor == "mlp"
+    assert runs[0].crop_scale == (0.2, 1.0) and runs[0].lr == 0.1 and runs[0].preset == "small"
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"grids": {}}, "has a part 'grids'"),
+        ({"grid": {"tau": 0.5}}, "tau must be a list"),
+        ({"settings": {"temperature": 1}}, "--temperature is unknown"),
+        ({"settings": {"lr": "fast"}}, "--lr"),
+        ({"rows": {"a": {"tau": 2}}}, "--tau=2.* is out of range"),
+        ({"settings": {"seed": 1}}, "seed is not for a sweep"),
+        ({"seeds": []}, "seeds must be"),
+        ({"rows": {"a b": {}, "a/b": {}}}, "same name"),
+        ({"rows": {"a": [1]}}, "a must be names"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_before_anything_runs(tmp_path, parts, message):
+    file = write(tmp_path / "s.yaml", **parts)
+    with pytest.raises(UserError, match=message) as caught:
+        read_sweep(file, tmp_path / "out")
+    assert "\n" not in str(caught.value) and "s.yaml" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_runs_skips_what_is_finished_and_ends_with_a_table(tmp_path, capsys, monkeypatch):
+    pictures = draw_pictures(tmp_path / "pictures", each=10)
+    settings = {**SETTINGS, "data": str(pictures)}
+    rows = {"mlp": {}, "τ = 0": {"target": "online"}}
+    file = write(tmp_path / "s.yaml", settings=settings, rows=rows, seeds=[0, 1])
+    out = tmp_path / "out"
+    argv = ["sweep", file, "--out", str(out)]
+    done = []
+    pretrain = command.pretrain
+
+    def stopped(config):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(config.out)
+        return pretrain(config)
+
+    monkeypatch.setattr(command, "pretrain", stopped)
+    assert main(argv) == 130
+    monkeypatch.setattr(
+        command, "pretrain", lambda config: (done.append(config.out), pretrain(config))
+    )
+    capsys.readouterr()
+    assert main([*argv, "--json"]) == 0
+    assert len(done) == 4 and len(set(done)) == 4, "finished runs are not run again"
+    answer = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in answer["rows"]] == ["raw pixels", "untrained", "mlp", "τ = 0"]
+    trained = answer["rows"][2]
+    assert trained["runs"] == 2 and len(trained["measures"]["knn20"]) == 2
+    for seed, accuracy in enumerate(trained["measures"]["linear"]):
+        results = json.loads((out / "mlp" / f"seed-{seed}" / "results.json").read_text())
+        assert results["evaluation"]["rows"]["trained"]["linear"]["accuracy"] == accuracy
+    text = (out / "table.md").read_text()
+    assert text.startswith("| variant | 1-shot") and "| τ = 0 |" in text and "0 of 2" in text
+    with Image.open(out / "sweep.png") as picture:
+        assert picture.size[0] > 400
+    write(tmp_path / "s.yaml", settings={**settings, "lr": 0.2}, rows=rows, seeds=[0, 1])
+    assert main(argv) == 2
+    assert "holds a run with lr=0.1, not 0.2" in capsys.readouterr().err
+
+
+def test_a_run_without_a_checkpoint_begins_anew(tmp_path):
+    file = write(tmp_path / "s.yaml", settings={**SETTINGS, "data": "digits"})
+    (run,) = read_sweep(file, tmp_path / "out")[0].runs
+    folder = tmp_path / "out" / "run" / "seed-0"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("{}")
+    assert command._resumed(run).resume is False and not folder.exists()
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").write_bytes(b"")
+    assert command._resumed(run).resume is True
+
+
+def test_the_table_has_mean_and_spread_of_the_seeds():
+    rows = [
+        {"name": "raw pixels", "measures": {"knn20": [0.5]}},
+        {"name": "a", "measures": {"knn20": [0.5, 0.7], "effective_rank": [20.0, 22.0]},
+         "runs": 2, "alarms": 1},
+    ]  # fmt: skip
+    assert table(rows).splitlines()[2:] == [
+        "| raw pixels | 0.500 |  |  |",
+        "| a | 0.600 ±0.141 | 21.0 ±1.4 | 1 of 2 |",
+    ]
