@@ -2,6 +2,7 @@
 
 from BYOL.commands.common import Answer, pictures_for
 from BYOL.config.commands import EvaluateConfig
+from BYOL.evaluation.layers import LayerFeatures
 from BYOL.evaluation.protocols import check_protocols, evaluate, results_text
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.preparation import in_memory
@@ -25,8 +26,8 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     train, _ = in_memory(splits.labelled or splits.train, budget)
     test, _ = in_memory(splits.test, budget) if splits.test else (None, [])
     results = evaluate(
-        run.backbone,
-        run.untrained,
+        LayerFeatures(run.backbone, config.layer, config.pool),
+        LayerFeatures(run.untrained, config.layer, config.pool),
         train,
         test,
         run.config.sight,

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
-from BYOL.config.checks import check_settings
+from BYOL.config.checks import COUNT, POSITIVE, check_settings
 from BYOL.config.pretrain import PretrainConfig
+
+POOLS = ("auto", "mean", "max", "token", "none")
+DTYPES = ("float32", "float16")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class EvaluateConfig:
     Args:
         run: a run's folder.
         data: labelled pictures; without it, those of the run.
+        layer: a part of the backbone, such as layer3 or blocks.6; without it, its output.
+        pool: what becomes of a layer's places: mean, max, token (a transformer's class token), or
+            auto: the mean of a layer, and the backbone's own pooling for its output.
         protocol: which measurements, separated by commas: fewshot, knn, linear. Their results go
             to the screen and to evaluation.json in the run's folder.
         batch_size: pictures at a time.
@@ -50,34 +56,80 @@ class EvaluateConfig:
 
     run: str
     data: str | None = None
+    layer: str | None = None
+    pool: str = "auto"
     protocol: str = "fewshot,knn,linear"
     batch_size: int = 256
     accelerator: str = "auto"
     seed: int = 0
     data_root: str = "~/.cache/byol"
 
+    def __post_init__(self) -> None:
+        check_settings(self, {}, {"pool": POOLS[:-1]})
+
 
 @dataclass(frozen=True)
-class EmbedConfig:
-    """Settings of ``byol embed``.
+class FeaturesConfig:
+    """What every command that computes features can be told.
 
     Args:
         run: a run's folder.
         data: pictures; without it, those of the run.
-        out: the file to write, .parquet or .npz.
+        layer: a part of the backbone, such as layer3 or blocks.6; without it, its output.
+        pool: what becomes of a layer's places: mean, max, token (a transformer's class token), none
+            (a vector for every place: the grid, height × width × features), or auto: the mean of a
+            layer, and the backbone's own pooling for its output.
+        precision: fp32, bf16, fp16, or auto: bf16 where the hardware multiplies it and where it
+            changes no order of the nearest neighbours of 256 of the pictures.
         split: train, test or all.
         batch_size: pictures at a time.
+        workers: processes that decode files; without it, one for every core of a CPU, or half the
+            cores beside a GPU.
         accelerator: cpu, gpu, mps or auto.
         data_root: where named data sets lie or are downloaded to.
     """
 
     run: str
     data: str | None = None
-    out: str = "embeddings.parquet"
+    layer: str | None = None
+    pool: str = "auto"
+    precision: str = "auto"
     split: str = "all"
     batch_size: int = 256
+    workers: int | None = None
     accelerator: str = "auto"
     data_root: str = "~/.cache/byol"
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            {"batch_size": COUNT, "workers": POSITIVE},
+            {
+                "pool": POOLS,
+                "precision": ("auto", "fp32", "bf16", "fp16"),
+                "split": ("all", "train", "test"),
+                "accelerator": ("auto", "cpu", "gpu", "mps"),
+            },
+        )
+
+
+@dataclass(frozen=True)
+class EmbedConfig(FeaturesConfig):
+    """Settings of ``byol embed``.
+
+    Args:
+        out: the file to write. .parquet: name, split, label and embedding in row groups; .npy: the
+            vectors alone, for a memory map, beside them their names in NAME.names.parquet;
+            .npz: all of it as arrays.
+        dtype: float32 or float16, of the numbers in the file.
+    """
+
+    out: str = "embeddings.parquet"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, {}, {"dtype": DTYPES})
 
 
 @dataclass(frozen=True)
