@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from BYOL.commands.common import pictures_for
 from BYOL.config.commands import FeaturesConfig
+from BYOL.curation.collection import Collection, collected
 from BYOL.data.images import Images
 from BYOL.embeddings import Batches
 from BYOL.errors import UserError
@@ -57,6 +59,10 @@ class Features:
             network: another one to look through than ``self.network``.
         """
         return _with_progress(self._batches(network or self.network), self.total)
+
+    def collected(self) -> AbstractContextManager[Collection]:
+        """All of it, in a temporary folder as long as the context lasts."""
+        return collected(self.batches, self.network, self.run.config.sight, self.sets)
 
     def _batches(self, network: torch.nn.Module) -> Batches:
         for split, images in self.sets.items():

@@ -133,6 +133,45 @@ class EmbedConfig(FeaturesConfig):
 
 
 @dataclass(frozen=True)
+class DuplicatesConfig(FeaturesConfig):
+    """Settings of ``byol duplicates``.
+
+    Args:
+        threshold: cosine of the whitened features from which two pictures are compared pixel by
+            pixel; higher finds fewer.
+        out: the .csv file to write.
+        grid: a .png of the groups; without it, none.
+    """
+
+    threshold: float = 0.6
+    out: str = "duplicates.csv"
+    grid: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, {"threshold": (0.0, 1.0)}, {"pool": POOLS[:-1]})
+
+
+@dataclass(frozen=True)
+class OutliersConfig(FeaturesConfig):
+    """Settings of ``byol outliers``.
+
+    Args:
+        count: how many pictures are listed.
+        out: the .csv file to write.
+        grid: a .png of them; without it, none.
+    """
+
+    count: int = 50
+    out: str = "outliers.csv"
+    grid: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, {"count": COUNT}, {"pool": POOLS[:-1]})
+
+
+@dataclass(frozen=True)
 class ExportConfig:
     """Settings of ``byol export``.
 

@@ -10,7 +10,12 @@ F.npz      name, split, label and embedding as arrays
 """
 
 from BYOL.embeddings.rows import Batches, Embeddings
-from BYOL.embeddings.writers import check_embeddings_path, names_path, write_embeddings
+from BYOL.embeddings.writers import (
+    check_embeddings_path,
+    names_path,
+    write_embeddings,
+    write_npy,
+)
 
 __all__ = [
     "Batches",
@@ -18,4 +23,5 @@ __all__ = [
     "check_embeddings_path",
     "names_path",
     "write_embeddings",
+    "write_npy",
 ]
