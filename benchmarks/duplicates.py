@@ -90,8 +90,9 @@ def duplicates(run: str, images: FileImages) -> list[dict[str, object]]:
             recall = {k: float((kind == k).sum() / (kinds == k).sum()) for k in COPIES}
             strays = int((taken & false & (kinds[a] == "") & (kinds[b] == "")).sum())
             right = int(copied.sum())
+            precision = right / max(right + strays, 1)
             rows.append({"threshold": threshold, "correlation": correlation, "false": strays,
-                         "precision": right / max(right + strays, 1), "recall": recall})  # fmt: skip
+                         "precision": precision, "recall": recall})  # fmt: skip
     return rows
 
 
