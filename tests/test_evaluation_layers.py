@@ -99,7 +99,7 @@ def test_a_module_that_is_never_called_is_named():
         def forward(self, x):
             return self.parts[0](x).mean((2, 3))
 
-    with pytest.raises(UserError, match="parts.0"):
+    with pytest.raises(UserError, match=r"parts\.0"):
         LayerFeatures(Net(), "parts")(X)
 
 
