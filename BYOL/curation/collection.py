@@ -105,7 +105,8 @@ class Collection:
 
     def blank(self) -> np.ndarray:
         """(n,) bool: pictures on which nothing can be seen."""
-        return np.asarray(self.greys.std(axis=1) < BLANK)
+        chunks = (self.greys[i : i + _CHUNK] for i in range(0, len(self), _CHUNK))
+        return np.concatenate([chunk.std(axis=1) < BLANK for chunk in chunks])
 
 
 @contextmanager
