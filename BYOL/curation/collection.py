@@ -39,6 +39,9 @@ class Looks(nn.Module):
     Shapes: (B, C, S, S) → (B, d + GREY_SIDE²).
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module, sight: Sight):
         super().__init__()
         self.network = network
