@@ -86,7 +86,7 @@ def duplicates(run: str, images: FileImages) -> list[dict[str, object]]:
         for correlation in CORRELATIONS:
             taken = (pairs.cosines >= threshold) & (pairs.correlations >= correlation)
             copied = taken & ~false & ((kinds[a] == "") ^ (kinds[b] == ""))
-            kind = np.maximum(kinds[a], kinds[b])[copied]
+            kind = np.where(kinds[a] == "", kinds[b], kinds[a])[copied]
             recall = {k: float((kind == k).sum() / (kinds == k).sum()) for k in COPIES}
             strays = int((taken & false & (kinds[a] == "") & (kinds[b] == "")).sum())
             right = int(copied.sum())

@@ -38,7 +38,7 @@ def read(path) -> tuple[np.ndarray, list[str], dict[str, str]]:
 @pytest.mark.parametrize("shape", [(3,), (2, 2, 5)])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_every_file_holds_the_same_with_its_shape(tmp_path, suffix, shape, dtype, monkeypatch):
-    monkeypatch.setattr(writers, "_GROUP_BYTES", 400)
+    monkeypatch.setattr(writers, "_GROUP_BYTES", 100)
     path = tmp_path / f"e.{suffix}"
     embeddings = Embeddings(batches(shape), dtype, {"layer": "layer3"})
     write_embeddings(path, embeddings)
@@ -91,7 +91,7 @@ def test_a_grid_of_a_layer_in_bf16_comes_out_of_the_command(run, tmp_path, capsy
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        (["--layer=features.relu"], "features.relu0"),
+        (["--layer=features.relv0"], "features.relu0"),
         (["--pool=average"], "--pool"),
         (["--dtype=int8"], "float16"),
         (["--precision=fp8"], "bf16"),
