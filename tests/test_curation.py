@@ -45,7 +45,7 @@ def test_planted_copies_are_found_and_nothing_else(run, tmp_path, capsys):
     (pictures / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     out, grid = tmp_path / "d.csv", tmp_path / "d.png"
     argv = ["duplicates", str(run), str(pictures), "--out", str(out), "--grid", str(grid)]
-    assert main([*argv, "--threshold", "0.5", "--json"]) == 0
+    assert main([*argv, "--threshold", "0.3", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     groups: dict[str, set[str]] = {}
     for row in table(out):

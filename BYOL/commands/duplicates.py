@@ -71,7 +71,7 @@ def _draw(collection: Collection, groups: list[list[Member]], path: Path) -> Non
                 continue
             height, width = member.size
             first = f"{number}: {'keep' if member.keep else 'remove'}  {member.similarity:.2f}"
-            name = collection.file(member.place)
+            name = Path(collection.file(member.place)).name
             mood = "good" if member.keep else "bad"
             row.append(Tile(picture, (first, f"{width} × {height}", name), mood))
         rows.append(row)

@@ -69,6 +69,6 @@ def _draw(collection: Collection, scores: Scores, order: list[int], path: Path) 
             continue
         said = remark(collection.greys[place], bool(scores.blank[place]))
         first = f"{rank}: {scores.score[place]:.3f}  {said}"
-        lines = (first, f"nearest {scores.distance[place]:.3f}", collection.file(place))
+        lines = (first, f"nearest {scores.distance[place]:.3f}", Path(collection.file(place)).name)
         tiles.append(Tile(picture, lines, "bad" if said else ""))
     save_grid([tiles], path)
