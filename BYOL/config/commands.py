@@ -143,7 +143,7 @@ class DuplicatesConfig(FeaturesConfig):
         grid: a .png of the groups; without it, none.
     """
 
-    threshold: float = 0.6
+    threshold: float = 0.7
     out: str = "duplicates.csv"
     grid: str | None = None
 

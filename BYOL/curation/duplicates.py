@@ -13,7 +13,7 @@ from torch import Tensor
 from BYOL.curation.collection import BLANK, GREY_SIDE, Collection
 from BYOL.data.images import FileImages, Images
 
-PIXELS = 0.8  # correlation of the grey miniatures, upright or mirrored, that confirms a pair
+PIXELS = 0.9  # correlation of the grey miniatures, upright or mirrored, that confirms a pair
 _BLOCK = 4096  # pictures a side of a block of cosines: 64 MB
 _CONFIRMED = 1 << 16  # pairs whose miniatures are compared at a time
 _KEPT = 1 << 22  # pairs held before they are reduced to what connects the same groups
