@@ -93,7 +93,7 @@ def collection(directions, greys):
     n = len(directions)
     images = ArrayImages("x", 1, None, (), torch.zeros(n, 1, 2, 2, dtype=torch.uint8))
     places = np.stack([np.zeros(n, np.int64), np.arange(n)], axis=1)
-    return Collection(directions, greys, {"train": images}, places)
+    return Collection(directions, directions, greys, {"train": images}, places)
 
 
 def test_blocks_and_bounded_memory_find_the_same_groups_as_all_pairs(monkeypatch):

@@ -61,12 +61,14 @@ class Collection:
     """What is known of every picture that could be read.
 
     Args:
+        features: (n, d) float32, as the network gives them.
         directions: (n, d) float32, whitened features of unit length.
         greys: (n, GREY_SIDE²) float32 in [0, 1].
         sets: the sets that the pictures are from, by split.
         places: (n, 2) int64: number of the set, number of the picture in it.
     """
 
+    features: np.ndarray
     directions: np.ndarray
     greys: np.ndarray
     sets: dict[str, Images]
@@ -146,7 +148,7 @@ def collected(
             raise UserError("one picture alone has no neighbours: give at least two")
         d = looks.shape[1] - GREY_SIDE**2
         directions = whitened(looks[:, :d], Path(folder) / "directions.npy")
-        yield Collection(directions, looks[:, d:], sets, np.concatenate(places))
+        yield Collection(looks[:, :d], directions, looks[:, d:], sets, np.concatenate(places))
 
 
 def whitened(features: np.ndarray, file: Path) -> np.ndarray:

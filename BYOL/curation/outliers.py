@@ -9,7 +9,7 @@ from torch import Tensor
 from BYOL.curation.collection import Collection
 from BYOL.evaluation.knn import neighbours
 
-NEIGHBOURS = 10  # so that a handful of odd pictures cannot vouch for each other
+NEIGHBOURS = 50  # so that a handful of odd pictures cannot vouch for each other
 _BANK = 100_000  # pictures among which neighbours are sought
 _CHUNK = 4096
 
@@ -45,7 +45,7 @@ def outlier_scores(
     if len(shown) < 2:
         shown = np.arange(len(collection))
     members = shown[np.unique(np.linspace(0, len(shown) - 1, bank).astype(int))]
-    known = torch.from_numpy(np.array(collection.directions[members])).to(device)
+    known = torch.from_numpy(np.array(collection.features[members])).to(device)
     owner = torch.from_numpy(members).to(device)
     found = [
         _nearest(collection, known, owner, start, k) for start in range(0, len(collection), _CHUNK)
@@ -59,7 +59,7 @@ def _nearest(
     collection: Collection, known: Tensor, owner: Tensor, start: int, k: int
 ) -> tuple[Tensor, Tensor]:
     """Cosines (B, k) and places (B, k) of the nearest others, nearest first."""
-    asked = torch.from_numpy(np.array(collection.directions[start : start + _CHUNK]))
+    asked = torch.from_numpy(np.array(collection.features[start : start + _CHUNK]))
     cosines, indices = neighbours(known, asked, k + 1)
     places = owner[indices]
     itself = places == torch.arange(start, start + len(asked), device=places.device)[:, None]
