@@ -81,6 +81,18 @@ COMMANDS = {
         ("run", "data"),
         "BYOL.commands.embed:embed_run",
     ),
+    "duplicates": Command(
+        "find near-identical pictures, and say which to keep",
+        settings.DuplicatesConfig,
+        ("run", "data"),
+        "BYOL.commands.duplicates:duplicates_run",
+    ),
+    "outliers": Command(
+        "list the pictures that are least like the others",
+        settings.OutliersConfig,
+        ("run", "data"),
+        "BYOL.commands.outliers:outliers_run",
+    ),
     "export": Command(
         "write the backbone for timm, torchvision, PyTorch, ONNX or the Hugging Face hub",
         settings.ExportConfig,
@@ -123,7 +135,7 @@ start here:
 
 def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        lines = (f"  {name:10} {command.summary}" for name, command in COMMANDS.items())
+        lines = (f"  {name:11} {command.summary}" for name, command in COMMANDS.items())
         print(_OVERVIEW.format(commands="\n".join(lines)))
         return 0
     if argv[0] == "--version":

@@ -1,50 +1,37 @@
 """``byol embed``."""
 
-from collections.abc import Iterator
-
-import numpy as np
-
-from BYOL.commands.common import Answer, pictures_for
+from BYOL.commands.common import Answer
+from BYOL.commands.features import open_features
 from BYOL.config.commands import EmbedConfig
-from BYOL.data.images import Images
-from BYOL.embeddings import write_embeddings
-from BYOL.errors import UserError
-from BYOL.evaluation.features import feature_batches
-from BYOL.hardware import pick_accelerator, pick_workers, torch_device
-from BYOL.runs import open_run
+from BYOL.embeddings import Embeddings, check_embeddings_path, write_embeddings
 
 
 def embed_run(config: EmbedConfig) -> Answer:
     """``byol embed``: a feature vector for every picture, with its name.
 
     Raises:
-        UserError: no run, no pictures, an unknown ending, a file that cannot be written.
+        UserError: no run, no pictures, an unknown ending, layer or pooling, a file that cannot be
+            written.
     """
-    accelerator = pick_accelerator(config.accelerator)
-    run = open_run(config.run)
-    splits = pictures_for(run, config.data, config.data_root)
-    parts = {"train": splits.train, "test": splits.test}
-    chosen = list(parts) if config.split == "all" else [config.split]
-    sets = {name: parts[name] for name in chosen if parts.get(name) is not None}
-    if not sets:
-        raise UserError(f"--split={config.split} is not in DATA: it has only train")
-
-    def batches() -> Iterator[tuple[str, Images, np.ndarray, np.ndarray]]:
-        for name, images in sets.items():
-            assert images is not None
-            found = feature_batches(
-                run.backbone,
-                images,
-                run.config.sight,
-                device=torch_device(accelerator),
-                workers=pick_workers(None, accelerator),
-                batch_size=config.batch_size,
-            )
-            for ids, vectors in found:
-                yield name, images, ids, vectors
-
-    path, count, dimensions = write_embeddings(config.out, batches())
-    total = sum(len(images) for images in sets.values() if images is not None)
-    answer = {"out": str(path), "pictures": count, "left_out": total - count, "size": dimensions}
-    left = f" ({total - count} could not be read)" if total > count else ""
-    return answer, f"{count:,} pictures{left}, {dimensions} numbers each, in {path}"
+    path = check_embeddings_path(config.out)
+    features = open_features(config)
+    about = {
+        **features.run.metadata,
+        "layer": config.layer or "",
+        "pool": features.network.pool,
+        "precision": features.precision,
+    }
+    embeddings = Embeddings(features.batches(), config.dtype, about)
+    write_embeddings(path, embeddings)
+    left_out = features.total - embeddings.count
+    answer = {
+        "out": str(path),
+        "pictures": embeddings.count,
+        "left_out": left_out,
+        "shape": list(embeddings.shape),
+        "dtype": config.dtype,
+        "precision": features.precision,
+    }
+    size = " × ".join(map(str, embeddings.shape))
+    left = f" ({left_out} could not be read)" if left_out else ""
+    return answer, f"{embeddings.count:,} pictures{left}, {size} numbers each, in {path}"

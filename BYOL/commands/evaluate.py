@@ -5,6 +5,7 @@ from typing import Any
 from BYOL.commands.common import Answer, pictures_for
 from BYOL.config.commands import EvaluateConfig
 from BYOL.data.labels import label_splits, read_labels
+from BYOL.evaluation.layers import LayerFeatures
 from BYOL.evaluation.protocols import check_protocols, evaluate
 from BYOL.evaluation.references import Reference, reference_from_file, supervised_reference
 from BYOL.evaluation.table import results_text
@@ -36,8 +37,8 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     train, _ = in_memory(splits.labelled or splits.train, budget)
     test, _ = in_memory(splits.test, budget) if splits.test else (None, [])
     results = evaluate(
-        run.backbone,
-        run.untrained,
+        LayerFeatures(run.backbone, config.layer, config.pool),
+        LayerFeatures(run.untrained, config.layer, config.pool),
         train,
         test,
         run.config.sight,

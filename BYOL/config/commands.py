@@ -3,9 +3,12 @@
 import math
 from dataclasses import dataclass, field
 
-from BYOL.config.checks import COUNT, SEED, check_settings
+from BYOL.config.checks import COUNT, POSITIVE, SEED, check_settings
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.errors import UserError
+
+POOLS = ("auto", "mean", "max", "token", "none")
+DTYPES = ("float32", "float16")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class EvaluateConfig:
     Args:
         run: a run's folder.
         data: labelled pictures; without it, those of the run.
+        layer: a part of the backbone, such as layer3 or blocks.6; without it, its output.
+        pool: what becomes of a layer's places: mean, max, token (a transformer's class token), or
+            auto: the mean of a layer, and the backbone's own pooling for its output.
         protocol: which measurements, separated by commas: fewshot, knn, linear (logistic
             regression), linear-sgd (the paper's), finetune, cluster, retrieval, or all that the
             labels are for. Their results go to the screen and to evaluation.json in the run's
@@ -63,6 +69,8 @@ class EvaluateConfig:
 
     run: str
     data: str | None = None
+    layer: str | None = None
+    pool: str = "auto"
     protocol: str = "fewshot,knn,linear"
     labels: str | None = None
     task: str = "auto"
@@ -82,6 +90,7 @@ class EvaluateConfig:
             {
                 "task": ("auto", "classification", "multilabel", "regression"),
                 "accelerator": ("auto", "cpu", "gpu", "mps"),
+                "pool": POOLS[:-1],
             },
         )
         if self.task != "auto" and self.labels is None:
@@ -94,26 +103,106 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
-class EmbedConfig:
-    """Settings of ``byol embed``.
+class FeaturesConfig:
+    """What every command that computes features can be told.
 
     Args:
         run: a run's folder.
         data: pictures; without it, those of the run.
-        out: the file to write, .parquet or .npz.
+        layer: a part of the backbone, such as layer3 or blocks.6; without it, its output.
+        pool: what becomes of a layer's places: mean, max, token (a transformer's class token), none
+            (a vector for every place: the grid, height × width × features), or auto: the mean of a
+            layer, and the backbone's own pooling for its output.
+        precision: fp32, bf16, fp16, or auto: bf16 where the hardware multiplies it and where it
+            changes no order of the nearest neighbours of 256 of the pictures.
         split: train, test or all.
         batch_size: pictures at a time.
+        workers: processes that decode files; without it, one for every core of a CPU, or half the
+            cores beside a GPU.
         accelerator: cpu, gpu, mps or auto.
         data_root: where named data sets lie or are downloaded to.
     """
 
     run: str
     data: str | None = None
-    out: str = "embeddings.parquet"
+    layer: str | None = None
+    pool: str = "auto"
+    precision: str = "auto"
     split: str = "all"
     batch_size: int = 256
+    workers: int | None = None
     accelerator: str = "auto"
     data_root: str = "~/.cache/byol"
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            {"batch_size": COUNT, "workers": POSITIVE},
+            {
+                "pool": POOLS,
+                "precision": ("auto", "fp32", "bf16", "fp16"),
+                "split": ("all", "train", "test"),
+                "accelerator": ("auto", "cpu", "gpu", "mps"),
+            },
+        )
+
+
+@dataclass(frozen=True)
+class EmbedConfig(FeaturesConfig):
+    """Settings of ``byol embed``.
+
+    Args:
+        out: the file to write. .parquet: name, split, label and embedding in row groups; .npy: the
+            vectors alone, for a memory map, beside them their names in NAME.names.parquet;
+            .npz: all of it as arrays.
+        dtype: float32 or float16, of the numbers in the file.
+    """
+
+    out: str = "embeddings.parquet"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, {}, {"dtype": DTYPES})
+
+
+@dataclass(frozen=True)
+class DuplicatesConfig(FeaturesConfig):
+    """Settings of ``byol duplicates``.
+
+    Args:
+        threshold: cosine of the whitened features from which two pictures are compared pixel by
+            pixel; higher finds fewer.
+        out: the .csv file to write.
+        grid: a .png of the groups; without it, none.
+    """
+
+    threshold: float = 0.7
+    out: str = "duplicates.csv"
+    grid: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, {"threshold": (0.0, 1.0)}, {"pool": POOLS[:-1]})
+
+
+@dataclass(frozen=True)
+class OutliersConfig(FeaturesConfig):
+    """Settings of ``byol outliers``.
+
+    Args:
+        count: how many pictures are listed.
+        out: the .csv file to write.
+        grid: a .png of them; without it, none.
+    """
+
+    count: int = 50
+    out: str = "outliers.csv"
+    grid: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, {"count": COUNT}, {"pool": POOLS[:-1]})
 
 
 @dataclass(frozen=True)

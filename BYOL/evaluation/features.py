@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from BYOL.backbones import pool
 from BYOL.data.centres import eval_batches
 from BYOL.data.images import Images
 from BYOL.errors import UserError
+from BYOL.evaluation.layers import LayerFeatures
 from BYOL.views.config import Sight
 from BYOL.views.transforms import normalise
 
 PIXEL_SIDE = 32  # raw pixels are compared at this size at most: 3,072 numbers in colour
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def feature_batches(
@@ -26,26 +27,75 @@ def feature_batches(
     device: torch.device,
     batch_size: int = 256,
     workers: int = 0,
+    precision: str = "fp32",
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Features a batch at a time, so that nothing grows with the number of pictures.
 
     Args:
-        backbone: (B, C, size, size) → (B, d), or (B, d, h, w), which is averaged.
+        backbone: (B, C, size, size) → (B, d), or (B, d, h, w), which is averaged; or a
+            :class:`LayerFeatures`, whose grids (B, h, w, d) are handed out as they are.
         images: what to look at.
         sight: how the backbone is shown them, as in training.
         device: where the backbone is put.
         batch_size: pictures at a time.
         workers: processes that decode files.
+        precision: fp32, or bf16 or fp16 for the operations that autocast knows to bear it.
 
     Yields:
         (B,) int64 numbers of the pictures (files that cannot be read are left out) and
         (B, d) float32 features, in order.
     """
-    backbone.to(device)
-    for ids, pixels in eval_batches(images, sight.size, batch_size, workers):
-        with _evaluating(backbone), torch.no_grad():
-            x = normalise(pixels.to(device, non_blocking=True).float() / 255, sight.mean, sight.std)
-            yield ids.numpy(), pool(backbone(x)).float().cpu().numpy()
+    network = backbone if isinstance(backbone, LayerFeatures) else LayerFeatures(backbone)
+    network.to(device)
+    fast = device.type == "cuda"
+
+    def computed() -> Iterator[tuple[Tensor, Tensor]]:
+        for ids, pixels in eval_batches(images, sight.size, batch_size, workers, fast):
+            with evaluating(network), torch.inference_mode():
+                yield ids, look(network, pixels.to(device, non_blocking=True), sight, precision)
+
+    for ids, features in _one_behind(computed()):
+        yield ids.numpy(), features.numpy()
+
+
+def look(network: nn.Module, pixels: Tensor, sight: Sight, precision: str = "fp32") -> Tensor:
+    """(B, C, size, size) uint8 → float32 features, on the device that both are on."""
+    x = pixels.contiguous(memory_format=torch.channels_last).float().div_(255)
+    x = normalise(x, sight.mean, sight.std)
+    dtype = AUTOCAST[precision]
+    with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
+        return network(x).float()
+
+
+def _one_behind(
+    batches: Iterator[tuple[Tensor, Tensor]],
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same on the CPU; a GPU computes the next batch while the last is copied and used."""
+    before = None
+    for ids, features in batches:
+        now = ids, *_copy_to_cpu(features)
+        if before is not None:
+            yield _landed(*before)
+        before = now
+    if before is not None:
+        yield _landed(*before)
+
+
+def _copy_to_cpu(features: Tensor) -> tuple[Tensor, Any]:
+    """Start the copy; what it waits on, or None where it is done."""
+    if features.device.type != "cuda":
+        return features.cpu(), None
+    copy = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+    copy.copy_(features, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
+    return copy, event
+
+
+def _landed(ids: Tensor, features: Tensor, event: Any) -> tuple[Tensor, Tensor]:
+    if event is not None:
+        event.synchronize()
+    return ids, features
 
 
 def extract_features(
@@ -86,7 +136,7 @@ def _collect(
 
 
 @contextmanager
-def _evaluating(backbone: nn.Module) -> Iterator[None]:
+def evaluating(backbone: nn.Module) -> Iterator[None]:
     """Evaluation mode, and back to what it was."""
     was_training = backbone.training
     backbone.eval()

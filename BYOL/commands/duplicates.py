@@ -1,0 +1,78 @@
+"""``byol duplicates``."""
+
+from pathlib import Path
+
+from BYOL.commands.common import Answer
+from BYOL.commands.features import open_features
+from BYOL.config.commands import DuplicatesConfig
+from BYOL.curation.collection import Collection
+from BYOL.curation.duplicates import Member, duplicate_groups
+from BYOL.curation.grid import COLUMNS, SIDE, Tile, save_grid
+from BYOL.curation.tables import check_outputs, write_table
+
+_DRAWN = 40  # groups in the picture
+COLUMN_NAMES = (
+    "group", "file", "similarity", "identical", "height", "width", "suggestion",
+)  # fmt: skip
+
+
+def duplicates_run(config: DuplicatesConfig) -> Answer:
+    """``byol duplicates``: groups of near-identical pictures, and which of each to keep.
+
+    Raises:
+        UserError: no run, no pictures, a wrong ending, a file that cannot be written.
+    """
+    out, grid = check_outputs(config.out, config.grid)
+    features = open_features(config)
+    with features.collected() as collection:
+        groups = duplicate_groups(collection, config.threshold, features.device)
+        rows = [_row(collection, k, m) for k, group in enumerate(groups, 1) for m in group]
+        write_table(out, COLUMN_NAMES, rows)
+        if grid:
+            _draw(collection, groups, grid)
+        count = len(collection)
+    surplus = len(rows) - len(groups)
+    answer = {
+        "out": str(out),
+        "grid": str(grid) if grid else None,
+        "pictures": count,
+        "left_out": features.total - count,
+        "groups": len(groups),
+        "surplus": surplus,
+        "identical": sum(member.identical for group in groups for member in group),
+        "duplicates": [dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows],
+    }
+    drawn = f", drawn in {grid}" if grid else ""
+    drawn += f" (the first {_DRAWN})" if grid and len(groups) > _DRAWN else ""
+    return answer, (
+        f"{count:,} pictures: {len(groups):,} groups of near-identical ones{drawn}; "
+        f"{surplus:,} could be removed, listed in {out}"
+    )
+
+
+def _row(collection: Collection, group: int, member: Member) -> tuple[object, ...]:
+    return (
+        group,
+        collection.file(member.place),
+        round(member.similarity, 4),
+        "yes" if member.identical else "no",
+        *member.size,
+        "keep" if member.keep else "remove",
+    )
+
+
+def _draw(collection: Collection, groups: list[list[Member]], path: Path) -> None:
+    rows = []
+    for number, group in enumerate(groups[:_DRAWN], 1):
+        row = []
+        for member in group[:COLUMNS]:
+            picture = collection.thumbnail(member.place, SIDE)
+            if picture is None:
+                continue
+            height, width = member.size
+            first = f"{number}: {'keep' if member.keep else 'remove'}  {member.similarity:.2f}"
+            name = Path(collection.file(member.place)).name
+            mood = "good" if member.keep else "bad"
+            row.append(Tile(picture, (first, f"{width} × {height}", name), mood))
+        rows.append(row)
+    save_grid(rows, path)

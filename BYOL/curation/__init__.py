@@ -1,0 +1,1 @@
+"""What people use features for first: near-duplicates and outliers in their own pictures."""

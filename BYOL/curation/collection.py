@@ -1,0 +1,184 @@
+"""Features and small grey pictures of a whole set, in files that are mapped into memory."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from BYOL.data.decode import BrokenImageError
+from BYOL.data.images import FileImages, Images
+from BYOL.embeddings import Batches, Embeddings, write_npy
+from BYOL.errors import UserError
+from BYOL.views.config import Sight
+
+GREY_SIDE = (
+    16  # pixels: a cut edge moves them little, another picture of the same kind does not fit
+)
+BLANK = 0.02  # standard deviation of the grey values in [0, 1] below which there is nothing to see
+_WHITENED = 20_000  # pictures from which the covariance is estimated
+_CHUNK = 8192
+_FEW = 8  # pictures below which there is no covariance worth the name
+
+
+class Looks(nn.Module):
+    """A picture's features beside its grey miniature, in one pass.
+
+    Features are averaged over the picture and its mirror image, so that a mirrored copy has
+    exactly the same.
+
+    Args:
+        network: (B, C, S, S) → (B, d).
+        sight: how the pictures were normalised.
+
+    Shapes: (B, C, S, S) → (B, d + GREY_SIDE²).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, sight: Sight):
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(sight.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(sight.std)[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        features = (self.network(x) + self.network(x.flip(3))) / 2
+        grey = (x * self.std + self.mean).mean(dim=1, keepdim=True)
+        small = F.interpolate(grey, (GREY_SIDE, GREY_SIDE), mode="bilinear", antialias=True)
+        return torch.cat((features.float(), small.flatten(1).float()), dim=1)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What is known of every picture that could be read.
+
+    Args:
+        features: (n, d) float32, as the network gives them.
+        directions: (n, d) float32, whitened features of unit length.
+        greys: (n, GREY_SIDE²) float32 in [0, 1].
+        sets: the sets that the pictures are from, by split.
+        places: (n, 2) int64: number of the set, number of the picture in it.
+    """
+
+    features: np.ndarray
+    directions: np.ndarray
+    greys: np.ndarray
+    sets: dict[str, Images]
+    places: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def place(self, i: int) -> tuple[Images, int]:
+        """The set of picture i, and its number there."""
+        number, index = self.places[i].tolist()
+        return list(self.sets.values())[number], index
+
+    def file(self, i: int) -> str:
+        """The path of picture i, or split and number where it is in no file of its own."""
+        images, index = self.place(i)
+        if isinstance(images, FileImages):
+            return str(images.root / images.paths[index])
+        return f"{list(self.sets)[int(self.places[i, 0])]}/{images.sample_name(index)}"
+
+    def size(self, i: int) -> tuple[int, int]:
+        """(height, width) of picture i; (0, 0) if it has gone."""
+        images, index = self.place(i)
+        if isinstance(images, FileImages):
+            return images.size(index) or (0, 0)
+        height, width = images.read(index).shape[1:]
+        return height, width
+
+    def thumbnail(self, i: int, side: int) -> Tensor | None:
+        """(C, h, w) uint8, of ``side`` pixels or more; None where it cannot be read any more."""
+        images, index = self.place(i)
+        try:
+            if isinstance(images, FileImages):
+                pixels = images.open(index).decode((side, side))
+                return torch.from_numpy(pixels).permute(2, 0, 1)
+            return images.read(index)
+        except BrokenImageError:
+            return None
+
+    def blank(self) -> np.ndarray:
+        """(n,) bool: pictures on which nothing can be seen."""
+        chunks = (self.greys[i : i + _CHUNK] for i in range(0, len(self), _CHUNK))
+        return np.concatenate([chunk.std(axis=1) < BLANK for chunk in chunks])
+
+
+@contextmanager
+def collected(
+    batches: Callable[[nn.Module], Batches],
+    network: nn.Module,
+    sight: Sight,
+    sets: dict[str, Images],
+) -> Iterator[Collection]:
+    """Look at everything once, and keep what was found in a temporary folder.
+
+    Args:
+        batches: from a network to what it makes of the pictures.
+        network: (B, C, S, S) → (B, d).
+        sight: how it is shown them.
+        sets: the pictures by split.
+
+    Raises:
+        UserError: fewer than two pictures can be read, features that are no vectors.
+    """
+    places: list[np.ndarray] = []
+    numbers = {name: k for k, name in enumerate(sets)}
+
+    def noted() -> Batches:
+        for split, images, ids, vectors in batches(Looks(network, sight)):
+            places.append(np.stack([np.full_like(ids, numbers[split]), ids], axis=1))
+            yield split, images, ids, vectors
+
+    with tempfile.TemporaryDirectory(prefix="byol-") as folder:
+        file = Path(folder) / "looks.npy"
+        write_npy(file, Embeddings(noted()), lambda _: None)
+        looks = np.load(file, mmap_mode="r")
+        if len(looks) < 2:
+            raise UserError("one picture alone has no neighbours: give at least two")
+        d = looks.shape[1] - GREY_SIDE**2
+        directions = whitened(looks[:, :d], Path(folder) / "directions.npy")
+        yield Collection(looks[:, :d], directions, looks[:, d:], sets, np.concatenate(places))
+
+
+def whitened(features: np.ndarray, file: Path) -> np.ndarray:
+    """Unit vectors in which every direction of the set's spread counts the same.
+
+    Briefly trained features lie in a narrow cone, where all cosines are near 1; after whitening
+    those of unrelated pictures are near 0. The covariance is Ledoit and Wolf's (2004), which gives
+    up little of the measured one where there are many pictures and most of it where there are few.
+
+    Args:
+        features: (n, d).
+        file: the .npy to write, chunk by chunk.
+
+    Returns:
+        (n, d) float32, mapped from ``file``.
+    """
+    from sklearn.covariance import LedoitWolf
+
+    n, d = features.shape
+    mean, turn = np.zeros(d, np.float32), np.eye(d, dtype=np.float32)
+    if n >= _FEW:
+        chosen = np.unique(np.linspace(0, n - 1, _WHITENED).astype(int))
+        sample = np.asarray(features[chosen], dtype=np.float64)
+        mean = sample.mean(axis=0).astype(np.float32)
+        spread, axes = np.linalg.eigh(LedoitWolf().fit(sample).covariance_)
+        floor = max(float(spread.mean()) * 1e-6, 1e-12)
+        turn = (axes / np.sqrt(spread.clip(floor))).astype(np.float32)
+    found = np.lib.format.open_memmap(file, "w+", np.float32, (n, d))
+    for start in range(0, n, _CHUNK):
+        part = (features[start : start + _CHUNK] - mean) @ turn
+        length = np.linalg.norm(part, axis=1, keepdims=True)
+        found[start : start + _CHUNK] = part / length.clip(1e-12)
+    return found

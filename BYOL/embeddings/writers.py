@@ -1,0 +1,187 @@
+"""The files that features are written to, whole or not at all, with memory that stays flat."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from BYOL.embeddings.rows import Columns, Embeddings
+from BYOL.errors import UserError
+from BYOL.files import write_atomically
+
+_GROUP_BYTES = 16 << 20  # of features in a row group of a Parquet file
+_GROUP_ROWS = 1 << 16
+_HEADER_BYTES = 256  # kept free at the start of an .npy for its shape, which is known at the end
+
+
+def check_embeddings_path(path: str | Path) -> Path:
+    """The path, if its ending is one that can be written.
+
+    Raises:
+        UserError: another ending.
+    """
+    path = Path(path)
+    if path.suffix not in _WRITERS:
+        raise UserError(f"--out={path} has an unknown ending: use {', '.join(_WRITERS)}")
+    return path
+
+
+def write_embeddings(path: str | Path, embeddings: Embeddings) -> Path:
+    """Write a row for every picture; ``label`` is the class's name, empty where there is none.
+
+    Args:
+        path: ends in .parquet, .npy or .npz; see the top of the module.
+        embeddings: its ``count`` and ``shape`` are those of the file afterwards.
+
+    Raises:
+        UserError: another ending, a file that cannot be written, or not one picture.
+    """
+    path = check_embeddings_path(path)
+    return _WRITERS[path.suffix](path, embeddings)
+
+
+def names_path(path: Path) -> Path:
+    """Where the names of an .npy's rows stand."""
+    return path.with_suffix(".names.parquet")
+
+
+def _write_parquet(path: Path, embeddings: Embeddings) -> Path:
+    def write(temporary: Path) -> None:
+        with _ParquetRows(temporary, embeddings) as file:
+            for columns, vectors in embeddings.rows():
+                file.add(columns, vectors)
+
+    return write_atomically(path, write)
+
+
+def _write_npy(path: Path, embeddings: Embeddings) -> Path:
+    """The vectors, and their names beside them: renamed one right after the other."""
+
+    def write(vectors_file: Path) -> None:
+        def write_names(names_file: Path) -> None:
+            with _ParquetRows(names_file, embeddings) as names:
+                write_npy(vectors_file, embeddings, names.add)
+
+        write_atomically(names_path(path), write_names)
+
+    return write_atomically(path, write)
+
+
+def _write_npz(path: Path, embeddings: Embeddings) -> Path:
+    """Features by way of a file, since an array's length stands before it; names from memory."""
+    found: Columns = {}
+
+    def keep(columns: Columns) -> None:
+        for name, values in columns.items():
+            found.setdefault(name, []).extend(values)
+
+    def write(temporary: Path) -> None:
+        vectors_file = temporary.with_suffix(".npy")
+        try:
+            write_npy(vectors_file, embeddings, keep)
+            with zipfile.ZipFile(temporary, "w") as archive:
+                archive.write(vectors_file, "embedding.npy")
+                described = {**found, "metadata": json.dumps(embeddings.with_shape())}
+                for name, values in described.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                        np.lib.format.write_array(entry, np.asarray(values), allow_pickle=False)
+        finally:
+            vectors_file.unlink(missing_ok=True)
+
+    return write_atomically(path, write)
+
+
+_WRITERS: dict[str, Callable[[Path, Embeddings], Path]] = {
+    ".parquet": _write_parquet,
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+}
+
+
+def write_npy(path: Path, embeddings: Embeddings, keep: Callable[[Columns], None]) -> None:
+    """Append the features to an .npy file, whose shape is filled in at the end.
+
+    Args:
+        path: the file, not yet there.
+        embeddings: what to write.
+        keep: gets the names, splits and labels of every batch.
+    """
+    with path.open("wb") as file:
+        file.write(bytes(_HEADER_BYTES))
+        for columns, vectors in embeddings.rows():
+            file.write(vectors.data)
+            keep(columns)
+        file.seek(0)
+        file.write(_npy_header((embeddings.count, *embeddings.shape), embeddings.dtype))
+
+
+def _npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
+    """Version 1.0 of the format, padded to :data:`_HEADER_BYTES`."""
+    start = np.lib.format.magic(1, 0) + (_HEADER_BYTES - 10).to_bytes(2, "little")
+    about = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    return start + repr(about).encode("latin1").ljust(_HEADER_BYTES - 11) + b"\n"
+
+
+class _ParquetRows:
+    """A Parquet file that grows by row groups of some :data:`_GROUP_BYTES`.
+
+    Args:
+        path: the file.
+        embeddings: whose metadata it keeps.
+    """
+
+    def __init__(self, path: Path, embeddings: Embeddings):
+        self.path = path
+        self.embeddings = embeddings
+        self.writer: Any = None
+        self.waiting: list[Any] = []
+        self.rows = self.bytes = 0
+
+    def __enter__(self) -> "_ParquetRows":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._flush()
+        finally:
+            if self.writer:
+                self.writer.close()
+
+    def add(self, columns: Columns, vectors: np.ndarray | None = None) -> None:
+        """Rows: their names, splits and labels, and (B, …) features if they stand in here."""
+        import pyarrow as pa
+
+        table: dict[str, Any] = dict(columns)
+        if vectors is not None:
+            flat = vectors.reshape(len(vectors), -1)
+            table["embedding"] = pa.FixedSizeListArray.from_arrays(
+                pa.array(flat.reshape(-1)), flat.shape[1]
+            )
+            self.bytes += flat.nbytes
+        self.waiting.append(pa.table(table))
+        self.rows += len(columns["name"])
+        if self.bytes >= _GROUP_BYTES or self.rows >= _GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self.waiting:
+            return
+        group = pa.concat_tables(self.waiting).replace_schema_metadata(self.embeddings.with_shape())
+        if self.writer is None:
+            # A dictionary of float vectors would be built and thrown away.
+            self.writer = pq.ParquetWriter(
+                self.path, group.schema, use_dictionary=["split", "label"]
+            )
+        self.writer.write_table(group, row_group_size=len(group))
+        self.waiting, self.rows, self.bytes = [], 0, 0

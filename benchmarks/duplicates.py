@@ -1,0 +1,178 @@
+"""Planted copies and strangers: precision and recall of ``byol duplicates``, AUROC of the outliers.
+
+    python benchmarks/duplicates.py --run runs/cifar --data cifar/ --strangers photos/
+
+Of some pictures of DATA changed copies are written beside the originals; then every pair of
+originals that is found counts as false, though a set may well hold duplicates of its own.
+Strangers are planted among the pictures of each class folder (or among all without classes).
+"""
+
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import arguments, header, save
+from PIL import Image, ImageEnhance, ImageOps
+
+from BYOL.commands.features import Features, open_features
+from BYOL.config.commands import DuplicatesConfig
+from BYOL.curation.duplicates import near_pairs
+from BYOL.curation.outliers import outlier_scores
+from BYOL.data.images import FileImages
+from BYOL.data.sources import open_images
+
+COPIED = 200
+THRESHOLDS, CORRELATIONS = (0.4, 0.5, 0.6, 0.7, 0.8), (0.7, 0.8, 0.85, 0.9)
+Change = Callable[[Image.Image], Image.Image]
+
+
+def recompressed(image: Image.Image) -> Image.Image:
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=60)
+    return Image.open(content).convert("RGB")
+
+
+def resized(image: Image.Image) -> Image.Image:
+    return image.resize((image.width * 3 // 4, image.height * 3 // 4), Image.Resampling.BICUBIC)
+
+
+def cropped(image: Image.Image) -> Image.Image:
+    """Without 5 % of each side's length."""
+    x, y = (max(round(side * 0.025), 1) for side in image.size)
+    return image.crop((x, y, image.width - x, image.height - y))
+
+
+COPIES: dict[str, Change] = {
+    "jpeg": recompressed,
+    "resized": resized,
+    "mirrored": ImageOps.mirror,
+    "cropped": cropped,
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.2),
+}
+
+
+def plant(images: FileImages, folder: Path) -> None:
+    """Copies named KIND-NUMBER.png, beside links to all pictures, NUMBER.SUFFIX."""
+    for i in range(len(images)):
+        source = (images.root / images.paths[i]).resolve()
+        (folder / f"{i:06d}{source.suffix}").symlink_to(source)
+    chosen = np.random.default_rng(0).permutation(len(images))[: min(COPIED, len(images) // 2)]
+    for kind, change in COPIES.items():
+        for i in chosen.tolist():
+            with Image.open(images.root / images.paths[i]) as image:
+                change(image.convert("RGB")).save(folder / f"{kind}-{i:06d}.png")
+
+
+def opened(run: str, folder: Path) -> Features:
+    return open_features(DuplicatesConfig(run, str(folder)))
+
+
+def duplicates(run: str, images: FileImages) -> list[dict[str, object]]:
+    with tempfile.TemporaryDirectory() as name:
+        plant(images, Path(name))
+        features = opened(run, Path(name))
+        with features.collected() as found:
+            names = [Path(found.file(i)).stem for i in range(len(found))]
+            pairs = near_pairs(found, min(THRESHOLDS), min(CORRELATIONS), features.device)
+    kinds = np.array([n.split("-")[0] if "-" in n else "" for n in names])
+    numbers = np.array([int(n.split("-")[-1]) for n in names])
+    a, b = pairs.places.T
+    false = numbers[a] != numbers[b]
+    rows = []
+    for threshold in THRESHOLDS:
+        for correlation in CORRELATIONS:
+            taken = (pairs.cosines >= threshold) & (pairs.correlations >= correlation)
+            copied = taken & ~false & ((kinds[a] == "") ^ (kinds[b] == ""))
+            kind = np.where(kinds[a] == "", kinds[b], kinds[a])[copied]
+            recall = {k: float((kind == k).sum() / (kinds == k).sum()) for k in COPIES}
+            strays = int((taken & false & (kinds[a] == "") & (kinds[b] == "")).sum())
+            right = int(copied.sum())
+            precision = right / max(right + strays, 1)
+            rows.append({"threshold": threshold, "correlation": correlation, "false": strays,
+                         "precision": precision, "recall": recall})  # fmt: skip
+    return rows
+
+
+def outliers(run: str, images: FileImages, strangers: FileImages) -> dict[str, list[float]]:
+    """AUROC of each kind of stranger among every class."""
+    from sklearn.metrics import roc_auc_score
+
+    labels = images.labels if images.labels is not None else np.zeros(len(images), np.int64)
+    side = max(images.size(0) or (224, 224))
+    rng = np.random.default_rng(0)
+    found: dict[str, list[float]] = {}
+    for label in np.unique(labels)[:3]:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            members = np.flatnonzero(labels == label).tolist()
+            for i in members:
+                source = (images.root / images.paths[i]).resolve()
+                (folder / f"own-{i:06d}{source.suffix}").symlink_to(source)
+            for k in range(20):
+                with Image.open(strangers.root / strangers.paths[k]) as image:
+                    stranger = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+                stranger.save(folder / f"photograph-{k}.png")
+                noise = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+                Image.fromarray(noise).save(folder / f"noise-{k}.png")
+                Image.new("RGB", (side, side), (0, 0, 0)).save(folder / f"black-{k}.png")
+                with Image.open(images.root / images.paths[members[k]]) as image:
+                    inverted = ImageOps.invert(image.convert("RGB"))
+                inverted.save(folder / f"inverted-{k}.png")
+            features = opened(run, folder)
+            with features.collected() as collection:
+                names = [Path(collection.file(i)).stem for i in range(len(collection))]
+                kinds = np.array([n.split("-")[0] for n in names])
+                scores = {"ours": outlier_scores(collection, features.device).score}
+                scores.update(peers(np.array(collection.directions)))
+        for method, score in scores.items():
+            for kind in ("photograph", "noise", "black", "inverted"):
+                both = (kinds == "own") | (kinds == kind)
+                area = float(roc_auc_score(kinds[both] == kind, score[both]))
+                found.setdefault(f"{method}: {kind}", []).append(area)
+    return found
+
+
+def peers(directions: np.ndarray) -> dict[str, np.ndarray]:
+    """scikit-learn's scores on the same whitened features."""
+    from sklearn.ensemble import IsolationForest
+    from sklearn.neighbors import LocalOutlierFactor
+
+    lof = LocalOutlierFactor(n_neighbors=20).fit(directions)
+    forest = IsolationForest(random_state=0).fit(directions)
+    return {
+        "local outlier factor": -lof.negative_outlier_factor_,
+        "isolation forest": -forest.score_samples(directions),
+    }
+
+
+def main() -> None:
+    given = arguments(__doc__, run="runs/cifar", data="cifar", strangers="photos", most=10_000)
+    line = header("scikit-learn", "scipy")
+    images = open_images(given.data).train
+    strangers = open_images(given.strangers).train
+    assert isinstance(images, FileImages) and isinstance(strangers, FileImages)
+    chosen = np.unique(np.linspace(0, len(images) - 1, given.most).astype(int))
+    images = images.subset(chosen)
+    torch.manual_seed(0)
+    rows = duplicates(given.run, images)
+    print(f"\nplanted copies among {len(images):,} pictures of {given.data}")
+    print("cosine  pixels  precision  false   recall: " + "  ".join(f"{k:>8s}" for k in COPIES))
+    for row in rows:
+        recall = row["recall"]
+        assert isinstance(recall, dict)
+        cells = "  ".join(f"{recall[k]:8.3f}" for k in COPIES)
+        print(f"{row['threshold']:6.2f}{row['correlation']:8.2f}{row['precision']:11.3f}"
+              f"{row['false']:7d}{'':9s} {cells}")  # fmt: skip
+    areas = outliers(given.run, images, strangers) if images.labels is not None else {}
+    if areas:
+        print("\nAUROC of 20 strangers among a class, for each of three classes")
+    for name, values in areas.items():
+        print(f"  {name:36s}" + "  ".join(f"{value:.3f}" for value in values))
+    save(given.json, machine=line, duplicates=rows, outliers=areas)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance, ImageOps
+
+from BYOL.cli import main
+from BYOL.curation import duplicates as module
+from BYOL.curation.collection import Collection, whitened
+from BYOL.curation.duplicates import miniatures, near_pairs
+from BYOL.curation.grid import SIDE, Tile, save_grid, thumbnail
+from BYOL.data.images import ArrayImages
+
+
+def scenes(folder, count=40, side=64):
+    """Smooth random pictures, no two alike."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+        coarse.resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{i:02}.png")
+    return folder
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_planted_copies_are_found_and_nothing_else(run, tmp_path, capsys):
+    pictures = scenes(tmp_path / "p")
+    with Image.open(pictures / "00.png") as first:
+        content = io.BytesIO()
+        first.save(content, "JPEG", quality=70)
+        (pictures / "00-jpeg.jpg").write_bytes(content.getvalue())
+        first.resize((48, 48)).save(pictures / "00-small.png")
+    with Image.open(pictures / "01.png") as second:
+        ImageOps.mirror(second).save(pictures / "01-mirror.png")
+    with Image.open(pictures / "02.png") as third:
+        ImageEnhance.Brightness(third).enhance(1.15).save(pictures / "02-bright.png")
+    (pictures / "03-same.png").write_bytes((pictures / "03.png").read_bytes())
+    (pictures / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    out, grid = tmp_path / "d.csv", tmp_path / "d.png"
+    argv = ["duplicates", str(run), str(pictures), "--out", str(out), "--grid", str(grid)]
+    assert main([*argv, "--threshold", "0.3", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    groups: dict[str, set[str]] = {}
+    for row in table(out):
+        groups.setdefault(row["group"], set()).add(row["file"].rsplit("/", 1)[-1])
+    expected = [{"00.png", "00-jpeg.jpg", "00-small.png"}, {"01.png", "01-mirror.png"},
+                {"02.png", "02-bright.png"}, {"03.png", "03-same.png"}]  # fmt: skip
+    assert sorted(map(sorted, groups.values())) == sorted(map(sorted, expected))
+    kept = {r["file"][-6:] for r in table(out) if r["suggestion"] == "keep"}
+    assert len(kept) == 4 and not any("small" in name for name in kept)
+    same = {r["file"].rsplit("/", 1)[-1] for r in table(out) if r["identical"] == "yes"}
+    assert same == {"03.png", "03-same.png"}
+    assert (answer["groups"], answer["surplus"], answer["left_out"]) == (4, 5, 1)
+    with Image.open(grid) as page:
+        assert page.width > 3 * SIDE and page.height > 4 * SIDE
+
+
+def test_strangers_stand_first_and_blank_pictures_are_called_so(run, tmp_path, capsys):
+    pictures = scenes(tmp_path / "p")
+    for i in range(12):
+        Image.new("RGB", (64, 64)).save(pictures / f"black-{i}.png")
+    out, grid = tmp_path / "o.csv", tmp_path / "o.png"
+    argv = ["outliers", str(run), str(pictures), "--count", "12", "--out", str(out)]
+    assert main([*argv, "--grid", str(grid), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    rows = table(out)
+    assert len(rows) == 12 and answer["blank"] == 12
+    assert all("black" in row["file"] and row["remark"] == "black" for row in rows)
+    assert not any("black" in row["nearest"] for row in rows)
+    with Image.open(grid) as page:
+        page.load()
+
+
+def test_arrays_and_built_in_sets_work_without_files(tmp_path, monkeypatch, run, capsys):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
+    np.savez("set.npz", images=np.concatenate([pixels, pixels[:2]]))
+    assert main(["duplicates", str(run), "set.npz"]) == 0
+    files = {row["file"] for row in table(tmp_path / "duplicates.csv")}
+    assert files == {"train/0", "train/20", "train/1", "train/21"}
+    assert main(["outliers", str(run), "set.npz", "--count", "3"]) == 0
+    assert len(table(tmp_path / "outliers.csv")) == 3
+
+
+def collection(directions, greys):
+    n = len(directions)
+    images = ArrayImages("x", 1, None, (), torch.zeros(n, 1, 2, 2, dtype=torch.uint8))
+    places = np.stack([np.zeros(n, np.int64), np.arange(n)], axis=1)
+    return Collection(directions, directions, greys, {"train": images}, places)
+
+
+def test_blocks_and_bounded_memory_find_the_same_groups_as_all_pairs(monkeypatch):
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(6, 16))
+    points = np.repeat(centres, 20, axis=0) + 0.05 * rng.normal(size=(120, 16))
+    directions = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    greys = np.repeat(rng.random((6, 256)), 20, axis=0).astype(np.float32)
+    found = collection(directions, greys)
+    whole = near_pairs(found, 0.9, 0.9, torch.device("cpu"))
+    monkeypatch.setattr(module, "_BLOCK", 17)
+    blocks = near_pairs(found, 0.9, 0.9, torch.device("cpu"))
+    assert set(map(tuple, whole.places)) == set(map(tuple, blocks.places))
+    monkeypatch.setattr(module, "_KEPT", 200)
+    few = near_pairs(found, 0.9, 0.9, torch.device("cpu"))
+    assert len(few.places) < len(whole.places)
+    for pairs in (whole, few):
+        graph = coo_array((np.ones(len(pairs.places)), pairs.places.T), shape=(120, 120))
+        names = connected_components(graph, directed=False)[1]
+        assert len(set(names)) == 6 and all(
+            len(set(names[i::1][:20])) == 1 for i in range(0, 120, 20)
+        )
+
+
+def test_whitening_makes_unrelated_pictures_of_a_narrow_cone_unrelated(tmp_path):
+    rng = np.random.default_rng(0)
+    narrow = (10 + rng.normal(size=(500, 8)) * 10.0 ** -np.arange(8)).astype(np.float32)
+    directions = whitened(narrow, tmp_path / "d.npy")
+    cosines = directions @ directions.T
+    assert abs(np.linalg.norm(directions, axis=1) - 1).max() < 1e-5
+    assert abs(cosines[~np.eye(500, dtype=bool)].mean()) < 0.02
+
+
+def test_miniatures_correlate_and_blank_ones_are_alike():
+    rng = np.random.default_rng(0)
+    grey = rng.random(256)
+    m = miniatures(np.stack([grey, 0.5 * grey + 0.2, np.zeros(256), np.ones(256), 1 - grey]))
+    cosines = m @ m.T
+    assert cosines[0, 1] > 0.99 and cosines[2, 3] > 0.99
+    assert abs(cosines[0, 2]) < 0.1 and cosines[0, 4] < -0.9
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("size", [(5, 9), (300, 40)])
+def test_thumbnails_of_any_picture_fit_their_cell(channels, size):
+    picture = thumbnail(torch.zeros(channels, *size, dtype=torch.uint8))
+    assert max(picture.size) == SIDE and picture.mode == "RGB"
+
+
+def test_a_grid_breaks_long_rows_and_shortens_long_names(tmp_path):
+    tile = Tile(torch.zeros(3, 8, 8, dtype=torch.uint8), ("1", "very/" * 40 + "ключ.jpg"), "good")
+    save_grid([[tile] * 9, [tile]], tmp_path / "g.png")
+    with Image.open(tmp_path / "g.png") as page:
+        assert page.height > 3 * SIDE and page.width < 9 * (SIDE + 8)
+    save_grid([], tmp_path / "empty.png")
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["duplicates", "RUN", "--threshold=1.5"], "--threshold=1.5"),
+        (["duplicates", "RUN", "--out=d.txt"], ".csv"),
+        (["duplicates", "RUN", "--grid=nowhere/d.png"], "nowhere"),
+        (["outliers", "RUN", "--count=0"], "--count=0"),
+        (["outliers", "RUN", "--grid=o.jpg"], ".png"),
+        (["outliers", "RUN", "--pool=none"], "--pool=none"),
+        (["outliers", "missing"], "RUN=missing"),
+    ],
+)
+def test_mistakes_are_one_line(run, tmp_path, monkeypatch, capsys, argv, named):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(run) if a == "RUN" else a for a in argv]) == 2
+    assert named in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from BYOL.cli import main
+from BYOL.data.images import ArrayImages
+from BYOL.embeddings import Embeddings, write_embeddings, writers
+from BYOL.errors import UserError
+from tests.conftest import draw_pictures
+
+IMAGES = ArrayImages("x", 1, None, (), torch.zeros(50, 1, 4, 4, dtype=torch.uint8))
+
+
+def batches(shape=(3,), n=50):
+    values = np.arange(n * int(np.prod(shape)), dtype=np.float32).reshape(n, *shape)
+    for start in range(0, n, 7):
+        ids = np.arange(start, min(start + 7, n))
+        yield "train", IMAGES, ids, values[start : start + 7]
+
+
+def read(path) -> tuple[np.ndarray, list[str], dict[str, str]]:
+    """Features as they were, names and metadata, from any of the files."""
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            return arrays["embedding"], arrays["name"].tolist(), json.loads(str(arrays["metadata"]))
+    table = pq.read_table(path if path.suffix == ".parquet" else path.with_suffix(".names.parquet"))
+    about = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
+    if path.suffix == ".npy":
+        return np.load(path, mmap_mode="r"), table["name"].to_pylist(), about
+    flat = table["embedding"].combine_chunks().flatten().to_numpy()
+    return flat.reshape(len(table), *json.loads(about["shape"])), table["name"].to_pylist(), about
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "npy", "npz"])
+@pytest.mark.parametrize("shape", [(3,), (2, 2, 5)])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_every_file_holds_the_same_with_its_shape(tmp_path, suffix, shape, dtype, monkeypatch):
+    monkeypatch.setattr(writers, "_GROUP_BYTES", 100)
+    path = tmp_path / f"e.{suffix}"
+    embeddings = Embeddings(batches(shape), dtype, {"layer": "layer3"})
+    write_embeddings(path, embeddings)
+    found, names, about = read(path)
+    assert (embeddings.count, embeddings.shape) == (50, shape)
+    assert np.array_equal(found, np.concatenate([b[3] for b in batches(shape)]).astype(dtype))
+    assert found.dtype == dtype and names == [str(i) for i in range(50)]
+    assert about == {"layer": "layer3", "shape": json.dumps(shape)}
+    if suffix == "parquet":
+        assert pq.ParquetFile(path).num_row_groups > 1
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "npy", "npz"])
+def test_a_fault_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path, suffix):
+    path = tmp_path / f"e.{suffix}"
+    write_embeddings(path, Embeddings(batches()))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def torn():
+        yield next(batches())
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="no space"):
+        write_embeddings(path, Embeddings(torn()))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_features_that_do_not_fit_into_half_precision_are_named(tmp_path):
+    large = iter([("train", IMAGES, np.arange(1), np.full((1, 3), 1e6, np.float32))])
+    with pytest.raises(UserError, match="1e\\+06: use float32"):
+        write_embeddings(tmp_path / "e.npy", Embeddings(large, "float16"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_grid_of_a_layer_in_bf16_comes_out_of_the_command(run, tmp_path, capsys):
+    pictures = draw_pictures(tmp_path / "pictures", each=4, side=16)
+    out = tmp_path / "e.npy"
+    argv = ["embed", str(run), str(pictures), "--out", str(out), "--layer", "features.relu2"]
+    grid = [*argv, "--pool", "none", "--dtype", "float16"]
+    assert main([*grid, "--precision", "bf16", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    found, names, about = read(out)
+    assert found.shape == (8, 8, 8, 64) and answer["shape"] == [8, 8, 64]
+    assert about["precision"] == "bf16" and names[0] == "a/00.png"
+    assert main([*argv, "--precision", "fp32"]) == 0
+    mean = read(out)[0]
+    assert np.abs(mean - found.astype(np.float32).mean((1, 2))).max() < 0.05 * mean.max()
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--layer=features.relv0"], "features.relu0"),
+        (["--pool=average"], "--pool"),
+        (["--dtype=int8"], "float16"),
+        (["--precision=fp8"], "bf16"),
+        (["--out=e.txt"], ".npy"),
+    ],
+)
+def test_mistakes_are_one_line(run, tmp_path, monkeypatch, capsys, flags, named):
+    monkeypatch.chdir(tmp_path)
+    assert main(["embed", str(run), *flags]) == 2
+    assert named in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
