@@ -13,12 +13,15 @@ from BYOL.config import commands as settings
 from BYOL.errors import UserError
 from BYOL.presets import preset_values
 
+COLLAPSED = 3  # exit code
+
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of ``byol`` and ``python -m BYOL``.
 
     Returns:
-        0, or 2 after one line on standard error that says what the user can mend.
+        0; 2 after one line on standard error that says what the user can mend; 3 where training
+        was stopped by the collapse alarm.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
@@ -134,7 +137,7 @@ def _run(argv: list[str]) -> int:
         return 0
     results, text = command(config)
     print(json.dumps(results) if as_json else text)
-    return 0
+    return COLLAPSED if results.get("stopped") else 0
 
 
 def parse(name: str, argv: list[str]) -> Any:

@@ -5,6 +5,7 @@ train, export, measure. The engine is Lightning's Trainer; there is no training 
 """
 
 import dataclasses
+import math
 import platform
 import sys
 import time
@@ -26,6 +27,8 @@ from BYOL.config import PretrainConfig, save_config
 from BYOL.data.images import readable
 from BYOL.data.loading import EpochSampler, train_loader
 from BYOL.errors import UserError
+from BYOL.evaluation.alarm import Alarm
+from BYOL.evaluation.feature_gauges import feature_gauges
 from BYOL.evaluation.online import online_knn
 from BYOL.evaluation.protocols import evaluate
 from BYOL.export import export_backbone
@@ -80,11 +83,14 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
     _announce(config, prepared, model, machine, say)
     run = _train(config, prepared, model, folder, checkpoint, machine, say)
     export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
+    features = _feature_gauges(config, prepared, model, machine)
+    usable = not run["stopped"] and all(map(math.isfinite, features["trained"].values()))
     results = {
         **run,
         "pictures": len(prepared.train),
         "pictures_left_out": prepared.broken,
-        "evaluation": _evidence(config, prepared, model, machine),
+        "feature_gauges": features,
+        "evaluation": _evidence(config, prepared, model, machine) if usable else None,
         "machine": dataclasses.asdict(machine),
         "versions": _versions(),
     }
@@ -150,7 +156,13 @@ def _train(
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module = Pretraining(model, config, views, steps_per_epoch, say)
     progress = ProgressLine(config.batch_size, module.total_steps)
-    gauges = Gauges(config.gauges_every, lambda line: say(f"warning: {line}"))
+    gauges = Gauges(
+        config.gauges_every,
+        Alarm(config),
+        warn=lambda line: say(f"warning: {line}"),
+        stop=config.on_collapse == "stop",
+        spectrum=folder.spectrum,
+    )
     knn = _online_knn(config, prepared, machine)
     callbacks: list[Callback] = [
         progress,
@@ -167,6 +179,8 @@ def _train(
     ]
     trainer = _trainer(config, folder, callbacks, machine)
     trainer.fit(module, loader, ckpt_path=folder.checkpoint if checkpoint else None)
+    if gauges.stopped:
+        trainer.save_checkpoint(folder.checkpoint)  # whatever checkpoint_every
     return {
         "epochs": config.epochs,
         "steps": trainer.global_step,
@@ -175,6 +189,7 @@ def _train(
         "peak_memory": peak_memory(torch_device(machine.accelerator)),
         "gauges": gauges.last,
         "alarm": gauges.alarm,
+        "stopped": gauges.stopped,
         "online_knn": knn.curve if knn else [],
     }
 
@@ -255,6 +270,20 @@ def _evidence(
         device=torch_device(machine.accelerator),
         workers=pick_workers(config.workers, machine.accelerator),
         seed=config.seed,
+    )
+
+
+def _feature_gauges(
+    config: PretrainConfig, prepared: Prepared, model: byol.BYOL, machine: Machine
+) -> dict[str, dict[str, float]]:
+    """The gauges of what the backbone gives, which is what is used afterwards."""
+    return feature_gauges(
+        model.onlineNet.backend,
+        build_model(config).onlineNet.backend,
+        prepared.train,
+        config.sight,
+        device=torch_device(machine.accelerator),
+        workers=pick_workers(config.workers, machine.accelerator),
     )
 
 

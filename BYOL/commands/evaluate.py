@@ -1,7 +1,10 @@
 """``byol evaluate``."""
 
+from typing import Any
+
 from BYOL.commands.common import Answer, pictures_for
 from BYOL.config.commands import EvaluateConfig
+from BYOL.evaluation.feature_gauges import feature_gauges, feature_gauges_text
 from BYOL.evaluation.protocols import check_protocols, evaluate, results_text
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.preparation import in_memory
@@ -24,18 +27,27 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     budget = int(run.config.memory * 1e9)
     train, _ = in_memory(splits.labelled or splits.train, budget)
     test, _ = in_memory(splits.test, budget) if splits.test else (None, [])
+    settings: dict[str, Any] = {
+        "device": torch_device(accelerator),
+        "workers": pick_workers(None, accelerator),
+        "batch_size": config.batch_size,
+    }
+    nets, sight = (run.backbone, run.untrained), run.config.sight
     results = evaluate(
-        run.backbone,
-        run.untrained,
+        *nets,
         train,
         test,
-        run.config.sight,
-        device=torch_device(accelerator),
-        workers=pick_workers(None, accelerator),
-        batch_size=config.batch_size,
+        sight,
+        **settings,
         protocols=protocols,
         seed=config.seed,
     )
-    results = {"run": str(run.folder.path), "data": config.data or run.config.data, **results}
+    results = {
+        "run": str(run.folder.path),
+        "data": config.data or run.config.data,
+        **results,
+        "feature_gauges": feature_gauges(*nets, train, sight, **settings),
+    }
     write_json(run.folder.evaluation, results)
-    return results, f"{results_text(results)}\nwritten to {run.folder.evaluation}"
+    text = f"{results_text(results)}\n{feature_gauges_text(results['feature_gauges'])}"
+    return results, f"{text}\nwritten to {run.folder.evaluation}"

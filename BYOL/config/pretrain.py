@@ -26,6 +26,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "stem": ("auto", "imagenet", "small"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "compile": ("auto", "on", "off"),
+    "on_collapse": ("warn", "stop"),
     "accelerator": ("auto", "cpu", "gpu", "mps"),
 }
 
@@ -96,7 +97,9 @@ class PretrainConfig:
         memory: gigabytes that pictures may take to be held decoded in memory.
         strict_images: stop before training if any picture cannot be read.
         knn_every: epochs between online k-NN checks (0: never).
-        gauges_every: optimizer steps between readings of the collapse gauges (0: never).
+        gauges_every: optimizer steps between readings of the collapse gauges (0: never); at least
+            four readings an epoch.
+        on_collapse: warn, or stop: end training in order, with exit code 3.
         checkpoint_every: epochs between checkpoints.
         evaluate: end with the comparison against raw pixels and the untrained backbone.
     """
@@ -158,6 +161,7 @@ class PretrainConfig:
     strict_images: bool = False
     knn_every: int = 10
     gauges_every: int = 50
+    on_collapse: str = "warn"
     checkpoint_every: int = 1
     evaluate: bool = True
 
