@@ -125,17 +125,17 @@ def likely_cause(config: PretrainConfig, gauge: str) -> str:
         )
     if config.predictor == "none":
         return "likely because there is no predictor: use --predictor mlp"
+    if config.ema and config.tau < 0.5:
+        return (
+            f"likely a target that follows too fast (--tau {config.tau:g}): use --tau 0.99, or "
+            "--no-ema, which gives the predictor ten times the rate"
+        )
     usual = _usual_rate(config)
     if usual is not None and config.lr > _TOO_FAST * usual:
         times = config.lr / usual
         return (
             f"likely a learning rate too high for the optimizer: --lr {config.lr:g} is {times:.3g} "
             f"times that of the preset {config.preset}, {usual:g}"
-        )
-    if config.ema and config.tau < 0.5:
-        return (
-            f"likely a target that follows too fast (--tau {config.tau:g}): use --tau 0.99, or "
-            "--no-ema, which gives the predictor ten times the rate"
         )
     scale = config.predictor_lr_scale
     if scale is not None and scale < (1.0 if config.ema else 10.0):
