@@ -68,12 +68,18 @@ class Gauges(Callback):
         alarm: judges the readings.
         warn: called with one line, once, when the alarm first fires.
         stop: whether training ends then.
-        spectrum: the .csv file that gets the eigenvalues of the covariance at the end of every
+        spectrum: the .csv file, if any, that gets the eigenvalues of the covariance at the end of every
             epoch, a row each: step, then the largest first.
     """
 
     def __init__(
-        self, every: int, alarm: Alarm, warn: Callable[[str], None], stop: bool, spectrum: Path
+        self,
+        every: int,
+        alarm: Alarm,
+        warn: Callable[[str], None],
+        *,
+        stop: bool = False,
+        spectrum: Path | None = None,
     ):
         self.every = every
         self.judge = alarm.judge
@@ -125,6 +131,8 @@ class Gauges(Callback):
         return verdict
 
     def _keep_spectrum(self, step: int, seen: Seen) -> None:
+        if self.spectrum is None:
+            return
         values = covariance_spectrum(seen.target).tolist()
         with self.spectrum.open("a") as file:
             print(step, *(f"{value:.5g}" for value in values), sep=",", file=file)
