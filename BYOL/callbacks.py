@@ -68,8 +68,8 @@ class Gauges(Callback):
         alarm: judges the readings.
         warn: called with one line, once, when the alarm first fires.
         stop: whether training ends then.
-        spectrum: the .csv file, if any, that gets the eigenvalues of the covariance at the end of every
-            epoch, a row each: step, then the largest first.
+        spectrum: the .csv file, if any, that gets the eigenvalues of the covariance at the end of
+            every epoch, a row each: step, then the largest first.
     """
 
     def __init__(
@@ -118,7 +118,9 @@ class Gauges(Callback):
 
     def _read(self, trainer: pl.Trainer, seen: Seen) -> str | None:
         self.last = collapse_gauges(*seen)
-        if self.shares and len(self.shares) == self.shares.maxlen:
+        # From half an epoch on, so that two readings fit into the first.
+        most = self.shares.maxlen or LEAST_SHARES
+        if len(self.shares) >= max(most // 2, LEAST_SHARES):
             shares = torch.stack(list(self.shares)).double()
             self.last["picture_share"] = float(shares.mean())
             self.last["picture_share_error"] = float(shares.std()) / math.sqrt(len(shares))
