@@ -18,6 +18,7 @@ from BYOL.callbacks import Curves, Gauges
 from BYOL.compiling import DTYPES
 from BYOL.config import PretrainConfig
 from BYOL.data.loading import EpochSampler, train_loader
+from BYOL.evaluation.alarm import Alarm
 from BYOL.hardware import (
     Machine,
     matrix_rate,
@@ -176,7 +177,9 @@ class _Run:
             callbacks=[
                 clock,
                 Curves(every=50),
-                Gauges(max(self.config.gauges_every, 1), warn=lambda line: None),
+                Gauges(
+                    max(self.config.gauges_every, 1), Alarm(self.config), warn=lambda line: None
+                ),
             ],
             logger=False,
             enable_checkpointing=False,

@@ -1,8 +1,11 @@
 """What watches a run: progress on the screen, curves and gauges in the logs, the alarm."""
 
+import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +14,12 @@ from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from BYOL.evaluation.gauges import collapse_gauges, diagnose
+from BYOL.evaluation.alarm import Alarm
+from BYOL.evaluation.gauges import collapse_gauges, covariance_spectrum, picture_share
+from BYOL.training import Seen
+
+LEAST_READINGS = 4  # of the gauges, an epoch
+LEAST_SHARES = 32  # batches whose mean picture_share is worth judging, where an epoch has fewer
 
 
 class Curves(Callback):
@@ -59,18 +67,47 @@ class Curves(Callback):
 
 
 class Gauges(Callback):
-    """Collapse gauges of the projections, and the alarm.
+    """Collapse gauges of the projections into the loggers, and the alarm.
+
+    At least four readings an epoch, the last at its end. Between readings the device is not waited
+    for. Only the first process reads; what it decides holds for all.
 
     Args:
-        every: optimizer steps between readings.
+        every: optimizer steps between readings, at most.
+        alarm: judges the readings.
         warn: called with one line, once, when the alarm first fires.
+        stop: whether training ends then.
+        spectrum: the .csv file, if any, that gets the eigenvalues of the covariance at the end of
+            every epoch, a row each: step, then the largest first.
     """
 
-    def __init__(self, every: int, warn: Callable[[str], None]):
+    def __init__(
+        self,
+        every: int,
+        alarm: Alarm,
+        warn: Callable[[str], None],
+        *,
+        stop: bool = False,
+        spectrum: Path | None = None,
+    ):
         self.every = every
+        self.judge = alarm.judge
         self.warn = warn
+        self.stop = stop
+        self.spectrum = spectrum
         self.last: dict[str, float] = {}
         self.alarm: str | None = None
+        self.stopped = False
+        self.read_at = 0
+        self.shares: deque[torch.Tensor] = deque()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Settle the rhythm, which depends on the length of an epoch."""
+        batches = int(trainer.num_training_batches)
+        steps = batches // trainer.accumulate_grad_batches
+        self.every = max(min(self.every, steps // LEAST_READINGS), 1)
+        self.shares = deque(maxlen=max(batches, LEAST_SHARES))
+        self.read_at = trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
         """The last reading."""
@@ -84,27 +121,45 @@ class Gauges(Callback):
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         """Read the gauges when a reading is due."""
-        if trainer.global_step % self.every == 0 and stepped(trainer, index):
-            self._read(trainer, module)
-
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """However short the run, it is looked at once."""
-        self._read(trainer, module)
-
-    def _read(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        z = module.projections
-        if not isinstance(z, torch.Tensor):
+        seen = module.seen
+        assert isinstance(seen, Seen)
+        if len(seen.target) > 1:
+            self.shares.append(picture_share(seen.target, seen.target1))
+        step = trainer.global_step
+        due = step % self.every == 0 or trainer.is_last_batch
+        if step == self.read_at or not due or not stepped(trainer, index):
             return
+        self.read_at = step
         if trainer.world_size > 1:  # of the whole batch, not of this process's part
-            gathered = module.all_gather(z)
-            assert isinstance(gathered, torch.Tensor)
-            z = gathered.flatten(0, 1)
-        self.last = {name: float(value) for name, value in collapse_gauges(z.float()).items()}
+            seen = Seen(*(module.all_gather(part).flatten(0, 1) for part in seen))  # type: ignore[union-attr]
+        verdict = self._read(trainer, seen) if trainer.is_global_zero else None
+        if trainer.is_last_batch and trainer.is_global_zero:
+            self._keep_spectrum(step, seen)
+        if self.stop and trainer.strategy.broadcast(verdict) is not None:
+            self.stopped = trainer.should_stop = True
+
+    def _read(self, trainer: pl.Trainer, seen: Seen) -> str | None:
+        self.last = collapse_gauges(*seen)
+        # From half an epoch on, so that two readings fit into the first.
+        most = self.shares.maxlen or LEAST_SHARES
+        if len(self.shares) >= max(most // 2, LEAST_SHARES):
+            shares = torch.stack(list(self.shares)).double()
+            self.last["picture_share"] = float(shares.mean())
+            self.last["picture_share_error"] = float(shares.std()) / math.sqrt(len(shares))
         record(trainer, {f"gauge/{name}": value for name, value in self.last.items()})
-        verdict = diagnose(self.last)
+        verdict = self.judge(self.last)
         if verdict and self.alarm is None:
-            self.warn(verdict)
-        self.alarm = verdict or self.alarm
+            self.alarm = verdict
+            ends = "; training stops here (--on-collapse stop)" if self.stop else ""
+            self.warn(f"step {trainer.global_step}: {verdict}{ends}")
+        return verdict
+
+    def _keep_spectrum(self, step: int, seen: Seen) -> None:
+        if self.spectrum is None:
+            return
+        values = covariance_spectrum(seen.target).tolist()
+        with self.spectrum.open("a") as file:
+            print(step, *(f"{value:.5g}" for value in values), sep=",", file=file)
 
 
 class OnlineKNN(Callback):

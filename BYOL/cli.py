@@ -12,13 +12,16 @@ from BYOL.config import PretrainConfig
 from BYOL.config import commands as settings
 from BYOL.errors import RESUME_CODE, StoppedError, UserError
 
+COLLAPSED = 3  # exit code
+
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of ``byol`` and ``python -m BYOL``.
 
     Returns:
-        0; 2 after one line on standard error that says what the user can mend; 75 where a run
-        stopped before its end and the same line with ``--resume auto`` goes on.
+        0; 2 after one line on standard error that says what the user can mend; 3 where training
+        was stopped by the collapse alarm; 75 where a run stopped before its end and the same line
+        with ``--resume auto`` goes on.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
@@ -156,7 +159,7 @@ def _run(argv: list[str]) -> int:
     results, text = command(config)
     if text:  # only the first of several processes speaks
         print(json.dumps(results) if as_json else text)
-    return 0
+    return COLLAPSED if results.get("stopped") else 0
 
 
 def parse(name: str, argv: list[str]) -> Any:

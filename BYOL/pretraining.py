@@ -5,6 +5,7 @@ train, export, measure. The engine is Lightning's Trainer; there is no training 
 """
 
 import dataclasses
+import math
 import platform
 import sys
 import time
@@ -24,6 +25,8 @@ from BYOL.compiling import settle_compile
 from BYOL.config import PretrainConfig, save_config
 from BYOL.data.images import readable
 from BYOL.data.loading import EpochSampler, train_loader
+from BYOL.evaluation.alarm import Alarm
+from BYOL.evaluation.feature_gauges import feature_gauges
 from BYOL.evaluation.online import online_knn
 from BYOL.evaluation.protocols import evaluate
 from BYOL.export import export_backbone
@@ -104,9 +107,12 @@ def _finish(
     machine: Machine,
 ) -> dict[str, Any]:
     export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
+    features = _feature_gauges(config, prepared, model, machine)
+    usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
     results |= {
         "pictures": len(prepared.train),
-        "evaluation": _evidence(config, prepared, model, machine),
+        "feature_gauges": features,
+        "evaluation": _evidence(config, prepared, model, machine) if usable else None,
         "machine": dataclasses.asdict(machine),
         "versions": _versions(),
     }
@@ -167,7 +173,13 @@ def _train(
     def warn(line: str) -> None:
         say(f"warning: {line}")
 
-    gauges = Gauges(config.gauges_every, warn)
+    gauges = Gauges(
+        config.gauges_every,
+        Alarm(config),
+        warn,
+        stop=config.on_collapse == "stop",
+        spectrum=start.folder.spectrum,
+    )
     knn = _online_knn(config, prepared, machine)
 
     def restore() -> None:
@@ -197,6 +209,8 @@ def _train(
     trainer = _trainer(config, start, callbacks, store, machine, warn)
     with mishaps(start.folder):
         trainer.fit(module, loader, ckpt_path=start.checkpoint)
+    if gauges.stopped:
+        trainer.save_checkpoint(start.folder.checkpoint)  # whatever the rhythm of checkpoints
     return {
         "epochs": config.epochs,
         "steps": trainer.global_step,
@@ -207,6 +221,7 @@ def _train(
         "pictures_left_out": sorted({*prepared.broken, *broken.names}),
         "gauges": gauges.last,
         "alarm": gauges.alarm,
+        "stopped": gauges.stopped,
         "online_knn": knn.curve if knn else [],
     }
 
@@ -284,6 +299,20 @@ def _evidence(
         device=torch_device(machine.accelerator),
         workers=pick_workers(config.workers, machine.accelerator),
         seed=config.seed,
+    )
+
+
+def _feature_gauges(
+    config: PretrainConfig, prepared: Prepared, model: byol.BYOL, machine: Machine
+) -> dict[str, dict[str, float]]:
+    """The gauges of what the backbone gives, which is what is used afterwards."""
+    return feature_gauges(
+        model.onlineNet.backend,
+        build_model(config).onlineNet.backend,
+        prepared.train,
+        config.sight,
+        device=torch_device(machine.accelerator),
+        workers=pick_workers(config.workers, machine.accelerator),
     )
 
 

@@ -3,7 +3,7 @@
 config.yaml            the settings, enough to repeat the run
 views.png              what the network saw
 checkpoints/last.ckpt  everything needed to go on (older ones and the best beside it)
-logs/                  metrics.csv and TensorBoard's files
+logs/                  metrics.csv, spectrum.csv and TensorBoard's files
 backbone.safetensors   the trained backbone, at the end
 results.json           the evidence, at the end
 """
@@ -87,6 +87,11 @@ class RunFolder:
     def logs(self) -> Path:
         """Curves."""
         return self.path / "logs"
+
+    @property
+    def spectrum(self) -> Path:
+        """Eigenvalues of the projections' covariance at the end of every epoch."""
+        return self.logs / "spectrum.csv"
 
     def create(self) -> None:
         """Make the folder and those inside.

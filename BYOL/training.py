@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -30,6 +30,15 @@ def quiet_lightning() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", module="lightning_fabric")
+
+
+class Seen(NamedTuple):
+    """What the gauges look at, (B, P) each: both views' targets, and the prediction of the first
+    from the second view."""
+
+    target: Tensor
+    target1: Tensor
+    prediction1: Tensor
 
 
 class Pretraining(pl.LightningModule):
@@ -61,7 +70,7 @@ class Pretraining(pl.LightningModule):
         self.warmup_steps = min(
             round(config.warmup_epochs * steps_per_epoch), self.total_steps // 2
         )
-        self.projections: Tensor | None = None  # the last batch's, for the gauges
+        self.seen: Seen | None = None  # of the last batch, for the gauges
 
     def on_fit_start(self) -> None:
         """Compile, where that is wanted: the model is on its device only now."""
@@ -85,7 +94,7 @@ class Pretraining(pl.LightningModule):
         """
         x, x1 = self.make_views(batch)
         onlinex, onlinex1, targetx, targetx1 = self.model(x, x1)
-        self.projections = targetx
+        self.seen = Seen(targetx.detach(), targetx1.detach(), onlinex1.detach())
         losses = [criterion(onlinex, targetx1, onlinex1, targetx)]
         for small in self.make_small_views(batch):
             prediction = self.model.predict(small)

@@ -5,6 +5,7 @@ from typing import Any
 from BYOL.commands.common import Answer, pictures_for
 from BYOL.config.commands import EvaluateConfig
 from BYOL.data.labels import label_splits, read_labels
+from BYOL.evaluation.feature_gauges import feature_gauges, feature_gauges_text
 from BYOL.evaluation.layers import LayerFeatures
 from BYOL.evaluation.protocols import check_protocols, evaluate
 from BYOL.evaluation.references import Reference, reference_from_file, supervised_reference
@@ -36,14 +37,20 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     budget = int(run.config.memory * 1e9)
     train, _ = in_memory(splits.labelled or splits.train, budget)
     test, _ = in_memory(splits.test, budget) if splits.test else (None, [])
+    settings: dict[str, Any] = {
+        "device": torch_device(accelerator),
+        "workers": pick_workers(None, accelerator),
+    }
+    sight = run.config.sight
+    trained = LayerFeatures(run.backbone, config.layer, config.pool)
+    untrained = LayerFeatures(run.untrained, config.layer, config.pool)
     results = evaluate(
-        LayerFeatures(run.backbone, config.layer, config.pool),
-        LayerFeatures(run.untrained, config.layer, config.pool),
+        trained,
+        untrained,
         train,
         test,
-        run.config.sight,
-        device=torch_device(accelerator),
-        workers=pick_workers(None, accelerator),
+        sight,
+        **settings,
         protocols=protocols,
         view=view_configs(run.config)[0],
         reference=reference,
@@ -56,9 +63,10 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     head: dict[str, Any] = {"run": str(run.folder.path), "data": config.data or run.config.data}
     if file:
         head |= {"labels": config.labels, "pictures_without_labels": left_out}
-    results = {**head, **results}
+    gauges = feature_gauges(trained, untrained, train, sight, **settings)
+    results = {**head, **results, "feature_gauges": gauges}
     write_json(run.folder.evaluation, results)
-    lines = [results_text(results)]
+    lines = [results_text(results), feature_gauges_text(gauges)]
     if left_out:
         lines.append(f"left out, for want of a row in {config.labels}: {left_out:,} pictures")
     return results, "\n".join([*lines, f"written to {run.folder.evaluation}"])

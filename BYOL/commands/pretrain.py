@@ -4,6 +4,7 @@ from typing import Any
 
 from BYOL.commands.common import Answer
 from BYOL.config import PretrainConfig
+from BYOL.evaluation.feature_gauges import feature_gauges_text
 from BYOL.evaluation.table import results_text
 from BYOL.pretraining import pretrain
 from BYOL.processes import first_process
@@ -23,6 +24,10 @@ def summary(results: dict[str, Any]) -> str:
     ]
     if results["evaluation"]:
         lines.append(results_text(results["evaluation"]))
+    if results["feature_gauges"]["trained"]:
+        lines.append(feature_gauges_text(results["feature_gauges"]))
     if results["alarm"]:
         lines.append(f"warning: {results['alarm']}")
+    if results["stopped"]:
+        lines.append(f"stopped by the alarm after {results['steps']} steps")
     return "\n".join([*lines, f"the run is in {results['run']}"])

@@ -45,6 +45,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "stem": ("auto", "imagenet", "small"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "compile": ("auto", "on", "off"),
+    "on_collapse": ("warn", "stop"),
     "accelerator": ("auto", "cpu", "gpu", "mps"),
 }
 
@@ -140,7 +141,9 @@ class PretrainConfig:
         memory: gigabytes that pictures may take to be held decoded in memory.
         strict_images: stop before training if any picture cannot be read.
         knn_every: epochs between online k-NN checks (0: never).
-        gauges_every: optimizer steps between readings of the collapse gauges (0: never).
+        gauges_every: optimizer steps between readings of the collapse gauges (0: never); at least
+            four readings an epoch.
+        on_collapse: warn, or stop: end training in order, with exit code 3.
         checkpoint_every: epochs between checkpoints.
         checkpoint_steps: optimizer steps between checkpoints within an epoch (0: none).
         checkpoint_minutes: minutes after which there is one within an epoch (0: none).
@@ -216,6 +219,7 @@ class PretrainConfig:
     strict_images: bool = False
     knn_every: int = 10
     gauges_every: int = 50
+    on_collapse: str = "warn"
     checkpoint_every: int = 1
     checkpoint_steps: int = 0
     checkpoint_minutes: float = 10.0

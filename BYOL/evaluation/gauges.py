@@ -1,6 +1,7 @@
-"""Collapse gauges: whether projections still differ from picture to picture, and the alarm.
+"""Collapse gauges: whether projections, or features, still differ from picture to picture.
 
-A loss near its minimum says nothing about collapse (a constant network reaches it), these do.
+A loss near its minimum says nothing about collapse (a constant network reaches it), these do. What
+is too little of them, and what is said then, is in :mod:`BYOL.evaluation.alarm`.
 """
 
 import math
@@ -9,106 +10,128 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LEAST_STD = 0.05
-LEAST_RANK = 1.5
-MOST_DEAD = 0.95
-LEAST_SAMPLES = 8  # fewer say nothing about the rank
+LEAST_SAMPLES = 8  # fewer say nothing about directions
 _PAIRS_OF = 1024  # samples whose pairs uniformity looks at: the pairs grow with the square
+_RESOLUTION = 1e-6  # of a mean of cosines in float32
 _DEAD = 1e-3  # of the liveliest dimension's standard deviation
-_CAUSES = (
-    "likely a learning rate too high for the optimizer, no predictor, a target without moving "
-    "average (tau=0) and without predictor_lr_scale, or pictures that are all alike"
-)
 
 
 @torch.no_grad()
-def collapse_gauges(z: Tensor, z1: Tensor | None = None) -> dict[str, Tensor]:
+def collapse_gauges(
+    z: Tensor, z1: Tensor | None = None, prediction1: Tensor | None = None
+) -> dict[str, float]:
     """Measure how far a batch of projections is from collapse.
 
+    Computed on the CPU in float64, so a GPU is waited for once, and never for anything small.
+
     Args:
-        z: (B, d) projections, not normalised, on any device.
-        z1: (B, d) projections of the same pictures' other views.
+        z: (B, d) target projections, not normalised, on any device, of any floating dtype.
+        z1: (B, d) target projections of the same pictures' other views.
+        prediction1: (B, d) online predictions from those other views, which are to meet ``z``.
 
     Returns:
-        Scalars, float32, on the device of ``z`` (nothing here waits for it but the singular value
-        decomposition). NaN where ``z`` is not finite everywhere. Without a single pair (B < 2)
-        nothing is returned.
+        By name, NaN where ``z`` is not finite everywhere; nothing without a single pair (B < 2).
 
-        - ``std``: mean over dimensions of the standard deviation of z / ‖z‖, times √d: 1 where
-          directions are isotropic, 0 where all are the same.
-        - ``effective_rank``: of the centred z, 1 … min(B - 1, d); the exponential of the entropy
-          of its singular values (RankMe, arXiv 2210.02885). Left out for B < 8.
+        - ``std``: mean over dimensions of the standard deviation of z / ‖z‖, times √d, that is
+          against 1/√d: 1 where directions are isotropic, 0 where all are the same.
         - ``uniformity``: log of the mean of exp(-2‖u - v‖²) over pairs of directions (Wang and
           Isola 2020, arXiv 2005.10242), of the first 1,024 samples: 0 is collapse, near -4 is best.
         - ``dead``: share of dimensions that vary less than a thousandth as much as the liveliest.
-        - ``alignment``: mean of ‖u - u1‖² over pairs of views (0 … 4); only with ``z1``.
+        - ``effective_rank``: of the centred z, 1 … min(B - 1, d); the exponential of the entropy
+          of its singular values (RankMe, arXiv 2210.02885). Left out for B < 8.
+        - ``first_eigenvalue``: share of the covariance's largest eigenvalue in the sum of all:
+          1/d where isotropic, 1 where all differ along one direction. Left out for B < 8.
+        - ``alignment``: mean of ‖u - u1‖² over pairs of views (0 … 4, 2 where views have nothing
+          to do with each other); only with ``z1``.
+        - ``agreement``: mean cosine of prediction and target (-1 … 1), what the loss asks for;
+          only with ``prediction1``.
     """
     if len(z) < 2:
         return {}
-    z = z.detach().float()
+    z = _plain(z)
+    names = ["std", "uniformity", "dead"]
+    names += ["effective_rank", "first_eigenvalue"] if len(z) >= LEAST_SAMPLES else []
+    names += ["alignment"] if z1 is not None else []
+    names += ["agreement"] if prediction1 is not None else []
+    if not z.isfinite().all():
+        return dict.fromkeys(names, math.nan)
     directions = F.normalize(z, dim=1)
     spread = z.std(dim=0, correction=0)
     gauges = {
         "std": directions.std(dim=0, correction=0).mean() * math.sqrt(z.shape[1]),
         "uniformity": _uniformity(directions[:_PAIRS_OF]),
-        "dead": (spread <= _DEAD * spread.max()).float().mean(),
+        "dead": (spread <= _DEAD * spread.max()).double().mean(),
     }
     if len(z) >= LEAST_SAMPLES:
-        gauges["effective_rank"] = _effective_rank(z)
+        spectrum = covariance_spectrum(z)
+        gauges["effective_rank"] = _effective_rank(spectrum)
+        gauges["first_eigenvalue"] = _first_share(spectrum)
     if z1 is not None:
-        other = F.normalize(z1.detach().float(), dim=1)
+        other = F.normalize(_plain(z1), dim=1)
         gauges["alignment"] = (directions - other).square().sum(dim=1).mean()
-    unknown = torch.where(z.isfinite().all(), 0.0, torch.nan)
-    return {name: value + unknown for name, value in gauges.items()}
+    if prediction1 is not None:
+        gauges["agreement"] = F.cosine_similarity(_plain(prediction1), z).mean()
+    return {name: float(gauges[name]) for name in names}
 
 
-def diagnose(gauges: dict[str, float]) -> str | None:
-    """One line on what is wrong with the projections, or None.
+@torch.no_grad()
+def covariance_spectrum(z: Tensor) -> Tensor:
+    """Eigenvalues of the covariance of ``z`` (B, d): (min(B, d),) float64, the largest first.
+
+    The others are zero where B < d. NaN where ``z`` is not finite everywhere.
+    """
+    z = _plain(z)
+    n, d = z.shape
+    if not z.isfinite().all():
+        return torch.full((min(n, d),), math.nan, dtype=torch.float64)
+    z = z - z.mean(dim=0)
+    # The smaller of the two products has the same eigenvalues. In float32 their noise alone would
+    # look like a rank of two.
+    product = z.T @ z if d <= n else z @ z.T
+    return torch.linalg.eigvalsh(product / n).flip(0).clamp_min(0)
+
+
+@torch.no_grad()
+def picture_share(z: Tensor, z1: Tensor) -> Tensor:
+    """How much of where a projection points is owed to the picture, and not to the view.
+
+    (same - other) / (1 - other), with ``same`` the mean cosine of two views of one picture and
+    ``other`` that of views of two pictures: 1 where the views of a picture coincide, 0 where they
+    are no nearer to each other than to any other picture's, as when all pictures are alike. One
+    batch gives a rough value; its mean over an epoch is what the alarm looks at.
 
     Args:
-        gauges: of :func:`collapse_gauges`, as numbers; those that are missing are not judged.
+        z: (B, d) projections of first views, B > 1.
+        z1: (B, d) projections of second views.
 
     Returns:
-        The gauge, its value, the threshold and the likely cause.
+        A scalar on the device of ``z``, which is not waited for; linear in B·d.
     """
-    for name, value in gauges.items():
-        if not math.isfinite(value):
-            return (
-                f"the projections are not finite ({name} is {value}): likely a learning rate too "
-                "high for the optimizer, or an overflow in 16 bits; the run cannot recover"
-            )
-    std, rank = gauges.get("std", 1.0), gauges.get("effective_rank", math.inf)
-    dead = gauges.get("dead", 0.0)
-    if std < LEAST_STD:
-        return (
-            f"collapse: std of the projections is {std:.2g}, below {LEAST_STD}: every picture is "
-            f"projected to nearly the same point; {_CAUSES}"
-        )
-    if rank < LEAST_RANK:
-        return (
-            f"collapse: effective_rank of the projections is {rank:.3g}, below {LEAST_RANK}: they "
-            f"differ along one direction only; {_CAUSES}"
-        )
-    if dead > MOST_DEAD:
-        return (
-            f"collapse: dead is {dead:.3g}, above {MOST_DEAD}: nearly no dimension of the "
-            f"projections varies; {_CAUSES}, or too much weight decay"
-        )
-    return None
+    u, u1 = F.normalize(z.detach().float(), dim=1), F.normalize(z1.detach().float(), dim=1)
+    n = len(u)
+    same = (u * u1).sum(dim=1).mean()
+    other = (n * (u.mean(dim=0) @ u1.mean(dim=0)) - same) / (n - 1)
+    return (same - other) / (1 - other).clamp_min(_RESOLUTION)
+
+
+def _plain(z: Tensor) -> Tensor:
+    return z.detach().cpu().double()
 
 
 def _uniformity(directions: Tensor) -> Tensor:
     n = len(directions)
     squared = (2 - 2 * directions @ directions.T).clamp_min(0)
-    off_diagonal = ~torch.eye(n, dtype=torch.bool, device=directions.device)
+    off_diagonal = ~torch.eye(n, dtype=torch.bool)
     similar = torch.exp(-2 * squared) * off_diagonal
     return torch.log(similar.sum() / (n * (n - 1)))
 
 
-def _effective_rank(z: Tensor) -> Tensor:
-    # LAPACK refuses infinities; the caller marks the result as unknown then. Eigenvalues of the
-    # covariance would be cheaper, but in float32 their noise alone looks like a rank of two.
-    centred = torch.nan_to_num(z - z.mean(dim=0), 0.0, 0.0, 0.0)
-    singular = torch.linalg.svdvals(centred)
-    shares = singular / singular.sum().clamp_min(torch.finfo(torch.float32).tiny)
+def _effective_rank(spectrum: Tensor) -> Tensor:
+    singular = spectrum.sqrt()
+    shares = singular / singular.sum().clamp_min(torch.finfo(singular.dtype).tiny)
     return torch.exp(torch.special.entr(shares).sum())
+
+
+def _first_share(spectrum: Tensor) -> Tensor:
+    total = spectrum.sum()
+    return torch.where(total > 0, spectrum[0] / total, 1.0)
