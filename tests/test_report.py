@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +20,7 @@ def report(*argv) -> str:
     assert main(["report", *map(str, argv)]) == 0
     words = list(map(str, argv))
     out = words[words.index("--out") + 1]
-    with open(out, encoding="utf-8") as file:
-        return file.read()
+    return Path(out).read_text(encoding="utf-8")
 
 
 def headings(page: str) -> list[str]:
@@ -52,7 +52,7 @@ def test_a_run_ends_with_its_page_and_everything_is_on_it(run):
         "Load the backbone",
         "Configuration",
     ] or "Collapse gauges" in headings(page)
-    assert page.count("<figure class=\"query\"") == 8
+    assert page.count('<figure class="query"') == 8
     neighbours = len(re.findall(r'<figure class="(?:match|miss)"', page))
     assert neighbours == 64
     results = json.loads((run / "results.json").read_text())
@@ -100,7 +100,7 @@ def test_an_unfinished_run_is_shown_from_its_checkpoint_and_says_so(run, tmp_pat
     for name in ("results.json", "backbone.safetensors", "report.html"):
         (copy / name).unlink()
     page = report(copy, "--out", copy / "report.html")
-    assert "unfinished: epoch 2 of 2" in text(page) and "last checkpoint" in text(page)
+    assert "unfinished: not evaluated yet" in text(page) and "last checkpoint" in text(page)
     assert "What is taken for what" in headings(page), "labels are there, so a probe is fitted"
     (copy / "logs" / "metrics.csv").unlink()
     assert "Curves" not in headings(report(copy, "--out", copy / "report.html"))

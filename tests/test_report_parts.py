@@ -1,6 +1,7 @@
 """The parts of a report, each by itself."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,10 +20,10 @@ from BYOL.report.verdict import verdict
 from BYOL.runs import RunFolder
 
 
-def facts(rows=None, gauges=None, alarm=None, curves=None, tmp="run") -> Facts:
+def facts(rows=None, gauges=None, alarm=None, curves=None) -> Facts:
     evaluation = rows and {"rows": rows, "pictures": {"learn": 90, "judge": 100}, "classes": 3}
     results = {"evaluation": evaluation, "gauges": gauges or {}, "alarm": alarm, "epochs": 2}
-    folder = RunFolder(__import__("pathlib").Path(tmp))
+    folder = RunFolder(Path("run"))
     return Facts(folder, PretrainConfig(), curves or Curves("epochs", {}), results, None, 2)
 
 
@@ -79,7 +80,7 @@ def test_curves_are_read_in_epochs_and_a_resumed_runs_rows_win(tmp_path):
     rows += [{"step": 15, "gauge/std": 0.5}, {"step": 25, "gauge/std": "nan"}]
     rows += [{"epoch": 1, "step": 20, "loss": 9.0}]
     curves = read_curves(write_rows(tmp_path / "metrics.csv", rows))
-    assert curves.unit == "epochs" and curves.steps == 30
+    assert curves.unit == "epochs" and curves.lost == 1
     assert curves.series["loss"].x.tolist() == [1, 2, 3]
     assert curves.series["loss"].y.tolist() == [4, 9, 2]
     assert curves.series["gauge/std"].x.tolist() == [1.5] and curves.series["gauge/std"].lost == 1

@@ -1,5 +1,6 @@
 """``byol pretrain``."""
 
+from pathlib import Path
 from typing import Any
 
 from BYOL.commands.common import Answer
@@ -7,6 +8,7 @@ from BYOL.config import PretrainConfig
 from BYOL.evaluation.protocols import results_text
 from BYOL.pretraining import pretrain
 from BYOL.processes import first_process
+from BYOL.runs import RunFolder
 
 
 def pretrain_run(config: PretrainConfig) -> Answer:
@@ -25,4 +27,6 @@ def summary(results: dict[str, Any]) -> str:
         lines.append(results_text(results["evaluation"]))
     if results["alarm"]:
         lines.append(f"warning: {results['alarm']}")
-    return "\n".join([*lines, f"the run is in {results['run']}"])
+    report = RunFolder(Path(results["run"])).report
+    page = f"; open {report} in a browser" if report.exists() else ""
+    return "\n".join([*lines, f"the run is in {results['run']}{page}"])

@@ -92,9 +92,7 @@ def draw_all(runs: dict[str, Curves]) -> dict[str, Chart]:
     }
 
 
-def draw(
-    meaning: Meaning, unit: str, series: dict[str, Series], slots: dict[str, int]
-) -> Chart:
+def draw(meaning: Meaning, unit: str, series: dict[str, Series], slots: dict[str, int]) -> Chart:
     """One chart of one or more curves on common axes."""
     curves = {name: thinned(one) for name, one in series.items()}
     xs = np.concatenate([one.x for one in curves.values()])

@@ -37,12 +37,12 @@ class Curves:
     Args:
         unit: of x: epochs, or steps where the length of an epoch is not known.
         series: at least one point each.
-        steps: the last step that was logged, 0 if none.
+        lost: values of all columns that were not finite.
     """
 
     unit: str
     series: dict[str, Series]
-    steps: int = 0
+    lost: int = 0
 
 
 def read_curves(path: Path) -> Curves:
@@ -60,9 +60,8 @@ def read_curves(path: Path) -> Curves:
                 points.setdefault(name, {})[step] = value  # a resumed run's later row wins
     epoch = _steps_per_epoch(rows)
     series = {name: _series(found, epoch or 1.0) for name, found in points.items()}
-    last = max((int(float(row["step"])) for row in rows), default=0)
     known = {name: s for name, s in series.items() if len(s.x)}
-    return Curves("epochs" if epoch else "steps", known, last)
+    return Curves("epochs" if epoch else "steps", known, sum(s.lost for s in series.values()))
 
 
 def thinned(series: Series) -> Series:

@@ -1,4 +1,4 @@
-"""The table of an evaluation: every measure for every source, with intervals as numbers and marks."""
+"""The table of an evaluation: every measure of every source, intervals as numbers and marks."""
 
 import math
 from dataclasses import dataclass

@@ -79,8 +79,7 @@ class Facts:
     @property
     def alarm(self) -> str | None:
         """What the collapse alarm says, if it has fired."""
-        lost = any(series.lost for series in self.curves.series.values())
-        if lost and not self.finished:
+        if self.curves.lost and not self.finished:
             return "values in the logs are not finite: the run cannot recover"
         return self.results.get("alarm") or diagnose(self.gauges)
 

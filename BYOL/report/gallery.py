@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from BYOL.evaluation.knn import neighbours
-from BYOL.report.look import Seen, Samples
+from BYOL.report.look import Samples, Seen
 from BYOL.report.thumbnails import CRISP, as_picture, data_uri
 
 QUERIES = 8
@@ -93,7 +93,8 @@ def nearest(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     """Cosines and places in the bank of every query's neighbours, (q, 8) each, itself left out."""
     bank, asked = samples.bank, samples.queries
     similar, found = (
-        x.cpu().numpy() for x in neighbours(bank.features, asked.features, NEIGHBOURS + samples.same)
+        x.cpu().numpy()
+        for x in neighbours(bank.features, asked.features, NEIGHBOURS + samples.same)
     )
     if not samples.same:
         return similar, found

@@ -38,8 +38,15 @@ def write_report(
             cannot be written.
     """
     facts = gather(run)
-    context = {**_of_the_folder(facts), **_of_the_pictures(run, facts, splits, how)}
-    page = render("report.html.j2", missing=missing, **context)
+    seen = _of_the_pictures(run, facts, splits, how)
+    probe = seen["confusion"].accuracy if seen["confusion"] else None
+    page = render(
+        "report.html.j2",
+        missing=missing,
+        verdict=verdict(facts, probe),
+        **_of_the_folder(facts),
+        **seen,
+    )
     return write_page(page, out)
 
 
@@ -71,7 +78,6 @@ def _of_the_folder(facts: Facts) -> dict[str, Any]:
     return {
         "facts": facts,
         "config": facts.config,
-        "verdict": verdict(facts),
         "tiles": _tiles(facts),
         "evidence": [
             tabulate(title, e["rows"], note_of(e)) for title, e in facts.evaluations.items()
@@ -88,9 +94,7 @@ def _of_the_folder(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _of_the_pictures(
-    run: Run, facts: Facts, splits: Splits | None, how: Looking
-) -> dict[str, Any]:
+def _of_the_pictures(run: Run, facts: Facts, splits: Splits | None, how: Looking) -> dict[str, Any]:
     given = [given_confusion(e) for e in facts.evaluations.values()]
     confusion: Confusion | None = next((c for c in given if c), None)
     if splits is None:

@@ -25,11 +25,15 @@ class Verdict:
     details: tuple[str, ...]
 
 
-def verdict(facts: Facts) -> Verdict:
+def verdict(facts: Facts, probe: float | None = None) -> Verdict:
     """Judge a run by its evaluation and its gauges.
 
     Better means: the 95 % interval lies above the reference's. Where the two overlap, nothing has
     been shown.
+
+    Args:
+        facts: of the run.
+        probe: accuracy of a probe fitted for the page, where nothing else has been measured.
     """
     judged = next((_judge(e) for e in facts.evaluations.values() if _measure(e)), None)
     if facts.alarm:
@@ -39,7 +43,7 @@ def verdict(facts: Facts) -> Verdict:
             "The collapse alarm has fired: do not trust this backbone.",
             details + (judged.details if judged else ()),
         )
-    return judged or Verdict("open", *_without_accuracy(facts))
+    return judged or Verdict("open", *_without_references(facts, probe))
 
 
 def intervals(measure: dict[str, Any]) -> tuple[float, float, float]:
@@ -135,7 +139,7 @@ def _basis(evaluation: dict[str, Any]) -> str:
     )
 
 
-def _without_accuracy(facts: Facts) -> tuple[str, tuple[str, ...]]:
+def _without_references(facts: Facts, probe: float | None) -> tuple[str, tuple[str, ...]]:
     gauges = facts.gauges
     details = []
     if finite(gauges.get("std")):
@@ -148,18 +152,19 @@ def _without_accuracy(facts: Facts) -> tuple[str, tuple[str, ...]]:
             )
         )
     online = facts.curves.series.get("knn")
-    if online is not None:
-        details.append(
-            f"The last online k-NN check, at {facts.curves.unit.removesuffix('s')} "
-            f"{online.x[-1]:.3g}, was right for {online.last * 100:.1f} of 100 pictures; without "
-            "references measured beside it that is a figure, not a verdict. "
-            f"`byol evaluate {facts.name}` measures them."
-        )
-    else:
-        details.append(
-            "No labels have been used, so nothing can be said of accuracy: look at the neighbours "
-            "below, which show what counts as alike."
-        )
+    measured = None
+    if probe is not None:
+        measured = f"A linear probe fitted for this page is right for {probe * 100:.1f}"
+    elif online is not None:
+        epoch = f"{facts.curves.unit.removesuffix('s')} {online.x[-1]:.3g}"
+        measured = f"The last online k-NN check, at {epoch}, was right for {online.last * 100:.1f}"
+    details.append(
+        f"{measured} of 100 pictures; without references beside it that is a figure, not a "
+        "verdict. byol evaluate RUN measures them."
+        if measured
+        else "No labels have been used, so nothing can be said of accuracy: look at the "
+        "neighbours, which show what counts as alike."
+    )
     if not gauges:
         return "Nothing has been measured on this backbone yet.", tuple(details)
     return "This backbone has not collapsed.", tuple(details)
