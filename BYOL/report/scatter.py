@@ -75,7 +75,8 @@ def layouts(features: np.ndarray, seed: int) -> tuple[np.ndarray, float, np.ndar
     directions = features / np.maximum(lengths, np.finfo(np.float32).tiny)
     n, d = directions.shape
     pca = PCA(min(_DIMENSIONS, n, d), random_state=seed)
-    reduced = pca.fit_transform(directions)
+    with np.errstate(invalid="ignore"):  # pictures that are all alike explain 0 of 0
+        reduced = pca.fit_transform(directions)
     if reduced.shape[1] < 2:
         reduced = np.column_stack([reduced, np.zeros(n)])
     explained = float(np.nan_to_num(pca.explained_variance_ratio_)[:2].sum())
