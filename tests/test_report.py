@@ -101,7 +101,7 @@ def test_an_unfinished_run_is_shown_from_its_checkpoint_and_says_so(run, tmp_pat
     for name in ("results.json", "backbone.safetensors", "report.html"):
         (copy / name).unlink()
     page = report(copy, "--out", copy / "report.html")
-    assert "unfinished: not evaluated yet" in text(page) and "last checkpoint" in text(page)
+    assert "unfinished: 2 of 2 epochs" in text(page) and "last checkpoint" in text(page)
     assert "What is taken for what" in headings(page), "labels are there, so a probe is fitted"
     (copy / "logs" / "metrics.csv").unlink()
     assert "Curves" not in headings(report(copy, "--out", copy / "report.html"))

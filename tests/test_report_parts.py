@@ -12,6 +12,7 @@ from BYOL.data.images import ArrayImages
 from BYOL.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_all
 from BYOL.report.confusion import given_confusion, measured_confusion
 from BYOL.report.curves import MOST_POINTS, Curves, Series, read_curves, thinned
+from BYOL.report.evidence import tabulate
 from BYOL.report.facts import Facts, differing, settings_of
 from BYOL.report.gallery import NEIGHBOURS, make_gallery, nearest
 from BYOL.report.look import Samples, Seen
@@ -178,3 +179,21 @@ def test_confusion_is_taken_from_an_evaluation_or_measured():
     found = measured_confusion(Samples(one, one), 0)
     assert found.counts.tolist() == [[4, 0], [0, 4]] and found.classes == ("a", "b")
     assert measured_confusion(Samples(seen(features), seen(features)), 0) is None
+
+
+def test_measures_that_are_no_accuracy_have_a_table_of_their_own():
+    rows = {
+        "raw pixels": {"linear": {"accuracy": 0.3, "low": 0.25, "high": 0.35}},
+        "trained": {
+            "linear": {"accuracy": 0.9, "low": 0.85, "high": 0.95},
+            "NMI": {"value": 0.61, "low": 0.6, "high": 0.62},
+        },
+    }
+    accuracy, other = tabulate("here", rows, "note")
+    assert accuracy.axis == (20.0, 100.0) and accuracy.strong == (False, True)
+    (_, (raw, trained)) = accuracy.rows[0]
+    assert (raw.text, raw.around, trained.text) == ("30.0", "± 5.0", "90.0")
+    assert raw.at == 12.5 and trained.low < trained.at < trained.high <= 100
+    assert other.axis is None and other.rows[0][1][0] is None
+    assert (other.rows[0][1][1].text, other.rows[0][1][1].around) == ("0.610", "± 0.010")
+    assert tabulate("here", {"trained": {}}, "") == []

@@ -68,11 +68,11 @@ def write_comparison(
     return write_page(page, out)
 
 
-def _side_by_side(facts: dict[str, Facts]) -> Evidence | None:
+def _side_by_side(facts: dict[str, Facts]) -> list[Evidence]:
     """What every run reached, and the references, which are the first run's."""
     found = {k: next(iter(f.evaluations.values())) for k, f in facts.items() if f.evaluations}
     if not found:
-        return None
+        return []
     first = next(iter(found))
     rows: dict[str, Any] = {
         f"{source} ({first})": found[first]["rows"][source]
@@ -82,8 +82,7 @@ def _side_by_side(facts: dict[str, Facts]) -> Evidence | None:
     rows |= {k: e["rows"]["trained"] for k, e in found.items() if "trained" in e["rows"]}
     judged = {(str(e.get("pictures")), e.get("classes")) for e in found.values()}
     warning = "" if len(judged) == 1 else "The runs were judged by different pictures. "
-    title = "Accuracy in per cent"
-    return tabulate(title, rows, warning + note_of(found[first]))
+    return tabulate("Accuracy", rows, warning + note_of(found[first]))
 
 
 def _in_other_units(facts: dict[str, Facts]) -> list[str]:

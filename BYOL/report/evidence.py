@@ -35,7 +35,8 @@ class Evidence:
         title: where the figures come from.
         sources: the columns.
         rows: name of the measure, and a cell for each source, None where it was not measured.
-        axis: least and most of the strips, in per cent.
+        unit: of the figures.
+        axis: least and most of the strips, in per cent; None where figures share no scale.
         strong: for each source whether it is a trained backbone, not a reference.
         note: how to read it.
     """
@@ -43,23 +44,47 @@ class Evidence:
     title: str
     sources: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
-    axis: tuple[float, float]
+    unit: str
+    axis: tuple[float, float] | None
     strong: tuple[bool, ...]
     note: str
 
 
-def tabulate(title: str, rows: dict[str, dict[str, Any]], note: str) -> Evidence:
-    """Lay out measures of several sources.
+def tabulate(title: str, rows: dict[str, dict[str, Any]], note: str) -> list[Evidence]:
+    """Lay out measures of several sources: accuracies, and below them whatever else there is.
 
     Args:
         title: where the figures come from.
         rows: source → measure → figures, as an evaluation holds them.
-        note: how to read it.
+        note: how to read the accuracies.
     """
-    measures = list(dict.fromkeys(name for found in rows.values() for name in found))
-    known = [intervals(m) for found in rows.values() for m in found.values() if "accuracy" in m]
+    accuracies = _only(rows, "accuracy")
+    known = [intervals(m) for found in accuracies.values() for m in found.values()]
     least = min((low for _, low, _ in known), default=0.0)
     axis = (max(math.floor(least * 10) * 10.0, 0.0), 100.0)
+    others = "Not a share of pictures: on their own scales, ± half a 95 % interval."
+    tables = [
+        _table(title, accuracies, "right, per cent", axis, note),
+        _table("Other measures", _only(rows, "value"), "value", None, others),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _only(rows: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
+    return {
+        source: {name: m for name, m in found.items() if kind in m}
+        for source, found in rows.items()
+    }
+
+
+def _table(
+    title: str,
+    rows: dict[str, dict[str, Any]],
+    unit: str,
+    axis: tuple[float, float] | None,
+    note: str,
+) -> Evidence:
+    measures = list(dict.fromkeys(name for found in rows.values() for name in found))
     table = tuple(
         (
             MEASURES.get(name, name.replace("_", " ")),
@@ -68,35 +93,37 @@ def tabulate(title: str, rows: dict[str, dict[str, Any]], note: str) -> Evidence
         for name in measures
     )
     strong = tuple(not source.startswith(REFERENCES) for source in rows)
-    return Evidence(title, tuple(rows), table, axis, strong, note)
+    return Evidence(title, tuple(rows), table, unit, axis, strong, note)
 
 
 def note_of(evaluation: dict[str, Any]) -> str:
     """How many pictures judged, and what ± means."""
     pictures = evaluation.get("pictures") or {}
-    counted = (
-        f"{pictures['judge']:,} held-out pictures of {evaluation.get('classes', '?')} classes, "
-        f"labels of {pictures['learn']:,}. "
-        if pictures
-        else ""
-    )
+    counted = ""
+    if pictures:
+        classes = f" of {evaluation['classes']} classes" if evaluation.get("classes") else ""
+        counted = (
+            f"{pictures['judge']:,} held-out pictures{classes}, labels of {pictures['learn']:,}. "
+        )
     return counted + (
         "Few labels: one nearest neighbour, ± from draw to draw of the labelled pictures; the "
         "others ± half a 95 % interval over the held-out pictures."
     )
 
 
-def _cell(measure: dict[str, Any] | None, axis: tuple[float, float]) -> Cell | None:
+def _cell(measure: dict[str, Any] | None, axis: tuple[float, float] | None) -> Cell | None:
     if measure is None:
         return None
     value, low, high = intervals(measure)
-    if "accuracy" not in measure:
-        return Cell(f"{value:.3g}", "", 0.0, 0.0, 0.0)
     half = (high - low) / 2
-
-    def place(share: float) -> float:
-        within = (share * 100 - axis[0]) / (axis[1] - axis[0]) * 100
-        return round(min(max(within, 0.0), 100.0), 2)
-
+    if axis is None:
+        return Cell(f"{value:.3f}", f"± {half:.3f}" if half else "", 0.0, 0.0, 0.0)
     around = f"± {half * 100:.1f}" if half else ""
-    return Cell(f"{value * 100:.1f}", around, place(value), place(low), place(high))
+    at, left, right = (_place(share, axis) for share in (value, low, high))
+    return Cell(f"{value * 100:.1f}", around, at, left, right)
+
+
+def _place(share: float, axis: tuple[float, float]) -> float:
+    """In per cent of the strip."""
+    within = (share * 100 - axis[0]) / (axis[1] - axis[0]) * 100
+    return round(min(max(within, 0.0), 100.0), 2)

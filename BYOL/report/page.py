@@ -80,7 +80,9 @@ def _of_the_folder(facts: Facts) -> dict[str, Any]:
         "config": facts.config,
         "tiles": _tiles(facts),
         "evidence": [
-            tabulate(title, e["rows"], note_of(e)) for title, e in facts.evaluations.items()
+            table
+            for title, e in facts.evaluations.items()
+            for table in tabulate(title, e["rows"], note_of(e))
         ],
         "curves": [chart for name, chart in drawn.items() if not is_gauge(name)],
         "gauges": [chart for name, chart in drawn.items() if is_gauge(name)],

@@ -57,7 +57,8 @@ def _measure(evaluation: dict[str, Any]) -> str | None:
     """The measure by which to judge: one that the trained backbone and a reference have."""
     rows = evaluation.get("rows") or {}
     for name in _JUDGES:
-        if name in rows.get("trained", {}) and any(name in rows.get(r, {}) for r in REFERENCES):
+        judged = rows.get("trained", {}).get(name, {})
+        if "accuracy" in judged and any(name in rows.get(r, {}) for r in REFERENCES):
             return name
     return None
 
@@ -133,8 +134,9 @@ def _basis(evaluation: dict[str, Any]) -> str:
     pictures = evaluation.get("pictures") or {}
     if not pictures:
         return ""
+    classes = f" of {evaluation['classes']} classes" if evaluation.get("classes") else ""
     return (
-        f"Judged by {pictures['judge']:,} pictures of {evaluation.get('classes', '?')} classes, "
+        f"Judged by {pictures['judge']:,} pictures{classes}, "
         f"with the labels of {pictures['learn']:,} others; pretraining itself saw no label."
     )
 
