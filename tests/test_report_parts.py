@@ -190,7 +190,7 @@ def test_measures_that_are_no_accuracy_have_a_table_of_their_own():
         },
     }
     accuracy, other = tabulate("here", rows, "note")
-    assert accuracy.axis == (20.0, 100.0) and accuracy.strong == (False, True)
+    assert accuracy.axis == (20.0, 100.0) and accuracy.slots == (None, 0)
     (_, (raw, trained)) = accuracy.rows[0]
     assert (raw.text, raw.around, trained.text) == ("30.0", "± 5.0", "90.0")
     assert raw.at == 12.5 and trained.low < trained.at < trained.high <= 100

@@ -37,7 +37,7 @@ class Evidence:
         rows: name of the measure, and a cell for each source, None where it was not measured.
         unit: of the figures.
         axis: least and most of the strips, in per cent; None where figures share no scale.
-        strong: for each source whether it is a trained backbone, not a reference.
+        slots: for each source its place among the trained backbones, None for a reference.
         note: how to read it.
     """
 
@@ -46,7 +46,7 @@ class Evidence:
     rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
     unit: str
     axis: tuple[float, float] | None
-    strong: tuple[bool, ...]
+    slots: tuple[int | None, ...]
     note: str
 
 
@@ -92,8 +92,9 @@ def _table(
         )
         for name in measures
     )
-    strong = tuple(not source.startswith(REFERENCES) for source in rows)
-    return Evidence(title, tuple(rows), table, unit, axis, strong, note)
+    trained = [source for source in rows if not source.startswith(REFERENCES)]
+    slots = tuple(trained.index(s) if s in trained else None for s in rows)
+    return Evidence(title, tuple(rows), table, unit, axis, slots, note)
 
 
 def note_of(evaluation: dict[str, Any]) -> str:
