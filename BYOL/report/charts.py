@@ -168,5 +168,5 @@ def _ticks(low: float, high: float) -> np.ndarray:
 
     if high - low < 1e-9 * max(abs(high), 1e-9):
         high = low + (abs(low) or 1.0)
-    ticks: np.ndarray = MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    ticks = np.asarray(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
     return ticks + 0.0  # -0.0 becomes 0.0

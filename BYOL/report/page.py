@@ -114,7 +114,7 @@ def _of_the_pictures(run: Run, facts: Facts, splits: Splits | None, how: Looking
 def _tiles(facts: Facts) -> list[tuple[str, str, str]]:
     """Key figures: name, value, and what to hold it against."""
     tiles = []
-    rows = next((e["rows"] for e in facts.evaluations.values()), {})
+    rows: dict[str, Any] = next((e["rows"] for e in facts.evaluations.values()), {})
     for name in ("linear", "knn20"):
         if name in rows.get("trained", {}):
             value, low, high = intervals(rows["trained"][name])

@@ -53,12 +53,11 @@ def file_uri(path: Path) -> str | None:
     """A picture in a file, made smaller where it is large; None where there is none."""
     if not path.exists():
         return None
-    with Image.open(path) as picture:
-        picture.load()
-        exact = _encoded(picture, "PNG")
+    with Image.open(path) as file:
+        picture = file.convert("RGB")
+        exact = _encoded(picture, "PNG", optimize=True)
         if len(exact) <= LOSSLESS:
             return exact
-        picture = picture.convert("RGB")
         if picture.width > _WIDEST:
             height = round(picture.height * _WIDEST / picture.width)
             picture = picture.resize((_WIDEST, height), Image.Resampling.LANCZOS)
