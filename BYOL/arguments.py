@@ -107,6 +107,9 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
         elif not equals:
             tidied.append(word)
             continue
+        if flag in fields and fields[flag].type == list[str]:
+            lists.setdefault(flag, []).append(value)
+            continue
         if flag in fields and re.fullmatch(r"[-\d.e]+(,[-\d.e]+)+", value):
             value = f"[{value}]"
         tidied.append(f"--{flag}={value}")

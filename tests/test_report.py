@@ -176,6 +176,7 @@ def test_the_last_positional_word_may_be_a_list():
     assert parse("report", ["a", "b c", "--seed", "3"]).run == ["a", "b c"]
     assert parse("report", ["runs/ä", "--out=x.html"]).run == ["runs/ä"]
     assert parse("report", ["1", "null"]).run == ["1", "null"]
+    assert parse("report", ["--run", "a", "--run=b"]).run == ["a", "b"]
 
 
 def test_the_sample_of_a_larger_set_is_the_seeds(run, tmp_path):
