@@ -61,6 +61,16 @@ def test_the_verdict_says_how_many_of_a_hundred():
     assert "65.5 of 100" in close and "65.1" in close
 
 
+def test_the_verdict_names_measures_by_which_a_reference_is_ahead():
+    rows = measured(LOW, LOW, HIGH)
+    assert not any("every measure" in d for d in verdict(facts(rows)).details)
+    rows["raw pixels"]["R@1"] = {"value": 0.4, "low": 0.39, "high": 0.41}
+    rows["trained"]["R@1"] = {"value": 0.3, "low": 0.29, "high": 0.31}
+    found = verdict(facts(rows))
+    assert found.kind == "good"
+    assert "Not by every measure: more is reached with raw pixels by R@1." in found.details
+
+
 def test_an_alarm_comes_before_any_accuracy():
     found = verdict(facts(measured(LOW, LOW, HIGH), alarm="collapse: std is 0.01"))
     assert found.kind == "alarm" and "std is 0.01" in found.details[0]

@@ -61,8 +61,9 @@ def tabulate(title: str, rows: dict[str, dict[str, Any]], note: str) -> list[Evi
     accuracies = _only(rows, "accuracy")
     known = [intervals(m) for found in accuracies.values() for m in found.values()]
     least = min((low for _, low, _ in known), default=0.0)
-    axis = (max(math.floor(least * 10) * 10.0, 0.0), 100.0)
-    others = "Not a share of pictures: on their own scales, ± half a 95 % interval."
+    most = max((high for *_, high in known), default=1.0)
+    axis = (max(math.floor(least * 10) * 10.0, 0.0), min(math.ceil(most * 10) * 10.0, 100.0))
+    others = "On their own scales, ± half a 95 % interval."
     tables = [
         _table(title, accuracies, "right, per cent", axis, note),
         _table("Other measures", _only(rows, "value"), "value", None, others),
@@ -126,5 +127,5 @@ def _cell(measure: dict[str, Any] | None, axis: tuple[float, float] | None) -> C
 
 def _place(share: float, axis: tuple[float, float]) -> float:
     """In per cent of the strip."""
-    within = (share * 100 - axis[0]) / (axis[1] - axis[0]) * 100
+    within = (share * 100 - axis[0]) / (axis[1] - axis[0] or 1.0) * 100
     return round(min(max(within, 0.0), 100.0), 2)

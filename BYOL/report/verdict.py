@@ -7,6 +7,7 @@ from BYOL.report.facts import Facts, finite
 from BYOL.report.meaning import MEASURES
 
 REFERENCES = ("raw pixels", "untrained")
+_MORE_IS_BETTER = ("NMI", "ARI", "mAP", "R@1", "R@5", "R@10")
 _JUDGES = ("linear", "knn20", "knn200")  # in order of preference: those with an interval
 
 
@@ -79,6 +80,7 @@ def _judge(evaluation: dict[str, Any]) -> Verdict:
         (
             _sentence(name, (value, low, high), references),
             *([_overlap(overlapping)] if overlapping else []),
+            *(_exceptions(rows) if beaten and not better else []),
             _basis(evaluation),
         ),
     )
@@ -88,7 +90,7 @@ def _headline(beaten: list[str], better: list[str], overlapping: list[str]) -> t
     if better:
         return "unsure", f"This backbone is worse than {_names(better)}."
     if not overlapping:
-        return "good", "This backbone has learnt to see."
+        return "good", f"This backbone has learnt: it is better than {_names(beaten, 'and')}."
     if beaten:
         return (
             "unsure",
@@ -98,9 +100,26 @@ def _headline(beaten: list[str], better: list[str], overlapping: list[str]) -> t
     return "unsure", f"This backbone is not shown to be better than {_names(overlapping)}."
 
 
-def _names(references: list[str]) -> str:
+def _names(references: list[str], joined: str = "or") -> str:
     named = {"raw pixels": "raw pixels", "untrained": "its untrained self"}
-    return " or ".join(named[r] for r in references)
+    return f" {joined} ".join(named[r] for r in references)
+
+
+def _exceptions(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """A sentence for each reference that is ahead by some measure, though not by the one above."""
+    sentences = []
+    for reference in REFERENCES:
+        ahead = [
+            MEASURES.get(name, name)
+            for name, measure in rows.get(reference, {}).items()
+            if name in rows["trained"]
+            and ("accuracy" in measure or name in _MORE_IS_BETTER)
+            and intervals(rows["trained"][name])[2] < intervals(measure)[1]
+        ]
+        if ahead:
+            words = f"Not by every measure: more is reached with {_names([reference])} by "
+            sentences.append(f"{words}{', '.join(ahead)}.")
+    return sentences
 
 
 def _sentence(
