@@ -1,6 +1,7 @@
 """From the words of a command line to a settings object, by jsonargparse."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any, NoReturn, get_args
@@ -69,7 +70,7 @@ def build_parser(
         positional: fields that may be given without their flags, in this order; see :func:`tidy`.
         defaults: what differs from the dataclass's own defaults (a preset's values).
     """
-    words = [w.upper() if _has_no_default(settings, w) else f"[{w.upper()}]" for w in positional]
+    words = [_usage(settings, word) for word in positional]
     parser = ArgumentParser(
         prog=f"byol {name}",
         usage=" ".join(["byol", name, *words, "[--SETTING VALUE …]"]),
@@ -112,13 +113,14 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
     ``photos/`` for ``--data=photos/``; ``--batch-size`` for ``--batch_size``; ``--resume`` for
     ``--resume=true``, ``--resume auto`` for ``--resume=auto`` and ``--no-evaluate`` for
     ``--evaluate=false``; ``--blur 1,0.1`` for ``--blur=[1,0.1]``; ``--label-shares 0.1`` for a
-    list of one.
+    list of one. The last of ``positional`` takes all further words if it is a list.
 
     Raises:
         UserError: more words without a flag than ``positional`` names.
     """
     names = list(positional)
     fields = {field.name: field for field in dataclasses.fields(settings)}
+    lists: dict[str, list[str]] = {}
     words = list(argv)
     tidied: list[str] = []
     while words:
@@ -131,7 +133,10 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
                 raise UserError(
                     f"{word!r} is one word too many: settings are given as --NAME VALUE"
                 )
-            tidied.append(f"--{names.pop(0)}={word}")
+            if fields[names[0]].type == list[str]:
+                lists.setdefault(names[0], []).append(word)
+            else:
+                tidied.append(f"--{names.pop(0)}={word}")
             continue
         flag, equals, value = word.removeprefix("--").partition("=")
         flag = flag.replace("-", "_")
@@ -147,11 +152,15 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
         elif not equals:
             tidied.append(word)
             continue
+        if flag in fields and fields[flag].type == list[str]:
+            lists.setdefault(flag, []).append(value)
+            continue
         more = "*" if flag in fields and "list" in str(fields[flag].type) else "+"
         if flag in fields and re.fullmatch(rf"[-\d.e]+(,[-\d.e]+){more}", value):
             value = f"[{value}]"
         tidied.append(f"--{flag}={value}")
-    return tidied
+    gathered = (f"--{name}={json.dumps(values)}" for name, values in lists.items())
+    return [*tidied, *gathered]
 
 
 def _switch(kind: object) -> tuple[str, ...]:
@@ -179,6 +188,9 @@ def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:
     raise UserError(text[:400]) from error
 
 
-def _has_no_default(settings: type, name: str) -> bool:
+def _usage(settings: type, name: str) -> str:
+    """A positional word in the usage line: RUN, [DATA], or RUN [RUN …]."""
     field = {f.name: f for f in dataclasses.fields(settings)}[name]
-    return field.default is dataclasses.MISSING
+    if field.type == list[str]:
+        return f"{name.upper()} [{name.upper()} …]"
+    return name.upper() if field.default is dataclasses.MISSING else f"[{name.upper()}]"

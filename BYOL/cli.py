@@ -102,6 +102,12 @@ COMMANDS = {
         ("run",),
         "BYOL.commands.export:export_run",
     ),
+    "report": Command(
+        "a run as one HTML page: verdict, curves, neighbours, map; or several runs compared",
+        settings.ReportConfig,
+        ("run",),
+        "BYOL.commands.report:report_run",
+    ),
     "views": Command(
         "look at what the network will see, before paying for a run",
         settings.ViewsConfig,

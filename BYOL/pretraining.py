@@ -25,6 +25,7 @@ from BYOL.compiling import settle_compile
 from BYOL.config import PretrainConfig, save_config
 from BYOL.data.images import readable
 from BYOL.data.loading import EpochSampler, train_loader
+from BYOL.data.sources import Splits
 from BYOL.evaluation.alarm import Alarm
 from BYOL.evaluation.feature_gauges import feature_gauges
 from BYOL.evaluation.online import online_knn
@@ -42,6 +43,7 @@ from BYOL.runs import (
     backbone_metadata,
     build_model,
     default_folder,
+    open_run,
     write_json,
 )
 from BYOL.stopping import StopRequest
@@ -95,7 +97,10 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
             results = {"run": str(out), **run, "evaluation": None}
             if not first_process():
                 return results
-            return _finish(config, prepared, model, start.folder, results, machine)
+            results = _finish(config, prepared, model, start.folder, results, machine)
+            if config.report:
+                _write_report(config, prepared, start.folder, machine, say)
+            return results
 
 
 def _finish(
@@ -314,6 +319,27 @@ def _feature_gauges(
         device=torch_device(machine.accelerator),
         workers=pick_workers(config.workers, machine.accelerator),
     )
+
+
+def _write_report(
+    config: PretrainConfig,
+    prepared: Prepared,
+    folder: RunFolder,
+    machine: Machine,
+    say: Callable[[str], None],
+) -> None:
+    """The run as a page. A run that has come to its end does not fail for it."""
+    from BYOL.report.look import Looking
+    from BYOL.report.page import write_report
+
+    pictures = Splits(prepared.train, prepared.test, prepared.labelled)
+    workers = pick_workers(config.workers, machine.accelerator)
+    how = Looking(torch_device(machine.accelerator), workers, seed=config.seed)
+    try:
+        write_report(open_run(folder.path), pictures, how, folder.report)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        say(f"warning: no report ({reason}); byol report {folder.path} makes one")
 
 
 def _versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ checkpoints/last.ckpt  everything needed to go on (older ones and the best besid
 logs/                  metrics.csv, spectrum.csv and TensorBoard's files
 backbone.safetensors   the trained backbone, at the end
 results.json           the evidence, at the end
+report.html            all of it as one page
 """
 
 import json
@@ -77,6 +78,11 @@ class RunFolder:
     def evaluation(self) -> Path:
         """The latest answer of ``byol evaluate``."""
         return self.path / "evaluation.json"
+
+    @property
+    def report(self) -> Path:
+        """The run as a page."""
+        return self.path / "report.html"
 
     @property
     def views(self) -> Path:

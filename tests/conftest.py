@@ -50,11 +50,12 @@ TINY = tuple(f"--{name.replace('_', '-')}={value}" for name, value in TINY_SETTI
 
 
 def tiny(pictures: Path, out: Path, **changes: object) -> PretrainConfig:
-    """Settings of a run of seconds, without its evaluation."""
+    """Settings of a run of seconds, without its evaluation and its report."""
     settings: dict[str, object] = {
         "data": str(pictures), "out": str(out), "backbone": "plain5", "image_size": 16,
         "batch_size": 8, "hidden_size": 16, "output_size": 8, "epochs": 2, "optimizer": "sgd",
-        "lr": 0.1, "knn_every": 0, "evaluate": False, "warmup_epochs": 0.0,
+        "lr": 0.1, "knn_every": 0, "evaluate": False, "report": False,
+        "warmup_epochs": 0.0,
     }  # fmt: skip
     return preset_config("small", **{**settings, **changes})
 

@@ -14,9 +14,7 @@ def tiny_model(**changes):
     return build_model(preset_config("small", **settings)).train()
 
 
-@pytest.mark.parametrize(
-    "backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_a_compiled_model_has_the_loss_and_gradients_of_the_plain_one(backend, monkeypatch):
     """The first backend traces and differentiates like the second, but writes no machine code."""
     compile_with = torch.nn.Module.compile

@@ -1,5 +1,6 @@
 """``byol pretrain``."""
 
+from pathlib import Path
 from typing import Any
 
 from BYOL.commands.common import Answer
@@ -8,6 +9,7 @@ from BYOL.evaluation.feature_gauges import feature_gauges_text
 from BYOL.evaluation.table import results_text
 from BYOL.pretraining import pretrain
 from BYOL.processes import first_process
+from BYOL.runs import RunFolder
 
 
 def pretrain_run(config: PretrainConfig) -> Answer:
@@ -30,4 +32,6 @@ def summary(results: dict[str, Any]) -> str:
         lines.append(f"warning: {results['alarm']}")
     if results["stopped"]:
         lines.append(f"stopped by the alarm after {results['steps']} steps")
-    return "\n".join([*lines, f"the run is in {results['run']}"])
+    report = RunFolder(Path(results["run"])).report
+    page = f"; open {report} in a browser" if report.exists() else ""
+    return "\n".join([*lines, f"the run is in {results['run']}{page}"])

@@ -232,3 +232,35 @@ class SweepConfig:
 
     sweep: str
     out: str | None = None
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Settings of ``byol report``.
+
+    Args:
+        run: a run's folder, or several to be compared.
+        data: where the pictures are, if not where the run found them.
+        out: the .html file to write; without it report.html in the run's folder, or compare.html.
+        pictures: most pictures of each set to look at; without it 5,000 small or 1,000 large ones.
+        batch_size: pictures at a time.
+        accelerator: cpu, gpu, mps or auto.
+        seed: of the queries and of the choice of pictures.
+        data_root: where named data sets lie or are downloaded to.
+    """
+
+    run: list[str]
+    data: str | None = None
+    out: str | None = None
+    pictures: int | None = None
+    batch_size: int = 256
+    accelerator: str = "auto"
+    seed: int = 0
+    data_root: str = "~/.cache/byol"
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            {"pictures": (8, COUNT[1]), "batch_size": COUNT, "seed": SEED},
+            {"accelerator": ("auto", "cpu", "gpu", "mps")},
+        )

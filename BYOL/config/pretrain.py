@@ -149,6 +149,7 @@ class PretrainConfig:
         checkpoint_minutes: minutes after which there is one within an epoch (0: none).
         checkpoint_keep: how many of the last are kept; the best by the online k-NN is kept too.
         evaluate: end with the comparison against raw pixels and the untrained backbone.
+        report: end with report.html, the run as one page.
     """
 
     data: str | None = None
@@ -225,6 +226,7 @@ class PretrainConfig:
     checkpoint_minutes: float = 10.0
     checkpoint_keep: int = 2
     evaluate: bool = True
+    report: bool = True
 
     def __post_init__(self) -> None:
         check_settings(self, _RANGES, _CHOICES)

@@ -1,0 +1,209 @@
+"""The parts of a report, each by itself."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from BYOL.config import PretrainConfig
+from BYOL.data.images import ArrayImages
+from BYOL.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_all
+from BYOL.report.confusion import given_confusion, measured_confusion
+from BYOL.report.curves import MOST_POINTS, Curves, Series, read_curves, thinned
+from BYOL.report.evidence import tabulate
+from BYOL.report.facts import Facts, differing, settings_of
+from BYOL.report.gallery import NEIGHBOURS, make_gallery, nearest
+from BYOL.report.look import Samples, Seen
+from BYOL.report.scatter import layouts
+from BYOL.report.verdict import verdict
+from BYOL.runs import RunFolder
+
+
+def facts(rows=None, gauges=None, alarm=None, curves=None) -> Facts:
+    evaluation = rows and {"rows": rows, "pictures": {"learn": 90, "judge": 100}, "classes": 3}
+    results = {"evaluation": evaluation, "gauges": gauges or {}, "alarm": alarm, "epochs": 2}
+    folder = RunFolder(Path("run"))
+    return Facts(folder, PretrainConfig(), curves or Curves("epochs", {}), results, None, 2)
+
+
+def measured(*triples):
+    names = ("raw pixels", "untrained", "trained")
+    return {
+        name: {"linear": {"accuracy": a, "low": low, "high": high}}
+        for name, (low, a, high) in zip(names, triples, strict=True)
+    }
+
+
+LOW, MIDDLE, HIGH = (0.3, 0.35, 0.4), (0.38, 0.45, 0.52), (0.6, 0.65, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "words"),
+    [
+        (measured(LOW, LOW, HIGH), "good", "has learnt"),
+        (measured(HIGH, LOW, HIGH), "unsure", "better than its untrained self, but not shown"),
+        (measured(LOW, LOW, MIDDLE), "unsure", "not shown to be better than raw pixels or its"),
+        (measured(HIGH, HIGH, LOW), "unsure", "worse than raw pixels or its untrained self"),
+        (None, "open", "Nothing has been measured"),
+    ],
+)
+def test_the_verdict_claims_no_more_than_the_intervals_allow(rows, kind, words):
+    found = verdict(facts(rows))
+    assert found.kind == kind and words in found.headline
+
+
+def test_the_verdict_says_how_many_of_a_hundred():
+    sentence = verdict(facts(measured(LOW, LOW, HIGH))).details[0]
+    assert "right for 65 of 100" in sentence and "on raw pixels for 35" in sentence
+    close = verdict(facts(measured((0.6, 0.651, 0.7), LOW, (0.6, 0.655, 0.7)))).details[0]
+    assert "65.5 of 100" in close and "65.1" in close
+
+
+def test_the_verdict_names_measures_by_which_a_reference_is_ahead():
+    rows = measured(LOW, LOW, HIGH)
+    assert not any("every measure" in d for d in verdict(facts(rows)).details)
+    rows["raw pixels"]["R@1"] = {"value": 0.4, "low": 0.39, "high": 0.41}
+    rows["trained"]["R@1"] = {"value": 0.3, "low": 0.29, "high": 0.31}
+    found = verdict(facts(rows))
+    assert found.kind == "good"
+    assert "Not by every measure: more is reached with raw pixels by R@1." in found.details
+
+
+def test_an_alarm_comes_before_any_accuracy():
+    found = verdict(facts(measured(LOW, LOW, HIGH), alarm="collapse: std is 0.01"))
+    assert found.kind == "alarm" and "std is 0.01" in found.details[0]
+    assert verdict(facts(gauges={"std": 0.01})).kind == "alarm"
+
+
+def write_rows(path, rows):
+    names = sorted({name for row in rows for name in row})
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_curves_are_read_in_epochs_and_a_resumed_runs_rows_win(tmp_path):
+    rows = [{"epoch": e, "step": (e + 1) * 10, "loss": 4 - e} for e in range(3)]
+    rows += [{"step": 15, "gauge/std": 0.5}, {"step": 25, "gauge/std": "nan"}]
+    rows += [{"epoch": 1, "step": 20, "loss": 9.0}]
+    curves = read_curves(write_rows(tmp_path / "metrics.csv", rows))
+    assert curves.unit == "epochs" and curves.lost == 1
+    assert curves.series["loss"].x.tolist() == [1, 2, 3]
+    assert curves.series["loss"].y.tolist() == [4, 9, 2]
+    assert curves.series["gauge/std"].x.tolist() == [1.5] and curves.series["gauge/std"].lost == 1
+
+
+def test_no_logs_no_curves(tmp_path):
+    assert read_curves(tmp_path / "metrics.csv").series == {}
+    (tmp_path / "metrics.csv").write_text("")
+    assert read_curves(tmp_path / "metrics.csv").series == {}
+    steps = read_curves(write_rows(tmp_path / "metrics.csv", [{"step": 5, "gauge/std": 1}]))
+    assert steps.unit == "steps" and draw_all({"A": steps})
+
+
+def test_thinning_keeps_the_mean_and_the_last_value():
+    n = 10_000
+    y = np.random.default_rng(0).normal(size=n)
+    y[-1] = 7.0
+    thin = thinned(Series(np.arange(n, dtype=float), y))
+    assert len(thin.x) == MOST_POINTS and thin.last == 7.0 and thin.x[-1] == n - 1
+    assert abs(thin.y[:-1].mean() - y[:-1].mean()) < 0.02
+    assert (np.diff(thin.x) > 0).all()
+
+
+@pytest.mark.parametrize("y", [[0.0], [1.0, 1.0], [1e-9, 2e-9], [-5.0, 3e6], [0.0, 0.5, 0.2]])
+def test_everything_drawn_lies_inside_the_chart(y):
+    series = Series(np.arange(1.0, len(y) + 1), np.array(y))
+    known = {"gauge/std": series, "loss": series, "something/new": series}
+    charts = draw_all({"A": Curves("epochs", known), "B": Curves("epochs", {"loss": series})})
+    assert [len(c.lines) for c in charts.values()] == [2, 1, 1]
+    for chart in charts.values():
+        for line in chart.lines:
+            assert LEFT <= line.end[0] <= WIDTH - RIGHT
+            assert TOP - 0.1 <= line.end[1] <= HEIGHT - BOTTOM + 0.1
+    assert charts["gauge/std"].alarm is not None
+
+
+def test_settings_are_marked_against_the_preset_but_not_what_pictures_settle():
+    config = PretrainConfig(preset="small", epochs=3, backbone="resnet18", image_size=32, data="x")
+    changed = {s.name for s in settings_of(config) if s.changed}
+    assert {"epochs", "hidden_size"} <= changed
+    assert not changed & {"backbone", "image_size", "data", "preset", "channels", "mean"}
+    other = PretrainConfig(preset="small", epochs=3, backbone="resnet18", image_size=32, lr=0.7)
+    assert dict(differing([config, other])) == {"lr": ["0.3", "0.7"], "data": ["x", "–"]}
+
+
+def seen(features, labels=None) -> Seen:
+    n = len(features)
+    pixels = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
+    known = None if labels is None else np.asarray(labels)
+    images = ArrayImages("set", 1, known, ("a", "b"), pixels)
+    return Seen(images, np.arange(n), np.asarray(features, dtype=np.float32), n)
+
+
+def test_a_picture_is_not_its_own_neighbour_even_among_copies():
+    features = np.repeat(np.random.default_rng(0).normal(size=(6, 4)), 5, axis=0)
+    one = seen(features)
+    similar, found = nearest(Samples(one, one))
+    assert found.shape == (30, NEIGHBOURS)
+    assert not (found == np.arange(30)[:, None]).any()
+    assert np.allclose(similar[:, :4], 1, atol=1e-5), "its four copies come first"
+
+
+def test_neighbours_that_agree_are_counted_against_chance():
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    features = rng.normal(size=(40, 3)) * 0.01 + np.where(labels[:, None], [1, 0, 0], [0, 1, 0])
+    bank, asked = seen(features, labels), seen(features[:10], labels[:10])
+    gallery = make_gallery(Samples(bank, asked), 0, 8)
+    assert gallery.agreeing == 8 and gallery.chance == pytest.approx(4)
+    assert all(p.match for _, near in gallery.rows for p in near)
+    assert make_gallery(Samples(one := seen([[1.0]]), one), 0, 8) is None
+
+
+def test_the_map_keeps_groups_apart_and_survives_degenerate_features():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.eye(6)[:3], 20, axis=0) + rng.normal(size=(60, 6)) * 0.05
+    pca, explained, tsne = layouts(groups.astype(np.float32), 0)
+    assert 0.8 < explained <= 1
+    for places in (pca, tsne):
+        within = np.linalg.norm(places[:20] - places[:20].mean(0), axis=1).mean()
+        between = np.linalg.norm(places[:20].mean(0) - places[20:40].mean(0))
+        assert between > 2 * within
+    for degenerate in (np.ones((8, 6)), np.zeros((8, 6)), np.ones((8, 1))):
+        pca, explained, tsne = layouts(degenerate.astype(np.float32), 0)
+        assert np.isfinite(pca).all() and np.isfinite(tsne).all() and np.isfinite(explained)
+
+
+def test_confusion_is_taken_from_an_evaluation_or_measured():
+    given = given_confusion({"confusion": [[8, 2], [1, 9]], "class_names": ["cat", "dog"]})
+    assert given.accuracy == 0.85 and given.pairs[0] == ("cat", "dog", 2, 10)
+    assert given_confusion({}) is None and given_confusion({"confusion": [[1, 2]]}) is None
+    labels = np.arange(40) % 2
+    features = np.where(labels[:, None], [1.0, 0.0], [0.0, 1.0])
+    one = seen(features, labels)
+    found = measured_confusion(Samples(one, one), 0)
+    assert found.counts.tolist() == [[4, 0], [0, 4]] and found.classes == ("a", "b")
+    assert measured_confusion(Samples(seen(features), seen(features)), 0) is None
+
+
+def test_measures_that_are_no_accuracy_have_a_table_of_their_own():
+    rows = {
+        "raw pixels": {"linear": {"accuracy": 0.3, "low": 0.25, "high": 0.35}},
+        "trained": {
+            "linear": {"accuracy": 0.9, "low": 0.85, "high": 0.95},
+            "NMI": {"value": 0.61, "low": 0.6, "high": 0.62},
+        },
+    }
+    accuracy, other = tabulate("here", rows, "note")
+    assert accuracy.axis == (20.0, 100.0) and accuracy.slots == (None, 0)
+    (_, (raw, trained)) = accuracy.rows[0]
+    assert (raw.text, raw.around, trained.text) == ("30.0", "± 5.0", "90.0")
+    assert raw.at == 12.5 and trained.low < trained.at < trained.high <= 100
+    assert other.axis is None and other.rows[0][1][0] is None
+    assert (other.rows[0][1][1].text, other.rows[0][1][1].around) == ("0.610", "± 0.010")
+    assert tabulate("here", {"trained": {}}, "") == []
