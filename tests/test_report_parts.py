@@ -1,6 +1,7 @@
 """The parts of a report, each by itself."""
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,9 @@ def test_the_verdict_names_measures_by_which_a_reference_is_ahead():
 def test_an_alarm_comes_before_any_accuracy():
     found = verdict(facts(measured(LOW, LOW, HIGH), alarm="collapse: std is 0.01"))
     assert found.kind == "alarm" and "std is 0.01" in found.details[0]
-    assert verdict(facts(gauges={"std": 0.01})).kind == "alarm"
+    read = Curves("epochs", {"gauge/std": Series(np.array([1.0]), np.array([0.01]))})
+    unfinished = dataclasses.replace(facts(curves=read), results={})
+    assert verdict(unfinished).kind == "alarm", "before its end a run is judged by its last reading"
 
 
 def write_rows(path, rows):
