@@ -1,5 +1,6 @@
 """What watches a run: progress on the screen, curves and gauges in the logs, the alarm."""
 
+import contextlib
 import math
 import sys
 import time
@@ -91,7 +92,7 @@ class Gauges(Callback):
         spectrum: Path | None = None,
     ):
         self.every = every
-        self.judge = alarm.judge
+        self.alarms = alarm
         self.warn = warn
         self.stop = stop
         self.spectrum = spectrum
@@ -106,16 +107,21 @@ class Gauges(Callback):
         batches = int(trainer.num_training_batches)
         steps = batches // trainer.accumulate_grad_batches
         self.every = max(min(self.every, steps // LEAST_READINGS), 1)
-        self.shares = deque(maxlen=max(batches, LEAST_SHARES))
+        self.shares = deque(self.shares, maxlen=max(batches, LEAST_SHARES))
         self.read_at = trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
-        """The last reading."""
-        return {"last": self.last, "alarm": self.alarm}
+        """What is behind the next reading."""
+        state: dict[str, Any] = {"last": self.last, "alarm": self.alarm, **self.alarms.state}
+        if self.shares:
+            state["shares"] = torch.stack(list(self.shares)).cpu()
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The last reading of the run that goes on."""
+        """As it was in the run that goes on."""
         self.last, self.alarm = dict(state_dict["last"]), state_dict["alarm"]
+        self.alarms.state = state_dict
+        self.shares = deque(state_dict.get("shares", torch.empty(0)).unbind())
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
@@ -143,11 +149,11 @@ class Gauges(Callback):
         # From half an epoch on, so that two readings fit into the first.
         most = self.shares.maxlen or LEAST_SHARES
         if len(self.shares) >= max(most // 2, LEAST_SHARES):
-            shares = torch.stack(list(self.shares)).double()
+            shares = torch.stack([s.cpu() for s in self.shares]).double()
             self.last["picture_share"] = float(shares.mean())
             self.last["picture_share_error"] = float(shares.std()) / math.sqrt(len(shares))
         record(trainer, {f"gauge/{name}": value for name, value in self.last.items()})
-        verdict = self.judge(self.last)
+        verdict = self.alarms.judge(self.last)
         if verdict and self.alarm is None:
             self.alarm = verdict
             ends = "; training stops here (--on-collapse stop)" if self.stop else ""
@@ -158,7 +164,10 @@ class Gauges(Callback):
         if self.spectrum is None:
             return
         values = covariance_spectrum(seen.target).tolist()
-        with self.spectrum.open("a") as file:
+        with (
+            contextlib.suppress(OSError),
+            self.spectrum.open("a") as file,
+        ):  # a row is not worth a run
             print(step, *(f"{value:.5g}" for value in values), sep=",", file=file)
 
 

@@ -211,7 +211,8 @@ class Checkpoints(Callback):
         talk = trainer.world_size == 1 or step % AGREE_EVERY == 0
         stopping = talk and _any(trainer, bool(self.stop.asked))
         timed = talk and _any(trainer, self.due.by_time())
-        if stopping or timed or self.due.by_steps(step):
+        # Where training ends early (--on-collapse stop), Lightning counts the epoch as done afterwards.
+        if stopping or timed or self.due.by_steps(step) or trainer.should_stop:
             self._save(trainer, module)
         if stopping:
             self._leave(trainer)
@@ -232,7 +233,8 @@ class Checkpoints(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """The final state."""
-        self._save(trainer, module)
+        if self.store.step != trainer.global_step:
+            self._save(trainer, module)
         self.stop.defer(False)
 
     def on_exception(

@@ -91,14 +91,16 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) 
         dtype: of the factors.
         seconds: about how long to measure.
     """
-    side = 2048 if device.type == "cpu" else 8192
-    a, b = torch.randn(2, side, side, device=device).to(dtype)
-    rounds, spent = 1, timed(lambda: a @ b, device)  # the first is not counted: it sets up
+    side, largest = (256, 2048) if device.type == "cpu" else (2048, 8192)
     while True:
-        spent = timed(lambda: [a @ b for _ in range(rounds)], device)  # noqa: B023
-        if spent >= seconds / 2 or rounds >= 1024:
-            return 2 * side**3 * rounds / spent
-        rounds *= 2
+        a, b = torch.randn(2, side, side, device=device).to(dtype)
+        timed(lambda: a @ b, device)  # noqa: B023  not counted: it sets up
+        once = max(timed(lambda: a @ b, device), 1e-6)  # noqa: B023
+        if side == largest or 8 * once > seconds:  # of a larger one; where bf16 is emulated, say
+            break
+        side *= 2
+    rounds = max(round(seconds / once), 1)
+    return 2 * side**3 * rounds / timed(lambda: [a @ b for _ in range(rounds)], device)
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:

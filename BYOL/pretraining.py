@@ -214,8 +214,6 @@ def _train(
     trainer = _trainer(config, start, callbacks, store, machine, warn)
     with mishaps(start.folder):
         trainer.fit(module, loader, ckpt_path=start.checkpoint)
-    if gauges.stopped:
-        trainer.save_checkpoint(start.folder.checkpoint)  # whatever the rhythm of checkpoints
     return {
         "epochs": config.epochs,
         "steps": trainer.global_step,

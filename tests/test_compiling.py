@@ -66,7 +66,7 @@ def test_a_short_run_is_not_compiled_and_a_long_one_is(monkeypatch):
     assert not worth_compiling(model, shape, 10**12, Machine("mps", "fp32"))
 
 
-@pytest.mark.parametrize("changes", [{}, {"ema": False}, {"predictor": "optimal"}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"target": "online"}, {"predictor": "optimal"}], ids=str)
 def test_operations_are_counted_without_doing_them(changes):
     """Against a count of the real step; the predictor's few are left out."""
     from torch.utils.flop_counter import FlopCounterMode

@@ -81,7 +81,7 @@ def test_what_is_not_finite_fires_at_once(value: float) -> None:
         ("std", {"predictor": "none"}, ("no predictor", "--predictor mlp")),
         ("std", {"lr": 20.0}, ("--lr 20", "100 times", "preset digits, 0.2")),
         ("std", {"tau": 0.0}, ("--tau 0)", "--tau 0.99", "--target online")),
-        ("std", {"ema": False, "predictor_lr_scale": 1.0}, ("--predictor-lr-scale 1)",)),
+        ("std", {"target": "online", "predictor_lr_scale": 1.0}, ("--predictor-lr-scale 1)",)),
         ("std", {}, ("--lr 0.02", "views.png")),
         ("std", {"optimizer": "lars", "lr": 20.0}, ("--lr 2;",)),
         ("picture_share", {"predictor": "none"}, ("alike", "views.png", "--crop-scale")),

@@ -171,7 +171,7 @@ def check_picture(place: Path, suffix: str, changes: list[tuple[int, int]], cut:
         content[where % len(content)] = value
     path.write_bytes(content[: int(len(content) * cut)])
     refused_or_fine(lambda: read_image(path, 3), BrokenImageError)
-    refused_or_fine(lambda: ImageFile(path, 1).crops([(0, 0, 8, 8)], 8), BrokenImageError)
+    refused_or_fine(lambda: ImageFile(path, 1).crops([(0, 0, 8, 8)], [8]), BrokenImageError)
     assert refused_or_fine(lambda: open_images(str(place)))
     path.unlink()
 

@@ -235,6 +235,11 @@ class PretrainConfig:
                 f"--batch_size={self.batch_size} does not divide evenly over {self.devices} "
                 f"devices × {self.nodes} nodes × {self.accumulate} accumulated parts"
             )
+        if self.norm != "bn" and self.pretrained:
+            raise UserError(
+                f"--norm={self.norm} and --pretrained exclude each other: the pretrained weights "
+                "need their batch-norms"
+            )
         if self.resume is True and self.out is None:
             raise UserError("--resume needs --out: the folder of the run to go on with")
 

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -134,7 +135,7 @@ def _arrays(path: Path) -> Splits:
     try:
         loaded = np.load(path, allow_pickle=False)
         arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise UserError(f"DATA={path} cannot be read as arrays: {error}") from error
     train = _first_of(arrays, "images", "x_train", "train_images", "x", "data")
     if train is None:

@@ -98,6 +98,16 @@ class Alarm:
         self.highest_std = 0.0
         self.bad_in_a_row = 0
 
+    @property
+    def state(self) -> dict[str, float]:
+        """What is remembered of earlier readings, for a run that goes on."""
+        return {"highest_std": self.highest_std, "bad_in_a_row": self.bad_in_a_row}
+
+    @state.setter
+    def state(self, state: dict[str, float]) -> None:
+        self.highest_std = float(state["highest_std"])
+        self.bad_in_a_row = int(state["bad_in_a_row"])
+
     def judge(self, gauges: dict[str, float]) -> str | None:
         """Take the next reading; one line on the gauge, the cause and the remedy, or None."""
         finding = diagnose(gauges, self.highest_std)
