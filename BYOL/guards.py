@@ -211,7 +211,7 @@ class Checkpoints(Callback):
         talk = trainer.world_size == 1 or step % AGREE_EVERY == 0
         stopping = talk and _any(trainer, bool(self.stop.asked))
         timed = talk and _any(trainer, self.due.by_time())
-        # Where training ends early (--on-collapse stop), Lightning counts the epoch as done afterwards.
+        # Where training ends early (--on-collapse stop), Lightning then counts the epoch as done.
         if stopping or timed or self.due.by_steps(step) or trainer.should_stop:
             self._save(trainer, module)
         if stopping:
@@ -219,6 +219,8 @@ class Checkpoints(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """After an epoch and its k-NN; the last epoch's is written when training ends."""
+        if trainer.should_stop and self.store.step == trainer.global_step:
+            return  # in the middle of the epoch, and saved as that
         epoch = trainer.current_epoch + 1
         best = self.knn is not None and self.knn.improved(epoch, self.best)
         last = epoch == trainer.max_epochs
