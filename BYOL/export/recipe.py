@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from BYOL.backbones import has_fixed_size
 from BYOL.config import PretrainConfig
 from BYOL.plain import PLAIN_NETS
 
@@ -48,10 +49,7 @@ def _norms(config: PretrainConfig) -> list[str]:
 
 def _size(config: PretrainConfig) -> dict[str, Any]:
     """``img_size``, for networks that are built for one size."""
-    import timm
-
-    known = timm.get_pretrained_cfg(config.backbone)
-    return {"img_size": config.image_size} if known and known.fixed_input_size else {}
+    return {"img_size": config.image_size} if has_fixed_size(config.backbone) else {}
 
 
 def _registered(config: PretrainConfig) -> list[str]:
