@@ -29,14 +29,12 @@ from BYOL.hardware import (
     torch_device,
     wait_for,
 )
-from BYOL.loss import criterion
 from BYOL.optimizers import build_optimizer
-from BYOL.preparation import Prepared, view_configs
-from BYOL.training import PRECISIONS, Pretraining, quiet_lightning
-from BYOL.views.pipeline import Views
+from BYOL.preparation import Prepared, build_views, small_view_configs, view_configs
+from BYOL.training import PRECISIONS, Pretraining, loss_of, quiet_lightning
 
 ROUNDS = 3
-Step = Callable[[Tensor, Tensor], Tensor]
+Step = Callable[..., Tensor]  # of the views
 
 
 def benchmark(
@@ -64,13 +62,13 @@ def benchmark(
     batch = next(batches)
     model.to(device).train()
     run.module.to(device)
-    x, x1 = run.module.make_views(batch)
+    views = run.make_views(batch)
     step = training_step(config, model, machine)
-    needed, work = _cost(lambda: step(x, x1), device)
+    needed, work = _cost(lambda: step(*views), device)
     parts: dict[str, Callable[[], object]] = {
         "loading": lambda: next(batches),
-        "views": lambda: run.module.make_views(batch),
-        "step": lambda: step(x, x1),
+        "views": lambda: run.make_views(batch),
+        "step": lambda: step(*views),
     }
     found: dict[str, list[float]] = {name: [] for name in (*parts, "end_to_end")}
     products = []
@@ -105,7 +103,7 @@ def seconds_each(work: Callable[[], object], device: torch.device, seconds: floa
 
 
 def training_step(config: PretrainConfig, model: BYOL, machine: Machine) -> Step:
-    """An optimizer step as a function of two views: what training does, and nothing around it."""
+    """An optimizer step as a function of a batch's views: what training does, nothing around it."""
     optimizer = build_optimizer(
         config.optimizer,
         model,
@@ -122,10 +120,9 @@ def training_step(config: PretrainConfig, model: BYOL, machine: Machine) -> Step
             return nullcontext()
         return torch.autocast(device, DTYPES[precision])
 
-    def step(x: Tensor, x1: Tensor) -> Tensor:
+    def step(x: Tensor, x1: Tensor, *small: Tensor) -> Tensor:
         with autocast():
-            onlinex, onlinex1, targetx, targetx1 = model(x, x1)
-            loss = criterion(onlinex, targetx1, onlinex1, targetx)
+            loss, _ = loss_of(model, x, x1, small)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -152,17 +149,20 @@ class _Run:
     def __init__(self, config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.machine = config, machine
-        configs = view_configs(config)
-        views = Views(*configs, config.sight.mean, config.sight.std, config.compile == "on")
+        views = build_views(config)
         steps = len(prepared.train) // config.batch_size
         self.module = Pretraining(model, config, views, steps)
         self.loader = train_loader(
             prepared.train,
             EpochSampler(len(prepared.train), config.micro_batch, accumulate=config.accumulate),
-            views=configs,
+            views=view_configs(config) + small_view_configs(config),
             workers=pick_workers(config.workers, machine.accelerator),
             device=torch_device(machine.accelerator),
         )
+
+    def make_views(self, batch: dict[str, Any]) -> list[Tensor]:
+        """Both views of a batch, then the small ones."""
+        return [*self.module.make_views(batch), *self.module.make_small_views(batch)]
 
     def train(self, steps: int) -> float:
         """Seconds of so many optimizer steps by Lightning, from before the first batch."""

@@ -14,6 +14,7 @@ from BYOL.data.memory import check_images, to_memory
 from BYOL.data.sources import common_side, open_images
 from BYOL.errors import UserError
 from BYOL.views.config import ViewConfig
+from BYOL.views.pipeline import Views
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
@@ -143,6 +144,18 @@ def small_view_configs(config: PretrainConfig) -> tuple[ViewConfig, ...]:
     shared = {**_shared(config), "crop_scale": config.small_scale}
     small = ViewConfig(max(size, 1), blur=config.blur[1], solarize=config.solarize[1], **shared)
     return (small,) * config.small_views
+
+
+def build_views(config: PretrainConfig) -> Views:
+    """What makes a run's views, small ones included."""
+    sight = config.sight
+    return Views(
+        *view_configs(config),
+        sight.mean,
+        sight.std,
+        compiled=config.compile == "on",
+        small=small_view_configs(config),
+    )
 
 
 def _shared(config: PretrainConfig) -> dict[str, Any]:

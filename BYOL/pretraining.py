@@ -34,7 +34,13 @@ from BYOL.export import export_backbone
 from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL.logs import loggers
-from BYOL.preparation import Prepared, prepare, small_view_configs, view_configs
+from BYOL.preparation import (
+    Prepared,
+    build_views,
+    prepare,
+    small_view_configs,
+    view_configs,
+)
 from BYOL.processes import cluster, first_process, mishaps, strategy, with_processes
 from BYOL.resuming import Start, facts, find_start
 from BYOL.rng import fold
@@ -49,7 +55,6 @@ from BYOL.runs import (
 from BYOL.stopping import StopRequest
 from BYOL.syncnorm import synchronised
 from BYOL.training import PRECISIONS, Pretraining, quiet_lightning
-from BYOL.views.pipeline import Views
 from BYOL.views.preview import save_preview
 
 
@@ -162,17 +167,10 @@ def _train(
 ) -> dict[str, Any]:
     steps_per_epoch = len(prepared.train) // config.batch_size
     loader = _loader(config, prepared, start.step, machine)
-    views = Views(
-        *view_configs(config),
-        mean=config.sight.mean,
-        std=config.sight.std,
-        compiled=config.compile == "on",
-        small=small_view_configs(config),
-    )
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.sync_batchnorm and config.devices * config.nodes > 1:
         model = synchronised(model, machine.accelerator)
-    module = Pretraining(model, config, views, steps_per_epoch, say)
+    module = Pretraining(model, config, build_views(config), steps_per_epoch, say)
     progress = ProgressLine(config.batch_size, module.total_steps)
 
     def warn(line: str) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -39,6 +39,29 @@ class Seen(NamedTuple):
     target: Tensor
     target1: Tensor
     prediction1: Tensor
+
+
+def loss_of(
+    model: byol.BYOL, x: Tensor, x1: Tensor, small: Sequence[Tensor] = ()
+) -> tuple[Tensor, Seen]:
+    """The loss of a batch's views, and what the gauges look at.
+
+    Small views (multi-crop, Caron et al. 2020, arXiv 2006.09882) are seen by the online network
+    alone and predict both targets; the mean keeps the loss in its range and the rate its size.
+
+    Args:
+        model: the networks.
+        x: (B, C, S, S), the first view.
+        x1: the second.
+        small: (B, C, s, s) each.
+    """
+    onlinex, onlinex1, targetx, targetx1 = model(x, x1)
+    losses = [criterion(onlinex, targetx1, onlinex1, targetx)]
+    for view in small:
+        prediction = model.predict(view)
+        losses.append(criterion(prediction, targetx1, prediction, targetx))
+    seen = Seen(targetx.detach(), targetx1.detach(), onlinex1.detach())
+    return torch.stack(losses).mean(), seen
 
 
 class Pretraining(pl.LightningModule):
@@ -87,19 +110,9 @@ class Pretraining(pl.LightningModule):
         torch.manual_seed(place >> 1)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """The loss of a batch from :func:`BYOL.data.loading.train_loader`.
-
-        Small views (multi-crop, Caron et al. 2020, arXiv 2006.09882) are seen by the online network
-        alone and predict both targets; the mean keeps the loss in its range and the rate its size.
-        """
-        x, x1 = self.make_views(batch)
-        onlinex, onlinex1, targetx, targetx1 = self.model(x, x1)
-        self.seen = Seen(targetx.detach(), targetx1.detach(), onlinex1.detach())
-        losses = [criterion(onlinex, targetx1, onlinex1, targetx)]
-        for small in self.make_small_views(batch):
-            prediction = self.model.predict(small)
-            losses.append(criterion(prediction, targetx1, prediction, targetx))
-        return torch.stack(losses).mean()
+        """The loss of a batch from :func:`BYOL.data.loading.train_loader`."""
+        loss, self.seen = loss_of(self.model, *self.make_views(batch), self.make_small_views(batch))
+        return loss
 
     @torch.no_grad()
     def make_views(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -1,29 +1,28 @@
-"""Equal wall-clock, equal pictures, equal backbone: ours with its preset against lightly's recipe.
+"""Equal wall-clock, equal pictures, equal backbone: recipes side by side, and lightly as it is.
 
-    python benchmarks/equal_time.py --data cifar/ --minutes 10 --seeds 3 --threads 2
+    python benchmarks/equal_time.py --data cifar/ --minutes 10 --threads 2 --json found.json
+    python benchmarks/equal_time.py --sides small,solo-cifar,lightly-cifar --minutes 20 ...
 
-``cifar/`` holds CIFAR-10 as files, ``train/`` and ``test/`` with class folders. Ours is ``byol
-pretrain`` with the preset ``small`` and as many epochs as fit (measured in a trial epoch), decoding
-included. lightly's side is its CIFAR-10 benchmark recipe, put together from its own data set,
-transform, heads, loss and momentum update: SGD 0.06 for a batch of 128, weight decay 5e-4,
-m = 0.99, no blur; its cosine follows the clock, so it ends where the time ends. Both are judged
-alike.
+``cifar/`` holds CIFAR-10 as files, ``train/`` and ``test/`` with class folders. A side is the name
+of a preset, run by ``byol pretrain`` for as many epochs as fit (measured in a trial epoch before),
+decoding included; or ``lightly``: its CIFAR-10 benchmark recipe, put together from its own data
+set, transform, heads, loss and momentum update (SGD 0.06 for a batch of 128, weight decay 5e-4,
+m = 0.99, no blur), whose cosine follows the clock, so that it ends where the time ends. Sides take
+turns; all are judged alike. Called again with the same ``--json``, what is in it is not done again.
 """
 
-import copy
+import itertools
+import json
 import math
 import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from common import arguments, header, save, small_stem
-from lightly.data import LightlyDataset
-from lightly.loss import NegativeCosineSimilarity
-from lightly.transforms.byol_transform import BYOLTransform, BYOLView1Transform, BYOLView2Transform
-from peers import LightlyBYOL
+from peers import LightlyStep, lightly_batches
 from torch import nn
 
 from BYOL.backbones import build_backbone
@@ -39,60 +38,60 @@ from BYOL.runs import open_run
 from BYOL.views.config import Sight
 
 BATCH = 128  # of lightly's recipe
+SIGHT = Sight(32, IMAGENET_MEAN, IMAGENET_STD)
 
 
-def ours(given: Any, seed: int, epochs: int) -> tuple[nn.Module, Sight, float, float]:
+class Trained(NamedTuple):
+    """What a side has reached, in which time, and how many pictures it was shown."""
+
+    backbone: nn.Module
+    sight: Sight
+    seconds: float
+    pictures: int
+    rate: float  # pictures a second while it trains, without what comes once
+
+
+def by_preset(given: Any, preset: str, seed: int, epochs: int) -> Trained:
     with tempfile.TemporaryDirectory() as folder:
         config = preset_config(
-            "small",
-            data=given.data,
-            backbone=given.backbone,
-            epochs=epochs,
-            seed=seed,
-            evaluate=False,
-            knn_every=0,
-            out=f"{folder}/run",
-        )
+            preset, data=given.data, backbone=given.backbone, epochs=epochs, seed=seed,
+            evaluate=False, report=False, knn_every=0, out=f"{folder}/run",
+        )  # fmt: skip
         start = time.perf_counter()
         results = pretrain(config, say=lambda line: None)
         seconds = time.perf_counter() - start
         run = open_run(f"{folder}/run")
-        return run.backbone, run.config.sight, seconds, results["images_per_second"]
+        pictures = results["steps"] * config.batch_size
+        rate = results["images_per_second"]
+        return Trained(run.backbone, run.config.sight, seconds, pictures, rate)
 
 
-def lightly(given: Any, seed: int, budget: float) -> tuple[nn.Module, Sight, float, float]:
+def epochs_that_fit(given: Any, preset: str, budget: float) -> int:
+    trial = by_preset(given, preset, 0, 1)
+    once = trial.seconds - trial.pictures / trial.rate
+    return max(int((budget - once) * trial.rate / trial.pictures), 1)
+
+
+def lightly(given: Any, seed: int, budget: float) -> Trained:
     torch.manual_seed(seed)
     start = time.perf_counter()
-    transform = BYOLTransform(
-        BYOLView1Transform(input_size=32, gaussian_blur=0.0),
-        BYOLView2Transform(input_size=32, gaussian_blur=0.0),
-    )
-    data = LightlyDataset(input_dir=str(Path(given.data) / "train"), transform=transform)
-    loader = torch.utils.data.DataLoader(
-        data, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=2
-    )
-    backbone = build_backbone(
-        given.backbone, in_channels=3, image_size=32, stem=small_stem(given.backbone)
-    )
-    model = LightlyBYOL(backbone, backbone(torch.zeros(2, 3, 32, 32)).shape[1]).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=6e-2, momentum=0.9, weight_decay=5e-4)
-    loss_of, shown = NegativeCosineSimilarity(), 0
-    while True:
-        for views, _, _ in loader:
-            passed = (time.perf_counter() - start) / budget
-            if passed >= 1:
-                sight = Sight(32, IMAGENET_MEAN, IMAGENET_STD)
-                return model.backbone, sight, time.perf_counter() - start, shown / budget
-            for group in optimizer.param_groups:
-                group["lr"] = 6e-2 * 0.5 * (1 + math.cos(math.pi * passed))
-            model.follow(0.99)
-            p0, z0 = model(views[0]), model.forward_momentum(views[0])
-            p1, z1 = model(views[1]), model.forward_momentum(views[1])
-            loss = 0.5 * (loss_of(p0, z1) + loss_of(p1, z0))
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            shown += BATCH
+    backbone = new_backbone(given)
+    step = LightlyStep(backbone, backbone(torch.zeros(2, 3, 32, 32)).shape[1])
+    pictures = 0
+    for x, x1 in lightly_batches(Path(given.data) / "train", BATCH, workers=2):
+        passed = (time.perf_counter() - start) / budget
+        if passed >= 1:
+            break
+        step.set_share_of_rate(0.5 * (1 + math.cos(math.pi * passed)))
+        step(x, x1)
+        pictures += BATCH
+    seconds = time.perf_counter() - start
+    return Trained(backbone, SIGHT, seconds, pictures, pictures / seconds)
+
+
+def new_backbone(given: Any) -> nn.Module:
+    stem = small_stem(given.backbone)
+    return build_backbone(given.backbone, in_channels=3, image_size=32, stem=stem)
 
 
 def judge(backbone: nn.Module, sight: Sight, train: Images, test: Images) -> dict[str, float]:
@@ -107,39 +106,57 @@ def judge(backbone: nn.Module, sight: Sight, train: Images, test: Images) -> dic
     }
 
 
+def table(rows: dict[str, dict[str, float]], sides: list[str]) -> None:
+    print("\nmean ± standard deviation over seeds")
+    for side in sides:
+        found = [row for name, row in rows.items() if name.rpartition(" ")[0] == side]
+        cells = []
+        for measure in ("knn200", "linear", "seconds", "rate"):
+            values = [row[measure] for row in found]
+            spread = statistics.stdev(values) if len(values) > 1 else math.nan
+            digits = 3 if measure in ("knn200", "linear") else 0
+            cells.append(f"{measure} {statistics.mean(values):.{digits}f} ±{spread:.{digits}f}")
+        print(f"  {side:16s} " + "   ".join(cells))
+
+
 def main() -> None:
-    given = arguments(__doc__, data="cifar", minutes=10.0, seeds=3, backbone="plain6", threads=2)
-    line, budget = header("lightly"), given.minutes * 60
+    given = arguments(
+        __doc__, data="cifar", minutes=10.0, seeds=3, first_seed=0, backbone="plain6", threads=2,
+        sides="small,lightly",
+    )  # fmt: skip
+    line, budget, sides = header("lightly"), given.minutes * 60, given.sides.split(",")
+    found: dict[str, Any] = {"machine": line, "minutes": given.minutes, "epochs": {}, "rows": {}}
+    if given.json and Path(given.json).exists():
+        found = json.loads(Path(given.json).read_text())
     splits = open_images(given.data)
     train, _ = in_memory(splits.train, 1 << 32)
     test, _ = in_memory(splits.test, 1 << 32)
-    untrained = build_backbone(
-        given.backbone, in_channels=3, image_size=32, stem=small_stem(given.backbone)
-    )
-    start = judge(untrained, Sight(32, IMAGENET_MEAN, IMAGENET_STD), train, test)
-    print(f"untrained: kNN {start['knn200']:.3f}, linear {start['linear']:.3f}", flush=True)
-    _, _, seconds, rate = ours(given, 0, 1)
-    fixed = seconds - len(train) / rate
-    epochs = max(int((budget - fixed) * rate / len(train)), 1)
-    rows: dict[str, list[dict[str, float]]] = {"BYOL": [], "lightly": []}
-    for seed in range(given.seeds):
-        for name, side in (
-            ("BYOL", lambda seed: ours(given, seed, epochs)),
-            ("lightly", lambda seed: lightly(given, seed, budget)),
-        ):
-            backbone, sight, seconds, rate = side(seed)
-            row = {
-                "seconds": seconds,
-                "rate": rate,
-                **judge(copy.deepcopy(backbone), sight, train, test),
-            }
-            rows[name].append(row)
-            print(f"{name:8s} seed {seed}: {seconds:.0f} s, {rate:,.0f} images/s, "
-                  f"kNN {row['knn200']:.3f}, linear {row['linear']:.3f}", flush=True)  # fmt: skip
-            save(given.json, machine=line, untrained=start, rows=rows)
-    for name, found in rows.items():
-        means = {k: statistics.mean(row[k] for row in found) for k in ("knn200", "linear")}
-        print(f"{name:8s} mean: kNN {means['knn200']:.3f}, linear {means['linear']:.3f}")
+    if "untrained" not in found:
+        torch.manual_seed(0)
+        found["untrained"] = judge(new_backbone(given), SIGHT, train, test)
+    print(f"untrained: {found['untrained']}", flush=True)
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    for seed, side in itertools.product(seeds, sides):
+        name = f"{side} {seed}"
+        if name in found["rows"]:
+            continue
+        if side != "lightly" and side not in found["epochs"]:
+            found["epochs"][side] = epochs_that_fit(given, side, budget)
+        trained = (
+            lightly(given, seed, budget)
+            if side == "lightly"
+            else by_preset(given, side, seed, found["epochs"][side])
+        )
+        row = {
+            "seconds": trained.seconds,
+            "rate": trained.pictures / trained.seconds,
+            **judge(trained.backbone, trained.sight, train, test),
+        }
+        found["rows"][name] = row
+        print(f"{side:16s} seed {seed}: {row['seconds']:.0f} s, {row['rate']:,.0f} images/s, "
+              f"kNN {row['knn200']:.3f}, linear {row['linear']:.3f}", flush=True)  # fmt: skip
+        save(given.json, **found)
+    table(found["rows"], sides)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ of matrix products and of copies; views at 224 px; the ResNet-50 step at 224 px 
 step ever waits for the device; CIFAR-10 with a ResNet-18, end to end; lightly's side of the same.
 """
 
+import itertools
 import tempfile
 import time
 import traceback
@@ -156,54 +157,28 @@ def cifar(given: Given, device: torch.device) -> dict[str, float]:
 
 def lightly(given: Given, device: torch.device) -> dict[str, float]:
     """lightly's parts, fp32 as in its documentation and in bf16, with its own loader."""
-    from lightly.data import LightlyDataset
-    from lightly.loss import NegativeCosineSimilarity
-    from lightly.transforms.byol_transform import (
-        BYOLTransform,
-        BYOLView1Transform,
-        BYOLView2Transform,
-    )
-    from peers import LightlyBYOL
+    from peers import LightlyStep, lightly_batches
 
     from BYOL.backbones import build_backbone
 
-    transform = BYOLTransform(
-        BYOLView1Transform(input_size=32, gaussian_blur=0.0),
-        BYOLView2Transform(input_size=32, gaussian_blur=0.0),
+    batches = lightly_batches(
+        Path(given.cifar) / "train", 256, 2 if given.tiny else 12, device.type == "cuda"
     )
-    workers = 2 if given.tiny else 12
-    loader = torch.utils.data.DataLoader(
-        LightlyDataset(str(Path(given.cifar) / "train"), transform=transform), batch_size=256,
-        shuffle=True, drop_last=True, num_workers=workers, pin_memory=device.type == "cuda",
-    )  # fmt: skip
     name, stem = ("plain6", "imagenet") if given.tiny else ("resnet18", "small")
-    backbone = build_backbone(name, in_channels=3, image_size=32, stem=stem)
-    model = LightlyBYOL(backbone, 128 if given.tiny else 512).to(device).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
-    loss_of, found = NegativeCosineSimilarity(), {}
+    found = {}
 
-    def once(x: Any, x1: Any, bf16: bool) -> None:
-        model.follow(0.99)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            p0, z0 = model(x), model.forward_momentum(x)
-            p1, z1 = model(x1), model.forward_momentum(x1)
-            loss = 0.5 * (loss_of(p0, z1) + loss_of(p1, z0))
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    def whole(steps: int, bf16: bool) -> None:
-        for k, (pair, _, _) in enumerate(loader):
-            once(*(v.to(device, non_blocking=True) for v in pair), bf16)
-            if k + 1 == steps:
-                return
+    def whole(once: Callable[[Any, Any], Any], steps: int) -> None:
+        for x, x1 in itertools.islice(batches, steps):
+            once(x.to(device, non_blocking=True), x1.to(device, non_blocking=True))
 
     steps = 3 if given.tiny else 60
     x = torch.randn(256, 3, 32, 32, device=device)
     for kind, bf16 in (("fp32", False),) if given.tiny else (("fp32", False), ("bf16", True)):
-        found[f"step {kind}"] = 256 / seconds_each(lambda: once(x, x, bf16), device, 2.0)  # noqa: B023
-        whole(1, bf16)
-        found[f"whole {kind}"] = 256 * steps / timed(lambda: whole(steps, bf16), device)  # noqa: B023
+        backbone = build_backbone(name, in_channels=3, image_size=32, stem=stem).to(device)
+        once = LightlyStep(backbone, 128 if given.tiny else 512, bf16)
+        found[f"step {kind}"] = 256 / seconds_each(lambda: once(x, x), device, 2.0)  # noqa: B023
+        whole(once, 1)
+        found[f"whole {kind}"] = 256 * steps / timed(lambda: whole(once, steps), device)  # noqa: B023
     print("lightly: " + ", ".join(f"{k} {v:,.0f} images/s" for k, v in found.items()), flush=True)
     return found
 

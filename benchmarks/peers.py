@@ -1,12 +1,19 @@
 """The peers' models, put together from their parts as their documentation does."""
 
 import copy
+from collections.abc import Iterator
+from pathlib import Path
 
+import torch
+from lightly.data import LightlyDataset
+from lightly.loss import NegativeCosineSimilarity
 from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
+from lightly.transforms.byol_transform import BYOLTransform, BYOLView1Transform, BYOLView2Transform
 from torch import Tensor, nn
 
 HIDDEN, OUTPUT = 1024, 256  # of lightly's CIFAR-10 recipe
+RATE = 6e-2  # likewise, for a batch of 128
 
 
 class LightlyBYOL(nn.Module):
@@ -32,3 +39,63 @@ class LightlyBYOL(nn.Module):
     def forward_momentum(self, x: Tensor) -> Tensor:
         y = self.backbone_momentum(x).flatten(start_dim=1)
         return self.projection_head_momentum(y).detach()
+
+
+class LightlyStep:
+    """A training step of lightly's CIFAR-10 recipe: SGD .06, weight decay 5e-4, m = .99.
+
+    Args:
+        backbone: on its device.
+        features: what it gives.
+        autocast: compute in bf16 where that is allowed.
+    """
+
+    def __init__(self, backbone: nn.Module, features: int, autocast: bool = False):
+        self.device = next(backbone.parameters()).device
+        self.model = LightlyBYOL(backbone, features).to(self.device).train()
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4
+        )
+        self.loss_of = NegativeCosineSimilarity()
+        self.autocast = autocast
+
+    def __call__(self, x: Tensor, x1: Tensor) -> Tensor:
+        model = self.model
+        model.follow(0.99)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            p0, z0 = model(x), model.forward_momentum(x)
+            p1, z1 = model(x1), model.forward_momentum(x1)
+            loss = 0.5 * (self.loss_of(p0, z1) + self.loss_of(p1, z0))
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.detach()
+
+    def set_share_of_rate(self, share: float) -> None:
+        """Where the schedule is: the rate as a share of the recipe's."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = RATE * share
+
+
+def lightly_batches(
+    data: str | Path, batch: int, workers: int, pin_memory: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs of views, without end, of the files under ``data`` by lightly's data set and transform.
+
+    The views are those of its CIFAR-10 recipe: BYOL's at 32 px, without blur.
+    """
+    transform = BYOLTransform(
+        BYOLView1Transform(input_size=32, gaussian_blur=0.0),
+        BYOLView2Transform(input_size=32, gaussian_blur=0.0),
+    )
+    loader: torch.utils.data.DataLoader[list[Tensor]] = torch.utils.data.DataLoader(
+        LightlyDataset(str(data), transform=transform),
+        batch_size=batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        pin_memory=pin_memory,
+    )
+    while True:
+        for (x, x1), _, _ in loader:
+            yield x, x1

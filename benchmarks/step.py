@@ -16,9 +16,8 @@ from collections.abc import Callable
 
 import torch
 from common import alternate, arguments, header, report, save, small_stem
-from lightly.loss import NegativeCosineSimilarity
-from peers import LightlyBYOL
-from torch import Tensor, nn
+from peers import LightlyStep
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from BYOL.benchmark import training_step
@@ -48,24 +47,6 @@ def ours(backbone: str, precision: str, batch: int, compiled: bool = False) -> t
         return step(*(v.contiguous(memory_format=torch.channels_last) for v in (x, x1)))
 
     return model, in_order
-
-
-def lightly(backbone: nn.Module, features: int) -> Step:
-    model = LightlyBYOL(backbone, features).train()
-    loss_of = NegativeCosineSimilarity()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
-
-    def step(x: Tensor, x1: Tensor) -> Tensor:
-        model.follow(0.99)
-        p0, z0 = model(x), model.forward_momentum(x)
-        p1, z1 = model(x1), model.forward_momentum(x1)
-        loss = 0.5 * (loss_of(p0, z1) + loss_of(p1, z0))
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.detach()
-
-    return step
 
 
 def curves(backbone: str, batch: int, steps: int) -> dict[str, object]:
@@ -102,7 +83,7 @@ def main() -> None:
         return
     precision = pick_precision("auto", "cpu")
     model, fast = ours(given.backbone, precision, given.batch)
-    peer = lightly(
+    peer = LightlyStep(
         copy.deepcopy(model.onlineNet.backend).to(memory_format=torch.contiguous_format),
         model.onlineNet.projection[0].in_features,
     )

@@ -33,25 +33,26 @@ def test_the_table_names_what_holds_the_rest_back(tmp_path, capsys):
     assert "holds the others back" in text and "images/s" in text and "of a matrix product" in text
 
 
-def test_the_step_timed_alone_is_the_step_that_training_does(tmp_path):
+@pytest.mark.parametrize("small_views", [0, 2])
+def test_the_step_timed_alone_is_the_step_that_training_does(tmp_path, small_views):
     """The same weights after one step, from the same views."""
     import torch
 
     from BYOL.benchmark import training_step
     from BYOL.data.loading import EpochSampler, train_loader
     from BYOL.hardware import Machine
-    from BYOL.preparation import prepare, view_configs
+    from BYOL.preparation import build_views, prepare
     from BYOL.presets import preset_config
     from BYOL.pretraining import pretrain
     from BYOL.runs import build_model, load_checkpoint
     from BYOL.training import Pretraining
-    from BYOL.views.pipeline import Views
     from tests.conftest import TINY_SETTINGS
 
     pictures = draw_pictures(tmp_path / "pictures", each=4)
     config = preset_config(
         "small", data=str(pictures), out=str(tmp_path / "run"), evaluate=False,
-        **{**TINY_SETTINGS, "epochs": 1, "warmup_epochs": 0.0, "knn_every": 0},
+        **{**TINY_SETTINGS, "epochs": 1, "warmup_epochs": 0.0, "knn_every": 0,
+           "small_views": small_views},
     )  # fmt: skip
     pretrain(config, lambda line: None)
     trained = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["state_dict"]
@@ -59,12 +60,14 @@ def test_the_step_timed_alone_is_the_step_that_training_does(tmp_path):
     prepared = prepare(config)
     config, model = prepared.config, build_model(prepared.config)
     model.to(memory_format=torch.channels_last).train()
-    views = Views(*view_configs(config), config.sight.mean, config.sight.std)
+    views = build_views(config)
     loader = train_loader(
         prepared.train, EpochSampler(8, 8), views=views.configs, workers=0,
         device=torch.device("cpu"),
     )  # fmt: skip
-    x, x1 = Pretraining(model, config, views, 1).make_views(next(iter(loader)))
-    training_step(config, model, Machine("cpu", "fp32"))(x, x1)
+    module, batch = Pretraining(model, config, views, 1), next(iter(loader))
+    made = [*module.make_views(batch), *module.make_small_views(batch)]
+    assert len(made) == 2 + small_views
+    training_step(config, model, Machine("cpu", "fp32"))(*made)
     for name, value in model.onlineNet.state_dict().items():
         torch.testing.assert_close(trained[f"model.onlineNet.{name}"], value, rtol=0, atol=1e-6)
