@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from BYOL.errors import UserError
 from BYOL.sweeps import read_sweep, table
 from tests.conftest import draw_pictures
 
+OURS = sorted((Path(__file__).parents[1] / "benchmarks" / "sweeps").glob("*.yaml"))
 SETTINGS = {
     "preset": "small", "backbone": "plain5", "image_size": 12, "batch_size": 8, "hidden_size": 16,
     "output_size": 8, "epochs": 1, "knn_every": 0, "lr": 0.1, "workers": 0,
@@ -19,6 +21,12 @@ SETTINGS = {
 def write(path, **parts):
     path.write_text(yaml.safe_dump(parts, allow_unicode=True, sort_keys=False))
     return str(path)
+
+
+@pytest.mark.parametrize("file", OURS, ids=lambda path: path.stem)
+def test_the_sweeps_of_the_docs_are_three_seeds_of_settings_that_exist(file, tmp_path):
+    cells = read_sweep(file, tmp_path)
+    assert len(cells) >= 5 and {len(cell.runs) for cell in cells} == {3}
 
 
 def test_rows_times_grid_times_seeds(tmp_path):
