@@ -17,7 +17,7 @@ from BYOL.backbones import build_backbone, check_feature_size, pool
 from BYOL.errors import UserError
 from BYOL.heads import MLP, build_predictor
 from BYOL.norms import NORMS, without_batch_statistics
-from BYOL.predictors import ClosedFormPredictor
+from BYOL.predictors import EXACT, ClosedFormPredictor
 
 TARGETS = ("ema", "online", "fixed")
 TARGET_NORMS = ("batch", "running")
@@ -55,7 +55,7 @@ class BYOL(nn.Module):
         depth_proj: linear layers of the projection, from 1 up.
         depth_pred: linear layers of the predictor, from 1 up.
         closedFormPredicator: use the optimal linear predictor, solved on every batch in closed
-            form, instead of a trained one (appendix I).
+            form, instead of a trained one (appendix I): plain least squares.
         EAvg: True: the target is a moving average of the online network. False: the target *is*
             the online network with the gradient stopped; give the predictor ten times the learning
             rate then (:func:`BYOL.optimizers.build_optimizer` does).
@@ -67,10 +67,11 @@ class BYOL(nn.Module):
         stem: "imagenet", or "small" for pictures of up to about 64 px (ResNets: a 3×3
             convolution without stride in place of 7×7 with stride and pooling).
         predictor: "mlp", "linear" or "none", or one that is computed and never trained:
-            "optimal" (``closedFormPredicator=True``), "orthogonal", "directpred", "directcopy"
+            "optimal" (least squares with a ridge), "orthogonal", "directpred", "directcopy"
             (:mod:`BYOL.predictors`).
         predictor_rho: ρ of DirectPred and DirectCopy; None means the paper's.
-        predictor_eps: ε of DirectPred and DirectCopy; None means the paper's.
+        predictor_eps: ε of DirectPred and DirectCopy, None means the paper's; the ridge of the
+            optimal predictor, None means 0.1, with ``closedFormPredicator=True`` 1e-6.
         predictor_every: optimizer steps between two settings of DirectPred and DirectCopy.
         target: "ema", "online" (``EAvg=False``), or "fixed": the initial network for good (τ = 1,
             the paper's constant random target).
@@ -153,6 +154,7 @@ class BYOL(nn.Module):
         )
         check_feature_size(backbone, input_size, in_channels, image_size)
         kind = "optimal" if closedFormPredicator else predictor
+        exact = closedFormPredicator and predictor_eps is None
         self.onlineNet = Network(
             backbone,
             MLP(input_size, hidden_size, output_size, depth_proj),
@@ -162,7 +164,7 @@ class BYOL(nn.Module):
                 hidden_size,
                 depth_pred,
                 rho=predictor_rho,
-                eps=predictor_eps,
+                eps=EXACT if exact else predictor_eps,
                 every=predictor_every,
             ),
         )

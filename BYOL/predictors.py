@@ -44,11 +44,12 @@ class OptimalPredictor(ClosedFormPredictor):
 
     Args:
         size: D, the dimension of the projections.
-        ridge: Tikhonov term relative to the mean eigenvalue of ZᵀZ. It picks (nearly) the
-            minimum-norm solution where the batch has fewer samples than dimensions.
+        ridge: Tikhonov term relative to the mean eigenvalue of ZᵀZ. :data:`EXACT` picks (nearly)
+            the minimum-norm solution where the batch has fewer samples than dimensions;
+            :data:`RIDGE` also keeps small batches from being fitted by chance.
     """
 
-    def __init__(self, size: int, ridge: float = 1e-6):
+    def __init__(self, size: int, ridge: float):
         super().__init__(size)
         self.ridge = ridge
 
@@ -158,6 +159,10 @@ class DirectCopy(MovingPredictor):
         return correlation / norm + self.eps * torch.eye(len(correlation), device=norm.device)
 
 
+EXACT = 1e-6  # least squares as the paper has it, and no more than float64 needs to solve it
+# Where batches are not far larger than D, least squares fit chance and networks collapse: with this
+# they do not (docs/science.md, "Why does it not collapse?").
+RIDGE = 0.1
 # name → class and the papers' own ρ and ε
 _MOVING: dict[str, tuple[type[MovingPredictor], float, float]] = {
     "directpred": (DirectPred, 0.3, 0.01),
@@ -175,7 +180,8 @@ def closed_form(
         kind: its name.
         size: D, the dimension of the projections.
         rho: ρ of DirectPred and DirectCopy; None means the paper's, .3 and .5.
-        eps: ε of DirectPred and DirectCopy; None means the paper's, .01 and .3.
+        eps: ε of DirectPred and DirectCopy, None means the paper's, .01 and .3; the ridge of the
+            optimal predictor, None means :data:`RIDGE`.
         every: optimizer steps between two settings of W of DirectPred and DirectCopy.
 
     Raises:
@@ -192,7 +198,9 @@ def closed_form(
         return make(
             size, usual_rho if rho is None else rho, usual_eps if eps is None else eps, every
         )
-    return OrthogonalPredictor(size) if kind == "orthogonal" else OptimalPredictor(size)
+    if kind == "orthogonal":
+        return OrthogonalPredictor(size)
+    return OptimalPredictor(size, RIDGE if eps is None else eps)
 
 
 def least_squares(z: Tensor, t: Tensor, ridge: float) -> Tensor:

@@ -58,6 +58,26 @@ def test_closed_form_keeps_its_precision_under_bf16_autocast():
     torch.testing.assert_close(weight, exact, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("given", "ridge"),
+    [
+        ({"closedFormPredicator": True}, 1e-6),
+        ({"predictor": "optimal"}, 0.1),
+        ({"closedFormPredicator": True, "predictor_eps": 2.0}, 2.0),
+        ({"predictor": "optimal", "predictor_eps": 0.5}, 0.5),
+    ],
+)
+def test_the_ridge_of_the_optimal_predictor_is_in_mean_eigenvalues(given, ridge):
+    predictor = small_model(**given).onlineNet.predictor
+    size = len(predictor.weight)
+    z, t = torch.randn(2, 40, size)
+    predictor.observe(z, t)
+    z, t = z.double(), t.double()
+    mean = torch.linalg.eigvalsh(z.T @ z).mean()
+    exact = torch.linalg.solve(z.T @ z + ridge * mean * torch.eye(size).double(), z.T @ t)
+    torch.testing.assert_close(predictor.weight.double(), exact, rtol=1e-4, atol=1e-5)
+
+
 def test_model_with_closed_form_predicts_by_least_squares_and_learns():
     model = small_model(closedFormPredicator=True, input_size=16)
     x, x1 = torch.rand(2, 64, 3, 16, 16)

@@ -19,7 +19,9 @@ def test_a_preset_is_settings_that_exist_and_is_in_the_table_of_recipes(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset, backbone", [("vit", "test_vit"), ("convnext", "convnext_atto")])
+@pytest.mark.parametrize(
+    ("preset", "backbone"), [("vit", "test_vit"), ("convnext", "convnext_atto")]
+)
 def test_transformers_and_convnexts_train_stably_for_hundreds_of_steps(tmp_path, preset, backbone):
     config = preset_config(
         preset, backbone=backbone, image_size=32, hidden_size=128, output_size=32,

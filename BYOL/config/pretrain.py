@@ -89,7 +89,8 @@ class PretrainConfig:
             squares) or orthogonal (Procrustes), both solved on every batch, directpred or
             directcopy, both set from a moving average of the projections' correlation.
         predictor_rho: ρ of directpred and directcopy; without it the papers' .3 and .5.
-        predictor_eps: ε of directpred and directcopy; without it the papers' .01 and .3.
+        predictor_eps: ε of directpred and directcopy; without it the papers' .01 and .3. Of
+            optimal: the ridge, in mean eigenvalues of the projections' covariance; without it .1.
         predictor_every: optimizer steps between two settings of directpred and directcopy.
         target: ema (a moving average of the online network), online (the online network itself),
             or fixed (the untrained network).
