@@ -7,7 +7,6 @@ train, export, measure. The engine is Lightning's Trainer; there is no training 
 import dataclasses
 import math
 import platform
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +32,7 @@ from BYOL.evaluation.protocols import evaluate
 from BYOL.export import export_backbone
 from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
+from BYOL.lines import to_stderr
 from BYOL.logs import loggers
 from BYOL.preparation import (
     Prepared,
@@ -56,11 +56,6 @@ from BYOL.stopping import StopRequest
 from BYOL.syncnorm import synchronised
 from BYOL.training import PRECISIONS, Pretraining, quiet_lightning
 from BYOL.views.preview import save_preview
-
-
-def to_stderr(line: str) -> None:
-    """Where lines for the user go unless the caller says otherwise."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> dict[str, Any]:

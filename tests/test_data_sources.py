@@ -87,6 +87,14 @@ def test_arrays_of_every_layout_and_kind(tmp_path, layout, kind):
     assert np.abs(images.read(0).numpy().squeeze() / 255 - expected.squeeze()).max() < 0.005
 
 
+@pytest.mark.parametrize("shape", [(3, 12, 20), (3, 12, 20, 5), (3, 5, 12, 20)])
+def test_the_longer_side_of_arrays_is_known_whatever_their_layout(tmp_path, shape):
+    np.save(tmp_path / "wide.npy", np.zeros(shape, np.uint8))
+    assert common_side(str(tmp_path / "wide.npy")) == 20
+    np.save(tmp_path / "flat.npy", np.zeros(3, np.uint8))
+    assert common_side(str(tmp_path / "flat.npy")) is None
+
+
 def test_arrays_bring_labels_and_a_test_set(tmp_path):
     x = np.zeros((4, 8, 8, 3), np.uint8)
     y = np.array(["cat", "dog", "cat", "emu"])

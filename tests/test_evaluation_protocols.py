@@ -1,5 +1,4 @@
 import dataclasses
-import functools
 
 import numpy as np
 import pytest
@@ -14,10 +13,10 @@ from BYOL.data.images import ArrayImages
 from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot_accuracy
-from BYOL.evaluation.intervals import statistic_interval
 from BYOL.evaluation.linear import STRENGTHS, linear_probe
 from BYOL.evaluation.online import online_knn
 from BYOL.evaluation.protocols import evaluate
+from BYOL.evaluation.reduction import fit_reduction
 from BYOL.evaluation.subjects import held_out
 from BYOL.evaluation.table import results_text
 from BYOL.views.config import Sight
@@ -101,6 +100,36 @@ def test_linear_probe_never_looks_at_the_queries():
     assert (whole.predictions[:10] == part.predictions).all()
 
 
+def test_many_pixels_are_probed_by_their_components_and_every_measurement_is_timed(monkeypatch):
+    monkeypatch.setattr("BYOL.evaluation.protocols.MANY_PIXELS", 100)
+    monkeypatch.setattr("BYOL.evaluation.protocols.PIXEL_COMPONENTS", 40)
+    monkeypatch.setattr("BYOL.evaluation.protocols.ANNOUNCED", 0.0)
+    said: list[str] = []
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    results = evaluate(
+        net, net, coloured(), coloured(60, seed=1), SIGHT, device=CPU,
+        protocols=("linear", "linear-sgd", "finetune"), epochs=2, say=said.append,
+    )  # fmt: skip
+    pixels, trained = results["rows"]["raw pixels"], results["rows"]["trained"]
+    for name in ("linear", "linear-sgd"):
+        assert pixels[name]["components"] == 40 and "components" not in trained[name]
+    assert pixels["linear"]["accuracy"] > 0.8
+    text = results_text(results)
+    for words in ("first 40 principal components of raw pixels", "2 random crops", "2 with 100%"):
+        assert words in text
+    assert any(line.startswith("trained: linear took") for line in said)
+    assert any("finetune will take about" in line for line in said)
+
+
+def test_components_keep_what_a_full_basis_keeps_exactly():
+    features = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    reduction = fit_reduction(features, 5, 0)
+    few = reduction(features)
+    assert np.allclose(few @ reduction.axes.T + reduction.mean, features, atol=1e-5)
+    assert np.allclose(reduction.of_tensor(torch.from_numpy(features)).numpy(), few, atol=1e-5)
+    assert fit_reduction(features, 50, 0).axes.shape == (5, 5)
+
+
 def test_what_knows_the_colours_beats_both_references():
     results = evaluate(MeanColour(), Blind(), coloured(), coloured(60, seed=1), SIGHT, device=CPU)
     assert results["pictures"] == {"learn": 90, "judge": 60} and results["classes"] == 3
@@ -175,9 +204,7 @@ def test_without_labels_only_clusters_are_looked_for():
 
 
 @pytest.mark.parametrize("kind", ["tags", "values"])
-def test_tags_and_values_are_judged_by_what_is_for_them(kind, monkeypatch):
-    few = functools.partial(statistic_interval, resamples=10)  # each costs scikit-learn anew
-    monkeypatch.setattr("BYOL.evaluation.scores.statistic_interval", few)
+def test_tags_and_values_are_judged_by_what_is_for_them(kind):
 
     def labelled(images):
         mean = images.data.float().mean(dim=(2, 3)).numpy().astype(np.float64)

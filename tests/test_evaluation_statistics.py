@@ -3,32 +3,72 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics import adjusted_rand_score, average_precision_score, r2_score
+from sklearn.metrics import (
+    adjusted_rand_score,
+    average_precision_score,
+    f1_score,
+    mean_absolute_error,
+    r2_score,
+)
 from sklearn.metrics import normalized_mutual_info_score as nmi
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from BYOL.evaluation.cluster import cluster_measures, kmeans
-from BYOL.evaluation.intervals import accuracy_interval, mean_interval, statistic_interval
+from BYOL.evaluation.intervals import (
+    accuracy_interval,
+    counted_interval,
+    mean_interval,
+    statistic_interval,
+)
 from BYOL.evaluation.knn import neighbours, weighted_means
 from BYOL.evaluation.linear import ALPHAS, STRENGTHS, linear_tags, linear_values
-from BYOL.evaluation.scores import mean_average_precision, scored
+from BYOL.evaluation.scores import (
+    _error,
+    _macro_f1,
+    _mean_precision,
+    _r2,
+    mean_average_precision,
+    scored,
+)
 
 
-def test_three_ways_to_an_interval_agree_with_the_normal_approximation():
+def test_four_ways_to_an_interval_agree_with_the_normal_approximation():
     values = np.random.default_rng(0).random(400) < 0.7
     half = 1.96 * values.std() / 20
     found = [
         accuracy_interval(values, 0),
         mean_interval(values.astype(float), 0),
         statistic_interval(lambda rows: float(values[rows].mean()), 400, 0, resamples=2000),
+        counted_interval(lambda counts: counts @ values / 400, 400, 0, resamples=2000),
     ]
     for measure in found:
         point = measure.get("accuracy", measure.get("value"))
         assert point == pytest.approx(values.mean())
         assert point - measure["low"] == pytest.approx(half, rel=0.2)
         assert measure["high"] - point == pytest.approx(half, rel=0.2)
+
+
+def test_scores_of_many_resamples_at_once_are_scikit_learns_of_each():
+    rng = np.random.default_rng(0)
+    truth, scores = rng.random((60, 3)) < 0.2, rng.random((60, 3)).round(1)  # with equal scores
+    values = rng.normal(size=(60, 3)) + 1000.0
+    guess = values + rng.normal(size=(60, 3))
+    values[:, 2] = guess[:, 2] = 7.0  # never varies
+    rows = rng.integers(0, 60, (20, 60))
+    counts = np.stack([np.bincount(r, minlength=60) for r in rows]).astype(float)
+    ours = {
+        "mAP": _mean_precision(truth, scores)(counts),
+        "F1": _macro_f1(truth, scores >= 0.5)(counts),
+        "R²": _r2(values, guess)(counts), "MAE": _error(values, guess)(counts),
+    }  # fmt: skip
+    for i, r in enumerate(rows):
+        assert ours["mAP"][i] == pytest.approx(average_precision_score(truth[r], scores[r]))
+        f1 = f1_score(truth[r], scores[r] >= 0.5, average="macro", zero_division=0)
+        assert ours["F1"][i] == pytest.approx(f1)
+        assert ours["R²"][i] == pytest.approx(r2_score(values[r], guess[r]), abs=1e-9)
+        assert ours["MAE"][i] == pytest.approx(mean_absolute_error(values[r], guess[r]))
 
 
 def test_groups_are_found_and_measured_as_by_scikit_learn_with_labels_or_without():

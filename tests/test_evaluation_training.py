@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from BYOL.data.sources import open_images
-from BYOL.evaluation.finetune import Classifier, balanced_share, finetune
-from BYOL.evaluation.linear_sgd import RATES, _loss, linear_sgd
+from BYOL.evaluation import finetune as finetuning
+from BYOL.evaluation.finetune import Classifier, balanced_share, finetune, finetune_steps
+from BYOL.evaluation.linear_sgd import CROPS, RATES, _by_turns, _loss, crops_of, linear_sgd
 from BYOL.evaluation.references import RawPixels
 from BYOL.evaluation.subjects import Exam, Subject
 from BYOL.views.config import ViewConfig
@@ -101,3 +102,39 @@ def test_pictures_in_files_are_trained_on_as_well(tmp_path):
     exam = dataclasses.replace(EXAM, learn=images, judge=images, batch_size=8)
     measure = linear_sgd(subject(MeanColour(), exam)).measures["linear-sgd"]
     assert measure["accuracy"] == pytest.approx(1.0)
+
+
+def test_on_a_cpu_a_few_crops_serve_all_epochs_and_each_picture_comes_once_an_epoch():
+    seen = [
+        (torch.arange(4) + 4 * b, torch.full((4, 2), float(c))) for c in range(2) for b in (0, 1)
+    ]
+    batches = list(_by_turns(iter(seen), 2, 5, 0))
+    assert len(batches) == 10
+    for epoch in range(5):
+        ids, features = (
+            torch.cat(part) for part in zip(*batches[2 * epoch : 2 * epoch + 2], strict=True)
+        )
+        assert sorted(ids.tolist()) == list(range(8))
+        assert (features == epoch % 2).all()
+    assert batches[4][0].tolist() != batches[8][0].tolist(), "drawn anew"
+    measure = linear_sgd(subject(MeanColour())).measures["linear-sgd"]
+    assert measure["crops"] == CROPS < EXAM.epochs
+    assert crops_of(EXAM, 1 << 40) == EXAM.epochs, "what does not fit is looked at anew"
+
+
+def test_finetuning_on_a_cpu_sees_so_many_pictures_and_chooses_a_rate_once_for_equal_samples(
+    monkeypatch,
+):
+    exam, trained = dataclasses.replace(EXAM, epochs=None, shares=(0.5, 0.6, 1.0)), []
+
+    def count(subject, learn, rate, epochs):
+        trained.append(len(learn) * epochs)
+        return Classifier(subject.backbone, 6, 3)
+
+    monkeypatch.setattr(finetuning, "_trained", count)
+    monkeypatch.setattr(finetuning, "CHOSEN_ON", 45)
+    monkeypatch.setattr(finetuning, "SEEN", 300)
+    measures = finetune(subject(conv(), exam)).measures
+    assert [m["epochs"] for m in measures.values()] == [6, 5, 3]
+    assert len(trained) == 3 + len(finetuning.RATES)
+    assert finetune_steps(exam) == sum(trained)

@@ -18,6 +18,7 @@ from BYOL.report.facts import Facts, differing, settings_of
 from BYOL.report.gallery import NEIGHBOURS, make_gallery, nearest
 from BYOL.report.look import Samples, Seen
 from BYOL.report.scatter import layouts
+from BYOL.report.standing import standings
 from BYOL.report.verdict import verdict
 from BYOL.runs import RunFolder
 
@@ -53,6 +54,57 @@ LOW, MIDDLE, HIGH = (0.3, 0.35, 0.4), (0.38, 0.45, 0.52), (0.6, 0.65, 0.7)
 def test_the_verdict_claims_no_more_than_the_intervals_allow(rows, kind, words):
     found = verdict(facts(rows))
     assert found.kind == kind and words in found.headline
+
+
+def protocols(**levels):
+    """By protocol, of raw pixels, untrained and trained, each 0 to 9: intervals a tenth wide."""
+    rows = {name: {} for name in ("raw pixels", "untrained", "trained")}
+    for name, values in levels.items():
+        name = {"few": "5-shot", "knn": "knn20"}.get(name, name)
+        for row, level in zip(rows.values(), values, strict=True):
+            value = level / 10
+            row[name] = (
+                {"accuracy": value, "spread": 0.04}
+                if "shot" in name
+                else {"accuracy": value, "low": value - 0.04, "high": value + 0.04}
+            )
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "headline"),
+    [
+        (protocols(few=(3, 2, 6), knn=(3, 2, 6), linear=(3, 2, 6)), "good",
+         "has learnt: it is better than raw pixels and its untrained self."),
+        (protocols(few=(3, 2, 6), knn=(3, 2, 6), linear=(6, 6, 6)), "good",
+         "has learnt: it is better than raw pixels and its untrained self by few labels and k-NN."),
+        (protocols(few=(3, 2, 6), knn=(3, 2, 6), linear=(3, 6, 6)), "good",
+         "better than raw pixels, and better than its untrained self by few labels and k-NN."),
+        (protocols(few=(3, 2, 6), linear=(8, 2, 6)), "unsure",
+         "is better than its untrained self, but better than raw pixels by few labels and worse by "
+         "a linear probe."),
+        (protocols(few=(6, 2, 6), knn=(6, 2, 6)), "unsure",
+         "is better than its untrained self, but not shown to be better than raw pixels."),
+        (protocols(few=(6, 6, 6), linear=(6, 8, 6)), "unsure",
+         "not shown to be better than raw pixels, but worse than its untrained self by a linear "
+         "probe."),
+        (protocols(few=(8, 8, 6), knn=(8, 8, 6)), "unsure",
+         "is worse than raw pixels or its untrained self."),
+    ],
+)  # fmt: skip
+def test_the_headline_says_what_all_protocols_together_show(rows, kind, headline):
+    found = verdict(facts(rows))
+    assert (found.kind, found.headline.endswith(headline)) == (kind, True), found.headline
+    few = "With 5 labels per class, its nearest neighbour is right for 60 of 100 held-out pictures"
+    assert found.details[0].startswith(few) and "± 4.0 from draw to draw" in found.details[0]
+    even = any(0 in s.against.values() for s in standings(rows))
+    assert even == any("intervals overlap" in d for d in found.details)
+
+
+def test_a_protocol_that_is_ahead_by_one_measure_and_behind_by_another_shows_nothing():
+    rows = protocols(knn=(3, 3, 6), knn200=(8, 3, 6))
+    (knn,) = standings(rows)
+    assert knn.against == {"raw pixels": 0, "untrained": 1}
 
 
 def test_the_verdict_says_how_many_of_a_hundred():

@@ -11,6 +11,7 @@ from BYOL.evaluation.protocols import check_protocols, evaluate
 from BYOL.evaluation.references import Reference, reference_from_file, supervised_reference
 from BYOL.evaluation.table import results_text
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
+from BYOL.lines import to_stderr
 from BYOL.preparation import in_memory, view_configs
 from BYOL.runs import Run, open_run, write_json
 
@@ -59,6 +60,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         shares=tuple(config.label_shares),
         clusters=config.clusters,
         seed=config.seed,
+        say=to_stderr,
     )
     head: dict[str, Any] = {"run": str(run.folder.path), "data": config.data or run.config.data}
     if file:

@@ -9,7 +9,8 @@ from BYOL.config import PretrainConfig
 from BYOL.config.commands import SweepConfig
 from BYOL.errors import UserError
 from BYOL.files import write_atomically
-from BYOL.pretraining import pretrain, to_stderr
+from BYOL.lines import to_stderr
+from BYOL.pretraining import pretrain
 from BYOL.runs import RunFolder, write_json
 from BYOL.sweeps import Cell, read_sweep, results_of, save_plot, summarise, table
 

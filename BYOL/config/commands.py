@@ -56,7 +56,8 @@ class EvaluateConfig:
             several columns of 0 and 1, or numbers. Without it, the class folders tell.
         task: what the labels are: classification, multilabel, regression, or auto: what they look
             like.
-        epochs: of linear-sgd and finetune; without it 80 and 50.
+        epochs: of linear-sgd and finetune; without it 80 and 50, for finetune on a CPU fewer
+            where there are many labels.
         batch_size: pictures at a time; without it 256, for linear-sgd 1024, fewer for small sets.
         label_shares: of the labels that finetune gets, each above 0 and at most 1.
         clusters: that cluster looks for; without it, as many as there are classes.

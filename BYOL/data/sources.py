@@ -77,7 +77,8 @@ def common_side(data: str | None) -> int | None:
     path = Path(data).expanduser()
     if path.suffix == ".npy" and path.is_file():
         try:
-            return max(np.load(path, mmap_mode="r", allow_pickle=False).shape[1:3])
+            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+            return max(shape[1:3] if len(shape) == 3 or _channels_stand_last(shape) else shape[2:4])
         except (OSError, ValueError, IndexError):
             return None
     if path.suffix == ".npz" and path.is_file():
@@ -161,7 +162,7 @@ def _array_images(path: Path, pixels: np.ndarray, labels: np.ndarray | None) -> 
             f"DATA={path} has images of shape {shape}: give (n, height, width), "
             "(n, height, width, channels) or (n, channels, height, width)"
         )
-    if pixels.shape[1] > pixels.shape[3]:  # channels are fewer than pixels, so they stand last
+    if _channels_stand_last(pixels.shape):
         pixels = pixels.transpose(0, 3, 1, 2)
     data = torch.from_numpy(np.ascontiguousarray(_eight_bits(path, pixels)))
     if labels is None:
@@ -172,6 +173,11 @@ def _array_images(path: Path, pixels: np.ndarray, labels: np.ndarray | None) -> 
     classes, numbers = np.unique(labels, return_inverse=True)
     names = tuple(str(c) for c in classes)
     return ArrayImages(path.stem, data.shape[1], numbers.astype(np.int64), names, data)
+
+
+def _channels_stand_last(shape: tuple[int, ...]) -> bool:
+    """Whether four axes are (n, h, w, c) and not (n, c, h, w): channels are fewer than pixels."""
+    return shape[1] > shape[3]
 
 
 def _eight_bits(path: Path, pixels: np.ndarray) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 SGD with Nesterov momentum 0.9, no weight decay, a cosine, random crops and flips, batch-norm
 statistics of the batch. The learning rate is chosen on a validation split of the share itself.
+
+The paper trains for 30 or 50 epochs. On a CPU a training that would see more than :data:`SEEN`
+pictures gets fewer epochs; the measures say how many.
 """
 
 import copy
@@ -16,12 +19,22 @@ from BYOL.data.images import Images
 from BYOL.evaluation.batches import augmented_batches, labels_tensor
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.intervals import accuracy_interval
-from BYOL.evaluation.subjects import FEATURES_AT_A_TIME, Outcome, Subject, held_out
+from BYOL.evaluation.subjects import (
+    FEATURES_AT_A_TIME,
+    HELD_OUT,
+    Exam,
+    Outcome,
+    Subject,
+    held_out,
+)
 
 RATES = (0.01, 0.05, 0.1)  # of the paper's 0.005 … 0.1
 RATE = 0.05  # where there are too few labels to choose
 CHOSEN_ON = 5_000  # labels that choose the rate; the final training takes all
 EPOCHS = 50
+SEEN = 100_000  # pictures, epochs counted, that a training on a CPU sees
+TRIED = 20_000  # the same of a training that only tries a rate
+LEAST_EPOCHS = 3
 BATCH = 256
 LEAST_STEPS = 4  # of an epoch: small sets have smaller batches
 MOMENTUM = 0.9
@@ -53,17 +66,45 @@ def finetune(subject: Subject) -> Outcome:
     if not any(True for _ in subject.backbone.parameters()):
         return Outcome({})
     exam, measures = subject.exam, {}
+    rates: dict[float, float] = {}  # by the share that they were chosen on
     for share in sorted(exam.shares):
-        chosen = balanced_share(exam.learn_labels, share, exam.seed)
-        learn = exam.learn if len(chosen) == len(exam.learn) else exam.learn.subset(chosen)
-        rate = _choose_rate(subject, learn)
-        guess = _guess(_trained(subject, learn, rate), subject, exam.judge)
+        learn, tried = _part(exam, share), min(share, CHOSEN_ON / len(exam.learn))
+        if tried not in rates:
+            rates[tried] = _choose_rate(subject, _part(exam, tried))
+        rate, epochs = rates[tried], _epochs(exam, len(learn), SEEN)
+        guess = _guess(_trained(subject, learn, rate, epochs), subject, exam.judge)
         measures[f"finetune {100 * share:g}%"] = {
             **accuracy_interval(guess == exam.judge_labels, exam.seed),
-            "labels": len(chosen),
+            "labels": len(learn),
             "learning_rate": rate,
+            "epochs": epochs,
         }
     return Outcome(measures)
+
+
+def finetune_steps(exam: Exam) -> int:
+    """Pictures that all of the trainings see together, a picture counted every epoch."""
+    total, chosen = 0, set()
+    for share in exam.shares:
+        labels, tried = share * len(exam.learn), min(share * len(exam.learn), CHOSEN_ON)
+        total += round(labels * _epochs(exam, round(labels), SEEN))
+        if tried not in chosen:
+            chosen.add(tried)
+            fit = round(tried * (1 - HELD_OUT))
+            total += len(RATES) * fit * _epochs(exam, fit, TRIED)
+    return total
+
+
+def _epochs(exam: Exam, n: int, seen: int) -> int:
+    """Of a training with n labels."""
+    if exam.epochs or exam.device.type != "cpu":
+        return exam.epochs or EPOCHS
+    return max(min(EPOCHS, seen // max(n, 1)), LEAST_EPOCHS)
+
+
+def _part(exam: Exam, share: float) -> Images:
+    chosen = balanced_share(exam.learn_labels, share, exam.seed)
+    return exam.learn if len(chosen) == len(exam.learn) else exam.learn.subset(chosen)
 
 
 def balanced_share(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -87,20 +128,15 @@ def balanced_share(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 def _choose_rate(subject: Subject, learn: Images) -> float:
     """The best rate on a fifth of the labels, trained on the others."""
-    seed = subject.exam.seed
+    exam = subject.exam
     assert learn.labels is not None
     if np.unique(learn.labels, return_counts=True)[1].min() < 2:
         return RATE
-    if len(learn) > CHOSEN_ON:
-        learn = learn.subset(balanced_share(learn.labels, CHOSEN_ON / len(learn), seed))
-    assert learn.labels is not None
-    held = held_out(learn.labels, seed)
+    held = held_out(learn.labels, exam.seed)
     fit, validation = (learn.subset(np.flatnonzero(part)) for part in (~held, held))
-    accuracies = [
-        (_guess(_trained(subject, fit, rate), subject, validation) == validation.labels).mean()
-        for rate in RATES
-    ]
-    return RATES[int(np.argmax(accuracies))]
+    epochs = _epochs(exam, len(fit), TRIED)
+    guesses = [_guess(_trained(subject, fit, rate, epochs), subject, validation) for rate in RATES]
+    return RATES[int(np.argmax([(guess == validation.labels).mean() for guess in guesses]))]
 
 
 def _guess(classifier: nn.Module, subject: Subject, images: Images) -> np.ndarray:
@@ -110,12 +146,12 @@ def _guess(classifier: nn.Module, subject: Subject, images: Images) -> np.ndarra
     return logits.argmax(axis=1)
 
 
-def _trained(subject: Subject, learn: Images, rate: float) -> Classifier:
+def _trained(subject: Subject, learn: Images, rate: float, epochs: int) -> Classifier:
     exam, n = subject.exam, len(learn)
     classifier = Classifier(subject.backbone, subject.bank.shape[1], exam.class_count)
     classifier.to(exam.device).train()
+    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batch_size = min(exam.batch_size or BATCH, max(n // LEAST_STEPS, 2), n)
-    epochs = exam.epochs or EPOCHS
     optimizer = torch.optim.SGD(classifier.parameters(), rate, momentum=MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
     labels = labels_tensor(exam, learn)
@@ -124,6 +160,7 @@ def _trained(subject: Subject, learn: Images, rate: float) -> Classifier:
         doing=f"fine-tuning, {subject.name}, {n:,} labels",
     )  # fmt: skip
     for ids, pixels in batches:
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
         loss = F.cross_entropy(classifier(pixels), labels[ids])
         optimizer.zero_grad()
         loss.backward()

@@ -51,6 +51,30 @@ def statistic_interval(
     return {"value": float(statistic(np.arange(n))), **_ends(np.array(found))}
 
 
+def counted_interval(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    n: int,
+    seed: int,
+    resamples: int = SLOW_RESAMPLES,
+) -> Measure:
+    """A statistic that can be told for many resamples at once, ``{value, low, high}``.
+
+    Args:
+        statistic: from how often each picture is counted, (r, n) float64, to (r,) values.
+        n: judging pictures.
+        seed: of the resampling.
+        resamples: how often.
+    """
+    rng, step = np.random.default_rng(seed), max(_BLOCK // n, 1)
+    found = []
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        drawn = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+        found.append(statistic(counts.astype(np.float64)))
+    return {"value": float(statistic(np.ones((1, n)))[0]), **_ends(np.concatenate(found))}
+
+
 def _ends(resampled: np.ndarray) -> Measure:
     low, high = np.quantile(resampled, (0.025, 0.975))
     return {"low": float(low), "high": float(high)}

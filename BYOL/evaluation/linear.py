@@ -1,6 +1,7 @@
 """Linear probe on frozen features: logistic regression, for values ridge regression."""
 
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +22,16 @@ MOST_CLASSES = 100  # of a confusion matrix that is kept
 def linear(subject: Subject) -> Outcome:
     """The probe that fits the labels; of classes also the confusion matrix."""
     exam = subject.exam
-    bank, labels, queries = subject.bank, exam.learn_labels, subject.queries
+    labels, (bank, queries) = exam.learn_labels, subject.probed
     if exam.task != CLASSES:
         probe = linear_tags if exam.task == TAGS else linear_values
         guess = probe(bank, labels, queries, seed=exam.seed)
-        return Outcome(scored("linear", exam.task, guess, exam.judge_labels, exam.seed))
+        measures = scored("linear", exam.task, guess, exam.judge_labels, exam.seed)
+        return Outcome({name: {**m, **subject.described} for name, m in measures.items()})
     found = linear_probe(bank, labels, queries, seed=exam.seed)
     measure = accuracy_interval(found.predictions == exam.judge_labels, exam.seed)
     details = _confusion(exam.judge_labels, found.predictions, exam.learn.classes)
-    return Outcome({"linear": {**measure, "C": found.strength}}, details)
+    return Outcome({"linear": {**measure, "C": found.strength, **subject.described}}, details)
 
 
 def _confusion(truth: np.ndarray, guess: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def linear_probe(
         seed: of the split.
     """
     strength = _choose_strength(features, labels, seed)
-    model = _fit(features, labels, strength)
+    model = next(_models(features, labels, [strength]))
     return LinearProbe(model, strength, model.predict(queries))
 
 
@@ -89,18 +91,8 @@ def linear_tags(
     Returns:
         (q, t) probabilities.
     """
-    from sklearn.model_selection import train_test_split
-
-    order = np.random.default_rng(seed).permutation(len(tags))[:CHOSEN_ON]
-    fit, held = train_test_split(order, test_size=VALIDATION, random_state=seed)
-    scores = [
-        mean_average_precision(
-            tags[held], _fit_tags(features[fit], tags[fit], c).predict_proba(features[held])
-        )
-        for c in STRENGTHS
-    ]
-    best = STRENGTHS[int(np.argmax(scores))]
-    return _fit_tags(features, tags, best).predict_proba(queries)
+    strength = _choose_strength(features, tags, seed)
+    return next(_models(features, tags, [strength])).predict_proba(queries)
 
 
 def linear_values(
@@ -125,46 +117,62 @@ def linear_values(
     return model.fit(features, values).predict(queries).reshape(len(queries), -1)
 
 
-def _fit_tags(features: np.ndarray, tags: np.ndarray, strength: float) -> Any:
+def _choose_strength(features: np.ndarray, labels: np.ndarray, seed: int) -> float:
+    """The C that judges a fifth of some training samples best, fitted to the others of them.
+
+    Args:
+        features: (n, d).
+        labels: (n,) classes, judged by their accuracy, or (n, t) tags, by the mean precision.
+        seed: of the split.
+    """
+    fit, held = _split(labels, seed)
+    if labels.ndim == 1 and len(np.unique(labels[fit])) < 2:
+        return 1.0
+    scores = [
+        model.score(features[held], labels[held])
+        if labels.ndim == 1
+        else mean_average_precision(labels[held], model.predict_proba(features[held]))
+        for model in _models(features[fit], labels[fit], STRENGTHS)
+    ]
+    return STRENGTHS[int(np.argmax(scores))]
+
+
+def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of at most :data:`CHOSEN_ON` samples: to fit, and to judge."""
+    from sklearn.model_selection import train_test_split
+
+    order = np.random.default_rng(seed).permutation(len(labels))[:CHOSEN_ON]
+    stratify = None
+    if labels.ndim == 1:
+        _, counts = np.unique(labels[order], return_counts=True)
+        if counts.min() >= 2 and len(counts) <= VALIDATION * len(order):
+            stratify = labels[order]
+    fit, held = train_test_split(order, test_size=VALIDATION, stratify=stratify, random_state=seed)
+    return fit, held
+
+
+def _models(features: np.ndarray, labels: np.ndarray, strengths: Sequence[float]) -> Iterator[Any]:
+    """A pipeline of scaling and logistic regression for every C, each begun where the last ended.
+
+    The next replaces the last, so each is to be used before the next is asked for. Of tags each
+    has a regression of its own, begun from zero.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    one = LogisticRegression(C=strength, max_iter=ITERATIONS)
-    model = make_pipeline(StandardScaler(), OneVsRestClassifier(one))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", "Label .* is present")  # a tag of all or of none
-        return model.fit(features, tags.astype(int))
-
-
-def _choose_strength(features: np.ndarray, labels: np.ndarray, seed: int) -> float:
-    from sklearn.model_selection import train_test_split
-
-    order = np.random.default_rng(seed).permutation(len(labels))[:CHOSEN_ON]
-    _, counts = np.unique(labels[order], return_counts=True)
-    stratify = (
-        labels[order] if counts.min() >= 2 and len(counts) <= VALIDATION * len(order) else None
-    )
-    fit, held = train_test_split(order, test_size=VALIDATION, stratify=stratify, random_state=seed)
-    if len(np.unique(labels[fit])) < 2:
-        return 1.0
-    scores = [
-        _fit(features[fit], labels[fit], c).score(features[held], labels[held]) for c in STRENGTHS
-    ]
-    return STRENGTHS[int(np.argmax(scores))]
-
-
-def _fit(features: np.ndarray, labels: np.ndarray, strength: float) -> Any:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=ITERATIONS))
-    with warnings.catch_warnings():
-        # weak regularisation may not have settled: validation then judges what it has
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(features, labels)
+    scaler = StandardScaler()
+    scaled = scaler.fit_transform(features)
+    one = LogisticRegression(max_iter=ITERATIONS, warm_start=True)
+    many, named = labels.ndim > 1, "estimator__C" if labels.ndim > 1 else "C"
+    model = OneVsRestClassifier(one) if many else one
+    for strength in strengths:
+        model.set_params(**{named: strength})
+        with warnings.catch_warnings():
+            # weak regularisation may not have settled: validation then judges what it has
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "Label .* is present")  # a tag of all or of none
+            model.fit(scaled, labels.astype(int) if many else labels)
+        yield make_pipeline(scaler, model)

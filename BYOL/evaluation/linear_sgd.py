@@ -8,7 +8,12 @@ validation pictures, to choose, and with them, to be judged.
 Two things go beyond the paper. Features are standardised by fixed numbers, so that sources of
 another scale (raw pixels, an untrained backbone) are judged fairly; and two smaller rates are tried
 beside its five, which were for a thousand classes.
+
+On a CPU nearly all of the time would go into the frozen backbone, so there it sees every picture in
+:data:`CROPS` random crops only, whose features are kept, and the epochs take these by turns.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -18,12 +23,14 @@ from torch import Tensor
 from BYOL.backbones import pool
 from BYOL.evaluation.batches import augmented_batches, labels_tensor
 from BYOL.evaluation.intervals import accuracy_interval
-from BYOL.evaluation.subjects import Outcome, Subject, held_out
+from BYOL.evaluation.subjects import Exam, Outcome, Subject, held_out
 
 PAPER_RATES = (0.4, 0.3, 0.2, 0.1, 0.05)
 RATES = (*PAPER_RATES, 0.01, 0.002)
 EPOCHS = 80
 BATCH = 1024
+CROPS = 5  # of every picture, on a CPU
+KEPT_BYTES = 1 << 30  # of features of crops; larger sets are looked at anew every epoch
 LEAST_STEPS = 10  # of an epoch: small sets have smaller batches
 MOMENTUM = 0.9
 
@@ -33,16 +40,25 @@ def linear_sgd(subject: Subject) -> Outcome:
     exam = subject.exam
     held = held_out(exam.learn_labels, exam.seed)
     heads = _train_heads(subject, held)
-    scale = _scale(subject.bank, exam.device)
+    bank, queries = subject.probed
+    scale = _scale(bank, exam.device)
     standard = [
         _standardise(torch.from_numpy(features).to(exam.device), scale)
-        for features in (subject.bank[held], subject.queries)
+        for features in (bank[held], queries)
     ]
     validation = np.array([_accuracy(standard[0], h[0], exam.learn_labels[held]) for h in heads])
     best = int(validation.argmax())
     guess = _guess(standard[1], heads[best][1])
     measure = accuracy_interval(guess == exam.judge_labels, exam.seed)
-    return Outcome({"linear-sgd": {**measure, "learning_rate": RATES[best]}})
+    how = {"learning_rate": RATES[best], "crops": crops_of(exam, bank.shape[1])}
+    return Outcome({"linear-sgd": {**measure, **how, **subject.described}})
+
+
+def crops_of(exam: Exam, dimensions: int) -> int:
+    """Different crops that each picture is seen in: one an epoch, or :data:`CROPS`."""
+    epochs = exam.epochs or EPOCHS
+    kept = CROPS * len(exam.learn) * dimensions * 4
+    return min(CROPS, epochs) if exam.device.type == "cpu" and kept <= KEPT_BYTES else epochs
 
 
 def _train_heads(subject: Subject, held: np.ndarray) -> list[Tensor]:
@@ -52,14 +68,28 @@ def _train_heads(subject: Subject, held: np.ndarray) -> list[Tensor]:
     """
     exam, n = subject.exam, len(subject.exam.learn)
     batch_size = min(exam.batch_size or BATCH, max(n // LEAST_STEPS, 1))
-    epochs = exam.epochs or EPOCHS
-    shape = (2, exam.class_count, subject.bank.shape[1] + 1)
+    epochs, bank = exam.epochs or EPOCHS, subject.probed[0]
+    shape = (2, exam.class_count, bank.shape[1] + 1)
     heads = [torch.zeros(shape, device=exam.device, requires_grad=True) for _ in RATES]
     groups = [{"params": [head], "lr": rate} for head, rate in zip(heads, RATES, strict=True)]
     optimizer = torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
     labels, fit = labels_tensor(exam, exam.learn), torch.from_numpy(~held).to(exam.device)
-    scale = _scale(subject.bank, exam.device)
+    scale = _scale(bank, exam.device)
+    crops = crops_of(exam, bank.shape[1])
+    seen = _seen(subject, crops, batch_size)
+    for ids, features in seen if crops == epochs else _by_turns(seen, crops, epochs, exam.seed):
+        loss = _loss(_standardise(features, scale), heads, labels[ids], fit[ids])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return [head.detach() for head in heads]
+
+
+def _seen(subject: Subject, epochs: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Numbers (B,) and features (B, d) of random crops, batch after batch."""
+    exam = subject.exam
     backbone = subject.backbone.to(exam.device).eval()
     batches = augmented_batches(
         exam.learn, exam, subject.sight, epochs=epochs, batch_size=batch_size,
@@ -67,13 +97,31 @@ def _train_heads(subject: Subject, held: np.ndarray) -> list[Tensor]:
     )  # fmt: skip
     for ids, pixels in batches:
         with torch.no_grad():
-            features = _standardise(pool(backbone(pixels)).float(), scale)
-        loss = _loss(features, heads, labels[ids], fit[ids])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return [head.detach() for head in heads]
+            features = pool(backbone(pixels)).float()
+            if subject.reduction:
+                features = subject.reduction.of_tensor(features)
+        yield ids, features  # outside, or whoever takes it would go on without gradients
+
+
+def _by_turns(
+    seen: Iterator[tuple[Tensor, Tensor]], crops: int, epochs: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """``epochs`` epochs out of ``crops``: the first as they come, then the kept, drawn anew."""
+    kept = []
+    for batch in seen:
+        kept.append(batch)
+        yield batch
+    steps, size = len(kept) // crops, len(kept[0][0])
+    ids, features = (
+        torch.stack(part).unflatten(0, (crops, steps)).flatten(1, 2)
+        for part in zip(*kept, strict=True)
+    )
+    generator = torch.Generator().manual_seed(seed)
+    for epoch in range(crops, epochs):
+        crop = epoch % crops
+        order = torch.randperm(steps * size, generator=generator)
+        for chosen in order.split(size):
+            yield ids[crop, chosen], features[crop, chosen]
 
 
 def _loss(features: Tensor, heads: list[Tensor], labels: Tensor, fit: Tensor) -> Tensor:

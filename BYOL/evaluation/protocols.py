@@ -1,6 +1,7 @@
 """All measurements side by side: raw pixels, the untrained backbone, the trained one."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,11 @@ from BYOL.errors import UserError
 from BYOL.evaluation.cluster import cluster
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot
-from BYOL.evaluation.finetune import finetune
+from BYOL.evaluation.finetune import finetune, finetune_steps
 from BYOL.evaluation.intervals import Measures
 from BYOL.evaluation.knn import knn
 from BYOL.evaluation.linear import linear
-from BYOL.evaluation.linear_sgd import linear_sgd
+from BYOL.evaluation.linear_sgd import crops_of, linear_sgd
 from BYOL.evaluation.references import RawPixels, Reference
 from BYOL.evaluation.retrieval import retrieval
 from BYOL.evaluation.subjects import (
@@ -39,21 +40,40 @@ from BYOL.views.config import Sight, ViewConfig
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to judge, and the kinds of labels that it can be judged by."""
+    """A way to judge.
+
+    Args:
+        judge: does it.
+        tasks: kinds of labels that it can be judged by.
+        cost: of one that trains on pictures: how many it shows to a backbone, a picture that
+            teaches it counted three times; None where features are enough.
+    """
 
     judge: Callable[[Subject], Outcome]
     tasks: tuple[str, ...] = (CLASSES,)
+    cost: Callable[[Subject], int] | None = None
+
+
+def _linear_sgd_cost(subject: Subject) -> int:
+    return crops_of(subject.exam, subject.probed[0].shape[1]) * len(subject.exam.learn)
+
+
+def _finetune_cost(subject: Subject) -> int:
+    return 3 * finetune_steps(subject.exam)  # forward, and back to the weights and to the inputs
 
 
 PROTOCOLS = {
     "fewshot": Protocol(fewshot),
     "knn": Protocol(knn, (CLASSES, TAGS, VALUES)),
     "linear": Protocol(linear, (CLASSES, TAGS, VALUES)),
-    "linear-sgd": Protocol(linear_sgd),
-    "finetune": Protocol(finetune),
+    "linear-sgd": Protocol(linear_sgd, cost=_linear_sgd_cost),
+    "finetune": Protocol(finetune, cost=_finetune_cost),
     "cluster": Protocol(cluster, (CLASSES, TAGS, VALUES, NOTHING)),
     "retrieval": Protocol(retrieval),
 }
+MANY_PIXELS = 1024  # numbers a picture above which linear probes see components of them
+PIXEL_COMPONENTS = 256
+ANNOUNCED = 60.0  # seconds that a measurement takes, from which on it is said beforehand
 Seen = list[tuple[Images, np.ndarray]]  # pictures and their pixels as vectors
 DEFAULT = ("fewshot", "knn", "linear")
 
@@ -69,6 +89,7 @@ def evaluate(
     protocols: tuple[str, ...] = DEFAULT,
     view: ViewConfig | None = None,
     reference: Reference | None = None,
+    say: Callable[[str], None] = lambda line: None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Measure a backbone beside its references.
@@ -85,6 +106,8 @@ def evaluate(
         protocols: of :data:`PROTOCOLS`, or "all"; those that the labels are not for are left out.
         view: crops and flips of the protocols that train on pictures; without it the paper's.
         reference: a backbone that others have trained, or None.
+        say: gets a line for every measurement: how long it took, and how long it is going to take
+            where that is minutes.
         settings: further ones of :class:`Exam`.
 
     Returns:
@@ -120,7 +143,7 @@ def evaluate(
     rows: dict[str, Measures] = {}
     details: dict[str, Any] = {}
     for subject in _subjects(exam, seen, sight, backbones):
-        outcomes = [PROTOCOLS[name].judge(subject) for name in chosen]
+        outcomes = _judged(subject, chosen, say)
         rows[subject.name] = {k: v for outcome in outcomes for k, v in outcome.measures.items()}
         if subject.backbone is backbone:
             details = {k: v for outcome in outcomes for k, v in outcome.details.items()}
@@ -132,6 +155,32 @@ def evaluate(
         "rows": rows,
         **details,
     }
+
+
+def _judged(subject: Subject, chosen: list[str], say: Callable[[str], None]) -> list[Outcome]:
+    """One protocol after the other, with what each takes said."""
+    start = time.monotonic()
+    pictures = len(subject.bank) + len(subject.queries)
+    a_picture = (time.monotonic() - start) / pictures
+    network = any(True for _ in subject.backbone.parameters())
+    if network:
+        took = _duration(a_picture * pictures)
+        say(f"{subject.name}: features of {pictures:,} pictures took {took}")
+    outcomes = []
+    for name in chosen:
+        cost = PROTOCOLS[name].cost
+        if cost and network:
+            expected = cost(subject) * a_picture
+            if expected >= ANNOUNCED:
+                say(f"{subject.name}: {name} will take about {_duration(expected)}")
+        start = time.monotonic()
+        outcomes.append(PROTOCOLS[name].judge(subject))
+        say(f"{subject.name}: {name} took {_duration(time.monotonic() - start)}")
+    return outcomes
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
 def check_protocols(protocols: tuple[str, ...]) -> None:
@@ -198,7 +247,8 @@ def _subjects(
     def pixels(images: Images) -> np.ndarray:
         return next(pixels for known, pixels in seen if known is images)
 
-    yield Subject("raw pixels", RawPixels(sight), sight, exam, pixels)
+    components = PIXEL_COMPONENTS if seen[0][1].shape[1] > MANY_PIXELS else None
+    yield Subject("raw pixels", RawPixels(sight), sight, exam, pixels, components)
     seen.clear()
     for name, backbone, shown in backbones:
         yield Subject(name, backbone, shown, exam, _seen_by(backbone, shown, exam))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from BYOL.backbones import build_backbone
+from BYOL.backbones import build_backbone, has_fixed_size
 from BYOL.errors import UserError
 from BYOL.evaluation.features import PIXEL_SIDE
 from BYOL.export import load_weights
@@ -68,7 +68,7 @@ def supervised_reference(name: str, channels: int, sight: Sight) -> Reference | 
     config = timm.get_pretrained_cfg(name)
     overlay: dict[str, Any] = {"file": str(file)}
     settings: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
-    if config and config.fixed_input_size:
+    if has_fixed_size(name):
         settings["img_size"] = sight.size
     backbone = timm.create_model(name, True, pretrained_cfg_overlay=overlay, **settings)
     if channels == 3 and config:

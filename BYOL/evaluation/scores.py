@@ -1,9 +1,17 @@
-"""Scores of predictions that are no single class: tags and values."""
+"""Scores of predictions that are no single class: tags and values.
+
+Each is a function of how often every judging picture is counted, so that a bootstrap interval
+costs a matrix product over all resamples at once. Counted once each, they are scikit-learn's.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 
-from BYOL.evaluation.intervals import Measures, statistic_interval
+from BYOL.evaluation.intervals import Measures, counted_interval
 from BYOL.evaluation.subjects import TAGS
+
+Counted = Callable[[np.ndarray], np.ndarray]  # (r, q) counts → (r,) scores
 
 
 def scored(name: str, task: str, guess: np.ndarray, truth: np.ndarray, seed: int) -> Measures:
@@ -20,23 +28,13 @@ def scored(name: str, task: str, guess: np.ndarray, truth: np.ndarray, seed: int
         "NAME mAP" and "NAME F1" (macro, from a score of one half up) of tags; "NAME R²" (uniform
         mean over the columns) and "NAME MAE" (in the targets' own units) of values.
     """
-    from sklearn.metrics import f1_score, mean_absolute_error, r2_score
-
-    def precision(rows: np.ndarray) -> float:
-        return mean_average_precision(truth[rows], guess[rows])
-
-    def f1(rows: np.ndarray) -> float:
-        return f1_score(truth[rows], guess[rows] >= 0.5, average="macro", zero_division=0)
-
-    def r2(rows: np.ndarray) -> float:
-        return r2_score(truth[rows], guess[rows])
-
-    def error(rows: np.ndarray) -> float:
-        return mean_absolute_error(truth[rows], guess[rows])
-
-    statistics = {"mAP": precision, "F1": f1} if task == TAGS else {"R²": r2, "MAE": error}
+    statistics: dict[str, Counted]
+    if task == TAGS:
+        statistics = {"mAP": _mean_precision(truth, guess), "F1": _macro_f1(truth, guess >= 0.5)}
+    else:
+        statistics = {"R²": _r2(truth, guess), "MAE": _error(truth, guess)}
     return {
-        f"{name} {measure}": statistic_interval(statistic, len(truth), seed)
+        f"{name} {measure}": counted_interval(statistic, len(truth), seed)
         for measure, statistic in statistics.items()
     }
 
@@ -48,9 +46,62 @@ def mean_average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
         truth: (n, t) bool.
         scores: (n, t), higher for more likely.
     """
-    from sklearn.metrics import average_precision_score
+    return float(_mean_precision(truth, scores)(np.ones((1, len(truth))))[0])
 
-    present = truth.any(axis=0)
-    if not present.any():
-        return 0.0
-    return float(average_precision_score(truth[:, present], scores[:, present], average="macro"))
+
+def _mean_precision(truth: np.ndarray, scores: np.ndarray) -> Counted:
+    orders = np.argsort(-scores, axis=0, kind="stable")
+    columns = [(o, truth[o, t], _last_of_equals(scores[o, t])) for t, o in enumerate(orders.T)]
+
+    def mean(counts: np.ndarray) -> np.ndarray:
+        total, present = np.zeros(len(counts)), np.zeros(len(counts))
+        for order, right, last in columns:
+            ranked = counts[:, order]
+            taken = ranked.cumsum(axis=1)[:, last]
+            found = (ranked * right).cumsum(axis=1)[:, last]
+            gained = np.diff(found, axis=1, prepend=0.0)
+            area = (gained * found / taken.clip(1e-12)).sum(axis=1)
+            total += area / found[:, -1].clip(1e-12)
+            present += found[:, -1] > 0
+        return total / present.clip(1)
+
+    return mean
+
+
+def _last_of_equals(descending: np.ndarray) -> np.ndarray:
+    """Places after which the score changes: pictures of equal score are taken together."""
+    return np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
+
+
+def _macro_f1(truth: np.ndarray, guess: np.ndarray) -> Counted:
+    both = np.concatenate([truth & guess, truth, guess], axis=1).astype(np.float64)
+
+    def f1(counts: np.ndarray) -> np.ndarray:
+        hits, there, said = np.split(counts @ both, 3, axis=1)
+        return (2 * hits / (there + said).clip(1e-12)).mean(axis=1)
+
+    return f1
+
+
+def _r2(truth: np.ndarray, guess: np.ndarray) -> Counted:
+    centred = truth - truth.mean(axis=0)  # so that the difference of squares below loses nothing
+    sums = np.concatenate([(truth - guess) ** 2, centred**2, centred], axis=1)
+    floor = 1e-12 * (centred**2).sum(axis=0)
+
+    def r2(counts: np.ndarray) -> np.ndarray:
+        missed, squares, first = np.split(counts @ sums, 3, axis=1)
+        spread = squares - first**2 / counts.sum(axis=1, keepdims=True)
+        varies = spread > floor
+        share = 1 - missed / np.where(varies, spread, 1)
+        return np.where(varies, share, missed == 0).mean(axis=1)  # scikit-learn's convention
+
+    return r2
+
+
+def _error(truth: np.ndarray, guess: np.ndarray) -> Counted:
+    apart = np.abs(truth - guess).mean(axis=1)
+
+    def error(counts: np.ndarray) -> np.ndarray:
+        return counts @ apart / counts.sum(axis=1)
+
+    return error

@@ -17,6 +17,7 @@ from torch import nn
 from BYOL.data.images import Images
 from BYOL.errors import UserError
 from BYOL.evaluation.intervals import Measures
+from BYOL.evaluation.reduction import Reduction, fit_reduction
 from BYOL.views.config import Sight, ViewConfig
 
 CLASSES, TAGS, VALUES, NOTHING = "classification", "multilabel", "regression", "none"
@@ -88,6 +89,8 @@ class Subject:
         sight: how it is shown pictures.
         exam: what it is judged by.
         see: from pictures to their (n, d) float32 features.
+        components: principal ones of the features, which are all that a linear probe sees; None:
+            it sees the features themselves.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Subject:
     sight: Sight
     exam: Exam
     see: See
+    components: int | None = None
 
     @cached_property
     def bank(self) -> np.ndarray:
@@ -107,6 +111,25 @@ class Subject:
         if self.exam.judge is self.exam.learn:
             return self.bank
         return self.see(self.exam.judge)
+
+    @cached_property
+    def reduction(self) -> Reduction | None:
+        """From features to what a linear probe sees of them; None: all."""
+        if self.components is None:
+            return None
+        return fit_reduction(self.bank, self.components, self.exam.seed)
+
+    @cached_property
+    def probed(self) -> tuple[np.ndarray, np.ndarray]:
+        """``bank`` and ``queries`` as a linear probe sees them."""
+        if self.reduction is None:
+            return self.bank, self.queries
+        return self.reduction(self.bank), self.reduction(self.queries)
+
+    @property
+    def described(self) -> dict[str, float]:
+        """What a linear probe's measures say of its features, where it is not all of them."""
+        return {} if self.components is None else {"components": self.components}
 
 
 @dataclass(frozen=True)

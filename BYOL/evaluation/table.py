@@ -63,6 +63,28 @@ def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
         )
     else:
         said += "± half a 95 % interval."
+    said += "".join(f"\n{line}" for line in restrictions(results["rows"]))
     if results.get("left_out"):
         said += f"\nnot for labels of this kind: {', '.join(results['left_out'])}"
     return said
+
+
+def restrictions(rows: dict[str, dict[str, Measure]]) -> list[str]:
+    """Where a measurement saw less than all there is: a sentence each."""
+    lines = []
+    for source, row in rows.items():
+        seen = next((int(m["components"]) for m in row.values() if "components" in m), None)
+        if seen is not None:
+            lines.append(f"Linear probes see the first {seen} principal components of {source}.")
+    measures = {name: m for row in rows.values() for name, m in row.items()}
+    if "crops" in measures.get("linear-sgd", {}):
+        crops = int(measures["linear-sgd"]["crops"])
+        lines.append(f"linear-sgd: {crops} random crops of every picture.")
+    epochs = [
+        f"{int(m['epochs'])} with {name.removeprefix('finetune ')}"
+        for name, m in measures.items()
+        if "epochs" in m
+    ]
+    if epochs:
+        lines.append(f"finetune: epochs {', '.join(epochs)} of the labels.")
+    return lines

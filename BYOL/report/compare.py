@@ -13,7 +13,8 @@ from BYOL.report.gallery import Gallery, make_gallery
 from BYOL.report.look import Looking, look
 from BYOL.report.meaning import is_gauge
 from BYOL.report.page import render, write_page
-from BYOL.report.verdict import REFERENCES, verdict
+from BYOL.report.standing import REFERENCES
+from BYOL.report.verdict import verdict
 from BYOL.runs import Run
 
 MOST = 8  # runs whose curves can still be told apart

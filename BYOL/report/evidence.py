@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from BYOL.report.meaning import MEASURES
-from BYOL.report.verdict import REFERENCES, intervals
+from BYOL.report.standing import REFERENCES, intervals
 
 
 @dataclass(frozen=True)

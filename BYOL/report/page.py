@@ -15,8 +15,9 @@ from BYOL.report.gallery import make_gallery
 from BYOL.report.look import Looking, Samples, look
 from BYOL.report.meaning import MEASURES, is_gauge
 from BYOL.report.scatter import make_map
+from BYOL.report.standing import intervals
 from BYOL.report.thumbnails import file_uri
-from BYOL.report.verdict import intervals, verdict
+from BYOL.report.verdict import verdict
 from BYOL.runs import Run
 
 

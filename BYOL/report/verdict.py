@@ -5,10 +5,10 @@ from typing import Any
 
 from BYOL.report.facts import Facts, finite
 from BYOL.report.meaning import MEASURES
+from BYOL.report.standing import PROTOCOLS, REFERENCES, Standing, intervals, standings
 
-REFERENCES = ("raw pixels", "untrained")
 _MORE_IS_BETTER = ("NMI", "ARI", "mAP", "R@1", "R@5", "R@10")
-_JUDGES = ("linear", "knn20", "knn200")  # in order of preference: those with an interval
+_NAMED = {"raw pixels": "raw pixels", "untrained": "its untrained self"}
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Verdict:
 def verdict(facts: Facts, probe: float | None = None) -> Verdict:
     """Judge a run by its evaluation and its gauges.
 
-    Better means: the 95 % interval lies above the reference's. Where the two overlap, nothing has
-    been shown.
+    Few labels, k-NN and the linear probe are judged each by itself; the headline says no more than
+    all of them together allow.
 
     Args:
         facts: of the run.
         probe: accuracy of a probe fitted for the page, where nothing else has been measured.
     """
-    judged = next((_judge(e) for e in facts.evaluations.values() if _measure(e)), None)
+    judged = next((j for j in map(_judge, facts.evaluations.values()) if j), None)
     if facts.alarm:
         details = (f"{facts.alarm[0].upper()}{facts.alarm[1:]}.",)
         return Verdict(
@@ -47,72 +47,77 @@ def verdict(facts: Facts, probe: float | None = None) -> Verdict:
     return judged or Verdict("open", *_without_references(facts, probe))
 
 
-def intervals(measure: dict[str, Any]) -> tuple[float, float, float]:
-    """Value, low and high of a measure, whether it has an interval, a spread or neither."""
-    value = float(measure.get("accuracy", measure.get("value", float("nan"))))
-    spread = measure.get("spread") or 0.0
-    return value, measure.get("low", value - spread), measure.get("high", value + spread)
-
-
-def _measure(evaluation: dict[str, Any]) -> str | None:
-    """The measure by which to judge: one that the trained backbone and a reference have."""
+def _judge(evaluation: dict[str, Any]) -> Verdict | None:
     rows = evaluation.get("rows") or {}
-    for name in _JUDGES:
-        judged = rows.get("trained", {}).get(name, {})
-        if "accuracy" in judged and any(name in rows.get(r, {}) for r in REFERENCES):
-            return name
-    return None
-
-
-def _judge(evaluation: dict[str, Any]) -> Verdict:
-    name = _measure(evaluation)
-    assert name is not None
-    rows = evaluation["rows"]
-    value, low, high = intervals(rows["trained"][name])
-    references = {r: intervals(rows[r][name]) for r in REFERENCES if name in rows.get(r, {})}
-    beaten = [r for r, (_, _, top) in references.items() if low > top]
-    better = [r for r, (_, bottom, _) in references.items() if high < bottom]
-    overlapping = [r for r in references if r not in beaten + better]
-    kind, headline = _headline(beaten, better, overlapping)
+    found = standings(rows)
+    if not found:
+        return None
+    kind, headline = _headline(found)
+    unshown = [s.protocol for s in found if 0 in s.against.values()]
     return Verdict(
         kind,
         headline,
         (
-            _sentence(name, (value, low, high), references),
-            *([_overlap(overlapping)] if overlapping else []),
-            *(_exceptions(rows) if beaten and not better else []),
+            *(_sentence(s) for s in found),
+            *([_overlap(unshown)] if unshown else []),
+            *(_exceptions(rows) if kind == "good" else []),
             _basis(evaluation),
         ),
     )
 
 
-def _headline(beaten: list[str], better: list[str], overlapping: list[str]) -> tuple[str, str]:
-    if better:
-        return "unsure", f"This backbone is worse than {_names(better)}."
-    if not overlapping:
-        return "good", f"This backbone has learnt: it is better than {_names(beaten, 'and')}."
-    if beaten:
-        return (
-            "unsure",
-            f"This backbone is better than {_names(beaten)}, but not shown to be better than "
-            f"{_names(overlapping)}.",
-        )
-    return "unsure", f"This backbone is not shown to be better than {_names(overlapping)}."
+def _headline(found: list[Standing]) -> tuple[str, str]:
+    """One clause for all references of which the same is to be said."""
+    clauses: dict[tuple[str, str, str], list[str]] = {}
+    for reference in REFERENCES:
+        signs = {s.protocol: s.against[reference] for s in found if reference in s.against}
+        if signs:
+            clauses.setdefault(_clause(signs), []).append(reference)
+    ordered = sorted(clauses, key=lambda clause: _ORDER.index(clause[0]))
+    parts = []
+    for kind, before, after in ordered:
+        joined = "and" if kind == "better" else "or"
+        parts.append(f"{before} {_names(clauses[kind, before, after], joined)}{after}")
+    kinds = [kind for kind, *_ in ordered]
+    if kinds[-1] == "better":
+        return "good", f"This backbone has learnt: it is {', and '.join(parts)}."
+    return "unsure", f"This backbone is {', but '.join(parts)}."
+
+
+_ORDER = ("better", "mixed", "even", "worse")
+
+
+def _clause(signs: dict[str, int]) -> tuple[str, str, str]:
+    """Kind, and the words before and after the reference's name."""
+    ahead, behind = ([p for p, sign in signs.items() if sign == s] for s in (1, -1))
+    if ahead and behind:
+        return "mixed", "better than", f" by {_listed(ahead)} and worse by {_listed(behind)}"
+    if ahead:
+        rest = [p for p in signs if p not in ahead]
+        return "better", "better than", f" by {_listed(ahead)}" if rest else ""
+    if behind:
+        rest = [p for p in signs if p not in behind]
+        return "worse", "worse than", f" by {_listed(behind)}" if rest else ""
+    return "even", "not shown to be better than", ""
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _names(references: list[str], joined: str = "or") -> str:
-    named = {"raw pixels": "raw pixels", "untrained": "its untrained self"}
-    return f" {joined} ".join(named[r] for r in references)
+    return f" {joined} ".join(_NAMED[r] for r in references)
 
 
 def _exceptions(rows: dict[str, dict[str, Any]]) -> list[str]:
-    """A sentence for each reference that is ahead by some measure, though not by the one above."""
-    sentences = []
+    """A sentence for each reference that is ahead by a measure that the headline leaves out."""
+    sentences, judged = [], {name for names in PROTOCOLS.values() for name in names}
     for reference in REFERENCES:
         ahead = [
             MEASURES.get(name, name)
             for name, measure in rows.get(reference, {}).items()
             if name in rows["trained"]
+            and name not in judged
             and ("accuracy" in measure or name in _MORE_IS_BETTER)
             and intervals(rows["trained"][name])[2] < intervals(measure)[1]
         ]
@@ -122,30 +127,35 @@ def _exceptions(rows: dict[str, dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def _sentence(
-    name: str,
-    trained: tuple[float, float, float],
-    references: dict[str, tuple[float, float, float]],
-) -> str:
-    shares = [trained[0], *(r[0] for r in references.values())]
-    apart = min(abs(trained[0] - s) for s in shares[1:])
-    digits = 0 if apart >= 0.02 else 1
-    judge = {"linear": "A linear probe"}.get(name, f"A {MEASURES[name]} classifier")
-    others = ", ".join(
+def _sentence(standing: Standing) -> str:
+    """The figures of a protocol, in pictures of a hundred."""
+    value, low, high = standing.trained
+    others = {r: v for r, (v, *_) in standing.references.items()}
+    digits = 0 if min(abs(value - v) for v in others.values()) >= 0.02 else 1
+    shots = standing.measure.removesuffix("-shot")
+    if shots != standing.measure:
+        judge = f"With {MEASURES[standing.measure]}, its nearest neighbour"
+        margin = f"± {(high - low) * 50:.1f} from draw to draw"
+    else:
+        judge = {"linear": "A linear probe"}.get(
+            standing.measure, f"A {MEASURES[standing.measure]} classifier"
+        )
+        judge, margin = f"{judge} on it", f"95 % interval {low * 100:.1f} to {high * 100:.1f}"
+    compared = ", ".join(
         {"raw pixels": "on raw pixels", "untrained": "on the same backbone untrained"}[r]
-        + f" for {value * 100:.{digits}f}"
-        for r, (value, _, _) in references.items()
+        + f" for {v * 100:.{digits}f}"
+        for r, v in others.items()
     )
     return (
-        f"{judge} on it is right for {trained[0] * 100:.{digits}f} of 100 held-out pictures "
-        f"(95 % interval {trained[1] * 100:.1f} to {trained[2] * 100:.1f}); {others}."
+        f"{judge} is right for {value * 100:.{digits}f} of 100 held-out pictures "
+        f"({margin}); {compared}."
     )
 
 
-def _overlap(references: list[str]) -> str:
+def _overlap(protocols: list[str]) -> str:
     return (
-        f"Its interval and that of {_names(references)} overlap: more held-out pictures or a "
-        "longer run would tell them apart."
+        f"By {_listed(protocols)} not all differences are shown, because the intervals overlap: "
+        "more held-out pictures or a longer run would tell."
     )
 
 
