@@ -132,6 +132,10 @@ def _npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
 class _ParquetRows:
     """A Parquet file that grows by row groups of some :data:`_GROUP_BYTES`.
 
+    What waits for its group lies in one buffer and in lists of Python strings. A table for every
+    batch, held until then, is a small block between the large ones that the network takes and gives
+    back; so the heap could not reuse these, and grew by two megabytes a batch.
+
     Args:
         path: the file.
         embeddings: whose metadata it keeps.
@@ -141,8 +145,9 @@ class _ParquetRows:
         self.path = path
         self.embeddings = embeddings
         self.writer: Any = None
-        self.waiting: list[Any] = []
-        self.rows = self.bytes = 0
+        self.columns: Columns = {}
+        self.vectors: np.ndarray | None = None
+        self.rows = 0
 
     def __enter__(self) -> "_ParquetRows":
         return self
@@ -157,31 +162,43 @@ class _ParquetRows:
 
     def add(self, columns: Columns, vectors: np.ndarray | None = None) -> None:
         """Rows: their names, splits and labels, and (B, …) features if they stand in here."""
-        import pyarrow as pa
-
-        table: dict[str, Any] = dict(columns)
+        count = len(columns["name"])
         if vectors is not None:
-            flat = vectors.reshape(len(vectors), -1)
-            table["embedding"] = pa.FixedSizeListArray.from_arrays(
-                pa.array(flat.reshape(-1)), flat.shape[1]
-            )
-            self.bytes += flat.nbytes
-        self.waiting.append(pa.table(table))
-        self.rows += len(columns["name"])
-        if self.bytes >= _GROUP_BYTES or self.rows >= _GROUP_ROWS:
+            self._room_for(vectors)[:] = vectors.reshape(count, -1)
+        for name, values in columns.items():
+            self.columns.setdefault(name, []).extend(values)
+        self.rows += count
+        if self.rows >= _GROUP_ROWS:
             self._flush()
+
+    def _room_for(self, vectors: np.ndarray) -> np.ndarray:
+        """The next rows of the buffer, which is emptied into the file where they do not fit."""
+        count = len(vectors)
+        if self.vectors is None or self.rows + count > len(self.vectors):
+            self._flush()
+            if self.vectors is None or count > len(self.vectors):
+                width = vectors[0].size
+                most = max(_GROUP_BYTES // (width * vectors.itemsize), count)
+                self.vectors = np.empty((most, width), vectors.dtype)
+        return self.vectors[self.rows : self.rows + count]
 
     def _flush(self) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        if not self.waiting:
+        if not self.rows:
             return
-        group = pa.concat_tables(self.waiting).replace_schema_metadata(self.embeddings.with_shape())
+        table: dict[str, Any] = dict(self.columns)
+        if self.vectors is not None:
+            flat = self.vectors[: self.rows]
+            table["embedding"] = pa.FixedSizeListArray.from_arrays(
+                pa.array(flat.reshape(-1)), flat.shape[1]
+            )
+        group = pa.table(table).replace_schema_metadata(self.embeddings.with_shape())
         if self.writer is None:
             # A dictionary of float vectors would be built and thrown away.
             self.writer = pq.ParquetWriter(
                 self.path, group.schema, use_dictionary=["split", "label"]
             )
         self.writer.write_table(group, row_group_size=len(group))
-        self.waiting, self.rows, self.bytes = [], 0, 0
+        self.columns, self.rows = {}, 0

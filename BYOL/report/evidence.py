@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from BYOL.evaluation.table import restrictions
 from BYOL.report.meaning import MEASURES
 from BYOL.report.standing import REFERENCES, intervals
 
@@ -107,10 +108,11 @@ def note_of(evaluation: dict[str, Any]) -> str:
         counted = (
             f"{pictures['judge']:,} held-out pictures{classes}, labels of {pictures['learn']:,}. "
         )
-    return counted + (
+    how = (
         "Few labels: one nearest neighbour, ± from draw to draw of the labelled pictures; the "
         "others ± half a 95 % interval over the held-out pictures."
     )
+    return " ".join([counted + how, *restrictions(evaluation["rows"])])
 
 
 def _cell(measure: dict[str, Any] | None, axis: tuple[float, float] | None) -> Cell | None:

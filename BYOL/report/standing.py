@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 REFERENCES = ("raw pixels", "untrained")
-# protocol → its measures, the one that is told first
+# protocol → its measures, of which the first that is there judges: the more that judge, the more
+# often one is ahead by chance
 PROTOCOLS = {
     "few labels": ("5-shot", "1-shot"),
     "k-NN": ("knn20", "knn200"),
@@ -22,11 +23,10 @@ class Standing:
 
     Args:
         protocol: of :data:`PROTOCOLS`.
-        measure: whose figures are told.
+        measure: by which it judges.
         trained: value, low and high.
         references: the same of each reference.
-        against: by reference 1 for better, -1 for worse, 0 for neither shown, over all measures of
-            the protocol; better by one and worse by another is neither.
+        against: by reference 1 for better, -1 for worse, 0 for neither shown.
     """
 
     protocol: str
@@ -45,19 +45,13 @@ def standings(rows: dict[str, dict[str, Any]]) -> list[Standing]:
     known = {r: rows[r] for r in REFERENCES if r in rows}
     found = []
     for protocol, names in PROTOCOLS.items():
-        shared = [
-            name
-            for name in names
-            if "accuracy" in rows.get("trained", {}).get(name, {})
-            and any(name in row for row in known.values())
-        ]
-        if not shared:
-            continue
-        told = shared[0]
-        references = {r: intervals(row[told]) for r, row in known.items() if told in row}
-        against = {r: _against(rows["trained"], known[r], shared) for r in references}
-        trained = intervals(rows["trained"][told])
-        found.append(Standing(protocol, told, trained, references, against))
+        for name in names:
+            references = {r: intervals(row[name]) for r, row in known.items() if name in row}
+            if references and "accuracy" in rows.get("trained", {}).get(name, {}):
+                trained = intervals(rows["trained"][name])
+                against = {r: _against(trained, figures) for r, figures in references.items()}
+                found.append(Standing(protocol, name, trained, references, against))
+                break
     return found
 
 
@@ -68,11 +62,5 @@ def intervals(measure: dict[str, Any]) -> Interval:
     return value, measure.get("low", value - spread), measure.get("high", value + spread)
 
 
-def _against(trained: dict[str, Any], reference: dict[str, Any], names: list[str]) -> int:
-    signs = set()
-    for name in names:
-        if name in reference:
-            (_, low, high), (_, bottom, top) = intervals(trained[name]), intervals(reference[name])
-            signs.add((low > top) - (high < bottom))
-    signs.discard(0)
-    return signs.pop() if len(signs) == 1 else 0
+def _against(trained: Interval, reference: Interval) -> int:
+    return (trained[1] > reference[2]) - (trained[2] < reference[1])

@@ -5,7 +5,7 @@ from typing import Any
 
 from BYOL.report.facts import Facts, finite
 from BYOL.report.meaning import MEASURES
-from BYOL.report.standing import PROTOCOLS, REFERENCES, Standing, intervals, standings
+from BYOL.report.standing import REFERENCES, Standing, intervals, standings
 
 _MORE_IS_BETTER = ("NMI", "ARI", "mAP", "R@1", "R@5", "R@10")
 _NAMED = {"raw pixels": "raw pixels", "untrained": "its untrained self"}
@@ -60,7 +60,7 @@ def _judge(evaluation: dict[str, Any]) -> Verdict | None:
         (
             *(_sentence(s) for s in found),
             *([_overlap(unshown)] if unshown else []),
-            *(_exceptions(rows) if kind == "good" else []),
+            *(_exceptions(rows, found) if kind == "good" else []),
             _basis(evaluation),
         ),
     )
@@ -109,9 +109,9 @@ def _names(references: list[str], joined: str = "or") -> str:
     return f" {joined} ".join(_NAMED[r] for r in references)
 
 
-def _exceptions(rows: dict[str, dict[str, Any]]) -> list[str]:
+def _exceptions(rows: dict[str, dict[str, Any]], found: list[Standing]) -> list[str]:
     """A sentence for each reference that is ahead by a measure that the headline leaves out."""
-    sentences, judged = [], {name for names in PROTOCOLS.values() for name in names}
+    sentences, judged = [], {s.measure for s in found}
     for reference in REFERENCES:
         ahead = [
             MEASURES.get(name, name)
@@ -137,10 +137,10 @@ def _sentence(standing: Standing) -> str:
         judge = f"With {MEASURES[standing.measure]}, its nearest neighbour"
         margin = f"± {(high - low) * 50:.1f} from draw to draw"
     else:
-        judge = {"linear": "A linear probe"}.get(
-            standing.measure, f"A {MEASURES[standing.measure]} classifier"
-        )
-        judge, margin = f"{judge} on it", f"95 % interval {low * 100:.1f} to {high * 100:.1f}"
+        neighbours = standing.measure.removeprefix("knn")
+        probe = standing.measure == "linear"
+        judge = "A linear probe on it" if probe else f"k-NN with {neighbours} neighbours on it"
+        margin = f"95 % interval {low * 100:.1f} to {high * 100:.1f}"
     compared = ", ".join(
         {"raw pixels": "on raw pixels", "untrained": "on the same backbone untrained"}[r]
         + f" for {v * 100:.{digits}f}"
