@@ -5,31 +5,24 @@ train, export, measure. The engine is Lightning's Trainer; there is no training 
 """
 
 import dataclasses
-import math
-import platform
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from BYOL import __version__, byol
-from BYOL.callbacks import Curves, Gauges, OnlineKNN, ProgressLine
+from BYOL import byol
+from BYOL.callbacks import Curves, Gauges, OnlineKNN
 from BYOL.checkpointing import CheckpointStore, Due
 from BYOL.compiling import settle_compile
 from BYOL.config import PretrainConfig, save_config
 from BYOL.data.images import readable
 from BYOL.data.loading import EpochSampler, train_loader
-from BYOL.data.sources import Splits
 from BYOL.evaluation.alarm import Alarm
-from BYOL.evaluation.feature_gauges import feature_gauges
 from BYOL.evaluation.online import online_knn
-from BYOL.evaluation.protocols import evaluate
-from BYOL.export import export_backbone
+from BYOL.finishing import finish, save_report
 from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL.lines import to_stderr
@@ -42,15 +35,13 @@ from BYOL.preparation import (
     view_configs,
 )
 from BYOL.processes import cluster, first_process, mishaps, strategy, with_processes
+from BYOL.progress import ProgressLine
 from BYOL.resuming import Start, facts, find_start
 from BYOL.rng import fold
 from BYOL.runs import (
     RunFolder,
-    backbone_metadata,
     build_model,
     default_folder,
-    open_run,
-    write_json,
 )
 from BYOL.stopping import StopRequest
 from BYOL.syncnorm import synchronised
@@ -97,32 +88,10 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
             results = {"run": str(out), **run, "evaluation": None}
             if not first_process():
                 return results
-            results = _finish(config, prepared, model, start.folder, results, machine)
+            results = finish(config, prepared, model, start.folder, results, machine)
             if config.report:
-                _write_report(config, prepared, start.folder, machine, say)
+                save_report(config, prepared, start.folder, machine, say)
             return results
-
-
-def _finish(
-    config: PretrainConfig,
-    prepared: Prepared,
-    model: byol.BYOL,
-    folder: RunFolder,
-    results: dict[str, Any],
-    machine: Machine,
-) -> dict[str, Any]:
-    export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
-    features = _feature_gauges(config, prepared, model, machine)
-    usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
-    results |= {
-        "pictures": len(prepared.train),
-        "feature_gauges": features,
-        "evaluation": _evidence(config, prepared, model, machine) if usable else None,
-        "machine": dataclasses.asdict(machine),
-        "versions": _versions(),
-    }
-    write_json(folder.results, results)
-    return results
 
 
 def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -> None:
@@ -277,67 +246,3 @@ def _trainer(
         enable_model_summary=False,
         default_root_dir=start.folder.path,
     )
-
-
-def _evidence(
-    config: PretrainConfig, prepared: Prepared, model: byol.BYOL, machine: Machine
-) -> dict[str, Any] | None:
-    """The comparison of ``byol evaluate``, where there are labels to compare with."""
-    bank = prepared.labelled or prepared.train
-    if not config.evaluate or bank.labels is None or len(np.unique(bank.labels)) < 2:
-        return None
-    return evaluate(
-        model.onlineNet.backend,
-        build_model(config).onlineNet.backend,
-        bank,
-        prepared.test if prepared.test is not None and prepared.test.labels is not None else None,
-        config.sight,
-        device=torch_device(machine.accelerator),
-        workers=pick_workers(config.workers, machine.accelerator),
-        seed=config.seed,
-    )
-
-
-def _feature_gauges(
-    config: PretrainConfig, prepared: Prepared, model: byol.BYOL, machine: Machine
-) -> dict[str, dict[str, float]]:
-    """The gauges of what the backbone gives, which is what is used afterwards."""
-    return feature_gauges(
-        model.onlineNet.backend,
-        build_model(config).onlineNet.backend,
-        prepared.train,
-        config.sight,
-        device=torch_device(machine.accelerator),
-        workers=pick_workers(config.workers, machine.accelerator),
-    )
-
-
-def _write_report(
-    config: PretrainConfig,
-    prepared: Prepared,
-    folder: RunFolder,
-    machine: Machine,
-    say: Callable[[str], None],
-) -> None:
-    """The run as a page. A run that has come to its end does not fail for it."""
-    from BYOL.report.look import Looking
-    from BYOL.report.page import write_report
-
-    pictures = Splits(prepared.train, prepared.test, prepared.labelled)
-    workers = pick_workers(config.workers, machine.accelerator)
-    how = Looking(torch_device(machine.accelerator), workers, seed=config.seed)
-    try:
-        write_report(open_run(folder.path), pictures, how, folder.report)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        say(f"warning: no report ({reason}); byol report {folder.path} makes one")
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "BYOL": __version__,
-        "torch": torch.__version__,
-        "pytorch-lightning": pl.__version__,
-        "python": platform.python_version(),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }

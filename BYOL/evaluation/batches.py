@@ -29,7 +29,7 @@ def augmented_batches(
 
     Yields:
         (B,) int64 numbers of the pictures and (B, C, size, size) float32 normalised pixels, on the
-        exam's device.
+        exam's device, in channels-last order.
     """
     sampler = EpochSampler(len(images), batch_size, seed=exam.seed)
     loader = train_loader(
@@ -46,7 +46,7 @@ def augmented_batches(
                 else:
                     crops = batch["crops"].to(exam.device, non_blocking=True)
                     made = finish_view(exam.view, crops, ids, key, sight.mean, sight.std)
-                yield ids, made
+                yield ids, made.contiguous(memory_format=torch.channels_last)
 
     return _with_progress(batches(), epochs * len(sampler), doing)
 

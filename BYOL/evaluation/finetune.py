@@ -160,7 +160,6 @@ def _trained(subject: Subject, learn: Images, rate: float, epochs: int) -> Class
         doing=f"fine-tuning, {subject.name}, {n:,} labels",
     )  # fmt: skip
     for ids, pixels in batches:
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
         loss = F.cross_entropy(classifier(pixels), labels[ids])
         optimizer.zero_grad()
         loss.backward()

@@ -1,0 +1,139 @@
+"""What a trained run leaves: the backbone, the evidence that it has learnt, and the report."""
+
+import dataclasses
+import math
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from BYOL import __version__, byol
+from BYOL.config import PretrainConfig
+from BYOL.data.sources import Splits
+from BYOL.evaluation.feature_gauges import feature_gauges
+from BYOL.evaluation.protocols import evaluate
+from BYOL.export import export_backbone
+from BYOL.hardware import Machine, pick_workers, torch_device
+from BYOL.preparation import Prepared
+from BYOL.runs import RunFolder, backbone_metadata, build_model, open_run, write_json
+
+
+def finish(
+    config: PretrainConfig,
+    prepared: Prepared,
+    model: byol.BYOL,
+    folder: RunFolder,
+    results: dict[str, Any],
+    machine: Machine,
+) -> dict[str, Any]:
+    """Write the backbone, measure it, and write what is known of the run.
+
+    Args:
+        config: of the run, settled.
+        prepared: its pictures.
+        model: trained.
+        folder: gets ``backbone.safetensors`` and ``results.json``.
+        results: of the training itself.
+        machine: that trains.
+
+    Returns:
+        ``results`` with the gauges of the features, the comparison, machine and versions.
+    """
+    untrained = build_model(config).onlineNet.backend
+    export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
+    features = _feature_gauges(config, prepared, model, untrained, machine)
+    usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
+    results |= {
+        "pictures": len(prepared.train),
+        "feature_gauges": features,
+        "evaluation": _evidence(config, prepared, model, untrained, machine) if usable else None,
+        "machine": dataclasses.asdict(machine),
+        "versions": _versions(),
+    }
+    write_json(folder.results, results)
+    return results
+
+
+def save_report(
+    config: PretrainConfig,
+    prepared: Prepared,
+    folder: RunFolder,
+    machine: Machine,
+    say: Callable[[str], None],
+) -> None:
+    """The run as a page. A run that has come to its end does not fail for it.
+
+    Args:
+        config: of the run.
+        prepared: its pictures.
+        folder: gets ``report.html``.
+        machine: that looks at the pictures.
+        say: gets a line where there is no report, and why.
+    """
+    from BYOL.report.look import Looking
+    from BYOL.report.page import write_report
+
+    pictures = Splits(prepared.train, prepared.test, prepared.labelled)
+    workers = pick_workers(config.workers, machine.accelerator)
+    how = Looking(torch_device(machine.accelerator), workers, seed=config.seed)
+    try:
+        write_report(open_run(folder.path), pictures, how, folder.report)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        say(f"warning: no report ({reason}); byol report {folder.path} makes one")
+
+
+def _evidence(
+    config: PretrainConfig,
+    prepared: Prepared,
+    model: byol.BYOL,
+    untrained: nn.Module,
+    machine: Machine,
+) -> dict[str, Any] | None:
+    """The comparison of ``byol evaluate``, where there are labels to compare with."""
+    bank = prepared.labelled or prepared.train
+    if not config.evaluate or bank.labels is None or len(np.unique(bank.labels)) < 2:
+        return None
+    return evaluate(
+        model.onlineNet.backend,
+        untrained,
+        bank,
+        prepared.test if prepared.test is not None and prepared.test.labels is not None else None,
+        config.sight,
+        device=torch_device(machine.accelerator),
+        workers=pick_workers(config.workers, machine.accelerator),
+        seed=config.seed,
+    )
+
+
+def _feature_gauges(
+    config: PretrainConfig,
+    prepared: Prepared,
+    model: byol.BYOL,
+    untrained: nn.Module,
+    machine: Machine,
+) -> dict[str, dict[str, float]]:
+    """The gauges of what the backbone gives, which is what is used afterwards."""
+    return feature_gauges(
+        model.onlineNet.backend,
+        untrained,
+        prepared.train,
+        config.sight,
+        device=torch_device(machine.accelerator),
+        workers=pick_workers(config.workers, machine.accelerator),
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "BYOL": __version__,
+        "torch": torch.__version__,
+        "pytorch-lightning": pl.__version__,
+        "python": platform.python_version(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
