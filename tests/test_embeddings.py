@@ -1,4 +1,5 @@
 import json
+import weakref
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -64,6 +65,22 @@ def test_a_fault_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path, su
     with pytest.raises(UserError, match="no space"):
         write_embeddings(path, Embeddings(torn()))
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "npy", "npz"])
+def test_no_batch_is_kept_while_its_row_group_waits(tmp_path, suffix):
+    given = []
+
+    def fresh():
+        for split, images, ids, values in batches():
+            vectors = values.copy()
+            given.append(weakref.ref(vectors))
+            yield split, images, ids, vectors
+            del vectors
+            assert sum(batch() is not None for batch in given) <= 1
+
+    write_embeddings(tmp_path / f"e.{suffix}", Embeddings(fresh()))
+    assert len(given) == 8
 
 
 def test_features_that_do_not_fit_into_half_precision_are_named(tmp_path):
