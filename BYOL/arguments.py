@@ -50,6 +50,10 @@ def parse_settings(
     config = parsed("digits")
     if config is None:
         return None
+    if str(config.data).startswith("pipe:") and f"--data={config.data}" not in argv:
+        raise UserError(
+            "--config: its data is a command, and a file is not let run one: give DATA beside it"
+        )
     preset = config.preset
     if preset == "auto" or (preset == "digits" and config.data not in (None, "digits")):
         from BYOL.data.sources import common_side

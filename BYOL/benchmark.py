@@ -17,7 +17,7 @@ from BYOL.byol import BYOL
 from BYOL.callbacks import Curves, Gauges
 from BYOL.compiling import DTYPES
 from BYOL.config import PretrainConfig
-from BYOL.data.loading import EpochSampler, train_loader
+from BYOL.data.loading import epoch_sampler, train_loader
 from BYOL.evaluation.alarm import Alarm
 from BYOL.hardware import (
     Machine,
@@ -154,7 +154,12 @@ class _Run:
         self.module = Pretraining(model, config, views, steps)
         self.loader = train_loader(
             prepared.train,
-            EpochSampler(len(prepared.train), config.micro_batch, accumulate=config.accumulate),
+            epoch_sampler(
+                prepared.train,
+                config.micro_batch,
+                accumulate=config.accumulate,
+                buffer=config.shuffle_buffer,
+            ),
             views=view_configs(config) + small_view_configs(config),
             workers=pick_workers(config.workers, machine.accelerator),
             device=torch_device(machine.accelerator),

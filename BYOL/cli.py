@@ -10,6 +10,7 @@ from typing import Any
 import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config import commands as settings
+from BYOL.config.shard import ShardConfig
 from BYOL.errors import RESUME_CODE, StoppedError, UserError
 
 COLLAPSED = 3  # exit code
@@ -113,6 +114,12 @@ COMMANDS = {
         settings.ViewsConfig,
         ("data",),
         "BYOL.commands.views:views_run",
+    ),
+    "shard": Command(
+        "pack a folder of pictures into shards, for sets larger than a disk",
+        ShardConfig,
+        ("data",),
+        "BYOL.commands.shard:shard_run",
     ),
     "benchmark": Command(
         "measure what this machine does a second, and which part holds the rest back",

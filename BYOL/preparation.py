@@ -9,7 +9,7 @@ import torch
 
 from BYOL.backbones import build_backbone, has_large_stem
 from BYOL.config import PretrainConfig
-from BYOL.data.images import ArrayImages, FileImages, Images
+from BYOL.data.images import ArrayImages, EncodedImages, Images
 from BYOL.data.memory import check_images, to_memory
 from BYOL.data.sources import common_side, open_images
 from BYOL.errors import UserError
@@ -60,7 +60,7 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     config = _settle(config, splits.train, side)
     if len(splits.train) < config.batch_size:
         raise UserError(_too_few(config, splits.train))
-    if config.strict_images and isinstance(splits.train, FileImages):
+    if config.strict_images and isinstance(splits.train, EncodedImages):
         check_images(splits.train)
     if not hold:
         return Prepared(config, splits.train, splits.test, splits.labelled, [])
@@ -74,7 +74,7 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
 
 def in_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
     """Pictures held in memory if they are small files that fit; and names of unreadable ones."""
-    found = to_memory(images, budget) if isinstance(images, FileImages) else None
+    found = to_memory(images, budget) if isinstance(images, EncodedImages) else None
     return found or (images, [])
 
 

@@ -19,7 +19,8 @@ from BYOL.checkpointing import CheckpointStore, Due
 from BYOL.compiling import settle_compile
 from BYOL.config import PretrainConfig, save_config
 from BYOL.data.images import readable
-from BYOL.data.loading import EpochSampler, train_loader
+from BYOL.data.loading import epoch_sampler, train_loader
+from BYOL.data.shards.order import Streams
 from BYOL.evaluation.alarm import Alarm
 from BYOL.evaluation.online import online_knn
 from BYOL.finishing import finish, save_report
@@ -73,7 +74,7 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
     with StopRequest(say) as stop:
         prepared = prepare(config)
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)
-        start.check(config, len(prepared.train))
+        start.check(config, prepared.train)
         model = build_model(config)
         if start.compiled and config.compile == "auto":  # another choice rounds otherwise
             config = dataclasses.replace(config, compile=start.compiled)
@@ -115,6 +116,8 @@ def _announce(
         f"({weights:.2f} M weights), {machine.accelerator} in {machine.precision}"
         f"{', compiled' if config.compile == 'on' else ''}"
     )
+    for note in prepared.train.notes:
+        say(f"warning: {note}")
     if prepared.broken:
         names = ", ".join(prepared.broken[:3]) + (" …" if len(prepared.broken) > 3 else "")
         say(f"left out, because it cannot be read: {len(prepared.broken)} of the files: {names}")
@@ -130,7 +133,8 @@ def _train(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     steps_per_epoch = len(prepared.train) // config.batch_size
-    loader = _loader(config, prepared, start.step, machine)
+    streams = _streams(config, start, machine)
+    loader = _loader(config, prepared, start.step, machine, streams)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.sync_batchnorm and config.devices * config.nodes > 1:
         model = synchronised(model, machine.accelerator)
@@ -170,7 +174,7 @@ def _train(
             stop,
             finite,
             knn,
-            facts(config, len(prepared.train)),
+            {**facts(config, prepared.train), "streams": dataclasses.asdict(streams)},
         ),
     ]
     trainer = _trainer(config, start, callbacks, store, machine, warn)
@@ -191,15 +195,28 @@ def _train(
     }
 
 
-def _loader(config: PretrainConfig, prepared: Prepared, done: int | None, machine: Machine) -> Any:
+def _streams(config: PretrainConfig, start: Start, machine: Machine) -> Streams:
+    """Those of the run that goes on; else one for every loader process of every process."""
+    held_to = (start.held_to or {}).get("streams")
+    workers = pick_workers(config.workers, machine.accelerator)
+    fresh = Streams(config.devices * config.nodes, max(workers, 1), config.accumulate)
+    return Streams(**held_to) if held_to else fresh
+
+
+def _loader(
+    config: PretrainConfig, prepared: Prepared, done: int | None, machine: Machine, streams: Streams
+) -> Any:
     epoch, step = divmod(done or 0, len(prepared.train) // config.batch_size)
-    sampler = EpochSampler(
-        len(prepared.train),
+    sampler = epoch_sampler(
+        prepared.train,
         config.micro_batch,
         accumulate=config.accumulate,
+        processes=config.devices * config.nodes,
+        buffer=config.shuffle_buffer,
         seed=config.seed,
         start_epoch=epoch,
         start_batch=step * config.accumulate,
+        streams=streams,
     )
     return train_loader(
         prepared.train,

@@ -10,6 +10,7 @@ from typing import Any
 from BYOL.checkpointing import adopt, newest_usable, sweep
 from BYOL.config import PretrainConfig
 from BYOL.config.pretrain import Resume
+from BYOL.data.images import Images
 from BYOL.errors import UserError
 from BYOL.locking import locked
 from BYOL.processes import first_process
@@ -19,13 +20,14 @@ from BYOL.runs import RunFolder
 _FIXED = (
     "backbone", "stem", "channels", "image_size", "hidden_size", "output_size", "depth_proj",
     "depth_pred", "predictor", "target", "norm", "target_norm", "optimizer", "batch_size", "seed",
-    "view_size", "small_views", "small_size",
+    "view_size", "small_views", "small_size", "shuffle_buffer",
 )  # fmt: skip
 
 
-def facts(config: PretrainConfig, pictures: int) -> dict[str, Any]:
+def facts(config: PretrainConfig, pictures: Images) -> dict[str, Any]:
     """What a run that goes on must have in common with its checkpoint."""
-    return {"pictures": pictures, **{name: getattr(config, name) for name in _FIXED}}
+    settings = {name: getattr(config, name) for name in _FIXED}
+    return {"pictures": len(pictures), "shards": pictures.digest, **settings}
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Start:
     compiled: str | None = None
     results: dict[str, Any] | None = None
 
-    def check(self, config: PretrainConfig, pictures: int) -> None:
+    def check(self, config: PretrainConfig, pictures: Images) -> None:
         """Refuse settings, or a set of pictures, that the checkpoint does not fit.
 
         Raises:
@@ -60,6 +62,11 @@ class Start:
                 raise UserError(
                     f"--resume: DATA has {now[name]} pictures, but the run in {self.folder.path} "
                     f"was made with {value}: bring them back, or begin a new run"
+                )
+            if name == "shards" and value != now[name]:
+                raise UserError(
+                    f"--resume: the shards of DATA are others than those of the run in "
+                    f"{self.folder.path}: bring them back, in the same order, or begin a new run"
                 )
             if name in now and value != now[name]:
                 raise UserError(

@@ -28,6 +28,8 @@ from BYOL.backbones import (
 )
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig, load_config
+from BYOL.data.shards.patterns import is_sharded
+from BYOL.data.shards.streamed import set_name
 from BYOL.errors import UserError
 from BYOL.export import load_weights
 from BYOL.files import write_atomically
@@ -115,6 +117,8 @@ class RunFolder:
 def default_folder(data: str | None, *, stamped: bool = True) -> Path:
     """runs/NAME-TIME, new every second; without the stamp runs/NAME, the same every time."""
     name = Path(data).resolve().name.split(".")[0] if data else "digits"
+    if data and is_sharded(data):
+        name = set_name(data)
     return Path("runs") / (f"{name}-{time.strftime('%Y%m%d-%H%M%S')}" if stamped else name)
 
 

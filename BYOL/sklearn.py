@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from BYOL.backbones import feature_size
 from BYOL.data.decode import SUFFIXES
-from BYOL.data.images import ArrayImages, FileImages, Images, PathTable
+from BYOL.data.images import ArrayImages, FileImages, Images
+from BYOL.data.paths import PathTable
 from BYOL.data.sources import common_side
 from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features

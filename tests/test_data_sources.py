@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from BYOL.data.images import ArrayImages, FileImages, PathTable, readable
+from BYOL.data.images import ArrayImages, FileImages, readable
 from BYOL.data.memory import check_images, to_memory
+from BYOL.data.paths import PathTable
 from BYOL.data.sources import common_side, open_images
 from BYOL.errors import UserError
 from tests.conftest import draw_pictures

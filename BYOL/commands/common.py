@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from BYOL.data.shards.patterns import is_command
 from BYOL.data.sources import Splits, open_images
 from BYOL.errors import UserError
 from BYOL.runs import Run
@@ -12,6 +13,11 @@ Answer = tuple[dict[str, Any], str]  # for --json, and for a person
 def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
     """What the user named, else what the run was trained on, with the run's channels."""
     wanted = run.config.channels
+    if not data and is_command(run.config.data):
+        raise UserError(
+            f"the run in {run.folder.path} has learnt from a command, and a run's folder is not "
+            "let run one: give DATA"
+        )
     # Arrays say how many channels they have; only files can be converted.
     splits = open_images(data or run.config.data, channels=wanted, data_root=data_root)
     for images in (splits.train, splits.test):

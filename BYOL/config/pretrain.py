@@ -12,6 +12,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("hidden_size", "output_size", "depth_proj", "depth_pred"), COUNT),
     **dict.fromkeys(("image_size", "view_size", "channels", "small_size"), COUNT),
     **dict.fromkeys(("checkpoint_every", "checkpoint_keep", "predictor_every"), COUNT),
+    "shuffle_buffer": COUNT,
     **dict.fromkeys(("checkpoint_steps", "checkpoint_minutes"), POSITIVE),
     **dict.fromkeys(("tau", "momentum", "flip", "vertical_flip", "jitter", "grey"), SHARE),
     **dict.fromkeys(("blur", "solarize", "crop_scale", "contrast", "saturation"), SHARE),
@@ -58,8 +59,9 @@ class PretrainConfig:
     """Settings of a run. The defaults are the preset's: see ``BYOL.presets``.
 
     Args:
-        data: a folder of pictures, an .npz or .npy of images, or one of digits, cifar10,
-            cifar100, stl10. Without it: scikit-learn's handwritten digits.
+        data: a folder of pictures, an .npz or .npy of images, .tar or .parquet shards (a folder of
+            them, a pattern such as "s3://bucket/{000..127}.tar", or "pipe:COMMAND"), or one of
+            digits, cifar10, cifar100, stl10. Without it: scikit-learn's handwritten digits.
         preset: a recipe: digits, small (up to 96 px), 32px-100, -200, -400, -800, solo-cifar,
             lightly-cifar, 128px (64 to 128 px), few (under 10,000 pictures), grey, many-channel,
             pretrained, vit, convnext, paper-40, -100, -300, -1000, paper-gn-ws, or auto: what fits
@@ -140,6 +142,9 @@ class PretrainConfig:
         sync_batchnorm: batch statistics over all processes.
         workers: processes that load pictures; without it, what fits the machine.
         memory: gigabytes that pictures may take to be held decoded in memory.
+        shuffle_buffer: pictures of shards that are shuffled among each other at a time, over all
+            processes and workers. Where shards are not local archives, twice as many are held in
+            memory, encoded.
         strict_images: stop before training if any picture cannot be read.
         knn_every: epochs between online k-NN checks (0: never).
         gauges_every: optimizer steps between readings of the collapse gauges (0: never); at least
@@ -218,6 +223,7 @@ class PretrainConfig:
     sync_batchnorm: bool = True
     workers: int | None = None
     memory: float = 4.0
+    shuffle_buffer: int = 8192
     strict_images: bool = False
     knn_every: int = 10
     gauges_every: int = 50

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from BYOL.data.decode import BrokenImageError
-from BYOL.data.images import FileImages, Images
+from BYOL.data.images import EncodedImages, FileImages, Images
 from BYOL.embeddings import Batches, Embeddings, write_npy
 from BYOL.errors import UserError
 from BYOL.views.config import Sight
@@ -92,7 +92,7 @@ class Collection:
     def size(self, i: int) -> tuple[int, int]:
         """(height, width) of picture i; (0, 0) if it has gone."""
         images, index = self.place(i)
-        if isinstance(images, FileImages):
+        if isinstance(images, EncodedImages):
             return images.size(index) or (0, 0)
         height, width = images.read(index).shape[1:]
         return height, width
@@ -101,7 +101,7 @@ class Collection:
         """(C, h, w) uint8, of ``side`` pixels or more; None where it cannot be read any more."""
         images, index = self.place(i)
         try:
-            if isinstance(images, FileImages):
+            if isinstance(images, EncodedImages):
                 pixels = images.open(index).decode((side, side))
                 return torch.from_numpy(pixels).permute(2, 0, 1)
             return images.read(index)

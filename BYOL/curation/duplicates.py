@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from BYOL.curation.collection import BLANK, GREY_SIDE, Collection
-from BYOL.data.images import FileImages, Images
+from BYOL.data.images import EncodedImages, FileImages, Images
 
 PIXELS = 0.9  # correlation of the grey miniatures, upright or mirrored, that confirms a pair
 _BLOCK = 4096  # pictures a side of a block of cosines: 64 MB
@@ -193,7 +193,9 @@ def _bytes(images: Images, index: int) -> int:
 
 def _digest(images: Images, index: int) -> bytes:
     if isinstance(images, FileImages):
-        content = (images.root / images.paths[index]).read_bytes()
+        content = images.encoded(index).read_bytes()
+    elif isinstance(images, EncodedImages):
+        content = images.encoded(index)  # type: ignore[assignment]
     else:
         content = images.read(index).numpy().tobytes()
     return hashlib.blake2b(content, digest_size=16).digest()

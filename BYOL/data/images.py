@@ -8,27 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL.data.decode import BrokenImageError, ImageFile, image_size, read_image
-
-
-class PathTable:
-    """Millions of relative paths as one byte string and an array of offsets.
-
-    Args:
-        paths: in the order of the set.
-    """
-
-    def __init__(self, paths: Sequence[str]):
-        encoded = [path.encode("utf-8", "surrogateescape") for path in paths]
-        self._bytes = b"".join(encoded)
-        self._ends = np.cumsum([len(e) for e in encoded], dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def __getitem__(self, index: int) -> str:
-        start = int(self._ends[index - 1]) if index else 0
-        return self._bytes[start : int(self._ends[index])].decode("utf-8", "surrogateescape")
+from BYOL.data.decode import BrokenImageError, Encoded, ImageFile, image_size, read_image
+from BYOL.data.paths import PathTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +31,16 @@ class Images:
 
     def __len__(self) -> int:
         raise NotImplementedError
+
+    @property
+    def digest(self) -> str | None:
+        """Equal for shards with the same pictures in the same order; None for other sets."""
+        return None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line for everything that is wrong with the set as a whole."""
+        return ()
 
     def sample_name(self, index: int) -> str:
         """What the picture is called: its path in the folder, or its number."""
@@ -96,14 +87,47 @@ class ArrayImages(Images):
 
     def subset(self, indices: np.ndarray) -> "ArrayImages":
         """The pictures at ``indices``, copied."""
-        names = PathTable([self.names[int(i)] for i in indices]) if self.names else None
+        names = self.names.take(indices) if self.names else None
         data = self.data[torch.as_tensor(indices)]
         return replace(self, data=data, names=names, labels=self._labels_of(indices))
 
 
 @dataclass(frozen=True, eq=False)
-class FileImages(Images):
-    """Pictures in files of any size and mode.
+class EncodedImages(Images):
+    """Pictures of any size and mode, each a file, or what would be in one."""
+
+    @property
+    def place(self) -> str:
+        """Where they are, for messages."""
+        raise NotImplementedError
+
+    def encoded(self, index: int) -> Encoded:
+        """The file, or its content."""
+        raise NotImplementedError
+
+    def hold(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """The pictures from … to are wanted soon, and no others; for sets that are streamed."""
+
+    def names_table(self) -> PathTable:
+        """What all of them are called."""
+        raise NotImplementedError
+
+    def open(self, index: int) -> ImageFile:
+        """The file, its header read and its pixels not yet."""
+        return ImageFile(self.encoded(index), self.channels)
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        """(height, width) of the upright picture; None if it is no picture."""
+        return image_size(self.encoded(index))
+
+    def read(self, index: int) -> Tensor:
+        """(C, H, W) uint8."""
+        return read_image(self.encoded(index), self.channels)
+
+
+@dataclass(frozen=True, eq=False)
+class FileImages(EncodedImages):
+    """Pictures in files.
 
     Args:
         root: the folder.
@@ -116,26 +140,26 @@ class FileImages(Images):
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return str(self.root)
+
     def sample_name(self, index: int) -> str:
         """The path relative to the root."""
         return self.paths[index]
 
-    def open(self, index: int) -> ImageFile:
-        """The file, its header read and its pixels not yet."""
-        return ImageFile(self.root / self.paths[index], self.channels)
+    def encoded(self, index: int) -> Path:
+        """The file."""
+        return self.root / self.paths[index]
 
-    def size(self, index: int) -> tuple[int, int] | None:
-        """(height, width) of the upright picture; None if it is no picture."""
-        return image_size(self.root / self.paths[index])
-
-    def read(self, index: int) -> Tensor:
-        """(C, H, W) uint8."""
-        return read_image(self.root / self.paths[index], self.channels)
+    def names_table(self) -> PathTable:
+        """The paths."""
+        return self.paths
 
     def subset(self, indices: np.ndarray) -> "FileImages":
         """The pictures at ``indices``."""
-        paths = PathTable([self.paths[int(i)] for i in indices])
-        return replace(self, paths=paths, labels=self._labels_of(indices))
+        return replace(self, paths=self.paths.take(indices), labels=self._labels_of(indices))
 
 
 def readable(images: Images, indices: list[int]) -> list[Tensor]:

@@ -15,14 +15,17 @@ from torch.utils.data import DataLoader, Dataset
 
 from BYOL.data.ahead import CopiedAhead
 from BYOL.data.decode import BrokenImageError
-from BYOL.data.images import ArrayImages, FileImages, Images
+from BYOL.data.images import ArrayImages, EncodedImages, Images
+from BYOL.data.shards.order import Ranges, StreamOrder, Streams
+from BYOL.data.shards.streamed import StreamedImages
 from BYOL.errors import UserError
 from BYOL.rng import fold, permutation
 from BYOL.views.config import ViewConfig
 from BYOL.views.draws import draw_crops
 
+_ONE_STREAM = Streams()
 _ORDER = 0x0DE12  # keeps the order's random numbers apart from the views'
-Request = tuple[int, np.ndarray]
+Request = tuple[int, np.ndarray] | tuple[int, np.ndarray, Ranges]
 
 
 class EpochSampler:
@@ -78,6 +81,84 @@ class EpochSampler:
             yield epoch, mine[part : part + self.batch_size]
 
 
+class StreamSampler(EpochSampler):
+    """The same for shards: the order is that of :class:`StreamOrder`.
+
+    Process r of w takes the r-th of w equal stretches of every accumulated part, so that it meets
+    only streams of its own if there are as many processes as there were when the run began.
+
+    Args:
+        order: of the pictures.
+        batch_size, accumulate, start_epoch, start_batch: as of :class:`EpochSampler`.
+    """
+
+    def __init__(
+        self,
+        order: StreamOrder,
+        batch_size: int,
+        *,
+        accumulate: int = 1,
+        start_epoch: int = 0,
+        start_batch: int = 0,
+    ):
+        super().__init__(
+            order.n,
+            batch_size,
+            accumulate=accumulate,
+            seed=order.seed,
+            start_epoch=start_epoch,
+            start_batch=start_batch,
+        )
+        self.order = order
+
+    def __iter__(self) -> Iterator[Request]:
+        rank, world = _processes()
+        start, self.start_batch = self.start_batch, 0
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        for k in range(start, len(self)):
+            step, part = divmod(k, self.accumulate)
+            first = (part * world + rank) * self.batch_size
+            yield epoch, *self.order.places(epoch, step, first, first + self.batch_size)
+
+
+def epoch_sampler(
+    images: Images,
+    batch_size: int,
+    *,
+    accumulate: int = 1,
+    processes: int = 1,
+    buffer: int = 1,
+    seed: int = 0,
+    start_epoch: int = 0,
+    start_batch: int = 0,
+    streams: Streams = _ONE_STREAM,
+) -> EpochSampler:
+    """The sampler that fits the pictures.
+
+    Args:
+        images: in memory, in files or in shards.
+        batch_size, accumulate, seed, start_epoch, start_batch: as of :class:`EpochSampler`.
+        processes: that train, this one among them.
+        buffer: pictures of shards that are shuffled among each other.
+        streams: to which shards are dealt that can only be read on and on.
+    """
+    if not isinstance(images, StreamedImages):
+        return EpochSampler(
+            len(images),
+            batch_size,
+            accumulate=accumulate,
+            seed=seed,
+            start_epoch=start_epoch,
+            start_batch=start_batch,
+        )
+    streams = _ONE_STREAM if images.index.at_random else streams
+    batch = batch_size * accumulate * processes
+    order = StreamOrder(images.index, batch, buffer, seed, streams)
+    return StreamSampler(
+        order, batch_size, accumulate=accumulate, start_epoch=start_epoch, start_batch=start_batch
+    )
+
+
 class MemoryLoader:
     """Batches of whole pictures that lie in memory, on the training device itself if it has room.
 
@@ -95,7 +176,7 @@ class MemoryLoader:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for epoch, indices in self.sampler:
+        for epoch, indices, *_ in self.sampler:
             ids = torch.from_numpy(indices).to(self.data.device, non_blocking=True)
             yield {"epoch": epoch, "ids": ids, "images": self.data[ids]}
 
@@ -104,20 +185,22 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
     """A uint8 crop for every view of every picture, decoded and cut by a worker process.
 
     Args:
-        images: files.
+        images: files, or shards of them.
         seed: of the run.
         views: what may happen to each: one view or two, and after two of them the small ones;
             only the crop is used here.
     """
 
-    def __init__(self, images: FileImages, seed: int, views: tuple[ViewConfig, ...]):
+    def __init__(self, images: EncodedImages, seed: int, views: tuple[ViewConfig, ...]):
         self.images = images
         self.seed = seed
         self.views = views
         self.sides = [view.size for view in views]
 
     def __getitem__(self, request: Request) -> dict[str, Any]:
-        epoch, indices = request
+        epoch, indices, *ranges = request
+        if ranges:
+            self.images.hold(ranges[0])  # type: ignore[arg-type]
         ids = torch.from_numpy(np.asarray(indices))
         shape = len(ids), self.images.channels
         cut = [torch.empty(*shape, side, side, dtype=torch.uint8) for side in self.sides]
@@ -156,7 +239,7 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
                 return self.images.open(place).crops(boxes, self.sides)
             except BrokenImageError:
                 broken.append(self.images.sample_name(place))
-        raise UserError(f"DATA={self.images.root}: not one of its files is a picture")
+        raise UserError(f"DATA={self.images.place}: not one of its files is a picture")
 
 
 def train_loader(
@@ -184,7 +267,7 @@ def train_loader(
     """
     if isinstance(images, ArrayImages):
         return MemoryLoader(images, sampler, device)
-    assert isinstance(images, FileImages)
+    assert isinstance(images, EncodedImages)
     loader: DataLoader[Any] = DataLoader(
         CropsDataset(images, sampler.seed, views),
         sampler=sampler,  # type: ignore[arg-type]

@@ -3,15 +3,16 @@
 import numpy as np
 import torch
 
-from BYOL.data.decode import BrokenImageError, image_size
-from BYOL.data.images import ArrayImages, FileImages, PathTable
+from BYOL.data.decode import BrokenImageError
+from BYOL.data.images import ArrayImages, EncodedImages
 from BYOL.errors import UserError
 
 PROBED = 32  # headers looked at before any pixel is decoded
+_AT_A_TIME = 256  # pictures of a streamed set
 LARGEST_SIDE = 128  # pixels; above this, crops from files cost less than holding whole pictures
 
 
-def to_memory(images: FileImages, budget: int) -> tuple[ArrayImages, list[str]] | None:
+def to_memory(images: EncodedImages, budget: int) -> tuple[ArrayImages, list[str]] | None:
     """Decode all pictures, if they are small, of one size, and fit.
 
     Args:
@@ -27,7 +28,7 @@ def to_memory(images: FileImages, budget: int) -> tuple[ArrayImages, list[str]] 
     """
     n = len(images)
     probed = np.linspace(0, n - 1, min(n, PROBED)).astype(int)
-    sizes = {image_size(images.root / images.paths[int(i)]) for i in probed} - {None}
+    sizes = {images.size(int(i)) for i in probed} - {None}
     if len(sizes) > 1:
         return None
     height, width = sizes.pop() if sizes else (0, 0)  # type: ignore[misc]
@@ -37,6 +38,8 @@ def to_memory(images: FileImages, budget: int) -> tuple[ArrayImages, list[str]] 
     broken = np.zeros(n, dtype=bool)
     # No threads: decoding a small picture is quicker than handing it from one to the other.
     for i in range(n):
+        if i % _AT_A_TIME == 0:
+            images.hold([(i, min(i + _AT_A_TIME, n))])
         try:
             pixels = images.read(i)
         except BrokenImageError:
@@ -49,22 +52,22 @@ def to_memory(images: FileImages, budget: int) -> tuple[ArrayImages, list[str]] 
 
 
 def _readable(
-    images: FileImages, data: torch.Tensor, broken: np.ndarray
+    images: EncodedImages, data: torch.Tensor, broken: np.ndarray
 ) -> tuple[ArrayImages, list[str]]:
     if broken.all():
-        raise UserError(f"DATA={images.root}: not one of its {len(images)} files is a picture")
-    names = [images.paths[int(i)] for i in broken.nonzero()[0]]
-    paths, labels = images.paths, images.labels
+        raise UserError(f"DATA={images.place}: not one of its {len(images)} files is a picture")
+    names = [images.sample_name(int(i)) for i in broken.nonzero()[0]]
+    paths, labels = images.names_table(), images.labels
     if names:
         kept = (~broken).nonzero()[0]
         data = data[torch.from_numpy(kept)]
-        paths = PathTable([images.paths[int(i)] for i in kept])
+        paths = paths.take(kept)
         labels = None if labels is None else labels[kept]
     found = ArrayImages(images.name, images.channels, labels, images.classes, data, paths)
     return found, names
 
 
-def check_images(images: FileImages) -> None:
+def check_images(images: EncodedImages) -> None:
     """Decode everything once.
 
     Raises:
@@ -73,10 +76,12 @@ def check_images(images: FileImages) -> None:
 
     broken = []
     for i in range(len(images)):
+        if i % _AT_A_TIME == 0:
+            images.hold([(i, min(i + _AT_A_TIME, len(images)))])
         try:
             images.read(i)
         except BrokenImageError as error:
-            broken.append(f"{images.paths[i]} ({error})")
+            broken.append(f"{images.sample_name(i)} ({error})")
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         raise UserError(

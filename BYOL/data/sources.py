@@ -1,8 +1,8 @@
 """From what the user said to sets of pictures: digits, folders, arrays, torchvision's sets."""
 
 import difflib
-import os
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -10,12 +10,16 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from BYOL.data.decode import MODES, SUFFIXES, image_size, is_grey
-from BYOL.data.images import ArrayImages, FileImages, Images, PathTable
+from BYOL.data.decode import MODES, SUFFIXES, Encoded, image_size, is_grey
+from BYOL.data.images import ArrayImages, FileImages, Images
+from BYOL.data.shards.patterns import is_sharded
+from BYOL.data.shards.streamed import first_pictures, open_streamed
+from BYOL.data.walking import class_folders, first_files, walk
 from BYOL.errors import UserError
 
 NAMED = ("digits", "cifar10", "cifar100", "stl10")
-PROBED = 64  # files whose headers tell the channels and the size of a folder
+PROBED = 64  # files whose headers tell the channels of a folder
+LOOKED_AT = 16  # files whose headers tell the size of all
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 
 
@@ -40,15 +44,18 @@ def open_images(
     """Open a data set.
 
     Args:
-        data: None or "digits", "cifar10", "cifar100", "stl10", a folder, an .npz or .npy file.
-        channels: 1, 3 or 4 for a folder; what an array has otherwise. None: found out.
-        data_root: where torchvision's sets lie or are downloaded to.
+        data: None or "digits", "cifar10", "cifar100", "stl10", a folder, an .npz or .npy file, or
+            shards (see :func:`BYOL.data.shards.patterns.find_shards`).
+        channels: 1, 3 or 4 for a folder or shards; what an array has otherwise. None: found out.
+        data_root: where torchvision's sets lie or are downloaded to, and indices of shards.
 
     Raises:
         UserError: nothing there, or nothing that is a picture.
     """
     if data is None or data == "digits":
         return _digits()
+    if is_sharded(data):
+        return _shards(data, channels, Path(data_root).expanduser() / "shards")
     path = Path(data).expanduser()
     if path.is_dir():
         return _folder(path, channels)
@@ -60,8 +67,8 @@ def open_images(
     hint = f"; did you mean {near[0]}?" if near else ""
     kind = "is a file, not a folder of pictures" if path.exists() else "is not there"
     raise UserError(
-        f"DATA={data} {kind}: give a folder, an .npz or .npy file, or one of "
-        f"{', '.join(NAMED)}{hint}"
+        f"DATA={data} {kind}: give a folder, an .npz or .npy file, .tar or .parquet shards, or "
+        f"one of {', '.join(NAMED)}{hint}"
     )
 
 
@@ -74,6 +81,8 @@ def common_side(data: str | None) -> int | None:
         return 16
     if data in NAMED and not Path(data).exists():
         return 96 if data == "stl10" else 32
+    if is_sharded(data):
+        return _one_side(map(image_size, first_pictures(data, LOOKED_AT)))
     path = Path(data).expanduser()
     if path.suffix == ".npy" and path.is_file():
         try:
@@ -85,7 +94,11 @@ def common_side(data: str | None) -> int | None:
         return max(_arrays(path).train.read(0).shape[-2:])
     if not path.is_dir():
         return None
-    sizes = {image_size(file) for file in _first_files(path, 16)} - {None}
+    return _one_side(map(image_size, first_files(path, LOOKED_AT)))
+
+
+def _one_side(found: Iterable[tuple[int, int] | None]) -> int | None:
+    sizes = set(found) - {None}
     return max(sizes.pop() or (0,)) if len(sizes) == 1 else None
 
 
@@ -195,9 +208,23 @@ def _eight_bits(path: Path, pixels: np.ndarray) -> np.ndarray:
     )
 
 
-def _folder(root: Path, channels: int | None) -> Splits:
+def _shards(data: str, channels: int | None, cache: Path) -> Splits:
+    _check_channels(channels)
+    train, test = open_streamed(data, cache)
+    n = len(train)
+    probed = spread(n, PROBED) if train.index.at_random else range(min(n, LOOKED_AT))
+    channels = channels or seen_channels(train.encoded(i) for i in probed)
+    train = replace(train, channels=channels)
+    return Splits(train, replace(test, channels=channels) if test else None)
+
+
+def _check_channels(channels: int | None) -> None:
     if channels is not None and channels not in MODES:
-        raise UserError(f"--channels={channels} is not for a folder of pictures: give 1, 3 or 4")
+        raise UserError(f"--channels={channels} is not for encoded pictures: give 1, 3 or 4")
+
+
+def _folder(root: Path, channels: int | None) -> Splits:
+    _check_channels(channels)
     inside = {entry.name: entry for entry in root.iterdir() if entry.is_dir()}
     test_name = next((name for name in TEST_FOLDERS if name in inside), None)
     if "train" in inside:
@@ -212,61 +239,22 @@ def _folder(root: Path, channels: int | None) -> Splits:
 def _one_folder(
     root: Path, channels: int | None, name: str, classes: tuple[str, ...] = ()
 ) -> FileImages:
-    files = sorted(_walk(root))
-    if not files:
+    files = walk(root)
+    if not len(files):
         raise UserError(
             f"DATA={root} has no pictures in it: looked for {', '.join(sorted(SUFFIXES))}"
         )
-    labels, names = _class_folders(files, classes)
-    if channels is None:
-        probed = [is_grey(root / files[i]) for i in _spread(len(files), PROBED)]
-        channels = 1 if probed and all(grey in (True, None) for grey in probed) else 3
-        channels = 3 if not any(probed) else channels
-    return FileImages(name, channels, labels, names, root, PathTable(files))
+    labels, names = class_folders(files, classes)
+    probed = (root / files[i] for i in spread(len(files), PROBED))
+    return FileImages(name, channels or seen_channels(probed), labels, names, root, files)
 
 
-def _walk(root: Path) -> list[str]:
-    """Relative paths of all pictures below ``root``; links to folders are not followed."""
-    found: list[str] = []
-    pending = [str(root)]
-    start = len(str(root)) + 1
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122
-                    found.append(entry.path[start:])
-    return found
+def seen_channels(probed: Iterable[Encoded]) -> int:
+    """1 where every picture looked at is grey, else 3."""
+    grey = [is_grey(picture) for picture in probed]
+    return 1 if any(grey) and all(found in (True, None) for found in grey) else 3
 
 
-def _first_files(root: Path, most: int) -> list[Path]:
-    """Some pictures, without walking the whole tree."""
-    found: list[Path] = []
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        found += [Path(folder) / f for f in sorted(files) if Path(f).suffix.lower() in SUFFIXES]
-        if len(found) >= most:
-            break
-    return found[:most]
-
-
-def _class_folders(
-    files: list[str], classes: tuple[str, ...]
-) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Labels by the first folder of every path, where every picture is in one of at least two."""
-    first = [file.split(os.sep, 1)[0] if os.sep in file else None for file in files]
-    names = sorted({name for name in first if name is not None})
-    if None in first or len(names) < 2:
-        return None, ()
-    order = classes or tuple(names)
-    if not set(names) <= set(order):
-        order = (*order, *(name for name in names if name not in order))
-    number = {name: i for i, name in enumerate(order)}
-    return np.array([number[str(name)] for name in first], dtype=np.int64), order
-
-
-def _spread(n: int, most: int) -> list[int]:
+def spread(n: int, most: int) -> list[int]:
+    """At most so many places of 0 … n-1, evenly."""
     return sorted({i * n // most for i in range(min(n, most))} if n > most else set(range(n)))

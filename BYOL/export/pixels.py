@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from BYOL.backbones import pool
 from BYOL.data.centres import eval_batches
 from BYOL.data.images import Images
+from BYOL.data.shards.patterns import is_command
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.runs import Run
@@ -68,6 +69,8 @@ def pictures_to_check(run: Run) -> tuple[Tensor, str]:
     config = run.config
     assert config.channels is not None
     try:
+        if is_command(config.data):
+            raise UserError("a run's folder is not let run a command")
         images = open_images(
             config.data, channels=config.channels, data_root=config.data_root
         ).train

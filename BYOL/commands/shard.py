@@ -1,0 +1,33 @@
+"""``byol shard``."""
+
+from pathlib import Path
+
+from BYOL.commands.common import Answer
+from BYOL.config.shard import ShardConfig
+from BYOL.data.images import FileImages
+from BYOL.data.shards.packing import Packing, pack
+from BYOL.data.sources import open_images
+from BYOL.errors import UserError
+
+
+def shard_run(config: ShardConfig) -> Answer:
+    """``byol shard``: a folder of pictures as tar or Parquet shards.
+
+    Raises:
+        UserError: no folder of pictures, something in the way, or no room.
+    """
+    splits = open_images(config.data, channels=3)
+    out = Path(config.out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out={out} is not an empty folder: give a new one")
+    if not isinstance(splits.train, FileImages):
+        raise UserError(f"DATA={config.data} is no folder of pictures: only those can be packed")
+    sets = {"train": splits.train, "test": splits.test}
+    how = Packing(config.bytes, config.format, config.seed if config.shuffle else None)
+    answer = pack({k: v for k, v in sets.items() if isinstance(v, FileImages)}, out, how)
+    shards, left = answer["shards"], answer["left_out"]
+    text = (
+        f"{answer['pictures']:,} pictures in {len(shards):,} shards, "
+        f"{answer['bytes'] / 1e6:,.1f} MB, in {out}"
+    )
+    return {"out": str(out), **answer}, text + (f"; left out: {left}" if left else "")

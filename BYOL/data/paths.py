@@ -1,0 +1,97 @@
+"""Millions of names without a Python object for each."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+_AT_A_TIME = 1 << 16  # names that are joined at once
+
+
+class PathTable:
+    """Names as one run of bytes and an array of where each ends: eight bytes beside its letters.
+
+    Args:
+        paths: in the order of the set; text, or bytes as the file system has them. Taken one by
+            one, so that a generator of millions needs no list.
+    """
+
+    def __init__(self, paths: Iterable[str | bytes]):
+        blob, ends, here = bytearray(), [np.zeros(0, dtype=np.int64)], 0
+        chunk: list[bytes] = []
+
+        def flush() -> None:
+            nonlocal here
+            lengths = np.fromiter(map(len, chunk), dtype=np.int64, count=len(chunk))
+            blob.extend(b"".join(chunk))
+            ends.append(here + np.cumsum(lengths))
+            here = len(blob)
+            chunk.clear()
+
+        for path in paths:
+            chunk.append(
+                path if isinstance(path, bytes) else path.encode("utf-8", "surrogateescape")
+            )
+            if len(chunk) == _AT_A_TIME:
+                flush()
+        flush()
+        self._bytes: Any = blob
+        self._ends = np.concatenate(ends)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> str:
+        return self.raw(index).decode("utf-8", "surrogateescape")
+
+    def raw(self, index: int) -> bytes:
+        """The name as the file system has it."""
+        start = int(self._ends[index - 1]) if index else 0
+        return bytes(self._bytes[start : int(self._ends[index])])
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the names take."""
+        return len(self._bytes) + self._ends.nbytes
+
+    def take(self, indices: np.ndarray) -> "PathTable":
+        """The names at ``indices``, in that order."""
+        return PathTable.from_arrow(self.arrow().take(np.asarray(indices)))
+
+    def sorted(self) -> "PathTable":
+        """The names in the order of their bytes, which is that of their letters in UTF-8."""
+        import pyarrow.compute as pc
+
+        names = self.arrow()
+        return PathTable.from_arrow(names.take(pc.sort_indices(names)))
+
+    def arrow(self) -> Any:
+        """The same memory as a :class:`pyarrow.LargeBinaryArray`."""
+        import pyarrow as pa
+
+        starts = np.concatenate([[0], self._ends]).astype(np.int64)
+        buffers = [None, pa.py_buffer(starts), pa.py_buffer(self._bytes)]
+        return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(self), buffers)
+
+    @classmethod
+    def from_arrow(cls, names: Any) -> "PathTable":
+        """The names of a pyarrow array of strings or bytes."""
+        import pyarrow as pa
+
+        names = names.cast(pa.large_binary())
+        if isinstance(names, pa.ChunkedArray):
+            names = names.combine_chunks()
+        names = pa.concat_arrays([names])  # an array of its own: no offset into another one
+        table = cls(())
+        _, offsets, content = names.buffers()
+        ends = np.frombuffer(offsets, dtype=np.int64)[names.offset :][: len(names) + 1]
+        first = int(ends[0]) if len(ends) else 0
+        table._bytes = memoryview(content)[first : int(ends[-1])] if len(names) else b""
+        table._ends = ends[1:] - first
+        return table
+
+    def __getstate__(self) -> tuple[bytes, np.ndarray]:
+        return bytes(self._bytes), self._ends
+
+    def __setstate__(self, state: tuple[bytes, np.ndarray]) -> None:
+        self._bytes, self._ends = state

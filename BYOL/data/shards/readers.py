@@ -1,0 +1,296 @@
+"""The bytes of pictures, from where their shards lie; no more of a shard than is asked for."""
+
+import os
+import subprocess
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from BYOL.data.shards.index import ShardIndex
+from BYOL.data.shards.patterns import PIPE, file_system, is_url, suffix_of
+from BYOL.data.shards.tables import look_into, open_table
+from BYOL.data.shards.tars import read_pictures
+from BYOL.errors import UserError
+
+_OPEN = 64  # shards that a process keeps open
+_GAP = 1 << 20  # bytes between two pictures that are read along rather than asked for anew
+_RUN = 1 << 26  # bytes that are asked for at once
+_WAITS = (0.5, 2.0, 8.0)  # seconds before a remote read is tried again
+_T = TypeVar("_T")
+
+
+class Reader(Protocol):
+    """Reads ranges of pictures; not for several threads at a time but for remote archives."""
+
+    threads: int  # that may call it at once
+
+    def read(self, first: int, last: int) -> list[bytes]:
+        """The pictures first … last - 1.
+
+        Raises:
+            UserError: a shard has gone, or is shorter than it was.
+        """
+        ...
+
+
+def reader_for(index: ShardIndex) -> Reader:
+    """The reader of an index's kind of shards."""
+    if index.kind == "parquet":
+        return TableReader(index)
+    if index.kind == "pipe":
+        return PipeReader(index)
+    return FileReader(index) if index.at_random else RemoteReader(index)
+
+
+class FileReader:
+    """Local archives, each picture by its offset.
+
+    Args:
+        index: of the shards.
+    """
+
+    threads = 1
+
+    def __init__(self, index: ShardIndex):
+        self.index = index
+        self._open: OrderedDict[int, Any] = OrderedDict()
+
+    def read(self, first: int, last: int) -> list[bytes]:
+        """The pictures, each read by itself."""
+        return [self._one(picture) for picture in range(first, last)]
+
+    def _one(self, picture: int) -> bytes:
+        shard, _ = self.index.shard_of(picture)
+        size = int(self.index.lengths[picture])
+        try:
+            content = os.pread(self._file(shard).fileno(), size, int(self.index.offsets[picture]))
+        except OSError as error:
+            raise lost(self.index.shards[shard], error.strerror or str(error)) from error
+        return whole(content, size, self.index.shards[shard])
+
+    def _file(self, shard: int) -> Any:
+        file = self._open.pop(shard, None)
+        if file is None:
+            file = open(self.index.shards[shard], "rb", buffering=0)  # noqa: SIM115, PTH123
+        self._open[shard] = file
+        if len(self._open) > _OPEN:
+            self._open.popitem(last=False)[1].close()
+        return file
+
+
+class RemoteReader:
+    """Archives on a file system of fsspec's: neighbours in one request, tried again if need be.
+
+    Args:
+        index: of the shards.
+    """
+
+    threads = 4
+
+    def __init__(self, index: ShardIndex):
+        self.index = index
+        self._fs = file_system(index.shards[0])[0]
+
+    def read(self, first: int, last: int) -> list[bytes]:
+        """The pictures, neighbours together."""
+        found: list[bytes] = []
+        for shard, begin, end in _by_shard(self.index, first, last):
+            for a, b in _runs(self.index.offsets[begin:end], self.index.lengths[begin:end]):
+                found += self._run(shard, begin + a, begin + b)
+        return found
+
+    def _run(self, shard: int, first: int, last: int) -> list[bytes]:
+        url = self.index.shards[shard]
+        offsets = self.index.offsets[first:last].tolist()
+        sizes = self.index.lengths[first:last].tolist()
+        start, stop = offsets[0], offsets[-1] + sizes[-1]
+        path = self._fs._strip_protocol(url)
+        content = tried(lambda: self._fs.cat_file(path, start=start, end=stop), url)
+        whole(content, stop - start, url)
+        return [
+            content[offset - start : offset - start + size]
+            for offset, size in zip(offsets, sizes, strict=True)
+        ]
+
+
+class PipeReader:
+    """What commands write, read on and on; to go back is to run the command anew.
+
+    Args:
+        index: of the shards.
+    """
+
+    threads = 1
+
+    def __init__(self, index: ShardIndex):
+        self.index = index
+        self._shard = -1
+        self._at = 0
+        self._owner = os.getpid()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def read(self, first: int, last: int) -> list[bytes]:
+        """The pictures; what lies before them is read and thrown away."""
+        found = []
+        for picture in range(first, last):
+            shard, _ = self.index.shard_of(picture)
+            offset = int(self.index.offsets[picture])
+            if shard != self._shard or offset < self._at:
+                self._start(shard)
+            while self._at < offset:
+                self._next(min(offset - self._at, _GAP))
+            found.append(self._next(int(self.index.lengths[picture])))
+        return found
+
+    def close(self) -> None:
+        """End the command."""
+        if self._process and self._owner == os.getpid():  # a fork's copy is not to end it
+            self._process.kill()
+            self._process.communicate()
+        self._process = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _start(self, shard: int) -> None:
+        self.close()
+        command = self.index.shards[shard].removeprefix(PIPE)
+        self._process = subprocess.Popen(command, shell=True, stdout=subprocess.PIPE)
+        self._shard, self._at = shard, 0
+
+    def _next(self, size: int) -> bytes:
+        assert self._process is not None and self._process.stdout is not None
+        content = self._process.stdout.read(size)
+        if len(content) < size:
+            code = self._process.wait()
+            end = f"it ended with exit code {code}" if code else ""
+            raise lost(self.index.shards[self._shard], end or "it writes less than it did before")
+        self._at += size
+        return content
+
+
+class TableReader:
+    """Parquet files, a row group at a time.
+
+    Args:
+        index: of the shards.
+    """
+
+    threads = 1
+
+    def __init__(self, index: ShardIndex):
+        self.index = index
+        self._open: OrderedDict[int, Any] = OrderedDict()
+        self._group = -1
+        self._column: Any = None
+
+    def read(self, first: int, last: int) -> list[bytes]:
+        """The pictures; a row without bytes is an empty picture."""
+        found: list[bytes] = []
+        while first < last:
+            group = int(np.searchsorted(self.index.groups, first, "right"))
+            start = int(self.index.groups[group - 1]) if group else 0
+            end = min(last, int(self.index.groups[group]))
+            rows = self._rows(group, start).slice(first - start, end - first)
+            found += [content or b"" for content in rows.to_pylist()]
+            first = end
+        return found
+
+    def _rows(self, group: int, start: int) -> Any:
+        if group == self._group:
+            return self._column
+        shard, row = self.index.shard_of(start)
+        url, name = self.index.shards[shard], self.index.columns[shard]
+
+        def read() -> Any:
+            file = self._file(shard)
+            ends = np.cumsum(
+                [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+            )
+            number = int(np.searchsorted(ends, row, "right"))
+            return file.read_row_group(number, columns=[name], use_threads=False)
+
+        table = tried(read, url, forget=lambda: self._open.pop(shard, None))
+        column = table.column(0).combine_chunks()
+        self._column = column.field("bytes") if name.endswith(".bytes") else column
+        self._group = group
+        return self._column
+
+    def _file(self, shard: int) -> Any:
+        file = self._open.pop(shard, None) or open_table(self.index.shards[shard])
+        self._open[shard] = file
+        if len(self._open) > _OPEN:
+            self._open.popitem(last=False)[1].close()
+        return file
+
+
+def peek(shard: str) -> Iterator[bytes]:
+    """The first pictures of one shard, before anything is known of it."""
+    if suffix_of(shard) == ".parquet":
+        column = look_into(shard).column
+        rows = open_table(shard).read_row_group(0, columns=[column]).column(0).combine_chunks()
+        rows = rows.field("bytes") if column.endswith(".bytes") else rows
+        yield from (row.as_py() or b"" for row in rows)
+        return
+    if is_url(shard):
+        fs, path = file_system(shard)
+        with fs.open(path, "rb") as file:
+            yield from read_pictures(file)
+        return
+    with open(shard, "rb") as file:  # noqa: PTH123
+        yield from read_pictures(file)
+
+
+def lost(shard: str, reason: str) -> UserError:
+    """What to say of a shard that was there when the run began."""
+    return UserError(
+        f"DATA: {shard} cannot be read any more ({reason}): bring it back as it was, then the same "
+        "line with --resume auto goes on"
+    )
+
+
+def whole(content: bytes, size: int, shard: str) -> bytes:
+    """The content, if it is all that was asked for."""
+    if len(content) < size:
+        raise lost(shard, "it ends before it did")
+    return content
+
+
+def tried(read: Callable[[], _T], shard: str, forget: Callable[[], object] = lambda: None) -> _T:
+    """What ``read`` gives, after a few more tries if need be: networks have bad moments.
+
+    A shard that is not there, or may not be read, is not asked for again.
+    """
+    for wait in (*_WAITS, None):
+        try:
+            return read()
+        except Exception as error:  # every file system has errors of its own
+            gone = isinstance(error, FileNotFoundError | PermissionError | UserError)
+            if wait is None or gone:
+                reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
+                raise lost(shard, reason) from error
+            forget()
+            time.sleep(wait)
+    raise AssertionError("the last try returns or raises")
+
+
+def _by_shard(index: ShardIndex, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+    while first < last:
+        shard, _ = index.shard_of(first)
+        end = min(last, int(index.ends[shard]))
+        yield shard, first, end
+        first = end
+
+
+def _runs(offsets: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Neighbours that one request fetches: little between them, and not too much altogether."""
+    begin = 0
+    for i in range(1, len(offsets)):
+        apart = offsets[i] - (offsets[i - 1] + sizes[i - 1]) > _GAP
+        if apart or offsets[i] + sizes[i] - offsets[begin] > _RUN:
+            yield begin, i
+            begin = i
+    yield begin, len(offsets)
