@@ -1,0 +1,52 @@
+"""A loader's pictures per second from shards and from files: ``python benchmarks/shards.py DATA``.
+
+One worker decodes and cuts two views; the files are in the operating system's cache on both sides.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from common import alternate, arguments, report
+
+from BYOL.data.images import FileImages
+from BYOL.data.loading import epoch_sampler, train_loader
+from BYOL.data.shards.order import Streams
+from BYOL.data.shards.packing import Packing, pack
+from BYOL.data.sources import open_images
+from BYOL.views.config import paper_views
+
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    data = sys.argv.pop(1)
+    given = arguments(__doc__.splitlines()[0], size=224, batch=64, most=4096, rounds=3, workers=1)
+    files = open_images(data).train
+    assert isinstance(files, FileImages)
+    files = files.subset(
+        torch.linspace(0, len(files) - 1, min(given.most, len(files))).long().numpy()
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        sets = {"files": files}
+        for kind in ("tar", "parquet"):
+            out = Path(folder, kind)
+            pack({"train": files}, out, Packing(64_000_000, kind, 0))
+            sets[kind] = open_images(str(out), data_root=folder).train  # type: ignore[assignment]
+
+        def work(images: FileImages) -> int:
+            sampler = epoch_sampler(
+                images, given.batch, buffer=2048, streams=Streams(1, given.workers, 1)
+            )
+            loader = train_loader(
+                images, sampler, views=paper_views(given.size), workers=given.workers, device=CPU
+            )
+            return sum(len(batch["ids"]) for batch in loader)
+
+        sides = {name: lambda images=images: work(images) for name, images in sets.items()}
+        report(f"{len(files)} pictures of {data}", alternate(sides, given.rounds), ours="tar")
+
+
+if __name__ == "__main__":
+    main()
