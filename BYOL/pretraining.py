@@ -97,8 +97,7 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
 
 def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -> None:
     assert config.image_size is not None
-    ids = torch.linspace(0, len(prepared.train) - 1, 8).long().unique()
-    images = readable(prepared.train, ids.tolist())
+    images = readable(prepared.train, prepared.train.probes(8))
     save_preview(images, view_configs(config), folder.views, key=fold(config.seed, 0))
 
 

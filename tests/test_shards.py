@@ -237,15 +237,16 @@ def test_what_was_looked_through_once_is_kept(place, tmp_path, monkeypatch):
     assert again.digest == first.digest and again.labels.tolist() == first.labels.tolist()
 
 
-@pytest.mark.parametrize("cut", [0.6, 0.95])
-def test_a_truncated_archive_gives_its_whole_pictures_and_a_line(place, tmp_path, cut):
-    whole = (place / "tar" / "train-000000.tar").read_bytes()
+@pytest.mark.parametrize("after", [10, -tarfile.BLOCKSIZE])
+def test_a_truncated_archive_gives_its_whole_pictures_and_a_line(place, tmp_path, after):
+    source = place / "tar" / "train-000000.tar"
+    complete = opened(source, tmp_path)
     path = tmp_path / "short.tar"
-    path.write_bytes(whole[: int(len(whole) * cut)])
+    path.write_bytes(source.read_bytes()[: complete.index.offsets[-1] + after])
     images = opened(path, tmp_path)
     assert "ends in mid-file" in images.notes[0] and "\n" not in images.notes[0]
-    assert set(contents(images)) < set(files(place / "pictures"))
-    path.write_bytes(whole[:100])
+    assert len(images) == len(complete) - 1 and set(contents(images)) < set(contents(complete))
+    path.write_bytes(source.read_bytes()[:100])
     with pytest.raises(UserError, match="no tar archive"):
         opened(path, tmp_path)
 
@@ -282,7 +283,7 @@ def hostile(path) -> None:
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "/etc/passwd"
             tar.addfile(info)
-        for name in ("../../evil.png", "/tmp/evil.png", "a/\x1b[31mred.png", "._a.png", "b.png"):
+        for name in ("../../evil.png", "/evil.png", "a/\x1b[31mred.png", "._a.png", "b.png"):
             info = tarfile.TarInfo(name)
             info.size = len(good)
             tar.addfile(info, io.BytesIO(good))
@@ -300,7 +301,7 @@ def test_a_hostile_archive_touches_nothing(tmp_path, monkeypatch, how):
     hostile(place / "set.tar")
     data = "set.tar" if how == "file" else "pipe:cat set.tar"
     images = opened(data, tmp_path / "cache")
-    assert len(images) == 4 and images.read(0).shape == (1, 9, 9)
+    assert len(images) == 4 and images.read(0).shape == (3, 9, 9)
     assert len(images.notes) == 1  # the huge member ends it
     assert {p.name for p in tmp_path.rglob("*.png")} == set()
     assert {p.name for p in place.iterdir()} == {"set.tar"}

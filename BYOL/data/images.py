@@ -32,6 +32,11 @@ class Images:
     def __len__(self) -> int:
         raise NotImplementedError
 
+    def probes(self, most: int) -> list[int]:
+        """A few pictures to judge the others by: evenly spread, or what is quickly read."""
+        n = len(self)
+        return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int)).tolist()
+
     @property
     def digest(self) -> str | None:
         """Equal for shards with the same pictures in the same order; None for other sets."""

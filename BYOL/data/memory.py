@@ -27,8 +27,7 @@ def to_memory(images: EncodedImages, budget: int) -> tuple[ArrayImages, list[str
         UserError: not one picture could be read.
     """
     n = len(images)
-    probed = np.linspace(0, n - 1, min(n, PROBED)).astype(int)
-    sizes = {images.size(int(i)) for i in probed} - {None}
+    sizes = {images.size(i) for i in images.probes(PROBED)} - {None}
     if len(sizes) > 1:
         return None
     height, width = sizes.pop() if sizes else (0, 0)  # type: ignore[misc]

@@ -86,7 +86,7 @@ class PathTable:
         _, offsets, content = names.buffers()
         ends = np.frombuffer(offsets, dtype=np.int64)[names.offset :][: len(names) + 1]
         first = int(ends[0]) if len(ends) else 0
-        table._bytes = memoryview(content)[first : int(ends[-1])] if len(names) else b""
+        table._bytes = memoryview(content)[first : int(ends[-1])] if content else b""
         table._ends = ends[1:] - first
         return table
 

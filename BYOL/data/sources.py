@@ -211,9 +211,7 @@ def _eight_bits(path: Path, pixels: np.ndarray) -> np.ndarray:
 def _shards(data: str, channels: int | None, cache: Path) -> Splits:
     _check_channels(channels)
     train, test = open_streamed(data, cache)
-    n = len(train)
-    probed = spread(n, PROBED) if train.index.at_random else range(min(n, LOOKED_AT))
-    channels = channels or seen_channels(train.encoded(i) for i in probed)
+    channels = channels or seen_channels(train.encoded(i) for i in train.probes(PROBED))
     train = replace(train, channels=channels)
     return Splits(train, replace(test, channels=channels) if test else None)
 

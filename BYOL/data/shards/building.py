@@ -56,7 +56,7 @@ def _of_tables(shards: Sequence[str]) -> ShardIndex:
     nothing = np.zeros(0, dtype=np.int64)
     return ShardIndex(
         tuple(shards), "parquet", starts[1:], np.full(len(shards), -1), None, nothing, nothing,
-        known(labels), tables[0].classes or numbered(labels), np.unique(groups),
+        known(labels), tables[0].classes or numbered(labels), np.unique(groups[groups > 0]),
         tuple(t.column for t in tables),
     )  # fmt: skip
 

@@ -68,7 +68,7 @@ class StreamOrder:
         lengths = np.tile(rounds // streams.lanes * self.micro, streams.groups)
         self.bounds = np.concatenate([[0], np.cumsum(lengths)])
         self._blocks = lru_cache(maxsize=2)(self._block_order)
-        self._windows = lru_cache(maxsize=2 * count)(self._window)
+        self._windows = lru_cache(maxsize=3 * count)(self._window)
 
     def places(self, epoch: int, step: int, first: int, last: int) -> tuple[np.ndarray, Ranges]:
         """Places first … last - 1 of a step's batch.

@@ -92,7 +92,6 @@ class RemoteReader:
 
     def __init__(self, index: ShardIndex):
         self.index = index
-        self._fs = file_system(index.shards[0])[0]
 
     def read(self, first: int, last: int) -> list[bytes]:
         """The pictures, neighbours together."""
@@ -107,8 +106,8 @@ class RemoteReader:
         offsets = self.index.offsets[first:last].tolist()
         sizes = self.index.lengths[first:last].tolist()
         start, stop = offsets[0], offsets[-1] + sizes[-1]
-        path = self._fs._strip_protocol(url)
-        content = tried(lambda: self._fs.cat_file(path, start=start, end=stop), url)
+        fs, path = file_system(url)
+        content: bytes = tried(lambda: fs.cat_file(path, start=start, end=stop), url)
         whole(content, stop - start, url)
         return [
             content[offset - start : offset - start + size]
@@ -149,7 +148,9 @@ class PipeReader:
         """End the command."""
         if self._process and self._owner == os.getpid():  # a fork's copy is not to end it
             self._process.kill()
-            self._process.communicate()
+            if self._process.stdout:
+                self._process.stdout.close()  # ends what the shell has started, too
+            self._process.wait()
         self._process = None
 
     def __del__(self) -> None:
@@ -256,6 +257,8 @@ def whole(content: bytes, size: int, shard: str) -> bytes:
     """The content, if it is all that was asked for."""
     if len(content) < size:
         raise lost(shard, "it ends before it did")
+    if len(content) > size:
+        raise lost(shard, "its server gives all of a file where a part was asked for")
     return content
 
 

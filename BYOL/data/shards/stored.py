@@ -1,6 +1,7 @@
 """An index as a file: beside its shards, or in the cache."""
 
 import json
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def read_index(source: Path | bytes, shards: Sequence[str], kind: str = "tar") -
             part = {name: values[start : start + count] for name, values in columns.items()}
             names = PathTable.from_arrow(table.column("name").slice(start, count))
             found = Contents(names, part["offset"], part["bytes"], part["label"], size)
-            if not _plausible(found, count) or not _unchanged(shard, size):
+            if not _plausible(found, count) or not _unchanged(shard, found):
                 return None
             contents.append(found)
     except (pa.ArrowException, KeyError, ValueError, TypeError, OSError):
@@ -93,5 +94,21 @@ def _plausible(found: Contents, count: int) -> bool:
     )
 
 
-def _unchanged(shard: str, size: int) -> bool:
-    return is_url(shard) or is_command(shard) or Path(shard).stat().st_size == size
+def _unchanged(shard: str, found: Contents) -> bool:
+    """Whether a local archive has its size, and its first and last picture where they were."""
+    if is_url(shard) or is_command(shard):
+        return True  # whoever reads it will see
+    with Path(shard).open("rb") as file:
+        if file.seek(0, 2) != found.size:
+            return False
+        for i in {0, len(found.names) - 1} if len(found.names) else ():
+            file.seek(int(found.offsets[i]) - tarfile.BLOCKSIZE)
+            try:
+                header = file.read(tarfile.BLOCKSIZE)
+                member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+            except tarfile.HeaderError:
+                return False
+            name = found.names[i]  # a long one stands in a header of its own
+            if member.size != found.sizes[i] or (len(name) < 90 and member.name != name):
+                return False
+    return True

@@ -102,6 +102,11 @@ class StreamedImages(EncodedImages):
         more = len(self.index.shards) - 1
         return self.index.shards[0] + (f" and {more} more" if more else "")
 
+    def probes(self, most: int) -> list[int]:
+        """The first ones, where others cannot be had without what lies before them."""
+        few = list(range(min(len(self), most)))
+        return super().probes(most) if self.index.at_random else few
+
     @property
     def digest(self) -> str | None:
         """That of the index."""
