@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from BYOL.data.shards.index import ShardIndex, from_contents, known, numbered
-from BYOL.data.shards.patterns import PIPE, file_system, is_command, is_url, suffix_of
-from BYOL.data.shards.stored import INDEX, read_index, write_index
+from BYOL.data.shards.patterns import INDEX, PIPE, file_system, is_command, is_url, suffix_of
+from BYOL.data.shards.stored import read_index, write_index
 from BYOL.data.shards.tables import look_into
 from BYOL.data.shards.tars import Contents, scan_tar
 from BYOL.errors import UserError

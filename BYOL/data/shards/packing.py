@@ -15,7 +15,8 @@ from BYOL import __version__
 from BYOL.data.images import FileImages
 from BYOL.data.shards.building import scan
 from BYOL.data.shards.index import from_contents
-from BYOL.data.shards.stored import INDEX, write_index
+from BYOL.data.shards.patterns import INDEX
+from BYOL.data.shards.stored import write_index
 from BYOL.data.shards.tars import LARGEST_PICTURE, Contents
 from BYOL.errors import UserError
 from BYOL.files import write_atomically

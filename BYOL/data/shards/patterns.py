@@ -13,7 +13,8 @@ from BYOL.errors import UserError
 SUFFIXES = (".tar", ".parquet")
 TEST_NAMES = ("test", "val", "valid", "validation")
 PIPE = "pipe:"
-_MOST = 1_000_000  # shards
+INDEX = "index.parquet"  # beside shards, and none of them
+_MOST = 100_000  # shards
 _URL = re.compile(r"^[A-Za-z][\w+.:-]*://")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _PACKED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst|lz4))$")
@@ -49,6 +50,7 @@ def find_shards(data: str) -> list[str]:
     if _PACKED.search(data):
         raise UserError(f"DATA={data} is packed: unpack it to a .tar, pictures gain nothing by it")
     found = [shard for one in expand_braces(data) for shard in _matches(one)]
+    found = [shard for shard in found if base_name(shard) != INDEX]
     if not found:
         raise UserError(f"DATA={data} matches no {' or '.join(SUFFIXES)} file")
     if is_command(data):
@@ -100,7 +102,7 @@ def expand_braces(pattern: str) -> Iterator[str]:
     """``a{08..10}`` as a08, a09, a10; ``{x,y}`` as x, y; several multiply.
 
     Raises:
-        UserError: more than a million.
+        UserError: more than a hundred thousand.
     """
     for count, one in enumerate(_expanded(pattern)):
         if count == _MOST:

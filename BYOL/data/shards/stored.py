@@ -13,7 +13,6 @@ from BYOL.data.shards.patterns import base_name, is_command, is_url
 from BYOL.data.shards.tars import LARGEST_PICTURE, Contents
 from BYOL.files import write_atomically
 
-INDEX = "index.parquet"
 VERSION = 1
 
 

@@ -93,11 +93,12 @@ def scan_tar(file: Any, shard: str, *, stream: bool = False) -> Contents:
     counted = _Counted(file)
     info = _bounded_info()
     columns = _Columns()
-    broken = ""
+    broken, more = "", False
     try:
         with tarfile.open(fileobj=counted, mode="r|" if stream else "r:", tarinfo=info) as tar:  # type: ignore[call-overload]
             for member in _members(tar):
                 _note(columns, tar, member)
+            more = info.ended and _goes_on(tar)
     except tarfile.TarError as error:
         broken = str(error)
     size = counted.drain() if stream else file.seek(0, 2)
@@ -109,7 +110,23 @@ def scan_tar(file: Any, shard: str, *, stream: bool = False) -> Contents:
             f"{shard} ends in mid-file, or is damaged: its first {len(contents.names):,} pictures "
             "are used"
         )
+    elif more:
+        contents.note = (
+            f"{shard} goes on after its archive's end: only the first archive in it is used; name "
+            "each by itself, with braces"
+        )
     return contents
+
+
+def _goes_on(tar: tarfile.TarFile) -> bool:
+    """Whether anything but zeros comes after the mark of the end."""
+    assert tar.fileobj is not None
+    if tar.mode == "r" and not isinstance(tar.fileobj, tarfile._Stream):  # type: ignore[attr-defined]
+        tar.fileobj.seek(tar.offset)
+    while rest := tar.fileobj.read(1 << 20):
+        if rest.strip(b"\0"):
+            return True
+    return False
 
 
 def read_pictures(file: Any) -> Iterator[bytes]:
@@ -167,7 +184,7 @@ def _bounded_info() -> Any:
         ended = False  # whether the mark of an archive's end was seen
 
         @classmethod
-        def frombuf(cls, buf: Any, encoding: str, errors: str) -> tarfile.TarInfo:
+        def frombuf(cls, buf: Any, encoding: str, errors: str) -> Any:
             """A member's header."""
             if buf.count(tarfile.NUL) == tarfile.BLOCKSIZE:
                 cls.ended = True
