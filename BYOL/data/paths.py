@@ -81,7 +81,6 @@ class PathTable:
         names = names.cast(pa.large_binary())
         if isinstance(names, pa.ChunkedArray):
             names = names.combine_chunks()
-        names = pa.concat_arrays([names])  # an array of its own: no offset into another one
         table = cls(())
         _, offsets, content = names.buffers()
         ends = np.frombuffer(offsets, dtype=np.int64)[names.offset :][: len(names) + 1]

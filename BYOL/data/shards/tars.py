@@ -98,7 +98,7 @@ def scan_tar(file: Any, shard: str, *, stream: bool = False) -> Contents:
         with tarfile.open(fileobj=counted, mode="r|" if stream else "r:", tarinfo=info) as tar:  # type: ignore[call-overload]
             for member in _members(tar):
                 _note(columns, tar, member)
-            more = info.ended and _goes_on(tar)
+            more = info.ended and _goes_on(tar, stream)
     except tarfile.TarError as error:
         broken = str(error)
     size = counted.drain() if stream else file.seek(0, 2)
@@ -118,10 +118,10 @@ def scan_tar(file: Any, shard: str, *, stream: bool = False) -> Contents:
     return contents
 
 
-def _goes_on(tar: tarfile.TarFile) -> bool:
+def _goes_on(tar: tarfile.TarFile, stream: bool) -> bool:
     """Whether anything but zeros comes after the mark of the end."""
     assert tar.fileobj is not None
-    if tar.mode == "r" and not isinstance(tar.fileobj, tarfile._Stream):  # type: ignore[attr-defined]
+    if not stream:
         tar.fileobj.seek(tar.offset)
     while rest := tar.fileobj.read(1 << 20):
         if rest.strip(b"\0"):
