@@ -100,6 +100,8 @@ def _runs(
     for key in _NOT_SWEPT:
         if key in settings:
             raise UserError(f"SWEEP={path}: {key} is not for a sweep to set; seeds are in seeds")
+    if str(settings.get("data")).startswith("pipe:"):
+        raise UserError(f"SWEEP={path}: its data is a command, and a file is not let run one")
     words = [
         f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
         for key, value in settings.items()

@@ -360,4 +360,7 @@ def test_a_file_of_settings_cannot_run_a_command(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text(f"data: 'pipe:touch {tmp_path}/ran'\nepochs: 1\n")
     assert main(["pretrain", "--config", str(tmp_path / "c.yaml")]) == 2
     assert "a file is not let run" in capsys.readouterr().err
+    (tmp_path / "s.yaml").write_text(f"settings: {{data: 'pipe:touch {tmp_path}/ran'}}\n")
+    assert main(["sweep", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "sweep")]) == 2
+    assert "a file is not let run" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()
