@@ -126,6 +126,18 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
         read_image(tmp_path / "bomb.png", 3)
 
 
+def test_a_jpeg_that_claims_to_be_enormous_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "bomb.jpg"
+    Image.fromarray(gradient(16, 16)).save(path)
+    content = bytearray(path.read_bytes())
+    frame = content.index(b"\xff\xc0")  # the marker that height and width come after
+    content[frame + 5 : frame + 9] = (60_000).to_bytes(2, "big") * 2
+    path.write_bytes(content)
+    for read in (read_image, lambda path, channels: ImageFile(path, channels).decode()):
+        with pytest.raises(BrokenImageError, match="honest"):
+            read(path, 3)
+
+
 @settings(
     deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from BYOL.data.jpeg import decode_jpeg, may_be_turned, upright
+from BYOL.data.jpeg import decode_jpeg, jpeg_size, upright
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -21,7 +22,8 @@ SUFFIXES = frozenset(
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _ORIENTATION = 0x0112  # EXIF
 Encoded = Path | bytes  # a file, or what is in one
-_QUICK_BYTES = 1 << 20  # a larger file is looked at before it is decoded: it may be a bomb
+_HEAD_BYTES = 1 << 16  # of a file, in which its header is nearly always
+_QUICK_BYTES = 1 << 20  # of a JPEG that is read whole at once; of a larger one only its header
 
 
 class BrokenImageError(Exception):
@@ -43,11 +45,26 @@ class ImageFile:
         self.source = source
         self.channels = channels
         with self._named_errors():
-            self._image = Image.open(_opened(source))
-            width, height = self._image.size
-            self.orientation = int(self._image.getexif().get(_ORIENTATION, 1) or 1)
-            turned = self.orientation in (5, 6, 7, 8)
-            self.size = (width, height) if turned else (height, width)  # upright: height, width
+            head = _beginning(source)
+            size = jpeg_size(head)
+            if size is not None and _is_honest(size):
+                self.is_jpeg, self.turned, self.orientation, self.size = True, False, 1, size
+            else:
+                self._ask_pillow()
+        if len(head) < _HEAD_BYTES:
+            self.source = head  # all of it: no need to read it again
+
+    def _ask_pillow(self) -> None:
+        image = self._image
+        self.is_jpeg = image.format == "JPEG"
+        self.orientation = int(image.getexif().get(_ORIENTATION, 1) or 1)
+        self.turned = self.orientation in (5, 6, 7, 8)
+        width, height = image.size
+        self.size = (width, height) if self.turned else (height, width)  # upright: height, width
+
+    @cached_property
+    def _image(self) -> Image.Image:
+        return Image.open(_opened(self.source))
 
     def decode(self, least: tuple[int, int] = (0, 0)) -> np.ndarray:
         """8-bit pixels of the wanted kind, upright.
@@ -65,8 +82,8 @@ class ImageFile:
             BrokenImageError: the file cannot be decoded.
         """
         with self._named_errors():
-            if self._image.format == "JPEG":
-                stored = least if self.size == self._image.size[::-1] else least[::-1]
+            if self.is_jpeg:
+                stored = least[::-1] if self.turned else least
                 pixels = decode_jpeg(_content(self.source), self.channels, stored)
                 if pixels is not None:
                     return np.ascontiguousarray(upright(pixels, self.orientation))
@@ -169,9 +186,20 @@ def read_small_jpeg(source: Encoded, channels: int, most: int) -> np.ndarray | N
             return None  # whoever reads it next says what is wrong with it
     else:
         content = source
-    if len(content) > most or content[:2] != b"\xff\xd8" or may_be_turned(content):
-        return None
-    return decode_jpeg(content, channels)
+    size = jpeg_size(content) if len(content) <= most else None
+    return decode_jpeg(content, channels) if _is_honest(size) else None
+
+
+def _is_honest(size: tuple[int, int] | None) -> bool:
+    """Whether a size is known and no bomb's; of others Pillow says what is wrong."""
+    return size is not None and size[0] * size[1] <= (Image.MAX_IMAGE_PIXELS or 0)
+
+
+def _beginning(source: Encoded) -> bytes:
+    if not isinstance(source, Path):
+        return source
+    with source.open("rb", buffering=0) as file:
+        return file.read(_HEAD_BYTES)
 
 
 def _opened(source: Encoded) -> Path | io.BytesIO:

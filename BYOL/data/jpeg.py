@@ -35,6 +35,20 @@ def decode_jpeg(
         return None
 
 
+def jpeg_size(head: bytes) -> tuple[int, int] | None:
+    """(height, width) of an upright JPEG from the beginning of its file; None: ask Pillow.
+
+    Pillow takes twenty times as long, which is as long as to decode 32 × 32 pixels.
+    """
+    if head[:2] != b"\xff\xd8" or may_be_turned(head):
+        return None
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(head)
+    except ValueError:
+        return None
+    return height, width
+
+
 def may_be_turned(content: bytes) -> bool:
     """Whether the file has EXIF data, which may say that the picture lies on its side."""
     return content.find(_EXIF, 0, 1 << 16) >= 0

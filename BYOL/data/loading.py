@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from BYOL.data.ahead import CopiedAhead
-from BYOL.data.decode import BrokenImageError
+from BYOL.data.decode import BrokenImageError, ImageFile
 from BYOL.data.images import ArrayImages, EncodedImages, Images
 from BYOL.data.shards.order import Ranges, StreamOrder, Streams
 from BYOL.data.shards.streamed import StreamedImages
@@ -24,6 +24,7 @@ from BYOL.views.config import ViewConfig
 from BYOL.views.draws import draw_crops
 
 _ONE_STREAM = Streams()
+_OPEN_AT_ONCE = 64  # files: their boxes are drawn together, which is worth ten times as much
 _ORDER = 0x0DE12  # keeps the order's random numbers apart from the views'
 Request = tuple[int, np.ndarray] | tuple[int, np.ndarray, Ranges]
 
@@ -205,26 +206,40 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
         shape = len(ids), self.images.channels
         cut = [torch.empty(*shape, side, side, dtype=torch.uint8) for side in self.sides]
         broken: list[str] = []
-        for row, boxes in enumerate(self._boxes(epoch, ids, ids.tolist())):
-            index = int(ids[row])
-            try:
-                found = self.images.open(index).crops(boxes, self.sides)
-            except BrokenImageError:
-                found = self._instead_of(index, epoch, broken)
-            for crops, crop in zip(cut, found, strict=True):
-                crops[row] = crop
+        for start in range(0, len(ids), _OPEN_AT_ONCE):
+            some = ids[start : start + _OPEN_AT_ONCE]
+            files = [self._opened(index) for index in some.tolist()]
+            boxes = self._boxes(epoch, some, [file.size if file else (1, 1) for file in files])
+            for row, file in enumerate(files, start):
+                found = self._crops(file, boxes[row - start])
+                if found is None:
+                    found = self._instead_of(int(ids[row]), epoch, broken)
+                for crops, crop in zip(cut, found, strict=True):
+                    crops[row] = crop
         large = dict(zip(("crops", "crops1"), cut, strict=False))
         small = {"small": torch.stack(cut[2:])} if cut[2:] else {}
         return {"epoch": epoch, "ids": ids, **large, **small, "broken": broken}
 
-    def _boxes(self, epoch: int, ids: Tensor, places: list[int]) -> list[list[list[int]]]:
-        """For every sample of ``ids`` a box for each view, in the picture at its place."""
-        # Headers are read here and once more with the pixels: to draw the boxes of a whole batch
-        # at once is worth ten times that.
-        sizes = torch.tensor([self.images.size(place) or (1, 1) for place in places])
+    def _opened(self, index: int) -> ImageFile | None:
+        try:
+            return self.images.open(index)
+        except BrokenImageError:
+            return None
+
+    def _crops(self, file: ImageFile | None, boxes: list[list[int]]) -> list[Tensor] | None:
+        try:
+            return file.crops(boxes, self.sides) if file else None
+        except BrokenImageError:
+            return None
+
+    def _boxes(
+        self, epoch: int, ids: Tensor, sizes: list[tuple[int, int]]
+    ) -> list[list[list[int]]]:
+        """For every sample of ``ids`` a box for each view, in a picture of its height and width."""
+        heights, widths = torch.tensor(sizes).T
         key = fold(self.seed, epoch)
         by_view = (
-            draw_crops(view, fold(key, v), ids, sizes[:, 0], sizes[:, 1]).tolist()
+            draw_crops(view, fold(key, v), ids, heights, widths).tolist()
             for v, view in enumerate(self.views)
         )
         return [list(boxes) for boxes in zip(*by_view, strict=True)]
@@ -234,11 +249,12 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
         broken.append(self.images.sample_name(index))
         for step in range(1, len(self.images)):
             place = (index + step) % len(self.images)
-            try:
-                boxes = self._boxes(epoch, torch.tensor([index]), [place])[0]
-                return self.images.open(place).crops(boxes, self.sides)
-            except BrokenImageError:
-                broken.append(self.images.sample_name(place))
+            file = self._opened(place)
+            if file:
+                boxes = self._boxes(epoch, torch.tensor([index]), [file.size])[0]
+                if found := self._crops(file, boxes):
+                    return found
+            broken.append(self.images.sample_name(place))
         raise UserError(f"DATA={self.images.place}: not one of its files is a picture")
 
 
