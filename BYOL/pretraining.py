@@ -7,7 +7,6 @@ train, export, measure. The engine is Lightning's Trainer; there is no training 
 import dataclasses
 import math
 import platform
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,12 +30,14 @@ from BYOL.evaluation.feature_gauges import feature_gauges
 from BYOL.evaluation.online import online_knn
 from BYOL.evaluation.protocols import evaluate
 from BYOL.export import export_backbone
+from BYOL.files import write_json
 from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL.logs import loggers
 from BYOL.preparation import (
     Prepared,
     build_views,
+    check_network,
     prepare,
     small_view_configs,
     view_configs,
@@ -50,17 +51,12 @@ from BYOL.runs import (
     build_model,
     default_folder,
     open_run,
-    write_json,
+    to_stderr,
 )
 from BYOL.stopping import StopRequest
 from BYOL.syncnorm import synchronised
 from BYOL.training import PRECISIONS, Pretraining, quiet_lightning
 from BYOL.views.preview import save_preview
-
-
-def to_stderr(line: str) -> None:
-    """Where lines for the user go unless the caller says otherwise."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> dict[str, Any]:
@@ -89,6 +85,7 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)
         start.check(config, len(prepared.train))
         model = build_model(config)
+        check_network(model, config)
         if start.compiled and config.compile == "auto":  # another choice rounds otherwise
             config = dataclasses.replace(config, compile=start.compiled)
         config = settle_compile(config, len(prepared.train), model, machine)

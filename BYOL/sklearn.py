@@ -202,7 +202,8 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             )
 
     def _trained(self, images: Images) -> tuple[Any, dict[str, Any]]:
-        from BYOL.pretraining import pretrain, to_stderr  # Lightning takes seconds to import
+        from BYOL.pretraining import pretrain  # Lightning takes seconds to import
+        from BYOL.runs import to_stderr
 
         hushed: Any = contextlib.redirect_stderr(io.StringIO())
         with (

@@ -1,7 +1,6 @@
 """Features of what the user named: what ``embed``, ``duplicates`` and ``outliers`` start from."""
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -20,7 +19,7 @@ from BYOL.evaluation.features import feature_batches
 from BYOL.evaluation.layers import LayerFeatures
 from BYOL.evaluation.precision import settle_precision
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
-from BYOL.runs import Run, open_run
+from BYOL.runs import Run, open_run, to_stderr
 
 _QUIET = 20.0  # seconds between lines where there is no terminal
 
@@ -95,7 +94,12 @@ def open_features(config: FeaturesConfig) -> Features:
     if not sets:
         raise UserError(f"--split={config.split} is not in DATA: it has only train")
     precision = settle_precision(
-        config.precision, accelerator, network, next(iter(sets.values())), run.config.sight, _say
+        config.precision,
+        accelerator,
+        network,
+        next(iter(sets.values())),
+        run.config.sight,
+        to_stderr,
     )
     device, workers = torch_device(accelerator), _workers(config.workers, accelerator)
     return Features(run, sets, network, device, precision, workers, config.batch_size)
@@ -130,8 +134,4 @@ def _with_progress(batches: Batches, total: int) -> Iterator[Any]:
             if not console.is_terminal and now - spoke >= _QUIET:
                 spoke = now
                 left = (total - done) / rate / 60
-                _say(f"{done:,} of {total:,} pictures  {rate:,.0f}/s  {left:.1f} min left")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+                to_stderr(f"{done:,} of {total:,} pictures  {rate:,.0f}/s  {left:.1f} min left")

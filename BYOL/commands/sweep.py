@@ -8,9 +8,9 @@ from BYOL.commands.common import Answer
 from BYOL.config import PretrainConfig
 from BYOL.config.commands import SweepConfig
 from BYOL.errors import UserError
-from BYOL.files import write_atomically
-from BYOL.pretraining import pretrain, to_stderr
-from BYOL.runs import RunFolder, write_json
+from BYOL.files import write_atomically, write_json
+from BYOL.pretraining import pretrain
+from BYOL.runs import RunFolder, to_stderr
 from BYOL.sweeps import Cell, read_sweep, results_of, save_plot, summarise, table
 
 

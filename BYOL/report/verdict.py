@@ -49,7 +49,8 @@ def verdict(facts: Facts, probe: float | None = None) -> Verdict:
 
 def intervals(measure: dict[str, Any]) -> tuple[float, float, float]:
     """Value, low and high of a measure, whether it has an interval, a spread or neither."""
-    value = float(measure.get("accuracy", measure.get("value", float("nan"))))
+    value = measure.get("accuracy", measure.get("value"))
+    value = float("nan") if value is None else float(value)
     spread = measure.get("spread") or 0.0
     return value, measure.get("low", value - spread), measure.get("high", value + spread)
 
