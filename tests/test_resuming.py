@@ -250,10 +250,13 @@ def test_another_number_of_processes_goes_on_with_the_same_schedule(
     one, other = (rows(run) for run in runs.values())
     assert [row["step"] for row in one] == [row["step"] for row in other]
     assert [row["learning_rate"] for row in one] == [row["learning_rate"] for row in other]
-    weights = [load_weights(run / "backbone.safetensors")[0] for run in runs.values()]
-    for name, value in weights[0].items():
-        if value.is_floating_point():
-            torch.testing.assert_close(value, weights[1][name], rtol=5e-3, atol=1e-3)
+    # Rounding grows step by step; another order of pictures or another rate would take it half way.
+    ends = [load_weights(run / "backbone.safetensors")[0] for run in runs.values()]
+    begun = open_run(runs["whole"]).untrained.state_dict()
+    learnt = [name for name in begun if name.endswith(("weight", "bias"))]
+    apart = sum(float((ends[0][name] - ends[1][name]).square().sum()) for name in learnt)
+    way = sum(float((ends[0][name] - begun[name]).square().sum()) for name in learnt)
+    assert apart < 0.05**2 * way
 
 
 def test_the_last_few_and_the_best_are_kept(pictures, tmp_path):
