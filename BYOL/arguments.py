@@ -9,6 +9,7 @@ from typing import Any, NoReturn, get_args
 from jsonargparse import ArgumentParser, ParserError
 
 from BYOL.config import PretrainConfig
+from BYOL.config.checks import refuse_nulls
 from BYOL.config.files import read_settings
 from BYOL.errors import UserError
 from BYOL.presets import preset_for, preset_values
@@ -107,6 +108,7 @@ def parse_arguments(parser: ArgumentParser, argv: list[str], settings: type) -> 
     except (ParserError, ValueError, OSError, TypeError) as error:
         _refuse(parser, error)
     parsed.pop("config", None)
+    refuse_nulls(settings, parsed)
     pairs = {f.name for f in dataclasses.fields(settings) if f.type is Pair}
     return settings(**{k: tuple(v) if k in pairs else v for k, v in parsed.items()})
 

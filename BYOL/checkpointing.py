@@ -115,35 +115,6 @@ def _link(path: Path, name: Path) -> None:
     temporary.unlink(missing_ok=True)  # to rename one name of a file to another does nothing
 
 
-def newest_usable(
-    folder: RunFolder, warn: Callable[[str], None]
-) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that is whole, and what is in it; None where there is none at all.
-
-    Args:
-        folder: of the run.
-        warn: gets a line for every newer one that is damaged.
-
-    Raises:
-        UserError: there are checkpoints, and every one is damaged.
-    """
-    problem: UserError | None = None
-    for path in (folder.checkpoint, *folder.older_checkpoints()):
-        if not path.exists():
-            continue
-        try:
-            checkpoint = load_checkpoint(path)
-        except UserError as error:
-            problem = problem or error
-            continue
-        if problem:
-            warn(f"{problem}; {path.name} of step {checkpoint['global_step']} is used instead")
-        return path, checkpoint
-    if problem:
-        raise problem
-    return None
-
-
 def adopt(folder: RunFolder, path: Path) -> None:
     """Make an older checkpoint the last one, in place of a damaged one."""
     if path != folder.checkpoint:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import json
 import re
 import sys
 from typing import Any
@@ -12,6 +11,7 @@ from BYOL.config import PretrainConfig
 from BYOL.config import commands as settings
 from BYOL.config.shard import ShardConfig
 from BYOL.errors import RESUME_CODE, StoppedError, UserError
+from BYOL.files import to_json
 
 COLLAPSED = 3  # exit code
 
@@ -171,7 +171,7 @@ def _run(argv: list[str]) -> int:
         return 0
     results, text = command(config)
     if text:  # only the first of several processes speaks
-        print(json.dumps(results) if as_json else text)
+        print(to_json(results) if as_json else text)
     return COLLAPSED if results.get("stopped") else 0
 
 

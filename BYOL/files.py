@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -46,6 +48,40 @@ def write_atomically(
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return path
+
+
+def to_json(values: Any, indent: int | None = None, *, compact: bool = False) -> str:
+    """JSON as its standard has it: a number that is not finite, which it does not know, is null.
+
+    Args:
+        values: dictionaries, lists, tuples, strings, numbers, None.
+        indent: spaces a level, for people; without it, one line.
+        compact: no spaces.
+    """
+    separators = (",", ":") if compact else None
+    text = json.dumps(
+        _finite(values), indent=indent, separators=separators, ensure_ascii=False, allow_nan=False
+    )
+    # Names of files that are no text hold lone surrogates; backslashed, they are JSON's own escape.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file that a person can read, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    text = to_json(values, indent=2) + os.linesep
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _flush_folder(folder: Path) -> None:

@@ -18,9 +18,10 @@ from BYOL.data.sources import Splits
 from BYOL.evaluation.feature_gauges import feature_gauges
 from BYOL.evaluation.protocols import evaluate
 from BYOL.export import export_backbone
+from BYOL.files import write_json
 from BYOL.hardware import Machine, pick_workers, torch_device
 from BYOL.preparation import Prepared
-from BYOL.runs import RunFolder, backbone_metadata, build_model, open_run, write_json
+from BYOL.runs import RunFolder, backbone_metadata, build_model, open_run
 
 
 def finish(

@@ -1,6 +1,7 @@
 """From what the user said to what the run does: everything is settled and checked before a file is
 written."""
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 
 from BYOL.backbones import build_backbone, has_large_stem
+from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.data.images import ArrayImages, EncodedImages, Images
 from BYOL.data.memory import check_images, to_memory
@@ -76,6 +78,32 @@ def in_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
     """Pictures held in memory if they are small files that fit; and names of unreadable ones."""
     found = to_memory(images, budget) if isinstance(images, EncodedImages) else None
     return found or (images, [])
+
+
+def check_network(model: BYOL, config: PretrainConfig) -> None:
+    """Show a copy of the network two pictures of every size that it will see.
+
+    Raises:
+        UserError: pictures of that size are too small for it, or not what it is built for.
+    """
+    assert config.channels is not None and config.image_size is not None
+    sides = {"image_size": config.image_size}
+    if config.view_size:
+        sides["view_size"] = config.view_size
+    for view in small_view_configs(config):
+        sides["small_size"] = view.size
+    network = copy.deepcopy(model.onlineNet)
+    for name, side in sides.items():
+        x = torch.zeros(2, config.channels, side, side)
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                network(x)
+        except Exception as error:  # every network has its own way to say so
+            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            raise UserError(
+                f"--{name}={side} is not for backbone {config.backbone!r}: give a larger size, or "
+                f"another backbone ({reason})"
+            ) from error
 
 
 def _too_few(config: PretrainConfig, images: Images) -> str:

@@ -31,6 +31,7 @@ from BYOL.logs import loggers
 from BYOL.preparation import (
     Prepared,
     build_views,
+    check_network,
     prepare,
     small_view_configs,
     view_configs,
@@ -76,6 +77,7 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)
         start.check(config, prepared.train)
         model = build_model(config)
+        check_network(model, config)
         if start.compiled and config.compile == "auto":  # another choice rounds otherwise
             config = dataclasses.replace(config, compile=start.compiled)
         config = settle_compile(config, len(prepared.train), model, machine)

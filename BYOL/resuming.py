@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from BYOL.checkpointing import adopt, newest_usable, sweep
+from BYOL.checkpointing import adopt, sweep
 from BYOL.config import PretrainConfig
 from BYOL.config.pretrain import Resume
 from BYOL.data.images import Images
 from BYOL.errors import UserError
 from BYOL.locking import locked
 from BYOL.processes import first_process
-from BYOL.runs import RunFolder
+from BYOL.runs import RunFolder, newest_usable
 
 # What the saved state and its place in the epoch depend on. All else may be changed on the way.
 _FIXED = (

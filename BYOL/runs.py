@@ -9,9 +9,8 @@ results.json           the evidence, at the end
 report.html            all of it as one page
 """
 
-import json
-import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from BYOL.data.shards.patterns import is_sharded
 from BYOL.data.shards.streamed import set_name
 from BYOL.errors import UserError
 from BYOL.export import load_weights
-from BYOL.files import write_atomically
+from BYOL.lines import to_stderr
 from BYOL.sealing import check_seal
 
 
@@ -199,8 +198,12 @@ def backbone_metadata(config: PretrainConfig) -> dict[str, str]:
     return {name: str(getattr(config, name)) for name in names}
 
 
-def open_run(path: str | Path) -> Run:
-    """Open the folder of a run, finished or not (then the last checkpoint is taken).
+def open_run(path: str | Path, say: Callable[[str], None] = to_stderr) -> Run:
+    """Open the folder of a run, finished or not (then the newest whole checkpoint is taken).
+
+    Args:
+        path: of the folder.
+        say: gets a line where the newest checkpoint is damaged and one before it is taken.
 
     Raises:
         UserError: no such folder, not a run, or nothing trained in it yet.
@@ -213,7 +216,7 @@ def open_run(path: str | Path) -> Run:
     config = load_config(folder.config)
     backbone = build_model(config).onlineNet.backend
     untrained = build_model(config).onlineNet.backend
-    weights = trained_weights(folder)
+    weights = trained_weights(folder, say)
     try:
         backbone.load_state_dict(weights, strict=True)
     except RuntimeError as error:
@@ -221,21 +224,55 @@ def open_run(path: str | Path) -> Run:
     return Run(folder, config, backbone.eval(), untrained.eval())
 
 
-def trained_weights(folder: RunFolder) -> dict[str, Tensor]:
+def trained_weights(folder: RunFolder, say: Callable[[str], None] = to_stderr) -> dict[str, Tensor]:
     """The state dict of a run's trained backbone: the finished one, else the last checkpoint's.
 
+    Args:
+        folder: of the run.
+        say: as in :func:`open_run`.
+
     Raises:
-        UserError: nothing trained yet, or a file that is damaged.
+        UserError: nothing trained yet, or only files that are damaged.
     """
     if folder.backbone.exists():
         return load_weights(folder.backbone)[0]
-    if not folder.checkpoint.exists():
+    found = newest_usable(folder, lambda line: say(f"warning: {line}"))
+    if found is None:
         raise UserError(
             f"RUN={folder.path} has no weights yet: no backbone.safetensors, no checkpoint"
         )
     prefix = "model.onlineNet.backend."
-    state = load_checkpoint(folder.checkpoint)["state_dict"]
+    state = found[1]["state_dict"]
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def newest_usable(
+    folder: RunFolder, warn: Callable[[str], None]
+) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint that is whole, and what is in it; None where there is none at all.
+
+    Args:
+        folder: of the run.
+        warn: gets a line for every newer one that is damaged.
+
+    Raises:
+        UserError: there are checkpoints, and every one is damaged.
+    """
+    problem: UserError | None = None
+    for path in (folder.checkpoint, *folder.older_checkpoints()):
+        if not path.exists():
+            continue
+        try:
+            checkpoint = load_checkpoint(path)
+        except UserError as error:
+            problem = problem or error
+            continue
+        if problem:
+            warn(f"{problem}; {path.name} of step {checkpoint['global_step']} is used instead")
+        return path, checkpoint
+    if problem:
+        raise problem
+    return None
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -268,9 +305,3 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     ):
         raise UserError(f"checkpoint {path} is not one of a BYOL run")
     return checkpoint
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a JSON file that a person can read, whole or not at all."""
-    text = json.dumps(values, indent=2, ensure_ascii=False) + os.linesep
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

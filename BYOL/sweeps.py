@@ -164,7 +164,9 @@ def summarise(cells: list[Cell]) -> list[dict[str, Any]]:
             ]
         measures = _measures(evaluations, "trained")
         for gauge in GAUGES:
-            measures[gauge] = [r["gauges"][gauge] for r in found if gauge in r["gauges"]]
+            measures[gauge] = [
+                value for r in found if (value := r["gauges"].get(gauge)) is not None
+            ]
         rows.append(
             {
                 "name": cell.name,

@@ -43,6 +43,7 @@ documents = st.one_of(
         [
             "!!python/object/apply:os.mkdir [ran]", "epochs: !!python/name:os.system",
             "&a [*a]", "a: &a {b: *a}", "lr: !!binary x", "<<: 3", "epochs: 1\nepochs: 2",
+            "small_scale: null", "accumulate: null",
         ]
     ),
 )  # fmt: skip
@@ -83,6 +84,15 @@ def check_configuration(place: Path, text: str) -> None:
 @given(documents)
 def test_configuration_is_data(place, text):
     check_configuration(place, text)
+
+
+@pytest.mark.parametrize("name", ["small_scale", "accumulate", "resume", "seed"])
+def test_a_setting_that_needs_a_value_is_not_null(place, name):
+    file = place / "settings.yaml"
+    file.write_text(f"{name}: null\n")
+    for read in (load_config, lambda file: parse("pretrain", ["--config", str(file)])):
+        with pytest.raises(UserError, match=f"--{name}=null is not a value"):
+            read(file)
 
 
 @pytest.mark.slow

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+import torch
 
 from BYOL.errors import UserError
-from BYOL.preparation import IMAGENET_MEAN, prepare, view_configs
+from BYOL.preparation import IMAGENET_MEAN, check_network, prepare, view_configs
 from BYOL.presets import preset_config
-from tests.conftest import draw_pictures
+from BYOL.pretraining import pretrain
+from BYOL.runs import build_model
+from tests.conftest import draw_pictures, tiny
 
 
 def arrays(path, shape):
@@ -57,3 +60,29 @@ def test_a_wish_that_the_pictures_cannot_meet_is_refused(tmp_path):
     ):  # fmt: skip
         with pytest.raises(UserError, match=named):
             prepare(preset_config("small", data=data, **{"batch_size": 4, **change}))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "sizes", "named"),
+    [
+        ("convnext_atto", {"image_size": 16}, "--image_size=16"),
+        ("vit_tiny_patch16_224", {"image_size": 8}, "--image_size=8"),
+        ("vgg11", {"image_size": 32, "view_size": 16}, "--view_size=16"),
+        ("convnext_atto", {"image_size": 64, "small_views": 1, "small_size": 8}, "--small_size=8"),
+    ],
+)
+def test_a_size_that_the_network_cannot_take_is_one_line(tmp_path, backbone, sizes, named):
+    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    config = tiny(pictures, tmp_path / "run", backbone=backbone, **sizes)
+    with pytest.raises(UserError, match=f"{named} is not for backbone '{backbone}'") as caught:
+        pretrain(config, lambda line: None)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_looking_at_the_sizes_leaves_the_network_as_it_was(tmp_path):
+    config = prepare(tiny(draw_pictures(tmp_path / "p", each=4), tmp_path / "run")).config
+    model = build_model(config)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    check_network(model, config)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

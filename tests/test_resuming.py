@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -14,7 +16,7 @@ from BYOL.cli import main, parse
 from BYOL.errors import StoppedError, UserError
 from BYOL.export import load_weights
 from BYOL.pretraining import pretrain
-from BYOL.runs import load_checkpoint
+from BYOL.runs import load_checkpoint, open_run
 from tests.conftest import TINY, draw_pictures, tiny
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -41,7 +43,8 @@ def start(config):
 def wait_for(path, process, seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while not path.exists():
-        assert process.is_alive() and time.monotonic() < until, f"{path.name} does not come"
+        alive = process.poll() is None if hasattr(process, "poll") else process.is_alive()
+        assert alive and time.monotonic() < until, f"{path.name} does not come"
         time.sleep(0.005)
 
 
@@ -197,6 +200,63 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(pictures, tmp_
     assert "last.ckpt is damaged" in said[0] and "step-000000005.ckpt of step 5" in said[0]
     again = load_checkpoint(last)["state_dict"]
     assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_a_run_is_opened_by_the_checkpoint_that_resume_would_use(pictures, tmp_path):
+    import BYOL
+
+    run, said = tmp_path / "run", []
+    pretrain(tiny(pictures, run))
+    (run / "backbone.safetensors").unlink()  # as if training were not over
+    folder = run / "checkpoints"
+    before = load_checkpoint(folder / "step-000000005.ckpt")["state_dict"]
+    (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:-9])
+    opened = open_run(run, said.append)
+    assert len(said) == 1
+    assert "last.ckpt is damaged" in said[0] and "step-000000005.ckpt of step 5 is used" in said[0]
+    for backbone in (opened.backbone, BYOL.load_backbone(run)):
+        for name, value in backbone.state_dict().items():
+            assert torch.equal(value, before[f"model.onlineNet.backend.{name}"])
+    (folder / "step-000000005.ckpt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"last\.ckpt is damaged"):
+        open_run(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
+def test_another_number_of_processes_goes_on_with_the_same_schedule(
+    pictures, tmp_path, first, then
+):
+    """The same steps of the same global batches; not the same bits, since sums are in parts."""
+    runs = {}
+    for name, counts in (("whole", (1,)), ("changed", (first, then))):
+        run = runs[name] = tmp_path / name
+        for devices in counts:
+            words = ["--epochs=6", f"--devices={devices}", "--knn-every=0", "--optimizer=lars"]
+            words += ["--no-evaluate", "--no-report", "--accelerator=cpu", "--checkpoint-steps=3"]
+            words += ["--resume=auto", "--out", str(run), "--precision=fp32"]
+            process = subprocess.Popen(
+                [sys.executable, "-m", "BYOL", "pretrain", str(pictures), *TINY, *words],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            if name == "changed" and devices == first:
+                wait_for(run / "checkpoints" / "last.ckpt", process)
+                process.terminate()
+                assert process.wait(60) == 75
+                assert load_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"] < 30
+            assert process.communicate(timeout=200) and process.returncode in (0, 75)
+    one, other = (rows(run) for run in runs.values())
+    assert [row["step"] for row in one] == [row["step"] for row in other]
+    assert [row["learning_rate"] for row in one] == [row["learning_rate"] for row in other]
+    # Rounding grows step by step: to 5 % of the way after 60; without SyncBN 16 % after 24 steps.
+    ends = [load_weights(run / "backbone.safetensors")[0] for run in runs.values()]
+    begun = open_run(runs["whole"]).untrained.state_dict()
+    learnt = [name for name in begun if name.endswith(("weight", "bias"))]
+    apart = sum(float((ends[0][name] - ends[1][name]).square().sum()) for name in learnt)
+    way = sum(float((ends[0][name] - begun[name]).square().sum()) for name in learnt)
+    assert apart < 0.1**2 * way
 
 
 def test_the_last_few_and_the_best_are_kept(pictures, tmp_path):

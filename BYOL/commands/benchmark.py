@@ -10,7 +10,7 @@ from BYOL.commands.common import Answer
 from BYOL.compiling import settle_compile
 from BYOL.config.commands import BenchmarkConfig
 from BYOL.hardware import Machine, pick_machine
-from BYOL.preparation import prepare
+from BYOL.preparation import check_network, prepare
 from BYOL.runs import build_model
 
 ADVICE = {
@@ -32,6 +32,7 @@ def benchmark_run(config: BenchmarkConfig) -> Answer:
     prepared = prepare(dataclasses.replace(config, devices=1, nodes=1))
     settled = prepared.config
     model = build_model(settled)
+    check_network(model, settled)
     settled = settle_compile(settled, len(prepared.train), model, machine)
     found = benchmark(settled, prepared, model, machine, config.seconds)
     answer = {

@@ -10,10 +10,11 @@ from BYOL.evaluation.layers import LayerFeatures
 from BYOL.evaluation.protocols import check_protocols, evaluate
 from BYOL.evaluation.references import Reference, reference_from_file, supervised_reference
 from BYOL.evaluation.table import results_text
+from BYOL.files import write_json
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.lines import to_stderr
 from BYOL.preparation import in_memory, view_configs
-from BYOL.runs import Run, open_run, write_json
+from BYOL.runs import Run, open_run
 
 
 def evaluate_run(config: EvaluateConfig) -> Answer:

@@ -8,10 +8,10 @@ from BYOL.commands.common import Answer
 from BYOL.config import PretrainConfig
 from BYOL.config.commands import SweepConfig
 from BYOL.errors import UserError
-from BYOL.files import write_atomically
+from BYOL.files import write_atomically, write_json
 from BYOL.lines import to_stderr
 from BYOL.pretraining import pretrain
-from BYOL.runs import RunFolder, write_json
+from BYOL.runs import RunFolder
 from BYOL.sweeps import Cell, read_sweep, results_of, save_plot, summarise, table
 
 

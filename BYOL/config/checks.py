@@ -1,7 +1,8 @@
 """What values are accepted, and the one line for those that are not."""
 
+import dataclasses
 import math
-from typing import Any
+from typing import Any, get_args
 
 from BYOL.errors import UserError
 
@@ -27,6 +28,18 @@ def check_settings(
         value = getattr(settings, name)
         if value is not None and value not in accepted:
             raise UserError(f"--{name}={value} is unknown: choose one of {', '.join(accepted)}")
+
+
+def refuse_nulls(settings: type, values: dict[str, Any]) -> None:
+    """Make sure that no setting that must have a value is null (None).
+
+    Raises:
+        UserError: names the first.
+    """
+    for field in dataclasses.fields(settings):
+        needed = type(None) not in get_args(field.type)
+        if needed and field.name in values and values[field.name] is None:
+            raise UserError(f"--{field.name}=null is not a value: leave it out for the default")
 
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from BYOL.config.checks import refuse_nulls
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.errors import UserError
 from BYOL.views.config import Pair
@@ -55,6 +56,7 @@ def load_config(path: Path) -> PretrainConfig:
     unknown = sorted(values.keys() - fields.keys())
     if unknown:
         raise UserError(f"{path} is not the configuration of a run: it has no setting {unknown[0]}")
+    refuse_nulls(PretrainConfig, values)
     pairs = {name for name, field in fields.items() if field.type is Pair}
     try:
         settled: dict[str, Any] = {n: tuple(v) if n in pairs else v for n, v in values.items()}

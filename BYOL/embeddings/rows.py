@@ -1,6 +1,5 @@
 """Features on their way to a file, counted, each with its picture's name."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from BYOL.data.images import Images
 from BYOL.errors import UserError
+from BYOL.files import to_json
 
 # split, its pictures, numbers of some of them (B,), their features (B, d) or (B, h, w, d)
 Batches = Iterator[tuple[str, Images, np.ndarray, np.ndarray]]
@@ -53,7 +53,7 @@ class Embeddings:
 
     def with_shape(self) -> dict[str, str]:
         """The metadata, and the shape as JSON."""
-        return {**self.metadata, "shape": json.dumps(self.shape)}
+        return {**self.metadata, "shape": to_json(self.shape)}
 
     def _cast(self, vectors: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):

@@ -1,6 +1,5 @@
 """The files that features are written to, whole or not at all, with memory that stays flat."""
 
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from BYOL.embeddings.rows import Columns, Embeddings
 from BYOL.errors import UserError
-from BYOL.files import write_atomically
+from BYOL.files import to_json, write_atomically
 
 _GROUP_BYTES = 16 << 20  # of features in a row group of a Parquet file
 _GROUP_ROWS = 1 << 16
@@ -84,7 +83,7 @@ def _write_npz(path: Path, embeddings: Embeddings) -> Path:
             write_npy(vectors_file, embeddings, keep)
             with zipfile.ZipFile(temporary, "w") as archive:
                 archive.write(vectors_file, "embedding.npy")
-                described = {**found, "metadata": json.dumps(embeddings.with_shape())}
+                described = {**found, "metadata": to_json(embeddings.with_shape())}
                 for name, values in described.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                         np.lib.format.write_array(entry, np.asarray(values), allow_pickle=False)

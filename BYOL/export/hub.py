@@ -1,6 +1,5 @@
 """A folder for the Hugging Face hub, which timm loads: config.json, weights and a model card."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from BYOL.errors import UserError
 from BYOL.export.card import model_card
 from BYOL.export.pixels import check_equal, pictures_to_check
 from BYOL.export.weights import HUB_WEIGHTS, plain_weights
-from BYOL.files import save_tensors, write_folder_atomically
+from BYOL.files import save_tensors, to_json, write_folder_atomically
 from BYOL.runs import Run
 from BYOL.views.transforms import normalise, shown_share
 
@@ -41,7 +40,7 @@ def export_folder(run: Run, path: Path) -> dict[str, Any]:
     def write(temporary: Path) -> None:
         nonlocal worst
         save_tensors(plain_weights(run.backbone), temporary / HUB_WEIGHTS, run.metadata)
-        text = json.dumps(timm_config(run), indent=2)
+        text = to_json(timm_config(run), indent=2)
         (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
         (temporary / CARD).write_text(model_card(run, path.name), encoding="utf-8")
         worst = check_equal(path, run, _as_timm_reads(run, temporary), pictures)

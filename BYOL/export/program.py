@@ -1,13 +1,12 @@
 """A ``torch.export`` program: the backbone as a graph, which runs without this package or timm."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from BYOL.export.pixels import check_equal, pictures_to_check, pixel_metadata, traced
-from BYOL.files import disk_errors, write_atomically
+from BYOL.files import disk_errors, to_json, write_atomically
 from BYOL.runs import Run
 
 METADATA = "byol.json"  # inside the file: torch.export.load(..., extra_files={"byol.json": ""})
@@ -30,7 +29,7 @@ def export_program(run: Run, path: Path) -> dict[str, Any]:
     def write(temporary: Path) -> None:
         nonlocal worst
         with disk_errors(temporary):
-            extra = {METADATA: json.dumps(pixel_metadata(run))}
+            extra = {METADATA: to_json(pixel_metadata(run))}
             torch.export.save(program, temporary, extra_files=extra)
         worst = check_equal(path, run, torch.export.load(temporary).module(), pictures)
 

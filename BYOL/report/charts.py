@@ -5,11 +5,11 @@ Numbers are turned into pixels here and into marks there, so that colours stay w
 """
 
 import dataclasses
-import json
 from dataclasses import dataclass
 
 import numpy as np
 
+from BYOL.files import to_json
 from BYOL.report.curves import Curves, Series, thinned
 from BYOL.report.meaning import Meaning, in_order, meaning_of
 
@@ -147,7 +147,7 @@ def _line(series: Series, x: _Axis, y: _Axis, unit: str, meaning: Meaning) -> Li
         [*place, f"{_text(b, meaning)} at {_where(a, unit)}"]
         for place, a, b in zip(places, series.x, series.y, strict=True)
     ]
-    points = json.dumps(read, separators=(",", ":"), ensure_ascii=False)
+    points = to_json(read, compact=True)
     return Line("", 0, path, places[-1], _text(series.last, meaning), points)
 
 

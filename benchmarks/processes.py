@@ -1,0 +1,342 @@
+"""Several processes and several hosts: do they learn what one learns, what do they send, how fast?
+
+    python benchmarks/processes.py --json processes.json
+    python benchmarks/processes.py --parts scaling --rounds 5
+
+``equal``: 2 and 4 processes, started by Lightning and by torchrun, beside one process with the same
+global batch. ``hosts``: the same over two hosts, which are two network namespaces joined by a pair
+of virtual interfaces with addresses of their own, so nothing can go by the loopback of one machine;
+and over a slow line. ``scaling``: one process and two, a thread each, and one with two threads.
+
+Every run is ``byol pretrain`` in processes of its own. Where namespaces can be had (Linux, root),
+every run of several processes is in one, and its interface counts what the run sends: the bytes of
+a step are the difference of two runs that differ in length alone. Beside them stands what
+``scale.py`` predicts from the module.
+"""
+
+import contextlib
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import arguments, header, save
+from scale import bytes_sent, collectives
+
+from BYOL.config import load_config
+from BYOL.runs import RunFolder, build_model, load_checkpoint
+
+SIDE, PORT = 32, "29571"
+LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+QUIET = (
+    "--no-evaluate", "--no-report", "--knn-every=0", "--gauges-every=0", "--checkpoint-every=1000",
+    "--accelerator=cpu", "--precision=fp32", "--optimizer=lars", "--preset=small", "--workers=0",
+    "--hidden-size=512", "--output-size=128", "--compile=off", "--warmup-epochs=0", "--lr=0.5",
+)  # fmt: skip
+
+
+class NotPossibleError(Exception):
+    """What is missing for network namespaces, in a line."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A network namespace (None: this machine as it is) and its way to the others."""
+
+    namespace: str | None = None
+    interface: str = "lo"
+    address: str = "127.0.0.1"
+
+    @property
+    def prefix(self) -> list[str]:
+        """What runs a command there."""
+        return ["ip", "netns", "exec", self.namespace] if self.namespace else []
+
+    def sent(self) -> int:
+        """Bytes that its interface has sent since it is there."""
+        counter = f"/sys/class/net/{self.interface}/statistics/tx_bytes"
+        return int(command(*self.prefix, "cat", counter))
+
+
+def command(*words: str) -> str:
+    """The standard output of a command that must succeed."""
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise NotPossibleError(f"{' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def hosts(count: int) -> Iterator[list[Host]]:
+    """One namespace with nothing but its loopback, or two that are joined.
+
+    Raises:
+        NotPossibleError: no ``ip``, not root, or a kernel without namespaces.
+    """
+    if not shutil.which("ip"):
+        raise NotPossibleError("there is no ip command (iproute2)")
+    if os.geteuid():
+        raise NotPossibleError("network namespaces need root")
+    tag = f"byol{os.getpid()}"
+    names = [f"{tag}{letter}" for letter in "ab"[:count]]
+    made: list[str] = []
+    try:
+        for name in names:
+            command("ip", "netns", "add", name)
+            made.append(name)
+            command("ip", "-n", name, "link", "set", "lo", "up")
+        if count == 1:
+            yield [Host(names[0])]
+            return
+        command("ip", "link", "add", "byolv0", "netns", names[0], "type", "veth",
+                "peer", "name", "byolv1", "netns", names[1])  # fmt: skip
+        ends = [Host(name, f"byolv{k}", f"10.77.0.{k + 1}") for k, name in enumerate(names)]
+        for end in ends:
+            inside = ("ip", "-n", str(end.namespace))
+            command(*inside, "address", "add", f"{end.address}/24", "dev", end.interface)
+            command(*inside, "link", "set", end.interface, "up")
+        yield ends
+    finally:
+        for name in made:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+def slow_down(ends: list[Host], megabits: float) -> None:
+    """Let every interface send so much a second and no more."""
+    for end in ends:
+        command(*end.prefix, "tc", "qdisc", "add", "dev", end.interface, "root", "tbf",
+                "rate", f"{megabits}mbit", "burst", "256kb", "latency", "1000ms")  # fmt: skip
+
+
+@dataclass
+class Bench:
+    """Where runs go, and what all of them have in common."""
+
+    folder: Path
+    flags: tuple[str, ...]
+    count: int = field(default=0)
+
+    def run(
+        self,
+        launcher: str,
+        processes: int = 1,
+        *,
+        on: list[Host] | None = None,
+        threads: int = 1,
+        more: tuple[str, ...] = (),
+    ) -> dict[str, Any]:
+        """A whole run; its results, and ``sent``, the bytes that left its hosts' interfaces.
+
+        Args:
+            launcher: "lightning" or "torchrun".
+            processes: on every host.
+            on: the hosts.
+            threads: of every process.
+            more: flags.
+
+        Raises:
+            RuntimeError: a process of it failed.
+        """
+        there = on or [Host()]
+        self.count += 1
+        out = self.folder / f"run{self.count}"
+        before = sum(host.sent() for host in there)
+        started = []
+        for number, host in enumerate(there):
+            words = _words(launcher, processes, number, there)
+            argv = ["pretrain", str(self.folder / "pictures.npy"), *QUIET, *self.flags, *more]
+            if launcher == "lightning":
+                argv += [f"--devices={processes}", f"--nodes={len(there)}"]
+            env = _environment(host, number, there, threads)
+            started.append(
+                subprocess.Popen(
+                    [*host.prefix, sys.executable, "-m", *words, "BYOL", *argv, "--out", str(out)],
+                    env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                )
+            )  # fmt: skip
+        said = [process.communicate()[1] for process in started]
+        if any(process.returncode for process in started):
+            raise RuntimeError("\n".join(said))
+        import json
+
+        results = json.loads(RunFolder(out).results.read_text())
+        sent = sum(host.sent() for host in there) - before
+        return {**results, "out": out, "sent": sent if there[0].namespace else None}
+
+
+def _words(launcher: str, processes: int, number: int, there: list[Host]) -> list[str]:
+    """Between ``python -m`` and ``BYOL``."""
+    if launcher == "lightning":
+        return []
+    meet = ["--standalone"]
+    if len(there) > 1:
+        meet = [f"--nnodes={len(there)}", f"--node-rank={number}",
+                f"--master-addr={there[0].address}", f"--master-port={PORT}"]  # fmt: skip
+    return ["torch.distributed.run", *meet, f"--nproc-per-node={processes}", "-m"]
+
+
+def _environment(host: Host, number: int, there: list[Host], threads: int) -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if name not in LAUNCH}
+    env |= {"OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}
+    if host.namespace:
+        env["GLOO_SOCKET_IFNAME"] = host.interface
+    if len(there) > 1:
+        env |= {"MASTER_ADDR": there[0].address, "MASTER_PORT": PORT, "NODE_RANK": str(number)}
+    return env
+
+
+def seconds(results: dict[str, Any], batch: int) -> float:
+    """Of training."""
+    return float(results["steps"]) * batch / float(results["images_per_second"])
+
+
+def distance(one: Path, other: Path) -> dict[str, float]:
+    """How far two runs' networks (online, target, running statistics) ended from each other.
+
+    Returns:
+        ``largest`` difference of two numbers; ``share``: the distance of the online weights
+        against the way that they have come from where both began.
+    """
+    first, second = (load_checkpoint(RunFolder(r).checkpoint)["state_dict"] for r in (one, other))
+    begun = build_model(load_config(RunFolder(one).config)).state_dict()
+    largest = apart = way = 0.0
+    for name, value in first.items():
+        if not value.is_floating_point():
+            continue
+        largest = max(largest, float((value - second[name]).abs().max()))
+        if name.startswith("model.onlineNet") and "running" not in name:
+            apart += float((value - second[name]).double().square().sum())
+            way += float((value - begun[name.removeprefix("model.")]).double().square().sum())
+    return {"largest": largest, "share": (apart / way) ** 0.5}
+
+
+def line(label: str, found: dict[str, float]) -> None:
+    print(f"  {label:52s} {found['largest']:9.1e}   {found['share']:9.1e} of the way", flush=True)
+
+
+def equal(bench: Bench, whole: Path) -> dict[str, Any]:
+    """Part (a); and beside it what rounding alone does, and what happens without SyncBN."""
+    print("\nlargest difference of two numbers after the last step, from one process, one thread")
+    found = {"one process, two threads": distance(whole, bench.run("lightning", threads=2)["out"])}
+    line(*next(iter(found.items())))
+    runs = [(name, count) for count in (2, 4) for name in ("lightning", "torchrun")]
+    for launcher, count in runs:
+        label = f"{count} processes, {launcher}"
+        found[label] = distance(whole, bench.run(launcher, count)["out"])
+        line(label, found[label])
+    label = "2 processes, --no-sync-batchnorm (must differ)"
+    found[label] = distance(whole, bench.run("lightning", 2, more=("--no-sync-batchnorm",))["out"])
+    line(label, found[label])
+    return found
+
+
+def traffic(
+    bench: Bench, whole: Path, on: list[Host], processes: int, batch: int
+) -> dict[str, Any]:
+    """Bytes and seconds of a step, from two runs of different length; beside the forecast."""
+    short = bench.run("torchrun", processes, on=on)
+    long = bench.run("torchrun", processes, on=on, more=("--epochs=8",))
+    steps = long["steps"] - short["steps"]
+    world = processes * len(on)
+    parts = collectives(build_model(load_config(RunFolder(whole).config)), "cpu")
+    found = {
+        "hosts": len(on),
+        "processes": world,
+        "sent": (long["sent"] - short["sent"]) / steps,
+        # Where a host has several processes, their ring crosses each host's interface once.
+        "forecast": bytes_sent(parts, world) * (world if len(on) == 1 else len(on)),
+        "seconds": (seconds(long, batch) - seconds(short, batch)) / steps,
+        "collectives": sum(part.count for part in parts),
+    }
+    print(f"  {len(on)} host(s), {world} processes: {found['sent'] / 1e6:7.3f} MB a step sent, "
+          f"{found['forecast'] / 1e6:7.3f} forecast ({found['forecast'] / found['sent']:.2f}); "
+          f"{found['seconds'] * 1e3:6.1f} ms a step", flush=True)  # fmt: skip
+    return found
+
+
+def over_hosts(bench: Bench, whole: Path, batch: int, megabits: float) -> dict[str, Any]:
+    """Part (b), and what is sent."""
+    found: dict[str, Any] = {"apart": {}, "traffic": []}
+    try:
+        print("\ntwo hosts, each a network namespace with an address of its own")
+        with hosts(2) as ends:
+            for launcher, count in (("torchrun", 1), ("lightning", 1), ("torchrun", 2)):
+                label = f"2 hosts × {count} process(es), {launcher}"
+                run = bench.run(launcher, count, on=ends)
+                found["apart"][label] = distance(whole, run["out"])
+                line(label, found["apart"][label])
+            print("\nwhat a step sends, and what it takes")
+            for count in (1, 2):
+                found["traffic"].append(traffic(bench, whole, ends, count, batch))
+            slow_down(ends, megabits)
+            print(f"  at {megabits:g} Mbit/s:")
+            found["traffic"].append({"megabits": megabits, **traffic(bench, whole, ends, 1, batch)})
+        with hosts(1) as ends:
+            for count in (2, 4):
+                found["traffic"].append(traffic(bench, whole, ends, count, batch))
+    except NotPossibleError as reason:
+        print(f"  skipped: {reason}")
+        found["skipped"] = str(reason)
+    return found
+
+
+def scaling(bench: Bench, rounds: int) -> dict[str, Any]:
+    """Part (c)."""
+    sides = {
+        "1 process, 1 thread": (1, 1),
+        "1 process, 2 threads": (1, 2),
+        "2 processes, 1 thread each": (2, 1),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):  # by turns, so that a slow minute of the machine hits all of them
+        for name, (processes, threads) in sides.items():
+            run = bench.run("lightning", processes, threads=threads, more=("--epochs=8",))
+            rates[name].append(run["images_per_second"])
+    base = statistics.median(rates["1 process, 1 thread"])
+    print("\nimages/s (least … most)                             efficiency on two cores")
+    for name, values in rates.items():
+        middle = statistics.median(values)
+        share = "" if name == "1 process, 1 thread" else f"{middle / base / 2:6.0%}"
+        print(f"  {name:30s} {middle:7,.0f} ({min(values):,.0f} … {max(values):,.0f}) {share}")
+    return rates
+
+
+def main() -> None:
+    given = arguments(
+        __doc__, parts="equal,hosts,scaling", backbone="plain6", pictures=1024, batch=128,
+        epochs=3, rounds=3, megabits=200.0,
+    )  # fmt: skip
+    found: dict[str, Any] = {"machine": header("pytorch-lightning"), "cores": os.cpu_count()}
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        rng = np.random.default_rng(0)
+        pictures = rng.integers(0, 256, (given.pictures, SIDE, SIDE, 3), dtype=np.uint8)
+        np.save(Path(name) / "pictures.npy", pictures)
+        flags = (f"--backbone={given.backbone}", f"--batch-size={given.batch}",
+                 f"--epochs={given.epochs}")  # fmt: skip
+        bench = Bench(Path(name), flags)
+        parts = given.parts.split(",")
+        if "equal" in parts or "hosts" in parts:
+            whole = bench.run("lightning")
+            print(
+                f"{given.backbone}, {SIDE} px, global batch {given.batch}: {whole['steps']} steps"
+            )
+        if "equal" in parts:
+            found["equal"] = equal(bench, whole["out"])
+        if "hosts" in parts:
+            found["hosts"] = over_hosts(bench, whole["out"], given.batch, given.megabits)
+        if "scaling" in parts:
+            found["scaling"] = scaling(bench, given.rounds)
+    save(given.json, **found)
+
+
+if __name__ == "__main__":
+    main()
