@@ -62,10 +62,11 @@ class PretrainConfig:
         data: a folder of pictures, an .npz or .npy of images, .tar or .parquet shards (a folder of
             them, a pattern such as "s3://bucket/{000..127}.tar", or "pipe:COMMAND"), or one of
             digits, cifar10, cifar100, stl10. Without it: scikit-learn's handwritten digits.
-        preset: a recipe: digits, small (up to 96 px), 32px-100, -200, -400, -800, solo-cifar,
-            lightly-cifar, 128px (64 to 128 px), few (under 10,000 pictures), grey, many-channel,
-            pretrained, vit, convnext, paper-40, -100, -300, -1000, paper-gn-ws, or auto: what fits
-            the pictures. BYOL/presets.py says where their numbers come from.
+        preset: a recipe: digits, small (up to 96 px), 32px-minutes (no GPU), 32px-100, -200, -400,
+            -800, solo-cifar, lightly-cifar, 128px (64 to 128 px), few (under 10,000 pictures),
+            grey, many-channel, pretrained, vit, convnext, paper-40, -100, -300, -1000,
+            paper-gn-ws, or auto: what fits the pictures. BYOL/presets.py says where their numbers
+            come from.
         out: the run's folder, made new. Without it: runs/ and a name with the time.
         resume: go on from the last checkpoint in ``out``. auto: start, or go on where there is one;
             without ``out`` the folder is runs/NAME then. A run that gets SIGTERM, SIGINT, SIGHUP or
