@@ -1,7 +1,6 @@
 """A folder of pictures becomes shards: their bytes unchanged, in an order made for streaming."""
 
 import io
-import json
 import os
 import tarfile
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from BYOL.data.shards.patterns import INDEX
 from BYOL.data.shards.stored import write_index
 from BYOL.data.shards.tars import LARGEST_PICTURE, Contents
 from BYOL.errors import UserError
-from BYOL.files import write_atomically
+from BYOL.files import to_json, write_atomically, write_json
 from BYOL.rng import fold, permutation
 
 _SHUFFLE = 0x5A4D  # keeps the stored order's random numbers apart from an epoch's
@@ -93,8 +92,7 @@ def pack(sets: dict[str, FileImages], out: Path, how: Packing) -> dict[str, Any]
         "not_read": left_out[:100],
         "byol_version": __version__,
     }
-    text = json.dumps(answer, indent=1)
-    write_atomically(out / "index.json", lambda temporary: temporary.write_text(text, "utf-8"))
+    write_json(out / "index.json", answer)
     return answer
 
 
@@ -200,5 +198,5 @@ def _schema(classes: tuple[str, ...] | None) -> Any:
     if classes is not None:
         fields.append(("label", pa.int64()))
         features["label"] = {"names": list(classes), "_type": "ClassLabel"}
-    about = json.dumps({"info": {"features": features}})
+    about = to_json({"info": {"features": features}})
     return pa.schema(fields, metadata={"huggingface": about})

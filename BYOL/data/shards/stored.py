@@ -11,7 +11,7 @@ from BYOL.data.paths import PathTable
 from BYOL.data.shards.index import ShardIndex, from_contents
 from BYOL.data.shards.patterns import base_name, is_command, is_url
 from BYOL.data.shards.tars import LARGEST_PICTURE, Contents
-from BYOL.files import write_atomically
+from BYOL.files import to_json, write_atomically
 
 VERSION = 1
 
@@ -43,7 +43,7 @@ def write_index(index: ShardIndex, path: Path) -> None:
             "bytes": index.lengths,
             "label": labels,
         }
-    ).replace_schema_metadata({"byol": json.dumps(about)})
+    ).replace_schema_metadata({"byol": to_json(about)})
     write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
