@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import os
 import re
 import sys
 from typing import Any
@@ -14,6 +15,7 @@ from BYOL.errors import RESUME_CODE, StoppedError, UserError
 from BYOL.files import to_json
 
 COLLAPSED = 3  # exit code
+READ_ENOUGH = 141  # what a shell reports of a program that SIGPIPE has ended
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,11 +24,17 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0; 2 after one line on standard error that says what the user can mend; 3 where training
         was stopped by the collapse alarm; 75 where a run stopped before its end and the same line
-        with ``--resume auto`` goes on.
+        with ``--resume auto`` goes on; 141 where whoever read the output, ``head`` say, stopped.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        return _run(argv)
+        code = _run(argv)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        return READ_ENOUGH
     except UserError as error:
         print(f"byol: {_with_dashes(str(error))}", file=sys.stderr)
         return 2
@@ -36,6 +44,16 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("byol: stopped", file=sys.stderr)
         return 130
+
+
+def _reader_is_gone() -> bool:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the interpreter flushes once more when it ends, and would complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _with_dashes(message: str) -> str:

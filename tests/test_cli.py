@@ -29,6 +29,16 @@ def test_help_explains_every_setting(name, capsys):
     assert "(type:" in text
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
+@pytest.mark.parametrize("words", [["--help"], ["pretrain", "--help"]], ids=" ".join)
+def test_a_reader_that_has_had_enough_is_no_error(words):
+    command = [sys.executable, "-m", "BYOL", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()  # as head does, but before the first line
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
 def test_help_and_mistakes_answer_in_a_second_and_import_stays_light():
     start = time.monotonic()
     out = subprocess.run([sys.executable, "-m", "BYOL", "--help"], capture_output=True, text=True)
