@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import os
 import re
+import select
 import sys
 from typing import Any
 
@@ -47,13 +48,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _reader_is_gone() -> bool:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # the interpreter flushes once more when it ends, and would complain
+    """Whether it is standard output that is broken; then the interpreter is kept from saying so."""
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    gone = any(event & select.POLLERR for _, event in output.poll(0))
+    if gone:  # the interpreter flushes once more when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return gone
 
 
 def _with_dashes(message: str) -> str:
