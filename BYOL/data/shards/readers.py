@@ -45,6 +45,27 @@ def reader_for(index: ShardIndex) -> Reader:
     return FileReader(index) if index.at_random else RemoteReader(index)
 
 
+class _Opened:
+    """Shards that are open, at most :data:`_OPEN`: the one not used for longest is closed."""
+
+    def __init__(self) -> None:
+        self._files: OrderedDict[int, Any] = OrderedDict()
+
+    def get(self, shard: int, opened: Callable[[], Any]) -> Any:
+        """The open file of a shard; ``opened`` opens it where it is not."""
+        file = self._files.pop(shard, None)
+        if file is None:
+            file = opened()
+        self._files[shard] = file
+        if len(self._files) > _OPEN:
+            self._files.popitem(last=False)[1].close()
+        return file
+
+    def forget(self, shard: int) -> None:
+        """Open it anew next time."""
+        self._files.pop(shard, None)
+
+
 class FileReader:
     """Local archives, each picture by its offset.
 
@@ -56,7 +77,7 @@ class FileReader:
 
     def __init__(self, index: ShardIndex):
         self.index = index
-        self._open: OrderedDict[int, Any] = OrderedDict()
+        self._open = _Opened()
 
     def read(self, first: int, last: int) -> list[bytes]:
         """The pictures, each read by itself."""
@@ -72,13 +93,8 @@ class FileReader:
         return whole(content, size, self.index.shards[shard])
 
     def _file(self, shard: int) -> Any:
-        file = self._open.pop(shard, None)
-        if file is None:
-            file = open(self.index.shards[shard], "rb", buffering=0)  # noqa: SIM115, PTH123
-        self._open[shard] = file
-        if len(self._open) > _OPEN:
-            self._open.popitem(last=False)[1].close()
-        return file
+        path = self.index.shards[shard]
+        return self._open.get(shard, lambda: open(path, "rb", buffering=0))  # noqa: PTH123
 
 
 class RemoteReader:
@@ -184,7 +200,7 @@ class TableReader:
 
     def __init__(self, index: ShardIndex):
         self.index = index
-        self._open: OrderedDict[int, Any] = OrderedDict()
+        self._open = _Opened()
         self._group = -1
         self._column: Any = None
 
@@ -207,33 +223,23 @@ class TableReader:
         url, name = self.index.shards[shard], self.index.columns[shard]
 
         def read() -> Any:
-            file = self._file(shard)
+            file = self._open.get(shard, lambda: open_table(url))
             ends = np.cumsum(
                 [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
             )
             number = int(np.searchsorted(ends, row, "right"))
             return file.read_row_group(number, columns=[name], use_threads=False)
 
-        table = tried(read, url, forget=lambda: self._open.pop(shard, None))
-        column = table.column(0).combine_chunks()
-        self._column = column.field("bytes") if name.endswith(".bytes") else column
-        self._group = group
+        table = tried(read, url, forget=lambda: self._open.forget(shard))
+        self._column, self._group = _pictures(table, name), group
         return self._column
-
-    def _file(self, shard: int) -> Any:
-        file = self._open.pop(shard, None) or open_table(self.index.shards[shard])
-        self._open[shard] = file
-        if len(self._open) > _OPEN:
-            self._open.popitem(last=False)[1].close()
-        return file
 
 
 def peek(shard: str) -> Iterator[bytes]:
     """The first pictures of one shard, before anything is known of it."""
     if suffix_of(shard) == ".parquet":
         column = look_into(shard).column
-        rows = open_table(shard).read_row_group(0, columns=[column]).column(0).combine_chunks()
-        rows = rows.field("bytes") if column.endswith(".bytes") else rows
+        rows = _pictures(open_table(shard).read_row_group(0, columns=[column]), column)
         yield from (row.as_py() or b"" for row in rows)
         return
     if is_url(shard):
@@ -243,6 +249,12 @@ def peek(shard: str) -> Iterator[bytes]:
         return
     with open(shard, "rb") as file:  # noqa: PTH123
         yield from read_pictures(file)
+
+
+def _pictures(group: Any, column: str) -> Any:
+    """The encoded pictures of a row group that was read with this column alone."""
+    rows = group.column(0).combine_chunks()
+    return rows.field("bytes") if column.endswith(".bytes") else rows
 
 
 def lost(shard: str, reason: str) -> UserError:
