@@ -30,7 +30,7 @@ from BYOL.hardware import (
     wait_for,
 )
 from BYOL.optimizers import build_optimizer
-from BYOL.preparation import Prepared, build_views, small_view_configs, view_configs
+from BYOL.preparation import Prepared, build_views
 from BYOL.training import PRECISIONS, Pretraining, loss_of, quiet_lightning
 
 ROUNDS = 3
@@ -160,7 +160,7 @@ class _Run:
                 accumulate=config.accumulate,
                 buffer=config.shuffle_buffer,
             ),
-            views=view_configs(config) + small_view_configs(config),
+            views=views.all_configs,
             workers=pick_workers(config.workers, machine.accelerator),
             device=torch_device(machine.accelerator),
         )

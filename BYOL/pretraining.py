@@ -28,26 +28,16 @@ from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL.lines import to_stderr
 from BYOL.logs import loggers
-from BYOL.preparation import (
-    Prepared,
-    build_views,
-    check_network,
-    prepare,
-    small_view_configs,
-    view_configs,
-)
+from BYOL.preparation import Prepared, build_views, check_network, prepare, view_configs
 from BYOL.processes import cluster, first_process, mishaps, strategy, with_processes
 from BYOL.progress import ProgressLine
 from BYOL.resuming import Start, facts, find_start
 from BYOL.rng import fold
-from BYOL.runs import (
-    RunFolder,
-    build_model,
-    default_folder,
-)
+from BYOL.runs import RunFolder, build_model, default_folder
 from BYOL.stopping import StopRequest
 from BYOL.syncnorm import synchronised
 from BYOL.training import PRECISIONS, Pretraining, quiet_lightning
+from BYOL.views.pipeline import Views
 from BYOL.views.preview import save_preview
 
 
@@ -135,11 +125,12 @@ def _train(
 ) -> dict[str, Any]:
     steps_per_epoch = len(prepared.train) // config.batch_size
     streams = _streams(config, start, machine)
-    loader = _loader(config, prepared, start.step, machine, streams)
+    views = build_views(config)
+    loader = _loader(config, prepared, views, start.step, machine, streams)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.sync_batchnorm and config.devices * config.nodes > 1:
         model = synchronised(model, machine.accelerator)
-    module = Pretraining(model, config, build_views(config), steps_per_epoch, say)
+    module = Pretraining(model, config, views, steps_per_epoch, say)
     progress = ProgressLine(config.batch_size, module.total_steps)
 
     def warn(line: str) -> None:
@@ -205,7 +196,12 @@ def _streams(config: PretrainConfig, start: Start, machine: Machine) -> Streams:
 
 
 def _loader(
-    config: PretrainConfig, prepared: Prepared, done: int | None, machine: Machine, streams: Streams
+    config: PretrainConfig,
+    prepared: Prepared,
+    views: Views,
+    done: int | None,
+    machine: Machine,
+    streams: Streams,
 ) -> Any:
     epoch, step = divmod(done or 0, len(prepared.train) // config.batch_size)
     sampler = epoch_sampler(
@@ -222,7 +218,7 @@ def _loader(
     return train_loader(
         prepared.train,
         sampler,
-        views=view_configs(config) + small_view_configs(config),
+        views=views.all_configs,
         workers=pick_workers(config.workers, machine.accelerator),
         device=torch_device(machine.accelerator),
     )

@@ -41,6 +41,11 @@ class Views:
         self.std = list(std)
         self.painter: Painter = torch.compile(paint, dynamic=False) if compiled else paint
 
+    @property
+    def all_configs(self) -> tuple[ViewConfig, ...]:
+        """Of every view that an image has: the two, then the small ones."""
+        return self.configs + self.small
+
     def __call__(self, images: Tensor, ids: Tensor, key: int) -> tuple[Tensor, Tensor]:
         """Views of whole images.
 
