@@ -201,14 +201,24 @@ class BYOL(nn.Module):
             predictor.observe(torch.cat([z, z1]), torch.cat([targetx1, targetx]))
         return predictor(z), predictor(z1), targetx, targetx1
 
-    def predict(self, x: Tensor) -> Tensor:
-        """Predictions (B, P) of further views, of any size that the backend takes.
+    def predict_further(self, x: Tensor, targetx: Tensor, targetx1: Tensor) -> Tensor:
+        """Predictions of a further view of the same images.
 
-        Call it after :meth:`forward`: a predictor that is solved on every batch stays as it is.
+        Args:
+            x: (B, C, h, w), of any size that the backend takes.
+            targetx: (B, P), from :meth:`forward`; both targets are to be predicted.
+            targetx1: likewise.
+
+        Returns:
+            (B, P). A predictor that is solved on every batch is solved for this view; the best
+            one for two targets is the best for their mean.
         """
         predictor = self.onlineNet.predictor
         assert predictor is not None
-        return predictor(self.onlineNet(x))
+        z = self.onlineNet(x)
+        if isinstance(predictor, ClosedFormPredictor):
+            return predictor.predict_further(z, (targetx + targetx1) / 2)
+        return predictor(z)
 
     @torch.no_grad()
     def _targets(self, x: Tensor, x1: Tensor, z: Tensor, z1: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,11 +35,40 @@ class ClosedFormPredictor(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """(N, D) projections → (N, D) predictions, float32."""
-        with torch.autocast(z.device.type, enabled=False):
-            return z.float() @ self.weight
+        return _product(z, self.weight)
+
+    def predict_further(self, z: Tensor, t: Tensor) -> Tensor:
+        """Predictions (N, D) of further views' projections ``z``, whose targets are ``t``.
+
+        The predictor itself stays as it is.
+        """
+        return self(z)
 
 
-class OptimalPredictor(ClosedFormPredictor):
+class SolvedPredictor(ClosedFormPredictor):
+    """A predictor solved on every batch."""
+
+    def solve(self, z: Tensor, t: Tensor) -> Tensor:
+        """W (D, D) for online projections ``z`` (N, D) and their targets ``t`` (N, D)."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def observe(self, z: Tensor, t: Tensor) -> None:
+        """Solve for W from ``z`` (N, D) and ``t`` (N, D)."""
+        self.weight = self.solve(z, t)
+
+    def predict_further(self, z: Tensor, t: Tensor) -> Tensor:
+        """Predictions (N, D) of ``z`` by a W that is solved for these views.
+
+        The W of other views is not optimal for them, and so does not keep a network from
+        collapsing: docs/science.md, "Small views".
+        """
+        with torch.no_grad():
+            weight = self.solve(z, t)
+        return _product(z, weight)
+
+
+class OptimalPredictor(SolvedPredictor):
     """The paper's optimal linear predictor (appendix I): W = argmin ‖ZW − T‖² of every batch.
 
     Args:
@@ -53,23 +82,21 @@ class OptimalPredictor(ClosedFormPredictor):
         super().__init__(size)
         self.ridge = ridge
 
-    @torch.no_grad()
-    def observe(self, z: Tensor, t: Tensor) -> None:
-        """Solve for W from online projections ``z`` (N, D) and their targets ``t`` (N, D)."""
-        self.weight = least_squares(z, t, self.ridge)
+    def solve(self, z: Tensor, t: Tensor) -> Tensor:
+        """:func:`least_squares`."""
+        return least_squares(z, t, self.ridge)
 
 
-class OrthogonalPredictor(ClosedFormPredictor):
+class OrthogonalPredictor(SolvedPredictor):
     """The best rotation or reflection of every batch: W = argmin ‖ZW − T‖² with WᵀW = I.
 
     One of the orthogonal predictors that "The Edge of Orthogonality" (Richemond et al. 2023, arXiv
     2302.04817) argues for: the solution of the Procrustes problem (Schönemann 1966).
     """
 
-    @torch.no_grad()
-    def observe(self, z: Tensor, t: Tensor) -> None:
-        """Solve for W from online projections ``z`` (N, D) and their targets ``t`` (N, D)."""
-        self.weight = procrustes(z, t)
+    def solve(self, z: Tensor, t: Tensor) -> Tensor:
+        """:func:`procrustes`."""
+        return procrustes(z, t)
 
 
 class MovingPredictor(ClosedFormPredictor):
@@ -119,12 +146,12 @@ class MovingPredictor(ClosedFormPredictor):
         mean = self.moments[:-1] / self.moments[-1:]
         self.correlation.lerp_(mean, 1 - self.rho if self.steps else 1.0)
         if self.steps % self.every == 0:
-            self.weight.copy_(self.solve(self.correlation))
+            self.weight.copy_(self.weight_for(self.correlation))
         self.moments.zero_()
         self.steps += 1
         self.observed = False
 
-    def solve(self, correlation: Tensor) -> Tensor:
+    def weight_for(self, correlation: Tensor) -> Tensor:
         """W (D, D) for a correlation F (D, D)."""
         raise NotImplementedError
 
@@ -141,7 +168,7 @@ class MovingPredictor(ClosedFormPredictor):
 class DirectPred(MovingPredictor):
     """W = U diag(√(s⁺ / s_max) + ε) Uᵀ with F = U diag(s) Uᵀ (Tian et al., arXiv 2102.06810)."""
 
-    def solve(self, correlation: Tensor) -> Tensor:
+    def weight_for(self, correlation: Tensor) -> Tensor:
         """W (D, D) for a correlation F (D, D); decomposed in float64 where the device has it."""
         values, vectors = torch.linalg.eigh(correlation.to(_precise(correlation)))
         largest = values[-1].clamp_min(torch.finfo(values.dtype).tiny)
@@ -152,7 +179,7 @@ class DirectPred(MovingPredictor):
 class DirectCopy(MovingPredictor):
     """W = F / ‖F‖ + εI with the spectral norm (Wang et al. 2021, arXiv 2110.04947)."""
 
-    def solve(self, correlation: Tensor) -> Tensor:
+    def weight_for(self, correlation: Tensor) -> Tensor:
         """W (D, D) for a correlation F (D, D)."""
         norm = torch.linalg.eigvalsh(correlation)[-1]
         norm = norm.clamp_min(torch.finfo(norm.dtype).tiny)
@@ -244,6 +271,11 @@ def procrustes(z: Tensor, t: Tensor) -> Tensor:
         cross = _over_processes(z.to(_precise(z)).T @ t.to(_precise(z)))
         u, _, vt = torch.linalg.svd(torch.nan_to_num(cross))
         return (u @ vt).float()
+
+
+def _product(z: Tensor, weight: Tensor) -> Tensor:
+    with torch.autocast(z.device.type, enabled=False):
+        return z.float() @ weight
 
 
 def _precise(tensor: Tensor) -> torch.dtype:

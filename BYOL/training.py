@@ -58,7 +58,7 @@ def loss_of(
     onlinex, onlinex1, targetx, targetx1 = model(x, x1)
     losses = [criterion(onlinex, targetx1, onlinex1, targetx)]
     for view in small:
-        prediction = model.predict(view)
+        prediction = model.predict_further(view, targetx, targetx1)
         losses.append(criterion(prediction, targetx1, prediction, targetx))
     seen = Seen(targetx.detach(), targetx1.detach(), onlinex1.detach())
     return torch.stack(losses).mean(), seen

@@ -4,7 +4,7 @@
     python benchmarks/equal_time.py --sides small,solo-cifar,lightly-cifar --minutes 20 ...
 
 ``cifar/`` holds CIFAR-10 as files, ``train/`` and ``test/`` with class folders. A side is the name
-of a preset, run by ``byol pretrain`` for as many epochs as fit (measured in a trial of two epochs before),
+of a preset, run by ``byol pretrain`` for as many epochs as fit (measured in a trial of two before),
 decoding included; or ``lightly``: its CIFAR-10 benchmark recipe, put together from its own data
 set, transform, heads, loss and momentum update (SGD 0.06 for a batch of 128, weight decay 5e-4,
 m = 0.99, no blur), whose cosine follows the clock, so that it ends where the time ends. Sides take

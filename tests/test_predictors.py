@@ -103,6 +103,32 @@ def test_closed_form_is_a_constant_of_the_backward_pass():
     assert onlinex.requires_grad
 
 
+def test_a_further_view_gets_the_least_squares_of_both_targets_as_a_constant():
+    """With the W of the two large views a run on CIFAR-10 collapsed to rank 1.5."""
+    model = small_model(predictor="optimal")
+    predictor = model.onlineNet.predictor
+    _, _, targetx, targetx1 = model(*torch.rand(2, 40, 3, 16, 16))
+    before = predictor.weight.clone()
+    small = torch.rand(40, 3, 8, 8)
+    prediction = model.predict_further(small, targetx, targetx1)
+    z = model.onlineNet(small)
+    exact = least_squares(torch.cat([z, z]), torch.cat([targetx, targetx1]), 0.1)
+    torch.testing.assert_close(prediction, z @ exact, rtol=1e-4, atol=1e-5)
+    assert torch.equal(predictor.weight, before)
+    (grad,) = torch.autograd.grad(predictor.predict_further(z, targetx).sum(), z)
+    weight = least_squares(z, targetx, 0.1)
+    torch.testing.assert_close(grad, weight.sum(1).expand_as(z), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["directpred", "directcopy", "mlp"])
+def test_a_further_view_is_predicted_as_it_is_where_nothing_is_solved(kind):
+    model = small_model(predictor=kind).eval()
+    targets = torch.rand(2, 12, model.onlineNet.projection[-1].out_features)
+    small = torch.rand(12, 3, 8, 8)
+    same = model.onlineNet.predictor(model.onlineNet(small))
+    assert torch.equal(model.predict_further(small, *targets), same)
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 8), st.integers(1, 30), st.integers(0, 10_000))
 def test_procrustes_is_orthogonal_and_no_rotation_is_better(d, n, seed):

@@ -53,7 +53,8 @@ def test_small_views_are_seen_by_the_online_network_only_and_predict_both_target
     x, x1 = module.make_views(batch)
     onlinex, onlinex1, targetx, targetx1 = model(x, x1)
     pairs = [criterion(onlinex, targetx1, onlinex1, targetx)]
-    pairs += [criterion(p, targetx1, p, targetx) for p in map(model.predict, made)]
+    predictions = [model.predict_further(view, targetx, targetx1) for view in made]
+    pairs += [criterion(p, targetx1, p, targetx) for p in predictions]
     torch.testing.assert_close(loss, sum(pairs) / 3)
 
 
@@ -79,11 +80,10 @@ def test_small_views_from_files_are_those_from_memory_up_to_rounding(pictures):
 def test_predictor_statistics_do_not_depend_on_accumulation(pictures, tmp_path):
     """Without batch statistics in the networks, four parts give what one batch gives."""
     weights = []
+    changes = {"predictor": "directpred", "norm": "gn-ws", "precision": "fp32"}
     for accumulate in (1, 4):
         out = tmp_path / str(accumulate)
-        pretrain(
-            settings(pictures, out, predictor="directpred", norm="gn-ws", accumulate=accumulate)
-        )
+        pretrain(settings(pictures, out, accumulate=accumulate, **changes))
         state = load_checkpoint(out / "checkpoints" / "last.ckpt")["state_dict"]
         weights.append(state["model.onlineNet.predictor.weight"])
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-3)
