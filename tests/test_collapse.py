@@ -84,7 +84,7 @@ def test_pictures_that_are_all_alike_fire_the_alarm_within_an_epoch(
     results, warnings = trained(data=str(tmp_path / "grey.npy"), channels=1, batch_size=64, lr=0.4)
     assert results["stopped"]
     assert results["steps"] <= 4480 // 64
-    assert "picture_share" in warnings[0]
+    assert "all alike" in warnings[0]  # whichever gauge is first: in bf16 it may be another
     assert "views.png" in warnings[0]
 
 

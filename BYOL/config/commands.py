@@ -114,8 +114,9 @@ class FeaturesConfig:
         pool: what becomes of a layer's places: mean, max, token (a transformer's class token), none
             (a vector for every place: the grid, height × width × features), or auto: the mean of a
             layer, and the backbone's own pooling for its output.
-        precision: fp32, bf16, fp16, or auto: bf16 where the hardware multiplies it and where it
-            changes no order of the nearest neighbours of 256 of the pictures.
+        precision: fp32, in which features are what the exported weights give elsewhere; bf16, fp16,
+            or auto: bf16 where the hardware multiplies it and where it changes no order of the
+            nearest neighbours of 256 of the pictures.
         split: train, test or all.
         batch_size: pictures at a time.
         workers: processes that decode files; without it, one for every core of a CPU, or half the
@@ -128,7 +129,7 @@ class FeaturesConfig:
     data: str | None = None
     layer: str | None = None
     pool: str = "auto"
-    precision: str = "auto"
+    precision: str = "fp32"
     split: str = "all"
     batch_size: int = 256
     workers: int | None = None
