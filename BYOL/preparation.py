@@ -84,8 +84,15 @@ def check_network(model: BYOL, config: PretrainConfig) -> None:
     """Show a copy of the network two pictures of every size that it will see.
 
     Raises:
-        UserError: pictures of that size are too small for it, or not what it is built for.
+        UserError: pictures of that size are too small for it, or not what it is built for; or
+            batches too small for batch-norm.
     """
+    together = config.micro_batch * (config.devices * config.nodes if config.sync_batchnorm else 1)
+    if config.norm == "bn" and together < 2:
+        raise UserError(
+            f"--batch_size={config.batch_size} leaves batch-norm one picture at a time, whose "
+            f"variance is 0: give at least {2 * config.batch_size}, or --norm gn-ws"
+        )
     assert config.channels is not None and config.image_size is not None
     sides = {"image_size": config.image_size}
     if config.view_size:

@@ -243,12 +243,6 @@ class PretrainConfig:
                 f"--batch_size={self.batch_size} does not divide evenly over {self.devices} "
                 f"devices × {self.nodes} nodes × {self.accumulate} accumulated parts"
             )
-        together = self.micro_batch * (self.devices * self.nodes if self.sync_batchnorm else 1)
-        if self.norm == "bn" and together < 2:
-            raise UserError(
-                f"--batch_size={self.batch_size} leaves batch-norm one picture at a time, whose "
-                f"variance is 0: give at least {2 * self.batch_size}, or --norm gn-ws"
-            )
         if self.norm != "bn" and self.pretrained:
             raise UserError(
                 f"--norm={self.norm} and --pretrained exclude each other: the pretrained weights "
