@@ -67,9 +67,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "knn_every": 20,
     },
     "small": _SMALL,
-    # Minutes on a CPU: "small" with views of 24 px and batches of 128. On CIFAR-10 (plain6, 16 epochs,
-    # one seed) 200-NN .555; with the optimal predictor .503, though after 6 epochs it is ahead, .463
-    # to .441: docs/results.md, "CIFAR-10 in minutes".
+    # Minutes on a CPU: "small" with views of 24 px and batches of 128. On CIFAR-10 (plain6, 16
+    # epochs, one seed) 200-NN .555; with the optimal predictor .503, though after 6 epochs that is
+    # ahead, .463 to .441: docs/results.md, "CIFAR-10 in minutes".
     "32px-minutes": {
         **_SMALL,
         "backbone": "plain6",

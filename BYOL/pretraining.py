@@ -28,7 +28,14 @@ from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL.lines import to_stderr
 from BYOL.logs import loggers
-from BYOL.preparation import Prepared, build_views, check_network, prepare, view_configs
+from BYOL.preparation import (
+    Prepared,
+    build_views,
+    check_network,
+    prepare,
+    trusted_machine,
+    view_configs,
+)
 from BYOL.processes import cluster, first_process, mishaps, strategy, with_processes
 from BYOL.progress import ProgressLine
 from BYOL.resuming import Start, facts, find_start
@@ -68,6 +75,7 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
         start.check(config, prepared.train)
         model = build_model(config)
         check_network(model, config)
+        machine = trusted_machine(model, config, machine, say if first_process() else _nobody)
         if start.compiled and config.compile == "auto":  # another choice rounds otherwise
             config = dataclasses.replace(config, compile=start.compiled)
         config = settle_compile(config, len(prepared.train), model, machine)
@@ -85,6 +93,10 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
             if config.report:
                 save_report(config, prepared, start.folder, machine, say)
             return results
+
+
+def _nobody(line: str) -> None:
+    """Hears what another process says already."""
 
 
 def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -> None:

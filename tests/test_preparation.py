@@ -1,9 +1,18 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from BYOL.errors import UserError
-from BYOL.preparation import IMAGENET_MEAN, check_network, prepare, view_configs
+from BYOL.hardware import Machine
+from BYOL.preparation import (
+    IMAGENET_MEAN,
+    check_network,
+    prepare,
+    trusted_machine,
+    view_configs,
+)
 from BYOL.presets import preset_config
 from BYOL.pretraining import pretrain
 from BYOL.runs import build_model
@@ -86,3 +95,30 @@ def test_looking_at_the_sizes_leaves_the_network_as_it_was(tmp_path):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     check_network(model, config)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "precision"),
+    [
+        ({"image_size": 16}, "bf16"),
+        ({"image_size": 2}, "fp32"),
+        ({"image_size": 16, "view_size": 2}, "fp32"),
+        ({"image_size": 16, "small_views": 1, "small_size": 2}, "fp32"),
+    ],
+)
+def test_a_cpu_trains_in_fp32_where_a_strided_convolution_sees_one_pixel(
+    tmp_path, settings, precision
+):
+    """Its gradient in bf16 was another one every time: fitting twice gave two backbones."""
+    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    config = prepare(tiny(pictures, tmp_path / "run", **settings)).config
+    model, said = build_model(config), []
+    fast = Machine("cpu", "bf16")
+    assert trusted_machine(model, config, fast, said.append) == Machine("cpu", precision)
+    assert len(said) == (precision == "fp32")
+    for other in (Machine("gpu", "bf16"), Machine("cpu", "fp32")):
+        assert trusted_machine(model, config, other, said.append) == other
+    named = dataclasses.replace(config, precision="bf16")
+    if precision == "fp32":
+        with pytest.raises(UserError, match="--precision=bf16"):
+            trusted_machine(model, named, fast, said.append)

@@ -10,7 +10,8 @@ from BYOL.commands.common import Answer
 from BYOL.compiling import settle_compile
 from BYOL.config.commands import BenchmarkConfig
 from BYOL.hardware import Machine, pick_machine
-from BYOL.preparation import check_network, prepare
+from BYOL.lines import to_stderr
+from BYOL.preparation import check_network, prepare, trusted_machine
 from BYOL.runs import build_model
 
 ADVICE = {
@@ -33,6 +34,7 @@ def benchmark_run(config: BenchmarkConfig) -> Answer:
     settled = prepared.config
     model = build_model(settled)
     check_network(model, settled)
+    machine = trusted_machine(model, settled, machine, to_stderr)
     settled = settle_compile(settled, len(prepared.train), model, machine)
     found = benchmark(settled, prepared, model, machine, config.seconds)
     answer = {
