@@ -67,9 +67,10 @@ def by_preset(given: Any, preset: str, seed: int, epochs: int) -> Trained:
 
 
 def epochs_that_fit(given: Any, preset: str, budget: float) -> int:
-    trial = by_preset(given, preset, 0, 2)  # the first epoch is slower
+    tried = 2  # the first epoch is slower
+    trial = by_preset(given, preset, 0, tried)
     once = trial.seconds - trial.pictures / trial.rate
-    return max(int((budget - once) * trial.rate / trial.pictures), 1)
+    return max(int((budget - once) * trial.rate / (trial.pictures / tried)), 1)
 
 
 def lightly(given: Any, seed: int, budget: float) -> Trained:
