@@ -144,9 +144,7 @@ def trusted_machine(
             network(x)
     if not narrow:
         return machine
-    reason = (
-        "a convolution sees pictures one pixel wide, whose gradients in bf16 are wrong on a CPU"
-    )
+    reason = "on a CPU bf16 gradients are wrong where a convolution sees pictures one pixel wide"
     if config.precision == "bf16":
         raise UserError(f"--precision=bf16: {reason}: use fp32 or larger pictures")
     say(f"training in fp32: {reason}")
