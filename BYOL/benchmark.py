@@ -17,7 +17,8 @@ from BYOL.byol import BYOL
 from BYOL.callbacks import Curves, Gauges
 from BYOL.compiling import DTYPES
 from BYOL.config import PretrainConfig
-from BYOL.data.loading import epoch_sampler, train_loader
+from BYOL.data.loading import train_loader
+from BYOL.data.sampling import epoch_sampler
 from BYOL.evaluation.alarm import Alarm
 from BYOL.hardware import (
     Machine,

@@ -40,7 +40,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"byol: {_with_dashes(str(error))}", file=sys.stderr)
         return 2
     except StoppedError as error:
-        print(f"byol: {error}", file=sys.stderr)
+        if str(error):
+            print(f"byol: {error}", file=sys.stderr)
         return RESUME_CODE
     except KeyboardInterrupt:
         print("byol: stopped", file=sys.stderr)

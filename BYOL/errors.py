@@ -14,6 +14,7 @@ class UserError(ValueError):
 class StoppedError(BaseException):
     """A run that stopped before its end and can go on: asked to, or another process of it died.
 
-    The command line prints the message and ends with exit code :data:`RESUME_CODE`. Like
+    The command line prints the message, which only the first process has where all stop together,
+    and ends with exit code :data:`RESUME_CODE`. Like
     KeyboardInterrupt it may come out of a signal anywhere, and no ``except Exception`` keeps it.
     """

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from BYOL import __version__, byol
+from BYOL.building import build_model
 from BYOL.config import PretrainConfig
 from BYOL.data.sources import Splits
 from BYOL.evaluation.feature_gauges import feature_gauges
@@ -21,7 +22,7 @@ from BYOL.export import export_backbone
 from BYOL.files import write_json
 from BYOL.hardware import Machine, pick_workers, torch_device
 from BYOL.preparation import Prepared
-from BYOL.runs import RunFolder, backbone_metadata, build_model, open_run
+from BYOL.runs import RunFolder, backbone_metadata, open_run
 
 
 def finish(

@@ -256,7 +256,9 @@ class Checkpoints(Callback):
             self.store.mark_best()
 
     def _leave(self, trainer: pl.Trainer) -> None:
-        kept = self.store.step if trainer.is_global_zero else trainer.global_step
+        if not trainer.is_global_zero:
+            raise StoppedError  # the first process says why
+        kept = self.store.step
         saved = "saved" if kept == trainer.global_step else f"the last checkpoint is of step {kept}"
         raise StoppedError(
             f"stopped at step {trainer.global_step} by {self.stop.asked or 'another process'}, "

@@ -1,23 +1,18 @@
 """From what the user said to what the run does: everything is settled and checked before a file is
 written."""
 
-import copy
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from BYOL.backbones import build_backbone, has_large_stem
-from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.data.images import ArrayImages, EncodedImages, Images
 from BYOL.data.memory import check_images, to_memory
 from BYOL.data.sources import common_side, open_images
 from BYOL.errors import UserError
-from BYOL.hardware import Machine
 from BYOL.views.config import ViewConfig
 from BYOL.views.pipeline import Views
 
@@ -81,85 +76,6 @@ def in_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
     """Pictures held in memory if they are small files that fit; and names of unreadable ones."""
     found = to_memory(images, budget) if isinstance(images, EncodedImages) else None
     return found or (images, [])
-
-
-def check_network(model: BYOL, config: PretrainConfig) -> None:
-    """Show a copy of the network two pictures of every size that it will see.
-
-    Raises:
-        UserError: pictures of that size are too small for it, or not what it is built for; or
-            batches too small for batch-norm.
-    """
-    together = config.micro_batch * (config.devices * config.nodes if config.sync_batchnorm else 1)
-    if config.norm == "bn" and together < 2:
-        raise UserError(
-            f"--batch_size={config.batch_size} leaves batch-norm one picture at a time, whose "
-            f"variance is 0: give at least {2 * config.batch_size}, or --norm gn-ws"
-        )
-    network = copy.deepcopy(model.onlineNet)
-    for name, x in _two_of_every_size(config).items():
-        try:
-            with torch.random.fork_rng(devices=[]), torch.no_grad():
-                network(x)
-        except Exception as error:  # every network has its own way to say so
-            reason = " ".join(str(error).split())[:160] or type(error).__name__
-            raise UserError(
-                f"--{name}={x.shape[-1]} is not for backbone {config.backbone!r}: give a larger "
-                f"size, or another backbone ({reason})"
-            ) from error
-
-
-def trusted_machine(
-    model: BYOL, config: PretrainConfig, machine: Machine, say: Callable[[str], None]
-) -> Machine:
-    """``machine``, but in fp32 where a processor's bf16 would give wrong gradients.
-
-    Where a convolution with a stride sees pictures one pixel wide, oneDNN's gradient of its weights
-    in bf16 reads memory that nobody has written (seen with torch 2.14): it is another one at every
-    call, often not finite.
-
-    Args:
-        model: the networks.
-        config: settled.
-        machine: that trains.
-        say: gets a line where bf16 is given up.
-
-    Raises:
-        UserError: bf16 was asked for by name.
-    """
-    if (machine.accelerator, machine.precision) != ("cpu", "bf16"):
-        return machine
-    network = copy.deepcopy(model.onlineNet)
-    narrow: list[nn.Module] = []
-
-    def look(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        if inputs[0].shape[-1] == 1:
-            narrow.append(layer)
-
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d) and max(layer.stride) > 1:
-            layer.register_forward_pre_hook(look)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        for x in _two_of_every_size(config).values():
-            network(x)
-    if not narrow:
-        return machine
-    reason = "on a CPU bf16 gradients are wrong where a convolution sees pictures one pixel wide"
-    if config.precision == "bf16":
-        raise UserError(f"--precision=bf16: {reason}: use fp32 or larger pictures")
-    say(f"training in fp32: {reason}")
-    return dataclasses.replace(machine, precision="fp32")
-
-
-def _two_of_every_size(config: PretrainConfig) -> dict[str, torch.Tensor]:
-    """Black pictures of every size that the network will see, by the setting that says so."""
-    assert config.channels is not None and config.image_size is not None
-    sides = {"image_size": config.image_size}
-    if config.view_size:
-        sides["view_size"] = config.view_size
-    for view in small_view_configs(config):
-        sides["small_size"] = view.size
-    return {name: torch.zeros(2, config.channels, side, side) for name, side in sides.items()}
 
 
 def _too_few(config: PretrainConfig, images: Images) -> str:

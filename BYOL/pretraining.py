@@ -14,12 +14,14 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from BYOL import byol
+from BYOL.building import build_model
 from BYOL.callbacks import Curves, Gauges, OnlineKNN
 from BYOL.checkpointing import CheckpointStore, Due
 from BYOL.compiling import settle_compile
 from BYOL.config import PretrainConfig, save_config
 from BYOL.data.images import readable
-from BYOL.data.loading import epoch_sampler, train_loader
+from BYOL.data.loading import train_loader
+from BYOL.data.sampling import epoch_sampler
 from BYOL.data.shards.order import Streams
 from BYOL.evaluation.alarm import Alarm
 from BYOL.evaluation.online import online_knn
@@ -28,22 +30,16 @@ from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL.lines import to_stderr
 from BYOL.logs import loggers
-from BYOL.preparation import (
-    Prepared,
-    build_views,
-    check_network,
-    prepare,
-    trusted_machine,
-    view_configs,
-)
+from BYOL.preparation import Prepared, build_views, prepare, view_configs
 from BYOL.processes import cluster, first_process, mishaps, strategy, with_processes
 from BYOL.progress import ProgressLine
 from BYOL.resuming import Start, facts, find_start
 from BYOL.rng import fold
-from BYOL.runs import RunFolder, build_model, default_folder
+from BYOL.runs import RunFolder, default_folder
 from BYOL.stopping import StopRequest
 from BYOL.syncnorm import synchronised
 from BYOL.training import PRECISIONS, Pretraining, quiet_lightning
+from BYOL.trial import check_network, trusted_machine
 from BYOL.views.pipeline import Views
 from BYOL.views.preview import save_preview
 
@@ -69,13 +65,14 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
     start = find_start(RunFolder(out), config.resume, say)
     if start.results:
         return start.results
-    with StopRequest(say) as stop:
+    speak = say if first_process() else _nobody
+    with StopRequest(speak) as stop:
         prepared = prepare(config)
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)
         start.check(config, prepared.train)
         model = build_model(config)
-        check_network(model, config)
-        machine = trusted_machine(model, config, machine, say if first_process() else _nobody)
+        narrow = check_network(model, config)
+        machine = trusted_machine(narrow, config, machine, speak)
         if start.compiled and config.compile == "auto":  # another choice rounds otherwise
             config = dataclasses.replace(config, compile=start.compiled)
         config = settle_compile(config, len(prepared.train), model, machine)

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from BYOL.backbones import feature_size
 from BYOL.data.decode import SUFFIXES
+from BYOL.data.given import are_paths, array_images, eight_bits, lay_out, range_seen, side_of
 from BYOL.data.images import ArrayImages, FileImages, Images
 from BYOL.data.paths import PathTable
-from BYOL.data.sources import common_side
 from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
@@ -143,7 +142,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return features
 
     def _images(self, X: Any, *, fitting: bool) -> Images:
-        if _are_paths(X):
+        if are_paths(X):
             return self._files(X, fitting)
         least = 2 if fitting and self.run is None else 1
         dimensions = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
@@ -152,7 +151,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         else:
             pixels = validate_data(self, X, reset=fitting, ensure_min_samples=least)
             pixels = pixels.reshape(len(pixels), *self._shape_of(pixels.shape[1]))
-        return _array_images(_eight_bits(pixels, *self._range(pixels, fitting)))
+        return array_images(eight_bits(pixels, *self._range(pixels, fitting)))
 
     def _shape_of(self, count: int) -> tuple[int, ...]:
         """The shape of one picture of ``count`` numbers in a table."""
@@ -174,7 +173,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         kind = pixels.dtype.name if pixels.dtype.name in _KNOWN_RANGES else "number"
         if fitting:
             self._kind = kind
-            self.pixel_range_ = self.pixel_range or _KNOWN_RANGES.get(kind) or _seen(pixels)
+            self.pixel_range_ = self.pixel_range or _KNOWN_RANGES.get(kind) or range_seen(pixels)
             low, high = self.pixel_range_
             if not low < high:
                 raise UserError(f"pixel_range={self.pixel_range_} must be (black, white)")
@@ -211,9 +210,9 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             tempfile.TemporaryDirectory() as folder,
             contextlib.nullcontext() if self.verbose else hushed,
         ):
-            data = _lay_out(images, Path(folder))
+            data = lay_out(images, Path(folder))
             out = Path(self.out) if self.out is not None else Path(folder) / "run"
-            config = self._config(data, out, len(images), _side(images, data))
+            config = self._config(data, out, len(images), side_of(images, data))
             results = pretrain(config, to_stderr if self.verbose else _warn)
             return load_backbone(out), results
 
@@ -242,59 +241,6 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = []  # float32, whatever comes in
         return tags
-
-
-def _are_paths(X: Any) -> bool:
-    if isinstance(X, np.ndarray):
-        return X.ndim == 1 and len(X) > 0 and isinstance(X[0], str | os.PathLike)
-    return isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], str | os.PathLike)
-
-
-def _seen(pixels: np.ndarray) -> tuple[float, float]:
-    low, high = float(pixels.min()), float(pixels.max())
-    if low >= 0 and high <= 1:
-        return 0.0, 1.0
-    return low, high if high > low else low + 1
-
-
-def _eight_bits(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
-    if pixels.dtype == np.uint8 and (low, high) == (0, 255):
-        return pixels
-    share = (pixels.astype(np.float64) - low) / (high - low)
-    return (share.clip(0, 1) * 255).round().astype(np.uint8)
-
-
-def _array_images(pixels: np.ndarray) -> ArrayImages:
-    if pixels.ndim == 3:
-        pixels = pixels[:, None]
-    if pixels.ndim != 4:
-        raise UserError(
-            f"X has shape {pixels.shape}: give (n, H, W), (n, H, W, C), (n, C, H, W), a table of "
-            "flattened pictures or a list of file names"
-        )
-    if pixels.shape[1] > pixels.shape[3]:  # channels are fewer than pixels, so they stand last
-        pixels = pixels.transpose(0, 3, 1, 2)
-    data = torch.from_numpy(np.ascontiguousarray(pixels))
-    return ArrayImages("X", data.shape[1], None, (), data)
-
-
-def _lay_out(images: Images, folder: Path) -> Path:
-    """The pictures as data that a run opens: an array, or a folder of links to the files."""
-    if isinstance(images, ArrayImages):
-        path = folder / "pictures.npy"
-        pixels = images.data[:, 0] if images.channels == 1 else images.data
-        np.save(path, pixels.numpy())
-        return path
-    links = folder / "pictures"
-    links.mkdir()
-    for i in range(len(images)):
-        target = Path(images.sample_name(i))
-        (links / f"{i:09}{target.suffix}").symlink_to(target)
-    return links
-
-
-def _side(images: Images, data: Path) -> int | None:
-    return max(images.data.shape[2:]) if isinstance(images, ArrayImages) else common_side(str(data))
 
 
 def _warn(line: str) -> None:

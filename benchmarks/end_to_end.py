@@ -16,12 +16,12 @@ import torch
 from common import arguments, header, save
 
 from BYOL.benchmark import seconds_each, training_step
+from BYOL.building import build_model
 from BYOL.data.sources import open_images
 from BYOL.hardware import pick_machine
 from BYOL.preparation import prepare
 from BYOL.presets import preset_config
 from BYOL.pretraining import pretrain
-from BYOL.runs import build_model
 
 
 def step_rate(config: Any, seconds: float) -> float:

@@ -1,7 +1,8 @@
 """Equal wall-clock, equal pictures, equal backbone: recipes side by side, and lightly as it is.
 
     python benchmarks/equal_time.py --data cifar/ --minutes 10 --threads 2 --json found.json
-    python benchmarks/equal_time.py --sides small,solo-cifar,lightly-cifar --minutes 20 ...
+    python benchmarks/equal_time.py --sides 32px-minutes,solo-cifar,lightly-cifar --minutes 20 ...
+    python benchmarks/equal_time.py --json found.json --plot curve.svg  # draws what was found
 
 ``cifar/`` holds CIFAR-10 as files, ``train/`` and ``test/`` with class folders. A side is the name
 of a preset, run by ``byol pretrain`` for as many epochs as fit (measured in a trial of two before),
@@ -31,6 +32,7 @@ from BYOL.data.sources import open_images
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.knn import knn_accuracy
 from BYOL.evaluation.linear import linear_probe
+from BYOL.evaluation.online import online_knn
 from BYOL.preparation import IMAGENET_MEAN, IMAGENET_STD, in_memory
 from BYOL.presets import preset_config
 from BYOL.pretraining import pretrain
@@ -39,6 +41,7 @@ from BYOL.views.config import Sight
 
 BATCH = 128  # of lightly's recipe
 SIGHT = Sight(32, IMAGENET_MEAN, IMAGENET_STD)
+CHECKS = 8  # of k-NN while a preset trains, at most
 
 
 class Trained(NamedTuple):
@@ -49,13 +52,15 @@ class Trained(NamedTuple):
     seconds: float
     pictures: int
     rate: float  # pictures a second while it trains, without what comes once
+    curve: list[tuple[float, float]]  # seconds, and 20-NN on 5,000 pictures then
 
 
-def by_preset(given: Any, preset: str, seed: int, epochs: int) -> Trained:
+def by_preset(given: Any, preset: str, seed: int, epochs: int, checks: int = CHECKS) -> Trained:
+    every = math.ceil(epochs / checks) if checks else 0
     with tempfile.TemporaryDirectory() as folder:
         config = preset_config(
             preset, data=given.data, backbone=given.backbone, epochs=epochs, seed=seed,
-            evaluate=False, report=False, knn_every=0, out=f"{folder}/run",
+            evaluate=False, report=False, knn_every=every, out=f"{folder}/run",
         )  # fmt: skip
         start = time.perf_counter()
         results = pretrain(config, say=lambda line: None)
@@ -63,13 +68,18 @@ def by_preset(given: Any, preset: str, seed: int, epochs: int) -> Trained:
         run = open_run(f"{folder}/run")
         pictures = results["steps"] * config.batch_size
         rate = results["images_per_second"]
-        return Trained(run.backbone, run.config.sight, seconds, pictures, rate)
+        curve = [(seconds * epoch / epochs, accuracy) for epoch, accuracy in results["online_knn"]]
+        return Trained(run.backbone, run.config.sight, seconds, pictures, rate, curve)
 
 
-def epochs_that_fit(given: Any, preset: str, budget: float) -> int:
+def epochs_that_fit(given: Any, preset: str, budget: float, train: Images, test: Images) -> int:
     tried = 2  # the first epoch is slower
-    trial = by_preset(given, preset, 0, tried)
-    once = trial.seconds - trial.pictures / trial.rate
+    trial = by_preset(given, preset, 0, tried, checks=0)
+    check = online_knn(train, test, trial.sight, device=torch.device("cpu"))
+    start = time.perf_counter()
+    check(trial.backbone)
+    checks = CHECKS * (time.perf_counter() - start)
+    once = trial.seconds - trial.pictures / trial.rate + checks
     return max(int((budget - once) * trial.rate / (trial.pictures / tried)), 1)
 
 
@@ -87,7 +97,7 @@ def lightly(given: Any, seed: int, budget: float) -> Trained:
         step(x, x1)
         pictures += BATCH
     seconds = time.perf_counter() - start
-    return Trained(backbone, SIGHT, seconds, pictures, pictures / seconds)
+    return Trained(backbone, SIGHT, seconds, pictures, pictures / seconds, [])
 
 
 def new_backbone(given: Any) -> nn.Module:
@@ -142,7 +152,7 @@ def main() -> None:
         if name in found["rows"]:
             continue
         if side != "lightly" and side not in found["epochs"]:
-            found["epochs"][side] = epochs_that_fit(given, side, budget)
+            found["epochs"][side] = epochs_that_fit(given, side, budget, train, test)
         trained = (
             lightly(given, seed, budget)
             if side == "lightly"
@@ -151,6 +161,7 @@ def main() -> None:
         row = {
             "seconds": trained.seconds,
             "rate": trained.pictures / trained.seconds,
+            "curve": trained.curve,
             **judge(trained.backbone, trained.sight, train, test),
         }
         found["rows"][name] = row

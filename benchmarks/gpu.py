@@ -20,12 +20,12 @@ import torch
 from common import arguments, header, save
 
 from BYOL.benchmark import seconds_each, training_step
+from BYOL.building import build_model
 from BYOL.compiling import compile_forward
 from BYOL.hardware import Machine, matrix_rate, peak_memory, restart_peak_memory, timed, wait_for
 from BYOL.presets import preset_config
 from BYOL.pretraining import pretrain
 from BYOL.rng import fold
-from BYOL.runs import build_model
 from BYOL.views.config import paper_views
 from BYOL.views.pipeline import Views
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from common import arguments
 
-from BYOL.data.loading import EpochSampler
 from BYOL.data.paths import PathTable
+from BYOL.data.sampling import EpochSampler
 from BYOL.data.shards.index import ShardIndex
 from BYOL.data.shards.order import StreamOrder, Streams
 from BYOL.data.walking import class_folders

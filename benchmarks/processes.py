@@ -31,8 +31,9 @@ import torch
 from common import arguments, header, save
 from scale import bytes_sent, collectives
 
+from BYOL.building import build_model
 from BYOL.config import load_config
-from BYOL.runs import RunFolder, build_model, load_checkpoint
+from BYOL.runs import RunFolder, load_checkpoint
 
 SIDE, PORT = 32, "29571"
 LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")

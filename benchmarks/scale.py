@@ -25,10 +25,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
+from BYOL.building import build_model
 from BYOL.byol import BYOL
 from BYOL.loss import criterion
 from BYOL.presets import preset_config
-from BYOL.runs import build_model
 
 FLOAT = 4  # bytes: weights, gradients and statistics are float32 in every precision
 BUCKETS = (1 << 20, 25 << 20)  # DDP's first bucket of gradients, and the others

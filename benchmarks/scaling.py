@@ -16,11 +16,11 @@ from common import arguments, header, save
 from PIL import Image
 
 from BYOL.benchmark import benchmark
+from BYOL.building import build_model
 from BYOL.data.sources import open_images
 from BYOL.hardware import pick_machine
 from BYOL.preparation import prepare
 from BYOL.presets import preset_config
-from BYOL.runs import build_model
 
 
 def part(folder: Path, backbone: str, size: int, batch: int, seconds: float) -> dict[str, Any]:

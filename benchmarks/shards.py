@@ -11,7 +11,8 @@ import torch
 from common import alternate, arguments, report
 
 from BYOL.data.images import FileImages
-from BYOL.data.loading import epoch_sampler, train_loader
+from BYOL.data.loading import train_loader
+from BYOL.data.sampling import epoch_sampler
 from BYOL.data.shards.order import Streams
 from BYOL.data.shards.packing import Packing, pack
 from BYOL.data.sources import open_images

@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from BYOL.benchmark import training_step
+from BYOL.building import build_model
 from BYOL.byol import BYOL
 from BYOL.compiling import DTYPES, compile_forward
 from BYOL.hardware import Machine, matrix_rate, pick_precision
 from BYOL.presets import preset_config
-from BYOL.runs import build_model
 
 Step = Callable[[Tensor, Tensor], Tensor]
 

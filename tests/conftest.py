@@ -75,10 +75,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made_run(root: Path, data: Path, **settings: Any) -> Path:
     """The folder of a run as training leaves it, but for the training: weights are random, and so
     are the statistics of batch norm, without which a network forgets nothing that matters here."""
+    from BYOL.building import build_model
     from BYOL.config import save_config
     from BYOL.export import export_backbone
     from BYOL.presets import preset_config
-    from BYOL.runs import backbone_metadata, build_model
+    from BYOL.runs import backbone_metadata
 
     channels = settings.setdefault("channels", 3)
     settings = {"image_size": 32, "stem": "imagenet", "hidden_size": 8, "output_size": 4} | settings

@@ -39,12 +39,14 @@ def test_the_step_timed_alone_is_the_step_that_training_does(tmp_path, small_vie
     import torch
 
     from BYOL.benchmark import training_step
-    from BYOL.data.loading import EpochSampler, train_loader
+    from BYOL.building import build_model
+    from BYOL.data.loading import train_loader
+    from BYOL.data.sampling import EpochSampler
     from BYOL.hardware import Machine
     from BYOL.preparation import build_views, prepare
     from BYOL.presets import preset_config
     from BYOL.pretraining import pretrain
-    from BYOL.runs import build_model, load_checkpoint
+    from BYOL.runs import load_checkpoint
     from BYOL.training import Pretraining
     from tests.conftest import TINY_SETTINGS
 

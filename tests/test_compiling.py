@@ -1,11 +1,11 @@
 import pytest
 import torch
 
+from BYOL.building import build_model
 from BYOL.compiling import PAYS, _operations, compile_forward, worth_compiling
 from BYOL.hardware import Machine
 from BYOL.loss import criterion
 from BYOL.presets import preset_config
-from BYOL.runs import build_model
 from tests.conftest import TINY_SETTINGS
 
 

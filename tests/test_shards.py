@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from BYOL.cli import main
-from BYOL.data import loading
+from BYOL.data import sampling
 from BYOL.data.centres import eval_batches
-from BYOL.data.loading import epoch_sampler, train_loader
+from BYOL.data.loading import train_loader
+from BYOL.data.sampling import epoch_sampler
 from BYOL.data.shards.index import ShardIndex
 from BYOL.data.shards.order import StreamOrder, Streams
 from BYOL.data.shards.packing import Packing, pack
@@ -135,8 +136,10 @@ def test_any_number_of_processes_makes_the_same_batches(monkeypatch):
     def batches(world: int) -> list[list[int]]:
         shares = []
         for rank in range(world):
-            monkeypatch.setattr(loading, "_processes", lambda r=rank: (r, world))
-            shares.append([ids.tolist() for _, ids, _ in loading.StreamSampler(order, 12 // world)])
+            monkeypatch.setattr(sampling, "_processes", lambda r=rank: (r, world))
+            shares.append(
+                [ids.tolist() for _, ids, _ in sampling.StreamSampler(order, 12 // world)]
+            )
         return [[i for p in parts for i in p] for parts in zip(*shares, strict=True)]
 
     whole = batches(1)

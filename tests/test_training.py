@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from BYOL.building import build_model
 from BYOL.data.images import FileImages
 from BYOL.data.loading import CropsDataset
 from BYOL.data.sources import open_images
@@ -11,7 +12,7 @@ from BYOL.preparation import prepare, small_view_configs, view_configs
 from BYOL.presets import preset_config
 from BYOL.pretraining import pretrain
 from BYOL.rng import fold
-from BYOL.runs import build_model, load_checkpoint
+from BYOL.runs import load_checkpoint
 from BYOL.training import Pretraining
 from BYOL.views.pipeline import Views
 from tests.conftest import draw_pictures

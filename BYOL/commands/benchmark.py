@@ -6,13 +6,14 @@ from typing import Any
 import torch
 
 from BYOL.benchmark import benchmark
+from BYOL.building import build_model
 from BYOL.commands.common import Answer
 from BYOL.compiling import settle_compile
 from BYOL.config.commands import BenchmarkConfig
 from BYOL.hardware import Machine, pick_machine
 from BYOL.lines import to_stderr
-from BYOL.preparation import check_network, prepare, trusted_machine
-from BYOL.runs import build_model
+from BYOL.preparation import prepare
+from BYOL.trial import check_network, trusted_machine
 
 ADVICE = {
     "loading": "give more loader processes (--workers), or a faster disk",
@@ -33,8 +34,8 @@ def benchmark_run(config: BenchmarkConfig) -> Answer:
     prepared = prepare(dataclasses.replace(config, devices=1, nodes=1))
     settled = prepared.config
     model = build_model(settled)
-    check_network(model, settled)
-    machine = trusted_machine(model, settled, machine, to_stderr)
+    narrow = check_network(model, settled)
+    machine = trusted_machine(narrow, settled, machine, to_stderr)
     settled = settle_compile(settled, len(prepared.train), model, machine)
     found = benchmark(settled, prepared, model, machine, config.seconds)
     answer = {

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from BYOL.data.images import Images
-from BYOL.data.loading import EpochSampler, train_loader
+from BYOL.data.loading import train_loader
+from BYOL.data.sampling import EpochSampler
 from BYOL.evaluation.subjects import Exam
 from BYOL.rng import fold
 from BYOL.views.config import Sight

@@ -2,10 +2,9 @@
 
 import os
 import subprocess
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,13 +12,11 @@ from BYOL.data.shards.index import ShardIndex
 from BYOL.data.shards.patterns import PIPE, file_system, is_url, suffix_of
 from BYOL.data.shards.tables import look_into, open_table
 from BYOL.data.shards.tars import read_pictures
-from BYOL.errors import UserError
+from BYOL.data.shards.trying import lost, tried, whole
 
 _OPEN = 64  # shards that a process keeps open
 _GAP = 1 << 20  # bytes between two pictures that are read along rather than asked for anew
 _RUN = 1 << 26  # bytes that are asked for at once
-_WAITS = (0.5, 2.0, 8.0)  # seconds before a remote read is tried again
-_T = TypeVar("_T")
 
 
 class Reader(Protocol):
@@ -255,41 +252,6 @@ def _pictures(group: Any, column: str) -> Any:
     """The encoded pictures of a row group that was read with this column alone."""
     rows = group.column(0).combine_chunks()
     return rows.field("bytes") if column.endswith(".bytes") else rows
-
-
-def lost(shard: str, reason: str) -> UserError:
-    """What to say of a shard that was there when the run began."""
-    return UserError(
-        f"DATA: {shard} cannot be read any more ({reason}): bring it back as it was, then the same "
-        "line with --resume auto goes on"
-    )
-
-
-def whole(content: bytes, size: int, shard: str) -> bytes:
-    """The content, if it is all that was asked for."""
-    if len(content) < size:
-        raise lost(shard, "it ends before it did")
-    if len(content) > size:
-        raise lost(shard, "its server gives all of a file where a part was asked for")
-    return content
-
-
-def tried(read: Callable[[], _T], shard: str, forget: Callable[[], object] = lambda: None) -> _T:
-    """What ``read`` gives, after a few more tries if need be: networks have bad moments.
-
-    A shard that is not there, or may not be read, is not asked for again.
-    """
-    for wait in (*_WAITS, None):
-        try:
-            return read()
-        except Exception as error:  # every file system has errors of its own
-            gone = isinstance(error, FileNotFoundError | PermissionError | UserError)
-            if wait is None or gone:
-                reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
-                raise lost(shard, reason) from error
-            forget()
-            time.sleep(wait)
-    raise AssertionError("the last try returns or raises")
 
 
 def _by_shard(index: ShardIndex, first: int, last: int) -> Iterator[tuple[int, int, int]]:

@@ -1,0 +1,70 @@
+"""From settings to networks."""
+
+import torch
+
+from BYOL.backbones import (
+    build_backbone,
+    feature_size,
+    freeze_patch_embedding,
+    has_fixed_size,
+    save_memory,
+)
+from BYOL.byol import BYOL
+from BYOL.config import PretrainConfig
+from BYOL.errors import UserError
+
+
+def build_model(config: PretrainConfig) -> BYOL:
+    """The model of a configuration whose ``channels``, ``image_size`` and ``stem`` are settled.
+
+    The seed decides the weights: called again, it gives the untrained network of the same run.
+    """
+    assert config.channels is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        backbone = build_backbone(
+            config.backbone,
+            in_channels=config.channels,
+            image_size=config.image_size,
+            stem=config.stem,
+            pretrained=config.pretrained,
+        )
+        if config.view_size not in (None, config.image_size) and has_fixed_size(config.backbone):
+            raise UserError(
+                f"--view_size={config.view_size} is not for backbone {config.backbone!r}, which is "
+                f"built for one size: leave it out, or give --image_size={config.view_size}"
+            )
+        if config.grad_checkpointing:
+            save_memory(backbone, config.backbone)
+        features = feature_size(backbone, config.channels, config.image_size)
+        if features is None:
+            raise UserError(
+                f"--backbone={config.backbone} cannot see pictures of {config.image_size} px "
+                f"with {config.channels} channels"
+            )
+        if config.small_views and has_fixed_size(config.backbone):
+            raise UserError(
+                f"--small_views={config.small_views} needs a backbone that takes any size: "
+                f"{config.backbone} is built for one"
+            )
+        if config.freeze_patches:
+            freeze_patch_embedding(backbone)
+        return BYOL(
+            features,
+            config.hidden_size,
+            config.output_size,
+            config.depth_proj,
+            config.depth_pred,
+            t=config.tau,
+            backend=backbone,
+            pretrained=config.pretrained,
+            in_channels=config.channels,
+            image_size=config.image_size,
+            predictor=config.predictor,
+            predictor_rho=config.predictor_rho,
+            predictor_eps=config.predictor_eps,
+            predictor_every=config.predictor_every,
+            target=config.target,
+            norm=config.norm,
+            target_norm=config.target_norm,
+        )
