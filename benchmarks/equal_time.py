@@ -2,7 +2,8 @@
 
     python benchmarks/equal_time.py --data cifar/ --minutes 10 --threads 2 --json found.json
     python benchmarks/equal_time.py --sides 32px-minutes,solo-cifar,lightly-cifar --minutes 20 ...
-    python benchmarks/equal_time.py --json found.json --plot curve.svg  # draws what was found
+
+``--plot FILE.svg`` draws k-NN against the clock.
 
 ``cifar/`` holds CIFAR-10 as files, ``train/`` and ``test/`` with class folders. A side is the name
 of a preset, run by ``byol pretrain`` for as many epochs as fit (measured in a trial of two before),
@@ -21,8 +22,10 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from common import arguments, header, save, small_stem
+from matplotlib.figure import Figure
 from peers import LightlyStep, lightly_batches
 from torch import nn
 
@@ -130,10 +133,27 @@ def table(rows: dict[str, dict[str, float]], sides: list[str]) -> None:
         print(f"  {side:16s} " + "   ".join(cells))
 
 
+def draw(rows: dict[str, dict[str, Any]], sides: list[str], path: str) -> None:
+    """k-NN against the clock: a line for every seed of every side that has a curve."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for number, side in enumerate(sides):
+        found = [row for name, row in rows.items() if name.rpartition(" ")[0] == side]
+        for seed, row in enumerate(found):
+            times, accuracies = np.asarray(row["curve"]).reshape(-1, 2).T
+            label = side if seed == 0 and len(times) else None
+            axes.plot(times / 60, accuracies, "o-", color=f"C{number}", ms=3, lw=1, label=label)
+    axes.set_xlabel("minutes")
+    axes.set_ylabel("20-NN accuracy, 5,000 pictures known and 5,000 asked")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path)
+
+
 def main() -> None:
     given = arguments(
         __doc__, data="cifar", minutes=10.0, seeds=3, first_seed=0, backbone="plain6", threads=2,
-        sides="small,lightly",
+        sides="small,lightly", plot=None,
     )  # fmt: skip
     line, budget, sides = header("lightly"), given.minutes * 60, given.sides.split(",")
     found: dict[str, Any] = {"machine": line, "minutes": given.minutes, "epochs": {}, "rows": {}}
@@ -169,6 +189,8 @@ def main() -> None:
               f"kNN {row['knn200']:.3f}, linear {row['linear']:.3f}", flush=True)  # fmt: skip
         save(given.json, **found)
     table(found["rows"], sides)
+    if given.plot:
+        draw(found["rows"], sides, given.plot)
 
 
 if __name__ == "__main__":

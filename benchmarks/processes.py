@@ -14,14 +14,11 @@ a step are the difference of two runs that differ in length alone. Beside them s
 ``scale.py`` predicts from the module.
 """
 
-import contextlib
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 from common import arguments, header, save
-from scale import bytes_sent, collectives
+from hosts import Host, NotPossibleError, hosts, slow_down
+from traffic import bytes_sent, collectives
 
 from BYOL.building import build_model
 from BYOL.config import load_config
@@ -42,79 +40,6 @@ QUIET = (
     "--accelerator=cpu", "--precision=fp32", "--optimizer=lars", "--preset=small", "--workers=0",
     "--hidden-size=512", "--output-size=128", "--compile=off", "--warmup-epochs=0", "--lr=0.5",
 )  # fmt: skip
-
-
-class NotPossibleError(Exception):
-    """What is missing for network namespaces, in a line."""
-
-
-@dataclass(frozen=True)
-class Host:
-    """A network namespace (None: this machine as it is) and its way to the others."""
-
-    namespace: str | None = None
-    interface: str = "lo"
-    address: str = "127.0.0.1"
-
-    @property
-    def prefix(self) -> list[str]:
-        """What runs a command there."""
-        return ["ip", "netns", "exec", self.namespace] if self.namespace else []
-
-    def sent(self) -> int:
-        """Bytes that its interface has sent since it is there."""
-        counter = f"/sys/class/net/{self.interface}/statistics/tx_bytes"
-        return int(command(*self.prefix, "cat", counter))
-
-
-def command(*words: str) -> str:
-    """The standard output of a command that must succeed."""
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        raise NotPossibleError(f"{' '.join(words)}: {done.stderr.strip()}")
-    return done.stdout
-
-
-@contextlib.contextmanager
-def hosts(count: int) -> Iterator[list[Host]]:
-    """One namespace with nothing but its loopback, or two that are joined.
-
-    Raises:
-        NotPossibleError: no ``ip``, not root, or a kernel without namespaces.
-    """
-    if not shutil.which("ip"):
-        raise NotPossibleError("there is no ip command (iproute2)")
-    if os.geteuid():
-        raise NotPossibleError("network namespaces need root")
-    tag = f"byol{os.getpid()}"
-    names = [f"{tag}{letter}" for letter in "ab"[:count]]
-    made: list[str] = []
-    try:
-        for name in names:
-            command("ip", "netns", "add", name)
-            made.append(name)
-            command("ip", "-n", name, "link", "set", "lo", "up")
-        if count == 1:
-            yield [Host(names[0])]
-            return
-        command("ip", "link", "add", "byolv0", "netns", names[0], "type", "veth",
-                "peer", "name", "byolv1", "netns", names[1])  # fmt: skip
-        ends = [Host(name, f"byolv{k}", f"10.77.0.{k + 1}") for k, name in enumerate(names)]
-        for end in ends:
-            inside = ("ip", "-n", str(end.namespace))
-            command(*inside, "address", "add", f"{end.address}/24", "dev", end.interface)
-            command(*inside, "link", "set", end.interface, "up")
-        yield ends
-    finally:
-        for name in made:
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
-
-
-def slow_down(ends: list[Host], megabits: float) -> None:
-    """Let every interface send so much a second and no more."""
-    for end in ends:
-        command(*end.prefix, "tc", "qdisc", "add", "dev", end.interface, "root", "tbf",
-                "rate", f"{megabits}mbit", "burst", "256kb", "latency", "1000ms")  # fmt: skip
 
 
 @dataclass

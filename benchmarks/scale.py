@@ -21,17 +21,16 @@ from typing import Any
 import numpy as np
 import torch
 from common import arguments, header, save
+from failures import best_interval, expected_wall, simulate
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
+from traffic import Collective, bytes_sent, collectives
 
 from BYOL.building import build_model
 from BYOL.byol import BYOL
 from BYOL.loss import criterion
 from BYOL.presets import preset_config
 
-FLOAT = 4  # bytes: weights, gradients and statistics are float32 in every precision
-BUCKETS = (1 << 20, 25 << 20)  # DDP's first bucket of gradients, and the others
 NODE = 8  # GPUs
 SETS = (("ImageNet", 1_281_167, 300), ("100 million", 10**8, 10), ("10 billion", 10**10, 1))
 
@@ -54,62 +53,6 @@ ASSUMED: dict[str, tuple[float, str, str]] = {
     "restart": (300, "s", "assumed: until the job is started again and trains"),
     "interval": (600, "s", "--checkpoint-minutes 10, the default"),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Collective:
-    """Messages of one kind in an optimizer step.
-
-    Args:
-        what: they carry.
-        kind: "all_reduce" or "all_gather".
-        count: how many.
-        size: bytes that a process puts into all of them.
-    """
-
-    what: str
-    kind: str
-    count: int
-    size: int
-
-
-def collectives(model: BYOL, accelerator: str) -> list[Collective]:
-    """What a step of several processes says to the others: gradients, and batch statistics.
-
-    Counted as ``BYOL.syncnorm`` and DDP do it: two views through the online network, forward and
-    backward, and through the target network, forward. On a CPU each of them is two all-reduces (a
-    sum and a count; squares); PyTorch's SyncBatchNorm on a GPU gathers mean, deviation and count
-    on the way forward and reduces two sums on the way back.
-    """
-    size = FLOAT * sum(p.numel() for p in model.parameters() if p.requires_grad)
-    buckets = 1 + max(math.ceil((size - BUCKETS[0]) / BUCKETS[1]), 0)
-    found = [Collective("gradients", "all_reduce", buckets, size)]
-    online, target = _norms(model.onlineNet), _norms(model.targetNet)
-    forward = 2 * (online + target)  # two views
-    backward = 2 * online
-    if accelerator == "cpu":
-        both = forward + backward
-        return [*found, Collective("batch statistics", "all_reduce", 2 * len(both),
-                                   FLOAT * sum(2 * width + 1 for width in both))]  # fmt: skip
-    return [
-        *found,
-        Collective("batch statistics", "all_gather", len(forward),
-                   FLOAT * sum(2 * width + 1 for width in forward)),
-        Collective("their gradients", "all_reduce", len(backward),
-                   FLOAT * sum(2 * width for width in backward)),
-    ]  # fmt: skip
-
-
-def _norms(network: nn.Module) -> list[int]:
-    """Channels of every batch norm."""
-    return [m.num_features for m in network.modules() if isinstance(m, _BatchNorm)]
-
-
-def bytes_sent(parts: list[Collective], processes: int) -> float:
-    """By each process, as rings do it, which send the least that is possible."""
-    others = processes - 1
-    factor = {"all_reduce": 2 * others / processes, "all_gather": others}
-    return sum(part.size * factor[part.kind] for part in parts)
 
 
 @dataclass(frozen=True)
@@ -183,62 +126,6 @@ def step_seconds(one: Cost, gpus: int, given: argparse.Namespace) -> dict[str, f
         "gradients": max(travel - compute / 2, 0.0),
         "statistics": waits,
     }
-
-
-def simulate(
-    work: float, mtbf: float, interval: float, save: float, restart: float,
-    rng: np.random.Generator,
-) -> dict[str, float]:  # fmt: skip
-    """A run with failures at random (exponential) times; all arguments in seconds.
-
-    Args:
-        work: of training.
-        mtbf: mean time between failures of the whole job.
-        interval: of training between two checkpoints.
-        save: of one checkpoint, during which training waits; there is one at the end as well.
-        restart: from a failure to training again; it may fail too.
-        rng: of the failures.
-
-    Returns:
-        ``wall`` seconds, ``failures``, and ``lost``: seconds of training done in vain.
-    """
-    wall = lost = done = 0.0
-    failures = 0
-    until = rng.exponential(mtbf)  # the next failure, from now on
-    while done < work:
-        # All parts that end before the failure at once: a long run has thousands of them.
-        whole = int(min(until // (interval + save), (work - done) // interval))
-        part = interval * whole or min(interval, work - done)
-        spent = part + save * max(whole, 1)
-        if until >= spent:
-            until -= spent
-            wall += spent
-            done += part
-            continue
-        wall += until
-        lost += min(until, part)
-        failures += 1
-        until = rng.exponential(mtbf)
-        while until <= restart:
-            wall += until
-            failures += 1
-            until = rng.exponential(mtbf)
-        wall += restart
-        until -= restart
-    return {"wall": wall, "failures": failures, "lost": lost}
-
-
-def expected_wall(
-    work: float, mtbf: float, interval: float, save: float, restart: float
-) -> float:  # fmt: skip
-    """The mean of :func:`simulate`'s wall (Daly 2006, doi 10.1016/j.future.2004.11.016, eq. 13)."""
-    growth = math.expm1((interval + save) / mtbf)
-    return mtbf * math.exp(restart / mtbf) * growth * work / interval
-
-
-def best_interval(mtbf: float, save: float) -> float:
-    """Seconds between checkpoints with the least wall, to first order: √(2·save·mtbf) (Young)."""
-    return math.sqrt(2 * save * mtbf)
 
 
 def run_cost(

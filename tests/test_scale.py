@@ -1,6 +1,7 @@
 """The forecast for large runs: its arithmetic, and that the page shows what the script prints."""
 
 import argparse
+import importlib
 import math
 from pathlib import Path
 
@@ -13,53 +14,60 @@ import BYOL.syncnorm
 from tests.test_docs import DOCS
 
 
-@pytest.fixture
-def scale(monkeypatch):
+@pytest.fixture(autouse=True)
+def from_benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "benchmarks"))
-    import scale
 
-    return scale
+
+@pytest.fixture
+def failures(from_benchmarks):
+    return importlib.import_module("failures")
+
+
+@pytest.fixture
+def traffic(from_benchmarks):
+    return importlib.import_module("traffic")
 
 
 @pytest.mark.parametrize(
     ("mtbf", "interval", "save", "restart"),
     [(5000.0, 500.0, 20.0, 100.0), (1500.0, 250.0, 5.0, 900.0), (1e5, 2000.0, 1.0, 10.0)],
 )
-def test_simulated_failures_cost_what_the_closed_form_says(scale, mtbf, interval, save, restart):
+def test_simulated_failures_cost_what_the_closed_form_says(failures, mtbf, interval, save, restart):
     rng = np.random.default_rng(0)
     walls = [
-        scale.simulate(100 * interval, mtbf, interval, save, restart, rng)["wall"]
+        failures.simulate(100 * interval, mtbf, interval, save, restart, rng)["wall"]
         for _ in range(1500)
     ]
-    expected = scale.expected_wall(100 * interval, mtbf, interval, save, restart)
+    expected = failures.expected_wall(100 * interval, mtbf, interval, save, restart)
     error = float(np.std(walls)) / math.sqrt(len(walls))
     assert abs(np.mean(walls) - expected) < 4 * error + 1e-6
 
 
-def test_work_lost_is_half_an_interval_a_failure_where_failures_are_rare(scale):
+def test_work_lost_is_half_an_interval_a_failure_where_failures_are_rare(failures):
     rng = np.random.default_rng(0)
-    runs = [scale.simulate(2e5, 1e5, 1000.0, 0.0, 0.0, rng) for _ in range(2000)]
-    failures = sum(run["failures"] for run in runs)
-    assert failures / len(runs) == pytest.approx(2.0, rel=0.1)
-    assert sum(run["lost"] for run in runs) / failures == pytest.approx(500, rel=0.05)
+    runs = [failures.simulate(2e5, 1e5, 1000.0, 0.0, 0.0, rng) for _ in range(2000)]
+    count = sum(run["failures"] for run in runs)
+    assert count / len(runs) == pytest.approx(2.0, rel=0.1)
+    assert sum(run["lost"] for run in runs) / count == pytest.approx(500, rel=0.05)
 
 
-def test_without_failures_only_checkpoints_cost(scale):
-    run = scale.simulate(1000.0, 1e15, 100.0, 2.0, 50.0, np.random.default_rng(0))
+def test_without_failures_only_checkpoints_cost(failures):
+    run = failures.simulate(1000.0, 1e15, 100.0, 2.0, 50.0, np.random.default_rng(0))
     assert run == {"wall": 1020.0, "failures": 0, "lost": 0.0}
 
 
-def test_the_best_interval_is_where_the_closed_form_is_least(scale):
-    best = scale.best_interval(1e6, 2.0)
-    least = scale.expected_wall(1e6, 1e6, best, 2.0, 100.0)
+def test_the_best_interval_is_where_the_closed_form_is_least(failures):
+    best = failures.best_interval(1e6, 2.0)
+    least = failures.expected_wall(1e6, 1e6, best, 2.0, 100.0)
     for factor in (0.7, 0.9, 1.1, 1.4):
-        assert scale.expected_wall(1e6, 1e6, factor * best, 2.0, 100.0) > least * (1 - 1e-7)
+        assert failures.expected_wall(1e6, 1e6, factor * best, 2.0, 100.0) > least * (1 - 1e-7)
 
 
-def test_statistics_are_as_many_as_the_synchronised_norms_say(scale, monkeypatch):
+def test_statistics_are_as_many_as_the_synchronised_norms_say(traffic, monkeypatch):
     model = BYOL.byol.BYOL(128, 16, 8, backend="plain5")
-    backward = [n for n in scale._norms(model.onlineNet) for _ in range(2)]
-    statistics = scale.collectives(model, "cpu")[1]
+    backward = [n for n in traffic._norms(model.onlineNet) for _ in range(2)]
+    statistics = traffic.collectives(model, "cpu")[1]
     model = BYOL.syncnorm.synchronised(model, "cpu").train()
     said = []
     monkeypatch.setattr(BYOL.syncnorm, "_sum_over_processes", lambda x: said.append(x.numel()) or x)
@@ -71,13 +79,14 @@ def test_statistics_are_as_many_as_the_synchronised_norms_say(scale, monkeypatch
     assert 4 * (sum(said) + sum(2 * n + 1 for n in backward)) == statistics.size
 
 
-def test_a_ring_of_two_sends_everything_once(scale):
-    parts = [scale.Collective("gradients", "all_reduce", 1, 100)]
-    assert scale.bytes_sent(parts, 2) == 100 and scale.bytes_sent(parts, 4) == 150
-    assert scale.bytes_sent([scale.Collective("x", "all_gather", 1, 100)], 4) == 300
+def test_a_ring_of_two_sends_everything_once(traffic):
+    parts = [traffic.Collective("gradients", "all_reduce", 1, 100)]
+    assert traffic.bytes_sent(parts, 2) == 100 and traffic.bytes_sent(parts, 4) == 150
+    assert traffic.bytes_sent([traffic.Collective("x", "all_gather", 1, 100)], 4) == 300
 
 
-def test_the_page_shows_the_tables_of_the_script(scale):
+def test_the_page_shows_the_tables_of_the_script():
+    scale = importlib.import_module("scale")
     page = (DOCS / "scale.md").read_text(encoding="utf-8")
     given = argparse.Namespace(**scale.settings())
     one = scale.cost(given.backbone)

@@ -1,0 +1,68 @@
+"""What several processes say to each other in a step, counted from the module. For scale.py."""
+
+import math
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from BYOL.byol import BYOL
+
+FLOAT = 4  # bytes: weights, gradients and statistics are float32 in every precision
+BUCKETS = (1 << 20, 25 << 20)  # DDP's first bucket of gradients, and the others
+
+
+@dataclass(frozen=True)
+class Collective:
+    """Messages of one kind in an optimizer step.
+
+    Args:
+        what: they carry.
+        kind: "all_reduce" or "all_gather".
+        count: how many.
+        size: bytes that a process puts into all of them.
+    """
+
+    what: str
+    kind: str
+    count: int
+    size: int
+
+
+def collectives(model: BYOL, accelerator: str) -> list[Collective]:
+    """What a step of several processes says to the others: gradients, and batch statistics.
+
+    Counted as ``BYOL.syncnorm`` and DDP do it: two views through the online network, forward and
+    backward, and through the target network, forward. On a CPU each of them is two all-reduces (a
+    sum and a count; squares); PyTorch's SyncBatchNorm on a GPU gathers mean, deviation and count
+    on the way forward and reduces two sums on the way back.
+    """
+    size = FLOAT * sum(p.numel() for p in model.parameters() if p.requires_grad)
+    buckets = 1 + max(math.ceil((size - BUCKETS[0]) / BUCKETS[1]), 0)
+    found = [Collective("gradients", "all_reduce", buckets, size)]
+    online, target = _norms(model.onlineNet), _norms(model.targetNet)
+    forward = 2 * (online + target)  # two views
+    backward = 2 * online
+    if accelerator == "cpu":
+        both = forward + backward
+        return [*found, Collective("batch statistics", "all_reduce", 2 * len(both),
+                                   FLOAT * sum(2 * width + 1 for width in both))]  # fmt: skip
+    return [
+        *found,
+        Collective("batch statistics", "all_gather", len(forward),
+                   FLOAT * sum(2 * width + 1 for width in forward)),
+        Collective("their gradients", "all_reduce", len(backward),
+                   FLOAT * sum(2 * width for width in backward)),
+    ]  # fmt: skip
+
+
+def _norms(network: nn.Module) -> list[int]:
+    """Channels of every batch norm."""
+    return [m.num_features for m in network.modules() if isinstance(m, _BatchNorm)]
+
+
+def bytes_sent(parts: list[Collective], processes: int) -> float:
+    """By each process, as rings do it, which send the least that is possible."""
+    others = processes - 1
+    factor = {"all_reduce": 2 * others / processes, "all_gather": others}
+    return sum(part.size * factor[part.kind] for part in parts)
