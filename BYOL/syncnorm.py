@@ -3,12 +3,11 @@
 PyTorch's ``SyncBatchNorm`` wants GPUs; :class:`GlobalBatchNorm` is for everything else.
 """
 
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 M = TypeVar("M", bound=nn.Module)
@@ -55,17 +54,15 @@ class GlobalBatchNorm(_BatchNorm):
         others = [d for d in range(x.dim()) if d != 1]
         shape = [1, -1, *[1] * (x.dim() - 2)]
         values = x.float()
-        # Two passes, mean before variance: E[x²] − E[x]² loses what it is after to cancellation.
-        ones = torch.full((1,), values.numel() / values.shape[1], device=x.device)
-        sums = _sum_over_processes(torch.cat([values.sum(others), ones]))
-        count = sums[-1].detach()
-        mean = sums[:-1] / count
-        centred = values - mean.view(shape)
-        variance = _sum_over_processes(centred.square().sum(others)) / count
+        count = torch.full((1,), values.numel() / values.shape[1], device=x.device)
+        here = values.mean(others)
+        # Deviations from a mean, not E[x²] − E[x]², which loses what it is after to cancellation.
+        squares = (values - here.view(shape)).square().sum(others)
+        mean, variance, count = _OfAllProcesses.apply(here, squares, count)
         scale = torch.rsqrt(variance + self.eps)
         if self.weight is not None:
             scale = scale * self.weight
-        out = centred * scale.view(shape)
+        out = (values - mean.view(shape)) * scale.view(shape)
         if self.bias is not None:
             out = out + self.bias.view(shape)
         self._remember(mean.detach(), variance.detach(), count)
@@ -84,13 +81,37 @@ class GlobalBatchNorm(_BatchNorm):
         self.running_var.lerp_(variance * (count / (count - 1)), share)
 
 
-def _sum_over_processes(x: Tensor) -> Tensor:
-    """Summed; so is the gradient on its way back. Without gradients nothing is recorded."""
-    if torch.is_grad_enabled() and x.requires_grad:
-        return cast(Tensor, all_reduce(x))
-    x = x.clone()
-    dist.all_reduce(x)
-    return x
+class _OfAllProcesses(torch.autograd.Function):
+    """Mean and variance of what all processes have, in one message there and one back.
+
+    From this process's mean (C,), squared deviations from it (C,) and number of values (1,) to
+    mean (C,), biased variance (C,) and number (1,) of all (Chan et al. 1979). As every process's
+    loss depends on them, their gradients are summed over processes.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, mean: Tensor, squares: Tensor, count: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mine = torch.cat([mean, squares, count])
+        rows = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+        dist.all_gather(rows, mine)
+        means, squared, counts = torch.stack(rows).split([len(mean), len(squares), 1], dim=1)
+        total = counts.sum(0)
+        of_all = (counts * means).sum(0) / total
+        variance = (squared + counts * (means - of_all).square()).sum(0) / total
+        ctx.save_for_backward(count / total, mean - of_all, total)
+        ctx.mark_non_differentiable(total)
+        return of_all, variance, total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        share, apart, total = ctx.saved_tensors
+        both = torch.stack(gradients[:2])
+        dist.all_reduce(both)
+        by_mean, by_variance = both
+        # Σ count · (mean − of_all) is 0, so the variance does not feel of_all move.
+        return share * (by_mean + 2 * apart * by_variance), by_variance / total, None
 
 
 def synchronised(module: M, accelerator: str) -> M:

@@ -172,7 +172,7 @@ def traffic(
     long = bench.run("torchrun", processes, on=on, more=("--epochs=8",))
     steps = long["steps"] - short["steps"]
     world = processes * len(on)
-    parts = collectives(build_model(load_config(RunFolder(whole).config)), "cpu")
+    parts = collectives(build_model(load_config(RunFolder(whole).config)))
     found = {
         "hosts": len(on),
         "processes": world,

@@ -102,7 +102,7 @@ def cost(backbone: str) -> Cost:
         weights=weights,
         state=everything + 3 * weights,
         checkpoint=everything + weights,
-        parts=collectives(model, "gpu"),
+        parts=collectives(model),
     )
 
 

@@ -29,26 +29,21 @@ class Collective:
     size: int
 
 
-def collectives(model: BYOL, accelerator: str) -> list[Collective]:
+def collectives(model: BYOL) -> list[Collective]:
     """What a step of several processes says to the others: gradients, and batch statistics.
 
-    Counted as ``BYOL.syncnorm`` and DDP do it: two views through the online network, forward and
-    backward, and through the target network, forward. On a CPU each of them is two all-reduces (a
-    sum and a count; squares); PyTorch's SyncBatchNorm on a GPU gathers mean, deviation and count
-    on the way forward and reduces two sums on the way back.
+    Counted as DDP and synchronised batch-norm do it (PyTorch's on a GPU, ``BYOL.syncnorm``
+    elsewhere): two views through the online network, forward and backward, and through the target
+    network, forward. Mean, deviation and count are gathered on the way forward, two sums reduced on
+    the way back.
     """
     size = FLOAT * sum(p.numel() for p in model.parameters() if p.requires_grad)
     buckets = 1 + max(math.ceil((size - BUCKETS[0]) / BUCKETS[1]), 0)
-    found = [Collective("gradients", "all_reduce", buckets, size)]
     online, target = _norms(model.onlineNet), _norms(model.targetNet)
     forward = 2 * (online + target)  # two views
     backward = 2 * online
-    if accelerator == "cpu":
-        both = forward + backward
-        return [*found, Collective("batch statistics", "all_reduce", 2 * len(both),
-                                   FLOAT * sum(2 * width + 1 for width in both))]  # fmt: skip
     return [
-        *found,
+        Collective("gradients", "all_reduce", buckets, size),
         Collective("batch statistics", "all_gather", len(forward),
                    FLOAT * sum(2 * width + 1 for width in forward)),
         Collective("their gradients", "all_reduce", len(backward),

@@ -11,6 +11,7 @@ import torch
 
 import BYOL.byol
 import BYOL.syncnorm
+from BYOL.loss import criterion
 from tests.test_docs import DOCS
 
 
@@ -66,17 +67,25 @@ def test_the_best_interval_is_where_the_closed_form_is_least(failures):
 
 def test_statistics_are_as_many_as_the_synchronised_norms_say(traffic, monkeypatch):
     model = BYOL.byol.BYOL(128, 16, 8, backend="plain5")
-    backward = [n for n in traffic._norms(model.onlineNet) for _ in range(2)]
-    statistics = traffic.collectives(model, "cpu")[1]
+    _, forward, backward = traffic.collectives(model)
     model = BYOL.syncnorm.synchronised(model, "cpu").train()
-    said = []
-    monkeypatch.setattr(BYOL.syncnorm, "_sum_over_processes", lambda x: said.append(x.numel()) or x)
-    monkeypatch.setattr(BYOL.syncnorm.dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(BYOL.syncnorm.dist, "get_world_size", lambda: 2)
+    said = {"all_gather": [], "all_reduce": []}
+    world = BYOL.syncnorm.dist
+    monkeypatch.setattr(world, "is_initialized", lambda: True)
+    monkeypatch.setattr(world, "get_world_size", lambda: 2)
+
+    def gathered(rows, mine):
+        said["all_gather"].append(mine.numel())
+        for row in rows:
+            row.copy_(mine)
+
+    monkeypatch.setattr(world, "all_gather", gathered)
+    monkeypatch.setattr(world, "all_reduce", lambda x: said["all_reduce"].append(x.numel()))
     x = torch.randn(4, 3, 16, 16)
-    model(x, x)
-    assert len(said) + 2 * len(backward) == statistics.count
-    assert 4 * (sum(said) + sum(2 * n + 1 for n in backward)) == statistics.size
+    online, online1, target, target1 = model(x, x)
+    criterion(online, target1, online1, target).backward()
+    for part in (forward, backward):
+        assert (len(said[part.kind]), 4 * sum(said[part.kind])) == (part.count, part.size)
 
 
 def test_a_ring_of_two_sends_everything_once(traffic):
