@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from common import arguments, header, save, small_stem
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from peers import LightlyStep, lightly_batches
 from torch import nn
@@ -144,10 +145,11 @@ def draw(rows: dict[str, dict[str, Any]], sides: list[str], path: str) -> None:
             label = side if seed == 0 and len(times) else None
             axes.plot(times / 60, accuracies, "o-", color=f"C{number}", ms=3, lw=1, label=label)
     axes.set_xlabel("minutes")
-    axes.set_ylabel("20-NN accuracy, 5,000 pictures known and 5,000 asked")
+    axes.set_ylabel("20-NN accuracy (5,000 and 5,000 pictures)")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    figure.savefig(path)
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": ""}):
+        figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
