@@ -68,19 +68,21 @@ def one(name: str, steps: int, seconds: float, data: str, **settings: Any) -> di
 def main() -> None:
     given = arguments(
         __doc__, small="cifar/train", photos="photos", backbone="resnet18", batch=64, steps=20,
-        seconds=20.0, threads=2, plain=0,
+        seconds=20.0, threads=2, plain=0, parts="memory,files,photos",
     )  # fmt: skip
     line = header("pytorch-lightning")
     small = {"data": given.small, "backbone": given.backbone, "batch_size": given.batch}
     print(f"byol pretrain against its own step, {given.backbone}, batch {given.batch}")
-    found = {
-        "memory": one("32 px, held in memory", given.steps, given.seconds, **small),
-        "files": one("32 px, from files", given.steps, given.seconds, memory=0.0, **small),
-        "photos": one(
-            "photographs, 224 px, from files, batch 32", given.steps, given.seconds,
-            data=given.photos, backbone=given.backbone, batch_size=32, image_size=224,
-        ),
-    }  # fmt: skip
+    photos = {**small, "data": given.photos, "batch_size": 32, "image_size": 224}
+    parts: dict[str, tuple[str, dict[str, Any]]] = {
+        "memory": ("32 px, held in memory", small),
+        "files": ("32 px, from files", {**small, "memory": 0.0}),
+        "photos": ("photographs, 224 px, from files, batch 32", photos),
+    }
+    found = {}
+    for part in given.parts.split(","):
+        name, settings = parts[part]
+        found[part] = one(name, given.steps, given.seconds, **settings)
     if given.plain:
         small["backbone"] = "plain6"
         for name, memory in (("held in memory", 4.0), ("from files", 0.0)):
