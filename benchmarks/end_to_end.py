@@ -68,7 +68,7 @@ def one(name: str, steps: int, seconds: float, data: str, **settings: Any) -> di
 def main() -> None:
     given = arguments(
         __doc__, small="cifar/train", photos="photos", backbone="resnet18", batch=64, steps=20,
-        seconds=20.0, threads=2, plain=0, parts="memory,files,photos",
+        seconds=20.0, threads=2, parts="memory,files,photos",
     )  # fmt: skip
     line = header("pytorch-lightning")
     small = {"data": given.small, "backbone": given.backbone, "batch_size": given.batch}
@@ -83,12 +83,6 @@ def main() -> None:
     for part in given.parts.split(","):
         name, settings = parts[part]
         found[part] = one(name, given.steps, given.seconds, **settings)
-    if given.plain:
-        small["backbone"] = "plain6"
-        for name, memory in (("held in memory", 4.0), ("from files", 0.0)):
-            found[f"plain6, {name}"] = one(
-                f"32 px, plain6, {name}", given.plain, given.seconds, memory=memory, **small
-            )
     save(given.json, machine=line, **found)
 
 
