@@ -10,6 +10,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from BYOL.ranks import rank_and_world
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -44,8 +46,7 @@ class GlobalBatchNorm(_BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise; a batch of all processes in training mode."""
-        together = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        if not (self.training and together):
+        if not self.training or rank_and_world()[1] == 1:
             return self.act(self.drop(super().forward(input)))
         self._check_input_dim(input)
         return self.act(self.drop(self._normalise(input)))

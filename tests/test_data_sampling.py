@@ -39,7 +39,7 @@ def test_processes_share_a_batch_as_one_process_would_have_it(monkeypatch):
     alone = requests(EpochSampler(40, 8, seed=1))
     shares = []
     for rank in range(4):
-        monkeypatch.setattr(sampling, "_processes", lambda rank=rank: (rank, 4))
+        monkeypatch.setattr(sampling, "rank_and_world", lambda rank=rank: (rank, 4))
         shares.append(requests(EpochSampler(40, 2, seed=1)))
     for k, (_, ids) in enumerate(alone):
         assert sorted(i for share in shares for i in share[k][1]) == sorted(ids)

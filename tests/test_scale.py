@@ -73,6 +73,7 @@ def test_statistics_are_as_many_as_the_synchronised_norms_say(traffic, monkeypat
     world = BYOL.syncnorm.dist
     monkeypatch.setattr(world, "is_initialized", lambda: True)
     monkeypatch.setattr(world, "get_world_size", lambda: 2)
+    monkeypatch.setattr(world, "get_rank", lambda: 0)
 
     def gathered(rows, mine):
         said["all_gather"].append(mine.numel())

@@ -136,7 +136,7 @@ def test_any_number_of_processes_makes_the_same_batches(monkeypatch):
     def batches(world: int) -> list[list[int]]:
         shares = []
         for rank in range(world):
-            monkeypatch.setattr(sampling, "_processes", lambda r=rank: (r, world))
+            monkeypatch.setattr(sampling, "rank_and_world", lambda r=rank: (r, world))
             shares.append(
                 [ids.tolist() for _, ids, _ in sampling.StreamSampler(order, 12 // world)]
             )

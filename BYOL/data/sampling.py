@@ -7,11 +7,11 @@ restart in the middle changes what is learnt.
 from collections.abc import Iterator
 
 import numpy as np
-import torch.distributed as dist
 
 from BYOL.data.images import Images
 from BYOL.data.shards.order import Ranges, StreamOrder, Streams
 from BYOL.data.shards.streamed import StreamedImages
+from BYOL.ranks import rank_and_world
 from BYOL.rng import fold, permutation
 
 _ONE_STREAM = Streams()
@@ -53,7 +53,7 @@ class EpochSampler:
         self.start_batch = start_batch
 
     def __len__(self) -> int:
-        world = _processes()[1]
+        world = rank_and_world()[1]
         return self.n // (self.batch_size * self.accumulate * world) * self.accumulate
 
     def set_epoch(self, epoch: int) -> None:
@@ -61,7 +61,7 @@ class EpochSampler:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Request]:
-        rank, world = _processes()
+        rank, world = rank_and_world()
         order = permutation(fold(self.seed, self.epoch, _ORDER), self.n).numpy()
         start, self.start_batch = self.start_batch, 0
         epoch, self.epoch = self.epoch, self.epoch + 1
@@ -103,7 +103,7 @@ class StreamSampler(EpochSampler):
         self.order = order
 
     def __iter__(self) -> Iterator[Request]:
-        rank, world = _processes()
+        rank, world = rank_and_world()
         start, self.start_batch = self.start_batch, 0
         epoch, self.epoch = self.epoch, self.epoch + 1
         for k in range(start, len(self)):
@@ -148,10 +148,3 @@ def epoch_sampler(
     return StreamSampler(
         order, batch_size, accumulate=accumulate, start_epoch=start_epoch, start_batch=start_batch
     )
-
-
-def _processes() -> tuple[int, int]:
-    """Rank and number of processes; asked late, because Lightning starts them late."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1

@@ -12,6 +12,7 @@ from BYOL.data.images import Images
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.knn import knn_accuracy
 from BYOL.evaluation.subjects import held_out
+from BYOL.ranks import rank_and_world
 from BYOL.views.config import Sight
 
 K = 20
@@ -42,7 +43,7 @@ def online_knn(
     queries = _part(test, most) if test is not None and test.labels is not None else None
 
     def features(backbone: nn.Module, images: Images) -> tuple[np.ndarray, np.ndarray]:
-        rank, processes = _place()
+        rank, processes = rank_and_world()
         share = images.subset(np.arange(rank, len(images), processes)) if processes > 1 else images
         ids, vectors = extract_features(backbone, share, sight, device=device)
         ids, vectors = _gathered(ids * processes + rank, vectors)
@@ -61,16 +62,9 @@ def online_knn(
     return measure
 
 
-def _place() -> tuple[int, int]:
-    """Rank of this process and how many there are."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
-
-
 def _gathered(ids: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The shares of all processes, in the order of the pictures."""
-    processes = _place()[1]
+    processes = rank_and_world()[1]
     if processes == 1:
         return ids, vectors
     shares: list[Any] = [None] * processes
