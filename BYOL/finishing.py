@@ -4,7 +4,7 @@ import dataclasses
 import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from BYOL.building import build_model
 from BYOL.config import PretrainConfig
 from BYOL.data.sources import Splits
 from BYOL.evaluation.feature_gauges import feature_gauges
-from BYOL.evaluation.protocols import evaluate
+from BYOL.evaluation.intervals import Measures
+from BYOL.evaluation.protocols import NOTHING_KNOWN, evaluate
 from BYOL.export import export_backbone
 from BYOL.files import write_json
 from BYOL.hardware import Machine, pick_workers, torch_device
@@ -32,6 +33,7 @@ def finish(
     folder: RunFolder,
     results: dict[str, Any],
     machine: Machine,
+    known: Mapping[str, Measures] = NOTHING_KNOWN,
 ) -> dict[str, Any]:
     """Write the backbone, measure it, and write what is known of the run.
 
@@ -42,6 +44,7 @@ def finish(
         folder: gets ``backbone.safetensors`` and ``results.json``.
         results: of the training itself.
         machine: that trains.
+        known: rows of the comparison that were measured before.
 
     Returns:
         ``results`` with the gauges of the features, the comparison, machine and versions.
@@ -50,10 +53,11 @@ def finish(
     export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
     features = _feature_gauges(config, prepared, model, untrained, machine)
     usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
+    evidence = _evidence(config, prepared, model, untrained, machine, known) if usable else None
     results |= {
         "pictures": len(prepared.train),
         "feature_gauges": features,
-        "evaluation": _evidence(config, prepared, model, untrained, machine) if usable else None,
+        "evaluation": evidence,
         "machine": dataclasses.asdict(machine),
         "versions": _versions(),
     }
@@ -96,6 +100,7 @@ def _evidence(
     model: byol.BYOL,
     untrained: nn.Module,
     machine: Machine,
+    known: Mapping[str, Measures],
 ) -> dict[str, Any] | None:
     """The comparison of ``byol evaluate``, where there are labels to compare with."""
     bank = prepared.labelled or prepared.train
@@ -110,6 +115,7 @@ def _evidence(
         device=torch_device(machine.accelerator),
         workers=pick_workers(config.workers, machine.accelerator),
         seed=config.seed,
+        known=known,
     )
 
 

@@ -5,7 +5,7 @@ train, export, measure. The engine is Lightning's Trainer; there is no training 
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from BYOL.data.loading import train_loader
 from BYOL.data.sampling import epoch_sampler
 from BYOL.data.shards.order import Streams
 from BYOL.evaluation.alarm import Alarm
+from BYOL.evaluation.intervals import Measures
 from BYOL.evaluation.online import online_knn
+from BYOL.evaluation.protocols import NOTHING_KNOWN
 from BYOL.finishing import finish, save_report
 from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
@@ -44,12 +46,17 @@ from BYOL.views.pipeline import Views
 from BYOL.views.preview import save_preview
 
 
-def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> dict[str, Any]:
+def pretrain(
+    config: PretrainConfig,
+    say: Callable[[str], None] = to_stderr,
+    known: Mapping[str, Measures] = NOTHING_KNOWN,
+) -> dict[str, Any]:
     """Train a backbone on pictures without labels, and measure it.
 
     Args:
         config: see :class:`PretrainConfig`; :func:`BYOL.presets.preset_config` makes one.
         say: gets lines for the user: what was settled, warnings.
+        known: references of the comparison that were measured before: :func:`evaluate`.
 
     Returns:
         What ``results.json`` holds: the settings, speed, gauges, and where there are labels the
@@ -86,7 +93,7 @@ def pretrain(config: PretrainConfig, say: Callable[[str], None] = to_stderr) -> 
             results = {"run": str(out), **run, "evaluation": None}
             if not first_process():
                 return results
-            results = finish(config, prepared, model, start.folder, results, machine)
+            results = finish(config, prepared, model, start.folder, results, machine, known)
             if config.report:
                 save_report(config, prepared, start.folder, machine, say)
             return results

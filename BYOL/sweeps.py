@@ -25,10 +25,16 @@ from typing import Any
 from BYOL.arguments import parse_settings
 from BYOL.config import PretrainConfig, load_config
 from BYOL.errors import UserError
+from BYOL.evaluation.intervals import Measures
 from BYOL.files import write_atomically
 
 _PARTS: dict[str, type] = {"settings": dict, "rows": dict, "grid": dict, "seeds": list}
 _NOT_SWEPT = ("out", "resume", "seed")
+# settings that decide what the references of a run measure
+_PIXELS = (
+    "data", "data_root", "preset", "channels", "image_size", "memory", "strict_images", "seed",
+)  # fmt: skip
+_UNTRAINED = ("backbone", "pretrained", "stem", "norm", "mean", "std")
 GAUGES = ("std", "effective_rank")
 
 
@@ -145,6 +151,28 @@ def results_of(run: PretrainConfig) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / 'results.json'} cannot be read: {error}") from error
+
+
+def known_rows(run: PretrainConfig, others: list[PretrainConfig]) -> dict[str, Measures]:
+    """The references of a run that another run of the sweep has measured already.
+
+    Raw pixels and an untrained backbone are the same in every variant that changes neither
+    pictures nor seed nor backbone, and take three times as long to measure as the trained one.
+
+    Args:
+        run: that is to be evaluated.
+        others: runs of the same sweep, finished or not.
+    """
+    known: dict[str, Measures] = {}
+    for source, decisive in (("raw pixels", _PIXELS), ("untrained", (*_PIXELS, *_UNTRAINED))):
+        for other in others:
+            if any(getattr(run, name) != getattr(other, name) for name in decisive):
+                continue
+            found = results_of(other)
+            if found and found["evaluation"]:
+                known[source] = found["evaluation"]["rows"][source]
+                break
+    return known
 
 
 def summarise(cells: list[Cell]) -> list[dict[str, Any]]:

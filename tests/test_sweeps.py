@@ -82,16 +82,16 @@ def test_a_sweep_runs_skips_what_is_finished_and_ends_with_a_table(tmp_path, cap
     done = []
     pretrain = command.pretrain
 
-    def stopped(config):
+    def stopped(config, **known):
         if len(done) == 3:
             raise KeyboardInterrupt
         done.append(config.out)
-        return pretrain(config)
+        return pretrain(config, **known)
 
     monkeypatch.setattr(command, "pretrain", stopped)
     assert main(argv) == 130
     monkeypatch.setattr(
-        command, "pretrain", lambda config: (done.append(config.out), pretrain(config))
+        command, "pretrain", lambda config, **k: (done.append(config.out), pretrain(config, **k))
     )
     capsys.readouterr()
     assert main([*argv, "--json"]) == 0
@@ -110,6 +110,34 @@ def test_a_sweep_runs_skips_what_is_finished_and_ends_with_a_table(tmp_path, cap
     write(tmp_path / "s.yaml", settings={**settings, "lr": 0.2}, rows=rows, seeds=[0, 1])
     assert main(argv) == 2
     assert "holds a run with lr=0.1, not 0.2" in capsys.readouterr().err
+
+
+def test_references_are_measured_once_a_seed_and_are_what_a_run_alone_measures(
+    tmp_path, monkeypatch
+):
+    pictures = draw_pictures(tmp_path / "pictures", each=10)
+    rows = {"bn": {}, "again": {"predictor": "linear"}, "gn-ws": {"norm": "gn-ws"}}
+    settings = {**SETTINGS, "data": str(pictures)}
+    file = write(tmp_path / "s.yaml", settings=settings, rows=rows, seeds=[0, 1])
+    given = {}
+    pretrain = command.pretrain
+
+    def listening(config, known):
+        given[config.out] = known
+        return pretrain(config, known=known)
+
+    monkeypatch.setattr(command, "pretrain", listening)
+    assert main(["sweep", file, "--out", str(tmp_path / "out")]) == 0
+    known = {tuple(Path(out).parts[-2:]): sorted(rows) for out, rows in given.items()}
+    for seed in ("seed-0", "seed-1"):
+        assert known["bn", seed] == []
+        assert known["again", seed] == ["raw pixels", "untrained"]
+        assert known["gn-ws", seed] == ["raw pixels"], "its backbone is another one"
+    for variant, seed in known:
+        run = tmp_path / "out" / variant / seed
+        there = json.loads((run / "results.json").read_text())["evaluation"]["rows"]
+        assert main(["evaluate", str(run), str(pictures), "--seed", seed[-1]]) == 0
+        assert json.loads((run / "evaluation.json").read_text())["rows"] == there
 
 
 def test_a_run_without_a_checkpoint_begins_anew(tmp_path):

@@ -12,7 +12,7 @@ from BYOL.files import write_atomically, write_json
 from BYOL.lines import to_stderr
 from BYOL.pretraining import pretrain
 from BYOL.runs import RunFolder
-from BYOL.sweeps import Cell, read_sweep, results_of, save_plot, summarise, table
+from BYOL.sweeps import Cell, known_rows, read_sweep, results_of, save_plot, summarise, table
 
 
 def sweep_run(config: SweepConfig) -> Answer:
@@ -39,7 +39,7 @@ def sweep_run(config: SweepConfig) -> Answer:
     text = ""
     for number, run in enumerate(waiting, start=1):
         to_stderr(f"run {number} of {len(waiting)}: {run.out}")
-        pretrain(_resumed(run))
+        pretrain(_resumed(run), known=known_rows(run, runs))
         text = _write(cells, out)
     text = text or _write(cells, out)
     answer = {"out": str(out), "runs": len(runs), "rows": summarise(cells)}
