@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import os
-import re
 import select
 import sys
 from typing import Any
@@ -14,6 +13,7 @@ from BYOL.config import commands as settings
 from BYOL.config.shard import ShardConfig
 from BYOL.errors import RESUME_CODE, StoppedError, UserError
 from BYOL.files import to_json
+from BYOL.lines import with_dashes
 
 COLLAPSED = 3  # exit code
 READ_ENOUGH = 141  # what a shell reports of a program that SIGPIPE has ended
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return READ_ENOUGH
     except UserError as error:
-        print(f"byol: {_with_dashes(str(error))}", file=sys.stderr)
+        print(f"byol: {with_dashes(str(error))}", file=sys.stderr)
         return 2
     except StoppedError as error:
         if str(error):
@@ -58,11 +58,6 @@ def _reader_is_gone() -> bool:
     if gone:  # the interpreter flushes once more when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return gone
-
-
-def _with_dashes(message: str) -> str:
-    """Flags as they are usually typed: ``--batch-size`` for the setting ``batch_size``."""
-    return re.sub(r"--\w+", lambda flag: flag[0].replace("_", "-"), message)
 
 
 @dataclasses.dataclass(frozen=True)

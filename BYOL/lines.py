@@ -1,8 +1,14 @@
 """Lines for a person who waits."""
 
+import re
 import sys
 
 
 def to_stderr(line: str) -> None:
     """Where lines for the user go unless the caller says otherwise."""
     print(line, file=sys.stderr, flush=True)
+
+
+def with_dashes(message: str) -> str:
+    """Flags as they are usually typed: ``--batch-size`` for the setting ``batch_size``."""
+    return re.sub(r"--\w+", lambda flag: flag[0].replace("_", "-"), message)

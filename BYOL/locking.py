@@ -1,47 +1,69 @@
 """One process at a time writes into a run's folder."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from BYOL.errors import UserError
 
+# of folders that know no locks, such as Lustre mounted without them: as on Windows, no lock
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+
 
 @contextlib.contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock that ends with this process, however it ends.
+def claimed(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock that ends with this process, however it ends; whether it is held.
 
     A POSIX record lock belongs to the process alone: unlike ``flock`` and what is built on it, its
-    forked loader workers do not go on holding it when it is killed.
+    forked loader workers do not go on holding it when it is killed. Network folders know it too.
 
     Args:
         path: the lock's file; made if it is not there, and left.
+        wait: until another process that holds it lets go; then it is always held.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield _take(descriptor, wait)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock of :func:`claimed`, or refuse.
+
+    Args:
+        path: the lock's file.
         what: the flag and its value, for the message.
 
     Raises:
         UserError: another process holds it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        _take(descriptor, what)
+    with claimed(path) as mine:
+        if not mine:
+            holder = path.read_text(errors="replace").strip()
+            raise UserError(
+                f"{what} is in use by another run (process {holder or 'unknown'}): wait for it, "
+                "or give another name"
+            )
         yield
-    finally:
-        os.close(descriptor)
 
 
-def _take(descriptor: int, what: str) -> None:
+def _take(descriptor: int, wait: bool) -> bool:
     try:
         import fcntl
     except ImportError:  # Windows: without a lock
-        return
+        return True
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
-        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
-        raise UserError(
-            f"{what} is in use by another run (process {holder or 'unknown'}): wait for it, "
-            "or give another name"
-        ) from error
+        if error.errno in _NO_LOCKS:
+            return True
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            return False
+        raise
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return True

@@ -96,3 +96,8 @@ def _in_company() -> bool:
     import torch.distributed as dist
 
     return "WORLD_SIZE" in os.environ or (dist.is_available() and dist.is_initialized())
+
+
+def started_together() -> int:
+    """Processes that torchrun or srun has started, this one among them; 1 for one alone."""
+    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1)

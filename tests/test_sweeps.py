@@ -6,9 +6,10 @@ import yaml
 from PIL import Image
 
 from BYOL.cli import main
-from BYOL.commands import sweep as command
 from BYOL.errors import UserError
-from BYOL.sweeps import read_sweep, table
+from BYOL.sweeps import running
+from BYOL.sweeps.reading import read_sweep
+from BYOL.sweeps.summary import table
 from tests.conftest import draw_pictures
 
 OURS = sorted((Path(__file__).parents[1] / "benchmarks" / "sweeps").glob("*.yaml"))
@@ -59,7 +60,10 @@ def test_rows_times_grid_times_seeds(tmp_path):
         ({"settings": {"lr": "fast"}}, "--lr"),
         ({"rows": {"a": {"tau": 2}}}, "--tau=2.* is out of range"),
         ({"settings": {"seed": 1}}, "seed is not for a sweep"),
+        ({"rows": {"a": {"devices": 2}}}, "devices is not for a sweep to set: .*--jobs"),
         ({"seeds": []}, "seeds must be"),
+        ({"seeds": [0, "one"]}, "seeds must be"),
+        ({"seeds": [0, -1]}, "--seed=-1 is out of range"),
         ({"rows": {"a b": {}, "a/b": {}}}, "same name"),
         ({"rows": {"a": [1]}}, "a must be names"),
     ],
@@ -80,7 +84,7 @@ def test_a_sweep_runs_skips_what_is_finished_and_ends_with_a_table(tmp_path, cap
     out = tmp_path / "out"
     argv = ["sweep", file, "--out", str(out)]
     done = []
-    pretrain = command.pretrain
+    pretrain = running.pretrain
 
     def stopped(config, **known):
         if len(done) == 3:
@@ -88,10 +92,10 @@ def test_a_sweep_runs_skips_what_is_finished_and_ends_with_a_table(tmp_path, cap
         done.append(config.out)
         return pretrain(config, **known)
 
-    monkeypatch.setattr(command, "pretrain", stopped)
+    monkeypatch.setattr(running, "pretrain", stopped)
     assert main(argv) == 130
     monkeypatch.setattr(
-        command, "pretrain", lambda config, **k: (done.append(config.out), pretrain(config, **k))
+        running, "pretrain", lambda config, **k: (done.append(config.out), pretrain(config, **k))
     )
     capsys.readouterr()
     assert main([*argv, "--json"]) == 0
@@ -120,13 +124,13 @@ def test_references_are_measured_once_a_seed_and_are_what_a_run_alone_measures(
     settings = {**SETTINGS, "data": str(pictures)}
     file = write(tmp_path / "s.yaml", settings=settings, rows=rows, seeds=[0, 1])
     given = {}
-    pretrain = command.pretrain
+    pretrain = running.pretrain
 
     def listening(config, known):
         given[config.out] = known
         return pretrain(config, known=known)
 
-    monkeypatch.setattr(command, "pretrain", listening)
+    monkeypatch.setattr(running, "pretrain", listening)
     assert main(["sweep", file, "--out", str(tmp_path / "out")]) == 0
     known = {tuple(Path(out).parts[-2:]): sorted(rows) for out, rows in given.items()}
     for seed in ("seed-0", "seed-1"):
@@ -146,10 +150,10 @@ def test_a_run_without_a_checkpoint_begins_anew(tmp_path):
     folder = tmp_path / "out" / "run" / "seed-0"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("{}")
-    assert command._resumed(run).resume is False and not folder.exists()
+    assert running.resumed(run).resume is False and not folder.exists()
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints" / "last.ckpt").write_bytes(b"")
-    assert command._resumed(run).resume is True
+    assert running.resumed(run).resume is True
 
 
 def test_the_table_has_mean_and_spread_of_the_seeds():

@@ -229,11 +229,17 @@ class SweepConfig:
     Args:
         sweep: a YAML file with settings, rows, grid and seeds, as in benchmarks/sweeps.
         out: the sweep's folder; without it sweeps/ and the file's name. What is finished there is
-            not run again.
+            not run again, and what another byol sweep is at is left to it.
+        jobs: runs at once, each on a GPU of its own or, without one, on its share of the cores;
+            without it as many as there are GPUs, else one.
     """
 
     sweep: str
     out: str | None = None
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self, {"jobs": COUNT}, {})
 
 
 @dataclass(frozen=True)
