@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Callback
 
 from BYOL.evaluation.alarm import Alarm
 from BYOL.evaluation.gauges import collapse_gauges, covariance_spectrum, picture_share
+from BYOL.evaluation.online import Online
 from BYOL.training import Seen
 
 LEAST_READINGS = 4  # of the gauges, an epoch
@@ -167,39 +168,45 @@ class Gauges(Callback):
             print(step, *(f"{value:.5g}" for value in values), sep=",", file=file)
 
 
-class OnlineKNN(Callback):
-    """k-NN accuracy of the backbone while it learns, where there are labels.
+class OnlineChecks(Callback):
+    """Accuracies of the backbone while it learns, where there are labels.
 
     Args:
         every: epochs between checks.
-        measure: gives the accuracy of a backbone, in [0, 1].
+        measure: gives those of a backbone.
     """
 
-    def __init__(self, every: int, measure: Callable[[torch.nn.Module], float]):
+    def __init__(self, every: int, measure: Callable[[torch.nn.Module], Online]):
         self.every = every
         self.measure = measure
-        self.curve: list[tuple[int, float]] = []
+        self.knn: list[tuple[int, float]] = []
+        self.probe: list[tuple[int, float]] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """The curve."""
-        return {"curve": self.curve}
+        """The curves."""
+        return {"curve": self.knn, "probe": self.probe}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The curve of the run that goes on."""
-        self.curve = [(epoch, accuracy) for epoch, accuracy in state_dict["curve"]]
+        """The curves of the run that goes on; that may be one from before there was a probe."""
+        self.knn = [(epoch, accuracy) for epoch, accuracy in state_dict["curve"]]
+        self.probe = [(epoch, accuracy) for epoch, accuracy in state_dict.get("probe", [])]
 
     def improved(self, epoch: int, best: float) -> bool:
-        """Whether this epoch was measured and is better than ``best``."""
-        return bool(self.curve) and self.curve[-1][0] == epoch and self.curve[-1][1] > best
+        """Whether this epoch was measured and its k-NN is better than ``best``."""
+        return bool(self.knn) and self.knn[-1][0] == epoch and self.knn[-1][1] > best
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Measure when a check is due."""
         epoch = trainer.current_epoch + 1
         if epoch % self.every:
             return
-        accuracy = self.measure(module.model.onlineNet.backend)  # type: ignore[union-attr,arg-type]
-        self.curve.append((epoch, accuracy))
-        record(trainer, {"knn": accuracy, "epoch": trainer.current_epoch})
+        found = self.measure(module.model.onlineNet.backend)  # type: ignore[union-attr,arg-type]
+        self.knn.append((epoch, found.knn))
+        values = {"knn": found.knn}
+        if found.probe is not None:
+            self.probe.append((epoch, found.probe))
+            values["probe"] = found.probe
+        record(trainer, {**values, "epoch": trainer.current_epoch})
 
 
 def stepped(trainer: pl.Trainer, index: int) -> bool:

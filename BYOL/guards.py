@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from BYOL.callbacks import Gauges, OnlineKNN, stepped
+from BYOL.callbacks import Gauges, OnlineChecks, stepped
 from BYOL.checkpointing import CheckpointStore, Due
 from BYOL.errors import StoppedError, UserError
 from BYOL.runs import RunFolder
@@ -158,7 +158,7 @@ class Checkpoints(Callback):
         every_epochs: one at the end of every so many epochs.
         stop: looked at after every optimizer step.
         finite: only healthy states are saved.
-        knn: where its accuracy is the best so far, the checkpoint is ``best.ckpt`` too.
+        online: where its k-NN is the best so far, the checkpoint is ``best.ckpt`` too.
         facts: what a run that goes on is held to; in every checkpoint as ``byol_facts``.
     """
 
@@ -169,7 +169,7 @@ class Checkpoints(Callback):
         every_epochs: int,
         stop: StopRequest,
         finite: FiniteSteps,
-        knn: OnlineKNN | None,
+        online: OnlineChecks | None,
         facts: dict[str, Any],
     ):
         self.store = store
@@ -177,7 +177,7 @@ class Checkpoints(Callback):
         self.every_epochs = every_epochs
         self.stop = stop
         self.finite = finite
-        self.knn = knn
+        self.online = online
         self.facts = facts
         self.best = -1.0
 
@@ -222,12 +222,12 @@ class Checkpoints(Callback):
         if trainer.should_stop and self.store.step == trainer.global_step:
             return  # in the middle of the epoch, and saved as that
         epoch = trainer.current_epoch + 1
-        best = self.knn is not None and self.knn.improved(epoch, self.best)
+        best = self.online is not None and self.online.improved(epoch, self.best)
         last = epoch == trainer.max_epochs
         stopping = not last and _any(trainer, bool(self.stop.asked))
         timed = _any(trainer, self.due.by_time()) or self.due.by_steps(trainer.global_step)
-        if best and self.knn:
-            self.best = self.knn.curve[-1][1]
+        if best and self.online:
+            self.best = self.online.knn[-1][1]
         if best or (not last and (stopping or timed or epoch % self.every_epochs == 0)):
             self._save(trainer, module, best)
         if stopping:

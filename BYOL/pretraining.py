@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import Callback
 
 from BYOL import byol
 from BYOL.building import build_model
-from BYOL.callbacks import Curves, Gauges, OnlineKNN
+from BYOL.callbacks import Curves, Gauges, OnlineChecks
 from BYOL.checkpointing import CheckpointStore, Due
 from BYOL.compiling import settle_compile
 from BYOL.config import PretrainConfig, save_config
@@ -25,7 +25,7 @@ from BYOL.data.sampling import epoch_sampler
 from BYOL.data.shards.order import Streams
 from BYOL.evaluation.alarm import Alarm
 from BYOL.evaluation.intervals import Measures
-from BYOL.evaluation.online import online_knn
+from BYOL.evaluation.online import online_check
 from BYOL.evaluation.protocols import NOTHING_KNOWN
 from BYOL.finishing import finish, save_report
 from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
@@ -159,7 +159,7 @@ def _train(
         stop=config.on_collapse == "stop",
         spectrum=start.folder.spectrum,
     )
-    knn = _online_knn(config, prepared, machine)
+    online = _online_checks(config, prepared, machine)
 
     def restore() -> None:
         start.folder.create()
@@ -174,14 +174,14 @@ def _train(
         finite,
         Curves(every=max(min(50, module.total_steps // 20), 1)),
         *([gauges] if config.gauges_every else []),
-        *([knn] if knn else []),
+        *([online] if online else []),
         Checkpoints(
             store,
             Due(config.checkpoint_steps, config.checkpoint_minutes),
             config.checkpoint_every,
             stop,
             finite,
-            knn,
+            online,
             {**facts(config, prepared.train), "streams": dataclasses.asdict(streams)},
         ),
     ]
@@ -199,7 +199,8 @@ def _train(
         "gauges": gauges.last,
         "alarm": gauges.alarm,
         "stopped": gauges.stopped,
-        "online_knn": knn.curve if knn else [],
+        "online_knn": online.knn if online else [],
+        "online_probe": online.probe if online else [],
     }
 
 
@@ -240,13 +241,15 @@ def _loader(
     )
 
 
-def _online_knn(config: PretrainConfig, prepared: Prepared, machine: Machine) -> OnlineKNN | None:
+def _online_checks(
+    config: PretrainConfig, prepared: Prepared, machine: Machine
+) -> OnlineChecks | None:
     bank = prepared.labelled or prepared.train
     if not config.knn_every or bank.labels is None:
         return None
     device = torch_device(machine.accelerator)
-    measure = online_knn(bank, prepared.test, config.sight, device=device)
-    return OnlineKNN(config.knn_every, measure)
+    measure = online_check(bank, prepared.test, config.sight, device=device)
+    return OnlineChecks(config.knn_every, measure)
 
 
 def _trainer(

@@ -36,7 +36,7 @@ from BYOL.data.sources import open_images
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.knn import knn_accuracy
 from BYOL.evaluation.linear import linear_probe
-from BYOL.evaluation.online import online_knn
+from BYOL.evaluation.online import online_check
 from BYOL.preparation import IMAGENET_MEAN, IMAGENET_STD, in_memory
 from BYOL.presets import preset_config
 from BYOL.pretraining import pretrain
@@ -79,7 +79,7 @@ def by_preset(given: Any, preset: str, seed: int, epochs: int, checks: int = CHE
 def epochs_that_fit(given: Any, preset: str, budget: float, train: Images, test: Images) -> int:
     tried = 2  # the first epoch is slower
     trial = by_preset(given, preset, 0, tried, checks=0)
-    check = online_knn(train, test, trial.sight, device=torch.device("cpu"))
+    check = online_check(train, test, trial.sight, device=torch.device("cpu"))
     start = time.perf_counter()
     check(trial.backbone)
     checks = CHECKS * (time.perf_counter() - start)

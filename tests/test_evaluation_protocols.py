@@ -14,7 +14,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot_accuracy
 from BYOL.evaluation.linear import STRENGTHS, linear_probe
-from BYOL.evaluation.online import online_knn
+from BYOL.evaluation.online import online_check
 from BYOL.evaluation.protocols import evaluate
 from BYOL.evaluation.reduction import fit_reduction
 from BYOL.evaluation.subjects import held_out
@@ -238,6 +238,18 @@ def test_what_cannot_be_judged_is_refused(labels, protocols, named):
 
 def test_online_check_tells_a_good_backbone_from_a_blind_one():
     for test in (coloured(60, seed=1), None):
-        measure = online_knn(coloured(), test, SIGHT, device=CPU, most=50)
-        assert measure(MeanColour()) > 0.85
-        assert measure(Blind()) < 0.7
+        measure = online_check(coloured(), test, SIGHT, device=CPU, most=50)
+        good, blind = measure(MeanColour()), measure(Blind())
+        assert good.knn > 0.85 and good.probe is not None and good.probe > 0.85
+        assert blind.knn < 0.7 and blind.probe is not None and blind.probe < 0.7
+
+
+def test_online_check_without_two_classes_or_with_broken_features_has_no_probe():
+    one = ArrayImages("set", 3, np.zeros(90, np.int64), ("only",), coloured().data)
+    assert online_check(one, None, SIGHT, device=CPU)(MeanColour()) == (1.0, None)
+
+    class Broken(MeanColour):
+        def forward(self, x):
+            return super().forward(x) * torch.nan
+
+    assert online_check(coloured(), None, SIGHT, device=CPU)(Broken()).probe is None

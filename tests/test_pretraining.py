@@ -32,11 +32,14 @@ def test_a_run_leaves_one_folder_with_everything_in_it(run):
     results = json.loads((run / "results.json").read_text())
     assert results["steps"] == 6 and results["epochs"] == 2 and results["pictures"] == 24
     assert set(results["evaluation"]["rows"]) == {"raw pixels", "untrained", "trained"}
-    assert len(results["online_knn"]) == 2
+    assert [epoch for epoch, _ in results["online_knn"]] == [1, 2]
+    assert [epoch for epoch, _ in results["online_probe"]] == [1, 2]
     assert set(results["gauges"]) >= {"std", "effective_rank"}
     assert any((run / "logs").glob("events.out.tfevents*"))
     logged = rows(run)
-    assert any(row["knn"] for row in logged) and any(row["gauge/std"] for row in logged)
+    assert any(row["knn"] and row["probe"] for row in logged) and any(
+        row["gauge/std"] for row in logged
+    )
     assert all(float(row["loss"]) <= 8 for row in logged if row["loss"])
 
 

@@ -147,7 +147,7 @@ class PretrainConfig:
             processes and workers. Where shards are not local archives, twice as many are held in
             memory, encoded.
         strict_images: stop before training if any picture cannot be read.
-        knn_every: epochs between online k-NN checks (0: never).
+        knn_every: epochs between online checks, by k-NN and a linear probe (0: never).
         gauges_every: optimizer steps between readings of the collapse gauges (0: never); at least
             four readings an epoch.
         on_collapse: warn, or stop: end training in order, with exit code 3.

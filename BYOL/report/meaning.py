@@ -49,6 +49,11 @@ CURVES: dict[str, Meaning] = {
         "Share of held-out pictures whose class the 20 nearest labelled pictures name.",
         low=0, high=1, percent=True,
     ),
+    "probe": Meaning(
+        "Online linear probe",
+        "Share of held-out pictures whose class a linear model of the features names.",
+        low=0, high=1, percent=True,
+    ),
 }  # fmt: skip
 
 GAUGES: dict[str, Meaning] = {
