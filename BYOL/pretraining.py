@@ -5,13 +5,14 @@ train, export, measure. The engine is Lightning's Trainer; there is no training 
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
 
 from BYOL import byol
 from BYOL.building import build_model
@@ -40,6 +41,7 @@ from BYOL.rng import fold
 from BYOL.runs import RunFolder, default_folder
 from BYOL.stopping import StopRequest
 from BYOL.syncnorm import synchronised
+from BYOL.tracking import check_tracking, tracked
 from BYOL.training import PRECISIONS, Pretraining, quiet_lightning
 from BYOL.trial import check_network, trusted_machine
 from BYOL.views.pipeline import Views
@@ -69,7 +71,7 @@ def pretrain(
     machine = pick_machine(config.accelerator, config.devices, config.precision)
     stamped = config.resume != "auto"
     out = Path(config.out) if config.out else default_folder(config.data, stamped=stamped)
-    start = find_start(RunFolder(out), config.resume, say)
+    start = find_start(RunFolder(out), config.resume, config.epochs, say)
     if start.results:
         return start.results
     speak = say if first_process() else _nobody
@@ -83,20 +85,28 @@ def pretrain(
         if start.compiled and config.compile == "auto":  # another choice rounds otherwise
             config = dataclasses.replace(config, compile=start.compiled)
         config = settle_compile(config, len(prepared.train), model, machine)
+        check_tracking(config)
         with start.opened():
-            if first_process() and not start.folder.config.exists():
-                save_config(config, start.folder.config)
-                _save_views(prepared, config, start.folder)
             if first_process():
+                save_config(config, start.folder.config)  # a run that goes on may have changed it
+                if not start.folder.views.exists():
+                    _save_views(prepared, config, start.folder)
                 _announce(config, prepared, model, machine, say)
-            run = _train(config, prepared, model, start, machine, stop, say)
-            results = {"run": str(out), **run, "evaluation": None}
-            if not first_process():
-                return results
-            results = finish(config, prepared, model, start.folder, results, machine, known)
+            with tracked(config, start.folder, warner(speak)) as tracker:
+                run = _train(config, prepared, model, start, machine, stop, say, tracker.loggers)
+                results = {"run": str(out), **run, "evaluation": None}
+                if not first_process():
+                    return results
+                results = finish(config, prepared, model, start.folder, results, machine, known)
+                tracker.conclude(results)
             if config.report:
                 save_report(config, prepared, start.folder, machine, say)
             return results
+
+
+def warner(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says that it is a warning."""
+    return lambda line: say(f"warning: {line}")
 
 
 def _nobody(line: str) -> None:
@@ -138,6 +148,7 @@ def _train(
     machine: Machine,
     stop: StopRequest,
     say: Callable[[str], None],
+    further: Sequence[Logger],
 ) -> dict[str, Any]:
     steps_per_epoch = len(prepared.train) // config.batch_size
     streams = _streams(config, start, machine)
@@ -149,9 +160,7 @@ def _train(
     module = Pretraining(model, config, views, steps_per_epoch, say)
     progress = ProgressLine(config.batch_size, module.total_steps)
 
-    def warn(line: str) -> None:
-        say(f"warning: {line}")
-
+    warn = warner(say)
     gauges = Gauges(
         config.gauges_every,
         Alarm(config),
@@ -185,7 +194,8 @@ def _train(
             {**facts(config, prepared.train), "streams": dataclasses.asdict(streams)},
         ),
     ]
-    trainer = _trainer(config, start, callbacks, store, machine, warn)
+    curves = [*loggers(start.folder.logs, start.step, warn), *further]
+    trainer = _trainer(config, start, callbacks, store, machine, curves)
     with mishaps(start.folder):
         trainer.fit(module, loader, ckpt_path=start.checkpoint)
     return {
@@ -258,7 +268,7 @@ def _trainer(
     callbacks: list[Callback],
     store: CheckpointStore,
     machine: Machine,
-    warn: Callable[[str], None],
+    curves: list[Logger],
 ) -> pl.Trainer:
     quiet_lightning()
     return pl.Trainer(
@@ -273,7 +283,7 @@ def _trainer(
         use_distributed_sampler=False,  # the loader shards by itself, the same for any world size
         callbacks=callbacks,
         plugins=[store, *cluster()],
-        logger=loggers(start.folder.logs, start.step, warn),
+        logger=curves,
         enable_checkpointing=False,  # ours do it
         enable_progress_bar=False,
         enable_model_summary=False,

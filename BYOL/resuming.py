@@ -92,12 +92,15 @@ class Start:
             yield
 
 
-def find_start(folder: RunFolder, resume: Resume, warn: Callable[[str], None]) -> Start:
+def find_start(
+    folder: RunFolder, resume: Resume, epochs: int, warn: Callable[[str], None]
+) -> Start:
     """What ``resume`` means for a folder; nothing is written.
 
     Args:
         folder: of the run.
         resume: False: it must be new. True: it must have a checkpoint. "auto": either.
+        epochs: that are wanted; with "auto", a run that has ended with fewer goes on.
         warn: gets a line for every checkpoint that is damaged.
 
     Raises:
@@ -121,7 +124,8 @@ def find_start(folder: RunFolder, resume: Resume, warn: Callable[[str], None]) -
     path, checkpoint = found
     settings = checkpoint["byol_config"]
     results = _results(folder) if resume == "auto" else None
-    if results and results.get("epochs") == settings.get("epochs"):
+    done = settings.get("epochs", 0)
+    if results and results.get("epochs") == done >= epochs:
         return Start(folder, results=results)
     step, held_to = int(checkpoint["global_step"]), checkpoint.get("byol_facts")
     return Start(folder, path, step, held_to, settings.get("compile"))

@@ -1,6 +1,7 @@
 """A run that was killed, stopped or damaged ends as if nothing had happened."""
 
 import csv
+import json
 import multiprocessing
 import os
 import random
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from BYOL.cli import main, parse
+from BYOL.config import load_config
 from BYOL.errors import StoppedError, UserError
 from BYOL.export import load_weights
 from BYOL.pretraining import pretrain
@@ -167,6 +169,10 @@ def test_resume_auto_is_one_line_for_a_job_array(pictures, tmp_path, capsys):
     first = capsys.readouterr().out
     assert main([*argv, "--json"]) == 0  # complete: nothing is left to do
     assert capsys.readouterr().out == first
+    assert main([*argv, "--json", "--epochs=3"]) == 0  # one more is asked for
+    more = json.loads(capsys.readouterr().out)
+    assert more["steps"] == json.loads(first)["steps"] * 3 // 2 and more["epochs"] == 3
+    assert load_config(tmp_path / "run" / "config.yaml").epochs == 3
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,7 @@ class PretrainConfig:
         checkpoint_keep: how many of the last are kept; the best by the online k-NN is kept too.
         evaluate: end with the comparison against raw pixels and the untrained backbone.
         report: end with report.html, the run as one page.
+        wandb: a project at Weights & Biases that gets settings and curves too.
     """
 
     data: str | None = None
@@ -235,6 +236,7 @@ class PretrainConfig:
     checkpoint_keep: int = 2
     evaluate: bool = True
     report: bool = True
+    wandb: str | None = None
 
     def __post_init__(self) -> None:
         check_settings(self, _RANGES, _CHOICES)
