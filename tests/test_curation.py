@@ -13,6 +13,7 @@ from BYOL.curation.collection import Collection, whitened
 from BYOL.curation.duplicates import miniatures, near_pairs
 from BYOL.curation.grid import SIDE, Tile, save_grid, thumbnail
 from BYOL.data.images import ArrayImages
+from BYOL.data.sources import open_images
 
 
 def scenes(folder, count=40, side=64):
@@ -43,8 +44,9 @@ def test_planted_copies_are_found_and_nothing_else(run, tmp_path, capsys):
         ImageEnhance.Brightness(third).enhance(1.15).save(pictures / "02-bright.png")
     (pictures / "03-same.png").write_bytes((pictures / "03.png").read_bytes())
     (pictures / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
-    out, grid = tmp_path / "d.csv", tmp_path / "d.png"
+    out, grid, rest = tmp_path / "d.csv", tmp_path / "d.png", tmp_path / "rest.txt"
     argv = ["duplicates", str(run), str(pictures), "--out", str(out), "--grid", str(grid)]
+    argv += ["--kept", str(rest)]
     assert main([*argv, "--threshold", "0.3", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     groups: dict[str, set[str]] = {}
@@ -60,6 +62,10 @@ def test_planted_copies_are_found_and_nothing_else(run, tmp_path, capsys):
     assert (answer["groups"], answer["surplus"], answer["left_out"]) == (4, 5, 1)
     with Image.open(grid) as page:
         assert page.width > 3 * SIDE and page.height > 4 * SIDE
+    surplus = {r["file"].rsplit("/", 1)[-1] for r in table(out) if r["suggestion"] == "remove"}
+    listed = open_images(str(rest)).train
+    names = {listed.sample_name(i) for i in range(len(listed))}
+    assert names == {path.name for path in pictures.iterdir()} - surplus - {"torn.png"}
 
 
 def test_strangers_stand_first_and_blank_pictures_are_called_so(run, tmp_path, capsys):
@@ -85,6 +91,8 @@ def test_arrays_and_built_in_sets_work_without_files(tmp_path, monkeypatch, run,
     assert main(["duplicates", str(run), "set.npz"]) == 0
     files = {row["file"] for row in table(tmp_path / "duplicates.csv")}
     assert files == {"train/0", "train/20", "train/1", "train/21"}
+    assert main(["duplicates", str(run), "set.npz", "--kept", "rest.txt"]) == 2
+    assert "--kept=rest.txt is for pictures that are files" in capsys.readouterr().err
     assert main(["outliers", str(run), "set.npz", "--count", "3"]) == 0
     assert len(table(tmp_path / "outliers.csv")) == 3
 
@@ -160,6 +168,7 @@ def test_a_grid_breaks_long_rows_and_shortens_long_names(tmp_path):
         (["duplicates", "RUN", "--threshold=1.5"], "--threshold=1.5"),
         (["duplicates", "RUN", "--out=d.txt"], ".csv"),
         (["duplicates", "RUN", "--grid=nowhere/d.png"], "nowhere"),
+        (["duplicates", "RUN", "--kept=rest.csv"], "--kept=rest.csv has an unknown ending"),
         (["outliers", "RUN", "--count=0"], "--count=0"),
         (["outliers", "RUN", "--grid=o.jpg"], ".png"),
         (["outliers", "RUN", "--pool=none"], "--pool=none"),

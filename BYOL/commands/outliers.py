@@ -22,7 +22,7 @@ def outliers_run(config: OutliersConfig) -> Answer:
     Raises:
         UserError: no run, no pictures, a wrong ending, a file that cannot be written.
     """
-    out, grid = check_outputs(config.out, config.grid)
+    out, grid, _ = check_outputs(config.out, config.grid)
     features = open_features(config)
     with features.collected() as collection:
         scores = outlier_scores(collection, features.device)

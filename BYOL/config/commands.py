@@ -177,11 +177,14 @@ class DuplicatesConfig(FeaturesConfig):
             pixel; higher finds fewer.
         out: the .csv file to write.
         grid: a .png of the groups; without it, none.
+        kept: a .txt file of all pictures but the surplus ones, to be given as DATA to any command;
+            without it, none.
     """
 
     threshold: float = 0.7
     out: str = "duplicates.csv"
     grid: str | None = None
+    kept: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""From what the user said to sets of pictures: digits, folders, arrays, torchvision's sets."""
+"""From what the user said to sets of pictures: digits, folders, lists, arrays, named sets."""
 
 import difflib
 from collections.abc import Iterable
@@ -12,6 +12,8 @@ import torch
 
 from BYOL.data.decode import MODES, SUFFIXES, Encoded, image_size, is_grey
 from BYOL.data.images import ArrayImages, FileImages, Images
+from BYOL.data.listed import first_listed, inside, read_list
+from BYOL.data.paths import PathTable
 from BYOL.data.shards.patterns import is_sharded
 from BYOL.data.shards.streamed import first_pictures, open_streamed
 from BYOL.data.walking import class_folders, first_files, walk
@@ -44,8 +46,9 @@ def open_images(
     """Open a data set.
 
     Args:
-        data: None or "digits", "cifar10", "cifar100", "stl10", a folder, an .npz or .npy file, or
-            shards (see :func:`BYOL.data.shards.patterns.find_shards`).
+        data: None or "digits", "cifar10", "cifar100", "stl10", a folder, a .txt file with the path
+            of a picture on each line, an .npz or .npy file, or shards (see
+            :func:`BYOL.data.shards.patterns.find_shards`).
         channels: 1, 3 or 4 for a folder or shards; what an array has otherwise. None: found out.
         data_root: where torchvision's sets lie or are downloaded to, and indices of shards.
 
@@ -59,6 +62,8 @@ def open_images(
     path = Path(data).expanduser()
     if path.is_dir():
         return _folder(path, channels)
+    if path.suffix == ".txt" and path.is_file():
+        return _list(path, channels)
     if path.suffix in (".npz", ".npy"):
         return _arrays(path)
     if data in NAMED:
@@ -67,8 +72,8 @@ def open_images(
     hint = f"; did you mean {near[0]}?" if near else ""
     kind = "is a file, not a folder of pictures" if path.exists() else "is not there"
     raise UserError(
-        f"DATA={data} {kind}: give a folder, an .npz or .npy file, .tar or .parquet shards, or "
-        f"one of {', '.join(NAMED)}{hint}"
+        f"DATA={data} {kind}: give a folder, a .txt list, an .npz or .npy file, .tar or .parquet "
+        f"shards, or one of {', '.join(NAMED)}{hint}"
     )
 
 
@@ -92,6 +97,8 @@ def common_side(data: str | None) -> int | None:
             return None
     if path.suffix == ".npz" and path.is_file():
         return max(_arrays(path).train.read(0).shape[-2:])
+    if path.suffix == ".txt" and path.is_file():
+        return _one_side(map(image_size, first_listed(path, LOOKED_AT)))
     if not path.is_dir():
         return None
     return _one_side(map(image_size, first_files(path, LOOKED_AT)))
@@ -223,15 +230,34 @@ def _check_channels(channels: int | None) -> None:
 
 def _folder(root: Path, channels: int | None) -> Splits:
     _check_channels(channels)
-    inside = {entry.name: entry for entry in root.iterdir() if entry.is_dir()}
-    test_name = next((name for name in TEST_FOLDERS if name in inside), None)
-    if "train" in inside:
-        train = _one_folder(inside["train"], channels, root.name)
+    folders = {entry.name: entry for entry in root.iterdir() if entry.is_dir()}
+    test_name = next((name for name in TEST_FOLDERS if name in folders), None)
+    if "train" in folders:
+        train = _one_folder(folders["train"], channels, root.name)
         if test_name is None:
             return Splits(train)
-        test = _one_folder(inside[test_name], train.channels, root.name, train.classes)
+        test = _one_folder(folders[test_name], train.channels, root.name, train.classes)
         return Splits(train, test)
     return Splits(_one_folder(root, channels, root.resolve().name))
+
+
+def _list(path: Path, channels: int | None) -> Splits:
+    """As of a folder that has nothing in it but the pictures of the list."""
+    _check_channels(channels)
+    root, files = read_list(path)
+    if not any((root / files[i]).exists() for i in spread(len(files), PROBED)):
+        raise UserError(
+            f"DATA={path}: there is no {root / files[0]}; paths in it are relative to its folder"
+        )
+    learnt = inside(files, "train")
+    if not len(learnt):
+        return Splits(_files(root, files, channels, path.stem))
+    train = _files(root / "train", learnt, channels, path.stem)
+    for name in TEST_FOLDERS:
+        if len(held := inside(files, name)):
+            test = _files(root / name, held, train.channels, path.stem, train.classes)
+            return Splits(train, test)
+    return Splits(train)
 
 
 def _one_folder(
@@ -242,6 +268,16 @@ def _one_folder(
         raise UserError(
             f"DATA={root} has no pictures in it: looked for {', '.join(sorted(SUFFIXES))}"
         )
+    return _files(root, files, channels, name, classes)
+
+
+def _files(
+    root: Path,
+    files: PathTable,
+    channels: int | None,
+    name: str,
+    classes: tuple[str, ...] = (),
+) -> FileImages:
     labels, names = class_folders(files, classes)
     probed = (root / files[i] for i in spread(len(files), PROBED))
     return FileImages(name, channels or seen_channels(probed), labels, names, root, files)
