@@ -28,11 +28,7 @@ def sweep_run(config: SweepConfig) -> Answer:
         UserError: a mistake in the file, or a folder that holds something else; then nothing has
             been run. Or some runs failed.
     """
-    if started_together() > 1:
-        raise UserError(
-            "byol sweep is one process, not several of torchrun or srun: --jobs makes several runs "
-            "at once, and the same line started on several hosts shares the runs"
-        )
+    _refuse_launchers()
     out = Path(config.out or Path("sweeps") / Path(config.sweep).stem)
     cells = read_sweep(config.sweep, out)
     # seed by seed, so that the table has every variant early
@@ -40,10 +36,7 @@ def sweep_run(config: SweepConfig) -> Answer:
     runs = [run for same_seed in by_seed for run in same_seed]
     waiting = [run for run in runs if results_of(run) is None]
     shares = settle_jobs(config.jobs, runs)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out={out} cannot be made: {error.strerror}") from error
+    _make_folder(out)
     to_stderr(f"{len(runs)} runs of {len(cells)} variants, {len(runs) - len(waiting)} finished")
     try:
         failed = _work(cells, runs, waiting, shares, out)
@@ -57,6 +50,21 @@ def sweep_run(config: SweepConfig) -> Answer:
         )
     answer = {"out": str(out), "runs": len(runs), "rows": summarise(cells)}
     return answer, f"{text}\n\nthe runs, table.md, sweep.json and sweep.png are in {out}"
+
+
+def _refuse_launchers() -> None:
+    if started_together() > 1:
+        raise UserError(
+            "byol sweep is one process, not several of torchrun or srun: --jobs makes several runs "
+            "at once, and the same line started on several hosts shares the runs"
+        )
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out={out} cannot be made: {error.strerror}") from error
 
 
 def _work(

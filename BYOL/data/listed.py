@@ -58,7 +58,7 @@ def _after(byte: bytes) -> bytes:
 
 def _names(path: Path) -> Iterator[bytes]:
     """Absolute ones."""
-    folder = os.fsencode(path.resolve().parent)
+    folder = os.fsencode(path.absolute().parent)
     with path.open("rb") as lines:
         for number, line in enumerate(lines):
             name = (line.removeprefix(_MARK) if number == 0 else line).rstrip(b"\r\n")
