@@ -79,8 +79,14 @@ def pick_workers(wanted: int | None, accelerator: str) -> int:
     """Loader processes: as told; else one beside a training CPU, half the cores beside a GPU."""
     if wanted is not None:
         return wanted
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 1 if accelerator == "cpu" else max(min((cores or 1) // 2, 16), 1)
+    return 1 if accelerator == "cpu" else max(min(len(own_cores()) // 2, 16), 1)
+
+
+def own_cores() -> list[int]:
+    """Numbers of the cores that this process may use; of all where the system cannot say."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> float:

@@ -2,11 +2,17 @@
 
 import re
 import sys
+from collections.abc import Callable
 
 
 def to_stderr(line: str) -> None:
     """Where lines for the user go unless the caller says otherwise."""
     print(line, file=sys.stderr, flush=True)
+
+
+def as_warnings(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says that each line is a warning."""
+    return lambda line: say(f"warning: {line}")
 
 
 def with_dashes(message: str) -> str:

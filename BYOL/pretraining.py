@@ -31,7 +31,7 @@ from BYOL.evaluation.protocols import NOTHING_KNOWN
 from BYOL.finishing import finish, save_report
 from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
-from BYOL.lines import to_stderr
+from BYOL.lines import as_warnings, to_stderr
 from BYOL.logs import loggers
 from BYOL.preparation import Prepared, build_views, prepare, view_configs
 from BYOL.processes import cluster, first_process, mishaps, strategy, with_processes
@@ -71,7 +71,7 @@ def pretrain(
     machine = pick_machine(config.accelerator, config.devices, config.precision)
     stamped = config.resume != "auto"
     out = Path(config.out) if config.out else default_folder(config.data, stamped=stamped)
-    start = find_start(RunFolder(out), config.resume, config.epochs, say)
+    start = find_start(RunFolder(out), config.resume, config.epochs, as_warnings(say))
     if start.results:
         return start.results
     speak = say if first_process() else _nobody
@@ -92,7 +92,7 @@ def pretrain(
                 if not start.folder.views.exists():
                     _save_views(prepared, config, start.folder)
                 _announce(config, prepared, model, machine, say)
-            with tracked(config, start.folder, warner(speak)) as tracker:
+            with tracked(config, start.folder, as_warnings(speak)) as tracker:
                 run = _train(config, prepared, model, start, machine, stop, say, tracker.loggers)
                 results = {"run": str(out), **run, "evaluation": None}
                 if not first_process():
@@ -102,11 +102,6 @@ def pretrain(
             if config.report:
                 save_report(config, prepared, start.folder, machine, say)
             return results
-
-
-def warner(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Says that it is a warning."""
-    return lambda line: say(f"warning: {line}")
 
 
 def _nobody(line: str) -> None:
@@ -160,7 +155,7 @@ def _train(
     module = Pretraining(model, config, views, steps_per_epoch, say)
     progress = ProgressLine(config.batch_size, module.total_steps)
 
-    warn = warner(say)
+    warn = as_warnings(say)
     gauges = Gauges(
         config.gauges_every,
         Alarm(config),

@@ -114,7 +114,7 @@ def find_start(
                 "name"
             )
         return Start(folder)
-    found = newest_usable(folder, lambda line: warn(f"warning: {line}"))
+    found = newest_usable(folder, warn)
     if found is None:
         if resume is True:
             raise UserError(f"--resume: {folder.path} has no checkpoint to go on from")

@@ -24,7 +24,7 @@ from BYOL.data.shards.patterns import is_sharded
 from BYOL.data.shards.streamed import set_name
 from BYOL.errors import UserError
 from BYOL.export import load_weights
-from BYOL.lines import to_stderr
+from BYOL.lines import as_warnings, to_stderr
 from BYOL.sealing import check_seal
 
 
@@ -173,7 +173,7 @@ def trained_weights(folder: RunFolder, say: Callable[[str], None] = to_stderr) -
     """
     if folder.backbone.exists():
         return load_weights(folder.backbone)[0]
-    found = newest_usable(folder, lambda line: say(f"warning: {line}"))
+    found = newest_usable(folder, as_warnings(say))
     if found is None:
         raise UserError(
             f"RUN={folder.path} has no weights yet: no backbone.safetensors, no checkpoint"

@@ -63,7 +63,7 @@ class Tracker:
         return [WandbLogger(experiment=self._run)] if self._run else []
 
     def conclude(self, results: dict[str, Any]) -> None:
-        """Add the last figures: speed, gauges, and every measure of every row of the evidence.
+        """Add the last figures: speed, the alarm, and every measure of every row of the evidence.
 
         Args:
             results: what ``results.json`` holds.

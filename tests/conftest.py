@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from BYOL.config import PretrainConfig
+from BYOL.locking import locked
 from BYOL.presets import preset_config
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -40,6 +42,13 @@ def draw_pictures(
             pixels = rng.integers(0, 100, (side, side, 3)) + 150 * number // len(classes)
             Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:02}.png")
     return root
+
+
+def hold_lock(path: Path, ready: Any) -> None:
+    """For a process of its own: until it is killed, or a minute and a half."""
+    with locked(path, "it"):
+        ready.set()
+        time.sleep(90)
 
 
 TINY_SETTINGS = {

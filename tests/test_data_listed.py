@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from BYOL.cli import main
-from BYOL.curation.tables import write_list
-from BYOL.data.listed import read_list
+from BYOL.data.listed import read_list, write_list
 from BYOL.data.sources import common_side, open_images
 from BYOL.errors import UserError
 from tests.conftest import TINY, draw_pictures

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import time
 
 import pytest
 import torch
@@ -17,11 +16,10 @@ from BYOL.config import load_config
 from BYOL.data.loading import CropsDataset
 from BYOL.errors import StoppedError, UserError
 from BYOL.export import load_weights
-from BYOL.locking import locked
 from BYOL.pretraining import pretrain
 from BYOL.runs import load_checkpoint
 from BYOL.training import Pretraining
-from tests.conftest import TINY, draw_pictures, tiny
+from tests.conftest import TINY, draw_pictures, hold_lock, tiny
 
 
 @pytest.fixture(scope="module")
@@ -103,19 +101,13 @@ def test_a_run_of_nothing_else_ends_with_step_rate_gauges_and_a_good_checkpoint(
     assert all(value.isfinite().all() for value in state["state_dict"].values())
 
 
-def _hold(path, ready) -> None:
-    with locked(path, "it"):
-        ready.set()
-        time.sleep(60)
-
-
 def test_two_runs_cannot_share_a_folder(pictures, tmp_path, capsys):
     argv = ["pretrain", str(pictures), *TINY, "--epochs=1", "--no-evaluate"]
     argv += ["--out", str(tmp_path / "run")]
     assert main(argv) == 0
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    other = context.Process(target=_hold, args=(tmp_path / "run" / ".lock", ready))
+    other = context.Process(target=hold_lock, args=(tmp_path / "run" / ".lock", ready))
     other.start()
     assert ready.wait(60)
     capsys.readouterr()

@@ -18,16 +18,13 @@ import yaml
 
 from BYOL.cli import main
 from BYOL.config import PretrainConfig
-from BYOL.errors import UserError
-from BYOL.locking import claimed, locked
+from BYOL.errors import StoppedError, UserError
+from BYOL.locking import claimed
 from BYOL.sweeps import running
 from BYOL.sweeps.jobs import Share, settle_jobs
-from tests.conftest import draw_pictures
+from tests.conftest import draw_pictures, hold_lock
+from tests.test_sweeps import SETTINGS
 
-SETTINGS = {
-    "preset": "small", "backbone": "plain5", "image_size": 12, "batch_size": 8, "hidden_size": 16,
-    "output_size": 8, "epochs": 1, "knn_every": 0, "lr": 0.1, "workers": 0, "report": False,
-}  # fmt: skip
 TWO_CORES = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
     reason="this process has one core",
@@ -41,7 +38,7 @@ def write(tmp_path):
     def sweep(rows, seeds=(0,), **settings):
         path = tmp_path / "s.yaml"
         parts = {
-            "settings": {**SETTINGS, "data": str(pictures), **settings},
+            "settings": {**SETTINGS, "report": False, "data": str(pictures), **settings},
             "rows": rows,
             "seeds": list(seeds),
         }
@@ -74,6 +71,19 @@ def test_a_run_that_fails_ends_no_other(write, tmp_path, capsys, monkeypatch):
     assert "| b |" in (tmp_path / "out" / "table.md").read_text()
 
 
+@pytest.mark.parametrize("flag", ["--resume", "--resume auto"])
+def test_a_sweep_that_is_stopped_names_no_flag_that_it_lacks(write, monkeypatch, capsys, flag):
+    def stopped(config, **known):
+        raise StoppedError(
+            f"stopped at step 5 by SIGTERM, saved: the same line with {flag} goes on"
+        )
+
+    monkeypatch.setattr(running, "pretrain", stopped)
+    assert main(write({"a": {}, "b": {}})) == 75
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == "byol: stopped at step 5 by SIGTERM, saved: the same line goes on"
+
+
 def test_a_mistake_of_all_runs_is_said_once(write, tmp_path, capsys):
     assert main(write({"a": {}, "b": {}}, batch_size=512)) == 2
     lines = capsys.readouterr().err.splitlines()
@@ -82,19 +92,13 @@ def test_a_mistake_of_all_runs_is_said_once(write, tmp_path, capsys):
     assert finished(tmp_path / "out") == set()
 
 
-def _hold(path, ready) -> None:
-    with locked(path, "it"):
-        ready.set()
-        time.sleep(120)
-
-
 def test_what_another_process_is_at_is_left_to_it(write, tmp_path, capsys):
     argv = write({"a": {}, "b": {}})
     (tmp_path / "out" / "a").mkdir(parents=True)
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     claim = tmp_path / "out" / "a" / ".seed-0.lock"
-    other = context.Process(target=_hold, args=(claim, ready))
+    other = context.Process(target=hold_lock, args=(claim, ready))
     other.start()
     try:
         assert ready.wait(60)

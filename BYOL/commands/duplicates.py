@@ -8,8 +8,9 @@ from BYOL.config.commands import DuplicatesConfig
 from BYOL.curation.collection import Collection
 from BYOL.curation.duplicates import Member, duplicate_groups
 from BYOL.curation.grid import COLUMNS, SIDE, Tile, save_grid
-from BYOL.curation.tables import check_outputs, write_list, write_table
+from BYOL.curation.tables import check_output, write_table
 from BYOL.data.images import FileImages
+from BYOL.data.listed import write_list
 from BYOL.errors import UserError
 
 _DRAWN = 40  # groups in the picture
@@ -24,22 +25,23 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     Raises:
         UserError: no run, no pictures, a wrong ending, a file that cannot be written.
     """
-    out, grid, kept = check_outputs(config.out, config.grid, config.kept)
+    out = check_output("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
+    kept = None if config.kept is None else check_output("kept", config.kept, ".txt")
     features = open_features(config)
     if kept and not all(isinstance(images, FileImages) for images in features.sets.values()):
         raise UserError(f"--kept={kept} is for pictures that are files of their own")
     with features.collected() as collection:
         groups = duplicate_groups(collection, config.threshold, features.device)
         rows = [_row(collection, k, m) for k, group in enumerate(groups, 1) for m in group]
+        surplus = {m.place for group in groups for m in group if not m.keep}
         write_table(out, COLUMN_NAMES, rows)
         if grid:
             _draw(collection, groups, grid)
         if kept:
-            surplus = {m.place for group in groups for m in group if not m.keep}
             files = (collection.file(i) for i in range(len(collection)) if i not in surplus)
             write_list(kept, files)
         count = len(collection)
-    removable = len(rows) - len(groups)
     answer = {
         "out": str(out),
         "grid": str(grid) if grid else None,
@@ -47,7 +49,7 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         "pictures": count,
         "left_out": features.total - count,
         "groups": len(groups),
-        "surplus": removable,
+        "surplus": len(surplus),
         "identical": sum(member.identical for group in groups for member in group),
         "duplicates": [dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows],
     }
@@ -55,7 +57,7 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     drawn += f" (the first {_DRAWN})" if grid and len(groups) > _DRAWN else ""
     return answer, (
         f"{count:,} pictures: {len(groups):,} groups of near-identical ones{drawn}; "
-        f"{removable:,} could be removed, listed in {out}"
+        f"{len(surplus):,} could be removed, listed in {out}"
         f"{f'; the others are listed in {kept}' if kept else ''}"
     )
 

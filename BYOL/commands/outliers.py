@@ -10,7 +10,7 @@ from BYOL.config.commands import OutliersConfig
 from BYOL.curation.collection import Collection
 from BYOL.curation.grid import SIDE, Tile, save_grid
 from BYOL.curation.outliers import Scores, outlier_scores, remark
-from BYOL.curation.tables import check_outputs, write_table
+from BYOL.curation.tables import check_output, write_table
 
 _DRAWN = 200  # pictures in the picture
 COLUMN_NAMES = ("rank", "file", "score", "nearest", "nearest_distance", "remark")
@@ -22,7 +22,8 @@ def outliers_run(config: OutliersConfig) -> Answer:
     Raises:
         UserError: no run, no pictures, a wrong ending, a file that cannot be written.
     """
-    out, grid, _ = check_outputs(config.out, config.grid)
+    out = check_output("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
     features = open_features(config)
     with features.collected() as collection:
         scores = outlier_scores(collection, features.device)

@@ -1,6 +1,7 @@
 """``byol sweep``."""
 
 import contextlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from BYOL.sweeps.jobs import Share, at_once, settle_jobs
 from BYOL.sweeps.reading import Cell, read_sweep
 from BYOL.sweeps.results import results_of
 from BYOL.sweeps.running import one_by_one
-from BYOL.sweeps.summary import summarise, write_summary
+from BYOL.sweeps.summary import write_summary
 
 
 def sweep_run(config: SweepConfig) -> Answer:
@@ -41,14 +42,14 @@ def sweep_run(config: SweepConfig) -> Answer:
     try:
         failed = _work(cells, runs, waiting, shares, out)
     except StoppedError as error:  # a sweep always resumes
-        raise StoppedError(str(error).replace(" with --resume auto", "")) from error
-    text = write_summary(cells, out)
+        raise StoppedError(re.sub(" with --resume( auto)?", "", str(error))) from error
+    rows, text = write_summary(cells, out)
     if failed:
         raise UserError(
             f"{len(failed)} of {len(runs)} runs failed, as said above; the table of the others is "
             f"{out / 'table.md'}"
         )
-    answer = {"out": str(out), "runs": len(runs), "rows": summarise(cells)}
+    answer = {"out": str(out), "runs": len(runs), "rows": rows}
     return answer, f"{text}\n\nthe runs, table.md, sweep.json and sweep.png are in {out}"
 
 

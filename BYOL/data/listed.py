@@ -2,14 +2,15 @@
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from BYOL.data.paths import PathTable
+from BYOL.data.walking import AFTER_SEPARATOR, SEPARATOR
 from BYOL.errors import UserError
+from BYOL.files import write_atomically
 
-_SEPARATOR = os.fsencode(os.sep)
 _MARK = b"\xef\xbb\xbf"  # of UTF-8, as some editors begin a file
 
 
@@ -32,7 +33,7 @@ def read_list(path: Path) -> tuple[Path, PathTable]:
     # the folder that the first and the last in order have in common is common to all
     ends = (names.raw(0), names.raw(len(names) - 1))
     common = os.path.commonpath([os.path.dirname(name) for name in ends])  # noqa: PTH120
-    cut = len(common.rstrip(_SEPARATOR)) + 1
+    cut = len(common.rstrip(SEPARATOR)) + 1
     return Path(os.fsdecode(common)), PathTable(names.raw(i)[cut:] for i in range(len(names)))
 
 
@@ -46,14 +47,31 @@ def first_listed(path: Path, most: int) -> list[Path]:
 
 def inside(paths: PathTable, folder: str) -> PathTable:
     """Those of sorted paths that are in a folder, relative to it."""
-    start, end = os.fsencode(folder) + _SEPARATOR, os.fsencode(folder) + _after(_SEPARATOR)
+    start, end = os.fsencode(folder) + SEPARATOR, os.fsencode(folder) + AFTER_SEPARATOR
     numbers = range(len(paths))
     first, last = (bisect_left(numbers, edge, key=paths.raw) for edge in (start, end))
     return PathTable(paths.raw(i)[len(start) :] for i in range(first, last))
 
 
-def _after(byte: bytes) -> bytes:
-    return bytes([byte[0] + 1])
+def write_list(path: Path, files: Iterable[str]) -> Path:
+    """Write a list that :func:`read_list` takes, whole or not at all.
+
+    Args:
+        path: the file.
+        files: paths; they are written as absolute ones, so that the list may be moved.
+
+    Raises:
+        UserError: a path that no line can hold.
+    """
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as lines:
+            for file in files:
+                if "\n" in file or "\r" in file:
+                    raise UserError(f"--kept={path}: {file!r} has a line break in its name")
+                lines.write(os.fsencode(os.path.abspath(file)) + b"\n")  # noqa: PTH100
+
+    return write_atomically(path, write)
 
 
 def _names(path: Path) -> Iterator[bytes]:

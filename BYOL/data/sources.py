@@ -1,7 +1,7 @@
 """From what the user said to sets of pictures: digits, folders, lists, arrays, named sets."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,10 @@ def open_images(
     if is_sharded(data):
         return _shards(data, channels, Path(data_root).expanduser() / "shards")
     path = Path(data).expanduser()
-    if path.is_dir():
-        return _folder(path, channels)
-    if path.suffix == ".txt" and path.is_file():
-        return _list(path, channels)
+    listed = path.suffix == ".txt" and path.is_file()
+    if listed or path.is_dir():
+        _check_channels(channels)
+        return _list(path, channels) if listed else _folder(path, channels)
     if path.suffix in (".npz", ".npy"):
         return _arrays(path)
     if data in NAMED:
@@ -229,54 +229,57 @@ def _check_channels(channels: int | None) -> None:
 
 
 def _folder(root: Path, channels: int | None) -> Splits:
-    _check_channels(channels)
-    folders = {entry.name: entry for entry in root.iterdir() if entry.is_dir()}
-    test_name = next((name for name in TEST_FOLDERS if name in folders), None)
-    if "train" in folders:
-        train = _one_folder(folders["train"], channels, root.name)
-        if test_name is None:
-            return Splits(train)
-        test = _one_folder(folders[test_name], train.channels, root.name, train.classes)
-        return Splits(train, test)
-    return Splits(_one_folder(root, channels, root.resolve().name))
+    def part(name: str) -> PathTable | None:
+        return _walked(root / name) if (root / name).is_dir() else None
+
+    splits = _parts(root, root.name, channels, part)
+    return splits or Splits(_files(root, _walked(root), channels, root.resolve().name))
 
 
 def _list(path: Path, channels: int | None) -> Splits:
     """As of a folder that has nothing in it but the pictures of the list."""
-    _check_channels(channels)
     root, files = read_list(path)
     if not any((root / files[i]).exists() for i in spread(len(files), PROBED)):
         raise UserError(
             f"DATA={path}: there is no {root / files[0]}; paths in it are relative to its folder"
         )
-    learnt = inside(files, "train")
-    if not len(learnt):
-        return Splits(_files(root, files, channels, path.stem))
-    train = _files(root / "train", learnt, channels, path.stem)
-    for name in TEST_FOLDERS:
-        if len(held := inside(files, name)):
-            test = _files(root / name, held, train.channels, path.stem, train.classes)
+    splits = _parts(root, path.stem, channels, lambda name: inside(files, name) or None)
+    return splits or Splits(_files(root, files, channels, path.stem))
+
+
+def _parts(
+    root: Path, name: str, channels: int | None, part: Callable[[str], PathTable | None]
+) -> Splits | None:
+    """What is in train/ and the first of the test folders; None without train/.
+
+    Args:
+        root: the folder of both.
+        name: of the set.
+        channels: as told, or None.
+        part: the pictures of one of its folders, or None where there is no such folder.
+    """
+    learnt = part("train")
+    if learnt is None:
+        return None
+    train = _files(root / "train", learnt, channels, name)
+    for folder in TEST_FOLDERS:
+        if (held := part(folder)) is not None:
+            test = _files(root / folder, held, train.channels, name, train.classes)
             return Splits(train, test)
     return Splits(train)
 
 
-def _one_folder(
-    root: Path, channels: int | None, name: str, classes: tuple[str, ...] = ()
-) -> FileImages:
+def _walked(root: Path) -> PathTable:
     files = walk(root)
     if not len(files):
         raise UserError(
             f"DATA={root} has no pictures in it: looked for {', '.join(sorted(SUFFIXES))}"
         )
-    return _files(root, files, channels, name, classes)
+    return files
 
 
 def _files(
-    root: Path,
-    files: PathTable,
-    channels: int | None,
-    name: str,
-    classes: tuple[str, ...] = (),
+    root: Path, files: PathTable, channels: int | None, name: str, classes: tuple[str, ...] = ()
 ) -> FileImages:
     labels, names = class_folders(files, classes)
     probed = (root / files[i] for i in spread(len(files), PROBED))

@@ -12,8 +12,8 @@ from BYOL.data.decode import SUFFIXES
 from BYOL.data.paths import PathTable
 
 _LOOKED_AT = 10_000  # names of one folder among which the first are looked for
-_SEPARATOR = os.fsencode(os.sep)
-_AFTER_SEPARATOR = bytes([_SEPARATOR[0] + 1])
+SEPARATOR = os.fsencode(os.sep)
+AFTER_SEPARATOR = bytes([SEPARATOR[0] + 1])  # what is in a folder stands before it
 _SUFFIXES = frozenset(os.fsencode(suffix) for suffix in SUFFIXES)
 
 
@@ -28,7 +28,7 @@ def walk(root: Path) -> PathTable:
 def _below(root: Path) -> Iterator[bytes]:
     start = os.fsencode(root)
     pending = [start]
-    cut = len(start.rstrip(_SEPARATOR)) + 1
+    cut = len(start.rstrip(SEPARATOR)) + 1
     while pending:
         with os.scandir(pending.pop()) as entries:
             for entry in entries:
@@ -69,10 +69,10 @@ def class_folders(
     runs: list[tuple[str, int]] = []
     start = 0
     while start < len(files):
-        folder, separator, _ = files.raw(start).partition(_SEPARATOR)
+        folder, separator, _ = files.raw(start).partition(SEPARATOR)
         if not separator:
             return None, ()
-        start = bisect_left(range(len(files)), folder + _AFTER_SEPARATOR, start, key=files.raw)
+        start = bisect_left(range(len(files)), folder + AFTER_SEPARATOR, start, key=files.raw)
         runs.append((os.fsdecode(folder), start))
     names = sorted(name for name, _ in runs)
     if len(names) < 2:

@@ -23,7 +23,7 @@ import torch
 
 from BYOL.config import PretrainConfig
 from BYOL.errors import RESUME_CODE, StoppedError, UserError
-from BYOL.hardware import pick_accelerator
+from BYOL.hardware import own_cores, pick_accelerator
 from BYOL.lines import to_stderr
 from BYOL.stopping import SIGNALS, StopRequest
 from BYOL.sweeps.running import Attempt, Attempts, attempt
@@ -34,7 +34,7 @@ class Share:
     """What one of the processes may use.
 
     Args:
-        cores: numbers of its cores; empty where the system cannot say.
+        cores: numbers of its cores.
         gpu: number or name of its GPU, as in CUDA_VISIBLE_DEVICES; None without one.
     """
 
@@ -54,13 +54,12 @@ def settle_jobs(wanted: int | None, runs: Sequence[PretrainConfig]) -> list[Shar
     """
     gpus = _gpus() if {pick_accelerator(run.accelerator) for run in runs} == {"gpu"} else []
     jobs = wanted or max(len(gpus), 1)
-    known = hasattr(os, "sched_getaffinity")
-    cores = sorted(os.sched_getaffinity(0)) if known else list(range(os.cpu_count() or 1))
+    cores = own_cores()
     if jobs > len(cores):
         raise UserError(f"--jobs={jobs} is more than this process has cores: {len(cores)}")
     parts = np.array_split(cores, jobs)
     return [
-        Share(tuple(part.tolist()) if known else (), gpus[i % len(gpus)] if gpus else None)
+        Share(tuple(part.tolist()), gpus[i % len(gpus)] if gpus else None)
         for i, part in enumerate(parts)
     ]
 
@@ -121,7 +120,7 @@ def _take_share(shares: "SimpleQueue[Share]", stopping: Event) -> None:
     share = shares.get()
     if share.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu
-    if share.cores:
+    if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, share.cores)
         torch.set_num_threads(min(len(share.cores), torch.get_num_threads()))
     for number in SIGNALS:  # between two runs there is nothing to stop

@@ -14,8 +14,11 @@ from BYOL.sweeps.results import results_of
 GAUGES = ("std", "effective_rank")
 
 
-def write_summary(cells: Sequence[Cell], out: Path) -> str:
-    """Write ``table.md``, ``sweep.json`` and ``sweep.png`` of what is finished; return the table.
+def write_summary(cells: Sequence[Cell], out: Path) -> tuple[list[dict[str, Any]], str]:
+    """Write ``table.md``, ``sweep.json`` and ``sweep.png`` of what is finished.
+
+    Returns:
+        The rows of :func:`summarise`, and their table.
 
     Several processes may share a sweep: one at a time reads and writes, so that the last one has
     everything.
@@ -29,7 +32,7 @@ def write_summary(cells: Sequence[Cell], out: Path) -> str:
         write_atomically(out / "table.md", lambda temporary: temporary.write_text(text + "\n"))
         write_json(out / "sweep.json", {"rows": rows})
         save_plot(rows, out / "sweep.png")
-    return text
+    return rows, text
 
 
 def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
