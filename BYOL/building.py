@@ -1,5 +1,7 @@
 """From settings to networks."""
 
+import dataclasses
+
 import torch
 
 from BYOL.backbones import (
@@ -12,12 +14,18 @@ from BYOL.backbones import (
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
+from BYOL.norms import without_batch_statistics
+from BYOL.starting import start_from
 
 
 def build_model(config: PretrainConfig) -> BYOL:
     """The model of a configuration whose ``channels``, ``image_size`` and ``stem`` are settled.
 
-    The seed decides the weights: called again, it gives the untrained network of the same run.
+    The seed decides the weights, but for those of the backbone that ``pretrained`` or ``weights``
+    bring from elsewhere.
+
+    Raises:
+        UserError: settings that do not fit each other, or weights that cannot be had.
     """
     assert config.channels is not None
     with torch.random.fork_rng(devices=[]):
@@ -27,8 +35,12 @@ def build_model(config: PretrainConfig) -> BYOL:
             in_channels=config.channels,
             image_size=config.image_size,
             stem=config.stem,
-            pretrained=config.pretrained,
+            pretrained=config.pretrained and not config.weights,
         )
+        if config.norm == "gn-ws":  # before weights come, which are those of such a network
+            without_batch_statistics(backbone)
+        if config.weights:
+            start_from(backbone, config.weights)
         if config.view_size not in (None, config.image_size) and has_fixed_size(config.backbone):
             raise UserError(
                 f"--view_size={config.view_size} is not for backbone {config.backbone!r}, which is "
@@ -57,7 +69,6 @@ def build_model(config: PretrainConfig) -> BYOL:
             config.depth_pred,
             t=config.tau,
             backend=backbone,
-            pretrained=config.pretrained,
             in_channels=config.channels,
             image_size=config.image_size,
             predictor=config.predictor,
@@ -68,3 +79,8 @@ def build_model(config: PretrainConfig) -> BYOL:
             norm=config.norm,
             target_norm=config.target_norm,
         )
+
+
+def seeded_model(config: PretrainConfig) -> BYOL:
+    """The model as its seed alone makes it, without weights from elsewhere: it needs no file."""
+    return build_model(dataclasses.replace(config, pretrained=False, weights=None))

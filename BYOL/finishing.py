@@ -13,17 +13,17 @@ import torch
 from torch import nn
 
 from BYOL import __version__, byol
-from BYOL.building import build_model
 from BYOL.config import PretrainConfig
 from BYOL.data.sources import Splits
 from BYOL.evaluation.feature_gauges import feature_gauges
 from BYOL.evaluation.intervals import Measures
 from BYOL.evaluation.protocols import NOTHING_KNOWN, evaluate
+from BYOL.evaluation.references import START, Reference
 from BYOL.export import export_backbone
 from BYOL.files import write_json
 from BYOL.hardware import Machine, pick_workers, torch_device
 from BYOL.preparation import Prepared
-from BYOL.runs import RunFolder, backbone_metadata, open_run
+from BYOL.runs import RunFolder, backbone_metadata, open_run, started_from, untrained
 
 
 def finish(
@@ -49,11 +49,14 @@ def finish(
     Returns:
         ``results`` with the gauges of the features, the comparison, machine and versions.
     """
-    untrained = build_model(config).onlineNet.backend
+    fresh = untrained(config)
     export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
-    features = _feature_gauges(config, prepared, model, untrained, machine)
+    features = _feature_gauges(config, prepared, model, fresh, machine)
     usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
-    evidence = _evidence(config, prepared, model, untrained, machine, known) if usable else None
+    start = started_from(config, folder)
+    references = [Reference(START, start, config.sight)] if start else []
+    compared = fresh, references, known
+    evidence = _evidence(config, prepared, model, machine, *compared) if usable else None
     results |= {
         "pictures": len(prepared.train),
         "feature_gauges": features,
@@ -98,8 +101,9 @@ def _evidence(
     config: PretrainConfig,
     prepared: Prepared,
     model: byol.BYOL,
-    untrained: nn.Module,
     machine: Machine,
+    fresh: nn.Module,
+    references: list[Reference],
     known: Mapping[str, Measures],
 ) -> dict[str, Any] | None:
     """The comparison of ``byol evaluate``, where there are labels to compare with."""
@@ -108,13 +112,14 @@ def _evidence(
         return None
     return evaluate(
         model.onlineNet.backend,
-        untrained,
+        fresh,
         bank,
         prepared.test if prepared.test is not None and prepared.test.labels is not None else None,
         config.sight,
         device=torch_device(machine.accelerator),
         workers=pick_workers(config.workers, machine.accelerator),
         seed=config.seed,
+        references=references,
         known=known,
     )
 
@@ -123,13 +128,13 @@ def _feature_gauges(
     config: PretrainConfig,
     prepared: Prepared,
     model: byol.BYOL,
-    untrained: nn.Module,
+    fresh: nn.Module,
     machine: Machine,
 ) -> dict[str, dict[str, float]]:
     """The gauges of what the backbone gives, which is what is used afterwards."""
     return feature_gauges(
         model.onlineNet.backend,
-        untrained,
+        fresh,
         prepared.train,
         config.sight,
         device=torch_device(machine.accelerator),

@@ -13,6 +13,7 @@ from BYOL.data.images import ArrayImages, EncodedImages, Images
 from BYOL.data.memory import check_images, to_memory
 from BYOL.data.sources import common_side, open_images
 from BYOL.errors import UserError
+from BYOL.starting import read_start
 from BYOL.views.config import ViewConfig
 from BYOL.views.pipeline import Views
 
@@ -96,14 +97,19 @@ def _settle(config: PretrainConfig, train: Images, side: int | None) -> Pretrain
         return settled
     with torch.device("meta"):  # the shape of the network, without its weights
         large = has_large_stem(build_backbone(config.backbone))
-    small = size <= SMALL_STEM_SIDE and large and not config.pretrained
-    return dataclasses.replace(settled, stem="small" if small else "imagenet")
+    small = size <= SMALL_STEM_SIDE and not config.pretrained
+    if config.weights:
+        small = read_start(config.weights).small_stem
+    return dataclasses.replace(settled, stem="small" if small and large else "imagenet")
 
 
 def _statistics(config: PretrainConfig, train: Images) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of every channel, as given, ImageNet's, or measured."""
+    """Mean and standard deviation of every channel, as given, as weights are used to them,
+    ImageNet's, or measured."""
     if config.mean is not None and config.std is not None:
         mean, std = config.mean, config.std
+    elif (used_to := _of_weights(config)) and len(used_to[0]) == train.channels:
+        mean, std = used_to
     elif train.channels == 3:
         mean, std = IMAGENET_MEAN, IMAGENET_STD
     elif isinstance(train, ArrayImages):
@@ -120,6 +126,18 @@ def _statistics(config: PretrainConfig, train: Images) -> tuple[list[float], lis
                 f"{train.channels} channels"
             )
     return [round(v, 5) for v in mean], [round(v, 5) for v in std]
+
+
+def _of_weights(config: PretrainConfig) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation that the weights were trained with, where they say so."""
+    if config.weights:
+        return read_start(config.weights).normalisation
+    if config.pretrained:
+        import timm
+
+        known = timm.get_pretrained_cfg(config.backbone)
+        return (list(known.mean), list(known.std)) if known else None
+    return None
 
 
 def view_configs(config: PretrainConfig) -> tuple[ViewConfig, ViewConfig]:

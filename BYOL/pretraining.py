@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from BYOL import byol
-from BYOL.building import build_model
+from BYOL.building import build_model, seeded_model
 from BYOL.callbacks import Curves, Gauges, OnlineChecks
 from BYOL.checkpointing import CheckpointStore, Due
 from BYOL.compiling import settle_compile
@@ -28,6 +28,7 @@ from BYOL.evaluation.alarm import Alarm
 from BYOL.evaluation.intervals import Measures
 from BYOL.evaluation.online import online_check
 from BYOL.evaluation.protocols import NOTHING_KNOWN
+from BYOL.export import export_backbone
 from BYOL.finishing import finish, save_report
 from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
@@ -38,7 +39,7 @@ from BYOL.processes import cluster, first_process, mishaps, strategy, with_proce
 from BYOL.progress import ProgressLine
 from BYOL.resuming import Start, facts, find_start
 from BYOL.rng import fold
-from BYOL.runs import RunFolder, default_folder
+from BYOL.runs import RunFolder, backbone_metadata, default_folder
 from BYOL.stopping import StopRequest
 from BYOL.syncnorm import synchronised
 from BYOL.tracking import check_tracking, tracked
@@ -79,7 +80,7 @@ def pretrain(
         prepared = prepare(config)
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)
         start.check(config, prepared.train)
-        model = build_model(config)
+        model = seeded_model(config) if start.checkpoint else build_model(config)
         narrow = check_network(model, config)
         machine = trusted_machine(narrow, config, machine, speak)
         if start.compiled and config.compile == "auto":  # another choice rounds otherwise
@@ -91,6 +92,8 @@ def pretrain(
                 save_config(config, start.folder.config)  # a run that goes on may have changed it
                 if not start.folder.views.exists():
                     _save_views(prepared, config, start.folder)
+                if (config.pretrained or config.weights) and not start.checkpoint:
+                    _save_start(config, model, start.folder)
                 _announce(config, prepared, model, machine, say)
             with tracked(config, start.folder, as_warnings(speak)) as tracker:
                 run = _train(config, prepared, model, start, machine, stop, say, tracker.loggers)
@@ -108,6 +111,11 @@ def _nobody(line: str) -> None:
     """Hears what another process says already."""
 
 
+def _save_start(config: PretrainConfig, model: byol.BYOL, folder: RunFolder) -> None:
+    """The weights from elsewhere, which may be gone when they are to be compared with."""
+    export_backbone(model.onlineNet.backend, folder.start, backbone_metadata(config))
+
+
 def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -> None:
     assert config.image_size is not None
     images = readable(prepared.train, prepared.train.probes(8))
@@ -122,10 +130,11 @@ def _announce(
     say: Callable[[str], None],
 ) -> None:
     weights = sum(p.numel() for p in model.onlineNet.backend.parameters()) / 1e6
+    begun = f", begun with {config.weights}" if config.weights else ""
     say(
         f"{prepared.train.name}: {len(prepared.train):,} pictures, {config.channels} channels, "
         f"seen at {config.view_shape[-1]} px; preset {config.preset}; {config.backbone} "
-        f"({weights:.2f} M weights), {machine.accelerator} in {machine.precision}"
+        f"({weights:.2f} M weights{begun}), {machine.accelerator} in {machine.precision}"
         f"{', compiled' if config.compile == 'on' else ''}"
     )
     for note in prepared.train.notes:

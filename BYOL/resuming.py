@@ -133,7 +133,7 @@ def find_start(
 
 def _may_be_a_run(folder: RunFolder) -> bool:
     """A run killed before its first checkpoint, or an empty folder."""
-    known = {folder.config, folder.checkpoint.parent, folder.logs, folder.views, folder.lock}
+    known = {folder.config, folder.start, folder.checkpoint.parent, folder.logs, folder.views}
     return (
         folder.path.is_dir()
         and {path for path in folder.path.iterdir() if not path.name.startswith(".")} <= known

@@ -2,6 +2,7 @@
 
 config.yaml            the settings, enough to repeat the run
 views.png              what the network saw
+start.safetensors      what the backbone began with, where that is more than the seed
 checkpoints/last.ckpt  everything needed to go on (older ones and the best beside it)
 logs/                  metrics.csv, spectrum.csv and TensorBoard's files
 backbone.safetensors   the trained backbone, at the end
@@ -18,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from BYOL.building import build_model
+from BYOL.building import seeded_model
 from BYOL.config import PretrainConfig, load_config
 from BYOL.data.shards.patterns import is_sharded
 from BYOL.data.shards.streamed import set_name
 from BYOL.errors import UserError
-from BYOL.export import load_weights
+from BYOL.export.weights import RUN_WEIGHTS, load_weights
 from BYOL.lines import as_warnings, to_stderr
 from BYOL.sealing import check_seal
 
@@ -61,7 +62,12 @@ class RunFolder:
     @property
     def backbone(self) -> Path:
         """The trained backbone."""
-        return self.path / "backbone.safetensors"
+        return self.path / RUN_WEIGHTS
+
+    @property
+    def start(self) -> Path:
+        """The backbone as the run began with it, if with weights from elsewhere."""
+        return self.path / "start.safetensors"
 
     @property
     def results(self) -> Path:
@@ -116,12 +122,21 @@ def default_folder(data: str | None, *, stamped: bool = True) -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has been opened: its settings, its trained backbone, and the same untrained."""
+    """A run that has been opened.
+
+    Args:
+        folder: of the run.
+        config: its settings.
+        backbone: trained.
+        untrained: the same as the seed makes it.
+        start: the same with the weights from elsewhere that the run began with, if it did.
+    """
 
     folder: RunFolder
     config: PretrainConfig
     backbone: nn.Module
     untrained: nn.Module
+    start: nn.Module | None = None
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -151,14 +166,39 @@ def open_run(path: str | Path, say: Callable[[str], None] = to_stderr) -> Run:
     if not folder.config.exists():
         raise UserError(f"RUN={path} is not the folder of a run: it has no config.yaml")
     config = load_config(folder.config)
-    backbone = build_model(config).onlineNet.backend
-    untrained = build_model(config).onlineNet.backend
-    weights = trained_weights(folder, say)
+    backbone = with_weights(config, trained_weights(folder, say), folder.path)
+    return Run(folder, config, backbone, untrained(config), started_from(config, folder))
+
+
+def untrained(config: PretrainConfig) -> nn.Module:
+    """A run's backbone as its seed makes it, in evaluation mode."""
+    return seeded_model(config).onlineNet.backend.eval()
+
+
+def started_from(config: PretrainConfig, folder: RunFolder) -> nn.Module | None:
+    """A run's backbone with the weights from elsewhere that it began with; None without any."""
+    if not folder.start.exists():
+        return None
+    return with_weights(config, load_weights(folder.start)[0], folder.start)
+
+
+def with_weights(config: PretrainConfig, weights: dict[str, Tensor], place: Path) -> nn.Module:
+    """A run's backbone with ``weights``, in evaluation mode.
+
+    Args:
+        config: of the run.
+        weights: a state dict.
+        place: where they were found, for the message.
+
+    Raises:
+        UserError: they are another network's.
+    """
+    backbone = untrained(config)
     try:
         backbone.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise UserError(f"the weights in {path} are not those of its config.yaml") from error
-    return Run(folder, config, backbone.eval(), untrained.eval())
+        raise UserError(f"the weights in {place} are not those of its config.yaml") from error
+    return backbone
 
 
 def trained_weights(folder: RunFolder, say: Callable[[str], None] = to_stderr) -> dict[str, Tensor]:

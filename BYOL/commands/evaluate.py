@@ -8,7 +8,12 @@ from BYOL.data.labels import label_splits, read_labels
 from BYOL.evaluation.feature_gauges import feature_gauges, feature_gauges_text
 from BYOL.evaluation.layers import LayerFeatures
 from BYOL.evaluation.protocols import check_protocols, evaluate
-from BYOL.evaluation.references import Reference, reference_from_file, supervised_reference
+from BYOL.evaluation.references import (
+    START,
+    Reference,
+    reference_from_file,
+    supervised_reference,
+)
 from BYOL.evaluation.table import results_text
 from BYOL.files import write_json
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
@@ -31,7 +36,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     file = read_labels(config.labels, config.task) if config.labels else None
     accelerator = pick_accelerator(config.accelerator)
     run = open_run(config.run)
-    reference = _reference(run, config.reference)
+    references = _references(run, config)
     splits = pictures_for(run, config.data, config.data_root)
     left_out = 0
     if file:
@@ -55,7 +60,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         **settings,
         protocols=protocols,
         view=view_configs(run.config)[0],
-        reference=reference,
+        references=references,
         batch_size=config.batch_size,
         epochs=config.epochs,
         shares=tuple(config.label_shares),
@@ -75,12 +80,17 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     return results, "\n".join([*lines, f"written to {run.folder.evaluation}"])
 
 
-def _reference(run: Run, file: str | None) -> Reference | None:
-    """The weights that the user names, else timm's where they are on this disk."""
+def _references(run: Run, wanted: EvaluateConfig) -> list[Reference]:
+    """What the run began with, if weights; and those that the user names, else timm's where they
+    are on this disk."""
     config = run.config
     assert config.channels is not None
-    if file:
-        return reference_from_file(
-            file, config.backbone, config.channels, config.stem, config.sight
-        )
-    return supervised_reference(config.backbone, config.channels, config.sight)
+    found = []
+    if run.start:
+        start = LayerFeatures(run.start, wanted.layer, wanted.pool)
+        found.append(Reference(START, start, config.sight))
+    if wanted.reference:
+        network = config.backbone, config.channels, config.stem, config.sight
+        return [*found, reference_from_file(wanted.reference, *network)]
+    supervised = supervised_reference(config.backbone, config.channels, config.sight)
+    return [*found, supervised] if supervised else found

@@ -61,8 +61,8 @@ class EvaluateConfig:
         batch_size: pictures at a time; without it 256, for linear-sgd 1024, fewer for small sets.
         label_shares: of the labels that finetune gets, each above 0 and at most 1.
         clusters: that cluster looks for; without it, as many as there are classes.
-        reference: a .safetensors or .pth of other weights for the same backbone, to compare with;
-            without it timm's, if they are on this disk.
+        reference: other weights for the same backbone to compare with: a .safetensors or PyTorch
+            file, or the folder of a run; without it timm's, if they are on this disk.
         accelerator: cpu, gpu, mps or auto.
         seed: of the few-shot draws, the splits and the intervals.
         data_root: where named data sets lie or are downloaded to.

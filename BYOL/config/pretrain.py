@@ -82,6 +82,9 @@ class PretrainConfig:
             them (arXiv 1906.06423).
         backbone: a timm name (resnet18, resnet50, convnext_tiny, …) or plain5, plain6.
         pretrained: start from timm's weights.
+        weights: start from these instead: the folder of a run that has ended, or a .safetensors or
+            PyTorch file of weights for the backbone, whoever trained it. A classifier in it is
+            left out, and a first layer for 3 channels is adapted to others.
         stem: imagenet, small (3×3 without stride, for ResNets on small pictures) or auto.
         norm: bn, or gn-ws: group-norm and weight standardisation in place of every batch-norm.
         freeze_patches: leave a transformer's patch embedding as it is, for stability (MoCo v3).
@@ -171,6 +174,7 @@ class PretrainConfig:
     view_size: int | None = None
     backbone: str = "resnet50"
     pretrained: bool = False
+    weights: str | None = None
     stem: str = "auto"
     norm: str = "bn"
     freeze_patches: bool = False
@@ -246,7 +250,7 @@ class PretrainConfig:
                 f"--batch_size={self.batch_size} does not divide evenly over {self.devices} "
                 f"devices × {self.nodes} nodes × {self.accumulate} accumulated parts"
             )
-        if self.norm != "bn" and self.pretrained:
+        if self.norm != "bn" and self.pretrained and not self.weights:
             raise UserError(
                 f"--norm={self.norm} and --pretrained exclude each other: the pretrained weights "
                 "need their batch-norms"

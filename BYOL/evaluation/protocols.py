@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -90,7 +90,7 @@ def evaluate(
     device: torch.device,
     protocols: tuple[str, ...] = DEFAULT,
     view: ViewConfig | None = None,
-    reference: Reference | None = None,
+    references: Sequence[Reference] = (),
     known: Mapping[str, Measures] = NOTHING_KNOWN,
     say: Callable[[str], None] = lambda line: None,
     **settings: Any,
@@ -108,7 +108,7 @@ def evaluate(
         device: where the backbones run.
         protocols: of :data:`PROTOCOLS`, or "all"; those that the labels are not for are left out.
         view: crops and flips of the protocols that train on pictures; without it the paper's.
-        reference: a backbone that others have trained, or None.
+        references: further backbones to compare with, a row each.
         known: rows that were measured before on the same pictures with the same seed: taken as
             they are, by the names of their sources.
         say: gets a line for every measurement: how long it took, and how long it is going to take
@@ -123,7 +123,7 @@ def evaluate(
           deviation from draw to draw. Measures that are no accuracy (NMI, ARI, silhouette, mAP,
           R@k, F1, R², MAE) have ``value`` instead of ``accuracy``. What a protocol chose stands
           beside it (``C``, ``learning_rate``, ``labels``). Sources: "raw pixels", "untrained",
-          "trained", and the reference's name; not every source has every measure.
+          "trained", and the references' names; not every source has every measure.
         - ``confusion``: of the linear probe on the trained backbone, a row of counts for every
           true class, a column for every guessed one, and ``class_names`` of both; where there are
           at most 100 classes.
@@ -142,9 +142,11 @@ def evaluate(
         **settings,
     )
     exam, seen = _only_readable(exam, sight)
-    backbones = [("untrained", untrained, sight), ("trained", backbone, sight)]
-    if reference:
-        backbones.append((reference.name, reference.backbone, reference.sight))
+    backbones = [
+        ("untrained", untrained, sight),
+        *((r.name, r.backbone, r.sight) for r in references),
+        ("trained", backbone, sight),
+    ]
     rows: dict[str, Measures] = {}
     details: dict[str, Any] = {}
     for subject in _subjects(exam, seen, sight, backbones):

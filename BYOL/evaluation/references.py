@@ -9,15 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from BYOL.backbones import build_backbone, has_fixed_size
-from BYOL.errors import UserError
 from BYOL.evaluation.features import PIXEL_SIDE
-from BYOL.export import load_weights
+from BYOL.starting import read_start, start_from
 from BYOL.views.config import Sight
+
+START = "start"  # the row of a backbone with the weights that its run began with
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A backbone that others have trained.
+    """A backbone to compare with, trained elsewhere or before.
 
     Args:
         name: of its row.
@@ -101,7 +102,7 @@ def reference_from_file(
     """A run's backbone with other weights.
 
     Args:
-        path: .safetensors or .pth; a classifier in it is left out.
+        path: as of :func:`BYOL.starting.read_start`; a classifier in it is left out.
         name: of the backbone.
         channels: of the pictures.
         stem: of the run; where the weights do not fit it, timm's own is tried.
@@ -110,16 +111,8 @@ def reference_from_file(
     Raises:
         UserError: the file cannot be read, or holds the weights of another network.
     """
-    weights, _ = load_weights(path)
-    for kind in dict.fromkeys((stem, "imagenet")):
-        backbone = build_backbone(name, in_channels=channels, image_size=sight.size, stem=kind)
-        wanted = backbone.state_dict()
-        shapes = {key: value.shape for key, value in weights.items()}
-        if all(shapes.get(key) == value.shape for key, value in wanted.items()):
-            backbone.load_state_dict({key: weights[key] for key in wanted})
-            return Reference(f"reference ({Path(path).name})", backbone.eval(), sight)
-    missing = next(key for key, value in wanted.items() if shapes.get(key) != value.shape)
-    raise UserError(
-        f"--reference={path} does not fit {name} with {channels} channels: {missing} is "
-        f"{'missing' if missing not in shapes else 'of another shape'}"
-    )
+    small = stem == "small" and read_start(path, "--reference").small_stem
+    kind = "small" if small else "imagenet"
+    backbone = build_backbone(name, in_channels=channels, image_size=sight.size, stem=kind)
+    start_from(backbone, path, "--reference")
+    return Reference(f"reference ({Path(path).name})", backbone.eval(), sight)

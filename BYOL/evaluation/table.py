@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 from BYOL.evaluation.intervals import Measure
+from BYOL.evaluation.references import START
 from BYOL.evaluation.subjects import CLASSES, NOTHING
 
 COLUMNS = 5  # that fit a terminal
@@ -63,6 +64,8 @@ def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
         )
     else:
         said += "± half a 95 % interval."
+    if START in results["rows"]:
+        said += f"\n{START}: the backbone with the weights that the run began with."
     said += "".join(f"\n{line}" for line in restrictions(results["rows"]))
     if results.get("left_out"):
         said += f"\nnot for labels of this kind: {', '.join(results['left_out'])}"

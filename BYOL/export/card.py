@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from BYOL.evaluation.references import START
 from BYOL.export.recipe import loading_recipe
 from BYOL.runs import Run
 
@@ -22,7 +23,9 @@ CITATION = """```bibtex
 }
 ```"""
 # Where a run lies and how it was fed says nothing of what came out, and names a machine's folders.
-PRIVATE = frozenset(("data", "out", "resume", "data_root", "workers", "memory", "accelerator"))
+PRIVATE = frozenset(
+    ("data", "out", "resume", "data_root", "workers", "memory", "accelerator", "weights")
+)
 
 
 def model_card(run: Run, name: str) -> str:
@@ -72,12 +75,15 @@ def _summary(run: Run, results: dict[str, Any]) -> str:
     weights = sum(p.numel() for p in run.backbone.parameters()) / 1e6
     config = run.config
     versions = results.get("versions", {})
+    begun = " It began with timm's weights." if config.pretrained else ""
+    if config.weights:
+        begun = f" It began with the weights of `{Path(config.weights).name}`."
     made = f" with BYOL {versions['BYOL']} and torch {versions['torch']}" if versions else ""
     return (
         f"A {config.backbone} ({weights:.2f} M weights, stem: {config.stem}) that has learnt from "
         f"pictures without labels, by [BYOL](https://arxiv.org/abs/2006.07733){made}. It turns a "
         f"picture of {config.channels} channels, seen at {config.image_size} × "
-        f"{config.image_size} px, into a feature vector. It has no classifier."
+        f"{config.image_size} px, into a feature vector. It has no classifier.{begun}"
     )
 
 
@@ -122,7 +128,7 @@ def _measures(results: dict[str, Any]) -> str:
         f"Frozen features, {pictures['judge']:,} pictures of {evaluation['classes']} classes held "
         f"out, labels of {pictures['learn']:,}. The raw pixels and the same network untrained "
         "were measured in the same way."
-    )
+    ) + (f" {START}: the weights that it began with." if START in rows else "")
     return "\n".join([*lines, "", note])
 
 

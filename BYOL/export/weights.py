@@ -11,6 +11,8 @@ from BYOL.norms import standardised_for_good
 
 SUFFIXES = (".safetensors", ".pth")
 HUB_WEIGHTS = "model.safetensors"  # in a folder for the hub, by timm's name for it
+RUN_WEIGHTS = "backbone.safetensors"  # in the folder of a run that has ended
+_INSIDE = ("state_dict", "model")  # where training programs put weights in their checkpoints
 
 
 def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, str]) -> Path:
@@ -42,10 +44,14 @@ def plain_weights(backbone: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read what :func:`export_backbone` wrote, running no code that the file may carry.
+    """Read what :func:`export_backbone` or PyTorch wrote, running no code that it may carry.
+
+    Args:
+        path: .safetensors, or anything that ``torch.save`` wrote: a state dict, or a checkpoint
+            that holds one as ``state_dict`` or ``model``.
 
     Returns:
-        The state dict, and the metadata (empty for .pth).
+        The state dict, and the metadata (empty but for .safetensors).
 
     Raises:
         UserError: it cannot be read, is damaged, or holds more than tensors.
@@ -65,6 +71,10 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path} is damaged, or holds no weights") from error
     except Exception as error:  # pickle's many ways to refuse
         raise UserError(f"{path} is refused: it is damaged, or holds code") from error
-    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+    if isinstance(weights, dict):
+        inside = (weights[name] for name in _INSIDE if isinstance(weights.get(name), dict))
+        weights = next(inside, weights)
+    sound = isinstance(weights, dict) and all(isinstance(v, Tensor) for v in weights.values())
+    if not sound or not weights:
         raise UserError(f"{path} holds no weights: it is not a state dict")
     return weights, {}

@@ -6,7 +6,9 @@ Better means: its interval lies above the reference's. Where the two overlap, no
 from dataclasses import dataclass
 from typing import Any
 
-REFERENCES = ("raw pixels", "untrained")
+from BYOL.evaluation.references import START
+
+REFERENCES = ("raw pixels", "untrained", START)
 # protocol → its measures, of which the first that is there judges: the more that judge, the more
 # often one is ahead by chance
 PROTOCOLS = {

@@ -3,12 +3,22 @@
 from dataclasses import dataclass
 from typing import Any
 
+from BYOL.evaluation.references import START
 from BYOL.report.facts import Facts, finite
 from BYOL.report.meaning import MEASURES
 from BYOL.report.standing import REFERENCES, Standing, intervals, standings
 
 _MORE_IS_BETTER = ("NMI", "ARI", "mAP", "R@1", "R@5", "R@10")
-_NAMED = {"raw pixels": "raw pixels", "untrained": "its untrained self"}
+_NAMED = {
+    "raw pixels": "raw pixels",
+    "untrained": "its untrained self",
+    START: "the weights it began with",
+}
+_ON = {
+    "raw pixels": "on raw pixels",
+    "untrained": "on the same backbone untrained",
+    START: "on the weights that it began with",
+}
 
 
 @dataclass(frozen=True)
@@ -141,11 +151,7 @@ def _sentence(standing: Standing) -> str:
         probe = standing.measure == "linear"
         judge = "A linear probe on it" if probe else f"k-NN with {neighbours} neighbours on it"
         margin = f"95 % interval {low * 100:.1f} to {high * 100:.1f}"
-    compared = ", ".join(
-        {"raw pixels": "on raw pixels", "untrained": "on the same backbone untrained"}[r]
-        + f" for {v * 100:.{digits}f}"
-        for r, v in others.items()
-    )
+    compared = ", ".join(f"{_ON[r]} for {v * 100:.{digits}f}" for r, v in others.items())
     return (
         f"{judge} is right for {value * 100:.{digits}f} of 100 held-out pictures "
         f"({margin}); {compared}."

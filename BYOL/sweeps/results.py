@@ -13,7 +13,7 @@ from BYOL.evaluation.intervals import Measures
 _PIXELS = (
     "data", "data_root", "preset", "channels", "image_size", "memory", "strict_images", "seed",
 )  # fmt: skip
-_UNTRAINED = ("backbone", "pretrained", "stem", "norm", "mean", "std")
+_UNTRAINED = ("backbone", "stem", "norm", "mean", "std")
 
 
 def results_of(run: PretrainConfig) -> dict[str, Any] | None:
