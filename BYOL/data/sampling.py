@@ -80,26 +80,12 @@ class StreamSampler(EpochSampler):
 
     Args:
         order: of the pictures.
-        batch_size, accumulate, start_epoch, start_batch: as of :class:`EpochSampler`.
+        batch_size: as of :class:`EpochSampler`.
+        place: its ``accumulate``, ``start_epoch`` and ``start_batch``.
     """
 
-    def __init__(
-        self,
-        order: StreamOrder,
-        batch_size: int,
-        *,
-        accumulate: int = 1,
-        start_epoch: int = 0,
-        start_batch: int = 0,
-    ):
-        super().__init__(
-            order.n,
-            batch_size,
-            accumulate=accumulate,
-            seed=order.seed,
-            start_epoch=start_epoch,
-            start_batch=start_batch,
-        )
+    def __init__(self, order: StreamOrder, batch_size: int, **place: int):
+        super().__init__(order.n, batch_size, seed=order.seed, **place)
         self.order = order
 
     def __iter__(self) -> Iterator[Request]:
@@ -133,18 +119,10 @@ def epoch_sampler(
         buffer: pictures of shards that are shuffled among each other.
         streams: to which shards are dealt that can only be read on and on.
     """
+    place = {"accumulate": accumulate, "start_epoch": start_epoch, "start_batch": start_batch}
     if not isinstance(images, StreamedImages):
-        return EpochSampler(
-            len(images),
-            batch_size,
-            accumulate=accumulate,
-            seed=seed,
-            start_epoch=start_epoch,
-            start_batch=start_batch,
-        )
+        return EpochSampler(len(images), batch_size, seed=seed, **place)
     streams = _ONE_STREAM if images.index.at_random else streams
     batch = batch_size * accumulate * processes
     order = StreamOrder(images.index, batch, buffer, seed, streams)
-    return StreamSampler(
-        order, batch_size, accumulate=accumulate, start_epoch=start_epoch, start_batch=start_batch
-    )
+    return StreamSampler(order, batch_size, **place)
