@@ -175,8 +175,9 @@ def test_a_run_keeps_what_it_began_with_and_is_compared_with_it(run, further, ca
     opened = open_run(further)
     assert opened.start is not None and open_run(run).start is None
     assert same_weights(opened.start.state_dict(), first)
-    assert main(["evaluate", str(further), "--protocol", "knn"]) == 0
+    assert main(["evaluate", str(further), "--protocol", "knn", "--reference", str(run)]) == 0
     printed = capsys.readouterr().out
+    assert "reference (run)" in printed
     assert "start: the backbone with the weights that the run began with." in printed
 
 
