@@ -16,11 +16,12 @@ from BYOL.locking import locked
 from BYOL.processes import first_process
 from BYOL.runs import RunFolder, newest_usable
 
-# What the saved state and its place in the epoch depend on. All else may be changed on the way.
+# What the saved state, its place in the epoch, and what it began with depend on. All else may be
+# changed on the way.
 _FIXED = (
     "backbone", "stem", "channels", "image_size", "hidden_size", "output_size", "depth_proj",
     "depth_pred", "predictor", "target", "norm", "target_norm", "optimizer", "batch_size", "seed",
-    "view_size", "small_views", "small_size", "shuffle_buffer",
+    "view_size", "small_views", "small_size", "shuffle_buffer", "pretrained", "weights",
 )  # fmt: skip
 
 
@@ -69,9 +70,11 @@ class Start:
                     f"{self.folder.path}: bring them back, in the same order, or begin a new run"
                 )
             if name in now and value != now[name]:
+                given = f"--{name}={now[name]}" if now[name] is not None else f"no --{name}"
+                was = value if value is not None else "none"
                 raise UserError(
-                    f"--{name}={now[name]} does not go with --resume: the run in "
-                    f"{self.folder.path} was made with {value}"
+                    f"{given} does not go with --resume: the run in {self.folder.path} was made "
+                    f"with {was}"
                 )
 
     @contextlib.contextmanager

@@ -56,10 +56,9 @@ class GlobalBatchNorm(_BatchNorm):
         shape = [1, -1, *[1] * (x.dim() - 2)]
         values = x.float()
         count = torch.full((1,), values.numel() / values.shape[1], device=x.device)
-        here = values.mean(others)
         # Deviations from a mean, not E[x²] − E[x]², which loses what it is after to cancellation.
-        squares = (values - here.view(shape)).square().sum(others)
-        mean, variance, count = _OfAllProcesses.apply(here, squares, count)
+        spread, here = torch.var_mean(values, others, correction=0)
+        mean, variance, count = _OfAllProcesses.apply(here, spread * count, count)
         scale = torch.rsqrt(variance + self.eps)
         if self.weight is not None:
             scale = scale * self.weight

@@ -192,6 +192,24 @@ def test_it_goes_on_and_is_exported_without_the_file_it_began_with(further, tmp_
     capsys.readouterr()
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ("--weights={tmp}/run", "--weights={tmp}/run does not go with --resume"),
+        ("--weights=null", "no --weights does not go with --resume"),
+    ],
+)
+def test_it_goes_on_with_no_other_weights(changed, said, further, tmp_path, capsys):
+    shutil.copytree(further, tmp_path / "run")
+    before = (tmp_path / "run" / "config.yaml").read_text()
+    argv = ["pretrain", "--config", str(tmp_path / "run" / "config.yaml"), "--out",
+            str(tmp_path / "run"), "--resume", "--epochs", "3"]  # fmt: skip
+    assert main([*argv, changed.format(tmp=tmp_path)]) == 2
+    refused = capsys.readouterr().err
+    assert said.format(tmp=tmp_path) in refused and "was made with" in refused
+    assert (tmp_path / "run" / "config.yaml").read_text() == before
+
+
 def test_a_run_from_timms_weights_opens_where_they_cannot_be_had(donor, tmp_path, monkeypatch):
     registered = timm.models._registry._model_pretrained_cfgs
     path = export_backbone(donor, tmp_path / "timm.safetensors", FACTS)
