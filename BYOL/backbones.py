@@ -23,7 +23,7 @@ def build_backbone(
 
     Args:
         backend: a timm model name, one of this package's plain nets, or a module, which is
-            returned as it is.
+            returned, with a small stem if that is asked for.
         in_channels: channels of the images; timm adapts pretrained first layers to it.
         image_size: pixels a side, for networks that are built for one size (most transformers).
         stem: "imagenet" leaves the network alone; "small" gives a ResNet a 3×3 first convolution
@@ -31,21 +31,24 @@ def build_backbone(
         pretrained: load timm's weights.
 
     Raises:
-        UserError: unknown name (with near ones), weights that cannot be had, a stem that does not
-            fit the network.
+        UserError: unknown name (with near ones), weights that cannot be had, or asked for with a
+            module, a stem that does not fit the network.
     """
     if stem not in STEMS:
         raise UserError(f"stem {stem!r} is unknown: choose one of {', '.join(STEMS)}")
     if isinstance(backend, nn.Module):
-        return backend
-    backbone = _create(backend, in_channels, image_size, pretrained)
+        if pretrained:
+            raise UserError("pretrained=True is for names: load weights into a module yourself")
+        name, backbone = type(backend).__name__, backend
+    else:
+        name, backbone = backend, _create(backend, in_channels, image_size, pretrained)
     if stem == "small":
         if pretrained:
             raise UserError(
                 "stem 'small' and pretrained=True exclude each other: the first layer of the "
                 "pretrained weights is 7×7"
             )
-        make_small_stem(backbone, backend)
+        make_small_stem(backbone, name)
     return backbone
 
 
@@ -102,10 +105,15 @@ def feature_size(
 ) -> int | None:
     """How many features the backbone puts out; None where it cannot be told before training.
 
-    timm's networks know it; any other module is asked by one forward pass of zeros.
+    timm's networks know it; any other module, and one that does not pool, is asked by one forward
+    pass of zeros.
+
+    Raises:
+        UserError: it puts out what :func:`pool` does not take.
     """
     known = getattr(backbone, "num_features", None)
-    if isinstance(known, int) and getattr(backbone, "num_classes", None) == 0:
+    pools = getattr(backbone, "global_pool", True) != ""
+    if isinstance(known, int) and getattr(backbone, "num_classes", None) == 0 and pools:
         return int(getattr(backbone, "head_hidden_size", known) or known)
     device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
     modes = [(module, module.training) for module in backbone.modules()]
@@ -115,9 +123,9 @@ def feature_size(
             try:
                 with torch.no_grad():
                     output = backbone(torch.zeros(1, in_channels, side, side, device=device))
-                return pool(output).shape[1]
             except (RuntimeError, ValueError, AssertionError):
                 continue
+            return pool(output).shape[1]
     finally:
         for module, training in modes:
             module.training = training
@@ -140,8 +148,13 @@ def pool(features: Tensor) -> Tensor:
     """(B, F) as it is; (B, F, h, w) averaged over h and w.
 
     Raises:
-        UserError: any other shape (the backbone is not one).
+        UserError: any other shape, or no tensor (the backbone is not one).
     """
+    if not isinstance(features, Tensor):
+        raise UserError(
+            f"the backend puts out a {type(features).__name__}: it must be one tensor, (B, F) or "
+            "(B, F, h, w); wrap it in a module that returns one"
+        )
     if features.ndim == 4:
         return features.mean(dim=(2, 3))
     if features.ndim == 2:

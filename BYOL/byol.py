@@ -138,11 +138,19 @@ class BYOL(nn.Module):
         self.t = _checked_tau(t)
         self.target = target if EAvg else "online"
         self.target_norm = target_norm
-        if target_norm == "running" and self.target != "ema":
-            raise UserError("target_norm='running' needs target='ema': statistics that follow")
-        if norm != "bn" and pretrained:
-            raise UserError(f"norm={norm!r} and pretrained=True exclude each other: the pretrained "
-                            "weights need their batch-norms")  # fmt: skip
+        contradictions = [
+            (not EAvg and target == "fixed", "EAvg=False and target='fixed' exclude each other: "
+             "without a moving average the target is the online network"),
+            (closedFormPredicator and predictor not in ("mlp", "optimal"), "closedFormPredicator="
+             f"True and predictor={predictor!r} exclude each other: it is the optimal predictor"),
+            (target_norm == "running" and self.target != "ema", "target_norm='running' needs "
+             "target='ema': statistics that follow"),
+            (norm != "bn" and pretrained, f"norm={norm!r} and pretrained=True exclude each other: "
+             "the pretrained weights need their batch-norms"),
+        ]  # fmt: skip
+        for contradiction, what in contradictions:
+            if contradiction:
+                raise UserError(what)
         self.EAvg = self.target == "ema"
         self.closedFormPredicator = closedFormPredicator
         backbone = build_backbone(
@@ -169,7 +177,8 @@ class BYOL(nn.Module):
             ),
         )
         if norm == "gn-ws":
-            without_batch_statistics(self.onlineNet)
+            for part in self.onlineNet.children():
+                without_batch_statistics(part)
         if self.target != "online":
             self.targetNet = Network(
                 copy.deepcopy(self.onlineNet.backend), copy.deepcopy(self.onlineNet.projection)

@@ -104,7 +104,8 @@ class Gauges(Callback):
         batches = int(trainer.num_training_batches)
         steps = batches // trainer.accumulate_grad_batches
         self.every = max(min(self.every, steps // LEAST_READINGS), 1)
-        self.shares = deque(self.shares, maxlen=max(batches, LEAST_SHARES))
+        kept = (share.to(module.device) for share in self.shares)  # a checkpoint's are on the CPU
+        self.shares = deque(kept, maxlen=max(batches, LEAST_SHARES))
         self.read_at = trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
@@ -146,7 +147,7 @@ class Gauges(Callback):
         # From half an epoch on, so that two readings fit into the first.
         most = self.shares.maxlen or LEAST_SHARES
         if len(self.shares) >= max(most // 2, LEAST_SHARES):
-            shares = torch.stack([s.cpu() for s in self.shares]).double()
+            shares = torch.stack(list(self.shares)).cpu().double()
             self.last["picture_share"] = float(shares.mean())
             self.last["picture_share_error"] = float(shares.std()) / math.sqrt(len(shares))
         record(trainer, {f"gauge/{name}": value for name, value in self.last.items()})

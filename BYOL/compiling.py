@@ -119,5 +119,6 @@ def compile_forward(
 
 
 def _loss(model: BYOL, x: Tensor) -> Tensor:
-    onlinex, onlinex1, targetx, targetx1 = model(x, x)
+    # A copy: a graph for one tensor given twice does not fit two views and is compiled anew.
+    onlinex, onlinex1, targetx, targetx1 = model(x, x.clone())
     return criterion(onlinex, targetx1, onlinex1, targetx)

@@ -11,6 +11,7 @@ from torch import Tensor
 from BYOL.callbacks import Gauges, OnlineChecks, stepped
 from BYOL.checkpointing import CheckpointStore, Due
 from BYOL.errors import StoppedError, UserError
+from BYOL.lars import LARS
 from BYOL.runs import RunFolder
 from BYOL.stopping import StopRequest
 
@@ -97,6 +98,8 @@ class FiniteSteps(Callback):
         if grads[0].device.type != "cpu" or bad:
             for grad in grads:
                 grad.masked_fill_(bad, 0.0)
+        if isinstance(optimizer, LARS):
+            optimizer.unfit = bad
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         """Read the count when that costs nothing, or when it is time."""

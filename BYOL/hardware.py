@@ -31,18 +31,22 @@ def pick_accelerator(wanted: str, devices: int = 1) -> str:
     """Turn ``auto`` into cpu, gpu or mps, and make sure that what is asked for is there.
 
     Raises:
-        UserError: the accelerator is not here, or has fewer devices.
+        UserError: the accelerator is unknown, not here, or has fewer devices.
     """
     if wanted == "auto":
         if torch.cuda.is_available():
             wanted = "gpu"
         else:
             wanted = "mps" if torch.backends.mps.is_available() else "cpu"
-    there = {
+    count = {
         "cpu": 2**31,  # processes on a CPU are as many as one likes
         "gpu": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "mps": int(torch.backends.mps.is_available()),
-    }[wanted]
+    }
+    if wanted not in count:
+        accepted = ", ".join(["auto", *count])
+        raise UserError(f"--accelerator={wanted} is unknown: choose one of {accepted}")
+    there = count[wanted]
     if there == 0:
         raise UserError(f"--accelerator={wanted} is not on this machine: use cpu or auto")
     if devices > there:

@@ -1,11 +1,9 @@
 """Projector and predictors: what stands between the backbone and the loss."""
 
-from typing import Any
-
 from torch import nn
 
 from BYOL.errors import UserError
-from BYOL.predictors import CLOSED_FORMS, closed_form
+from BYOL.predictors import CLOSED_FORMS, check_settings, closed_form
 
 
 class MLP(nn.Sequential):
@@ -33,20 +31,29 @@ PREDICTORS = ("mlp", "linear", *CLOSED_FORMS, "none")
 
 
 def build_predictor(
-    kind: str, size: int, hidden_size: int, depth: int, **settings: Any
+    kind: str,
+    size: int,
+    hidden_size: int,
+    depth: int,
+    *,
+    rho: float | None = None,
+    eps: float | None = None,
+    every: int = 1,
 ) -> nn.Module:
     """A predictor for projections of ``size``: one of :data:`PREDICTORS`.
 
     ``mlp`` is the paper's, ``linear`` a single trained matrix, ``none`` the identity, with which
     BYOL collapses (paper, table 5b); the others are never trained: :mod:`BYOL.predictors`, whose
-    :func:`~BYOL.predictors.closed_form` takes the ``settings``.
+    :func:`~BYOL.predictors.closed_form` takes ``rho``, ``eps`` and ``every``.
+
+    Raises:
+        UserError: an unknown name, or a setting out of range or of another predictor.
     """
+    if kind not in PREDICTORS:
+        raise UserError(f"predictor {kind!r} is unknown: choose one of {', '.join(PREDICTORS)}")
+    check_settings(kind, rho, eps, every)
     if kind in CLOSED_FORMS:
-        return closed_form(kind, size, **settings)
-    if kind == "mlp":
-        return MLP(size, hidden_size, size, depth)
-    if kind == "linear":
-        return MLP(size, hidden_size, size, depth=1)
+        return closed_form(kind, size, rho, eps, every)
     if kind == "none":
         return nn.Identity()
-    raise UserError(f"predictor {kind!r} is unknown: choose one of {', '.join(PREDICTORS)}")
+    return MLP(size, hidden_size, size, depth if kind == "mlp" else 1)

@@ -25,7 +25,13 @@ class LARS(torch.optim.Optimizer):
         weight_decay: added to the gradient of groups with ``adapt``.
         trust: the coefficient η.
         adapt: False for biases and norm parameters: plain momentum SGD without decay.
+
+    ``unfit`` may be set before a step, to a bool tensor () on the device: where true, the gradients
+    were no good and are zeros now, and nothing is adapted. The decay alone, adapted, would be a
+    step as long as any other, towards 0.
     """
+
+    unfit: Tensor | None = None
 
     def __init__(
         self,
@@ -58,7 +64,9 @@ class LARS(torch.optim.Optimizer):
                 continue
             updates = [p.grad for p in weights]
             if group["adapt"]:
-                updates = _adapted(weights, updates, group["weight_decay"], group["trust"])
+                updates = _adapted(
+                    weights, updates, group["weight_decay"], group["trust"], self.unfit
+                )
             momenta = [self._momentum(p) for p in weights]
             torch._foreach_mul_(momenta, group["momentum"])
             torch._foreach_add_(momenta, updates)
@@ -73,12 +81,18 @@ class LARS(torch.optim.Optimizer):
 
 
 def _adapted(
-    weights: list[Tensor], grads: list[Tensor], weight_decay: float, trust: float
+    weights: list[Tensor],
+    grads: list[Tensor],
+    weight_decay: float,
+    trust: float,
+    unfit: Tensor | None,
 ) -> list[Tensor]:
     updates = torch._foreach_add(grads, weights, alpha=weight_decay)
     weight_norms = torch.stack(torch._foreach_norm(weights))
     update_norms = torch.stack(torch._foreach_norm(updates))
     usable = (weight_norms > 0) & (update_norms > 0)
     ratios = torch.where(usable, trust * weight_norms / update_norms, 1.0)
+    if unfit is not None:
+        ratios = torch.where(unfit, 0.0, ratios)
     torch._foreach_mul_(updates, list(ratios.unbind()))
     return list(updates)

@@ -51,11 +51,13 @@ def without_batch_statistics(network: nn.Module) -> nn.Module:
     batch-norm (most transformers, ConvNeXt). Affine parameters are kept.
 
     Args:
-        network: backbone, head, or both.
+        network: a backbone or a head.
 
     Returns:
         ``network``.
     """
+    if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()):
+        return network
     for parent in list(network.modules()):
         before: nn.Module | None = None
         for name, child in list(parent.named_children()):

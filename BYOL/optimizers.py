@@ -24,7 +24,8 @@ def parameter_groups(
     Returns:
         Groups with ``params``, ``weight_decay``, ``adapt`` (LARS) and ``lr_scale``.
     """
-    spare: set[str] = getattr(model.onlineNet.backend, "no_weight_decay", set)()
+    asked: Any = getattr(model.onlineNet.backend, "no_weight_decay", ())
+    spare: set[str] = set(asked() if callable(asked) else asked)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.onlineNet.named_parameters():
         if not parameter.requires_grad:

@@ -6,11 +6,14 @@ correlation: DirectPred and DirectCopy. All are constants of the backward pass. 
 projections, T (N, D) the target projections that they are to predict, F (D, D) a correlation.
 """
 
+from collections.abc import Callable
+from typing import Self
+
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from BYOL.errors import UserError
+from BYOL.solvers import least_squares, over_processes, precise, procrustes
 
 
 class ClosedFormPredictor(nn.Module):
@@ -26,15 +29,28 @@ class ClosedFormPredictor(nn.Module):
         super().__init__()
         self.register_buffer("weight", torch.eye(size))
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move between devices; what is computed stays float32, whatever the network becomes."""
+        before = dict(self.named_buffers())
+        super()._apply(fn, recurse)
+        for name, was in before.items():
+            now = self.get_buffer(name)
+            if now.dtype != was.dtype:
+                setattr(self, name, was.to(now.device))
+        return self
+
     def observe(self, z: Tensor, t: Tensor) -> None:
-        """See the online projections ``z`` and their targets ``t``, before predicting."""
+        """See the online projections ``z`` and their targets ``t``, before predicting.
+
+        In evaluation mode, in which processes need not keep step, nothing is learnt from them.
+        """
         raise NotImplementedError
 
     def update(self) -> None:
         """Called once per optimizer step, after it and before the target moves."""
 
     def forward(self, z: Tensor) -> Tensor:
-        """(N, D) projections → (N, D) predictions, float32."""
+        """(N, D) projections → (N, D) predictions, float32, or float64 for such projections."""
         return _product(z, self.weight)
 
     def predict_further(self, z: Tensor, t: Tensor) -> Tensor:
@@ -54,15 +70,18 @@ class SolvedPredictor(ClosedFormPredictor):
 
     @torch.no_grad()
     def observe(self, z: Tensor, t: Tensor) -> None:
-        """Solve for W from ``z`` (N, D) and ``t`` (N, D)."""
-        self.weight = self.solve(z, t)
+        """Solve for W from ``z`` (N, D) and ``t`` (N, D); keep the last one in evaluation mode."""
+        if self.training:
+            self.weight = self.solve(z, t)
 
     def predict_further(self, z: Tensor, t: Tensor) -> Tensor:
-        """Predictions (N, D) of ``z`` by a W that is solved for these views.
+        """Predictions (N, D) of ``z`` by a W that is solved for these views, in training mode.
 
         The W of other views is not optimal for them, and so does not keep a network from
         collapsing: docs/science.md, "Small views".
         """
+        if not self.training:
+            return self(z)
         with torch.no_grad():
             weight = self.solve(z, t)
         return _product(z, weight)
@@ -135,7 +154,7 @@ class MovingPredictor(ClosedFormPredictor):
         with torch.autocast(z.device.type, enabled=False):
             z = z.float()
             moments = torch.cat([z.T @ z, z.new_full((1, z.shape[1]), len(z))])
-        self.moments += _over_processes(moments)
+        self.moments += over_processes(moments)
         self.observed = True
 
     @torch.no_grad()
@@ -144,6 +163,8 @@ class MovingPredictor(ClosedFormPredictor):
         if not self.observed:
             return
         mean = self.moments[:-1] / self.moments[-1:]
+        # One batch that is not finite would stay in F for good, and has no eigenvalues.
+        mean = torch.where(mean.isfinite().all(), mean, self.correlation)
         self.correlation.lerp_(mean, 1 - self.rho if self.steps else 1.0)
         if self.steps % self.every == 0:
             self.weight.copy_(self.weight_for(self.correlation))
@@ -170,7 +191,7 @@ class DirectPred(MovingPredictor):
 
     def weight_for(self, correlation: Tensor) -> Tensor:
         """W (D, D) for a correlation F (D, D); decomposed in float64 where the device has it."""
-        values, vectors = torch.linalg.eigh(correlation.to(_precise(correlation)))
+        values, vectors = torch.linalg.eigh(correlation.to(precise(correlation)))
         largest = values[-1].clamp_min(torch.finfo(values.dtype).tiny)
         values = (values.clamp_min(0) / largest).sqrt() + self.eps
         return (vectors * values) @ vectors.T
@@ -210,16 +231,7 @@ def closed_form(
         eps: ε of DirectPred and DirectCopy, None means the paper's, .01 and .3; the ridge of the
             optimal predictor, None means :data:`RIDGE`.
         every: optimizer steps between two settings of W of DirectPred and DirectCopy.
-
-    Raises:
-        UserError: ρ, ε or ``every`` out of range, or given to a predictor that has none.
     """
-    if rho is not None and not 0 <= rho < 1:
-        raise UserError(f"predictor_rho={rho} is out of range: give a number from 0 to below 1")
-    if eps is not None and not eps >= 0:
-        raise UserError(f"predictor_eps={eps} is out of range: give a number from 0 up")
-    if every < 1:
-        raise UserError(f"predictor_every={every} is out of range: give a whole number from 1 up")
     if kind in _MOVING:
         make, usual_rho, usual_eps = _MOVING[kind]
         return make(
@@ -230,60 +242,32 @@ def closed_form(
     return OptimalPredictor(size, RIDGE if eps is None else eps)
 
 
-def least_squares(z: Tensor, t: Tensor, ridge: float) -> Tensor:
-    """Ridge-stabilised argmin over W of ‖ZW − T‖², the batches of all processes taken together.
+def check_settings(kind: str, rho: float | None, eps: float | None, every: int) -> None:
+    """Refuse what :func:`closed_form` takes where it is out of range, or ``kind`` does not use it.
 
-    Only the two D×D covariances cross the network. They are summed and solved in float64 where the
-    device has it: squaring Z squares its condition number, which float32 does not carry.
-
-    Args:
-        z: (N, D) inputs.
-        t: (N, E) outputs.
-        ridge: added to the diagonal of ZᵀZ, in units of its mean eigenvalue.
-
-    Returns:
-        (D, E) float32.
+    Raises:
+        UserError: it names the setting, its value and what is accepted.
     """
-    with torch.autocast(z.device.type, enabled=False):
-        dtype = _precise(z)
-        z, t = z.to(dtype), t.to(dtype)
-        moments = _over_processes(torch.cat([z.T @ z, z.T @ t], dim=1))
-        covariance, cross = moments.split([z.shape[1], t.shape[1]], dim=1)
-        # The tiny constant keeps an all-zero batch (a dead network) solvable: W = 0.
-        shift = ridge * covariance.diagonal().mean() + torch.finfo(dtype).tiny
-        regular = covariance + shift * torch.eye(len(covariance), dtype=dtype, device=z.device)
-        # cholesky_ex and cholesky_solve, unlike linalg.solve, never wait for the device.
-        factor, _ = torch.linalg.cholesky_ex(regular)
-        return torch.cholesky_solve(cross, factor).float()
-
-
-def procrustes(z: Tensor, t: Tensor) -> Tensor:
-    """The orthogonal W that minimises ‖ZW − T‖: UVᵀ, where ZᵀT = U diag(s) Vᵀ over all processes.
-
-    Args:
-        z: (N, D) inputs.
-        t: (N, D) outputs.
-
-    Returns:
-        (D, D) float32, orthogonal whatever the rank of ZᵀT.
-    """
-    with torch.autocast(z.device.type, enabled=False):
-        cross = _over_processes(z.to(_precise(z)).T @ t.to(_precise(z)))
-        u, _, vt = torch.linalg.svd(torch.nan_to_num(cross))
-        return (u @ vt).float()
+    if rho is not None and not 0 <= rho < 1:
+        raise UserError(f"predictor_rho={rho} is out of range: give a number from 0 to below 1")
+    if eps is not None and not eps >= 0:
+        raise UserError(f"predictor_eps={eps} is out of range: give a number from 0 up")
+    if every < 1:
+        raise UserError(f"predictor_every={every} is out of range: give a whole number from 1 up")
+    moving = tuple(_MOVING)
+    for name, value, takers in (
+        ("rho", rho, moving),
+        ("eps", eps, ("optimal", *moving)),
+        ("every", every if every > 1 else None, moving),
+    ):
+        if value is not None and kind not in takers:
+            raise UserError(
+                f"predictor_{name}={value} does nothing for the predictor {kind}: it is for "
+                f"{', '.join(takers)}"
+            )
 
 
 def _product(z: Tensor, weight: Tensor) -> Tensor:
     with torch.autocast(z.device.type, enabled=False):
-        return z.float() @ weight
-
-
-def _precise(tensor: Tensor) -> torch.dtype:
-    return torch.float32 if tensor.device.type == "mps" else torch.float64
-
-
-def _over_processes(sums: Tensor) -> Tensor:
-    """The sum over processes, the same in each; alone, ``sums`` itself."""
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(sums)
-    return sums
+        dtype = torch.promote_types(z.dtype, weight.dtype)
+        return z.to(dtype) @ weight.to(dtype)

@@ -1,4 +1,5 @@
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -38,7 +39,6 @@ def test_small_stem_keeps_the_resolution():
 
 
 def test_plain_nets_are_timm_models():
-    import timm
 
     for name in PLAIN_NETS:
         build_backbone(name)
@@ -81,6 +81,37 @@ def test_stem_that_does_not_fit():
         build_backbone("resnet18", stem="tiny")
 
 
-def test_three_dimensional_output_is_refused():
-    with pytest.raises(UserError, match=r"shape \(1, 2, 3\)"):
-        pool(torch.zeros(1, 2, 3))
+@pytest.mark.parametrize(
+    ("output", "named"),
+    [
+        (torch.zeros(1, 2, 3), r"shape \(1, 2, 3\)"),
+        ((torch.zeros(1, 2),), "a tuple: it must be one tensor"),
+        ({"features": torch.zeros(1, 2)}, "a dict: it must be one tensor"),
+    ],
+)
+def test_output_that_is_no_vector_for_each_picture_is_refused(output, named):
+    with pytest.raises(UserError, match=named):
+        pool(output)
+
+
+def test_a_network_that_gives_several_maps_is_refused_before_training():
+    pyramid = timm.create_model("resnet10t", features_only=True)
+    with pytest.raises(UserError, match="a list: it must be one tensor"):
+        BYOL(512, 8, 8, backend=pyramid)
+
+
+def test_a_network_that_does_not_pool_is_asked_for_its_features():
+    assert feature_size(timm.create_model("resnet10t", num_classes=0, global_pool="")) == 512
+    last = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, global_pool="")
+    with pytest.raises(UserError, match="input_size=768 does not fit"):  # its channels come last
+        BYOL(768, 8, 8, backend=last)
+
+
+def test_a_module_gets_its_small_stem_and_is_never_thought_pretrained():
+    backbone = build_backbone(timm.create_model("resnet10t", num_classes=0), stem="imagenet")
+    with pytest.raises(UserError, match="stem 'small' does not fit backbone 'ResNet'"):
+        build_backbone(backbone, stem="small")
+    plain = timm.create_model("resnet18", num_classes=0)
+    assert build_backbone(plain, stem="small").conv1.kernel_size == (3, 3)
+    with pytest.raises(UserError, match="pretrained=True is for names"):
+        build_backbone(plain, pretrained=True)

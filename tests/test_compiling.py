@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from BYOL.building import build_model
 from BYOL.compiling import PAYS, _operations, compile_forward, worth_compiling
@@ -28,12 +29,14 @@ def test_a_compiled_model_has_the_loss_and_gradients_of_the_plain_one(backend, m
     assert compile_forward(compiled, torch.zeros_like(x), pytest.fail)
     assert all(torch.equal(v, before[k]) for k, v in compiled.state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), state)
+    graphs = counters["stats"]["unique_graphs"]
     losses = []
     for model in (plain, compiled):
         onlinex, onlinex1, targetx, targetx1 = model(x, x1)
         loss = criterion(onlinex, targetx1, onlinex1, targetx)
         loss.backward()
         losses.append(loss.item())
+    assert counters["stats"]["unique_graphs"] == graphs > 0  # the trial's fits the run's steps
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     for p, q in zip(plain.parameters(), compiled.parameters(), strict=True):
         if p.grad is not None:

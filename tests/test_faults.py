@@ -17,7 +17,7 @@ from BYOL.data.loading import CropsDataset
 from BYOL.errors import StoppedError, UserError
 from BYOL.export import load_weights
 from BYOL.pretraining import pretrain
-from BYOL.runs import load_checkpoint
+from BYOL.runs import load_checkpoint, open_run
 from BYOL.training import Pretraining
 from tests.conftest import TINY, draw_pictures, hold_lock, tiny
 
@@ -85,6 +85,19 @@ def test_one_step_that_is_not_finite_is_skipped_and_counted(pictures, tmp_path, 
     assert len([line for line in said if "not finite" in line]) == 1
     weights, _ = load_weights(tmp_path / "run" / "backbone.safetensors")
     assert all(weight.isfinite().all() for weight in weights.values())
+
+
+@pytest.mark.parametrize("optimizer", ["lars", "sgd"])
+def test_first_steps_that_are_not_finite_leave_the_weights_where_they_are(
+    pictures, tmp_path, monkeypatch, optimizer
+):
+    spoil(monkeypatch, range(10), float("nan"))
+    settings = {"optimizer": optimizer, "lr": 3.2, "weight_decay": 1e-6}
+    config = tiny(pictures, tmp_path / "run", evaluate=False, **settings)
+    assert pretrain(config)["steps_skipped"] == 10
+    run = open_run(tmp_path / "run")
+    for name, value in run.untrained.named_parameters():
+        torch.testing.assert_close(run.backbone.get_parameter(name), value, rtol=1e-4, atol=1e-6)
 
 
 def test_a_run_of_nothing_else_ends_with_step_rate_gauges_and_a_good_checkpoint(

@@ -10,9 +10,16 @@ from timm.layers import GroupNorm
 from torch import nn
 
 from BYOL.backbones import build_backbone
+from BYOL.byol import BYOL
 from BYOL.errors import UserError
 from BYOL.export import export_backbone, load_weights
-from BYOL.norms import groups_for, standardise, standardised_for_good, without_batch_statistics
+from BYOL.norms import (
+    StandardisedLinear,
+    groups_for,
+    standardise,
+    standardised_for_good,
+    without_batch_statistics,
+)
 from BYOL.utils import criterion
 from tests.test_byol import small_model
 
@@ -51,10 +58,15 @@ def test_no_batch_norm_is_left_and_no_sample_sees_another(name):
         torch.testing.assert_close(network(x)[:1], network(x[:1]), rtol=1e-3, atol=1e-4)
 
 
-def test_networks_without_batch_norm_are_left_alone():
-    network = build_backbone("convnext_atto")
-    names = list(network.state_dict())
-    assert list(without_batch_statistics(network).state_dict()) == names
+@pytest.mark.parametrize("name", ["convnext_atto", "resnet50_gn"])
+def test_networks_without_batch_norm_are_left_alone(name):
+    network = build_backbone(name)
+    kinds = {part: type(module) for part, module in network.named_modules()}
+    changed = without_batch_statistics(network)
+    assert {part: type(module) for part, module in changed.named_modules()} == kinds
+    model = BYOL(network.num_features, 8, 8, backend=network, norm="gn-ws")
+    assert {part: type(m) for part, m in model.onlineNet.backend.named_modules()} == kinds
+    assert any(isinstance(module, StandardisedLinear) for module in model.modules())
 
 
 def test_a_model_without_batch_statistics_has_none_in_its_heads_either():

@@ -4,6 +4,7 @@ from torch import nn
 
 from BYOL.byol import BYOL
 from BYOL.errors import UserError
+from BYOL.lars import LARS
 from BYOL.optimizers import build_optimizer, parameter_groups
 
 
@@ -74,6 +75,28 @@ def test_without_moving_average_the_predictor_learns_ten_times_faster(ema, facto
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             assert group["lr"] == 0.5 * (factor if id(parameter) in predictor else 1.0)
+
+
+@pytest.mark.parametrize("asked", [{"weight"}, lambda: {"weight"}], ids=["set", "method"])
+def test_what_a_backbone_asks_to_be_spared_may_be_a_set_or_a_method(asked):
+    backend = nn.Linear(4, 4)
+    backend.no_weight_decay = asked
+    treated = [p for g in parameter_groups(BYOL(4, 8, 6, backend=backend), 0.1) if g["adapt"]
+               for p in g["params"]]  # fmt: skip
+    assert treated and all(p is not backend.weight for p in treated)
+
+
+def test_lars_does_not_move_weights_by_their_decay_where_gradients_are_unfit():
+    weight = nn.Parameter(torch.randn(6, 4))
+    before = weight.detach().clone()
+    optimizer = LARS([weight], lr=3.2, weight_decay=1e-6)
+    weight.grad = torch.zeros_like(weight)
+    optimizer.unfit = torch.tensor(True)
+    optimizer.step()
+    assert torch.equal(weight, before)
+    optimizer.unfit = torch.tensor(False)
+    optimizer.step()  # the decay alone, adapted, is a whole step
+    torch.testing.assert_close(weight.detach(), before * (1 - 3.2 * 1e-3))
 
 
 def test_unknown_optimizer_is_named():

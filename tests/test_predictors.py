@@ -120,8 +120,8 @@ def test_a_further_view_gets_the_least_squares_of_both_targets_as_a_constant():
     torch.testing.assert_close(grad, weight.sum(1).expand_as(z), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["directpred", "directcopy", "mlp"])
-def test_a_further_view_is_predicted_as_it_is_where_nothing_is_solved(kind):
+@pytest.mark.parametrize("kind", [*CLOSED_FORMS, "mlp"])
+def test_in_evaluation_mode_a_further_view_is_predicted_as_it_is(kind):
     model = small_model(predictor=kind).eval()
     targets = torch.rand(2, 12, model.onlineNet.projection[-1].out_features)
     small = torch.rand(12, 3, 8, 8)
@@ -264,8 +264,9 @@ def test_without_a_moving_average_of_weights_the_predictor_is_set_all_the_same()
     assert not torch.equal(model.onlineNet.predictor.weight, torch.eye(8))
 
 
-def test_evaluation_leaves_no_trace_in_the_statistics():
-    model = small_model(predictor="directpred").eval()
+@pytest.mark.parametrize("kind", CLOSED_FORMS)
+def test_evaluation_leaves_no_trace_in_the_predictor(kind):
+    model = small_model(predictor=kind).eval()
     model(*torch.rand(2, 16, 3, 16, 16))
     model.updateTargetNetwork()
     assert torch.equal(model.onlineNet.predictor.weight, torch.eye(8))
@@ -299,14 +300,60 @@ def test_a_dead_network_gives_a_finite_predictor(kind):
     assert predictor.weight.isfinite().all()
 
 
+@pytest.mark.parametrize("kind", ["directpred", "directcopy"])
+def test_a_batch_that_is_not_finite_leaves_the_predictor_as_it_is(kind):
+    predictor = closed_form(kind, 4)
+    good = torch.randn(8, 4)
+    predictor.observe(good, good)
+    predictor.update()
+    before = predictor.weight.clone()
+    predictor.observe(torch.full((8, 4), float("nan")), good)
+    predictor.update()
+    torch.testing.assert_close(predictor.weight, before)
+    predictor.observe(good.roll(1, 1), good)
+    predictor.update()
+    assert predictor.weight.isfinite().all() and not torch.allclose(predictor.weight, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kind", CLOSED_FORMS)
+def test_a_model_of_another_dtype_keeps_its_statistics_in_float32(kind, dtype):
+    model = small_model(predictor=kind).to(dtype)
+    x, x1 = torch.rand(2, 16, 3, 16, 16, dtype=dtype)
+    for _ in range(2):
+        a, b, c, d = model(x, x1)
+        criterion(a, d, b, c).backward()
+        model.updateTargetNetwork()
+    assert all(b.dtype == torch.float32 for b in model.onlineNet.predictor.buffers())
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    assert a.dtype == b.dtype == wide
+
+
+@pytest.mark.parametrize("kind", CLOSED_FORMS)
+def test_weights_are_kept_row_by_row(kind):
+    """As safetensors wants them, and a compiled model finds them at every step."""
+    predictor = closed_form(kind, 4)
+    predictor.observe(*torch.randn(2, 16, 4))
+    predictor.update()
+    assert predictor.weight.is_contiguous()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"predictor_rho": 1.0}, "predictor_rho=1.0 is out of range"),
         ({"predictor_eps": -0.1}, "predictor_eps=-0.1 is out of range"),
         ({"predictor_every": 0}, "predictor_every=0 is out of range"),
+        (
+            {"predictor_rho": 0.3, "predictor": "optimal"},
+            "predictor_rho=0.3 does nothing.*dire",
+        ),
+        ({"predictor_every": 2, "predictor": "mlp"}, "predictor_every=2 does nothing for.* mlp"),
+        ({"predictor_eps": 0.1, "predictor": "orthogonal"}, "predictor_eps=0.1 does nothing.*opti"),
+        ({"closedFormPredicator": True}, "predictor='directpred' exclude each other"),
+        ({"EAvg": False, "target": "fixed"}, "EAvg=False and target='fixed' exclude"),
     ],
 )
-def test_settings_out_of_range_are_named(settings, message):
+def test_settings_out_of_range_or_of_another_predictor_are_named(settings, message):
     with pytest.raises(UserError, match=message):
-        small_model(predictor="directpred", **settings)
+        small_model(**{"predictor": "directpred", **settings})

@@ -1,7 +1,7 @@
 """What may happen to a view. No torch here, so that the command line can check it at once."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from BYOL.errors import UserError
@@ -88,8 +88,28 @@ class Sight:
 
 
 def paper_views(size: int, **changes: Any) -> tuple[ViewConfig, ViewConfig]:
-    """The paper's asymmetric pair: blur always / rarely, solarize never / sometimes."""
-    return (
-        ViewConfig(size, blur=1.0, solarize=0.0, **changes),
-        ViewConfig(size, blur=0.1, solarize=0.2, **changes),
+    """The paper's asymmetric pair: blur always / rarely, solarize never / sometimes.
+
+    Args:
+        size: of both.
+        changes: fields of :class:`ViewConfig` that differ from the paper's, for both views;
+            ``blur`` and ``solarize`` may be a pair, one for each.
+
+    Raises:
+        UserError: no such field, or a value out of its range.
+    """
+    accepted = [field.name for field in fields(ViewConfig) if field.name != "size"]
+    for name in changes:
+        if name not in accepted:
+            raise UserError(f"{name}= is unknown: choose from {', '.join(accepted)}")
+    blur = _for_each(changes.pop("blur", (1.0, 0.1)))
+    solarize = _for_each(changes.pop("solarize", (0.0, 0.2)))
+    first, second = (
+        ViewConfig(size, blur=blur[i], solarize=solarize[i], **changes) for i in (0, 1)
     )
+    return first, second
+
+
+def _for_each(value: Any) -> Pair:
+    first, second = value if isinstance(value, tuple | list) else (value, value)
+    return first, second

@@ -7,11 +7,20 @@ chain of batched tensor operations cannot give. Functions work in place on x (C,
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-compiled = njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """``function`` as machine code, kept for the next time where there is a place to keep it."""
+    settings: dict[str, Any] = {"fastmath": True, "nogil": True, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **settings)(function)
+    except RuntimeError:  # neither the package's folder nor the user's can be written
+        return njit(**settings)(function)
 
 
 @compiled

@@ -5,6 +5,8 @@ authors' own (colour operations clip to [0, 1]); the order, and whether an opera
 is decided elsewhere.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,9 +57,15 @@ def hue(x: Tensor, delta: Tensor) -> Tensor:
     return out.clamp_(0, 1)
 
 
+def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
+    """(C, 1, 1) on the device of ``like`` and of its type; the device is not waited for."""
+    there = torch.tensor(values, dtype=like.dtype)[:, None, None]
+    return there.to(like.device, non_blocking=True)
+
+
 def grey(x: Tensor) -> Tensor:
     """Luma in all three channels; C = 3."""
-    weights = x.new_tensor(GREY_WEIGHTS)[:, None, None]
+    weights = per_channel(GREY_WEIGHTS, x)
     return (x * weights).sum(dim=1, keepdim=True).expand_as(x)
 
 

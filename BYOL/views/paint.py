@@ -34,8 +34,8 @@ def paint(
         x = _where(draw.blur, config.blur, x, ops.blur, draw.sigma)
     if config.solarize:
         x = _where(draw.solarize, config.solarize, x, ops.solarize)
-    scale = 1 / x.new_tensor(std)[:, None, None]
-    return torch.addcmul(-x.new_tensor(mean)[:, None, None] * scale, x, scale)
+    scale = 1 / ops.per_channel(std, x)
+    return torch.addcmul(-ops.per_channel(mean, x) * scale, x, scale)
 
 
 def _where(
