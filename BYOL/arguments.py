@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import re
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
@@ -14,6 +16,23 @@ from BYOL.config.files import read_settings
 from BYOL.errors import UserError
 from BYOL.presets import preset_for, preset_values
 from BYOL.views.config import Pair
+
+# Fields that name a file or a folder. Data, --data_root and --weights are expanded where they are
+# read, and stand in a run's config.yaml as they were given, so that they fit another home, too.
+_PLACES = frozenset({"run", "out", "to", "labels", "reference", "grid", "kept", "sweep"})
+_IN_WORDS = {  # kinds of values
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "tuple": "two numbers with a comma between",
+    "tuple[float, float]": "two numbers with a comma between",
+    "list": "values with commas between",
+    "list[float]": "numbers with commas between",
+}
+_WRONG_KINDS = (  # what jsonargparse says of values
+    r"Subtypes: \[(?P<kind>.+), NoneType\] Errors: .*Given value: (?P<value>.*)",
+    r"Expected an? (?P<kind>\w+)\. Got value: (?P<value>.*)",
+)
 
 
 def parse_settings(
@@ -109,8 +128,16 @@ def parse_arguments(parser: ArgumentParser, argv: list[str], settings: type) -> 
         _refuse(parser, error)
     parsed.pop("config", None)
     refuse_nulls(settings, parsed)
-    pairs = {f.name for f in dataclasses.fields(settings) if f.type is Pair}
-    return settings(**{k: tuple(v) if k in pairs else v for k, v in parsed.items()})
+    parsed |= {name: _at_home(parsed[name]) for name in _PLACES & parsed.keys()}
+    pairs = {f.name for f in dataclasses.fields(settings) if f.type in (Pair, Pair | None)}
+    return settings(**{k: tuple(v) if v and k in pairs else v for k, v in parsed.items()})
+
+
+def _at_home(value: Any) -> Any:
+    """A path, or several, with the folder that ``~`` means: only a shell knows it otherwise."""
+    if isinstance(value, list):
+        return [_at_home(one) for one in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111
 
 
 def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[str]:
@@ -119,10 +146,11 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
     ``photos/`` for ``--data=photos/``; ``--batch-size`` for ``--batch_size``; ``--resume`` for
     ``--resume=true``, ``--resume auto`` for ``--resume=auto`` and ``--no-evaluate`` for
     ``--evaluate=false``; ``--blur 1,0.1`` for ``--blur=[1,0.1]``; ``--label-shares 0.1`` for a
-    list of one. The last of ``positional`` takes all further words if it is a list.
+    list of one. The last of ``positional`` takes all further words if it is a list. ``--config``
+    comes first, wherever it stood: what is read last overrides what was before.
 
     Raises:
-        UserError: more words without a flag than ``positional`` names.
+        UserError: more words without a flag than ``positional`` names, or a flag without its value.
     """
     names = list(positional)
     fields = {field.name: field for field in dataclasses.fields(settings)}
@@ -155,18 +183,28 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
             flag, value = negated, "false"
         elif not equals and words and flag not in ("help",):
             value = words.pop(0)
+            if _is_flag(value, fields) and flag in (*fields, "config"):
+                raise UserError(f"--{flag} has no value: {value} after it is a setting of its own")
         elif not equals:
             tidied.append(word)
             continue
         if flag in fields and fields[flag].type == list[str]:
             lists.setdefault(flag, []).append(value)
             continue
+        value = _at_home(value) if flag == "config" else value
         more = "*" if flag in fields and "list" in str(fields[flag].type) else "+"
         if flag in fields and re.fullmatch(rf"[-\d.e]+(,[-\d.e]+){more}", value):
             value = f"[{value}]"
         tidied.append(f"--{flag}={value}")
     gathered = (f"--{name}={json.dumps(values)}" for name, values in lists.items())
-    return [*tidied, *gathered]
+    return sorted([*tidied, *gathered], key=lambda word: not word.startswith("--config="))
+
+
+def _is_flag(word: str, names: Container[str]) -> bool:
+    if not word.startswith("--"):
+        return False
+    flag = word.removeprefix("--").partition("=")[0].replace("-", "_")
+    return flag in ("config", "json", "help") or flag in names or flag.removeprefix("no_") in names
 
 
 def _switch(kind: object) -> tuple[str, ...]:
@@ -190,6 +228,10 @@ def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:
     bad = re.search(r'[Pp]arser key "([\w.]+)":?\s*(.*)', text)
     if bad:
         reason = re.sub(r"<class '(\w+)'>", r"\1", bad[2])
+        for pattern in _WRONG_KINDS:
+            if found := re.search(pattern, reason):
+                kind, value = found["kind"], found["value"]
+                reason = f"{value} is not {_IN_WORDS.get(kind, kind)}"
         raise UserError(f"--{bad[1]}: {reason[:300]}") from error
     raise UserError(text[:400]) from error
 

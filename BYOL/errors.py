@@ -11,6 +11,10 @@ class UserError(ValueError):
     """
 
 
+class LostError(UserError):
+    """A mistake that befalls pictures while they are read; a run that is mended can go on."""
+
+
 class StoppedError(BaseException):
     """A run that stopped before its end and can go on: asked to, or another process of it died.
 

@@ -50,6 +50,25 @@ def write_atomically(
     return path
 
 
+def check_place(given: str, path: Path) -> Path:
+    """The path, if a file can be made there: asked before the work whose result it is to hold.
+
+    Args:
+        given: what the user said, for the message: ``--out=e.npy``.
+        path: the file.
+
+    Raises:
+        UserError: a folder is there, its own folder is not, or may not be written to.
+    """
+    if path.is_dir():
+        raise UserError(f"{given}: {path} is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise UserError(f"{given}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"{given}: the folder {path.parent} may not be written to")
+    return path
+
+
 def to_json(values: Any, indent: int | None = None, *, compact: bool = False) -> str:
     """JSON as its standard has it: a number that is not finite, which it does not know, is null.
 

@@ -11,7 +11,7 @@ from BYOL.config import load_config
 from BYOL.errors import UserError
 from BYOL.export.weights import HUB_WEIGHTS, load_weights
 from BYOL.norms import without_batch_statistics
-from BYOL.runs import RunFolder, backbone_metadata, trained_weights
+from BYOL.runs import backbone_metadata, backbone_of, folder_and_checkpoint, trained_weights
 from BYOL.views.transforms import EvalTransform
 
 
@@ -22,8 +22,9 @@ def load_backbone(source: str | Path) -> nn.Module:
         features = backbone(backbone.transform(image)[None])  # (1, d)
 
     Args:
-        source: the folder of a run (finished or not: then its last checkpoint is taken), a
-            .safetensors file or a folder for the Hugging Face hub that ``byol export`` wrote.
+        source: the folder of a run (finished or not: then its last checkpoint is taken), one of
+            its checkpoints (``RUN/checkpoints/best.ckpt``), or a .safetensors file or a folder for
+            the Hugging Face hub that ``byol export`` wrote.
 
     Returns:
         The network, on the CPU and in evaluation mode: (B, C, size, size) normalised float32 →
@@ -38,12 +39,14 @@ def load_backbone(source: str | Path) -> nn.Module:
     path = Path(source).expanduser()
     if not path.exists():
         raise UserError(f"source={path} is not there: give a run's folder or a .safetensors file")
+    folder, checkpoint = folder_and_checkpoint(path)
+    if checkpoint and folder.config.exists():
+        return _built(path, backbone_metadata(load_config(folder.config)), backbone_of(checkpoint))
     if path.is_file() and path.suffix != ".safetensors":
         raise UserError(
             f"source={path} does not say which network it is of: give a run's folder, a hub "
             "folder or a .safetensors file that byol export wrote"
         )
-    folder = RunFolder(path)
     if path.is_dir() and folder.config.exists():
         return _built(path, backbone_metadata(load_config(folder.config)), trained_weights(folder))
     file = path / HUB_WEIGHTS if path.is_dir() else path
@@ -72,7 +75,9 @@ def _built(path: Path, metadata: dict[str, str], weights: dict[str, Tensor]) -> 
         raise UserError(
             f"the weights in {path} are not those of a {settings['backbone']}"
         ) from error
-    transform = EvalTransform(settings["image_size"], settings["mean"], settings["std"])
+    transform = EvalTransform(
+        settings["image_size"], settings["mean"], settings["std"], settings["pixel_range"]
+    )
     backbone.transform = transform  # type: ignore[assignment]
     return backbone.eval()
 
@@ -84,9 +89,11 @@ def _read_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
         settings |= {name: int(metadata[name]) for name in ("channels", "image_size")}
         for name in ("mean", "std"):
             settings[name] = [float(value) for value in json.loads(metadata[name])]
+        deep = json.loads(metadata.get("pixel_range", "null"))
+        settings["pixel_range"] = deep and (float(deep[0]), float(deep[1]))
         sound = len(settings["mean"]) == len(settings["std"]) == settings["channels"]
         sound = sound and settings["image_size"] > 0 and all(v > 0 for v in settings["std"])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, IndexError):
         sound = False
     if not sound:
         raise UserError(

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from BYOL.config import PretrainConfig
-from BYOL.errors import StoppedError, UserError
+from BYOL.errors import LostError, StoppedError, UserError
 from BYOL.runs import RunFolder
 
 PATIENCE = timedelta(minutes=10)  # for a process that does not answer
@@ -67,11 +67,11 @@ def mishaps(folder: RunFolder) -> Iterator[None]:
     except (RuntimeError, UserError) as error:
         text = str(error)
         kept = f"the last checkpoint is {folder.checkpoint}; the same line with --resume auto"
-        if "in DataLoader worker" in text and isinstance(error, UserError):
-            raise UserError(text.strip().splitlines()[-1].split("UserError: ")[-1]) from error
         if isinstance(error, UserError):
-            raise
-        if "DataLoader worker" in text and ("killed" in text or "exited" in text):
+            lost = isinstance(error, LostError)
+            again = ", then the same line with --resume auto goes on" if lost else ""
+            raise UserError(_told(error) + again) from error
+        if _loader_died(error):
             raise StoppedError(
                 "a loader process died, often for want of memory (then: fewer --workers); "
                 f"{kept} goes on"
@@ -90,6 +90,40 @@ def mishaps(folder: RunFolder) -> Iterator[None]:
                 f"another process of this run ended or does not answer; {kept} goes on"
             ) from error
         raise
+
+
+@contextlib.contextmanager
+def loader_mishaps(advice: str = "") -> Iterator[None]:
+    """Turn what can befall loader processes into one line, where there is no run to go on with.
+
+    Args:
+        advice: what to do where one has died.
+
+    Raises:
+        UserError: one died, or has found a mistake.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise UserError(_told(error)) from error
+    except RuntimeError as error:
+        if not _loader_died(error):
+            raise
+        line = "a loader process died, often for want of memory"
+        raise UserError(f"{line}{advice and f': {advice}'}") from error
+
+
+def _told(error: UserError) -> str:
+    """The message, which a loader process hands on as the last line of its traceback."""
+    text = str(error)
+    if "in DataLoader worker" not in text:
+        return text
+    return text.strip().splitlines()[-1].split(f"{type(error).__name__}: ")[-1]
+
+
+def _loader_died(error: Exception) -> bool:
+    text = str(error)
+    return "DataLoader worker" in text and ("killed" in text or "exited" in text)
 
 
 def _in_company() -> bool:

@@ -15,9 +15,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from BYOL.backbones import feature_size
 from BYOL.data.decode import SUFFIXES
-from BYOL.data.given import are_paths, array_images, eight_bits, lay_out, range_seen, side_of
+from BYOL.data.given import are_paths, array_images, lay_out, range_seen, side_of
 from BYOL.data.images import ArrayImages, FileImages, Images
 from BYOL.data.paths import PathTable
+from BYOL.depth import eight_bits
 from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
@@ -151,7 +152,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         else:
             pixels = validate_data(self, X, reset=fitting, ensure_min_samples=least)
             pixels = pixels.reshape(len(pixels), *self._shape_of(pixels.shape[1]))
-        return array_images(eight_bits(pixels, *self._range(pixels, fitting)))
+        return array_images(eight_bits(pixels, self._range(pixels, fitting)))
 
     def _shape_of(self, count: int) -> tuple[int, ...]:
         """The shape of one picture of ``count`` numbers in a table."""
@@ -192,7 +193,8 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         # Until a backbone says otherwise, pictures in files are in colour.
         channels = 3 if fitting else len(self.backbone_.transform.mean)
         table = PathTable([str(path) for path in paths])
-        return FileImages("X", channels, None, (), Path(), table)
+        deep = None if fitting else self.backbone_.transform.pixel_range
+        return FileImages("X", channels, None, (), Path(), table, pixel_range=deep)
 
     def _check_channels(self, images: Images) -> None:
         wanted = len(self.backbone_.transform.mean)

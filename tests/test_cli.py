@@ -53,9 +53,31 @@ def test_help_and_mistakes_answer_in_a_second_and_import_stays_light():
     assert loaded.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--image-size", "x"], "--image-size: x is not a whole number"),
+        (["--epochs", "2.5"], "--epochs: 2.5 is not a whole number"),
+        (["--blur", "x"], "--blur: x is not two numbers with a comma between"),
+        (["--pixel-range", "1,2,3"], "--pixel-range: [1, 2, 3] is not two numbers"),
+        (["--pixel-range", "5,5"], "--pixel-range=(5.0, 5.0) is no range"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_in_words(words, said, capsys):
+    assert main(["pretrain", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_range_of_values_is_a_pair():
+    assert parse("pretrain", ["--pixel-range", "-1000,400"]).pixel_range == (-1000, 400)
+    assert parse("pretrain", []).pixel_range is None
+
+
 def test_later_ones_win_of_preset_file_and_flag(tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text("lr: 0.125\nepochs: 7\n")
+    config = parse("pretrain", ["--epochs", "9", "--config", str(file)])
+    assert (config.lr, config.epochs) == (0.125, 9)  # wherever the file stands
     config = parse("pretrain", ["--config", str(file), "--epochs", "9"])
     assert (config.preset, config.tau) == ("digits", parse("pretrain", []).tau)
     assert (config.lr, config.epochs) == (0.125, 9)
@@ -81,6 +103,26 @@ def test_later_ones_win_of_preset_file_and_flag(tmp_path):
 def test_flags_are_written_as_people_write_them(words, expected):
     config = parse("pretrain", words)
     assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_a_tilde_is_the_home_wherever_a_path_may_stand(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "settings.yaml"
+    file.write_text("out: ~/runs/x\nweights: ~/w.pth\n")
+    config = parse("pretrain", ["--config", "~/settings.yaml"])
+    assert config.out == f"{tmp_path}/runs/x"
+    # these are expanded where they are read, and config.yaml fits another home
+    assert (config.weights, config.data_root) == ("~/w.pth", "~/.cache/byol")
+    words = ["~/run", "--labels=~/l.csv", "--reference", "~/r"]
+    evaluation = parse("evaluate", words)
+    found = (evaluation.run, evaluation.labels, evaluation.reference)
+    assert found == (f"{tmp_path}/run", f"{tmp_path}/l.csv", f"{tmp_path}/r")
+    assert parse("export", ["~/run", "--to=~/b.pth"]).to == f"{tmp_path}/b.pth"
+    assert parse("report", ["~/a", "b"]).run == [f"{tmp_path}/a", "b"]
+    assert parse("duplicates", ["r", "--kept=~/k.txt"]).kept == f"{tmp_path}/k.txt"
+    assert parse("shard", ["p", "--out=~/s"]).out == f"{tmp_path}/s"
+    assert parse("sweep", ["~/s.yaml"]).sweep == f"{tmp_path}/s.yaml"
+    assert parse("embed", ["r", "--out=a~/e.npy"]).out == "a~/e.npy"
 
 
 def test_preset_follows_the_size_of_the_pictures(tmp_path):

@@ -80,6 +80,10 @@ def refuse(argv, capsys) -> str:
         (["pictures", "--out=new", "--resume"], "no checkpoint"),
         (["pictures", "--resume"], "--out"),
         (["pictures", "surplus"], "surplus"),
+        (["pictures", "--out", "--resume"], "--out has no value: --resume after it is a setting"),
+        (["pictures", "--out", "--no-evaluate"], "--out has no value"),
+        (["pictures", "--out", "--batch-size=8"], "--out has no value"),
+        (["pictures", "--outt", "--resume"], "did you mean --out"),
     ],
 )
 def test_pretrain_refuses(place, capsys, argv, named):
@@ -127,6 +131,8 @@ def test_one_broken_picture_is_named_and_with_strict_images_fatal(place, capsys)
         (["export", "missing", "--to=backbone.onx"], "--to=backbone.onx"),
         (["views", "missing"], "missing is not there"),
         (["views", "pictures", "--out=views.gif"], "--out=views.gif"),
+        (["views", "pictures", "--pictures=-1"], "--pictures=-1 is out of range: give a number"),
+        (["views", "pictures", "--pictures=0"], "--pictures=0 is out of range: give a number"),
         (["views", "pictures", "--out=nowhere/views.png"], "nowhere"),
     ],
 )
@@ -155,6 +161,39 @@ def test_other_commands_refuse(place, capsys, argv, named):
 def test_commands_on_a_run_refuse(place, run, capsys, argv, named):
     draw_pictures(place / "flat", classes=("",))
     assert named in refuse([str(run) if a == "RUN" else a for a in argv], capsys)
+
+
+PLACES = (
+    ("embed", "out", "npy"), ("embed", "out", "parquet"), ("embed", "out", "npz"),
+    ("duplicates", "out", "csv"), ("duplicates", "grid", "png"), ("duplicates", "kept", "txt"),
+    ("outliers", "out", "csv"), ("outliers", "grid", "png"), ("report", "out", "html"),
+    ("export", "to", "pth"), ("export", "to", "onnx"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "flag", "suffix"), PLACES)
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(
+    place, run, capsys, monkeypatch, command, flag, suffix
+):
+    def opened(*_):
+        raise AssertionError("work has begun")
+
+    for module in ("features", "export", "report", "evaluate"):
+        monkeypatch.setattr(f"BYOL.commands.{module}.open_run", opened)
+    (place / f"o.{suffix}").mkdir()
+    argv = [command, str(run), f"--{flag}"]
+    assert "is a folder" in refuse([*argv, f"o.{suffix}"], capsys)
+    assert "there is no folder nowhere" in refuse([*argv, f"nowhere/o.{suffix}"], capsys)
+    # root, as whom tests may run, is let write everywhere
+    monkeypatch.setattr(os, "access", lambda folder, _: str(folder) != "pictures")
+    assert f"--{flag}=pictures/o.{suffix}: the folder pictures may not be written to" in refuse(
+        [*argv, f"pictures/o.{suffix}"], capsys
+    )
+
+
+def test_a_run_that_cannot_hold_its_evaluation_is_refused(place, run, capsys, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "may not be written to" in refuse(["evaluate", str(run)], capsys)
 
 
 @pytest.mark.parametrize("kind", ["code", "noise", "cut short", "other"])

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from BYOL.cli import main
+from BYOL.errors import UserError
 from BYOL.runs import open_run
 from BYOL.views.transforms import EvalTransform
 from tests.conftest import draw_pictures
@@ -72,6 +73,47 @@ def test_evaluation_takes_other_pictures_than_the_runs(run, tmp_path, capsys):
     assert answer["pictures"] == {"learn": 18, "judge": 12} and answer["classes"] == 3
     for measures in answer["rows"].values():
         assert all(0 <= m["accuracy"] <= 1 for m in measures.values())
+
+
+def test_without_usable_labels_in_test_a_fifth_is_held_out_as_the_run_itself_does(
+    run, tmp_path, capsys
+):
+    draw_pictures(tmp_path / "set" / "train", each=10)
+    draw_pictures(tmp_path / "set" / "test", classes=("",), each=4)
+    argv = ["evaluate", str(run), str(tmp_path / "set"), "--protocol", "knn", "--json"]
+    assert main(argv) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["pictures"] == {"learn": 16, "judge": 4}
+    assert "its held-out pictures have no labels" in said.err
+
+
+def test_an_evaluation_that_cannot_be_written_is_shown_all_the_same(
+    run, tmp_path, capsys, monkeypatch
+):
+    import BYOL.commands.evaluate as module
+
+    def full(path, values):
+        raise UserError(f"cannot write {path}: no space left on the device")
+
+    monkeypatch.setattr(module, "write_json", full)
+    assert main(["evaluate", str(run), "--protocol", "knn"]) == 0
+    said = capsys.readouterr()
+    assert "knn20" in said.out and "written to" not in said.out
+    assert "warning: cannot write" in said.err
+    assert main(["evaluate", str(run), "--protocol", "knn", "--json"]) == 0
+    assert "knn20" in json.loads(capsys.readouterr().out)["rows"]["trained"]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 3), (24, 1)])
+def test_few_tags_and_a_single_one_are_judged(run, tmp_path, capsys, rows, columns):
+    pictures = draw_pictures(tmp_path / "p", classes=("",), each=24)
+    lines = [f"{i:02}.png" + f",{i % 2}" * columns for i in range(rows)]
+    names = ",".join(["file", *"abc"[:columns]])
+    (tmp_path / "tags.csv").write_text("\n".join([names, *lines]))
+    argv = ["evaluate", str(run), str(pictures), "--labels", str(tmp_path / "tags.csv")]
+    assert main([*argv, "--task", "multilabel", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["classes"] == columns and "linear mAP" in answer["rows"]["trained"]
 
 
 def test_views_shows_pictures_and_writes_nothing_else(tmp_path, monkeypatch):

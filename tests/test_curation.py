@@ -1,12 +1,18 @@
 import csv
 import io
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
+from BYOL import load_backbone
 from BYOL.cli import main
 from BYOL.curation import duplicates as module
 from BYOL.curation.collection import Collection, whitened
@@ -66,6 +72,29 @@ def test_planted_copies_are_found_and_nothing_else(run, tmp_path, capsys):
     listed = open_images(str(rest)).train
     names = {listed.sample_name(i) for i in range(len(listed))}
     assert names == {path.name for path in pictures.iterdir()} - surplus - {"torn.png"}
+
+
+def test_names_of_one_file_are_no_copies_of_each_other(run, tmp_path, capsys):
+    pictures = scenes(tmp_path / "p", count=12)
+    (pictures / "00-link.png").symlink_to("00.png")
+    (pictures / "01-hard.png").hardlink_to(pictures / "01.png")
+    (pictures / "02-link.png").symlink_to("02.png")
+    (pictures / "02-same.png").write_bytes((pictures / "02.png").read_bytes())
+    out, rest = tmp_path / "d.csv", tmp_path / "rest.txt"
+    argv = ["duplicates", str(run), "--out", str(out), "--kept", str(rest), "--threshold", "0.3"]
+    assert main([*argv, str(pictures), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    found = {row["file"].rsplit("/", 1)[-1]: row["suggestion"] for row in table(out)}
+    assert found == {"02-same.png": "keep", "02.png": "remove"}
+    assert (answer["pictures"], answer["further_names"], answer["surplus"]) == (16, 3, 1)
+    kept = {line.rsplit("/", 1)[-1] for line in rest.read_text().splitlines()}
+    surplus = {"00-link.png", "01.png", "02.png", "02-link.png"}  # 01-hard.png is first by name
+    assert kept == {path.name for path in pictures.iterdir()} - surplus
+    twice = tmp_path / "twice.txt"
+    twice.write_text("".join(f"p/{i:02}.png\n" * 2 for i in range(4)))
+    assert main([*argv, str(twice)]) == 0
+    assert not table(out) and len(rest.read_text().splitlines()) == 4
+    assert "4 of them further names" in capsys.readouterr().out
 
 
 def test_strangers_stand_first_and_blank_pictures_are_called_so(run, tmp_path, capsys):
@@ -160,6 +189,51 @@ def test_a_grid_breaks_long_rows_and_shortens_long_names(tmp_path):
     with Image.open(tmp_path / "g.png") as page:
         assert page.height > 3 * SIDE and page.width < 9 * (SIDE + 8)
     save_grid([], tmp_path / "empty.png")
+
+
+@pytest.mark.parametrize("when", ["before", "midway"])
+@pytest.mark.parametrize("command", ["duplicates", "outliers"])
+def test_a_full_temporary_folder_is_one_line(run, tmp_path, monkeypatch, capsys, command, when):
+    pictures = scenes(tmp_path / "p", count=6)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    if when == "before":
+        usage = shutil.disk_usage(tmp_path)._replace(free=100)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    else:
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("BYOL.curation.collection.whitened", full)
+    argv = [command, str(run), str(pictures), "--out", str(tmp_path / "o.csv")]
+    assert main(argv) == 2
+    size = 6 * 4 * (2 * load_backbone(run).num_features + 256)
+    line = f"the temporary folder {tmp_path}/tmp has no room for {size:,} bytes"
+    assert line in capsys.readouterr().err
+    assert not list((tmp_path / "tmp").iterdir()) and not (tmp_path / "o.csv").exists()
+
+
+def test_the_temporary_folder_goes_when_the_command_is_ended(tmp_path):
+    program = (
+        "import os, signal\n"
+        "from BYOL.curation.room import temporary_folder\n"
+        "with temporary_folder() as room:\n"
+        "    (room.folder / 'looks.npy').write_bytes(bytes(9))\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    assert ended.returncode == 143 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", "a\tb.png", "K\udce4fer.png", "\x00" * 99])
+def test_a_name_that_cannot_be_drawn_gets_question_marks(tmp_path, name):
+    tile = Tile(torch.zeros(3, 8, 8, dtype=torch.uint8), ("1", name))
+    save_grid([[tile]], tmp_path / "g.png")
+    same = Tile(tile.picture, ("1", "".join(c if c.isprintable() else "?" for c in name)))
+    save_grid([[same]], tmp_path / "same.png")
+    assert (tmp_path / "g.png").read_bytes() == (tmp_path / "same.png").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from BYOL.data.labels import label_splits, read_labels
+from BYOL.data.shards.packing import Packing, pack
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from tests.conftest import draw_pictures
@@ -31,6 +32,48 @@ def test_zeros_and_ones_are_tags_and_fractions_are_values(tmp_path):
     assert several.labels.dtype == np.float64
     ages = read_labels(write(tmp_path / "n.csv", "file,age\na,31\nb,40\n"), "regression")
     assert ages.labels.tolist() == [[31.0], [40.0]]
+
+
+@pytest.mark.parametrize("cells", [("²", "①"), ("--1", "2"), ("1_1", "10_2"), ("٣", "+4")])
+def test_what_only_looks_like_a_number_is_a_word(tmp_path, cells):
+    rows = "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))
+    found = read_labels(write(tmp_path / "w.csv", "file,x\n" + rows))
+    assert found.labels.dtype == np.int64 and set(found.names) == set(cells)
+    with pytest.raises(UserError, match="not a number"):
+        read_labels(tmp_path / "w.csv", "regression")
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_labels_that_fit_a_folder_fit_its_shards(tmp_path, kind):
+    draw_pictures(tmp_path / "p" / "train", each=3)
+    draw_pictures(tmp_path / "p" / "test", each=3)
+    (tmp_path / "p" / "train" / "a" / "00.png").rename(tmp_path / "p" / "train" / "a" / "x.y.PNG")
+    rows = "a/x.y.PNG,u\ntrain/b/01.png,v\ntest/b/01.png,u\n"
+    file = read_labels(write(tmp_path / "l.csv", "file,kind\n" + rows))
+    splits = open_images(str(tmp_path / "p"))
+    how = Packing(1 << 20, kind, 0)
+    pack({"train": splits.train, "test": splits.test}, tmp_path / "s", how)
+    found, left_out = label_splits(open_images(str(tmp_path / "s")), file)
+    folder, _ = label_splits(splits, file)
+    for part, same in ((found.train, folder.train), (found.test, folder.test)):
+        assert {part.encoded(i): part.labels[i] for i in range(len(part))} == {
+            same.encoded(i).read_bytes(): same.labels[i] for i in range(len(same))
+        }
+    assert left_out == 9
+    inside = read_labels(write(tmp_path / "l.csv", "file,kind\nb/01.png,u\na/02.png,v\n"))
+    with pytest.raises(UserError, match=r"b/01.png is in two folders"):
+        label_splits(open_images(str(tmp_path / "s")), inside)
+
+
+def test_a_name_that_several_shards_have_needs_its_shard(tmp_path):
+    images = open_images(str(draw_pictures(tmp_path / "p", each=2))).train
+    pack({"x": images, "y": images}, tmp_path / "s", Packing(1 << 20, "tar", None))
+    shards = open_images(str(tmp_path / "s"))
+    file = read_labels(write(tmp_path / "l.csv", "file,k\na/00.png,u\n"))
+    with pytest.raises(UserError, match=r"a/00.png is there twice: name it as SHARD/a/00.png"):
+        label_splits(shards, file)
+    file = read_labels(write(tmp_path / "l.csv", "file,k\ny-000000.tar/a/00.png,u\n"))
+    assert label_splits(shards, file)[0].train.sample_name(0) == "y-000000.tar/a/00.png"
 
 
 @pytest.mark.parametrize(

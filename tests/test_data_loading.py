@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import torch
 
@@ -42,6 +44,20 @@ def test_a_broken_picture_is_replaced_by_the_next_and_named(tmp_path):
     (tmp_path / "pictures" / "a" / "01.png").write_bytes(b"")
     batch = CropsDataset(images, 0, paper_views(12))[(0, np.array([0, 1, 2]))]
     assert batch["broken"] == ["a/01.png"] and batch["crops"].shape == (3, 3, 12, 12)
+
+
+def test_pixels_of_one_picture_at_a_time_are_held(tmp_path, monkeypatch):
+    images = open_images(str(draw_pictures(tmp_path / "pictures", each=5))).train
+    real, before = CropsDataset._crops, []
+
+    def crops(self, file, boxes):
+        assert all(reference() is None for reference in before)
+        before.append(weakref.ref(file))
+        return real(self, file, boxes)
+
+    monkeypatch.setattr(CropsDataset, "_crops", crops)
+    CropsDataset(images, 0, paper_views(12))[(0, np.arange(10))]
+    assert len(before) == 10
 
 
 def test_evaluation_sees_every_picture_once_in_order(tmp_path):

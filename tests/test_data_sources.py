@@ -1,3 +1,6 @@
+import os
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,6 +38,126 @@ def test_train_and_test_inside_are_the_splits(tmp_path):
     splits = open_images(str(tmp_path))
     assert len(splits.train) == 24 and len(splits.test) == 3
     assert splits.train.classes == ("cat", "dog")
+
+
+def test_a_class_called_train_is_no_split(tmp_path):
+    draw_pictures(tmp_path, classes=("bus", "car", "train"), each=2)
+    splits = open_images(str(tmp_path))
+    assert len(splits.train) == 6 and splits.test is None
+    assert splits.train.classes == ("bus", "car", "train")
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join(f"{path}\n" for path in sorted(tmp_path.rglob("*.png"))))
+    assert open_images(str(listed)).train.classes == ("bus", "car", "train")
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    draw_pictures(tmp_path / "train", classes=("cat", "dog"))
+    draw_pictures(tmp_path / "test", classes=("dog",), each=2)
+    draw_pictures(tmp_path / "more", classes=("",), each=2)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "train" / "cat" / "scan.DCM").write_bytes(b"")
+    (tmp_path / "train" / "cat" / "readme.txt").write_bytes(b"")
+    shutil.copy(tmp_path / "train" / "cat" / "00.png", tmp_path / "train" / "cover.png")
+    said = open_images(str(tmp_path)).train.notes
+    assert said == (
+        "no labels: cover.png lies beside the class folders",
+        "left out, beside train/: more/",
+        "left out, because their kind is not read: 1 .dcm; convert them first",
+    )
+    held, _ = to_memory(open_images(str(tmp_path)).train, 1 << 30)
+    assert held.notes == said
+    assert open_images(str(draw_pictures(tmp_path / "plain", classes=("",)))).train.notes == ()
+
+
+def test_links_to_folders_are_followed_once_and_without_end(tmp_path):
+    draw_pictures(tmp_path / "elsewhere", classes=("cat", "emu"))
+    draw_pictures(tmp_path / "set", classes=("dog",))
+    for name in ("cat", "cat-again"):
+        (tmp_path / "set" / name).symlink_to(tmp_path / "elsewhere" / "cat")
+    (tmp_path / "set" / "dog" / "loop").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "dog" / "up").symlink_to(tmp_path)
+    (tmp_path / "set" / "self").symlink_to("self")
+    (tmp_path / "elsewhere" / "cat" / "back").symlink_to(tmp_path / "elsewhere" / "cat")
+    images = open_images(str(tmp_path / "set")).train
+    assert len(images) == 24 and len(images.classes) == 2 and "dog" in images.classes
+    assert common_side(str(tmp_path / "set")) == 20
+
+
+def test_a_folder_that_may_not_be_looked_into_is_passed_over(tmp_path, monkeypatch):
+    draw_pictures(tmp_path / "set")
+    real = os.scandir
+
+    def scandir(folder):
+        if os.fsencode(folder).endswith(b"/a"):
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    images = open_images(str(tmp_path / "set")).train
+    assert len(images) == 12 and images.notes == ("left out: 1 folder that may not be looked into",)
+    with pytest.raises(UserError, match="may not be looked into"):
+        open_images(str(tmp_path / "set" / "a"))
+
+
+def test_the_size_of_all_is_judged_by_more_than_the_first_folder(tmp_path):
+    for name, side in (("a", 32), ("b", 300)):
+        (tmp_path / name).mkdir()
+        for i in range(20):
+            Image.new("RGB", (side, side)).save(tmp_path / name / f"{i}.png")
+    assert common_side(str(tmp_path)) is None
+    assert common_side(str(tmp_path / "a")) == 32
+
+
+def deep_pictures(folder, most):
+    """Noise up to ``most`` in 16 bits, two bright pictures and a dark one."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i, share in enumerate((1.0, 0.9, 0.05)):
+        pixels = (rng.random((40, 40)) * most * share).astype(np.uint16)
+        pixels[0, 0] = most * share
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize(("most", "white"), [(1000, 1023), (4095, 4095), (60_000, 65_535)])
+def test_one_range_is_settled_for_all_pictures_of_more_than_8_bits(tmp_path, most, white):
+    deep_pictures(tmp_path / "train", most)
+    deep_pictures(tmp_path / "test", min(most * 2, 65_535))
+    splits = open_images(str(tmp_path))
+    assert splits.pixel_range == (0, white)
+    for images in (splits.train, splits.test):
+        stored = np.asarray(Image.open(images.encoded(2))).astype(float)
+        expected = (stored / white * 255).round().clip(0, 255)
+        assert np.array_equal(images.read(2)[0], expected)
+        assert np.array_equal(images.open(2).decode()[..., 0], expected)
+    told = open_images(str(tmp_path), pixel_range=(most, 0))  # black is bright: the negative
+    assert told.pixel_range == (most, 0) and told.train.read(0)[0, 0, 0] == 0
+
+
+def test_arrays_of_more_than_8_bits_have_one_range(tmp_path):
+    values = np.random.default_rng(0).integers(-1000, 3000, (20, 8, 8)).astype(np.int16)
+    np.save(tmp_path / "ct.npy", values)
+    splits = open_images(str(tmp_path / "ct.npy"))
+    low, high = splits.pixel_range
+    assert -1000 <= low < -900 and 2900 < high <= 3000
+    np.savez(tmp_path / "ct.npz", x_train=values, x_test=values[:3])
+    told = open_images(str(tmp_path / "ct.npz"), pixel_range=(-1000, 1000))
+    window = ((values[:3].astype(float) + 1000) / 2000 * 255).clip(0, 255).round()
+    assert np.array_equal(told.test.data[:, 0], window)
+    np.save(tmp_path / "bytes.npy", np.zeros((3, 8, 8), np.uint8))
+    assert open_images(str(tmp_path / "bytes.npy"), pixel_range=(0, 9)).pixel_range is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels"),
+    [((4, 200, 32, 32), 200), ((4, 32, 32, 200), 200), ((4, 3, 3, 3), 3), ((4, 9, 8, 3), 3)],
+)
+def test_square_pictures_say_where_their_channels_stand(tmp_path, shape, channels):
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.uint8))
+    assert open_images(str(tmp_path / "x.npy")).train.channels == channels
+    side = {200: 32, 3: max(shape[1:3])}[channels]
+    np.savez(tmp_path / "x.npz", labels=np.zeros(4), x_train=np.zeros(shape, np.uint8))
+    assert common_side(str(tmp_path / "x.npy")) == common_side(str(tmp_path / "x.npz")) == side
 
 
 def test_a_class_keeps_its_number_in_the_test_split(tmp_path):
@@ -110,7 +233,8 @@ def test_arrays_bring_labels_and_a_test_set(tmp_path):
     [
         ({"features": np.zeros(3)}, "features"),
         ({"images": np.zeros((3, 4))}, "shape"),
-        ({"images": np.full((2, 4, 4), 7.0)}, "float64"),
+        ({"images": np.full((2, 4, 4), np.nan)}, "without a finite number"),
+        ({"images": np.zeros((2, 4, 4), complex)}, "complex128"),
         ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.zeros(3)}, "3 labels"),
         ({"images": np.array([{}], dtype=object)}, "cannot be read"),
     ],

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import weakref
 
 import numpy as np
@@ -7,7 +9,11 @@ import pytest
 import torch
 
 from BYOL.cli import main
+from BYOL.data import centres
 from BYOL.data.images import ArrayImages
+from BYOL.data.paths import PathTable
+from BYOL.data.shards.packing import Packing, pack
+from BYOL.data.sources import open_images
 from BYOL.embeddings import Embeddings, write_embeddings, writers
 from BYOL.errors import UserError
 from tests.conftest import draw_pictures
@@ -83,6 +89,24 @@ def test_no_batch_is_kept_while_its_row_group_waits(tmp_path, suffix):
     assert len(given) == 8
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "npy", "npz"])
+def test_names_that_are_no_text_are_written_all_the_same(tmp_path, suffix):
+    names = PathTable([b"a.png", b"K\xe4fer.png"])
+    images = ArrayImages("x", 1, None, (), torch.zeros(2, 1, 4, 4, dtype=torch.uint8), names)
+    rows = iter([("train", images, np.arange(2), np.ones((2, 3), np.float32))])
+    path = write_embeddings(tmp_path / f"e.{suffix}", Embeddings(rows))
+    first, second = read(path)[1]
+    assert first == "a.png" and second in ("K?fer.png", "K\udce4fer.png")
+
+
+def test_a_class_without_a_name_is_called_by_its_number(tmp_path):
+    pixels = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    images = ArrayImages("x", 1, np.array([0, 7]), ("cat",), pixels)
+    rows = iter([("train", images, np.arange(2), np.ones((2, 3), np.float32))])
+    write_embeddings(tmp_path / "e.parquet", Embeddings(rows))
+    assert pq.read_table(tmp_path / "e.parquet")["label"].to_pylist() == ["cat", "7"]
+
+
 def test_features_that_do_not_fit_into_half_precision_are_named(tmp_path):
     large = iter([("train", IMAGES, np.arange(1), np.full((1, 3), 1e6, np.float32))])
     with pytest.raises(UserError, match="1e\\+06: use float32"):
@@ -103,6 +127,38 @@ def test_a_grid_of_a_layer_in_bf16_comes_out_of_the_command(run, tmp_path, capsy
     assert main([*argv, "--precision", "fp32"]) == 0
     mean = read(out)[0]
     assert np.abs(mean - found.astype(np.float32).mean((1, 2))).max() < 0.05 * mean.max()
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_shard_that_is_lost_is_one_line_that_advises_no_resume(
+    run, tmp_path, monkeypatch, capsys, workers
+):
+    images = open_images(str(draw_pictures(tmp_path / "p"))).train
+    pack({"train": images}, tmp_path / "s", Packing(1 << 20, "tar", None))
+    real = centres.eval_batches
+
+    def lost(*given):
+        os.truncate(tmp_path / "s" / "train-000000.tar", 100)
+        return real(*given)
+
+    monkeypatch.setattr("BYOL.evaluation.features.eval_batches", lost)
+    argv = ["embed", str(run), str(tmp_path / "s"), "--workers", workers]
+    assert main([*argv, "--out", str(tmp_path / "e.npy")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("byol: DATA: ") and said.endswith("bring it back as it was\n")
+    assert said.count("\n") == 1 and not (tmp_path / "e.npy").exists()
+
+
+def test_a_loader_process_that_dies_is_one_line(run, tmp_path, monkeypatch, capsys):
+    def deadly(self, k):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(centres._CentresDataset, "__getitem__", deadly)
+    pictures = draw_pictures(tmp_path / "p")
+    argv = ["embed", str(run), str(pictures), "--workers", "1", "--out", str(tmp_path / "e.npy")]
+    assert main(argv) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("often for want of memory: give fewer --workers")
 
 
 @pytest.mark.parametrize(

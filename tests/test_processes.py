@@ -14,8 +14,10 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from BYOL.cli import main
+from BYOL.errors import LostError, UserError
 from BYOL.export import load_weights
-from BYOL.runs import load_checkpoint
+from BYOL.processes import loader_mishaps, mishaps
+from BYOL.runs import RunFolder, load_checkpoint
 from BYOL.syncnorm import GlobalBatchNorm, synchronised
 from tests.conftest import TINY, draw_pictures
 
@@ -66,6 +68,18 @@ def test_two_processes_equal_one_with_the_same_global_batch(pictures, tmp_path):
     names = load_checkpoint(tmp_path / "one" / "checkpoints" / "last.ckpt")["state_dict"].keys()
     second = load_checkpoint(tmp_path / "two" / "checkpoints" / "last.ckpt")["state_dict"]
     assert names == second.keys()
+
+
+def test_a_lost_shard_of_a_run_is_a_line_that_says_how_to_go_on(tmp_path):
+    trace = "Caught LostError in DataLoader worker process 0.\nTraceback …\nBYOL.errors.LostError: "
+    for text in ("DATA: a.tar is gone", f"{trace}DATA: a.tar is gone\n"):
+        with pytest.raises(UserError) as caught, mishaps(RunFolder(tmp_path)):
+            raise LostError(text)
+        told = "DATA: a.tar is gone, then the same line with --resume auto goes on"
+        assert str(caught.value) == told
+        with pytest.raises(UserError) as caught, loader_mishaps():
+            raise LostError(text)
+        assert str(caught.value) == "DATA: a.tar is gone"
 
 
 @pytest.mark.slow

@@ -216,6 +216,93 @@ def test_the_stored_order_is_the_seeds_and_without_shuffling_the_folders(tmp_pat
     assert plain.labels.tolist() == [0] * 12 + [1] * 12
 
 
+def test_hidden_files_are_no_shards(place, tmp_path):
+    import shutil
+
+    shutil.copytree(place / "tar", tmp_path / "tar")
+    for name in (".train-000002.8386.tmp.tar", "._x.tar"):
+        (tmp_path / "tar" / name).write_bytes(b"half of a shard")
+        fsspec.filesystem("memory").pipe(f"/hidden/{name}", b"half of a shard")
+    first = tmp_path / "tar" / "train-000000.tar"
+    fsspec.filesystem("memory").pipe("/hidden/train-000000.tar", first.read_bytes())
+    for data in (tmp_path / "tar", f"{tmp_path}/tar/*.tar"):
+        assert contents(opened(data, tmp_path)) == files(place / "pictures")
+    for data in ("memory://hidden/*.tar", "memory://hidden"):
+        assert contents(opened(data, tmp_path)) == contents(opened(first, tmp_path))
+
+
+def test_pictures_of_which_none_can_be_read_become_no_shards(tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "list.txt").write_text("a.png\nb.png\n")
+    for kind in ("tar", "parquet"):
+        argv = ["shard", str(tmp_path / "list.txt"), "--format", kind]
+        assert main([*argv, "--out", str(tmp_path / "out")]) == 2
+        assert "not one of 2 pictures can be read (a.png is empty" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_names_that_differ_by_a_dot_are_two_members(tmp_path, seed):
+    draw_pictures(tmp_path / "p", classes=("",), each=3)
+    for old, new in (("00", "a.b"), ("01", "a_b"), ("02", "z")):
+        (tmp_path / "p" / f"{old}.png").rename(tmp_path / "p" / f"{new}.png")
+    images = open_images(str(tmp_path / "p")).train
+    pack({"train": images}, tmp_path / "tar", Packing(1 << 20, "tar", seed))
+    with tarfile.open(tmp_path / "tar" / "train-000000.tar") as tar:
+        assert sorted(tar.getnames()) == ["a_b.png", "a_b_2.png", "z.png"]
+    assert contents(opened(tmp_path / "tar", tmp_path)) == files(tmp_path / "p")
+
+
+def test_the_index_of_names_beyond_ascii_is_believed(tmp_path, monkeypatch):
+    from BYOL.data.shards import building
+
+    draw_pictures(tmp_path / "p", classes=("Käfer", "жук"), each=3)
+    images = open_images(str(tmp_path / "p")).train
+    pack({"train": images}, tmp_path / "tar", Packing(1 << 20, "tar", None))
+    monkeypatch.setattr(building, "scan", None)
+    found = opened(tmp_path / "tar", tmp_path)
+    assert found.classes == ("Käfer", "жук") and "/Käfer/00.png" in found.sample_name(0)
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+@pytest.mark.parametrize("indexed", [True, False])
+def test_classes_that_only_test_has_have_their_names(tmp_path, kind, indexed):
+    draw_pictures(tmp_path / "p" / "train", classes=("a", "b"), each=2)
+    draw_pictures(tmp_path / "p" / "test", classes=("a", "c"), each=2)
+    splits = open_images(str(tmp_path / "p"))
+    how = Packing(1 << 20, kind, None)
+    pack({"train": splits.train, "test": splits.test}, tmp_path / "set", how)
+    if not indexed:
+        (tmp_path / "set" / "index.parquet").unlink(missing_ok=True)
+    found = open_images(str(tmp_path / "set"), data_root=str(tmp_path))
+    names = ("a", "b", "c") if indexed or kind == "parquet" else ("0", "1", "2")
+    for images in (found.train, found.test):
+        assert images.classes == names
+    assert found.test.labels.tolist() == [0, 0, 2, 2]
+
+
+def test_a_strangers_table_may_have_more_classes_than_names_and_rows_without_a_path(tmp_path):
+    import json
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = (draw_pictures(tmp_path / "p", each=1) / "a" / "00.png").read_bytes()
+    about = {"info": {"features": {"label": {"names": ["cat", "dog"]}}}}
+    rows = [{"bytes": content, "path": path} for path in ("x/1.png", None, "y/3.png")]
+    table = pa.table({"image": rows, "label": [0, 3, 1]})
+    pq.write_table(
+        table.replace_schema_metadata({"huggingface": json.dumps(about)}), tmp_path / "a.parquet"
+    )
+    images = opened(tmp_path / "a.parquet", tmp_path)
+    assert images.classes == ("cat", "dog", "2", "3")
+    names = ["a.parquet/x/1.png", "a.parquet/1", "a.parquet/y/3.png"]
+    assert [images.sample_name(i) for i in range(3)] == names
+    pq.write_table(pa.table({"jpg": [content], "__key__": ["k0"]}), tmp_path / "b.parquet")
+    assert opened(tmp_path / "b.parquet", tmp_path).sample_name(0) == "b.parquet/k0"
+
+
 def test_an_index_that_does_not_fit_is_not_believed(place, tmp_path):
     import shutil
 

@@ -1,5 +1,8 @@
 import dataclasses
+import io
+import os
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -7,10 +10,12 @@ from PIL import Image
 from BYOL.errors import UserError
 from BYOL.rng import fold
 from BYOL.utils import MultiViewDataInjector, get_byol_transforms
+from BYOL.views import fused
 from BYOL.views import operations as ops
 from BYOL.views.config import ViewConfig, paper_views
 from BYOL.views.draws import draw_appearance, draw_crops
 from BYOL.views.fused import fused_view
+from BYOL.views.kernels import compiled
 from BYOL.views.paint import _jitter, paint
 from BYOL.views.pipeline import Views, finish_view, make_view
 from BYOL.views.preview import save_preview
@@ -154,6 +159,33 @@ def test_the_specified_transforms_take_every_kind_of_image(kind):
     assert not torch.equal(t(given), t(given))
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_specified_transforms_take_pil_images_of_every_mode(mode, channels):
+    values = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
+    if mode in ("I;16", "F"):
+        image = Image.fromarray(values.astype({"I;16": np.uint16, "F": np.float32}[mode]) * 4)
+    else:
+        image = Image.fromarray(values).convert("RGB").convert(mode)
+    for transform in get_byol_transforms(32, [0.0] * channels, [1.0] * channels):
+        out = transform(image)
+        assert out.shape == (channels, 32, 32) and out.isfinite().all()
+    expected = torch.linspace(0, 1, 32).expand(channels, 32, 32)  # by the last, of evaluation
+    assert (out - expected).abs().mean() < (0.3 if mode == "1" else 0.06)
+
+
+def test_a_turned_pil_image_is_shown_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    lines = torch.zeros(40, 60, 3, dtype=torch.uint8)
+    lines[:20] = 255
+    Image.fromarray(lines.numpy()).save(file, "png", exif=exif)
+    _, _, eval_t = get_byol_transforms(20, [0.0] * 3, [1.0] * 3)
+    shown = eval_t(Image.open(file))
+    assert shown[:, :, 12:].mean() > 0.9 and shown[:, :, :8].mean() < 0.1
+
+
 def test_manual_seed_governs_the_specified_transforms():
     t, _, _ = get_byol_transforms(16, [0.5] * 3, [0.25] * 3)
     images = pictures()
@@ -161,6 +193,31 @@ def test_manual_seed_governs_the_specified_transforms():
     first = t(images)
     torch.manual_seed(3)
     assert torch.equal(first, t(images))
+
+
+def test_the_specified_transforms_change_what_they_are_told_to():
+    t, t1, _ = get_byol_transforms(
+        np.int64(16), np.full(3, 0.5), torch.full((3,), 0.25), hue=0, blur=0.5, solarize=(0.1, 0.3)
+    )
+    paper, paper1 = paper_views(16)
+    assert t.config == dataclasses.replace(paper, hue=0, blur=0.5, solarize=0.1)
+    assert t1.config == dataclasses.replace(paper1, hue=0, blur=0.5, solarize=0.3)
+    assert t(pictures(2)).shape == (2, 3, 16, 16)
+
+
+def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have():
+    fused._pool(2)
+    child = os.fork()
+    if not child:
+        os._exit(fused._pool.cache_info().currsize)
+    assert os.waitpid(child, 0)[1] == 0
+    assert fused._pool.cache_info().currsize == 1
+
+
+def test_kernels_are_compiled_where_nothing_can_be_kept():
+    namespace = {}
+    exec("def doubled(x): return 2 * x", namespace)
+    assert compiled(namespace["doubled"])(21) == 42
 
 
 def test_injector_gives_one_result_per_transform():
@@ -175,6 +232,9 @@ def test_injector_gives_one_result_per_transform():
         (lambda: get_byol_transforms((8, 9), [0.5], [0.5]), "size"),
         (lambda: get_byol_transforms(8, [0.5], [0.0]), "std"),
         (lambda: get_byol_transforms(8, [0.5], [0.5, 0.5]), "mean"),
+        (lambda: get_byol_transforms(8, 0.5, 0.5), "mean"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5], hues=1), "hues= is unknown.*hue"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5], hue=2), "hue=2 is out of range"),
         (lambda: get_byol_transforms(8, [0.5], [0.5])[0](pictures(2)), "3 channels"),
         (lambda: get_byol_transforms(8, [0.5], [0.5])[0]("a.png"), "PIL"),
         (lambda: get_byol_transforms(8, [0.5], [0.5])[2](torch.zeros(8, 8)), "shape"),

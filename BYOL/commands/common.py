@@ -19,7 +19,12 @@ def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
             "let run one: give DATA"
         )
     # Arrays say how many channels they have; only files can be converted.
-    splits = open_images(data or run.config.data, channels=wanted, data_root=data_root)
+    splits = open_images(
+        data or run.config.data,
+        channels=wanted,
+        pixel_range=run.config.pixel_range,
+        data_root=data_root,
+    )
     for images in (splits.train, splits.test):
         if images is not None and images.channels != wanted:
             raise UserError(

@@ -6,7 +6,7 @@ from BYOL.commands.common import Answer
 from BYOL.commands.features import open_features
 from BYOL.config.commands import DuplicatesConfig
 from BYOL.curation.collection import Collection
-from BYOL.curation.duplicates import Member, duplicate_groups
+from BYOL.curation.duplicates import Member, duplicate_groups, further_names
 from BYOL.curation.grid import COLUMNS, SIDE, Tile, save_grid
 from BYOL.curation.tables import check_output, write_table
 from BYOL.data.images import FileImages
@@ -35,12 +35,13 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         groups = duplicate_groups(collection, config.threshold, features.device)
         rows = [_row(collection, k, m) for k, group in enumerate(groups, 1) for m in group]
         surplus = {m.place for group in groups for m in group if not m.keep}
+        further = further_names(collection)
         write_table(out, COLUMN_NAMES, rows)
         if grid:
             _draw(collection, groups, grid)
         if kept:
-            files = (collection.file(i) for i in range(len(collection)) if i not in surplus)
-            write_list(kept, files)
+            places = (i for i in range(len(collection)) if i not in surplus and i not in further)
+            write_list(kept, map(collection.file, places))
         count = len(collection)
     answer = {
         "out": str(out),
@@ -48,15 +49,17 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         "kept": str(kept) if kept else None,
         "pictures": count,
         "left_out": features.total - count,
+        "further_names": len(further),
         "groups": len(groups),
         "surplus": len(surplus),
         "identical": sum(member.identical for group in groups for member in group),
         "duplicates": [dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows],
     }
     drawn = f", drawn in {grid}" if grid else ""
+    links = f", {len(further):,} of them further names of the same files" if further else ""
     drawn += f" (the first {_DRAWN})" if grid and len(groups) > _DRAWN else ""
     return answer, (
-        f"{count:,} pictures: {len(groups):,} groups of near-identical ones{drawn}; "
+        f"{count:,} pictures{links}: {len(groups):,} groups of near-identical ones{drawn}; "
         f"{len(surplus):,} could be removed, listed in {out}"
         f"{f'; the others are listed in {kept}' if kept else ''}"
     )

@@ -20,6 +20,7 @@ from BYOL.evaluation.layers import LayerFeatures
 from BYOL.evaluation.precision import settle_precision
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.lines import to_stderr
+from BYOL.processes import loader_mishaps
 from BYOL.runs import Run, open_run
 
 _QUIET = 20.0  # seconds between lines where there is no terminal
@@ -75,8 +76,9 @@ class Features:
                 batch_size=self.batch_size,
                 precision=self.precision,
             )
-            for ids, vectors in found:
-                yield split, images, ids, vectors
+            with loader_mishaps("give fewer --workers"):
+                for ids, vectors in found:
+                    yield split, images, ids, vectors
 
 
 def open_features(config: FeaturesConfig) -> Features:

@@ -6,13 +6,16 @@ from BYOL.commands.common import Answer, pictures_for
 from BYOL.config.commands import ReportConfig
 from BYOL.data.sources import Splits
 from BYOL.errors import UserError
+from BYOL.files import check_place
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
+from BYOL.processes import loader_mishaps
 from BYOL.report.compare import MOST, write_comparison
 from BYOL.report.look import Looking
 from BYOL.report.page import write_report
 from BYOL.runs import Run, RunFolder, open_run
 
 
+@loader_mishaps()
 def report_run(config: ReportConfig) -> Answer:
     """``byol report``: a run, or several beside each other, as one HTML file.
 
@@ -28,8 +31,8 @@ def report_run(config: ReportConfig) -> Answer:
     out = Path(config.out) if config.out else beside
     if out.suffix != ".html":
         raise UserError(f"--out={out} has an unknown ending: use .html")
-    if config.out and not out.parent.is_dir():
-        raise UserError(f"cannot write {out}: there is no folder {out.parent}")
+    if config.out or not alone:
+        check_place(f"--out={out}", out)
     accelerator = pick_accelerator(config.accelerator)
     runs = [open_run(path) for path in config.run]
     opened = [_pictures(run, config) for run in runs]

@@ -9,6 +9,7 @@ from BYOL.commands.common import Answer
 from BYOL.config.commands import ViewsConfig
 from BYOL.data.images import readable
 from BYOL.errors import UserError
+from BYOL.files import check_place
 from BYOL.preparation import prepare, view_configs
 from BYOL.rng import fold
 from BYOL.views.preview import save_preview
@@ -23,6 +24,7 @@ def views_run(config: ViewsConfig) -> Answer:
     out = config.out or "views.png"
     if Path(out).suffix.lower() != ".png":
         raise UserError(f"--out={out} has an unknown ending: use .png")
+    check_place(f"--out={out}", Path(out))
     settings = dataclasses.replace(config, batch_size=1, accumulate=1, devices=1, nodes=1)
     prepared = prepare(settings, hold=False)
     rows = np.linspace(0, len(prepared.train) - 1, config.pictures).astype(int)

@@ -22,6 +22,10 @@ class ViewsConfig(PretrainConfig):
 
     pictures: int = 8
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, {"pictures": COUNT}, {})
+
 
 @dataclass(frozen=True)
 class BenchmarkConfig(PretrainConfig):

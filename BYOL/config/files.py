@@ -57,9 +57,11 @@ def load_config(path: Path) -> PretrainConfig:
     if unknown:
         raise UserError(f"{path} is not the configuration of a run: it has no setting {unknown[0]}")
     refuse_nulls(PretrainConfig, values)
-    pairs = {name for name, field in fields.items() if field.type is Pair}
+    pairs = {name for name, field in fields.items() if field.type in (Pair, Pair | None)}
     try:
-        settled: dict[str, Any] = {n: tuple(v) if n in pairs else v for n, v in values.items()}
+        settled: dict[str, Any] = {
+            n: tuple(v) if n in pairs and v is not None else v for n, v in values.items()
+        }
         return PretrainConfig(**settled)
     except (TypeError, OverflowError) as error:
         raise UserError(f"{path} has a value of the wrong type: {error}") from error

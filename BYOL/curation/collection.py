@@ -1,6 +1,5 @@
 """Features and small grey pictures of a whole set, in files that are mapped into memory."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from BYOL.curation.room import temporary_folder
 from BYOL.data.decode import BrokenImageError
 from BYOL.data.images import EncodedImages, FileImages, Images
 from BYOL.embeddings import Batches, Embeddings, write_npy
@@ -130,24 +130,31 @@ def collected(
         sets: the pictures by split.
 
     Raises:
-        UserError: fewer than two pictures can be read, features that are no vectors.
+        UserError: fewer than two pictures can be read, features that are no vectors, or no room in
+            the temporary folder.
     """
     places: list[np.ndarray] = []
     numbers = {name: k for k, name in enumerate(sets)}
+    total = sum(map(len, sets.values()))
 
-    def noted() -> Batches:
-        for split, images, ids, vectors in batches(Looks(network, sight)):
-            places.append(np.stack([np.full_like(ids, numbers[split]), ids], axis=1))
-            yield split, images, ids, vectors
+    with temporary_folder() as room:
 
-    with tempfile.TemporaryDirectory(prefix="byol-") as folder:
-        file = Path(folder) / "looks.npy"
-        write_npy(file, Embeddings(noted()), lambda _: None)
-        looks = np.load(file, mmap_mode="r")
-        if len(looks) < 2:
-            raise UserError("one picture alone has no neighbours: give at least two")
-        d = looks.shape[1] - GREY_SIDE**2
-        directions = whitened(looks[:, :d], Path(folder) / "directions.npy")
+        def noted() -> Batches:
+            for split, images, ids, vectors in batches(Looks(network, sight)):
+                if not places:
+                    d = vectors[0].size - GREY_SIDE**2
+                    room.reserve(4 * total * (vectors[0].size + d))  # looks, and directions of them
+                places.append(np.stack([np.full_like(ids, numbers[split]), ids], axis=1))
+                yield split, images, ids, vectors
+
+        with room.watched():
+            file = room.folder / "looks.npy"
+            write_npy(file, Embeddings(noted()), lambda _: None)
+            looks = np.load(file, mmap_mode="r")
+            if len(looks) < 2:
+                raise UserError("one picture alone has no neighbours: give at least two")
+            d = looks.shape[1] - GREY_SIDE**2
+            directions = whitened(looks[:, :d], room.folder / "directions.npy")
         yield Collection(looks[:, :d], directions, looks[:, d:], sets, np.concatenate(places))
 
 
@@ -160,7 +167,8 @@ def whitened(features: np.ndarray, file: Path) -> np.ndarray:
 
     Args:
         features: (n, d).
-        file: the .npy to write, chunk by chunk.
+        file: the .npy to write, chunk by chunk: a full disk is an OSError to one who writes, and
+            the end of the process to one who has mapped the file.
 
     Returns:
         (n, d) float32, mapped from ``file``.
@@ -176,9 +184,11 @@ def whitened(features: np.ndarray, file: Path) -> np.ndarray:
         spread, axes = np.linalg.eigh(LedoitWolf().fit(sample).covariance_)
         floor = max(float(spread.mean()) * 1e-6, 1e-12)
         turn = (axes / np.sqrt(spread.clip(floor))).astype(np.float32)
-    found = np.lib.format.open_memmap(file, "w+", np.float32, (n, d))
-    for start in range(0, n, _CHUNK):
-        part = (features[start : start + _CHUNK] - mean) @ turn
-        length = np.linalg.norm(part, axis=1, keepdims=True)
-        found[start : start + _CHUNK] = part / length.clip(1e-12)
-    return found
+    about = {"descr": "<f4", "fortran_order": False, "shape": (n, d)}
+    with file.open("wb") as found:
+        np.lib.format.write_array_header_1_0(found, about)
+        for start in range(0, n, _CHUNK):
+            part = (features[start : start + _CHUNK] - mean) @ turn
+            length = np.linalg.norm(part, axis=1, keepdims=True)
+            found.write(np.ascontiguousarray(part / length.clip(1e-12), dtype="<f4").data)
+    return np.load(file, mmap_mode="r+")

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,8 @@ def duplicate_groups(
     """Groups of pictures that are the same but for compression, size, mirror, edge or light.
 
     Exact: every pair is looked at, block by block, so memory does not grow with their number.
+    Further names of one file (links, a path that a list names twice) are no copies of it and in no
+    group: see :func:`further_names`.
 
     Args:
         collection: the pictures.
@@ -74,6 +77,11 @@ def duplicate_groups(
     n = len(collection)
     same = identical_pairs(collection)
     pairs = np.concatenate([near_pairs(collection, threshold, PIXELS, device).places, same])
+    # What is like a further name is like the file: a pair between them may be all that connects.
+    file = np.arange(n)
+    for place, first in further_names(collection).items():
+        file[place] = first
+    pairs, same = (file[p][file[p[:, 0]] != file[p[:, 1]]] for p in (pairs, same))
     if not len(pairs):
         return []
     graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(n, n))
@@ -84,6 +92,40 @@ def duplicate_groups(
     twins = set(same.ravel().tolist())
     found = [_members(collection, places, twins) for places in groups.values()]
     return sorted(found, key=lambda members: -len(members))
+
+
+def further_names(collection: Collection) -> dict[int, int]:
+    """Pictures that are the same file as another one, by which they are to be known.
+
+    To remove a name of a file makes no room, and to remove the file by the name that its links
+    point to loses the picture; so a file counts once, by the first of its names that is no link.
+
+    Returns:
+        From the place of every further name to that of the first.
+    """
+    files = defaultdict(list)
+    for place in range(len(collection)):
+        images, index = collection.place(place)
+        if isinstance(images, FileImages):
+            found = os.stat(images.encoded(index))  # noqa: PTH116
+            if found.st_ino:  # some network file systems do not number theirs
+                files[found.st_dev, found.st_ino].append(place)
+    known_by: dict[int, int] = {}
+    for places in files.values():
+        if len(places) > 1:
+            first, *others = _links_last(collection, places)
+            known_by |= dict.fromkeys(others, first)
+    return known_by
+
+
+def _links_last(collection: Collection, places: Iterable[int]) -> list[int]:
+    def order(place: int) -> tuple[bool, str, int]:
+        images, index = collection.place(place)
+        assert isinstance(images, FileImages)
+        real = os.path.join(os.path.realpath(images.root), images.paths[index])  # noqa: PTH118
+        return os.path.realpath(real) != real, collection.file(place), place
+
+    return sorted(places, key=order)
 
 
 def _members(collection: Collection, places: list[int], twins: set[int]) -> list[Member]:

@@ -76,7 +76,11 @@ def thumbnail(picture: Tensor) -> Image.Image:
 
 
 def _shortened(line: str) -> str:
-    """As much of the line as fits under a thumbnail, its start and its end."""
+    """As much of the line as fits under a thumbnail, its start and its end.
+
+    Names of files may have a line break in them, or bytes that are no text: none can be drawn.
+    """
+    line = "".join(letter if letter.isprintable() else "?" for letter in line)
     font = _font()
     if font.getlength(line) <= SIDE:
         return line

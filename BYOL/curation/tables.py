@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from BYOL.errors import UserError
-from BYOL.files import write_atomically
+from BYOL.files import check_place, write_atomically
 
 
 def check_output(flag: str, given: str, suffix: str) -> Path:
-    """The path, if its ending is right and its folder there.
+    """The path, if its ending is right and a file can be made there.
 
     Raises:
         UserError: they are not.
@@ -17,9 +17,7 @@ def check_output(flag: str, given: str, suffix: str) -> Path:
     path = Path(given)
     if path.suffix.lower() != suffix:
         raise UserError(f"--{flag}={given} has an unknown ending: use {suffix}")
-    if not path.parent.is_dir():
-        raise UserError(f"--{flag}={given}: there is no folder {path.parent}")
-    return path
+    return check_place(f"--{flag}={given}", path)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:

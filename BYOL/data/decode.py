@@ -15,11 +15,18 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from BYOL.data.jpeg import decode_jpeg, jpeg_size, upright
+from BYOL.depth import Range, is_deep
+from BYOL.pictures import cut, to_pixels
 
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-)
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm",
+     ".pgm", ".jp2", ".avif")
+)  # fmt: skip
+# Pictures of a kind that is not read: counted, so that nobody misses them without a word.
+UNREAD = frozenset(
+    (".heic", ".heif", ".dcm", ".nii", ".svs", ".ndpi", ".mrxs", ".czi", ".nd2", ".lif", ".raw",
+     ".cr2", ".cr3", ".nef", ".arw", ".dng", ".psd", ".exr", ".hdr", ".fits", ".jxl", ".j2k")
+)  # fmt: skip
 _ORIENTATION = 0x0112  # EXIF
 Encoded = Path | bytes  # a file, or what is in one
 _HEAD_BYTES = 1 << 16  # of a file, in which its header is nearly always
@@ -36,14 +43,17 @@ class ImageFile:
     Args:
         source: the file, or its content.
         channels: 1, 3 or 4: what the pixels will be converted to.
+        pixel_range: which values of a picture deeper than 8 bits are black and white; without it
+            they are judged by the picture alone.
 
     Raises:
         BrokenImageError: the header is not that of a picture.
     """
 
-    def __init__(self, source: Encoded, channels: int):
+    def __init__(self, source: Encoded, channels: int, pixel_range: Range | None = None):
         self.source = source
         self.channels = channels
+        self.pixel_range = pixel_range
         with self._named_errors():
             head = _beginning(source)
             size = jpeg_size(head)
@@ -57,8 +67,11 @@ class ImageFile:
     def _ask_pillow(self) -> None:
         image = self._image
         self.is_jpeg = image.format == "JPEG"
-        self.orientation = int(image.getexif().get(_ORIENTATION, 1) or 1)
-        self.turned = self.orientation in (5, 6, 7, 8)
+        # Asked for what a PNG has not, Pillow looks for it behind the pixels, and decodes them all.
+        asked = image.format != "PNG" or "exif" in image.info
+        self.orientation = int(image.getexif().get(_ORIENTATION, 1) or 1) if asked else 1
+        # Of a TIFF Pillow gives the upright size.
+        self.turned = self.orientation in (5, 6, 7, 8) and image.format != "TIFF"
         width, height = image.size
         self.size = (width, height) if self.turned else (height, width)  # upright: height, width
 
@@ -69,7 +82,7 @@ class ImageFile:
     def decode(self, least: tuple[int, int] = (0, 0)) -> np.ndarray:
         """8-bit pixels of the wanted kind, upright.
 
-        Transparency is laid over white unless four channels are wanted; 16-bit values are scaled
+        Transparency is laid over white unless four channels are wanted; deeper values are scaled
         to 8 bits; of an animation the first frame is taken.
 
         Args:
@@ -88,7 +101,8 @@ class ImageFile:
                 if pixels is not None:
                     return np.ascontiguousarray(upright(pixels, self.orientation))
             self._image.load()
-            return _pixels(_convert(ImageOps.exif_transpose(self._image), MODES[self.channels]))
+            image = self._image if self.orientation == 1 else ImageOps.exif_transpose(self._image)
+            return to_pixels(image, self.channels, self.pixel_range)
 
     def crops(self, boxes: Sequence[Sequence[int]], sides: Sequence[int]) -> list[Tensor]:
         """Cut boxes (top, left, height, width of the upright picture), each made side × side.
@@ -130,8 +144,7 @@ class ImageFile:
         y, x = whole.shape[0] / self.size[0], whole.shape[1] / self.size[1]
         top, left, h, w = box
         edges = (left * x, top * y, (left + w) * x, (top + h) * y)
-        image = Image.fromarray(whole[..., 0] if self.channels == 1 else whole)
-        return to_tensor(_pixels(image.resize((side, side), Image.Resampling.BICUBIC, box=edges)))
+        return to_tensor(cut(whole, edges, side))
 
     def _enough_for(self, boxes: Sequence[Sequence[float]], sides: Sequence[int]) -> np.ndarray:
         """The picture, no smaller than it takes for every box to have its ``side`` pixels."""
@@ -147,7 +160,10 @@ class ImageFile:
                 warnings.simplefilter("ignore")
                 yield
         except Image.DecompressionBombError as error:
-            raise BrokenImageError("more pixels than any honest picture has") from error
+            most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+            raise BrokenImageError(
+                f"more than {most / 1e6:.0f} million pixels: cut it into tiles"
+            ) from error
         except Exception as error:  # decoders raise nearly anything on hostile bytes
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             if isinstance(self.source, Path):
@@ -156,14 +172,16 @@ class ImageFile:
             raise BrokenImageError(reason) from error
 
 
-def read_image(source: Encoded, channels: int) -> Tensor:
-    """A file, or its content, as (C, H, W) uint8.
+def read_image(source: Encoded, channels: int, pixel_range: Range | None = None) -> Tensor:
+    """A file, or its content, as (C, H, W) uint8; see :class:`ImageFile`.
 
     Raises:
         BrokenImageError: the file cannot be decoded.
     """
     quick = read_small_jpeg(source, channels, _QUICK_BYTES)
-    return to_tensor(ImageFile(source, channels).decode() if quick is None else quick)
+    if quick is None:
+        quick = ImageFile(source, channels, pixel_range).decode()
+    return to_tensor(quick)
 
 
 def read_small_jpeg(source: Encoded, channels: int, most: int) -> np.ndarray | None:
@@ -215,12 +233,6 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
-    """(H, W, C) uint8 of an 8-bit PIL image."""
-    pixels = np.array(image)
-    return pixels[..., None] if pixels.ndim == 2 else pixels
-
-
 def is_grey(source: Encoded) -> bool | None:
     """Whether a file is a grey picture, from its header alone; None if it is no picture."""
     try:
@@ -232,35 +244,20 @@ def is_grey(source: Encoded) -> bool | None:
         return None
 
 
+def deep_values(source: Encoded) -> np.ndarray | None:
+    """The values of a picture of more than 8 bits; None of any other, and of what is no picture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(_opened(source)) as image:
+                return np.asarray(image) if is_deep(image) else None
+    except Exception:
+        return None
+
+
 def image_size(source: Encoded) -> tuple[int, int] | None:
     """(height, width) of the upright picture, from the file's header; None if it is no picture."""
     try:
         return ImageFile(source, 3).size
     except BrokenImageError:
         return None
-
-
-def _convert(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _to_eight_bits(image)
-    if mode == "RGBA":
-        return image.convert("RGBA")
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    if image.mode == mode:
-        return image
-    if image.mode in ("LAB", "HSV", "CMYK", "YCbCr", "P"):
-        image = image.convert("RGB")
-    return image.convert(mode)
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit and 32-bit integers, and floats: by the range that their kind means."""
-    values = np.asarray(image).astype(np.float64)
-    if image.mode == "F":
-        values = values * 255 if values.size and values.max() <= 1 else values
-    else:
-        values = values / 257 if values.size and values.max() > 255 else values
-    return Image.fromarray(np.clip(np.nan_to_num(values).round(), 0, 255).astype(np.uint8))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from BYOL.data.arrays import four_axes
 from BYOL.data.images import ArrayImages, Images
 from BYOL.data.sources import common_side
 from BYOL.errors import UserError
@@ -27,30 +28,18 @@ def range_seen(pixels: np.ndarray) -> tuple[float, float]:
     return low, high if high > low else low + 1
 
 
-def eight_bits(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Values from ``low`` (black) to ``high`` (white) as uint8; beyond them they are cut off."""
-    if pixels.dtype == np.uint8 and (low, high) == (0, 255):
-        return pixels
-    share = (pixels.astype(np.float64) - low) / (high - low)
-    return (share.clip(0, 1) * 255).round().astype(np.uint8)
-
-
 def array_images(pixels: np.ndarray) -> ArrayImages:
     """uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) as pictures.
 
     Raises:
         UserError: another shape.
     """
-    if pixels.ndim == 3:
-        pixels = pixels[:, None]
-    if pixels.ndim != 4:
+    if pixels.ndim not in (3, 4):
         raise UserError(
             f"X has shape {pixels.shape}: give (n, H, W), (n, H, W, C), (n, C, H, W), a table of "
             "flattened pictures or a list of file names"
         )
-    if pixels.shape[1] > pixels.shape[3]:  # channels are fewer than pixels, so they stand last
-        pixels = pixels.transpose(0, 3, 1, 2)
-    data = torch.from_numpy(np.ascontiguousarray(pixels))
+    data = torch.from_numpy(np.ascontiguousarray(four_axes(pixels, "X has pictures")))
     return ArrayImages("X", data.shape[1], None, (), data)
 
 

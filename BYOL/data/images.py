@@ -1,7 +1,7 @@
 """A set of pictures: in memory, or as files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from BYOL.data.decode import BrokenImageError, Encoded, ImageFile, image_size, read_image
 from BYOL.data.paths import PathTable
+from BYOL.depth import Range
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +23,14 @@ class Images:
         labels: (n,) int64 class of every picture, or None; from a file of labels also (n, t) bool
             tags or float64 values.
         classes: names of the classes, tags or values.
+        remarks: a line for everything about the set as a whole that its user may not expect.
     """
 
     name: str
     channels: int
     labels: np.ndarray | None
     classes: tuple[str, ...]
+    remarks: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -44,8 +47,8 @@ class Images:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A line for everything that is wrong with the set as a whole."""
-        return ()
+        """What a run says of the set before it begins, a warning a line."""
+        return self.remarks
 
     def sample_name(self, index: int) -> str:
         """What the picture is called: its path in the folder, or its number."""
@@ -99,7 +102,13 @@ class ArrayImages(Images):
 
 @dataclass(frozen=True, eq=False)
 class EncodedImages(Images):
-    """Pictures of any size and mode, each a file, or what would be in one."""
+    """Pictures of any size and mode, each a file, or what would be in one.
+
+    Args:
+        pixel_range: which values are black and white, where there are more than 8 bits.
+    """
+
+    pixel_range: Range | None = field(default=None, kw_only=True)
 
     @property
     def place(self) -> str:
@@ -119,7 +128,7 @@ class EncodedImages(Images):
 
     def open(self, index: int) -> ImageFile:
         """The file, its header read and its pixels not yet."""
-        return ImageFile(self.encoded(index), self.channels)
+        return ImageFile(self.encoded(index), self.channels, self.pixel_range)
 
     def size(self, index: int) -> tuple[int, int] | None:
         """(height, width) of the upright picture; None if it is no picture."""
@@ -127,7 +136,7 @@ class EncodedImages(Images):
 
     def read(self, index: int) -> Tensor:
         """(C, H, W) uint8."""
-        return read_image(self.encoded(index), self.channels)
+        return read_image(self.encoded(index), self.channels, self.pixel_range)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import math
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from BYOL.data.images import FileImages, Images
+from BYOL.data.shards.packing import member_key
+from BYOL.data.shards.streamed import StreamedImages
 from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 
+_INTEGER = re.compile(r"[+-]?[0-9]{1,300}")  # isdigit() takes ² for one, int() does not
 TASKS = ("auto", "classification", "multilabel", "regression")
 
 
@@ -63,7 +68,8 @@ def label_splits(splits: Splits, file: LabelFile) -> tuple[Splits, int]:
     """Give pictures the labels of a file, in place of those that their folders tell.
 
     A picture is named by its path in the folder that the user gave, or below its ``train`` or
-    ``test`` (as ``byol embed`` names it); one in memory by its number.
+    ``test`` (as ``byol embed`` names it); one in memory by its number; one in a shard also without
+    the shard's name, so that what fits a folder fits the shards that were made of it.
 
     Returns:
         The pictures that have labels, and how many were left out because they have none. Without
@@ -98,14 +104,20 @@ def label_splits(splits: Splits, file: LabelFile) -> tuple[Splits, int]:
 
 def _labelled(images: Images, file: LabelFile) -> tuple[Images | None, list[int]]:
     kept, rows = [], []
+    known, sharded = file.rows, isinstance(images, StreamedImages)
+    if isinstance(images, StreamedImages) and images.index.kind != "parquet":
+        known = _with_members(known)  # Parquet keeps the paths as they were
     for index in range(len(images)):
-        for name in _names(images, index):
-            if name in file.rows:
-                kept.append(index)
-                rows.append(file.rows[name])
-                break
+        name = next((name for name in _names(images, index) if name in known), None)
+        if name is not None:
+            kept.append(index)
+            rows.append(known[name])
     if not kept:
         return None, []
+    if sharded and len(set(rows)) < len(rows):
+        twice = next(row for row, count in Counter(rows).items() if count > 1)
+        name = next(name for name, row in file.rows.items() if row == twice)
+        raise UserError(f"--labels={file.path}: {name} is there twice: name it as SHARD/{name}")
     part = dataclasses.replace(images, labels=None).subset(np.array(kept))
     return dataclasses.replace(part, labels=file.labels[rows], classes=file.names), rows
 
@@ -115,6 +127,18 @@ def _names(images: Images, index: int) -> Iterator[str]:
     if isinstance(images, FileImages):
         yield f"{images.root.name}/{name}"
     yield name
+    if isinstance(images, StreamedImages):
+        inner = Path(images.inner_name(index)).as_posix()
+        yield f"{re.split(r'[-_.]', name)[0]}/{inner}"  # train/… of train-000000.tar
+        yield inner
+
+
+def _with_members(rows: dict[str, int]) -> dict[str, int]:
+    """The same, also by the names that ``byol shard`` gives to members; but by no name twice."""
+    members = {name: "".join(member_key(name)) for name in rows}
+    count = Counter(members.values())
+    found = {members[name]: row for name, row in rows.items() if count[members[name]] == 1}
+    return {**found, **{name: row for name, row in rows.items() if count[name] < 2}}
 
 
 def _table(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -187,14 +211,15 @@ def _numbers(path: Path, name: str, cells: list[str]) -> np.ndarray:
 
 
 def _number(cell: str) -> float | None:
+    """As numbers are written everywhere: 1_000 and ٣, which Python reads, too, are words."""
     try:
-        return float(cell)
+        return float(cell) if cell.isascii() and "_" not in cell else None
     except ValueError:
         return None
 
 
 def _whole(cell: str) -> bool:
-    return cell.lstrip("+-").isdigit()
+    return _INTEGER.fullmatch(cell) is not None
 
 
 def _natural(name: str) -> tuple[bool, float, str]:

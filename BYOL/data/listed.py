@@ -45,6 +45,19 @@ def first_listed(path: Path, most: int) -> list[Path]:
         return []
 
 
+def first_folders(paths: PathTable) -> list[str]:
+    """The first folders of sorted paths, without looking at every one."""
+    found, start, numbers = [], 0, range(len(paths))
+    while start < len(paths):
+        folder, separator, _ = paths.raw(start).partition(SEPARATOR)
+        if not separator:
+            start += 1
+            continue
+        found.append(os.fsdecode(folder))
+        start = bisect_left(numbers, folder + AFTER_SEPARATOR, start, key=paths.raw)
+    return found
+
+
 def inside(paths: PathTable, folder: str) -> PathTable:
     """Those of sorted paths that are in a folder, relative to it."""
     start, end = os.fsencode(folder) + SEPARATOR, os.fsencode(folder) + AFTER_SEPARATOR

@@ -73,8 +73,9 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
             some = ids[start : start + _OPEN_AT_ONCE]
             files = [self._opened(index) for index in some.tolist()]
             boxes = self._boxes(epoch, some, [file.size if file else (1, 1) for file in files])
-            for row, file in enumerate(files, start):
-                found = self._crops(file, boxes[row - start])
+            for row in range(start, start + len(files)):
+                # Taken out of the list, so that its pixels do not outlive its turn.
+                found = self._crops(files.pop(0), boxes[row - start])
                 if found is None:
                     found = self._instead_of(int(ids[row]), epoch, broken)
                 for crops, crop in zip(cut, found, strict=True):

@@ -62,7 +62,9 @@ def _readable(
         data = data[torch.from_numpy(kept)]
         paths = paths.take(kept)
         labels = None if labels is None else labels[kept]
-    found = ArrayImages(images.name, images.channels, labels, images.classes, data, paths)
+    found = ArrayImages(
+        images.name, images.channels, labels, images.classes, data, paths, remarks=images.notes
+    )
     return found, names
 
 

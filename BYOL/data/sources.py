@@ -1,23 +1,26 @@
 """From what the user said to sets of pictures: digits, folders, lists, arrays, named sets."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
-from BYOL.data.decode import MODES, SUFFIXES, Encoded, image_size, is_grey
-from BYOL.data.images import ArrayImages, FileImages, Images
-from BYOL.data.listed import first_listed, inside, read_list
+from BYOL.data.arrays import array_side, open_arrays
+from BYOL.data.decode import SUFFIXES, Encoded, deep_values, image_size, is_grey
+from BYOL.data.images import ArrayImages, EncodedImages, FileImages, Images
+from BYOL.data.listed import first_folders, first_listed, inside, read_list
 from BYOL.data.paths import PathTable
 from BYOL.data.shards.patterns import is_sharded
 from BYOL.data.shards.streamed import first_pictures, open_streamed
-from BYOL.data.walking import class_folders, first_files, walk
+from BYOL.data.walking import class_folders, first_files, stray, walk
+from BYOL.depth import Range, settled_range
 from BYOL.errors import UserError
+from BYOL.pictures import MODES
 
 NAMED = ("digits", "cifar10", "cifar100", "stl10")
 PROBED = 64  # files whose headers tell the channels of a folder
@@ -33,15 +36,21 @@ class Splits:
         train: learnt from, without their labels.
         test: never learnt from, or None.
         labelled: labelled training pictures, where they are others than ``train`` (STL-10).
+        pixel_range: the values of black and white, where there are more than 8 bits.
     """
 
     train: Images
     test: Images | None = None
     labelled: Images | None = None
+    pixel_range: Range | None = None
 
 
 def open_images(
-    data: str | None, *, channels: int | None = None, data_root: str = "~/.cache/byol"
+    data: str | None,
+    *,
+    channels: int | None = None,
+    pixel_range: Range | None = None,
+    data_root: str = "~/.cache/byol",
 ) -> Splits:
     """Open a data set.
 
@@ -50,6 +59,8 @@ def open_images(
             of a picture on each line, an .npz or .npy file, or shards (see
             :func:`BYOL.data.shards.patterns.find_shards`).
         channels: 1, 3 or 4 for a folder or shards; what an array has otherwise. None: found out.
+        pixel_range: values of black and white in pictures of more than 8 bits; None: settled by a
+            look at some of them (:func:`BYOL.depth.settled_range`).
         data_root: where torchvision's sets lie or are downloaded to, and indices of shards.
 
     Raises:
@@ -58,14 +69,17 @@ def open_images(
     if data is None or data == "digits":
         return _digits()
     if is_sharded(data):
-        return _shards(data, channels, Path(data_root).expanduser() / "shards")
+        found = _shards(data, channels, Path(data_root).expanduser() / "shards")
+        return _with_range(found, pixel_range)
     path = Path(data).expanduser()
     listed = path.suffix == ".txt" and path.is_file()
     if listed or path.is_dir():
         _check_channels(channels)
-        return _list(path, channels) if listed else _folder(path, channels)
+        found = _list(path, channels) if listed else _folder(path, channels)
+        return _with_range(found, pixel_range)
     if path.suffix in (".npz", ".npy"):
-        return _arrays(path)
+        train, test, pixel_range = open_arrays(path, pixel_range)
+        return Splits(train, test, pixel_range=pixel_range)
     if data in NAMED:
         return _torchvision(data, Path(data_root).expanduser())
     near = difflib.get_close_matches(data, NAMED, n=1, cutoff=0.7)
@@ -89,14 +103,8 @@ def common_side(data: str | None) -> int | None:
     if is_sharded(data):
         return _one_side(map(image_size, first_pictures(data, LOOKED_AT)))
     path = Path(data).expanduser()
-    if path.suffix == ".npy" and path.is_file():
-        try:
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-            return max(shape[1:3] if len(shape) == 3 or _channels_stand_last(shape) else shape[2:4])
-        except (OSError, ValueError, IndexError):
-            return None
-    if path.suffix == ".npz" and path.is_file():
-        return max(_arrays(path).train.read(0).shape[-2:])
+    if path.suffix in (".npy", ".npz") and path.is_file():
+        return array_side(path)
     if path.suffix == ".txt" and path.is_file():
         return _one_side(map(image_size, first_listed(path, LOOKED_AT)))
     if not path.is_dir():
@@ -152,69 +160,6 @@ def _torchvision(name: str, root: Path) -> Splits:
     return Splits(opened(train=True), opened(train=False))
 
 
-def _arrays(path: Path) -> Splits:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise UserError(f"DATA={path} cannot be read as arrays: {error}") from error
-    train = _first_of(arrays, "images", "x_train", "train_images", "x", "data")
-    if train is None:
-        keys = ", ".join(arrays) or "nothing"
-        raise UserError(f"DATA={path} has no images: it holds {keys}; name them images or x_train")
-    labels = _first_of(arrays, "labels", "y_train", "train_labels", "y")
-    test = _first_of(arrays, "test_images", "x_test")
-    test_labels = _first_of(arrays, "test_labels", "y_test")
-    opened = _array_images(path, train, labels)
-    return Splits(opened, None if test is None else _array_images(path, test, test_labels))
-
-
-def _first_of(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
-    return next((arrays[name] for name in names if name in arrays), None)
-
-
-def _array_images(path: Path, pixels: np.ndarray, labels: np.ndarray | None) -> ArrayImages:
-    shape = pixels.shape
-    if pixels.ndim == 3:
-        pixels = pixels[:, None]
-    if pixels.ndim != 4 or 0 in shape:
-        raise UserError(
-            f"DATA={path} has images of shape {shape}: give (n, height, width), "
-            "(n, height, width, channels) or (n, channels, height, width)"
-        )
-    if _channels_stand_last(pixels.shape):
-        pixels = pixels.transpose(0, 3, 1, 2)
-    data = torch.from_numpy(np.ascontiguousarray(_eight_bits(path, pixels)))
-    if labels is None:
-        return ArrayImages(path.stem, data.shape[1], None, (), data)
-    labels = np.asarray(labels).reshape(-1)
-    if len(labels) != len(data):
-        raise UserError(f"DATA={path} has {len(data)} images but {len(labels)} labels")
-    classes, numbers = np.unique(labels, return_inverse=True)
-    names = tuple(str(c) for c in classes)
-    return ArrayImages(path.stem, data.shape[1], numbers.astype(np.int64), names, data)
-
-
-def _channels_stand_last(shape: tuple[int, ...]) -> bool:
-    """Whether four axes are (n, h, w, c) and not (n, c, h, w): channels are fewer than pixels."""
-    return shape[1] > shape[3]
-
-
-def _eight_bits(path: Path, pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype == bool:
-        return pixels.astype(np.uint8) * 255
-    if pixels.dtype == np.uint16:
-        return (pixels / 257).round().astype(np.uint8)
-    if np.issubdtype(pixels.dtype, np.floating) and pixels.min() >= 0 and pixels.max() <= 1:
-        return (pixels * 255).round().astype(np.uint8)
-    raise UserError(
-        f"DATA={path} has images of {pixels.dtype} from {pixels.min()} to {pixels.max()}: "
-        "give uint8, uint16, bool, or floats in [0, 1]"
-    )
-
-
 def _shards(data: str, channels: int | None, cache: Path) -> Splits:
     _check_channels(channels)
     train, test = open_streamed(data, cache)
@@ -223,17 +168,49 @@ def _shards(data: str, channels: int | None, cache: Path) -> Splits:
     return Splits(train, replace(test, channels=channels) if test else None)
 
 
+def _with_range(found: Splits, pixel_range: Range | None) -> Splits:
+    """The same files with one range for all that are deeper than 8 bits, if any is."""
+    train, test = found.train, found.test
+    assert isinstance(train, EncodedImages)
+    probed = (deep_values(train.encoded(i)) for i in train.probes(PROBED))
+    settled = settled_range(values for values in probed if values is not None)
+    if settled is None:
+        return found
+    pixel_range = pixel_range or settled
+    if isinstance(test, EncodedImages):
+        test = replace(test, pixel_range=pixel_range)
+    return Splits(replace(train, pixel_range=pixel_range), test, pixel_range=pixel_range)
+
+
 def _check_channels(channels: int | None) -> None:
     if channels is not None and channels not in MODES:
         raise UserError(f"--channels={channels} is not for encoded pictures: give 1, 3 or 4")
 
 
 def _folder(root: Path, channels: int | None) -> Splits:
-    def part(name: str) -> PathTable | None:
-        return _walked(root / name) if (root / name).is_dir() else None
+    passed: Counter[str] = Counter()
 
-    splits = _parts(root, root.name, channels, part)
-    return splits or Splits(_files(root, _walked(root), channels, root.resolve().name))
+    def part(name: str) -> PathTable | None:
+        return _walked(root / name, passed) if (root / name).is_dir() else None
+
+    beside = sorted(root.iterdir()) if (root / "train").is_dir() else []
+    folders = [f.name for f in beside if f.is_dir() and (f.name == "train" or first_files(f, 1))]
+    splits = _parts(root, root.name, channels, part, folders)
+    if splits is None:
+        splits = Splits(_files(root, _walked(root, passed), channels, root.resolve().name))
+    remarks = (*splits.train.remarks, *_remarks(passed))
+    return replace(splits, train=replace(splits.train, remarks=remarks))
+
+
+def _remarks(passed: "Counter[str]") -> list[str]:
+    """What a walk has passed over, in words."""
+    folders = passed.pop("folders", 0)
+    plural = "s" if folders > 1 else ""
+    found = [f"left out: {folders} folder{plural} that may not be looked into"] if folders else []
+    if passed:
+        kinds = ", ".join(f"{count:,} {ending}" for ending, count in passed.most_common())
+        found.append(f"left out, because their kind is not read: {kinds}; convert them first")
+    return found
 
 
 def _list(path: Path, channels: int | None) -> Splits:
@@ -243,34 +220,49 @@ def _list(path: Path, channels: int | None) -> Splits:
         raise UserError(
             f"DATA={path}: there is no {root / files[0]}; paths in it are relative to its folder"
         )
-    splits = _parts(root, path.stem, channels, lambda name: inside(files, name) or None)
+    folders = first_folders(files) if len(inside(files, "train")) else []
+    splits = _parts(root, path.stem, channels, lambda name: inside(files, name) or None, folders)
     return splits or Splits(_files(root, files, channels, path.stem))
 
 
 def _parts(
-    root: Path, name: str, channels: int | None, part: Callable[[str], PathTable | None]
+    root: Path,
+    name: str,
+    channels: int | None,
+    part: Callable[[str], PathTable | None],
+    folders: Sequence[str],
 ) -> Splits | None:
-    """What is in train/ and the first of the test folders; None without train/.
+    """What is in train/ and the first of the test folders; None where train/ is no split.
+
+    That is so without train/, and where others with pictures stand beside it but no test folder:
+    then it is a class, of railways say.
 
     Args:
         root: the folder of both.
         name: of the set.
         channels: as told, or None.
         part: the pictures of one of its folders, or None where there is no such folder.
+        folders: those of ``root`` with pictures in them.
     """
-    learnt = part("train")
-    if learnt is None:
+    held_out = next((folder for folder in TEST_FOLDERS if folder in folders), None)
+    others = [folder for folder in folders if folder not in ("train", held_out)]
+    if "train" not in folders or (others and held_out is None):
         return None
+    learnt = part("train")
+    assert learnt is not None
     train = _files(root / "train", learnt, channels, name)
-    for folder in TEST_FOLDERS:
-        if (held := part(folder)) is not None:
-            test = _files(root / folder, held, train.channels, name, train.classes)
-            return Splits(train, test)
-    return Splits(train)
+    if others:
+        unused = ", ".join(f"{folder}/" for folder in others[:3])
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        train = replace(train, remarks=(*train.remarks, f"left out, beside train/: {unused}{more}"))
+    held = part(held_out) if held_out else None
+    if held is None or held_out is None:
+        return Splits(train)
+    return Splits(train, _files(root / held_out, held, train.channels, name, train.classes))
 
 
-def _walked(root: Path) -> PathTable:
-    files = walk(root)
+def _walked(root: Path, passed: "Counter[str]") -> PathTable:
+    files = walk(root, passed)
     if not len(files):
         raise UserError(
             f"DATA={root} has no pictures in it: looked for {', '.join(sorted(SUFFIXES))}"
@@ -283,7 +275,10 @@ def _files(
 ) -> FileImages:
     labels, names = class_folders(files, classes)
     probed = (root / files[i] for i in spread(len(files), PROBED))
-    return FileImages(name, channels or seen_channels(probed), labels, names, root, files)
+    beside = stray(files) if labels is None else None
+    remarks = (f"no labels: {beside} lies beside the class folders",) if beside else ()
+    channels = channels or seen_channels(probed)
+    return FileImages(name, channels, labels, names, root, files, remarks=remarks)
 
 
 def seen_channels(probed: Iterable[Encoded]) -> int:

@@ -2,59 +2,142 @@
 
 import os
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from BYOL.data.decode import SUFFIXES
+from BYOL.data.decode import SUFFIXES, UNREAD
 from BYOL.data.paths import PathTable
+from BYOL.errors import UserError
 
 _LOOKED_AT = 10_000  # names of one folder among which the first are looked for
+_FOLDERS_LOOKED_AT = 32
 SEPARATOR = os.fsencode(os.sep)
 AFTER_SEPARATOR = bytes([SEPARATOR[0] + 1])  # what is in a folder stands before it
 _SUFFIXES = frozenset(os.fsencode(suffix) for suffix in SUFFIXES)
+_UNREAD = frozenset(os.fsencode(suffix) for suffix in UNREAD)
 
 
-def walk(root: Path) -> PathTable:
-    """Relative paths of all pictures below ``root``, sorted; links to folders are not followed.
+def walk(root: Path, passed: "Counter[str] | None" = None) -> PathTable:
+    """Relative paths of all pictures below ``root``, sorted.
 
+    Links to folders are followed, but not twice to the same one, nor into or above ``root``.
     No more than the names' own bytes and a few numbers for each are held, however many there are.
+
+    Args:
+        root: the folder.
+        passed: counts what was passed over: files by the ending of a kind of picture that is not
+            read, and folders that may not be looked into as "folders".
     """
-    return PathTable(_below(root)).sorted()
+    return PathTable(_below(root, Counter() if passed is None else passed)).sorted()
 
 
-def _below(root: Path) -> Iterator[bytes]:
+def _below(root: Path, passed: "Counter[str]") -> Iterator[bytes]:
     start = os.fsencode(root)
     pending = [start]
     cut = len(start.rstrip(SEPARATOR)) + 1
+    links = _Links(start)
     while pending:
-        with os.scandir(pending.pop()) as entries:
+        folder = pending.pop()
+        try:
+            entries = os.scandir(folder)
+        except PermissionError:
+            if folder == start:
+                raise UserError(f"DATA={root} may not be looked into") from None
+            passed["folders"] += 1
+            continue
+        with entries:
             for entry in entries:
                 if entry.name.startswith(b"."):
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                elif is_picture(entry.name):
+                if is_picture(entry.name) and not entry.is_dir(follow_symlinks=False):
                     yield entry.path[cut:]
+                elif links.lead_on(entry):
+                    pending.append(entry.path)
+                elif (ending := _ending(entry.name)) in _UNREAD:
+                    passed[os.fsdecode(ending)] += 1
+
+
+class _Links:
+    """Which links to folders lead somewhere new: no picture comes twice, and no walk has no end.
+
+    Args:
+        root: where the walk begins.
+    """
+
+    def __init__(self, root: bytes):
+        self.root = os.path.realpath(root)
+        self.been: set[bytes] = set()
+
+    def lead_on(self, entry: "os.DirEntry[bytes]") -> bool:
+        """Whether an entry is a folder, or a link to one, that is to be walked."""
+        if not entry.is_symlink():
+            return entry.is_dir()
+        there = os.path.realpath(entry.path)
+        if there in self.been or not os.path.isdir(there):  # noqa: PTH112
+            return False
+        self.been.add(there)
+        return os.path.commonpath((self.root, there)) not in (self.root, there)
 
 
 def is_picture(name: bytes) -> bool:
     """Whether a file's ending is one of a picture."""
-    return os.path.splitext(name)[1].lower() in _SUFFIXES  # noqa: PTH122
+    return _ending(name) in _SUFFIXES
+
+
+def _ending(name: bytes) -> bytes:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122
+
+
+def is_folder(entry: "os.DirEntry[Any]") -> bool:
+    """Whether an entry is a folder, or a link that leads to one."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, a folder out of reach
+        return False
 
 
 def first_files(root: Path, most: int) -> list[Path]:
-    """Some pictures, without walking the whole tree."""
-    found: list[Path] = []
+    """Some pictures of several folders, without walking the whole tree."""
+    found: list[list[Path]] = []
     pending = [root]
-    while pending and len(found) < most:
-        with os.scandir(pending.pop(0)) as entries:
-            seen = sorted(islice(entries, _LOOKED_AT), key=lambda entry: entry.name)
-        found += [Path(e.path) for e in seen if is_picture(os.fsencode(e.name))]
-        pending += [Path(e.path) for e in seen if e.is_dir(follow_symlinks=False)]
-    return found[:most]
+    for _ in range(_FOLDERS_LOOKED_AT):
+        if not pending:
+            break
+        try:
+            with os.scandir(pending.pop(0)) as entries:
+                seen = sorted(islice(entries, _LOOKED_AT), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        found.append([Path(e.path) for e in seen if is_picture(os.fsencode(e.name))][:most])
+        pending += [Path(e.path) for e in seen if is_folder(e) and not e.name.startswith(".")]
+    in_turn = chain.from_iterable(zip_longest(*found))
+    return list(islice((path for path in in_turn if path), most))
+
+
+def stray(files: PathTable) -> str | None:
+    """The first of a few pictures beside many in folders, which then are no classes.
+
+    Args:
+        files: sorted.
+    """
+    beside: list[bytes] = []
+    place, folders, most = 0, 0, max(len(files) // 100, 1)
+    while place < len(files) and len(beside) <= most:
+        folder, separator, _ = files.raw(place).partition(SEPARATOR)
+        if separator:
+            folders += 1
+            edge = folder + AFTER_SEPARATOR
+            place = bisect_left(range(len(files)), edge, place, key=files.raw)
+        else:
+            beside.append(folder)
+            place += 1
+    few = 0 < len(beside) <= most
+    return os.fsdecode(beside[0]) if few and folders > 1 else None
 
 
 def class_folders(

@@ -67,4 +67,5 @@ class Embeddings:
 def _labels(images: Images, ids: np.ndarray) -> list[str]:
     if images.labels is None:
         return [""] * len(ids)
-    return [images.classes[label] for label in images.labels[ids]]
+    names = images.classes  # a label that a stranger's shards do not name is called by its number
+    return [names[k] if k < len(names) else str(k) for k in images.labels[ids].tolist()]

@@ -9,7 +9,7 @@ import numpy as np
 
 from BYOL.embeddings.rows import Columns, Embeddings
 from BYOL.errors import UserError
-from BYOL.files import to_json, write_atomically
+from BYOL.files import check_place, to_json, write_atomically
 
 _GROUP_BYTES = 16 << 20  # of features in a row group of a Parquet file
 _GROUP_ROWS = 1 << 16
@@ -17,15 +17,17 @@ _HEADER_BYTES = 256  # kept free at the start of an .npy for its shape, which is
 
 
 def check_embeddings_path(path: str | Path) -> Path:
-    """The path, if its ending is one that can be written.
+    """The path, if its ending is one that can be written, and a file can be made there.
 
     Raises:
-        UserError: another ending.
+        UserError: another ending, a folder in the way, or none to write to.
     """
     path = Path(path)
     if path.suffix not in _WRITERS:
         raise UserError(f"--out={path} has an unknown ending: use {', '.join(_WRITERS)}")
-    return path
+    if path.suffix == ".npy":
+        check_place(f"--out={path}", names_path(path))
+    return check_place(f"--out={path}", path)
 
 
 def write_embeddings(path: str | Path, embeddings: Embeddings) -> Path:
@@ -128,6 +130,11 @@ def _npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
     return start + repr(about).encode("latin1").ljust(_HEADER_BYTES - 11) + b"\n"
 
 
+def _text(name: str) -> str:
+    """A name of a file may hold bytes that are no text, which Parquet does not take."""
+    return name.encode("utf-8", "replace").decode()
+
+
 class _ParquetRows:
     """A Parquet file that grows by row groups of some :data:`_GROUP_BYTES`.
 
@@ -165,7 +172,7 @@ class _ParquetRows:
         if vectors is not None:
             self._room_for(vectors)[:] = vectors.reshape(count, -1)
         for name, values in columns.items():
-            self.columns.setdefault(name, []).extend(values)
+            self.columns.setdefault(name, []).extend(map(_text, values))
         self.rows += count
         if self.rows >= _GROUP_ROWS:
             self._flush()

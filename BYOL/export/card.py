@@ -63,7 +63,10 @@ def _front_matter(run: Run) -> str:
 
 
 def _results(run: Run) -> dict[str, Any]:
-    """What results.json holds; nothing where a run has not got that far."""
+    """What results.json holds; nothing where a run has not got that far, nor of a checkpoint on
+    the way, of which it says nothing."""
+    if run.checkpoint:
+        return {}
     try:
         found = json.loads(run.folder.results.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -72,7 +72,10 @@ def pictures_to_check(run: Run) -> tuple[Tensor, str]:
         if is_command(config.data):
             raise UserError("a run's folder is not let run a command")
         images = open_images(
-            config.data, channels=config.channels, data_root=config.data_root
+            config.data,
+            channels=config.channels,
+            pixel_range=config.pixel_range,
+            data_root=config.data_root,
         ).train
         pixels = _first_pixels(images, config.sight.size)
     except UserError:

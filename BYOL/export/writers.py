@@ -9,6 +9,7 @@ from BYOL.export.hub import export_folder
 from BYOL.export.onnx import check_onnx, export_onnx
 from BYOL.export.program import export_program
 from BYOL.export.weights import export_backbone
+from BYOL.files import check_place
 from BYOL.runs import Run
 
 # Each takes a run and a path, and answers with what it has found out about the result.
@@ -45,6 +46,8 @@ def pick_writer(to: str) -> Writer:
         )
     if ending == FOLDER and path.exists():
         raise UserError(f"--to={to} is there already: give another name")
+    if ending != FOLDER:
+        check_place(f"--to={to}", path)
     if ending == ".onnx":
         check_onnx(path)
     return WRITERS[ending]

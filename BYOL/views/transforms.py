@@ -1,21 +1,26 @@
 """The specification's transforms: callables for one image or a batch."""
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from BYOL.depth import Range
 from BYOL.errors import UserError
+from BYOL.pictures import cut, to_pixels
 from BYOL.rng import fold
 from BYOL.views.config import ViewConfig, paper_views
+from BYOL.views.operations import per_channel
 from BYOL.views.pipeline import make_view
 
 
 def get_byol_transforms(
-    size: int | Sequence[int], mean: Sequence[float], std: Sequence[float]
+    size: int | Sequence[int], mean: Sequence[float], std: Sequence[float], **changes: Any
 ) -> tuple["ViewTransform", "ViewTransform", "EvalTransform"]:
     """The paper's two views, and the deterministic transform of evaluation.
 
@@ -23,6 +28,9 @@ def get_byol_transforms(
         size: side of the result in pixels; a pair of equal sides will do.
         mean: of every channel, in [0, 1].
         std: of every channel, above 0.
+        changes: what is to differ from the paper, for both views: ``crop_scale=(0.2, 1)``,
+            ``hue=0``, any field of :class:`~BYOL.views.config.ViewConfig`; ``blur`` and
+            ``solarize`` may be a pair, one for each view.
 
     Returns:
         ``t, t1, eval_t``. Each takes a PIL image, a (C, H, W) tensor or a (B, C, H, W) batch, uint8
@@ -30,16 +38,18 @@ def get_byol_transforms(
         ``t1`` draw for every image of a batch by itself; ``torch.manual_seed`` governs them.
 
     Raises:
-        UserError: a size or a deviation that is not positive, or as many means as not deviations.
+        UserError: a size or a deviation that is not positive, not as many deviations as means, an
+            unknown change or one out of its range.
     """
-    sides = [size] if isinstance(size, int) else list(size)
+    sides = list(size) if isinstance(size, Sequence) else [operator.index(size)]
     if len(set(sides)) != 1:
         raise UserError(f"size={size} is not square: give one number of pixels")
-    if len(mean) != len(std) or not len(mean):
-        raise UserError(f"mean={list(mean)} and std={list(std)} must have a number per channel")
+    if np.ndim(mean) != 1 or np.ndim(std) != 1 or len(mean) != len(std) or not len(mean):
+        raise UserError(f"mean={mean} and std={std} must have a number per channel")
+    mean, std = [float(value) for value in mean], [float(value) for value in std]
     if min(std) <= 0:
-        raise UserError(f"std={list(std)} is out of range: give numbers above 0")
-    first, second = paper_views(int(sides[0]))
+        raise UserError(f"std={std} is out of range: give numbers above 0")
+    first, second = paper_views(int(sides[0]), **changes)
     return (
         ViewTransform(first, mean, std),
         ViewTransform(second, mean, std),
@@ -64,7 +74,7 @@ class ViewTransform:
     @torch.no_grad()
     def __call__(self, image: Any) -> Tensor:
         """PIL image, (C, H, W) or (B, C, H, W) → normalised float32 with the same rank."""
-        batch, single = as_batch(image)
+        batch, single = as_batch(image, len(self.mean))
         # One number from torch's generator, so that torch.manual_seed governs; the rest follows.
         key = fold(int(torch.randint(2**62, ()).item()))
         ids = torch.arange(len(batch))
@@ -79,19 +89,43 @@ class EvalTransform:
         size: side of the result in pixels.
         mean: of every channel.
         std: of every channel.
+        pixel_range: values of black and white in PIL images of more than 8 bits; None: judged by
+            each image alone.
     """
 
-    def __init__(self, size: int, mean: Sequence[float], std: Sequence[float]):
+    def __init__(
+        self,
+        size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        pixel_range: Range | None = None,
+    ):
         self.size = size
         self.mean = list(mean)
         self.std = list(std)
+        self.pixel_range = pixel_range
 
     @torch.no_grad()
     def __call__(self, image: Any) -> Tensor:
-        """PIL image, (C, H, W) or (B, C, H, W) → normalised float32 with the same rank."""
-        batch, single = as_batch(image)
+        """PIL image, (C, H, W) or (B, C, H, W) → normalised float32 with the same rank.
+
+        A PIL image may be of any mode and turned by EXIF; it is shown as ``byol embed`` shows a
+        file, but that large JPEGs are decoded at a part of their size there.
+        """
+        if isinstance(image, Image.Image):
+            return normalise(self._shown(image), self.mean, self.std)[0]
+        batch, single = as_batch(image, len(self.mean))
         x = normalise(centre(batch, self.size), self.mean, self.std)
         return x[0] if single else x
+
+    def _shown(self, image: Image.Image) -> Tensor:
+        upright = ImageOps.exif_transpose(image)
+        pixels = to_pixels(upright, len(self.mean), self.pixel_range)
+        height, width = pixels.shape[:2]
+        side = min(height, width) * shown_share(self.size)
+        left, top = (width - side) / 2, (height - side) / 2
+        small = cut(pixels, (left, top, left + side, top + side), self.size)
+        return torch.from_numpy(small).permute(2, 0, 1)[None] * (1 / 255)
 
 
 class MultiViewDataInjector:
@@ -140,12 +174,15 @@ def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
         raise UserError(
             f"mean has {len(mean)} and std {len(std)} numbers for images of {x.shape[1]} channels"
         )
-    shift, scale = x.new_tensor(list(mean)), x.new_tensor(list(std))
-    return (x - shift[:, None, None]) / scale[:, None, None]
+    return (x - per_channel(mean, x)) / per_channel(std, x)
 
 
-def as_batch(image: Any) -> tuple[Tensor, bool]:
+def as_batch(image: Any, channels: int) -> tuple[Tensor, bool]:
     """Any accepted image as (B, C, H, W), and whether it was a single one.
+
+    Args:
+        image: as :class:`ViewTransform` and :class:`EvalTransform` take it.
+        channels: that a PIL image is converted to.
 
     Raises:
         UserError: neither a PIL image nor a tensor of three or four dimensions, uint8 or float.
@@ -156,8 +193,8 @@ def as_batch(image: Any) -> tuple[Tensor, bool]:
                 f"a transform got {type(image).__name__}: give a PIL image, "
                 "a (C, H, W) tensor or a (B, C, H, W) batch"
             )
-        pixels = np.array(image)
-        image = torch.from_numpy(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+        pixels = to_pixels(ImageOps.exif_transpose(image), channels)
+        image = torch.from_numpy(pixels.transpose(2, 0, 1))
     if image.ndim not in (3, 4) or not (image.dtype == torch.uint8 or image.is_floating_point()):
         raise UserError(
             f"a transform got a {image.dtype} tensor of shape {tuple(image.shape)}: give "

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.data.shards.index import ShardIndex, from_contents, known, numbered
+from BYOL.data.paths import PathTable
+from BYOL.data.shards.index import ShardIndex, from_contents, known, named
 from BYOL.data.shards.patterns import INDEX, PIPE, file_system, is_command, is_url, suffix_of
 from BYOL.data.shards.stored import read_index, write_index
-from BYOL.data.shards.tables import look_into
+from BYOL.data.shards.tables import Table, look_into
 from BYOL.data.shards.tars import Contents, scan_tar
 from BYOL.errors import UserError
 
@@ -54,11 +55,28 @@ def _of_tables(shards: Sequence[str]) -> ShardIndex:
     labels = np.concatenate([t.labels for t in tables])
     groups = np.concatenate([t.ends + s for t, s in zip(tables, starts, strict=False)])
     nothing = np.zeros(0, dtype=np.int64)
+    classes = max((t.classes for t in tables), key=len)
     return ShardIndex(
-        tuple(shards), "parquet", starts[1:], np.full(len(shards), -1), None, nothing, nothing,
-        known(labels), tables[0].classes or numbered(labels), np.unique(groups[groups > 0]),
+        tuple(shards), "parquet", starts[1:], np.full(len(shards), -1), _names_of(tables),
+        nothing, nothing, known(labels), named(labels, classes), np.unique(groups[groups > 0]),
         tuple(t.column for t in tables),
     )  # fmt: skip
+
+
+def _names_of(tables: Sequence[Table]) -> PathTable | None:
+    """What the rows are called, where any has a name: the others are called by their number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if all(t.names is None for t in tables):
+        return None
+    names = []
+    for table in tables:
+        numbers = pa.array(range(len(table.labels))).cast(pa.large_string())
+        given = table.names if table.names is not None else numbers
+        blank = pc.equal(given, "").fill_null(True)
+        names.append(pc.if_else(blank, numbers, given))
+    return PathTable.from_arrow(pa.chunked_array(names))
 
 
 def scan(shard: str) -> Contents:

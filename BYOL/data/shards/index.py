@@ -10,6 +10,8 @@ from BYOL.data.paths import PathTable
 from BYOL.data.shards.patterns import base_name, is_url
 from BYOL.data.shards.tars import Contents
 
+_MOST_CLASSES = 1 << 20
+
 
 @dataclass(frozen=True, eq=False)
 class ShardIndex:
@@ -20,7 +22,8 @@ class ShardIndex:
         kind: "tar", "pipe" or "parquet".
         ends: (s,) int64 pictures up to the end of every shard.
         sizes: (s,) int64 bytes of every shard; -1: not known.
-        names: of the members of tar archives, else None.
+        names: of the members of tar archives, and of the rows of Parquet files that name any; else
+            None.
         offsets: (n,) int64 of every picture in its archive; empty for Parquet.
         lengths: (n,) int64 bytes of every picture; empty for Parquet.
         labels: (n,) int64 class of every picture, or None.
@@ -67,15 +70,20 @@ class ShardIndex:
 
 
 def known(labels: np.ndarray) -> np.ndarray | None:
-    """Labels, where every picture has one."""
-    return labels if len(labels) and (labels >= 0).all() and labels.max() < 1 << 31 else None
+    """Labels, where every picture has one; larger numbers than any set has classes are none."""
+    return labels if len(labels) and labels.min() >= 0 and labels.max() < _MOST_CLASSES else None
 
 
-def numbered(labels: np.ndarray) -> tuple[str, ...]:
-    """Names of classes that have none: their numbers."""
-    if known(labels) is None or labels.max() > 1 << 20:
-        return ()
-    return tuple(str(i) for i in range(int(labels.max()) + 1))
+def named(labels: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """A name for every class: those that are given, and their numbers for those that have none.
+
+    Args:
+        labels: (n,) int64, -1 for none.
+        classes: names of the first classes, or of all.
+    """
+    if known(labels) is None:
+        return classes
+    return (*classes, *(str(i) for i in range(len(classes), int(labels.max()) + 1)))
 
 
 def from_contents(
@@ -91,6 +99,6 @@ def from_contents(
         np.array([c.size for c in contents], dtype=np.int64), names,
         np.concatenate([c.offsets for c in contents]),
         np.concatenate([c.sizes for c in contents]), known(labels),
-        classes or numbered(labels), np.zeros(0, dtype=np.int64),
+        named(labels, classes), np.zeros(0, dtype=np.int64),
         notes=tuple(c.note for c in contents if c.note),
     )  # fmt: skip

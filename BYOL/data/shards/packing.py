@@ -45,8 +45,8 @@ class Packing:
 def pack(sets: dict[str, FileImages], out: Path, how: Packing) -> dict[str, Any]:
     """Write ``NAME-000000.tar`` … for every set, and an index of them all.
 
-    No more than one picture, or one row group, is held at a time. Every shard is there whole or
-    not at all; the index comes last.
+    No more than one picture of each set, or one row group, is held at a time. Every shard is there
+    whole or not at all; the index comes last.
 
     Args:
         sets: by name: train, test.
@@ -57,17 +57,22 @@ def pack(sets: dict[str, FileImages], out: Path, how: Packing) -> dict[str, Any]
         What index.json holds: shards, pictures, bytes, classes, files that could not be read.
 
     Raises:
-        UserError: a file cannot be written.
+        UserError: not one picture can be read, or a file cannot be written.
     """
+    left_out: list[str] = []
+    sources = {name: _Source(images, how, left_out) for name, images in sets.items()}
+    if not any(source.more() for source in sources.values()):
+        raise UserError(
+            f"DATA: not one of {len(left_out):,} pictures can be read ({min(left_out)} is empty, "
+            "too large or not there)"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out={out} cannot be made: {error.strerror}") from error
     shards: list[dict[str, Any]] = []
     contents: list[Contents] = []
-    left_out: list[str] = []
-    for name, images in sets.items():
-        source = _Source(images, how, left_out)
+    for name, source in sources.items():
         while source.more():
             path = out / f"{name}-{source.made:06d}.{how.format}"
             write = _write_tar if how.format == "tar" else _write_table
@@ -77,7 +82,8 @@ def pack(sets: dict[str, FileImages], out: Path, how: Packing) -> dict[str, Any]
             shards.append({"file": path.name, "pictures": source.taken, "bytes": size})
             if how.format == "tar":
                 contents.append(scan(str(path)))
-    classes = list(next(iter(sets.values())).classes)
+    # Those of test begin with those of train, and may be more.
+    classes = max((list(images.classes) for images in sets.values()), key=len)
     if contents:
         paths = [str(out / str(shard["file"])) for shard in shards]
         write_index(from_contents(paths, "tar", contents, tuple(classes)), out / INDEX)
@@ -143,12 +149,16 @@ class _Source:
 
 def _write_tar(source: _Source, path: Path) -> None:
     with path.open("wb") as file, tarfile.open(fileobj=file, mode="w|") as tar:
-        last = ""
+        last, taken = "", set()
         for name, content, label in source.shard(extra=2048):
-            key, suffix = _key(name)
-            if key == last:  # a.jpg beside a.png: one key is one sample
-                key += "_2"
+            key, suffix = plain, _ = member_key(name)
+            number = 1
+            # a.jpg beside a.png: one key is one sample; a_b.jpg and a.b.jpg: two files, not one
+            while key == last or key + suffix in taken:
+                number += 1
+                key = f"{plain}_{number}"
             last = key
+            taken.add(key + suffix)
             _add(tar, key + suffix, content)
             if label >= 0:
                 _add(tar, f"{key}.cls", str(label).encode())
@@ -161,8 +171,12 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all
 
 
-def _key(name: str) -> tuple[str, str]:
-    """A key that ends at its first dot, as WebDataset reads it, and the ending."""
+def member_key(name: str) -> tuple[str, str]:
+    """A key that ends at its first dot, as WebDataset reads it, and the ending.
+
+    Args:
+        name: the picture's path in its folder; its member of an archive is named key + ending.
+    """
     stem, suffix = os.path.splitext(name.replace(os.sep, "/"))  # noqa: PTH122
     folder, slash, last = stem.rpartition("/")
     return folder + slash + last.replace(".", "_"), suffix.lower()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from BYOL.data.walking import is_picture
+from BYOL.data.walking import is_folder, is_picture
 from BYOL.errors import UserError
 
 SUFFIXES = (".tar", ".parquet")
@@ -138,9 +138,10 @@ def _matches(one: str) -> list[str]:
     if not is_url(one):
         path = os.path.expanduser(one.removeprefix("file://"))  # noqa: PTH111
         if Path(path).is_dir():
-            return sorted(str(p) for p in Path(path).iterdir() if p.suffix in SUFFIXES)
+            return sorted(str(p) for p in Path(path).iterdir() if _is_shard(p.name))
         if glob.has_magic(path) and not Path(path).exists():
-            return sorted(glob.glob(path))  # noqa: PTH207
+            found = glob.glob(path)  # noqa: PTH207
+            return sorted(p for p in found if not base_name(p).startswith("."))
         if not Path(path).is_file():
             raise UserError(f"DATA: there is no shard {path}")
         return [path]
@@ -149,20 +150,29 @@ def _matches(one: str) -> list[str]:
     fs, path = file_system(one)
     try:
         folder = path if glob.has_magic(path) else path.rstrip("/") + "/*"
-        found = sorted(p for p in fs.glob(folder) if p.endswith(SUFFIXES))
+        found = sorted(p for p in fs.glob(folder) if _is_shard(base_name(p)))
     except Exception as error:
         raise UserError(f"DATA={one} cannot be listed: {_line(error)}") from error
     return [str(fs.unstrip_protocol(p)) for p in found]
 
 
+def _is_shard(name: str) -> bool:
+    """Hidden ones are none: what a killed ``byol shard`` has left, or a Mac's ``._x.tar``."""
+    return name.endswith(SUFFIXES) and not name.startswith(".")
+
+
 def _holds_shards(folder: Path) -> bool:
     """Shards and nothing that could be a set of pictures beside them."""
     found = False
-    with os.scandir(folder) as entries:
+    try:
+        entries = os.scandir(folder)
+    except PermissionError:
+        return False  # whoever walks it says so
+    with entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir() or is_picture(os.fsencode(entry.name)):
+            if is_folder(entry) or is_picture(os.fsencode(entry.name)):
                 return False
             found = found or entry.name.endswith(SUFFIXES)
     return found

@@ -107,7 +107,9 @@ def _unchanged(shard: str, found: Contents) -> bool:
                 member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
             except tarfile.HeaderError:
                 return False
-            name = found.names[i]  # a long one stands in a header of its own
-            if member.size != found.sizes[i] or (len(name) < 90 and member.name != name):
+            name = found.names[i]
+            # A long name, and one that is not ASCII, stands in a header of its own.
+            compared = len(name) < 90 and name.isascii()
+            if member.size != found.sizes[i] or (compared and member.name != name):
                 return False
     return True

@@ -114,15 +114,19 @@ class StreamedImages(EncodedImages):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The shards that are damaged."""
-        return self.index.notes
+        """The shards that are damaged, and all else."""
+        return (*self.index.notes, *self.remarks)
 
     def sample_name(self, index: int) -> str:
-        """The member's name, after that of its shard."""
+        """The member's name, or that of a row of Parquet, after that of its shard."""
+        shard, _ = self.index.shard_of(self._picture(index))
+        return f"{base_name(self.index.shards[shard])}/{self.inner_name(index)}"
+
+    def inner_name(self, index: int) -> str:
+        """What the picture is called in its shard: its path when it was packed, or its number."""
         picture = self._picture(index)
-        shard, number = self.index.shard_of(picture)
-        inside = self.index.names[picture] if self.index.names is not None else str(number)
-        return f"{base_name(self.index.shards[shard])}/{inside}"
+        names = self.index.names
+        return str(self.index.shard_of(picture)[1]) if names is None else names[picture]
 
     def encoded(self, index: int) -> bytes:
         """The content of the file."""
@@ -162,6 +166,14 @@ def open_streamed(
     train, test = by_split(find_shards(data))
     name = set_name(data)
     opened = [_opened(name, shards, cache) for shards in (train, test) if shards]
+    # Where classes are called by their numbers, either may have more of them than the other.
+    most = max((images.classes for images in opened), key=len)
+    opened = [
+        replace(images, classes=images.classes + most[len(images.classes) :])
+        if images.labels is not None
+        else images
+        for images in opened
+    ]
     return opened[0], opened[1] if test else None
 
 

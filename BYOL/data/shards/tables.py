@@ -12,6 +12,7 @@ from BYOL.errors import UserError
 
 _NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "content", "bytes")
 _LABELS = ("label", "labels", "cls", "fine_label")
+_CALLED = ("filename", "file_name", "__key__")  # columns that say what a picture is called
 LARGEST_GROUP = 1 << 30  # bytes of a row group: the least that can be read
 
 
@@ -24,12 +25,15 @@ class Table:
         ends: (g,) int64 rows up to the end of every row group.
         labels: (n,) int64, -1 for none.
         classes: their names, where the file has them.
+        names: (n,) pyarrow array of what the pictures are called, some perhaps null; None: the file
+            does not say.
     """
 
     column: str
     ends: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
+    names: Any = None
 
 
 def open_table(shard: str) -> Any:
@@ -71,7 +75,8 @@ def look_into(shard: str) -> Table:
         rows += group.num_rows
         ends.append(rows)
     labels, classes = _labels(file)
-    return Table(column, np.array(ends, dtype=np.int64), labels, classes)
+    names = _names(file, column)
+    return Table(column, np.array(ends, dtype=np.int64), labels, classes, names)
 
 
 def _column(schema: Any, shard: str) -> str:
@@ -93,6 +98,22 @@ def _column(schema: Any, shard: str) -> str:
             f"{_NAMES[0]}): it has {', '.join(schema.names)}"
         )
     return found[name]
+
+
+def _names(file: Any, column: str) -> Any:
+    """Hugging Face's path beside the bytes of a picture, or a column of names."""
+    import pyarrow as pa
+    import pyarrow.types as t
+
+    beside = f"{column.removesuffix('.bytes')}.path"
+    leaves = [file.schema.column(i).path for i in range(len(file.schema))]
+    name = next((n for n in (beside, *_CALLED) if n in leaves), None)
+    if name is None:
+        return None
+    found = file.read(columns=[name]).column(0).combine_chunks()
+    found = found.field("path") if name == beside else found
+    text = t.is_string(found.type) or t.is_large_string(found.type)
+    return found.cast(pa.large_string()) if text and found.null_count < len(found) else None
 
 
 def _labels(file: Any) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -4,18 +4,15 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from BYOL.errors import UserError
+from BYOL.errors import LostError, UserError
 
 _WAITS = (0.5, 2.0, 8.0)  # seconds before a remote read is tried again
 _T = TypeVar("_T")
 
 
-def lost(shard: str, reason: str) -> UserError:
+def lost(shard: str, reason: str) -> LostError:
     """What to say of a shard that was there when the run began."""
-    return UserError(
-        f"DATA: {shard} cannot be read any more ({reason}): bring it back as it was, then the same "
-        "line with --resume auto goes on"
-    )
+    return LostError(f"DATA: {shard} cannot be read any more ({reason}): bring it back as it was")
 
 
 def whole(content: bytes, size: int, shard: str) -> bytes:
