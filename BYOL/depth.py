@@ -24,8 +24,9 @@ def settled_range(parts: Iterable[np.ndarray]) -> Range | None:
     """Black and white for a set, by a look at some of its pictures.
 
     Fractions between 0 and 1: these. Whole numbers from 0 up, of any type: white is the largest
-    number of as many bits as they take, of 8, 10, 12, 14 or 16. All else: what all but 0.5 per cent
-    at either end of a picture lie between.
+    number of as many bits as they take, of 8, 10, 12, 14 or 16. All else, and whole numbers of
+    which all but a few lie in the lowest quarter of that: what all but 0.5 per cent at either end
+    of a picture lie between.
 
     Args:
         parts: values of any numeric type, of a picture each.
@@ -48,8 +49,9 @@ def settled_range(parts: Iterable[np.ndarray]) -> Range | None:
         return None
     if fractions and least >= 0 and most <= 1:
         return 0.0, 1.0
-    if whole and least >= 0 and most <= _WHITES[-1]:
-        return 0.0, float(next(white for white in _WHITES if white >= most))
+    white = next((white for white in _WHITES if white >= most), 0)
+    if white and whole and least >= 0 and high > white / 4:
+        low, high = 0.0, float(white)
     return low, high if high > low else low + 1
 
 

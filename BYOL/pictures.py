@@ -44,6 +44,9 @@ def cut(pixels: np.ndarray, edges: Sequence[float], side: int) -> np.ndarray:
     Returns:
         (side, side, C) uint8.
     """
+    if pixels.shape[2] not in MODES:  # no image of PIL's
+        bands = np.moveaxis(pixels, 2, 0)
+        return np.concatenate([cut(band[..., None], edges, side) for band in bands], axis=2)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     left, top, right, bottom = edges
     box = (left, top, right, bottom)

@@ -22,6 +22,7 @@ _FIXED = (
     "backbone", "stem", "channels", "image_size", "hidden_size", "output_size", "depth_proj",
     "depth_pred", "predictor", "target", "norm", "target_norm", "optimizer", "batch_size", "seed",
     "view_size", "small_views", "small_size", "shuffle_buffer", "pretrained", "weights",
+    "pixel_range",
 )  # fmt: skip
 
 

@@ -130,6 +130,7 @@ class Run:
         backbone: trained.
         untrained: the same as the seed makes it.
         start: the same with the weights from elsewhere that the run began with, if it did.
+        checkpoint: which of its checkpoints the backbone is from, if one was asked for.
     """
 
     folder: RunFolder
@@ -137,37 +138,55 @@ class Run:
     backbone: nn.Module
     untrained: nn.Module
     start: nn.Module | None = None
+    checkpoint: Path | None = None
 
     @property
     def metadata(self) -> dict[str, str]:
         """What an exported file says of itself."""
         return backbone_metadata(self.config)
 
+    @property
+    def evaluation(self) -> Path:
+        """Where the answer of ``byol evaluate`` is kept, for each checkpoint in its own place."""
+        known = self.folder.evaluation
+        return known.with_stem(f"{known.stem}-{self.checkpoint.stem}") if self.checkpoint else known
+
 
 def backbone_metadata(config: PretrainConfig) -> dict[str, str]:
     """What someone needs to use the weights without this package."""
     names = ("backbone", "stem", "norm", "channels", "image_size", "mean", "std")
-    return {name: str(getattr(config, name)) for name in names}
+    found = {name: str(getattr(config, name)) for name in names}
+    deep = {"pixel_range": str(list(config.pixel_range))} if config.pixel_range else {}
+    return {**found, **deep}
 
 
 def open_run(path: str | Path, say: Callable[[str], None] = to_stderr) -> Run:
     """Open the folder of a run, finished or not (then the newest whole checkpoint is taken).
 
     Args:
-        path: of the folder.
+        path: of the folder, or of one of the checkpoints in it.
         say: gets a line where the newest checkpoint is damaged and one before it is taken.
 
     Raises:
         UserError: no such folder, not a run, or nothing trained in it yet.
     """
-    folder = RunFolder(Path(path))
+    folder, checkpoint = folder_and_checkpoint(Path(path))
     if not folder.path.is_dir():
         raise UserError(f"RUN={path} is not a folder: give the folder that byol pretrain made")
     if not folder.config.exists():
         raise UserError(f"RUN={path} is not the folder of a run: it has no config.yaml")
     config = load_config(folder.config)
-    backbone = with_weights(config, trained_weights(folder, say), folder.path)
-    return Run(folder, config, backbone, untrained(config), started_from(config, folder))
+    weights = backbone_of(checkpoint) if checkpoint else trained_weights(folder, say)
+    backbone = with_weights(config, weights, folder.path)
+    start = started_from(config, folder)
+    return Run(folder, config, backbone, untrained(config), start, checkpoint)
+
+
+def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:
+    """The run that is meant by its folder, or by RUN/checkpoints/NAME.ckpt, and that checkpoint."""
+    if path.suffix == ".ckpt" and path.parent.name == "checkpoints" and path.is_file():
+        return RunFolder(path.parent.parent), path
+    return RunFolder(path), None
 
 
 def untrained(config: PretrainConfig) -> nn.Module:
@@ -218,8 +237,20 @@ def trained_weights(folder: RunFolder, say: Callable[[str], None] = to_stderr) -
         raise UserError(
             f"RUN={folder.path} has no weights yet: no backbone.safetensors, no checkpoint"
         )
-    prefix = "model.onlineNet.backend."
-    state = found[1]["state_dict"]
+    return _backbone_in(found[1])
+
+
+def backbone_of(checkpoint: Path) -> dict[str, Tensor]:
+    """The state dict of the online network's backbone in a checkpoint.
+
+    Raises:
+        UserError: it is damaged, or no checkpoint of this package.
+    """
+    return _backbone_in(load_checkpoint(checkpoint))
+
+
+def _backbone_in(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    prefix, state = "model.onlineNet.backend.", checkpoint["state_dict"]
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -6,9 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+import BYOL
 from BYOL.cli import main
 from BYOL.errors import UserError
-from BYOL.runs import open_run
+from BYOL.runs import load_checkpoint, open_run
+from BYOL.sealing import seal
 from BYOL.views.transforms import EvalTransform
 from tests.conftest import draw_pictures
 
@@ -114,6 +117,31 @@ def test_few_tags_and_a_single_one_are_judged(run, tmp_path, capsys, rows, colum
     assert main([*argv, "--task", "multilabel", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["classes"] == columns and "linear mAP" in answer["rows"]["trained"]
+
+
+def test_a_checkpoint_stands_for_its_run(run, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    (folder / "evaluation.json").unlink(missing_ok=True)
+    best = folder / "checkpoints" / "best.ckpt"
+    state = load_checkpoint(folder / "checkpoints" / "last.ckpt")
+    name = next(n for n in state["state_dict"] if n.startswith("model.onlineNet.backend."))
+    expected = state["state_dict"][name].mul_(0.5)
+    torch.save(state, best)
+    seal(best)
+    first = name.removeprefix("model.onlineNet.backend.")
+    assert torch.equal(BYOL.load_backbone(best).state_dict()[first], expected)
+    cards = []
+    for place, hub in ((best, tmp_path / "best"), (folder, tmp_path / "last")):
+        assert main(["export", str(place), "--to", f"{hub}/"]) == 0
+        cards.append((hub / "README.md").read_text())
+    assert torch.equal(BYOL.load_backbone(tmp_path / "best").state_dict()[first], expected)
+    assert ["| trained |" in card for card in cards] == [False, True]  # figures are of the last
+    assert main(["evaluate", str(best), "--protocol", "knn"]) == 0
+    assert (folder / "evaluation-best.json").exists() and not (folder / "evaluation.json").exists()
+    capsys.readouterr()
+    assert main(["report", str(best)]) == 2
+    assert "is a checkpoint" in capsys.readouterr().err
 
 
 def test_views_shows_pictures_and_writes_nothing_else(tmp_path, monkeypatch):

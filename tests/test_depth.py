@@ -11,7 +11,9 @@ from BYOL.depth import eight_bits, is_deep, settled_range, shallow
     ("values", "expected"),
     [
         (np.array([0, 200], np.uint16), (0, 255)),
-        (np.array([0, 256], np.uint16), (0, 1023)),
+        (np.array([0, 300], np.uint16), (0, 1023)),
+        (np.arange(0, 3001, dtype=np.uint16), (0, 4095)),
+        (np.append(np.zeros(1000), 65_535).astype(np.uint16), (0, 1)),  # a hot pixel
         (np.array([5, 4095], np.int32), (0, 4095)),
         (np.array([0.0, 1.0], np.float32), (0, 1)),
         (np.array([0.2, np.nan]), (0, 1)),

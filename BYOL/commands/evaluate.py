@@ -1,10 +1,12 @@
 """``byol evaluate``."""
 
+from pathlib import Path
 from typing import Any
 
 from BYOL.commands.common import Answer, pictures_for
 from BYOL.config.commands import EvaluateConfig
 from BYOL.data.labels import label_splits, read_labels
+from BYOL.errors import UserError
 from BYOL.evaluation.feature_gauges import feature_gauges, feature_gauges_text
 from BYOL.evaluation.layers import LayerFeatures
 from BYOL.evaluation.protocols import check_protocols, evaluate
@@ -14,14 +16,17 @@ from BYOL.evaluation.references import (
     reference_from_file,
     supervised_reference,
 )
+from BYOL.evaluation.subjects import with_same_labels
 from BYOL.evaluation.table import results_text
-from BYOL.files import write_json
+from BYOL.files import check_place, write_json
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.lines import to_stderr
 from BYOL.preparation import in_memory, view_configs
+from BYOL.processes import loader_mishaps
 from BYOL.runs import Run, open_run
 
 
+@loader_mishaps()
 def evaluate_run(config: EvaluateConfig) -> Answer:
     """``byol evaluate``: judge a run's backbone beside raw pixels and its untrained self.
 
@@ -36,6 +41,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     file = read_labels(config.labels, config.task) if config.labels else None
     accelerator = pick_accelerator(config.accelerator)
     run = open_run(config.run)
+    check_place(f"RUN={config.run}", run.evaluation)
     references = _references(run, config)
     splits = pictures_for(run, config.data, config.data_root)
     left_out = 0
@@ -43,7 +49,13 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         splits, left_out = label_splits(splits, file)
     budget = int(run.config.memory * 1e9)
     train, _ = in_memory(splits.labelled or splits.train, budget)
-    test, _ = in_memory(splits.test, budget) if splits.test else (None, [])
+    held_out = with_same_labels(splits.test, train)
+    if splits.test and not held_out:
+        to_stderr(
+            f"{splits.test.name}: its held-out pictures have no labels of the same kind: a fifth "
+            "of the others is held out instead"
+        )
+    test, _ = in_memory(held_out, budget) if held_out else (None, [])
     settings: dict[str, Any] = {
         "device": torch_device(accelerator),
         "workers": pick_workers(None, accelerator),
@@ -73,11 +85,20 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         head |= {"labels": config.labels, "pictures_without_labels": left_out}
     gauges = feature_gauges(trained, untrained, train, sight, **settings)
     results = {**head, **results, "feature_gauges": gauges}
-    write_json(run.folder.evaluation, results)
     lines = [results_text(results), feature_gauges_text(gauges)]
     if left_out:
         lines.append(f"left out, for want of a row in {config.labels}: {left_out:,} pictures")
-    return results, "\n".join([*lines, f"written to {run.folder.evaluation}"])
+    return results, "\n".join([*lines, *_kept(results, run.evaluation)])
+
+
+def _kept(results: dict[str, Any], path: Path) -> list[str]:
+    """Write the results; where that cannot be, they are still shown."""
+    try:
+        write_json(path, results)
+    except UserError as error:
+        to_stderr(f"warning: {error}")
+        return []
+    return [f"written to {path}"]
 
 
 def _references(run: Run, wanted: EvaluateConfig) -> list[Reference]:

@@ -16,7 +16,7 @@ def shard_run(config: ShardConfig) -> Answer:
     Raises:
         UserError: no folder of pictures, something in the way, or no room.
     """
-    splits = open_images(config.data, channels=3)
+    splits = open_images(config.data)
     out = Path(config.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out={out} is not an empty folder: give a new one")

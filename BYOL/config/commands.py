@@ -47,7 +47,7 @@ class EvaluateConfig:
     """Settings of ``byol evaluate``.
 
     Args:
-        run: a run's folder.
+        run: a run's folder, or one of its checkpoints (RUN/checkpoints/best.ckpt).
         data: labelled pictures; without it, those of the run.
         layer: a part of the backbone, such as layer3 or blocks.6; without it, its output.
         pool: what becomes of a layer's places: mean, max, token (a transformer's class token), or
@@ -112,7 +112,7 @@ class FeaturesConfig:
     """What every command that computes features can be told.
 
     Args:
-        run: a run's folder.
+        run: a run's folder, or one of its checkpoints (RUN/checkpoints/best.ckpt).
         data: pictures; without it, those of the run.
         layer: a part of the backbone, such as layer3 or blocks.6; without it, its output.
         pool: what becomes of a layer's places: mean, max, token (a transformer's class token), none
@@ -219,7 +219,7 @@ class ExportConfig:
     """Settings of ``byol export``.
 
     Args:
-        run: a run's folder.
+        run: a run's folder, or one of its checkpoints (RUN/checkpoints/best.ckpt).
         to: the file to write: .safetensors or .pth for weights, .onnx or .pt2 for a program that
             takes pixels from 0 to 1; or NAME/, with a slash at the end, for a folder that the
             Hugging Face hub and timm (local-dir:NAME) take.

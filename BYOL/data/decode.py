@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from BYOL.data.bands import band_shape, read_bands
 from BYOL.data.jpeg import decode_jpeg, jpeg_size, upright
-from BYOL.depth import Range, is_deep
-from BYOL.pictures import cut, to_pixels
+from BYOL.depth import Range, eight_bits, is_deep, settled_range
+from BYOL.pictures import MODES, cut, to_pixels
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm",
@@ -42,7 +43,7 @@ class ImageFile:
 
     Args:
         source: the file, or its content.
-        channels: 1, 3 or 4: what the pixels will be converted to.
+        channels: 1, 3 or 4: what the pixels will be converted to; of a TIFF of bands, all of them.
         pixel_range: which values of a picture deeper than 8 bits are black and white; without it
             they are judged by the picture alone.
 
@@ -57,8 +58,12 @@ class ImageFile:
         with self._named_errors():
             head = _beginning(source)
             size = jpeg_size(head)
-            if size is not None and _is_honest(size):
-                self.is_jpeg, self.turned, self.orientation, self.size = True, False, 1, size
+            self.bands = band_shape(source, head)
+            self.is_jpeg, self.turned, self.orientation = self.bands is None, False, 1
+            if self.bands is not None:
+                self.size = self.bands[:2]
+            elif size is not None and _is_honest(size):
+                self.size = size
             else:
                 self._ask_pillow()
         if len(head) < _HEAD_BYTES:
@@ -95,6 +100,8 @@ class ImageFile:
             BrokenImageError: the file cannot be decoded.
         """
         with self._named_errors():
+            if self.bands or self.channels not in MODES:
+                return self._decode_bands()
             if self.is_jpeg:
                 stored = least[::-1] if self.turned else least
                 pixels = decode_jpeg(_content(self.source), self.channels, stored)
@@ -103,6 +110,15 @@ class ImageFile:
             self._image.load()
             image = self._image if self.orientation == 1 else ImageOps.exif_transpose(self._image)
             return to_pixels(image, self.channels, self.pixel_range)
+
+    def _decode_bands(self) -> np.ndarray:
+        found = self.bands[2] if self.bands else len(self._image.getbands())
+        if not self.bands or found != self.channels:
+            raise ValueError(f"it has {found} bands, not {self.channels}")
+        values = read_bands(self.source)
+        if values.dtype == np.uint8:
+            return values
+        return eight_bits(values, self.pixel_range or settled_range([values]) or (0, 1))
 
     def crops(self, boxes: Sequence[Sequence[int]], sides: Sequence[int]) -> list[Tensor]:
         """Cut boxes (top, left, height, width of the upright picture), each made side × side.
@@ -244,9 +260,21 @@ def is_grey(source: Encoded) -> bool | None:
         return None
 
 
+def band_count(source: Encoded) -> int | None:
+    """The bands of a TIFF that has more of them, or deeper ones, than Pillow reads; else None."""
+    try:
+        shape = band_shape(source, _beginning(source))
+    except Exception:
+        return None
+    return shape[2] if shape else None
+
+
 def deep_values(source: Encoded) -> np.ndarray | None:
     """The values of a picture of more than 8 bits; None of any other, and of what is no picture."""
     try:
+        if band_shape(source, _beginning(source)):
+            values = read_bands(source)
+            return None if values.dtype == np.uint8 else values
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(_opened(source)) as image:

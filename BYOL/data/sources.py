@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from BYOL.data.arrays import array_side, open_arrays
-from BYOL.data.decode import SUFFIXES, Encoded, deep_values, image_size, is_grey
+from BYOL.data.decode import SUFFIXES, Encoded, band_count, deep_values, image_size, is_grey
 from BYOL.data.images import ArrayImages, EncodedImages, FileImages, Images
 from BYOL.data.listed import first_folders, first_listed, inside, read_list
 from BYOL.data.paths import PathTable
@@ -58,7 +58,8 @@ def open_images(
         data: None or "digits", "cifar10", "cifar100", "stl10", a folder, a .txt file with the path
             of a picture on each line, an .npz or .npy file, or shards (see
             :func:`BYOL.data.shards.patterns.find_shards`).
-        channels: 1, 3 or 4 for a folder or shards; what an array has otherwise. None: found out.
+        channels: 1, 3 or 4 for a folder or shards; what an array, or a TIFF of bands, has
+            otherwise. None: found out.
         pixel_range: values of black and white in pictures of more than 8 bits; None: settled by a
             look at some of them (:func:`BYOL.depth.settled_range`).
         data_root: where torchvision's sets lie or are downloaded to, and indices of shards.
@@ -74,7 +75,6 @@ def open_images(
     path = Path(data).expanduser()
     listed = path.suffix == ".txt" and path.is_file()
     if listed or path.is_dir():
-        _check_channels(channels)
         found = _list(path, channels) if listed else _folder(path, channels)
         return _with_range(found, pixel_range)
     if path.suffix in (".npz", ".npy"):
@@ -161,9 +161,8 @@ def _torchvision(name: str, root: Path) -> Splits:
 
 
 def _shards(data: str, channels: int | None, cache: Path) -> Splits:
-    _check_channels(channels)
     train, test = open_streamed(data, cache)
-    channels = channels or seen_channels(train.encoded(i) for i in train.probes(PROBED))
+    channels = channels or seen_channels([train.encoded(i) for i in train.probes(PROBED)])
     train = replace(train, channels=channels)
     return Splits(train, replace(test, channels=channels) if test else None)
 
@@ -172,19 +171,18 @@ def _with_range(found: Splits, pixel_range: Range | None) -> Splits:
     """The same files with one range for all that are deeper than 8 bits, if any is."""
     train, test = found.train, found.test
     assert isinstance(train, EncodedImages)
-    probed = (deep_values(train.encoded(i)) for i in train.probes(PROBED))
-    settled = settled_range(values for values in probed if values is not None)
+    probed = [train.encoded(i) for i in train.probes(PROBED)]
+    bands = {count for one in probed if (count := band_count(one))}
+    if train.channels not in (bands or MODES):
+        accepted = " or ".join(map(str, sorted(bands))) if bands else "1, 3 or 4"
+        raise UserError(f"--channels={train.channels} is not for these pictures: give {accepted}")
+    settled = settled_range(v for one in probed if (v := deep_values(one)) is not None)
     if settled is None:
         return found
     pixel_range = pixel_range or settled
     if isinstance(test, EncodedImages):
         test = replace(test, pixel_range=pixel_range)
     return Splits(replace(train, pixel_range=pixel_range), test, pixel_range=pixel_range)
-
-
-def _check_channels(channels: int | None) -> None:
-    if channels is not None and channels not in MODES:
-        raise UserError(f"--channels={channels} is not for encoded pictures: give 1, 3 or 4")
 
 
 def _folder(root: Path, channels: int | None) -> Splits:
@@ -274,15 +272,17 @@ def _files(
     root: Path, files: PathTable, channels: int | None, name: str, classes: tuple[str, ...] = ()
 ) -> FileImages:
     labels, names = class_folders(files, classes)
-    probed = (root / files[i] for i in spread(len(files), PROBED))
+    probed = [root / files[i] for i in spread(len(files), PROBED)]
     beside = stray(files) if labels is None else None
     remarks = (f"no labels: {beside} lies beside the class folders",) if beside else ()
     channels = channels or seen_channels(probed)
     return FileImages(name, channels, labels, names, root, files, remarks=remarks)
 
 
-def seen_channels(probed: Iterable[Encoded]) -> int:
-    """1 where every picture looked at is grey, else 3."""
+def seen_channels(probed: Sequence[Encoded]) -> int:
+    """As many as the bands of a TIFF that is looked at has; else 1 where all are grey, else 3."""
+    if bands := next(filter(None, map(band_count, probed)), None):
+        return bands
     grey = [is_grey(picture) for picture in probed]
     return 1 if any(grey) and all(found in (True, None) for found in grey) else 3
 

@@ -1,0 +1,52 @@
+"""TIFFs that Pillow does not read: of many bands, or of more than 8 bits in several.
+
+Sentinel-2 has 13 bands of 16 bits, a microscope five channels. tifffile reads the first page.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # also BigTIFF
+_PILLOWS_BANDS = 4
+
+
+def band_shape(source: Path | bytes, head: bytes) -> tuple[int, int, int] | None:
+    """(height, width, bands) of a TIFF that is not for Pillow; None of any other file.
+
+    Args:
+        source: the file, or its content.
+        head: its first bytes.
+    """
+    if head[:4] not in _MAGIC:
+        return None
+    from tifffile import TiffFile
+
+    with TiffFile(_opened(source)) as file:
+        page = file.pages.first
+        bits = page.bitspersample
+        deep = max(bits) > 8 if isinstance(bits, tuple) else bits > 8
+        bands = page.samplesperpixel
+        if bands <= _PILLOWS_BANDS and not (bands > 1 and deep):
+            return None
+        return page.imagelength, page.imagewidth, bands
+
+
+def read_bands(source: Path | bytes) -> np.ndarray:
+    """The values of such a TIFF's first page, (H, W, bands) of any numeric type.
+
+    Raises:
+        ValueError: damaged, or compressed in a way that needs ``pip install 'BYOL[tiff]'``.
+    """
+    from tifffile import TiffFile
+
+    with TiffFile(_opened(source)) as file:
+        page = file.pages.first
+        values = page.asarray()
+        apart = page.axes.startswith("S")  # a plane a band
+    return np.moveaxis(values, 0, -1) if apart else values
+
+
+def _opened(source: Path | bytes) -> Path | io.BytesIO:
+    return source if isinstance(source, Path) else io.BytesIO(source)

@@ -1,0 +1,89 @@
+"""TIFFs of many bands: read, told from others, learnt from."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from BYOL.cli import main
+from BYOL.config import load_config
+from BYOL.data.decode import BrokenImageError, ImageFile, band_count, image_size, read_image
+from BYOL.data.sources import open_images
+from BYOL.errors import UserError
+from tests.conftest import TINY
+
+
+def scene(bands: int, dtype: type, side: int = 24, seed: int = 0) -> np.ndarray:
+    """(H, W, bands); band b is between b/bands and (b + 1)/bands of the type's range."""
+    noise = np.random.default_rng(seed).random((side, side + 4, bands))
+    values = (noise + np.arange(bands)) / bands
+    return values.astype(dtype) if dtype is np.float32 else (values * 4095).astype(dtype)
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize(("bands", "dtype"), [(13, np.uint16), (3, np.uint16), (5, np.float32)])
+def test_bands_are_read_whatever_way_they_lie(tmp_path, bands, dtype, planar, compression, order):
+    values = scene(bands, dtype)
+    stored = values if planar == "contig" else np.moveaxis(values, 2, 0)
+    path = tmp_path / "scene.tif"
+    tifffile.imwrite(
+        path, stored, photometric="minisblack", planarconfig=planar, compression=compression,
+        byteorder={"little": "<", "big": ">"}[order],
+    )  # fmt: skip
+    for source in (path, path.read_bytes()):
+        assert band_count(source) == bands and image_size(source) == (24, 28)
+        white = 1 if dtype is np.float32 else 4095
+        expected = (values / white * 255).round()
+        found = read_image(source, bands, (0, white)).numpy().transpose(1, 2, 0)
+        assert np.abs(found - expected).max() <= 1
+        file = ImageFile(source, bands, (0, white))
+        whole = file.crop_between_pixels((0, 0, 24, 28), 24)
+        assert whole.shape == (bands, 24, 24)
+        assert abs(whole[-1].float().mean() - expected[..., -1].mean()) < 2
+        assert file.crops([(0, 0, 12, 12)], [6])[0].shape == (bands, 6, 6)
+
+
+def test_a_folder_of_scenes_is_learnt_from_and_embedded(tmp_path, capsys):
+    for name in ("crop", "forest"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(10):
+            values = scene(13, np.uint16, seed=i)[:, :24]
+            tifffile.imwrite(tmp_path / "set" / name / f"{i}.tif", values, planarconfig="contig")
+    argv = ["pretrain", str(tmp_path / "set"), *TINY, "--out", str(tmp_path / "run")]
+    assert main([*argv, "--preset", "many-channel", "--knn-every", "0"]) == 0
+    assert "13 channels" in capsys.readouterr().err
+    config = load_config(tmp_path / "run" / "config.yaml")
+    assert config.channels == 13 and config.pixel_range == (0, 4095)
+    out = tmp_path / "e.npz"
+    assert main(["embed", str(tmp_path / "run"), str(tmp_path / "set"), "--out", str(out)]) == 0
+    assert len(np.load(out)["embedding"]) == 20
+    assert main(["views", str(tmp_path / "set"), "--out", str(tmp_path / "v.png")]) == 0
+    assert main(["shard", str(tmp_path / "set"), "--out", str(tmp_path / "shards")]) == 0
+    streamed = open_images(str(tmp_path / "shards")).train
+    assert streamed.channels == 13 and streamed.read(0).shape == (13, 24, 24)
+
+
+def test_a_picture_of_other_bands_is_broken_and_says_so(tmp_path):
+    path = tmp_path / "scene.tif"
+    tifffile.imwrite(path, scene(13, np.uint16), planarconfig="contig")
+    with pytest.raises(BrokenImageError, match="it has 13 bands, not 3"):
+        read_image(path, 3)
+    with pytest.raises(UserError, match="--channels=3 is not for these pictures: give 13"):
+        open_images(str(tmp_path), channels=3)
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(BrokenImageError):
+        read_image(path, 13)
+    path.write_bytes(b"II*\0" + b"\xff" * 100)
+    assert band_count(path) is None
+    with pytest.raises(BrokenImageError):
+        read_image(path, 3)
+
+
+def test_what_pillow_reads_is_left_to_it(tmp_path):
+    for i, shape in enumerate([(9, 9), (9, 9, 3), (9, 9, 4)]):
+        path = tmp_path / f"{i}.tif"
+        photometric = "minisblack" if len(shape) == 2 else "rgb"
+        tifffile.imwrite(path, np.full(shape, 7, np.uint8), photometric=photometric)
+        assert band_count(path) is None
+        assert (read_image(path, shape[2] if len(shape) > 2 else 1) == 7).all()
