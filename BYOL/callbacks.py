@@ -11,9 +11,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from BYOL.errors import UserError
 from BYOL.evaluation.alarm import Alarm
 from BYOL.evaluation.gauges import collapse_gauges, covariance_spectrum, picture_share
 from BYOL.evaluation.online import Online
+from BYOL.files import write_atomically
 from BYOL.training import Seen
 
 LEAST_READINGS = 4  # of the gauges, an epoch
@@ -107,6 +109,8 @@ class Gauges(Callback):
         kept = (share.to(module.device) for share in self.shares)  # a checkpoint's are on the CPU
         self.shares = deque(kept, maxlen=max(batches, LEAST_SHARES))
         self.read_at = trainer.global_step
+        if self.spectrum is not None and trainer.is_global_zero:
+            _forget_later(self.spectrum, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         """What is behind the next reading."""
@@ -167,6 +171,21 @@ class Gauges(Callback):
             self.spectrum.open("a") as file,
         ):  # a row is not worth a run
             print(step, *(f"{value:.5g}" for value in values), sep=",", file=file)
+
+
+def _forget_later(spectrum: Path, step: int) -> None:
+    """Cut the rows behind a step: a run that was killed makes them again."""
+    with contextlib.suppress(OSError, UserError):
+        lines = spectrum.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if _step_of(line) <= step]
+        if len(kept) < len(lines):
+            text = "".join(kept)
+            write_atomically(spectrum, lambda temporary: temporary.write_text(text, "utf-8"))
+
+
+def _step_of(row: str) -> float:
+    number = row.split(",")[0]
+    return int(number) if row.endswith("\n") and number.isdecimal() else math.inf
 
 
 class OnlineChecks(Callback):

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import nn
@@ -19,6 +18,7 @@ from BYOL.evaluation.feature_gauges import feature_gauges
 from BYOL.evaluation.intervals import Measures
 from BYOL.evaluation.protocols import NOTHING_KNOWN, evaluate
 from BYOL.evaluation.references import START, Reference
+from BYOL.evaluation.subjects import with_same_labels
 from BYOL.export import export_backbone
 from BYOL.files import write_json
 from BYOL.hardware import Machine, pick_workers, torch_device
@@ -34,6 +34,7 @@ def finish(
     results: dict[str, Any],
     machine: Machine,
     known: Mapping[str, Measures] = NOTHING_KNOWN,
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Write the backbone, measure it, and write what is known of the run.
 
@@ -45,6 +46,7 @@ def finish(
         results: of the training itself.
         machine: that trains.
         known: rows of the comparison that were measured before.
+        say: gets a line where there is no comparison, and why: a trained run does not fail for it.
 
     Returns:
         ``results`` with the gauges of the features, the comparison, machine and versions.
@@ -55,8 +57,12 @@ def finish(
     usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
     start = started_from(config, folder)
     references = [Reference(START, start, config.sight)] if start else []
-    compared = fresh, references, known
-    evidence = _evidence(config, prepared, model, machine, *compared) if usable else None
+    evidence = None
+    try:
+        if usable:
+            evidence = _evidence(config, prepared, model, machine, fresh, references, known)
+    except Exception as error:
+        say(f"warning: no comparison ({_reason(error)}); byol evaluate {folder.path} makes one")
     results |= {
         "pictures": len(prepared.train),
         "feature_gauges": features,
@@ -93,8 +99,11 @@ def save_report(
     try:
         write_report(open_run(folder.path), pictures, how, folder.report)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        say(f"warning: no report ({reason}); byol report {folder.path} makes one")
+        say(f"warning: no report ({_reason(error)}); byol report {folder.path} makes one")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _evidence(
@@ -108,13 +117,13 @@ def _evidence(
 ) -> dict[str, Any] | None:
     """The comparison of ``byol evaluate``, where there are labels to compare with."""
     bank = prepared.labelled or prepared.train
-    if not config.evaluate or bank.labels is None or len(np.unique(bank.labels)) < 2:
+    if not config.evaluate or bank.labels is None:
         return None
     return evaluate(
         model.onlineNet.backend,
         fresh,
         bank,
-        prepared.test if prepared.test is not None and prepared.test.labels is not None else None,
+        with_same_labels(prepared.test, bank),
         config.sight,
         device=torch_device(machine.accelerator),
         workers=pick_workers(config.workers, machine.accelerator),

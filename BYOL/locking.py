@@ -13,7 +13,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def claimed(path: Path, wait: bool = False) -> Iterator[bool]:
+def claimed(path: Path, wait: bool = False, what: str | None = None) -> Iterator[bool]:
     """Hold a lock that ends with this process, however it ends; whether it is held.
 
     A POSIX record lock belongs to the process alone: unlike ``flock`` and what is built on it, its
@@ -22,8 +22,16 @@ def claimed(path: Path, wait: bool = False) -> Iterator[bool]:
     Args:
         path: the lock's file; made if it is not there, and left.
         wait: until another process that holds it lets go; then it is always held.
+        what: the flag and its value, for the message; without it the folder.
+
+    Raises:
+        UserError: the folder may not be written to.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{what or path.parent} cannot be written to: {reason}") from error
     try:
         yield _take(descriptor, wait)
     finally:
@@ -39,9 +47,9 @@ def locked(path: Path, what: str) -> Iterator[None]:
         what: the flag and its value, for the message.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, or the folder may not be written to.
     """
-    with claimed(path) as mine:
+    with claimed(path, what=what) as mine:
         if not mine:
             holder = path.read_text(errors="replace").strip()
             raise UserError(

@@ -5,14 +5,17 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from BYOL.backbones import build_backbone, has_large_stem
 from BYOL.config import PretrainConfig
-from BYOL.data.images import ArrayImages, EncodedImages, Images
+from BYOL.data.images import ArrayImages, EncodedImages, Images, readable
 from BYOL.data.memory import check_images, to_memory
-from BYOL.data.sources import common_side, open_images
+from BYOL.data.sources import Splits, common_side, open_images
 from BYOL.errors import UserError
+from BYOL.evaluation.subjects import class_problem, with_same_labels
 from BYOL.starting import read_start
 from BYOL.views.config import ViewConfig
 from BYOL.views.pipeline import Views
@@ -21,6 +24,8 @@ IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
 SMALL_SIDE = 96  # pixels: pictures up to this are seen whole, larger ones at 224
 SMALL_STEM_SIDE = 64
+MEASURED = 64  # files whose pixels are measured, of channels that no one else has measured
+LEAST_STD = 0.02  # measured: a channel that hardly varies is not blown up
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,13 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     Raises:
         UserError: the data or a setting that does not fit it.
     """
-    splits = open_images(config.data, channels=config.channels, data_root=config.data_root)
+    splits = open_images(
+        config.data,
+        channels=config.channels,
+        pixel_range=config.pixel_range,
+        data_root=config.data_root,
+    )
+    config = dataclasses.replace(config, pixel_range=splits.pixel_range)
     if config.channels not in (None, splits.train.channels):
         raise UserError(
             f"--channels={config.channels} is not what the pictures have: {splits.train.channels}"
@@ -70,7 +81,28 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     test, broken_test = in_memory(splits.test, budget) if splits.test else (None, [])
     if len(train) < config.batch_size:
         raise UserError(_too_few(config, train))
-    return Prepared(config, train, test, splits.labelled, broken + broken_test)
+    splits = _judging(Splits(train, test, splits.labelled))
+    return Prepared(config, splits.train, splits.test, splits.labelled, broken + broken_test)
+
+
+def _judging(splits: Splits) -> Splits:
+    """The same; without labels, and with a remark, where nothing can be judged by them."""
+    bank = splits.labelled or splits.train
+    problem = None
+    if bank.labels is not None and with_same_labels(splits.test, bank) is None:
+        problem = class_problem(bank.labels)
+    elif bank.labels is not None and len(np.unique(bank.labels)) < 2:
+        problem = "the pictures to learn from are of one class"
+    if problem is None:
+        return splits
+    remark = f"its labels are not used, and nothing is said of accuracy: {problem}"
+    train = _unlabelled(splits.train)
+    train = dataclasses.replace(train, remarks=(*train.remarks, remark))
+    return Splits(train, splits.test and _unlabelled(splits.test))
+
+
+def _unlabelled(images: Images) -> Images:
+    return dataclasses.replace(images, labels=None, classes=())
 
 
 def in_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
@@ -104,28 +136,45 @@ def _settle(config: PretrainConfig, train: Images, side: int | None) -> Pretrain
 
 
 def _statistics(config: PretrainConfig, train: Images) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of every channel, as given, as weights are used to them,
-    ImageNet's, or measured."""
-    if config.mean is not None and config.std is not None:
-        mean, std = config.mean, config.std
-    elif (used_to := _of_weights(config)) and len(used_to[0]) == train.channels:
-        mean, std = used_to
-    elif train.channels == 3:
-        mean, std = IMAGENET_MEAN, IMAGENET_STD
-    elif isinstance(train, ArrayImages):
-        stride = max(len(train) // 2000, 1)
-        sample = train.data[::stride].float() / 255
-        mean = sample.mean(dim=(0, 2, 3)).tolist()
-        std = sample.std(dim=(0, 2, 3)).clamp_min(0.02).tolist()
-    else:
-        mean, std = [0.5] * train.channels, [0.25] * train.channels
+    """Mean and standard deviation of every channel: each as given, else as weights are used to
+    them, ImageNet's, or measured."""
+    mean, std = config.mean, config.std
+    if mean is None or std is None:
+        usual = _usual_statistics(config, train)
+        mean, std = usual[0] if mean is None else mean, usual[1] if std is None else std
     for name, values in (("mean", mean), ("std", std)):
         if len(values) != train.channels:
             raise UserError(
                 f"--{name}={values} has {len(values)} numbers for pictures of "
                 f"{train.channels} channels"
             )
-    return [round(v, 5) for v in mean], [round(v, 5) for v in std]
+    return list(mean), list(std)
+
+
+def _usual_statistics(config: PretrainConfig, train: Images) -> tuple[list[float], list[float]]:
+    used_to = _of_weights(config)
+    if used_to and len(used_to[0]) == train.channels:
+        return used_to
+    if train.channels == 3:
+        return IMAGENET_MEAN, IMAGENET_STD
+    mean, std = _measured(train)
+    return [round(v, 5) for v in mean.tolist()], [
+        round(v, 5) for v in std.clamp_min(LEAST_STD).tolist()
+    ]
+
+
+def _measured(train: Images) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every channel of some of the pictures, (C,) each."""
+    if isinstance(train, ArrayImages):
+        sample = train.data[:: max(len(train) // 2000, 1)].float() / 255
+        return sample.mean(dim=(0, 2, 3)), sample.std(dim=(0, 2, 3))
+    files = [p.flatten(1).double() / 255 for p in readable(train, train.probes(MEASURED))]
+    if not files:
+        return torch.full((train.channels,), 0.5), torch.full((train.channels,), 0.25)
+    # each counts alike, however large it is
+    mean = torch.stack([pixels.mean(dim=1) for pixels in files]).mean(dim=0)
+    square = torch.stack([pixels.square().mean(dim=1) for pixels in files]).mean(dim=0)
+    return mean, (square - mean.square()).clamp_min(0).sqrt()
 
 
 def _of_weights(config: PretrainConfig) -> tuple[list[float], list[float]] | None:

@@ -75,7 +75,7 @@ def pretrain(
     start = find_start(RunFolder(out), config.resume, config.epochs, as_warnings(say))
     if start.results:
         return start.results
-    speak = say if first_process() else _nobody
+    speak = say if first_process() else lambda line: None  # another one says it already
     with StopRequest(speak) as stop:
         prepared = prepare(config)
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)
@@ -100,15 +100,12 @@ def pretrain(
                 results = {"run": str(out), **run, "evaluation": None}
                 if not first_process():
                     return results
-                results = finish(config, prepared, model, start.folder, results, machine, known)
+                about = start.folder, results, machine, known, say
+                results = finish(config, prepared, model, *about)
                 tracker.conclude(results)
             if config.report:
                 save_report(config, prepared, start.folder, machine, say)
             return results
-
-
-def _nobody(line: str) -> None:
-    """Hears what another process says already."""
 
 
 def _save_start(config: PretrainConfig, model: byol.BYOL, folder: RunFolder) -> None:
@@ -119,7 +116,8 @@ def _save_start(config: PretrainConfig, model: byol.BYOL, folder: RunFolder) -> 
 def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -> None:
     assert config.image_size is not None
     images = readable(prepared.train, prepared.train.probes(8))
-    save_preview(images, view_configs(config), folder.views, key=fold(config.seed, 0))
+    if images:  # if all of them are broken, whoever reads the others says so
+        save_preview(images, view_configs(config), folder.views, key=fold(config.seed, 0))
 
 
 def _announce(
@@ -137,6 +135,9 @@ def _announce(
         f"({weights:.2f} M weights{begun}), {machine.accelerator} in {machine.precision}"
         f"{', compiled' if config.compile == 'on' else ''}"
     )
+    if config.pixel_range:
+        low, high = config.pixel_range
+        say(f"values from {low:g} to {high:g} are black to white (--pixel-range sets others)")
     for note in prepared.train.notes:
         say(f"warning: {note}")
     if prepared.broken:
@@ -204,6 +205,7 @@ def _train(
         trainer.fit(module, loader, ckpt_path=start.checkpoint)
     return {
         "epochs": config.epochs,
+        "epochs_seen": round(trainer.global_step / steps_per_epoch, 2),
         "steps": trainer.global_step,
         "train_seconds": round(progress.seconds, 1),
         "images_per_second": round(progress.images_per_second, 1),

@@ -14,10 +14,10 @@ from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot_accuracy
 from BYOL.evaluation.linear import STRENGTHS, linear_probe
-from BYOL.evaluation.online import online_check
+from BYOL.evaluation.online import _part, online_check
 from BYOL.evaluation.protocols import evaluate
 from BYOL.evaluation.reduction import fit_reduction
-from BYOL.evaluation.subjects import held_out
+from BYOL.evaluation.subjects import class_problem, held_out
 from BYOL.evaluation.table import results_text
 from BYOL.views.config import Sight
 
@@ -125,9 +125,56 @@ def test_components_keep_what_a_full_basis_keeps_exactly():
     features = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
     reduction = fit_reduction(features, 5, 0)
     few = reduction(features)
-    assert np.allclose(few @ reduction.axes.T + reduction.mean, features, atol=1e-5)
+    back = reduction.axes.T / (reduction.axes[:, 0] ** 2).sum()
+    assert np.allclose(few @ back + reduction.mean, features, atol=1e-5)
     assert np.allclose(reduction.of_tensor(torch.from_numpy(features)).numpy(), few, atol=1e-5)
     assert fit_reduction(features, 50, 0).axes.shape == (5, 5)
+
+
+def test_components_keep_the_geometry_and_none_that_is_rounding():
+    rng = np.random.default_rng(0)
+    features = (rng.normal(size=(40, 200)) * np.geomspace(10, 0.1, 200)).astype(np.float32)
+    reduction = fit_reduction(features, 256, 0)
+    assert reduction.kept == 39, "the mean of 40 has taken one"
+    few = reduction(features)
+    assert few.var(axis=0).mean() == pytest.approx(1, rel=0.05)
+    ratio = np.linalg.norm(few[1:] - few[:-1], axis=1)
+    ratio /= np.linalg.norm(features[1:] - features[:-1], axis=1)
+    assert np.allclose(ratio, ratio[0], rtol=1e-3), "distances are scaled by one number"
+    assert fit_reduction(np.ones((3, 9), np.float32), 256, 0)(np.ones((2, 9))).shape == (2, 1)
+    assert fit_reduction(np.ones((1, 9), np.float32), 256, 0)(np.ones((2, 9))).shape == (2, 1)
+
+
+def blurred(n: int, seed: int) -> ArrayImages:
+    """Smooth pictures, as photographs are: the class is in the two widest components, of many."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    light = 40 * np.stack([labels, (labels * 2) % 3], axis=1) + rng.normal(0, 15, (n, 2))
+    halves = np.zeros((2, 8, 8))
+    halves[0, :4], halves[1, 4:] = 1, 1
+    pixels = 60 + np.einsum("nk,khw->nhw", light, halves)[:, None] + rng.normal(0, 3, (n, 3, 8, 8))
+    data = torch.from_numpy(pixels.clip(0, 255)).byte()
+    return ArrayImages("blurred", 3, labels.astype(np.int64), ("r", "g", "b"), data)
+
+
+@pytest.mark.parametrize("protocol", ["linear", "linear-sgd"])
+def test_raw_pixels_of_a_small_set_are_probed_by_components_as_well_as_by_all(
+    monkeypatch, protocol
+):
+    def judged():
+        return evaluate(
+            Blind(), Blind(), blurred(60, 0), blurred(300, 1), SIGHT, device=CPU,
+            protocols=(protocol,), epochs=20,
+        )["rows"]["raw pixels"][protocol]  # fmt: skip
+
+    whole = judged()
+    monkeypatch.setattr("BYOL.evaluation.protocols.MANY_PIXELS", 100)
+    few = judged()
+    assert few["components"] == 59 and "components" not in whole
+    assert few["accuracy"] > whole["accuracy"] - 0.03 and few["accuracy"] > 0.85
+    assert "59 principal components" in results_text(
+        {"pictures": {"judge": 1, "learn": 1}, "classes": 3, "rows": {"raw pixels": {"a": few}}}
+    )
 
 
 def test_what_knows_the_colours_beats_both_references():
@@ -246,10 +293,31 @@ def test_online_check_tells_a_good_backbone_from_a_blind_one():
 
 def test_online_check_without_two_classes_or_with_broken_features_has_no_probe():
     one = ArrayImages("set", 3, np.zeros(90, np.int64), ("only",), coloured().data)
-    assert online_check(one, None, SIGHT, device=CPU)(MeanColour()) == (1.0, None)
+    assert online_check(one, one, SIGHT, device=CPU)(MeanColour()) == (1.0, None)
 
     class Broken(MeanColour):
         def forward(self, x):
             return super().forward(x) * torch.nan
 
     assert online_check(coloured(), None, SIGHT, device=CPU)(Broken()).probe is None
+
+
+def test_an_online_check_of_many_small_classes_takes_whole_ones():
+    images = coloured(90)
+    albums = dataclasses.replace(images, labels=np.repeat(np.arange(45), 2))
+    found = online_check(albums, None, SIGHT, device=CPU, most=12)(MeanColour())
+    assert 0 <= found.knn <= 1
+    part = _part(albums, 12, alone=True)
+    assert len(part) == 12 and (np.unique(part.labels, return_counts=True)[1] == 2).all()
+
+
+def test_classes_that_cannot_judge_each_other_are_refused_in_a_line():
+    assert class_problem(np.array([0, 0, 1, 1])) is None
+    for labels, words in (
+        ([0, 0, 0], "one class"), (range(9), "none has two"), ([0, 0, 1, 2], "1 has two"),
+        ([*range(64), 0, 1], "2 pictures to judge 64 classes"),
+    ):  # fmt: skip
+        assert words in class_problem(np.array(labels))
+    alone = dataclasses.replace(coloured(9), labels=np.arange(9))
+    with pytest.raises(UserError, match="9 classes none has two"):
+        evaluate(MeanColour(), Blind(), alone, None, SIGHT, device=CPU, protocols=("knn",))

@@ -141,3 +141,15 @@ def test_values_are_judged_by_a_direct_ridge_and_by_neighbours():
         7, weights=lambda d: np.exp((1 - d) / 0.1), metric="cosine"
     ).fit(features[:200], values[:200])  # fmt: skip
     np.testing.assert_allclose(found, peer.predict(features[200:]), atol=1e-4)
+
+
+def test_a_single_tag_has_one_score_and_few_samples_choose_no_strength():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(40, 3)).astype(np.float32)
+    tags = features[:, :1] > 0
+    guess = linear_tags(features, tags, features)
+    assert guess.shape == (40, 1) and mean_average_precision(tags, guess) > 0.95
+    for n in (1, 2, 4):
+        assert linear_tags(features[:n], tags[:n], features).shape == (40, 1)
+        assert linear_tags(features[:n], np.repeat(tags[:n], 3, axis=1), features).shape == (40, 3)
+        assert linear_values(features[:n], features[:n].astype(float), features).shape == (40, 3)

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from BYOL.errors import UserError
-from BYOL.preparation import IMAGENET_MEAN, prepare, view_configs
+from BYOL.preparation import IMAGENET_MEAN, IMAGENET_STD, prepare, view_configs
 from BYOL.presets import preset_config
 from tests.conftest import draw_pictures
 
@@ -57,3 +58,53 @@ def test_a_wish_that_the_pictures_cannot_meet_is_refused(tmp_path):
     ):  # fmt: skip
         with pytest.raises(UserError, match=named):
             prepare(preset_config("small", data=data, **{"batch_size": 4, **change}))
+
+
+def grey_files(root, n: int = 20, side: int = 200):
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        pixels = rng.normal(60 + i, 12, (side, side)).clip(0, 255).astype(np.uint8)
+        root.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(root / f"{i:02}.png")
+    return root
+
+
+@pytest.mark.parametrize("side", [20, 200])
+def test_grey_files_are_measured_whether_they_are_held_in_memory_or_not(tmp_path, side):
+    root = grey_files(tmp_path / "grey", side=side)
+    config = prepare(preset_config("small", data=str(root), batch_size=4)).config
+    pixels = np.stack([np.asarray(Image.open(p)) for p in sorted(root.iterdir())]) / 255
+    assert config.channels == 1
+    np.testing.assert_allclose(config.mean, [pixels.mean()], atol=1e-4)
+    np.testing.assert_allclose(config.std, [pixels.std()], atol=1e-3)
+
+
+def test_mean_and_std_are_each_kept_to_the_last_digit_and_alone(tmp_path):
+    data = str(draw_pictures(tmp_path / "p", each=4))
+    mine = [0.267334285, 0.1, 0.2]
+    config = prepare(preset_config("small", data=data, batch_size=4, std=mine)).config
+    assert (config.mean, config.std) == (IMAGENET_MEAN, mine)
+    config = prepare(preset_config("small", data=data, batch_size=4, mean=mine)).config
+    assert (config.mean, config.std) == (mine, IMAGENET_STD)
+    with pytest.raises(UserError, match=r"--mean=\[0\.5\] has 1 numbers"):
+        prepare(preset_config("small", data=data, batch_size=4, mean=[0.5]))
+    for std in ([0.0, 1.0, 1.0], [-1.0], [float("nan")]):
+        with pytest.raises(UserError, match=r"--std=.* above 0"):
+            preset_config("small", std=std)
+
+
+def test_folders_that_are_no_classes_leave_pictures_without_labels_and_a_remark(tmp_path):
+    albums = tuple(f"album{i}" for i in range(8))
+    root = draw_pictures(tmp_path / "albums", classes=albums, each=1)
+    train = prepare(preset_config("small", data=str(root), batch_size=4)).train
+    assert train.labels is None and train.classes == ()
+    assert (
+        train.notes[-1].startswith("its labels are not used") and "none has two" in train.notes[-1]
+    )
+    Image.new("RGB", (20, 20)).save(root / "album0" / "second.png")
+    train = prepare(preset_config("small", data=str(root), batch_size=4)).train
+    assert train.labels is None and "8 classes 1 has two" in train.notes[-1]
+    draw_pictures(tmp_path / "two" / "train", classes=albums, each=1)
+    draw_pictures(tmp_path / "two" / "test", classes=albums, each=2)
+    prepared = prepare(preset_config("small", data=str(tmp_path / "two"), batch_size=4))
+    assert prepared.train.labels is not None, "others judge"

@@ -9,6 +9,7 @@ from BYOL.errors import UserError
 from BYOL.export import load_weights
 from BYOL.presets import PRESETS, preset_config
 from BYOL.pretraining import pretrain
+from BYOL.report.facts import gather
 from BYOL.runs import load_checkpoint, open_run
 from tests.conftest import draw_pictures, tiny
 
@@ -242,3 +243,34 @@ def test_a_healthy_run_gives_no_warning(pictures, tmp_path):
     said = []
     assert pretrain(tiny(pictures, tmp_path / "run", gauges_every=1), said.append)["alarm"] is None
     assert not [line for line in said if line.startswith("warning")]
+
+
+def test_albums_of_one_picture_each_are_learnt_from_without_labels_and_said(tmp_path):
+    albums = tuple(f"album{i}" for i in range(12))
+    pictures, said = draw_pictures(tmp_path / "albums", classes=albums, each=1), []
+    config = tiny(pictures, tmp_path / "run", knn_every=1, evaluate=True, epochs=1)
+    results = pretrain(config, said.append)
+    assert results["evaluation"] is None and results["online_knn"] == []
+    assert sum("none has two pictures" in line for line in said) == 1
+
+
+def test_a_comparison_that_fails_ends_no_run(pictures, tmp_path, monkeypatch):
+    def fail(*args, **settings):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("BYOL.finishing.evaluate", fail)
+    said = []
+    results = pretrain(tiny(pictures, tmp_path / "run", evaluate=True, epochs=1), said.append)
+    assert results["evaluation"] is None and (tmp_path / "run" / "results.json").exists()
+    assert any("no comparison (out of memory); byol evaluate" in line for line in said)
+
+
+def test_a_run_that_the_alarm_stops_says_how_many_epochs_it_has_seen(pictures, tmp_path):
+    config = tiny(pictures, tmp_path / "run", epochs=9, lr=2000.0, on_collapse="stop")
+    results = pretrain(config, lambda line: None)
+    assert results["stopped"] and results["epochs"] == 9
+    assert results["epochs_seen"] == round(results["steps"] / 5, 2) < 9
+    facts = gather(open_run(tmp_path / "run"))
+    assert facts.epoch == results[
+        "epochs_seen"
+    ] and facts.epochs == f"{facts.epoch:.1f}".removesuffix(".0")

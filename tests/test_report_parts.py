@@ -13,7 +13,7 @@ from BYOL.data.images import ArrayImages
 from BYOL.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_all
 from BYOL.report.confusion import given_confusion, measured_confusion
 from BYOL.report.curves import MOST_POINTS, Curves, Series, read_curves, thinned
-from BYOL.report.evidence import tabulate
+from BYOL.report.evidence import others_note_of, tabulate
 from BYOL.report.facts import Facts, differing, settings_of
 from BYOL.report.gallery import NEIGHBOURS, make_gallery, nearest
 from BYOL.report.look import Samples, Seen
@@ -268,3 +268,48 @@ def test_measures_that_are_no_accuracy_have_a_table_of_their_own():
     assert other.axis is None and other.rows[0][1][0] is None
     assert (other.rows[0][1][1].text, other.rows[0][1][1].around) == ("0.610", "± 0.010")
     assert tabulate("here", {"trained": {}}, "") == []
+
+
+def figures(task: str, name: str, *levels: float) -> dict:
+    """What byol evaluate leaves of tags or numbers: raw pixels, untrained, trained."""
+    rows = {
+        source: {name: {"value": v, "low": v - 0.04, "high": v + 0.04}}
+        for source, v in zip(("raw pixels", "untrained", "trained"), levels, strict=True)
+    }
+    pictures = {"learn": 400, "judge": 100}
+    return {"rows": rows, "pictures": pictures, "classes": 3, "task": task}
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "levels", "kind", "words"),
+    [
+        ("multilabel", "knn20 mAP", (0.2, 0.3, 0.6), "good", "a mean average precision of 0.600"),
+        ("multilabel", "linear mAP", (0.7, 0.3, 0.6), "unsure", "on raw pixels 0.700"),
+        ("regression", "linear R²", (0.2, 0.3, 0.6), "good", "for guessing the mean) of 0.600"),
+        ("regression", "linear MAE", (0.6, 0.5, 0.2), "good", "the less, the better) of 0.200"),
+        ("regression", "knn20 MAE", (0.2, 0.2, 0.6), "unsure", "k-NN with 20 neighbours on it"),
+    ],
+)
+def test_tags_and_numbers_are_judged_as_well(task, name, levels, kind, words):
+    run = dataclasses.replace(facts(), evaluation=figures(task, name, *levels))
+    found = verdict(run)
+    assert found.kind == kind and words in found.details[0]
+    kinds = {"multilabel": "3 tags", "regression": "3 numbers"}
+    assert f"Judged by 100 pictures with {kinds[task]}" in found.details[-1]
+    assert ("has learnt" in found.headline) == (kind == "good")
+    (table,) = tabulate("here", run.evaluation["rows"], "", others_note_of(run.evaluation))
+    assert table.note.startswith(f"100 held-out pictures with {kinds[task]}, labels of 400. On")
+
+
+def test_an_error_is_better_where_it_is_less():
+    both = figures("regression", "linear R²", 0.2, 0.2, 0.6)
+    for source, row in figures("regression", "linear MAE", 0.2, 0.7, 0.6)["rows"].items():
+        both["rows"][source] |= row
+    found = verdict(dataclasses.replace(facts(), evaluation=both))
+    assert found.kind == "good"
+    assert "Not by every measure: more is reached with raw pixels by linear MAE." in found.details
+
+
+def test_a_part_of_an_epoch_is_shown_as_a_part():
+    for epoch, text in ((1.6, "1.6"), (2.0, "2"), (1200, "1,200")):
+        assert dataclasses.replace(facts(), epoch=epoch).epochs == text

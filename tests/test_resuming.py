@@ -185,6 +185,22 @@ def test_settings_that_do_not_fit_the_checkpoint_are_refused(pictures, tmp_path,
         pretrain(tiny(pictures, tmp_path / "run", resume=True, **{"epochs": 2, **change}))
 
 
+def test_a_run_that_was_killed_behind_its_checkpoint_makes_no_row_of_the_spectrum_twice(
+    pictures, tmp_path
+):
+    run = tmp_path / "run"
+    pretrain(tiny(pictures, run, epochs=2))
+    spectrum = run / "logs" / "spectrum.csv"
+    before = spectrum.read_text()
+    with spectrum.open("a") as file:
+        print("15,0.5,0.4", file=file)  # as if killed then, with a row half written
+        file.write("2")
+    pretrain(tiny(pictures, run, epochs=3, resume=True))
+    after = spectrum.read_text()
+    assert after.startswith(before) and "15,0.5,0.4" not in after
+    assert [line.split(",")[0] for line in after.splitlines()] == ["5", "10", "15"]
+
+
 def test_pictures_that_went_missing_are_seen(tmp_path):
     pictures = draw_pictures(tmp_path / "pictures")
     pretrain(tiny(pictures, tmp_path / "run", epochs=1))

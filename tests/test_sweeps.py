@@ -1,3 +1,5 @@
+import dataclasses
+import datetime
 import json
 from pathlib import Path
 
@@ -6,10 +8,14 @@ import yaml
 from PIL import Image
 
 from BYOL.cli import main
+from BYOL.config import save_config
 from BYOL.errors import UserError
+from BYOL.preparation import prepare
+from BYOL.presets import preset_config
 from BYOL.sweeps import running
-from BYOL.sweeps.reading import read_sweep
-from BYOL.sweeps.summary import table
+from BYOL.sweeps.reading import Cell, read_sweep
+from BYOL.sweeps.results import known_rows, results_of
+from BYOL.sweeps.summary import summarise, table
 from tests.conftest import draw_pictures
 
 OURS = sorted((Path(__file__).parents[1] / "benchmarks" / "sweeps").glob("*.yaml"))
@@ -64,6 +70,10 @@ def test_rows_times_grid_times_seeds(tmp_path):
         ({"seeds": []}, "seeds must be"),
         ({"seeds": [0, "one"]}, "seeds must be"),
         ({"seeds": [0, -1]}, "--seed=-1 is out of range"),
+        ({"seeds": [3, 0, 3]}, r"seeds=\[3, 0, 3\] has one twice"),
+        ({"settings": {"data": datetime.date(2024, 1, 1)}}, "data=2024-01-01 is neither text"),
+        ({"rows": {"a": {"wandb": b"bytes"}}}, "wandb=b'bytes' is neither text"),
+        ({"grid": {"mean": [[datetime.date(2024, 1, 1)]]}}, "mean=.* is neither text"),
         ({"rows": {"a b": {}, "a/b": {}}}, "same name"),
         ({"rows": {"a": [1]}}, "a must be names"),
     ],
@@ -74,6 +84,21 @@ def test_a_mistake_in_the_file_is_named_before_anything_runs(tmp_path, parts, me
         read_sweep(file, tmp_path / "out")
     assert "\n" not in str(caught.value) and "s.yaml" in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "settings: {data: 2024-99-99}", "settings: {mean: " + "[" * 3000 + "]" * 3000 + "}",
+        "settings: &s {tau: 0.5}\nrows: {a: *s}", "- a list", "seeds: [0", "\0",
+    ],
+    ids=("date", "nested", "alias", "list", "torn", "zero"),
+)  # fmt: skip
+def test_a_file_that_is_no_table_of_plain_values_is_refused_in_a_line(tmp_path, text):
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"^SWEEP=") as caught:
+        read_sweep(tmp_path / "s.yaml", tmp_path / "out")
+    assert "\n" not in str(caught.value) and "s.yaml" in str(caught.value)
 
 
 def test_a_sweep_runs_skips_what_is_finished_and_ends_with_a_table(tmp_path, capsys, monkeypatch):
@@ -166,3 +191,50 @@ def test_the_table_has_mean_and_spread_of_the_seeds():
         "| raw pixels | 0.500 |  |  |",
         "| a | 0.600 ±0.141 | 21.0 ±1.4 | 1 of 2 |",
     ]
+    assert table([{"name": "a|b\nc", "measures": {}}]).splitlines()[2] == "| a\\|b c |  |"
+
+
+def finished_run(root: Path, name: str, seed: int = 0, start: float | None = None, **settings):
+    """A run's settings, and a folder as if it had been made with them."""
+    folder = root / name / f"seed-{seed}"
+    folder.mkdir(parents=True)
+    run = preset_config("small", out=str(folder), seed=seed, **settings)
+    save_config(dataclasses.replace(run, stem="imagenet"), folder / "config.yaml")
+    levels = {"raw pixels": 0.1, "untrained": 0.2, "trained": 0.5}
+    levels |= {} if start is None else {"start": start}
+    rows = {source: {"linear": {"accuracy": level}} for source, level in levels.items()}
+    results = {"evaluation": {"rows": rows}, "gauges": {}, "alarm": None, "train_seconds": 1.0}
+    (folder / "results.json").write_text(json.dumps(results))
+    return run
+
+
+def test_an_untrained_row_is_not_taken_from_a_run_whose_weights_settled_its_stem(tmp_path):
+    plain = finished_run(tmp_path, "plain")
+    assert set(known_rows(plain, [plain])) == {"raw pixels", "untrained"}
+    for change in ({"weights": "w.pth"}, {"pretrained": True}):
+        other = dataclasses.replace(plain, **change)
+        assert set(known_rows(other, [plain])) == {"raw pixels"}
+    assert known_rows(dataclasses.replace(plain, pixel_range=(0.0, 4095.0)), [plain]) == {}
+
+
+def test_what_variants_began_with_are_rows_of_the_table_each_once(tmp_path):
+    cells = [
+        Cell("scratch", (finished_run(tmp_path, "scratch"),)),
+        Cell("w", tuple(finished_run(tmp_path, "w", s, 0.3, weights="w.pth") for s in (0, 1))),
+        Cell("w again", (finished_run(tmp_path, "w again", start=0.3, weights="w.pth"),)),
+        Cell("v", (finished_run(tmp_path, "v", start=0.4, weights="v.pth"),)),
+    ]
+    rows = {row["name"]: row["measures"] for row in summarise(cells)}
+    assert list(rows) == [
+        "raw pixels", "untrained", "start", "start (v)", "scratch", "w", "w again", "v",
+    ]  # fmt: skip
+    assert rows["start"] == {"linear": [0.3, 0.3]} and rows["start (v)"] == {"linear": [0.4]}
+
+
+def test_statistics_of_the_file_are_those_of_the_run(tmp_path):
+    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    std = [0.267334285, 0.25643846, 0.27615047]
+    run = preset_config("small", data=str(pictures), batch_size=4, std=std, out=str(tmp_path / "r"))
+    (tmp_path / "r").mkdir()
+    save_config(prepare(run).config, tmp_path / "r" / "config.yaml")
+    assert results_of(run) is None, "and no UserError"

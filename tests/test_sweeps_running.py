@@ -19,7 +19,7 @@ import yaml
 from BYOL.cli import main
 from BYOL.config import PretrainConfig
 from BYOL.errors import StoppedError, UserError
-from BYOL.locking import claimed
+from BYOL.locking import claimed, locked
 from BYOL.sweeps import running
 from BYOL.sweeps.jobs import Share, settle_jobs
 from tests.conftest import draw_pictures, hold_lock
@@ -208,3 +208,20 @@ def test_a_folder_that_knows_no_locks_is_used_without(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "lockf", refuse(errno.EIO))
     with pytest.raises(OSError, match="Input/output"), claimed(tmp_path / "lock"):
         pass
+
+
+def test_a_folder_that_may_not_be_written_to_is_a_line_and_not_a_traceback(write, tmp_path, capsys):
+    for name in ("lock", "out"):
+        (tmp_path / name).mkdir()
+    refused = pytest.raises(UserError, match="--out=r cannot be written to: Is a directory")
+    with refused, locked(tmp_path / "lock", "--out=r"):
+        pass
+    (tmp_path / "out" / "a").write_text("a file in the way")
+    assert main(write({"a": {}})) == 2
+    said = capsys.readouterr().err
+    assert "out/a cannot be made" in said and "Traceback" not in said
+    (tmp_path / "out" / "a").unlink()
+    (tmp_path / "out" / "a" / ".seed-0.lock").mkdir(parents=True)
+    assert main(write({"a": {}})) == 2
+    said = capsys.readouterr().err
+    assert "out/a cannot be written to" in said and "Traceback" not in said

@@ -1,5 +1,6 @@
 """Settings of a run."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +19,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("blur", "solarize", "crop_scale", "contrast", "saturation"), SHARE),
     **dict.fromkeys(("lr", "weight_decay", "trust", "warmup_epochs", "memory"), POSITIVE),
     **dict.fromkeys(("knn_every", "gauges_every", "workers", "predictor_lr_scale"), POSITIVE),
-    **dict.fromkeys(("blur_sigma", "crop_ratio", "std"), POSITIVE),
+    **dict.fromkeys(("blur_sigma", "crop_ratio"), POSITIVE),
     "brightness": SHARE,
     "hue": (0.0, 0.5),
     "rotate": (0.0, 180.0),
@@ -75,6 +76,8 @@ class PretrainConfig:
             --resume auto goes on, to the same weights bit for bit. A second signal stops at once.
         data_root: where named data sets lie or are downloaded to.
         channels: 1, 3, 4 … channels of the pictures; without it, what the pictures have.
+        pixel_range: values of black and white in pictures of more than 8 bits (0,4095); without it
+            settled by a look at some of them. Values beyond are cut off.
         image_size: side in pixels of what the network sees; without it, that of the pictures where
             all are alike and at most 96 px, else 224.
         view_size: side in pixels of the views in training; without it, image_size. Smaller views
@@ -131,9 +134,10 @@ class PretrainConfig:
         blur_sigma: its standard deviation in pixels, least and most.
         solarize: probability of solarizing, for the first and the second view.
         small_views: further views of every picture that only the online network sees (multi-crop).
-        small_size: their side in pixels; without it half of image_size.
+        small_size: their side in pixels; without it half of view_size.
         small_scale: share of the picture's area that they show, least and most.
-        mean: of every channel, for normalisation; without it ImageNet's, or measured.
+        mean: of every channel, for normalisation; without it what the weights are used to that the
+            run begins with, ImageNet's for three channels, or measured on some of the pictures.
         std: likewise.
         seed: of everything random.
         accelerator: cpu, gpu, mps or auto.
@@ -170,6 +174,7 @@ class PretrainConfig:
     resume: Resume = False
     data_root: str = "~/.cache/byol"
     channels: int | None = None
+    pixel_range: Pair | None = None
     image_size: int | None = None
     view_size: int | None = None
     backbone: str = "resnet50"
@@ -255,6 +260,12 @@ class PretrainConfig:
                 f"--norm={self.norm} and --pretrained exclude each other: the pretrained weights "
                 "need their batch-norms"
             )
+        if self.pixel_range and not 0 < abs(self.pixel_range[1] - self.pixel_range[0]) < math.inf:
+            raise UserError(
+                f"--pixel_range={self.pixel_range} is no range: give the values of black and white"
+            )
+        if self.std and not all(0 < number < math.inf for number in self.std):
+            raise UserError(f"--std={self.std} is out of range: give numbers above 0")
         if self.resume is True and self.out is None:
             raise UserError("--resume needs --out: the folder of the run to go on with")
 

@@ -14,6 +14,7 @@ from BYOL.evaluation.subjects import CLASSES, TAGS, Outcome, Subject
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C: inverse regularisation, tried on a validation split
 CHOSEN_ON = 10_000  # samples that choose C; the final fit takes all
 VALIDATION = 0.2
+LEAST_SAMPLES = 5  # of which one would choose C
 ITERATIONS = 300
 ALPHAS = np.logspace(-2, 6, 9)  # ridge's, tried by leave-one-out
 MOST_CLASSES = 100  # of a confusion matrix that is kept
@@ -23,12 +24,13 @@ def linear(subject: Subject) -> Outcome:
     """The probe that fits the labels; of classes also the confusion matrix."""
     exam = subject.exam
     labels, (bank, queries) = exam.learn_labels, subject.probed
+    how: dict[str, Any] = {"seed": exam.seed, "alike": subject.reduction is not None}
     if exam.task != CLASSES:
         probe = linear_tags if exam.task == TAGS else linear_values
-        guess = probe(bank, labels, queries, seed=exam.seed)
+        guess = probe(bank, labels, queries, **how)
         measures = scored("linear", exam.task, guess, exam.judge_labels, exam.seed)
         return Outcome({name: {**m, **subject.described} for name, m in measures.items()})
-    found = linear_probe(bank, labels, queries, seed=exam.seed)
+    found = linear_probe(bank, labels, queries, **how)
     measure = accuracy_interval(found.predictions == exam.judge_labels, exam.seed)
     details = _confusion(exam.judge_labels, found.predictions, exam.learn.classes)
     return Outcome({"linear": {**measure, "C": found.strength, **subject.described}}, details)
@@ -62,7 +64,12 @@ class LinearProbe:
 
 
 def linear_probe(
-    features: np.ndarray, labels: np.ndarray, queries: np.ndarray, *, seed: int = 0
+    features: np.ndarray,
+    labels: np.ndarray,
+    queries: np.ndarray,
+    *,
+    seed: int = 0,
+    alike: bool = False,
 ) -> LinearProbe:
     """Fit on standardised features, C chosen on a validation split of the training samples.
 
@@ -71,14 +78,20 @@ def linear_probe(
         labels: (n,) integers, at least two kinds.
         queries: (q, d), never looked at before the end.
         seed: of the split.
+        alike: the features are on one scale already and keep it; else each is standardised.
     """
-    strength = _choose_strength(features, labels, seed)
-    model = next(_models(features, labels, [strength]))
+    strength = _choose_strength(features, labels, seed, alike)
+    model = next(_models(features, labels, [strength], alike))
     return LinearProbe(model, strength, model.predict(queries))
 
 
 def linear_tags(
-    features: np.ndarray, tags: np.ndarray, queries: np.ndarray, *, seed: int = 0
+    features: np.ndarray,
+    tags: np.ndarray,
+    queries: np.ndarray,
+    *,
+    seed: int = 0,
+    alike: bool = False,
 ) -> np.ndarray:
     """One logistic regression a tag, with one C for all, chosen on a validation split.
 
@@ -87,16 +100,26 @@ def linear_tags(
         tags: (n, t) bool.
         queries: (q, d), never looked at before the end.
         seed: of the split.
+        alike: see :func:`linear_probe`.
 
     Returns:
         (q, t) probabilities.
     """
-    strength = _choose_strength(features, tags, seed)
-    return next(_models(features, tags, [strength])).predict_proba(queries)
+    # scikit-learn takes a single column for classes, not for a tag: beside one of no picture it
+    # does not
+    count = tags.shape[1]
+    tags = np.pad(tags, ((0, 0), (0, int(count == 1))))
+    strength = _choose_strength(features, tags, seed, alike)
+    return next(_models(features, tags, [strength], alike)).predict_proba(queries)[:, :count]
 
 
 def linear_values(
-    features: np.ndarray, values: np.ndarray, queries: np.ndarray, *, seed: int = 0
+    features: np.ndarray,
+    values: np.ndarray,
+    queries: np.ndarray,
+    *,
+    seed: int = 0,
+    alike: bool = False,
 ) -> np.ndarray:
     """Ridge regression on standardised features, its strength chosen by leave-one-out.
 
@@ -105,6 +128,7 @@ def linear_values(
         values: (n, t) float64.
         queries: (q, d).
         seed: nothing is drawn here.
+        alike: see :func:`linear_probe`.
 
     Returns:
         (q, t) predictions.
@@ -113,18 +137,23 @@ def linear_values(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), RidgeCV(ALPHAS))
+    if len(features) < 2:  # too few to leave one out
+        return np.repeat(values[:1], len(queries), axis=0)
+    model = make_pipeline(StandardScaler(with_std=not alike), RidgeCV(ALPHAS))
     return model.fit(features, values).predict(queries).reshape(len(queries), -1)
 
 
-def _choose_strength(features: np.ndarray, labels: np.ndarray, seed: int) -> float:
+def _choose_strength(features: np.ndarray, labels: np.ndarray, seed: int, alike: bool) -> float:
     """The C that judges a fifth of some training samples best, fitted to the others of them.
 
     Args:
         features: (n, d).
         labels: (n,) classes, judged by their accuracy, or (n, t) tags, by the mean precision.
         seed: of the split.
+        alike: see :func:`linear_probe`.
     """
+    if len(labels) < LEAST_SAMPLES:
+        return 1.0
     fit, held = _split(labels, seed)
     if labels.ndim == 1 and len(np.unique(labels[fit])) < 2:
         return 1.0
@@ -132,7 +161,7 @@ def _choose_strength(features: np.ndarray, labels: np.ndarray, seed: int) -> flo
         model.score(features[held], labels[held])
         if labels.ndim == 1
         else mean_average_precision(labels[held], model.predict_proba(features[held]))
-        for model in _models(features[fit], labels[fit], STRENGTHS)
+        for model in _models(features[fit], labels[fit], STRENGTHS, alike)
     ]
     return STRENGTHS[int(np.argmax(scores))]
 
@@ -151,7 +180,9 @@ def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return fit, held
 
 
-def _models(features: np.ndarray, labels: np.ndarray, strengths: Sequence[float]) -> Iterator[Any]:
+def _models(
+    features: np.ndarray, labels: np.ndarray, strengths: Sequence[float], alike: bool
+) -> Iterator[Any]:
     """A pipeline of scaling and logistic regression for every C, each begun where the last ended.
 
     The next replaces the last, so each is to be used before the next is asked for. Of tags each
@@ -163,7 +194,7 @@ def _models(features: np.ndarray, labels: np.ndarray, strengths: Sequence[float]
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler()
+    scaler = StandardScaler(with_std=not alike)
     scaled = scaler.fit_transform(features)
     one = LogisticRegression(max_iter=ITERATIONS, warm_start=True)
     many, named = labels.ndim > 1, "estimator__C" if labels.ndim > 1 else "C"

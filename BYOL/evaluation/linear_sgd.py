@@ -6,8 +6,9 @@ is frozen, all rates are trained at once on the same features, and each twice: w
 validation pictures, to choose, and with them, to be judged.
 
 Two things go beyond the paper. Features are standardised by fixed numbers, so that sources of
-another scale (raw pixels, an untrained backbone) are judged fairly; and two smaller rates are tried
-beside its five, which were for a thousand classes.
+another scale (raw pixels, an untrained backbone) are judged fairly; principal components share one
+scale already and keep it. And two smaller rates are tried beside the paper's five, which were for a
+thousand classes.
 
 On a CPU nearly all of the time would go into the frozen backbone, so there it sees every picture in
 :data:`CROPS` random crops only, whose features are kept, and the epochs take these by turns.
@@ -41,7 +42,7 @@ def linear_sgd(subject: Subject) -> Outcome:
     held = held_out(exam.learn_labels, exam.seed)
     heads = _train_heads(subject, held)
     bank, queries = subject.probed
-    scale = _scale(bank, exam.device)
+    scale = _scale(subject)
     standard = [
         _standardise(torch.from_numpy(features).to(exam.device), scale)
         for features in (bank[held], queries)
@@ -75,7 +76,7 @@ def _train_heads(subject: Subject, held: np.ndarray) -> list[Tensor]:
     optimizer = torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
     labels, fit = labels_tensor(exam, exam.learn), torch.from_numpy(~held).to(exam.device)
-    scale = _scale(bank, exam.device)
+    scale = _scale(subject)
     crops = crops_of(exam, bank.shape[1])
     seen = _seen(subject, crops, batch_size)
     for ids, features in seen if crops == epochs else _by_turns(seen, crops, epochs, exam.seed):
@@ -136,9 +137,12 @@ def _loss(features: Tensor, heads: list[Tensor], labels: Tensor, fit: Tensor) ->
     return (errors * torch.stack([part, whole], dim=1)[:, None]).sum()
 
 
-def _scale(bank: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every feature; 1 where it never varies."""
+def _scale(subject: Subject) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every feature; 1 where it never varies, and of components."""
+    bank, device = subject.probed[0], subject.exam.device
     mean, std = bank.mean(axis=0), bank.std(axis=0)
+    if subject.reduction is not None:
+        std = np.ones_like(std)
     std = np.where(std > 1e-6 * max(float(std.max()), 1e-30), std, 1)
     return torch.from_numpy(mean).to(device), torch.from_numpy(std.astype(np.float32)).to(device)
 

@@ -1,5 +1,6 @@
 """k-NN and a linear probe while a backbone learns: quick, on a part of the labelled pictures."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from torch import nn
 from BYOL.data.images import Images
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.knn import knn_accuracy
-from BYOL.evaluation.subjects import held_out
+from BYOL.evaluation.subjects import class_problem, held_out
 from BYOL.ranks import rank_and_world
 from BYOL.views.config import Sight
 
@@ -45,7 +46,7 @@ def online_check(
     """Prepare a check that takes seconds.
 
     Args:
-        train: labelled.
+        train: labelled; without ``test`` so that there is no :func:`class_problem`.
         test: labelled, or None: then a fifth of the chosen ``train`` judges.
         sight: how the backbone is shown them, as in training.
         device: where the backbone runs.
@@ -55,24 +56,30 @@ def online_check(
         From a backbone to its accuracies. Of several processes each looks at its share of the
         pictures; all must call it.
     """
-    bank = _part(train, most)
     queries = _part(test, most) if test is not None and test.labels is not None else None
+    bank = _part(train, most, alone=queries is None)
+    assert bank.labels is not None
+    held = held_out(bank.labels, 0) if queries is None else None  # before a picture proves broken
 
-    def features(backbone: nn.Module, images: Images) -> tuple[np.ndarray, np.ndarray]:
+    def features(backbone: nn.Module, images: Images) -> tuple[np.ndarray, ...]:
         rank, processes = rank_and_world()
         share = images.subset(np.arange(rank, len(images), processes)) if processes > 1 else images
         ids, vectors = extract_features(backbone, share, sight, device=device)
         ids, vectors = _gathered(ids * processes + rank, vectors)
         assert images.labels is not None
-        return vectors, images.labels[ids]
+        return ids, vectors, images.labels[ids]
 
     def measure(backbone: nn.Module) -> Online:
-        known, labels = features(backbone, bank)
+        ids, known, labels = features(backbone, bank)
         if queries is not None:
-            asked, truth = features(backbone, queries)
+            _, asked, truth = features(backbone, queries)
         else:
-            held = held_out(labels, 0)
-            known, asked, labels, truth = known[~held], known[held], labels[~held], labels[held]
+            assert held is not None
+            judge = held[ids]
+            known, asked = known[~judge], known[judge]
+            labels, truth = labels[~judge], labels[judge]
+        if not len(known) or not len(asked):  # all that can be read are on one side
+            return Online(math.nan, None)
         nearest = knn_accuracy(known, labels, asked, truth, k=K)
         first = rank_and_world()[0] == 0
         return Online(nearest, _probe(known, labels, asked, truth) if first else None)
@@ -105,8 +112,21 @@ def _gathered(ids: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndar
     return ids[order], vectors[order]
 
 
-def _part(images: Images, most: int) -> Images:
+def _part(images: Images, most: int, *, alone: bool = False) -> Images:
+    """A random part; where it is ``alone``, so that it has pictures enough of a class to judge."""
     if len(images) <= most:
         return images
-    chosen = np.random.default_rng(0).choice(len(images), most, replace=False)
+    assert images.labels is not None
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(images), most, replace=False)
+    if alone and class_problem(images.labels[chosen]):
+        chosen = _of_few_classes(images.labels, most, rng)
     return images.subset(np.sort(chosen))
+
+
+def _of_few_classes(labels: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """All pictures of some classes, of those that have two: a part of many small classes."""
+    classes, counts = np.unique(labels, return_counts=True)
+    order = rng.permutation(np.flatnonzero(counts >= 2))
+    taken = max(int((counts[order].cumsum() <= most).sum()), 2)
+    return np.flatnonzero(np.isin(labels, classes[order[:taken]]))

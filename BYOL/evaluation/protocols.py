@@ -33,6 +33,7 @@ from BYOL.evaluation.subjects import (
     Outcome,
     See,
     Subject,
+    class_problem,
     held_out,
     task_of,
 )
@@ -226,6 +227,9 @@ def _parted(train: Images, test: Images | None, seed: int) -> tuple[Images, Imag
         return train, test
     if train.labels is None:
         return train, train
+    problem = class_problem(train.labels) if task_of(train) == CLASSES else None
+    if problem:
+        raise UserError(f"{train.name}: {problem}; give pictures that judge as its test/")
     held = held_out(train.labels, seed)
     return train.subset(np.flatnonzero(~held)), train.subset(np.flatnonzero(held))
 

@@ -89,8 +89,8 @@ class Subject:
         sight: how it is shown pictures.
         exam: what it is judged by.
         see: from pictures to their (n, d) float32 features.
-        components: principal ones of the features, which are all that a linear probe sees; None:
-            it sees the features themselves.
+        components: principal ones of the features, at most, which are all that a linear probe
+            sees; None: it sees the features themselves, each standardised.
     """
 
     name: str
@@ -129,7 +129,7 @@ class Subject:
     @property
     def described(self) -> dict[str, float]:
         """What a linear probe's measures say of its features, where it is not all of them."""
-        return {} if self.components is None else {"components": self.components}
+        return {} if self.reduction is None else {"components": self.reduction.kept}
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,35 @@ def task_of(images: Images) -> str:
     if images.labels.ndim == 1:
         return CLASSES
     return TAGS if images.labels.dtype == bool else VALUES
+
+
+def with_same_labels(test: Images | None, train: Images) -> Images | None:
+    """Held-out pictures that have labels of the kind that ``train`` has, or None.
+
+    Without them a part of ``train`` judges.
+    """
+    return test if test is not None and task_of(test) == task_of(train) else None
+
+
+def class_problem(labels: np.ndarray) -> str | None:
+    """Why a fifth of the pictures cannot judge what the others of their classes teach, or None.
+
+    Albums of one picture each are no classes, and a picture held out for every few classes says
+    nothing of them.
+
+    Args:
+        labels: (n,) integers.
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    if len(counts) < 2:
+        return "all pictures are of one class"
+    several = int((counts >= 2).sum())
+    if several < 2:
+        return f"of {len(counts):,} classes {several or 'none'} has two pictures; two classes must"
+    judges = int(held_out(labels, 0).sum())
+    if judges < len(counts):
+        return f"to hold out a fifth leaves {judges:,} pictures to judge {len(counts):,} classes"
+    return None
 
 
 def held_out(labels: np.ndarray, seed: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 from BYOL.data.sources import Splits
 from BYOL.report.charts import draw_all
-from BYOL.report.evidence import Evidence, note_of, tabulate
+from BYOL.report.evidence import Evidence, note_of, others_note_of, tabulate
 from BYOL.report.facts import Facts, differing, gather
 from BYOL.report.gallery import Gallery, make_gallery
 from BYOL.report.look import Looking, look
@@ -83,7 +83,8 @@ def _side_by_side(facts: dict[str, Facts]) -> list[Evidence]:
     rows |= {k: e["rows"]["trained"] for k, e in found.items() if "trained" in e["rows"]}
     judged = {(str(e.get("pictures")), e.get("classes")) for e in found.values()}
     warning = "" if len(judged) == 1 else "The runs were judged by different pictures. "
-    return tabulate("Accuracy", rows, warning + note_of(found[first]))
+    notes = (warning + note(found[first]) for note in (note_of, others_note_of))
+    return tabulate("Accuracy", rows, *notes)
 
 
 def _in_other_units(facts: dict[str, Facts]) -> list[str]:

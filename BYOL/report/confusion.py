@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from BYOL.evaluation.linear import linear_probe
-from BYOL.evaluation.protocols import held_out
+from BYOL.evaluation.subjects import class_problem, held_out
 from BYOL.report.look import Samples
 
 MOST = 2000  # pictures that the probe learns from, and as many that judge it
@@ -99,7 +99,7 @@ def measured_confusion(samples: Samples, seed: int) -> Confusion | None:
     chosen = rng.permutation(len(bank))[:MOST]
     features, labels = bank.features[chosen], labels[chosen]
     if samples.same:
-        if np.unique(labels, return_counts=True)[1].max() < 2:
+        if class_problem(labels):
             return None
         held = held_out(labels, seed)
         queries, truth = features[held], labels[held]

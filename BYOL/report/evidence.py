@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from BYOL.evaluation.subjects import TAGS, VALUES
 from BYOL.evaluation.table import restrictions
 from BYOL.report.meaning import MEASURES
 from BYOL.report.standing import REFERENCES, intervals
@@ -51,20 +52,23 @@ class Evidence:
     note: str
 
 
-def tabulate(title: str, rows: dict[str, dict[str, Any]], note: str) -> list[Evidence]:
+def tabulate(
+    title: str, rows: dict[str, dict[str, Any]], note: str, others: str = ""
+) -> list[Evidence]:
     """Lay out measures of several sources: accuracies, and below them whatever else there is.
 
     Args:
         title: where the figures come from.
         rows: source → measure → figures, as an evaluation holds them.
         note: how to read the accuracies.
+        others: what to say of whatever else there is, but that ± is half an interval.
     """
     accuracies = _only(rows, "accuracy")
     known = [intervals(m) for found in accuracies.values() for m in found.values()]
     least = min((low for _, low, _ in known), default=0.0)
     most = max((high for *_, high in known), default=1.0)
     axis = (max(math.floor(least * 10) * 10.0, 0.0), min(math.ceil(most * 10) * 10.0, 100.0))
-    others = "On their own scales, ± half a 95 % interval."
+    others = f"{others} On their own scales, ± half a 95 % interval.".strip()
     tables = [
         _table(title, accuracies, "right, per cent", axis, note),
         _table("Other measures", _only(rows, "value"), "value", None, others),
@@ -101,18 +105,41 @@ def _table(
 
 def note_of(evaluation: dict[str, Any]) -> str:
     """How many pictures judged, and what ± means."""
-    pictures = evaluation.get("pictures") or {}
-    counted = ""
-    if pictures:
-        classes = f" of {evaluation['classes']} classes" if evaluation.get("classes") else ""
-        counted = (
-            f"{pictures['judge']:,} held-out pictures{classes}, labels of {pictures['learn']:,}. "
-        )
     how = (
         "Few labels: one nearest neighbour, ± from draw to draw of the labelled pictures; the "
         "others ± half a 95 % interval over the held-out pictures."
     )
-    return " ".join([counted + how, *restrictions(evaluation["rows"])])
+    said = [_counted(evaluation), how, *restrictions(evaluation["rows"])]
+    return " ".join(words for words in said if words)
+
+
+def others_note_of(evaluation: dict[str, Any]) -> str:
+    """How many pictures judged measures that are no accuracy, and what those saw."""
+    rows = _only(evaluation["rows"], "value")
+    return " ".join(words for words in [_counted(evaluation), *restrictions(rows)] if words)
+
+
+def _counted(evaluation: dict[str, Any]) -> str:
+    pictures = evaluation.get("pictures")
+    if not pictures:
+        return ""
+    if not evaluation.get("classes"):
+        return f"{pictures['judge']:,} pictures."
+    return (
+        f"{pictures['judge']:,} held-out pictures{labelled_with(evaluation)}, labels of "
+        f"{pictures['learn']:,}."
+    )
+
+
+def labelled_with(evaluation: dict[str, Any]) -> str:
+    """What the labels are: " of 10 classes", " with 5 tags", " with 1 number"; or nothing."""
+    count = evaluation.get("classes")
+    if not count:
+        return ""
+    for task, word in ((TAGS, "tag"), (VALUES, "number")):
+        if evaluation.get("task") == task:
+            return f" with {count} {word}{'s' if count > 1 else ''}"
+    return f" of {count} classes"
 
 
 def _cell(measure: dict[str, Any] | None, axis: tuple[float, float] | None) -> Cell | None:

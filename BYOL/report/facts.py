@@ -38,7 +38,7 @@ class Facts:
         curves: of its logs.
         results: of results.json; empty while the run is not finished.
         evaluation: of evaluation.json, the latest ``byol evaluate``, or None.
-        epoch: epochs that the weights have seen.
+        epoch: epochs that the weights have seen, the last perhaps in part.
     """
 
     folder: RunFolder
@@ -46,12 +46,17 @@ class Facts:
     curves: Curves
     results: dict[str, Any]
     evaluation: dict[str, Any] | None
-    epoch: int
+    epoch: float
 
     @property
     def name(self) -> str:
         """The folder's name."""
         return self.folder.path.resolve().name
+
+    @property
+    def epochs(self) -> str:
+        """``epoch`` for a person."""
+        return f"{self.epoch:,.1f}".removesuffix(".0")
 
     @property
     def finished(self) -> bool:
@@ -102,7 +107,7 @@ def gather(run: Run) -> Facts:
     folder = run.folder
     results = _read_json(folder.results) or {}
     if results:
-        epoch = int(results.get("epochs", run.config.epochs))
+        epoch = float(results.get("epochs_seen", results.get("epochs", run.config.epochs)))
     else:
         epoch = _epochs_of_checkpoint(folder)
     return Facts(

@@ -9,7 +9,7 @@ from BYOL.export.recipe import loading_recipe
 from BYOL.files import write_atomically
 from BYOL.report.charts import draw_all
 from BYOL.report.confusion import Confusion, given_confusion, measured_confusion
-from BYOL.report.evidence import note_of, tabulate
+from BYOL.report.evidence import note_of, others_note_of, tabulate
 from BYOL.report.facts import Facts, finite, gather, settings_of
 from BYOL.report.gallery import make_gallery
 from BYOL.report.look import Looking, Samples, look
@@ -83,7 +83,7 @@ def _of_the_folder(facts: Facts) -> dict[str, Any]:
         "evidence": [
             table
             for title, e in facts.evaluations.items()
-            for table in tabulate(title, e["rows"], note_of(e))
+            for table in tabulate(title, e["rows"], note_of(e), others_note_of(e))
         ],
         "curves": [chart for name, chart in drawn.items() if not is_gauge(name)],
         "gauges": [chart for name, chart in drawn.items() if is_gauge(name)],
@@ -134,7 +134,7 @@ def _tiles(facts: Facts) -> list[tuple[str, str, str]]:
         tiles.append(("pictures", f"{facts.results['pictures']:,}", note))
     seconds = facts.results.get("train_seconds")
     time = f"in {_duration(seconds)}" if seconds else f"of {facts.config.epochs}"
-    tiles.append(("epochs", f"{facts.epoch:,}", time))
+    tiles.append(("epochs", facts.epochs, time))
     if facts.pace:
         tiles.append(("speed", f"{facts.pace:,.0f}", "images a second"))
     return tiles

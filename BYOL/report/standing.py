@@ -13,8 +13,8 @@ REFERENCES = ("raw pixels", "untrained", START)
 # often one is ahead by chance
 PROTOCOLS = {
     "few labels": ("5-shot", "1-shot"),
-    "k-NN": ("knn20", "knn200"),
-    "a linear probe": ("linear",),
+    "k-NN": ("knn20", "knn200", "knn20 mAP", "knn20 R²", "knn20 MAE"),  # of classes, tags, numbers
+    "a linear probe": ("linear", "linear mAP", "linear R²", "linear MAE"),
 }
 Interval = tuple[float, float, float]
 
@@ -49,9 +49,9 @@ def standings(rows: dict[str, dict[str, Any]]) -> list[Standing]:
     for protocol, names in PROTOCOLS.items():
         for name in names:
             references = {r: intervals(row[name]) for r, row in known.items() if name in row}
-            if references and "accuracy" in rows.get("trained", {}).get(name, {}):
+            if references and name in rows.get("trained", {}):
                 trained = intervals(rows["trained"][name])
-                against = {r: _against(trained, figures) for r, figures in references.items()}
+                against = {r: ahead(name, trained, figures) for r, figures in references.items()}
                 found.append(Standing(protocol, name, trained, references, against))
                 break
     return found
@@ -65,5 +65,7 @@ def intervals(measure: dict[str, Any]) -> Interval:
     return value, measure.get("low", value - spread), measure.get("high", value + spread)
 
 
-def _against(trained: Interval, reference: Interval) -> int:
-    return (trained[1] > reference[2]) - (trained[2] < reference[1])
+def ahead(measure: str, one: Interval, other: Interval) -> int:
+    """1 where one is better than the other, -1 where it is worse, 0 where neither is shown."""
+    above = (one[1] > other[2]) - (one[2] < other[1])
+    return -above if measure.endswith("MAE") else above

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from BYOL.evaluation.references import START
+from BYOL.report.evidence import labelled_with
 from BYOL.report.facts import Facts, finite
 from BYOL.report.meaning import MEASURES
-from BYOL.report.standing import REFERENCES, Standing, intervals, standings
+from BYOL.report.standing import REFERENCES, Standing, ahead, intervals, standings
 
-_MORE_IS_BETTER = ("NMI", "ARI", "mAP", "R@1", "R@5", "R@10")
+_JUDGING = ("NMI", "ARI", "mAP", "F1", "R²", "MAE", "R@1", "R@5", "R@10")  # or the end of a name
 _NAMED = {
     "raw pixels": "raw pixels",
     "untrained": "its untrained self",
@@ -123,39 +124,57 @@ def _exceptions(rows: dict[str, dict[str, Any]], found: list[Standing]) -> list[
     """A sentence for each reference that is ahead by a measure that the headline leaves out."""
     sentences, judged = [], {s.measure for s in found}
     for reference in REFERENCES:
-        ahead = [
+        better = [
             MEASURES.get(name, name)
             for name, measure in rows.get(reference, {}).items()
             if name in rows["trained"]
             and name not in judged
-            and ("accuracy" in measure or name in _MORE_IS_BETTER)
-            and intervals(rows["trained"][name])[2] < intervals(measure)[1]
+            and ("accuracy" in measure or name.split()[-1] in _JUDGING)
+            and ahead(name, intervals(measure), intervals(rows["trained"][name])) == 1
         ]
-        if ahead:
+        if better:
             words = f"Not by every measure: more is reached with {_names([reference])} by "
-            sentences.append(f"{words}{', '.join(ahead)}.")
+            sentences.append(f"{words}{', '.join(better)}.")
     return sentences
 
 
 def _sentence(standing: Standing) -> str:
-    """The figures of a protocol, in pictures of a hundred."""
+    """The figures of a protocol, accuracies in pictures of a hundred."""
+    protocol, _, figure = standing.measure.partition(" ")
     value, low, high = standing.trained
     others = {r: v for r, (v, *_) in standing.references.items()}
+    if figure:
+        compared = ", ".join(f"{_ON[r]} {v:.3f}" for r, v in others.items())
+        return (
+            f"{_judge_of(protocol)} reaches {_FIGURES[figure]} {value:.3f} on held-out pictures "
+            f"(95 % interval {low:.3f} to {high:.3f}); {compared}."
+        )
     digits = 0 if min(abs(value - v) for v in others.values()) >= 0.02 else 1
     shots = standing.measure.removesuffix("-shot")
     if shots != standing.measure:
         judge = f"With {MEASURES[standing.measure]}, its nearest neighbour"
         margin = f"± {(high - low) * 50:.1f} from draw to draw"
     else:
-        neighbours = standing.measure.removeprefix("knn")
-        probe = standing.measure == "linear"
-        judge = "A linear probe on it" if probe else f"k-NN with {neighbours} neighbours on it"
+        judge = _judge_of(protocol)
         margin = f"95 % interval {low * 100:.1f} to {high * 100:.1f}"
     compared = ", ".join(f"{_ON[r]} for {v * 100:.{digits}f}" for r, v in others.items())
     return (
         f"{judge} is right for {value * 100:.{digits}f} of 100 held-out pictures "
         f"({margin}); {compared}."
     )
+
+
+_FIGURES = {
+    "mAP": "a mean average precision of",
+    "R²": "an R² (1 at best, 0 for guessing the mean) of",
+    "MAE": "a mean absolute error (the less, the better) of",
+}
+
+
+def _judge_of(protocol: str) -> str:
+    neighbours = protocol.removeprefix("knn")
+    linear = protocol == "linear"
+    return "A linear probe on it" if linear else f"k-NN with {neighbours} neighbours on it"
 
 
 def _overlap(protocols: list[str]) -> str:
@@ -169,9 +188,8 @@ def _basis(evaluation: dict[str, Any]) -> str:
     pictures = evaluation.get("pictures") or {}
     if not pictures:
         return ""
-    classes = f" of {evaluation['classes']} classes" if evaluation.get("classes") else ""
     return (
-        f"Judged by {pictures['judge']:,} pictures{classes}, "
+        f"Judged by {pictures['judge']:,} pictures{labelled_with(evaluation)}, "
         f"with the labels of {pictures['learn']:,} others; pretraining itself saw no label."
     )
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from BYOL.arguments import parse_settings
 from BYOL.config import PretrainConfig
+from BYOL.config.files import read_settings
 from BYOL.errors import UserError
 
 _PARTS: dict[str, type] = {"settings": dict, "rows": dict, "grid": dict, "seeds": list}
@@ -52,14 +53,10 @@ def read_sweep(path: str | Path, out: str | Path) -> list[Cell]:
     Raises:
         UserError: no such file, not a sweep, a setting that does not exist or is out of range.
     """
-    import yaml
-
     try:
-        parts = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"SWEEP={path} cannot be read: {str(error).splitlines()[0]}") from error
-    if not isinstance(parts, dict):
-        raise UserError(f"SWEEP={path} is no sweep: give {', '.join(_PARTS)}")
+        parts = read_settings(Path(path))
+    except UserError as error:
+        raise UserError(f"SWEEP={error}") from error
     for part, value in parts.items():
         if part not in _PARTS:
             raise UserError(f"SWEEP={path} has a part {part!r}: give {', '.join(_PARTS)}")
@@ -99,9 +96,17 @@ def _runs(
 ) -> tuple[PretrainConfig, ...]:
     if not seeds or not all(type(seed) is int for seed in seeds):
         raise UserError(f"SWEEP={path}: seeds must be a list of whole numbers")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"SWEEP={path}: seeds={seeds} has one twice: each is one run")
     for key, reason in _NOT_SWEPT.items():
         if key in settings:
             raise UserError(f"SWEEP={path}: {key} is not for a sweep to set: {reason}")
+    for key, value in settings.items():
+        if not _is_plain(value):
+            raise UserError(
+                f"SWEEP={path}: {key}={value} is neither text, number, true, false, null nor a "
+                "list of these: put what is text in quotation marks"
+            )
     if str(settings.get("data")).startswith("pipe:"):
         raise UserError(f"SWEEP={path}: its data is a command, and a file is not let run one")
     words = [
@@ -116,6 +121,12 @@ def _runs(
         )
     except UserError as error:
         raise UserError(f"SWEEP={path}: {error}") from error
+
+
+def _is_plain(value: Any) -> bool:
+    """YAML also knows dates, sets and bytes, which no setting is."""
+    values = value if isinstance(value, list) else [value]
+    return all(item is None or isinstance(item, str | int | float) for item in values)
 
 
 def _as_file_name(name: str) -> str:

@@ -12,8 +12,10 @@ from BYOL.evaluation.intervals import Measures
 # settings that decide what the references of a run measure
 _PIXELS = (
     "data", "data_root", "preset", "channels", "image_size", "memory", "strict_images", "seed",
+    "pixel_range",
 )  # fmt: skip
-_UNTRAINED = ("backbone", "stem", "norm", "mean", "std")
+# weights from elsewhere settle stem, mean and std where these are left open
+_UNTRAINED = ("backbone", "stem", "norm", "mean", "std", "pretrained", "weights")
 
 
 def results_of(run: PretrainConfig) -> dict[str, Any] | None:

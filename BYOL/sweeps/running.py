@@ -57,7 +57,7 @@ def attempt(run: PretrainConfig, runs: Sequence[PretrainConfig]) -> Attempt:
     assert run.out is not None
     folder = Path(run.out)
     try:
-        folder.parent.mkdir(exist_ok=True)
+        _make_parent(folder)
         with claimed(folder.with_name(f".{folder.name}.lock")) as mine:
             if not mine or results_of(run) is not None:
                 return Attempt(run, made=False)
@@ -69,6 +69,13 @@ def attempt(run: PretrainConfig, runs: Sequence[PretrainConfig]) -> Attempt:
         reason = (str(error).splitlines() or [""])[0]
         return Attempt(run, failure=f"{type(error).__name__}: {reason}")
     return Attempt(run)
+
+
+def _make_parent(folder: Path) -> None:
+    try:
+        folder.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder.parent} cannot be made: {error.strerror}") from error
 
 
 def resumed(run: PretrainConfig) -> PretrainConfig:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from BYOL.evaluation.references import START
 from BYOL.files import write_atomically, write_json
 from BYOL.locking import claimed
 from BYOL.sweeps.reading import Cell
@@ -38,18 +39,15 @@ def write_summary(cells: Sequence[Cell], out: Path) -> tuple[list[dict[str, Any]
 def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """A row for every variant: the values of all seeds of every measure, and the alarms.
 
-    The first rows are the references, raw pixels and the untrained backbone of the first variant.
+    The first rows are the references: raw pixels and the untrained backbone of the first variant,
+    and the weights from elsewhere that variants began with, each once.
     """
     rows: list[dict[str, Any]] = []
+    judged: dict[str, list[dict[str, Any]]] = {}
     for cell in cells:
         found = [results for run in cell.runs if (results := results_of(run)) is not None]
         evaluations = [results["evaluation"] for results in found if results["evaluation"]]
-        if not rows:
-            rows += [
-                {"name": name, "measures": _measures(evaluations, name)}
-                for name in ("raw pixels", "untrained")
-                if evaluations
-            ]
+        judged[cell.name] = evaluations
         measures = _measures(evaluations, "trained")
         for gauge in GAUGES:
             measures[gauge] = [
@@ -64,6 +62,24 @@ def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
                 "seconds": round(sum(results["train_seconds"] for results in found), 1),
             }
         )
+    return [*_references(judged), *rows]
+
+
+def _references(judged: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    first: list[dict[str, Any]] = next(iter(judged.values()), [])
+    rows = [
+        {"name": name, "measures": _measures(first, name)}
+        for name in ("raw pixels", "untrained")
+        if first
+    ]
+    known: list[dict[str, Any]] = []
+    for variant, evaluations in judged.items():
+        start = evaluations[0]["rows"].get(START) if evaluations else None
+        if start is None or start in known:
+            continue
+        name = f"{START} ({variant})" if known else START
+        rows.append({"name": name, "measures": _measures(evaluations, START)})
+        known.append(start)
     return rows
 
 
@@ -82,7 +98,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         cells = [_cell(row["measures"].get(column, [])) for column in columns]
         alarms = f"{row['alarms']} of {row['runs']}" if "runs" in row else ""
-        lines.append("| " + " | ".join([row["name"], *cells, alarms]) + " |")
+        name = " ".join(row["name"].replace("|", "\\|").split())  # or it would end the cell
+        lines.append("| " + " | ".join([name, *cells, alarms]) + " |")
     return "\n".join(lines)
 
 
