@@ -19,7 +19,8 @@ from pytorch_lightning.plugins import TorchCheckpointIO
 
 from BYOL.errors import UserError
 from BYOL.files import save_tensors, write_atomically
-from BYOL.runs import RunFolder, load_checkpoint
+from BYOL.folders import RunFolder
+from BYOL.runs import load_checkpoint
 from BYOL.sealing import seal
 
 

@@ -21,9 +21,10 @@ from BYOL.evaluation.references import START, Reference
 from BYOL.evaluation.subjects import with_same_labels
 from BYOL.export import export_backbone
 from BYOL.files import write_json
+from BYOL.folders import RunFolder
 from BYOL.hardware import Machine, pick_workers, torch_device
 from BYOL.preparation import Prepared
-from BYOL.runs import RunFolder, backbone_metadata, open_run, started_from, untrained
+from BYOL.runs import backbone_metadata, open_run, started_from, untrained
 
 
 def finish(

@@ -11,8 +11,8 @@ from torch import Tensor
 from BYOL.callbacks import Gauges, OnlineChecks, stepped
 from BYOL.checkpointing import CheckpointStore, Due
 from BYOL.errors import StoppedError, UserError
+from BYOL.folders import RunFolder
 from BYOL.lars import LARS
-from BYOL.runs import RunFolder
 from BYOL.stopping import StopRequest
 
 MOST_IN_A_ROW = 20  # fp16 halves its scale about ten times when a run begins

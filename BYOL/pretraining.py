@@ -30,6 +30,7 @@ from BYOL.evaluation.online import online_check
 from BYOL.evaluation.protocols import NOTHING_KNOWN
 from BYOL.export import export_backbone
 from BYOL.finishing import finish, save_report
+from BYOL.folders import RunFolder, default_folder
 from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL.lines import as_warnings, to_stderr
@@ -39,7 +40,7 @@ from BYOL.processes import cluster, first_process, mishaps, strategy, with_proce
 from BYOL.progress import ProgressLine
 from BYOL.resuming import Start, facts, find_start
 from BYOL.rng import fold
-from BYOL.runs import RunFolder, backbone_metadata, default_folder
+from BYOL.runs import backbone_metadata
 from BYOL.stopping import StopRequest
 from BYOL.syncnorm import synchronised
 from BYOL.tracking import check_tracking, tracked

@@ -14,7 +14,7 @@ from typing import Any
 
 from BYOL.config import PretrainConfig
 from BYOL.errors import LostError, StoppedError, UserError
-from BYOL.runs import RunFolder
+from BYOL.folders import RunFolder
 
 PATIENCE = timedelta(minutes=10)  # for a process that does not answer
 _LOST = re.compile(

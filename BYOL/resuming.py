@@ -12,9 +12,10 @@ from BYOL.config import PretrainConfig
 from BYOL.config.pretrain import Resume
 from BYOL.data.images import Images
 from BYOL.errors import UserError
+from BYOL.folders import RunFolder
 from BYOL.locking import locked
 from BYOL.processes import first_process
-from BYOL.runs import RunFolder, newest_usable
+from BYOL.runs import newest_usable
 
 # What the saved state, its place in the epoch, and what it began with depend on. All else may be
 # changed on the way.

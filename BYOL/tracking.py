@@ -14,8 +14,8 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
+from BYOL.folders import RunFolder
 from BYOL.processes import first_process
-from BYOL.runs import RunFolder
 
 if TYPE_CHECKING:
     import wandb

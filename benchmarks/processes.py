@@ -31,7 +31,8 @@ from traffic import bytes_sent, collectives
 
 from BYOL.building import build_model
 from BYOL.config import load_config
-from BYOL.runs import RunFolder, load_checkpoint
+from BYOL.folders import RunFolder
+from BYOL.runs import load_checkpoint
 
 SIDE, PORT = 32, "29571"
 LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")

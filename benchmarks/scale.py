@@ -238,8 +238,9 @@ def unit(size: float) -> str:
 def measure(backbone: str) -> dict[str, float]:
     """A checkpoint of the paper's size, saved and read, and the order of ten million pictures."""
     from BYOL.checkpointing import CheckpointStore
+    from BYOL.folders import RunFolder
     from BYOL.rng import permutation
-    from BYOL.runs import RunFolder, load_checkpoint
+    from BYOL.runs import load_checkpoint
 
     model = paper_network(backbone).to_empty(device="cpu")
     momentum = {k: {"momentum_buffer": torch.rand_like(p)} for k, p in enumerate(model.parameters())

@@ -191,11 +191,6 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
     )
 
 
-def test_a_run_that_cannot_hold_its_evaluation_is_refused(place, run, capsys, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    assert "may not be written to" in refuse(["evaluate", str(run)], capsys)
-
-
 @pytest.mark.parametrize("kind", ["code", "noise", "cut short", "other"])
 def test_a_checkpoint_that_is_none_is_refused_and_never_run(place, capsys, kind):
     argv = ["pretrain", "pictures", *TINY, "--out=new", "--no-evaluate"]

@@ -16,8 +16,9 @@ from torch import nn
 from BYOL.cli import main
 from BYOL.errors import LostError, UserError
 from BYOL.export import load_weights
+from BYOL.folders import RunFolder
 from BYOL.processes import loader_mishaps, mishaps
-from BYOL.runs import RunFolder, load_checkpoint
+from BYOL.runs import load_checkpoint
 from BYOL.syncnorm import GlobalBatchNorm, synchronised
 from tests.conftest import TINY, draw_pictures
 

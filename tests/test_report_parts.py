@@ -10,6 +10,7 @@ import torch
 
 from BYOL.config import PretrainConfig
 from BYOL.data.images import ArrayImages
+from BYOL.folders import RunFolder
 from BYOL.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_all
 from BYOL.report.confusion import given_confusion, measured_confusion
 from BYOL.report.curves import MOST_POINTS, Curves, Series, read_curves, thinned
@@ -20,7 +21,6 @@ from BYOL.report.look import Samples, Seen
 from BYOL.report.scatter import layouts
 from BYOL.report.standing import standings
 from BYOL.report.verdict import verdict
-from BYOL.runs import RunFolder
 
 
 def facts(rows=None, gauges=None, alarm=None, curves=None) -> Facts:

@@ -16,9 +16,10 @@ from BYOL.cli import main
 from BYOL.errors import UserError
 from BYOL.evaluation.references import START
 from BYOL.export import export_backbone, load_weights
+from BYOL.folders import RunFolder
 from BYOL.norms import without_batch_statistics
 from BYOL.preparation import IMAGENET_MEAN, prepare
-from BYOL.runs import RunFolder, open_run
+from BYOL.runs import open_run
 from BYOL.starting import start_from
 from tests.conftest import TINY, draw_pictures, made_run, tiny
 

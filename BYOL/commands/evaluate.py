@@ -18,7 +18,7 @@ from BYOL.evaluation.references import (
 )
 from BYOL.evaluation.subjects import with_same_labels
 from BYOL.evaluation.table import results_text
-from BYOL.files import check_place, write_json
+from BYOL.files import write_json
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.lines import to_stderr
 from BYOL.preparation import in_memory, view_configs
@@ -41,7 +41,6 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     file = read_labels(config.labels, config.task) if config.labels else None
     accelerator = pick_accelerator(config.accelerator)
     run = open_run(config.run)
-    check_place(f"RUN={config.run}", run.evaluation)
     references = _references(run, config)
     splits = pictures_for(run, config.data, config.data_root)
     left_out = 0

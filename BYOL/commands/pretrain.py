@@ -7,9 +7,9 @@ from BYOL.commands.common import Answer
 from BYOL.config import PretrainConfig
 from BYOL.evaluation.feature_gauges import feature_gauges_text
 from BYOL.evaluation.table import results_text
+from BYOL.folders import RunFolder
 from BYOL.pretraining import pretrain
 from BYOL.processes import first_process
-from BYOL.runs import RunFolder
 
 
 def pretrain_run(config: PretrainConfig) -> Answer:

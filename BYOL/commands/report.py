@@ -7,12 +7,13 @@ from BYOL.config.commands import ReportConfig
 from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 from BYOL.files import check_place
+from BYOL.folders import RunFolder
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.processes import loader_mishaps
 from BYOL.report.compare import MOST, write_comparison
 from BYOL.report.look import Looking
 from BYOL.report.page import write_report
-from BYOL.runs import Run, RunFolder, open_run
+from BYOL.runs import Run, open_run
 
 
 @loader_mishaps()

@@ -10,9 +10,10 @@ from typing import Any
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
 from BYOL.evaluation.alarm import diagnose
+from BYOL.folders import RunFolder
 from BYOL.presets import PRESETS, preset_config
 from BYOL.report.curves import Curves, read_curves
-from BYOL.runs import Run, RunFolder, load_checkpoint
+from BYOL.runs import Run, load_checkpoint
 
 # Settings that say where things lie, not what is learnt.
 PLACES = frozenset({"data", "data_root", "out", "preset", "resume"})

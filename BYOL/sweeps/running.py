@@ -12,10 +12,10 @@ from pathlib import Path
 
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
+from BYOL.folders import RunFolder
 from BYOL.lines import to_stderr
 from BYOL.locking import claimed
 from BYOL.pretraining import pretrain
-from BYOL.runs import RunFolder
 from BYOL.sweeps.results import known_rows, results_of
 
 
