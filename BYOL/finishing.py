@@ -24,6 +24,7 @@ from BYOL.files import write_json
 from BYOL.folders import RunFolder
 from BYOL.hardware import Machine, pick_workers, torch_device
 from BYOL.preparation import Prepared
+from BYOL.processes import loader_died
 from BYOL.runs import backbone_metadata, open_run, started_from, untrained
 
 
@@ -63,6 +64,8 @@ def finish(
         if usable:
             evidence = _evidence(config, prepared, model, machine, fresh, references, known)
     except Exception as error:
+        if loader_died(error):  # the machine's fault, not the pictures': a resumed run makes it up
+            raise
         say(f"warning: no comparison ({_reason(error)}); byol evaluate {folder.path} makes one")
     results |= {
         "pictures": len(prepared.train),

@@ -71,7 +71,7 @@ def mishaps(folder: RunFolder) -> Iterator[None]:
             lost = isinstance(error, LostError)
             again = ", then the same line with --resume auto goes on" if lost else ""
             raise UserError(_told(error) + again) from error
-        if _loader_died(error):
+        if loader_died(error):
             raise StoppedError(
                 "a loader process died, often for want of memory (then: fewer --workers); "
                 f"{kept} goes on"
@@ -107,7 +107,7 @@ def loader_mishaps(advice: str = "") -> Iterator[None]:
     except UserError as error:
         raise UserError(_told(error)) from error
     except RuntimeError as error:
-        if not _loader_died(error):
+        if not loader_died(error):
             raise
         line = "a loader process died, often for want of memory"
         raise UserError(f"{line}{advice and f': {advice}'}") from error
@@ -121,7 +121,8 @@ def _told(error: UserError) -> str:
     return text.strip().splitlines()[-1].split(f"{type(error).__name__}: ")[-1]
 
 
-def _loader_died(error: Exception) -> bool:
+def loader_died(error: Exception) -> bool:
+    """Whether this is what PyTorch says of a loader process that was killed."""
     text = str(error)
     return "DataLoader worker" in text and ("killed" in text or "exited" in text)
 

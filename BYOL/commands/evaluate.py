@@ -5,7 +5,8 @@ from typing import Any
 
 from BYOL.commands.common import Answer, pictures_for
 from BYOL.config.commands import EvaluateConfig
-from BYOL.data.labels import label_splits, read_labels
+from BYOL.data.images import Images
+from BYOL.data.labels import LabelFile, label_splits, read_labels
 from BYOL.errors import UserError
 from BYOL.evaluation.feature_gauges import feature_gauges, feature_gauges_text
 from BYOL.evaluation.layers import LayerFeatures
@@ -42,19 +43,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     accelerator = pick_accelerator(config.accelerator)
     run = open_run(config.run)
     references = _references(run, config)
-    splits = pictures_for(run, config.data, config.data_root)
-    left_out = 0
-    if file:
-        splits, left_out = label_splits(splits, file)
-    budget = int(run.config.memory * 1e9)
-    train, _ = in_memory(splits.labelled or splits.train, budget)
-    held_out = with_same_labels(splits.test, train)
-    if splits.test and not held_out:
-        to_stderr(
-            f"{splits.test.name}: its held-out pictures have no labels of the same kind: a fifth "
-            "of the others is held out instead"
-        )
-    test, _ = in_memory(held_out, budget) if held_out else (None, [])
+    train, test, left_out = _labelled(run, config, file)
     settings: dict[str, Any] = {
         "device": torch_device(accelerator),
         "workers": pick_workers(None, accelerator),
@@ -88,6 +77,25 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     if left_out:
         lines.append(f"left out, for want of a row in {config.labels}: {left_out:,} pictures")
     return results, "\n".join([*lines, *_kept(results, run.evaluation)])
+
+
+def _labelled(
+    run: Run, config: EvaluateConfig, file: LabelFile | None
+) -> tuple[Images, Images | None, int]:
+    """Pictures to learn from, those held out if any, and how many have no row in the file."""
+    splits, left_out = pictures_for(run, config.data, config.data_root), 0
+    if file:
+        splits, left_out = label_splits(splits, file)
+    budget = int(run.config.memory * 1e9)
+    train, _ = in_memory(splits.labelled or splits.train, budget)
+    held_out = with_same_labels(splits.test, train)
+    if splits.test and not held_out:
+        to_stderr(
+            f"{splits.test.name}: its held-out pictures have no labels of the same kind: a fifth "
+            "of the others is held out instead"
+        )
+    test, _ = in_memory(held_out, budget) if held_out else (None, [])
+    return train, test, left_out
 
 
 def _kept(results: dict[str, Any], path: Path) -> list[str]:
