@@ -38,9 +38,10 @@ def test_a_compiled_model_has_the_loss_and_gradients_of_the_plain_one(backend, m
         losses.append(loss.item())
     assert counters["stats"]["unique_graphs"] == graphs > 0  # the trial's fits the run's steps
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    largest = max(p.grad.norm() for p in plain.parameters() if p.grad is not None)
     for p, q in zip(plain.parameters(), compiled.parameters(), strict=True):
-        if p.grad is not None:
-            assert (p.grad - q.grad).norm() < 1e-3 * p.grad.norm() + 1e-6
+        if p.grad is not None:  # before a batch-norm that of a bias is 0, but for rounding
+            assert (p.grad - q.grad).norm() < 1e-3 * p.grad.norm() + 1e-6 * largest
 
 
 def test_a_model_that_cannot_be_compiled_runs_without_and_says_why(monkeypatch):
