@@ -11,11 +11,10 @@ from typing import Any, NoReturn, get_args
 from jsonargparse import ArgumentParser, ParserError
 
 from BYOL.config import PretrainConfig
-from BYOL.config.checks import refuse_nulls
+from BYOL.config.checks import refuse_nulls, with_pairs
 from BYOL.config.files import read_settings
 from BYOL.errors import UserError
 from BYOL.presets import preset_for, preset_values
-from BYOL.views.config import Pair
 
 # Fields that name a file or a folder. Data, --data_root and --weights are expanded where they are
 # read, and stand in a run's config.yaml as they were given, so that they fit another home, too.
@@ -129,8 +128,7 @@ def parse_arguments(parser: ArgumentParser, argv: list[str], settings: type) -> 
     parsed.pop("config", None)
     refuse_nulls(settings, parsed)
     parsed |= {name: _at_home(parsed[name]) for name in _PLACES & parsed.keys()}
-    pairs = {f.name for f in dataclasses.fields(settings) if f.type in (Pair, Pair | None)}
-    return settings(**{k: tuple(v) if v and k in pairs else v for k, v in parsed.items()})
+    return settings(**with_pairs(settings, parsed))
 
 
 def _at_home(value: Any) -> Any:

@@ -55,9 +55,14 @@ def settled_range(parts: Iterable[np.ndarray]) -> Range | None:
     return low, high if high > low else low + 1
 
 
-def eight_bits(values: np.ndarray, pixel_range: Range) -> np.ndarray:
-    """Values from black to white as uint8; beyond them they are cut off, what is no number is 0."""
-    low, high = pixel_range
+def eight_bits(values: np.ndarray, pixel_range: Range | None) -> np.ndarray:
+    """Values from black to white as uint8; beyond them they are cut off, what is no number is 0.
+
+    Args:
+        values: of any numeric type.
+        pixel_range: black and white; None judges by these values alone.
+    """
+    low, high = pixel_range or settled_range([values]) or (0.0, 1.0)
     if values.dtype == np.uint8 and (low, high) == (0, 255):
         return values
     share = (values.astype(np.float64) - low) / (high - low)
@@ -71,5 +76,4 @@ def shallow(image: Image.Image, pixel_range: Range | None = None) -> Image.Image
         image: of mode I, I;16 or F.
         pixel_range: of its set; None judges by this picture alone.
     """
-    values = np.asarray(image)
-    return Image.fromarray(eight_bits(values, pixel_range or settled_range([values]) or (0, 1)))
+    return Image.fromarray(eight_bits(np.asarray(image), pixel_range))

@@ -101,8 +101,9 @@ def pretrain(
                 results = {"run": str(out), **run, "evaluation": None}
                 if not first_process():
                     return results
-                about = start.folder, results, machine, known, say
-                results = finish(config, prepared, model, *about)
+                results = finish(
+                    config, prepared, model, start.folder, results, machine, known, say
+                )
                 tracker.conclude(results)
             if config.report:
                 save_report(config, prepared, start.folder, machine, say)

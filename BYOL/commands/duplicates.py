@@ -32,10 +32,10 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     if kept and not all(isinstance(images, FileImages) for images in features.sets.values()):
         raise UserError(f"--kept={kept} is for pictures that are files of their own")
     with features.collected() as collection:
-        groups = duplicate_groups(collection, config.threshold, features.device)
+        further = further_names(collection)
+        groups = duplicate_groups(collection, config.threshold, features.device, further)
         rows = [_row(collection, k, m) for k, group in enumerate(groups, 1) for m in group]
         surplus = {m.place for group in groups for m in group if not m.keep}
-        further = further_names(collection)
         write_table(out, COLUMN_NAMES, rows)
         if grid:
             _draw(collection, groups, grid)

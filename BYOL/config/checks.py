@@ -5,6 +5,7 @@ import math
 from typing import Any, get_args
 
 from BYOL.errors import UserError
+from BYOL.views.config import Pair
 
 COUNT = (1, math.inf)
 SHARE = (0.0, 1.0)
@@ -40,6 +41,12 @@ def refuse_nulls(settings: type, values: dict[str, Any]) -> None:
         needed = type(None) not in get_args(field.type)
         if needed and field.name in values and values[field.name] is None:
             raise UserError(f"--{field.name}=null is not a value: leave it out for the default")
+
+
+def with_pairs(settings: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values, lists being tuples where ``settings`` has a pair: YAML knows only lists."""
+    pairs = {f.name for f in dataclasses.fields(settings) if f.type in (Pair, Pair | None)}
+    return {k: v if v is None or k not in pairs else tuple(v) for k, v in values.items()}
 
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:

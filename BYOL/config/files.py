@@ -4,10 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from BYOL.config.checks import refuse_nulls
+from BYOL.config.checks import refuse_nulls, with_pairs
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.errors import UserError
-from BYOL.views.config import Pair
 
 
 def save_config(config: PretrainConfig, path: Path) -> None:
@@ -57,11 +56,7 @@ def load_config(path: Path) -> PretrainConfig:
     if unknown:
         raise UserError(f"{path} is not the configuration of a run: it has no setting {unknown[0]}")
     refuse_nulls(PretrainConfig, values)
-    pairs = {name for name, field in fields.items() if field.type in (Pair, Pair | None)}
     try:
-        settled: dict[str, Any] = {
-            n: tuple(v) if n in pairs and v is not None else v for n, v in values.items()
-        }
-        return PretrainConfig(**settled)
+        return PretrainConfig(**with_pairs(PretrainConfig, values))
     except (TypeError, OverflowError) as error:
         raise UserError(f"{path} has a value of the wrong type: {error}") from error

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,18 +55,19 @@ class Member:
 
 
 def duplicate_groups(
-    collection: Collection, threshold: float, device: torch.device
+    collection: Collection, threshold: float, device: torch.device, further: Mapping[int, int]
 ) -> list[list[Member]]:
     """Groups of pictures that are the same but for compression, size, mirror, edge or light.
 
     Exact: every pair is looked at, block by block, so memory does not grow with their number.
     Further names of one file (links, a path that a list names twice) are no copies of it and in no
-    group: see :func:`further_names`.
+    group.
 
     Args:
         collection: the pictures.
         threshold: cosine of the whitened features from which a pair is compared by its pixels.
         device: where the blocks are multiplied.
+        further: of :func:`further_names`.
 
     Returns:
         Groups of at least two, the largest first; the one to keep stands first in each.
@@ -79,7 +80,7 @@ def duplicate_groups(
     pairs = np.concatenate([near_pairs(collection, threshold, PIXELS, device).places, same])
     # What is like a further name is like the file: a pair between them may be all that connects.
     file = np.arange(n)
-    for place, first in further_names(collection).items():
+    for place, first in further.items():
         file[place] = first
     pairs, same = (file[p][file[p[:, 0]] != file[p[:, 1]]] for p in (pairs, same))
     if not len(pairs):

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from BYOL.data.decode import BrokenImageError, read_small_jpeg
 from BYOL.data.images import ArrayImages, EncodedImages, Images
 from BYOL.data.loading import one_thread
-from BYOL.views.transforms import centre, shown_share
+from BYOL.views.transforms import centre, centre_box, shown_share
 
 _SMALL_BYTES = 1 << 14  # a larger file costs so much to decode that reading its header is nothing
 
@@ -83,10 +83,7 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
         if small is not None and small.shape[:2] == (self.size, self.size) and self.whole:
             return torch.from_numpy(small).permute(2, 0, 1)
         file = self.images.open(i)
-        height, width = file.size
-        side = min(height, width) * shown_share(self.size)
-        box = ((height - side) / 2, (width - side) / 2, side, side)
-        return file.crop_between_pixels(box, self.size)
+        return file.crop_between_pixels(centre_box(*file.size, self.size), self.size)
 
 
 def _centres(data: Tensor, size: int) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from BYOL.data.bands import band_shape, read_bands
 from BYOL.data.jpeg import decode_jpeg, jpeg_size, upright
-from BYOL.depth import Range, eight_bits, is_deep, settled_range
+from BYOL.depth import Range, eight_bits, is_deep
 from BYOL.pictures import MODES, cut, to_pixels
 
 SUFFIXES = frozenset(
@@ -118,7 +118,7 @@ class ImageFile:
         values = read_bands(self.source)
         if values.dtype == np.uint8:
             return values
-        return eight_bits(values, self.pixel_range or settled_range([values]) or (0, 1))
+        return eight_bits(values, self.pixel_range)
 
     def crops(self, boxes: Sequence[Sequence[int]], sides: Sequence[int]) -> list[Tensor]:
         """Cut boxes (top, left, height, width of the upright picture), each made side × side.

@@ -45,25 +45,17 @@ def first_listed(path: Path, most: int) -> list[Path]:
         return []
 
 
-def first_folders(paths: PathTable) -> list[str]:
-    """The first folders of sorted paths, without looking at every one."""
-    found, start, numbers = [], 0, range(len(paths))
-    while start < len(paths):
-        folder, separator, _ = paths.raw(start).partition(SEPARATOR)
-        if not separator:
-            start += 1
-            continue
-        found.append(os.fsdecode(folder))
-        start = bisect_left(numbers, folder + AFTER_SEPARATOR, start, key=paths.raw)
-    return found
-
-
 def inside(paths: PathTable, folder: str) -> PathTable:
     """Those of sorted paths that are in a folder, relative to it."""
+    cut = len(os.fsencode(folder)) + 1
+    return PathTable(paths.raw(i)[cut:] for i in places_inside(paths, folder))
+
+
+def places_inside(paths: PathTable, folder: str) -> range:
+    """Where those stand."""
     start, end = os.fsencode(folder) + SEPARATOR, os.fsencode(folder) + AFTER_SEPARATOR
     numbers = range(len(paths))
-    first, last = (bisect_left(numbers, edge, key=paths.raw) for edge in (start, end))
-    return PathTable(paths.raw(i)[len(start) :] for i in range(first, last))
+    return range(*(bisect_left(numbers, edge, key=paths.raw) for edge in (start, end)))
 
 
 def write_list(path: Path, files: Iterable[str]) -> Path:

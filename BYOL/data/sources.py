@@ -1,6 +1,7 @@
 """From what the user said to sets of pictures: digits, folders, lists, arrays, named sets."""
 
 import difflib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +14,11 @@ import torch
 from BYOL.data.arrays import array_side, open_arrays
 from BYOL.data.decode import SUFFIXES, Encoded, band_count, deep_values, image_size, is_grey
 from BYOL.data.images import ArrayImages, EncodedImages, FileImages, Images
-from BYOL.data.listed import first_folders, first_listed, inside, read_list
+from BYOL.data.listed import first_listed, inside, places_inside, read_list
 from BYOL.data.paths import PathTable
 from BYOL.data.shards.patterns import is_sharded
 from BYOL.data.shards.streamed import first_pictures, open_streamed
-from BYOL.data.walking import class_folders, first_files, stray, walk
+from BYOL.data.walking import class_folders, first_files, in_root, stray, walk
 from BYOL.depth import Range, settled_range
 from BYOL.errors import UserError
 from BYOL.pictures import MODES
@@ -218,7 +219,8 @@ def _list(path: Path, channels: int | None) -> Splits:
         raise UserError(
             f"DATA={path}: there is no {root / files[0]}; paths in it are relative to its folder"
         )
-    folders = first_folders(files) if len(inside(files, "train")) else []
+    inner = in_root(files) if places_inside(files, "train") else ()
+    folders = [os.fsdecode(name) for name, is_folder, _ in inner if is_folder]
     splits = _parts(root, path.stem, channels, lambda name: inside(files, name) or None, folders)
     return splits or Splits(_files(root, files, channels, path.stem))
 

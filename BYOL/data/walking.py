@@ -126,18 +126,34 @@ def stray(files: PathTable) -> str | None:
         files: sorted.
     """
     beside: list[bytes] = []
-    place, folders, most = 0, 0, max(len(files) // 100, 1)
-    while place < len(files) and len(beside) <= most:
-        folder, separator, _ = files.raw(place).partition(SEPARATOR)
-        if separator:
+    folders, most = 0, max(len(files) // 100, 1)
+    for name, is_one, _ in in_root(files):
+        if is_one:
             folders += 1
-            edge = folder + AFTER_SEPARATOR
-            place = bisect_left(range(len(files)), edge, place, key=files.raw)
+        elif len(beside) > most:
+            break
         else:
-            beside.append(folder)
-            place += 1
+            beside.append(name)
     few = 0 < len(beside) <= most
     return os.fsdecode(beside[0]) if few and folders > 1 else None
+
+
+def in_root(files: PathTable) -> Iterator[tuple[bytes, bool, int]]:
+    """What lies directly in the root of sorted paths, in order.
+
+    A folder's pictures stand together, so they are not looked at singly.
+
+    Yields:
+        The name, whether it is a folder's, and the place behind its last picture.
+    """
+    place = 0
+    while place < len(files):
+        name, separator, _ = files.raw(place).partition(SEPARATOR)
+        place += 1
+        if separator:
+            edge = name + AFTER_SEPARATOR
+            place = bisect_left(range(len(files)), edge, place, key=files.raw)
+        yield name, bool(separator), place
 
 
 def class_folders(
@@ -146,17 +162,14 @@ def class_folders(
     """Labels by the first folder of every path, where every picture is in one of at least two.
 
     Args:
-        files: sorted, so that a folder's pictures stand together and need not be looked at singly.
+        files: sorted.
         classes: names that have their numbers already.
     """
     runs: list[tuple[str, int]] = []
-    start = 0
-    while start < len(files):
-        folder, separator, _ = files.raw(start).partition(SEPARATOR)
-        if not separator:
+    for folder, is_one, end in in_root(files):
+        if not is_one:
             return None, ()
-        start = bisect_left(range(len(files)), folder + AFTER_SEPARATOR, start, key=files.raw)
-        runs.append((os.fsdecode(folder), start))
+        runs.append((os.fsdecode(folder), end))
     names = sorted(name for name, _ in runs)
     if len(names) < 2:
         return None, ()

@@ -122,8 +122,7 @@ class EvalTransform:
         upright = ImageOps.exif_transpose(image)
         pixels = to_pixels(upright, len(self.mean), self.pixel_range)
         height, width = pixels.shape[:2]
-        side = min(height, width) * shown_share(self.size)
-        left, top = (width - side) / 2, (height - side) / 2
+        top, left, side, _ = centre_box(height, width, self.size)
         small = cut(pixels, (left, top, left + side, top + side), self.size)
         return torch.from_numpy(small).permute(2, 0, 1)[None] * (1 / 255)
 
@@ -146,6 +145,12 @@ class MultiViewDataInjector:
 def shown_share(size: int) -> float:
     """How much of the shorter side evaluation shows: the paper's 224 of 256; small images whole."""
     return 0.875 if size > 96 else 1.0
+
+
+def centre_box(height: int, width: int, size: int) -> tuple[float, float, float, float]:
+    """Top, left, height and width of what evaluation at ``size`` pixels shows; between pixels."""
+    side = min(height, width) * shown_share(size)
+    return (height - side) / 2, (width - side) / 2, side, side
 
 
 def centre(images: Tensor, size: int) -> Tensor:
