@@ -52,6 +52,19 @@ def permutation(key: int, n: int) -> Tensor:
     return torch.randperm(n, generator=generator)
 
 
+def seed_generators(key: int, device: torch.device) -> None:
+    """Seed PyTorch's own generators, of the CPU and of ``device``, for dropout and the like.
+
+    ``torch.manual_seed`` asks every kind of device there may be, which takes a millisecond.
+    """
+    seed = key >> 1
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
 def _signed(value: int) -> int:
     """The int64 that has the same 64 bits as the unsigned ``value``."""
     return value - (1 << 64) if value >= 1 << 63 else value

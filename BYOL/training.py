@@ -15,7 +15,7 @@ from BYOL.compiling import compile_forward
 from BYOL.config import PretrainConfig
 from BYOL.loss import criterion
 from BYOL.optimizers import build_optimizer, set_learning_rate
-from BYOL.rng import fold
+from BYOL.rng import fold, seed_generators
 from BYOL.schedules import learning_rate, tau
 from BYOL.views.pipeline import Views
 
@@ -107,7 +107,7 @@ class Pretraining(pl.LightningModule):
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Dropout and the like draw from PyTorch's generator: it is a function of the place too."""
         place = fold(self.config.seed, int(batch["epoch"]), batch_idx, self.global_rank)
-        torch.manual_seed(place >> 1)
+        seed_generators(place, self.device)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch from :func:`BYOL.data.loading.train_loader`."""

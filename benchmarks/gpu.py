@@ -4,11 +4,13 @@
     python benchmarks/gpu.py --tiny 1 --device cpu --cifar cifar/     # a rehearsal without one
 
 In this order, each part by itself, so that a part that fails costs only itself: versions, the rate
-of matrix products and of copies; views at 224 px; the ResNet-50 step at 224 px in bf16; whether a
-step ever waits for the device; CIFAR-10 with a ResNet-18, end to end; lightly's side of the same.
+of matrix products and of copies; views at 224 px; whether a step ever waits for the device; the
+ResNet-50 step at 224 px in bf16; CIFAR-10 with a ResNet-18, end to end; lightly's side of the same.
+``--parts views,lightly`` runs only those; the figures of the others in the JSON file are kept.
 """
 
 import itertools
+import json
 import tempfile
 import time
 import traceback
@@ -72,7 +74,7 @@ def step(given: Given, device: torch.device) -> dict[str, Any]:
     backbone, size = ("resnet18", 32) if given.tiny else ("resnet50", 224)
     precision, found = "fp32" if given.tiny else "bf16", {}
     machine = Machine("gpu" if device.type == "cuda" else "cpu", precision)
-    for batch in (4,) if given.tiny else (128, 256):
+    for batch in (4,) if given.tiny else (256,):
         config = preset_config(
             "paper-300", backbone=backbone, image_size=size, channels=3, stem="imagenet",
             batch_size=batch,
@@ -183,13 +185,21 @@ def lightly(given: Given, device: torch.device) -> dict[str, float]:
     return found
 
 
+PARTS = (ceilings, views, waits, step, cifar, lightly)
+
+
 def main() -> None:
-    given = arguments(__doc__, cifar="cifar", device="cuda", tiny=0, threads=2)
+    every = ",".join(part.__name__ for part in PARTS)
+    given = arguments(__doc__, cifar="cifar", device="cuda", tiny=0, threads=2, parts=every)
     line, device = header("timm", "pytorch-lightning"), torch.device(given.device)
     if device.type == "cuda":
+        line += f"; {torch.cuda.get_device_name(device)}"
         print(torch.cuda.get_device_name(device))
-    found: dict[str, Any] = {"machine": line}
-    for part in (ceilings, views, step, waits, cifar, lightly):
+    found: dict[str, Any] = {}
+    if given.json and Path(given.json).exists():
+        found = json.loads(Path(given.json).read_text())
+    found["machine"] = line
+    for part in (part for part in PARTS if part.__name__ in given.parts.split(",")):
         start = time.perf_counter()
         try:
             found[part.__name__] = part(given, device)

@@ -49,12 +49,12 @@ def hue(x: Tensor, delta: Tensor) -> Tensor:
         torch.where(value == g, (b - r) * scale + 2, (r - g) * scale + 4),
     )
     sextant += 6 * delta[:, None, None]
-    out = torch.empty_like(x)
-    for channel, offset in enumerate((5, 3, 1)):
+    channels = []
+    for offset in (5, 3, 1):
         k = torch.remainder(sextant + offset, 6)
         weight = torch.minimum(k, 4 - k).clamp_(0, 1)
-        torch.addcmul(value, weight, chroma, value=-1, out=out[:, channel])
-    return out.clamp_(0, 1)
+        channels.append(torch.addcmul(value, weight, chroma, value=-1))
+    return torch.stack(channels, dim=1).clamp_(0, 1)
 
 
 def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
