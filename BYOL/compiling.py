@@ -28,6 +28,7 @@ PAYS: dict[tuple[str, str], tuple[float, float, float]] = {
     ("gpu", "bf16"): (90.0, 0.15, 0.4),
     ("gpu", "fp16"): (90.0, 0.15, 0.4),
 }
+GRAPH_TRIALS = 3  # warms up, records, replays
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -85,8 +86,9 @@ def compile_forward(
     example: Tensor,
     say: Callable[[str], None],
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+    graphs: bool = False,
 ) -> bool:
-    """Compile ``model``'s forward pass in place and try it once, forward and backward.
+    """Compile ``model``'s forward pass in place and try it, forward and backward.
 
     Its weights, buffers and gradients, and the random numbers to come, are as before.
 
@@ -95,21 +97,31 @@ def compile_forward(
         example: (B, C, S, S) like the batches to come.
         say: gets the one line, where it fails.
         autocast: a context like that of training.
+        graphs: on a GPU, record forward and backward pass as CUDA graphs: the host then asks for
+            all of their kernels at once. Every step must begin with
+            ``torch.compiler.cudagraph_mark_step_begin()`` and have one forward pass; what the step
+            before put out is gone then.
 
     Returns:
         Whether it worked; if not, the model runs uncompiled.
     """
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     devices = [example.device] if example.device.type == "cuda" else []
-    model.compile(dynamic=False)
     try:
+        model.compile(dynamic=False, **({"mode": "reduce-overhead"} if graphs else {}))
         with torch.random.fork_rng(devices), autocast():
-            _loss(model, example).backward()
+            for _ in range(GRAPH_TRIALS if graphs else 1):
+                torch.compiler.cudagraph_mark_step_begin()
+                _loss(model, example).backward()
+                model.zero_grad(set_to_none=True)
     except Exception as error:
         model._compiled_call_impl = None
         reason = (str(error).strip().splitlines() or [""])[0]
-        say(f"not compiled, the run goes on without: {type(error).__name__}: {reason[:200]}")
-        return False
+        what = "not compiled, the run goes on"
+        if graphs:
+            what = "not recorded as CUDA graphs, compiled"
+        say(f"{what} without: {type(error).__name__}: {reason[:200]}")
+        return graphs and compile_forward(model, example, say, autocast)
     finally:
         model.zero_grad(set_to_none=True)
         with torch.no_grad():

@@ -68,13 +68,15 @@ def build_optimizer(
     if predictor_lr_scale is None:
         predictor_lr_scale = 10.0 if model.target == "online" else 1.0
     groups = parameter_groups(model, weight_decay, predictor_lr_scale)
+    # one kernel that reads every weight once, where it is well tried
+    fused = True if next(model.parameters()).device.type == "cuda" else None
     optimizer: torch.optim.Optimizer
     if name == "lars":
         optimizer = LARS(groups, lr=lr, momentum=momentum, trust=trust)
     elif name == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum)
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
     elif name == "adamw":
-        optimizer = torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999))
+        optimizer = torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
     else:
         raise UserError(f"optimizer {name!r} is unknown: choose one of {', '.join(OPTIMIZERS)}")
     set_learning_rate(optimizer, lr)

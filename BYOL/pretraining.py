@@ -288,6 +288,7 @@ def _trainer(
         max_epochs=config.epochs,
         accumulate_grad_batches=config.accumulate,
         deterministic=config.deterministic,
+        benchmark=machine.accelerator == "gpu" and not config.deterministic,
         use_distributed_sampler=False,  # the loader shards by itself, the same for any world size
         callbacks=callbacks,
         plugins=[store, *cluster()],

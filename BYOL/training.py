@@ -13,6 +13,7 @@ from torch import Tensor
 from BYOL import __version__, byol
 from BYOL.compiling import compile_forward
 from BYOL.config import PretrainConfig
+from BYOL.data.loading import Together
 from BYOL.loss import criterion
 from BYOL.optimizers import build_optimizer, set_learning_rate
 from BYOL.rng import fold, seed_generators
@@ -94,6 +95,8 @@ class Pretraining(pl.LightningModule):
             round(config.warmup_epochs * steps_per_epoch), self.total_steps // 2
         )
         self.seen: Seen | None = None  # of the last batch, for the gauges
+        self.views_of: Together | None = None  # whose views are at hand
+        self.at_hand: tuple[Tensor, Tensor] | None = None
 
     def on_fit_start(self) -> None:
         """Compile, where that is wanted: the model is on its device only now."""
@@ -102,7 +105,10 @@ class Pretraining(pl.LightningModule):
         example = torch.zeros(self.config.view_shape, device=self.device)
         example = example.contiguous(memory_format=torch.channels_last)
         autocast = self.trainer.precision_plugin.forward_context
-        compile_forward(self.model, example, self.say, autocast)
+        # Graphs keep what they put out at one place: a second part of a step would overwrite it.
+        alone = self.config.accumulate == 1 and not self.config.small_views
+        graphs = alone and self.device.type == "cuda" and self.trainer.world_size == 1
+        compile_forward(self.model, example, self.say, autocast, graphs)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Dropout and the like draw from PyTorch's generator: it is a function of the place too."""
@@ -111,12 +117,24 @@ class Pretraining(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch from :func:`BYOL.data.loading.train_loader`."""
+        self.seen = None  # it may lie where this step's will
+        torch.compiler.cudagraph_mark_step_begin()
         loss, self.seen = loss_of(self.model, *self.make_views(batch), self.make_small_views(batch))
         return loss
 
     @torch.no_grad()
     def make_views(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Two views of a batch, (B, C, S, S) each; decided by seed, epoch and sample alone."""
+        shared = batch.get("together")
+        if shared is None:
+            return self._made(batch)
+        if self.at_hand is None or self.views_of is not shared:
+            self.views_of = shared
+            self.at_hand = self._made({**batch, "ids": shared.ids, "images": shared.images})
+        part = slice(batch["start"], batch["start"] + len(batch["ids"]))
+        return self.at_hand[0][part], self.at_hand[1][part]
+
+    def _made(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         key = fold(self.config.seed, int(batch["epoch"]))
         with torch.autocast(self.device.type, enabled=False):
             if "images" in batch:

@@ -60,6 +60,22 @@ def test_a_model_that_cannot_be_compiled_runs_without_and_says_why(monkeypatch):
     assert model(x, x)[0].isfinite().all()
 
 
+def test_where_graphs_cannot_be_recorded_the_model_is_compiled_without(monkeypatch):
+    compile_with = torch.nn.Module.compile
+
+    def compile(self, **options):
+        if options.pop("mode", None):
+            raise RuntimeError("no graphs here")
+        compile_with(self, backend="aot_eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile)
+    model, said = tiny_model(), []
+    x = torch.randn(8, 3, 16, 16)
+    assert compile_forward(model, x, said.append, graphs=True)
+    assert said == ["not recorded as CUDA graphs, compiled without: RuntimeError: no graphs here"]
+    assert model._compiled_call_impl is not None and model(x, x.clone())[0].isfinite().all()
+
+
 def test_a_short_run_is_not_compiled_and_a_long_one_is(monkeypatch):
     monkeypatch.setattr("BYOL.compiling.matrix_rate", lambda device, dtype: 1e11)
     monkeypatch.setitem(PAYS, ("cpu", "fp32"), (60.0, 0.1, 0.5))

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from BYOL.data.centres import eval_batches
-from BYOL.data.loading import CropsDataset, train_loader
+from BYOL.data.loading import CropsDataset, MemoryLoader, train_loader
 from BYOL.data.sampling import EpochSampler
 from BYOL.data.sources import open_images
 from BYOL.views.config import paper_views
@@ -26,6 +26,25 @@ def test_memory_gives_the_pictures_of_the_request():
     batch = next(iter(loader))
     assert batch["epoch"] == 0 and len(loader) == len(images) // 6
     assert torch.equal(batch["images"], images.data[batch["ids"]])
+
+
+def test_batches_made_together_are_those_of_each_alone():
+    """As on a GPU: four at a time, of an epoch of ten that goes on with its second batch."""
+    images = open_images(None).train
+    images = images.subset(np.arange(63))
+
+    def epoch(together):
+        sampler = EpochSampler(63, 6, seed=5, start_batch=1)
+        return list(MemoryLoader(images, sampler, CPU, together))
+
+    alone, shared = epoch(1), epoch(4)
+    assert len(alone) == len(shared) == 9 and "together" not in alone[0]
+    for a, b in zip(alone, shared, strict=True):
+        assert torch.equal(a["ids"], b["ids"]) and torch.equal(a["images"], b["images"])
+        whole, part = b["together"], slice(b["start"], b["start"] + 6)
+        assert torch.equal(whole.ids[part], b["ids"]) and len(whole.ids) == 24
+        assert torch.equal(whole.images[part], b["images"])
+    assert len({id(b["together"]) for b in shared}) == 3
 
 
 def test_the_number_of_workers_changes_nothing(tmp_path):

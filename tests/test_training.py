@@ -5,7 +5,8 @@ import torch
 
 from BYOL.building import build_model
 from BYOL.data.images import FileImages
-from BYOL.data.loading import CropsDataset
+from BYOL.data.loading import CropsDataset, MemoryLoader
+from BYOL.data.sampling import EpochSampler
 from BYOL.data.sources import open_images
 from BYOL.loss import criterion
 from BYOL.preparation import prepare, small_view_configs, view_configs
@@ -57,6 +58,30 @@ def test_small_views_are_seen_by_the_online_network_only_and_predict_both_target
     predictions = [model.predict_further(view, targetx, targetx1) for view in made]
     pairs += [criterion(p, targetx1, p, targetx) for p in predictions]
     torch.testing.assert_close(loss, sum(pairs) / 3)
+
+
+def test_views_made_together_are_those_of_each_batch(pictures, tmp_path, monkeypatch):
+    prepared = prepare(settings(pictures, tmp_path))
+    config, images = prepared.config, prepared.train
+    views = Views(*view_configs(config), config.sight.mean, config.sight.std)
+    module = Pretraining(build_model(config), config, views, steps_per_epoch=2)
+    made = []
+    call = Views.__call__
+    monkeypatch.setattr(Views, "__call__", lambda *a: made.append(1) or call(*a))
+
+    def epoch(together):
+        sampler = EpochSampler(len(images), 3, seed=5)
+        loader = MemoryLoader(images, sampler, torch.device("cpu"), together)
+        return [module.make_views(batch) for batch in loader]
+
+    alone = epoch(1)
+    assert len(made) == len(alone)
+    shared = epoch(4)
+    assert len(made) == len(alone) + -(-len(alone) // 4)
+    for pair, other in zip(alone, shared, strict=True):
+        for view, same in zip(pair, other, strict=True):
+            assert torch.equal(view, same)
+            assert same.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_small_views_from_files_are_those_from_memory_up_to_rounding(pictures):

@@ -4,6 +4,7 @@ A crop is a function of (seed, epoch, picture), so the number of processes does 
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,25 @@ from BYOL.rng import fold
 from BYOL.views.config import ViewConfig
 from BYOL.views.draws import draw_crops
 
+_MOST_TOGETHER, _VIEW_BYTES = 8, 1 << 25  # batches, and float32 bytes of a view of all of them
 _OPEN_AT_ONCE = 64  # files: their boxes are drawn together, which is worth ten times as much
+
+
+class Together:
+    """Batches that follow each other, as one: a GPU makes their views at once.
+
+    On small pictures the host takes longer to ask for the views of a batch than the GPU to make
+    them, and no longer for those of eight. The same number of pictures always, for the last ones of
+    an epoch with some of them twice, since what is compiled is compiled for a shape.
+
+    Args:
+        ids: (N,) int64.
+        images: (N, C, H, W) uint8.
+    """
+
+    def __init__(self, ids: Tensor, images: Tensor):
+        self.ids = ids
+        self.images = images
 
 
 class MemoryLoader:
@@ -30,19 +49,34 @@ class MemoryLoader:
         images: in memory.
         sampler: which and when.
         device: where the pictures are kept.
+        together: batches whose views are made at once.
     """
 
-    def __init__(self, images: ArrayImages, sampler: EpochSampler, device: torch.device):
+    def __init__(
+        self, images: ArrayImages, sampler: EpochSampler, device: torch.device, together: int = 1
+    ):
         self.data = images.data.to(device)
         self.sampler = sampler
+        self.together = together
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for epoch, indices, *_ in self.sampler:
+        size, requests = self.sampler.batch_size, iter(self.sampler)
+        while group := list(islice(requests, self.together)):
+            indices = np.concatenate([request[1] for request in group])
+            indices = np.resize(indices, size * self.together)  # repeats them where they are fewer
             ids = torch.from_numpy(indices).to(self.data.device, non_blocking=True)
-            yield {"epoch": epoch, "ids": ids, "images": self.data[ids]}
+            shared = Together(ids, self.data[ids])
+            for start, (epoch, *_) in zip(range(0, len(ids), size), group, strict=False):
+                part = slice(start, start + size)
+                yield {
+                    "epoch": epoch,
+                    "ids": ids[part],
+                    "images": shared.images[part],
+                    **({"together": shared, "start": start} if self.together > 1 else {}),
+                }
 
 
 class CropsDataset(Dataset):  # type: ignore[type-arg]
@@ -141,12 +175,13 @@ def train_loader(
 
     Returns:
         An iterable of dicts: ``epoch`` (int) and ``ids`` (B,) int64 always; ``images``
-        (B, C, H, W) uint8 from memory; from files ``crops`` and, for a second view, ``crops1``
+        (B, C, H, W) uint8 from memory, on a GPU also the :class:`Together` that they are from their
+        ``start`` on part of; from files ``crops`` and, for a second view, ``crops1``
         (B, C, S, S) uint8, where there are small views ``small`` (N, B, C, s, s), and ``broken``,
         the names of files that could not be read (each replaced by the next one).
     """
     if isinstance(images, ArrayImages):
-        return MemoryLoader(images, sampler, device)
+        return MemoryLoader(images, sampler, device, _together(images, sampler, views, device))
     assert isinstance(images, EncodedImages)
     loader: DataLoader[Any] = DataLoader(
         CropsDataset(images, sampler.seed, views),
@@ -159,6 +194,14 @@ def train_loader(
         worker_init_fn=one_thread if workers else None,
     )
     return CopiedAhead(loader, device) if device.type == "cuda" else loader
+
+
+def _together(
+    images: ArrayImages, sampler: EpochSampler, views: tuple[ViewConfig, ...], device: torch.device
+) -> int:
+    """How many batches :class:`Together` are: on a GPU as many as are small, else one."""
+    view = sampler.batch_size * images.channels * views[0].size ** 2 * 4
+    return max(min(_MOST_TOGETHER, _VIEW_BYTES // view), 1) if device.type == "cuda" else 1
 
 
 def one_thread(worker: int) -> None:
