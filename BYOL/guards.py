@@ -53,8 +53,9 @@ class BrokenPictures(Callback):
 class FiniteSteps(Callback):
     """Lets a step with a gradient that is not finite move nothing, and ends a run of only those.
 
-    The gradient of such a step is replaced by zeros, on the device: nothing waits for it. The count
-    is read at every step on a CPU, every :data:`LOOK_EVERY` steps elsewhere.
+    A fused optimizer is told to skip such a step, for others its gradient is replaced by zeros,
+    both on the device: nothing waits for it. The count is read at every step on a CPU, every
+    :data:`LOOK_EVERY` steps elsewhere.
 
     Args:
         warn: gets one line when the first such step is seen.
@@ -96,6 +97,9 @@ class FiniteSteps(Callback):
         bad = ~torch.stack(torch._foreach_norm(grads)).sum().isfinite()
         self.count += bad
         self.streak = (self.streak + 1) * bad
+        if optimizer.defaults.get("fused"):
+            optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+            return
         if grads[0].device.type != "cpu" or bad:
             for grad in grads:
                 grad.masked_fill_(bad, 0.0)

@@ -75,12 +75,25 @@ def build_optimizer(
         optimizer = LARS(groups, lr=lr, momentum=momentum, trust=trust)
     elif name == "sgd":
         optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
+        if fused:
+            _at_rest(optimizer)
     elif name == "adamw":
         optimizer = torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
     else:
         raise UserError(f"optimizer {name!r} is unknown: choose one of {', '.join(OPTIMIZERS)}")
     set_learning_rate(optimizer, lr)
     return optimizer
+
+
+def _at_rest(optimizer: torch.optim.SGD) -> None:
+    """Momentum zero instead of none yet.
+
+    Where the very first step is skipped, PyTorch's fused SGD leaves the momentum that it makes then
+    uninitialised, and every later step moves by it (seen with torch 2.11 and 2.14).
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
