@@ -1,11 +1,12 @@
 import copy
 import inspect
+import operator
 
 import pytest
 import torch
 from torch import nn
 
-from BYOL.byol import BYOL
+from BYOL.byol import BYOL, _weights
 from BYOL.errors import UserError
 from BYOL.utils import criterion, get_byol_transforms
 
@@ -106,6 +107,17 @@ def test_batch_statistics_are_per_view():
     model.onlineNet.backend.register_forward_hook(lambda m, i, o: seen.append(o))
     model(torch.zeros(4, 3, 16, 16), torch.ones(4, 3, 16, 16))
     assert all(view.abs().max() < 1e-5 for view in seen)
+
+
+def test_the_weights_that_the_target_follows_are_those_that_pytorch_lists():
+    """Each once, tied ones and those of a module used twice as well."""
+    tied = nn.Linear(4, 4)
+    tied.weight = tied.bias = nn.Parameter(torch.ones(4))
+    shared = nn.BatchNorm1d(4)
+    model = nn.Sequential(tied, shared, nn.Sequential(shared, nn.Linear(4, 4, bias=False)))
+    model.register_module("none", None)
+    listed, found = list(model.parameters()), _weights(model)
+    assert len(listed) == len(found) == 4 and all(map(operator.is_, listed, found))
 
 
 def test_without_moving_average_the_target_is_the_online_network():
