@@ -115,26 +115,14 @@ class BYOL(nn.Module):
         target_norm: str = "batch",
     ):
         super().__init__()
-        sizes = {
-            "input_size": input_size,
-            "hidden_size": hidden_size,
-            "output_size": output_size,
-            "depth_proj": depth_proj,
-            "depth_pred": depth_pred,
-        }
-        for name, value in sizes.items():
-            if value < 1:
-                raise UserError(f"{name}={value} is out of range: give a whole number from 1 up")
-        names = {
-            "target": (target, TARGETS),
-            "norm": (norm, NORMS),
-            "target_norm": (target_norm, TARGET_NORMS),
-        }
-        for name, (choice, accepted) in names.items():
-            if choice not in accepted:
-                raise UserError(
-                    f"{name}={choice!r} is unknown: choose one of {', '.join(accepted)}"
-                )
+        _check_numbers(
+            input_size=input_size,
+            hidden_size=hidden_size,
+            output_size=output_size,
+            depth_proj=depth_proj,
+            depth_pred=depth_pred,
+        )
+        _check_names(target, norm, target_norm)
         self.t = _checked_tau(t)
         self.target = target if EAvg else "online"
         self.target_norm = target_norm
@@ -179,6 +167,9 @@ class BYOL(nn.Module):
         if norm == "gn-ws":
             for part in self.onlineNet.children():
                 without_batch_statistics(part)
+        self._make_target()
+
+    def _make_target(self) -> None:
         if self.target != "online":
             self.targetNet = Network(
                 copy.deepcopy(self.onlineNet.backend), copy.deepcopy(self.onlineNet.projection)
@@ -187,7 +178,7 @@ class BYOL(nn.Module):
             # The same network under its second name. Past nn.Module's own registration, so that
             # its weights stand once in the state dict.
             object.__setattr__(self, "targetNet", self.onlineNet)
-        if target_norm == "running":
+        if self.target_norm == "running":
             self.targetNet.eval()
 
     def forward(self, x: Tensor, x1: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -285,6 +276,23 @@ def _gather(module: nn.Module, found: dict[int, Tensor]) -> None:
     for child in module._modules.values():
         if child is not None:
             _gather(child, found)
+
+
+def _check_numbers(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise UserError(f"{name}={value} is out of range: give a whole number from 1 up")
+
+
+def _check_names(target: str, norm: str, target_norm: str) -> None:
+    names = {
+        "target": (target, TARGETS),
+        "norm": (norm, NORMS),
+        "target_norm": (target_norm, TARGET_NORMS),
+    }
+    for name, (choice, accepted) in names.items():
+        if choice not in accepted:
+            raise UserError(f"{name}={choice!r} is unknown: choose one of {', '.join(accepted)}")
 
 
 def _checked_tau(t: float) -> float:

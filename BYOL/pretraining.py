@@ -11,33 +11,26 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from BYOL import byol
 from BYOL.building import build_model, seeded_model
-from BYOL.callbacks import Curves, Gauges, OnlineChecks
-from BYOL.checkpointing import CheckpointStore, Due
 from BYOL.compiling import settle_compile
 from BYOL.config import PretrainConfig, save_config
 from BYOL.data.images import readable
 from BYOL.data.loading import train_loader
 from BYOL.data.sampling import epoch_sampler
 from BYOL.data.shards.order import Streams
-from BYOL.evaluation.alarm import Alarm
 from BYOL.evaluation.intervals import Measures
-from BYOL.evaluation.online import online_check
 from BYOL.evaluation.protocols import NOTHING_KNOWN
 from BYOL.export import export_backbone
 from BYOL.finishing import finish, save_report
 from BYOL.folders import RunFolder, default_folder
-from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL.lines import as_warnings, to_stderr
 from BYOL.logs import loggers
 from BYOL.preparation import Prepared, build_views, prepare, view_configs
 from BYOL.processes import cluster, first_process, mishaps, strategy, with_processes
-from BYOL.progress import ProgressLine
 from BYOL.resuming import Start, facts, find_start
 from BYOL.rng import fold
 from BYOL.runs import backbone_metadata
@@ -48,6 +41,7 @@ from BYOL.training import PRECISIONS, Pretraining, quiet_lightning
 from BYOL.trial import check_network, trusted_machine
 from BYOL.views.pipeline import Views
 from BYOL.views.preview import save_preview
+from BYOL.watchers import Watchers
 
 
 def pretrain(
@@ -165,60 +159,19 @@ def _train(
     if config.sync_batchnorm and config.devices * config.nodes > 1:
         model = synchronised(model, machine.accelerator)
     module = Pretraining(model, config, views, steps_per_epoch, say)
-    progress = ProgressLine(config.batch_size, module.total_steps)
-
     warn = as_warnings(say)
-    gauges = Gauges(
-        config.gauges_every,
-        Alarm(config),
-        warn,
-        stop=config.on_collapse == "stop",
-        spectrum=start.folder.spectrum,
-    )
-    online = _online_checks(config, prepared, machine)
-
-    def restore() -> None:
-        start.folder.create()
-        save_config(config, start.folder.config)
-
-    store = CheckpointStore(start.folder, config.checkpoint_keep, warn, restore, start.step)
-    finite = FiniteSteps(warn, start.folder, gauges)
-    broken = BrokenPictures(warn)
-    callbacks: list[Callback] = [
-        progress,
-        broken,
-        finite,
-        Curves(every=max(min(50, module.total_steps // 20), 1)),
-        *([gauges] if config.gauges_every else []),
-        *([online] if online else []),
-        Checkpoints(
-            store,
-            Due(config.checkpoint_steps, config.checkpoint_minutes),
-            config.checkpoint_every,
-            stop,
-            finite,
-            online,
-            {**facts(config, prepared.train), "streams": dataclasses.asdict(streams)},
-        ),
-    ]
+    held_to = {**facts(config, prepared.train), "streams": dataclasses.asdict(streams)}
+    watch = Watchers(config, prepared, start, machine, stop, warn, module.total_steps, held_to)
     curves = [*loggers(start.folder.logs, start.step, warn), *further]
-    trainer = _trainer(config, start, callbacks, store, machine, curves)
+    trainer = _trainer(config, start, watch, machine, curves)
     with mishaps(start.folder):
         trainer.fit(module, loader, ckpt_path=start.checkpoint)
     return {
         "epochs": config.epochs,
         "epochs_seen": round(trainer.global_step / steps_per_epoch, 2),
         "steps": trainer.global_step,
-        "train_seconds": round(progress.seconds, 1),
-        "images_per_second": round(progress.images_per_second, 1),
         "peak_memory": peak_memory(torch_device(machine.accelerator)),
-        "steps_skipped": finite.skipped,
-        "pictures_left_out": sorted({*prepared.broken, *broken.names}),
-        "gauges": gauges.last,
-        "alarm": gauges.alarm,
-        "stopped": gauges.stopped,
-        "online_knn": online.knn if online else [],
-        "online_probe": online.probe if online else [],
+        **watch.found(),
     }
 
 
@@ -259,22 +212,10 @@ def _loader(
     )
 
 
-def _online_checks(
-    config: PretrainConfig, prepared: Prepared, machine: Machine
-) -> OnlineChecks | None:
-    bank = prepared.labelled or prepared.train
-    if not config.knn_every or bank.labels is None:
-        return None
-    device = torch_device(machine.accelerator)
-    measure = online_check(bank, prepared.test, config.sight, device=device)
-    return OnlineChecks(config.knn_every, measure)
-
-
 def _trainer(
     config: PretrainConfig,
     start: Start,
-    callbacks: list[Callback],
-    store: CheckpointStore,
+    watch: Watchers,
     machine: Machine,
     curves: list[Logger],
 ) -> pl.Trainer:
@@ -290,8 +231,8 @@ def _trainer(
         deterministic=config.deterministic,
         benchmark=machine.accelerator == "gpu" and not config.deterministic,
         use_distributed_sampler=False,  # the loader shards by itself, the same for any world size
-        callbacks=callbacks,
-        plugins=[store, *cluster()],
+        callbacks=watch.callbacks,
+        plugins=[watch.store, *cluster()],
         logger=curves,
         enable_checkpointing=False,  # ours do it
         enable_progress_bar=False,
