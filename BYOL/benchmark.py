@@ -145,7 +145,8 @@ def _cost(work: Callable[[], object], device: torch.device) -> tuple[int, int]:
     before = peak_memory(device)
     work()
     needed = max(peak_memory(device) - before, 0)
-    with FlopCounterMode(display=False) as counter:
+    # what is compiled would be compiled once more to be counted
+    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
         work()
     return needed, counter.get_total_flops()
 
