@@ -123,7 +123,8 @@ def training_step(config: PretrainConfig, model: BYOL, machine: Machine) -> Step
         return torch.autocast(device, DTYPES[precision])
 
     def step(x: Tensor, x1: Tensor, *small: Tensor) -> Tensor:
-        torch.compiler.cudagraph_mark_step_begin()
+        if device == "cuda":  # the passes may be CUDA graphs
+            torch.compiler.cudagraph_mark_step_begin()
         with autocast():
             loss, _ = loss_of(model, x, x1, small)
         optimizer.zero_grad()

@@ -111,7 +111,8 @@ def compile_forward(
         model.compile(dynamic=False, **({"mode": "reduce-overhead"} if graphs else {}))
         with torch.random.fork_rng(devices), autocast():
             for _ in range(GRAPH_TRIALS if graphs else 1):
-                torch.compiler.cudagraph_mark_step_begin()
+                if graphs:  # to call it takes an import of three seconds
+                    torch.compiler.cudagraph_mark_step_begin()
                 _loss(model, example).backward()
                 model.zero_grad(set_to_none=True)
     except Exception as error:

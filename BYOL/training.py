@@ -97,6 +97,7 @@ class Pretraining(pl.LightningModule):
         self.seen: Seen | None = None  # of the last batch, for the gauges
         self.views_of: Together | None = None  # whose views are at hand
         self.at_hand: tuple[Tensor, Tensor] | None = None
+        self.graphs = False  # whether the networks' passes may be CUDA graphs
 
     def on_fit_start(self) -> None:
         """Compile, where that is wanted: the model is on its device only now."""
@@ -107,8 +108,8 @@ class Pretraining(pl.LightningModule):
         autocast = self.trainer.precision_plugin.forward_context
         # Graphs keep what they put out at one place: a second part of a step would overwrite it.
         alone = self.config.accumulate == 1 and not self.config.small_views
-        graphs = alone and self.device.type == "cuda" and self.trainer.world_size == 1
-        compile_forward(self.model, example, self.say, autocast, graphs)
+        self.graphs = alone and self.device.type == "cuda" and self.trainer.world_size == 1
+        compile_forward(self.model, example, self.say, autocast, self.graphs)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Dropout and the like draw from PyTorch's generator: it is a function of the place too."""
@@ -118,7 +119,8 @@ class Pretraining(pl.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch from :func:`BYOL.data.loading.train_loader`."""
         self.seen = None  # it may lie where this step's will
-        torch.compiler.cudagraph_mark_step_begin()
+        if self.graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         loss, self.seen = loss_of(self.model, *self.make_views(batch), self.make_small_views(batch))
         return loss
 

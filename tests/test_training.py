@@ -33,8 +33,10 @@ def pictures(tmp_path_factory):
 
 
 def test_small_views_are_seen_by_the_online_network_only_and_predict_both_targets(
-    pictures, tmp_path
+    pictures, tmp_path, monkeypatch
 ):
+    # without graphs nothing may be asked of them: the import alone takes three seconds
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", pytest.fail)
     config = prepare(settings(pictures, tmp_path, small_views=2, small_size=8)).config
     small = small_view_configs(config)
     views = Views(*view_configs(config), config.sight.mean, config.sight.std, small=small)
