@@ -2,6 +2,7 @@
 
     python benchmarks/cifar10_gpu.py --data cifar/ --out runs/cifar10      # again until it is done
     python benchmarks/cifar10_gpu.py --data cifar/ --out runs/long --preset 32px-800
+    python benchmarks/cifar10_gpu.py --data cifar/ --out runs/other --flags "--weight-decay 3e-4"
     python benchmarks/cifar10_gpu.py --data cifar/ --out rehearsal --tiny 1 --minutes 0.3
 
 ``cifar/`` holds CIFAR-10 as files, ``train/`` and ``test/`` with class folders. A call starts
@@ -14,6 +15,7 @@ its pictures are so small that a CPU can rehearse it.
 """
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -36,6 +38,7 @@ def train(given: Any) -> tuple[int, float]:
         sys.executable, "-m", "BYOL", "pretrain", given.data, "--out", given.out, "--resume=auto",
         f"--preset={given.preset}", f"--seed={given.seed}", "--no-evaluate", "--no-report",
         *(TINY if given.tiny else ["--backbone=resnet18", "--knn-every=10"]),
+        *shlex.split(given.flags),
     ]  # fmt: skip
     print("$", *words[1:], flush=True)
     start = time.perf_counter()
@@ -86,7 +89,7 @@ def draw(given: Any, seconds: float) -> None:
 def main() -> None:
     given = arguments(
         __doc__, data="cifar", out="runs/cifar10", preset="32px-200", minutes=8.5, seed=0, tiny=0,
-        threads=2,
+        flags="", threads=2,
     )  # fmt: skip
     kept = Path(given.out, "cifar10.json")
     found: dict[str, Any] = {"machine": header("timm"), "calls": []}
