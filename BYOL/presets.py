@@ -80,9 +80,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "view_size": 24,
     },
     # As "small"; τ is the authors' at the number of steps that 50,000 pictures make: 20,000 to
-    # 156,000 against their 12,500 (.97), 31,000 (.99), 94,000 (.99) and 312,000 (.996). On a GPU an
-    # epoch takes seconds and a checkpoint nearly one, hence only every tenth (and, as always, every
-    # ten minutes).
+    # 156,000 against their 12,500 (.97), 31,000 (.99), 94,000 (.99) and 312,000 (.996). Measured
+    # once, 100 epochs: 200-NN .744 (docs/results.md, "A ResNet-18 on one GPU"). On a GPU an epoch
+    # takes seconds and a checkpoint nearly one, hence only every tenth (and, as always, every ten
+    # minutes).
     "32px-100": {**_LONG, "epochs": 100, "warmup_epochs": 5.0, "tau": 0.98},
     "32px-200": {**_LONG, "epochs": 200, "tau": 0.99},
     "32px-400": {**_LONG, "epochs": 400, "tau": 0.99},
