@@ -71,12 +71,13 @@ def benchmark(
         "views": lambda: run.make_views(batch),
         "step": lambda: step(*views),
     }
+    at_once = len(batch["together"].ids) if "together" in batch else size
     found: dict[str, list[float]] = {name: [] for name in (*parts, "end_to_end")}
     products = []
     for _ in range(ROUNDS):  # by turns, so that a slow moment of the machine hits all of them
         for name, part in parts.items():
-            done = len(batch["together"].ids) if name == "views" and "together" in batch else size
-            found[name].append(done / seconds_each(part, device, seconds / ROUNDS))
+            pictures = at_once if name == "views" else size
+            found[name].append(pictures / seconds_each(part, device, seconds / ROUNDS))
         steps = max(round(seconds / ROUNDS * found["step"][-1] / config.batch_size), 2)
         found["end_to_end"].append(steps * config.batch_size / run.train(steps))
         products.append(matrix_rate(device, DTYPES[machine.precision], seconds / 10))
@@ -176,7 +177,8 @@ class _Run:
 
     def make_views(self, batch: dict[str, Any]) -> list[Tensor]:
         """Both views of a batch, then the small ones; those that are made together every time."""
-        self.module.at_hand = None
+        if "together" in batch:
+            batch["together"].views = None
         return [*self.module.make_views(batch), *self.module.make_small_views(batch)]
 
     def train(self, steps: int) -> float:

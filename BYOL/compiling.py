@@ -105,6 +105,22 @@ def compile_forward(
     Returns:
         Whether it worked; if not, the model runs uncompiled.
     """
+    what = {True: "not recorded as CUDA graphs, compiled", False: "not compiled, the run goes on"}
+    for recorded in (True, False) if graphs else (False,):
+        reason = _failure(model, example, autocast, recorded)
+        if reason is None:
+            return True
+        say(f"{what[recorded]} without: {reason}")
+    return False
+
+
+def _failure(
+    model: BYOL,
+    example: Tensor,
+    autocast: Callable[[], AbstractContextManager[object]],
+    graphs: bool,
+) -> str | None:
+    """Why the model cannot be compiled so; None where it is then."""
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     devices = [example.device] if example.device.type == "cuda" else []
     try:
@@ -118,17 +134,13 @@ def compile_forward(
     except Exception as error:
         model._compiled_call_impl = None
         reason = (str(error).strip().splitlines() or [""])[0]
-        what = "not compiled, the run goes on"
-        if graphs:
-            what = "not recorded as CUDA graphs, compiled"
-        say(f"{what} without: {type(error).__name__}: {reason[:200]}")
-        return graphs and compile_forward(model, example, say, autocast)
+        return f"{type(error).__name__}: {reason[:200]}"
     finally:
         model.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, value in model.named_buffers():
                 value.copy_(buffers[name])
-    return True
+    return None
 
 
 def _loss(model: BYOL, x: Tensor) -> Tensor:

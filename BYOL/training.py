@@ -95,8 +95,6 @@ class Pretraining(pl.LightningModule):
             round(config.warmup_epochs * steps_per_epoch), self.total_steps // 2
         )
         self.seen: Seen | None = None  # of the last batch, for the gauges
-        self.views_of: Together | None = None  # whose views are at hand
-        self.at_hand: tuple[Tensor, Tensor] | None = None
         self.graphs = False  # whether the networks' passes may be CUDA graphs
 
     def on_fit_start(self) -> None:
@@ -127,14 +125,13 @@ class Pretraining(pl.LightningModule):
     @torch.no_grad()
     def make_views(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Two views of a batch, (B, C, S, S) each; decided by seed, epoch and sample alone."""
-        shared = batch.get("together")
+        shared: Together | None = batch.get("together")
         if shared is None:
             return self._made(batch)
-        if self.at_hand is None or self.views_of is not shared:
-            self.views_of = shared
-            self.at_hand = self._made({**batch, "ids": shared.ids, "images": shared.images})
+        if shared.views is None:
+            shared.views = self._made({**batch, "ids": shared.ids, "images": shared.images})
         part = slice(batch["start"], batch["start"] + len(batch["ids"]))
-        return self.at_hand[0][part], self.at_hand[1][part]
+        return shared.views[0][part], shared.views[1][part]
 
     def _made(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         key = fold(self.config.seed, int(batch["epoch"]))

@@ -75,7 +75,6 @@ def views(given: Given, device: torch.device) -> dict[str, float]:
 def step(given: Given, device: torch.device) -> dict[str, Any]:
     """A ResNet-18 at 32 px and a ResNet-50 at 224: plain, compiled, and as CUDA graphs."""
     found: dict[str, Any] = {}
-    torch.backends.cudnn.benchmark = True  # as byol pretrain has it on a GPU
     shapes = [("resnet18", 32, 256), ("resnet50", 224, 256)]
     for backbone, size, batch in [("resnet18", 32, 4)] if given.tiny else shapes:
         x, x1 = (
@@ -211,6 +210,8 @@ def main() -> None:
     if device.type == "cuda":
         line += f"; {torch.cuda.get_device_name(device)}"
         print(torch.cuda.get_device_name(device))
+    # as byol pretrain has it on a GPU; for lightly's side too, whichever parts are run before it
+    torch.backends.cudnn.benchmark = True
     found: dict[str, Any] = {}
     if given.json and Path(given.json).exists():
         found = json.loads(Path(given.json).read_text())

@@ -35,11 +35,15 @@ class Together:
     Args:
         ids: (N,) int64.
         images: (N, C, H, W) uint8.
+
+    Attributes:
+        views: (N, C, S, S) two of all of them, once they are made.
     """
 
     def __init__(self, ids: Tensor, images: Tensor):
         self.ids = ids
         self.images = images
+        self.views: tuple[Tensor, Tensor] | None = None
 
 
 class MemoryLoader:
