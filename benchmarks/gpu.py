@@ -7,7 +7,8 @@ In this order, each part by itself, so that a part that fails costs only itself:
 of matrix products and of copies; views at 224 px; whether a step ever waits for the device; the
 ResNet-18 step at 32 px and the ResNet-50 step at 224, in bf16; CIFAR-10 with a ResNet-18, end to
 end; lightly's side of the same.
-``--parts views,lightly`` runs only those; the figures of the others in the JSON file are kept.
+``--parts views,lightly`` runs only those, ``--parts step --steps "resnet50 compiled"`` one of the
+steps; the figures of the others in the JSON file are kept.
 """
 
 import itertools
@@ -84,6 +85,8 @@ def step(given: Given, device: torch.device) -> dict[str, Any]:
             for _ in range(2)
         )
         for name in ("plain",) if given.tiny else ("plain", "compiled", "graphs"):
+            if given.steps not in f"{backbone} {name}":
+                continue
             figures = one_step(backbone, name, x, x1, "fp32" if given.tiny else "bf16")
             print(f"step, {backbone}, {size} px, batch {batch}, {name}: "
                   f"{figures['rate']:,.0f} images/s, {figures['share']:.0%} of the matrix rate, "
@@ -205,7 +208,9 @@ PARTS = (ceilings, views, waits, step, cifar, lightly)
 
 def main() -> None:
     every = ",".join(part.__name__ for part in PARTS)
-    given = arguments(__doc__, cifar="cifar", device="cuda", tiny=0, threads=2, parts=every)
+    given = arguments(
+        __doc__, cifar="cifar", device="cuda", tiny=0, threads=2, parts=every, steps=""
+    )
     line, device = header("timm", "pytorch-lightning"), torch.device(given.device)
     if device.type == "cuda":
         line += f"; {torch.cuda.get_device_name(device)}"
@@ -219,7 +224,9 @@ def main() -> None:
     for part in (part for part in PARTS if part.__name__ in given.parts.split(",")):
         start = time.perf_counter()
         try:
-            found[part.__name__] = part(given, device)
+            known = found.get(part.__name__)  # of other steps
+            found[part.__name__] = {**(known if isinstance(known, dict) else {}),
+                                    **part(given, device)}  # fmt: skip
         except Exception:  # the other parts are still worth the machine's time
             found[part.__name__] = traceback.format_exc()
             print(f"{part.__name__} failed:\n{found[part.__name__]}", flush=True)
