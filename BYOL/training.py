@@ -14,6 +14,7 @@ from BYOL import __version__, byol
 from BYOL.compiling import compile_forward
 from BYOL.config import PretrainConfig
 from BYOL.data.loading import Together
+from BYOL.hardware import restart_peak_memory
 from BYOL.loss import criterion
 from BYOL.optimizers import build_optimizer, set_learning_rate
 from BYOL.rng import fold, seed_generators
@@ -96,6 +97,7 @@ class Pretraining(pl.LightningModule):
         )
         self.seen: Seen | None = None  # of the last batch, for the gauges
         self.graphs = False  # whether the networks' passes may be CUDA graphs
+        self.underway = False  # whether a batch has passed
 
     def on_fit_start(self) -> None:
         """Compile, where that is wanted: the model is on its device only now."""
@@ -152,6 +154,12 @@ class Pretraining(pl.LightningModule):
                 batch.get("images"), batch.get("small"), batch["ids"], key
             )
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Count a GPU's memory from the second batch on: compiling and cuDNN's search are over."""
+        if not self.underway and self.device.type == "cuda":
+            restart_peak_memory(self.device)
+        self.underway = True
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The configured optimizer; its rate is set at every step."""

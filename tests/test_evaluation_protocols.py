@@ -321,3 +321,22 @@ def test_classes_that_cannot_judge_each_other_are_refused_in_a_line():
     alone = dataclasses.replace(coloured(9), labels=np.arange(9))
     with pytest.raises(UserError, match="9 classes none has two"):
         evaluate(MeanColour(), Blind(), alone, None, SIGHT, device=CPU, protocols=("knn",))
+
+
+def test_features_leave_the_search_for_quick_convolutions_to_training():
+    seen = []
+
+    class Looks(MeanColour):
+        def forward(self, x):
+            seen.append((self.training, torch.backends.cudnn.benchmark))
+            return super().forward(x)
+
+    network, before = Looks().train(), torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        extract_features(network, coloured(), SIGHT, device=torch.device("cpu"))
+        assert seen == [(False, False)] * len(seen) != []
+        assert torch.backends.cudnn.benchmark
+        assert network.training
+    finally:
+        torch.backends.cudnn.benchmark = before

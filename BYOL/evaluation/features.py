@@ -137,10 +137,16 @@ def _collect(
 
 @contextmanager
 def evaluating(backbone: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and back to what it was."""
-    was_training = backbone.training
+    """Evaluation mode, and back to what it was.
+
+    Without cuDNN's search for the quickest convolutions, which training has on: for the few
+    batches of a check it does not pay, and it may try what needs all the memory that is free.
+    """
+    was_training, searches = backbone.training, torch.backends.cudnn.benchmark
     backbone.eval()
+    torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
         backbone.train(was_training)
+        torch.backends.cudnn.benchmark = searches
