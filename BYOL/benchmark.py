@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
@@ -19,6 +18,7 @@ from BYOL.compiling import DTYPES
 from BYOL.config import PretrainConfig
 from BYOL.data.loading import train_loader
 from BYOL.data.sampling import epoch_sampler
+from BYOL.engine import engine
 from BYOL.evaluation.alarm import Alarm
 from BYOL.hardware import (
     Machine,
@@ -32,7 +32,7 @@ from BYOL.hardware import (
 )
 from BYOL.optimizers import build_optimizer
 from BYOL.preparation import Prepared, build_views
-from BYOL.training import PRECISIONS, Pretraining, loss_of, quiet_lightning
+from BYOL.training import Pretraining, loss_of
 
 ROUNDS = 3
 Step = Callable[..., Tensor]  # of the views
@@ -183,26 +183,15 @@ class _Run:
 
     def train(self, steps: int) -> float:
         """Seconds of so many optimizer steps by Lightning, from before the first batch."""
-        quiet_lightning()
         clock = _Clock(torch_device(self.machine.accelerator))
-        trainer = pl.Trainer(
-            accelerator=self.machine.accelerator,
+        alarm, every = Alarm(self.config), max(self.config.gauges_every, 1)
+        trainer = engine(
+            self.config,
+            self.machine,
             devices=1,
-            precision=PRECISIONS[self.machine.precision],  # type: ignore[arg-type]
             max_steps=steps,
-            accumulate_grad_batches=self.config.accumulate,
-            benchmark=self.machine.accelerator == "gpu",
-            callbacks=[
-                clock,
-                Curves(every=50),
-                Gauges(
-                    max(self.config.gauges_every, 1), Alarm(self.config), warn=lambda line: None
-                ),
-            ],
+            callbacks=[clock, Curves(every=50), Gauges(every, alarm, warn=lambda line: None)],
             logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
         )
         trainer.fit(self.module, self.loader)
         return clock.seconds

@@ -21,6 +21,7 @@ from BYOL.data.images import readable
 from BYOL.data.loading import train_loader
 from BYOL.data.sampling import epoch_sampler
 from BYOL.data.shards.order import Streams
+from BYOL.engine import engine
 from BYOL.evaluation.intervals import Measures
 from BYOL.evaluation.protocols import NOTHING_KNOWN
 from BYOL.export import export_backbone
@@ -37,7 +38,7 @@ from BYOL.runs import backbone_metadata
 from BYOL.stopping import StopRequest
 from BYOL.syncnorm import synchronised
 from BYOL.tracking import check_tracking, tracked
-from BYOL.training import PRECISIONS, Pretraining, quiet_lightning
+from BYOL.training import Pretraining
 from BYOL.trial import check_network, trusted_machine
 from BYOL.views.pipeline import Views
 from BYOL.views.preview import save_preview
@@ -219,23 +220,16 @@ def _trainer(
     machine: Machine,
     curves: list[Logger],
 ) -> pl.Trainer:
-    quiet_lightning()
-    return pl.Trainer(
-        accelerator=machine.accelerator,
+    return engine(
+        config,
+        machine,
         devices=config.devices,
         num_nodes=config.nodes,
         strategy=strategy(config.devices * config.nodes),
-        precision=PRECISIONS[machine.precision],  # type: ignore[arg-type]
         max_epochs=config.epochs,
-        accumulate_grad_batches=config.accumulate,
-        deterministic=config.deterministic,
-        benchmark=machine.accelerator == "gpu" and not config.deterministic,
         use_distributed_sampler=False,  # the loader shards by itself, the same for any world size
         callbacks=watch.callbacks,
         plugins=[watch.store, *cluster()],
         logger=curves,
-        enable_checkpointing=False,  # ours do it
-        enable_progress_bar=False,
-        enable_model_summary=False,
         default_root_dir=start.folder.path,
     )

@@ -1,8 +1,6 @@
 """One training step, as Lightning sees it."""
 
 import dataclasses
-import logging
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,18 +18,6 @@ from BYOL.optimizers import build_optimizer, set_learning_rate
 from BYOL.rng import fold, seed_generators
 from BYOL.schedules import learning_rate, tau
 from BYOL.views.pipeline import Views
-
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # Lightning's words
-
-
-def quiet_lightning() -> None:
-    """Silence what Lightning says to people who write Lightning code (workers, tensor cores, tips).
-
-    What a user of this program must know, this program says.
-    """
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    warnings.filterwarnings("ignore", module="lightning_fabric")
 
 
 class Seen(NamedTuple):
