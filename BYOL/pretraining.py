@@ -31,6 +31,7 @@ from BYOL.hardware import Machine, peak_memory, pick_machine, pick_workers, torc
 from BYOL.lines import as_warnings, to_stderr
 from BYOL.logs import loggers
 from BYOL.preparation import Prepared, build_views, prepare, view_configs
+from BYOL.presets import misfit
 from BYOL.processes import cluster, first_process, mishaps, strategy, with_processes
 from BYOL.resuming import Start, facts, find_start
 from BYOL.rng import fold
@@ -135,7 +136,7 @@ def _announce(
     if config.pixel_range:
         low, high = config.pixel_range
         say(f"values from {low:g} to {high:g} are black to white (--pixel-range sets others)")
-    for note in prepared.train.notes:
+    for note in filter(None, (misfit(config), *prepared.train.notes)):
         say(f"warning: {note}")
     if prepared.broken:
         names = ", ".join(prepared.broken[:3]) + (" …" if len(prepared.broken) > 3 else "")

@@ -96,7 +96,7 @@ HEALTHY: list[dict[str, Any]] = [
     {"seed": 4, "predictor": "directpred", "lr": 0.4},
     {"seed": 5, "optimizer": "lars", "lr": 4.0, "trust": 0.02},
     {"seed": 6, "optimizer": "adamw", "lr": 0.016, "weight_decay": 0.01},
-    {"seed": 7, "preset": "small", "backbone": "plain6", "lr": 0.3, "image_size": 16},
+    {"seed": 7, "preset": "small", "backbone": "plain6", "image_size": 16},
     {"seed": 8, "preset": "small", "backbone": "resnet18", "image_size": 16, "epochs": 1},
     {"seed": 9, "depth_proj": 1, "lr": 0.4},
     {"seed": 10, "tau": 0.9, "batch_size": 128, "epochs": 8, "lr": 0.2},

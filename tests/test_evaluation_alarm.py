@@ -62,6 +62,17 @@ def test_it_takes_two_bad_readings_in_a_row() -> None:
     assert line is not None and line.startswith("collapse: ") and "\n" not in line
 
 
+def test_a_share_that_is_low_and_not_zero_is_given_the_time_to_learn() -> None:
+    """An untrained network may read .02 ± .005 for as long as the warm-up lasts."""
+    low = {**HEALTHY, "picture_share": 0.02, "picture_share_error": 0.0025}
+    watch = alarm()
+    assert [watch.judge(low) for _ in range(11)] == [None] * 11
+    assert "picture_share is 0.02" in (watch.judge(low) or "")
+    watch, none = alarm(), {**low, "picture_share": 0.004}
+    assert watch.judge(none) is None
+    assert "picture_share is 0.004" in (watch.judge(none) or "")
+
+
 def test_a_bad_reading_is_not_what_later_ones_are_compared_with() -> None:
     watch = alarm()
     watch.judge({**HEALTHY, "std": 0.9, "dead": 1.0})

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from BYOL.config import PretrainConfig
-from BYOL.presets import PRESETS, preset_config
+from BYOL.presets import PRESETS, misfit, preset_config
 
 RECIPES = Path(__file__).parents[1] / "docs" / "recipes.md"
 
@@ -13,3 +13,21 @@ def test_a_preset_is_settings_that_exist_and_is_in_the_table_of_recipes(name):
     config = preset_config(name)
     assert isinstance(config, PretrainConfig) and config.preset == name
     assert f"| `{name}` |" in RECIPES.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"lr": 1.0}, None),
+        ({"optimizer": "adamw", "lr": 1e-3}, None),
+        ({"optimizer": "adamw"}, "the rate of the preset small, 3.2 for lars: give --lr"),
+    ],
+)
+def test_a_preset_with_another_optimizer_needs_another_rate(changes, said):
+    found = misfit(preset_config("small", **changes))
+    assert found is None if said is None else said in found
+
+
+def test_settings_without_a_preset_fit_themselves():
+    assert misfit(PretrainConfig(optimizer="adamw")) is None

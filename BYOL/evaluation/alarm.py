@@ -19,6 +19,8 @@ MOST_FIRST = 0.95
 MOST_DEAD = 0.95
 LEAST_SHARE = 0.03
 PATIENCE = 2  # readings in a row
+# of a share that is low and yet surely not 0, as an untrained network's may be: three epochs
+PATIENCE_BEFORE_LEARNING = 12
 _TOO_FAST = 3.0  # times the preset's rate; twice is a matter of taste
 
 
@@ -29,10 +31,12 @@ class Finding:
     Args:
         gauge: its name.
         text: the gauge, its value, the threshold and what that means.
+        patience: such readings in a row that fire the alarm.
     """
 
     gauge: str
     text: str
+    patience: int = PATIENCE
 
 
 def diagnose(gauges: dict[str, float], highest_std: float = 0.0) -> Finding | None:
@@ -70,12 +74,13 @@ def diagnose(gauges: dict[str, float], highest_std: float = 0.0) -> Finding | No
             "dead", f"dead is {dead:.3g}, above {MOST_DEAD}: nearly no dimension of them varies"
         )
     if "picture_share" in gauges:
-        share = gauges["picture_share"]
-        if share + 2 * gauges["picture_share_error"] < LEAST_SHARE:
+        share, margin = gauges["picture_share"], 2 * gauges["picture_share_error"]
+        if share + margin < LEAST_SHARE:
             return Finding(
                 "picture_share",
                 f"picture_share is {share:.2g}, below {LEAST_SHARE}: two views of a picture are no "
                 "nearer to each other than to views of other pictures",
+                PATIENCE if share - margin <= 0 else PATIENCE_BEFORE_LEARNING,
             )
     return None
 
@@ -118,7 +123,7 @@ class Alarm:
         self.bad_in_a_row += 1
         if not math.isfinite(gauges[finding.gauge]):
             return f"{finding.text}, and cannot recover; {likely_cause(self.config, finding.gauge)}"
-        if self.bad_in_a_row < PATIENCE:
+        if self.bad_in_a_row < finding.patience:
             return None
         return (
             f"collapse: of the projections, {finding.text}; "
