@@ -1,0 +1,160 @@
+"""A CSV file with a row for every picture: reading it, and finding the row of each picture."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from BYOL.data.images import FileImages, Images
+from BYOL.data.shards.packing import member_key
+from BYOL.data.shards.streamed import StreamedImages
+from BYOL.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class RowFile:
+    """A file of rows.
+
+    Args:
+        argument: the flag and the path, which every message begins with.
+        rows: the row of every picture by its name.
+        header: names of the columns, without the first.
+        columns: their cells, as many as there are rows.
+    """
+
+    argument: str
+    rows: dict[str, int]
+    header: tuple[str, ...]
+    columns: tuple[tuple[str, ...], ...]
+
+
+def read_rows(flag: str, path: str | Path, content: str) -> RowFile:
+    """Read a CSV file with a header, whose first column is the picture's file.
+
+    Args:
+        flag: what the file was given as, such as ``--labels``.
+        path: the file, in UTF-8.
+        content: what its rows say of pictures, in a word, for messages.
+
+    Raises:
+        UserError: it cannot be read, lacks columns or rows, a cell is empty, a file stands there
+            twice.
+    """
+    argument = f"{flag}={path}"
+    header, body = _table(argument, Path(path), content)
+    rows: dict[str, int] = {}
+    for number, row in enumerate(body):
+        name = Path(row[0]).as_posix()
+        if name in rows:
+            raise UserError(f"{argument}: {row[0]} stands there twice")
+        rows[name] = number
+    columns = tuple(tuple(row[c] for row in body) for c in range(1, len(header)))
+    return RowFile(argument, rows, tuple(header[1:]), columns)
+
+
+def match_rows(
+    parts: Sequence[Images | None], argument: str, rows: dict[str, int]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Find the rows of the pictures of a data set.
+
+    A picture is named by its path in the folder that the user gave, or below its ``train`` or
+    ``test`` (as ``byol embed`` names it); one in memory by its number; one in a shard also without
+    the shard's name, so that what fits a folder fits the shards that were made of it.
+
+    Args:
+        parts: of the set, None for one that there is not.
+        argument: of :class:`RowFile`, and so are ``rows``.
+        rows: by name.
+
+    Returns:
+        For each part the (m,) numbers of its pictures that have a row, and (m,) their rows.
+
+    Raises:
+        UserError: a row fits two pictures, or none.
+    """
+    found: set[int] = set()
+    matched = []
+    for images in parts:
+        kept, numbers = _matched(images, argument, rows) if images is not None else ([], [])
+        if found & set(numbers):
+            name = next(name for name, row in rows.items() if row in found & set(numbers))
+            raise UserError(f"{argument}: {name} is in two folders: name it with its own")
+        found |= set(numbers)
+        matched.append((np.array(kept, dtype=np.int64), np.array(numbers, dtype=np.int64)))
+    missing = [name for name, row in rows.items() if row not in found]
+    if missing:
+        raise UserError(
+            f"{argument} names pictures that are not there ({len(missing):,}): {first_of(missing)}"
+        )
+    return matched
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _matched(images: Images, argument: str, rows: dict[str, int]) -> tuple[list[int], list[int]]:
+    kept, numbers = [], []
+    known, sharded = rows, isinstance(images, StreamedImages)
+    if isinstance(images, StreamedImages) and images.index.kind != "parquet":
+        known = _with_members(known)  # Parquet keeps the paths as they were
+    for index in range(len(images)):
+        name = next((name for name in _names(images, index) if name in known), None)
+        if name is not None:
+            kept.append(index)
+            numbers.append(known[name])
+    if sharded and len(set(numbers)) < len(numbers):
+        twice = next(row for row, count in Counter(numbers).items() if count > 1)
+        name = next(name for name, row in rows.items() if row == twice)
+        raise UserError(f"{argument}: {name} is there twice: name it as SHARD/{name}")
+    return kept, numbers
+
+
+def _names(images: Images, index: int) -> Iterator[str]:
+    name = Path(images.sample_name(index)).as_posix()
+    if isinstance(images, FileImages):
+        yield f"{images.root.name}/{name}"
+    yield name
+    if isinstance(images, StreamedImages):
+        inner = Path(images.inner_name(index)).as_posix()
+        yield f"{re.split(r'[-_.]', name)[0]}/{inner}"  # train/… of train-000000.tar
+        yield inner
+
+
+def _with_members(rows: dict[str, int]) -> dict[str, int]:
+    """The same, also by the names that ``byol shard`` gives to members; but by no name twice."""
+    members = {name: "".join(member_key(name)) for name in rows}
+    count = Counter(members.values())
+    found = {members[name]: row for name, row in rows.items() if count[members[name]] == 1}
+    return {**found, **{name: row for name, row in rows.items() if count[name] < 2}}
+
+
+def _table(argument: str, path: Path, content: str) -> tuple[list[str], list[list[str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{argument} cannot be read: {reason}") from error
+    if len(lines) < 2 or len(lines[0]) < 2:
+        raise UserError(
+            f"{argument} has no {content}: give a header and a row for every picture, "
+            f"first its file, then its {content}, separated by commas"
+        )
+    header, *body = lines
+    for number, row in enumerate(body, 1):
+        if len(row) != len(header):
+            raise UserError(
+                f"{argument}: row {number} has {len(row)} cells, the header {len(header)}"
+            )
+        if "" in row:
+            raise UserError(
+                f"{argument}: row {number} ({row[0]}) has nothing under {header[row.index('')]!r}"
+            )
+    return header, body
