@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ class Images:
         labels: (n,) int64 class of every picture, or None; from a file of labels also (n, t) bool
             tags or float64 values.
         classes: names of the classes, tags or values.
+        groups: (n,) int64, equal for pictures of one patient, camera or part, which do not judge
+            each other; -1 where a file of groups has not named the picture. None: each stands
+            for itself.
         remarks: a line for everything about the set as a whole that its user may not expect.
     """
 
@@ -30,6 +34,7 @@ class Images:
     channels: int
     labels: np.ndarray | None
     classes: tuple[str, ...]
+    groups: np.ndarray | None = field(default=None, kw_only=True)
     remarks: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __len__(self) -> int:
@@ -66,8 +71,10 @@ class Images:
         """The pictures at ``indices``, in that order."""
         raise NotImplementedError
 
-    def _labels_of(self, indices: np.ndarray) -> np.ndarray | None:
-        return None if self.labels is None else self.labels[indices]
+    def _told_of(self, indices: np.ndarray) -> dict[str, Any]:
+        """``labels`` and ``groups`` of the pictures at ``indices``: what every subset keeps."""
+        told = {"labels": self.labels, "groups": self.groups}
+        return {name: None if all_ is None else all_[indices] for name, all_ in told.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +104,7 @@ class ArrayImages(Images):
         """The pictures at ``indices``, copied."""
         names = self.names.take(indices) if self.names else None
         data = self.data[torch.as_tensor(indices)]
-        return replace(self, data=data, names=names, labels=self._labels_of(indices))
+        return replace(self, data=data, names=names, **self._told_of(indices))
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +180,7 @@ class FileImages(EncodedImages):
 
     def subset(self, indices: np.ndarray) -> "FileImages":
         """The pictures at ``indices``."""
-        return replace(self, paths=self.paths.take(indices), labels=self._labels_of(indices))
+        return replace(self, paths=self.paths.take(indices), **self._told_of(indices))
 
 
 def readable(images: Images, indices: list[int]) -> list[Tensor]:

@@ -56,16 +56,11 @@ def _readable(
     if broken.all():
         raise UserError(f"DATA={images.place}: not one of its {len(images)} files is a picture")
     names = [images.sample_name(int(i)) for i in broken.nonzero()[0]]
-    paths, labels = images.names_table(), images.labels
-    if names:
-        kept = (~broken).nonzero()[0]
-        data = data[torch.from_numpy(kept)]
-        paths = paths.take(kept)
-        labels = None if labels is None else labels[kept]
     found = ArrayImages(
-        images.name, images.channels, labels, images.classes, data, paths, remarks=images.notes
-    )
-    return found, names
+        images.name, images.channels, images.labels, images.classes, data, images.names_table(),
+        groups=images.groups, remarks=images.notes,
+    )  # fmt: skip
+    return (found.subset((~broken).nonzero()[0]) if names else found), names
 
 
 def check_images(images: EncodedImages) -> None:

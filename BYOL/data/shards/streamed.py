@@ -145,7 +145,7 @@ class StreamedImages(EncodedImages):
         """The pictures at ``indices``."""
         indices = np.asarray(indices)
         rows = indices if self.rows is None else self.rows[indices]
-        return replace(self, rows=rows, labels=self._labels_of(indices))
+        return replace(self, rows=rows, **self._told_of(indices))
 
     def _picture(self, index: int) -> int:
         return index if self.rows is None else int(self.rows[index])
