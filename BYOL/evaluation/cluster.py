@@ -1,4 +1,4 @@
-"""Whether features fall into groups by themselves: k-means, which looks at no label."""
+"""Whether features fall into clusters by themselves: k-means, which looks at no label."""
 
 import warnings
 from typing import Any
@@ -27,16 +27,16 @@ def cluster(subject: Subject) -> Outcome:
             f"{len(subject.queries)} pictures"
         )
     vectors = _directions(subject.queries)
-    groups = kmeans(vectors, k, exam.seed)
-    return Outcome(cluster_measures(vectors, groups, labels, exam.seed))
+    found = kmeans(vectors, k, exam.seed)
+    return Outcome(cluster_measures(vectors, found, labels, exam.seed, exam.judge.groups))
 
 
 def kmeans(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """Group of every vector.
+    """Cluster of every vector.
 
     Args:
         vectors: (n, d) float32.
-        k: groups.
+        k: clusters.
         seed: of the starts; the best of several is taken.
 
     Returns:
@@ -54,19 +54,24 @@ def kmeans(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 
 def cluster_measures(
-    vectors: np.ndarray, groups: np.ndarray, labels: np.ndarray | None, seed: int
+    vectors: np.ndarray,
+    clusters: np.ndarray,
+    labels: np.ndarray | None,
+    seed: int,
+    groups: np.ndarray | None = None,
 ) -> Measures:
-    """How well groups agree with classes, and how far they lie apart.
+    """How well clusters agree with classes, and how far they lie apart.
 
     Args:
         vectors: (n, d).
-        groups: (n,) integers.
+        clusters: (n,) integers.
         labels: (n,) integers, or None.
         seed: of sampling and resampling.
+        groups: (n,) integers of pictures that are resampled together, or None.
 
     Returns:
         "NMI" (0 … 1) and "ARI" (about 0 for chance, at most 1) where there are labels;
-        "silhouette" (-1 … 1) of at most 2,000 pictures. Where all fall into one group there is no
+        "silhouette" (-1 … 1) of at most 2,000 pictures. Where all fall into one cluster there is no
         silhouette: 0.
     """
     from sklearn.metrics import (
@@ -80,18 +85,21 @@ def cluster_measures(
         truth = labels
 
         def nmi(rows: np.ndarray) -> float:
-            return normalized_mutual_info_score(truth[rows], groups[rows])
+            return normalized_mutual_info_score(truth[rows], clusters[rows])
 
         def ari(rows: np.ndarray) -> float:
-            return adjusted_rand_score(truth[rows], groups[rows])
+            return adjusted_rand_score(truth[rows], clusters[rows])
 
-        measures["NMI"] = statistic_interval(nmi, len(groups), seed)
-        measures["ARI"] = statistic_interval(ari, len(groups), seed)
-    order = np.random.default_rng(seed).permutation(len(groups))[:SILHOUETTE_OF]
-    found = len(np.unique(groups[order]))
+        measures["NMI"] = statistic_interval(nmi, len(clusters), seed, groups=groups)
+        measures["ARI"] = statistic_interval(ari, len(clusters), seed, groups=groups)
+    order = np.random.default_rng(seed).permutation(len(clusters))[:SILHOUETTE_OF]
+    found = len(np.unique(clusters[order]))
     sensible = 2 <= found < len(order)
-    values = silhouette_samples(vectors[order], groups[order]) if sensible else np.zeros(len(order))
-    return {**measures, "silhouette": mean_interval(values, seed)}
+    values = (
+        silhouette_samples(vectors[order], clusters[order]) if sensible else np.zeros(len(order))
+    )
+    together = None if groups is None else groups[order]
+    return {**measures, "silhouette": mean_interval(values, seed, together)}
 
 
 def _directions(features: np.ndarray) -> np.ndarray:

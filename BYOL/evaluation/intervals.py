@@ -1,4 +1,9 @@
-"""A measure and its 95 % bootstrap interval: how it would move with other judging pictures."""
+"""A measure and its 95 % bootstrap interval: how it would move with other judging pictures.
+
+Pictures of one group (a patient, a camera) come together or not at all, so where there are groups,
+these are resampled and not the pictures. Of a single group nothing can be said but how it would
+move with other pictures of that group.
+"""
 
 from collections.abc import Callable
 
@@ -13,41 +18,64 @@ Measure = dict[str, float]
 Measures = dict[str, Measure]
 
 
-def accuracy_interval(correct: np.ndarray, seed: int) -> Measure:
-    """Accuracy of (n,) outcomes, ``{accuracy, low, high}``.
+def accuracy_interval(correct: np.ndarray, seed: int, groups: np.ndarray | None = None) -> Measure:
+    """Accuracy of (n,) outcomes, ``{accuracy, low, high}``; ``groups`` are (n,) integers or None.
 
     Resampling n outcomes of which a share p is right draws from a binomial, so no outcome need be
-    touched again.
+    touched again. Whole groups are drawn as for a mean.
     """
+    if _numbered(groups) is not None:
+        mean = mean_interval(correct.astype(np.float64), seed, groups)
+        return {"accuracy": mean.pop("value"), **mean}
     n, accuracy = len(correct), float(correct.mean())
     resampled = np.random.default_rng(seed).binomial(n, accuracy, RESAMPLES) / n
     return {"accuracy": accuracy, **_ends(resampled)}
 
 
-def mean_interval(values: np.ndarray, seed: int) -> Measure:
-    """Mean of (n,) numbers, one a picture, ``{value, low, high}``."""
+def mean_interval(values: np.ndarray, seed: int, groups: np.ndarray | None = None) -> Measure:
+    """Mean of (n,) numbers, one a picture, ``{value, low, high}``; ``groups`` likewise or None."""
+    of_group, mean = _numbered(groups), float(values.mean())
+    sizes = np.ones(len(values))
+    if of_group is not None:
+        values, sizes = np.bincount(of_group, values), np.bincount(of_group).astype(np.float64)
     rng, n = np.random.default_rng(seed), len(values)
     means = np.empty(MEAN_RESAMPLES)
     step = max(_BLOCK // n, 1)
     for start in range(0, MEAN_RESAMPLES, step):
         rows = min(step, MEAN_RESAMPLES - start)
-        means[start : start + rows] = values[rng.integers(0, n, (rows, n))].mean(axis=1)
-    return {"value": float(values.mean()), **_ends(means)}
+        drawn = rng.integers(0, n, (rows, n))
+        part = values[drawn].mean(axis=1)
+        means[start : start + rows] = part if of_group is None else part / sizes[drawn].mean(axis=1)
+    return {"value": mean, **_ends(means)}
 
 
 def statistic_interval(
-    statistic: Callable[[np.ndarray], float], n: int, seed: int, resamples: int = SLOW_RESAMPLES
+    statistic: Callable[[np.ndarray], float],
+    n: int,
+    seed: int,
+    resamples: int = SLOW_RESAMPLES,
+    groups: np.ndarray | None = None,
 ) -> Measure:
     """Any statistic of n judging pictures, ``{value, low, high}``.
 
     Args:
-        statistic: of the pictures with these (n,) numbers, which may repeat.
+        statistic: of the pictures with these numbers, which may repeat: (n,), with groups more or
+            fewer.
         n: pictures.
         seed: of the resampling.
         resamples: how often.
+        groups: (n,) integers, or None.
     """
-    rng = np.random.default_rng(seed)
-    found = [statistic(rng.integers(0, n, n)) for _ in range(resamples)]
+    rng, of_group = np.random.default_rng(seed), _numbered(groups)
+
+    def resampled() -> np.ndarray:
+        if of_group is None:
+            return rng.integers(0, n, n)
+        count = int(of_group.max()) + 1
+        times = np.bincount(rng.integers(0, count, count), minlength=count)
+        return np.repeat(np.arange(n), times[of_group])
+
+    found = [statistic(resampled()) for _ in range(resamples)]
     return {"value": float(statistic(np.arange(n))), **_ends(np.array(found))}
 
 
@@ -56,6 +84,7 @@ def counted_interval(
     n: int,
     seed: int,
     resamples: int = SLOW_RESAMPLES,
+    groups: np.ndarray | None = None,
 ) -> Measure:
     """A statistic that can be told for many resamples at once, ``{value, low, high}``.
 
@@ -64,15 +93,27 @@ def counted_interval(
         n: judging pictures.
         seed: of the resampling.
         resamples: how often.
+        groups: (n,) integers, or None.
     """
     rng, step = np.random.default_rng(seed), max(_BLOCK // n, 1)
+    of_group = _numbered(groups)
+    units = n if of_group is None else int(of_group.max()) + 1
     found = []
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
-        drawn = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+        drawn = rng.integers(0, units, (rows, units)) + units * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
+        counts = counts if of_group is None else counts[:, of_group]
         found.append(statistic(counts.astype(np.float64)))
     return {"value": float(statistic(np.ones((1, n)))[0]), **_ends(np.concatenate(found))}
+
+
+def _numbered(groups: np.ndarray | None) -> np.ndarray | None:
+    """The groups' numbers from 0 without a gap; None where pictures are drawn one by one."""
+    if groups is None:
+        return None
+    numbers = np.unique(groups, return_inverse=True)[1]
+    return numbers if numbers.any() else None
 
 
 def _ends(resampled: np.ndarray) -> Measure:

@@ -23,17 +23,17 @@ Array = np.ndarray | Tensor
 
 def knn(subject: Subject) -> Outcome:
     """k-NN with 20 and 200 neighbours: classes by votes, tags and values by weighted means."""
-    exam = subject.exam
+    exam, groups = subject.exam, subject.exam.judge.groups
     similarities, indices = neighbours(subject.bank, subject.queries, max(NEIGHBOURS))
     measures = {}
     for k in NEIGHBOURS:
         nearest = similarities[:, :k], indices[:, :k]
         if exam.task == CLASSES:
             guess = votes(*nearest, exam.learn_labels).argmax(dim=1).cpu().numpy()
-            measures[f"knn{k}"] = accuracy_interval(guess == exam.judge_labels, exam.seed)
+            measures[f"knn{k}"] = accuracy_interval(guess == exam.judge_labels, exam.seed, groups)
         else:
             guess = weighted_means(*nearest, exam.learn_labels).cpu().numpy()
-            measures |= scored(f"knn{k}", exam.task, guess, exam.judge_labels, exam.seed)
+            measures |= scored(f"knn{k}", exam.task, guess, exam.judge_labels, exam.seed, groups)
     return Outcome(measures)
 
 

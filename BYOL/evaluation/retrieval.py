@@ -19,9 +19,12 @@ def retrieval(subject: Subject) -> Outcome:
     precision, first = retrieval_scores(
         subject.bank, exam.learn_labels, subject.queries, exam.judge_labels
     )
-    measures = {"mAP": mean_interval(precision, exam.seed)}
+    groups = exam.judge.groups
+    if groups is not None:
+        groups = groups[np.isin(exam.judge_labels, exam.learn_labels)]  # of those that are ranked
+    measures = {"mAP": mean_interval(precision, exam.seed, groups)}
     for k in RECALL_AT:
-        measures[f"R@{k}"] = mean_interval((first <= k).astype(float), exam.seed)
+        measures[f"R@{k}"] = mean_interval((first <= k).astype(float), exam.seed, groups)
     return Outcome(measures)
 
 

@@ -14,7 +14,14 @@ from BYOL.evaluation.subjects import TAGS
 Counted = Callable[[np.ndarray], np.ndarray]  # (r, q) counts → (r,) scores
 
 
-def scored(name: str, task: str, guess: np.ndarray, truth: np.ndarray, seed: int) -> Measures:
+def scored(
+    name: str,
+    task: str,
+    guess: np.ndarray,
+    truth: np.ndarray,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> Measures:
     """Measures of a prediction with their intervals.
 
     Args:
@@ -23,6 +30,7 @@ def scored(name: str, task: str, guess: np.ndarray, truth: np.ndarray, seed: int
         guess: (q, t) scores in [0, 1], or values.
         truth: (q, t) bool, or values.
         seed: of the resampling.
+        groups: (q,) integers of pictures that are resampled together, or None.
 
     Returns:
         "NAME mAP" and "NAME F1" (macro, from a score of one half up) of tags; "NAME R²" (uniform
@@ -34,7 +42,7 @@ def scored(name: str, task: str, guess: np.ndarray, truth: np.ndarray, seed: int
     else:
         statistics = {"R²": _r2(truth, guess), "MAE": _error(truth, guess)}
     return {
-        f"{name} {measure}": counted_interval(statistic, len(truth), seed)
+        f"{name} {measure}": counted_interval(statistic, len(truth), seed, groups=groups)
         for measure, statistic in statistics.items()
     }
 
