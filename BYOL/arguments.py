@@ -18,7 +18,7 @@ from BYOL.presets import preset_for, preset_values
 
 # Fields that name a file or a folder. Data, --data_root and --weights are expanded where they are
 # read, and stand in a run's config.yaml as they were given, so that they fit another home, too.
-_PLACES = frozenset({"run", "out", "to", "labels", "reference", "grid", "kept", "sweep"})
+_PLACES = frozenset({"run", "out", "to", "labels", "groups", "reference", "grid", "kept", "sweep"})
 _IN_WORDS = {  # kinds of values
     "int": "a whole number",
     "float": "a number",

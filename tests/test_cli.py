@@ -113,10 +113,10 @@ def test_a_tilde_is_the_home_wherever_a_path_may_stand(tmp_path, monkeypatch):
     assert config.out == f"{tmp_path}/runs/x"
     # these are expanded where they are read, and config.yaml fits another home
     assert (config.weights, config.data_root) == ("~/w.pth", "~/.cache/byol")
-    words = ["~/run", "--labels=~/l.csv", "--reference", "~/r"]
+    words = ["~/run", "--labels=~/l.csv", "--groups=~/g.csv", "--reference", "~/r"]
     evaluation = parse("evaluate", words)
-    found = (evaluation.run, evaluation.labels, evaluation.reference)
-    assert found == (f"{tmp_path}/run", f"{tmp_path}/l.csv", f"{tmp_path}/r")
+    found = (evaluation.run, evaluation.labels, evaluation.groups, evaluation.reference)
+    assert found == tuple(f"{tmp_path}/{name}" for name in ("run", "l.csv", "g.csv", "r"))
     assert parse("export", ["~/run", "--to=~/b.pth"]).to == f"{tmp_path}/b.pth"
     assert parse("report", ["~/a", "b"]).run == [f"{tmp_path}/a", "b"]
     assert parse("duplicates", ["r", "--kept=~/k.txt"]).kept == f"{tmp_path}/k.txt"

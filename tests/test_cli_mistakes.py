@@ -151,6 +151,7 @@ def test_other_commands_refuse(place, capsys, argv, named):
         (["evaluate", "RUN", "--label-shares=0"], "--label-shares=0"),
         (["evaluate", "RUN", "--task=regression"], "needs --labels"),
         (["evaluate", "RUN", "--labels=none.csv"], "none.csv cannot be read"),
+        (["evaluate", "RUN", "--groups=none.csv"], "--groups=none.csv cannot be read"),
         (["evaluate", "RUN", "--reference=pictures/a/00.png"], "00.png is refused"),
         (["embed", "RUN", "pictures", "--out=e.csv"], "--out=e.csv"),
         (["embed", "RUN", "pictures", "--out=nowhere/e.npz"], "nowhere"),

@@ -5,6 +5,7 @@ from typing import Any
 
 from BYOL.commands.common import Answer, pictures_for
 from BYOL.config.commands import EvaluateConfig
+from BYOL.data.groups import GroupFile, check_grouped, group_splits, in_both, read_groups
 from BYOL.data.images import Images
 from BYOL.data.labels import LabelFile, label_splits, read_labels
 from BYOL.errors import UserError
@@ -34,16 +35,17 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     Writes ``evaluation.json`` into the run's folder.
 
     Raises:
-        UserError: no run, no labelled pictures, pictures of other channels, labels or weights that
-            do not fit.
+        UserError: no run, no labelled pictures, pictures of other channels, labels, groups or
+            weights that do not fit.
     """
     protocols = tuple(name.strip() for name in config.protocol.split(",") if name.strip())
     check_protocols(protocols)
     file = read_labels(config.labels, config.task) if config.labels else None
+    groups = read_groups(config.groups) if config.groups else None
     accelerator = pick_accelerator(config.accelerator)
     run = open_run(config.run)
     references = _references(run, config)
-    train, test, left_out = _labelled(run, config, file)
+    train, test, left_out = _labelled(run, config, file, groups)
     settings: dict[str, Any] = {
         "device": torch_device(accelerator),
         "workers": pick_workers(None, accelerator),
@@ -68,11 +70,8 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         seed=config.seed,
         say=to_stderr,
     )
-    head: dict[str, Any] = {"run": str(run.folder.path), "data": config.data or run.config.data}
-    if file:
-        head |= {"labels": config.labels, "pictures_without_labels": left_out}
     gauges = feature_gauges(trained, untrained, train, sight, **settings)
-    results = {**head, **results, "feature_gauges": gauges}
+    results = {**_given(run, config, left_out), **results, "feature_gauges": gauges}
     lines = [results_text(results), feature_gauges_text(gauges)]
     if left_out:
         lines.append(f"left out, for want of a row in {config.labels}: {left_out:,} pictures")
@@ -80,22 +79,40 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
 
 
 def _labelled(
-    run: Run, config: EvaluateConfig, file: LabelFile | None
+    run: Run, config: EvaluateConfig, file: LabelFile | None, groups: GroupFile | None
 ) -> tuple[Images, Images | None, int]:
     """Pictures to learn from, those held out if any, and how many have no row in the file."""
     splits, left_out = pictures_for(run, config.data, config.data_root), 0
+    if groups:
+        splits = group_splits(splits, groups)
     if file:
         splits, left_out = label_splits(splits, file)
-    budget = int(run.config.memory * 1e9)
-    train, _ = in_memory(splits.labelled or splits.train, budget)
-    held_out = with_same_labels(splits.test, train)
+    learn = splits.labelled or splits.train
+    held_out = with_same_labels(splits.test, learn)
+    if groups:
+        check_grouped((learn, held_out), groups)
     if splits.test and not held_out:
         to_stderr(
             f"{splits.test.name}: its held-out pictures have no labels of the same kind: a fifth "
             "of the others is held out instead"
         )
+    shared = in_both(learn, held_out, groups) if groups and held_out else None
+    if shared:
+        to_stderr(f"warning: {shared}")
+    budget = int(run.config.memory * 1e9)
+    train, _ = in_memory(learn, budget)
     test, _ = in_memory(held_out, budget) if held_out else (None, [])
     return train, test, left_out
+
+
+def _given(run: Run, config: EvaluateConfig, left_out: int) -> dict[str, Any]:
+    """What the results say of where the pictures and what is known of them come from."""
+    given: dict[str, Any] = {"run": str(run.folder.path), "data": config.data or run.config.data}
+    if config.labels:
+        given |= {"labels": config.labels, "pictures_without_labels": left_out}
+    if config.groups:
+        given |= {"groups_file": config.groups}
+    return given
 
 
 def _kept(results: dict[str, Any], path: Path) -> list[str]:

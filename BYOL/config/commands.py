@@ -58,6 +58,9 @@ class EvaluateConfig:
             folder.
         labels: a CSV file of labels, with a header: first the picture's file, then its class, or
             several columns of 0 and 1, or numbers. Without it, the class folders tell.
+        groups: a CSV file of pictures that belong together, with a header: first the picture's
+            file, then the name of its patient, camera or part. No group is on both sides where a
+            part of DATA is held out to judge, and intervals are over groups.
         task: what the labels are: classification, multilabel, regression, or auto: what they look
             like.
         epochs: of linear-sgd and finetune; without it 80 and 50, for finetune on a CPU fewer
@@ -78,6 +81,7 @@ class EvaluateConfig:
     pool: str = "auto"
     protocol: str = "fewshot,knn,linear"
     labels: str | None = None
+    groups: str | None = None
     task: str = "auto"
     epochs: int | None = None
     batch_size: int | None = None

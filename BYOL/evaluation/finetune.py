@@ -25,7 +25,7 @@ from BYOL.evaluation.subjects import (
     Exam,
     Outcome,
     Subject,
-    held_out,
+    choosing,
 )
 
 RATES = (0.01, 0.05, 0.1)  # of the paper's 0.005 … 0.1
@@ -74,7 +74,7 @@ def finetune(subject: Subject) -> Outcome:
         rate, epochs = rates[tried], _epochs(exam, len(learn), SEEN)
         guess = _guess(_trained(subject, learn, rate, epochs), subject, exam.judge)
         measures[f"finetune {100 * share:g}%"] = {
-            **accuracy_interval(guess == exam.judge_labels, exam.seed),
+            **accuracy_interval(guess == exam.judge_labels, exam.seed, exam.judge.groups),
             "labels": len(learn),
             "learning_rate": rate,
             "epochs": epochs,
@@ -132,7 +132,9 @@ def _choose_rate(subject: Subject, learn: Images) -> float:
     assert learn.labels is not None
     if np.unique(learn.labels, return_counts=True)[1].min() < 2:
         return RATE
-    held = held_out(learn.labels, exam.seed)
+    held = choosing(learn.labels, exam.seed, learn.groups)
+    if not held.any():
+        return RATE
     fit, validation = (learn.subset(np.flatnonzero(part)) for part in (~held, held))
     epochs = _epochs(exam, len(fit), TRIED)
     guesses = [_guess(_trained(subject, fit, rate, epochs), subject, validation) for rate in RATES]

@@ -9,14 +9,16 @@ import numpy as np
 
 from BYOL.evaluation.intervals import accuracy_interval
 from BYOL.evaluation.scores import mean_average_precision, scored
-from BYOL.evaluation.subjects import CLASSES, TAGS, Outcome, Subject
+from BYOL.evaluation.subjects import CLASSES, TAGS, Outcome, Subject, choosing
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C: inverse regularisation, tried on a validation split
 CHOSEN_ON = 10_000  # samples that choose C; the final fit takes all
 VALIDATION = 0.2
 LEAST_SAMPLES = 5  # of which one would choose C
+STRENGTH = 1.0  # where too few samples, or groups, would choose
 ITERATIONS = 300
 ALPHAS = np.logspace(-2, 6, 9)  # ridge's, tried by leave-one-out
+ALPHA = 1.0  # where a single group would choose
 MOST_CLASSES = 100  # of a confusion matrix that is kept
 
 
@@ -24,14 +26,16 @@ def linear(subject: Subject) -> Outcome:
     """The probe that fits the labels; of classes also the confusion matrix."""
     exam = subject.exam
     labels, (bank, queries) = exam.learn_labels, subject.probed
-    how: dict[str, Any] = {"seed": exam.seed, "alike": subject.reduction is not None}
+    groups, judges = exam.learn.groups, exam.judge.groups
+    alike = subject.reduction is not None
+    how: dict[str, Any] = {"seed": exam.seed, "alike": alike, "groups": groups}
     if exam.task != CLASSES:
         probe = linear_tags if exam.task == TAGS else linear_values
         guess = probe(bank, labels, queries, **how)
-        measures = scored("linear", exam.task, guess, exam.judge_labels, exam.seed)
+        measures = scored("linear", exam.task, guess, exam.judge_labels, exam.seed, judges)
         return Outcome({name: {**m, **subject.described} for name, m in measures.items()})
     found = linear_probe(bank, labels, queries, **how)
-    measure = accuracy_interval(found.predictions == exam.judge_labels, exam.seed)
+    measure = accuracy_interval(found.predictions == exam.judge_labels, exam.seed, judges)
     details = _confusion(exam.judge_labels, found.predictions, exam.learn.classes)
     return Outcome({"linear": {**measure, "C": found.strength, **subject.described}}, details)
 
@@ -70,6 +74,7 @@ def linear_probe(
     *,
     seed: int = 0,
     alike: bool = False,
+    groups: np.ndarray | None = None,
 ) -> LinearProbe:
     """Fit on standardised features, C chosen on a validation split of the training samples.
 
@@ -79,8 +84,9 @@ def linear_probe(
         queries: (q, d), never looked at before the end.
         seed: of the split.
         alike: the features are on one scale already and keep it; else each is standardised.
+        groups: (n,) integers; the split keeps each on one side.
     """
-    strength = _choose_strength(features, labels, seed, alike)
+    strength = _choose_strength(features, labels, seed, alike, groups)
     model = next(_models(features, labels, [strength], alike))
     return LinearProbe(model, strength, model.predict(queries))
 
@@ -92,6 +98,7 @@ def linear_tags(
     *,
     seed: int = 0,
     alike: bool = False,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """One logistic regression a tag, with one C for all, chosen on a validation split.
 
@@ -100,7 +107,7 @@ def linear_tags(
         tags: (n, t) bool.
         queries: (q, d), never looked at before the end.
         seed: of the split.
-        alike: see :func:`linear_probe`.
+        alike: see :func:`linear_probe`, and so for ``groups``.
 
     Returns:
         (q, t) probabilities.
@@ -109,7 +116,7 @@ def linear_tags(
     # does not
     count = tags.shape[1]
     tags = np.pad(tags, ((0, 0), (0, int(count == 1))))
-    strength = _choose_strength(features, tags, seed, alike)
+    strength = _choose_strength(features, tags, seed, alike, groups)
     return next(_models(features, tags, [strength], alike)).predict_proba(queries)[:, :count]
 
 
@@ -120,43 +127,59 @@ def linear_values(
     *,
     seed: int = 0,
     alike: bool = False,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Ridge regression on standardised features, its strength chosen by leave-one-out.
+
+    With groups it is chosen on a split, since the others of a group would tell what is left out.
 
     Args:
         features: (n, d) float32.
         values: (n, t) float64.
         queries: (q, d).
-        seed: nothing is drawn here.
-        alike: see :func:`linear_probe`.
+        seed: of the split.
+        alike: see :func:`linear_probe`, and so for ``groups``.
 
     Returns:
         (q, t) predictions.
     """
-    from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     if len(features) < 2:  # too few to leave one out
         return np.repeat(values[:1], len(queries), axis=0)
-    model = make_pipeline(StandardScaler(with_std=not alike), RidgeCV(ALPHAS))
+    model = make_pipeline(StandardScaler(with_std=not alike), _ridge(values, seed, groups))
     return model.fit(features, values).predict(queries).reshape(len(queries), -1)
 
 
-def _choose_strength(features: np.ndarray, labels: np.ndarray, seed: int, alike: bool) -> float:
+def _ridge(values: np.ndarray, seed: int, groups: np.ndarray | None) -> Any:
+    """A regression that is yet to be fitted."""
+    from sklearn.linear_model import Ridge, RidgeCV
+
+    if groups is None:
+        return RidgeCV(ALPHAS)
+    split = _split(values, seed, groups)
+    if not len(split[1]):
+        return Ridge(ALPHA)
+    return RidgeCV(ALPHAS, cv=[split], scoring="neg_mean_squared_error")  # as leave-one-out does
+
+
+def _choose_strength(
+    features: np.ndarray, labels: np.ndarray, seed: int, alike: bool, groups: np.ndarray | None
+) -> float:
     """The C that judges a fifth of some training samples best, fitted to the others of them.
 
     Args:
         features: (n, d).
         labels: (n,) classes, judged by their accuracy, or (n, t) tags, by the mean precision.
         seed: of the split.
-        alike: see :func:`linear_probe`.
+        alike: see :func:`linear_probe`, and so for ``groups``.
     """
     if len(labels) < LEAST_SAMPLES:
-        return 1.0
-    fit, held = _split(labels, seed)
-    if labels.ndim == 1 and len(np.unique(labels[fit])) < 2:
-        return 1.0
+        return STRENGTH
+    fit, held = _split(labels, seed, groups)
+    if not len(held) or (labels.ndim == 1 and len(np.unique(labels[fit])) < 2):
+        return STRENGTH
     scores = [
         model.score(features[held], labels[held])
         if labels.ndim == 1
@@ -166,11 +189,19 @@ def _choose_strength(features: np.ndarray, labels: np.ndarray, seed: int, alike:
     return STRENGTHS[int(np.argmax(scores))]
 
 
-def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of at most :data:`CHOSEN_ON` samples: to fit, and to judge."""
+def _split(
+    labels: np.ndarray, seed: int, groups: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of at most :data:`CHOSEN_ON` samples: to fit, and to judge.
+
+    Groups may leave none to judge.
+    """
     from sklearn.model_selection import train_test_split
 
     order = np.random.default_rng(seed).permutation(len(labels))[:CHOSEN_ON]
+    if groups is not None:
+        held = choosing(labels[order], seed, groups[order])
+        return order[~held], order[held]
     stratify = None
     if labels.ndim == 1:
         _, counts = np.unique(labels[order], return_counts=True)

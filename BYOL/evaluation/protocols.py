@@ -23,6 +23,7 @@ from BYOL.evaluation.linear import linear
 from BYOL.evaluation.linear_sgd import crops_of, linear_sgd
 from BYOL.evaluation.references import RawPixels, Reference
 from BYOL.evaluation.retrieval import retrieval
+from BYOL.evaluation.sides import groups_of, parted
 from BYOL.evaluation.subjects import (
     CLASSES,
     FEATURES_AT_A_TIME,
@@ -33,8 +34,6 @@ from BYOL.evaluation.subjects import (
     Outcome,
     See,
     Subject,
-    class_problem,
-    held_out,
     task_of,
 )
 from BYOL.views.config import Sight, ViewConfig
@@ -104,7 +103,8 @@ def evaluate(
         train: pictures that the measurements learn from, with labels (classes, tags or values:
             see :func:`task_of`); ``cluster`` alone needs none.
         test: pictures that judge; without them a fifth of ``train`` is held out (from the
-            measurements; pretraining may have seen it, without its labels).
+            measurements; pretraining may have seen it, without its labels), in whole groups where
+            it has them.
         sight: how the backbones are shown pictures, as in training.
         device: where the backbones run.
         protocols: of :data:`PROTOCOLS`, or "all"; those that the labels are not for are left out.
@@ -117,27 +117,28 @@ def evaluate(
         settings: further ones of :class:`Exam`.
 
     Returns:
-        - ``pictures``: ``{learn, judge}``, how many could be read.
+        - ``pictures``: ``{learn, judge}``, how many could be read. Where they have groups, see
+          :func:`BYOL.evaluation.sides.groups_of`.
         - ``classes``: how many (columns of tags or values; 0 without labels); ``task``.
         - ``rows[source][measure]``: ``{accuracy, low, high}``, the ends of a 95 % bootstrap
-          interval over the judging pictures; for n-shot ``{accuracy, spread}``, the standard
-          deviation from draw to draw. Measures that are no accuracy (NMI, ARI, silhouette, mAP,
-          R@k, F1, R², MAE) have ``value`` instead of ``accuracy``. What a protocol chose stands
-          beside it (``C``, ``learning_rate``, ``labels``). Sources: "raw pixels", "untrained",
-          "trained", and the references' names; not every source has every measure.
+          interval over the judging pictures or their groups; for n-shot ``{accuracy, spread}``,
+          the standard deviation from draw to draw. Measures that are no accuracy (NMI, ARI,
+          silhouette, mAP, R@k, F1, R², MAE) have ``value`` instead of ``accuracy``. What a protocol
+          chose stands beside it (``C``, ``learning_rate``, ``labels``). Sources: "raw pixels",
+          "untrained", "trained", and the references' names; not every source has every measure.
         - ``confusion``: of the linear probe on the trained backbone, a row of counts for every
           true class, a column for every guessed one, and ``class_names`` of both; where there are
           at most 100 classes.
         - ``left_out``: protocols that these labels are not for, where there are any.
 
     Raises:
-        UserError: no labels, fewer than two classes, or an unknown protocol.
+        UserError: no labels, fewer than two classes or groups, or an unknown protocol.
     """
     chosen, left_out = _applicable(protocols, train)
     if test is not None and task_of(test) != task_of(train):
         raise UserError(f"{test.name}: its held-out pictures have no labels of the same kind")
     exam = Exam(
-        *_parted(train, test, settings.get("seed", 0)),
+        *parted(train, test, settings.get("seed", 0)),
         view=_crops_and_flips(view or ViewConfig(sight.size), sight.size),
         device=device,
         **settings,
@@ -160,6 +161,7 @@ def evaluate(
             details = {k: v for outcome in outcomes for k, v in outcome.details.items()}
     return {
         "pictures": {"learn": len(exam.learn), "judge": len(exam.judge)},
+        **groups_of(exam, test),
         "classes": _count(exam),
         "task": exam.task,
         **({"left_out": left_out} if left_out else {}),
@@ -219,19 +221,6 @@ def _applicable(protocols: tuple[str, ...], images: Images) -> tuple[list[str], 
         )
         raise UserError(f"{images.name} {lacks} or choose --protocol from {can}")
     return chosen, [name for name in wanted if name not in chosen]
-
-
-def _parted(train: Images, test: Images | None, seed: int) -> tuple[Images, Images]:
-    """Who learns and who judges. Without labels nothing is learnt, so all are judged."""
-    if test is not None:
-        return train, test
-    if train.labels is None:
-        return train, train
-    problem = class_problem(train.labels) if task_of(train) == CLASSES else None
-    if problem:
-        raise UserError(f"{train.name}: {problem}; give pictures that judge as its test/")
-    held = held_out(train.labels, seed)
-    return train.subset(np.flatnonzero(~held)), train.subset(np.flatnonzero(held))
 
 
 def _crops_and_flips(view: ViewConfig, size: int) -> ViewConfig:

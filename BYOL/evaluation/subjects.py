@@ -5,6 +5,7 @@ Every protocol is a function from a subject to an outcome. Those that judge feat
 and the exam's pictures.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -167,7 +168,7 @@ def with_same_labels(test: Images | None, train: Images) -> Images | None:
     return test if test is not None and task_of(test) == task_of(train) else None
 
 
-def class_problem(labels: np.ndarray) -> str | None:
+def class_problem(labels: np.ndarray, held: np.ndarray | None = None) -> str | None:
     """Why a fifth of the pictures cannot judge what the others of their classes teach, or None.
 
     Albums of one picture each are no classes, and a picture held out for every few classes says
@@ -175,6 +176,8 @@ def class_problem(labels: np.ndarray) -> str | None:
 
     Args:
         labels: (n,) integers.
+        held: (n,) bool, the pictures that judge where whole groups are held out; None: they are
+            drawn one by one.
     """
     counts = np.unique(labels, return_counts=True)[1]
     if len(counts) < 2:
@@ -182,26 +185,100 @@ def class_problem(labels: np.ndarray) -> str | None:
     several = int((counts >= 2).sum())
     if several < 2:
         return f"of {len(counts):,} classes {several or 'none'} has two pictures; two classes must"
-    judges = int(held_out(labels, 0).sum())
+    if held is not None and (both := _on_both_sides(labels, held)) < 2:
+        return (
+            f"of {len(counts):,} classes {both or 'none'} has pictures on both sides when whole "
+            "groups are held out; two classes must"
+        )
+    judges = int((held_out(labels, 0) if held is None else held).sum())
     if judges < len(counts):
         return f"to hold out a fifth leaves {judges:,} pictures to judge {len(counts):,} classes"
     return None
 
 
-def held_out(labels: np.ndarray, seed: int) -> np.ndarray:
+def held_out(labels: np.ndarray, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
     """A fifth of every class, drawn by the seed, but never its last sample: (n,) bool.
 
     Of labels that are no classes, (n, t), a fifth of all.
 
+    Args:
+        labels: (n,) classes, or (n, t) tags or values.
+        seed: of the draw.
+        groups: (n,) integers. With them whole groups are held out, as near to a fifth of every
+            class as they allow; a class of few groups may be on one side only.
+
     Raises:
-        UserError: no class has two samples.
+        UserError: no class has two samples, or there are fewer than two groups.
     """
+    if groups is not None:
+        return _held_groups(labels, seed, groups)
     rng = np.random.default_rng(seed)
     held = np.zeros(len(labels), dtype=bool)
-    groups = labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64)
-    for c in np.unique(groups):
-        members = rng.permutation(np.flatnonzero(groups == c))
+    classes = _as_classes(labels)
+    for c in np.unique(classes):
+        members = rng.permutation(np.flatnonzero(classes == c))
         held[members[: max(round(len(members) * HELD_OUT), min(1, len(members) - 1))]] = True
     if not held.any():
         raise UserError("no class has two pictures: there is nothing to judge by")
     return held
+
+
+def choosing(labels: np.ndarray, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """Of the samples that teach those that choose a setting, not fitted to them: (n,) bool.
+
+    The arguments are those of :func:`held_out`, which draws them. With groups it may be none at
+    all: nothing is chosen where all are of one group, or no two classes are on both sides.
+
+    Raises:
+        UserError: no class has two samples.
+    """
+    none = np.zeros(len(labels), dtype=bool)
+    if groups is not None and len(np.unique(groups)) < 2:
+        return none
+    held = held_out(labels, seed, groups)
+    if groups is not None and labels.ndim == 1 and _on_both_sides(labels, held) < 2:
+        return none
+    return held
+
+
+def _held_groups(labels: np.ndarray, seed: int, groups: np.ndarray) -> np.ndarray:
+    """One of scikit-learn's folds: the nearest to a fifth, of those by which classes are judged.
+
+    Not simply the first, which always has the largest group: one camera of two may have taken
+    nine pictures of ten.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    count, classes = len(np.unique(groups)), _as_classes(labels)
+    if count < 2:
+        raise UserError(
+            "--groups: all labelled pictures are of one group, which cannot be on both sides: give "
+            "pictures of others, or pictures that judge as test/"
+        )
+    largest = int(np.unique(classes, return_counts=True)[1].max())
+    if largest < 2:
+        classes, largest = np.zeros_like(classes), len(classes)
+    splitter = StratifiedGroupKFold(
+        min(round(1 / HELD_OUT), count, largest), shuffle=True, random_state=seed
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # classes of fewer pictures than folds
+        folds = [fold for _, fold in splitter.split(classes, classes, groups) if len(fold)]
+    masks = [np.isin(np.arange(len(labels)), fold) for fold in folds]
+    return min(
+        masks,
+        key=lambda held: (
+            -min(_on_both_sides(classes, held), 2),
+            abs(held.sum() - HELD_OUT * len(held)),
+        ),
+    )
+
+
+def _as_classes(labels: np.ndarray) -> np.ndarray:
+    """(n,) integers; tags and values are one class."""
+    return labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64)
+
+
+def _on_both_sides(classes: np.ndarray, held: np.ndarray) -> int:
+    """How many classes have pictures that are held out and others."""
+    return len(np.intersect1d(classes[held], classes[~held]))

@@ -66,10 +66,30 @@ def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
         said += "± half a 95 % interval."
     if START in results["rows"]:
         said += f"\n{START}: the backbone with the weights that the run began with."
-    said += "".join(f"\n{line}" for line in restrictions(results["rows"]))
+    lines = [*filter(None, [groups_note(results)]), *restrictions(results["rows"])]
+    said += "".join(f"\n{line}" for line in lines)
     if results.get("left_out"):
         said += f"\nnot for labels of this kind: {', '.join(results['left_out'])}"
     return said
+
+
+def groups_note(results: dict[str, Any]) -> str:
+    """Which groups of pictures learnt and judged; nothing where there are none."""
+    groups = results.get("groups")
+    if not groups:
+        return ""
+    both = f"{groups['both']:,}" if groups["both"] else "none"
+    counted = (
+        f"{groups['judge']:,} to judge, {groups['learn']:,} to learn from, {both} on both sides"
+    )
+    if results.get("task", CLASSES) == NOTHING:
+        counted = f"{groups['judge']:,}"
+    how = "Held out by groups" if results.get("held_out_by") == "groups" else "Groups"
+    one = "One group judges: intervals say nothing of other groups."
+    said = [f"{how}: {counted}.", "Intervals are over groups." if groups["judge"] > 1 else one]
+    if untaught := groups.get("untaught"):
+        said.append(f"Classes that judge without a picture to learn from: {untaught:,}.")
+    return " ".join(said)
 
 
 def restrictions(rows: dict[str, dict[str, Measure]]) -> list[str]:

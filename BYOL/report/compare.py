@@ -81,7 +81,8 @@ def _side_by_side(facts: dict[str, Facts]) -> list[Evidence]:
         if source in found[first]["rows"]
     }
     rows |= {k: e["rows"]["trained"] for k, e in found.items() if "trained" in e["rows"]}
-    judged = {(str(e.get("pictures")), e.get("classes")) for e in found.values()}
+    keys = ("pictures", "classes", "groups")
+    judged = {str([e.get(key) for key in keys]) for e in found.values()}
     warning = "" if len(judged) == 1 else "The runs were judged by different pictures. "
     notes = (warning + note(found[first]) for note in (note_of, others_note_of))
     return tabulate("Accuracy", rows, *notes)

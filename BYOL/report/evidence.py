@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from BYOL.evaluation.subjects import TAGS, VALUES
-from BYOL.evaluation.table import restrictions
+from BYOL.evaluation.table import groups_note, restrictions
 from BYOL.report.meaning import MEASURES
 from BYOL.report.standing import REFERENCES, intervals
 
@@ -109,14 +109,15 @@ def note_of(evaluation: dict[str, Any]) -> str:
         "Few labels: one nearest neighbour, ± from draw to draw of the labelled pictures; the "
         "others ± half a 95 % interval over the held-out pictures."
     )
-    said = [_counted(evaluation), how, *restrictions(evaluation["rows"])]
+    said = [_counted(evaluation), groups_note(evaluation), how, *restrictions(evaluation["rows"])]
     return " ".join(words for words in said if words)
 
 
 def others_note_of(evaluation: dict[str, Any]) -> str:
     """How many pictures judged measures that are no accuracy, and what those saw."""
     rows = _only(evaluation["rows"], "value")
-    return " ".join(words for words in [_counted(evaluation), *restrictions(rows)] if words)
+    said = [_counted(evaluation), groups_note(evaluation), *restrictions(rows)]
+    return " ".join(words for words in said if words)
 
 
 def _counted(evaluation: dict[str, Any]) -> str:

@@ -1,0 +1,53 @@
+"""Who learns and who judges: a test set, or a part that is held out, of pictures or of groups."""
+
+from typing import Any
+
+import numpy as np
+
+from BYOL.data.images import Images
+from BYOL.errors import UserError
+from BYOL.evaluation.subjects import CLASSES, Exam, class_problem, held_out, task_of
+
+
+def parted(train: Images, test: Images | None, seed: int) -> tuple[Images, Images]:
+    """Pictures to learn from and pictures that judge.
+
+    Without a test set they are parts of ``train``, drawn by the seed, by whole groups where it has
+    them. Without labels nothing is learnt, so all are judged.
+
+    Raises:
+        UserError: classes or groups of which no part can judge what the other teaches.
+    """
+    if test is not None:
+        return train, test
+    if train.labels is None:
+        return train, train
+    by_groups = None if train.groups is None else held_out(train.labels, seed, train.groups)
+    problem = class_problem(train.labels, by_groups) if task_of(train) == CLASSES else None
+    if problem:
+        raise UserError(f"{train.name}: {problem}; give pictures that judge as its test/")
+    held = held_out(train.labels, seed) if by_groups is None else by_groups
+    return train.subset(np.flatnonzero(~held)), train.subset(np.flatnonzero(held))
+
+
+def groups_of(exam: Exam, test: Images | None) -> dict[str, Any]:
+    """What an evaluation says of groups; nothing where there are none.
+
+    Returns:
+        ``groups``: how many ``learn``, ``judge`` and do ``both``, and how many classes are
+        ``untaught``, where there are such: all their groups judge. Without a test set also
+        ``held_out_by``: "groups".
+    """
+    learn, judge = exam.learn.groups, exam.judge.groups
+    if learn is None or judge is None:
+        return {}
+    counts = {
+        "learn": len(np.unique(learn)),
+        "judge": len(np.unique(judge)),
+        "both": len(np.intersect1d(learn, judge)),
+    }
+    if exam.task == CLASSES:
+        untaught = len(np.setdiff1d(exam.judge_labels, exam.learn_labels))
+        counts |= {"untaught": untaught} if untaught else {}
+    here = test is None and exam.learn is not exam.judge
+    return {"groups": counts, **({"held_out_by": "groups"} if here else {})}
