@@ -84,7 +84,7 @@ def test_pictures_get_the_groups_of_their_rows(tmp_path):
     )
     check_grouped((found.train.subset(np.array([0, 1, 2])), None), file)
     line = in_both(found.train, found.test.subset(np.array([0])), file)
-    assert "1 group" in line and line.endswith("p1") and "\n" not in line
+    assert "(1)" in line and line.endswith(": p1") and "\n" not in line
     assert in_both(found.train.subset(np.array([0])), found.test, file) is None
 
 
@@ -248,9 +248,12 @@ def test_near_copies_flatter_a_random_part_and_not_one_of_groups():
 def test_a_test_set_is_kept_and_groups_on_both_sides_are_counted():
     images = albums()
     train, test = images.subset(np.arange(120)), images.subset(np.arange(114, 240))
-    results = evaluate(Pixels(), MeanColour(), train, test, SIGHT, device=CPU, protocols=("knn",))
+    test.labels[-6:] = 2  # which nothing teaches, so that retrieval leaves it out
+    protocols = ("knn", "retrieval")
+    results = evaluate(Pixels(), MeanColour(), train, test, SIGHT, device=CPU, protocols=protocols)
     assert results["pictures"] == {"learn": 120, "judge": 126} and "held_out_by" not in results
-    assert results["groups"] == {"learn": 20, "judge": 21, "both": 1}
+    assert results["groups"] == {"learn": 20, "judge": 21, "both": 1, "untaught": 1}
+    assert 0 < results["rows"]["trained"]["mAP"]["low"] < results["rows"]["trained"]["mAP"]["high"]
     assert "Groups: 21 to judge, 20 to learn from, 1 on both sides." in results_text(results)
 
 
@@ -452,7 +455,7 @@ def test_groups_on_both_sides_of_a_test_set_are_said(run, tmp_path, capsys):
     said = capsys.readouterr()
     assert json.loads(said.out)["groups"] == {"learn": 8, "judge": 8, "both": 8}
     lines = [line for line in said.err.splitlines() if line.startswith("warning: ")]
-    assert len(lines) == 1 and lines[0].endswith("00, 01, 02 and 5 more") and "8 groups" in lines[0]
+    assert len(lines) == 1 and lines[0].endswith("00, 01, 02 and 5 more") and "(8)" in lines[0]
 
 
 @pytest.mark.parametrize(

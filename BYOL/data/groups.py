@@ -99,13 +99,13 @@ def check_grouped(parts: Sequence[Images | None], file: GroupFile) -> None:
 
 
 def in_both(train: Images, test: Images, file: GroupFile) -> str | None:
-    """A line about groups with pictures to learn from and pictures that judge; None without."""
+    """A line about the groups with pictures to learn from and pictures that judge, or None."""
     if train.groups is None or test.groups is None:
         return None
     shared = [file.names[group] for group in np.intersect1d(train.groups, test.groups)]
     if not shared:
         return None
     return (
-        f"{file.argument}: {len(shared):,} groups have pictures in both parts of {train.name}, so "
-        f"accuracies are too high for new groups: {first_of(shared)}"
+        f"{file.argument}: with pictures on both sides ({len(shared):,}), so that accuracy is too "
+        f"good for new groups: {first_of(shared)}"
     )
