@@ -27,13 +27,11 @@ _SMALL: dict[str, Any] = {
     "blur": (0.0, 0.0),
 }
 
-# For small pictures, measured by us on CIFAR-10 (docs/results.md). With plain6 in batches of 128
-# SGD is level with LARS after 16 epochs and ahead after 40.
-_SGD: dict[str, Any] = {"optimizer": "sgd", "lr": 0.3, "weight_decay": 1e-4}
-
-# The authors' optimizer, decay and rate of a step (.2 for 256 pictures is 3.2 for their 4096; here
-# it is 3.2 for 256), and a predictor that learns ten times as fast: with a ResNet-18 the best of
-# four from the 20th epoch on ("A ResNet-18 on one GPU"), with plain6 after 14 epochs ("CIFAR-10").
+# For small pictures, measured by us on CIFAR-10 (docs/results.md): the authors' optimizer, decay
+# and rate of a step (.2 for 256 pictures is 3.2 for their 4096; here it is 3.2 for 256), and a
+# predictor that learns ten times as fast. With a ResNet-18 the best of four from the 20th epoch on
+# ("A ResNet-18 on one GPU"), with plain6 after 14 epochs ("CIFAR-10") and on few pictures ("Two
+# thousand pictures").
 _LARS: dict[str, Any] = {
     "optimizer": "lars",
     "lr": 3.2,
@@ -81,12 +79,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "knn_every": 20,
     },
     "small": {**_SMALL, **_LARS},
-    # Minutes on a CPU: SGD, views of 24 px and batches of 128. On CIFAR-10 (plain6, 16
-    # epochs, one seed) 200-NN .555; with the optimal predictor .503, though after 6 epochs that is
-    # ahead, .463 to .441: docs/results.md, "CIFAR-10 in minutes".
+    # Minutes on a CPU: views of 24 px and batches of 128. On CIFAR-10 (plain6, 16 epochs, one seed)
+    # 200-NN .555; with the optimal predictor .503, though after 6 epochs that is ahead, .463 to
+    # .441: docs/results.md, "CIFAR-10 in minutes". LARS is level after 16 epochs and three points
+    # behind after 40: "Recipes for longer runs".
     "32px-minutes": {
         **_SMALL,
-        **_SGD,
+        "optimizer": "sgd",
+        "lr": 0.3,
+        "weight_decay": 1e-4,
         "backbone": "plain6",
         "epochs": 16,
         "batch_size": 128,
@@ -145,14 +146,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "warmup_epochs": 10.0,
         "tau": 0.996,
     },
-    # Fewer than 10,000 pictures: the optimizer of "digits", which is such a set, and views of
-    # "small". Our choice; measured on the digits only.
+    # Fewer than 10,000 pictures: "small" in batches of 64, with τ and warm-up of "digits". Measured
+    # by us on 2,000 pictures: docs/results.md, "Two thousand pictures".
     "few": {
         **_SMALL,
-        **_SGD,
+        **_LARS,
         "epochs": 400,
         "batch_size": 64,
-        "lr": 0.2,
         "warmup_epochs": 5.0,
         "tau": 0.98,
         "knn_every": 50,
