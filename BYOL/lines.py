@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 def to_stderr(line: str) -> None:
@@ -18,3 +18,9 @@ def as_warnings(say: Callable[[str], None]) -> Callable[[str], None]:
 def with_dashes(message: str) -> str:
     """Flags as they are usually typed: ``--batch-size`` for the setting ``batch_size``."""
     return re.sub(r"--\w+", lambda flag: flag[0].replace("_", "-"), message)
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from BYOL.data.images import Images
-from BYOL.data.rows import first_of, match_rows, read_rows
+from BYOL.data.rows import match_rows, read_rows
 from BYOL.data.sources import Splits
 from BYOL.errors import UserError
+from BYOL.lines import first_of
 
 
 @dataclass(frozen=True, eq=False)

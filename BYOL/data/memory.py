@@ -6,6 +6,7 @@ import torch
 from BYOL.data.decode import BrokenImageError
 from BYOL.data.images import ArrayImages, EncodedImages
 from BYOL.errors import UserError
+from BYOL.lines import first_of
 
 PROBED = 32  # headers looked at before any pixel is decoded
 _AT_A_TIME = 256  # pictures of a streamed set
@@ -79,8 +80,7 @@ def check_images(images: EncodedImages) -> None:
         except BrokenImageError as error:
             broken.append(f"{images.sample_name(i)} ({error})")
     if broken:
-        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         raise UserError(
             f"--strict-images: {len(broken)} of {len(images)} pictures cannot be read: "
-            f"{', '.join(broken[:3])}{more}"
+            f"{first_of(broken)}"
         )

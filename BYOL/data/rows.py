@@ -13,6 +13,7 @@ from BYOL.data.images import FileImages, Images
 from BYOL.data.shards.packing import member_key
 from BYOL.data.shards.streamed import StreamedImages
 from BYOL.errors import UserError
+from BYOL.lines import first_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +92,6 @@ def match_rows(
             f"{argument} names pictures that are not there ({len(missing):,}): {first_of(missing)}"
         )
     return matched
-
-
-def first_of(names: Sequence[str]) -> str:
-    """The first three, and how many more there are."""
-    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def _matched(images: Images, argument: str, rows: dict[str, int]) -> tuple[list[int], list[int]]:

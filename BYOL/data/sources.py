@@ -21,6 +21,7 @@ from BYOL.data.shards.streamed import first_pictures, open_streamed
 from BYOL.data.walking import class_folders, first_files, in_root, stray, walk
 from BYOL.depth import Range, settled_range
 from BYOL.errors import UserError
+from BYOL.lines import first_of
 from BYOL.pictures import MODES
 
 NAMED = ("digits", "cifar10", "cifar100", "stl10")
@@ -252,9 +253,8 @@ def _parts(
     assert learnt is not None
     train = _files(root / "train", learnt, channels, name)
     if others:
-        unused = ", ".join(f"{folder}/" for folder in others[:3])
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        train = replace(train, remarks=(*train.remarks, f"left out, beside train/: {unused}{more}"))
+        unused = first_of([f"{folder}/" for folder in others])
+        train = replace(train, remarks=(*train.remarks, f"left out, beside train/: {unused}"))
     held = part(held_out) if held_out else None
     if held is None or held_out is None:
         return Splits(train)
