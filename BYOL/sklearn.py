@@ -14,9 +14,9 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from BYOL.backbones import feature_size
-from BYOL.data.decode import SUFFIXES
 from BYOL.data.given import are_paths, array_images, lay_out, range_seen, side_of
 from BYOL.data.images import ArrayImages, FileImages, Images
+from BYOL.data.kinds import SUFFIXES
 from BYOL.data.paths import PathTable
 from BYOL.depth import eight_bits
 from BYOL.errors import UserError

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from BYOL.cli import main
 from BYOL.config import load_config
@@ -87,3 +88,13 @@ def test_what_pillow_reads_is_left_to_it(tmp_path):
         tifffile.imwrite(path, np.full(shape, 7, np.uint8), photometric=photometric)
         assert band_count(path) is None
         assert (read_image(path, shape[2] if len(shape) > 2 else 1) == 7).all()
+
+
+def test_a_tiff_whose_values_are_not_what_it_says_is_a_named_error(tmp_path):
+    path = tmp_path / "picture.tiff"
+    Image.linear_gradient("L").resize((18, 16)).convert("RGB").save(path)
+    hurt = bytearray(path.read_bytes())
+    hurt[134] = 9  # bits of a sample: the page has no axes any more that fit
+    path.write_bytes(hurt)
+    with pytest.raises(BrokenImageError):
+        read_image(path, 3)

@@ -55,14 +55,14 @@ def test_what_is_left_out_is_said(tmp_path):
     draw_pictures(tmp_path / "test", classes=("dog",), each=2)
     draw_pictures(tmp_path / "more", classes=("",), each=2)
     (tmp_path / "notes").mkdir()
-    (tmp_path / "train" / "cat" / "scan.DCM").write_bytes(b"")
+    (tmp_path / "train" / "cat" / "scan.NII").write_bytes(b"")
     (tmp_path / "train" / "cat" / "readme.txt").write_bytes(b"")
     shutil.copy(tmp_path / "train" / "cat" / "00.png", tmp_path / "train" / "cover.png")
     said = open_images(str(tmp_path)).train.notes
     assert said == (
         "no labels: cover.png lies beside the class folders",
         "left out, beside train/: more/",
-        "left out, because their kind is not read: 1 .dcm; convert them first",
+        "left out, because their kind is not read: 1 .nii; convert them first",
     )
     held, _ = to_memory(open_images(str(tmp_path)).train, 1 << 30)
     assert held.notes == said

@@ -95,6 +95,15 @@ def test_a_setting_that_needs_a_value_is_not_null(place, name):
             read(file)
 
 
+@pytest.mark.parametrize("pair", ["[null]", "[0.2]", "[null, 1]", "[0, 1, 0]", "[a, b]", "ab"])
+@pytest.mark.parametrize("name", ["pixel_range", "crop_scale", "blur"])
+def test_a_pair_is_two_numbers(place, name, pair):
+    file = place / "settings.yaml"
+    file.write_text(f"{name}: {pair}\n")
+    with pytest.raises(UserError, match=f"--{name}=.* is no pair: give two numbers"):
+        load_config(file)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @THOUSANDS

@@ -4,7 +4,15 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from BYOL.config.checks import COUNT, POSITIVE, SEED, SHARE, check_settings
+from BYOL.config.checks import (
+    COUNT,
+    POSITIVE,
+    SEED,
+    SHARE,
+    check_numbers,
+    check_pairs,
+    check_settings,
+)
 from BYOL.errors import UserError
 from BYOL.views.config import Pair, Sight
 
@@ -249,6 +257,7 @@ class PretrainConfig:
     wandb: str | None = None
 
     def __post_init__(self) -> None:
+        check_pairs(self)
         check_settings(self, _RANGES, _CHOICES)
         if self.batch_size % (self.accumulate * self.devices * self.nodes):
             raise UserError(
@@ -264,8 +273,8 @@ class PretrainConfig:
             raise UserError(
                 f"--pixel_range={self.pixel_range} is no range: give the values of black and white"
             )
-        if self.std and not all(0 < number < math.inf for number in self.std):
-            raise UserError(f"--std={self.std} is out of range: give numbers above 0")
+        check_numbers("mean", self.mean, (-math.inf, math.inf))
+        check_numbers("std", self.std, (0.0, math.inf))
         if self.resume is True and self.out is None:
             raise UserError("--resume needs --out: the folder of the run to go on with")
 

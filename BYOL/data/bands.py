@@ -44,8 +44,12 @@ def read_bands(source: Path | bytes) -> np.ndarray:
     with TiffFile(_opened(source)) as file:
         page = file.pages.first
         values = page.asarray()
-        apart = page.axes.startswith("S")  # a plane a band
-    return np.moveaxis(values, 0, -1) if apart else values
+        said = page.imagelength, page.imagewidth, page.samplesperpixel
+        if page.axes.startswith("S"):  # a plane a band
+            values = np.moveaxis(values, 0, -1)
+    if values.shape != said:
+        raise ValueError(f"its values are {values.shape}, and it says {said}")
+    return values
 
 
 def _opened(source: Path | bytes) -> Path | io.BytesIO:

@@ -16,22 +16,17 @@ from torch import Tensor
 
 from BYOL.data.bands import band_shape, read_bands
 from BYOL.data.jpeg import decode_jpeg, jpeg_size, upright
+from BYOL.data.kinds import teach_pillow
 from BYOL.depth import Range, eight_bits, is_deep
 from BYOL.pictures import MODES, cut, to_pixels
 
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm",
-     ".pgm", ".jp2", ".avif")
-)  # fmt: skip
-# Pictures of a kind that is not read: counted, so that nobody misses them without a word.
-UNREAD = frozenset(
-    (".heic", ".heif", ".dcm", ".nii", ".svs", ".ndpi", ".mrxs", ".czi", ".nd2", ".lif", ".raw",
-     ".cr2", ".cr3", ".nef", ".arw", ".dng", ".psd", ".exr", ".hdr", ".fits", ".jxl", ".j2k")
-)  # fmt: skip
 _ORIENTATION = 0x0112  # EXIF
 Encoded = Path | bytes  # a file, or what is in one
 _HEAD_BYTES = 1 << 16  # of a file, in which its header is nearly always
 _QUICK_BYTES = 1 << 20  # of a JPEG that is read whole at once; of a larger one only its header
+
+
+teach_pillow()
 
 
 class BrokenImageError(Exception):

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 
 from BYOL.data.arrays import array_side, open_arrays
-from BYOL.data.decode import SUFFIXES, Encoded, band_count, deep_values, image_size, is_grey
+from BYOL.data.decode import Encoded, band_count, deep_values, image_size, is_grey
 from BYOL.data.images import ArrayImages, EncodedImages, FileImages, Images
+from BYOL.data.kinds import SUFFIXES
 from BYOL.data.listed import first_listed, inside, places_inside, read_list
 from BYOL.data.paths import PathTable
 from BYOL.data.shards.patterns import is_sharded
 from BYOL.data.shards.streamed import first_pictures, open_streamed
-from BYOL.data.walking import class_folders, first_files, in_root, stray, walk
+from BYOL.data.walking import class_folders, first_files, in_root, remarks_on, stray, walk
 from BYOL.depth import Range, settled_range
 from BYOL.errors import UserError
 from BYOL.lines import first_of
@@ -198,19 +199,8 @@ def _folder(root: Path, channels: int | None) -> Splits:
     splits = _parts(root, root.name, channels, part, folders)
     if splits is None:
         splits = Splits(_files(root, _walked(root, passed), channels, root.resolve().name))
-    remarks = (*splits.train.remarks, *_remarks(passed))
+    remarks = (*splits.train.remarks, *remarks_on(passed))
     return replace(splits, train=replace(splits.train, remarks=remarks))
-
-
-def _remarks(passed: "Counter[str]") -> list[str]:
-    """What a walk has passed over, in words."""
-    folders = passed.pop("folders", 0)
-    plural = "s" if folders > 1 else ""
-    found = [f"left out: {folders} folder{plural} that may not be looked into"] if folders else []
-    if passed:
-        kinds = ", ".join(f"{count:,} {ending}" for ending, count in passed.most_common())
-        found.append(f"left out, because their kind is not read: {kinds}; convert them first")
-    return found
 
 
 def _list(path: Path, channels: int | None) -> Splits:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.data.decode import SUFFIXES, UNREAD
+from BYOL.data.kinds import MISSING, SUFFIXES, UNREAD
 from BYOL.data.paths import PathTable
 from BYOL.errors import UserError
 
@@ -60,6 +60,25 @@ def _below(root: Path, passed: "Counter[str]") -> Iterator[bytes]:
                     pending.append(entry.path)
                 elif (ending := _ending(entry.name)) in _UNREAD:
                     passed[os.fsdecode(ending)] += 1
+
+
+def remarks_on(passed: "Counter[str]") -> list[str]:
+    """What a walk has passed over, in words."""
+    folders = passed.pop("folders", 0)
+    plural = "s" if folders > 1 else ""
+    found = [f"left out: {folders} folder{plural} that may not be looked into"] if folders else []
+    for extra in sorted({MISSING[ending] for ending in passed if ending in MISSING}):
+        counts = {e: n for e, n in passed.most_common() if MISSING.get(e) == extra}
+        found.append(f"left out: {_counted(counts)}, read after pip install 'BYOL[{extra}]'")
+    others = {ending: n for ending, n in passed.most_common() if ending not in MISSING}
+    if others:
+        kinds = _counted(others)
+        found.append(f"left out, because their kind is not read: {kinds}; convert them first")
+    return found
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {ending}" for ending, count in counts.items())
 
 
 class _Links:
