@@ -11,11 +11,13 @@ from torch import Tensor
 
 from BYOL.backbones import build_backbone, has_large_stem
 from BYOL.config import PretrainConfig
+from BYOL.data.groups import group_splits, read_groups
 from BYOL.data.images import ArrayImages, EncodedImages, Images, readable
 from BYOL.data.memory import check_images, to_memory
 from BYOL.data.sources import Splits, common_side, open_images
 from BYOL.errors import UserError
-from BYOL.evaluation.subjects import class_problem, with_same_labels
+from BYOL.evaluation.sides import check_sides
+from BYOL.evaluation.subjects import class_problem, held_out, with_same_labels
 from BYOL.starting import read_start
 from BYOL.views.config import ViewConfig
 from BYOL.views.pipeline import Views
@@ -70,6 +72,8 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
         )
     side = common_side(config.data) if config.image_size is None else None
     config = _settle(config, splits.train, side)
+    if config.groups:
+        splits = grouped(splits, config.groups)
     if len(splits.train) < config.batch_size:
         raise UserError(_too_few(config, splits.train))
     if config.strict_images and isinstance(splits.train, EncodedImages):
@@ -85,12 +89,30 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     return Prepared(config, splits.train, splits.test, splits.labelled, broken + broken_test)
 
 
+def grouped(splits: Splits, path: str) -> Splits:
+    """The same, with groups, and a remark where they are on both sides.
+
+    Raises:
+        UserError: no file of groups, or one that does not fit the pictures.
+    """
+    file = read_groups(path)
+    splits = group_splits(splits, file)
+    if (splits.labelled or splits.train).labels is None:
+        return splits  # they judge nothing yet
+    remark = check_sides(splits, file)
+    if remark is None:
+        return splits
+    remarks = (*splits.train.remarks, remark)
+    return dataclasses.replace(splits, train=dataclasses.replace(splits.train, remarks=remarks))
+
+
 def _judging(splits: Splits) -> Splits:
     """The same; without labels, and with a remark, where nothing can be judged by them."""
     bank = splits.labelled or splits.train
     problem = None
     if bank.labels is not None and with_same_labels(splits.test, bank) is None:
-        problem = class_problem(bank.labels)
+        by_groups = None if bank.groups is None else held_out(bank.labels, 0, bank.groups)
+        problem = class_problem(bank.labels, by_groups)
     elif bank.labels is not None and len(np.unique(bank.labels)) < 2:
         problem = "the pictures to learn from are of one class"
     if problem is None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
@@ -33,7 +34,7 @@ from BYOL.evaluation.sides import groups_of
 from BYOL.evaluation.subjects import choosing, class_problem, held_out
 from BYOL.evaluation.table import groups_note, results_text
 from BYOL.report.evidence import note_of
-from tests.conftest import draw_pictures
+from tests.conftest import TINY, draw_pictures
 from tests.test_evaluation_protocols import CPU, SIGHT, MeanColour, coloured
 from tests.test_evaluation_training import EXAM, conv, subject
 
@@ -477,3 +478,70 @@ def test_groups_that_do_not_fit_end_in_one_line(run, tmp_path, capsys, rows, nam
     assert main(["evaluate", str(run), str(pictures), f"--groups={file}", "--protocol=knn"]) == 2
     said = capsys.readouterr()
     assert named in said.err and "--groups" in said.err and "Traceback" not in said.err
+
+
+def near_copies(root, groups: int = 20, each: int = 3):
+    """A folder of near-copies, in groups whose class is drawn by lot, and the file of groups."""
+    images = albums(groups, each)
+    rows = ["file,part"]
+    for i, picture in enumerate(images.data):
+        name = f"{images.classes[images.labels[i]]}/{i:03}.png"
+        path = root / "p" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path)
+        rows.append(f"{name},part {images.groups[i]}")
+    return root / "p", write(root / "groups.csv", "\n".join(rows) + "\n")
+
+
+def test_a_run_judges_by_groups_from_its_first_check_to_its_report(tmp_path, capsys):
+    pictures, file = near_copies(tmp_path)
+    out = tmp_path / "run"
+    argv = ["pretrain", str(pictures), *TINY, "--out", str(out), "--groups", str(file)]
+    assert main(argv) == 0
+    capsys.readouterr()
+    results = json.loads((out / "results.json").read_text())
+    assert results["evaluation"]["held_out_by"] == "groups"
+    assert results["evaluation"]["groups"] == {"learn": 16, "judge": 4, "both": 0}
+    # the class of a part is drawn by lot, so what knows the others knows nothing of it
+    assert results["evaluation"]["rows"]["raw pixels"]["knn20"]["accuracy"] < 0.8
+    by_groups = results["online_knn"]
+    plain = tmp_path / "plain"
+    assert main([*argv[:-4], "--out", str(plain)]) == 0
+    loose = json.loads((plain / "results.json").read_text())
+    assert "groups" not in loose["evaluation"] and loose["online_knn"] != by_groups
+    same = [torch.load(p / "checkpoints/last.ckpt")["state_dict"] for p in (out, plain)]
+    assert all(same[0][k].equal(same[1][k]) for k in same[0])
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "--protocol=knn", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["held_out_by"] == "groups" and answer["groups_file"] == str(file)
+    assert main(["evaluate", str(out), str(pictures), "--protocol=knn", "--json"]) == 0
+    assert "groups" not in json.loads(capsys.readouterr().out)
+    assert main(["report", str(out)]) == 0
+    assert "Held out by groups: 4 to judge" in (out / "report.html").read_text()
+
+
+def test_a_run_says_which_groups_are_on_both_sides_and_refuses_what_cannot_judge(tmp_path, capsys):
+    for part in ("train", "test"):
+        draw_pictures(tmp_path / "p" / part, each=8)
+    names = [f"{p}/{c}/{i:02}.png" for p in ("train", "test") for c in "ab" for i in range(8)]
+    rows = "".join(f"{name},{name[-6:-4]}\n" for name in names)
+    file = write(tmp_path / "groups.csv", "file,camera\n" + rows)
+    argv = ["pretrain", str(tmp_path / "p"), *TINY, "--out", str(tmp_path / "run")]
+    assert main([*argv, "--groups", str(file), "--epochs=1", "--no-report"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("with pictures on both sides (8)") == 1
+    one = write(tmp_path / "one.csv", "file,camera\n" + "".join(f"{n},x\n" for n in names[:16]))
+    argv = ["pretrain", str(tmp_path / "p" / "train"), *TINY, "--out", str(tmp_path / "other")]
+    rows = one.read_text().replace("train/", "")
+    for text, named in ((rows, "are of one group"), ("file,g\na/00.png,p\n", "has no row for 15")):
+        assert main([*argv, "--groups", str(write(one, text))]) == 2
+        assert named in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
+def test_groups_of_pictures_without_labels_change_nothing(tmp_path, capsys):
+    pictures = draw_pictures(tmp_path / "p", classes=("",))
+    file = write(tmp_path / "groups.csv", "file,camera\n00.png,x\n")
+    argv = ["pretrain", str(pictures), *TINY, "--out", str(tmp_path / "run"), "--no-report"]
+    assert main([*argv, "--groups", str(file)]) == 0
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["evaluation"] is None

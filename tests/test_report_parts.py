@@ -252,6 +252,22 @@ def test_confusion_is_taken_from_an_evaluation_or_measured():
     assert measured_confusion(Samples(seen(features), seen(features)), 0) is None
 
 
+def test_the_confusion_of_groups_is_between_groups():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), 6)
+    labels = rng.permutation(np.arange(30) % 2)[groups]  # drawn by lot, so no group tells another
+    features = rng.normal(size=(30, 40))[groups] + 1e-3 * rng.normal(size=(180, 40))
+    one = seen(features, labels)
+    grouped = dataclasses.replace(one, images=dataclasses.replace(one.images, groups=groups))
+    loose = measured_confusion(Samples(one, one), 0)
+    held = measured_confusion(Samples(grouped, grouped), 0)
+    assert loose.accuracy == 1 and held.accuracy < 0.9 and held.counts.sum() == 36
+    alone = dataclasses.replace(
+        one, images=dataclasses.replace(one.images, groups=np.zeros(180, dtype=np.int64))
+    )
+    assert measured_confusion(Samples(alone, alone), 0) is None
+
+
 def test_measures_that_are_no_accuracy_have_a_table_of_their_own():
     rows = {
         "raw pixels": {"linear": {"accuracy": 0.3, "low": 0.25, "high": 0.35}},

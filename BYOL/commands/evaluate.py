@@ -1,11 +1,12 @@
 """``byol evaluate``."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from BYOL.commands.common import Answer, pictures_for
 from BYOL.config.commands import EvaluateConfig
-from BYOL.data.groups import GroupFile, check_grouped, group_splits, in_both, read_groups
+from BYOL.data.groups import GroupFile, group_splits, read_groups
 from BYOL.data.images import Images
 from BYOL.data.labels import LabelFile, label_splits, read_labels
 from BYOL.errors import UserError
@@ -18,6 +19,7 @@ from BYOL.evaluation.references import (
     reference_from_file,
     supervised_reference,
 )
+from BYOL.evaluation.sides import check_sides
 from BYOL.evaluation.subjects import with_same_labels
 from BYOL.evaluation.table import results_text
 from BYOL.files import write_json
@@ -41,9 +43,11 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     protocols = tuple(name.strip() for name in config.protocol.split(",") if name.strip())
     check_protocols(protocols)
     file = read_labels(config.labels, config.task) if config.labels else None
-    groups = read_groups(config.groups) if config.groups else None
     accelerator = pick_accelerator(config.accelerator)
     run = open_run(config.run)
+    if config.groups is None and config.data is None:
+        config = dataclasses.replace(config, groups=run.config.groups)
+    groups = read_groups(config.groups) if config.groups else None
     references = _references(run, config)
     train, test, left_out = _labelled(run, config, file, groups)
     settings: dict[str, Any] = {
@@ -89,14 +93,12 @@ def _labelled(
         splits, left_out = label_splits(splits, file)
     learn = splits.labelled or splits.train
     held_out = with_same_labels(splits.test, learn)
-    if groups:
-        check_grouped((learn, held_out), groups)
+    shared = check_sides(splits, groups) if groups else None
     if splits.test and not held_out:
         to_stderr(
             f"{splits.test.name}: its held-out pictures have no labels of the same kind: a fifth "
             "of the others is held out instead"
         )
-    shared = in_both(learn, held_out, groups) if groups and held_out else None
     if shared:
         to_stderr(f"warning: {shared}")
     budget = int(run.config.memory * 1e9)

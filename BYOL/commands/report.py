@@ -4,6 +4,7 @@ from pathlib import Path
 
 from BYOL.commands.common import Answer, pictures_for
 from BYOL.config.commands import ReportConfig
+from BYOL.data.groups import group_splits, read_groups
 from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 from BYOL.files import check_place
@@ -63,6 +64,9 @@ def _pictures(run: Run, config: ReportConfig) -> tuple[Splits | None, str | None
     if config.data is not None:
         return pictures_for(run, config.data, config.data_root), None
     try:
-        return pictures_for(run, None, config.data_root), None
+        splits = pictures_for(run, None, config.data_root)
+        if run.config.groups:
+            splits = group_splits(splits, read_groups(run.config.groups))
+        return splits, None
     except UserError as error:
         return None, str(error)

@@ -60,7 +60,8 @@ class EvaluateConfig:
             several columns of 0 and 1, or numbers. Without it, the class folders tell.
         groups: a CSV file of pictures that belong together, with a header: first the picture's
             file, then the name of its patient, camera or part. No group is on both sides where a
-            part of DATA is held out to judge, and intervals are over groups.
+            part of DATA is held out to judge, and intervals are over groups. Without it, and
+            without DATA, that of the run.
         task: what the labels are: classification, multilabel, regression, or auto: what they look
             like.
         epochs: of linear-sgd and finetune; without it 80 and 50, for finetune on a CPU fewer

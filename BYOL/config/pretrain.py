@@ -83,6 +83,9 @@ class PretrainConfig:
             SIGUSR1 finishes its step, saves and ends with exit code 75: the same line with
             --resume auto goes on, to the same weights bit for bit. A second signal stops at once.
         data_root: where named data sets lie or are downloaded to.
+        groups: a CSV file of pictures that belong together, with a header: first the picture's
+            file, then the name of its patient, camera or part. Nothing is learnt from it: where
+            labels judge, no group is on both sides then, and intervals are over groups.
         channels: 1, 3, 4 … channels of the pictures; without it, what the pictures have.
         pixel_range: values of black and white in pictures of more than 8 bits (0,4095); without it
             settled by a look at some of them. Values beyond are cut off.
@@ -181,6 +184,7 @@ class PretrainConfig:
     out: str | None = None
     resume: Resume = False
     data_root: str = "~/.cache/byol"
+    groups: str | None = None
     channels: int | None = None
     pixel_range: Pair | None = None
     image_size: int | None = None

@@ -47,7 +47,8 @@ def online_check(
 
     Args:
         train: labelled; without ``test`` so that there is no :func:`class_problem`.
-        test: labelled, or None: then a fifth of the chosen ``train`` judges.
+        test: labelled, or None: then a fifth of the chosen ``train`` judges, by
+            whole groups where it has them.
         sight: how the backbone is shown them, as in training.
         device: where the backbone runs.
         most: pictures of each set that are used.
@@ -59,7 +60,8 @@ def online_check(
     queries = _part(test, most) if test is not None and test.labels is not None else None
     bank = _part(train, most, alone=queries is None)
     assert bank.labels is not None
-    held = held_out(bank.labels, 0) if queries is None else None  # before a picture proves broken
+    # before a picture proves broken
+    held = held_out(bank.labels, 0, bank.groups) if queries is None else None
 
     def features(backbone: nn.Module, images: Images) -> tuple[np.ndarray, ...]:
         rank, processes = rank_and_world()

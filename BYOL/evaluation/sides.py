@@ -4,9 +4,18 @@ from typing import Any
 
 import numpy as np
 
+from BYOL.data.groups import GroupFile, check_grouped, in_both
 from BYOL.data.images import Images
+from BYOL.data.sources import Splits
 from BYOL.errors import UserError
-from BYOL.evaluation.subjects import CLASSES, Exam, class_problem, held_out, task_of
+from BYOL.evaluation.subjects import (
+    CLASSES,
+    Exam,
+    class_problem,
+    held_out,
+    task_of,
+    with_same_labels,
+)
 
 
 def parted(train: Images, test: Images | None, seed: int) -> tuple[Images, Images]:
@@ -28,6 +37,21 @@ def parted(train: Images, test: Images | None, seed: int) -> tuple[Images, Image
         raise UserError(f"{train.name}: {problem}; give pictures that judge as its test/")
     held = held_out(train.labels, seed) if by_groups is None else by_groups
     return train.subset(np.flatnonzero(~held)), train.subset(np.flatnonzero(held))
+
+
+def check_sides(splits: Splits, file: GroupFile) -> str | None:
+    """See that every picture which learns or judges has a group.
+
+    Returns:
+        A line about groups with pictures on both sides, or None.
+
+    Raises:
+        UserError: some have none.
+    """
+    learn = splits.labelled or splits.train
+    judge = with_same_labels(splits.test, learn)
+    check_grouped((learn, judge), file)
+    return in_both(learn, judge, file) if judge else None
 
 
 def groups_of(exam: Exam, test: Images | None) -> dict[str, Any]:

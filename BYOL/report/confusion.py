@@ -89,6 +89,16 @@ def given_confusion(evaluation: dict[str, Any]) -> Confusion | None:
     )
 
 
+def _held(labels: np.ndarray, seed: int, groups: np.ndarray | None) -> np.ndarray | None:
+    """Those that judge the others, (n,) bool, or None where they cannot."""
+    if groups is None:
+        return None if class_problem(labels) else held_out(labels, seed)
+    if len(np.unique(groups)) < 2:
+        return None
+    held = held_out(labels, seed, groups)
+    return None if class_problem(labels, held) else held
+
+
 def measured_confusion(samples: Samples, seed: int) -> Confusion | None:
     """A probe on a part of what was seen; None without labels of two classes."""
     bank, asked = samples.bank, samples.queries
@@ -98,18 +108,20 @@ def measured_confusion(samples: Samples, seed: int) -> Confusion | None:
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(bank))[:MOST]
     features, labels = bank.features[chosen], labels[chosen]
+    groups = None if bank.groups is None else bank.groups[chosen]
     if samples.same:
-        if class_problem(labels):
+        held = _held(labels, seed, groups)
+        if held is None:
             return None
-        held = held_out(labels, seed)
         queries, truth = features[held], labels[held]
         features, labels = features[~held], labels[~held]
+        groups = None if groups is None else groups[~held]
     else:
         judges = rng.permutation(len(asked))[:MOST]
         queries, truth = asked.features[judges], truth[judges]
     if len(np.unique(labels)) < 2:
         return None
-    guess = linear_probe(features, labels, queries, seed=seed).predictions
+    guess = linear_probe(features, labels, queries, seed=seed, groups=groups).predictions
     classes = asked.images.classes
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(counts, (truth, guess), 1)

@@ -60,6 +60,11 @@ class Seen:
         """(n,) classes, where there are labels."""
         return None if self.images.labels is None else self.images.labels[self.ids]
 
+    @property
+    def groups(self) -> np.ndarray | None:
+        """(n,) of patients, cameras or parts, where they are known."""
+        return None if self.images.groups is None else self.images.groups[self.ids]
+
     def name(self, row: int) -> str:
         """What a picture is called; names that are no text are made so."""
         name = self.images.sample_name(int(self.ids[row]))
