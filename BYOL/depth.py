@@ -65,8 +65,14 @@ def eight_bits(values: np.ndarray, pixel_range: Range | None) -> np.ndarray:
     low, high = pixel_range or settled_range([values]) or (0.0, 1.0)
     if values.dtype == np.uint8 and (low, high) == (0, 255):
         return values
-    share = (values.astype(np.float64) - low) / (high - low)
-    return np.nan_to_num(share.clip(0, 1) * 255, nan=0.0).round().astype(np.uint8)
+    share = values.astype(np.float64)  # then in place: an X-ray has millions of them
+    share -= low
+    share /= high - low
+    np.clip(share, 0, 1, out=share)
+    share *= 255
+    if np.issubdtype(values.dtype, np.floating):
+        share[np.isnan(share)] = 0
+    return np.rint(share, out=share).astype(np.uint8)
 
 
 def shallow(image: Image.Image, pixel_range: Range | None = None) -> Image.Image:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from BYOL.cli import main
@@ -129,6 +130,59 @@ def test_compressed_ones_and_ones_without_a_preamble(tmp_path):
     assert packed.equal(bare) and packed.max() == 255
 
 
+THEIRS = Path(pydicom.__file__).parent / "data" / "test_files"  # of real devices
+
+
+@pytest.mark.parametrize(
+    ("name", "like"),
+    [
+        ("MR_small_RLE", "MR_small"),
+        ("MR_small_bigendian", "MR_small"),
+        ("MR_small_implicit", "MR_small"),
+        ("MR_small_jp2klossless", "MR_small"),
+        ("MR_small_jpeg_ls_lossless", "MR_small"),
+        ("SC_rgb_jpeg_gdcm", "SC_rgb_rle"),  # JPEG's lossless process
+        ("SC_rgb_rle_16bit", "SC_rgb_rle"),
+        ("SC_rgb_jls_lossy_sample", "SC_rgb_rle"),
+        ("SC_rgb_jpeg_dcmtk", "SC_rgb_rle"),
+    ],
+)
+def test_files_of_devices_are_the_same_however_compressed(name, like):
+    if not (THEIRS / f"{name}.dcm").exists():
+        pytest.skip("this pydicom comes without its test files")
+    found, expected = (read_image(THEIRS / f"{n}.dcm", 3).float() for n in (name, like))
+    lossy = "lossy" in name or name.endswith("dcmtk")
+    assert (found - expected).abs().mean() < (3 if lossy else 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "mode"),
+    [
+        ("CT_small", (128, 128), "F"),
+        ("JPGExtended", (1024, 256), "F"),  # 12 bits
+        ("examples_palette", (350, 800), "RGB"),
+        ("examples_rgb_color", (240, 320), "RGB"),  # begins as a TIFF does
+        ("examples_ybr_color", (240, 320), "RGB"),  # of many frames
+        ("liver_1frame", (512, 512), "F"),  # of one bit
+    ],
+)
+def test_files_of_devices_are_read(name, shape, mode):
+    if not (THEIRS / f"{name}.dcm").exists():
+        pytest.skip("this pydicom comes without its test files")
+    file = ImageFile(THEIRS / f"{name}.dcm", 3)
+    assert file.size == shape and file._image.mode == mode
+    pixels = file.decode()
+    assert pixels.shape == (*shape, 3) and pixels.std() > 10
+
+
+@pytest.mark.parametrize("name", ["UN_sequence", "rtplan", "MR_truncated", "badVR"])
+def test_files_of_devices_without_a_whole_picture_are_named_errors(name):
+    if not (THEIRS / f"{name}.dcm").exists():
+        pytest.skip("this pydicom comes without its test files")
+    with pytest.raises(BrokenImageError):
+        read_image(THEIRS / f"{name}.dcm", 3)
+
+
 def test_damaged_ones_are_named_errors(tmp_path):
     path = tmp_path / "scan.dcm"
     scan(ramp(), bits=12).save_as(path, enforce_file_format=True)
@@ -148,6 +202,29 @@ def test_damaged_ones_are_named_errors(tmp_path):
     scan(ramp(), Rows=4000).save_as(path, enforce_file_format=True)
     with pytest.raises(BrokenImageError):
         read_image(path, 1)
+
+
+@pytest.mark.slow
+def test_damaged_files_of_devices_crash_nothing_thousands_of_times():
+    names = (
+        "SC_rgb_jpeg_gdcm", "MR_small_jpeg_ls_lossless", "JPGExtended", "MR_small_RLE", "CT_small",
+        "SC_rgb_jpeg_dcmtk", "MR_small_jp2klossless", "examples_palette",
+    )  # fmt: skip
+    rng, outcomes = np.random.default_rng(0), set()
+    for name in names:
+        path = THEIRS / f"{name}.dcm"
+        if not path.exists():
+            pytest.skip("this pydicom comes without its test files")
+        for _ in range(400):
+            hurt = bytearray(path.read_bytes())
+            for place in rng.integers(0, len(hurt), rng.integers(1, 12)):
+                hurt[place] = rng.integers(256)
+            end = rng.integers(len(hurt)) if rng.random() < 0.3 else len(hurt)
+            try:
+                outcomes.add(read_image(bytes(hurt[:end]), 3).dtype)
+            except BrokenImageError:
+                outcomes.add("named")
+    assert outcomes == {torch.uint8, "named"}
 
 
 def test_a_folder_of_scans_is_learnt_from_embedded_and_looked_at(tmp_path, capsys):

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import ImageFile
 
-_MAGIC_AT, _MAGIC = 128, b"DICM"
+MAGIC_AT, MAGIC = 128, b"DICM"
 ENDINGS = (".dcm", ".dicom")
 
 
 class DicomImageFile(ImageFile.ImageFile):
-    """A DICOM file: mode L where it is grey and says 8 bits, F where it is deeper, or RGB.
+    """A DICOM file: mode L of 8 bits of grey, F of other or measured grey, or RGB.
 
     The header is read when it is opened, pixels when they are asked for.
     """
@@ -28,9 +28,9 @@ class DicomImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         assert self.fp is not None
-        self.fp.seek(_MAGIC_AT)
+        self.fp.seek(MAGIC_AT)
         named = str(self.filename or "").lower().endswith(ENDINGS)  # old ones begin without
-        if self.fp.read(len(_MAGIC)) != _MAGIC and not named:
+        if self.fp.read(len(MAGIC)) != MAGIC and not named:
             raise SyntaxError("not a DICOM file")
         try:
             header = self._read(stop_before_pixels=True)
@@ -67,7 +67,7 @@ def _mode(header: Any) -> str:
     if header.SamplesPerPixel == 3 or header.PhotometricInterpretation == "PALETTE COLOR":
         return "RGB"
     measured = "ModalityLUTSequence" in header or _rescaled(header)
-    return "F" if measured or header.BitsAllocated > 8 else "L"
+    return "F" if measured or header.BitsStored != 8 else "L"
 
 
 def _rescaled(header: Any) -> bool:
@@ -80,6 +80,9 @@ def _pixels(data: Any, mode: str) -> np.ndarray:
     from pydicom.pixels import pixel_array
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+    from BYOL.data.codecs import teach_pydicom
+
+    teach_pydicom()
     if "TransferSyntaxUID" not in data.file_meta:  # of a file that begins without its preamble
         implicit = data.original_encoding[0]
         data.file_meta.TransferSyntaxUID = (
