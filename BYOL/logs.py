@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ class CurveTable(Logger):
             later ones are made again. None: a new table.
         warn: gets one line where the file could not be written; the rows are kept in memory then
             and written with the next ones.
-        flush_every: rows between writes; every checkpoint writes too.
+        seconds: between writes, at least; every checkpoint writes too. Whoever watches a run reads
+            the file while it grows.
     """
 
     def __init__(
@@ -33,12 +35,13 @@ class CurveTable(Logger):
         path: Path,
         until: int | None = None,
         warn: Callable[[str], None] = lambda line: None,
-        flush_every: int = 100,
+        seconds: float = 30.0,
     ):
         super().__init__()
         self.path = path
         self.warn = warn
-        self.flush_every = flush_every
+        self.seconds = seconds
+        self.saved_at = time.monotonic()
         self.rows: list[dict[str, Any]] = [] if until is None else _rows_until(path, until)
         self.written = len(self.rows) if until is not None else -1
 
@@ -56,7 +59,7 @@ class CurveTable(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add a row."""
         self.rows.append({**metrics, "step": step})
-        if len(self.rows) - max(self.written, 0) >= self.flush_every:
+        if time.monotonic() - self.saved_at >= self.seconds:
             self.save()
 
     @rank_zero_only
@@ -68,6 +71,7 @@ class CurveTable(Logger):
         """Write all rows."""
         if not self.rows or len(self.rows) == self.written:
             return
+        self.saved_at = time.monotonic()
         columns = sorted(set().union(*self.rows))
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, columns)

@@ -24,7 +24,7 @@ from torch import Tensor
 from BYOL.backbones import pool
 from BYOL.evaluation.batches import augmented_batches, labels_tensor
 from BYOL.evaluation.intervals import accuracy_interval
-from BYOL.evaluation.subjects import Exam, Outcome, Subject, choosing
+from BYOL.evaluation.subjects import Exam, Outcome, Subject
 
 PAPER_RATES = (0.4, 0.3, 0.2, 0.1, 0.05)
 RATES = (*PAPER_RATES, 0.01, 0.002)
@@ -40,7 +40,7 @@ MOMENTUM = 0.9
 def linear_sgd(subject: Subject) -> Outcome:
     """Accuracy of the linear layer that is trained as in the paper, and the rate chosen."""
     exam = subject.exam
-    held = choosing(exam.learn_labels, exam.seed, exam.learn.groups)
+    held = exam.choosing
     heads = _train_heads(subject, held)
     bank, queries = subject.probed
     scale = _scale(subject)

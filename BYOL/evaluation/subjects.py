@@ -73,6 +73,11 @@ class Exam:
         assert self.judge.labels is not None
         return self.judge.labels
 
+    @cached_property
+    def choosing(self) -> np.ndarray:
+        """Those of ``learn`` that choose a setting, the same for every subject: (n,) bool."""
+        return choosing(self.learn_labels, self.seed, self.learn.groups)
+
     @property
     def class_count(self) -> int:
         """Columns that class scores need."""
