@@ -5,19 +5,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from BYOL.backbones import build_backbone, has_large_stem
 from BYOL.config import PretrainConfig
-from BYOL.data.groups import group_splits, read_groups
 from BYOL.data.images import ArrayImages, EncodedImages, Images, readable
 from BYOL.data.memory import check_images, to_memory
 from BYOL.data.sources import Splits, common_side, open_images
 from BYOL.errors import UserError
-from BYOL.evaluation.sides import check_sides
-from BYOL.evaluation.subjects import class_problem, held_out, with_same_labels
+from BYOL.judging import judging, told
 from BYOL.starting import read_start
 from BYOL.views.config import ViewConfig
 from BYOL.views.pipeline import Views
@@ -72,8 +69,7 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
         )
     side = common_side(config.data) if config.image_size is None else None
     config = _settle(config, splits.train, side)
-    if config.groups:
-        splits = grouped(splits, config.groups)
+    splits = told(splits, config)
     if len(splits.train) < config.batch_size:
         raise UserError(_too_few(config, splits.train))
     if config.strict_images and isinstance(splits.train, EncodedImages):
@@ -83,48 +79,11 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     budget = int(config.memory * 1e9)
     train, broken = in_memory(splits.train, budget)
     test, broken_test = in_memory(splits.test, budget) if splits.test else (None, [])
+    labelled = in_memory(splits.labelled, budget)[0] if splits.labelled else None
     if len(train) < config.batch_size:
         raise UserError(_too_few(config, train))
-    splits = _judging(Splits(train, test, splits.labelled))
+    splits = judging(Splits(train, test, labelled))
     return Prepared(config, splits.train, splits.test, splits.labelled, broken + broken_test)
-
-
-def grouped(splits: Splits, path: str) -> Splits:
-    """The same, with groups, and a remark where they are on both sides.
-
-    Raises:
-        UserError: no file of groups, or one that does not fit the pictures.
-    """
-    file = read_groups(path)
-    splits = group_splits(splits, file)
-    if (splits.labelled or splits.train).labels is None:
-        return splits  # they judge nothing yet
-    remark = check_sides(splits, file)
-    if remark is None:
-        return splits
-    remarks = (*splits.train.remarks, remark)
-    return dataclasses.replace(splits, train=dataclasses.replace(splits.train, remarks=remarks))
-
-
-def _judging(splits: Splits) -> Splits:
-    """The same; without labels, and with a remark, where nothing can be judged by them."""
-    bank = splits.labelled or splits.train
-    problem = None
-    if bank.labels is not None and with_same_labels(splits.test, bank) is None:
-        by_groups = None if bank.groups is None else held_out(bank.labels, 0, bank.groups)
-        problem = class_problem(bank.labels, by_groups)
-    elif bank.labels is not None and len(np.unique(bank.labels)) < 2:
-        problem = "the pictures to learn from are of one class"
-    if problem is None:
-        return splits
-    remark = f"its labels are not used, and nothing is said of accuracy: {problem}"
-    train = _unlabelled(splits.train)
-    train = dataclasses.replace(train, remarks=(*train.remarks, remark))
-    return Splits(train, splits.test and _unlabelled(splits.test))
-
-
-def _unlabelled(images: Images) -> Images:
-    return dataclasses.replace(images, labels=None, classes=())
 
 
 def in_memory(images: Images, budget: int) -> tuple[Images, list[str]]:

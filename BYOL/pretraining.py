@@ -133,6 +133,8 @@ def _announce(
         f"({weights:.2f} M weights{begun}), {machine.accelerator} in {machine.precision}"
         f"{', compiled' if config.compile == 'on' else ''}"
     )
+    if prepared.labelled:
+        say(f"{len(prepared.labelled):,} of them have labels, which judge and are not learnt from")
     if config.pixel_range:
         low, high = config.pixel_range
         say(f"values from {low:g} to {high:g} are black to white (--pixel-range sets others)")

@@ -10,6 +10,7 @@ from BYOL.checkpointing import CheckpointStore, Due
 from BYOL.config import PretrainConfig, save_config
 from BYOL.evaluation.alarm import Alarm
 from BYOL.evaluation.online import online_check
+from BYOL.evaluation.subjects import CLASSES, task_of, with_same_labels
 from BYOL.guards import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.hardware import Machine, torch_device
 from BYOL.preparation import Prepared
@@ -92,8 +93,8 @@ def _online_checks(
     config: PretrainConfig, prepared: Prepared, machine: Machine
 ) -> OnlineChecks | None:
     bank = prepared.labelled or prepared.train
-    if not config.knn_every or bank.labels is None:
+    if not config.knn_every or task_of(bank) != CLASSES:
         return None
     device = torch_device(machine.accelerator)
-    measure = online_check(bank, prepared.test, config.sight, device=device)
+    measure = online_check(bank, with_same_labels(prepared.test, bank), config.sight, device=device)
     return OnlineChecks(config.knn_every, measure)

@@ -42,11 +42,10 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     """
     protocols = tuple(name.strip() for name in config.protocol.split(",") if name.strip())
     check_protocols(protocols)
-    file = read_labels(config.labels, config.task) if config.labels else None
     accelerator = pick_accelerator(config.accelerator)
     run = open_run(config.run)
-    if config.groups is None and config.data is None:
-        config = dataclasses.replace(config, groups=run.config.groups)
+    config = _as_the_run(config, run)
+    file = read_labels(config.labels, config.task) if config.labels else None
     groups = read_groups(config.groups) if config.groups else None
     references = _references(run, config)
     train, test, left_out = _labelled(run, config, file, groups)
@@ -80,6 +79,16 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     if left_out:
         lines.append(f"left out, for want of a row in {config.labels}: {left_out:,} pictures")
     return results, "\n".join([*lines, *_kept(results, run.evaluation)])
+
+
+def _as_the_run(config: EvaluateConfig, run: Run) -> EvaluateConfig:
+    """With the run's own files of labels and groups, where its own pictures judge."""
+    if config.data is not None:
+        return config
+    known = {"groups": config.groups or run.config.groups}
+    if config.labels is None and run.config.labels:
+        known |= {"labels": run.config.labels, "task": run.config.task}
+    return dataclasses.replace(config, **known)  # type: ignore[arg-type]
 
 
 def _labelled(

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from BYOL.commands.common import Answer, pictures_for
 from BYOL.config.commands import ReportConfig
-from BYOL.data.groups import group_splits, read_groups
 from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 from BYOL.files import check_place
 from BYOL.folders import RunFolder
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
+from BYOL.judging import told
 from BYOL.processes import loader_mishaps
 from BYOL.report.compare import MOST, write_comparison
 from BYOL.report.look import Looking
@@ -64,9 +64,6 @@ def _pictures(run: Run, config: ReportConfig) -> tuple[Splits | None, str | None
     if config.data is not None:
         return pictures_for(run, config.data, config.data_root), None
     try:
-        splits = pictures_for(run, None, config.data_root)
-        if run.config.groups:
-            splits = group_splits(splits, read_groups(run.config.groups))
-        return splits, None
+        return told(pictures_for(run, None, config.data_root), run.config), None
     except UserError as error:
         return None, str(error)

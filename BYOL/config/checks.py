@@ -7,6 +7,7 @@ from typing import Any, get_args
 from BYOL.errors import UserError
 from BYOL.views.config import Pair
 
+TASKS = ("auto", "classification", "multilabel", "regression")
 COUNT = (1, math.inf)
 SHARE = (0.0, 1.0)
 POSITIVE = (0.0, math.inf)
@@ -41,6 +42,16 @@ def refuse_nulls(settings: type, values: dict[str, Any]) -> None:
         needed = type(None) not in get_args(field.type)
         if needed and field.name in values and values[field.name] is None:
             raise UserError(f"--{field.name}=null is not a value: leave it out for the default")
+
+
+def check_task(task: str, labels: str | None) -> None:
+    """Make sure that a task is given with labels alone.
+
+    Raises:
+        UserError: it is given without.
+    """
+    if task != "auto" and labels is None:
+        raise UserError(f"--task={task} needs --labels: class folders are classification")
 
 
 def check_pairs(settings: Any) -> None:

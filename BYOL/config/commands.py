@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from BYOL.config.checks import COUNT, POSITIVE, SEED, check_settings
+from BYOL.config.checks import COUNT, POSITIVE, SEED, TASKS, check_settings, check_task
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.errors import UserError
 
@@ -57,7 +57,8 @@ class EvaluateConfig:
             labels are for. Their results go to the screen and to evaluation.json in the run's
             folder.
         labels: a CSV file of labels, with a header: first the picture's file, then its class, or
-            several columns of 0 and 1, or numbers. Without it, the class folders tell.
+            several columns of 0 and 1, or numbers. Without it, the class folders tell; without
+            DATA too, the run's own file, where it has one.
         groups: a CSV file of pictures that belong together, with a header: first the picture's
             file, then the name of its patient, camera or part. No group is on both sides where a
             part of DATA is held out to judge, and intervals are over groups. Without it, and
@@ -98,13 +99,12 @@ class EvaluateConfig:
             self,
             {"epochs": COUNT, "batch_size": COUNT, "clusters": (2, math.inf), "seed": SEED},
             {
-                "task": ("auto", "classification", "multilabel", "regression"),
+                "task": TASKS,
                 "accelerator": ("auto", "cpu", "gpu", "mps"),
                 "pool": POOLS[:-1],
             },
         )
-        if self.task != "auto" and self.labels is None:
-            raise UserError(f"--task={self.task} needs --labels: class folders are classification")
+        check_task(self.task, self.labels)
         for share in self.label_shares:
             if not 0 < share <= 1:
                 raise UserError(

@@ -9,9 +9,11 @@ from BYOL.config.checks import (
     POSITIVE,
     SEED,
     SHARE,
+    TASKS,
     check_numbers,
     check_pairs,
     check_settings,
+    check_task,
 )
 from BYOL.errors import UserError
 from BYOL.views.config import Pair, Sight
@@ -56,6 +58,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "compile": ("auto", "on", "off"),
     "on_collapse": ("warn", "stop"),
+    "task": TASKS,
     "accelerator": ("auto", "cpu", "gpu", "mps"),
 }
 
@@ -83,6 +86,11 @@ class PretrainConfig:
             SIGUSR1 finishes its step, saves and ends with exit code 75: the same line with
             --resume auto goes on, to the same weights bit for bit. A second signal stops at once.
         data_root: where named data sets lie or are downloaded to.
+        labels: a CSV file of labels, with a header: first the picture's file, then its class, or
+            several columns of 0 and 1, or numbers. Nothing is learnt from them: they judge, as
+            class folders do, which they replace. Pictures without a row are learnt from too.
+        task: what the labels are: classification, multilabel, regression, or auto: what they look
+            like.
         groups: a CSV file of pictures that belong together, with a header: first the picture's
             file, then the name of its patient, camera or part. Nothing is learnt from it: where
             labels judge, no group is on both sides then, and intervals are over groups.
@@ -184,6 +192,8 @@ class PretrainConfig:
     out: str | None = None
     resume: Resume = False
     data_root: str = "~/.cache/byol"
+    labels: str | None = None
+    task: str = "auto"
     groups: str | None = None
     channels: int | None = None
     pixel_range: Pair | None = None
@@ -263,6 +273,7 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         check_pairs(self)
         check_settings(self, _RANGES, _CHOICES)
+        check_task(self.task, self.labels)
         if self.batch_size % (self.accumulate * self.devices * self.nodes):
             raise UserError(
                 f"--batch_size={self.batch_size} does not divide evenly over {self.devices} "

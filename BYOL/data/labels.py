@@ -15,7 +15,6 @@ from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")  # isdigit() takes ² for one, int() does not
-TASKS = ("auto", "classification", "multilabel", "regression")
 
 
 @dataclass(frozen=True, eq=False)

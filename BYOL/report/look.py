@@ -1,6 +1,6 @@
 """The backbone looks at some of the pictures: what neighbours, map and probe are made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from BYOL.data.centres import eval_batches
 from BYOL.data.images import Images
 from BYOL.data.sources import Splits
 from BYOL.evaluation.features import extract_features
+from BYOL.evaluation.subjects import CLASSES, task_of
 from BYOL.runs import Run
 
 SMALL = 96  # pixels: the backbone sees small pictures so quickly that it may see more of them
@@ -105,8 +106,15 @@ def look(run: Run, splits: Splits, how: Looking) -> Samples:
     Raises:
         UserError: not one of them can be read.
     """
-    bank = _see(run, splits.labelled or splits.train, how)
-    return Samples(bank, bank if splits.test is None else _see(run, splits.test, how))
+    bank = _see(run, _with_classes(splits.labelled or splits.train), how)
+    if splits.test is None:
+        return Samples(bank, bank)
+    return Samples(bank, _see(run, _with_classes(splits.test), how))
+
+
+def _with_classes(images: Images) -> Images:
+    """The same; without labels where these are tags or numbers, by which no picture is named."""
+    return images if task_of(images) == CLASSES else replace(images, labels=None, classes=())
 
 
 def _see(run: Run, images: Images, how: Looking) -> Seen:
