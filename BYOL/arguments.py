@@ -172,20 +172,11 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
             continue
         flag, equals, value = word.removeprefix("--").partition("=")
         flag = flag.replace("-", "_")
-        negated = flag.removeprefix("no_")
-        accepted = _switch(fields[flag].type) if flag in fields else ()
-        if not equals and accepted:
-            given = words and words[0].lower() in accepted
-            value = words.pop(0).lower() if given else "true"
-        elif not equals and negated in fields and _switch(fields[negated].type):
-            flag, value = negated, "false"
-        elif not equals and words and flag not in ("help",):
-            value = words.pop(0)
-            if _is_flag(value, fields) and flag in (*fields, "config"):
-                raise UserError(f"--{flag} has no value: {value} after it is a setting of its own")
-        elif not equals:
-            tidied.append(word)
-            continue
+        if not equals:
+            if flag == "help" or not (words or _is_switch(flag, fields)):
+                tidied.append(word)
+                continue
+            flag, value = _with_value(flag, words, fields)
         if flag in fields and fields[flag].type == list[str]:
             lists.setdefault(flag, []).append(value)
             continue
@@ -196,6 +187,32 @@ def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[s
         tidied.append(f"--{flag}={value}")
     gathered = (f"--{name}={json.dumps(values)}" for name, values in lists.items())
     return sorted([*tidied, *gathered], key=lambda word: not word.startswith("--config="))
+
+
+def _with_value(flag: str, words: list[str], fields: dict[str, Any]) -> tuple[str, str]:
+    """A flag that was given without ``=``, and its value: taken from ``words``, or a switch's own.
+
+    Raises:
+        UserError: the next word is a flag of its own.
+    """
+    negated = flag.removeprefix("no_")
+    accepted = _switch(fields[flag].type) if flag in fields else ()
+    if accepted:
+        given = words and words[0].lower() in accepted
+        return flag, words.pop(0).lower() if given else "true"
+    if negated in fields and _switch(fields[negated].type):
+        return negated, "false"
+    value = words.pop(0)
+    if _is_flag(value, fields) and flag in (*fields, "config"):
+        raise UserError(f"--{flag} has no value: {value} after it is a setting of its own")
+    return flag, value
+
+
+def _is_switch(flag: str, fields: dict[str, Any]) -> bool:
+    """Whether a flag, or one that begins with ``no_``, needs no value."""
+    return any(
+        name in fields and _switch(fields[name].type) for name in (flag, flag.removeprefix("no_"))
+    )
 
 
 def _is_flag(word: str, names: Container[str]) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 
 import torch
+from torch import nn
 
 from BYOL.backbones import (
     build_backbone,
@@ -30,37 +31,14 @@ def build_model(config: PretrainConfig) -> BYOL:
     assert config.channels is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        backbone = build_backbone(
-            config.backbone,
-            in_channels=config.channels,
-            image_size=config.image_size,
-            stem=config.stem,
-            pretrained=config.pretrained and not config.weights,
-        )
-        if config.norm == "gn-ws":  # before weights come, which are those of such a network
-            without_batch_statistics(backbone)
-        if config.weights:
-            start_from(backbone, config.weights)
-        if config.view_size not in (None, config.image_size) and has_fixed_size(config.backbone):
-            raise UserError(
-                f"--view_size={config.view_size} is not for backbone {config.backbone!r}, which is "
-                f"built for one size: leave it out, or give --image_size={config.view_size}"
-            )
-        if config.grad_checkpointing:
-            save_memory(backbone, config.backbone)
+        _check_sizes(config)
+        backbone = _backbone(config)
         features = feature_size(backbone, config.channels, config.image_size)
         if features is None:
             raise UserError(
                 f"--backbone={config.backbone} cannot see pictures of {config.image_size} px "
                 f"with {config.channels} channels"
             )
-        if config.small_views and has_fixed_size(config.backbone):
-            raise UserError(
-                f"--small_views={config.small_views} needs a backbone that takes any size: "
-                f"{config.backbone} is built for one"
-            )
-        if config.freeze_patches:
-            freeze_patch_embedding(backbone)
         return BYOL(
             features,
             config.hidden_size,
@@ -79,6 +57,43 @@ def build_model(config: PretrainConfig) -> BYOL:
             norm=config.norm,
             target_norm=config.target_norm,
         )
+
+
+def _check_sizes(config: PretrainConfig) -> None:
+    """See that views of several sizes are for the backbone."""
+    if not has_fixed_size(config.backbone):
+        return
+    if config.view_size not in (None, config.image_size):
+        raise UserError(
+            f"--view_size={config.view_size} is not for backbone {config.backbone!r}, which is "
+            f"built for one size: leave it out, or give --image_size={config.view_size}"
+        )
+    if config.small_views:
+        raise UserError(
+            f"--small_views={config.small_views} needs a backbone that takes any size: "
+            f"{config.backbone} is built for one"
+        )
+
+
+def _backbone(config: PretrainConfig) -> nn.Module:
+    """The backbone with what is wanted of it, and the weights that it begins with."""
+    assert config.channels is not None
+    backbone = build_backbone(
+        config.backbone,
+        in_channels=config.channels,
+        image_size=config.image_size,
+        stem=config.stem,
+        pretrained=config.pretrained and not config.weights,
+    )
+    if config.norm == "gn-ws":  # before weights come, which are those of such a network
+        without_batch_statistics(backbone)
+    if config.weights:
+        start_from(backbone, config.weights)
+    if config.grad_checkpointing:
+        save_memory(backbone, config.backbone)
+    if config.freeze_patches:
+        freeze_patch_embedding(backbone)
+    return backbone
 
 
 def seeded_model(config: PretrainConfig) -> BYOL:

@@ -1,6 +1,7 @@
 """The CPU's way to make views: one image after the other, by ``kernels.py``, on all threads."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -38,14 +39,7 @@ def fused_view(
     bytes_given = images.dtype == torch.uint8
     images, share = (images, 1 / 255) if bytes_given else (images.float(), 1.0)
     radius = ops.blur_radius(config.size)
-    blurred = draw.blur if radius else torch.zeros_like(draw.blur)
-    flags = (draw.flip, draw.vertical_flip, draw.jitter, draw.grey, blurred, draw.solarize)
-    turn = torch.deg2rad(draw.angle)
-    values = (draw.brightness, draw.contrast, draw.saturation, draw.hue, turn.sin(), turn.cos())
-    draws = tuple(
-        part.numpy()
-        for part in (torch.stack(flags, 1), draw.order.argsort(dim=1), torch.stack(values, 1))
-    )
+    draws = _draws(draw, blurs=radius > 0)
     cut = boxes is not None
     where = boxes if boxes is not None else torch.zeros(len(images), 4, dtype=torch.int64)
     given = (images.contiguous().numpy(), where.contiguous().numpy())
@@ -66,14 +60,28 @@ def fused_view(
             out.numpy()[part],
         )
 
-    threads = min(torch.get_num_threads(), len(images))
+    _in_parts(work, len(images))
+    return out.permute(0, 3, 1, 2)
+
+
+def _draws(draw: AppearanceDraw, blurs: bool) -> tuple[np.ndarray, ...]:
+    """What the kernels read: (B, 6) bool, (B, 4) the colour changes in turn, (B, 6) numbers."""
+    blurred = draw.blur if blurs else torch.zeros_like(draw.blur)
+    flags = (draw.flip, draw.vertical_flip, draw.jitter, draw.grey, blurred, draw.solarize)
+    turn = torch.deg2rad(draw.angle)
+    values = (draw.brightness, draw.contrast, draw.saturation, draw.hue, turn.sin(), turn.cos())
+    parts = (torch.stack(flags, 1), draw.order.argsort(dim=1), torch.stack(values, 1))
+    return tuple(part.numpy() for part in parts)
+
+
+def _in_parts(work: Callable[[slice], None], count: int) -> None:
+    """Do the images of a batch on all threads, a part each."""
+    threads = min(torch.get_num_threads(), count)
     if threads < 2:
         work(slice(None))
-    else:
-        size = -(-len(images) // threads)
-        parts = [slice(start, start + size) for start in range(0, len(images), size)]
-        list(_pool(threads).map(work, parts))
-    return out.permute(0, 3, 1, 2)
+        return
+    size = -(-count // threads)
+    list(_pool(threads).map(work, [slice(i, i + size) for i in range(0, count, size)]))
 
 
 @lru_cache(maxsize=1)
