@@ -11,6 +11,7 @@ import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config import commands as settings
 from BYOL.config.shard import ShardConfig
+from BYOL.config.tile import TileConfig
 from BYOL.errors import RESUME_CODE, StoppedError, UserError
 from BYOL.files import to_json
 from BYOL.lines import with_dashes
@@ -137,6 +138,12 @@ COMMANDS = {
         ShardConfig,
         ("data",),
         "BYOL.commands.shard:shard_run",
+    ),
+    "tile": Command(
+        "cut large pictures into tiles: scenes, slides, boards",
+        TileConfig,
+        ("data",),
+        "BYOL.commands.tile:tile_run",
     ),
     "benchmark": Command(
         "measure what this machine does a second, and which part holds the rest back",

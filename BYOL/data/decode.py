@@ -33,6 +33,27 @@ class BrokenImageError(Exception):
     """A file that is no picture: its message is the reason, without the name."""
 
 
+@contextmanager
+def named_errors(source: Encoded) -> Iterator[None]:
+    """Whatever goes wrong within is a :class:`BrokenImageError` of one line."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of a suspiciously large picture, then refuses one twice as large.
+            warnings.simplefilter("ignore")
+            yield
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise BrokenImageError(
+            f"more than {most / 1e6:.0f} million pixels: cut it into tiles"
+        ) from error
+    except Exception as error:  # decoders raise nearly anything on hostile bytes
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(source, Path):
+            reason = reason.replace(str(source), source.name)
+        reason = reason[:200]
+        raise BrokenImageError(reason) from error
+
+
 class ImageFile:
     """A picture whose header has been read and whose pixels have not yet.
 
@@ -50,7 +71,7 @@ class ImageFile:
         self.source = source
         self.channels = channels
         self.pixel_range = pixel_range
-        with self._named_errors():
+        with named_errors(self.source):
             head = _beginning(source)
             size = jpeg_size(head)
             self.bands = band_shape(source, head)
@@ -94,7 +115,7 @@ class ImageFile:
         Raises:
             BrokenImageError: the file cannot be decoded.
         """
-        with self._named_errors():
+        with named_errors(self.source):
             if self.bands or self.channels not in MODES:
                 return self._decode_bands()
             if self.is_jpeg:
@@ -134,7 +155,7 @@ class ImageFile:
         whole = self._enough_for(boxes, sides)
         image = torch.from_numpy(whole).permute(2, 0, 1)[None]
         y, x = whole.shape[0] / self.size[0], whole.shape[1] / self.size[1]
-        with self._named_errors():
+        with named_errors(self.source):
             cut = [
                 image[
                     :,
@@ -162,25 +183,6 @@ class ImageFile:
         shares = (side / max(min(box[2:]), 1) for box, side in zip(boxes, sides, strict=True))
         share = min(max(shares), 1.0)
         return self.decode((math.ceil(self.size[0] * share), math.ceil(self.size[1] * share)))
-
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            with warnings.catch_warnings():
-                # Pillow warns of a suspiciously large picture, then refuses one twice as large.
-                warnings.simplefilter("ignore")
-                yield
-        except Image.DecompressionBombError as error:
-            most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-            raise BrokenImageError(
-                f"more than {most / 1e6:.0f} million pixels: cut it into tiles"
-            ) from error
-        except Exception as error:  # decoders raise nearly anything on hostile bytes
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            if isinstance(self.source, Path):
-                reason = reason.replace(str(self.source), self.source.name)
-            reason = reason[:200]
-            raise BrokenImageError(reason) from error
 
 
 def read_image(source: Encoded, channels: int, pixel_range: Range | None = None) -> Tensor:
