@@ -148,6 +148,8 @@ def test_other_commands_refuse(place, capsys, argv, named):
         (["evaluate", "RUN", "digits"], "1 channels"),
         (["evaluate", "RUN", "flat", "--protocol=cluster"], "--clusters"),
         (["evaluate", "RUN", "--clusters=1"], "--clusters=1"),
+        (["evaluate", "RUN", "--neighbours=20,0"], "--neighbours=0"),
+        (["evaluate", "RUN", "--temperature=0"], "--temperature=0"),
         (["evaluate", "RUN", "--label-shares=0"], "--label-shares=0"),
         (["evaluate", "RUN", "--task=regression"], "needs --labels"),
         (["evaluate", "RUN", "--labels=none.csv"], "none.csv cannot be read"),

@@ -68,6 +68,14 @@ def test_evaluation_stands_in_the_folder_and_on_the_screen(run, capsys):
     assert f"{written['rows']['trained']['1-shot']['accuracy']:.3f}" in text
 
 
+def test_neighbours_and_their_temperature_are_what_is_asked_for(run, capsys):
+    argv = ["evaluate", str(run), "--protocol", "knn", "--neighbours", "5,50"]
+    assert main([*argv, "--temperature", ".07"]) == 0
+    text = capsys.readouterr().out
+    written = json.loads((run / "evaluation.json").read_text())
+    assert set(written["rows"]["trained"]) == {"knn5", "knn50"} and "knn50" in text
+
+
 def test_evaluation_takes_other_pictures_than_the_runs(run, tmp_path, capsys):
     draw_pictures(tmp_path / "set" / "train", classes=("x", "y", "z"), each=6)
     draw_pictures(tmp_path / "set" / "test", classes=("x", "y", "z"), each=4)

@@ -13,6 +13,7 @@ from BYOL.data.images import ArrayImages
 from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot_accuracy
+from BYOL.evaluation.knn import knn_accuracy
 from BYOL.evaluation.linear import STRENGTHS, linear_probe
 from BYOL.evaluation.online import _part, online_check
 from BYOL.evaluation.protocols import evaluate
@@ -54,6 +55,21 @@ def clusters(n: int, seed: int, d: int = 6, classes: int = 4) -> tuple[np.ndarra
     labels = rng.integers(0, classes, n)
     features = centres[labels] + 0.7 * rng.normal(size=(n, d))
     return features.astype(np.float32), labels
+
+
+def test_as_many_neighbours_vote_as_are_asked_for_with_their_temperature():
+    train, test = coloured(120, 0), coloured(60, 1)
+    known = evaluate(
+        MeanColour(), Blind(), train, test, SIGHT, device=CPU, protocols=("knn",),
+        neighbours=(1, 7), temperature=0.02,
+    )  # fmt: skip
+    row = known["rows"]["trained"]
+    assert set(row) == {"knn1", "knn7"}
+    _, bank = extract_features(MeanColour(), train, SIGHT, device=CPU)
+    _, asked = extract_features(MeanColour(), test, SIGHT, device=CPU)
+    for k in (1, 7):
+        expected = knn_accuracy(bank, train.labels, asked, test.labels, k=k, temperature=0.02)
+        assert row[f"knn{k}"]["accuracy"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_features_are_the_backbones_in_evaluation_mode_and_in_order():

@@ -70,6 +70,8 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         epochs=config.epochs,
         shares=tuple(config.label_shares),
         clusters=config.clusters,
+        neighbours=tuple(dict.fromkeys(config.neighbours)),
+        temperature=config.temperature,
         seed=config.seed,
         say=to_stderr,
     )

@@ -70,6 +70,8 @@ class EvaluateConfig:
         batch_size: pictures at a time; without it 256, for linear-sgd 1024, fewer for small sets.
         label_shares: of the labels that finetune gets, each above 0 and at most 1.
         clusters: that cluster looks for; without it, as many as there are classes.
+        neighbours: numbers of them that vote in k-NN, a column of the table each.
+        temperature: of their votes; the smaller, the more the nearest decide.
         reference: other weights for the same backbone to compare with: a .safetensors or PyTorch
             file, or the folder of a run; without it timm's, if they are on this disk.
         accelerator: cpu, gpu, mps or auto.
@@ -89,6 +91,8 @@ class EvaluateConfig:
     batch_size: int | None = None
     label_shares: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
     clusters: int | None = None
+    neighbours: list[int] = field(default_factory=lambda: [20, 200])
+    temperature: float = 0.1
     reference: str | None = None
     accelerator: str = "auto"
     seed: int = 0
@@ -97,7 +101,12 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         check_settings(
             self,
-            {"epochs": COUNT, "batch_size": COUNT, "clusters": (2, math.inf), "seed": SEED},
+            {
+                **dict.fromkeys(("epochs", "batch_size", "neighbours"), COUNT),
+                "clusters": (2, math.inf),
+                "temperature": (1e-4, math.inf),
+                "seed": SEED,
+            },
             {
                 "task": TASKS,
                 "accelerator": ("auto", "cpu", "gpu", "mps"),
@@ -105,6 +114,8 @@ class EvaluateConfig:
             },
         )
         check_task(self.task, self.labels)
+        if not self.neighbours:
+            raise UserError("--neighbours is empty: give at least one number")
         for share in self.label_shares:
             if not 0 < share <= 1:
                 raise UserError(

@@ -15,24 +15,25 @@ from BYOL.evaluation.intervals import accuracy_interval
 from BYOL.evaluation.scores import scored
 from BYOL.evaluation.subjects import CLASSES, Outcome, Subject
 
-NEIGHBOURS = (20, 200)
 _BLOCK = 1 << 24  # similarities held at a time: 64 MB of float32
 
 Array = np.ndarray | Tensor
 
 
 def knn(subject: Subject) -> Outcome:
-    """k-NN with 20 and 200 neighbours: classes by votes, tags and values by weighted means."""
+    """k-NN, once for each number of neighbours: classes by votes, tags and values by means."""
     exam, groups = subject.exam, subject.exam.judge.groups
-    similarities, indices = neighbours(subject.bank, subject.queries, max(NEIGHBOURS))
+    similarities, indices = neighbours(subject.bank, subject.queries, max(exam.neighbours))
     measures = {}
-    for k in NEIGHBOURS:
+    for k in exam.neighbours:
         nearest = similarities[:, :k], indices[:, :k]
         if exam.task == CLASSES:
-            guess = votes(*nearest, exam.learn_labels).argmax(dim=1).cpu().numpy()
+            scores = votes(*nearest, exam.learn_labels, temperature=exam.temperature)
+            guess = scores.argmax(dim=1).cpu().numpy()
             measures[f"knn{k}"] = accuracy_interval(guess == exam.judge_labels, exam.seed, groups)
         else:
-            guess = weighted_means(*nearest, exam.learn_labels).cpu().numpy()
+            means = weighted_means(*nearest, exam.learn_labels, temperature=exam.temperature)
+            guess = means.cpu().numpy()
             measures |= scored(f"knn{k}", exam.task, guess, exam.judge_labels, exam.seed, groups)
     return Outcome(measures)
 

@@ -43,6 +43,8 @@ class Exam:
         epochs: of protocols that train on pictures, or None: what the protocol takes.
         shares: of the labels that fine-tuning gets, each above 0 and at most 1.
         clusters: of k-means, or None: as many as there are classes.
+        neighbours: that vote in k-NN, one measure for each number of them.
+        temperature: of their votes, above 0: the smaller, the more the nearest decide.
     """
 
     learn: Images
@@ -55,6 +57,8 @@ class Exam:
     epochs: int | None = None
     shares: tuple[float, ...] = (0.01, 0.1, 1.0)
     clusters: int | None = None
+    neighbours: tuple[int, ...] = (20, 200)
+    temperature: float = 0.1
 
     @property
     def task(self) -> str:
