@@ -141,7 +141,8 @@ def _ending(values: np.ndarray) -> str:
 
 def _write(tile: np.ndarray, path: Path) -> None:
     if path.suffix == ".png":
-        Image.fromarray(np.ascontiguousarray(tile)).save(path)
+        # half the time of the usual level, for a twentieth more bytes
+        Image.fromarray(np.ascontiguousarray(tile)).save(path, compress_level=1)
         return
     from tifffile import imwrite
 

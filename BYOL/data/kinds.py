@@ -4,6 +4,7 @@ pillow-heif and our own reader of DICOM teach Pillow: everything that opens a pi
 opens theirs. Each is there where its library is; without it its files are counted, not read.
 """
 
+from contextlib import suppress
 from importlib.util import find_spec
 
 from PIL import Image
@@ -37,9 +38,10 @@ def teach_pillow() -> None:
     """Register the readers of the libraries that are there; costs milliseconds."""
     Image.preinit()  # Pillow's own common kinds stay the first that are tried
     if "heif" in _PRESENT:
-        from pillow_heif import register_heif_opener
+        with suppress(ImportError):  # of its own parts: then its files are broken, no others
+            from pillow_heif import register_heif_opener
 
-        register_heif_opener()
+            register_heif_opener()
     if "dicom" in _PRESENT:
         from BYOL.data.dicom import DicomImageFile
 
