@@ -93,6 +93,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 16,
         "batch_size": 128,
         "view_size": 24,
+        "brightness": 0.2,
     },
     # τ is the authors' at the number of steps that 50,000 pictures make: 20,000 to 156,000 against
     # their 12,500 (.97), 31,000 (.99), 94,000 (.99) and 312,000 (.996).
