@@ -90,6 +90,17 @@ def test_tiles_hold_every_value_of_a_picture(tmp_path, capsys, values, ending, m
     assert sizes == {(32, 32)}
 
 
+def test_an_empty_folder_is_filled_the_one_that_one_is_in_too(tmp_path, capsys, monkeypatch):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "t").mkdir()
+    Image.fromarray(scene()).save(tmp_path / "p" / "a.png")
+    monkeypatch.chdir(tmp_path / "t")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert tiled(["~/p", "--out=."], capsys)["tiles"] == 1
+    assert (tmp_path / "t" / "a_png_0_0.png").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "t"]
+
+
 def test_small_pictures_stay_whole_and_turned_ones_are_turned(tmp_path, capsys):
     folder = tmp_path / "p"
     folder.mkdir()

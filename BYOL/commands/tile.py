@@ -31,7 +31,7 @@ def tile_run(config: TileConfig) -> Answer:
     Raises:
         UserError: no folder of pictures, something in the way, not one that can be read, no room.
     """
-    root, out = Path(config.data), Path(config.out)
+    root, out = Path(config.data).expanduser(), Path(config.out)
     if not root.is_dir():
         raise UserError(f"DATA={root} is no folder of pictures: only those can be cut")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -106,14 +106,15 @@ def _cuts(root: Path, files: PathTable, made: Path, how: Tiling, workers: int) -
 @contextmanager
 def _made_whole(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` to be filled, which then takes its name, or is gone."""
-    made = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    where = out.resolve()  # "." has no name
+    made = where.with_name(f".{where.name}.{os.getpid()}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         made.mkdir()
         yield made
-        if out.exists():
-            out.rmdir()
-        made.rename(out)
+        if where.exists():
+            where.rmdir()
+        made.rename(where)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"--out={out} cannot be written: {reason}") from error
