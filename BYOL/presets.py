@@ -102,7 +102,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "32px-400": {**_LONG, "epochs": 400, "tau": 0.99},
     "32px-800": {**_LONG, "epochs": 800, "tau": 0.993},
     # solo-learn's scripts/pretrain/cifar/byol.yaml (92.58 linear on CIFAR-10). Their LARS caps the
-    # adapted rate at the plain one; ours, the authors', does not.
+    # adapted rate at the plain one; ours, the authors', does not. Their change of brightness by .4 is
+    # torchvision's, which multiplies: .2, added as the authors do, is the like of it.
     "solo-cifar": {
         "backbone": "resnet18",
         "image_size": 32,
@@ -117,10 +118,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "warmup_epochs": 10.0,
         "tau": 0.99,
         "blur": (0.0, 0.0),
+        "brightness": 0.2,
     },
     # lightly's cifar10_benchmark.py (86.9 kNN at 200 epochs): SGD .06 for 128 pictures, weight
     # decay 5e-4, τ .99 throughout, no warm-up. Their loss is a quarter of the paper's, hence here a
-    # quarter of the rate and four times the decay for the same steps.
+    # quarter of the rate and four times the decay for the same steps. Brightness as in solo-cifar.
     "lightly-cifar": {
         "backbone": "resnet18",
         "image_size": 32,
@@ -135,6 +137,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tau": 0.99,
         "tau_schedule": "constant",
         "blur": (0.0, 0.0),
+        "brightness": 0.2,
     },
     # 64 to 128 px: the authors' README on Imagenette (92.3 with an online classifier).
     "128px": {
