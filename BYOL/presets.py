@@ -102,7 +102,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "32px-400": {**_LONG, "epochs": 400, "tau": 0.99},
     "32px-800": {**_LONG, "epochs": 800, "tau": 0.993},
     # solo-learn's scripts/pretrain/cifar/byol.yaml (92.58 linear on CIFAR-10). Their LARS caps the
-    # adapted rate at the plain one; ours, the authors', does not. Their change of brightness by .4 is
+    # adapted rate at the plain one; ours, the authors', does not. Their brightness of .4 is
     # torchvision's, which multiplies: .2, added as the authors do, is the like of it.
     "solo-cifar": {
         "backbone": "resnet18",
