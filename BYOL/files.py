@@ -132,19 +132,41 @@ def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -
         raise UserError(f"cannot write {path}: it is there already; give another name")
     if not path.parent.is_dir():
         raise UserError(f"cannot write {path}: there is no folder {path.parent}")
+    try:
+        with folder_beside(path) as temporary:
+            write(temporary)
+            for name in temporary.iterdir():
+                with name.open("rb+") as file:
+                    os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {_reason(error)}") from error
+    return path
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """An empty folder to be filled, which then gets the name ``path``; it is gone if that fails."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir()
-        write(temporary)
-        for name in temporary.iterdir():
-            with name.open("rb+") as file:
-                os.fsync(file.fileno())
+        yield temporary
         temporary.rename(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {_reason(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return path
+
+
+def check_new_folder(given: str, path: Path) -> None:
+    """See that a folder can be made: nothing is there, or a folder with nothing in it.
+
+    Args:
+        given: what the user said, for the message: ``--out=shards``.
+        path: the folder.
+
+    Raises:
+        UserError: something is in the way.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{given} is not an empty folder: give a new one")
 
 
 def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -59,12 +59,14 @@ class Trained(NamedTuple):
     curve: list[tuple[float, float]]  # seconds, and 20-NN on 5,000 pictures then
 
 
-def by_preset(given: Any, preset: str, seed: int, epochs: int, checks: int = CHECKS) -> Trained:
+def by_preset(
+    given: Any, preset: str, seed: int, epochs: int, checks: int = CHECKS, **further: Any
+) -> Trained:
     every = math.ceil(epochs / checks) if checks else 0
     with tempfile.TemporaryDirectory() as folder:
         config = preset_config(
             preset, data=given.data, backbone=given.backbone, epochs=epochs, seed=seed,
-            evaluate=False, report=False, knn_every=every, out=f"{folder}/run",
+            evaluate=False, report=False, knn_every=every, out=f"{folder}/run", **further,
         )  # fmt: skip
         start = time.perf_counter()
         results = pretrain(config, say=lambda line: None)

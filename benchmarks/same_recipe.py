@@ -11,22 +11,18 @@ where we, as the authors do, add) and ``brightness .4`` (the same, with the numb
 import itertools
 import json
 import math
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from common import arguments, header, save
-from equal_time import BATCH, SIGHT, judge, new_backbone, table
+from equal_time import BATCH, SIGHT, by_preset, judge, new_backbone, table
 from peers import LightlyStep, lightly_batches
 
 from BYOL.data.images import Images
 from BYOL.data.sources import open_images
 from BYOL.preparation import in_memory
-from BYOL.presets import preset_config
-from BYOL.pretraining import pretrain
-from BYOL.runs import open_run
 
 SIDES: dict[str, dict[str, Any]] = {
     "lightly": {},
@@ -47,23 +43,13 @@ def by_lightly(given: Any, seed: int, pictures: int) -> tuple[torch.nn.Module, A
     return backbone, SIGHT
 
 
-def by_ours(given: Any, seed: int, further: dict[str, Any]) -> tuple[torch.nn.Module, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        config = preset_config(
-            "lightly-cifar", data=given.data, backbone=given.backbone, epochs=given.epochs,
-            seed=seed, evaluate=False, report=False, knn_every=0, out=f"{folder}/run", **further,
-        )  # fmt: skip
-        pretrain(config, say=lambda line: None)
-        run = open_run(f"{folder}/run")
-        return run.backbone, run.config.sight
-
-
 def one(given: Any, side: str, seed: int, train: Images, test: Images) -> dict[str, float]:
     start = time.perf_counter()
     if side == "lightly":
         backbone, sight = by_lightly(given, seed, len(train))
     else:
-        backbone, sight = by_ours(given, seed, SIDES[side])
+        trained = by_preset(given, "lightly-cifar", seed, given.epochs, checks=0, **SIDES[side])
+        backbone, sight = trained.backbone, trained.sight
     seconds = time.perf_counter() - start
     rate = given.epochs * len(train) / seconds
     return {"seconds": seconds, "rate": rate, **judge(backbone, sight, train, test)}

@@ -8,6 +8,7 @@ from BYOL.data.images import FileImages
 from BYOL.data.shards.packing import Packing, pack
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
+from BYOL.files import check_new_folder
 
 
 def shard_run(config: ShardConfig) -> Answer:
@@ -18,8 +19,7 @@ def shard_run(config: ShardConfig) -> Answer:
     """
     splits = open_images(config.data)
     out = Path(config.out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out={out} is not an empty folder: give a new one")
+    check_new_folder(f"--out={out}", out)
     if not isinstance(splits.train, FileImages):
         raise UserError(f"DATA={config.data} is no folder of pictures: only those can be packed")
     sets = {"train": splits.train, "test": splits.test}

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import shutil
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from BYOL.curation.tiles import Cut, Tiling, cut_picture, large_pictures
 from BYOL.data.paths import PathTable
 from BYOL.data.walking import walk
 from BYOL.errors import UserError
-from BYOL.files import write_json
+from BYOL.files import check_new_folder, folder_beside, write_json
 from BYOL.lines import first_of, to_stderr
 
 _GROUPS = "groups.csv"
@@ -34,8 +33,7 @@ def tile_run(config: TileConfig) -> Answer:
     root, out = Path(config.data).expanduser(), Path(config.out)
     if not root.is_dir():
         raise UserError(f"DATA={root} is no folder of pictures: only those can be cut")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out={out} is not an empty folder: give a new one")
+    check_new_folder(f"--out={out}", out)
     if root.resolve() in (out.resolve(), *out.resolve().parents):
         raise UserError(f"--out={out} is in DATA={root}: tiles would be cut anew the next time")
     files = walk(root)
@@ -107,16 +105,12 @@ def _cuts(root: Path, files: PathTable, made: Path, how: Tiling, workers: int) -
 def _made_whole(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` to be filled, which then takes its name, or is gone."""
     where = out.resolve()  # "." has no name
-    made = where.with_name(f".{where.name}.{os.getpid()}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        made.mkdir()
-        yield made
-        if where.exists():
-            where.rmdir()
-        made.rename(where)
+        with folder_beside(where) as made:
+            yield made
+            if where.exists():
+                where.rmdir()
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"--out={out} cannot be written: {reason}") from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)

@@ -10,10 +10,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from BYOL.data.bands import band_shape, read_bands
-from BYOL.data.decode import BrokenImageError, named_errors
+from BYOL.data.decode import BrokenImageError, beginning, named_errors
 
 MOST_PIXELS = 2_000_000_000  # of a picture: 6 GB of colours
-_HEAD_BYTES = 1 << 16
 _AS = {"1": "L", "P": "RGB", "LA": "RGBA", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB",
        "LAB": "RGB", "HSV": "RGB", "La": "RGBA", "RGBa": "RGBA", "RGBX": "RGB"}  # fmt: skip
 
@@ -97,9 +96,7 @@ def read_values(path: Path) -> np.ndarray:
         BrokenImageError: it cannot be read.
     """
     with named_errors(path):
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-        if band_shape(path, head):
+        if band_shape(path, beginning(path)):
             return read_bands(path)
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)

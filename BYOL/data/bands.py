@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from BYOL.data.dicom import is_dicom
+
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # also BigTIFF
-_DICOM_AT, _DICOM = 128, b"DICM"  # whose first bytes may be anything, a TIFF's too
 _PILLOWS_BANDS = 4
 
 
@@ -20,7 +21,7 @@ def band_shape(source: Path | bytes, head: bytes) -> tuple[int, int, int] | None
         source: the file, or its content.
         head: its first bytes.
     """
-    if head[:4] not in _MAGIC or head[_DICOM_AT:].startswith(_DICOM):
+    if head[:4] not in _MAGIC or is_dicom(head):  # whose first bytes may be a TIFF's, too
         return None
     from tifffile import TiffFile
 

@@ -72,7 +72,7 @@ class ImageFile:
         self.channels = channels
         self.pixel_range = pixel_range
         with named_errors(self.source):
-            head = _beginning(source)
+            head = beginning(source)
             size = jpeg_size(head)
             self.bands = band_shape(source, head)
             self.is_jpeg, self.turned, self.orientation = self.bands is None, False, 1
@@ -226,7 +226,8 @@ def _is_honest(size: tuple[int, int] | None) -> bool:
     return size is not None and size[0] * size[1] <= (Image.MAX_IMAGE_PIXELS or 0)
 
 
-def _beginning(source: Encoded) -> bytes:
+def beginning(source: Encoded) -> bytes:
+    """What tells of a file which kind it is: its first bytes, or all of what is given."""
     if not isinstance(source, Path):
         return source
     with source.open("rb", buffering=0) as file:
@@ -260,7 +261,7 @@ def is_grey(source: Encoded) -> bool | None:
 def band_count(source: Encoded) -> int | None:
     """The bands of a TIFF that has more of them, or deeper ones, than Pillow reads; else None."""
     try:
-        shape = band_shape(source, _beginning(source))
+        shape = band_shape(source, beginning(source))
     except Exception:
         return None
     return shape[2] if shape else None
@@ -269,7 +270,7 @@ def band_count(source: Encoded) -> int | None:
 def deep_values(source: Encoded) -> np.ndarray | None:
     """The values of a picture of more than 8 bits; None of any other, and of what is no picture."""
     try:
-        if band_shape(source, _beginning(source)):
+        if band_shape(source, beginning(source)):
             values = read_bands(source)
             return None if values.dtype == np.uint8 else values
         with warnings.catch_warnings():

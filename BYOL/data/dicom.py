@@ -12,8 +12,13 @@ from typing import Any
 import numpy as np
 from PIL import ImageFile
 
-MAGIC_AT, MAGIC = 128, b"DICM"
+_MAGIC_AT, _MAGIC = 128, b"DICM"
 ENDINGS = (".dcm", ".dicom")
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that begins so is one."""
+    return head[_MAGIC_AT:].startswith(_MAGIC)
 
 
 class DicomImageFile(ImageFile.ImageFile):
@@ -28,9 +33,8 @@ class DicomImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         assert self.fp is not None
-        self.fp.seek(MAGIC_AT)
         named = str(self.filename or "").lower().endswith(ENDINGS)  # old ones begin without
-        if self.fp.read(len(MAGIC)) != MAGIC and not named:
+        if not is_dicom(self.fp.read(_MAGIC_AT + len(_MAGIC))) and not named:
             raise SyntaxError("not a DICOM file")
         try:
             header = self._read(stop_before_pixels=True)

@@ -9,13 +9,15 @@ from importlib.util import find_spec
 
 from PIL import Image
 
+from BYOL.data.dicom import ENDINGS, DicomImageFile
+
 _PILLOWS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm",
      ".pgm", ".jp2", ".avif")
 )  # fmt: skip
 # What an extra of the package adds: the library that reads them, and their endings.
 _EXTRAS = {
-    "dicom": ("pydicom", (".dcm", ".dicom")),
+    "dicom": ("pydicom", ENDINGS),
     "heif": ("pillow_heif", (".heic", ".heif")),
 }
 _PRESENT = [extra for extra, (library, _) in _EXTRAS.items() if find_spec(library)]
@@ -43,6 +45,4 @@ def teach_pillow() -> None:
 
             register_heif_opener()
     if "dicom" in _PRESENT:
-        from BYOL.data.dicom import DicomImageFile
-
         Image.register_open(DicomImageFile.format, DicomImageFile)

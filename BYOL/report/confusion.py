@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from BYOL.errors import UserError
 from BYOL.evaluation.linear import linear_probe
 from BYOL.evaluation.subjects import class_problem, held_out
 from BYOL.report.look import Samples
@@ -91,11 +92,10 @@ def given_confusion(evaluation: dict[str, Any]) -> Confusion | None:
 
 def _held(labels: np.ndarray, seed: int, groups: np.ndarray | None) -> np.ndarray | None:
     """Those that judge the others, (n,) bool, or None where they cannot."""
-    if groups is None:
-        return None if class_problem(labels) else held_out(labels, seed)
-    if len(np.unique(groups)) < 2:
+    try:
+        held = held_out(labels, seed, groups)
+    except UserError:  # no class has two pictures, or all are of one group
         return None
-    held = held_out(labels, seed, groups)
     return None if class_problem(labels, held) else held
 
 
