@@ -29,6 +29,8 @@ def main(argv: list[str] | None = None) -> int:
         with ``--resume auto`` goes on; 141 where whoever read the output, ``head`` say, stopped.
     """
     argv = sys.argv[1:] if argv is None else argv
+    # torch, which is not imported yet, then leaves what Apple's GPUs cannot do to the CPU
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     try:
         code = _run(argv)
         sys.stdout.flush()
