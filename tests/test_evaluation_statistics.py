@@ -23,7 +23,7 @@ from BYOL.evaluation.intervals import (
     statistic_interval,
 )
 from BYOL.evaluation.knn import neighbours, weighted_means
-from BYOL.evaluation.linear import ALPHAS, STRENGTHS, linear_tags, linear_values
+from BYOL.evaluation.linear import ALPHAS, STRENGTHS, fit_tags, fit_values
 from BYOL.evaluation.scores import (
     _error,
     _macro_f1,
@@ -97,7 +97,7 @@ def tagged(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_tags_are_judged_by_one_direct_logistic_regression_each():
     (features, tags), (queries, truth) = tagged(200, 0), tagged(100, 1)
-    ours = linear_tags(features, tags, queries)
+    ours = fit_tags(features, tags)(queries)
     closest = min(
         np.abs(
             np.stack(
@@ -130,7 +130,7 @@ def test_values_are_judged_by_a_direct_ridge_and_by_neighbours():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(300, 4)).astype(np.float32)
     values = features @ rng.normal(size=(4, 2)) + 0.1 * rng.normal(size=(300, 2))
-    ours = linear_values(features[:200], values[:200], features[200:])
+    ours = fit_values(features[:200], values[:200])(features[200:])
     direct = make_pipeline(StandardScaler(), RidgeCV(ALPHAS)).fit(features[:200], values[:200])
     np.testing.assert_allclose(ours, direct.predict(features[200:]))
     measures = scored("linear", "regression", ours, values[200:], 0)
@@ -147,9 +147,9 @@ def test_a_single_tag_has_one_score_and_few_samples_choose_no_strength():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(40, 3)).astype(np.float32)
     tags = features[:, :1] > 0
-    guess = linear_tags(features, tags, features)
+    guess = fit_tags(features, tags)(features)
     assert guess.shape == (40, 1) and mean_average_precision(tags, guess) > 0.95
     for n in (1, 2, 4):
-        assert linear_tags(features[:n], tags[:n], features).shape == (40, 1)
-        assert linear_tags(features[:n], np.repeat(tags[:n], 3, axis=1), features).shape == (40, 3)
-        assert linear_values(features[:n], features[:n].astype(float), features).shape == (40, 3)
+        assert fit_tags(features[:n], tags[:n])(features).shape == (40, 1)
+        assert fit_tags(features[:n], np.repeat(tags[:n], 3, axis=1))(features).shape == (40, 3)
+        assert fit_values(features[:n], features[:n].astype(float))(features).shape == (40, 3)

@@ -28,7 +28,7 @@ from BYOL.evaluation.intervals import (
     mean_interval,
     statistic_interval,
 )
-from BYOL.evaluation.linear import ALPHAS, STRENGTH, _ridge, _split, linear_probe, linear_values
+from BYOL.evaluation.linear import ALPHAS, STRENGTH, _ridge, _split, fit_values, linear_probe
 from BYOL.evaluation.protocols import evaluate
 from BYOL.evaluation.sides import groups_of
 from BYOL.evaluation.subjects import choosing, class_problem, held_out
@@ -323,7 +323,7 @@ def test_a_strength_is_the_best_for_groups_that_were_not_fitted():
     by_groups = linear_probe(features, images.labels, features, groups=images.groups)
     assert by_groups.strength < linear_probe(features, images.labels, features).strength
     values = np.random.default_rng(0).normal(size=(60, 2))[images.groups]
-    ours = linear_values(features, values, features, groups=images.groups)
+    ours = fit_values(features, values, groups=images.groups)(features)
     scaled = StandardScaler().fit_transform(features)
     fit, held = _split(values, 0, images.groups)
     missed = [
@@ -332,7 +332,7 @@ def test_a_strength_is_the_best_for_groups_that_were_not_fitted():
     ]
     direct = Ridge(ALPHAS[int(np.argmin(missed))]).fit(scaled, values).predict(scaled)
     np.testing.assert_allclose(ours, direct, atol=1e-5)
-    by_near_copies = linear_values(features, values, features)
+    by_near_copies = fit_values(features, values)(features)
     assert ((ours - values) ** 2).mean() > 10 * ((by_near_copies - values) ** 2).mean()
 
 

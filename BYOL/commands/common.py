@@ -1,13 +1,28 @@
 """What the commands share."""
 
-from typing import Any
+import dataclasses
+from typing import Any, TypeVar
 
+from BYOL.config.commands import EvaluateConfig
+from BYOL.config.labelling import PredictConfig
 from BYOL.data.shards.patterns import is_command
 from BYOL.data.sources import Splits, open_images
 from BYOL.errors import UserError
 from BYOL.runs import Run
 
 Answer = tuple[dict[str, Any], str]  # for --json, and for a person
+
+Judged = TypeVar("Judged", EvaluateConfig, PredictConfig)
+
+
+def as_the_run(config: Judged, run: Run) -> Judged:
+    """With the run's own files of labels and groups, where its own pictures are meant."""
+    if config.data is not None:
+        return config
+    known = {"groups": config.groups or run.config.groups}
+    if config.labels is None and run.config.labels:
+        known |= {"labels": run.config.labels, "task": run.config.task}
+    return dataclasses.replace(config, **known)  # type: ignore[arg-type]
 
 
 def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:

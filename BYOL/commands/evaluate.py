@@ -1,10 +1,9 @@
 """``byol evaluate``."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
-from BYOL.commands.common import Answer, pictures_for
+from BYOL.commands.common import Answer, as_the_run, pictures_for
 from BYOL.config.commands import EvaluateConfig
 from BYOL.data.groups import GroupFile, group_splits, read_groups
 from BYOL.data.images import Images
@@ -44,7 +43,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     check_protocols(protocols)
     accelerator = pick_accelerator(config.accelerator)
     run = open_run(config.run)
-    config = _as_the_run(config, run)
+    config = as_the_run(config, run)
     file = read_labels(config.labels, config.task) if config.labels else None
     groups = read_groups(config.groups) if config.groups else None
     references = _references(run, config)
@@ -81,16 +80,6 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     if left_out:
         lines.append(f"left out, for want of a row in {config.labels}: {left_out:,} pictures")
     return results, "\n".join([*lines, *_kept(results, run.evaluation)])
-
-
-def _as_the_run(config: EvaluateConfig, run: Run) -> EvaluateConfig:
-    """With the run's own files of labels and groups, where its own pictures judge."""
-    if config.data is not None:
-        return config
-    known = {"groups": config.groups or run.config.groups}
-    if config.labels is None and run.config.labels:
-        known |= {"labels": run.config.labels, "task": run.config.task}
-    return dataclasses.replace(config, **known)  # type: ignore[arg-type]
 
 
 def _labelled(

@@ -1,5 +1,6 @@
-"""Features of what the user named: what ``embed``, ``duplicates`` and ``outliers`` start from."""
+"""Features of what the user named: what embed, duplicates, outliers and predict start from."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Iterator
@@ -7,12 +8,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from BYOL.commands.common import pictures_for
 from BYOL.config.commands import FeaturesConfig
 from BYOL.curation.collection import Collection, collected
 from BYOL.data.images import Images
+from BYOL.data.sources import Splits
 from BYOL.embeddings import Batches
 from BYOL.errors import UserError
 from BYOL.evaluation.features import feature_batches
@@ -32,7 +35,8 @@ class Features:
 
     Args:
         run: the run.
-        sets: pictures by split.
+        splits: all that DATA is.
+        sets: its pictures by split, as far as they are wanted.
         network: the run's backbone, looked into as the settings say.
         device: where it computes.
         precision: in what.
@@ -41,6 +45,7 @@ class Features:
     """
 
     run: Run
+    splits: Splits
     sets: dict[str, Images]
     network: LayerFeatures
     device: torch.device
@@ -60,6 +65,18 @@ class Features:
             network: another one to look through than ``self.network``.
         """
         return _with_progress(self._batches(network or self.network), self.total)
+
+    def of(self, images: Images) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of a set's readable pictures, (n,), and their features, (n, d) float32.
+
+        Raises:
+            UserError: none can be read.
+        """
+        found = list(dataclasses.replace(self, sets={"train": images}).batches())
+        if not found:
+            raise UserError(f"{images.name}: not one of the pictures can be read")
+        _, _, ids, vectors = zip(*found, strict=True)
+        return np.concatenate(ids), np.concatenate(vectors).astype(np.float32, copy=False)
 
     def collected(self) -> AbstractContextManager[Collection]:
         """All of it, in a temporary folder as long as the context lasts."""
@@ -105,7 +122,7 @@ def open_features(config: FeaturesConfig) -> Features:
         to_stderr,
     )
     device, workers = torch_device(accelerator), _workers(config.workers, accelerator)
-    return Features(run, sets, network, device, precision, workers, config.batch_size)
+    return Features(run, splits, sets, network, device, precision, workers, config.batch_size)
 
 
 def _workers(wanted: int | None, accelerator: str) -> int:

@@ -37,6 +37,8 @@ class LabelFile:
 def read_labels(path: str | Path, task: str = "auto") -> LabelFile:
     """Read a CSV file with a header: first the picture's file, then its labels.
 
+    Rows with nothing behind the file are of pictures without a label yet: they count for nothing.
+
     Args:
         path: the file, in UTF-8.
         task: what the columns are. ``auto``: one column of numbers with a decimal point, or several
@@ -47,7 +49,7 @@ def read_labels(path: str | Path, task: str = "auto") -> LabelFile:
         UserError: it cannot be read, lacks columns or rows, a cell is empty or not what the task
             needs, a file stands there twice.
     """
-    file = read_rows("--labels", path, "labels")
+    file = read_rows("--labels", path, "labels", unfilled=True)
     labels, names = _settled(file.argument, task, file.header, file.columns)
     return LabelFile(file.argument, file.rows, labels, names)
 

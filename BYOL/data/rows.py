@@ -33,13 +33,14 @@ class RowFile:
     columns: tuple[tuple[str, ...], ...]
 
 
-def read_rows(flag: str, path: str | Path, content: str) -> RowFile:
+def read_rows(flag: str, path: str | Path, content: str, *, unfilled: bool = False) -> RowFile:
     """Read a CSV file with a header, whose first column is the picture's file.
 
     Args:
         flag: what the file was given as, such as ``--labels``.
         path: the file, in UTF-8.
         content: what its rows say of pictures, in a word, for messages.
+        unfilled: rows of a file and nothing else are passed over, not refused.
 
     Raises:
         UserError: it cannot be read, lacks columns or rows, a cell is empty, a file stands there
@@ -47,6 +48,7 @@ def read_rows(flag: str, path: str | Path, content: str) -> RowFile:
     """
     argument = f"{flag}={path}"
     header, body = _table(argument, Path(path), content)
+    body = _filled(argument, header, body, content, unfilled)
     rows: dict[str, int] = {}
     for number, row in enumerate(body):
         name = Path(row[0]).as_posix()
@@ -111,6 +113,18 @@ def _matched(images: Images, argument: str, rows: dict[str, int]) -> tuple[list[
     return kept, numbers
 
 
+def row_name(images: Images, index: int, several: bool) -> str:
+    """What a row calls a picture, so that :func:`match_rows` finds it again.
+
+    Args:
+        images: of which it is.
+        index: its number there.
+        several: there are other sets, with pictures that may have the same name.
+    """
+    name = images.sample_name(index)
+    return f"{images.root.name}/{name}" if several and isinstance(images, FileImages) else name
+
+
 def _names(images: Images, index: int) -> Iterator[str]:
     name = Path(images.sample_name(index)).as_posix()
     if isinstance(images, FileImages):
@@ -148,8 +162,22 @@ def _table(argument: str, path: Path, content: str) -> tuple[list[str], list[lis
             raise UserError(
                 f"{argument}: row {number} has {len(row)} cells, the header {len(header)}"
             )
+    return header, body
+
+
+def _filled(
+    argument: str, header: list[str], body: list[list[str]], content: str, unfilled: bool
+) -> list[list[str]]:
+    """The rows, or those that say something, without an empty cell."""
+    kept = []
+    for number, row in enumerate(body, 1):
+        if unfilled and row[0] and not any(row[1:]):
+            continue
         if "" in row:
             raise UserError(
                 f"{argument}: row {number} ({row[0]}) has nothing under {header[row.index('')]!r}"
             )
-    return header, body
+        kept.append(row)
+    if not kept:
+        raise UserError(f"{argument} has no {content} yet: fill them in for some of its rows")
+    return kept

@@ -1,7 +1,7 @@
 """Linear probe on frozen features: logistic regression, for values ridge regression."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ ALPHAS = np.logspace(-2, 6, 9)  # ridge's, tried by leave-one-out
 ALPHA = 1.0  # where a single group would choose
 MOST_CLASSES = 100  # of a confusion matrix that is kept
 
+Guess = Callable[[np.ndarray], np.ndarray]  # (q, d) features → (q, t) probabilities or values
+
 
 def linear(subject: Subject) -> Outcome:
     """The probe that fits the labels; of classes also the confusion matrix."""
@@ -30,8 +32,8 @@ def linear(subject: Subject) -> Outcome:
     alike = subject.reduction is not None
     how: dict[str, Any] = {"seed": exam.seed, "alike": alike, "groups": groups}
     if exam.task != CLASSES:
-        probe = linear_tags if exam.task == TAGS else linear_values
-        guess = probe(bank, labels, queries, **how)
+        fit = fit_tags if exam.task == TAGS else fit_values
+        guess = fit(bank, labels, **how)(queries)
         measures = scored("linear", exam.task, guess, exam.judge_labels, exam.seed, judges)
         return Outcome({name: {**m, **subject.described} for name, m in measures.items()})
     found = linear_probe(bank, labels, queries, **how)
@@ -75,6 +77,7 @@ def linear_probe(
     seed: int = 0,
     alike: bool = False,
     groups: np.ndarray | None = None,
+    likely: bool = False,
 ) -> LinearProbe:
     """Fit on standardised features, C chosen on a validation split of the training samples.
 
@@ -85,50 +88,51 @@ def linear_probe(
         seed: of the split.
         alike: the features are on one scale already and keep it; else each is standardised.
         groups: (n,) integers; the split keeps each on one side.
+        likely: C is the one by which the labels that choose are the most likely, for the sake of
+            the probabilities; else the one that gets most of them right.
     """
-    strength = _choose_strength(features, labels, seed, alike, groups)
+    strength = _choose_strength(features, labels, seed, alike, groups, likely)
     model = next(_models(features, labels, [strength], alike))
     return LinearProbe(model, strength, model.predict(queries))
 
 
-def linear_tags(
+def fit_tags(
     features: np.ndarray,
     tags: np.ndarray,
-    queries: np.ndarray,
     *,
     seed: int = 0,
     alike: bool = False,
     groups: np.ndarray | None = None,
-) -> np.ndarray:
+    likely: bool = False,
+) -> Guess:
     """One logistic regression a tag, with one C for all, chosen on a validation split.
 
     Args:
         features: (n, d) float32.
         tags: (n, t) bool.
-        queries: (q, d), never looked at before the end.
         seed: of the split.
-        alike: see :func:`linear_probe`, and so for ``groups``.
+        alike: see :func:`linear_probe`, and so for ``groups`` and ``likely``.
 
     Returns:
-        (q, t) probabilities.
+        From features to the probability of every tag.
     """
     # scikit-learn takes a single column for classes, not for a tag: beside one of no picture it
     # does not
     count = tags.shape[1]
     tags = np.pad(tags, ((0, 0), (0, int(count == 1))))
-    strength = _choose_strength(features, tags, seed, alike, groups)
-    return next(_models(features, tags, [strength], alike)).predict_proba(queries)[:, :count]
+    strength = _choose_strength(features, tags, seed, alike, groups, likely)
+    model = next(_models(features, tags, [strength], alike))
+    return lambda queries: model.predict_proba(queries)[:, :count]
 
 
-def linear_values(
+def fit_values(
     features: np.ndarray,
     values: np.ndarray,
-    queries: np.ndarray,
     *,
     seed: int = 0,
     alike: bool = False,
     groups: np.ndarray | None = None,
-) -> np.ndarray:
+) -> Guess:
     """Ridge regression on standardised features, its strength chosen by leave-one-out.
 
     With groups it is chosen on a split, since the others of a group would tell what is left out.
@@ -136,20 +140,20 @@ def linear_values(
     Args:
         features: (n, d) float32.
         values: (n, t) float64.
-        queries: (q, d).
         seed: of the split.
         alike: see :func:`linear_probe`, and so for ``groups``.
 
     Returns:
-        (q, t) predictions.
+        From features to values.
     """
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     if len(features) < 2:  # too few to leave one out
-        return np.repeat(values[:1], len(queries), axis=0)
+        return lambda queries: np.repeat(values[:1], len(queries), axis=0)
     model = make_pipeline(StandardScaler(with_std=not alike), _ridge(values, seed, groups))
-    return model.fit(features, values).predict(queries).reshape(len(queries), -1)
+    model.fit(features, values)
+    return lambda queries: model.predict(queries).reshape(len(queries), -1)
 
 
 def _ridge(values: np.ndarray, seed: int, groups: np.ndarray | None) -> Any:
@@ -165,7 +169,12 @@ def _ridge(values: np.ndarray, seed: int, groups: np.ndarray | None) -> Any:
 
 
 def _choose_strength(
-    features: np.ndarray, labels: np.ndarray, seed: int, alike: bool, groups: np.ndarray | None
+    features: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    alike: bool,
+    groups: np.ndarray | None,
+    likely: bool,
 ) -> float:
     """The C that judges a fifth of some training samples best, fitted to the others of them.
 
@@ -174,19 +183,34 @@ def _choose_strength(
         labels: (n,) classes, judged by their accuracy, or (n, t) tags, by the mean precision.
         seed: of the split.
         alike: see :func:`linear_probe`, and so for ``groups``.
+        likely: both are judged by their likelihood instead.
     """
     if len(labels) < LEAST_SAMPLES:
         return STRENGTH
     fit, held = _split(labels, seed, groups)
     if not len(held) or (labels.ndim == 1 and len(np.unique(labels[fit])) < 2):
         return STRENGTH
-    scores = [
-        model.score(features[held], labels[held])
-        if labels.ndim == 1
-        else mean_average_precision(labels[held], model.predict_proba(features[held]))
-        for model in _models(features[fit], labels[fit], STRENGTHS, alike)
+    judge = _likelihood if likely else _rightness
+    models = _models(features[fit], labels[fit], STRENGTHS, alike)
+    return STRENGTHS[
+        int(np.argmax([judge(model, features[held], labels[held]) for model in models]))
     ]
-    return STRENGTHS[int(np.argmax(scores))]
+
+
+def _rightness(model: Any, features: np.ndarray, labels: np.ndarray) -> float:
+    if labels.ndim == 1:
+        return model.score(features, labels)
+    return mean_average_precision(labels, model.predict_proba(features))
+
+
+def _likelihood(model: Any, features: np.ndarray, labels: np.ndarray) -> float:
+    """Mean logarithm of the probabilities of the labels; a class that it does not know has none."""
+    found = model.predict_proba(features)
+    if labels.ndim > 1:
+        said = np.where(labels, found, 1 - found)
+    else:
+        said = (found * (labels[:, None] == model.classes_)).sum(axis=1)
+    return float(np.log(said.clip(1e-6)).mean())
 
 
 def _split(

@@ -1,0 +1,33 @@
+"""Settings of the commands that help to label: ``byol select`` and ``byol predict``."""
+
+from dataclasses import dataclass
+
+from BYOL.config.checks import SEED, TASKS, check_settings, check_task
+from BYOL.config.commands import POOLS, FeaturesConfig
+
+
+@dataclass(frozen=True)
+class PredictConfig(FeaturesConfig):
+    """Settings of ``byol predict``.
+
+    Args:
+        labels: a CSV file of the labels that there are, as of byol evaluate. Without it, the class
+            folders tell; without DATA too, the run's own file, where it has one.
+        groups: a CSV file of pictures that belong together, as of byol evaluate: what is said of a
+            labelled picture is learnt from no other of its group.
+        task: what the labels are: classification, multilabel, regression, or auto: what they look
+            like.
+        out: the .csv file to write: a row for every picture.
+        seed: of the parts that the labelled pictures are dealt into, and of the intervals.
+    """
+
+    labels: str | None = None
+    groups: str | None = None
+    task: str = "auto"
+    out: str = "predictions.csv"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, {"seed": SEED}, {"task": TASKS, "pool": POOLS[:-1]})
+        check_task(self.task, self.labels)

@@ -1,0 +1,131 @@
+"""Labels for pictures that have none, guessed from those of others by the linear probe.
+
+What is said of a picture that has a label comes from a probe that has not seen it: the labelled
+pictures are dealt into parts, and each part is guessed by what the others teach. So the guesses
+of labelled pictures tell how good the others are, and where a label may be wrong.
+"""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from BYOL.errors import UserError
+from BYOL.evaluation.intervals import Measures, accuracy_interval
+from BYOL.evaluation.linear import Guess, fit_tags, fit_values, linear_probe
+from BYOL.evaluation.scores import scored
+from BYOL.evaluation.subjects import CLASSES, TAGS
+
+PARTS = 5  # of the labelled pictures, each guessed in its turn
+SURE = 0.9  # a probability from which a guess that contradicts a label is worth a look
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Labelled pictures.
+
+    Args:
+        features: (n, d) float32.
+        labels: (n,) integers below ``count``, (n, count) bool tags or (n, count) values.
+        task: what the labels are: classification, multilabel or regression.
+        count: of classes, tags or values.
+        groups: (n,) integers of pictures that are never learnt from to guess each other, or None.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    task: str
+    count: int
+    groups: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.task == CLASSES and len(np.unique(self.labels)) < 2:
+            raise UserError("all labels are of one class: there is nothing to tell apart")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def fit(known: Known, seed: int, of: np.ndarray | None = None) -> Guess:
+    """A probe: from (q, d) features to (q, count), probabilities of classes or tags, or values.
+
+    Args:
+        known: what teaches it.
+        seed: of the split that chooses its regularisation.
+        of: numbers of the pictures that teach; None: all.
+    """
+    at = slice(None) if of is None else of
+    features, labels = known.features[at], known.labels[at]
+    groups = None if known.groups is None else known.groups[at]
+    how: dict[str, Any] = {"seed": seed, "groups": groups}
+    if known.task == TAGS:
+        return fit_tags(features, labels, **how, likely=True)
+    if known.task != CLASSES:
+        return fit_values(features, labels, **how)
+    taught = np.unique(labels)
+    if len(taught) < 2:
+        return lambda queries: _spread(np.ones((len(queries), 1)), taught, known.count)
+    model = linear_probe(features, labels, features[:1], **how, likely=True).model
+    return lambda queries: _spread(model.predict_proba(queries), taught, known.count)
+
+
+def _spread(probabilities: np.ndarray, taught: np.ndarray, count: int) -> np.ndarray:
+    """A column for every class, of which a probe may not have seen all."""
+    found = np.zeros((len(probabilities), count))
+    found[:, taught] = probabilities
+    return found
+
+
+def unseen(known: Known, seed: int) -> np.ndarray:
+    """What probes that have not seen it say of every labelled picture, as :func:`fit` puts it.
+
+    Returns:
+        (n, count); nothing but NaN where there is one group only, or one picture.
+    """
+    found = np.full((len(known), known.count), np.nan)
+    for learn, left in _parts(known, seed):
+        found[left] = fit(known, seed, learn)(known.features[left])
+    return found
+
+
+def _parts(known: Known, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Numbers to learn from, and numbers to guess; by classes and by whole groups, if any."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    n, groups = len(known), known.groups
+    parts = min(PARTS, n if groups is None else len(np.unique(groups)))
+    if parts < 2:
+        return
+    classes = np.zeros(n, dtype=np.int64)
+    if known.task == CLASSES and np.bincount(known.labels).max() >= parts:  # else it refuses
+        classes = known.labels
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splitter = kind(parts, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # classes of fewer pictures than parts
+        yield from list(splitter.split(classes, classes, groups))
+
+
+def judged(known: Known, guesses: np.ndarray, seed: int) -> Measures:
+    """How good the guesses of :func:`unseen` are, with 95 % intervals; nothing of NaN.
+
+    Returns:
+        "accuracy" of classes, else what :func:`BYOL.evaluation.scores.scored` gives.
+    """
+    if np.isnan(guesses).any():
+        return {}
+    if known.task == CLASSES:
+        right = guesses.argmax(axis=1) == known.labels
+        return {"accuracy": accuracy_interval(right, seed, known.groups)}
+    found = scored("", known.task, guesses, known.labels, seed, known.groups)
+    return {name.strip(): measure for name, measure in found.items()}
+
+
+def contradicted(known: Known, guesses: np.ndarray) -> np.ndarray:
+    """(n,) bool: another class has a probability of :data:`SURE` or more than the label's."""
+    if known.task != CLASSES:
+        return np.zeros(len(known), dtype=bool)
+    sure = np.nan_to_num(guesses).max(axis=1) >= SURE
+    return sure & (guesses.argmax(axis=1) != known.labels)
