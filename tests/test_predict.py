@@ -180,7 +180,8 @@ def test_classes_are_guessed_and_planted_mistakes_found():
     np.testing.assert_allclose(guesses.sum(axis=1), 1, rtol=1e-5)
     assert np.flatnonzero(contradicted(known, guesses)).tolist() == [3, 30]
     assert judged(known, guesses, 0)["accuracy"]["accuracy"] >= 0.9
-    np.testing.assert_array_equal(fit(known, 0)(features).argmax(axis=1), labels)
+    right = Known(features, labels, "classification", 4)
+    np.testing.assert_array_equal(fit(right, 0)(features).argmax(axis=1), labels)
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [0, 1, 1], [0, 1, 2, 3, 0], [0, 0, 0, 0, 0, 1]])
