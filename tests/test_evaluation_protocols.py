@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
@@ -14,7 +15,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot_accuracy
 from BYOL.evaluation.knn import knn_accuracy
-from BYOL.evaluation.linear import STRENGTHS, linear_probe
+from BYOL.evaluation.linear import STRENGTH, STRENGTHS, _split, linear_probe
 from BYOL.evaluation.online import _part, online_check
 from BYOL.evaluation.protocols import evaluate
 from BYOL.evaluation.reduction import fit_reduction
@@ -105,6 +106,22 @@ def test_linear_probe_equals_a_direct_fit_with_the_chosen_strength():
     assert probe.strength in STRENGTHS
     direct = make_pipeline(StandardScaler(), LogisticRegression(C=probe.strength, max_iter=300))
     assert (direct.fit(features, labels).predict(queries) == probe.predictions).mean() > 0.99
+
+
+def test_the_strength_is_the_likeliest_and_a_few_samples_choose_none():
+    features, labels = clusters(300, 0)
+    fit, held = _split(labels, 0, None)
+    losses = [
+        log_loss(
+            labels[held],
+            make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=300))
+            .fit(features[fit], labels[fit])
+            .predict_proba(features[held]),
+        )
+        for c in STRENGTHS
+    ]
+    assert linear_probe(features, labels, features).strength == STRENGTHS[np.argmin(losses)]
+    assert linear_probe(features[:49], labels[:49], features).strength == STRENGTH
 
 
 def test_linear_probe_never_looks_at_the_queries():

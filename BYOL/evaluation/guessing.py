@@ -61,13 +61,13 @@ def fit(known: Known, seed: int, of: np.ndarray | None = None) -> Guess:
     groups = None if known.groups is None else known.groups[at]
     how: dict[str, Any] = {"seed": seed, "groups": groups}
     if known.task == TAGS:
-        return fit_tags(features, labels, **how, likely=True)
+        return fit_tags(features, labels, **how)
     if known.task != CLASSES:
         return fit_values(features, labels, **how)
     taught = np.unique(labels)
     if len(taught) < 2:
         return lambda queries: _spread(np.ones((len(queries), 1)), taught, known.count)
-    model = linear_probe(features, labels, features[:1], **how, likely=True).model
+    model = linear_probe(features, labels, features[:1], **how).model
     return lambda queries: _spread(model.predict_proba(queries), taught, known.count)
 
 

@@ -47,16 +47,6 @@ def scored(
     }
 
 
-def mean_average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
-    """Mean over the tags that any picture has; 0 where there are none.
-
-    Args:
-        truth: (n, t) bool.
-        scores: (n, t), higher for more likely.
-    """
-    return float(_mean_precision(truth, scores)(np.ones((1, len(truth))))[0])
-
-
 def _mean_precision(truth: np.ndarray, scores: np.ndarray) -> Counted:
     orders = np.argsort(-scores, axis=0, kind="stable")
     columns = [(o, truth[o, t], _last_of_equals(scores[o, t])) for t, o in enumerate(orders.T)]
