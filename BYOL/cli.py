@@ -10,7 +10,7 @@ from typing import Any
 import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config import commands as settings
-from BYOL.config.labelling import PredictConfig
+from BYOL.config.labelling import PredictConfig, SelectConfig
 from BYOL.config.shard import ShardConfig
 from BYOL.config.tile import TileConfig
 from BYOL.errors import RESUME_CODE, StoppedError, UserError
@@ -117,6 +117,12 @@ COMMANDS = {
         settings.OutliersConfig,
         ("run", "data"),
         "BYOL.commands.outliers:outliers_run",
+    ),
+    "select": Command(
+        "choose the pictures to label first: a few that stand for all",
+        SelectConfig,
+        ("run", "data"),
+        "BYOL.commands.select:select_run",
     ),
     "predict": Command(
         "guess the labels of all pictures from those of some, and say how good the guesses are",

@@ -2,8 +2,36 @@
 
 from dataclasses import dataclass
 
-from BYOL.config.checks import SEED, TASKS, check_settings, check_task
+from BYOL.config.checks import COUNT, SEED, TASKS, check_settings, check_task
 from BYOL.config.commands import POOLS, FeaturesConfig
+
+
+@dataclass(frozen=True)
+class SelectConfig(FeaturesConfig):
+    """Settings of ``byol select``.
+
+    Args:
+        count: how many pictures to choose.
+        labels: a CSV file of the labels that there are, as of byol evaluate: what is like these
+            pictures is chosen last.
+        split: of which pictures: train, test or all.
+        out: the .csv file to write: the rows of --labels, then a row without a label for every
+            picture chosen, the most telling first. Filled in, it is a file for --labels, here and
+            elsewhere.
+        grid: a .png of them; without it, none.
+        seed: of the clusters.
+    """
+
+    count: int = 100
+    labels: str | None = None
+    split: str = "train"
+    out: str = "labels.csv"
+    grid: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_settings(self, {"count": COUNT, "seed": SEED}, {"pool": POOLS[:-1]})
 
 
 @dataclass(frozen=True)

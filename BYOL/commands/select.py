@@ -1,0 +1,97 @@
+"""``byol select``."""
+
+from pathlib import Path
+
+import numpy as np
+
+from BYOL.commands.common import Answer
+from BYOL.commands.features import Features, open_features
+from BYOL.config.labelling import SelectConfig
+from BYOL.curation.collection import Collection
+from BYOL.curation.grid import SIDE, Tile, save_grid
+from BYOL.curation.selection import Selection, representatives
+from BYOL.curation.tables import check_output, write_table
+from BYOL.data.rows import RowFile, match_rows, read_rows, row_name
+from BYOL.errors import UserError
+
+_DRAWN = 400  # pictures in the picture
+_HEADER = ("file", "label")
+
+
+def select_run(config: SelectConfig) -> Answer:
+    """``byol select``: pictures to label, the most telling first, as a file to fill in.
+
+    Raises:
+        UserError: no run, no pictures, none left to label, labels that do not fit, a wrong ending,
+            a file that cannot be written.
+    """
+    out = check_output("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
+    file = read_rows("--labels", config.labels, "labels", unfilled=True) if config.labels else None
+    features = open_features(config)
+    with features.collected() as collection:
+        labelled = _labelled(features, collection, file)
+        allowed = ~collection.blank()
+        found = representatives(
+            collection.features, config.count, config.seed, allowed=allowed, labelled=labelled
+        )
+        if not len(found.places):
+            raise UserError("there is no picture left to label")
+        names = [_name(features, collection, place) for place in found.places.tolist()]
+        _write(out, file, names)
+        if grid:
+            _draw(collection, found, names, grid)
+        count, blank = len(collection), int((~allowed).sum())
+    answer = {
+        "out": str(out),
+        "grid": str(grid) if grid else None,
+        "pictures": count,
+        "left_out": features.total - count,
+        "blank": blank,
+        "labelled": int(labelled.sum()),
+        "selected": names,
+    }
+    known = f", beside the {answer['labelled']:,} that have a label" if file else ""
+    drawn = f", drawn in {grid}" if grid else ""
+    return answer, (
+        f"{len(names):,} of {count:,} pictures to label{known}, in {out}{drawn}\n"
+        f"fill in the column {(file.header if file else _HEADER[1:])[0]!r}, then --labels={out}"
+    )
+
+
+def _labelled(features: Features, collection: Collection, file: RowFile | None) -> np.ndarray:
+    """(n,) bool: pictures of which the file has a row."""
+    found = np.zeros(len(collection), dtype=bool)
+    if file is None:
+        return found
+    parts = {"train": features.splits.train, "test": features.splits.test}
+    matched = match_rows(list(parts.values()), file.argument, file.rows)
+    numbers = {name: number for number, name in enumerate(features.sets)}
+    for name, (kept, _) in zip(parts, matched, strict=True):
+        if name in numbers:
+            own = collection.places[:, 0] == numbers[name]
+            found |= own & np.isin(collection.places[:, 1], kept)
+    return found
+
+
+def _name(features: Features, collection: Collection, place: int) -> str:
+    images, index = collection.place(place)
+    return row_name(images, index, features.splits.test is not None)
+
+
+def _write(out: Path, file: RowFile | None, names: list[str]) -> None:
+    """The rows that have a label, then those that are to get one."""
+    header = _HEADER if file is None else (_HEADER[0], *file.header)
+    told = [] if file is None else zip(file.rows, *file.columns, strict=True)
+    empty = ("",) * (len(header) - 1)
+    write_table(out, header, [*told, *((name, *empty) for name in names)])
+
+
+def _draw(collection: Collection, found: Selection, names: list[str], path: Path) -> None:
+    tiles = []
+    chosen = zip(found.places.tolist(), found.sizes.tolist(), names, strict=True)
+    for rank, (place, size, name) in enumerate(list(chosen)[:_DRAWN], 1):
+        picture = collection.thumbnail(place, SIDE)
+        if picture is not None:
+            tiles.append(Tile(picture, (f"{rank}: of {size:,} alike", Path(name).name)))
+    save_grid([tiles], path)
