@@ -84,5 +84,6 @@ def _turns(vectors: np.ndarray, cluster: np.ndarray, known: np.ndarray, k: int) 
 def _directions(features: np.ndarray) -> np.ndarray:
     """Of unit length, when every feature has the same mean and spread."""
     apart = features - features.mean(axis=0)
-    apart /= apart.std(axis=0).clip(1e-12)
+    std = apart.std(axis=0)
+    apart /= std.clip(max(1e-3 * float(std.mean()), 1e-12))  # a dead one is not blown up
     return apart / np.linalg.norm(apart, axis=1, keepdims=True).clip(1e-12)
