@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 
 from BYOL.config import PretrainConfig
-from BYOL.data.groups import group_splits, read_groups
+from BYOL.data.annotated import annotated
 from BYOL.data.images import Images
-from BYOL.data.labels import label_splits, read_labels
 from BYOL.data.sources import Splits
 from BYOL.evaluation.sides import check_sides
 from BYOL.evaluation.subjects import CLASSES, class_problem, held_out, task_of, with_same_labels
@@ -22,11 +21,9 @@ def told(splits: Splits, config: PretrainConfig) -> Splits:
     Raises:
         UserError: a file that cannot be read or does not fit the pictures.
     """
-    groups = read_groups(config.groups) if config.groups else None
-    if groups:
-        splits = group_splits(splits, groups)
+    file = annotated(splits, config.labels, config.task, config.groups)
+    found = file.splits
     if config.labels:
-        found, _ = label_splits(splits, read_labels(config.labels, config.task))
         whole = splits.labelled is None and len(found.train) == len(splits.train)
         splits = dataclasses.replace(
             splits,
@@ -34,8 +31,10 @@ def told(splits: Splits, config: PretrainConfig) -> Splits:
             test=found.test,
             labelled=None if whole else found.train,
         )
-    if groups and (splits.labelled or splits.train).labels is not None:
-        remark = check_sides(splits, groups)
+    else:
+        splits = found
+    if file.groups and (splits.labelled or splits.train).labels is not None:
+        remark = check_sides(splits, file.groups)
         if remark:
             splits = dataclasses.replace(splits, train=_remarked(splits.train, remark))
     return splits

@@ -95,6 +95,25 @@ def test_splits_keep_pictures_of_one_name_apart(tmp_path, capsys):
     assert answer["labelled"] == 24 and {row["label"] for row in found} == {"a", "b"}
 
 
+def test_what_new_pictures_are_is_learnt_from_old_ones(flat, tmp_path, capsys):
+    pictures, run = flat
+    new = tmp_path / "new"
+    new.mkdir()
+    for i in range(10):  # of the same names as old ones, and the other kind
+        (new / f"{i:02}.png").write_bytes((pictures / f"{i + 11:02}.png").read_bytes())
+    file = rows(tmp_path / "l.csv", "file,kind", *(f"{i:02}.png,{kind(i)}" for i in range(40)))
+    capsys.readouterr()
+    argv = [new, "--labelled", pictures, "--labels", file]
+    answer, found = predicted(run, *argv, out=tmp_path / "p.csv", capsys=capsys)
+    assert (answer["pictures"], answer["labelled"]) == (10, 40)
+    assert [row["prediction"] for row in found] == [kind(i + 1) for i in range(10)]
+    assert {row["label"] for row in found} == {""} and answer["measures"]
+    argv = ["predict", str(run), str(new), "--labelled", str(tmp_path / "nowhere")]
+    assert main([*argv, "--out", str(tmp_path / "q.csv")]) == 2
+    said = capsys.readouterr().err
+    assert "--labelled=" in said and "nowhere" in said and "DATA" not in said
+
+
 @pytest.mark.parametrize(
     ("header", "cells", "task", "columns", "measures"),
     [

@@ -5,9 +5,8 @@ from typing import Any
 
 from BYOL.commands.common import Answer, as_the_run, pictures_for
 from BYOL.config.commands import EvaluateConfig
-from BYOL.data.groups import GroupFile, group_splits, read_groups
+from BYOL.data.annotated import annotated
 from BYOL.data.images import Images
-from BYOL.data.labels import LabelFile, label_splits, read_labels
 from BYOL.errors import UserError
 from BYOL.evaluation.feature_gauges import feature_gauges, feature_gauges_text
 from BYOL.evaluation.layers import LayerFeatures
@@ -44,10 +43,8 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     accelerator = pick_accelerator(config.accelerator)
     run = open_run(config.run)
     config = as_the_run(config, run)
-    file = read_labels(config.labels, config.task) if config.labels else None
-    groups = read_groups(config.groups) if config.groups else None
     references = _references(run, config)
-    train, test, left_out = _labelled(run, config, file, groups)
+    train, test, left_out = _labelled(run, config)
     settings: dict[str, Any] = {
         "device": torch_device(accelerator),
         "workers": pick_workers(None, accelerator),
@@ -82,18 +79,14 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     return results, "\n".join([*lines, *_kept(results, run.evaluation)])
 
 
-def _labelled(
-    run: Run, config: EvaluateConfig, file: LabelFile | None, groups: GroupFile | None
-) -> tuple[Images, Images | None, int]:
+def _labelled(run: Run, config: EvaluateConfig) -> tuple[Images, Images | None, int]:
     """Pictures to learn from, those held out if any, and how many have no row in the file."""
-    splits, left_out = pictures_for(run, config.data, config.data_root), 0
-    if groups:
-        splits = group_splits(splits, groups)
-    if file:
-        splits, left_out = label_splits(splits, file)
+    all_ = pictures_for(run, config.data, config.data_root)
+    found = annotated(all_, config.labels, config.task, config.groups)
+    splits = found.splits
     learn = splits.labelled or splits.train
     held_out = with_same_labels(splits.test, learn)
-    shared = check_sides(splits, groups) if groups else None
+    shared = check_sides(splits, found.groups) if found.groups else None
     if splits.test and not held_out:
         to_stderr(
             f"{splits.test.name}: its held-out pictures have no labels of the same kind: a fifth "
@@ -104,7 +97,7 @@ def _labelled(
     budget = int(run.config.memory * 1e9)
     train, _ = in_memory(learn, budget)
     test, _ = in_memory(held_out, budget) if held_out else (None, [])
-    return train, test, left_out
+    return train, test, found.left_out
 
 
 def _given(run: Run, config: EvaluateConfig, left_out: int) -> dict[str, Any]:

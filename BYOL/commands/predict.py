@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.commands.common import Answer, as_the_run
+from BYOL.commands.common import Answer, as_the_run, pictures_for
 from BYOL.commands.features import Features, open_features
 from BYOL.config.labelling import PredictConfig
 from BYOL.curation.tables import check_output, write_table
-from BYOL.data.groups import check_grouped, group_splits, read_groups
+from BYOL.data.annotated import annotated
+from BYOL.data.groups import check_grouped
 from BYOL.data.images import Images
-from BYOL.data.labels import label_splits, read_labels
 from BYOL.data.rows import row_name
+from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 from BYOL.evaluation.guessing import PARTS, SURE, Known, contradicted, fit, judged, unseen
 from BYOL.evaluation.intervals import Measures
@@ -33,7 +34,7 @@ class Guesses:
         known: the labelled ones.
         classes: names of the classes, tags or values.
         unseen: (n, t) guesses of the labelled pictures by probes that have not seen them.
-        place: of a labelled picture in ``known``.
+        place: in ``known``, of the labelled pictures that are among all of them.
         guess: of all others.
         count: pictures that were passed on.
     """
@@ -85,34 +86,38 @@ def predict_run(config: PredictConfig) -> Answer:
     out = check_output("out", config.out, ".csv")
     features = open_features(config)
     config = as_the_run(config, features.run)
-    guesses = _learnt(features, _labelled(features, config), config.seed)
+    guesses = _learnt(features, _labelled(features, config), config)
     write_table(out, guesses.columns(), guesses.rows())
     return _answer(guesses, out, config.seed)
 
 
 def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     """The pictures with labels, by split."""
-    splits = features.splits
-    groups = read_groups(config.groups) if config.groups else None
-    if groups:
-        splits = group_splits(splits, groups)
-    if config.labels:
-        splits, _ = label_splits(splits, read_labels(config.labels, config.task))
+    all_ = features.splits if config.labelled is None else _elsewhere(features, config)
+    file = annotated(all_, config.labels, config.task, config.groups)
+    splits = file.splits
     parts = {"train": splits.train, "labelled": splits.labelled, "test": splits.test}
     found = {name: part for name, part in parts.items() if part and task_of(part) != NOTHING}
     if not found:
         raise UserError(
-            f"{features.splits.train.name} has no labels: give those of some pictures as "
-            "--labels=FILE.csv"
+            f"{splits.train.name} has no labels: give those of some pictures as --labels=FILE.csv"
         )
     if len({(task_of(part), part.classes) for part in found.values()}) > 1:
         raise UserError(f"{splits.train.name}: train and test have labels of different kinds")
-    if groups:
-        check_grouped(list(found.values()), groups)
+    if file.groups:
+        check_grouped(list(found.values()), file.groups)
     return found
 
 
-def _learnt(features: Features, labelled: dict[str, Images], seed: int) -> Guesses:
+def _elsewhere(features: Features, config: PredictConfig) -> Splits:
+    try:
+        return pictures_for(features.run, config.labelled, config.data_root)
+    except UserError as error:
+        raise UserError(str(error).replace("DATA=", "--labelled=", 1)) from error
+
+
+def _learnt(features: Features, labelled: dict[str, Images], config: PredictConfig) -> Guesses:
+    seed, elsewhere = config.seed, config.labelled is not None
     place: dict[Key, int] = {}
     vectors, labels, groups = [], [], []
     for split, images in labelled.items():
@@ -126,7 +131,8 @@ def _learnt(features: Features, labelled: dict[str, Images], seed: int) -> Guess
     classes, task = images.classes, task_of(images)
     together = np.concatenate(groups) if groups else None
     known = Known(np.concatenate(vectors), np.concatenate(labels), task, len(classes), together)
-    return Guesses(features, known, classes, unseen(known, seed), place, fit(known, seed))
+    here = {} if elsewhere else place
+    return Guesses(features, known, classes, unseen(known, seed), here, fit(known, seed))
 
 
 def _answer(guesses: Guesses, out: Path, seed: int) -> Answer:

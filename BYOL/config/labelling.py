@@ -41,6 +41,8 @@ class PredictConfig(FeaturesConfig):
     Args:
         labels: a CSV file of the labels that there are, as of byol evaluate. Without it, the class
             folders tell; without DATA too, the run's own file, where it has one.
+        labelled: the pictures that have the labels, where they are others than DATA: what new
+            pictures are is learnt from old ones.
         groups: a CSV file of pictures that belong together, as of byol evaluate: what is said of a
             labelled picture is learnt from no other of its group.
         task: what the labels are: classification, multilabel, regression, or auto: what they look
@@ -50,6 +52,7 @@ class PredictConfig(FeaturesConfig):
     """
 
     labels: str | None = None
+    labelled: str | None = None
     groups: str | None = None
     task: str = "auto"
     out: str = "predictions.csv"

@@ -82,8 +82,10 @@ def _turns(vectors: np.ndarray, cluster: np.ndarray, known: np.ndarray, k: int) 
 
 
 def _directions(features: np.ndarray) -> np.ndarray:
-    """Of unit length, when every feature has the same mean and spread."""
-    apart = features - features.mean(axis=0)
-    std = apart.std(axis=0)
-    apart /= std.clip(max(1e-3 * float(std.mean()), 1e-12))  # a dead one is not blown up
-    return apart / np.linalg.norm(apart, axis=1, keepdims=True).clip(1e-12)
+    """A copy, of unit length when every feature has the same mean and spread."""
+    found = np.array(features, dtype=np.float32)
+    found -= found.mean(axis=0)
+    std = found.std(axis=0)
+    found /= std.clip(max(1e-3 * float(std.mean()), 1e-12))  # a dead one is not blown up
+    found /= np.linalg.norm(found, axis=1, keepdims=True).clip(1e-12)
+    return found
