@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from BYOL.errors import UserError
 from BYOL.export.weights import HUB_WEIGHTS, RUN_WEIGHTS, load_weights
 
+_TOKENS = ("cls_token", "dist_token", "reg_token", "pos_embed")  # a transformer's own
+_LEARNT = ("weight", "bias", "scale", *_TOKENS)  # ends of names, beside gamma
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -88,7 +91,7 @@ def start_from(backbone: nn.Module, place: str | Path, argument: str = "--weight
     first = _first_convolution(backbone)
     if first in weights and first in wanted:
         weights = {**weights, first: _for_channels(weights[first], wanted[first])}
-    if problem := _misfit(weights, wanted):
+    if problem := _misfit(weights, wanted) or _surplus(weights, wanted, _classifiers(backbone)):
         whose = f"; it is of {found.facts['backbone']}" if "backbone" in found.facts else ""
         raise UserError(f"{argument}={place} does not fit the backbone: {problem}{whose}")
     own = backbone.state_dict()
@@ -107,6 +110,31 @@ def _misfit(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str | None
         if kind == "running_mean" and name not in wanted and f"{layer}.weight" in wanted:
             return f"{layer} is a batch-norm there"
     return None
+
+
+def _surplus(
+    weights: dict[str, Tensor], wanted: dict[str, Tensor], classifiers: tuple[str, ...]
+) -> str | None:
+    """What was learnt there inside of a part that the backbone has without it: another network.
+
+    Layer scale, say, which many transformers have and others of the same shapes have not.
+    """
+    parts = {name[:i] for name in wanted for i, letter in enumerate(name) if letter == "."}
+    for name in weights:
+        last = name.rpartition(".")[2]
+        learnt = last in _LEARNT or last.startswith("gamma")
+        inside = name in _TOKENS or any(
+            name[:i] in parts for i, letter in enumerate(name) if letter == "."
+        )
+        if name not in wanted and learnt and inside and not name.startswith(classifiers):
+            return f"{name} is there, and the backbone has no such thing"
+    return None
+
+
+def _classifiers(backbone: nn.Module) -> tuple[str, ...]:
+    """How names of a classifier begin in timm's network of this kind."""
+    found = (getattr(backbone, "pretrained_cfg", None) or {}).get("classifier") or ()
+    return tuple(f"{name}." for name in ((found,) if isinstance(found, str) else found))
 
 
 def _without_prefix(weights: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:

@@ -133,6 +133,42 @@ def test_what_does_not_fit_is_refused_by_name(donor, tmp_path):
         started(tmp_path / "hollow.pth")
 
 
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+@pytest.mark.parametrize(
+    ("theirs", "ours", "settings", "said"),
+    [
+        (
+            "vit_tiny_patch16_224", "vit_tiny_patch16_224", {"init_values": 1e-5},
+            r"blocks\.0\.ls1\.gamma is there",
+        ),
+        (
+            "vit_tiny_patch16_224", "vit_tiny_patch16_224", {"reg_tokens": 4},
+            "pos_embed is 1×201×192|reg_token is there",
+        ),
+        ("seresnet18", "resnet18", {}, r"layer1\.0\.se\..* is there"),
+        ("vit_tiny_patch16_224", "vit_tiny_patch16_224", {"qk_norm": True}, "q_norm.* is there"),
+    ],
+)  # fmt: skip
+def test_a_network_with_more_to_it_is_refused(tmp_path, theirs, ours, settings, said, prefix):
+    weights = timm.create_model(theirs, **settings).state_dict()
+    torch.save({prefix + name: w for name, w in weights.items()}, tmp_path / "theirs.pth")
+    with pytest.raises(UserError, match=said):
+        started(tmp_path / "theirs.pth", ours)
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_tiny_patch16_224", "convnext_atto", "deit_tiny_distilled_patch16_224",
+             "swin_tiny_patch4_window7_224", "mobilenetv3_small_050", "efficientnet_b0",
+             "regnetx_002", "beit_base_patch16_224", "resnetv2_50", "densenet121"],
+)  # fmt: skip
+def test_a_network_with_its_classifier_is_taken(tmp_path, name):
+    theirs = timm.create_model(name)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    found = started(tmp_path / "theirs.pth", name)
+    known = theirs.state_dict()
+    assert all(torch.equal(tensor, known[name]) for name, tensor in found.items() if name in known)
+
+
 @pytest.mark.parametrize(("stem", "found"), [("small", "small"), ("imagenet", "imagenet")])
 def test_stem_and_normalisation_follow_the_weights(tmp_path, stem, found):
     pictures = draw_pictures(tmp_path / "p")
