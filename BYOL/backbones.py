@@ -1,6 +1,7 @@
 """A name, or any ``nn.Module``, becomes a backbone: images in, one feature vector each out."""
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,6 +10,17 @@ from torch import Tensor, nn
 from BYOL.errors import UserError
 
 STEMS = ("imagenet", "small")
+_LOADS = "weights and their settings come by --weights or --pretrained"
+SETTLED = {  # arguments of timm.create_model that are not for --backbone-args, and why
+    "num_classes": "a backbone has no classifier",
+    "in_chans": "--channels says it",
+    "img_size": "--image_size says it",
+    "features_only": "a backbone puts out one vector; --layer of byol embed looks inside",
+    "pretrained": "--pretrained says it",
+    **dict.fromkeys(
+        ("pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"), _LOADS
+    ),
+}
 
 
 def build_backbone(
@@ -18,6 +30,7 @@ def build_backbone(
     image_size: int | None = None,
     stem: str = "imagenet",
     pretrained: bool = False,
+    arguments: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Make a backbone without a classifier.
 
@@ -29,10 +42,11 @@ def build_backbone(
         stem: "imagenet" leaves the network alone; "small" gives a ResNet a 3×3 first convolution
             without stride and takes its pooling away, as is usual for pictures up to 64 px.
         pretrained: load timm's weights.
+        arguments: further ones of timm's network, by name: see :func:`check_arguments`.
 
     Raises:
         UserError: unknown name (with near ones), weights that cannot be had, or asked for with a
-            module, a stem that does not fit the network.
+            module, a stem or an argument that does not fit the network.
     """
     if stem not in STEMS:
         raise UserError(f"stem {stem!r} is unknown: choose one of {', '.join(STEMS)}")
@@ -41,7 +55,8 @@ def build_backbone(
             raise UserError("pretrained=True is for names: load weights into a module yourself")
         name, backbone = type(backend).__name__, backend
     else:
-        name, backbone = backend, _create(backend, in_channels, image_size, pretrained)
+        name = backend
+        backbone = _create(name, in_channels, image_size, pretrained, arguments or {})
     if stem == "small":
         if pretrained:
             raise UserError(
@@ -50,6 +65,25 @@ def build_backbone(
             )
         make_small_stem(backbone, name)
     return backbone
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """See that arguments of a network are plain values, and none that is settled elsewhere.
+
+    They may come from a stranger's file, so they must not name weights or configurations to load.
+
+    Raises:
+        UserError: names the first that will not do.
+    """
+    for name, value in arguments.items():
+        if name in SETTLED:
+            raise UserError(f"--backbone_args.{name}={value} is not for a run: {SETTLED[name]}")
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        if not all(isinstance(part, (bool, int, float, str, type(None))) for part in parts):
+            raise UserError(
+                f"--backbone_args.{name}={value} is no plain value: give a number, a word, true, "
+                "false, or a list of these"
+            )
 
 
 def has_fixed_size(name: str) -> bool:
@@ -165,7 +199,13 @@ def pool(features: Tensor) -> Tensor:
     )
 
 
-def _create(name: str, in_channels: int, image_size: int | None, pretrained: bool) -> nn.Module:
+def _create(
+    name: str,
+    in_channels: int,
+    image_size: int | None,
+    pretrained: bool,
+    arguments: Mapping[str, Any],
+) -> nn.Module:
     import timm  # half a second, and only needed here
 
     import BYOL.registry  # noqa: F401  tells timm of this package's networks
@@ -174,7 +214,9 @@ def _create(name: str, in_channels: int, image_size: int | None, pretrained: boo
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
         raise UserError(f"backbone {name!r} is unknown: {hint}")
+    check_arguments(arguments)
     kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, "pretrained": pretrained}
+    kwargs |= arguments
     if image_size is not None and has_fixed_size(name):
         kwargs["img_size"] = image_size
     try:

@@ -84,6 +84,7 @@ def _backbone(config: PretrainConfig) -> nn.Module:
         image_size=config.image_size,
         stem=config.stem,
         pretrained=config.pretrained and not config.weights,
+        arguments=config.backbone_args,
     )
     if config.norm == "gn-ws":  # before weights come, which are those of such a network
         without_batch_statistics(backbone)

@@ -227,10 +227,17 @@ class BYOL(nn.Module):
         return self.targetNet(x), self.targetNet(x1)
 
     def train(self, mode: bool = True) -> "BYOL":
-        """Training or evaluation mode, for all but a target that keeps to running statistics."""
+        """Training or evaluation mode, for all but a target that keeps to running statistics.
+
+        Nothing is dropped of what a target says (dropout, stochastic depth), as with DINO's teacher
+        (arXiv 2104.14294): it is what the online network is to predict.
+        """
         super().train(mode)
         if self.target_norm == "running":
             self.targetNet.eval()
+        for module in self.targetNet.modules() if self.target != "online" else ():
+            if isinstance(module, nn.modules.dropout._DropoutNd) or _drops_paths(module):
+                module.eval()
         return self
 
     @torch.no_grad()
@@ -257,6 +264,11 @@ class BYOL(nn.Module):
             online += [b for part in parts for b in part.buffers() if b.is_floating_point()]
             target += [b for b in self.targetNet.buffers() if b.is_floating_point()]
         torch._foreach_lerp_(target, online, 1 - tau)
+
+
+def _drops_paths(module: nn.Module) -> bool:
+    """Whether it is stochastic depth: timm's layer, which has two homes, or torchvision's."""
+    return type(module).__name__ in ("DropPath", "StochasticDepth")
 
 
 def _weights(module: nn.Module) -> list[Tensor]:

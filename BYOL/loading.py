@@ -66,6 +66,7 @@ def _built(path: Path, metadata: dict[str, str], weights: dict[str, Tensor]) -> 
         in_channels=settings["channels"],
         image_size=settings["image_size"],
         stem=settings["stem"],
+        arguments=settings["backbone_args"],
     )
     if metadata.get("norm") == "gn-ws":
         backbone = without_batch_statistics(backbone)
@@ -89,6 +90,7 @@ def _read_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
         settings |= {name: int(metadata[name]) for name in ("channels", "image_size")}
         for name in ("mean", "std"):
             settings[name] = [float(value) for value in json.loads(metadata[name])]
+        settings["backbone_args"] = dict(json.loads(metadata.get("backbone_args", "{}")))
         deep = json.loads(metadata.get("pixel_range", "null"))
         settings["pixel_range"] = deep and (float(deep[0]), float(deep[1]))
         sound = len(settings["mean"]) == len(settings["std"]) == settings["channels"]

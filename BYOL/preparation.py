@@ -14,6 +14,7 @@ from BYOL.data.images import ArrayImages, EncodedImages, Images, readable
 from BYOL.data.memory import check_images, to_memory
 from BYOL.data.sources import Splits, common_side, open_images
 from BYOL.errors import UserError
+from BYOL.hub import settled_backbone
 from BYOL.judging import judging, told
 from BYOL.starting import read_start
 from BYOL.views.config import ViewConfig
@@ -56,6 +57,7 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     Raises:
         UserError: the data or a setting that does not fit it.
     """
+    config = settled_backbone(config)
     splits = open_images(
         config.data,
         channels=config.channels,
@@ -109,7 +111,7 @@ def _settle(config: PretrainConfig, train: Images, side: int | None) -> Pretrain
     if config.stem != "auto":
         return settled
     with torch.device("meta"):  # the shape of the network, without its weights
-        large = has_large_stem(build_backbone(config.backbone))
+        large = has_large_stem(build_backbone(config.backbone, arguments=config.backbone_args))
     small = size <= SMALL_STEM_SIDE and not config.pretrained
     if config.weights:
         small = read_start(config.weights).small_stem

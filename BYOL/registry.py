@@ -12,6 +12,8 @@ from timm.models import build_model_with_cfg, register_model
 from torch import nn
 
 from BYOL.backbones import make_small_stem
+from BYOL.config import PretrainConfig
+from BYOL.errors import UserError
 from BYOL.plain import PLAIN_NETS, PlainNet
 
 SMALL_STEM = "small_stem_resnet"  # one name for every ResNet: variant="resnet18" says which
@@ -49,15 +51,20 @@ def small_stem_resnet(
         kwargs: what ``timm.create_model`` hands on.
     """
 
+    if not timm.is_model(variant):  # not a place from which to load another
+        raise UserError(f"variant {variant!r} of {SMALL_STEM} is no ResNet of timm's")
+
     def build(**settings: Any) -> nn.Module:
         return make_small_stem(timm.create_model(variant, **settings), variant)
 
     return build_model_with_cfg(build, SMALL_STEM, pretrained, **kwargs)
 
 
-def timm_model(backbone: str, stem: str) -> tuple[str, dict[str, Any]]:
+def timm_model(config: PretrainConfig) -> tuple[str, dict[str, Any]]:
     """timm's name for a run's backbone, and the arguments that go with it."""
-    return (SMALL_STEM, {"variant": backbone}) if stem == "small" else (backbone, {})
+    if config.stem == "small":
+        return SMALL_STEM, {"variant": config.backbone, **config.backbone_args}
+    return config.backbone, dict(config.backbone_args)
 
 
 def _plain_net(name: str) -> Callable[..., nn.Module]:

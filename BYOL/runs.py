@@ -12,6 +12,7 @@ from BYOL.building import seeded_model
 from BYOL.config import PretrainConfig, load_config
 from BYOL.errors import UserError
 from BYOL.export.weights import load_weights
+from BYOL.files import to_json
 from BYOL.folders import RunFolder
 from BYOL.lines import as_warnings, to_stderr
 from BYOL.sealing import check_seal
@@ -54,7 +55,8 @@ def backbone_metadata(config: PretrainConfig) -> dict[str, str]:
     names = ("backbone", "stem", "norm", "channels", "image_size", "mean", "std")
     found = {name: str(getattr(config, name)) for name in names}
     deep = {"pixel_range": str(list(config.pixel_range))} if config.pixel_range else {}
-    return {**found, **deep}
+    further = {"backbone_args": to_json(config.backbone_args)} if config.backbone_args else {}
+    return {**found, **deep, **further}
 
 
 def open_run(path: str | Path, say: Callable[[str], None] = to_stderr) -> Run:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from BYOL.errors import UserError
-from BYOL.export.weights import HUB_WEIGHTS, RUN_WEIGHTS, load_weights
+from BYOL.export.weights import HUB_CONFIG, HUB_WEIGHTS, RUN_WEIGHTS, TORCH_WEIGHTS, load_weights
 
 _TOKENS = ("cls_token", "dist_token", "reg_token", "pos_embed")  # a transformer's own
 _LEARNT = ("weight", "bias", "scale", *_TOKENS)  # ends of names, beside gamma
@@ -65,7 +65,20 @@ def read_start(place: str | Path, argument: str = "--weights") -> Weights:
                 "folder of a run that has ended, or a file"
             )
         path = inside[0]
-    return Weights(*load_weights(path))
+    tensors, facts = load_weights(path)
+    return Weights(tensors, {**_beside(path), **facts})
+
+
+def _beside(path: Path) -> dict[str, str]:
+    """Mean and standard deviation that timm's config.json tells of the weights beside it."""
+    if path.name not in (HUB_WEIGHTS, TORCH_WEIGHTS):
+        return {}
+    try:
+        told = json.loads(path.with_name(HUB_CONFIG).read_text(encoding="utf-8"))
+        known = told.get("pretrained_cfg") or told
+        return {name: json.dumps(known[name]) for name in ("mean", "std")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def start_from(backbone: nn.Module, place: str | Path, argument: str = "--weights") -> None:

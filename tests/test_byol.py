@@ -186,3 +186,26 @@ def test_state_dict_round_trip_gives_the_same_outputs():
     x, x1 = torch.rand(2, 4, 3, 16, 16)
     for a, b in zip(model(x, x1), other(x, x1), strict=True):
         assert torch.equal(a, b)
+
+
+def test_nothing_is_dropped_of_what_the_target_says():
+    from timm.layers import DropPath
+
+    def backend() -> nn.Module:
+        block = nn.Sequential(nn.Conv2d(16, 16, 1), DropPath(0.5))
+        return nn.Sequential(small_backend(), nn.Dropout2d(0.5), block, nn.Dropout(0.5))
+
+    for kept in (True, False):
+        model = small_model(backend=backend(), EAvg=kept).train()
+        dropping = [
+            m for m in model.modules() if isinstance(m, (nn.Dropout, nn.Dropout2d, DropPath))
+        ]
+        targets = set(model.targetNet.modules()) if kept else set()
+        assert len(dropping) == (6 if kept else 3)
+        assert all(module.training == (module not in targets) for module in dropping)
+        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        assert all(norm.training for norm in norms)
+    model = small_model(backend=backend()).train()
+    x = torch.randn(8, 3, 16, 16)
+    torch.testing.assert_close(model.targetNet(x), model.targetNet(x))
+    assert not torch.equal(model.onlineNet.backend(x), model.onlineNet.backend(x))

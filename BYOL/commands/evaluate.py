@@ -131,6 +131,9 @@ def _references(run: Run, wanted: EvaluateConfig) -> list[Reference]:
         found.append(Reference(START, start, config.sight))
     if wanted.reference:
         network = config.backbone, config.channels, config.stem, config.sight
-        return [*found, reference_from_file(wanted.reference, *network)]
-    supervised = supervised_reference(config.backbone, config.channels, config.sight)
+        reference = reference_from_file(wanted.reference, *network, config.backbone_args)
+        return [*found, reference]
+    supervised = supervised_reference(
+        config.backbone, config.channels, config.sight, config.backbone_args
+    )
     return [*found, supervised] if supervised else found

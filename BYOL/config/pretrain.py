@@ -1,8 +1,8 @@
 """Settings of a run."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from BYOL.config.checks import (
     COUNT,
@@ -102,8 +102,11 @@ class PretrainConfig:
         view_size: side in pixels of the views in training; without it, image_size. Smaller views
             cost less, and suit the size at which evaluation shows things, since a crop enlarges
             them (arXiv 1906.06423).
-        backbone: a timm name (resnet18, resnet50, convnext_tiny, …) or plain5, plain6.
-        pretrained: start from timm's weights.
+        backbone: a timm name (resnet18, resnet50, convnext_tiny, …), plain5 or plain6, or a model
+            in timm's format: hf-hub:OWNER/NAME, local-dir:FOLDER.
+        backbone_args: further arguments of timm's network, such as --backbone-args.drop_path_rate
+            0.1.
+        pretrained: start from timm's weights, or from those of hf-hub: and local-dir:.
         weights: start from these instead: the folder of a run that has ended, or a .safetensors or
             PyTorch file of weights for the backbone, whoever trained it. A classifier in it is
             left out, and a first layer for 3 channels is adapted to others.
@@ -200,6 +203,7 @@ class PretrainConfig:
     image_size: int | None = None
     view_size: int | None = None
     backbone: str = "resnet50"
+    backbone_args: dict[str, Any] = field(default_factory=dict)
     pretrained: bool = False
     weights: str | None = None
     stem: str = "auto"

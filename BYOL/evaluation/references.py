@@ -1,5 +1,6 @@
 """What a backbone is compared with: raw pixels, and supervised weights where they are at hand."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ class RawPixels(nn.Module):
         return x.flatten(1)
 
 
-def supervised_reference(name: str, channels: int, sight: Sight) -> Reference | None:
+def supervised_reference(
+    name: str, channels: int, sight: Sight, arguments: Mapping[str, Any] | None = None
+) -> Reference | None:
     """timm's weights for a backbone, if they lie in the local cache; nothing is downloaded.
 
     Args:
@@ -60,10 +63,11 @@ def supervised_reference(name: str, channels: int, sight: Sight) -> Reference | 
         channels: of the pictures; timm adapts the first layer.
         sight: its size is kept; mean and standard deviation are the weights' own for three
             channels.
+        arguments: of the backbone; timm's weights are for none.
     """
     import timm
 
-    file = cached_weights(name)
+    file = None if arguments else cached_weights(name)
     if file is None:
         return None
     config = timm.get_pretrained_cfg(name)
@@ -97,7 +101,12 @@ def cached_weights(name: str) -> Path | None:
 
 
 def reference_from_file(
-    path: str | Path, name: str, channels: int, stem: str, sight: Sight
+    path: str | Path,
+    name: str,
+    channels: int,
+    stem: str,
+    sight: Sight,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Reference:
     """A run's backbone with other weights.
 
@@ -107,12 +116,15 @@ def reference_from_file(
         channels: of the pictures.
         stem: of the run; where the weights do not fit it, timm's own is tried.
         sight: that of the run.
+        arguments: of the backbone.
 
     Raises:
         UserError: the file cannot be read, or holds the weights of another network.
     """
     small = stem == "small" and read_start(path, "--reference").small_stem
     kind = "small" if small else "imagenet"
-    backbone = build_backbone(name, in_channels=channels, image_size=sight.size, stem=kind)
+    backbone = build_backbone(
+        name, in_channels=channels, image_size=sight.size, stem=kind, arguments=arguments
+    )
     start_from(backbone, path, "--reference")
     return Reference(f"reference ({Path(path).name})", backbone.eval(), sight)

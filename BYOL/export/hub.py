@@ -7,13 +7,12 @@ from BYOL.backbones import feature_size
 from BYOL.errors import UserError
 from BYOL.export.card import model_card
 from BYOL.export.pixels import check_equal, pictures_to_check
-from BYOL.export.weights import HUB_WEIGHTS, plain_weights
+from BYOL.export.weights import HUB_CONFIG, HUB_WEIGHTS, plain_weights
 from BYOL.files import save_tensors, to_json, write_folder_atomically
 from BYOL.runs import Run
 from BYOL.views.transforms import normalise, shown_share
 
-CONFIG = "config.json"  # the names that timm and the hub look for
-CARD = "README.md"
+CARD = "README.md"  # by the name that the hub looks for
 
 
 def export_folder(run: Run, path: Path) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def export_folder(run: Run, path: Path) -> dict[str, Any]:
         nonlocal worst
         save_tensors(plain_weights(run.backbone), temporary / HUB_WEIGHTS, run.metadata)
         text = to_json(timm_config(run), indent=2)
-        (temporary / CONFIG).write_text(text + "\n", encoding="utf-8")
+        (temporary / HUB_CONFIG).write_text(text + "\n", encoding="utf-8")
         (temporary / CARD).write_text(model_card(run, path.name), encoding="utf-8")
         worst = check_equal(path, run, _as_timm_reads(run, temporary), pictures)
 
@@ -55,7 +54,7 @@ def timm_config(run: Run) -> dict[str, Any]:
 
     config = run.config
     sight = config.sight
-    architecture, arguments = timm_model(config.backbone, config.stem)
+    architecture, arguments = timm_model(config)
     known = getattr(run.backbone, "pretrained_cfg", {})
     return {
         "architecture": architecture,

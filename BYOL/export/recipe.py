@@ -22,7 +22,7 @@ def loading_recipe(config: PretrainConfig, path: str | Path) -> str:
 def _weights(config: PretrainConfig, path: Path) -> list[str]:
     from BYOL.registry import timm_model
 
-    name, arguments = timm_model(config.backbone, config.stem)
+    name, arguments = timm_model(config)
     settings = {"num_classes": 0, "in_chans": config.channels, **arguments, **_size(config)}
     words = ", ".join([repr(name), *(f"{key}={value!r}" for key, value in settings.items())])
     reader = "safetensors.torch" if path.suffix == ".safetensors" else "torch"

@@ -11,6 +11,8 @@ from BYOL.norms import standardised_for_good
 
 SUFFIXES = (".safetensors", ".pth")
 HUB_WEIGHTS = "model.safetensors"  # in a folder for the hub, by timm's name for it
+HUB_CONFIG = "config.json"  # beside them, what they are
+TORCH_WEIGHTS = "pytorch_model.bin"  # the same, as older repositories have it
 RUN_WEIGHTS = "backbone.safetensors"  # in the folder of a run that has ended
 _INSIDE = ("state_dict", "model")  # where training programs put weights in their checkpoints
 
