@@ -143,6 +143,15 @@ def test_a_run_that_was_told_of_labels_needs_no_file(tmp_path, capsys):
     capsys.readouterr()
     answer, _ = predicted(run, out=tmp_path / "p.csv", capsys=capsys)
     assert answer["labelled"] == 30 and "accuracy" in answer["measures"]
+    out = tmp_path / "next.csv"
+    assert main(["select", str(run), "--count=3", "--out", str(out), "--json"]) == 0
+    chosen = json.loads(capsys.readouterr().out)
+    assert chosen["labelled"] == 30 and [row["kind"] for row in table(out)][30:] == [""] * 3
+    # elsewhere, the run's files say nothing
+    classes = draw_pictures(tmp_path / "classes")
+    argv = ["--labelled", classes]
+    answer, _ = predicted(run, *argv, out=tmp_path / "q.csv", capsys=capsys)
+    assert answer["labelled"] == 24 and answer["classes"] == ["a", "b"]
 
 
 def test_labels_that_cannot_teach_are_named(flat, tmp_path, capsys):

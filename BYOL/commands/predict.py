@@ -85,7 +85,8 @@ def predict_run(config: PredictConfig) -> Answer:
     """
     out = check_output("out", config.out, ".csv")
     features = open_features(config)
-    config = as_the_run(config, features.run)
+    if config.labelled is None:
+        config = as_the_run(config, features.run)
     guesses = _learnt(features, _labelled(features, config), config)
     write_table(out, guesses.columns(), guesses.rows())
     return _answer(guesses, out, config.seed)

@@ -27,8 +27,9 @@ def select_run(config: SelectConfig) -> Answer:
     """
     out = check_output("out", config.out, ".csv")
     grid = None if config.grid is None else check_output("grid", config.grid, ".png")
-    file = read_rows("--labels", config.labels, "labels", unfilled=True) if config.labels else None
     features = open_features(config)
+    own = features.run.config.labels if config.data is None else None
+    file = _told(config.labels or own)
     with features.collected() as collection:
         labelled = _labelled(features, collection, file)
         allowed = ~collection.blank()
@@ -57,6 +58,10 @@ def select_run(config: SelectConfig) -> Answer:
         f"{len(names):,} of {count:,} pictures to label{known}, in {out}{drawn}\n"
         f"fill in the column {(file.header if file else _HEADER[1:])[0]!r}, then --labels={out}"
     )
+
+
+def _told(labels: str | None) -> RowFile | None:
+    return read_rows("--labels", labels, "labels", unfilled=True) if labels else None
 
 
 def _labelled(features: Features, collection: Collection, file: RowFile | None) -> np.ndarray:

@@ -13,7 +13,8 @@ class SelectConfig(FeaturesConfig):
     Args:
         count: how many pictures to choose.
         labels: a CSV file of the labels that there are, as of byol evaluate: what is like these
-            pictures is chosen last.
+            pictures is chosen last. Without it, and without DATA, the run's own file, where it has
+            one.
         split: of which pictures: train, test or all.
         out: the .csv file to write: the rows of --labels, then a row without a label for every
             picture chosen, the most telling first. Filled in, it is a file for --labels, here and
