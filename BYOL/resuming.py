@@ -20,10 +20,10 @@ from BYOL.runs import newest_usable
 # What the saved state, its place in the epoch, and what it began with depend on. All else may be
 # changed on the way.
 _FIXED = (
-    "backbone", "stem", "channels", "image_size", "hidden_size", "output_size", "depth_proj",
-    "depth_pred", "predictor", "target", "norm", "target_norm", "optimizer", "batch_size", "seed",
-    "view_size", "small_views", "small_size", "shuffle_buffer", "pretrained", "weights",
-    "pixel_range",
+    "backbone", "backbone_args", "stem", "channels", "image_size", "hidden_size", "output_size",
+    "depth_proj", "depth_pred", "predictor", "target", "norm", "target_norm", "optimizer",
+    "batch_size", "seed", "view_size", "small_views", "small_size", "shuffle_buffer", "pretrained",
+    "weights", "pixel_range",
 )  # fmt: skip
 
 

@@ -160,6 +160,39 @@ def test_arguments_reach_the_network_and_its_untrained_self(tmp_path, capsys):
     assert main(["evaluate", str(run), "--protocol=knn"]) == 0
 
 
+def test_a_run_goes_on_with_the_arguments_it_began_with(tmp_path, capsys):
+    pictures, run = draw_pictures(tmp_path / "p"), tmp_path / "run"
+    argv = ["pretrain", str(pictures), *TINY, "--backbone=resnet10t", "--stem=imagenet"]
+    argv += ["--no-evaluate", "--no-report", "--out", str(run)]
+    assert main([*argv, "--epochs=1", "--backbone-args.drop_path_rate=.25"]) == 0
+    assert main([*argv, "--epochs=2", "--resume"]) == 2
+    assert "--backbone" in capsys.readouterr().err
+    again = [*argv, "--epochs=2", "--resume", "--backbone-args.drop_path_rate=.25"]
+    assert main(again) == 0
+
+
+def test_a_sweep_varies_arguments_and_finds_what_a_model_of_the_hub_has_left(tmp_path, capsys):
+    donated(tmp_path / "model")
+    settings = {
+        "data": str(draw_pictures(tmp_path / "p")), "backbone": f"local-dir:{tmp_path / 'model'}",
+        "image_size": 32, "batch_size": 8, "hidden_size": 16, "output_size": 8, "epochs": 1,
+        "optimizer": "sgd", "lr": 0.1, "knn_every": 0, "report": False, "evaluate": False,
+        "preset": "small", "warmup_epochs": 0,
+    }  # fmt: skip
+    grid = {"backbone_args.drop_path_rate": [0.0, 0.1]}
+    file = tmp_path / "s.yaml"
+    file.write_text(json.dumps({"settings": settings, "grid": grid, "seeds": [0]}))
+    argv = ["sweep", str(file), "--out", str(tmp_path / "sweep")]
+    assert main(argv) == 0
+    runs = sorted((tmp_path / "sweep").glob("*/seed-0"))
+    found = [load_config(RunFolder(run).config).backbone_args for run in runs]
+    assert sorted(args["drop_path_rate"] for args in found) == [0.0, 0.1]
+    assert all(args["depth"] == 2 for args in found)
+    stamp = [(run / "results.json").stat().st_mtime_ns for run in runs]
+    assert main(argv) == 0
+    assert stamp == [(run / "results.json").stat().st_mtime_ns for run in runs]
+
+
 def test_a_small_stem_takes_arguments_and_no_place_to_load_from(tmp_path):
     config = tiny(
         tmp_path, tmp_path, backbone="resnet18", stem="small", backbone_args={"base_width": 32}

@@ -160,9 +160,10 @@ def _answer(guesses: Guesses, out: Path, seed: int) -> Answer:
             f"these guessed in {PARTS} parts, each by what the others teach: {_measured(measures)}"
         )
     if doubted:
+        said = "label is" if doubted == 1 else "labels are"
         lines.append(
-            f"{doubted:,} labels are contradicted with a probability of {SURE} or more: look at "
-            "these pictures"
+            f"{doubted:,} {said} contradicted with a probability of {SURE} or more: look at these "
+            "pictures"
         )
     return answer, "\n".join(lines)
 

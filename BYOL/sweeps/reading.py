@@ -24,6 +24,7 @@ from BYOL.arguments import parse_settings
 from BYOL.config import PretrainConfig
 from BYOL.config.files import read_settings
 from BYOL.errors import UserError
+from BYOL.hub import settled_backbone
 
 _PARTS: dict[str, type] = {"settings": dict, "rows": dict, "grid": dict, "seeds": list}
 _NOT_SWEPT = {
@@ -114,7 +115,7 @@ def _runs(
         for key, value in settings.items()
     ]
     try:
-        first = parse_settings(PretrainConfig, [*words, f"--seed={seeds[0]}"])
+        first = settled_backbone(parse_settings(PretrainConfig, [*words, f"--seed={seeds[0]}"]))
         return tuple(
             replace(first, seed=seed, out=str(folder / f"seed-{seed}"))  # checks the seed's range
             for seed in seeds

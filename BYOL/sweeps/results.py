@@ -15,7 +15,7 @@ _PIXELS = (
     "pixel_range",
 )  # fmt: skip
 # weights from elsewhere settle stem, mean and std where these are left open
-_UNTRAINED = ("backbone", "stem", "norm", "mean", "std", "pretrained", "weights")
+_UNTRAINED = ("backbone", "backbone_args", "stem", "norm", "mean", "std", "pretrained", "weights")
 
 
 def results_of(run: PretrainConfig) -> dict[str, Any] | None:
