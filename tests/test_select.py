@@ -143,6 +143,24 @@ def test_a_set_with_a_test_folder_gives_names_that_fit_it(tmp_path, capsys):
     assert set(left["selected"]) == set(first["selected"])
 
 
+def test_labels_that_somebody_filled_in_are_not_lost(run, tmp_path, capsys):
+    out = tmp_path / "labels.csv"
+    argv = ["select", str(run), "--count=3", "--out", str(out)]
+    assert main(argv) == 0 and main(argv) == 0  # nothing was filled in
+    names = [row[0] for row in table(out)[1:]]
+    rows(
+        out, "file,label", *(f"{name},x" for name in names[:1]), *(f"{name}," for name in names[1:])
+    )
+    before = out.read_bytes()
+    assert main(argv) == 2 and out.read_bytes() == before
+    assert "has labels in it, which would be lost" in capsys.readouterr().err
+    rows(out, "file,a,b", f"{names[0]},1,")
+    assert main(argv) == 2
+    rows(out, "file,label", f"{names[0]},x")
+    assert main([*argv, "--labels", str(out)]) == 0
+    assert table(out)[1] == [names[0], "x"] and len(table(out)) == 5
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -1,5 +1,6 @@
 """``byol select``."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ def select_run(config: SelectConfig) -> Answer:
     features = open_features(config)
     own = features.run.config.labels if config.data is None else None
     file = _told(config.labels or own)
+    _check_unfilled(out, config.labels or own)
     with features.collected() as collection:
         labelled = _labelled(features, collection, file)
         allowed = ~collection.blank()
@@ -62,6 +64,23 @@ def select_run(config: SelectConfig) -> Answer:
 
 def _told(labels: str | None) -> RowFile | None:
     return read_rows("--labels", labels, "labels", unfilled=True) if labels else None
+
+
+def _check_unfilled(out: Path, labels: str | None) -> None:
+    """See that no labels are lost, which somebody has filled in.
+
+    Raises:
+        UserError: the file that is to be written has some, and they are not to be kept.
+    """
+    if not out.exists() or (labels and out.samefile(labels)):
+        return
+    with out.open(newline="", encoding="utf-8", errors="replace") as lines:
+        filled = any(cell.strip() for row in [*csv.reader(lines)][1:] for cell in row[1:])
+    if filled:
+        raise UserError(
+            f"--out={out} has labels in it, which would be lost: give it as --labels too, or "
+            "another --out"
+        )
 
 
 def _labelled(features: Features, collection: Collection, file: RowFile | None) -> np.ndarray:
