@@ -84,12 +84,12 @@ def predict_run(config: PredictConfig) -> Answer:
             wrong ending, a file that cannot be written.
     """
     out = check_output("out", config.out, ".csv")
-    for file in filter(None, (config.labels, config.groups)):
-        if out.exists() and Path(file).exists() and out.samefile(file):
-            raise UserError(f"--out={out} is what is learnt from: give another file")
     features = open_features(config)
     if config.labelled is None:
         config = as_the_run(config, features.run)
+    for file in filter(None, (config.labels, config.groups)):
+        if out.exists() and Path(file).exists() and out.samefile(file):
+            raise UserError(f"--out={out} is what is learnt from: give another file")
     guesses = _learnt(features, _labelled(features, config), config)
     write_table(out, guesses.columns(), guesses.rows())
     return _answer(guesses, out, config.seed)

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,10 +34,9 @@ def select_run(config: SelectConfig) -> Answer:
     file = _told(config.labels or own)
     _check_unfilled(out, config.labels or own)
     with features.collected() as collection:
-        labelled = _labelled(features, collection, file)
-        allowed = ~collection.blank()
+        labelled, blank = _labelled(features, collection, file), collection.blank()
         found = representatives(
-            collection.features, config.count, config.seed, allowed=allowed, labelled=labelled
+            collection.features, config.count, config.seed, allowed=~blank, labelled=labelled
         )
         if not len(found.places):
             raise UserError("there is no picture left to label")
@@ -44,21 +44,25 @@ def select_run(config: SelectConfig) -> Answer:
         _write(out, file, names)
         if grid:
             _draw(collection, found, names, grid)
-        count, blank = len(collection), int((~allowed).sum())
-    answer = {
-        "out": str(out),
-        "grid": str(grid) if grid else None,
-        "pictures": count,
-        "left_out": features.total - count,
-        "blank": blank,
-        "labelled": int(labelled.sum()),
-        "selected": names,
-    }
-    known = f", beside the {answer['labelled']:,} that have a label" if file else ""
-    drawn = f", drawn in {grid}" if grid else ""
-    return answer, (
-        f"{len(names):,} of {count:,} pictures to label{known}, in {out}{drawn}\n"
-        f"fill in the column {(file.header if file else _HEADER[1:])[0]!r}, then --labels={out}"
+        answer = {
+            "out": str(out),
+            "grid": str(grid) if grid else None,
+            "pictures": len(collection),
+            "left_out": features.total - len(collection),
+            "blank": int(blank.sum()),
+            "labelled": int(labelled.sum()),
+            "selected": names,
+        }
+    return answer, _text(answer, file)
+
+
+def _text(answer: dict[str, Any], file: RowFile | None) -> str:
+    beside = f", beside the {answer['labelled']:,} that have a label" if file else ""
+    drawn = f", drawn in {answer['grid']}" if answer["grid"] else ""
+    column = file.header[0] if file else _HEADER[1]
+    return (
+        f"{len(answer['selected']):,} of {answer['pictures']:,} pictures to label{beside}, in "
+        f"{answer['out']}{drawn}\nfill in the column {column!r}, then --labels={answer['out']}"
     )
 
 
