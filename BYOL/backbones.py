@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from BYOL.errors import UserError
+from BYOL.stems import STEMS, make_small_stem
 
-STEMS = ("imagenet", "small")
 _LOADS = "weights and their settings come by --weights or --pretrained"
 SETTLED = {  # arguments of timm.create_model that are not for --backbone-args, and why
     "num_classes": "a backbone has no classifier",
@@ -110,16 +110,6 @@ def save_memory(backbone: nn.Module, name: str) -> None:
             f"--grad_checkpointing=true: backbone {name!r} cannot do it; timm's ResNets, ConvNeXts "
             "and transformers can"
         ) from error
-
-
-def has_large_stem(backbone: nn.Module) -> bool:
-    """Whether the network starts like an ImageNet ResNet: a 7×7 convolution, then pooling."""
-    conv = getattr(backbone, "conv1", None)
-    return (
-        isinstance(conv, nn.Conv2d)
-        and conv.kernel_size == (7, 7)
-        and isinstance(getattr(backbone, "maxpool", None), nn.Module)
-    )
 
 
 def freeze_patch_embedding(backbone: nn.Module) -> None:
@@ -232,20 +222,3 @@ def _create(
             f"backbone {name!r} cannot be built for {in_channels} channels"
             f"{f' at {image_size} px' if image_size else ''}: {error}"
         ) from error
-
-
-def make_small_stem(backbone: nn.Module, name: str) -> nn.Module:
-    """Give a ResNet, in place, a first convolution for small pictures, and take its pooling away.
-
-    Raises:
-        UserError: the network ``name`` does not start like an ImageNet ResNet.
-    """
-    if not has_large_stem(backbone):
-        raise UserError(f"stem 'small' does not fit backbone {name!r}: it is for ResNets")
-    old = backbone.conv1
-    assert isinstance(old, nn.Conv2d)
-    conv = nn.Conv2d(old.in_channels, old.out_channels, 3, stride=1, padding=1, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    backbone.conv1 = conv
-    backbone.maxpool = nn.Identity()
-    return backbone

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from BYOL.backbones import build_backbone, has_large_stem
+from BYOL.backbones import build_backbone
 from BYOL.config import PretrainConfig
 from BYOL.data.images import ArrayImages, EncodedImages, Images, readable
 from BYOL.data.memory import check_images, to_memory
@@ -17,6 +17,7 @@ from BYOL.errors import UserError
 from BYOL.hub import settled_backbone
 from BYOL.judging import judging, told
 from BYOL.starting import read_start
+from BYOL.stems import has_large_stem
 from BYOL.views.config import ViewConfig
 from BYOL.views.pipeline import Views
 

@@ -11,10 +11,10 @@ import timm
 from timm.models import build_model_with_cfg, register_model
 from torch import nn
 
-from BYOL.backbones import make_small_stem
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
 from BYOL.plain import PLAIN_NETS, PlainNet
+from BYOL.stems import make_small_stem
 
 SMALL_STEM = "small_stem_resnet"  # one name for every ResNet: variant="resnet18" says which
 

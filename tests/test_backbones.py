@@ -3,10 +3,11 @@ import timm
 import torch
 from torch import nn
 
-from BYOL.backbones import build_backbone, feature_size, has_large_stem, pool
+from BYOL.backbones import build_backbone, feature_size, pool
 from BYOL.byol import BYOL
 from BYOL.errors import UserError
 from BYOL.plain import PLAIN_NETS
+from BYOL.stems import has_large_stem
 
 
 @pytest.mark.parametrize(
