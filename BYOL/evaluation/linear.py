@@ -14,7 +14,7 @@ from BYOL.evaluation.subjects import CLASSES, TAGS, Outcome, Subject, choosing
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C: inverse regularisation, tried on a validation split
 CHOSEN_ON = 10_000  # samples that choose C; the final fit takes all
 VALIDATION = 0.2
-LEAST_SAMPLES = 50  # of which a fifth can choose C: of 20 (CIFAR-10) it chose .20, not .28
+LEAST_SAMPLES = 50  # of which a fifth can choose C: with 20 of CIFAR-10 no choice was better
 STRENGTH = 1.0  # where too few samples, or groups, would choose
 ITERATIONS = 300
 ALPHAS = np.logspace(-2, 6, 9)  # ridge's, tried by leave-one-out
