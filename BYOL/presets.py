@@ -151,8 +151,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "warmup_epochs": 10.0,
         "tau": 0.996,
     },
-    # Fewer than 10,000 pictures: "small" in batches of 64, with τ and warm-up of "digits" and smaller
-    # changes of brightness. Measured by us on 2,000 pictures: 200-NN .401 after 100 epochs, with a
+    # Fewer than 10,000 pictures: "small" in batches of 64, with τ and warm-up of "digits" and less
+    # change of brightness. Measured by us on 2,000 pictures: 200-NN .401 after 100 epochs, with a
     # brightness of .4 .376; .494 after 400: docs/results.md, "Two thousand pictures".
     "few": {
         **_SMALL,
