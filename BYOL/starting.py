@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from BYOL.errors import UserError
 from BYOL.export.weights import HUB_CONFIG, HUB_WEIGHTS, RUN_WEIGHTS, TORCH_WEIGHTS, load_weights
+from BYOL.files import to_json
 
 _TOKENS = ("cls_token", "dist_token", "reg_token", "pos_embed")  # a transformer's own
 _LEARNT = ("weight", "bias", "scale", *_TOKENS)  # ends of names, beside gamma
@@ -76,7 +77,7 @@ def _beside(path: Path) -> dict[str, str]:
     try:
         told = json.loads(path.with_name(HUB_CONFIG).read_text(encoding="utf-8"))
         known = told.get("pretrained_cfg") or told
-        return {name: json.dumps(known[name]) for name in ("mean", "std")}
+        return {name: to_json(known[name]) for name in ("mean", "std")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
