@@ -133,16 +133,19 @@ def _surplus(
 
     Layer scale, say, which many transformers have and others of the same shapes have not.
     """
-    parts = {name[:i] for name in wanted for i, letter in enumerate(name) if letter == "."}
+    parts = {part for name in wanted for part in _parts(name)}
     for name in weights:
         last = name.rpartition(".")[2]
         learnt = last in _LEARNT or last.startswith("gamma")
-        inside = name in _TOKENS or any(
-            name[:i] in parts for i, letter in enumerate(name) if letter == "."
-        )
+        inside = name in _TOKENS or not parts.isdisjoint(_parts(name))
         if name not in wanted and learnt and inside and not name.startswith(classifiers):
             return f"{name} is there, and the backbone has no such thing"
     return None
+
+
+def _parts(name: str) -> list[str]:
+    """The modules that a weight is in: of ``blocks.0.norm.weight`` blocks, blocks.0 …"""
+    return [name[:i] for i, letter in enumerate(name) if letter == "."]
 
 
 def _classifiers(backbone: nn.Module) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from common import arguments, header
 
 from BYOL.commands.features import open_features
 from BYOL.config.commands import FeaturesConfig
-from BYOL.curation.selection import _directions, representatives
+from BYOL.curation.selection import representatives, standard_directions
 from BYOL.evaluation.cluster import kmeans
 from BYOL.evaluation.guessing import Known, fit
 from BYOL.evaluation.knn import knn_accuracy, neighbours
@@ -35,7 +35,7 @@ def selected(features: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def typical(features: np.ndarray, count: int, seed: int) -> np.ndarray:
-    vectors, k = _directions(features), min(count, 500)
+    vectors, k = standard_directions(features), min(count, 500)
     cluster, given = kmeans(vectors, k, seed), []
     for c in np.argsort(-np.bincount(cluster, minlength=k)):
         members = np.flatnonzero(cluster == c)
@@ -46,7 +46,7 @@ def typical(features: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def farthest(features: np.ndarray, count: int, seed: int) -> np.ndarray:
-    vectors = torch.from_numpy(_directions(features))
+    vectors = torch.from_numpy(standard_directions(features))
     chosen = [int(np.random.default_rng(seed).integers(len(vectors)))]
     nearest = vectors @ vectors[chosen[0]]
     while len(chosen) < count:

@@ -30,9 +30,9 @@ def select_run(config: SelectConfig) -> Answer:
     out = check_output("out", config.out, ".csv")
     grid = None if config.grid is None else check_output("grid", config.grid, ".png")
     features = open_features(config)
-    own = features.run.config.labels if config.data is None else None
-    file = _told(config.labels or own)
-    _check_unfilled(out, config.labels or own)
+    labels = config.labels or (features.run.config.labels if config.data is None else None)
+    file = read_rows("--labels", labels, "labels", unfilled=True) if labels else None
+    _check_unfilled(out, labels)
     with features.collected() as collection:
         labelled, blank = _labelled(features, collection, file), collection.blank()
         found = representatives(
@@ -64,10 +64,6 @@ def _text(answer: dict[str, Any], file: RowFile | None) -> str:
         f"{len(answer['selected']):,} of {answer['pictures']:,} pictures to label{beside}, in "
         f"{answer['out']}{drawn}\nfill in the column {column!r}, then --labels={answer['out']}"
     )
-
-
-def _told(labels: str | None) -> RowFile | None:
-    return read_rows("--labels", labels, "labels", unfilled=True) if labels else None
 
 
 def _check_unfilled(out: Path, labels: str | None) -> None:

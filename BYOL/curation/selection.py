@@ -56,7 +56,7 @@ def representatives(
     if not len(spread):
         return Selection(spread, spread)
     known = labelled[shown]
-    vectors = _directions(features[shown])
+    vectors = standard_directions(features[shown])
     k = min(count + int(known.sum()), MOST_CLUSTERS, len(shown))
     cluster = kmeans(vectors, k, seed) if k > 1 else np.zeros(len(shown), dtype=np.int64)
     size = np.bincount(cluster, minlength=k)
@@ -81,7 +81,7 @@ def _turns(vectors: np.ndarray, cluster: np.ndarray, known: np.ndarray, k: int) 
     return turn
 
 
-def _directions(features: np.ndarray) -> np.ndarray:
+def standard_directions(features: np.ndarray) -> np.ndarray:
     """A copy, of unit length when every feature has the same mean and spread."""
     found = np.array(features, dtype=np.float32)
     found -= found.mean(axis=0)

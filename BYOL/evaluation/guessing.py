@@ -14,7 +14,7 @@ import numpy as np
 
 from BYOL.errors import UserError
 from BYOL.evaluation.intervals import Measures, accuracy_interval
-from BYOL.evaluation.linear import Guess, fit_tags, fit_values, linear_probe
+from BYOL.evaluation.linear import Guess, fit_classes, fit_tags, fit_values
 from BYOL.evaluation.scores import scored
 from BYOL.evaluation.subjects import CLASSES, TAGS
 
@@ -67,7 +67,7 @@ def fit(known: Known, seed: int, of: np.ndarray | None = None) -> Guess:
     taught = np.unique(labels)
     if len(taught) < 2:
         return lambda queries: _spread(np.ones((len(queries), 1)), taught, known.count)
-    model = linear_probe(features, labels, features[:1], **how).model
+    model, _ = fit_classes(features, labels, **how)
     return lambda queries: _spread(model.predict_proba(queries), taught, known.count)
 
 

@@ -88,9 +88,21 @@ def linear_probe(
         alike: the features are on one scale already and keep it; else each is standardised.
         groups: (n,) integers; the split keeps each on one side.
     """
-    strength = _choose_strength(features, labels, seed, alike, groups)
-    model = next(_models(features, labels, [strength], alike))
+    model, strength = fit_classes(features, labels, seed=seed, alike=alike, groups=groups)
     return LinearProbe(model, strength, model.predict(queries))
+
+
+def fit_classes(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int = 0,
+    alike: bool = False,
+    groups: np.ndarray | None = None,
+) -> tuple[Any, float]:
+    """The model of :func:`linear_probe`, whose arguments these are, and the C that was chosen."""
+    strength = _choose_strength(features, labels, seed, alike, groups)
+    return next(_models(features, labels, [strength], alike)), strength
 
 
 def fit_tags(
