@@ -8,16 +8,16 @@ package imports nothing else, so that ``byol --help`` and a mistyped flag answer
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from BYOL.loading import load_backbone
+    from BYOL.loading import load_backbone, load_classifier
 
-__all__ = ["__version__", "load_backbone"]
+__all__ = ["__version__", "load_backbone", "load_classifier"]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load_backbone":
-        from BYOL.loading import load_backbone
+    if name in ("load_backbone", "load_classifier"):
+        import BYOL.loading
 
-        return load_backbone
+        return getattr(BYOL.loading, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

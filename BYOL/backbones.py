@@ -31,8 +31,9 @@ def build_backbone(
     stem: str = "imagenet",
     pretrained: bool = False,
     arguments: Mapping[str, Any] | None = None,
+    classes: int = 0,
 ) -> nn.Module:
-    """Make a backbone without a classifier.
+    """Make a backbone.
 
     Args:
         backend: a timm model name, one of this package's plain nets, or a module, which is
@@ -43,6 +44,7 @@ def build_backbone(
             without stride and takes its pooling away, as is usual for pictures up to 64 px.
         pretrained: load timm's weights.
         arguments: further ones of timm's network, by name: see :func:`check_arguments`.
+        classes: numbers that timm's classifier on top puts out; 0: there is none, as BYOL wants it.
 
     Raises:
         UserError: unknown name (with near ones), weights that cannot be had, or asked for with a
@@ -56,7 +58,7 @@ def build_backbone(
         name, backbone = type(backend).__name__, backend
     else:
         name = backend
-        backbone = _create(name, in_channels, image_size, pretrained, arguments or {})
+        backbone = _create(name, in_channels, image_size, pretrained, arguments or {}, classes)
     if stem == "small":
         if pretrained:
             raise UserError(
@@ -195,6 +197,7 @@ def _create(
     image_size: int | None,
     pretrained: bool,
     arguments: Mapping[str, Any],
+    classes: int,
 ) -> nn.Module:
     import timm  # half a second, and only needed here
 
@@ -205,8 +208,8 @@ def _create(
         hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
         raise UserError(f"backbone {name!r} is unknown: {hint}")
     check_arguments(arguments)
-    kwargs: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, "pretrained": pretrained}
-    kwargs |= arguments
+    kwargs: dict[str, Any] = dict(arguments)
+    kwargs |= {"num_classes": classes, "in_chans": in_channels, "pretrained": pretrained}
     if image_size is not None and has_fixed_size(name):
         kwargs["img_size"] = image_size
     try:

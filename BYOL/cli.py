@@ -10,6 +10,7 @@ from typing import Any
 import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config import commands as settings
+from BYOL.config.export import ExportConfig
 from BYOL.config.labelling import PredictConfig, SelectConfig
 from BYOL.config.shard import ShardConfig
 from BYOL.config.tile import TileConfig
@@ -131,9 +132,9 @@ COMMANDS = {
         "BYOL.commands.predict:predict_run",
     ),
     "export": Command(
-        "write the backbone for timm, torchvision, PyTorch, ONNX or the Hugging Face hub",
-        settings.ExportConfig,
-        ("run",),
+        "write the backbone, or a classifier on it, for timm, torchvision, ONNX or the hub",
+        ExportConfig,
+        ("run", "data"),
         "BYOL.commands.export:export_run",
     ),
     "report": Command(

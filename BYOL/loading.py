@@ -1,6 +1,8 @@
 """A trained backbone in one line of Python, with the transform that its pictures need."""
 
 import json
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from BYOL.backbones import build_backbone
 from BYOL.config import load_config
 from BYOL.errors import UserError
+from BYOL.export.classifier import OUTPUTS, Activation
 from BYOL.export.weights import HUB_WEIGHTS, load_weights
 from BYOL.norms import without_batch_statistics
 from BYOL.runs import backbone_metadata, backbone_of, folder_and_checkpoint, trained_weights
@@ -24,7 +27,8 @@ def load_backbone(source: str | Path) -> nn.Module:
     Args:
         source: the folder of a run (finished or not: then its last checkpoint is taken), one of
             its checkpoints (``RUN/checkpoints/best.ckpt``), or a .safetensors file or a folder for
-            the Hugging Face hub that ``byol export`` wrote.
+            the Hugging Face hub that ``byol export`` wrote; of one with a classifier the backbone
+            is taken.
 
     Returns:
         The network, on the CPU and in evaluation mode: (B, C, size, size) normalised float32 →
@@ -36,19 +40,70 @@ def load_backbone(source: str | Path) -> nn.Module:
     Raises:
         UserError: none of these, damaged, or weights of another network than it says.
     """
+    found = _found(source)
+    return _with_transform(_network(found), found)
+
+
+def load_classifier(source: str | Path) -> nn.Module:
+    """Open a backbone with the classifier that ``byol export --classifier`` put on it::
+
+        classifier = BYOL.load_classifier("photos.safetensors")
+        (probabilities,) = classifier(classifier.transform(image)[None])
+        classifier.classes[probabilities.argmax()]
+
+    Args:
+        source: the .safetensors file, or the folder for the Hugging Face hub.
+
+    Returns:
+        The network, on the CPU and in evaluation mode: (B, C, size, size) normalised float32 →
+        (B, t), probabilities of classes or tags, or values. Its attribute ``classes`` is the tuple
+        of their names, ``task`` says what they are (classification, multilabel or regression), and
+        ``transform`` is as in :func:`load_backbone`.
+
+    Raises:
+        UserError: it has no classifier, is damaged, or holds another network than it says.
+    """
+    found = _found(source)
+    classes = _classes(found.metadata)
+    if not classes:
+        raise UserError(
+            f"source={source} has no classifier: byol export --classifier linear writes one"
+        )
+    task = found.metadata["task"]
+    classifier = nn.Sequential(_network(found, len(classes)), Activation(task)).eval()
+    classifier.classes, classifier.task = classes, task  # type: ignore[assignment]
+    return _with_transform(classifier, found)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Weights and what is known of them; ``place`` is for messages."""
+
+    place: Path
+    metadata: dict[str, str]
+    weights: dict[str, Tensor]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        return _read_metadata(self.place, self.metadata)
+
+
+def _found(source: str | Path) -> _Found:
     path = Path(source).expanduser()
     if not path.exists():
         raise UserError(f"source={path} is not there: give a run's folder or a .safetensors file")
     folder, checkpoint = folder_and_checkpoint(path)
     if checkpoint and folder.config.exists():
-        return _built(path, backbone_metadata(load_config(folder.config)), backbone_of(checkpoint))
+        metadata = backbone_metadata(load_config(folder.config))
+        return _Found(path, metadata, backbone_of(checkpoint))
     if path.is_file() and path.suffix != ".safetensors":
         raise UserError(
             f"source={path} does not say which network it is of: give a run's folder, a hub "
             "folder or a .safetensors file that byol export wrote"
         )
     if path.is_dir() and folder.config.exists():
-        return _built(path, backbone_metadata(load_config(folder.config)), trained_weights(folder))
+        metadata = backbone_metadata(load_config(folder.config))
+        return _Found(path, metadata, trained_weights(folder))
     file = path / HUB_WEIGHTS if path.is_dir() else path
     if not file.exists():
         raise UserError(
@@ -56,31 +111,48 @@ def load_backbone(source: str | Path) -> nn.Module:
             f"(no {HUB_WEIGHTS})"
         )
     weights, metadata = load_weights(file)
-    return _built(path, metadata, weights)
+    return _Found(path, metadata, weights)
 
 
-def _built(path: Path, metadata: dict[str, str], weights: dict[str, Tensor]) -> nn.Module:
-    settings = _read_metadata(path, metadata)
-    backbone = build_backbone(
+def _network(found: _Found, classes: int = 0) -> nn.Module:
+    """With its weights; without ``classes`` those of a classifier are left out."""
+    settings, weights = found.settings, found.weights
+    if not classes and (name := found.metadata.get("classifier")):
+        own = (f"{name}.weight", f"{name}.bias")
+        weights = {key: value for key, value in weights.items() if key not in own}
+    network = build_backbone(
         settings["backbone"],
         in_channels=settings["channels"],
         image_size=settings["image_size"],
         stem=settings["stem"],
         arguments=settings["backbone_args"],
+        classes=classes,
     )
-    if metadata.get("norm") == "gn-ws":
-        backbone = without_batch_statistics(backbone)
+    if found.metadata.get("norm") == "gn-ws":
+        network = without_batch_statistics(network)
     try:
-        backbone.load_state_dict(weights, strict=True)
+        network.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         raise UserError(
-            f"the weights in {path} are not those of a {settings['backbone']}"
+            f"the weights in {found.place} are not those of a {settings['backbone']}"
         ) from error
-    transform = EvalTransform(
-        settings["image_size"], settings["mean"], settings["std"], settings["pixel_range"]
-    )
-    backbone.transform = transform  # type: ignore[assignment]
-    return backbone.eval()
+    return network.eval()
+
+
+def _with_transform(network: nn.Module, found: _Found) -> nn.Module:
+    sight = (found.settings[name] for name in ("image_size", "mean", "std", "pixel_range"))
+    network.transform = EvalTransform(*sight)  # type: ignore[assignment]
+    return network
+
+
+def _classes(metadata: dict[str, str]) -> tuple[str, ...]:
+    """Names of what a classifier tells apart; none where there is none, or it says no sense."""
+    try:
+        names = json.loads(metadata.get("classes", "[]"))
+    except ValueError:
+        return ()
+    sound = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if sound and metadata.get("task") in OUTPUTS else ()
 
 
 def _read_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:

@@ -49,6 +49,10 @@ class PlainNet(nn.Module):
         """Keep the activations between layers only, as timm's networks do."""
         self.grad_checkpointing = enable
 
+    def get_classifier(self) -> nn.Module:
+        """The layer on top, as timm's networks name it."""
+        return self.fc
+
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) → (B, num_features, h, w)."""
         if self.grad_checkpointing and self.training:

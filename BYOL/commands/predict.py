@@ -7,22 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.commands.common import Answer, as_the_run, pictures_for
+from BYOL.commands.common import Answer
 from BYOL.commands.features import Features, open_features
+from BYOL.commands.teaching import Key, measured, settled, taught
 from BYOL.config.labelling import PredictConfig
 from BYOL.curation.tables import check_output, write_table
-from BYOL.data.annotated import annotated
-from BYOL.data.groups import check_grouped
-from BYOL.data.images import Images
 from BYOL.data.rows import row_name
-from BYOL.data.sources import Splits
 from BYOL.errors import UserError
-from BYOL.evaluation.guessing import PARTS, SURE, Known, contradicted, fit, judged, unseen
-from BYOL.evaluation.intervals import Measures
-from BYOL.evaluation.linear import Guess
-from BYOL.evaluation.subjects import CLASSES, NOTHING, task_of
-
-Key = tuple[str, str]  # of a labelled picture: its split and its name there
+from BYOL.evaluation.guessing import SURE, Known, contradicted, fit, judged, unseen
+from BYOL.evaluation.linear_layer import LinearLayer
+from BYOL.evaluation.subjects import CLASSES
 
 
 @dataclass
@@ -44,7 +38,7 @@ class Guesses:
     classes: tuple[str, ...]
     unseen: np.ndarray
     place: dict[Key, int]
-    guess: Guess
+    guess: LinearLayer
     count: int = 0
 
     def columns(self) -> tuple[str, ...]:
@@ -85,58 +79,21 @@ def predict_run(config: PredictConfig) -> Answer:
     """
     out = check_output("out", config.out, ".csv")
     features = open_features(config)
-    if config.labelled is None:
-        config = as_the_run(config, features.run)
+    config = settled(config, features.run)
     for file in filter(None, (config.labels, config.groups)):
         if out.exists() and Path(file).exists() and out.samefile(file):
             raise UserError(f"--out={out} is what is learnt from: give another file")
-    guesses = _learnt(features, _labelled(features, config), config)
+    guesses = _guesses(features, config)
     write_table(out, guesses.columns(), guesses.rows())
     return _answer(guesses, out, config.seed)
 
 
-def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
-    """The pictures with labels, by split."""
-    all_ = features.splits if config.labelled is None else _elsewhere(features, config)
-    file = annotated(all_, config.labels, config.task, config.groups)
-    splits = file.splits
-    parts = {"train": splits.train, "labelled": splits.labelled, "test": splits.test}
-    found = {name: part for name, part in parts.items() if part and task_of(part) != NOTHING}
-    if not found:
-        raise UserError(
-            f"{splits.train.name} has no labels: give those of some pictures as --labels=FILE.csv"
-        )
-    if len({(task_of(part), part.classes) for part in found.values()}) > 1:
-        raise UserError(f"{splits.train.name}: train and test have labels of different kinds")
-    if file.groups:
-        check_grouped(list(found.values()), file.groups)
-    return found
-
-
-def _elsewhere(features: Features, config: PredictConfig) -> Splits:
-    try:
-        return pictures_for(features.run, config.labelled, config.data_root)
-    except UserError as error:
-        raise UserError(str(error).replace("DATA=", "--labelled=", 1)) from error
-
-
-def _learnt(features: Features, labelled: dict[str, Images], config: PredictConfig) -> Guesses:
-    seed, elsewhere = config.seed, config.labelled is not None
-    place: dict[Key, int] = {}
-    vectors, labels, groups = [], [], []
-    for split, images in labelled.items():
-        ids, found = features.of(images)
-        for i in ids.tolist():
-            place[split, images.sample_name(i)] = len(place)
-        assert images.labels is not None
-        vectors.append(found)
-        labels.append(images.labels[ids])
-        groups += [] if images.groups is None else [images.groups[ids]]
-    classes, task = images.classes, task_of(images)
-    together = np.concatenate(groups) if groups else None
-    known = Known(np.concatenate(vectors), np.concatenate(labels), task, len(classes), together)
-    here = {} if elsewhere else place
-    return Guesses(features, known, classes, unseen(known, seed), here, fit(known, seed))
+def _guesses(features: Features, config: PredictConfig) -> Guesses:
+    teaching, seed = taught(features, config), config.seed
+    known = teaching.known
+    here = teaching.place if config.labelled is None else {}
+    found = unseen(known, seed), here, fit(known, seed)
+    return Guesses(features, known, teaching.classes, *found)
 
 
 def _answer(guesses: Guesses, out: Path, seed: int) -> Answer:
@@ -159,9 +116,7 @@ def _answer(guesses: Guesses, out: Path, seed: int) -> Answer:
         + (f"; {left_out:,} could not be read" if left_out else "")
     ]
     if measures:
-        lines.append(
-            f"these guessed in {PARTS} parts, each by what the others teach: {_measured(measures)}"
-        )
+        lines.append(measured(measures))
     if doubted:
         said = "label is" if doubted == 1 else "labels are"
         lines.append(
@@ -169,13 +124,6 @@ def _answer(guesses: Guesses, out: Path, seed: int) -> Answer:
             "pictures"
         )
     return answer, "\n".join(lines)
-
-
-def _measured(measures: Measures) -> str:
-    return ", ".join(
-        f"{name} {m.get('accuracy', m.get('value', 0.0)):.3f} [{m['low']:.3f}, {m['high']:.3f}]"
-        for name, m in measures.items()
-    )
 
 
 def _number(score: float) -> float | str:

@@ -231,21 +231,6 @@ class OutliersConfig(FeaturesConfig):
 
 
 @dataclass(frozen=True)
-class ExportConfig:
-    """Settings of ``byol export``.
-
-    Args:
-        run: a run's folder, or one of its checkpoints (RUN/checkpoints/best.ckpt).
-        to: the file to write: .safetensors or .pth for weights, .onnx or .pt2 for a program that
-            takes pixels from 0 to 1; or NAME/, with a slash at the end, for a folder that the
-            Hugging Face hub and timm (local-dir:NAME) take.
-    """
-
-    run: str
-    to: str = "backbone.safetensors"
-
-
-@dataclass(frozen=True)
 class SweepConfig:
     """Settings of ``byol sweep``.
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from BYOL.errors import UserError
 from BYOL.evaluation.intervals import Measures, accuracy_interval
-from BYOL.evaluation.linear import Guess, fit_classes, fit_tags, fit_values
+from BYOL.evaluation.linear import fit_classes, fit_tags, fit_values
+from BYOL.evaluation.linear_layer import NEVER, LinearLayer, constant_layer, layer_of_classes
 from BYOL.evaluation.scores import scored
 from BYOL.evaluation.subjects import CLASSES, TAGS
 
@@ -48,7 +49,7 @@ class Known:
         return len(self.labels)
 
 
-def fit(known: Known, seed: int, of: np.ndarray | None = None) -> Guess:
+def fit(known: Known, seed: int, of: np.ndarray | None = None) -> LinearLayer:
     """A probe: from (q, d) features to (q, count), probabilities of classes or tags, or values.
 
     Args:
@@ -66,16 +67,9 @@ def fit(known: Known, seed: int, of: np.ndarray | None = None) -> Guess:
         return fit_values(features, labels, **how)
     taught = np.unique(labels)
     if len(taught) < 2:
-        return lambda queries: _spread(np.ones((len(queries), 1)), taught, known.count)
-    model, _ = fit_classes(features, labels, **how)
-    return lambda queries: _spread(model.predict_proba(queries), taught, known.count)
-
-
-def _spread(probabilities: np.ndarray, taught: np.ndarray, count: int) -> np.ndarray:
-    """A column for every class, of which a probe may not have seen all."""
-    found = np.zeros((len(probabilities), count))
-    found[:, taught] = probabilities
-    return found
+        only = np.where(np.arange(known.count) == taught[0], 0.0, NEVER)
+        return constant_layer(only, features.shape[1], CLASSES)
+    return layer_of_classes(fit_classes(features, labels, **how)[0], known.count)
 
 
 def unseen(known: Known, seed: int) -> np.ndarray:

@@ -18,6 +18,14 @@ Measure = dict[str, float]
 Measures = dict[str, Measure]
 
 
+def in_words(measures: Measures) -> str:
+    """``accuracy 0.437 [0.407, 0.467], …``: each with its interval."""
+    return ", ".join(
+        f"{name} {m.get('accuracy', m.get('value', 0.0)):.3f} [{m['low']:.3f}, {m['high']:.3f}]"
+        for name, m in measures.items()
+    )
+
+
 def accuracy_interval(correct: np.ndarray, seed: int, groups: np.ndarray | None = None) -> Measure:
     """Accuracy of (n,) outcomes, ``{accuracy, low, high}``; ``groups`` are (n,) integers or None.
 

@@ -1,15 +1,21 @@
 """Linear probe on frozen features: logistic regression, for values ridge regression."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from BYOL.evaluation.intervals import accuracy_interval
+from BYOL.evaluation.linear_layer import (
+    LinearLayer,
+    constant_layer,
+    layer_of_tags,
+    layer_of_values,
+)
 from BYOL.evaluation.scores import scored
-from BYOL.evaluation.subjects import CLASSES, TAGS, Outcome, Subject, choosing
+from BYOL.evaluation.subjects import CLASSES, TAGS, VALUES, Outcome, Subject, choosing
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C: inverse regularisation, tried on a validation split
 CHOSEN_ON = 10_000  # samples that choose C; the final fit takes all
@@ -20,8 +26,6 @@ ITERATIONS = 300
 ALPHAS = np.logspace(-2, 6, 9)  # ridge's, tried by leave-one-out
 ALPHA = 1.0  # where a single group would choose
 MOST_CLASSES = 100  # of a confusion matrix that is kept
-
-Guess = Callable[[np.ndarray], np.ndarray]  # (q, d) features → (q, t) probabilities or values
 
 
 def linear(subject: Subject) -> Outcome:
@@ -112,7 +116,7 @@ def fit_tags(
     seed: int = 0,
     alike: bool = False,
     groups: np.ndarray | None = None,
-) -> Guess:
+) -> LinearLayer:
     """One logistic regression a tag, with one C for all, chosen on a validation split.
 
     Args:
@@ -129,8 +133,7 @@ def fit_tags(
     count = tags.shape[1]
     tags = np.pad(tags, ((0, 0), (0, int(count == 1))))
     strength = _choose_strength(features, tags, seed, alike, groups)
-    model = next(_models(features, tags, [strength], alike))
-    return lambda queries: model.predict_proba(queries)[:, :count]
+    return layer_of_tags(next(_models(features, tags, [strength], alike)), count)
 
 
 def fit_values(
@@ -140,7 +143,7 @@ def fit_values(
     seed: int = 0,
     alike: bool = False,
     groups: np.ndarray | None = None,
-) -> Guess:
+) -> LinearLayer:
     """Ridge regression on standardised features, its strength chosen by leave-one-out.
 
     With groups it is chosen on a split, since the others of a group would tell what is left out.
@@ -158,10 +161,9 @@ def fit_values(
     from sklearn.preprocessing import StandardScaler
 
     if len(features) < 2:  # too few to leave one out
-        return lambda queries: np.repeat(values[:1], len(queries), axis=0)
+        return constant_layer(values[0], features.shape[1], VALUES)
     model = make_pipeline(StandardScaler(with_std=not alike), _ridge(values, seed, groups))
-    model.fit(features, values)
-    return lambda queries: model.predict(queries).reshape(len(queries), -1)
+    return layer_of_values(model.fit(features, values))
 
 
 def _ridge(values: np.ndarray, seed: int, groups: np.ndarray | None) -> Any:

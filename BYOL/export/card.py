@@ -5,7 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from BYOL.evaluation.guessing import PARTS
+from BYOL.evaluation.intervals import in_words
 from BYOL.evaluation.references import START
+from BYOL.evaluation.subjects import CLASSES, TAGS
+from BYOL.export.classifier import Classifier
+from BYOL.export.model import Model
 from BYOL.export.recipe import loading_recipe
 from BYOL.runs import Run
 
@@ -28,36 +33,39 @@ PRIVATE = frozenset(
 )
 
 
-def model_card(run: Run, name: str) -> str:
+def model_card(model: Model, name: str) -> str:
     """README.md of a hub folder: YAML for the hub, then plain words.
 
     The licence is the user's to add: it depends on the pictures.
 
     Args:
-        run: the opened run.
+        model: what is exported.
         name: the folder's name, for the heading.
     """
+    run = model.run
     results = _results(run)
     parts = (
         f"# {name}",
         _summary(run, results),
-        "## How to load\n" + _loading(run, name),
+        *_classifier(model.classifier),
+        "## How to load\n" + _loading(model, name),
         "## Data\n" + _data(run, results),
         "## Results\n" + _measures(results),
         "## Limits\n" + _limits(run, results),
         "## Recipe\n" + _recipe(run),
         "## Citation\n" + CITATION,
     )
-    return f"---\n{_front_matter(run)}---\n\n" + "\n\n".join(parts) + "\n"
+    return f"---\n{_front_matter(model)}---\n\n" + "\n\n".join(parts) + "\n"
 
 
-def _front_matter(run: Run) -> str:
+def _front_matter(model: Model) -> str:
     import yaml
 
+    classes = model.classifier is not None and model.classifier.task == CLASSES
     values = {
         "library_name": "timm",
-        "pipeline_tag": "image-feature-extraction",
-        "tags": ["byol", "self-supervised", "timm", run.config.backbone],
+        "pipeline_tag": "image-classification" if classes else "image-feature-extraction",
+        "tags": ["byol", "self-supervised", "timm", model.config.backbone],
     }
     return yaml.safe_dump(values, sort_keys=False)
 
@@ -86,22 +94,41 @@ def _summary(run: Run, results: dict[str, Any]) -> str:
         f"A {config.backbone} ({weights:.2f} M weights, stem: {config.stem}) that has learnt from "
         f"pictures without labels, by [BYOL](https://arxiv.org/abs/2006.07733){made}. It turns a "
         f"picture of {config.channels} channels, seen at {config.image_size} × "
-        f"{config.image_size} px, into a feature vector. It has no classifier.{begun}"
+        f"{config.image_size} px, into a feature vector.{begun}"
     )
 
 
-def _loading(run: Run, name: str) -> str:
+def _classifier(classifier: Classifier | None) -> list[str]:
+    if classifier is None:
+        return ["It has no classifier."]
+    kind = {CLASSES: "classes", TAGS: "tags"}.get(classifier.task, "values")
+    text = (
+        f"On it stands a linear layer for {len(classifier.names):,} {kind}, fitted to "
+        f"{classifier.labels:,} pictures with labels while the backbone stayed as it is: "
+        + ", ".join(f"`{name}`" for name in classifier.names)
+        + "."
+    )
+    if classifier.measures:
+        text += (
+            f"\n\nOf these pictures, guessed in {PARTS} parts, each by a layer that the others "
+            f"taught, with a 95 % interval: {in_words(classifier.measures)}."
+        )
+    return ["## Classifier\n" + text]
+
+
+def _loading(model: Model, name: str) -> str:
     transform = (
         "settings = timm.data.resolve_model_data_config(model)\n"
         "transform = timm.data.create_transform(**settings)"
     )
+    kind = "classifier" if model.classifier else "backbone"
     ours = (
         "import BYOL\n"
-        f"backbone = BYOL.load_backbone({name!r})\n"
-        "features = backbone(backbone.transform(image)[None])"
+        f"{kind} = BYOL.load_{kind}({name!r})\n"
+        f"{model.output} = {kind}({kind}.transform(image)[None])"
     )
     return (
-        f"```python\n{loading_recipe(run.config, name)}\n{transform}\n```\n"
+        f"```python\n{loading_recipe(model.config, name, model.classifier)}\n{transform}\n```\n"
         f"or, with the package it was made with:\n```python\n{ours}\n```"
     )
 

@@ -1,4 +1,4 @@
-"""ONNX: the backbone for any runtime, in any language."""
+"""ONNX: the network for any runtime, in any language."""
 
 import importlib
 import logging
@@ -11,42 +11,44 @@ from torch import Tensor
 
 from BYOL import __version__
 from BYOL.errors import UserError
+from BYOL.export.model import Model
 from BYOL.export.pixels import check_equal, pictures_to_check, pixel_metadata, traced
 from BYOL.files import write_atomically
-from BYOL.runs import Run
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 LARGEST = 2_000_000_000  # bytes: what a file of one piece may hold
 
 
-def export_onnx(run: Run, path: Path) -> dict[str, Any]:
+def export_onnx(model: Model, path: Path) -> dict[str, Any]:
     """Write an .onnx file: ``images`` (pixels from 0 to 1, any number of them) → ``features``.
+
+    With a classifier its output is ``probabilities`` or ``values``.
 
     It is checked by onnx's own checker, then run by onnxruntime on pictures of the run.
 
     Returns:
-        What it was checked on, and the largest difference from the backbone.
+        What it was checked on, and the largest difference from the network.
 
     Raises:
         UserError: the extra is not installed, more than 2 GB of weights, a network that ONNX
-            cannot express, a file that cannot be written, or one that does not give the backbone's
-            features; nothing is left of it then.
+            cannot express, a file that cannot be written, or one that does not put out the
+            same; nothing is left of it then.
     """
     check_onnx(path)
-    size = sum(value.nbytes for value in run.backbone.state_dict().values())
+    size = sum(value.nbytes for value in model.backbone.state_dict().values())
     if size > LARGEST:
         raise UserError(
             f"--to={path}: {size / 1e9:.1f} GB of weights are more than an .onnx file holds (2): "
             "use .pt2"
         )
-    pictures, kind = pictures_to_check(run)
-    content = _model(run).SerializeToString()
+    pictures, kind = pictures_to_check(model.run)
+    content = _converted(model).SerializeToString()
     worst = 0.0
 
     def write(temporary: Path) -> None:
         nonlocal worst
         temporary.write_bytes(content)
-        worst = check_equal(path, run, _session(temporary), pictures)
+        worst = check_equal(path, model, _session(temporary), pictures)
 
     write_atomically(path, write)
     return {"checked_on": kind, "difference": worst}
@@ -63,10 +65,10 @@ def check_onnx(path: Path) -> None:
             ) from error
 
 
-def _model(run: Run) -> Any:
+def _converted(model: Model) -> Any:
     import onnx
 
-    program = traced(run)
+    program = traced(model)
     log = logging.getLogger("torch.onnx")
     level = log.level
     try:
@@ -74,22 +76,22 @@ def _model(run: Run) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             converted = torch.onnx.export(
-                program, input_names=["images"], output_names=["features"],
+                program, input_names=["images"], output_names=[model.output],
                 dynamo=True, verbose=False, external_data=False,
             )  # fmt: skip
         assert converted is not None
-        model = converted.model_proto
-        model.producer_name, model.producer_version = "BYOL", __version__
-        onnx.helper.set_model_props(model, pixel_metadata(run))
-        onnx.checker.check_model(model, full_check=True)
+        content = converted.model_proto
+        content.producer_name, content.producer_version = "BYOL", __version__
+        onnx.helper.set_model_props(content, pixel_metadata(model))
+        onnx.checker.check_model(content, full_check=True)
     except Exception as error:  # the converter's and the checker's many ways to give up
         raise UserError(
-            f"backbone {run.config.backbone!r} cannot be written as ONNX "
+            f"backbone {model.config.backbone!r} cannot be written as ONNX "
             f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); use .pt2"
         ) from error
     finally:
         log.setLevel(level)
-    return model
+    return content
 
 
 def _session(path: Path) -> Any:
@@ -97,7 +99,7 @@ def _session(path: Path) -> Any:
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
-    def features(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(["features"], {"images": images.numpy()})[0])
+    def output(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
-    return features
+    return output

@@ -1,4 +1,4 @@
-"""A backbone that takes pixels, and the proof that an exported one is equal to it."""
+"""A network that takes pixels, and the proof that an exported one is equal to it."""
 
 import copy
 import warnings
@@ -14,46 +14,64 @@ from BYOL.data.images import Images
 from BYOL.data.shards.patterns import is_command
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
+from BYOL.export.classifier import Activation, as_module
+from BYOL.export.model import Model
 from BYOL.runs import Run
 from BYOL.views.config import Sight
-from BYOL.views.transforms import shown_share
+from BYOL.views.transforms import normalise, shown_share
 
 CHECKED = 16  # pictures that every exported program is held to
 TOLERANCE = 1e-4  # of the largest feature, or of 1 where all are smaller
 PIXELS = "float32 (N, C, S, S), pixels from 0 to 1; normalised inside"
 
 
-class PixelBackbone(nn.Module):
+class PixelNetwork(nn.Module):
     """A backbone with its normalisation, so that nobody gets mean and deviation wrong.
 
     Args:
         backbone: (B, C, size, size) normalised → (B, d) or (B, d, h, w).
         sight: how it is shown pictures.
+        head: (B, d) → (B, t), what is made of the features; None: they are what is wanted.
 
-    Shapes: (B, C, size, size) float32 in [0, 1] → (B, d).
+    Shapes: (B, C, size, size) float32 in [0, 1] → (B, d) or (B, t).
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, sight: Sight):
+    def __init__(self, backbone: nn.Module, sight: Sight, head: nn.Module | None = None):
         super().__init__()
         self.backbone = backbone
+        self.head = head or nn.Identity()
         self.register_buffer("mean", torch.tensor(sight.mean)[:, None, None])
         self.register_buffer("std", torch.tensor(sight.std)[:, None, None])
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, size, size) pixels → (B, d) features."""
-        return pool(self.backbone((images - self.mean) / self.std))
+        """(B, C, size, size) pixels → (B, d) features, or (B, t)."""
+        return self.head(pool(self.backbone((images - self.mean) / self.std)))
 
 
-def pixel_metadata(run: Run) -> dict[str, str]:
+def pixel_network(model: Model) -> PixelNetwork:
+    """What is exported, from pixels on, in evaluation mode."""
+    head = as_module(model.classifier.layer) if model.classifier else None
+    return PixelNetwork(model.backbone, model.config.sight, head).eval()
+
+
+def as_timm_shows(network: nn.Module, model: Model) -> Callable[[Tensor], Tensor]:
+    """What timm's network for a model makes of (N, C, size, size) pixels from 0 to 1."""
+    sight = model.config.sight
+    last = Activation(model.classifier.task) if model.classifier else nn.Identity()
+    return lambda images: last(network(normalise(images, sight.mean, sight.std)))
+
+
+def pixel_metadata(model: Model) -> dict[str, str]:
     """What an exported program says of itself: the weights' words, and what goes in and out."""
-    size = run.config.sight.size
+    size = model.config.sight.size
+    columns = "a column for each of the classes" if model.classifier else "features"
     return {
-        **run.metadata,
+        **model.metadata,
         "images": PIXELS,
-        "features": "float32 (N, d)",
+        model.output: f"float32 (N, d), {columns}",
         "preprocessing": f"resize the shorter side to {round(size / shown_share(size))} px "
         f"(bicubic, antialiased), cut out the centre of {size} px, divide by 255",
     }
@@ -94,17 +112,17 @@ def _first_pixels(images: Images, size: int) -> Tensor:
 
 
 def check_equal(
-    path: Path, run: Run, exported: Callable[[Tensor], Tensor], pictures: Tensor
+    path: Path, model: Model, exported: Callable[[Tensor], Tensor], pictures: Tensor
 ) -> float:
-    """Hold an exported program to the backbone it was made from, at two batch sizes.
+    """Hold an exported program to the network it was made from, at two batch sizes.
 
     Returns:
-        The largest difference between any two features.
+        The largest difference between any two numbers that they put out.
 
     Raises:
         UserError: more than :data:`TOLERANCE`, or another shape.
     """
-    network = PixelBackbone(run.backbone, run.config.sight).eval()
+    network = pixel_network(model)
     worst = 0.0
     for batch in (pictures, pictures[:1]):
         with torch.no_grad():
@@ -125,16 +143,16 @@ def check_equal(
     return worst
 
 
-def traced(run: Run) -> torch.export.ExportedProgram:
-    """The backbone from pixels to features as one graph, for any number of pictures at a time.
+def traced(model: Model) -> torch.export.ExportedProgram:
+    """The network from pixels on as one graph, for any number of pictures at a time.
 
     Raises:
         UserError: a network that cannot be written down as a graph.
     """
-    config = run.config
+    config = model.config
     assert config.channels is not None
-    # A copy without gradients: a program is to be used, and its features go straight to numpy.
-    network = PixelBackbone(copy.deepcopy(run.backbone), config.sight).eval().requires_grad_(False)
+    # A copy without gradients: a program is to be used, and its output goes straight to numpy.
+    network = copy.deepcopy(pixel_network(model)).requires_grad_(False)
     example = torch.zeros(2, config.channels, config.sight.size, config.sight.size)
     batch = torch.export.Dim("batch")
     try:

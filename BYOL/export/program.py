@@ -1,37 +1,37 @@
-"""A ``torch.export`` program: the backbone as a graph, which runs without this package or timm."""
+"""A ``torch.export`` program: the network as a graph, which runs without this package or timm."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from BYOL.export.model import Model
 from BYOL.export.pixels import check_equal, pictures_to_check, pixel_metadata, traced
 from BYOL.files import disk_errors, to_json, write_atomically
-from BYOL.runs import Run
 
 METADATA = "byol.json"  # inside the file: torch.export.load(..., extra_files={"byol.json": ""})
 
 
-def export_program(run: Run, path: Path) -> dict[str, Any]:
-    """Write a .pt2 file: ``torch.export.load(path).module()`` takes pixels and gives features.
+def export_program(model: Model, path: Path) -> dict[str, Any]:
+    """Write a .pt2 file: ``torch.export.load(path).module()`` takes pixels.
 
     Returns:
-        What it was checked on, and the largest difference from the backbone.
+        What it was checked on, and the largest difference from the network.
 
     Raises:
         UserError: a network without a graph, a file that cannot be written, or one that, read
-            again, does not give the backbone's features; nothing is left of it then.
+            again, does not put out the same; nothing is left of it then.
     """
-    pictures, kind = pictures_to_check(run)
-    program = traced(run)
+    pictures, kind = pictures_to_check(model.run)
+    program = traced(model)
     worst = 0.0
 
     def write(temporary: Path) -> None:
         nonlocal worst
         with disk_errors(temporary):
-            extra = {METADATA: to_json(pixel_metadata(run))}
+            extra = {METADATA: to_json(pixel_metadata(model))}
             torch.export.save(program, temporary, extra_files=extra)
-        worst = check_equal(path, run, torch.export.load(temporary).module(), pictures)
+        worst = check_equal(path, model, torch.export.load(temporary).module(), pictures)
 
     write_atomically(path, write)
     return {"checked_on": kind, "difference": worst}

@@ -5,25 +5,33 @@ from typing import Any
 
 from BYOL.backbones import has_fixed_size
 from BYOL.config import PretrainConfig
+from BYOL.evaluation.subjects import CLASSES, TAGS
+from BYOL.export.classifier import Classifier, output_name
 from BYOL.plain import PLAIN_NETS
 
+SHOWN = 5  # names of classes in a line of comment
 
-def loading_recipe(config: PretrainConfig, path: str | Path) -> str:
+
+def loading_recipe(
+    config: PretrainConfig, path: str | Path, classifier: Classifier | None = None
+) -> str:
     """Lines of Python that load an exported backbone: they work as they stand.
 
     Args:
         config: the settled settings of the run.
         path: the exported file; anything without an ending is a folder for the hub.
+        classifier: what stands on it, if anything.
     """
     path = Path(path)
-    return "\n".join(_LINES.get(path.suffix, _folder)(config, path))
+    return "\n".join(_LINES.get(path.suffix, _folder)(config, path, classifier))
 
 
-def _weights(config: PretrainConfig, path: Path) -> list[str]:
+def _weights(config: PretrainConfig, path: Path, classifier: Classifier | None) -> list[str]:
     from BYOL.registry import timm_model
 
     name, arguments = timm_model(config)
-    settings = {"num_classes": 0, "in_chans": config.channels, **arguments, **_size(config)}
+    classes = len(classifier.names) if classifier else 0
+    settings = {"num_classes": classes, "in_chans": config.channels, **arguments, **_size(config)}
     words = ", ".join([repr(name), *(f"{key}={value!r}" for key, value in settings.items())])
     reader = "safetensors.torch" if path.suffix == ".safetensors" else "torch"
     read = "safetensors.torch.load_file" if path.suffix == ".safetensors" else "torch.load"
@@ -35,7 +43,21 @@ def _weights(config: PretrainConfig, path: Path) -> list[str]:
         *_norms(config),
         f"model.load_state_dict({read}({str(path)!r}), strict=True)",
         "model.eval()",
+        *_last(classifier),
     ]
+
+
+def _last(classifier: Classifier | None) -> list[str]:
+    """How the outputs of timm's classifier become what they mean."""
+    if classifier is None:
+        return []
+    last = {CLASSES: ".softmax(dim=1)", TAGS: ".sigmoid()"}.get(classifier.task, "")
+    return [f"# model(x){last} has a column for each of {_listed(classifier.names)}"]
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(map(repr, names[:SHOWN]))
+    return shown if len(names) <= SHOWN else f"{shown}, … ({len(names):,} in all)"
 
 
 def _norms(config: PretrainConfig) -> list[str]:
@@ -57,28 +79,38 @@ def _registered(config: PretrainConfig) -> list[str]:
     return ["import BYOL.registry  # tells timm of this network"] if ours else []
 
 
-def _onnx(config: PretrainConfig, path: Path) -> list[str]:
+def _onnx(config: PretrainConfig, path: Path, classifier: Classifier | None) -> list[str]:
+    output = output_name(classifier)
     return [
         "import onnxruntime",
         f"session = onnxruntime.InferenceSession({str(path)!r})",
         f"# images: float32 {_shape(config)}, pixels from 0 to 1",
-        '(features,) = session.run(["features"], {"images": images})',
+        f'({output},) = session.run(["{output}"], {{"images": images}})',
+        *_columns(classifier),
     ]
 
 
-def _program(config: PretrainConfig, path: Path) -> list[str]:
+def _program(config: PretrainConfig, path: Path, classifier: Classifier | None) -> list[str]:
+    output = output_name(classifier)
     return [
         "import torch",
         f"model = torch.export.load({str(path)!r}).module()",
-        f"features = model(images)  # images: float32 {_shape(config)}, pixels from 0 to 1",
+        f"{output} = model(images)  # images: float32 {_shape(config)}, pixels from 0 to 1",
+        *_columns(classifier),
     ]
 
 
-def _folder(config: PretrainConfig, path: Path) -> list[str]:
+def _columns(classifier: Classifier | None) -> list[str]:
+    return [f"# with a column for each of {_listed(classifier.names)}"] if classifier else []
+
+
+def _folder(config: PretrainConfig, path: Path, classifier: Classifier | None) -> list[str]:
+    none = "" if classifier else ", num_classes=0"
     return [
         "import timm",
         *_registered(config),
-        f"model = timm.create_model('local-dir:{path}', pretrained=True, num_classes=0).eval()",
+        f"model = timm.create_model('local-dir:{path}', pretrained=True{none}).eval()",
+        *_last(classifier),
     ]
 
 

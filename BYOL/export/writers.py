@@ -6,20 +6,27 @@ from typing import Any
 
 from BYOL.errors import UserError
 from BYOL.export.hub import export_folder
+from BYOL.export.model import Model
 from BYOL.export.onnx import check_onnx, export_onnx
+from BYOL.export.pixels import as_timm_shows, check_equal, pictures_to_check
 from BYOL.export.program import export_program
 from BYOL.export.weights import export_backbone
 from BYOL.files import check_place
-from BYOL.runs import Run
 
-# Each takes a run and a path, and answers with what it has found out about the result.
-Writer = Callable[[Run, Path], dict[str, Any]]
+# Each takes a model and a path, and answers with what it has found out about the result.
+Writer = Callable[[Model, Path], dict[str, Any]]
 FOLDER = "/"
 
 
-def _write_weights(run: Run, path: Path) -> dict[str, Any]:
-    export_backbone(run.backbone, path, run.metadata)
-    return {}
+def _write_weights(model: Model, path: Path) -> dict[str, Any]:
+    network, metadata = model.for_timm()
+    found: dict[str, Any] = {}
+    if model.classifier:  # a backbone is what it is; with a layer more there is something to hold
+        pictures, kind = pictures_to_check(model.run)
+        worst = check_equal(path, model, as_timm_shows(network, model), pictures)
+        found = {"checked_on": kind, "difference": worst}
+    export_backbone(network, path, metadata)
+    return found
 
 
 WRITERS: dict[str, Writer] = {
