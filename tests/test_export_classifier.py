@@ -232,3 +232,75 @@ def test_a_network_whose_classifier_is_no_linear_layer_is_refused(pictures, tmp_
     layer = LinearLayer(np.zeros((3, 5)), np.zeros(3), "classification")  # not its features
     with pytest.raises(UserError, match="no classifier of one linear layer"):
         with_classifier(run.backbone, run.config, layer)
+
+
+@pytest.fixture(scope="module")
+def parted(tmp_path_factory):
+    """Pictures that teach and pictures that judge, of more classes than one can learn by chance."""
+    root = tmp_path_factory.mktemp("parted") / "p"
+    draw_pictures(root / "train", classes=tuple(NAMES), each=16, side=32)
+    draw_pictures(root / "test", classes=tuple(NAMES), each=5, side=32)
+    return root
+
+
+def test_labelled_test_pictures_judge_and_do_not_teach(plain, parted, tmp_path, capsys):
+    for kind, more in (("linear", []), ("finetuned", ["--epochs=1"])):
+        argv = [parted, f"--classifier={kind}", *more, "--json"]
+        assert exported(plain, tmp_path / f"{kind}.onnx", *argv) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert answer["labelled"] == 48, kind
+        assert answer["judged"].startswith("on 15 labelled pictures of test/"), kind
+        width = answer["measures"]["accuracy"]
+        assert width["low"] <= width["accuracy"] <= width["high"]
+
+
+@pytest.mark.parametrize("network", ["resnet18", "vit"])
+def test_a_finetuned_network_is_exported_whole(pictures, tmp_path, capsys, network):
+    run = made_run(tmp_path / "run", pictures, **NETWORKS[network])
+    before = safetensors.torch.load_file(run / "backbone.safetensors")
+    argv = ["--classifier=finetuned", "--epochs=1"]
+    assert exported(run, tmp_path / "c.safetensors", *argv, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["labelled"] == 36 and "have trained, on the" in answer["judged"]
+    assert exported(run, f"{tmp_path}/hub/", *argv) == 0
+    ours = BYOL.load_classifier(tmp_path / "c.safetensors")
+    backbone = BYOL.load_backbone(tmp_path / "c.safetensors").state_dict()
+    assert set(backbone) == set(before)
+    assert any(not torch.equal(backbone[name], before[name]) for name in before)
+    unchanged = safetensors.torch.load_file(run / "backbone.safetensors")
+    assert all(torch.equal(unchanged[name], before[name]) for name in before)
+    model = timm.create_model(f"local-dir:{tmp_path}/hub", pretrained=True).eval()
+    x = torch.rand(4, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x).softmax(1), ours(x))  # the seed decides all of it
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert "together with the whole backbone" in card and "before the fine-tuning" in card
+
+
+def test_finetuning_learns_what_the_labels_say(plain, pictures, tmp_path):
+    """Dark and light pictures, labelled the one way or the other."""
+    dark = lambda file: "abc".index(file.parent.name) == 0  # noqa: E731
+    files = sorted(pictures.rglob("*.png"))
+    for name, said in (("one", ("yes", "no")), ("other", ("no", "yes"))):
+        lines = [f"{f.relative_to(pictures)},{said[dark(f)]}" for f in files]
+        labels = rows(tmp_path / f"{name}.csv", "file,kind", *lines)
+        argv = [pictures, "--labels", labels, "--classifier=finetuned", "--epochs=6"]
+        assert exported(plain, tmp_path / f"{name}.safetensors", *argv) == 0
+        classifier = BYOL.load_classifier(tmp_path / f"{name}.safetensors")
+        sight = open_run(plain).config.sight
+        with torch.no_grad():
+            found = classifier(normalise(pixels_of(pictures), sight.mean, sight.std)).argmax(1)
+        right = [classifier.classes[i] == said[dark(f)] for i, f in zip(found, files, strict=True)]
+        assert np.mean(right) > 0.9, name
+
+
+def test_finetuning_is_for_classes_and_epochs_are_for_finetuning(plain, pictures, tmp_path, capsys):
+    files = [str(p.relative_to(pictures)) for p in sorted(pictures.rglob("*.png"))]
+    labels = rows(tmp_path / "l.csv", "file,x,y", *(f"{file},0,1" for file in files))
+    to = tmp_path / "c.pth"
+    argv = [pictures, "--labels", labels, "--classifier=finetuned"]
+    assert exported(plain, to, *argv) == 2
+    assert "for multilabel: use --classifier=linear" in capsys.readouterr().err
+    assert exported(plain, to, "--epochs=3") == 2
+    assert "--epochs=3 is for --classifier=finetuned alone" in capsys.readouterr().err
+    assert not to.exists()

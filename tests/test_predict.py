@@ -231,4 +231,4 @@ def test_one_group_alone_says_nothing_of_itself():
     assert np.isnan(guesses).all() and judged(known, guesses, 0) == {}
     assert not contradicted(known, guesses).any()
     with pytest.raises(UserError, match="all labels are of one class"):
-        Known(features, np.zeros(20, dtype=np.int64), "classification", 3)
+        fit(Known(features, np.zeros(20, dtype=np.int64), "classification", 3), 0)

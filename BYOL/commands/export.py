@@ -4,23 +4,14 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from BYOL.commands.classifier import with_classifier_of
 from BYOL.commands.common import Answer
-from BYOL.commands.features import open_features
-from BYOL.commands.teaching import measured, settled, taught
 from BYOL.config.export import ExportConfig
-from BYOL.config.labelling import PredictConfig
-from BYOL.evaluation.guessing import fit, judged, unseen
 from BYOL.export.classifier import Classifier
 from BYOL.export.model import Model
 from BYOL.export.recipe import loading_recipe
 from BYOL.export.writers import pick_writer
 from BYOL.runs import open_run
-
-# settings that mean the same for byol predict
-TEACHING = (
-    "run", "data", "labels", "groups", "task", "seed",
-    "batch_size", "workers", "accelerator", "data_root",
-)  # fmt: skip
 
 
 def export_run(config: ExportConfig) -> Answer:
@@ -36,7 +27,7 @@ def export_run(config: ExportConfig) -> Answer:
     if config.classifier == "none":
         model = Model(open_run(config.run))
     else:
-        model = _with_classifier(config)
+        model = with_classifier_of(config)
     found = write(model, path)
     checked = (
         f" (checked on {found['checked_on']}: differs by {found['difference']:.1e} at most)"
@@ -49,17 +40,6 @@ def export_run(config: ExportConfig) -> Answer:
     return answer, "\n".join(lines)
 
 
-def _with_classifier(config: ExportConfig) -> Model:
-    """The run and what its labelled pictures teach, as ``byol predict`` learns it."""
-    asked = PredictConfig(**{name: getattr(config, name) for name in TEACHING})
-    features = open_features(asked)
-    teaching = taught(features, settled(asked, features.run))
-    known, seed = teaching.known, config.seed
-    measures = judged(known, unseen(known, seed), seed)
-    classifier = Classifier(fit(known, seed), teaching.classes, len(known), measures)
-    return Model(features.run, classifier)
-
-
 def _judged(classifier: Classifier | None) -> dict[str, Any]:
     if classifier is None:
         return {}
@@ -67,12 +47,13 @@ def _judged(classifier: Classifier | None) -> dict[str, Any]:
         "classes": list(classifier.names),
         "labelled": classifier.labels,
         "measures": classifier.measures,
+        "judged": classifier.judged,
     }
 
 
 def _said(classifier: Classifier | None) -> list[str]:
     if classifier is None:
         return []
-    count = len(classifier.names)
-    taught_by = f"a linear layer of {count:,} outputs, taught by {classifier.labels:,} labels"
-    return [taught_by, *([measured(classifier.measures)] if classifier.measures else [])]
+    whole = " and the backbone" if classifier.kind == "finetuned" else ""
+    taught_by = f"a layer of {len(classifier.names):,} outputs{whole}, taught by"
+    return [f"{taught_by} {classifier.labels:,} labels", *filter(None, [classifier.judged])]

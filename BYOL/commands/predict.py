@@ -9,7 +9,7 @@ import numpy as np
 
 from BYOL.commands.common import Answer
 from BYOL.commands.features import Features, open_features
-from BYOL.commands.teaching import Key, measured, settled, taught
+from BYOL.commands.teaching import known_of, labelled_parts, measured, settled
 from BYOL.config.labelling import PredictConfig
 from BYOL.curation.tables import check_output, write_table
 from BYOL.data.rows import row_name
@@ -27,18 +27,18 @@ class Guesses:
         features: of all of them.
         known: the labelled ones.
         classes: names of the classes, tags or values.
+        guess: of pictures without a label.
         unseen: (n, t) guesses of the labelled pictures by probes that have not seen them.
-        place: in ``known``, of the labelled pictures that are among all of them.
-        guess: of all others.
+        place: in ``known``, of the labelled pictures that are among all of them, by split and name.
         count: pictures that were passed on.
     """
 
     features: Features
     known: Known
     classes: tuple[str, ...]
-    unseen: np.ndarray
-    place: dict[Key, int]
     guess: LinearLayer
+    unseen: np.ndarray
+    place: dict[tuple[str, str], int]
     count: int = 0
 
     def columns(self) -> tuple[str, ...]:
@@ -89,11 +89,15 @@ def predict_run(config: PredictConfig) -> Answer:
 
 
 def _guesses(features: Features, config: PredictConfig) -> Guesses:
-    teaching, seed = taught(features, config), config.seed
-    known = teaching.known
-    here = teaching.place if config.labelled is None else {}
-    found = unseen(known, seed), here, fit(known, seed)
-    return Guesses(features, known, teaching.classes, *found)
+    parts = labelled_parts(features, config)
+    known, seed = known_of(parts), config.seed
+    place: dict[tuple[str, str], int] = {}
+    if config.labelled is None:
+        for part in parts:
+            for i in range(len(part.images)):
+                place[part.split, part.images.sample_name(i)] = len(place)
+    taught = fit(known, seed), unseen(known, seed)
+    return Guesses(features, known, parts[0].images.classes, *taught, place)
 
 
 def _answer(guesses: Guesses, out: Path, seed: int) -> Answer:

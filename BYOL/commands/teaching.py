@@ -1,5 +1,6 @@
 """Labelled pictures and their features: what predict and the classifier of export learn from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,22 +18,22 @@ from BYOL.evaluation.intervals import Measures, in_words
 from BYOL.evaluation.subjects import NOTHING, task_of
 from BYOL.runs import Run
 
-Key = tuple[str, str]  # of a labelled picture: its split and its name there
+TEST = "test"  # a split
 
 
 @dataclass(frozen=True, eq=False)
-class Teaching:
-    """Labelled pictures.
+class Part:
+    """Labelled pictures of a split.
 
     Args:
-        known: their features and labels.
-        classes: names of the classes, tags or values.
-        place: where in ``known`` each is.
+        split: train, labelled or test.
+        images: those that can be read.
+        features: (n, d) float32 of them.
     """
 
-    known: Known
-    classes: tuple[str, ...]
-    place: dict[Key, int]
+    split: str
+    images: Images
+    features: np.ndarray
 
 
 def settled(config: PredictConfig, run: Run) -> PredictConfig:
@@ -40,8 +41,8 @@ def settled(config: PredictConfig, run: Run) -> PredictConfig:
     return config if config.labelled else as_the_run(config, run)
 
 
-def taught(features: Features, config: PredictConfig) -> Teaching:
-    """The labelled pictures of ``features``, or those that lie elsewhere.
+def labelled_parts(features: Features, config: PredictConfig) -> list[Part]:
+    """The labelled pictures of ``features``, or those that lie elsewhere, and what they look like.
 
     Args:
         features: opened with these settings.
@@ -50,20 +51,29 @@ def taught(features: Features, config: PredictConfig) -> Teaching:
     Raises:
         UserError: no labels, files that do not fit, none of the pictures can be read.
     """
-    place: dict[Key, int] = {}
-    vectors, labels, groups = [], [], []
+    parts = []
     for split, images in _labelled(features, config).items():
         ids, found = features.of(images)
-        for i in ids.tolist():
-            place[split, images.sample_name(i)] = len(place)
-        assert images.labels is not None
-        vectors.append(found)
-        labels.append(images.labels[ids])
-        groups += [] if images.groups is None else [images.groups[ids]]
-    classes, task = images.classes, task_of(images)
-    together = np.concatenate(groups) if groups else None
-    all_ = np.concatenate(vectors), np.concatenate(labels)
-    return Teaching(Known(*all_, task, len(classes), together), classes, place)
+        readable = images if len(ids) == len(images) else images.subset(ids)
+        parts.append(Part(split, readable, found))
+    return parts
+
+
+def known_of(parts: Sequence[Part]) -> Known:
+    """All of the parts as what a probe learns from, or is judged by."""
+    first = parts[0].images
+    labels, groups = [], []
+    for part in parts:
+        assert part.images.labels is not None
+        labels.append(part.images.labels)
+        groups += [] if part.images.groups is None else [part.images.groups]
+    return Known(
+        np.concatenate([part.features for part in parts]),
+        np.concatenate(labels),
+        task_of(first),
+        len(first.classes),
+        np.concatenate(groups) if groups else None,
+    )
 
 
 def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
@@ -71,7 +81,7 @@ def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     all_ = features.splits if config.labelled is None else _elsewhere(features, config)
     file = annotated(all_, config.labels, config.task, config.groups)
     splits = file.splits
-    parts = {"train": splits.train, "labelled": splits.labelled, "test": splits.test}
+    parts = {"train": splits.train, "labelled": splits.labelled, TEST: splits.test}
     found = {name: part for name, part in parts.items() if part and task_of(part) != NOTHING}
     if not found:
         raise UserError(

@@ -1,5 +1,6 @@
 """Labelled pictures for a protocol that trains on them: epochs of random crops and flips."""
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 
@@ -11,8 +12,13 @@ from BYOL.data.loading import train_loader
 from BYOL.data.sampling import EpochSampler
 from BYOL.evaluation.subjects import Exam
 from BYOL.rng import fold
-from BYOL.views.config import Sight
+from BYOL.views.config import Sight, ViewConfig
 from BYOL.views.pipeline import finish_view, make_view
+
+
+def crops_and_flips(view: ViewConfig, size: int) -> ViewConfig:
+    """Nothing else happens to a picture, and it is as large as those that judge."""
+    return dataclasses.replace(view, size=size, jitter=0.0, grey=0.0, blur=0.0, solarize=0.0)
 
 
 def augmented_batches(

@@ -8,17 +8,18 @@ pictures gets fewer epochs; the measures say how many.
 """
 
 import copy
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from BYOL.backbones import pool
+from BYOL.backbones import feature_size, pool
 from BYOL.data.images import Images
 from BYOL.evaluation.batches import augmented_batches, labels_tensor
 from BYOL.evaluation.features import extract_features
-from BYOL.evaluation.intervals import accuracy_interval
+from BYOL.evaluation.intervals import Measure, accuracy_interval
 from BYOL.evaluation.subjects import (
     FEATURES_AT_A_TIME,
     HELD_OUT,
@@ -80,6 +81,41 @@ def finetune(subject: Subject) -> Outcome:
             "epochs": epochs,
         }
     return Outcome(measures)
+
+
+@dataclass(frozen=True, eq=False)
+class Finetuned:
+    """A network that labels have trained.
+
+    Args:
+        network: on the CPU, in evaluation mode.
+        measure: accuracy of one that was trained in the same way on pictures that have not
+            trained it, with its interval.
+        learning_rate: that was chosen.
+        epochs: of the training.
+    """
+
+    network: Classifier
+    measure: Measure
+    learning_rate: float
+    epochs: int
+
+
+def finetuned(subject: Subject, all_: Images) -> Finetuned:
+    """Train with the labels of ``all_``, once what ``exam.learn`` teaches has been judged.
+
+    Where these are the same, a test set judges, and the network is not trained twice.
+    """
+    exam = subject.exam
+    rate = _choose_rate(subject, _part(exam, min(1.0, CHOSEN_ON / len(exam.learn))))
+    network = _trained(subject, exam.learn, rate, _epochs(exam, len(exam.learn), SEEN))
+    guess = _guess(network, subject, exam.judge)
+    measure = accuracy_interval(guess == exam.judge_labels, exam.seed, exam.judge.groups)
+    epochs = _epochs(exam, len(all_), SEEN)
+    if all_ is not exam.learn:
+        network = _trained(subject, all_, rate, epochs)
+    network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return Finetuned(network, measure, rate, epochs)
 
 
 def finetune_steps(exam: Exam) -> int:
@@ -150,7 +186,9 @@ def _guess(classifier: nn.Module, subject: Subject, images: Images) -> np.ndarra
 
 def _trained(subject: Subject, learn: Images, rate: float, epochs: int) -> Classifier:
     exam, n = subject.exam, len(learn)
-    classifier = Classifier(subject.backbone, subject.bank.shape[1], exam.class_count)
+    width = feature_size(subject.backbone, learn.channels, subject.sight.size)
+    assert width is not None
+    classifier = Classifier(subject.backbone, width, exam.class_count)
     classifier.to(exam.device).train()
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batch_size = min(exam.batch_size or BATCH, max(n // LEAST_STEPS, 2), n)

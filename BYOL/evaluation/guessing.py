@@ -41,10 +41,6 @@ class Known:
     count: int
     groups: np.ndarray | None = None
 
-    def __post_init__(self) -> None:
-        if self.task == CLASSES and len(np.unique(self.labels)) < 2:
-            raise UserError("all labels are of one class: there is nothing to tell apart")
-
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -56,7 +52,12 @@ def fit(known: Known, seed: int, of: np.ndarray | None = None) -> LinearLayer:
         known: what teaches it.
         seed: of the split that chooses its regularisation.
         of: numbers of the pictures that teach; None: all.
+
+    Raises:
+        UserError: all labels there are are of one class.
     """
+    if known.task == CLASSES and len(np.unique(known.labels)) < 2:
+        raise UserError("all labels are of one class: there is nothing to tell apart")
     at = slice(None) if of is None else of
     features, labels = known.features[at], known.labels[at]
     groups = None if known.groups is None else known.groups[at]
@@ -103,10 +104,16 @@ def _parts(known: Known, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def judged(known: Known, guesses: np.ndarray, seed: int) -> Measures:
-    """How good the guesses of :func:`unseen` are, with 95 % intervals; nothing of NaN.
+    """How good guesses of pictures that have not taught them are, with 95 % intervals.
+
+    Args:
+        known: what they are truly.
+        guesses: (n, count), of :func:`unseen` or of a probe that others have taught.
+        seed: of the intervals.
 
     Returns:
-        "accuracy" of classes, else what :func:`BYOL.evaluation.scores.scored` gives.
+        Nothing where guesses are NaN; "accuracy" of classes, else what
+        :func:`BYOL.evaluation.scores.scored` gives.
     """
     if np.isnan(guesses).any():
         return {}

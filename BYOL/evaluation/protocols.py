@@ -13,6 +13,7 @@ from torch import nn
 
 from BYOL.data.images import Images
 from BYOL.errors import UserError
+from BYOL.evaluation.batches import crops_and_flips
 from BYOL.evaluation.cluster import cluster
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot
@@ -139,7 +140,7 @@ def evaluate(
         raise UserError(f"{test.name}: its held-out pictures have no labels of the same kind")
     exam = Exam(
         *parted(train, test, settings.get("seed", 0)),
-        view=_crops_and_flips(view or ViewConfig(sight.size), sight.size),
+        view=crops_and_flips(view or ViewConfig(sight.size), sight.size),
         device=device,
         **settings,
     )
@@ -223,11 +224,6 @@ def _applicable(protocols: tuple[str, ...], images: Images) -> tuple[list[str], 
     return chosen, [name for name in wanted if name not in chosen]
 
 
-def _crops_and_flips(view: ViewConfig, size: int) -> ViewConfig:
-    """Nothing else happens to a picture, and it is as large as those that judge."""
-    return dataclasses.replace(view, size=size, jitter=0.0, grey=0.0, blur=0.0, solarize=0.0)
-
-
 def _only_readable(exam: Exam, sight: Sight) -> tuple[Exam, Seen]:
     """The pixels come first and tell which pictures can be read; no other is looked at again."""
     at_a_time = exam.batch_size or FEATURES_AT_A_TIME
@@ -254,10 +250,12 @@ def _subjects(
     yield Subject("raw pixels", RawPixels(sight), sight, exam, pixels, components)
     seen.clear()
     for name, backbone, shown in backbones:
-        yield Subject(name, backbone, shown, exam, _seen_by(backbone, shown, exam))
+        yield Subject(name, backbone, shown, exam, seen_by(backbone, shown, exam))
 
 
-def _seen_by(backbone: nn.Module, sight: Sight, exam: Exam) -> See:
+def seen_by(backbone: nn.Module, sight: Sight, exam: Exam) -> See:
+    """From pictures to what a backbone makes of them, where the exam is held."""
+
     def see(images: Images) -> np.ndarray:
         at_a_time = exam.batch_size or FEATURES_AT_A_TIME
         settings = {"device": exam.device, "batch_size": at_a_time, "workers": exam.workers}

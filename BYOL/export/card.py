@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from BYOL.evaluation.guessing import PARTS
-from BYOL.evaluation.intervals import in_words
 from BYOL.evaluation.references import START
 from BYOL.evaluation.subjects import CLASSES, TAGS
 from BYOL.export.classifier import Classifier
@@ -50,7 +48,7 @@ def model_card(model: Model, name: str) -> str:
         *_classifier(model.classifier),
         "## How to load\n" + _loading(model, name),
         "## Data\n" + _data(run, results),
-        "## Results\n" + _measures(results),
+        "## Results\n" + _measures(results) + _before(model.classifier),
         "## Limits\n" + _limits(run, results),
         "## Recipe\n" + _recipe(run),
         "## Citation\n" + CITATION,
@@ -102,17 +100,17 @@ def _classifier(classifier: Classifier | None) -> list[str]:
     if classifier is None:
         return ["It has no classifier."]
     kind = {CLASSES: "classes", TAGS: "tags"}.get(classifier.task, "values")
+    how = "while the backbone stayed as it is"
+    if classifier.kind == "finetuned":
+        how = "together with the whole backbone, which had learnt without labels before"
     text = (
-        f"On it stands a linear layer for {len(classifier.names):,} {kind}, fitted to "
-        f"{classifier.labels:,} pictures with labels while the backbone stayed as it is: "
+        f"On it stands a linear layer for {len(classifier.names):,} {kind}, taught by "
+        f"{classifier.labels:,} pictures with labels, {how}: "
         + ", ".join(f"`{name}`" for name in classifier.names)
         + "."
     )
-    if classifier.measures:
-        text += (
-            f"\n\nOf these pictures, guessed in {PARTS} parts, each by a layer that the others "
-            f"taught, with a 95 % interval: {in_words(classifier.measures)}."
-        )
+    if classifier.judged:
+        text += f"\n\nHow good it is, with a 95 % interval: {classifier.judged}."
     return ["## Classifier\n" + text]
 
 
@@ -160,6 +158,11 @@ def _measures(results: dict[str, Any]) -> str:
         "were measured in the same way."
     ) + (f" {START}: the weights that it began with." if START in rows else "")
     return "\n".join([*lines, "", note])
+
+
+def _before(classifier: Classifier | None) -> str:
+    finetuned = classifier is not None and classifier.kind == "finetuned"
+    return " All of it was measured before the fine-tuning." if finetuned else ""
 
 
 def _limits(run: Run, results: dict[str, Any]) -> str:

@@ -23,14 +23,18 @@ class Classifier:
     Args:
         layer: from features to a number for every name.
         names: of the classes, tags or values.
+        kind: linear, or finetuned: the backbone has been trained together with it.
         labels: how many pictures with labels taught it.
         measures: how good the like of it is on labelled pictures that have not taught it.
+        judged: a sentence of which these were, and the measures in words.
     """
 
     layer: LinearLayer
     names: tuple[str, ...]
+    kind: str
     labels: int
     measures: Measures
+    judged: str
 
     @property
     def task(self) -> str:

@@ -1,0 +1,108 @@
+"""What labels put on a backbone that is to be exported: a linear layer, or one trained with it."""
+
+import dataclasses
+
+import numpy as np
+from torch import Tensor
+
+from BYOL.commands.features import Features, open_features
+from BYOL.commands.teaching import (
+    TEST,
+    Part,
+    known_of,
+    labelled_parts,
+    measured,
+    settled,
+)
+from BYOL.config.export import ExportConfig
+from BYOL.config.labelling import PredictConfig
+from BYOL.errors import UserError
+from BYOL.evaluation.batches import crops_and_flips
+from BYOL.evaluation.finetune import finetuned
+from BYOL.evaluation.guessing import fit, judged, unseen
+from BYOL.evaluation.intervals import in_words
+from BYOL.evaluation.linear_layer import LinearLayer
+from BYOL.evaluation.protocols import seen_by
+from BYOL.evaluation.sides import parted
+from BYOL.evaluation.subjects import CLASSES, Exam, Subject, task_of
+from BYOL.export.classifier import Classifier
+from BYOL.export.model import Model
+from BYOL.lines import to_stderr
+from BYOL.preparation import view_configs
+from BYOL.processes import loader_mishaps
+
+# settings that mean the same for byol predict
+TEACHING = (
+    "run", "data", "labels", "groups", "task", "seed",
+    "batch_size", "workers", "accelerator", "data_root",
+)  # fmt: skip
+
+
+def with_classifier_of(config: ExportConfig) -> Model:
+    """The run and what its labelled pictures teach.
+
+    Raises:
+        UserError: no run, no labels or of one class only, files that do not fit; labels for which
+            there is no fine-tuning.
+    """
+    asked = PredictConfig(**{name: getattr(config, name) for name in TEACHING})
+    features = open_features(asked)
+    parts = labelled_parts(features, settled(asked, features.run))
+    learn = [part for part in parts if part.split != TEST] or parts
+    judge = [part for part in parts if part not in learn]
+    if config.classifier == "linear":
+        return _linear(features, learn, judge, config.seed)
+    return _finetuned(features, learn, judge, config)
+
+
+def _linear(features: Features, learn: list[Part], judge: list[Part], seed: int) -> Model:
+    known, classes = known_of(learn), learn[0].images.classes
+    layer = fit(known, seed)
+    if judge:
+        others = known_of(judge)
+        measures = judged(others, layer(others.features), seed)
+        said = _on_test(len(others), in_words(measures))
+    else:
+        measures = judged(known, unseen(known, seed), seed)
+        said = measured(measures) if measures else ""
+    classifier = Classifier(layer, classes, "linear", len(known), measures, said)
+    return Model(features.run, classifier)
+
+
+@loader_mishaps("give fewer --workers")
+def _finetuned(
+    features: Features, learn: list[Part], judge: list[Part], config: ExportConfig
+) -> Model:
+    run, all_ = features.run, learn[0].images
+    if task_of(all_) != CLASSES:
+        raise UserError(
+            f"--classifier=finetuned is for classes, and these labels are for {task_of(all_)}: "
+            "use --classifier=linear"
+        )
+    sight = run.config.sight
+    exam = Exam(
+        *parted(all_, judge[0].images if judge else None, config.seed),
+        view=crops_and_flips(view_configs(run.config)[0], sight.size),
+        device=features.device,
+        workers=features.workers,
+        seed=config.seed,
+        epochs=config.epochs,
+    )
+    backbone = seen_by(run.backbone, sight, exam)
+    found = finetuned(Subject("the run", run.backbone, sight, exam, backbone), all_)
+    to_stderr(f"{len(all_):,} labels, {found.epochs} epochs, learning rate {found.learning_rate:g}")
+    head = found.network.head
+    layer = LinearLayer(_numbers(head.weight), _numbers(head.bias), CLASSES)
+    measures = {"accuracy": found.measure}
+    said = f"one that {len(exam.learn):,} of them have trained, on the {len(exam.judge):,} others: "
+    said = _on_test(len(exam.judge), "") if judge else said
+    kept = layer, all_.classes, "finetuned", len(all_), measures, said + in_words(measures)
+    return Model(dataclasses.replace(run, backbone=found.network.backbone), Classifier(*kept))
+
+
+def _on_test(pictures: int, words: str) -> str:
+    return f"on {pictures:,} labelled pictures of test/, which have not taught it: {words}"
+
+
+def _numbers(weights: Tensor) -> np.ndarray:
+    return weights.detach().numpy().astype(np.float64)
