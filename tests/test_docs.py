@@ -40,3 +40,17 @@ def test_links_between_the_pages_lead_somewhere() -> None:
         for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]*)?\)", page.read_text()):
             if "://" not in link:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_code_of_the_page_on_python_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS / "python.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == page.count("\n## ") >= 5
+    scope: dict[str, object] = {"__name__": "page"}
+    for block in blocks:
+        exec(compile(block, "python.md", "exec"), scope)
+    assert scope["step"] == scope["total"] == 3
+    assert (tmp_path / "runs" / "from-python" / "backbone.safetensors").exists()
