@@ -14,13 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from BYOL.backbones import build_backbone, check_feature_size, pool
-from BYOL.errors import UserError
+from BYOL.choices import check_names, check_sizes, check_tau, check_together
 from BYOL.heads import MLP, build_predictor
-from BYOL.norms import NORMS, without_batch_statistics
+from BYOL.norms import without_batch_statistics
 from BYOL.predictors import EXACT, ClosedFormPredictor
-
-TARGETS = ("ema", "online", "fixed")
-TARGET_NORMS = ("batch", "running")
 
 
 class Network(nn.Module):
@@ -115,55 +112,33 @@ class BYOL(nn.Module):
         target_norm: str = "batch",
     ):
         super().__init__()
-        _check_numbers(
-            input_size=input_size,
-            hidden_size=hidden_size,
-            output_size=output_size,
-            depth_proj=depth_proj,
-            depth_pred=depth_pred,
-        )
-        _check_names(target, norm, target_norm)
-        self.t = _checked_tau(t)
+        check_sizes(
+            input_size=input_size, hidden_size=hidden_size, output_size=output_size,
+            depth_proj=depth_proj, depth_pred=depth_pred,
+        )  # fmt: skip
+        check_names(target, norm, target_norm)
+        check_together(
+            closed_form=closedFormPredicator, moving=EAvg, predictor=predictor, target=target,
+            norm=norm, target_norm=target_norm, pretrained=pretrained,
+        )  # fmt: skip
+        self.t = check_tau(t)
         self.target = target if EAvg else "online"
         self.target_norm = target_norm
-        contradictions = [
-            (not EAvg and target == "fixed", "EAvg=False and target='fixed' exclude each other: "
-             "without a moving average the target is the online network"),
-            (closedFormPredicator and predictor not in ("mlp", "optimal"), "closedFormPredicator="
-             f"True and predictor={predictor!r} exclude each other: it is the optimal predictor"),
-            (target_norm == "running" and self.target != "ema", "target_norm='running' needs "
-             "target='ema': statistics that follow"),
-            (norm != "bn" and pretrained, f"norm={norm!r} and pretrained=True exclude each other: "
-             "the pretrained weights need their batch-norms"),
-        ]  # fmt: skip
-        for contradiction, what in contradictions:
-            if contradiction:
-                raise UserError(what)
         self.EAvg = self.target == "ema"
         self.closedFormPredicator = closedFormPredicator
         backbone = build_backbone(
-            backend,
-            in_channels=in_channels,
-            image_size=image_size,
-            stem=stem,
+            backend, in_channels=in_channels, image_size=image_size, stem=stem,
             pretrained=pretrained,
-        )
+        )  # fmt: skip
         check_feature_size(backbone, input_size, in_channels, image_size)
-        kind = "optimal" if closedFormPredicator else predictor
+        projection = MLP(input_size, hidden_size, output_size, depth_proj)
         exact = closedFormPredicator and predictor_eps is None
-        self.onlineNet = Network(
-            backbone,
-            MLP(input_size, hidden_size, output_size, depth_proj),
-            build_predictor(
-                kind,
-                output_size,
-                hidden_size,
-                depth_pred,
-                rho=predictor_rho,
-                eps=EXACT if exact else predictor_eps,
-                every=predictor_every,
-            ),
-        )
+        prediction = build_predictor(
+            "optimal" if closedFormPredicator else predictor,
+            output_size, hidden_size, depth_pred,
+            rho=predictor_rho, eps=EXACT if exact else predictor_eps, every=predictor_every,
+        )  # fmt: skip
+        self.onlineNet = Network(backbone, projection, prediction)
         if norm == "gn-ws":
             for part in self.onlineNet.children():
                 without_batch_statistics(part)
@@ -256,7 +231,7 @@ class BYOL(nn.Module):
             self.onlineNet.predictor.update()
         if not self.EAvg:
             return
-        tau = self.t if t is None else _checked_tau(t)
+        tau = self.t if t is None else check_tau(t)
         parts = (self.onlineNet.backend, self.onlineNet.projection)
         online = [weight for part in parts for weight in _weights(part)]
         target = _weights(self.targetNet)
@@ -288,26 +263,3 @@ def _gather(module: nn.Module, found: dict[int, Tensor]) -> None:
     for child in module._modules.values():
         if child is not None:
             _gather(child, found)
-
-
-def _check_numbers(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if value < 1:
-            raise UserError(f"{name}={value} is out of range: give a whole number from 1 up")
-
-
-def _check_names(target: str, norm: str, target_norm: str) -> None:
-    names = {
-        "target": (target, TARGETS),
-        "norm": (norm, NORMS),
-        "target_norm": (target_norm, TARGET_NORMS),
-    }
-    for name, (choice, accepted) in names.items():
-        if choice not in accepted:
-            raise UserError(f"{name}={choice!r} is unknown: choose one of {', '.join(accepted)}")
-
-
-def _checked_tau(t: float) -> float:
-    if not 0 <= t <= 1:
-        raise UserError(f"t={t} is out of range: τ is a number from 0 to 1")
-    return t

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from BYOL.backbones import build_backbone
 from BYOL.byol import BYOL, _weights
 from BYOL.errors import UserError
+from BYOL.heads import MLP, build_predictor
 from BYOL.utils import criterion, get_byol_transforms
 
 
@@ -209,3 +211,19 @@ def test_nothing_is_dropped_of_what_the_target_says():
     x = torch.randn(8, 3, 16, 16)
     torch.testing.assert_close(model.targetNet(x), model.targetNet(x))
     assert not torch.equal(model.onlineNet.backend(x), model.onlineNet.backend(x))
+
+
+def test_a_seed_makes_the_backend_then_the_projection_then_the_predictor():
+    """Runs are opened again by their seed: another order would be another untrained network."""
+    torch.manual_seed(3)
+    model = BYOL(128, 16, 8, backend="plain5")
+    torch.manual_seed(3)
+    parts = (
+        build_backbone("plain5"),
+        MLP(128, 16, 8, 2),
+        build_predictor("mlp", 8, 16, 2),
+    )
+    made = (model.onlineNet.backend, model.onlineNet.projection, model.onlineNet.predictor)
+    for part, expected in zip(made, parts, strict=True):
+        for name, value in expected.state_dict().items():
+            assert torch.equal(part.state_dict()[name], value), name

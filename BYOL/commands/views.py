@@ -3,12 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-
 from BYOL.commands.common import Answer
 from BYOL.config.commands import ViewsConfig
 from BYOL.data.images import readable
 from BYOL.errors import UserError
+from BYOL.evenly import evenly
 from BYOL.files import check_place
 from BYOL.preparation import prepare, view_configs
 from BYOL.rng import fold
@@ -27,8 +26,7 @@ def views_run(config: ViewsConfig) -> Answer:
     check_place(f"--out={out}", Path(out))
     settings = dataclasses.replace(config, batch_size=1, accumulate=1, devices=1, nodes=1)
     prepared = prepare(settings, hold=False)
-    rows = np.linspace(0, len(prepared.train) - 1, config.pictures).astype(int)
-    images = readable(prepared.train, np.unique(rows).tolist())
+    images = readable(prepared.train, evenly(len(prepared.train), config.pictures).tolist())
     if not images:
         raise UserError(f"DATA={config.data}: not one of the pictures looked at can be read")
     key = fold(config.seed, 0)

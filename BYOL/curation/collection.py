@@ -15,6 +15,7 @@ from BYOL.data.decode import BrokenImageError
 from BYOL.data.images import EncodedImages, FileImages, Images
 from BYOL.embeddings import Batches, Embeddings, write_npy
 from BYOL.errors import UserError
+from BYOL.evenly import evenly
 from BYOL.views.config import Sight
 
 GREY_SIDE = (
@@ -178,7 +179,7 @@ def whitened(features: np.ndarray, file: Path) -> np.ndarray:
     n, d = features.shape
     mean, turn = np.zeros(d, np.float32), np.eye(d, dtype=np.float32)
     if n >= _FEW:
-        chosen = np.unique(np.linspace(0, n - 1, _WHITENED).astype(int))
+        chosen = evenly(n, _WHITENED)
         sample = np.asarray(features[chosen], dtype=np.float64)
         mean = sample.mean(axis=0).astype(np.float32)
         spread, axes = np.linalg.eigh(LedoitWolf().fit(sample).covariance_)

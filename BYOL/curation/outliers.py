@@ -8,6 +8,7 @@ from torch import Tensor
 
 from BYOL.curation.collection import Collection
 from BYOL.evaluation.knn import neighbours
+from BYOL.evenly import evenly
 
 NEIGHBOURS = 50  # so that a handful of odd pictures cannot vouch for each other
 _BANK = 100_000  # pictures among which neighbours are sought
@@ -44,7 +45,7 @@ def outlier_scores(
     shown = np.flatnonzero(~blank)
     if len(shown) < 2:
         shown = np.arange(len(collection))
-    members = shown[np.unique(np.linspace(0, len(shown) - 1, bank).astype(int))]
+    members = shown[evenly(len(shown), bank)]
     known = torch.from_numpy(np.array(collection.features[members])).to(device)
     owner = torch.from_numpy(members).to(device)
     found = [

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from BYOL.evaluation.cluster import kmeans
+from BYOL.evenly import evenly
 
 CANDIDATES = 200_000  # pictures among which some are chosen; of more, as many, evenly taken
 MOST_CLUSTERS = 1_000  # beyond, several pictures of a cluster: k-means grows with their number
@@ -51,7 +52,7 @@ def representatives(
     shown = np.flatnonzero(allowed | labelled)
     spread = np.flatnonzero(allowed & ~labelled)
     if len(shown) > CANDIDATES:
-        spread = spread[np.unique(np.linspace(0, len(spread) - 1, CANDIDATES).astype(int))]
+        spread = spread[evenly(len(spread), CANDIDATES)]
         shown = np.sort(np.concatenate([np.flatnonzero(labelled), spread]))
     if not len(spread):
         return Selection(spread, spread)

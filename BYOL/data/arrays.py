@@ -10,6 +10,7 @@ import torch
 from BYOL.data.images import ArrayImages
 from BYOL.depth import Range, eight_bits, settled_range
 from BYOL.errors import UserError
+from BYOL.evenly import evenly
 
 TRAIN = ("images", "x_train", "train_images", "x", "data")
 _AT_A_TIME = 256  # pictures brought to 8 bits
@@ -111,7 +112,7 @@ def _first_of(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
 def _settled(path: Path, pixels: np.ndarray) -> Range:
     if not (np.issubdtype(pixels.dtype, np.number) and np.isrealobj(pixels)):
         raise UserError(f"DATA={path} has images of {pixels.dtype}: give numbers")
-    places = np.unique(np.linspace(0, len(pixels) - 1, min(len(pixels), _PROBED)).astype(int))
+    places = evenly(len(pixels), _PROBED)
     found = settled_range(pixels[place] for place in places)
     if found is None:
         raise UserError(f"DATA={path} has images without a finite number in them")

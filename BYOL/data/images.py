@@ -12,6 +12,7 @@ from torch import Tensor
 from BYOL.data.decode import BrokenImageError, Encoded, ImageFile, image_size, read_image
 from BYOL.data.paths import PathTable
 from BYOL.depth import Range
+from BYOL.evenly import evenly
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,7 @@ class Images:
 
     def probes(self, most: int) -> list[int]:
         """A few pictures to judge the others by: evenly spread, or what is quickly read."""
-        n = len(self)
-        return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int)).tolist()
+        return evenly(len(self), most).tolist()
 
     @property
     def digest(self) -> str | None:

@@ -1,12 +1,12 @@
 """Collapse gauges of features: after training, on the pictures themselves instead of views."""
 
-import numpy as np
 import torch
 from torch import nn
 
 from BYOL.data.images import Images
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.gauges import collapse_gauges
+from BYOL.evenly import evenly
 from BYOL.views.config import Sight
 
 MOST = 1024  # pictures: their spectrum takes half a second, that of ten thousand minutes
@@ -39,7 +39,7 @@ def feature_gauges(
     Raises:
         UserError: not one picture could be read.
     """
-    chosen = np.unique(np.linspace(0, len(images) - 1, MOST).astype(int))
+    chosen = evenly(len(images), MOST)
     part = images.subset(chosen)
     gauges = {}
     for name, net in (("untrained", untrained), ("trained", backbone)):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from BYOL.data.centres import eval_batches
 from BYOL.data.images import Images
 from BYOL.evaluation.features import evaluating, look
+from BYOL.evenly import evenly
 from BYOL.hardware import pick_precision, torch_device
 from BYOL.views.config import Sight
 
@@ -56,7 +56,7 @@ def measured_change(
     network: nn.Module, images: Images, sight: Sight, device: torch.device, precision: str
 ) -> float:
     """:func:`ranking_change` on :data:`PROBED` of the pictures."""
-    places = np.unique(np.linspace(0, len(images) - 1, PROBED).astype(int))
+    places = evenly(len(images), PROBED)
     network.to(device)
     with evaluating(network), torch.inference_mode():
         for _, pixels in eval_batches(images.subset(places), sight.size, PROBED):

@@ -14,6 +14,7 @@ from BYOL.data.images import Images
 from BYOL.data.shards.patterns import is_command
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
+from BYOL.evenly import evenly
 from BYOL.export.classifier import Activation, as_module
 from BYOL.export.model import Model
 from BYOL.runs import Run
@@ -106,8 +107,8 @@ def pictures_to_check(run: Run) -> tuple[Tensor, str]:
 
 
 def _first_pixels(images: Images, size: int) -> Tensor:
-    spread = torch.linspace(0, len(images) - 1, min(CHECKED, len(images))).long().unique()
-    found = next(eval_batches(images.subset(spread.numpy()), size, CHECKED), None)
+    chosen = images.subset(evenly(len(images), CHECKED))
+    found = next(eval_batches(chosen, size, CHECKED), None)
     return torch.empty(0) if found is None else found[1]
 
 
