@@ -14,6 +14,7 @@ from BYOL.evaluation.finetune import Classifier, balanced_share, finetune, finet
 from BYOL.evaluation.linear_sgd import CROPS, RATES, _by_turns, _loss, crops_of, linear_sgd
 from BYOL.evaluation.references import RawPixels
 from BYOL.evaluation.subjects import Exam, Subject
+from BYOL.evaluation.targets import goodness, targets_of
 from BYOL.views.config import ViewConfig
 from tests.conftest import draw_pictures
 from tests.test_evaluation_protocols import SIGHT, MeanColour, coloured
@@ -71,6 +72,70 @@ def test_finetuning_learns_with_every_share_and_never_alters_the_backbone():
     assert list(measures) == ["finetune 10%", "finetune 100%"]
     assert [m["labels"] for m in measures.values()] == [9, 90]
     assert measures["finetune 100%"]["accuracy"] > 0.7
+
+
+def mean_colours(count: int = 90, seed: int = 0) -> np.ndarray:
+    return coloured(count, seed).data.float().mean(dim=(2, 3)).numpy().astype(np.float64)
+
+
+@pytest.mark.parametrize("kind", ["tags", "values"])
+def test_finetuning_learns_tags_and_values(kind):
+    learn, judge = mean_colours(), mean_colours(60, seed=1)
+    if kind == "tags":
+        middle = np.median(learn, axis=0)
+        labels, truth, measures = learn > middle, judge > middle, ("mAP", "F1")
+    else:  # far from zero, and of scales far apart
+        scale = np.array([1e-3, 1.0, 1e3])
+        labels, truth, measures = 1e4 + learn * scale, 1e4 + judge * scale, ("R²", "MAE")
+    exam = dataclasses.replace(
+        EXAM,
+        learn=dataclasses.replace(EXAM.learn, labels=labels),
+        judge=dataclasses.replace(EXAM.judge, labels=truth),
+        epochs=25,
+    )
+    found = finetune(subject(conv(), exam)).measures
+    names = [f"finetune {share} {measure}" for share in ("10%", "100%") for measure in measures]
+    assert list(found) == names
+    assert [m["labels"] for m in found.values()] == [9, 9, 90, 90]
+    assert found[f"finetune 100% {measures[0]}"]["value"] > 0.8
+
+
+def test_a_last_layer_of_standardised_values_is_scaled_back():
+    labels = np.array([[1.0, 500.0], [3.0, 500.0], [5.0, 500.0]])  # the second all the same
+    targets = targets_of(labels, "regression", 2, torch.device("cpu"))
+    torch.testing.assert_close(targets.labels[:, 1], torch.zeros(3))
+    head = nn.Linear(2, 2)
+    with torch.no_grad():  # right where labels are standardised
+        head.weight.copy_(torch.eye(2))
+        head.bias.zero_()
+    outputs = targets.labels.clone()
+    assert targets.loss(outputs, torch.arange(3)) == 0
+    targets.unscale(head)
+    torch.testing.assert_close(head(outputs), torch.as_tensor(labels, dtype=torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [
+        ("classification", np.array([0, 1, 2, 1])),
+        ("multilabel", np.array([[0, 1], [1, 1], [0, 0], [1, 0]], dtype=bool)),
+        ("regression", np.array([[0.0, 1e3], [1.0, 2e3], [2.0, 0.0], [3.0, 1e3]])),
+    ],
+)
+def test_a_rate_is_compared_by_what_the_labels_are(task, labels):
+    right = np.eye(3)[labels] if labels.ndim == 1 else labels.astype(np.float64)
+    right = right * 9 - 4 if task == "multilabel" else right
+    rng = np.random.default_rng(0)
+    worse = right + rng.normal(size=right.shape) * (np.abs(right).mean(axis=0) + 5)
+    worst = np.full_like(right, np.nan)
+    scores = [goodness(task, outputs, labels) for outputs in (right, worse, worst)]
+    assert scores[0] > scores[1] > scores[2] == -np.inf
+    if task == "multilabel":
+        logits = torch.from_numpy(worse)
+        expected = nn.functional.binary_cross_entropy_with_logits(
+            logits, torch.tensor(labels) * 1.0
+        )
+        assert scores[1] == pytest.approx(-float(expected))
 
 
 def test_raw_pixels_have_nothing_to_finetune_and_are_the_pixels_again():

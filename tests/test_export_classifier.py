@@ -294,13 +294,33 @@ def test_finetuning_learns_what_the_labels_say(plain, pictures, tmp_path):
         assert np.mean(right) > 0.9, name
 
 
-def test_finetuning_is_for_classes_and_epochs_are_for_finetuning(plain, pictures, tmp_path, capsys):
-    files = [str(p.relative_to(pictures)) for p in sorted(pictures.rglob("*.png"))]
-    labels = rows(tmp_path / "l.csv", "file,x,y", *(f"{file},0,1" for file in files))
+def test_epochs_are_for_finetuning(plain, tmp_path, capsys):
     to = tmp_path / "c.pth"
-    argv = [pictures, "--labels", labels, "--classifier=finetuned"]
-    assert exported(plain, to, *argv) == 2
-    assert "for multilabel: use --classifier=linear" in capsys.readouterr().err
     assert exported(plain, to, "--epochs=3") == 2
     assert "--epochs=3 is for --classifier=finetuned alone" in capsys.readouterr().err
     assert not to.exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "measures"),
+    [
+        ("file,x,y", lambda i: f"{i % 2},{i % 3 // 2}", ["mAP", "F1"]),
+        ("file,age,height", lambda i: f"{i % 2 + 0.5},{100 * i}", ["R²", "MAE"]),
+    ],
+)
+def test_tags_and_values_finetune_it_too(
+    plain, pictures, tmp_path, capsys, header, cells, measures
+):
+    files = [str(p.relative_to(pictures)) for p in sorted(pictures.rglob("*.png"))]
+    labels = rows(tmp_path / "l.csv", header, *(f"{f},{cells(i)}" for i, f in enumerate(files)))
+    argv = [pictures, "--labels", labels, "--classifier=finetuned", "--epochs=1", "--json"]
+    assert exported(plain, tmp_path / "c.onnx", *argv) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert list(answer["measures"]) == measures and answer["classes"] == header.split(",")[1:]
+    session = onnxruntime.InferenceSession(tmp_path / "c.onnx")
+    (found,) = session.run(None, {"images": pixels_of(pictures).numpy()})
+    assert found.shape == (36, 2) and np.isfinite(found).all()
+    if measures == ["R²", "MAE"]:  # in units of the values: within reach of their mean already
+        assert 0 < found[:, 0].mean() < 2 and 500 < found[:, 1].mean() < 3000
+    else:
+        assert (found > 0).all() and (found < 1).all()

@@ -16,7 +16,6 @@ from BYOL.commands.teaching import (
 )
 from BYOL.config.export import ExportConfig
 from BYOL.config.labelling import PredictConfig
-from BYOL.errors import UserError
 from BYOL.evaluation.batches import crops_and_flips
 from BYOL.evaluation.finetune import finetuned
 from BYOL.evaluation.guessing import fit, judged, unseen
@@ -24,7 +23,7 @@ from BYOL.evaluation.intervals import in_words
 from BYOL.evaluation.linear_layer import LinearLayer
 from BYOL.evaluation.protocols import seen_by
 from BYOL.evaluation.sides import parted
-from BYOL.evaluation.subjects import CLASSES, Exam, Subject, task_of
+from BYOL.evaluation.subjects import Exam, Subject
 from BYOL.export.classifier import Classifier
 from BYOL.export.model import Model
 from BYOL.lines import to_stderr
@@ -42,8 +41,7 @@ def with_classifier_of(config: ExportConfig) -> Model:
     """The run and what its labelled pictures teach.
 
     Raises:
-        UserError: no run, no labels or of one class only, files that do not fit; labels for which
-            there is no fine-tuning.
+        UserError: no run, no labels or of one class only, files that do not fit.
     """
     asked = PredictConfig(**{name: getattr(config, name) for name in TEACHING})
     features = open_features(asked)
@@ -74,11 +72,6 @@ def _finetuned(
     features: Features, learn: list[Part], judge: list[Part], config: ExportConfig
 ) -> Model:
     run, all_ = features.run, learn[0].images
-    if task_of(all_) != CLASSES:
-        raise UserError(
-            f"--classifier=finetuned is for classes, and these labels are for {task_of(all_)}: "
-            "use --classifier=linear"
-        )
     sight = run.config.sight
     exam = Exam(
         *parted(all_, judge[0].images if judge else None, config.seed),
@@ -92,12 +85,12 @@ def _finetuned(
     found = finetuned(Subject("the run", run.backbone, sight, exam, backbone), all_)
     to_stderr(f"{len(all_):,} labels, {found.epochs} epochs, learning rate {found.learning_rate:g}")
     head = found.network.head
-    layer = LinearLayer(_numbers(head.weight), _numbers(head.bias), CLASSES)
-    measures = {"accuracy": found.measure}
-    said = f"one that {len(exam.learn):,} of them have trained, on the {len(exam.judge):,} others: "
-    said = _on_test(len(exam.judge), "") if judge else said
-    kept = layer, all_.classes, "finetuned", len(all_), measures, said + in_words(measures)
-    return Model(dataclasses.replace(run, backbone=found.network.backbone), Classifier(*kept))
+    layer = LinearLayer(_numbers(head.weight), _numbers(head.bias), exam.task)
+    others = f"one that {len(exam.learn):,} of them have trained, on the {len(exam.judge):,} others"
+    words = in_words(found.measures)
+    said = _on_test(len(exam.judge), words) if judge else f"{others}: {words}"
+    classifier = Classifier(layer, all_.classes, "finetuned", len(all_), found.measures, said)
+    return Model(dataclasses.replace(run, backbone=found.network.backbone), classifier)
 
 
 def _on_test(pictures: int, words: str) -> str:

@@ -2,6 +2,7 @@
 
 SGD with Nesterov momentum 0.9, no weight decay, a cosine, random crops and flips, batch-norm
 statistics of the batch. The learning rate is chosen on a validation split of the share itself.
+Beyond the paper, labels may be tags or values: see :mod:`BYOL.evaluation.targets`.
 
 The paper trains for 30 or 50 epochs. On a CPU a training that would see more than :data:`SEEN`
 pictures gets fewer epochs; the measures say how many.
@@ -12,22 +13,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from BYOL.backbones import feature_size, pool
 from BYOL.data.images import Images
-from BYOL.evaluation.batches import augmented_batches, labels_tensor
+from BYOL.evaluation.batches import augmented_batches
 from BYOL.evaluation.features import extract_features
-from BYOL.evaluation.intervals import Measure, accuracy_interval
+from BYOL.evaluation.intervals import Measures
 from BYOL.evaluation.subjects import (
+    CLASSES,
     FEATURES_AT_A_TIME,
     HELD_OUT,
     Exam,
     Outcome,
     Subject,
+    as_classes,
     choosing,
 )
+from BYOL.evaluation.targets import goodness, measures_of, targets_of
 
 RATES = (0.01, 0.05, 0.1)  # of the paper's 0.005 … 0.1
 RATE = 0.05  # where there are too few labels to choose
@@ -63,23 +66,21 @@ class Classifier(nn.Module):
 
 
 def finetune(subject: Subject) -> Outcome:
-    """Accuracy after fine-tuning with every share of the labels; nothing for raw pixels."""
+    """Measures after fine-tuning with every share of the labels; nothing for raw pixels."""
     if not any(True for _ in subject.backbone.parameters()):
         return Outcome({})
-    exam, measures = subject.exam, {}
+    exam = subject.exam
+    measures: Measures = {}
     rates: dict[float, float] = {}  # by the share that they were chosen on
     for share in sorted(exam.shares):
         learn, tried = _part(exam, share), min(share, CHOSEN_ON / len(exam.learn))
         if tried not in rates:
             rates[tried] = _choose_rate(subject, _part(exam, tried))
         rate, epochs = rates[tried], _epochs(exam, len(learn), SEEN)
-        guess = _guess(_trained(subject, learn, rate, epochs), subject, exam.judge)
-        measures[f"finetune {100 * share:g}%"] = {
-            **accuracy_interval(guess == exam.judge_labels, exam.seed, exam.judge.groups),
-            "labels": len(learn),
-            "learning_rate": rate,
-            "epochs": epochs,
-        }
+        outputs = _outputs(_trained(subject, learn, rate, epochs), subject, exam.judge)
+        how = {"labels": len(learn), "learning_rate": rate, "epochs": epochs}
+        found = measures_of(f"finetune {100 * share:g}%", outputs, exam)
+        measures |= {name: {**measure, **how} for name, measure in found.items()}
     return Outcome(measures)
 
 
@@ -89,14 +90,13 @@ class Finetuned:
 
     Args:
         network: on the CPU, in evaluation mode.
-        measure: accuracy of one that was trained in the same way on pictures that have not
-            trained it, with its interval.
+        measures: of one that was trained in the same way, on pictures that have not trained it.
         learning_rate: that was chosen.
         epochs: of the training.
     """
 
     network: Classifier
-    measure: Measure
+    measures: Measures
     learning_rate: float
     epochs: int
 
@@ -109,13 +109,13 @@ def finetuned(subject: Subject, all_: Images) -> Finetuned:
     exam = subject.exam
     rate = _choose_rate(subject, _part(exam, min(1.0, CHOSEN_ON / len(exam.learn))))
     network = _trained(subject, exam.learn, rate, _epochs(exam, len(exam.learn), SEEN))
-    guess = _guess(network, subject, exam.judge)
-    measure = accuracy_interval(guess == exam.judge_labels, exam.seed, exam.judge.groups)
+    outputs = _outputs(network, subject, exam.judge)
+    measures = measures_of("accuracy" if exam.task == CLASSES else "", outputs, exam)
     epochs = _epochs(exam, len(all_), SEEN)
     if all_ is not exam.learn:
         network = _trained(subject, all_, rate, epochs)
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return Finetuned(network, measure, rate, epochs)
+    return Finetuned(network, {k.strip(): m for k, m in measures.items()}, rate, epochs)
 
 
 def finetune_steps(exam: Exam) -> int:
@@ -139,7 +139,7 @@ def _epochs(exam: Exam, n: int, seen: int) -> int:
 
 
 def _part(exam: Exam, share: float) -> Images:
-    chosen = balanced_share(exam.learn_labels, share, exam.seed)
+    chosen = balanced_share(as_classes(exam.learn_labels), share, exam.seed)
     return exam.learn if len(chosen) == len(exam.learn) else exam.learn.subset(chosen)
 
 
@@ -166,22 +166,26 @@ def _choose_rate(subject: Subject, learn: Images) -> float:
     """The best rate on a fifth of the labels, trained on the others."""
     exam = subject.exam
     assert learn.labels is not None
-    if np.unique(learn.labels, return_counts=True)[1].min() < 2:
+    if np.unique(as_classes(learn.labels), return_counts=True)[1].min() < 2:
         return RATE
     held = choosing(learn.labels, exam.seed, learn.groups)
     if not held.any():
         return RATE
     fit, validation = (learn.subset(np.flatnonzero(part)) for part in (~held, held))
     epochs = _epochs(exam, len(fit), TRIED)
-    guesses = [_guess(_trained(subject, fit, rate, epochs), subject, validation) for rate in RATES]
-    return RATES[int(np.argmax([(guess == validation.labels).mean() for guess in guesses]))]
+    scores = []
+    for rate in RATES:
+        outputs = _outputs(_trained(subject, fit, rate, epochs), subject, validation)
+        assert validation.labels is not None
+        scores.append(goodness(exam.task, outputs, validation.labels))
+    return RATES[int(np.argmax(scores))]
 
 
-def _guess(classifier: nn.Module, subject: Subject, images: Images) -> np.ndarray:
+def _outputs(classifier: nn.Module, subject: Subject, images: Images) -> np.ndarray:
+    """(n, t) of the last layer."""
     exam = subject.exam
     settings = {"batch_size": FEATURES_AT_A_TIME, "workers": exam.workers}
-    _, logits = extract_features(classifier, images, subject.sight, device=exam.device, **settings)
-    return logits.argmax(axis=1)
+    return extract_features(classifier, images, subject.sight, device=exam.device, **settings)[1]
 
 
 def _trained(subject: Subject, learn: Images, rate: float, epochs: int) -> Classifier:
@@ -194,15 +198,17 @@ def _trained(subject: Subject, learn: Images, rate: float, epochs: int) -> Class
     batch_size = min(exam.batch_size or BATCH, max(n // LEAST_STEPS, 2), n)
     optimizer = torch.optim.SGD(classifier.parameters(), rate, momentum=MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
-    labels = labels_tensor(exam, learn)
+    assert learn.labels is not None
+    targets = targets_of(learn.labels, exam.task, exam.class_count, exam.device)
     batches = augmented_batches(
         learn, exam, subject.sight, epochs=epochs, batch_size=batch_size,
         doing=f"fine-tuning, {subject.name}, {n:,} labels",
     )  # fmt: skip
     for ids, pixels in batches:
-        loss = F.cross_entropy(classifier(pixels), labels[ids])
+        loss = targets.loss(classifier(pixels), ids)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
+    targets.unscale(classifier.head)
     return classifier.eval()

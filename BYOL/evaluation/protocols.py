@@ -69,7 +69,7 @@ PROTOCOLS = {
     "knn": Protocol(knn, (CLASSES, TAGS, VALUES)),
     "linear": Protocol(linear, (CLASSES, TAGS, VALUES)),
     "linear-sgd": Protocol(linear_sgd, cost=_linear_sgd_cost),
-    "finetune": Protocol(finetune, cost=_finetune_cost),
+    "finetune": Protocol(finetune, (CLASSES, TAGS, VALUES), cost=_finetune_cost),
     "cluster": Protocol(cluster, (CLASSES, TAGS, VALUES, NOTHING)),
     "retrieval": Protocol(retrieval),
 }

@@ -84,7 +84,9 @@ class Exam:
 
     @property
     def class_count(self) -> int:
-        """Columns that class scores need."""
+        """Numbers that a last layer puts out: one for every class, tag or value."""
+        if self.task != CLASSES:
+            return self.learn_labels.shape[1]
         largest = max(int(self.learn_labels.max()), int(self.judge_labels.max()))
         return max(largest + 1, len(self.learn.classes))
 
@@ -223,7 +225,7 @@ def held_out(labels: np.ndarray, seed: int, groups: np.ndarray | None = None) ->
         return _held_groups(labels, seed, groups)
     rng = np.random.default_rng(seed)
     held = np.zeros(len(labels), dtype=bool)
-    classes = _as_classes(labels)
+    classes = as_classes(labels)
     for c in np.unique(classes):
         members = rng.permutation(np.flatnonzero(classes == c))
         held[members[: max(round(len(members) * HELD_OUT), min(1, len(members) - 1))]] = True
@@ -258,7 +260,7 @@ def _held_groups(labels: np.ndarray, seed: int, groups: np.ndarray) -> np.ndarra
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    count, classes = len(np.unique(groups)), _as_classes(labels)
+    count, classes = len(np.unique(groups)), as_classes(labels)
     if count < 2:
         raise UserError(
             "--groups: all labelled pictures are of one group, which cannot be on both sides: give "
@@ -283,7 +285,7 @@ def _held_groups(labels: np.ndarray, seed: int, groups: np.ndarray) -> np.ndarra
     )
 
 
-def _as_classes(labels: np.ndarray) -> np.ndarray:
+def as_classes(labels: np.ndarray) -> np.ndarray:
     """(n,) integers; tags and values are one class."""
     return labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64)
 

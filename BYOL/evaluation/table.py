@@ -103,11 +103,11 @@ def restrictions(rows: dict[str, dict[str, Measure]]) -> list[str]:
     if "crops" in measures.get("linear-sgd", {}):
         crops = int(measures["linear-sgd"]["crops"])
         lines.append(f"linear-sgd: {crops} random crops of every picture.")
-    epochs = [
-        f"{int(m['epochs'])} with {name.removeprefix('finetune ')}"
+    epochs = dict.fromkeys(
+        f"{int(m['epochs'])} with {name.removeprefix('finetune ').split()[0]}"
         for name, m in measures.items()
         if "epochs" in m
-    ]
+    )
     if epochs:
         lines.append(f"finetune: epochs {', '.join(epochs)} of the labels.")
     return lines

@@ -1,0 +1,63 @@
+"""What labels are worth to a classifier on a trained backbone: linear, fine-tuned, or from nothing.
+
+    python benchmarks/classifiers.py --run runs/cifar --data cifar/ --budgets 100,300,1000,3000
+
+``cifar/`` has ``train/`` and ``test/`` with class folders. For every budget as many pictures of
+train/ are drawn by lot and get their labels. ``linear`` and ``finetuned`` are what ``byol export
+--classifier`` makes of these; ``untrained`` is the fine-tuning of the same network as the seed
+makes it, which has learnt from the labels alone. All judge the whole of test/.
+"""
+
+import dataclasses
+
+import numpy as np
+from common import arguments, header
+
+from BYOL.commands.features import Features, open_features
+from BYOL.config.commands import FeaturesConfig
+from BYOL.data.images import Images
+from BYOL.evaluation.batches import crops_and_flips
+from BYOL.evaluation.finetune import finetuned
+from BYOL.evaluation.guessing import Known, fit
+from BYOL.evaluation.protocols import seen_by
+from BYOL.evaluation.subjects import Exam, Subject
+from BYOL.preparation import view_configs
+
+
+def by_finetuning(features: Features, learn: Images, judge: Images, seed: int) -> dict[str, float]:
+    run, sight = features.run, features.run.config.sight
+    view = crops_and_flips(view_configs(run.config)[0], sight.size)
+    exam = Exam(learn, judge, view, features.device, features.workers, seed)
+    found = {}
+    for name, network in (("finetuned", run.backbone), ("untrained", run.untrained)):
+        subject = Subject(name, network, sight, exam, seen_by(network, sight, exam))
+        found[name] = finetuned(subject, learn).measures["accuracy"]["accuracy"]
+    return found
+
+
+def main() -> None:
+    given = arguments(
+        __doc__, run="runs/cifar", data="cifar/", budgets="100,300,1000,3000", seeds=3
+    )
+    header()
+    features = open_features(FeaturesConfig(given.run, given.data))
+    features = dataclasses.replace(features, workers=0)
+    train, test = features.splits.train, features.splits.test
+    (_, bank), (_, queries) = features.of(train), features.of(test)
+    names = ("linear", "finetuned", "untrained")
+    print(f"{'labels':>7} " + " ".join(f"{name:>14}" for name in names), flush=True)
+    for budget in map(int, given.budgets.split(",")):
+        rows = []
+        for seed in range(given.seeds):
+            at = np.random.default_rng(seed).choice(len(bank), budget, replace=False)
+            known = Known(bank[at], train.labels[at], "classification", len(train.classes))
+            right = (fit(known, seed)(queries).argmax(axis=1) == test.labels).mean()
+            found = {"linear": right, **by_finetuning(features, train.subset(at), test, seed)}
+            rows.append([found[name] for name in names])
+        mean, spread = np.mean(rows, axis=0), np.std(rows, axis=0)
+        cells = " ".join(f"{m:7.3f} ±{s:.3f}" for m, s in zip(mean, spread, strict=True))
+        print(f"{budget:7} {cells}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
