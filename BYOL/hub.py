@@ -7,6 +7,7 @@ run that has begun with such a model needs neither the hub nor the folder again.
 import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,89 @@ from BYOL.backbones import SETTLED
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
 from BYOL.export.weights import HUB_CONFIG, HUB_WEIGHTS, TORCH_WEIGHTS
+from BYOL.views.config import Sight
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 Find = Callable[[str], Path | None]  # a file of the model, by its name
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model in timm's format.
+
+    Args:
+        argument: what the user calls it, for messages.
+        network: timm's name of its architecture.
+        arguments: of that, but those that a run settles.
+        told: its config.json.
+        find: finds its files.
+    """
+
+    argument: str
+    network: str
+    arguments: dict[str, Any]
+    told: dict[str, Any]
+    find: Find
+
+    @property
+    def weights(self) -> Path:
+        """The file of its weights.
+
+        Raises:
+            UserError: there is none.
+        """
+        found = self.find(HUB_WEIGHTS) or self.find(TORCH_WEIGHTS)
+        if found is None:
+            raise UserError(
+                f"{self.argument} has no weights: neither {HUB_WEIGHTS} nor {TORCH_WEIGHTS}"
+            )
+        return found
+
+    @property
+    def sight(self) -> Sight:
+        """How it is shown pictures; the number of means is that of its channels.
+
+        Raises:
+            UserError: its config.json does not say so, or no sense.
+        """
+        known = {**self.told, **(self.told.get("pretrained_cfg") or {})}
+        arguments = self.told.get("model_args") or {}
+        try:
+            channels, height, _ = (int(side) for side in known.get("input_size") or (3, 224, 224))
+            channels = int(arguments.get("in_chans", channels))
+            mean, std = ([float(value) for value in known[name]] for name in ("mean", "std"))
+            size = int(arguments.get("img_size", height))
+            sound = len(mean) == len(std) == channels and min(std) > 0 and size > 0
+        except (KeyError, ValueError, TypeError):
+            sound = False
+        if not sound:
+            raise UserError(
+                f"{self.argument} does not say how it sees pictures: its {HUB_CONFIG} has no "
+                "sound input_size, mean and std"
+            )
+        return Sight(size, mean, std)
+
+
+def is_hub_model(name: str) -> bool:
+    """Whether a model in timm's format is meant, and no name of timm's or path."""
+    return name.startswith((HUB, FOLDER))
+
+
+def hub_model(name: str, argument: str) -> HubModel:
+    """A model in timm's format.
+
+    Args:
+        name: ``hf-hub:OWNER/NAME`` or ``local-dir:FOLDER``.
+        argument: what the user calls it.
+
+    Raises:
+        UserError: it is not there, or not in that format.
+    """
+    if name.startswith(HUB):
+        find = _on_the_hub(name.removeprefix(HUB), argument)
+    else:
+        find = _in_folder(Path(name.removeprefix(FOLDER)).expanduser(), argument)
+    return HubModel(argument, *_network(find(HUB_CONFIG), argument), find)
 
 
 def settled_backbone(config: PretrainConfig) -> PretrainConfig:
@@ -28,27 +109,19 @@ def settled_backbone(config: PretrainConfig) -> PretrainConfig:
     Raises:
         UserError: the model is not there, or not in timm's format.
     """
-    argument = f"--backbone={config.backbone}"
-    if config.backbone.startswith(HUB):
-        find = _on_the_hub(config.backbone.removeprefix(HUB), argument)
-    elif config.backbone.startswith(FOLDER):
-        find = _in_folder(Path(config.backbone.removeprefix(FOLDER)).expanduser(), argument)
-    else:
+    if not is_hub_model(config.backbone):
         return config
-    name, arguments = _network(find(HUB_CONFIG), argument)
-    settled = dataclasses.replace(
-        config, backbone=name, backbone_args={**arguments, **config.backbone_args}
-    )
+    model = hub_model(config.backbone, f"--backbone={config.backbone}")
+    arguments = {**model.arguments, **config.backbone_args}
+    settled = dataclasses.replace(config, backbone=model.network, backbone_args=arguments)
     if not config.pretrained or config.weights:
         return settled
-    weights = find(HUB_WEIGHTS) or find(TORCH_WEIGHTS)
-    if weights is None:
-        raise UserError(f"{argument} has no weights: neither {HUB_WEIGHTS} nor {TORCH_WEIGHTS}")
-    return dataclasses.replace(settled, pretrained=False, weights=str(weights))
+    return dataclasses.replace(settled, pretrained=False, weights=str(model.weights))
 
 
-def _network(file: Path | None, argument: str) -> tuple[str, dict[str, Any]]:
-    """timm's name of the network, and its arguments but those that a run settles."""
+def _network(file: Path | None, argument: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """timm's name of the network, its arguments but those that a run settles, and all that the
+    file says."""
     import timm
 
     import BYOL.registry  # noqa: F401  tells timm of this package's networks
@@ -63,7 +136,7 @@ def _network(file: Path | None, argument: str) -> tuple[str, dict[str, Any]]:
         raise UserError(
             f"{argument} is not in timm's format: its {HUB_CONFIG} names no architecture of timm's"
         )
-    return name, {key: value for key, value in arguments.items() if key not in SETTLED}
+    return name, {key: value for key, value in arguments.items() if key not in SETTLED}, told
 
 
 def _in_folder(folder: Path, argument: str) -> Find:

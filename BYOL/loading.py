@@ -40,8 +40,8 @@ def load_backbone(source: str | Path) -> nn.Module:
     Raises:
         UserError: none of these, damaged, or weights of another network than it says.
     """
-    found = _found(source)
-    return _with_transform(_network(found), found)
+    found = find_weights(source)
+    return _with_transform(network_of(found), found)
 
 
 def load_classifier(source: str | Path) -> nn.Module:
@@ -63,21 +63,27 @@ def load_classifier(source: str | Path) -> nn.Module:
     Raises:
         UserError: it has no classifier, is damaged, or holds another network than it says.
     """
-    found = _found(source)
+    found = find_weights(source)
     classes = _classes(found.metadata)
     if not classes:
         raise UserError(
             f"source={source} has no classifier: byol export --classifier linear writes one"
         )
     task = found.metadata["task"]
-    classifier = nn.Sequential(_network(found, len(classes)), Activation(task)).eval()
+    classifier = nn.Sequential(network_of(found, len(classes)), Activation(task)).eval()
     classifier.classes, classifier.task = classes, task  # type: ignore[assignment]
     return _with_transform(classifier, found)
 
 
 @dataclass(frozen=True)
-class _Found:
-    """Weights and what is known of them; ``place`` is for messages."""
+class Found:
+    """Weights and what is known of them.
+
+    Args:
+        place: where they were, for messages.
+        metadata: what they say of themselves.
+        weights: a state dict.
+    """
 
     place: Path
     metadata: dict[str, str]
@@ -85,17 +91,23 @@ class _Found:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
+        """The metadata as values: see :func:`BYOL.runs.backbone_metadata`.
+
+        Raises:
+            UserError: they make no sense.
+        """
         return _read_metadata(self.place, self.metadata)
 
 
-def _found(source: str | Path) -> _Found:
+def find_weights(source: str | Path) -> Found:
+    """The weights that a source of :func:`load_backbone` holds."""
     path = Path(source).expanduser()
     if not path.exists():
         raise UserError(f"source={path} is not there: give a run's folder or a .safetensors file")
     folder, checkpoint = folder_and_checkpoint(path)
     if checkpoint and folder.config.exists():
         metadata = backbone_metadata(load_config(folder.config))
-        return _Found(path, metadata, backbone_of(checkpoint))
+        return Found(path, metadata, backbone_of(checkpoint))
     if path.is_file() and path.suffix != ".safetensors":
         raise UserError(
             f"source={path} does not say which network it is of: give a run's folder, a hub "
@@ -103,7 +115,7 @@ def _found(source: str | Path) -> _Found:
         )
     if path.is_dir() and folder.config.exists():
         metadata = backbone_metadata(load_config(folder.config))
-        return _Found(path, metadata, trained_weights(folder))
+        return Found(path, metadata, trained_weights(folder))
     file = path / HUB_WEIGHTS if path.is_dir() else path
     if not file.exists():
         raise UserError(
@@ -111,11 +123,11 @@ def _found(source: str | Path) -> _Found:
             f"(no {HUB_WEIGHTS})"
         )
     weights, metadata = load_weights(file)
-    return _Found(path, metadata, weights)
+    return Found(path, metadata, weights)
 
 
-def _network(found: _Found, classes: int = 0) -> nn.Module:
-    """With its weights; without ``classes`` those of a classifier are left out."""
+def network_of(found: Found, classes: int = 0) -> nn.Module:
+    """The network, in evaluation mode; without ``classes`` a classifier is left out."""
     settings, weights = found.settings, found.weights
     if not classes and (name := found.metadata.get("classifier")):
         own = (f"{name}.weight", f"{name}.bias")
@@ -139,7 +151,7 @@ def _network(found: _Found, classes: int = 0) -> nn.Module:
     return network.eval()
 
 
-def _with_transform(network: nn.Module, found: _Found) -> nn.Module:
+def _with_transform(network: nn.Module, found: Found) -> nn.Module:
     sight = (found.settings[name] for name in ("image_size", "mean", "std", "pixel_range"))
     network.transform = EvalTransform(*sight)  # type: ignore[assignment]
     return network

@@ -29,6 +29,8 @@ class Run:
         untrained: the same as the seed makes it.
         start: the same with the weights from elsewhere that the run began with, if it did.
         checkpoint: which of its checkpoints the backbone is from, if one was asked for.
+        published: the name of a backbone without a run (:mod:`BYOL.published`), which knows of no
+            pictures, or None.
     """
 
     folder: RunFolder
@@ -37,6 +39,12 @@ class Run:
     untrained: nn.Module
     start: nn.Module | None = None
     checkpoint: Path | None = None
+    published: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+        return self.published or str(self.folder.path)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -46,6 +54,8 @@ class Run:
     @property
     def evaluation(self) -> Path:
         """Where the answer of ``byol evaluate`` is kept, for each checkpoint in its own place."""
+        if self.published:  # not into a place that is not ours
+            return Path(f"{Path(self.published.replace(':', '/')).name}.evaluation.json")
         known = self.folder.evaluation
         return known.with_stem(f"{known.stem}-{self.checkpoint.stem}") if self.checkpoint else known
 

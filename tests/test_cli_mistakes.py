@@ -181,8 +181,9 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
     def opened(*_):
         raise AssertionError("work has begun")
 
-    for module in ("features", "export", "report", "evaluate"):
-        monkeypatch.setattr(f"BYOL.commands.{module}.open_run", opened)
+    for module in ("features", "export", "evaluate"):
+        monkeypatch.setattr(f"BYOL.commands.{module}.open_backbone", opened)
+    monkeypatch.setattr("BYOL.commands.report.open_run", opened)
     (place / f"o.{suffix}").mkdir()
     argv = [command, str(run), f"--{flag}"]
     assert "is a folder" in refuse([*argv, f"o.{suffix}"], capsys)

@@ -28,6 +28,10 @@ def as_the_run(config: Judged, run: Run) -> Judged:
 def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
     """What the user named, else what the run was trained on, with the run's channels."""
     wanted = run.config.channels
+    if not data and run.published:
+        raise UserError(
+            f"RUN={run.name} is a backbone without a run and knows of no pictures: give DATA"
+        )
     if not data and is_command(run.config.data):
         raise UserError(
             f"the run in {run.folder.path} has learnt from a command, and a run's folder is not "
@@ -43,7 +47,7 @@ def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
     for images in (splits.train, splits.test):
         if images is not None and images.channels != wanted:
             raise UserError(
-                f"DATA={data} has pictures of {images.channels} channels; the run in "
-                f"{run.folder.path} was trained on {wanted}"
+                f"DATA={data} has pictures of {images.channels} channels; "
+                f"{run.name} was trained on {wanted}"
             )
     return splits

@@ -25,7 +25,8 @@ from BYOL.hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.lines import to_stderr
 from BYOL.preparation import in_memory, view_configs
 from BYOL.processes import loader_mishaps
-from BYOL.runs import Run, open_run
+from BYOL.published import open_backbone
+from BYOL.runs import Run
 
 
 @loader_mishaps()
@@ -41,7 +42,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     protocols = tuple(name.strip() for name in config.protocol.split(",") if name.strip())
     check_protocols(protocols)
     accelerator = pick_accelerator(config.accelerator)
-    run = open_run(config.run)
+    run = open_backbone(config.run)
     config = as_the_run(config, run)
     references = _references(run, config)
     train, test, left_out = _labelled(run, config)
@@ -102,7 +103,7 @@ def _labelled(run: Run, config: EvaluateConfig) -> tuple[Images, Images | None, 
 
 def _given(run: Run, config: EvaluateConfig, left_out: int) -> dict[str, Any]:
     """What the results say of where the pictures and what is known of them come from."""
-    given: dict[str, Any] = {"run": str(run.folder.path), "data": config.data or run.config.data}
+    given: dict[str, Any] = {"run": run.name, "data": config.data or run.config.data}
     if config.labels:
         given |= {"labels": config.labels, "pictures_without_labels": left_out}
     if config.groups:

@@ -11,7 +11,7 @@ from BYOL.export.classifier import Classifier
 from BYOL.export.model import Model
 from BYOL.export.recipe import loading_recipe
 from BYOL.export.writers import pick_writer
-from BYOL.runs import open_run
+from BYOL.published import open_backbone
 
 
 def export_run(config: ExportConfig) -> Answer:
@@ -25,7 +25,7 @@ def export_run(config: ExportConfig) -> Answer:
     write = pick_writer(config.to)
     path = Path(config.to)
     if config.classifier == "none":
-        model = Model(open_run(config.run))
+        model = Model(open_backbone(config.run))
     else:
         model = with_classifier_of(config)
     found = write(model, path)

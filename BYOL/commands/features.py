@@ -24,7 +24,8 @@ from BYOL.evaluation.precision import settle_precision
 from BYOL.hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.lines import to_stderr
 from BYOL.processes import loader_mishaps
-from BYOL.runs import Run, open_run
+from BYOL.published import open_backbone
+from BYOL.runs import Run
 
 _QUIET = 20.0  # seconds between lines where there is no terminal
 
@@ -105,7 +106,7 @@ def open_features(config: FeaturesConfig) -> Features:
         UserError: no run, no such layer, no pictures, none in that split, no such accelerator.
     """
     accelerator = pick_accelerator(config.accelerator)
-    run = open_run(config.run)
+    run = open_backbone(config.run)
     network = LayerFeatures(run.backbone, config.layer, config.pool)
     splits = pictures_for(run, config.data, config.data_root)
     parts = {"train": splits.train, "test": splits.test}

@@ -47,7 +47,8 @@ class EvaluateConfig:
     """Settings of ``byol evaluate``.
 
     Args:
-        run: a run's folder, or one of its checkpoints (RUN/checkpoints/best.ckpt).
+        run: a run's folder, or one of its checkpoints (RUN/checkpoints/best.ckpt); or a backbone
+            without a run: what byol export wrote, hf-hub:OWNER/NAME, or local-dir:FOLDER.
         data: labelled pictures; without it, those of the run.
         layer: a part of the backbone, such as layer3 or blocks.6; without it, its output.
         pool: what becomes of a layer's places: mean, max, token (a transformer's class token), or
@@ -128,7 +129,8 @@ class FeaturesConfig:
     """What every command that computes features can be told.
 
     Args:
-        run: a run's folder, or one of its checkpoints (RUN/checkpoints/best.ckpt).
+        run: a run's folder, or one of its checkpoints (RUN/checkpoints/best.ckpt); or a backbone
+            without a run: what byol export wrote, hf-hub:OWNER/NAME, or local-dir:FOLDER.
         data: pictures; without it, those of the run.
         layer: a part of the backbone, such as layer3 or blocks.6; without it, its output.
         pool: what becomes of a layer's places: mean, max, token (a transformer's class token), none

@@ -13,7 +13,8 @@ class ExportConfig:
     """Settings of ``byol export``.
 
     Args:
-        run: a run's folder, or one of its checkpoints (RUN/checkpoints/best.ckpt).
+        run: a run's folder, or one of its checkpoints (RUN/checkpoints/best.ckpt); or a backbone
+            without a run: what byol export wrote, hf-hub:OWNER/NAME, or local-dir:FOLDER.
         data: the labelled pictures that teach a classifier; without it, those of the run.
         to: the file to write: .safetensors or .pth for weights, .onnx or .pt2 for a program that
             takes pixels from 0 to 1; or NAME/, with a slash at the end, for a folder that the

@@ -29,6 +29,11 @@ def export_folder(model: Model, path: Path) -> dict[str, Any]:
             read as the same network; nothing is left of it then.
     """
     config = model.config
+    if model.run.published:
+        raise UserError(
+            f"--to={path}/ is for a run, of which its card tells, and RUN={model.run.name} is a "
+            "backbone without one: export .safetensors, .onnx or .pt2"
+        )
     if config.norm != "bn":
         raise UserError(
             f"--to={path}/ is not for a run with --norm={config.norm}: timm has no name for "

@@ -88,8 +88,8 @@ def pictures_to_check(run: Run) -> tuple[Tensor, str]:
     config = run.config
     assert config.channels is not None
     try:
-        if is_command(config.data):
-            raise UserError("a run's folder is not let run a command")
+        if run.published or is_command(config.data):
+            raise UserError("no pictures, or a command, which a run's folder is not let run")
         images = open_images(
             config.data,
             channels=config.channels,
