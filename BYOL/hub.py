@@ -66,7 +66,8 @@ class HubModel:
             channels, height, _ = (int(side) for side in known.get("input_size") or (3, 224, 224))
             channels = int(arguments.get("in_chans", channels))
             mean, std = ([float(value) for value in known[name]] for name in ("mean", "std"))
-            size = int(arguments.get("img_size", height))
+            size = arguments.get("img_size", height)
+            size = int(size[0] if isinstance(size, list) else size)
             sound = len(mean) == len(std) == channels and min(std) > 0 and size > 0
         except (KeyError, ValueError, TypeError):
             sound = False

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from BYOL.backbones import build_backbone
+from BYOL.errors import UserError
 from BYOL.export.weights import HUB_CONFIG, HUB_WEIGHTS
 from BYOL.folders import RunFolder
 from BYOL.hub import FOLDER, hub_model, is_hub_model
@@ -35,7 +36,7 @@ def open_backbone(name: str) -> Run:
     path = Path(name.removeprefix(FOLDER)).expanduser()
     alone = path.is_dir() and not RunFolder(path).config.exists()
     if path.is_file() and path.suffix == ".safetensors":
-        return _exported(name, find_weights(path))
+        return _of_a_file(name, path)
     if alone and (path / HUB_WEIGHTS).is_file():
         found = find_weights(path)
         if found.metadata.keys() >= _OURS:
@@ -45,6 +46,13 @@ def open_backbone(name: str) -> Run:
     if alone and (path / HUB_CONFIG).is_file():
         return _in_timms_format(f"{FOLDER}{name}", name)
     return open_run(name)
+
+
+def _of_a_file(name: str, path: Path) -> Run:
+    try:
+        return _exported(name, find_weights(path))
+    except UserError as error:
+        raise UserError(str(error).replace("source=", "RUN=", 1)) from error
 
 
 def _exported(name: str, found: Found) -> Run:

@@ -81,7 +81,10 @@ def open_run(path: str | Path, say: Callable[[str], None] = to_stderr) -> Run:
     """
     folder, checkpoint = folder_and_checkpoint(Path(path))
     if not folder.path.is_dir():
-        raise UserError(f"RUN={path} is not a folder: give the folder that byol pretrain made")
+        raise UserError(
+            f"RUN={path} is not a folder: give the folder that byol pretrain made, or "
+            "a .safetensors file that byol export wrote"
+        )
     if not folder.config.exists():
         raise UserError(f"RUN={path} is not the folder of a run: it has no config.yaml")
     config = load_config(folder.config)

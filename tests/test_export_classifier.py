@@ -324,3 +324,13 @@ def test_tags_and_values_finetune_it_too(
         assert 0 < found[:, 0].mean() < 2 and 500 < found[:, 1].mean() < 3000
     else:
         assert (found > 0).all() and (found < 1).all()
+
+
+def test_a_group_on_both_sides_is_warned_of(plain, parted, tmp_path, capsys):
+    files = sorted(str(p.relative_to(parted)) for p in parted.rglob("*.png"))
+    for name, of in (("apart", lambda f: f), ("both", lambda f: f.split("/", 1)[1])):
+        groups = rows(tmp_path / f"{name}.csv", "file,who", *(f"{f},{of(f)}" for f in files))
+        argv = [parted, "--groups", groups]
+        assert exported(plain, tmp_path / f"{name}.pth", *argv) == 0
+        warned = "15 groups have pictures in test/ and among" in capsys.readouterr().err
+        assert warned == (name == "both")

@@ -108,7 +108,8 @@ def test_what_is_none_of_these_is_refused(tmp_path, monkeypatch, capsys):
         ("local-dir:odd", "does not say how it sees pictures"),
         ("empty", "RUN=empty has no weights"),
         ("folder", "is not the folder of a run"),
-        ("b.pth", "is not a folder"),
+        ("b.pth", "is not a folder: give the folder that byol pretrain made, or a .safetensors"),
+        ("blind/model.safetensors", "RUN=blind/model.safetensors does not say which network"),
     ):
         assert main(["embed", name, "digits", "--out", "e.npy"]) == 2, name
         (line,) = capsys.readouterr().err.splitlines()

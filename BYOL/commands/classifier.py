@@ -18,7 +18,7 @@ from BYOL.config.export import ExportConfig
 from BYOL.config.labelling import PredictConfig
 from BYOL.evaluation.batches import crops_and_flips
 from BYOL.evaluation.finetune import finetuned
-from BYOL.evaluation.guessing import fit, judged, unseen
+from BYOL.evaluation.guessing import Known, fit, judged, unseen
 from BYOL.evaluation.intervals import in_words
 from BYOL.evaluation.linear_layer import LinearLayer
 from BYOL.evaluation.protocols import seen_by
@@ -48,9 +48,22 @@ def with_classifier_of(config: ExportConfig) -> Model:
     parts = labelled_parts(features, settled(asked, features.run))
     learn = [part for part in parts if part.split != TEST] or parts
     judge = [part for part in parts if part not in learn]
+    if judge:
+        _warn_of_sides(known_of(learn), known_of(judge))
     if config.classifier == "linear":
         return _linear(features, learn, judge, config.seed)
     return _finetuned(features, learn, judge, config)
+
+
+def _warn_of_sides(learn: Known, judge: Known) -> None:
+    if learn.groups is None or judge.groups is None:
+        return
+    both = len(np.intersect1d(learn.groups, judge.groups))
+    if both:
+        to_stderr(
+            f"warning: {both:,} groups have pictures in test/ and among those that teach: what is "
+            "said of test/ is too good"
+        )
 
 
 def _linear(features: Features, learn: list[Part], judge: list[Part], seed: int) -> Model:
