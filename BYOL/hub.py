@@ -6,6 +6,7 @@ run that has begun with such a model needs neither the hub nor the folder again.
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from BYOL.export.weights import HUB_CONFIG, HUB_WEIGHTS, TORCH_WEIGHTS
 from BYOL.views.config import Sight
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
+_MOST_CHANNELS, _LARGEST_SIDE = 1024, 8192  # of a stranger's config.json, which fills no memory
 Find = Callable[[str], Path | None]  # a file of the model, by its name
 
 
@@ -60,16 +62,18 @@ class HubModel:
         Raises:
             UserError: its config.json does not say so, or no sense.
         """
-        known = {**self.told, **(self.told.get("pretrained_cfg") or {})}
         arguments = self.told.get("model_args") or {}
         try:
+            known = {**self.told, **(self.told.get("pretrained_cfg") or {})}
             channels, height, _ = (int(side) for side in known.get("input_size") or (3, 224, 224))
             channels = int(arguments.get("in_chans", channels))
             mean, std = ([float(value) for value in known[name]] for name in ("mean", "std"))
             size = arguments.get("img_size", height)
             size = int(size[0] if isinstance(size, list) else size)
-            sound = len(mean) == len(std) == channels and min(std) > 0 and size > 0
-        except (KeyError, ValueError, TypeError):
+            sound = len(mean) == len(std) == channels <= _MOST_CHANNELS and min(std) > 0
+            sound = sound and 0 < size <= _LARGEST_SIDE
+            sound = sound and all(math.isfinite(value) for value in (*mean, *std))
+        except (KeyError, ValueError, TypeError, IndexError, OverflowError):
             sound = False
         if not sound:
             raise UserError(

@@ -125,3 +125,22 @@ def test_what_is_none_of_these_is_refused(tmp_path, monkeypatch, capsys):
 def test_a_run_is_still_a_run(run):
     assert open_backbone(str(run)).published is None
     assert open_backbone(str(run)).name == open_run(run).name == str(run)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"pretrained_cfg": [3, 32, 32]},
+        {"pretrained_cfg": {"mean": [float("nan")] * 3, "std": STD}},
+        {"pretrained_cfg": {"mean": MEAN, "std": [0.0] * 3}},
+        {"pretrained_cfg": {"mean": MEAN, "std": STD, "input_size": [3]}},
+        {"pretrained_cfg": {"mean": MEAN, "std": STD}, "model_args": {"img_size": 10**9}},
+        {"pretrained_cfg": {"mean": MEAN, "std": STD}, "model_args": {"img_size": []}},
+        {"pretrained_cfg": {"mean": MEAN, "std": STD}, "model_args": {"in_chans": "x"}},
+    ],
+)
+def test_a_strangers_config_that_makes_no_sense_is_one_line(tmp_path, capsys, told):
+    donated(tmp_path / "model", **told)
+    assert main(["embed", f"local-dir:{tmp_path}/model", "digits", "--out", "e.npy"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "does not say how it sees pictures" in line
