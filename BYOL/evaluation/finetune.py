@@ -21,7 +21,6 @@ from BYOL.evaluation.batches import augmented_batches
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.intervals import Measures
 from BYOL.evaluation.subjects import (
-    CLASSES,
     FEATURES_AT_A_TIME,
     HELD_OUT,
     Exam,
@@ -109,13 +108,12 @@ def finetuned(subject: Subject, all_: Images) -> Finetuned:
     exam = subject.exam
     rate = _choose_rate(subject, _part(exam, min(1.0, CHOSEN_ON / len(exam.learn))))
     network = _trained(subject, exam.learn, rate, _epochs(exam, len(exam.learn), SEEN))
-    outputs = _outputs(network, subject, exam.judge)
-    measures = measures_of("accuracy" if exam.task == CLASSES else "", outputs, exam)
+    measures = measures_of("", _outputs(network, subject, exam.judge), exam)
     epochs = _epochs(exam, len(all_), SEEN)
     if all_ is not exam.learn:
         network = _trained(subject, all_, rate, epochs)
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return Finetuned(network, {k.strip(): m for k, m in measures.items()}, rate, epochs)
+    return Finetuned(network, measures, rate, epochs)
 
 
 def finetune_steps(exam: Exam) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from BYOL.errors import UserError
-from BYOL.evaluation.intervals import Measures, accuracy_interval
+from BYOL.evaluation.intervals import Measures
 from BYOL.evaluation.linear import fit_classes, fit_tags, fit_values
 from BYOL.evaluation.linear_layer import NEVER, LinearLayer, constant_layer, layer_of_classes
 from BYOL.evaluation.scores import scored
@@ -112,16 +112,11 @@ def judged(known: Known, guesses: np.ndarray, seed: int) -> Measures:
         seed: of the intervals.
 
     Returns:
-        Nothing where guesses are NaN; "accuracy" of classes, else what
-        :func:`BYOL.evaluation.scores.scored` gives.
+        What :func:`BYOL.evaluation.scores.scored` gives; nothing where guesses are NaN.
     """
     if np.isnan(guesses).any():
         return {}
-    if known.task == CLASSES:
-        right = guesses.argmax(axis=1) == known.labels
-        return {"accuracy": accuracy_interval(right, seed, known.groups)}
-    found = scored("", known.task, guesses, known.labels, seed, known.groups)
-    return {name.strip(): measure for name, measure in found.items()}
+    return scored("", known.task, guesses, known.labels, seed, known.groups)
 
 
 def contradicted(known: Known, guesses: np.ndarray) -> np.ndarray:

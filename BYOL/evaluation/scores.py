@@ -1,15 +1,16 @@
-"""Scores of predictions that are no single class: tags and values.
+"""Scores of predictions: accuracy of classes, and what tags and values have in its place.
 
-Each is a function of how often every judging picture is counted, so that a bootstrap interval
-costs a matrix product over all resamples at once. Counted once each, they are scikit-learn's.
+Those of tags and values are functions of how often every judging picture is counted, so that a
+bootstrap interval costs a matrix product over all resamples at once. Counted once each, they are
+scikit-learn's.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from BYOL.evaluation.intervals import Measures, counted_interval
-from BYOL.evaluation.subjects import TAGS
+from BYOL.evaluation.intervals import Measures, accuracy_interval, counted_interval
+from BYOL.evaluation.subjects import CLASSES, TAGS
 
 Counted = Callable[[np.ndarray], np.ndarray]  # (r, q) counts → (r,) scores
 
@@ -25,24 +26,28 @@ def scored(
     """Measures of a prediction with their intervals.
 
     Args:
-        name: of the protocol.
-        task: ``multilabel`` or ``regression``.
-        guess: (q, t) scores in [0, 1], or values.
-        truth: (q, t) bool, or values.
+        name: of the protocol; empty where only the measure is to be named.
+        task: what the truth is.
+        guess: (q, t) scores of classes, scores in [0, 1] of tags, or values.
+        truth: (q,) integers below t, (q, t) bool, or (q, t) values.
         seed: of the resampling.
         groups: (q,) integers of pictures that are resampled together, or None.
 
     Returns:
-        "NAME mAP" and "NAME F1" (macro, from a score of one half up) of tags; "NAME R²" (uniform
-        mean over the columns) and "NAME MAE" (in the targets' own units) of values.
+        "NAME" ("accuracy" without one) of classes; "NAME mAP" and "NAME F1" (macro, from a score
+        of one half up) of tags; "NAME R²" (uniform mean over the columns) and "NAME MAE" (in the
+        targets' own units) of values.
     """
+    if task == CLASSES:
+        right = guess.argmax(axis=1) == truth
+        return {name or "accuracy": accuracy_interval(right, seed, groups)}
     statistics: dict[str, Counted]
     if task == TAGS:
         statistics = {"mAP": _mean_precision(truth, guess), "F1": _macro_f1(truth, guess >= 0.5)}
     else:
         statistics = {"R²": _r2(truth, guess), "MAE": _error(truth, guess)}
     return {
-        f"{name} {measure}": counted_interval(statistic, len(truth), seed, groups=groups)
+        f"{name} {measure}".strip(): counted_interval(statistic, len(truth), seed, groups=groups)
         for measure, statistic in statistics.items()
     }
 

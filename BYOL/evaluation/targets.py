@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from BYOL.evaluation.intervals import Measures, accuracy_interval
+from BYOL.evaluation.intervals import Measures
 from BYOL.evaluation.scores import scored
 from BYOL.evaluation.subjects import CLASSES, TAGS, Exam
 
@@ -88,17 +88,9 @@ def goodness(task: str, outputs: np.ndarray, labels: np.ndarray) -> float:
 
 
 def measures_of(name: str, outputs: np.ndarray, exam: Exam) -> Measures:
-    """How good (q, t) outputs for the judging pictures are, with intervals.
-
-    Returns:
-        ``name`` with the accuracy of classes, or what :func:`scored` makes of it.
-    """
-    seed, groups = exam.seed, exam.judge.groups
-    if exam.task == CLASSES:
-        right = outputs.argmax(axis=1) == exam.judge_labels
-        return {name: accuracy_interval(right, seed, groups)}
+    """What :func:`scored` makes of (q, t) outputs for the judging pictures."""
     if exam.task == TAGS:
         from scipy.special import expit
 
         outputs = expit(outputs)
-    return scored(name, exam.task, outputs, exam.judge_labels, seed, groups)
+    return scored(name, exam.task, outputs, exam.judge_labels, exam.seed, exam.judge.groups)
