@@ -10,6 +10,7 @@ from typing import Any
 import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config import commands as settings
+from BYOL.config.curation import DuplicatesConfig, OutliersConfig, SearchConfig
 from BYOL.config.export import ExportConfig
 from BYOL.config.labelling import PredictConfig, SelectConfig
 from BYOL.config.shard import ShardConfig
@@ -109,15 +110,21 @@ COMMANDS = {
     ),
     "duplicates": Command(
         "find near-identical pictures, and say which to keep",
-        settings.DuplicatesConfig,
+        DuplicatesConfig,
         ("run", "data"),
         "BYOL.commands.duplicates:duplicates_run",
     ),
     "outliers": Command(
         "list the pictures that are least like the others",
-        settings.OutliersConfig,
+        OutliersConfig,
         ("run", "data"),
         "BYOL.commands.outliers:outliers_run",
+    ),
+    "search": Command(
+        "find the pictures that are most like given ones",
+        SearchConfig,
+        ("run", "data"),
+        "BYOL.commands.search:search_run",
     ),
     "select": Command(
         "choose the pictures to label first: a few that stand for all",

@@ -20,6 +20,11 @@ def with_dashes(message: str) -> str:
     return re.sub(r"--\w+", lambda flag: flag[0].replace("_", "-"), message)
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 picture``, ``2,000 pictures``."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
 def first_of(names: Sequence[str]) -> str:
     """The first three, and how many more there are."""
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""

@@ -16,6 +16,7 @@ from BYOL.data.sources import Splits, common_side, open_images
 from BYOL.errors import UserError
 from BYOL.hub import settled_backbone
 from BYOL.judging import judging, told
+from BYOL.lines import counted
 from BYOL.starting import read_start
 from BYOL.stems import has_large_stem
 from BYOL.views.config import ViewConfig
@@ -98,7 +99,7 @@ def in_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
 def _too_few(config: PretrainConfig, images: Images) -> str:
     return (
         f"--batch_size={config.batch_size} is larger than the set: {images.name} has "
-        f"{len(images)} pictures; give at most that many"
+        f"{counted(len(images), 'picture')}; give at most that many"
     )
 
 

@@ -18,7 +18,7 @@ from common import arguments, header, save
 from PIL import Image, ImageEnhance, ImageOps
 
 from BYOL.commands.features import Features, open_features
-from BYOL.config.commands import DuplicatesConfig
+from BYOL.config.curation import DuplicatesConfig
 from BYOL.curation.duplicates import near_pairs
 from BYOL.curation.outliers import outlier_scores
 from BYOL.data.images import FileImages

@@ -51,3 +51,11 @@ def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
                 f"{run.name} was trained on {wanted}"
             )
     return splits
+
+
+def pictures_elsewhere(run: Run, data: str, data_root: str, argument: str) -> Splits:
+    """Other pictures than DATA, named by ``--argument``."""
+    try:
+        return pictures_for(run, data, data_root)
+    except UserError as error:
+        raise UserError(str(error).replace("DATA=", f"--{argument}=", 1)) from error

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from BYOL.commands.common import Answer
 from BYOL.commands.features import open_features
-from BYOL.config.commands import DuplicatesConfig
+from BYOL.config.curation import DuplicatesConfig
 from BYOL.curation.collection import Collection
 from BYOL.curation.duplicates import Member, duplicate_groups, further_names
 from BYOL.curation.grid import COLUMNS, SIDE, Tile, save_grid

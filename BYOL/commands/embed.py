@@ -4,6 +4,7 @@ from BYOL.commands.common import Answer
 from BYOL.commands.features import open_features
 from BYOL.config.commands import EmbedConfig
 from BYOL.embeddings import Embeddings, check_embeddings_path, write_embeddings
+from BYOL.lines import counted
 
 
 def embed_run(config: EmbedConfig) -> Answer:
@@ -34,4 +35,4 @@ def embed_run(config: EmbedConfig) -> Answer:
     }
     size = " × ".join(map(str, embeddings.shape))
     left = f" ({left_out} could not be read)" if left_out else ""
-    return answer, f"{embeddings.count:,} pictures{left}, {size} numbers each, in {path}"
+    return answer, f"{counted(embeddings.count, 'picture')}{left}, {size} numbers each, in {path}"

@@ -79,9 +79,13 @@ class Features:
         _, _, ids, vectors = zip(*found, strict=True)
         return np.concatenate(ids), np.concatenate(vectors).astype(np.float32, copy=False)
 
-    def collected(self) -> AbstractContextManager[Collection]:
-        """All of it, in a temporary folder as long as the context lasts."""
-        return collected(self.batches, self.network, self.run.config.sight, self.sets)
+    def collected(self, whitening: float = 1.0) -> AbstractContextManager[Collection]:
+        """All of it, in a temporary folder as long as the context lasts.
+
+        Args:
+            whitening: see :func:`BYOL.curation.collection.whitened`.
+        """
+        return collected(self.batches, self.network, self.run.config.sight, self.sets, whitening)
 
     def _batches(self, network: torch.nn.Module) -> Batches:
         for split, images in self.sets.items():

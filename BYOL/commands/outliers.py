@@ -6,7 +6,7 @@ import numpy as np
 
 from BYOL.commands.common import Answer
 from BYOL.commands.features import open_features
-from BYOL.config.commands import OutliersConfig
+from BYOL.config.curation import OutliersConfig
 from BYOL.curation.collection import Collection
 from BYOL.curation.grid import SIDE, Tile, save_grid
 from BYOL.curation.outliers import Scores, outlier_scores, remark

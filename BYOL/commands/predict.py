@@ -17,6 +17,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.guessing import SURE, Known, contradicted, fit, judged, unseen
 from BYOL.evaluation.linear_layer import LinearLayer
 from BYOL.evaluation.subjects import CLASSES
+from BYOL.lines import counted
 
 
 @dataclass
@@ -116,7 +117,7 @@ def _answer(guesses: Guesses, out: Path, seed: int) -> Answer:
         "contradicted": doubted,
     }
     lines = [
-        f"{guesses.count:,} pictures in {out}, labels of {len(known):,} are known"
+        f"{counted(guesses.count, 'picture')} in {out}, labels of {len(known):,} are known"
         + (f"; {left_out:,} could not be read" if left_out else "")
     ]
     if measures:

@@ -9,6 +9,7 @@ from BYOL.data.shards.packing import Packing, pack
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.files import check_new_folder
+from BYOL.lines import counted
 
 
 def shard_run(config: ShardConfig) -> Answer:
@@ -27,7 +28,7 @@ def shard_run(config: ShardConfig) -> Answer:
     answer = pack({k: v for k, v in sets.items() if isinstance(v, FileImages)}, out, how)
     shards, left = answer["shards"], answer["left_out"]
     text = (
-        f"{answer['pictures']:,} pictures in {len(shards):,} shards, "
+        f"{counted(answer['pictures'], 'picture')} in {counted(len(shards), 'shard')}, "
         f"{answer['bytes'] / 1e6:,.1f} MB, in {out}"
     )
     return {"out": str(out), **answer}, text + (f"; left out: {left}" if left else "")

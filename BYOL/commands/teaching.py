@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from BYOL.commands.common import as_the_run, pictures_for
+from BYOL.commands.common import as_the_run, pictures_elsewhere
 from BYOL.commands.features import Features
 from BYOL.config.labelling import PredictConfig
 from BYOL.data.annotated import annotated
 from BYOL.data.groups import check_grouped
 from BYOL.data.images import Images
-from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 from BYOL.evaluation.guessing import PARTS, Known
 from BYOL.evaluation.intervals import Measures, in_words
@@ -78,7 +77,9 @@ def known_of(parts: Sequence[Part]) -> Known:
 
 def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     """The pictures with labels, by split."""
-    all_ = features.splits if config.labelled is None else _elsewhere(features, config)
+    all_ = features.splits
+    if config.labelled is not None:
+        all_ = pictures_elsewhere(features.run, config.labelled, config.data_root, "labelled")
     file = annotated(all_, config.labels, config.task, config.groups)
     splits = file.splits
     parts = {"train": splits.train, "labelled": splits.labelled, TEST: splits.test}
@@ -92,13 +93,6 @@ def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     if file.groups:
         check_grouped(list(found.values()), file.groups)
     return found
-
-
-def _elsewhere(features: Features, config: PredictConfig) -> Splits:
-    try:
-        return pictures_for(features.run, config.labelled, config.data_root)
-    except UserError as error:
-        raise UserError(str(error).replace("DATA=", "--labelled=", 1)) from error
 
 
 def measured(measures: Measures) -> str:

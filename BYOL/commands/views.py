@@ -9,6 +9,7 @@ from BYOL.data.images import readable
 from BYOL.errors import UserError
 from BYOL.evenly import evenly
 from BYOL.files import check_place
+from BYOL.lines import counted
 from BYOL.preparation import prepare, view_configs
 from BYOL.rng import fold
 from BYOL.views.preview import save_preview
@@ -31,4 +32,7 @@ def views_run(config: ViewsConfig) -> Answer:
         raise UserError(f"DATA={config.data}: not one of the pictures looked at can be read")
     key = fold(config.seed, 0)
     path = save_preview(images, view_configs(prepared.config), Path(out), key=key)
-    return {"out": str(path), "pictures": len(images)}, f"{len(images)} pictures in {path}"
+    return {
+        "out": str(path),
+        "pictures": len(images),
+    }, f"{counted(len(images), 'picture')} in {path}"

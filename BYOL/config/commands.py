@@ -131,7 +131,7 @@ class FeaturesConfig:
     Args:
         run: a run's folder, or one of its checkpoints (RUN/checkpoints/best.ckpt); or a backbone
             without a run: what byol export wrote, hf-hub:OWNER/NAME, or local-dir:FOLDER.
-        data: pictures; without it, those of the run.
+        data: pictures, or a single one; without it, those of the run.
         layer: a part of the backbone, such as layer3 or blocks.6; without it, its output.
         pool: what becomes of a layer's places: mean, max, token (a transformer's class token), none
             (a vector for every place: the grid, height × width × features), or auto: the mean of a
@@ -188,48 +188,6 @@ class EmbedConfig(FeaturesConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_settings(self, {}, {"dtype": DTYPES})
-
-
-@dataclass(frozen=True)
-class DuplicatesConfig(FeaturesConfig):
-    """Settings of ``byol duplicates``.
-
-    Args:
-        threshold: cosine of the whitened features from which two pictures are compared pixel by
-            pixel; higher finds fewer.
-        out: the .csv file to write.
-        grid: a .png of the groups; without it, none.
-        kept: a .txt file of all pictures but the surplus ones, to be given as DATA to any command;
-            without it, none.
-    """
-
-    threshold: float = 0.7
-    out: str = "duplicates.csv"
-    grid: str | None = None
-    kept: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_settings(self, {"threshold": (0.0, 1.0)}, {"pool": POOLS[:-1]})
-
-
-@dataclass(frozen=True)
-class OutliersConfig(FeaturesConfig):
-    """Settings of ``byol outliers``.
-
-    Args:
-        count: how many pictures are listed.
-        out: the .csv file to write.
-        grid: a .png of them; without it, none.
-    """
-
-    count: int = 50
-    out: str = "outliers.csv"
-    grid: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_settings(self, {"count": COUNT}, {"pool": POOLS[:-1]})
 
 
 @dataclass(frozen=True)

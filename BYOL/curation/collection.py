@@ -121,6 +121,7 @@ def collected(
     network: nn.Module,
     sight: Sight,
     sets: dict[str, Images],
+    whitening: float = 1.0,
 ) -> Iterator[Collection]:
     """Look at everything once, and keep what was found in a temporary folder.
 
@@ -129,6 +130,7 @@ def collected(
         network: (B, C, S, S) → (B, d).
         sight: how it is shown them.
         sets: the pictures by split.
+        whitening: how far, see :func:`whitened`.
 
     Raises:
         UserError: fewer than two pictures can be read, features that are no vectors, or no room in
@@ -155,11 +157,11 @@ def collected(
             if len(looks) < 2:
                 raise UserError("one picture alone has no neighbours: give at least two")
             d = looks.shape[1] - GREY_SIDE**2
-            directions = whitened(looks[:, :d], room.folder / "directions.npy")
+            directions = whitened(looks[:, :d], room.folder / "directions.npy", whitening)
         yield Collection(looks[:, :d], directions, looks[:, d:], sets, np.concatenate(places))
 
 
-def whitened(features: np.ndarray, file: Path) -> np.ndarray:
+def whitened(features: np.ndarray, file: Path, whitening: float = 1.0) -> np.ndarray:
     """Unit vectors in which every direction of the set's spread counts the same.
 
     Briefly trained features lie in a narrow cone, where all cosines are near 1; after whitening
@@ -170,6 +172,7 @@ def whitened(features: np.ndarray, file: Path) -> np.ndarray:
         features: (n, d).
         file: the .npy to write, chunk by chunk: a full disk is an OSError to one who writes, and
             the end of the process to one who has mapped the file.
+        whitening: in [0, 1]: 1 as said above, 0 leaves the spread as it is.
 
     Returns:
         (n, d) float32, mapped from ``file``.
@@ -184,7 +187,7 @@ def whitened(features: np.ndarray, file: Path) -> np.ndarray:
         mean = sample.mean(axis=0).astype(np.float32)
         spread, axes = np.linalg.eigh(LedoitWolf().fit(sample).covariance_)
         floor = max(float(spread.mean()) * 1e-6, 1e-12)
-        turn = (axes / np.sqrt(spread.clip(floor))).astype(np.float32)
+        turn = (axes / spread.clip(floor) ** (whitening / 2)).astype(np.float32)
     about = {"descr": "<f4", "fortran_order": False, "shape": (n, d)}
     with file.open("wb") as found:
         np.lib.format.write_array_header_1_0(found, about)

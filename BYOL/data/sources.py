@@ -19,7 +19,15 @@ from BYOL.data.listed import first_listed, inside, places_inside, read_list
 from BYOL.data.paths import PathTable
 from BYOL.data.shards.patterns import is_sharded
 from BYOL.data.shards.streamed import first_pictures, open_streamed
-from BYOL.data.walking import class_folders, first_files, in_root, remarks_on, stray, walk
+from BYOL.data.walking import (
+    class_folders,
+    first_files,
+    in_root,
+    is_picture,
+    remarks_on,
+    stray,
+    walk,
+)
 from BYOL.depth import Range, settled_range
 from BYOL.errors import UserError
 from BYOL.lines import first_of
@@ -59,7 +67,7 @@ def open_images(
 
     Args:
         data: None or "digits", "cifar10", "cifar100", "stl10", a folder, a .txt file with the path
-            of a picture on each line, an .npz or .npy file, or shards (see
+            of a picture on each line, a picture, an .npz or .npy file, or shards (see
             :func:`BYOL.data.shards.patterns.find_shards`).
         channels: 1, 3 or 4 for a folder or shards; what an array, or a TIFF of bands, has
             otherwise. None: found out.
@@ -80,6 +88,9 @@ def open_images(
     if listed or path.is_dir():
         found = _list(path, channels) if listed else _folder(path, channels)
         return _with_range(found, pixel_range)
+    if is_picture(os.fsencode(path.name)) and path.is_file():
+        alone = PathTable([os.fsencode(path.name)])
+        return _with_range(Splits(_files(path.parent, alone, channels, path.name)), pixel_range)
     if path.suffix in (".npz", ".npy"):
         train, test, pixel_range = open_arrays(path, pixel_range)
         return Splits(train, test, pixel_range=pixel_range)
@@ -87,10 +98,10 @@ def open_images(
         return _torchvision(data, Path(data_root).expanduser())
     near = difflib.get_close_matches(data, NAMED, n=1, cutoff=0.7)
     hint = f"; did you mean {near[0]}?" if near else ""
-    kind = "is a file, not a folder of pictures" if path.exists() else "is not there"
+    kind = "is neither a folder nor a picture" if path.exists() else "is not there"
     raise UserError(
-        f"DATA={data} {kind}: give a folder, a .txt list, an .npz or .npy file, .tar or .parquet "
-        f"shards, or one of {', '.join(NAMED)}{hint}"
+        f"DATA={data} {kind}: give a folder, a picture, a .txt list, an .npz or .npy file, .tar or "
+        f".parquet shards, or one of {', '.join(NAMED)}{hint}"
     )
 
 
@@ -110,9 +121,8 @@ def common_side(data: str | None) -> int | None:
         return array_side(path)
     if path.suffix == ".txt" and path.is_file():
         return _one_side(map(image_size, first_listed(path, LOOKED_AT)))
-    if not path.is_dir():
-        return None
-    return _one_side(map(image_size, first_files(path, LOOKED_AT)))
+    looked_at = first_files(path, LOOKED_AT) if path.is_dir() else [path]
+    return _one_side(map(image_size, looked_at))
 
 
 def _one_side(found: Iterable[tuple[int, int] | None]) -> int | None:

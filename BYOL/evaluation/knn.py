@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from BYOL.errors import UserError
-from BYOL.evaluation.intervals import accuracy_interval
+from BYOL.evaluation.intervals import Measures
 from BYOL.evaluation.scores import scored
 from BYOL.evaluation.subjects import CLASSES, Outcome, Subject
 
@@ -24,17 +24,12 @@ def knn(subject: Subject) -> Outcome:
     """k-NN, once for each number of neighbours: classes by votes, tags and values by means."""
     exam, groups = subject.exam, subject.exam.judge.groups
     similarities, indices = neighbours(subject.bank, subject.queries, max(exam.neighbours))
-    measures = {}
+    measures: Measures = {}
     for k in exam.neighbours:
         nearest = similarities[:, :k], indices[:, :k]
-        if exam.task == CLASSES:
-            scores = votes(*nearest, exam.learn_labels, temperature=exam.temperature)
-            guess = scores.argmax(dim=1).cpu().numpy()
-            measures[f"knn{k}"] = accuracy_interval(guess == exam.judge_labels, exam.seed, groups)
-        else:
-            means = weighted_means(*nearest, exam.learn_labels, temperature=exam.temperature)
-            guess = means.cpu().numpy()
-            measures |= scored(f"knn{k}", exam.task, guess, exam.judge_labels, exam.seed, groups)
+        means = votes if exam.task == CLASSES else weighted_means
+        guess = means(*nearest, exam.learn_labels, temperature=exam.temperature).cpu().numpy()
+        measures |= scored(f"knn{k}", exam.task, guess, exam.judge_labels, exam.seed, groups)
     return Outcome(measures)
 
 
