@@ -204,15 +204,16 @@ class BYOL(nn.Module):
     def train(self, mode: bool = True) -> "BYOL":
         """Training or evaluation mode, for all but a target that keeps to running statistics.
 
-        Nothing is dropped of what a target says (dropout, stochastic depth), as with DINO's teacher
-        (arXiv 2104.14294): it is what the online network is to predict.
+        Nothing is dropped of what a target says (dropout, stochastic depth, patches, attention), as
+        with DINO's teacher (arXiv 2104.14294): it is what the online network is to predict. Many
+        networks drop by functions and not by modules, so all but batch-norms evaluate.
         """
         super().train(mode)
         if self.target_norm == "running":
             self.targetNet.eval()
         for module in self.targetNet.modules() if self.target != "online" else ():
-            if isinstance(module, nn.modules.dropout._DropoutNd) or _drops_paths(module):
-                module.eval()
+            if not _gathers_statistics(module):
+                module.training = False
         return self
 
     @torch.no_grad()
@@ -241,9 +242,9 @@ class BYOL(nn.Module):
         torch._foreach_lerp_(target, online, 1 - tau)
 
 
-def _drops_paths(module: nn.Module) -> bool:
-    """Whether it is stochastic depth: timm's layer, which has two homes, or torchvision's."""
-    return type(module).__name__ in ("DropPath", "StochasticDepth")
+def _gathers_statistics(module: nn.Module) -> bool:
+    """Whether it has running statistics of its own, as batch-norm has: only that is to train."""
+    return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False))
 
 
 def _weights(module: nn.Module) -> list[Tensor]:

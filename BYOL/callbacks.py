@@ -23,7 +23,7 @@ LEAST_SHARES = 32  # batches whose mean picture_share is worth judging, where an
 
 
 class Curves(Callback):
-    """Loss, rate and τ into the loggers, read from the device only every ``every`` steps.
+    """Loss, rate and epoch into the loggers, read from the device only every ``every`` steps.
 
     Args:
         every: optimizer steps between rows.

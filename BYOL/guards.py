@@ -260,6 +260,9 @@ class Checkpoints(Callback):
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(self.store.folder.checkpoint)
+        # Only the first process has written, or could not: unless all know of which step there is
+        # one, the others would save once more at the end, and wait for it there.
+        self.store.step = trainer.strategy.broadcast(self.store.step)
         if best and trainer.is_global_zero and self.store.step == trainer.global_step:
             self.store.mark_best()
 

@@ -17,20 +17,28 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Parameters of the online network, in groups that are treated alike.
 
-    Biases, norm parameters (anything of at most one dimension) and what a timm backbone asks to be
-    spared (position embeddings, class tokens) get neither weight decay nor LARS adaptation
-    (paper, section 3.3). The predictor's groups carry ``lr_scale``.
+    Biases, norm parameters (all that has one number a channel, whatever its shape, and is no
+    weight of a linear or convolutional layer), position embeddings and what a timm backbone asks to
+    be spared (class tokens) get neither weight decay nor LARS adaptation (paper, section 3.3). The
+    predictor's groups carry ``lr_scale``.
 
     Returns:
         Groups with ``params``, ``weight_decay``, ``adapt`` (LARS) and ``lr_scale``.
     """
     asked: Any = getattr(model.onlineNet.backend, "no_weight_decay", ())
     spare: set[str] = set(asked() if callable(asked) else asked)
+    weights = {
+        id(module.weight)
+        for module in model.onlineNet.modules()
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
+    }
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.onlineNet.named_parameters():
         if not parameter.requires_grad:
             continue
-        plain = parameter.ndim > 1 and name.removeprefix("backend.") not in spare
+        plain = id(parameter) in weights or parameter.numel() > max(parameter.shape, default=1)
+        if name.removeprefix("backend.") in spare or "pos_embed" in name.rpartition(".")[2]:
+            plain = False
         groups.setdefault((plain, name.startswith("predictor.")), []).append(parameter)
     return [
         {
@@ -83,6 +91,19 @@ def build_optimizer(
         raise UserError(f"optimizer {name!r} is unknown: choose one of {', '.join(OPTIMIZERS)}")
     set_learning_rate(optimizer, lr)
     return optimizer
+
+
+def keep_settings(optimizer: torch.optim.Optimizer) -> None:
+    """Let a state that is loaded bring no settings: decay, momentum, λ and the kernels stay.
+
+    A run may go on with other settings, and on another device, than its checkpoint had.
+    """
+
+    def with_own(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        both = zip(optimizer.param_groups, state["param_groups"], strict=True)
+        return {**state, "param_groups": [{**own, "params": g["params"]} for own, g in both]}
+
+    optimizer.register_load_state_dict_pre_hook(with_own)
 
 
 def _at_rest(optimizer: torch.optim.SGD) -> None:

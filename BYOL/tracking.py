@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
+from BYOL.evaluation.intervals import level
 from BYOL.folders import RunFolder
 from BYOL.processes import first_process
 
@@ -75,7 +76,7 @@ class Tracker:
             {
                 "images_per_second": results["images_per_second"],
                 "alarm": results["alarm"],
-                **{f"{row}/{m}": v["accuracy"] for row, ms in rows.items() for m, v in ms.items()},
+                **{f"{row}/{m}": level(v) for row, ms in rows.items() for m, v in ms.items()},
             }
         )
 

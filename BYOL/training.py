@@ -14,7 +14,7 @@ from BYOL.config import PretrainConfig
 from BYOL.data.loading import Together
 from BYOL.hardware import restart_peak_memory
 from BYOL.loss import criterion
-from BYOL.optimizers import build_optimizer, set_learning_rate
+from BYOL.optimizers import build_optimizer, keep_settings, set_learning_rate
 from BYOL.rng import fold, seed_generators
 from BYOL.schedules import learning_rate, tau
 from BYOL.views.pipeline import Views
@@ -150,7 +150,7 @@ class Pretraining(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The configured optimizer; its rate is set at every step."""
         c = self.config
-        return build_optimizer(
+        optimizer = build_optimizer(
             c.optimizer,
             self.model,
             lr=c.lr,
@@ -159,6 +159,8 @@ class Pretraining(pl.LightningModule):
             trust=c.trust,
             predictor_lr_scale=c.predictor_lr_scale,
         )
+        keep_settings(optimizer)
+        return optimizer
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
@@ -169,6 +171,14 @@ class Pretraining(pl.LightningModule):
         set_learning_rate(optimizer, rate)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.model.updateTargetNetwork(tau(step, self.total_steps, c.tau, c.tau_schedule))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count the batches of the epoch in parts of the size that this run has."""
+        was, now = checkpoint["byol_config"].get("accumulate", 1), self.config.accumulate
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for counts in (progress["total"], progress["current"]):
+            for name, count in counts.items():
+                counts[name] = count * now // was  # it was saved between two steps
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint what it is."""

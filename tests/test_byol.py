@@ -213,6 +213,36 @@ def test_nothing_is_dropped_of_what_the_target_says():
     assert not torch.equal(model.onlineNet.backend(x), model.onlineNet.backend(x))
 
 
+@pytest.mark.parametrize(
+    ("name", "dropping"),
+    [
+        ("resnet18", {"drop_rate": 0.5}),  # by a function, at its end
+        ("vit_tiny_patch16_224", {"img_size": 32, "patch_size": 8, "attn_drop_rate": 0.5}),
+        ("vit_tiny_patch16_224", {"img_size": 32, "patch_size": 8, "patch_drop_rate": 0.5}),
+    ],
+)
+def test_nothing_is_dropped_by_functions_either(name, dropping):
+    import timm
+
+    backbone = timm.create_model(name, num_classes=0, **dropping)
+    model = BYOL(backbone.num_features, 8, 6, backend=backbone).train()
+    x = torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(model.targetNet(x), model.targetNet(x))
+        online = [model.onlineNet.backend(x) for _ in range(2)]
+    assert not torch.equal(*online)
+
+
+def test_a_target_gathers_statistics_by_whatever_module_keeps_them():
+    from timm.layers import EvoNorm2dB0
+
+    norm = EvoNorm2dB0(16)
+    model = small_model(backend=nn.Sequential(small_backend(), nn.Conv2d(16, 16, 1), norm)).train()
+    before = model.targetNet.backend[2].running_var.clone()
+    model(*torch.rand(2, 4, 3, 16, 16))
+    assert not torch.equal(model.targetNet.backend[2].running_var, before)
+
+
 def test_a_seed_makes_the_backend_then_the_projection_then_the_predictor():
     """Runs are opened again by their seed: another order would be another untrained network."""
     torch.manual_seed(3)

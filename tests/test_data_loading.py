@@ -28,6 +28,16 @@ def test_memory_gives_the_pictures_of_the_request():
     assert torch.equal(batch["images"], images.data[batch["ids"]])
 
 
+def test_pictures_move_to_the_device_when_training_begins():
+    """Of several GPUs a process has its own only then; before, all would move to the first."""
+    images = open_images(None).train
+    loader = MemoryLoader(images, EpochSampler(len(images), 6), torch.device("meta"), 2)
+    assert loader.data.device == CPU
+    batch = next(iter(loader))
+    devices = {loader.data.device, batch["images"].device, batch["together"].ids.device}
+    assert devices == {torch.device("meta")}
+
+
 def test_batches_made_together_are_those_of_each_alone():
     """As on a GPU: four at a time, of an epoch of ten that goes on with its second batch."""
     images = open_images(None).train

@@ -15,6 +15,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot_accuracy
 from BYOL.evaluation.knn import knn_accuracy
+from BYOL.evaluation.layers import LayerFeatures
 from BYOL.evaluation.linear import STRENGTH, STRENGTHS, _split, linear_probe
 from BYOL.evaluation.online import _part, online_check
 from BYOL.evaluation.protocols import evaluate
@@ -84,6 +85,14 @@ def test_features_are_the_backbones_in_evaluation_mode_and_in_order():
     assert pixel_features(images, 8)[1].shape == (90, 192)
 
 
+def test_every_part_of_a_backbone_is_in_the_mode_that_it_was_in():
+    backbone = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Dropout()).eval()
+    backbone[2].train()
+    for network in (backbone, LayerFeatures(backbone)):
+        extract_features(network, coloured(9), SIGHT, device=CPU)
+        assert [module.training for module in backbone.modules()] == [False, False, False, True]
+
+
 def test_fewshot_equals_scikit_learns_nearest_neighbour():
     bank, bank_labels = clusters(80, 0)
     queries, query_labels = clusters(50, 1)
@@ -122,6 +131,14 @@ def test_the_strength_is_the_likeliest_and_a_few_samples_choose_none():
     ]
     assert linear_probe(features, labels, features).strength == STRENGTHS[np.argmin(losses)]
     assert linear_probe(features[:49], labels[:49], features).strength == STRENGTH
+
+
+def test_of_classes_with_one_teaching_sample_each_none_of_the_strengths_is_the_likeliest():
+    labels = np.arange(60)
+    features = np.eye(60, 80, dtype=np.float32)
+    probe = linear_probe(features, labels, features)
+    assert probe.strength == STRENGTH and (probe.predictions == labels).all()
+    assert probe.model.predict_proba(features).max(axis=1).mean() > 0.5
 
 
 def test_linear_probe_never_looks_at_the_queries():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import (
     adjusted_rand_score,
@@ -35,6 +36,17 @@ from BYOL.evaluation.scores import (
 
 def mean_precision(truth, scores):
     return scored("it", "multilabel", scores, truth, 0)["it mAP"]["value"]
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(20) // 2])
+def test_all_right_is_no_proof_that_all_would_be(groups):
+    """The ends are the exact ones: what has all 20 right would be .832 at least."""
+    units = 20 if groups is None else 10
+    for value in (0.0, 1.0):
+        found = accuracy_interval(np.full(20, bool(value)), 0, groups)
+        exact = binomtest(int(value * units), units).proportion_ci(method="exact")
+        assert found["accuracy"] == value
+        assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high), abs=1e-9)
 
 
 def test_four_ways_to_an_interval_agree_with_the_normal_approximation():

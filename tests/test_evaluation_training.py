@@ -11,7 +11,7 @@ from torch import nn
 from BYOL.data.sources import open_images
 from BYOL.evaluation import finetune as finetuning
 from BYOL.evaluation.finetune import Classifier, balanced_share, finetune, finetune_steps
-from BYOL.evaluation.linear_sgd import CROPS, RATES, _by_turns, _loss, crops_of, linear_sgd
+from BYOL.evaluation.linear_sgd import CROPS, RATE, RATES, _by_turns, _loss, crops_of, linear_sgd
 from BYOL.evaluation.references import RawPixels
 from BYOL.evaluation.subjects import Exam, Subject
 from BYOL.evaluation.targets import goodness, targets_of
@@ -43,6 +43,34 @@ def test_linear_sgd_learns_what_the_features_hold_and_repeats_itself():
     first, second = (linear_sgd(subject(MeanColour())).measures["linear-sgd"] for _ in range(2))
     assert first == second
     assert first["accuracy"] > 0.85 and first["learning_rate"] in RATES
+
+
+def test_classes_of_one_teaching_picture_each_choose_no_rate():
+    one_each = dataclasses.replace(EXAM.learn, labels=np.arange(90) % 45).subset(np.arange(45))
+    exam = dataclasses.replace(
+        EXAM,
+        learn=dataclasses.replace(one_each, classes=tuple(map(str, range(45)))),
+        judge=dataclasses.replace(EXAM.judge, labels=np.arange(60) % 45),
+        epochs=2,
+    )
+    assert linear_sgd(subject(MeanColour(), exam)).measures["linear-sgd"]["learning_rate"] == RATE
+    found = finetune(subject(conv(), exam)).measures
+    assert {m["learning_rate"] for m in found.values()} == {finetuning.RATE}
+
+
+@pytest.mark.parametrize("pictures", [3, 12, 72])
+def test_a_small_share_of_values_is_two_pictures_at_least(pictures):
+    learn = EXAM.learn.subset(np.arange(pictures))
+    exam = dataclasses.replace(
+        EXAM,
+        learn=dataclasses.replace(learn, labels=mean_colours()[:pictures]),
+        judge=dataclasses.replace(EXAM.judge, labels=mean_colours(60, 1)),
+        epochs=1,
+        shares=(0.01, 1.0),
+    )
+    pooled = nn.Sequential(conv(), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(6))  # wants two
+    found = finetune(subject(pooled, exam)).measures
+    assert [m["labels"] for m in found.values()] == [2, 2, pictures, pictures]
 
 
 def test_linear_sgd_leaves_the_backbone_and_its_statistics_alone():

@@ -105,6 +105,19 @@ def test_the_card_tells_data_recipe_results_and_limits(run, tmp_path):
     assert str(run.parent) not in text, "a card must not tell where things lie on a machine"
 
 
+def test_the_card_of_a_run_judged_by_values_has_their_measures(pictures, tmp_path):
+    run = made_run(tmp_path / "run", pictures, backbone="plain5")
+    measured = {"linear R²": {"value": 0.25}, "linear MAE": {"value": 3.0}}
+    rows = {"raw pixels": {**measured, "finetune R²": {"value": 0.5}}, "trained": measured}
+    evaluation = {"rows": rows, "task": "regression", "classes": 2}
+    evaluation["pictures"] = {"learn": 20, "judge": 4}
+    (run / "results.json").write_text(json.dumps({"evaluation": evaluation}))
+    assert main(["export", str(run), "--to", f"{tmp_path}/hub/"]) == 0
+    text = (tmp_path / "hub" / "README.md").read_text()
+    assert "| measure | linear R² | linear MAE | finetune R² |" in text
+    assert "| trained | 0.250 | 3.000 | – |" in text and "4 pictures held out, labels" in text
+
+
 def test_a_card_without_results_says_so(pictures, tmp_path):
     run = made_run(tmp_path / "run", pictures, backbone="plain5")
     assert main(["export", str(run), "--to", f"{tmp_path}/hub/"]) == 0

@@ -5,7 +5,7 @@ from torch import nn
 from BYOL.byol import BYOL
 from BYOL.errors import UserError
 from BYOL.lars import LARS
-from BYOL.optimizers import build_optimizer, parameter_groups
+from BYOL.optimizers import build_optimizer, keep_settings, parameter_groups
 
 
 def _model(**kwargs) -> BYOL:
@@ -53,6 +53,54 @@ def test_lars_equals_the_authors(authors, case):
         final = torch.from_numpy(authors[f"lars/{case}/final/{name}"])
         parameter = model.onlineNet.weights[name.replace(".", "_")].detach()
         torch.testing.assert_close(parameter, final, rtol=1e-5, atol=1e-6)
+
+
+def test_numbers_for_each_channel_are_spared_whatever_their_shape():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mixed = nn.Conv2d(3, 4, 3)
+            self.narrow = nn.Conv2d(4, 1, 1)  # a weight, though with one number a channel
+            self.gamma = nn.Parameter(torch.ones(4, 1, 1))
+            self.temperature = nn.Parameter(torch.ones(()))
+            self.pos_embed1 = nn.Parameter(torch.ones(1, 4, 8))
+            self.mixing = nn.Parameter(torch.ones(4, 8))
+
+        def forward(self, x):
+            return (self.mixed(x) * self.gamma).mean((2, 3))
+
+    model = BYOL(4, 8, 6, backend=Scaled())
+    groups = parameter_groups(model, 0.1)
+    names = {id(p): n for n, p in model.onlineNet.backend.named_parameters()}
+    treated = {names[id(p)] for g in groups if g["adapt"] for p in g["params"] if id(p) in names}
+    assert treated == {"mixed.weight", "narrow.weight", "mixing"}
+    assert all(g["weight_decay"] == (0.1 if g["adapt"] else 0.0) for g in groups)
+
+
+@pytest.mark.parametrize("name", ["lars", "sgd", "adamw"])
+def test_a_state_that_is_loaded_brings_its_moments_and_no_settings(name):
+    model = _model()
+
+    def built(**settings):
+        optimizer = build_optimizer(name, model, lr=0.1, **settings)
+        keep_settings(optimizer)
+        return optimizer
+
+    first = built(weight_decay=1e-4, momentum=0.9)
+    for parameter in model.onlineNet.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    first.step()
+    state = first.state_dict()
+    for group in state["param_groups"]:
+        group["fused"] = None  # as a CPU's has, where a GPU's is fused
+    second = built(weight_decay=0.5, momentum=0.1, predictor_lr_scale=7.0, trust=0.2)
+    fresh = [{k: v for k, v in g.items() if k != "params"} for g in second.param_groups]
+    second.load_state_dict(state)
+    assert fresh == [{k: v for k, v in g.items() if k != "params"} for g in second.param_groups]
+    assert {group["lr_scale"] for group in second.param_groups} == {1.0, 7.0}
+    for parameter, kept in first.state.items():
+        for what, value in kept.items():
+            torch.testing.assert_close(second.state[parameter][what], value)
 
 
 def test_biases_and_norms_get_no_decay_and_no_adaptation():

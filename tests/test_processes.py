@@ -26,6 +26,7 @@ CLEAN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER
 FLAGS = (
     "--no-evaluate", "--optimizer=lars", "--accelerator=cpu", "--predictor=optimal",
     "--gauges-every=2", "--backbone=plain5", "--precision=fp32",
+    "--knn-every=2",  # the last epoch's is the best: the first process has saved it before the end
 )  # fmt: skip
 
 
@@ -64,7 +65,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(pictures, tmp_path):
     argv = ["pretrain", str(pictures), *TINY, *FLAGS, "--out", str(tmp_path / "one")]
     assert main(argv) == 0
     error = two.communicate(timeout=240)[1]
-    assert two.returncode == 0, error
+    assert two.returncode == 0 and "byol: " not in error, error  # of none of the processes
     assert_equal_to_rounding(tmp_path / "one", tmp_path / "two")
     names = load_checkpoint(tmp_path / "one" / "checkpoints" / "last.ckpt")["state_dict"].keys()
     second = load_checkpoint(tmp_path / "two" / "checkpoints" / "last.ckpt")["state_dict"]

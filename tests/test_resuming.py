@@ -244,6 +244,27 @@ def test_a_run_is_opened_by_the_checkpoint_that_resume_would_use(pictures, tmp_p
         open_run(run)
 
 
+@pytest.mark.parametrize(("first", "then"), [(4, 1), (1, 2)])
+def test_another_number_of_parts_goes_on_in_mid_epoch_with_the_same_steps(
+    pictures, tmp_path, first, then
+):
+    settings = {"checkpoint_steps": 1, "checkpoint_keep": 50, "gauges_every": 1000, "epochs": 3}
+    whole = pretrain(tiny(pictures, tmp_path / "run", accumulate=first, **settings))
+    before = rows(tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints"
+    for path in folder.iterdir():
+        if path.name != "step-000000007.ckpt":
+            path.unlink()
+    (tmp_path / "run" / "results.json").unlink()
+    again = pretrain(tiny(pictures, tmp_path / "run", accumulate=then, resume=True, **settings))
+    assert again["steps"] == whole["steps"] == 15 and again["epochs_seen"] == 3
+    after = rows(tmp_path / "run")
+    for name in ("step", "learning_rate", "epoch"):  # the last of an epoch is known as the last
+        assert [row[name] for row in before] == [row[name] for row in after]
+    read = [[row["step"] for row in found if row["gauge/std"]] for found in (before, after)]
+    assert read[0] == read[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
 def test_another_number_of_processes_goes_on_with_the_same_schedule(

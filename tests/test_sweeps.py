@@ -194,6 +194,22 @@ def test_the_table_has_mean_and_spread_of_the_seeds():
     assert table([{"name": "a|b\nc", "measures": {}}]).splitlines()[2] == "| a\\|b c |  |"
 
 
+def test_measures_of_values_and_measures_that_some_seeds_lack_are_summarised(tmp_path):
+    runs = tuple(finished_run(tmp_path, "a", seed) for seed in (0, 1))
+    for seed, run in enumerate(runs):
+        file = Path(run.out) / "results.json"
+        results = json.loads(file.read_text())
+        for measures in results["evaluation"]["rows"].values():
+            measures["linear R²"] = {"value": 0.25 + seed, "low": 0.0, "high": 2.0}
+            if seed:
+                measures["5-shot"] = {"accuracy": 0.75, "spread": 0.0}
+        file.write_text(json.dumps(results))
+    rows = {row["name"]: row["measures"] for row in summarise([Cell("a", runs)])}
+    expected = {"linear": [0.5, 0.5], "linear R²": [0.25, 1.25], "5-shot": [0.75]}
+    assert rows["a"].items() >= expected.items()
+    assert rows["untrained"].keys() == expected.keys()
+
+
 def finished_run(root: Path, name: str, seed: int = 0, start: float | None = None, **settings):
     """A run's settings, and a folder as if it had been made with them."""
     folder = root / name / f"seed-{seed}"
@@ -214,7 +230,8 @@ def test_an_untrained_row_is_not_taken_from_a_run_whose_weights_settled_its_stem
     for change in ({"weights": "w.pth"}, {"pretrained": True}):
         other = dataclasses.replace(plain, **change)
         assert set(known_rows(other, [plain])) == {"raw pixels"}
-    assert known_rows(dataclasses.replace(plain, pixel_range=(0.0, 4095.0)), [plain]) == {}
+    for change in ({"pixel_range": (0.0, 4095.0)}, {"labels": "l.csv"}, {"groups": "g.csv"}):
+        assert known_rows(dataclasses.replace(plain, **change), [plain]) == {}
 
 
 def test_what_variants_began_with_are_rows_of_the_table_each_once(tmp_path):

@@ -59,7 +59,8 @@ class MemoryLoader:
     def __init__(
         self, images: ArrayImages, sampler: EpochSampler, device: torch.device, together: int = 1
     ):
-        self.data = images.data.to(device)
+        self.data = images.data
+        self.device = device
         self.sampler = sampler
         self.together = together
 
@@ -67,6 +68,8 @@ class MemoryLoader:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        # Only now: of several GPUs each process knows its own when training begins.
+        self.data = self.data.to(self.device)
         size, requests = self.sampler.batch_size, iter(self.sampler)
         while group := list(islice(requests, self.together)):
             indices = np.concatenate([request[1] for request in group])

@@ -142,11 +142,13 @@ def evaluating(backbone: nn.Module) -> Iterator[None]:
     Without cuDNN's search for the quickest convolutions, which training has on: for the few
     batches of a check it does not pay, and it may try what needs all the memory that is free.
     """
-    was_training, searches = backbone.training, torch.backends.cudnn.benchmark
+    modes = [(module, module.training) for module in backbone.modules()]
+    searches = torch.backends.cudnn.benchmark
     backbone.eval()
     torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
-        backbone.train(was_training)
+        for module, mode in modes:  # of a wrapper made for this look the network's own may differ
+            module.training = mode
         torch.backends.cudnn.benchmark = searches

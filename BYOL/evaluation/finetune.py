@@ -144,6 +144,8 @@ def _part(exam: Exam, share: float) -> Images:
 def balanced_share(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     """The same share of every class, at least one sample of each; smaller shares lie in larger.
 
+    At least two in all, as a network with batch-norm needs to learn.
+
     Args:
         labels: (n,) integers.
         share: above 0, at most 1.
@@ -154,9 +156,11 @@ def balanced_share(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     """
     rng = np.random.default_rng(seed)
     parts = []
-    for c in np.unique(labels):
+    classes = np.unique(labels)
+    least = 1 if len(classes) > 1 else 2
+    for c in classes:
         members = rng.permutation(np.flatnonzero(labels == c))
-        parts.append(members[: max(round(share * len(members)), 1)])
+        parts.append(members[: max(round(share * len(members)), least)])
     return np.sort(np.concatenate(parts))
 
 
@@ -167,7 +171,7 @@ def _choose_rate(subject: Subject, learn: Images) -> float:
     if np.unique(as_classes(learn.labels), return_counts=True)[1].min() < 2:
         return RATE
     held = choosing(learn.labels, exam.seed, learn.groups)
-    if not held.any():
+    if not held.any() or held.sum() > len(held) - 2:
         return RATE
     fit, validation = (learn.subset(np.flatnonzero(part)) for part in (~held, held))
     epochs = _epochs(exam, len(fit), TRIED)

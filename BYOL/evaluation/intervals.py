@@ -18,11 +18,15 @@ Measure = dict[str, float]
 Measures = dict[str, Measure]
 
 
+def level(measure: Measure) -> float:
+    """The number of a measure, be it an accuracy or another one."""
+    return measure["accuracy"] if "accuracy" in measure else measure["value"]
+
+
 def in_words(measures: Measures) -> str:
     """``accuracy 0.437 [0.407, 0.467], …``: each with its interval."""
     return ", ".join(
-        f"{name} {m.get('accuracy', m.get('value', 0.0)):.3f} [{m['low']:.3f}, {m['high']:.3f}]"
-        for name, m in measures.items()
+        f"{name} {level(m):.3f} [{m['low']:.3f}, {m['high']:.3f}]" for name, m in measures.items()
     )
 
 
@@ -30,12 +34,17 @@ def accuracy_interval(correct: np.ndarray, seed: int, groups: np.ndarray | None 
     """Accuracy of (n,) outcomes, ``{accuracy, low, high}``; ``groups`` are (n,) integers or None.
 
     Resampling n outcomes of which a share p is right draws from a binomial, so no outcome need be
-    touched again. Whole groups are drawn as for a mean.
+    touched again. Whole groups are drawn as for a mean. Where all outcomes are the same no other
+    can be drawn: the other end then is Clopper and Pearson's (1934).
     """
-    if _numbered(groups) is not None:
+    n, accuracy, of_group = len(correct), float(correct.mean()), _numbered(groups)
+    if accuracy in (0.0, 1.0):
+        units = n if of_group is None else int(of_group.max()) + 1
+        away = 1 - 0.025 ** (1 / units)
+        return {"accuracy": accuracy, "low": min(accuracy, 1 - away), "high": max(accuracy, away)}
+    if of_group is not None:
         mean = mean_interval(correct.astype(np.float64), seed, groups)
         return {"accuracy": mean.pop("value"), **mean}
-    n, accuracy = len(correct), float(correct.mean())
     resampled = np.random.default_rng(seed).binomial(n, accuracy, RESAMPLES) / n
     return {"accuracy": accuracy, **_ends(resampled)}
 

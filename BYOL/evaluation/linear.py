@@ -195,6 +195,8 @@ def _choose_strength(
     if len(labels) < LEAST_SAMPLES:
         return STRENGTH
     fit, held = _split(labels, seed, groups)
+    if labels.ndim == 1:  # of a class that no model was fitted to, all say the same
+        held = held[np.isin(labels[held], labels[fit])]
     if not len(held) or (labels.ndim == 1 and len(np.unique(labels[fit])) < 2):
         return STRENGTH
     models = _models(features[fit], labels[fit], STRENGTHS, alike)
@@ -259,5 +261,6 @@ def _models(
             # weak regularisation may not have settled: validation then judges what it has
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.filterwarnings("ignore", "Label .* is present")  # a tag of all or of none
+            warnings.filterwarnings("ignore", "The number of unique classes")  # a picture of each
             model.fit(scaled, labels.astype(int) if many else labels)
         yield make_pipeline(scaler, model)

@@ -237,14 +237,14 @@ def held_out(labels: np.ndarray, seed: int, groups: np.ndarray | None = None) ->
 def choosing(labels: np.ndarray, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
     """Of the samples that teach those that choose a setting, not fitted to them: (n,) bool.
 
-    The arguments are those of :func:`held_out`, which draws them. With groups it may be none at
-    all: nothing is chosen where all are of one group, or no two classes are on both sides.
-
-    Raises:
-        UserError: no class has two samples.
+    The arguments are those of :func:`held_out`, which draws them. It may be none at all: nothing is
+    chosen where no class has two samples, all are of one group, or of groups no two classes are on
+    both sides.
     """
     none = np.zeros(len(labels), dtype=bool)
     if groups is not None and len(np.unique(groups)) < 2:
+        return none
+    if groups is None and np.unique(as_classes(labels), return_counts=True)[1].max() < 2:
         return none
     held = held_out(labels, seed, groups)
     if groups is not None and labels.ndim == 1 and _on_both_sides(labels, held) < 2:

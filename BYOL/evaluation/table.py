@@ -3,7 +3,7 @@
 import io
 from typing import Any
 
-from BYOL.evaluation.intervals import Measure
+from BYOL.evaluation.intervals import Measure, level
 from BYOL.evaluation.references import START
 from BYOL.evaluation.subjects import CLASSES, NOTHING
 
@@ -46,7 +46,7 @@ def _cell(measure: Measure | None) -> str:
     if measure is None:
         return "–"
     half = measure.get("spread", (measure.get("high", 0.0) - measure.get("low", 0.0)) / 2)
-    return f"{measure.get('accuracy', measure.get('value', 0.0)):.3f} ±{half:.3f}"
+    return f"{level(measure):.3f} ±{half:.3f}"
 
 
 def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:

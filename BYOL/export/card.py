@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from BYOL.evaluation.intervals import level
 from BYOL.evaluation.references import START
 from BYOL.evaluation.subjects import CLASSES, TAGS
 from BYOL.export.classifier import Classifier
@@ -145,17 +146,20 @@ def _measures(results: dict[str, Any]) -> str:
     if not evaluation:
         return "Not measured: there were no labels to measure with."
     rows = evaluation["rows"]
-    columns = list(next(iter(rows.values())))
-    lines = ["| accuracy | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    lines += [
-        f"| {name} | " + " | ".join(f"{m['accuracy']:.3f}" for m in measures.values()) + " |"
-        for name, measures in rows.items()
-    ]
+    kinds = {name: "accuracy" in m for measures in rows.values() for name, m in measures.items()}
+    heading = "accuracy" if all(kinds.values()) else "measure"
+    lines = [f"| {heading} | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
+    for name, measures in rows.items():
+        cells = (f"{level(measures[kind]):.3f}" if kind in measures else "–" for kind in kinds)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     pictures = evaluation["pictures"]
+    of = (
+        f" of {evaluation['classes']} classes" if evaluation.get("task", CLASSES) == CLASSES else ""
+    )
     note = (
-        f"Frozen features, {pictures['judge']:,} pictures of {evaluation['classes']} classes held "
-        f"out, labels of {pictures['learn']:,}. The raw pixels and the same network untrained "
-        "were measured in the same way."
+        f"Frozen features, {pictures['judge']:,} pictures{of} held out, labels of "
+        f"{pictures['learn']:,}. The raw pixels and the same network untrained were measured in "
+        "the same way."
     ) + (f" {START}: the weights that it began with." if START in rows else "")
     return "\n".join([*lines, "", note])
 

@@ -12,7 +12,7 @@ from BYOL.evaluation.intervals import Measures
 # settings that decide what the references of a run measure
 _PIXELS = (
     "data", "data_root", "preset", "channels", "image_size", "memory", "strict_images", "seed",
-    "pixel_range",
+    "pixel_range", "labels", "task", "groups",
 )  # fmt: skip
 # weights from elsewhere settle stem, mean and std where these are left open
 _UNTRAINED = ("backbone", "backbone_args", "stem", "norm", "mean", "std", "pretrained", "weights")

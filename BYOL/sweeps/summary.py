@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from BYOL.evaluation.intervals import level
 from BYOL.evaluation.references import START
 from BYOL.files import write_atomically, write_json
 from BYOL.locking import claimed
@@ -84,8 +85,9 @@ def _references(judged: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]
 
 
 def _measures(evaluations: list[dict[str, Any]], row: str) -> dict[str, list[float]]:
-    names = evaluations[0]["rows"][row] if evaluations else {}
-    return {name: [e["rows"][row][name]["accuracy"] for e in evaluations] for name in names}
+    found = [e["rows"][row] for e in evaluations if row in e["rows"]]
+    names = dict.fromkeys(name for measures in found for name in measures)
+    return {name: [level(m[name]) for m in found if name in m] for name in names}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
