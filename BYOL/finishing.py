@@ -27,6 +27,8 @@ from BYOL.preparation import Prepared
 from BYOL.processes import loader_died
 from BYOL.runs import backbone_metadata, open_run, started_from, untrained
 
+QUIET_UP_TO = 10_000  # pictures whose comparison is a matter of a minute or two
+
 
 def finish(
     config: PretrainConfig,
@@ -62,7 +64,9 @@ def finish(
     evidence = None
     try:
         if usable:
-            evidence = _evidence(config, prepared, model, machine, fresh, references, known)
+            many = len(prepared.labelled or prepared.train) > QUIET_UP_TO
+            speak = say if many else lambda line: None
+            evidence = _evidence(config, prepared, model, machine, fresh, references, known, speak)
     except Exception as error:
         if loader_died(error):  # the machine's fault, not the pictures': a resumed run makes it up
             raise
@@ -118,6 +122,7 @@ def _evidence(
     fresh: nn.Module,
     references: list[Reference],
     known: Mapping[str, Measures],
+    say: Callable[[str], None],
 ) -> dict[str, Any] | None:
     """The comparison of ``byol evaluate``, where there are labels to compare with."""
     bank = prepared.labelled or prepared.train
@@ -134,6 +139,7 @@ def _evidence(
         seed=config.seed,
         references=references,
         known=known,
+        say=say,
     )
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from BYOL.data.images import ArrayImages
 from BYOL.errors import UserError
+from BYOL.evaluation import linear as linear_module
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.fewshot import fewshot_accuracy
 from BYOL.evaluation.knn import knn_accuracy
@@ -276,6 +277,30 @@ def test_all_protocols_stand_side_by_side_each_with_an_interval():
     text = results_text(results)
     assert all(name in text for name in rows["trained"])
     assert max(len(line) for line in text.splitlines() if line.startswith("│")) <= 100
+
+
+@pytest.mark.parametrize("tags", [False, True])
+def test_a_probe_of_more_than_is_in_reach_learns_from_the_same_few_for_every_source(
+    monkeypatch, tags
+):
+    learn, judge = coloured(), coloured(60, seed=1)
+    if tags:
+        learn, judge = (
+            dataclasses.replace(images, labels=np.eye(3, dtype=bool)[images.labels])
+            for images in (learn, judge)
+        )
+    how = {"device": CPU, "protocols": ("linear",)}
+    whole = evaluate(MeanColour(), Blind(), learn, judge, SIGHT, **how)
+    assert not any("learnt_from" in m for row in whole["rows"].values() for m in row.values())
+    monkeypatch.setattr(linear_module, "MOST_WORK", 30 * 3)
+    results = evaluate(MeanColour(), Blind(), learn, judge, SIGHT, **how)
+    seen = {m["learnt_from"] for row in results["rows"].values() for m in row.values()}
+    assert seen == {30}
+    assert "The linear probe learns from 30 pictures, evenly of every class." in results_text(
+        results
+    )
+    name = "linear F1" if tags else "linear"
+    assert results["rows"]["trained"][name] != whole["rows"]["trained"][name]
 
 
 def test_the_confusion_of_the_trained_backbones_probe_is_kept():

@@ -10,9 +10,10 @@ from torch import nn
 
 from BYOL.data.sources import open_images
 from BYOL.evaluation import finetune as finetuning
-from BYOL.evaluation.finetune import Classifier, balanced_share, finetune, finetune_steps
+from BYOL.evaluation.finetune import Classifier, finetune, finetune_steps
 from BYOL.evaluation.linear_sgd import CROPS, RATE, RATES, _by_turns, _loss, crops_of, linear_sgd
 from BYOL.evaluation.references import RawPixels
+from BYOL.evaluation.shares import balanced_share
 from BYOL.evaluation.subjects import Exam, Subject
 from BYOL.evaluation.targets import goodness, targets_of
 from BYOL.views.config import ViewConfig

@@ -128,11 +128,18 @@ def _flat(pixels: Tensor) -> np.ndarray:
 def _collect(
     images: Images, batches: Iterator[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    found = list(batches)
-    if not found:
+    ids = np.empty(len(images), np.int64)
+    features: np.ndarray | None = None  # all of it at once: two copies would be twice the memory
+    count = 0
+    for numbers, found in batches:
+        if features is None:
+            features = np.empty((len(images), *found.shape[1:]), found.dtype)
+        part = slice(count, count + len(numbers))
+        ids[part], features[part] = numbers, found
+        count = part.stop
+    if features is None:
         raise UserError(f"{images.name}: not one of its pictures can be read")
-    ids, features = zip(*found, strict=True)
-    return np.concatenate(ids), np.concatenate(features)
+    return ids[:count], features[:count]
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from BYOL.data.images import Images
 from BYOL.evaluation.batches import augmented_batches
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.intervals import Measures
+from BYOL.evaluation.shares import balanced_share
 from BYOL.evaluation.subjects import (
     FEATURES_AT_A_TIME,
     HELD_OUT,
@@ -139,29 +140,6 @@ def _epochs(exam: Exam, n: int, seen: int) -> int:
 def _part(exam: Exam, share: float) -> Images:
     chosen = balanced_share(as_classes(exam.learn_labels), share, exam.seed)
     return exam.learn if len(chosen) == len(exam.learn) else exam.learn.subset(chosen)
-
-
-def balanced_share(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """The same share of every class, at least one sample of each; smaller shares lie in larger.
-
-    At least two in all, as a network with batch-norm needs to learn.
-
-    Args:
-        labels: (n,) integers.
-        share: above 0, at most 1.
-        seed: of the draw.
-
-    Returns:
-        Sorted positions.
-    """
-    rng = np.random.default_rng(seed)
-    parts = []
-    classes = np.unique(labels)
-    least = 1 if len(classes) > 1 else 2
-    for c in classes:
-        members = rng.permutation(np.flatnonzero(labels == c))
-        parts.append(members[: max(round(share * len(members)), least)])
-    return np.sort(np.concatenate(parts))
 
 
 def _choose_rate(subject: Subject, learn: Images) -> float:

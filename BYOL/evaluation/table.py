@@ -100,6 +100,9 @@ def restrictions(rows: dict[str, dict[str, Measure]]) -> list[str]:
         if seen is not None:
             lines.append(f"Linear probes see the first {seen} principal components of {source}.")
     measures = {name: m for row in rows.values() for name, m in row.items()}
+    taken = next((int(m["learnt_from"]) for m in measures.values() if "learnt_from" in m), None)
+    if taken is not None:
+        lines.append(f"The linear probe learns from {taken:,} pictures, evenly of every class.")
     if "crops" in measures.get("linear-sgd", {}):
         crops = int(measures["linear-sgd"]["crops"])
         lines.append(f"linear-sgd: {crops} random crops of every picture.")
