@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import io
 import os
 import select
 import sys
@@ -27,13 +28,17 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of ``byol`` and ``python -m BYOL``.
 
     Returns:
-        0; 2 after one line on standard error that says what the user can mend; 3 where training
+        0; 2 after one line on standard error that says what the user can mend (with ``--json`` also
+        ``{"error": …, "code": 2}`` on standard output); 3 where training
         was stopped by the collapse alarm; 75 where a run stopped before its end and the same line
         with ``--resume auto`` goes on; 141 where whoever read the output, ``head`` say, stopped.
     """
     argv = sys.argv[1:] if argv is None else argv
     # torch, which is not imported yet, then leaves what Apple's GPUs cannot do to the CPU
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no "±" shows another sign
+            stream.reconfigure(errors="replace")
     try:
         code = _run(argv)
         sys.stdout.flush()
@@ -43,7 +48,10 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return READ_ENOUGH
     except UserError as error:
-        print(f"byol: {with_dashes(str(error))}", file=sys.stderr)
+        message = with_dashes(str(error))
+        print(f"byol: {message}", file=sys.stderr)
+        if "--json" in argv:
+            print(to_json({"error": message, "code": 2}))
         return 2
     except StoppedError as error:
         if str(error):

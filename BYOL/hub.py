@@ -19,7 +19,7 @@ from BYOL.export.weights import HUB_CONFIG, HUB_WEIGHTS, TORCH_WEIGHTS
 from BYOL.views.config import Sight
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
-_MOST_CHANNELS, _LARGEST_SIDE = 1024, 8192  # of a stranger's config.json, which fills no memory
+MOST_CHANNELS, LARGEST_SIDE = 1024, 8192  # of a stranger's config.json, which fills no memory
 Find = Callable[[str], Path | None]  # a file of the model, by its name
 
 
@@ -70,8 +70,8 @@ class HubModel:
             mean, std = ([float(value) for value in known[name]] for name in ("mean", "std"))
             size = arguments.get("img_size", height)
             size = int(size[0] if isinstance(size, list) else size)
-            sound = len(mean) == len(std) == channels <= _MOST_CHANNELS and min(std) > 0
-            sound = sound and 0 < size <= _LARGEST_SIDE
+            sound = len(mean) == len(std) == channels <= MOST_CHANNELS and min(std) > 0
+            sound = sound and 0 < size <= LARGEST_SIDE
             sound = sound and all(math.isfinite(value) for value in (*mean, *std))
         except (KeyError, ValueError, TypeError, IndexError, OverflowError):
             sound = False

@@ -1,6 +1,7 @@
 """A trained backbone in one line of Python, with the transform that its pictures need."""
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from BYOL.config import load_config
 from BYOL.errors import UserError
 from BYOL.export.classifier import OUTPUTS, Activation
 from BYOL.export.weights import HUB_WEIGHTS, load_weights
+from BYOL.hub import LARGEST_SIDE, MOST_CHANNELS
 from BYOL.norms import without_batch_statistics
 from BYOL.runs import backbone_metadata, backbone_of, folder_and_checkpoint, trained_weights
 from BYOL.views.transforms import EvalTransform
@@ -178,8 +180,11 @@ def _read_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
         deep = json.loads(metadata.get("pixel_range", "null"))
         settings["pixel_range"] = deep and (float(deep[0]), float(deep[1]))
         sound = len(settings["mean"]) == len(settings["std"]) == settings["channels"]
-        sound = sound and settings["image_size"] > 0 and all(v > 0 for v in settings["std"])
-    except (KeyError, ValueError, TypeError, IndexError):
+        sound = sound and 0 < settings["image_size"] <= LARGEST_SIDE
+        sound = sound and settings["channels"] <= MOST_CHANNELS
+        numbers = (*settings["mean"], *settings["std"], *(settings["pixel_range"] or ()))
+        sound = sound and all(map(math.isfinite, numbers)) and min(settings["std"]) > 0
+    except (KeyError, ValueError, TypeError, IndexError, RecursionError):
         sound = False
     if not sound:
         raise UserError(

@@ -255,13 +255,24 @@ def preset_config(name: str, **changes: Any) -> PretrainConfig:
     return PretrainConfig(**{**preset_values(name), **changes})
 
 
+# Networks that are trained by AdamW elsewhere, by the preset that is for them.
+_FAMILIES = {"vit": ("vit_", "deit", "beit", "eva02", "swin"), "convnext": ("convnext",)}
+
+
 def misfit(config: PretrainConfig) -> str | None:
-    """What is wrong with a preset whose optimizer was changed, and not its rate; None: nothing.
+    """What is wrong with a preset whose optimizer, or whose network, was changed; None: nothing.
 
     Rates of one optimizer are no rates of another: LARS's 3.2 throws AdamW out at the first step.
     """
     usual = PRESETS.get(config.preset, {})
     kept = config.lr == usual.get("lr")
+    families = (name for name, begins in _FAMILIES.items() if config.backbone.startswith(begins))
+    family = next(families, None)
+    if family and config.optimizer != "adamw":
+        return (
+            f"--backbone={config.backbone} learns by AdamW elsewhere, and here by "
+            f"{config.optimizer}: --preset {family} is for it"
+        )
     if config.optimizer == usual.get("optimizer", config.optimizer) or not kept:
         return None
     return (

@@ -17,6 +17,7 @@ from BYOL import byol
 from BYOL.building import build_model, seeded_model
 from BYOL.compiling import settle_compile
 from BYOL.config import PretrainConfig, save_config
+from BYOL.config.places import rooted
 from BYOL.data.images import readable
 from BYOL.data.loading import train_loader
 from BYOL.data.sampling import epoch_sampler
@@ -70,13 +71,13 @@ def pretrain(
     stamped = config.resume != "auto"
     out = Path(config.out) if config.out else default_folder(config.data, stamped=stamped)
     start = find_start(RunFolder(out), config.resume, config.epochs, as_warnings(say))
-    if start.results:
-        return start.results
     speak = say if first_process() else lambda line: None  # another one says it already
     with StopRequest(speak) as stop:
         prepared = prepare(config)
-        config = dataclasses.replace(prepared.config, out=str(out), resume=False)
+        config = rooted(dataclasses.replace(prepared.config, out=str(out), resume=False))
         start.check(config, prepared.train)
+        if start.results:
+            return _complete(config, prepared, start, machine, speak)
         model = seeded_model(config) if start.checkpoint else build_model(config)
         narrow = check_network(model, config)
         machine = trusted_machine(narrow, config, machine, speak)
@@ -104,6 +105,22 @@ def pretrain(
             if config.report:
                 save_report(config, prepared, start.folder, machine, say)
             return results
+
+
+def _complete(
+    config: PretrainConfig,
+    prepared: Prepared,
+    start: Start,
+    machine: Machine,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """What is known of a run that has come to its end before; its report, where there is none."""
+    assert start.results is not None
+    start.check_complete(config)
+    say(f"the run in {start.folder.path} is complete: nothing was trained")
+    if config.report and first_process() and not start.folder.report.exists():
+        save_report(config, prepared, start.folder, machine, say)
+    return start.results
 
 
 def _save_start(config: PretrainConfig, model: byol.BYOL, folder: RunFolder) -> None:

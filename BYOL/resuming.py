@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL.checkpointing import adopt, sweep
-from BYOL.config import PretrainConfig
+from BYOL.config import PretrainConfig, load_config
 from BYOL.config.pretrain import Resume
 from BYOL.data.images import Images
 from BYOL.errors import UserError
@@ -27,10 +27,20 @@ _FIXED = (
 )  # fmt: skip
 
 
+# What changes nothing of what a run learns, or only by rounding, or says how much is asked for.
+_BESIDE = (
+    "data", "preset", "out", "resume", "data_root", "epochs", "accumulate", "accelerator",
+    "devices", "nodes", "deterministic", "precision", "compile", "grad_checkpointing",
+    "sync_batchnorm", "workers", "memory", "strict_images", "knn_every", "gauges_every",
+    "on_collapse", "checkpoint_every", "checkpoint_steps", "checkpoint_minutes",
+    "checkpoint_keep", "evaluate", "report", "wandb",
+)  # fmt: skip
+
+
 def facts(config: PretrainConfig, pictures: Images) -> dict[str, Any]:
     """What a run that goes on must have in common with its checkpoint."""
     settings = {name: getattr(config, name) for name in _FIXED}
-    return {"pictures": len(pictures), "shards": pictures.digest, **settings}
+    return {"pictures": len(pictures), "digest": pictures.digest, **settings}
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class Start:
         step: the optimizer steps that it has behind it, or None.
         held_to: :func:`facts` of the checkpoint.
         compiled: whether the run was compiled so far, "on" or "off", or None.
-        results: of a run that is complete already, or None.
+        results: of a run that is complete already: nothing is trained then.
     """
 
     folder: RunFolder
@@ -66,18 +76,31 @@ class Start:
                     f"--resume: DATA has {now[name]} pictures, but the run in {self.folder.path} "
                     f"was made with {value}: bring them back, or begin a new run"
                 )
-            if name == "shards" and value != now[name]:
+            if name == "digest" and value != now[name]:
                 raise UserError(
-                    f"--resume: the shards of DATA are others than those of the run in "
+                    f"--resume: the pictures of DATA are others than those of the run in "
                     f"{self.folder.path}: bring them back, in the same order, or begin a new run"
                 )
-            if name in now and value != now[name]:
-                given = f"--{name}={now[name]}" if now[name] is not None else f"no --{name}"
-                was = value if value is not None else "none"
-                raise UserError(
-                    f"{given} does not go with --resume: the run in {self.folder.path} was made "
-                    f"with {was}"
-                )
+            if name in now:
+                self._hold(name, value, now[name])
+
+    def check_complete(self, config: PretrainConfig) -> None:
+        """Refuse other settings than those of a run that is complete: they would change nothing.
+
+        Raises:
+            UserError: it names the setting and both values.
+        """
+        for name, value in vars(load_config(self.folder.config)).items():
+            if name not in _BESIDE:
+                self._hold(name, value, getattr(config, name))
+
+    def _hold(self, name: str, was: Any, now: Any) -> None:
+        if was != now:
+            given = f"--{name}={now}" if now is not None else f"no --{name}"
+            raise UserError(
+                f"{given} does not go with --resume: the run in {self.folder.path} was made with "
+                f"{'none' if was is None else was}"
+            )
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -120,19 +143,21 @@ def find_start(
             )
         return Start(folder)
     found = newest_usable(folder, warn)
+    results = _results(folder) if resume == "auto" else None
     if found is None:
-        if resume is True:
+        if results and results.get("epochs", 0) >= epochs:  # no disk had room for a checkpoint
+            return Start(folder, results=results)
+        if resume is True or results:
             raise UserError(f"--resume: {folder.path} has no checkpoint to go on from")
         if folder.path.exists() and not _may_be_a_run(folder):
             raise UserError(f"--out={folder.path} is not the folder of a run: give another name")
         return Start(folder)
     path, checkpoint = found
     settings = checkpoint["byol_config"]
-    results = _results(folder) if resume == "auto" else None
     done = settings.get("epochs", 0)
-    if results and results.get("epochs") == done >= epochs:
-        return Start(folder, results=results)
     step, held_to = int(checkpoint["global_step"]), checkpoint.get("byol_facts")
+    if results and results.get("epochs") == done >= epochs:
+        return Start(folder, held_to=held_to, results=results)
     return Start(folder, path, step, held_to, settings.get("compile"))
 
 
@@ -150,4 +175,5 @@ def _results(folder: RunFolder) -> dict[str, Any] | None:
         found = json.loads(folder.results.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and "evaluation" in found else None
+    whole = isinstance(found, dict) and "evaluation" in found and folder.backbone.exists()
+    return found if whole else None

@@ -26,6 +26,7 @@ from BYOL.loading import load_backbone
 from BYOL.presets import preset_config, preset_for, preset_values
 from BYOL.views.config import Sight
 
+_OWN = ("epochs", "batch_size")  # arguments that are settings of a run, too
 # Integers whose kind says what white is.
 _KNOWN_RANGES = {"uint8": (0.0, 255.0), "bool": (0.0, 1.0), "uint16": (0.0, 65535.0)}
 
@@ -224,12 +225,13 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         changes = {
             "backbone": self.backbone,
-            "batch_size": self.batch_size or min(values["batch_size"], count),
-            "epochs": self.epochs or values["epochs"],
+            "batch_size": min(values["batch_size"], count),
+            "epochs": values["epochs"],
             "knn_every": 0,
             "evaluate": False,
             "seed": int(seed),
             "accelerator": self.accelerator,
+            **{name: own for name in _OWN if (own := getattr(self, name)) is not None},
             **(self.settings or {}),
             "data": str(data),
             "out": str(out),

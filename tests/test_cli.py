@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -137,6 +138,24 @@ def test_json_is_one_object_on_standard_output(tmp_path, capsys):
     assert main(["views", str(pictures), "--out", str(tmp_path / "v.png"), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer == {"out": str(tmp_path / "v.png"), "pictures": 8}
+
+
+def test_a_mistake_is_one_object_too(capsys):
+    assert main(["embed", "nowhere", "--json"]) == 2
+    answer = capsys.readouterr()
+    said = json.loads(answer.out)
+    assert said["code"] == 2 and answer.err == f"byol: {said['error']}\n"
+    assert main(["embed", "nowhere"]) == 2 and not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_that_lacks_a_sign_shows_another(run, encoding):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for words in (["pretrain", "--help"], ["evaluate", str(run), "--protocol=knn"]):
+        command = [sys.executable, "-m", "BYOL", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert b"?" in done.stdout and b"Traceback" not in done.stderr
 
 
 def test_the_settings_of_a_run_repeat_it(run, tmp_path, capsys):

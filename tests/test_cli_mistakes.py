@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -164,6 +165,22 @@ def test_other_commands_refuse(place, capsys, argv, named):
 def test_commands_on_a_run_refuse(place, run, capsys, argv, named):
     draw_pictures(place / "flat", classes=("",))
     assert named in refuse([str(run) if a == "RUN" else a for a in argv], capsys)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["pretrian"], ["pretrain", "--bakbone", "x"], ["pretrain", "--backbone=resnet19"],
+        ["pretrain", "--lr=-1"], ["pretrain", "--on-collapse=sotp"], ["evaluate", "runs/nothing"],
+        ["pretrain", "nowhere/"], ["pretrain", "photos", "--channels=2"],
+        ["pretrain", "photos", "--out=photos"], ["pretrain", "--resume"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_the_page_of_mistakes_quotes_what_is_printed(place, capsys, argv):
+    (place / "pictures").rename(place / "photos")
+    page = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
+    assert f"{refuse(argv, capsys)}\n" in page.read_text(encoding="utf-8")
 
 
 PLACES = (

@@ -130,6 +130,8 @@ def test_what_is_in_the_way_stays_as_it_was(run, tmp_path, capsys):
     (tmp_path / "hub" / "mine.txt").write_text("mine")
     assert main(["export", str(run), "--to", f"{tmp_path}/hub/"]) == 2
     assert "is there already" in capsys.readouterr().err
+    assert main(["export", str(run), "--to", f"{tmp_path}/nowhere/hub/"]) == 2
+    assert "there is no folder" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "hub").iterdir()] == ["mine.txt"]
     assert main(["export", str(run), "--to", f"{tmp_path}/no/hub/"]) == 2
     assert "there is no folder" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -149,6 +150,22 @@ def test_a_full_disk_leaves_nothing(run, tmp_path, capsys, monkeypatch, name):
     monkeypatch.setattr(os, "fsync", full)
     assert main(["export", str(run), "--to", f"{tmp_path}/{name}"]) == 2
     assert "no space left" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits are set otherwise there")
+@pytest.mark.parametrize("name", ["m.onnx", "m.pt2", "m.pth"])
+def test_a_file_that_may_not_grow_is_a_line_and_not_the_end_of_the_process(run, tmp_path, name):
+    limited = (
+        "import resource, signal, sys; from BYOL.cli import main;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    argv = [sys.executable, "-c", limited, "export", str(run), f"--to={tmp_path}/{name}"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("byol: ")]
+    assert done.returncode == 2 and len(lines) == 1 and "cannot write" in lines[0], done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

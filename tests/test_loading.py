@@ -86,7 +86,9 @@ def test_what_cannot_be_opened_is_named_in_one_line(run, tmp_path):
     }
     for wrong in (
         {"channels": "3.5"}, {"mean": "0.5"}, {"mean": "[0.5]"}, {"std": "[0, 1, 1]"},
-        {"std": "[1, NaN, 1]"}, {"image_size": "0"}, {"image_size": "None"}, {"mean": "__import__"},
+        {"std": "[1, NaN, 1]"}, {"image_size": "0"}, {"image_size": "1000000"},
+        {"mean": "[0, NaN, 0]"}, {"std": "[1, Infinity, 1]"}, {"pixel_range": "[0, NaN]"},
+        {"mean": "[" * 100_000}, {"image_size": "None"}, {"mean": "__import__"},
     ):  # fmt: skip
         path = tmp_path / "wrong.safetensors"
         safetensors.torch.save_file(weights, path, {**metadata, **wrong})
@@ -96,6 +98,15 @@ def test_what_cannot_be_opened_is_named_in_one_line(run, tmp_path):
         with pytest.raises(UserError, match=message) as caught:
             BYOL.load_backbone(source)
         assert "\n" not in str(caught.value)
+    name = next(iter(weights))
+    spoilt = {**weights, name: torch.full_like(weights[name], float("nan"))}
+    for path in (tmp_path / "nan.safetensors", tmp_path / "nan"):
+        if path.suffix:
+            safetensors.torch.save_file(spoilt, path, metadata)
+        else:
+            torch.save(spoilt, path)
+        with pytest.raises(UserError, match=f"weights that are not finite: {name}"):
+            load_weights(path)
     other = tmp_path / "other.safetensors"
     safetensors.torch.save_file(weights, other, {**metadata, "backbone": "plain6"})
     with pytest.raises(UserError, match="not those of a plain6"):

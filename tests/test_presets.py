@@ -22,6 +22,12 @@ def test_a_preset_is_settings_that_exist_and_is_in_the_table_of_recipes(name):
         ({"lr": 1.0}, None),
         ({"optimizer": "adamw", "lr": 1e-3}, None),
         ({"optimizer": "adamw"}, "the rate of the preset small, 3.2 for lars: give --lr"),
+        ({"backbone": "vit_tiny_patch16_224"}, "here by lars: --preset vit is for it"),
+        (
+            {"backbone": "convnext_pico", "optimizer": "sgd", "lr": 0.1},
+            "--preset convnext is for it",
+        ),
+        ({"backbone": "mobilevit_s"}, None),
     ],
 )
 def test_a_preset_with_another_optimizer_needs_another_rate(changes, said):

@@ -1,6 +1,7 @@
 """A run that was killed, stopped or damaged ends as if nothing had happened."""
 
 import csv
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -9,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -207,6 +210,61 @@ def test_pictures_that_went_missing_are_seen(tmp_path):
     (pictures / "a" / "00.png").unlink()
     with pytest.raises(UserError, match=r"23 pictures, but .* 24"):
         pretrain(tiny(pictures, tmp_path / "run", epochs=2, resume=True))
+
+
+def test_other_pictures_of_the_same_number_are_seen(tmp_path):
+    first, second = (draw_pictures(tmp_path / name) for name in ("first", "second"))
+    pretrain(tiny(first, tmp_path / "run", epochs=1))
+    moved = first.rename(tmp_path / "moved")  # the same ones elsewhere
+    pretrain(tiny(moved, tmp_path / "run", epochs=2, resume=True))
+    (second / "a" / "00.png").rename(second / "a" / "other.png")
+    for resume, epochs in ((True, 3), ("auto", 3), ("auto", 2)):
+        with pytest.raises(
+            UserError, match="the pictures of DATA are others than those of the run"
+        ):
+            pretrain(tiny(second, tmp_path / "run", epochs=epochs, resume=resume))
+    arrays = [tmp_path / name for name in ("a.npy", "b.npy")]
+    for number, path in enumerate(arrays):
+        np.save(path, np.random.default_rng(number).integers(0, 256, (24, 16, 16, 3), np.uint8))
+    pretrain(tiny(arrays[0], tmp_path / "array", epochs=1))
+    with pytest.raises(UserError, match="the pictures of DATA are others than those of the run"):
+        pretrain(tiny(arrays[1], tmp_path / "array", epochs=2, resume=True))
+
+
+def test_a_complete_run_is_no_answer_to_other_settings_and_gets_what_it_lacks(pictures, tmp_path):
+    run, said = tmp_path / "run", []
+    results = pretrain(tiny(pictures, run, report=True))
+    again = tiny(pictures, run, resume="auto", report=True, knn_every=2, workers=1, memory=1.0)
+    (run / "report.html").unlink()
+    assert pretrain(again, said.append) == json.loads((run / "results.json").read_text())
+    assert said == [f"the run in {run} is complete: nothing was trained"]
+    assert (run / "report.html").exists() and results["steps"] == 10
+    for change, named in (({"lr": 0.7}, "--lr=0.7"), ({"flip": 0.0}, "--flip")):
+        with pytest.raises(UserError, match=f"{named}.* does not go with --resume"):
+            pretrain(tiny(pictures, run, resume="auto", **change))
+    with pytest.raises(UserError, match="nowhere is not there"):
+        pretrain(tiny(tmp_path / "nowhere", run, resume="auto"))
+    weights, metadata = load_weights(run / "backbone.safetensors")
+    (run / "backbone.safetensors").unlink()
+    pretrain(again)
+    found = load_weights(run / "backbone.safetensors")
+    assert found[1] == metadata and all(torch.equal(found[0][k], v) for k, v in weights.items())
+    for path in (run / "checkpoints").iterdir():  # as where no disk had room for one
+        path.unlink()
+    assert pretrain(again)["steps"] == 10
+    with pytest.raises(UserError, match="has no checkpoint to go on from"):
+        pretrain(tiny(pictures, run, resume="auto", epochs=9))
+
+
+def test_a_run_is_opened_from_other_folders_than_it_was_started_in(pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(pictures.parent)
+    config = tiny(Path(pictures.name), tmp_path / "run", epochs=1)
+    pretrain(config)
+    assert load_config(tmp_path / "run" / "config.yaml").data == str(pictures)
+    pretrain(dataclasses.replace(config, epochs=2, resume=True))
+    monkeypatch.chdir(tmp_path)
+    assert main(["embed", "run", "--out", "e.npy"]) == 0
+    assert len(np.load("e.npy")) == 40
 
 
 @pytest.mark.parametrize("damage", ["one byte", "cut short", "empty"])

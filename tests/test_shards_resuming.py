@@ -45,7 +45,7 @@ def test_a_run_on_shards_killed_in_mid_epoch_ends_with_the_same_bits(shards, tmp
         assert process.exitcode == 0
     assert_same_run(whole, killed)
     facts = load_checkpoint(whole / "checkpoints" / "last.ckpt")["byol_facts"]
-    assert facts["pictures"] == 40 and facts["shards"]
+    assert facts["pictures"] == 40 and facts["digest"]
     assert facts["streams"] == {"groups": 1, "lanes": 1, "parts": 2}
 
 
@@ -53,7 +53,7 @@ def test_other_shards_are_not_gone_on_with(shards, tmp_path):
     pretrain(tiny(shards, tmp_path / "run", epochs=1, memory=0.0))
     first = sorted(shards.glob("*.tar"))
     swapped = f"{shards}/{{{','.join(p.stem for p in reversed(first))}}}.tar"
-    with pytest.raises(UserError, match="the shards of DATA are others"):
+    with pytest.raises(UserError, match="the pictures of DATA are others"):
         pretrain(tiny(swapped, tmp_path / "run", epochs=2, memory=0.0, resume=True))
     with pytest.raises(UserError, match="--shuffle_buffer=9"):
         pretrain(tiny(shards, tmp_path / "run", memory=0.0, resume=True, shuffle_buffer=9))

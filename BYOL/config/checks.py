@@ -89,6 +89,8 @@ def with_pairs(settings: type, values: dict[str, Any]) -> dict[str, Any]:
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:
     for number in value if isinstance(value, list | tuple) else [value]:
+        if not isinstance(number, int | float | None):
+            raise UserError(f"--{name}={number!r} is out of range: give a number")
         if number is not None and not low <= number <= high:
             accepted = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"
             raise UserError(f"--{name}={number} is out of range: give a number {accepted}")

@@ -17,7 +17,8 @@ def save_config(config: PretrainConfig, path: Path) -> None:
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(config).items()
     }
-    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A set of pictures: in memory, or as files."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from BYOL.data.decode import BrokenImageError, Encoded, ImageFile, image_size, r
 from BYOL.data.paths import PathTable
 from BYOL.depth import Range
 from BYOL.evenly import evenly
+
+_LOOKED_AT = 64  # pictures that tell a set without names from others
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +49,9 @@ class Images:
         return evenly(len(self), most).tolist()
 
     @property
-    def digest(self) -> str | None:
-        """Equal for shards with the same pictures in the same order; None for other sets."""
-        return None
+    def digest(self) -> str:
+        """Equal for sets of the same names in the same order; without names, of the same pixels."""
+        raise NotImplementedError
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -91,6 +94,14 @@ class ArrayImages(Images):
 
     def __len__(self) -> int:
         return len(self.data)
+
+    @property
+    def digest(self) -> str:
+        """Of the names; without any, of the pixels of some."""
+        if self.names is not None:
+            return self.names.digest()
+        some = self.data[evenly(len(self), _LOOKED_AT)].numpy().tobytes()
+        return hashlib.blake2b(some, digest_size=16).hexdigest()
 
     def sample_name(self, index: int) -> str:
         """Its name, or its number."""
@@ -160,6 +171,11 @@ class FileImages(EncodedImages):
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def digest(self) -> str:
+        """Of the paths."""
+        return self.paths.digest()
 
     @property
     def place(self) -> str:

@@ -1,5 +1,6 @@
 """Millions of names without a Python object for each."""
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -53,6 +54,12 @@ class PathTable:
     def nbytes(self) -> int:
         """Memory that the names take."""
         return len(self._bytes) + self._ends.nbytes
+
+    def digest(self) -> str:
+        """By which the names, in their order, are told from others."""
+        return hashlib.blake2b(
+            bytes(self._bytes) + self._ends.tobytes(), digest_size=16
+        ).hexdigest()
 
     def take(self, indices: np.ndarray) -> "PathTable":
         """The names at ``indices``, in that order."""

@@ -100,7 +100,10 @@ def pictures_to_check(run: Run) -> tuple[Tensor, str]:
     except UserError:
         pixels = torch.empty(0)
     if len(pixels) >= 2 and pixels.shape[1] == config.channels:
-        return pixels.float() / 255, f"{len(pixels)} pictures of {config.data or 'digits'}"
+        return (
+            pixels.float() / 255,
+            f"{len(pixels)} pictures of {Path(config.data or 'digits').name}",
+        )
     generator = torch.Generator().manual_seed(0)
     shape = (CHECKED, config.channels, config.sight.size, config.sight.size)
     return torch.rand(shape, generator=generator), f"{CHECKED} pictures of noise"

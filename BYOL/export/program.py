@@ -1,5 +1,6 @@
 """A ``torch.export`` program: the network as a graph, which runs without this package or timm."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 
 from BYOL.export.model import Model
 from BYOL.export.pixels import check_equal, pictures_to_check, pixel_metadata, traced
-from BYOL.files import disk_errors, to_json, write_atomically
+from BYOL.files import to_json, write_atomically
 
 METADATA = "byol.json"  # inside the file: torch.export.load(..., extra_files={"byol.json": ""})
 
@@ -28,9 +29,11 @@ def export_program(model: Model, path: Path) -> dict[str, Any]:
 
     def write(temporary: Path) -> None:
         nonlocal worst
-        with disk_errors(temporary):
-            extra = {METADATA: to_json(pixel_metadata(model))}
-            torch.export.save(program, temporary, extra_files=extra)
+        content = io.BytesIO()  # its own writer ends the process where the disk is full
+        extra = {METADATA: to_json(pixel_metadata(model))}
+        torch.export.save(program, content, extra_files=extra)
+        with temporary.open("wb") as file:
+            file.write(content.getbuffer())
         worst = check_equal(path, model, torch.export.load(temporary).module(), pictures)
 
     write_atomically(path, write)

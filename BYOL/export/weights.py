@@ -56,27 +56,40 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         The state dict, and the metadata (empty but for .safetensors).
 
     Raises:
-        UserError: it cannot be read, is damaged, or holds more than tensors.
+        UserError: it cannot be read, is damaged, holds more than tensors, or no finite numbers.
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path, metadata = Path(path), dict[str, str]()
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return weights, file.metadata() or {}
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+                metadata = file.metadata() or {}
+        else:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
         raise UserError(f"{path} is damaged, or holds no weights") from error
     except Exception as error:  # pickle's many ways to refuse
         raise UserError(f"{path} is refused: it is damaged, or holds code") from error
-    if isinstance(weights, dict):
+    if isinstance(weights, dict) and path.suffix != ".safetensors":
         inside = (weights[name] for name in _INSIDE if isinstance(weights.get(name), dict))
         weights = next(inside, weights)
     sound = isinstance(weights, dict) and all(isinstance(v, Tensor) for v in weights.values())
     if not sound or not weights:
         raise UserError(f"{path} holds no weights: it is not a state dict")
-    return weights, {}
+    return _finite(path, weights), metadata
+
+
+def _finite(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, if all of them are numbers.
+
+    Raises:
+        UserError: one is not; features would be none either, and say so late and elsewhere.
+    """
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"{path} holds weights that are not finite: {name}")
+    return weights

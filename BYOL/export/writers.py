@@ -53,8 +53,7 @@ def pick_writer(to: str) -> Writer:
         )
     if ending == FOLDER and path.exists():
         raise UserError(f"--to={to} is there already: give another name")
-    if ending != FOLDER:
-        check_place(f"--to={to}", path)
+    check_place(f"--to={to}", path)
     if ending == ".onnx":
         check_onnx(path)
     return WRITERS[ending]

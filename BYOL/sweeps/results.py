@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL.config import PretrainConfig, load_config
+from BYOL.config.places import rooted
 from BYOL.errors import UserError
 from BYOL.evaluation.intervals import Measures
 
@@ -29,7 +30,7 @@ def results_of(run: PretrainConfig) -> dict[str, Any] | None:
     if not (folder / "config.yaml").exists():
         return None
     found = load_config(folder / "config.yaml")
-    for name, value in vars(run).items():
+    for name, value in vars(rooted(run)).items():
         # None and "auto" were settled by the run; where folders lie changes nothing
         if name not in ("out", "resume") and value not in (None, "auto"):
             there = getattr(found, name)
@@ -38,7 +39,7 @@ def results_of(run: PretrainConfig) -> dict[str, Any] | None:
                     f"{folder} holds a run with {name}={there}, not {value}: give another --out"
                 )
     try:
-        return json.loads((folder / "results.json").read_text())
+        return json.loads((folder / "results.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

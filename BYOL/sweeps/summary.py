@@ -31,7 +31,9 @@ def write_summary(cells: Sequence[Cell], out: Path) -> tuple[list[dict[str, Any]
     with claimed(out / ".summary.lock", wait=True):
         rows = summarise(cells)
         text = table(rows)
-        write_atomically(out / "table.md", lambda temporary: temporary.write_text(text + "\n"))
+        write_atomically(
+            out / "table.md", lambda temporary: temporary.write_text(text + "\n", "utf-8")
+        )
         write_json(out / "sweep.json", {"rows": rows})
         save_plot(rows, out / "sweep.png")
     return rows, text

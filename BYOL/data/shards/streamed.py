@@ -108,7 +108,7 @@ class StreamedImages(EncodedImages):
         return super().probes(most) if self.index.at_random else few
 
     @property
-    def digest(self) -> str | None:
+    def digest(self) -> str:
         """That of the index."""
         return self.index.digest
 
