@@ -7,6 +7,7 @@ from PIL import Image
 
 from BYOL.cli import main
 from BYOL.config import load_config
+from BYOL.curation.tiles import read_values
 from BYOL.data.decode import BrokenImageError, ImageFile, band_count, image_size, read_image
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
@@ -79,6 +80,42 @@ def test_a_picture_of_other_bands_is_broken_and_says_so(tmp_path):
     assert band_count(path) is None
     with pytest.raises(BrokenImageError):
         read_image(path, 3)
+
+
+@pytest.mark.parametrize("kind", ["ome", "imagej"])
+def test_channels_that_lie_on_pages_of_their_own_are_read(tmp_path, kind):
+    values = scene(5, np.uint16)
+    path = tmp_path / "p" / "cells.ome.tif"
+    path.parent.mkdir()
+    planes = np.ascontiguousarray(np.moveaxis(values, 2, 0))
+    tifffile.imwrite(path, planes, **{kind: True}, metadata={"axes": "CYX"})
+    for source in (path, path.read_bytes()):
+        assert band_count(source) == 5 and image_size(source) == (24, 28)
+        found = read_image(source, 5, (0, 4095)).numpy().transpose(1, 2, 0)
+        assert np.abs(found - (values / 4095 * 255).round()).max() <= 1
+    assert open_images(str(path.parent)).train.channels == 5
+    np.testing.assert_array_equal(read_values(path), values)  # which byol tile cuts
+
+
+def test_a_few_files_of_another_kind_do_not_decide_for_all(tmp_path):
+    for i in range(9):
+        Image.fromarray(np.full((24, 24, 3), 9 * i, np.uint8)).save(tmp_path / f"{i}.jpg")
+    tifffile.imwrite(tmp_path / "00.tif", scene(5, np.uint16), planarconfig="contig")
+    assert open_images(str(tmp_path)).train.channels == 3
+    assert open_images(str(tmp_path), channels=3).train.channels == 3
+    for i in range(12):
+        tifffile.imwrite(tmp_path / f"s{i}.tif", scene(13, np.uint16), planarconfig="contig")
+    assert open_images(str(tmp_path)).train.channels == 13
+    with pytest.raises(UserError, match="--channels=5 is not for these pictures: give 13"):
+        open_images(str(tmp_path), channels=5)
+
+
+def test_other_commands_than_training_name_no_flag_that_they_lack(run, tmp_path, capsys):
+    (tmp_path / "p").mkdir()
+    tifffile.imwrite(tmp_path / "p" / "s.tif", scene(13, np.uint16), planarconfig="contig")
+    assert main(["embed", str(run), str(tmp_path / "p"), f"--out={tmp_path}/e.npy"]) == 2
+    said = capsys.readouterr().err
+    assert "has pictures of other channels than the 3 that" in said and "--channels" not in said
 
 
 def test_what_pillow_reads_is_left_to_it(tmp_path):

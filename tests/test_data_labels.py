@@ -1,5 +1,8 @@
 """Labels from a CSV file: what it may say, and the one line for what it may not."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 
@@ -89,6 +92,10 @@ def test_a_name_that_several_shards_have_needs_its_shard(tmp_path):
         ("file,x,y\na,cat,1\nb,dog,0\n", "auto", "classes are one column"),
         ("file,x,y\na,0,1\nb,2,0\n", "multilabel", "'x' is no tag"),
         ("file,x\na,cat\na,dog\n", "auto", "twice"),
+        ("a.png,cat\nb.png,dog\n", "auto", "begins with a picture, a.png"),
+        ('file,x\na,"cat\nb,dog\n', "auto", "unexpected end of data"),
+        ("file;x\na;3,5\nb;4,25\n", "auto", "a decimal comma, such as '3,5': write points"),
+        ('file,x\na,"3,5"\nb,"4,25"\n', "auto", "decimal comma"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named_in_one_line(tmp_path, text, task, named):
@@ -112,6 +119,50 @@ def test_pictures_get_their_rows_and_those_without_are_counted(tmp_path):
     assert [splits.train.sample_name(i) for i in range(2)] == ["a/02.png", "b/01.png"]
     assert splits.train.labels.tolist() == [1, 2] and splits.test.labels.tolist() == [0]
     assert splits.test.classes == ("u", "v", "w") and left_out == 7
+
+
+def numbers_of(tmp_path, folder, *names, delimiter=","):
+    """Of the pictures in ``folder``, by the paths in it, the label of each that got one."""
+    lines = [("file", "x"), *((str(name), f"l{i}") for i, name in enumerate(names))]
+    text = "\n".join(delimiter.join(line) for line in lines)
+    (tmp_path / "l.csv").write_text(text, encoding="utf-8", errors="surrogateescape")
+    found, _ = label_splits(open_images(str(folder)), read_labels(tmp_path / "l.csv"))
+    images = found.train
+    return {images.sample_name(i): int(images.labels[i]) for i in range(len(images))}
+
+
+def test_pictures_are_named_as_other_tables_name_them_and_by_absolute_paths(tmp_path, monkeypatch):
+    draw_pictures(tmp_path / "p", each=2)
+    monkeypatch.chdir(tmp_path)
+    names = ["a/00.png", "p/a/01.png", (tmp_path / "p/b/00.png").resolve()]
+    expected = {"a/00.png": 0, "a/01.png": 1, "b/00.png": 2}
+    for delimiter in ",;\t":
+        assert numbers_of(tmp_path, "p", *names, delimiter=delimiter) == expected
+    monkeypatch.chdir("/")
+    inside = str((tmp_path / "p").relative_to("/"))
+    assert numbers_of(tmp_path, inside, f"{inside}/a/00.png") == {"a/00.png": 0}
+
+
+def test_a_row_is_of_the_picture_that_it_names_and_of_no_other(tmp_path):
+    """In a folder that has one of its own name, as archives are often unpacked."""
+    draw_pictures(tmp_path / "a", each=2)  # a/a/00.png and a/b/00.png
+    shutil.copy(tmp_path / "a/b/00.png", tmp_path / "a/00.png")
+    assert numbers_of(tmp_path, tmp_path / "a", "a/00.png") == {"a/00.png": 0}
+    both = numbers_of(tmp_path, tmp_path / "a", "00.png", "a/00.png", "a/b/01.png")
+    assert both == {"00.png": 0, "a/00.png": 1, "b/01.png": 2}
+
+
+def test_names_with_spaces_and_bytes_that_are_no_text_are_found(tmp_path):
+    draw_pictures(tmp_path / "p", each=1, classes=("",))
+    folder = tmp_path / "p"
+    odd = os.fsencode(folder) + b"/caf\xe9.png"
+    shutil.copy(folder / "00.png", folder / " lead.png")
+    shutil.copy(folder / "00.png", odd)
+    names = [" lead.png", os.fsdecode(b"caf\xe9.png"), "00.png "]
+    assert sorted(numbers_of(tmp_path, folder, *names).values()) == [0, 1, 2]
+    (tmp_path / "latin.csv").write_bytes(b"file,x\n00.png,caf\xe9\n")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_labels(tmp_path / "latin.csv")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from BYOL.evaluation.intervals import (
 )
 from BYOL.evaluation.linear import ALPHAS, STRENGTH, _ridge, _split, fit_values, linear_probe
 from BYOL.evaluation.protocols import evaluate
-from BYOL.evaluation.sides import groups_of
+from BYOL.evaluation.sides import groups_of, untaught
 from BYOL.evaluation.subjects import choosing, class_problem, held_out
 from BYOL.evaluation.table import groups_note, results_text
 from BYOL.report.evidence import note_of
@@ -253,7 +253,8 @@ def test_a_test_set_is_kept_and_groups_on_both_sides_are_counted():
     protocols = ("knn", "retrieval")
     results = evaluate(Pixels(), MeanColour(), train, test, SIGHT, device=CPU, protocols=protocols)
     assert results["pictures"] == {"learn": 120, "judge": 126} and "held_out_by" not in results
-    assert results["groups"] == {"learn": 20, "judge": 21, "both": 1, "untaught": 1}
+    assert results["groups"] == {"learn": 20, "judge": 21, "both": 1}
+    assert results["untaught"] == ["2"]
     assert 0 < results["rows"]["trained"]["mAP"]["low"] < results["rows"]["trained"]["mAP"]["high"]
     assert "Groups: 21 to judge, 20 to learn from, 1 on both sides." in results_text(results)
 
@@ -266,11 +267,10 @@ def test_classes_that_no_picture_teaches_are_counted():
         dataclasses.replace(images, labels=labels).subset(np.flatnonzero(part))
         for part in (~held, held)
     )
-    found = groups_of(dataclasses.replace(EXAM, learn=learn, judge=judge), None)
-    assert found["groups"] == {"learn": 32, "judge": 8, "both": 0, "untaught": 1}
-    assert groups_note(found).endswith("Classes that judge without a picture to learn from: 1.")
-    found = groups_of(dataclasses.replace(EXAM, learn=judge, judge=learn), None)
-    assert "untaught" not in found["groups"]
+    exam = dataclasses.replace(EXAM, learn=learn, judge=judge)
+    assert groups_of(exam, None)["groups"] == {"learn": 32, "judge": 8, "both": 0}
+    assert untaught(exam) == {"untaught": ["2"]}
+    assert untaught(dataclasses.replace(exam, learn=judge, judge=learn)) == {}
 
 
 def test_without_labels_all_are_judged_and_their_groups_resampled():

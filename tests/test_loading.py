@@ -16,7 +16,10 @@ from BYOL.cli import main
 from BYOL.config import load_config
 from BYOL.errors import UserError
 from BYOL.export import export_backbone, load_weights
+from BYOL.export.model import Model
+from BYOL.export.pixels import pixel_metadata
 from BYOL.pretraining import pretrain
+from BYOL.runs import open_run
 from tests.conftest import draw_pictures, tiny
 
 
@@ -40,6 +43,11 @@ def test_deep_pictures_are_shown_as_in_training(tmp_path):
     assert np.abs(found.numpy() - embedded).max() < 1e-4
     assert main(["export", run, "--to", str(tmp_path / "b.safetensors")]) == 0
     assert BYOL.load_backbone(tmp_path / "b.safetensors").transform.pixel_range == (0, 4095)
+    assert main(["export", run, "--to", f"{tmp_path}/hub/"]) == 0
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert "0 is the value 0 of the files and 1 the value 4095" in card
+    said = pixel_metadata(Model(open_run(run)))["preprocessing"]
+    assert "below 0 and above 4095" in said and "255" not in said
 
 
 def test_a_runs_backbone_and_transform_give_what_embed_gives(run, tmp_path):

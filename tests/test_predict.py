@@ -224,6 +224,30 @@ def test_a_handful_of_labels_is_enough_to_begin_with(labels):
     assert fit(known, 0)(known.features).shape == (len(labels), 4)
 
 
+def test_a_class_that_nothing_else_teaches_contradicts_nobody():
+    labels = np.array([0] * 15 + [1] * 14 + [2])
+    features = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    assert unseen(Known(features, labels, "classification", 3), 0)[29, 2] == 0
+    sure = np.tile([0.95, 0.05, 0.0], (3, 1))
+    known = Known(features[:3], np.array([0, 1, 2]), "classification", 3)
+    assert contradicted(known, sure).tolist() == [False, True, False]
+
+
+def test_a_class_of_the_test_folder_alone_is_predicted_and_said(tmp_path, capsys):
+    data = tmp_path / "p"
+    draw_pictures(data / "train", each=8)
+    draw_pictures(data / "test", each=4, classes=("a", "b", "c"))
+    run = tmp_path / "run"
+    argv = ["pretrain", str(data), *TINY, "--epochs=1", "--no-report", "--out", str(run)]
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert "Classes that judge without a picture to learn from: c." in said
+    results = json.loads((run / "results.json").read_text())["evaluation"]
+    assert results["untaught"] == ["c"] and results["class_names"] == ["a", "b", "c"]
+    assert main(["predict", str(run), f"--out={tmp_path}/p.csv"]) == 0
+    assert main(["export", str(run), "--classifier=linear", f"--to={tmp_path}/c.safetensors"]) == 0
+
+
 def test_one_group_alone_says_nothing_of_itself():
     features, labels = clouds(20)
     known = Known(features, labels, "classification", 3, np.zeros(20, dtype=np.int64))

@@ -154,6 +154,9 @@ def test_labels_that_somebody_filled_in_are_not_lost(run, tmp_path, capsys):
     before = out.read_bytes()
     assert main(argv) == 2 and out.read_bytes() == before
     assert "has labels in it, which would be lost" in capsys.readouterr().err
+    text = out.read_text().replace(",", ";")  # as a spreadsheet writes it in much of the world
+    out.write_text(text)
+    assert main(argv) == 2 and out.read_text() == text
     rows(out, "file,a,b", f"{names[0]},1,")
     assert main(argv) == 2
     rows(out, "file,label", f"{names[0]},x")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from BYOL.commands import tile as command
 from BYOL.curation.tiles import is_blank, read_values, starts
 from BYOL.data.decode import read_image
 from BYOL.data.groups import group_splits, read_groups
+from BYOL.data.rows import read_rows
 from BYOL.data.sources import open_images
 from tests.conftest import TINY
 
@@ -132,6 +134,28 @@ def test_blank_tiles_and_broken_pictures_are_left_out_and_counted(tmp_path, caps
     assert main(["tile", *flags, f"--out={tmp_path / 'c'}", "--blank=0.9"]) == 2
     assert "not one tile" in capsys.readouterr().err and not (tmp_path / "c").exists()
     assert is_blank(np.full((4, 4), np.nan), 0.0) and not is_blank(scene(4, 4), 0.0)
+
+
+def test_a_tile_with_some_pixels_of_no_data_is_not_blank():
+    values = np.random.default_rng(0).normal(size=(8, 8, 5)).astype(np.float32)
+    for nothing in (np.nan, np.inf):
+        values[3, 3, :] = nothing
+        assert not is_blank(values, 0.5)
+    deviations = values[np.isfinite(values).all(axis=2)].std(axis=0)
+    assert is_blank(values, float(deviations.max()) + 1e-6)
+    assert not is_blank(values, float(deviations.max()) - 1e-6)
+
+
+def test_names_that_are_no_text_are_cut_and_found_again(tmp_path, capsys):
+    folder = tmp_path / "p"
+    folder.mkdir()
+    Image.fromarray(scene(32, 32)).save(folder / "a.png")
+    (folder / "a.png").rename(folder / os.fsdecode(b"caf\xe9.png"))
+    assert tiled([str(folder), "--size=16", f"--out={tmp_path / 't'}"], capsys)["tiles"] == 4
+    file = read_rows("--groups", tmp_path / "t" / "groups.csv", "groups")
+    assert set(file.columns[0]) == {os.fsdecode(b"caf\xe9.png")}
+    made = open_images(str(tmp_path / "t")).train
+    assert {made.sample_name(i) for i in range(4)} == file.rows.keys()
 
 
 def test_tiles_are_learnt_from_and_judged_by_their_pictures(tmp_path, capsys):

@@ -38,12 +38,20 @@ def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
             "let run one: give DATA"
         )
     # Arrays say how many channels they have; only files can be converted.
-    splits = open_images(
-        data or run.config.data,
-        channels=wanted,
-        pixel_range=run.config.pixel_range,
-        data_root=data_root,
-    )
+    try:
+        splits = open_images(
+            data or run.config.data,
+            channels=wanted,
+            pixel_range=run.config.pixel_range,
+            data_root=data_root,
+        )
+    except UserError as error:
+        if not str(error).startswith("--channels="):
+            raise
+        raise UserError(  # which is a flag of training alone
+            f"DATA={data or run.config.data} has pictures of other channels than the {wanted} that "
+            f"{run.name} was trained on"
+        ) from error
     for images in (splits.train, splits.test):
         if images is not None and images.channels != wanted:
             raise UserError(

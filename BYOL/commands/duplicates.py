@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from BYOL.commands.common import Answer
-from BYOL.commands.features import open_features
+from BYOL.commands.features import Features, open_features
 from BYOL.config.curation import DuplicatesConfig
 from BYOL.curation.collection import Collection
 from BYOL.curation.duplicates import Member, duplicate_groups, further_names
@@ -31,6 +31,10 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     features = open_features(config)
     if kept and not all(isinstance(images, FileImages) for images in features.sets.values()):
         raise UserError(f"--kept={kept} is for pictures that are files of their own")
+    if kept and any(
+        i.names_table().holds(sign) for i in _files(features) for sign in (b"\n", b"\r")
+    ):
+        raise UserError(f"--kept={kept}: a picture has a line break in its name")
     with features.collected() as collection:
         further = further_names(collection)
         groups = duplicate_groups(collection, config.threshold, features.device, further)
@@ -63,6 +67,10 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         f"{len(surplus):,} could be removed, listed in {out}"
         f"{f'; the others are listed in {kept}' if kept else ''}"
     )
+
+
+def _files(features: Features) -> list[FileImages]:
+    return [images for images in features.sets.values() if isinstance(images, FileImages)]
 
 
 def _row(collection: Collection, group: int, member: Member) -> tuple[object, ...]:

@@ -122,6 +122,10 @@ def _answer(guesses: Guesses, out: Path, seed: int) -> Answer:
     ]
     if measures:
         lines.append(measured(measures))
+    elif known.groups is not None and len(np.unique(known.groups)) < 2:
+        lines.append(
+            "all of them are of one group: nothing is said of these, nor of how good the others are"
+        )
     if doubted:
         said = "label is" if doubted == 1 else "labels are"
         lines.append(

@@ -75,7 +75,9 @@ def _check_unfilled(out: Path, labels: str | None) -> None:
     if not out.exists() or (labels and out.samefile(labels)):
         return
     with out.open(newline="", encoding="utf-8", errors="replace") as lines:
-        filled = any(cell.strip() for row in [*csv.reader(lines)][1:] for cell in row[1:])
+        rows = [row for row in csv.reader(lines) if row]
+        # a row of one cell is not ours: a spreadsheet has put semicolons between them
+        filled = any(len(row) < 2 or any(map(str.strip, row[1:])) for row in rows[1:])
     if filled:
         raise UserError(
             f"--out={out} has labels in it, which would be lost: give it as --labels too, or "

@@ -1,5 +1,6 @@
 """Labelled pictures and their features: what predict and the classifier of export learn from."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,11 +11,11 @@ from BYOL.commands.features import Features
 from BYOL.config.labelling import PredictConfig
 from BYOL.data.annotated import annotated
 from BYOL.data.groups import check_grouped
-from BYOL.data.images import Images
+from BYOL.data.images import Images, why_unlabelled
 from BYOL.errors import UserError
 from BYOL.evaluation.guessing import PARTS, Known
 from BYOL.evaluation.intervals import Measures, in_words
-from BYOL.evaluation.subjects import NOTHING, task_of
+from BYOL.evaluation.subjects import CLASSES, NOTHING, task_of
 from BYOL.runs import Run
 
 TEST = "test"  # a split
@@ -86,9 +87,15 @@ def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     found = {name: part for name, part in parts.items() if part and task_of(part) != NOTHING}
     if not found:
         raise UserError(
-            f"{splits.train.name} has no labels: give those of some pictures as --labels=FILE.csv"
+            f"{splits.train.name} has no labels{why_unlabelled(splits.train)}: give those of some "
+            "pictures as --labels=FILE.csv"
         )
-    if len({(task_of(part), part.classes) for part in found.values()}) > 1:
+    longest = max((part.classes for part in found.values()), key=len)
+    alike = all(part.classes == longest[: len(part.classes)] for part in found.values())
+    classes = {task_of(part) for part in found.values()} == {CLASSES}
+    if classes and alike:  # test/ may have a class more, behind those of train/
+        found = {name: dataclasses.replace(p, classes=longest) for name, p in found.items()}
+    elif len({(task_of(part), part.classes) for part in found.values()}) > 1:
         raise UserError(f"{splits.train.name}: train and test have labels of different kinds")
     if file.groups:
         check_grouped(list(found.values()), file.groups)

@@ -55,7 +55,7 @@ def _cut_all(root: Path, files: PathTable, made: Path, how: Tiling, workers: int
     pictures = tiles = blank = 0
     broken: list[str] = []
     spoke = time.monotonic()
-    with (made / _GROUPS).open("w", newline="", encoding="utf-8") as file:
+    with (made / _GROUPS).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = csv.writer(file)
         rows.writerow(("file", "picture"))
         for cut in _cuts(root, files, made, how, workers):

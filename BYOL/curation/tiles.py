@@ -115,9 +115,12 @@ def value_range(values: np.ndarray) -> float:
 
 def is_blank(tile: np.ndarray, most: float) -> bool:
     """Whether no channel has a standard deviation of more than ``most``."""
-    with np.errstate(invalid="ignore"):  # infinite values, which are no value either
-        deviations = np.nan_to_num(tile.std(axis=(0, 1), dtype=np.float64))
-    return bool((deviations <= most).all())
+    values = tile.reshape(-1, tile.shape[-1] if tile.ndim > 2 else 1).astype(np.float64)
+    seen = np.isfinite(values)  # "no data" is often no number, and is no value
+    count = seen.sum(axis=0).clip(1)
+    values = np.where(seen, values, 0.0)
+    spread = np.where(seen, values - values.sum(axis=0) / count, 0.0)
+    return bool((np.sqrt((spread**2).sum(axis=0) / count) <= most).all())
 
 
 @contextmanager

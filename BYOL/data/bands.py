@@ -1,10 +1,12 @@
 """TIFFs that Pillow does not read: of many bands, or of more than 8 bits in several.
 
-Sentinel-2 has 13 bands of 16 bits, a microscope five channels. tifffile reads the first page.
+Sentinel-2 has 13 bands of 16 bits, a microscope five channels. tifffile reads the first page, or
+the pages that OME's and ImageJ's files say are channels of one picture.
 """
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,8 @@ def band_shape(source: Path | bytes, head: bytes) -> tuple[int, int, int] | None
 
     with TiffFile(_opened(source)) as file:
         page = file.pages.first
+        if (pages := _channels(file)) > 1:
+            return page.imagelength, page.imagewidth, pages
         bits = page.bitspersample
         deep = max(bits) > 8 if isinstance(bits, tuple) else bits > 8
         bands = page.samplesperpixel
@@ -45,6 +49,8 @@ def read_bands(source: Path | bytes) -> np.ndarray:
 
     with TiffFile(_opened(source)) as file:
         page = file.pages.first
+        if _channels(file) > 1:
+            return np.moveaxis(file.series[0].asarray(), 0, -1)
         values = page.asarray()
         said = page.imagelength, page.imagewidth, page.samplesperpixel
         if page.axes.startswith("S"):  # a plane a band
@@ -52,6 +58,17 @@ def read_bands(source: Path | bytes) -> np.ndarray:
     if values.shape != said:
         raise ValueError(f"its values are {values.shape}, and it says {said}")
     return values
+
+
+def _channels(file: Any) -> int:
+    """How many pages are channels of one picture; of other files of several pages the first counts.
+
+    Args:
+        file: a TiffFile.
+    """
+    if not (file.is_ome or file.is_imagej) or file.series[0].axes != "CYX":
+        return 1
+    return int(file.series[0].shape[0])
 
 
 def _opened(source: Path | bytes) -> Path | io.BytesIO:

@@ -15,6 +15,7 @@ from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")  # isdigit() takes ² for one, int() does not
+_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")  # 3,5 as much of the world writes it
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,10 @@ def _labelled(
 def _settled(
     argument: str, task: str, header: Sequence[str], columns: Sequence[Sequence[str]]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
+    if task == "auto" and all(_COMMA.fullmatch(cell) for column in columns for cell in column):
+        raise UserError(
+            f"{argument} has numbers with a decimal comma, such as {columns[0][0]!r}: write points"
+        )
     task = _guessed(columns) if task == "auto" else task
     if task == "classification":
         if len(columns) > 1:

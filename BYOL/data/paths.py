@@ -61,6 +61,10 @@ class PathTable:
             bytes(self._bytes) + self._ends.tobytes(), digest_size=16
         ).hexdigest()
 
+    def holds(self, letters: bytes) -> bool:
+        """Whether any name has these letters in it."""
+        return letters in bytes(self._bytes)
+
     def take(self, indices: np.ndarray) -> "PathTable":
         """The names at ``indices``, in that order."""
         return PathTable.from_arrow(self.arrow().take(np.asarray(indices)))

@@ -1,6 +1,7 @@
 """A CSV file with a row for every picture: reading it, and finding the row of each picture."""
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from BYOL.data.images import FileImages, Images
+from BYOL.data.kinds import SUFFIXES
 from BYOL.data.shards.packing import member_key
 from BYOL.data.shards.streamed import StreamedImages
 from BYOL.errors import UserError
@@ -65,8 +67,9 @@ def match_rows(
     """Find the rows of the pictures of a data set.
 
     A picture is named by its path in the folder that the user gave, or below its ``train`` or
-    ``test`` (as ``byol embed`` names it); one in memory by its number; one in a shard also without
-    the shard's name, so that what fits a folder fits the shards that were made of it.
+    ``test`` (as ``byol embed`` names it), with DATA before it (as ``byol outliers`` does), or by
+    its absolute path; one in memory by its number; one in a shard also without the shard's name, so
+    that what fits a folder fits the shards that were made of it.
 
     Args:
         parts: of the set, None for one that there is not.
@@ -81,6 +84,7 @@ def match_rows(
     """
     found: set[int] = set()
     matched = []
+    rows = {**{name.strip(): row for name, row in rows.items()}, **rows}  # spaces may be its own
     for images in parts:
         kept, numbers = _matched(images, argument, rows) if images is not None else ([], [])
         if found & set(numbers):
@@ -88,7 +92,7 @@ def match_rows(
             raise UserError(f"{argument}: {name} is in two folders: name it with its own")
         found |= set(numbers)
         matched.append((np.array(kept, dtype=np.int64), np.array(numbers, dtype=np.int64)))
-    missing = [name for name, row in rows.items() if row not in found]
+    missing = list({row: name for name, row in rows.items() if row not in found}.values())
     if missing:
         raise UserError(
             f"{argument} names pictures that are not there ({len(missing):,}): {first_of(missing)}"
@@ -101,15 +105,22 @@ def _matched(images: Images, argument: str, rows: dict[str, int]) -> tuple[list[
     known, sharded = rows, isinstance(images, StreamedImages)
     if isinstance(images, StreamedImages) and images.index.kind != "parquet":
         known = _with_members(known)  # Parquet keeps the paths as they were
+    exact = {
+        row for i in range(len(images)) if (row := known.get(_own_name(images, i))) is not None
+    }
     for index in range(len(images)):
-        name = next((name for name in _names(images, index) if name in known), None)
-        if name is not None:
+        row = known.get(_own_name(images, index))
+        if row is None:  # by another name, unless the row is of the picture that has it for its own
+            others = (known.get(name) for name in _other_names(images, index))
+            row = next((row for row in others if row is not None and row not in exact), None)
+        if row is not None:
             kept.append(index)
-            numbers.append(known[name])
-    if sharded and len(set(numbers)) < len(numbers):
+            numbers.append(row)
+    if len(set(numbers)) < len(numbers):
         twice = next(row for row, count in Counter(numbers).items() if count > 1)
         name = next(name for name, row in rows.items() if row == twice)
-        raise UserError(f"{argument}: {name} is there twice: name it as SHARD/{name}")
+        how = f"SHARD/{name}" if sharded else "its path in DATA"
+        raise UserError(f"{argument}: {name} is there twice: name it as {how}")
     return kept, numbers
 
 
@@ -125,11 +136,19 @@ def row_name(images: Images, index: int, several: bool) -> str:
     return f"{images.root.name}/{name}" if several and isinstance(images, FileImages) else name
 
 
-def _names(images: Images, index: int) -> Iterator[str]:
-    name = Path(images.sample_name(index)).as_posix()
+def _own_name(images: Images, index: int) -> str:
+    """The path in its folder, or its number, or its name in its shard."""
+    return Path(images.sample_name(index)).as_posix()
+
+
+def _other_names(images: Images, index: int) -> Iterator[str]:
+    """With the folder's name before it, as tables of DATA name it, and absolute."""
+    name = _own_name(images, index)
     if isinstance(images, FileImages):
         yield f"{images.root.name}/{name}"
-    yield name
+        path = images.encoded(index)
+        yield path.as_posix()
+        yield Path(os.path.abspath(path)).as_posix()  # noqa: PTH100  # links keep their names
     if isinstance(images, StreamedImages):
         inner = Path(images.inner_name(index)).as_posix()
         yield f"{re.split(r'[-_.]', name)[0]}/{inner}"  # train/… of train-000000.tar
@@ -146,15 +165,26 @@ def _with_members(rows: dict[str, int]) -> dict[str, int]:
 
 def _table(argument: str, path: Path, content: str) -> tuple[list[str], list[list[str]]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        # A name of a file, which a group may have too, may hold bytes that are no text.
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            first = file.readline()
+            delimiter = next((sign for sign in ",;\t" if sign in first), ",")
+            file.seek(0)
+            read = csv.reader(file, delimiter=delimiter, strict=True)
+            lines = [[row[0], *(cell.strip() for cell in row[1:])] for row in read if row]
+            if content == "labels":
+                "".join(cell for row in lines for cell in row[1:]).encode()
+    except (OSError, UnicodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{argument} cannot be read: {reason}") from error
     if len(lines) < 2 or len(lines[0]) < 2:
         raise UserError(
             f"{argument} has no {content}: give a header and a row for every picture, "
             f"first its file, then its {content}, separated by commas"
+        )
+    if Path(lines[0][0]).suffix.lower() in SUFFIXES:
+        raise UserError(
+            f"{argument} begins with a picture, {lines[0][0]}: its first line is to be a header"
         )
     header, *body = lines
     for number, row in enumerate(body, 1):

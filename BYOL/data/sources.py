@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from BYOL.data.arrays import array_side, open_arrays
-from BYOL.data.decode import Encoded, band_count, deep_values, image_size, is_grey
+from BYOL.data.decode import deep_values, image_size
 from BYOL.data.images import ArrayImages, EncodedImages, FileImages, Images
 from BYOL.data.kinds import SUFFIXES
 from BYOL.data.listed import first_listed, inside, places_inside, read_list
 from BYOL.data.paths import PathTable
+from BYOL.data.probing import seen_bands, seen_channels, spread
 from BYOL.data.shards.patterns import is_sharded
 from BYOL.data.shards.streamed import first_pictures, open_streamed
 from BYOL.data.walking import (
@@ -185,9 +186,9 @@ def _with_range(found: Splits, pixel_range: Range | None) -> Splits:
     train, test = found.train, found.test
     assert isinstance(train, EncodedImages)
     probed = [train.encoded(i) for i in train.probes(PROBED)]
-    bands = {count for one in probed if (count := band_count(one))}
-    if train.channels not in (bands or MODES):
-        accepted = " or ".join(map(str, sorted(bands))) if bands else "1, 3 or 4"
+    bands = seen_bands(probed)
+    if train.channels not in ({bands} if bands else MODES):
+        accepted = str(bands) if bands else "1, 3 or 4"
         raise UserError(f"--channels={train.channels} is not for these pictures: give {accepted}")
     settled = settled_range(v for one in probed if (v := deep_values(one)) is not None)
     if settled is None:
@@ -279,16 +280,3 @@ def _files(
     remarks = (f"no labels: {beside} lies beside the class folders",) if beside else ()
     channels = channels or seen_channels(probed)
     return FileImages(name, channels, labels, names, root, files, remarks=remarks)
-
-
-def seen_channels(probed: Sequence[Encoded]) -> int:
-    """As many as the bands of a TIFF that is looked at has; else 1 where all are grey, else 3."""
-    if bands := next(filter(None, map(band_count, probed)), None):
-        return bands
-    grey = [is_grey(picture) for picture in probed]
-    return 1 if any(grey) and all(found in (True, None) for found in grey) else 3
-
-
-def spread(n: int, most: int) -> list[int]:
-    """At most so many places of 0 … n-1, evenly."""
-    return sorted({i * n // most for i in range(min(n, most))} if n > most else set(range(n)))

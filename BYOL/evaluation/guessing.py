@@ -120,8 +120,12 @@ def judged(known: Known, guesses: np.ndarray, seed: int) -> Measures:
 
 
 def contradicted(known: Known, guesses: np.ndarray) -> np.ndarray:
-    """(n,) bool: another class has a probability of :data:`SURE` or more than the label's."""
+    """(n,) bool: another class has a probability of :data:`SURE` or more than the label's.
+
+    Not where no other picture has taught the label's class: nothing else could be guessed then.
+    """
     if known.task != CLASSES:
         return np.zeros(len(known), dtype=bool)
     sure = np.nan_to_num(guesses).max(axis=1) >= SURE
-    return sure & (guesses.argmax(axis=1) != known.labels)
+    taught = np.nan_to_num(guesses)[np.arange(len(known)), known.labels] > 0
+    return sure & taught & (guesses.argmax(axis=1) != known.labels)

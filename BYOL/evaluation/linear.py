@@ -58,7 +58,8 @@ def linear(subject: Subject) -> Outcome:
         return Outcome({name: {**m, **described} for name, m in measures.items()})
     found = linear_probe(bank, labels, queries, **how)
     measure = accuracy_interval(found.predictions == exam.judge_labels, exam.seed, judges)
-    details = _confusion(exam.judge_labels, found.predictions, exam.learn.classes)
+    names = max(exam.learn.classes, exam.judge.classes, key=len)
+    details = _confusion(exam.judge_labels, found.predictions, names)
     return Outcome({"linear": {**measure, "C": found.strength, **described}}, details)
 
 

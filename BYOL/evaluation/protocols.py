@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from BYOL.data.images import Images
+from BYOL.data.images import Images, why_unlabelled
 from BYOL.errors import UserError
 from BYOL.evaluation.batches import crops_and_flips
 from BYOL.evaluation.cluster import cluster
@@ -24,7 +24,7 @@ from BYOL.evaluation.linear import linear
 from BYOL.evaluation.linear_sgd import crops_of, linear_sgd
 from BYOL.evaluation.references import RawPixels, Reference
 from BYOL.evaluation.retrieval import retrieval
-from BYOL.evaluation.sides import groups_of, parted
+from BYOL.evaluation.sides import groups_of, parted, untaught
 from BYOL.evaluation.subjects import (
     CLASSES,
     FEATURES_AT_A_TIME,
@@ -130,6 +130,7 @@ def evaluate(
         - ``confusion``: of the linear probe on the trained backbone, a row of counts for every
           true class, a column for every guessed one, and ``class_names`` of both; where there are
           at most 100 classes.
+        - ``untaught``: names of classes that judge and have no picture to learn from, if any.
         - ``left_out``: protocols that these labels are not for, where there are any.
 
     Raises:
@@ -163,6 +164,7 @@ def evaluate(
     return {
         "pictures": {"learn": len(exam.learn), "judge": len(exam.judge)},
         **groups_of(exam, test),
+        **untaught(exam),
         "classes": _count(exam),
         "task": exam.task,
         **({"left_out": left_out} if left_out else {}),
@@ -216,7 +218,8 @@ def _applicable(protocols: tuple[str, ...], images: Images) -> tuple[list[str], 
     if not chosen:
         can = ", ".join(name for name, protocol in PROTOCOLS.items() if task in protocol.tasks)
         lacks = (
-            "has no labels: put its pictures into a folder for each class, give --labels,"
+            f"has no labels{why_unlabelled(images)}: put its pictures into a folder for each "
+            "class, give --labels,"
             if task == NOTHING
             else f"has labels for {task}:"
         )

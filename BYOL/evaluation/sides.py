@@ -58,8 +58,7 @@ def groups_of(exam: Exam, test: Images | None) -> dict[str, Any]:
     """What an evaluation says of groups; nothing where there are none.
 
     Returns:
-        ``groups``: how many ``learn``, ``judge`` and do ``both``, and how many classes are
-        ``untaught``, where there are such: all their groups judge. Without a test set also
+        ``groups``: how many ``learn``, ``judge`` and do ``both``. Without a test set also
         ``held_out_by``: "groups".
     """
     learn, judge = exam.learn.groups, exam.judge.groups
@@ -70,8 +69,19 @@ def groups_of(exam: Exam, test: Images | None) -> dict[str, Any]:
         "judge": len(np.unique(judge)),
         "both": len(np.intersect1d(learn, judge)),
     }
-    if exam.task == CLASSES:
-        untaught = len(np.setdiff1d(exam.judge_labels, exam.learn_labels))
-        counts |= {"untaught": untaught} if untaught else {}
     here = test is None and exam.learn is not exam.judge
     return {"groups": counts, **({"held_out_by": "groups"} if here else {})}
+
+
+def untaught(exam: Exam) -> dict[str, list[str]]:
+    """``untaught``: names of classes that judge without a picture to learn from, if there are any.
+
+    So where test/ has a folder more than train/, or all groups of a class judge.
+    """
+    if exam.task != CLASSES:
+        return {}
+    names = max(exam.learn.classes, exam.judge.classes, key=len)
+    numbers = np.setdiff1d(exam.judge_labels, exam.learn_labels).tolist()
+    return (
+        {"untaught": [names[k] if k < len(names) else str(k) for k in numbers]} if numbers else {}
+    )

@@ -6,6 +6,7 @@ from typing import Any
 from BYOL.evaluation.intervals import Measure, level
 from BYOL.evaluation.references import START
 from BYOL.evaluation.subjects import CLASSES, NOTHING
+from BYOL.lines import first_of
 
 COLUMNS = 5  # that fit a terminal
 WIDTH = 100
@@ -67,6 +68,8 @@ def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
     if START in results["rows"]:
         said += f"\n{START}: the backbone with the weights that the run began with."
     lines = [*filter(None, [groups_note(results)]), *restrictions(results["rows"])]
+    if untaught := results.get("untaught"):
+        lines.append(f"Classes that judge without a picture to learn from: {first_of(untaught)}.")
     said += "".join(f"\n{line}" for line in lines)
     if results.get("left_out"):
         said += f"\nnot for labels of this kind: {', '.join(results['left_out'])}"
@@ -87,8 +90,6 @@ def groups_note(results: dict[str, Any]) -> str:
     how = "Held out by groups" if results.get("held_out_by") == "groups" else "Groups"
     one = "One group judges: intervals say nothing of other groups."
     said = [f"{how}: {counted}.", "Intervals are over groups." if groups["judge"] > 1 else one]
-    if untaught := groups.get("untaught"):
-        said.append(f"Classes that judge without a picture to learn from: {untaught:,}.")
     return " ".join(said)
 
 

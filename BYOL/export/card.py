@@ -135,9 +135,16 @@ def _loading(model: Model, name: str) -> str:
 def _data(run: Run, results: dict[str, Any]) -> str:
     name = Path(run.config.data or "digits").name
     count = f"{results['pictures']:,} pictures of " if "pictures" in results else "Pictures of "
+    low, high = run.config.pixel_range or (0.0, 255.0)
+    deep = (
+        ""
+        if (low, high) == (0.0, 255.0)
+        else f" There 0 is the value {low:g} of the files and 1 the value {high:g}; timm's transform "
+        "knows 8 bits alone."
+    )
     return (
         f"{count}`{name}`, without labels. Normalised by mean {run.config.mean} and standard "
-        f"deviation {run.config.std}, of pixels from 0 to 1."
+        f"deviation {run.config.std}, of pixels from 0 to 1.{deep}"
     )
 
 

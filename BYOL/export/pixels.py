@@ -68,13 +68,19 @@ def as_timm_shows(network: nn.Module, model: Model) -> Callable[[Tensor], Tensor
 def pixel_metadata(model: Model) -> dict[str, str]:
     """What an exported program says of itself: the weights' words, and what goes in and out."""
     size = model.config.sight.size
+    low, high = model.config.pixel_range or (0.0, 255.0)
+    scaled = (
+        "divide by 255"
+        if (low, high) == (0.0, 255.0)
+        else f"cut off values below {low:g} and above {high:g}, and scale these two to 0 and 1"
+    )
     columns = "a column for each of the classes" if model.classifier else "features"
     return {
         **model.metadata,
         "images": PIXELS,
         model.output: f"float32 (N, d), {columns}",
         "preprocessing": f"resize the shorter side to {round(size / shown_share(size))} px "
-        f"(bicubic, antialiased), cut out the centre of {size} px, divide by 255",
+        f"(bicubic, antialiased), cut out the centre of {size} px, {scaled}",
     }
 
 
