@@ -12,7 +12,9 @@ from PIL import Image
 
 Range = tuple[float, float]  # of black and white
 _WHITES = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
-_TAILS = (0.5, 99.5)  # per cent; beyond are clouds, metal, values for "no data"
+_TAILS = (0.5, 99.5)  # per cent; beyond are clouds and metal
+# What rasters have where there is no data; a twentieth of one picture would else be black for all.
+_NO_DATA = (-9999.0, -99999.0, -32767.0, -32768.0, float(np.finfo(np.float32).min))
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -37,7 +39,7 @@ def settled_range(parts: Iterable[np.ndarray]) -> Range | None:
     fractions, whole = True, True
     least, most, low, high = np.inf, -np.inf, np.inf, -np.inf
     for part in parts:
-        values = part[np.isfinite(part)]
+        values = part[np.isfinite(part) & ~np.isin(part, _NO_DATA)]
         if not values.size:
             continue
         fractions = fractions and np.issubdtype(values.dtype, np.floating)

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
+from torch import nn
 
 from BYOL import load_backbone
 from BYOL.cli import main
 from BYOL.curation import duplicates as module
-from BYOL.curation.collection import Collection, whitened
+from BYOL.curation.collection import Collection, Looks, whitened
 from BYOL.curation.duplicates import miniatures, near_pairs
 from BYOL.curation.grid import SIDE, Tile, save_grid, thumbnail
 from BYOL.data.images import ArrayImages
 from BYOL.data.sources import open_images
+from BYOL.views.config import Sight
 
 
 def scenes(folder, count=40, side=64):
@@ -126,11 +128,23 @@ def test_arrays_and_built_in_sets_work_without_files(tmp_path, monkeypatch, run,
     assert len(table(tmp_path / "outliers.csv")) == 3
 
 
+def test_bands_that_cancel_each_other_are_not_blank(tmp_path):
+    """Red falls where infrared rises: the mean of the two is one value, the picture is not."""
+    rise = np.linspace(0, 255, 32)[None, :].repeat(32, axis=0)
+    pixels = np.stack([np.stack([rise, 255 - rise], axis=2), np.full((32, 32, 2), 128.0)])
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    network = Looks(nn.Flatten(), Sight(32, [0.0, 0.0], [1.0, 1.0]))
+    greys, contrasts = network(x)[:, -257:].split([256, 1], dim=1)
+    assert greys.std(dim=1).max() < 0.01
+    assert contrasts[0] > 0.2 and contrasts[1] < 0.01
+
+
 def collection(directions, greys):
     n = len(directions)
     images = ArrayImages("x", 1, None, (), torch.zeros(n, 1, 2, 2, dtype=torch.uint8))
     places = np.stack([np.zeros(n, np.int64), np.arange(n)], axis=1)
-    return Collection(directions, directions, greys, {"train": images}, places)
+    contrasts = greys.std(axis=1)
+    return Collection(directions, directions, greys, {"train": images}, places, contrasts)
 
 
 def test_blocks_and_bounded_memory_find_the_same_groups_as_all_pairs(monkeypatch):
@@ -208,7 +222,7 @@ def test_a_full_temporary_folder_is_one_line(run, tmp_path, monkeypatch, capsys,
         monkeypatch.setattr("BYOL.curation.collection.whitened", full)
     argv = [command, str(run), str(pictures), "--out", str(tmp_path / "o.csv")]
     assert main(argv) == 2
-    size = 6 * 4 * (2 * load_backbone(run).num_features + 256)
+    size = 6 * 4 * (2 * load_backbone(run).num_features + 257)
     line = f"the temporary folder {tmp_path}/tmp has no room for {size:,} bytes"
     assert line in capsys.readouterr().err
     assert not list((tmp_path / "tmp").iterdir()) and not (tmp_path / "o.csv").exists()

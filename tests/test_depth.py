@@ -36,6 +36,17 @@ def test_one_cloud_and_one_gap_do_not_take_the_range():
     assert len(np.unique(eight_bits(tile, (low, high)))) == 256
 
 
+@pytest.mark.parametrize("nothing", [-9999.0, -32768.0, np.finfo(np.float32).min])
+def test_a_corner_without_data_does_not_take_the_range(nothing):
+    whole = np.random.default_rng(0).random((100, 100)).astype(np.float32) * 0.77
+    torn = whole.copy()
+    torn[:30, :30] = nothing
+    assert settled_range([whole, torn]) == (0, 1)
+    low, high = settled_range([7 * whole, np.where(torn < 0, torn, 7 * whole)])
+    assert 0 <= low < 0.1 and 5.2 < high < 5.5
+    assert settled_range([np.full((4, 4), nothing)]) is None
+
+
 @settings(deadline=None)
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.booleans())
 def test_black_is_0_white_is_255_and_the_order_stays(low, width, turned):

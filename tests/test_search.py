@@ -22,7 +22,7 @@ def collection(n: int, seed: int = 0) -> Collection:
     vectors = np.random.default_rng(seed).normal(size=(n, 5)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     places = np.stack([np.zeros(n, np.int64), np.arange(n)], axis=1)
-    return Collection(vectors, vectors, vectors, {}, places)
+    return Collection(vectors, vectors, vectors, {}, places, np.ones(n, np.float32))
 
 
 @settings(max_examples=40, deadline=None)

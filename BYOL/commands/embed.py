@@ -22,7 +22,8 @@ def embed_run(config: EmbedConfig) -> Answer:
         "pool": features.network.pool,
         "precision": features.precision,
     }
-    embeddings = Embeddings(features.batches(), config.dtype, about)
+    several = features.splits.test is not None
+    embeddings = Embeddings(features.batches(), config.dtype, about, several)
     write_embeddings(path, embeddings)
     left_out = features.total - embeddings.count
     answer = {

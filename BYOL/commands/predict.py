@@ -50,7 +50,7 @@ class Guesses:
 
     def rows(self) -> Iterator[tuple[object, ...]]:
         """Of the file, a batch of pictures at a time."""
-        several = len(self.features.sets) > 1
+        several = self.features.splits.test is not None
         for split, images, ids, vectors in self.features.batches():
             names = [images.sample_name(i) for i in ids.tolist()]
             places = [self.place.get((split, name)) for name in names]

@@ -21,14 +21,15 @@ from BYOL.views.config import Sight
 GREY_SIDE = (
     16  # pixels: a cut edge moves them little, another picture of the same kind does not fit
 )
-BLANK = 0.02  # standard deviation of the grey values in [0, 1] below which there is nothing to see
+BLANK = 0.02  # standard deviation of values in [0, 1] below which there is nothing to see
+_BESIDE = GREY_SIDE**2 + 1  # numbers beside the features
 _WHITENED = 20_000  # pictures from which the covariance is estimated
 _CHUNK = 8192
 _FEW = 8  # pictures below which there is no covariance worth the name
 
 
 class Looks(nn.Module):
-    """A picture's features beside its grey miniature, in one pass.
+    """A picture's features beside its grey miniature and its contrast, in one pass.
 
     Features are averaged over the picture and its mirror image, so that a mirrored copy has
     exactly the same.
@@ -37,7 +38,10 @@ class Looks(nn.Module):
         network: (B, C, S, S) → (B, d).
         sight: how the pictures were normalised.
 
-    Shapes: (B, C, S, S) → (B, d + GREY_SIDE²).
+    The contrast is the standard deviation of a miniature's values in the channel that has most:
+    grey values of bands that rise where others fall have none.
+
+    Shapes: (B, C, S, S) → (B, d + GREY_SIDE² + 1).
     """
 
     mean: Tensor
@@ -52,9 +56,11 @@ class Looks(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         features = (self.network(x) + self.network(x.flip(3))) / 2
-        grey = (x * self.std + self.mean).mean(dim=1, keepdim=True)
-        small = F.interpolate(grey, (GREY_SIDE, GREY_SIDE), mode="bilinear", antialias=True)
-        return torch.cat((features.float(), small.flatten(1).float()), dim=1)
+        pixels = x * self.std + self.mean
+        small = F.interpolate(pixels, (GREY_SIDE, GREY_SIDE), mode="bilinear", antialias=True)
+        grey, channels = small.mean(dim=1).flatten(1), small.flatten(2)
+        contrast = channels.std(dim=2, correction=0).amax(dim=1, keepdim=True)
+        return torch.cat((features.float(), grey.float(), contrast.float()), dim=1)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Collection:
         greys: (n, GREY_SIDE²) float32 in [0, 1].
         sets: the sets that the pictures are from, by split.
         places: (n, 2) int64: number of the set, number of the picture in it.
+        contrasts: (n,) float32: of :class:`Looks`.
     """
 
     features: np.ndarray
@@ -74,6 +81,7 @@ class Collection:
     greys: np.ndarray
     sets: dict[str, Images]
     places: np.ndarray
+    contrasts: np.ndarray
 
     def __len__(self) -> int:
         return len(self.places)
@@ -111,8 +119,7 @@ class Collection:
 
     def blank(self) -> np.ndarray:
         """(n,) bool: pictures on which nothing can be seen."""
-        chunks = (self.greys[i : i + _CHUNK] for i in range(0, len(self), _CHUNK))
-        return np.concatenate([chunk.std(axis=1) < BLANK for chunk in chunks])
+        return self.contrasts < BLANK
 
 
 @contextmanager
@@ -145,7 +152,7 @@ def collected(
         def noted() -> Batches:
             for split, images, ids, vectors in batches(Looks(network, sight)):
                 if not places:
-                    d = vectors[0].size - GREY_SIDE**2
+                    d = vectors[0].size - _BESIDE
                     room.reserve(4 * total * (vectors[0].size + d))  # looks, and directions of them
                 places.append(np.stack([np.full_like(ids, numbers[split]), ids], axis=1))
                 yield split, images, ids, vectors
@@ -156,9 +163,10 @@ def collected(
             looks = np.load(file, mmap_mode="r")
             if len(looks) < 2:
                 raise UserError("one picture alone has no neighbours: give at least two")
-            d = looks.shape[1] - GREY_SIDE**2
+            d = looks.shape[1] - _BESIDE
             directions = whitened(looks[:, :d], room.folder / "directions.npy", whitening)
-        yield Collection(looks[:, :d], directions, looks[:, d:], sets, np.concatenate(places))
+        greys, contrasts = looks[:, d:-1], np.array(looks[:, -1])
+        yield Collection(looks[:, :d], directions, greys, sets, np.concatenate(places), contrasts)
 
 
 def whitened(features: np.ndarray, file: Path, whitening: float = 1.0) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from BYOL.data.images import Images
+from BYOL.data.rows import row_name
 from BYOL.errors import UserError
 from BYOL.files import to_json
 
@@ -22,6 +23,8 @@ class Embeddings:
         batches: see :data:`Batches`.
         dtype: float32 or float16.
         metadata: plain strings that the file keeps.
+        several: there are other sets with pictures that may have the same names, so each is named
+            as :func:`BYOL.data.rows.row_name` does, as ``--labels`` takes it.
         count: rows that have passed.
         shape: of one picture's features: (d,) or (h, w, d); known from the first row on.
     """
@@ -29,6 +32,7 @@ class Embeddings:
     batches: Batches
     dtype: str = "float32"
     metadata: dict[str, str] = field(default_factory=dict)
+    several: bool = False
     count: int = 0
     shape: tuple[int, ...] = ()
 
@@ -41,7 +45,7 @@ class Embeddings:
         for split, images, ids, vectors in self.batches:
             self.count += len(ids)
             self.shape = vectors.shape[1:]
-            names = [images.sample_name(i) for i in ids.tolist()]
+            names = [row_name(images, i, self.several) for i in ids.tolist()]
             columns = {
                 "name": names,
                 "split": [split] * len(ids),

@@ -139,8 +139,8 @@ def _data(run: Run, results: dict[str, Any]) -> str:
     deep = (
         ""
         if (low, high) == (0.0, 255.0)
-        else f" There 0 is the value {low:g} of the files and 1 the value {high:g}; timm's transform "
-        "knows 8 bits alone."
+        else f" There 0 is the value {low:g} of the files and 1 the value {high:g}; timm's own "
+        "transform knows 8 bits alone."
     )
     return (
         f"{count}`{name}`, without labels. Normalised by mean {run.config.mean} and standard "
