@@ -1,6 +1,7 @@
 """``byol duplicates``."""
 
 from pathlib import Path
+from typing import Any
 
 from BYOL.commands.common import Answer
 from BYOL.commands.features import Features, open_features
@@ -59,13 +60,18 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         "identical": sum(member.identical for group in groups for member in group),
         "duplicates": [dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows],
     }
-    drawn = f", drawn in {grid}" if grid else ""
-    links = f", {len(further):,} of them further names of the same files" if further else ""
-    drawn += f" (the first {_DRAWN})" if grid and len(groups) > _DRAWN else ""
-    return answer, (
-        f"{count:,} pictures{links}: {len(groups):,} groups of near-identical ones{drawn}; "
-        f"{len(surplus):,} could be removed, listed in {out}"
-        f"{f'; the others are listed in {kept}' if kept else ''}"
+    return answer, _text(answer)
+
+
+def _text(found: dict[str, Any]) -> str:
+    further, groups = found["further_names"], found["groups"]
+    links = f", {further:,} of them further names of the same files" if further else ""
+    drawn = f", drawn in {found['grid']}" if found["grid"] else ""
+    drawn += f" (the first {_DRAWN})" if found["grid"] and groups > _DRAWN else ""
+    kept = f"; the others are listed in {found['kept']}" if found["kept"] else ""
+    return (
+        f"{found['pictures']:,} pictures{links}: {groups:,} groups of near-identical ones{drawn}; "
+        f"{found['surplus']:,} could be removed, listed in {found['out']}{kept}"
     )
 
 

@@ -63,14 +63,8 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         protocols=protocols,
         view=view_configs(run.config)[0],
         references=references,
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        shares=tuple(config.label_shares),
-        clusters=config.clusters,
-        neighbours=tuple(dict.fromkeys(config.neighbours)),
-        temperature=config.temperature,
-        seed=config.seed,
         say=to_stderr,
+        **_asked(config),
     )
     gauges = feature_gauges(trained, untrained, train, sight, **settings)
     results = {**_given(run, config, left_out), **results, "feature_gauges": gauges}
@@ -78,6 +72,19 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     if left_out:
         lines.append(f"left out, for want of a row in {config.labels}: {left_out:,} pictures")
     return results, "\n".join([*lines, *_kept(results, run.evaluation)])
+
+
+def _asked(config: EvaluateConfig) -> dict[str, Any]:
+    """What of the settings an :class:`BYOL.evaluation.subjects.Exam` takes."""
+    return {
+        "batch_size": config.batch_size,
+        "epochs": config.epochs,
+        "shares": tuple(config.label_shares),
+        "clusters": config.clusters,
+        "neighbours": tuple(dict.fromkeys(config.neighbours)),
+        "temperature": config.temperature,
+        "seed": config.seed,
+    }
 
 
 def _labelled(run: Run, config: EvaluateConfig) -> tuple[Images, Images | None, int]:
