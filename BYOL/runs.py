@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from BYOL.building import seeded_model
 from BYOL.config import PretrainConfig, load_config
+from BYOL.config.places import found_again
 from BYOL.errors import UserError
 from BYOL.export.weights import load_weights
 from BYOL.files import to_json
@@ -87,7 +88,7 @@ def open_run(path: str | Path, say: Callable[[str], None] = to_stderr) -> Run:
         )
     if not folder.config.exists():
         raise UserError(f"RUN={path} is not the folder of a run: it has no config.yaml")
-    config = load_config(folder.config)
+    config = found_again(load_config(folder.config), folder.path)
     weights = backbone_of(checkpoint) if checkpoint else trained_weights(folder, say)
     backbone = with_weights(config, weights, folder.path)
     start = started_from(config, folder)

@@ -267,6 +267,18 @@ def test_a_run_is_opened_from_other_folders_than_it_was_started_in(pictures, tmp
     assert len(np.load("e.npy")) == 40
 
 
+def test_a_run_that_moved_with_its_pictures_finds_them_again(tmp_path, monkeypatch):
+    draw_pictures(tmp_path / "here" / "photos", each=5)
+    monkeypatch.chdir(tmp_path / "here")
+    pretrain(tiny(Path("photos"), Path("runs/x"), epochs=1))
+    (tmp_path / "here").rename(tmp_path / "there")
+    monkeypatch.chdir(tmp_path)
+    assert open_run("there/runs/x").config.data == str(tmp_path / "there" / "photos")
+    (tmp_path / "there" / "photos").rename(tmp_path / "gone")
+    assert open_run("there/runs/x").config.data == str(tmp_path / "here" / "photos")
+    assert main(["embed", "there/runs/x", "--out", "e.npy"]) == 2
+
+
 @pytest.mark.parametrize("damage", ["one byte", "cut short", "empty"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(pictures, tmp_path, damage):
     run, said = tmp_path / "run", []
