@@ -230,7 +230,8 @@ class Checkpoints(Callback):
         if trainer.should_stop and self.store.step == trainer.global_step:
             return  # in the middle of the epoch, and saved as that
         epoch = trainer.current_epoch + 1
-        best = self.online is not None and self.online.improved(epoch, self.best)
+        # unlike machines may round an accuracy apart: all save, or none
+        best = self.online is not None and _any(trainer, self.online.improved(epoch, self.best))
         last = epoch == trainer.max_epochs
         stopping = not last and _any(trainer, bool(self.stop.asked))
         timed = _any(trainer, self.due.by_time()) or self.due.by_steps(trainer.global_step)

@@ -1,5 +1,6 @@
 """``byol search``."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,8 +95,10 @@ def _files(collection: Collection, places: list[int]) -> set[tuple[int, int]]:
     found = set()
     for images, index in map(collection.place, places):
         if isinstance(images, FileImages):
-            about = images.encoded(index).stat()
-            found.add((about.st_dev, about.st_ino))
+            with contextlib.suppress(OSError):  # it may have gone since it was looked at
+                about = images.encoded(index).stat()
+                if about.st_ino:  # some network file systems do not number theirs
+                    found.add((about.st_dev, about.st_ino))
     return found
 
 

@@ -105,13 +105,11 @@ def _matched(images: Images, argument: str, rows: dict[str, int]) -> tuple[list[
     known, sharded = rows, isinstance(images, StreamedImages)
     if isinstance(images, StreamedImages) and images.index.kind != "parquet":
         known = _with_members(known)  # Parquet keeps the paths as they were
-    exact = {
-        row for i in range(len(images)) if (row := known.get(_own_name(images, i))) is not None
-    }
-    for index in range(len(images)):
-        row = known.get(_own_name(images, index))
+    own = [known.get(_own_name(images, index)) for index in range(len(images))]
+    exact, folders = set(own), _folders(images)
+    for index, row in enumerate(own):
         if row is None:  # by another name, unless the row is of the picture that has it for its own
-            others = (known.get(name) for name in _other_names(images, index))
+            others = (known.get(name) for name in _other_names(images, index, folders))
             row = next((row for row in others if row is not None and row not in exact), None)
         if row is not None:
             kept.append(index)
@@ -138,17 +136,22 @@ def row_name(images: Images, index: int, several: bool) -> str:
 
 def _own_name(images: Images, index: int) -> str:
     """The path in its folder, or its number, or its name in its shard."""
-    return Path(images.sample_name(index)).as_posix()
+    return images.sample_name(index).replace(os.sep, "/")
 
 
-def _other_names(images: Images, index: int) -> Iterator[str]:
-    """With the folder's name before it, as tables of DATA name it, and absolute."""
+def _folders(images: Images) -> tuple[str, ...]:
+    """What may stand before a path: the folder's name, all of it as given, and absolute."""
+    if not isinstance(images, FileImages):
+        return ()
+    absolute = Path(os.path.abspath(images.root))  # noqa: PTH100  # links keep their names
+    return images.root.name, images.root.as_posix(), absolute.as_posix()
+
+
+def _other_names(images: Images, index: int, folders: tuple[str, ...]) -> Iterator[str]:
+    """By which else a picture may be known than by :func:`_own_name`."""
     name = _own_name(images, index)
-    if isinstance(images, FileImages):
-        yield f"{images.root.name}/{name}"
-        path = images.encoded(index)
-        yield path.as_posix()
-        yield Path(os.path.abspath(path)).as_posix()  # noqa: PTH100  # links keep their names
+    for folder in folders:
+        yield f"{folder}/{name}"
     if isinstance(images, StreamedImages):
         inner = Path(images.inner_name(index)).as_posix()
         yield f"{re.split(r'[-_.]', name)[0]}/{inner}"  # train/… of train-000000.tar
