@@ -20,6 +20,8 @@ from BYOL.presets import preset_for, preset_values
 # read, and stand in a run's config.yaml as they were given, so that they fit another home, too.
 _PLACES = frozenset({"run", "out", "to", "labels", "groups", "reference", "grid", "kept", "sweep"})
 _IN_WORDS = {  # kinds of values
+    "str": "text: write it in quotes",
+    "dict": "a table of names and values",
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
@@ -232,14 +234,15 @@ def _switch(kind: object) -> tuple[str, ...]:
 
 def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:
     text = " ".join(str(error).split())
-    unknown = re.search(r"[Uu]nrecognized arguments?: (--[\w-]+)", text)
-    if unknown:
-        import difflib
-
-        flags = [flag for action in parser._actions for flag in action.option_strings]
-        near = difflib.get_close_matches(unknown[1], flags, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"see {parser.prog} --help"
-        raise UserError(f"{unknown[1]} is unknown: {hint}") from error
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    if unknown := re.search(r"[Uu]nrecognized arguments?: (--[\w-]+)", text):
+        raise UserError(
+            f"{unknown[1]} is unknown: {_nearest(unknown[1], flags, parser)}"
+        ) from error
+    if unknown := re.search(r"Option '([\w.-]+)' is not accepted", text):
+        names = [flag.removeprefix("--").replace("-", "_") for flag in flags]
+        hint = _nearest(unknown[1], names, parser)
+        raise UserError(f"--config: setting {unknown[1]!r} is unknown: {hint}") from error
     bad = re.search(r'[Pp]arser key "([\w.]+)":?\s*(.*)', text)
     if bad:
         reason = re.sub(r"<class '(\w+)'>", r"\1", bad[2])
@@ -249,6 +252,13 @@ def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:
                 reason = f"{value} is not {_IN_WORDS.get(kind, kind)}"
         raise UserError(f"--{bad[1]}: {reason[:300]}") from error
     raise UserError(text[:400]) from error
+
+
+def _nearest(given: str, known: list[str], parser: ArgumentParser) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(given, known, n=2)
+    return f"did you mean {' or '.join(near)}?" if near else f"see {parser.prog} --help"
 
 
 def _usage(settings: type, name: str) -> str:

@@ -104,8 +104,11 @@ def test_a_network_that_gives_several_maps_is_refused_before_training():
 def test_a_network_that_does_not_pool_is_asked_for_its_features():
     assert feature_size(timm.create_model("resnet10t", num_classes=0, global_pool="")) == 512
     last = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, global_pool="")
-    with pytest.raises(UserError, match="input_size=768 does not fit"):  # its channels come last
-        BYOL(768, 8, 8, backend=last)
+    for size in (768, 7):  # its channels come last
+        with pytest.raises(UserError, match="averaged over the wrong axes: let it pool"):
+            BYOL(size, 8, 8, backend=last)
+    pools = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0)
+    assert feature_size(pools) == 768
 
 
 def test_a_module_gets_its_small_stem_and_is_never_thought_pretrained():

@@ -69,6 +69,21 @@ def test_a_value_of_the_wrong_kind_is_told_in_words(words, said, capsys):
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epoks: 3", "--config: setting 'epoks' is unknown: did you mean epochs?"),
+        ("data: 5", "--data: 5 is not text: write it in quotes"),
+        ("backbone_args: 5", "--backbone-args: 5 is not a table of names and values"),
+        ("lr: 1\nepochs: [1,", "cannot be read: line 2: expected the node content"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_in_words(tmp_path, text, said, capsys):
+    (tmp_path / "c.yaml").write_text(text)
+    assert main(["pretrain", "--config", str(tmp_path / "c.yaml")]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_range_of_values_is_a_pair():
     assert parse("pretrain", ["--pixel-range", "-1000,400"]).pixel_range == (-1000, 400)
     assert parse("pretrain", []).pixel_range is None

@@ -38,6 +38,8 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if mark := getattr(error, "problem_mark", None):
+            reason = f"line {mark.line + 1}: {getattr(error, 'problem', None) or reason}"
         raise UserError(f"{path} cannot be read: {reason}") from error
     values = {} if values is None else values
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
