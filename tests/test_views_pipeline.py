@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -218,6 +219,17 @@ def test_kernels_are_compiled_where_nothing_can_be_kept():
     namespace = {}
     exec("def doubled(x): return 2 * x", namespace)
     assert compiled(namespace["doubled"])(21) == 42
+
+
+def test_floats_of_255_are_told_and_noise_around_0_to_1_is_not():
+    transforms = get_byol_transforms(8, [0.5] * 3, [0.25] * 3)
+    image = torch.rand(2, 3, 16, 16)
+    for transform in transforms:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            transform(image), transform(torch.randn(2, 3, 16, 16)), transform((image * 255).byte())
+        with pytest.warns(UserWarning, match="read as 0 to 1: give uint8, or divide by 255"):
+            transform(image * 255)
 
 
 def test_injector_gives_one_result_per_transform():

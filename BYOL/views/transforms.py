@@ -1,6 +1,7 @@
 """The specification's transforms: callables for one image or a batch."""
 
 import operator
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from BYOL.rng import fold
 from BYOL.views.config import ViewConfig, paper_views
 from BYOL.views.operations import per_channel
 from BYOL.views.pipeline import make_view
+
+_NO_SHARE = 16.0  # no picture in [0, 1], however noisy, but any in [0, 255]
 
 
 def get_byol_transforms(
@@ -205,4 +208,12 @@ def as_batch(image: Any, channels: int) -> tuple[Tensor, bool]:
             f"a transform got a {image.dtype} tensor of shape {tuple(image.shape)}: give "
             "(C, H, W) or (B, C, H, W), uint8 or float in [0, 1]"
         )
+    if image.is_floating_point() and image.device.type == "cpu":  # a GPU would be waited for
+        some = image[..., ::8, ::8]
+        if some.numel() and float(some.amax()) > _NO_SHARE:
+            warnings.warn(
+                f"a transform got floats up to {float(some.amax()):g}, which are read as 0 to 1: "
+                "give uint8, or divide by 255",
+                stacklevel=3,
+            )
     return (image[None], True) if image.ndim == 3 else (image, False)
