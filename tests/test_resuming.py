@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from BYOL.cli import main, parse
-from BYOL.config import load_config
+from BYOL.config import PretrainConfig, load_config
+from BYOL.config.places import rooted
 from BYOL.errors import StoppedError, UserError
 from BYOL.export import load_weights
 from BYOL.pretraining import pretrain
@@ -277,6 +278,13 @@ def test_a_run_that_moved_with_its_pictures_finds_them_again(tmp_path, monkeypat
     (tmp_path / "there" / "photos").rename(tmp_path / "gone")
     assert open_run("there/runs/x").config.data == str(tmp_path / "here" / "photos")
     assert main(["embed", "there/runs/x", "--out", "e.npy"]) == 2
+
+
+def test_what_is_built_in_is_no_folder_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert rooted(PretrainConfig(data="digits", out="x")).data == "digits"
+    assert rooted(PretrainConfig(data="digits", out="x")).out == str(tmp_path / "x")
 
 
 @pytest.mark.parametrize("damage", ["one byte", "cut short", "empty"])

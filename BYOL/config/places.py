@@ -17,7 +17,9 @@ def rooted(config: PretrainConfig) -> PretrainConfig:
         found["out"] = _absolute(Path(config.out).expanduser())
     for name in _PLACES:
         given = getattr(config, name)
-        if given is not None and (path := Path(given).expanduser()).exists():
+        if given in (None, "digits"):  # which is built in, whatever lies here by that name
+            continue
+        if (path := Path(given).expanduser()).exists():
             found[name] = _absolute(path)
     return dataclasses.replace(config, **found)
 
