@@ -31,7 +31,7 @@ _FIXED = (
 _BESIDE = (
     "data", "preset", "out", "resume", "data_root", "epochs", "accumulate", "accelerator",
     "devices", "nodes", "deterministic", "precision", "compile", "grad_checkpointing",
-    "sync_batchnorm", "workers", "memory", "strict_images", "knn_every", "gauges_every",
+    "workers", "memory", "strict_images", "knn_every", "gauges_every",
     "on_collapse", "checkpoint_every", "checkpoint_steps", "checkpoint_minutes",
     "checkpoint_keep", "evaluate", "report", "wandb",
 )  # fmt: skip
