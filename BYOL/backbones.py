@@ -151,7 +151,8 @@ def feature_size(
                     output = backbone(torch.zeros(1, in_channels, side, side, device=device))
             except (RuntimeError, ValueError, AssertionError):
                 continue
-            if output.ndim == 4 and str(getattr(backbone, "output_fmt", "")).endswith("NHWC"):
+            last = str(getattr(backbone, "output_fmt", "")).endswith("NHWC")
+            if last and isinstance(output, Tensor) and output.ndim == 4:
                 raise UserError(
                     "the backend puts out (B, h, w, F), which would be averaged over the wrong "
                     "axes: let it pool (timm: without global_pool='')"

@@ -154,7 +154,7 @@ def test_a_full_disk_leaves_nothing(run, tmp_path, capsys, monkeypatch, name):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are set otherwise there")
-@pytest.mark.parametrize("name", ["m.onnx", "m.pt2", "m.pth"])
+@pytest.mark.parametrize("name", ["m.pt2", "m.pth"])
 def test_a_file_that_may_not_grow_is_a_line_and_not_the_end_of_the_process(run, tmp_path, name):
     limited = (
         "import resource, signal, sys; from BYOL.cli import main;"
