@@ -1,7 +1,8 @@
 """A name, or any ``nn.Module``, becomes a backbone: images in, one feature vector each out."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -142,9 +143,8 @@ def feature_size(
     if isinstance(known, int) and getattr(backbone, "num_classes", None) == 0 and pools:
         return int(getattr(backbone, "head_hidden_size", known) or known)
     device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
-    modes = [(module, module.training) for module in backbone.modules()]
-    backbone.eval()
-    try:
+    with modes_kept(backbone):
+        backbone.eval()
         for side in [image_size] if image_size else [224, 64, 32]:
             try:
                 with torch.no_grad():
@@ -158,10 +158,21 @@ def feature_size(
                     "axes: let it pool (timm: without global_pool='')"
                 )
             return pool(output).shape[1]
-    finally:
-        for module, training in modes:
-            module.training = training
     return None
+
+
+@contextmanager
+def modes_kept(network: nn.Module) -> Iterator[None]:
+    """Every part of a network in the mode afterwards, training or evaluation, that it is in now.
+
+    Not only the whole: of a wrapper made for a look, or a target that drops nothing, parts differ.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def check_feature_size(

@@ -30,12 +30,8 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     grid = None if config.grid is None else check_output("grid", config.grid, ".png")
     kept = None if config.kept is None else check_output("kept", config.kept, ".txt")
     features = open_features(config)
-    if kept and not all(isinstance(images, FileImages) for images in features.sets.values()):
-        raise UserError(f"--kept={kept} is for pictures that are files of their own")
-    if kept and any(
-        i.names_table().holds(sign) for i in _files(features) for sign in (b"\n", b"\r")
-    ):
-        raise UserError(f"--kept={kept}: a picture has a line break in its name")
+    if kept:
+        _check_listable(kept, features)
     with features.collected() as collection:
         further = further_names(collection)
         groups = duplicate_groups(collection, config.threshold, features.device, further)
@@ -75,8 +71,12 @@ def _text(found: dict[str, Any]) -> str:
     )
 
 
-def _files(features: Features) -> list[FileImages]:
-    return [images for images in features.sets.values() if isinstance(images, FileImages)]
+def _check_listable(kept: Path, features: Features) -> None:
+    for images in features.sets.values():
+        if not isinstance(images, FileImages):
+            raise UserError(f"--kept={kept} is for pictures that are files of their own")
+        if images.paths.holds(b"\n") or images.paths.holds(b"\r"):
+            raise UserError(f"--kept={kept}: a picture has a line break in its name")
 
 
 def _row(collection: Collection, group: int, member: Member) -> tuple[object, ...]:

@@ -1,6 +1,5 @@
 """``byol search``."""
 
-import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ from BYOL.curation.collection import Collection
 from BYOL.curation.grid import COLUMNS, SIDE, Tile, save_grid
 from BYOL.curation.search import WHITENING, most_alike
 from BYOL.curation.tables import check_output, write_table
-from BYOL.data.images import FileImages
 from BYOL.errors import UserError
 from BYOL.lines import counted
 
@@ -80,26 +78,14 @@ def _lists(collection: Collection, config: SearchConfig) -> Lists:
     found = most_alike(collection, asked, among, config.count + spare, together=config.together)
     lists: Lists = []
     for group, places, cosines in zip(groups, found.places, found.similarity, strict=True):
-        own = _files(collection, group)
+        own = {collection.identity(place) for place in group} - {None}
         others = [
             (place, cosine)
             for place, cosine in zip(places.tolist(), cosines.tolist(), strict=True)
-            if not own & _files(collection, [place])
+            if collection.identity(place) not in own
         ]
         lists.append((group, others[: config.count]))
     return lists
-
-
-def _files(collection: Collection, places: list[int]) -> set[tuple[int, int]]:
-    """What tells these files from others, by whatever names; nothing where there are no files."""
-    found = set()
-    for images, index in map(collection.place, places):
-        if isinstance(images, FileImages):
-            with contextlib.suppress(OSError):  # it may have gone since it was looked at
-                about = images.encoded(index).stat()
-                if about.st_ino:  # some network file systems do not number theirs
-                    found.add((about.st_dev, about.st_ino))
-    return found
 
 
 def _rows(

@@ -32,7 +32,5 @@ def views_run(config: ViewsConfig) -> Answer:
         raise UserError(f"DATA={config.data}: not one of the pictures looked at can be read")
     key = fold(config.seed, 0)
     path = save_preview(images, view_configs(prepared.config), Path(out), key=key)
-    return {
-        "out": str(path),
-        "pictures": len(images),
-    }, f"{counted(len(images), 'picture')} in {path}"
+    answer = {"out": str(path), "pictures": len(images)}
+    return answer, f"{counted(len(images), 'picture')} in {path}"

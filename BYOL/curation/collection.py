@@ -98,6 +98,18 @@ class Collection:
             return str(images.root / images.paths[index])
         return f"{list(self.sets)[int(self.places[i, 0])]}/{images.sample_name(index)}"
 
+    def identity(self, i: int) -> tuple[int, int] | None:
+        """What tells the file of picture i from others, by whatever name; None if nothing does."""
+        images, index = self.place(i)
+        if not isinstance(images, FileImages):
+            return None
+        try:
+            about = images.encoded(index).stat()
+        except OSError:  # it has gone since it was looked at
+            return None
+        # some network file systems do not number theirs
+        return (about.st_dev, about.st_ino) if about.st_ino else None
+
     def size(self, i: int) -> tuple[int, int]:
         """(height, width) of picture i; (0, 0) if it has gone."""
         images, index = self.place(i)

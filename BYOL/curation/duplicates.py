@@ -106,11 +106,8 @@ def further_names(collection: Collection) -> dict[int, int]:
     """
     files = defaultdict(list)
     for place in range(len(collection)):
-        images, index = collection.place(place)
-        if isinstance(images, FileImages):
-            found = os.stat(images.encoded(index))  # noqa: PTH116
-            if found.st_ino:  # some network file systems do not number theirs
-                files[found.st_dev, found.st_ino].append(place)
+        if (file := collection.identity(place)) is not None:
+            files[file].append(place)
     known_by: dict[int, int] = {}
     for places in files.values():
         if len(places) > 1:

@@ -15,7 +15,7 @@ from BYOL.data.paths import PathTable
 from BYOL.depth import Range
 from BYOL.evenly import evenly
 
-_UNLABELLED = "no labels: "  # begins the remark that says why
+UNLABELLED = "no labels: "  # begins the remark that says why
 _LOOKED_AT = 64  # pictures that tell a set without names from others
 
 
@@ -213,5 +213,5 @@ def readable(images: Images, indices: list[int]) -> list[Tensor]:
 
 def why_unlabelled(images: Images) -> str:
     """What a message adds where class folders tell no labels: a picture lies beside them."""
-    reasons = (remark for remark in images.remarks if remark.startswith(_UNLABELLED))
-    return next((f" ({reason.removeprefix(_UNLABELLED)})" for reason in reasons), "")
+    reasons = (remark for remark in images.remarks if remark.startswith(UNLABELLED))
+    return next((f" ({reason.removeprefix(UNLABELLED)})" for reason in reasons), "")

@@ -57,9 +57,9 @@ class PathTable:
 
     def digest(self) -> str:
         """By which the names, in their order, are told from others."""
-        return hashlib.blake2b(
-            bytes(self._bytes) + self._ends.tobytes(), digest_size=16
-        ).hexdigest()
+        found = hashlib.blake2b(self._bytes, digest_size=16)
+        found.update(np.ascontiguousarray(self._ends).data)
+        return found.hexdigest()
 
     def holds(self, letters: bytes) -> bool:
         """Whether any name has these letters in it."""

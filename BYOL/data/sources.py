@@ -13,7 +13,7 @@ import torch
 
 from BYOL.data.arrays import array_side, open_arrays
 from BYOL.data.decode import deep_values, image_size
-from BYOL.data.images import ArrayImages, EncodedImages, FileImages, Images
+from BYOL.data.images import UNLABELLED, ArrayImages, EncodedImages, FileImages, Images
 from BYOL.data.kinds import SUFFIXES
 from BYOL.data.listed import first_listed, inside, places_inside, read_list
 from BYOL.data.paths import PathTable
@@ -277,6 +277,6 @@ def _files(
     labels, names = class_folders(files, classes)
     probed = [root / files[i] for i in spread(len(files), PROBED)]
     beside = stray(files) if labels is None else None
-    remarks = (f"no labels: {beside} lies beside the class folders",) if beside else ()
+    remarks = (f"{UNLABELLED}{beside} lies beside the class folders",) if beside else ()
     channels = channels or seen_channels(probed)
     return FileImages(name, channels, labels, names, root, files, remarks=remarks)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from BYOL.backbones import modes_kept
 from BYOL.data.centres import eval_batches
 from BYOL.data.images import Images
 from BYOL.errors import UserError
@@ -149,13 +150,11 @@ def evaluating(backbone: nn.Module) -> Iterator[None]:
     Without cuDNN's search for the quickest convolutions, which training has on: for the few
     batches of a check it does not pay, and it may try what needs all the memory that is free.
     """
-    modes = [(module, module.training) for module in backbone.modules()]
     searches = torch.backends.cudnn.benchmark
-    backbone.eval()
     torch.backends.cudnn.benchmark = False
     try:
-        yield
+        with modes_kept(backbone):
+            backbone.eval()
+            yield
     finally:
-        for module, mode in modes:  # of a wrapper made for this look the network's own may differ
-            module.training = mode
         torch.backends.cudnn.benchmark = searches
