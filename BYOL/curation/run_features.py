@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from BYOL._console import to_stderr
-from BYOL._hardware import pick_accelerator, pick_workers, torch_device
+from BYOL._hardware import pick_accelerator, pick_precision, pick_workers, torch_device
 from BYOL.config.commands import FeaturesConfig
 from BYOL.curation.embeddings import Batches
 from BYOL.curation.feature_store import Collection, collected
@@ -22,7 +22,6 @@ from BYOL.data.loader_errors import loader_mishaps
 from BYOL.data.open import Splits
 from BYOL.errors import UserError
 from BYOL.evaluation.features import feature_batches
-from BYOL.evaluation.precision import settle_precision
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.open import Run
 from BYOL.runs.published import open_backbone
@@ -118,14 +117,7 @@ def open_features(config: FeaturesConfig) -> Features:
     sets = {name: images for name in chosen if (images := parts[name]) is not None}
     if not sets:
         raise UserError(f"--split={config.split} is not in DATA: it has only train")
-    precision = settle_precision(
-        config.precision,
-        accelerator,
-        network,
-        next(iter(sets.values())),
-        run.config.sight,
-        to_stderr,
-    )
+    precision = pick_precision(config.precision, accelerator)
     device, workers = torch_device(accelerator), _workers(config.workers, accelerator)
     return Features(run, splits, sets, network, device, precision, workers, config.batch_size)
 

@@ -66,7 +66,10 @@ def test_rows_times_grid_times_seeds(tmp_path):
         ({"settings": {"lr": "fast"}}, "--lr"),
         ({"rows": {"a": {"tau": 2}}}, "--tau=2.* is out of range"),
         ({"settings": {"seed": 1}}, "seed is not for a sweep"),
-        ({"rows": {"a": {"devices": 2}}}, "devices is not for a sweep to set: .*--jobs"),
+        (
+            {"rows": {"a": {"devices": 2}}},
+            "devices is not for a sweep to set: .*once",
+        ),
         ({"seeds": []}, "seeds must be"),
         ({"seeds": [0, "one"]}, "seeds must be"),
         ({"seeds": [0, -1]}, "--seed=-1 is out of range"),

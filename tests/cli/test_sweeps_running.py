@@ -1,34 +1,20 @@
 """Runs that fail, runs of others, several at once, and what becomes of them when the first dies."""
 
-import contextlib
 import errno
 import fcntl
-import json
 import multiprocessing
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 from BYOL._lock import claimed, locked
 from BYOL.cli.main import main
 from BYOL.cli.sweep import run as running
-from BYOL.cli.sweep.jobs import Share, settle_jobs
-from BYOL.config import PretrainConfig
 from BYOL.errors import StoppedError, UserError
 from tests.cli.test_sweeps import SETTINGS
 from tests.conftest import draw_pictures, hold_lock
-
-TWO_CORES = pytest.mark.skipif(
-    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
-    reason="this process has one core",
-)
 
 
 @pytest.fixture
@@ -110,78 +96,6 @@ def test_what_another_process_is_at_is_left_to_it(write, tmp_path, capsys):
         other.join()
     assert main(argv) == 0, "the other one died, so its run is free"
     assert finished(tmp_path / "out") == {"a/seed-0", "b/seed-0"}
-
-
-@TWO_CORES
-def test_several_at_once_are_made_by_as_many_processes(write, tmp_path, capsys):
-    argv = write({"a": {}, "too large": {"batch_size": 512}, "b": {}}, seeds=[0, 1])
-    assert main([*argv, "--jobs", "2"]) == 2
-    said = capsys.readouterr().err
-    assert "2 of 6 runs failed" in said.splitlines()[-1] and "too-large/seed-1 failed: --b" in said
-    out = tmp_path / "out"
-    assert finished(out) == {"a/seed-0", "b/seed-0", "a/seed-1", "b/seed-1"}
-    makers = {(out / run).with_name(".seed-0.lock").read_text() for run in ("a/s", "b/s")}
-    assert len(makers) == 2 and str(os.getpid()) not in makers
-    assert "preset small; plain5" in (out / "a" / "seed-1.log").read_text()
-    assert not any("preset small" in line for line in said.splitlines())
-    rows = {row["name"]: row for row in json.loads((out / "sweep.json").read_text())["rows"]}
-    assert rows["a"]["runs"] == rows["b"]["runs"] == 2 and rows["too large"]["runs"] == 0
-
-
-def gone(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return False
-    return True
-
-
-def wait_until(true, seconds=90.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.2)
-
-
-@TWO_CORES
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_when_the_sweep_is_stopped_or_killed_its_runs_save_and_end(write, tmp_path, how):
-    argv = write({"a": {}, "b": {}}, epochs=100_000, evaluate=False)
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "BYOL", *argv, "--jobs", "2"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        runs = [out / name / "seed-0" for name in "ab"]
-        wait_until(lambda: all((run / "logs").is_dir() and any((run / "logs").rglob("*.csv"))
-                               for run in runs))  # fmt: skip
-        workers = [int(run.with_name(".seed-0.lock").read_text()) for run in runs]
-        process.send_signal(how)
-        if how == signal.SIGTERM:
-            said = process.stderr.read().splitlines()
-            assert process.wait(60) == 75
-            assert said[-1] == "byol: stopped by SIGTERM: the same line goes on"
-        wait_until(lambda: all(map(gone, workers)))
-    steps = {}
-    for run in runs:
-        assert not (run / "results.json").exists()
-        checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-        steps[run] = checkpoint["global_step"]
-    assert min(steps.values()) > 0
-
-
-def test_every_process_has_its_cores_and_its_gpu(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2, 4, 6, 8}, raising=False)
-    here, elsewhere = PretrainConfig(accelerator="cpu"), PretrainConfig(accelerator="gpu")
-    assert settle_jobs(None, [here]) == [Share((0, 2, 4, 6, 8))]
-    assert settle_jobs(2, [here]) == [Share((0, 2, 4)), Share((6, 8))]
-    with pytest.raises(UserError, match=r"--jobs=6 is more than this process has cores: 5"):
-        settle_jobs(6, [here])
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [share.gpu for share in settle_jobs(None, [elsewhere])] == ["0", "1"]
-    assert [share.gpu for share in settle_jobs(3, [elsewhere])] == ["0", "1", "0"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert [share.gpu for share in settle_jobs(None, [elsewhere])] == ["3", "5"]
-    assert [share.gpu for share in settle_jobs(2, [here, elsewhere])] == [None, None]
 
 
 @pytest.mark.parametrize("name", ["WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from BYOL._console import to_stderr, with_dashes
 from BYOL.cli.commands.common import Answer
-from BYOL.cli.sweep.jobs import Share, at_once, settle_jobs
 from BYOL.cli.sweep.results import results_of
 from BYOL.cli.sweep.run import one_by_one
 from BYOL.cli.sweep.spec import Cell, read_sweep
@@ -36,11 +35,10 @@ def sweep_run(config: SweepConfig) -> Answer:
     by_seed = zip(*(cell.runs for cell in cells), strict=True)
     runs = [run for same_seed in by_seed for run in same_seed]
     waiting = [run for run in runs if results_of(run) is None]
-    shares = settle_jobs(config.jobs, runs)
     _make_folder(out)
     to_stderr(f"{len(runs)} runs of {len(cells)} variants, {len(runs) - len(waiting)} finished")
     try:
-        failed = _work(cells, runs, waiting, shares, out)
+        failed = _work(cells, runs, waiting, out)
     except StoppedError as error:  # a sweep always resumes
         raise StoppedError(re.sub(" with --resume( auto)?", "", str(error))) from error
     rows, text = write_summary(cells, out)
@@ -56,8 +54,8 @@ def sweep_run(config: SweepConfig) -> Answer:
 def _refuse_launchers() -> None:
     if started_together() > 1:
         raise UserError(
-            "byol sweep is one process, not several of torchrun or srun: --jobs makes several runs "
-            "at once, and the same line started on several hosts shares the runs"
+            "byol sweep is one process, not several of torchrun or srun: start the same command "
+            "several times, and the processes share the runs"
         )
 
 
@@ -72,18 +70,12 @@ def _work(
     cells: Sequence[Cell],
     runs: Sequence[PretrainConfig],
     waiting: Sequence[PretrainConfig],
-    shares: Sequence[Share],
     out: Path,
 ) -> list[str]:
     """Make the runs that wait; the folders of those that failed."""
     failed: list[str] = []
     nothing_yet = len(waiting) == len(runs)
-    if len(shares) > 1 and len(waiting) > 1:
-        to_stderr(f"{len(shares)} at once; what each says is in {out}/VARIANT/seed-N.log")
-        attempts = at_once(waiting, runs, shares)
-    else:
-        attempts = one_by_one(waiting, runs)
-    with contextlib.closing(attempts):
+    with contextlib.closing(one_by_one(waiting, runs)) as attempts:
         for number, attempt in enumerate(attempts, start=1):
             run = str(attempt.run.out)
             if attempt.failure and nothing_yet and attempt.run == waiting[0]:

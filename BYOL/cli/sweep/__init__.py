@@ -1,2 +1,2 @@
-"""Ablations: ``reading`` a sweep's file, ``running`` its runs, ``jobs`` several of them at once,
+"""Ablations: ``reading`` a sweep's file, ``running`` its runs,
 ``results`` of those that are finished, and their ``summary``."""

@@ -31,8 +31,8 @@ _NOT_SWEPT = {
     "out": "the sweep gives every run a folder",
     "resume": "a sweep always goes on",
     "seed": "seeds are in seeds",
-    "devices": "a run of a sweep has one device; --jobs makes several runs at once",
-    "nodes": "a run of a sweep has one device; --jobs makes several runs at once",
+    "devices": "a run of a sweep has one device; start byol sweep once for each device",
+    "nodes": "a run of a sweep has one device; start byol sweep once for each device",
 }
 
 
