@@ -8,7 +8,7 @@ package imports nothing else, so that ``byol --help`` and a mistyped flag answer
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from BYOL.loading import load_backbone, load_classifier
+    from BYOL.runs.load import load_backbone, load_classifier
 
 __all__ = ["__version__", "load_backbone", "load_classifier"]
 
@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name in ("load_backbone", "load_classifier"):
-        import BYOL.loading
+        import BYOL.runs.load
 
-        return getattr(BYOL.loading, name)
+        return getattr(BYOL.runs.load, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,6 @@
 
 import sys
 
-from BYOL.cli import main
+from BYOL.cli.main import main
 
 sys.exit(main())

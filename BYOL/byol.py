@@ -13,11 +13,11 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from BYOL.backbones import build_backbone, check_feature_size, pool
-from BYOL.choices import check_names, check_sizes, check_tau, check_together
-from BYOL.heads import MLP, build_predictor
-from BYOL.norms import without_batch_statistics
-from BYOL.predictors import EXACT, ClosedFormPredictor
+from BYOL.model.backbones import build_backbone, check_feature_size, pool
+from BYOL.model.group_norm import without_batch_statistics
+from BYOL.model.heads import MLP, build_predictor
+from BYOL.model.options import check_names, check_sizes, check_tau, check_together
+from BYOL.model.predictors import EXACT, ClosedFormPredictor
 
 
 class Network(nn.Module):
@@ -55,7 +55,7 @@ class BYOL(nn.Module):
             form, instead of a trained one (appendix I): plain least squares.
         EAvg: True: the target is a moving average of the online network. False: the target *is*
             the online network with the gradient stopped; give the predictor ten times the learning
-            rate then (:func:`BYOL.optimizers.build_optimizer` does).
+            rate then (:func:`BYOL.training.optimizers.build_optimizer` does).
         t: τ in [0, 1], how much of itself the target keeps at every update.
         backend: a timm name (resnet18, …, resnet152 and a thousand more) or any ``nn.Module``.
         pretrained: start from timm's weights for that name.
@@ -65,7 +65,7 @@ class BYOL(nn.Module):
             convolution without stride in place of 7×7 with stride and pooling).
         predictor: "mlp", "linear" or "none", or one that is computed and never trained:
             "optimal" (least squares with a ridge), "orthogonal", "directpred", "directcopy"
-            (:mod:`BYOL.predictors`).
+            (:mod:`BYOL.model.predictors`).
         predictor_rho: ρ of DirectPred and DirectCopy; None means the paper's.
         predictor_eps: ε of DirectPred and DirectCopy, None means the paper's; the ridge of the
             optimal predictor, None means 0.1, with ``closedFormPredicator=True`` 1e-6.
@@ -73,8 +73,8 @@ class BYOL(nn.Module):
         target: "ema", "online" (``EAvg=False``), or "fixed": the initial network for good (τ = 1,
             the paper's constant random target).
         norm: "bn", or "gn-ws": every batch-norm, heads included, gives way to group-norm with
-            weight standardisation (:mod:`BYOL.norms`); a module given as ``backend`` is changed in
-            place.
+            weight standardisation (:mod:`BYOL.model.group_norm`); a module given as ``backend`` is
+            changed in place.
         target_norm: "batch": the target normalises by the statistics of its own batch, as the
             paper's. "running": by running statistics, which follow the online network's by τ as
             the weights do (EMAN, Cai et al. 2021, arXiv 2101.08482).

@@ -13,17 +13,17 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from BYOL.backbones import feature_size
-from BYOL.data.given import are_paths, array_images, lay_out, range_seen, side_of
-from BYOL.data.images import ArrayImages, FileImages, Images
-from BYOL.data.kinds import SUFFIXES
-from BYOL.data.paths import PathTable
-from BYOL.depth import eight_bits
+from BYOL._bit_depth import eight_bits
+from BYOL._hardware import pick_accelerator, pick_workers, torch_device
+from BYOL.config.presets import preset_config, preset_for, preset_values
+from BYOL.data.dataset import ArrayImages, FileImages, Images
+from BYOL.data.formats.supported import SUFFIXES
+from BYOL.data.path_table import PathTable
+from BYOL.data.python_input import are_paths, array_images, lay_out, range_seen, side_of
 from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features
-from BYOL.hardware import pick_accelerator, pick_workers, torch_device
-from BYOL.loading import load_backbone
-from BYOL.presets import preset_config, preset_for, preset_values
+from BYOL.model.backbones import feature_size
+from BYOL.runs.load import load_backbone
 from BYOL.views.config import Sight
 
 _OWN = ("epochs", "batch_size")  # arguments that are settings of a run, too
@@ -205,8 +205,8 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             )
 
     def _trained(self, images: Images) -> tuple[Any, dict[str, Any]]:
-        from BYOL.lines import to_stderr
-        from BYOL.pretraining import pretrain  # Lightning takes seconds to import
+        from BYOL._console import to_stderr
+        from BYOL.training.pretrain import pretrain  # Lightning takes seconds to import
 
         hushed: Any = contextlib.redirect_stderr(io.StringIO())
         with (

@@ -1,6 +1,6 @@
 """What the specification imports from here, and nothing else."""
 
-from BYOL.loss import criterion, regression_loss
+from BYOL.model.loss import criterion, regression_loss
 from BYOL.views.transforms import MultiViewDataInjector, get_byol_transforms
 
 __all__ = ["MultiViewDataInjector", "criterion", "get_byol_transforms", "regression_loss"]

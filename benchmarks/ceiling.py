@@ -24,8 +24,8 @@ from airbench import lib_airbench94 as recipe
 from airbench import utils
 from common import arguments, header, save
 
-from BYOL.data.images import Images
-from BYOL.data.sources import open_images
+from BYOL.data.dataset import Images
+from BYOL.data.open import open_images
 
 
 class Clock:

@@ -13,15 +13,15 @@ import dataclasses
 import numpy as np
 from common import arguments, header
 
-from BYOL.commands.features import Features, open_features
 from BYOL.config.commands import FeaturesConfig
-from BYOL.data.images import Images
-from BYOL.evaluation.batches import crops_and_flips
-from BYOL.evaluation.finetune import finetuned
-from BYOL.evaluation.guessing import Known, fit
-from BYOL.evaluation.protocols import seen_by
-from BYOL.evaluation.subjects import Exam, Subject
-from BYOL.preparation import view_configs
+from BYOL.config.view_configs import view_configs
+from BYOL.curation.run_features import Features, open_features
+from BYOL.data.dataset import Images
+from BYOL.evaluation.augmented_batches import crops_and_flips
+from BYOL.evaluation.cross_val_predict import Known, fit
+from BYOL.evaluation.evaluate import seen_by
+from BYOL.evaluation.protocols.finetune import finetuned
+from BYOL.evaluation.types import Exam, Subject
 
 
 def by_finetuning(features: Features, learn: Images, judge: Images, seed: int) -> dict[str, float]:

@@ -17,12 +17,12 @@ import torch
 from common import arguments, header, save
 from PIL import Image, ImageEnhance, ImageOps
 
-from BYOL.commands.features import Features, open_features
 from BYOL.config.curation import DuplicatesConfig
 from BYOL.curation.duplicates import near_pairs
 from BYOL.curation.outliers import outlier_scores
-from BYOL.data.images import FileImages
-from BYOL.data.sources import open_images
+from BYOL.curation.run_features import Features, open_features
+from BYOL.data.dataset import FileImages
+from BYOL.data.open import open_images
 
 COPIED = 200
 THRESHOLDS, CORRELATIONS = (0.4, 0.5, 0.6, 0.7, 0.8), (0.7, 0.8, 0.85, 0.9)

@@ -26,9 +26,9 @@ def child(run: str, data: str, size: int, suffix: str, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    from BYOL.commands.features import open_features
     from BYOL.config.commands import EmbedConfig
-    from BYOL.embeddings import Embeddings, write_embeddings
+    from BYOL.curation.embeddings import Embeddings, write_embeddings
+    from BYOL.curation.run_features import open_features
 
     features = open_features(EmbedConfig(run, data, split="train"))
     whole = features.sets["train"]
@@ -51,9 +51,9 @@ def limits(run: str, data: str, threads: int, pictures: int = 4096) -> dict[str,
     """Images per second of decoding alone and of the network alone."""
     import torch
 
-    from BYOL.commands.features import open_features
     from BYOL.config.commands import EmbedConfig
-    from BYOL.data.centres import eval_batches
+    from BYOL.curation.run_features import open_features
+    from BYOL.data.eval_loader import eval_batches
     from BYOL.evaluation.features import look
 
     torch.set_num_threads(threads)

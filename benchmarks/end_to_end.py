@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from common import arguments, header, save
 
-from BYOL.benchmark import seconds_each, training_step
-from BYOL.building import build_model
-from BYOL.data.sources import open_images
-from BYOL.hardware import pick_machine
-from BYOL.preparation import prepare
-from BYOL.presets import preset_config
-from BYOL.pretraining import pretrain
+from BYOL._hardware import pick_machine
+from BYOL.config.presets import preset_config
+from BYOL.data.open import open_images
+from BYOL.runs.build_model import build_model
+from BYOL.training.benchmark import seconds_each, training_step
+from BYOL.training.prepare import prepare
+from BYOL.training.pretrain import pretrain
 
 
 def step_rate(config: Any, seconds: float) -> float:

@@ -30,17 +30,17 @@ from matplotlib.figure import Figure
 from peers import LightlyStep, lightly_batches
 from torch import nn
 
-from BYOL.backbones import build_backbone
-from BYOL.data.images import Images
-from BYOL.data.sources import open_images
+from BYOL.config.presets import preset_config
+from BYOL.data.dataset import Images
+from BYOL.data.open import open_images
 from BYOL.evaluation.features import extract_features
-from BYOL.evaluation.knn import knn_accuracy
-from BYOL.evaluation.linear import linear_probe
 from BYOL.evaluation.online import online_check
-from BYOL.preparation import IMAGENET_MEAN, IMAGENET_STD, in_memory
-from BYOL.presets import preset_config
-from BYOL.pretraining import pretrain
-from BYOL.runs import open_run
+from BYOL.evaluation.protocols.knn import knn_accuracy
+from BYOL.evaluation.protocols.linear import linear_probe
+from BYOL.model.backbones import build_backbone
+from BYOL.runs.open import open_run
+from BYOL.training.prepare import IMAGENET_MEAN, IMAGENET_STD, in_memory
+from BYOL.training.pretrain import pretrain
 from BYOL.views.config import Sight
 
 BATCH = 128  # of lightly's recipe

@@ -18,7 +18,7 @@ from lightly.utils.benchmarking.knn import knn_predict as lightly_predict
 from sklearn.neighbors import KNeighborsClassifier
 from torch.nn.functional import normalize
 
-from BYOL.evaluation.knn import knn_predict
+from BYOL.evaluation.protocols.knn import knn_predict
 
 CLASSES = 10
 TEMPERATURE = 0.1

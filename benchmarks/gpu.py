@@ -24,13 +24,13 @@ from typing import Any
 import torch
 from common import arguments, header, save
 
-from BYOL.benchmark import seconds_each, training_step
-from BYOL.building import build_model
-from BYOL.compiling import compile_forward
-from BYOL.hardware import Machine, matrix_rate, peak_memory, restart_peak_memory, timed, wait_for
-from BYOL.presets import preset_config
-from BYOL.pretraining import pretrain
-from BYOL.rng import fold
+from BYOL._hardware import Machine, matrix_rate, peak_memory, restart_peak_memory, timed, wait_for
+from BYOL._random import fold
+from BYOL.config.presets import preset_config
+from BYOL.runs.build_model import build_model
+from BYOL.training.benchmark import seconds_each, training_step
+from BYOL.training.compile import compile_forward
+from BYOL.training.pretrain import pretrain
 from BYOL.views.config import paper_views
 from BYOL.views.pipeline import Views
 
@@ -179,7 +179,7 @@ def lightly(given: Given, device: torch.device) -> dict[str, float]:
     """lightly's parts, fp32 as in its documentation and in bf16, with its own loader."""
     from peers import LightlyStep, lightly_batches
 
-    from BYOL.backbones import build_backbone
+    from BYOL.model.backbones import build_backbone
 
     batches = lightly_batches(
         Path(given.cifar) / "train", 256, 2 if given.tiny else 12, device.type == "cuda"

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from common import arguments
 
-from BYOL.data.paths import PathTable
-from BYOL.data.sampling import EpochSampler
+from BYOL.data.path_table import PathTable
+from BYOL.data.sampler import EpochSampler
+from BYOL.data.scan_folder import class_folders
 from BYOL.data.shards.index import ShardIndex
 from BYOL.data.shards.order import StreamOrder, Streams
-from BYOL.data.walking import class_folders
 
 BATCH = 256
 CLASSES = 1000

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from common import arguments, header
 
-from BYOL.commands.features import open_features
 from BYOL.config.commands import FeaturesConfig
+from BYOL.curation.run_features import open_features
 from BYOL.curation.selection import representatives, standard_directions
-from BYOL.evaluation.cluster import kmeans
-from BYOL.evaluation.guessing import Known, fit
-from BYOL.evaluation.knn import knn_accuracy, neighbours
+from BYOL.evaluation.cross_val_predict import Known, fit
+from BYOL.evaluation.protocols.cluster import kmeans
+from BYOL.evaluation.protocols.knn import knn_accuracy, neighbours
 
 Choose = Callable[[np.ndarray, int, int], np.ndarray]
 

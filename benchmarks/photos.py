@@ -14,10 +14,10 @@ from common import alternate, arguments, header, report, save
 from lightly.transforms.byol_transform import BYOLTransform, BYOLView1Transform, BYOLView2Transform
 from PIL import Image
 
-from BYOL.data.jpeg import decode_jpeg
-from BYOL.data.loading import CropsDataset
-from BYOL.data.sources import open_images
-from BYOL.rng import fold
+from BYOL._random import fold
+from BYOL.data.formats.jpeg import decode_jpeg
+from BYOL.data.open import open_images
+from BYOL.data.train_loader import CropsDataset
 from BYOL.views.config import paper_views
 from BYOL.views.pipeline import Views
 

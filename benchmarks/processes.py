@@ -29,10 +29,10 @@ from common import arguments, header, save
 from hosts import Host, NotPossibleError, hosts, slow_down
 from traffic import bytes_sent, collectives
 
-from BYOL.building import build_model
 from BYOL.config import load_config
-from BYOL.folders import RunFolder
-from BYOL.runs import load_checkpoint
+from BYOL.runs.build_model import build_model
+from BYOL.runs.folder import RunFolder
+from BYOL.runs.open import load_checkpoint
 
 SIDE, PORT = 32, "29571"
 LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")

@@ -21,7 +21,7 @@ from common import arguments, save
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from BYOL.backbones import build_backbone
+from BYOL.model.backbones import build_backbone
 
 BYTES = 2  # of a number
 

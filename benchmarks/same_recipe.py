@@ -20,9 +20,9 @@ from common import arguments, header, save
 from equal_time import BATCH, SIGHT, by_preset, judge, new_backbone, table
 from peers import LightlyStep, lightly_batches
 
-from BYOL.data.images import Images
-from BYOL.data.sources import open_images
-from BYOL.preparation import in_memory
+from BYOL.data.dataset import Images
+from BYOL.data.open import open_images
+from BYOL.training.prepare import in_memory
 
 SIDES: dict[str, dict[str, Any]] = {
     "lightly": {},

@@ -26,10 +26,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from traffic import Collective, bytes_sent, collectives
 
-from BYOL.building import build_model
 from BYOL.byol import BYOL
-from BYOL.loss import criterion
-from BYOL.presets import preset_config
+from BYOL.config.presets import preset_config
+from BYOL.model.loss import criterion
+from BYOL.runs.build_model import build_model
 
 NODE = 8  # GPUs
 SETS = (("ImageNet", 1_281_167, 300), ("100 million", 10**8, 10), ("10 billion", 10**10, 1))
@@ -237,10 +237,10 @@ def unit(size: float) -> str:
 
 def measure(backbone: str) -> dict[str, float]:
     """A checkpoint of the paper's size, saved and read, and the order of ten million pictures."""
-    from BYOL.checkpointing import CheckpointStore
-    from BYOL.folders import RunFolder
-    from BYOL.rng import permutation
-    from BYOL.runs import load_checkpoint
+    from BYOL._random import permutation
+    from BYOL.runs.folder import RunFolder
+    from BYOL.runs.open import load_checkpoint
+    from BYOL.training.checkpoint_io import CheckpointStore
 
     model = paper_network(backbone).to_empty(device="cpu")
     momentum = {k: {"momentum_buffer": torch.rand_like(p)} for k, p in enumerate(model.parameters())

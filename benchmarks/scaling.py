@@ -15,12 +15,12 @@ import torch
 from common import arguments, header, save
 from PIL import Image
 
-from BYOL.benchmark import benchmark
-from BYOL.building import build_model
-from BYOL.data.sources import open_images
-from BYOL.hardware import pick_machine
-from BYOL.preparation import prepare
-from BYOL.presets import preset_config
+from BYOL._hardware import pick_machine
+from BYOL.config.presets import preset_config
+from BYOL.data.open import open_images
+from BYOL.runs.build_model import build_model
+from BYOL.training.benchmark import benchmark
+from BYOL.training.prepare import prepare
 
 
 def part(folder: Path, backbone: str, size: int, batch: int, seconds: float) -> dict[str, Any]:

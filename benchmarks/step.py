@@ -20,12 +20,12 @@ from peers import LightlyStep
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from BYOL.benchmark import training_step
-from BYOL.building import build_model
+from BYOL._hardware import Machine, matrix_rate, pick_precision
 from BYOL.byol import BYOL
-from BYOL.compiling import DTYPES, compile_forward
-from BYOL.hardware import Machine, matrix_rate, pick_precision
-from BYOL.presets import preset_config
+from BYOL.config.presets import preset_config
+from BYOL.runs.build_model import build_model
+from BYOL.training.benchmark import training_step
+from BYOL.training.compile import DTYPES, compile_forward
 
 Step = Callable[[Tensor, Tensor], Tensor]
 

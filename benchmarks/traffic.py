@@ -32,10 +32,10 @@ class Collective:
 def collectives(model: BYOL) -> list[Collective]:
     """What a step of several processes says to the others: gradients, and batch statistics.
 
-    Counted as DDP and synchronised batch-norm do it (PyTorch's on a GPU, ``BYOL.syncnorm``
-    elsewhere): two views through the online network, forward and backward, and through the target
-    network, forward. Mean, deviation and count are gathered on the way forward, two sums reduced on
-    the way back.
+    Counted as DDP and synchronised batch-norm do it (PyTorch's on a GPU,
+    ``BYOL.model.sync_batchnorm`` elsewhere): two views through the online network, forward and
+    backward, and through the target network, forward. Mean, deviation and count are gathered on the
+    way forward, two sums reduced on the way back.
     """
     size = FLOAT * sum(p.numel() for p in model.parameters() if p.requires_grad)
     buckets = 1 + max(math.ceil((size - BUCKETS[0]) / BUCKETS[1]), 0)

@@ -19,7 +19,7 @@ from lightly.transforms.byol_transform import (
 from PIL import Image
 from torchvision.transforms import v2
 
-from BYOL.rng import fold
+from BYOL._random import fold
 from BYOL.views.config import paper_views
 from BYOL.views.pipeline import Views
 

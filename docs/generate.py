@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from BYOL.cli import COMMANDS, Command
+from BYOL.cli.main import COMMANDS, Command
 from BYOL.config import PretrainConfig
 
 FOLDER = Path(__file__).parent / "commands"

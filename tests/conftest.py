@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from BYOL._lock import locked
 from BYOL.config import PretrainConfig
-from BYOL.locking import locked
-from BYOL.presets import preset_config
+from BYOL.config.presets import preset_config
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
@@ -72,7 +72,7 @@ def tiny(pictures: Path, out: Path, **changes: object) -> PretrainConfig:
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run on 24 labelled pictures; tests must not change it."""
-    from BYOL.cli import main
+    from BYOL.cli.main import main
 
     root = tmp_path_factory.mktemp("finished")
     draw_pictures(root / "pictures")
@@ -84,11 +84,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made_run(root: Path, data: Path, **settings: Any) -> Path:
     """The folder of a run as training leaves it, but for the training: weights are random, and so
     are the statistics of batch norm, without which a network forgets nothing that matters here."""
-    from BYOL.building import build_model
     from BYOL.config import save_config
+    from BYOL.config.presets import preset_config
     from BYOL.export import export_backbone
-    from BYOL.presets import preset_config
-    from BYOL.runs import backbone_metadata
+    from BYOL.runs.build_model import build_model
+    from BYOL.runs.open import backbone_metadata
 
     channels = settings.setdefault("channels", 3)
     settings = {"image_size": 32, "stem": "imagenet", "hidden_size": 8, "output_size": 4} | settings

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from BYOL.cli import COMMANDS
+from BYOL.cli.main import COMMANDS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import BYOL.byol
-import BYOL.syncnorm
-from BYOL.loss import criterion
+import BYOL.model.sync_batchnorm
+from BYOL.model.loss import criterion
 from tests.test_docs import DOCS
 
 
@@ -68,9 +68,9 @@ def test_the_best_interval_is_where_the_closed_form_is_least(failures):
 def test_statistics_are_as_many_as_the_synchronised_norms_say(traffic, monkeypatch):
     model = BYOL.byol.BYOL(128, 16, 8, backend="plain5")
     _, forward, backward = traffic.collectives(model)
-    model = BYOL.syncnorm.synchronised(model, "cpu").train()
+    model = BYOL.model.sync_batchnorm.synchronised(model, "cpu").train()
     said = {"all_gather": [], "all_reduce": []}
-    world = BYOL.syncnorm.dist
+    world = BYOL.model.sync_batchnorm.dist
     monkeypatch.setattr(world, "is_initialized", lambda: True)
     monkeypatch.setattr(world, "get_world_size", lambda: 2)
     monkeypatch.setattr(world, "get_rank", lambda: 0)

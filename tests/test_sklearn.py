@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from BYOL.cli import main
+from BYOL.cli.main import main
 from BYOL.errors import UserError
 from BYOL.sklearn import BYOLEmbedder
 from tests.conftest import draw_pictures, made_run

@@ -5,7 +5,7 @@ one that made it. ``pretrain`` has a run's settings, ``commands`` those of every
 ``checks`` what values are accepted, ``files`` reads and writes them.
 """
 
-from BYOL.config.files import load_config, save_config
 from BYOL.config.pretrain import PretrainConfig
+from BYOL.config.yaml_io import load_config, save_config
 
 __all__ = ["PretrainConfig", "load_config", "save_config"]

@@ -3,8 +3,9 @@
 import math
 from dataclasses import dataclass, field
 
-from BYOL.config.checks import COUNT, POSITIVE, SEED, TASKS, check_settings, check_task
 from BYOL.config.pretrain import PretrainConfig
+from BYOL.config.tasks import TASKS
+from BYOL.config.validation import COUNT, POSITIVE, SEED, check_settings, check_task
 from BYOL.errors import UserError
 
 POOLS = ("auto", "mean", "max", "token", "none")

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from BYOL.config.checks import COUNT, check_settings
 from BYOL.config.commands import POOLS, FeaturesConfig
+from BYOL.config.validation import COUNT, check_settings
 from BYOL.errors import UserError
 
 

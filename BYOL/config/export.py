@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from BYOL.config.checks import COUNT, POSITIVE, SEED, TASKS, check_settings, check_task
+from BYOL.config.tasks import TASKS
+from BYOL.config.validation import COUNT, POSITIVE, SEED, check_settings, check_task
 from BYOL.errors import UserError
 
 CLASSIFIERS = ("none", "linear", "finetuned")

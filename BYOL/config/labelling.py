@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from BYOL.config.checks import COUNT, SEED, TASKS, check_settings, check_task
 from BYOL.config.commands import POOLS, FeaturesConfig
+from BYOL.config.tasks import TASKS
+from BYOL.config.validation import COUNT, SEED, check_settings, check_task
 
 
 @dataclass(frozen=True)

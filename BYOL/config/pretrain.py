@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from BYOL.config.checks import (
+from BYOL.config.tasks import TASKS
+from BYOL.config.validation import (
     COUNT,
     POSITIVE,
     SEED,
     SHARE,
-    TASKS,
     check_numbers,
     check_pairs,
     check_settings,
@@ -68,7 +68,7 @@ Resume = bool | Literal["auto"]
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Settings of a run. The defaults are the preset's: see ``BYOL.presets``.
+    """Settings of a run. The defaults are the preset's: see ``BYOL.config.presets``.
 
     Args:
         data: a folder of pictures, a .txt file with the path of one on each line, an .npz or .npy
@@ -78,8 +78,8 @@ class PretrainConfig:
         preset: a recipe: digits, small (up to 96 px), 32px-minutes (no GPU), 32px-100, -200, -400,
             -800, solo-cifar, lightly-cifar, 128px (64 to 128 px), few (under 10,000 pictures),
             grey, many-channel, pretrained, vit, convnext, paper-40, -100, -300, -1000,
-            paper-gn-ws, or auto: what fits the pictures. BYOL/presets.py says where their numbers
-            come from.
+            paper-gn-ws, or auto: what fits the pictures. BYOL/config/presets.py says where their
+            numbers come from.
         out: the run's folder, made new. Without it: runs/ and a name with the time.
         resume: go on from the last checkpoint in ``out``. auto: start, or go on where there is one;
             without ``out`` the folder is runs/NAME then. A run that gets SIGTERM, SIGINT, SIGHUP or

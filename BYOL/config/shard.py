@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from BYOL.config.checks import SEED, check_settings
+from BYOL.config.validation import SEED, check_settings
 from BYOL.errors import UserError
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from BYOL.config.checks import COUNT, SHARE, check_settings
+from BYOL.config.validation import COUNT, SHARE, check_settings
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from BYOL.curation.collection import BLANK, GREY_SIDE, Collection
-from BYOL.data.images import EncodedImages, FileImages, Images
+from BYOL.curation.feature_store import BLANK, GREY_SIDE, Collection
+from BYOL.data.dataset import EncodedImages, FileImages, Images
 
 PIXELS = 0.9  # correlation of the grey miniatures, upright or mirrored, that confirms a pair
 _BLOCK = 4096  # pictures a side of a block of cosines: 64 MB

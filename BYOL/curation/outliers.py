@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL.curation.collection import Collection
-from BYOL.evaluation.knn import neighbours
-from BYOL.evenly import evenly
+from BYOL._evenly import evenly
+from BYOL.curation.feature_store import Collection
+from BYOL.evaluation.protocols.knn import neighbours
 
 NEIGHBOURS = 50  # so that a handful of odd pictures cannot vouch for each other
 _BANK = 100_000  # pictures among which neighbours are sought

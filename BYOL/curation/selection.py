@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from BYOL.evaluation.cluster import kmeans
-from BYOL.evenly import evenly
+from BYOL._evenly import evenly
+from BYOL.evaluation.protocols.cluster import kmeans
 
 CANDIDATES = 200_000  # pictures among which some are chosen; of more, as many, evenly taken
 MOST_CLUSTERS = 1_000  # beyond, several pictures of a cluster: k-means grows with their number

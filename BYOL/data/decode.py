@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from BYOL.data.bands import band_shape, read_bands
-from BYOL.data.jpeg import decode_jpeg, jpeg_size, upright
-from BYOL.data.kinds import teach_pillow
-from BYOL.depth import Range, eight_bits, is_deep
-from BYOL.pictures import MODES, cut, to_pixels
+from BYOL._bit_depth import Range, eight_bits, is_deep
+from BYOL._pixels import MODES, cut, to_pixels
+from BYOL.data.formats.jpeg import decode_jpeg, jpeg_size, upright
+from BYOL.data.formats.supported import teach_pillow
+from BYOL.data.formats.tiff import band_shape, read_bands
 
 _ORIENTATION = 0x0112  # EXIF
 Encoded = Path | bytes  # a file, or what is in one

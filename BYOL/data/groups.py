@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from BYOL.data.images import Images
-from BYOL.data.rows import match_rows, read_rows
-from BYOL.data.sources import Splits
+from BYOL._console import first_of
+from BYOL.data.csv_rows import match_rows, read_rows
+from BYOL.data.dataset import Images
+from BYOL.data.open import Splits
 from BYOL.errors import UserError
-from BYOL.lines import first_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +54,8 @@ def read_groups(path: str | Path) -> GroupFile:
 def group_splits(splits: Splits, file: GroupFile) -> Splits:
     """Say of every picture that may be labelled which group it belongs to.
 
-    They are named as :func:`BYOL.data.rows.match_rows` says. A picture without a row gets -1: it
-    may yet prove to have no label either, see :func:`check_grouped`.
+    They are named as :func:`BYOL.data.csv_rows.match_rows` says. A picture without a row gets -1:
+    it may yet prove to have no label either, see :func:`check_grouped`.
 
     Raises:
         UserError: the file names pictures that are not there.

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from BYOL.data.images import Images
-from BYOL.data.rows import match_rows, read_rows
-from BYOL.data.sources import Splits
+from BYOL.data.csv_rows import match_rows, read_rows
+from BYOL.data.dataset import Images
+from BYOL.data.open import Splits
 from BYOL.errors import UserError
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")  # isdigit() takes ² for one, int() does not
@@ -58,7 +58,7 @@ def read_labels(path: str | Path, task: str = "auto") -> LabelFile:
 def label_splits(splits: Splits, file: LabelFile) -> tuple[Splits, int]:
     """Give pictures the labels of a file, in place of those that their folders tell.
 
-    They are named as :func:`BYOL.data.rows.match_rows` says.
+    They are named as :func:`BYOL.data.csv_rows.match_rows` says.
 
     Returns:
         The pictures that have labels, and how many were left out because they have none. Without

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from BYOL.backbones import modes_kept
-from BYOL.data.centres import eval_batches
-from BYOL.data.images import Images
+from BYOL.data.dataset import Images
+from BYOL.data.eval_loader import eval_batches
 from BYOL.errors import UserError
-from BYOL.evaluation.layers import LayerFeatures
+from BYOL.model.backbones import modes_kept
+from BYOL.model.layer_features import LayerFeatures
 from BYOL.views.config import Sight
 from BYOL.views.transforms import normalise
 

@@ -9,11 +9,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from BYOL.data.images import Images
+from BYOL._distributed import rank_and_world
+from BYOL.data.dataset import Images
 from BYOL.evaluation.features import extract_features
-from BYOL.evaluation.knn import knn_accuracy
-from BYOL.evaluation.subjects import class_problem, held_out
-from BYOL.ranks import rank_and_world
+from BYOL.evaluation.protocols.knn import knn_accuracy
+from BYOL.evaluation.types import class_problem, held_out
 from BYOL.views.config import Sight
 
 K = 20

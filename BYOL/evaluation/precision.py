@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from BYOL.data.centres import eval_batches
-from BYOL.data.images import Images
+from BYOL._evenly import evenly
+from BYOL._hardware import pick_precision, torch_device
+from BYOL.data.dataset import Images
+from BYOL.data.eval_loader import eval_batches
 from BYOL.evaluation.features import evaluating, look
-from BYOL.evenly import evenly
-from BYOL.hardware import pick_precision, torch_device
 from BYOL.views.config import Sight
 
 NEIGHBOURS = 10

@@ -3,17 +3,17 @@
 import io
 from typing import Any
 
-from BYOL.evaluation.intervals import Measure, level
-from BYOL.evaluation.references import START
-from BYOL.evaluation.subjects import CLASSES, NOTHING
-from BYOL.lines import first_of
+from BYOL._console import first_of
+from BYOL.config.tasks import CLASSES, NOTHING, Measure
+from BYOL.evaluation.baselines import START
+from BYOL.evaluation.bootstrap import level
 
 COLUMNS = 5  # that fit a terminal
 WIDTH = 100
 
 
 def results_text(results: dict[str, Any]) -> str:
-    """What :func:`BYOL.evaluation.protocols.evaluate` found: tables and a note.
+    """What :func:`BYOL.evaluation.evaluate.evaluate` found: tables and a note.
 
     Accuracies come first, then what is none; a dash where a source has no such measure.
     """

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from BYOL.evaluation.intervals import Measures
-from BYOL.evaluation.scores import scored
-from BYOL.evaluation.subjects import CLASSES, TAGS, Exam
+from BYOL.config.tasks import CLASSES, TAGS, Measures
+from BYOL.evaluation.metrics import scored
+from BYOL.evaluation.types import Exam
 
 _LEAST_SPREAD = 1e-12  # of a column of values: below it they are all the same
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from BYOL import __version__
+from BYOL._files import write_atomically
 from BYOL.errors import UserError
-from BYOL.export.model import Model
-from BYOL.export.pixels import check_equal, pictures_to_check, pixel_metadata, traced
-from BYOL.files import write_atomically
+from BYOL.export.checks import check_equal, pictures_to_check, pixel_metadata, traced
+from BYOL.export.exportable import Model
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 LARGEST = 2_000_000_000  # bytes: what a file of one piece may hold

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from BYOL._files import check_place
 from BYOL.errors import UserError
-from BYOL.export.hub import export_folder
-from BYOL.export.model import Model
+from BYOL.export.checks import as_timm_shows, check_equal, pictures_to_check
+from BYOL.export.exportable import Model
+from BYOL.export.hub_folder import export_folder
 from BYOL.export.onnx import check_onnx, export_onnx
-from BYOL.export.pixels import as_timm_shows, check_equal, pictures_to_check
-from BYOL.export.program import export_program
-from BYOL.export.weights import export_backbone
-from BYOL.files import check_place
+from BYOL.export.torch_export import export_program
+from BYOL.model.weights import export_backbone
 
 # Each takes a model and a path, and answers with what it has found out about the result.
 Writer = Callable[[Model, Path], dict[str, Any]]

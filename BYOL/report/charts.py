@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from BYOL.files import to_json
-from BYOL.report.curves import Curves, Series, thinned
-from BYOL.report.meaning import Meaning, in_order, meaning_of
+from BYOL._files import to_json
+from BYOL.report.metric_descriptions import Meaning, in_order, meaning_of
+from BYOL.report.metrics_csv import Curves, Series, thinned
 
 WIDTH, HEIGHT = 340, 184
 LEFT, RIGHT, TOP, BOTTOM = 42, 14, 12, 30

@@ -5,17 +5,17 @@ import string
 from pathlib import Path
 from typing import Any
 
-from BYOL.data.sources import Splits
+from BYOL.data.open import Splits
 from BYOL.report.charts import draw_all
-from BYOL.report.evidence import Evidence, note_of, others_note_of, tabulate
-from BYOL.report.facts import Facts, differing, gather
-from BYOL.report.gallery import Gallery, make_gallery
-from BYOL.report.look import Looking, look
-from BYOL.report.meaning import is_gauge
-from BYOL.report.page import render, write_page
+from BYOL.report.html import render, write_page
+from BYOL.report.metric_descriptions import is_gauge
+from BYOL.report.neighbours import Gallery, make_gallery
+from BYOL.report.results_table import Evidence, note_of, others_note_of, tabulate
+from BYOL.report.run_summary import Facts, differing, gather
+from BYOL.report.sample_features import Looking, look
 from BYOL.report.standing import REFERENCES
 from BYOL.report.verdict import verdict
-from BYOL.runs import Run
+from BYOL.runs.open import Run
 
 MOST = 8  # runs whose curves can still be told apart
 

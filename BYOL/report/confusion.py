@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from BYOL.errors import UserError
-from BYOL.evaluation.linear import linear_probe
-from BYOL.evaluation.subjects import class_problem, held_out
-from BYOL.report.look import Samples
+from BYOL.evaluation.protocols.linear import linear_probe
+from BYOL.evaluation.types import class_problem, held_out
+from BYOL.report.sample_features import Samples
 
 MOST = 2000  # pictures that the probe learns from, and as many that judge it
 LARGEST_TABLE = 20  # classes; more are drawn without numbers

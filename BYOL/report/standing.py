@@ -6,7 +6,7 @@ Better means: its interval lies above the reference's. Where the two overlap, no
 from dataclasses import dataclass
 from typing import Any
 
-from BYOL.evaluation.references import START
+from BYOL.evaluation.baselines import START
 
 REFERENCES = ("raw pixels", "untrained", START)
 # protocol → its measures, of which the first that is there judges: the more that judge, the more

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from BYOL.evaluation.references import START
-from BYOL.report.evidence import labelled_with
-from BYOL.report.facts import Facts, finite
-from BYOL.report.meaning import MEASURES
+from BYOL.evaluation.baselines import START
+from BYOL.report.metric_descriptions import MEASURES
+from BYOL.report.results_table import labelled_with
+from BYOL.report.run_summary import Facts, finite
 from BYOL.report.standing import REFERENCES, Standing, ahead, intervals, standings
 
 _JUDGING = ("NMI", "ARI", "mAP", "F1", "R²", "MAE", "R@1", "R@5", "R@10")  # or the end of a name

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from BYOL.views import operations as ops
+from BYOL.views import ops
 from BYOL.views.config import ViewConfig
-from BYOL.views.draws import AppearanceDraw
+from BYOL.views.sample_params import AppearanceDraw
 
 Painter = Callable[[ViewConfig, Tensor, AppearanceDraw, list[float], list[float]], Tensor]
 # a colour change: its column in the draw's order, what it does, how much, and at most how much

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
+from BYOL._random import fold
 from BYOL.errors import UserError
-from BYOL.rng import fold
-from BYOL.views import operations as ops
+from BYOL.views import ops
 from BYOL.views.config import ViewConfig
-from BYOL.views.draws import draw_appearance, draw_crops
-from BYOL.views.fused import fused_view
+from BYOL.views.cpu import fused_view
+from BYOL.views.crop_resize import crop_resize
 from BYOL.views.paint import Painter, paint
-from BYOL.views.resize import crop_resize
+from BYOL.views.sample_params import draw_appearance, draw_crops
 
 
 class Views:

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from BYOL.files import write_atomically
-from BYOL.rng import fold
+from BYOL._files import write_atomically
+from BYOL._random import fold
 from BYOL.views.config import ViewConfig
 from BYOL.views.pipeline import make_view
 from BYOL.views.transforms import centre

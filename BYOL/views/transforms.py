@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from BYOL.depth import Range
+from BYOL._bit_depth import Range
+from BYOL._pixels import cut, to_pixels
+from BYOL._random import fold
 from BYOL.errors import UserError
-from BYOL.pictures import cut, to_pixels
-from BYOL.rng import fold
 from BYOL.views.config import ViewConfig, paper_views
-from BYOL.views.operations import per_channel
+from BYOL.views.ops import per_channel
 from BYOL.views.pipeline import make_view
 
 _NO_SHARE = 16.0  # no picture in [0, 1], however noisy, but any in [0, 255]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from BYOL.data.paths import PathTable
-from BYOL.data.shards.patterns import base_name, is_url
-from BYOL.data.shards.tars import Contents
+from BYOL.data.path_table import PathTable
+from BYOL.data.shards.tar import Contents
+from BYOL.data.shards.urls import base_name, is_url
 
 _MOST_CLASSES = 1 << 20
 

@@ -16,8 +16,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from BYOL._random import fold, permutation
 from BYOL.data.shards.index import ShardIndex
-from BYOL.rng import fold, permutation
 
 _ORDER = 0x5AA4D  # keeps the order's random numbers apart from all others
 _BLOCK_BYTES = 1 << 22

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from BYOL.data.shards.index import ShardIndex
-from BYOL.data.shards.patterns import PIPE, file_system, is_url, suffix_of
-from BYOL.data.shards.tables import look_into, open_table
-from BYOL.data.shards.tars import read_pictures
-from BYOL.data.shards.trying import lost, tried, whole
+from BYOL.data.shards.parquet import look_into, open_table
+from BYOL.data.shards.retry import lost, tried, whole
+from BYOL.data.shards.tar import read_pictures
+from BYOL.data.shards.urls import PIPE, file_system, is_url, suffix_of
 
 _OPEN = 64  # shards that a process keeps open
 _GAP = 1 << 20  # bytes between two pictures that are read along rather than asked for anew

@@ -1,0 +1,68 @@
+"""A PIL image of any kind becomes 8-bit pixels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from BYOL._bit_depth import Range, is_deep, shallow
+from BYOL.errors import UserError
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def to_pixels(image: Image.Image, channels: int, pixel_range: Range | None = None) -> np.ndarray:
+    """Pixels of the wanted kind; transparency is laid over white unless four channels are wanted.
+
+    Args:
+        image: of any mode.
+        channels: 1, 3 or 4.
+        pixel_range: values of black and white where it has more than 8 bits; None: judged by it
+            alone.
+
+    Returns:
+        (H, W, C) uint8.
+
+    Raises:
+        UserError: another number of channels.
+    """
+    if channels not in MODES:
+        raise UserError(f"a picture in a file has 1, 3 or 4 channels, not {channels}: give tensors")
+    image = shallow(image, pixel_range) if is_deep(image) else image
+    pixels = np.array(_convert(image, MODES[channels]))
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def cut(pixels: np.ndarray, edges: Sequence[float], side: int) -> np.ndarray:
+    """A box whose edges may lie between pixels, resized by bicubic interpolation, antialiased.
+
+    Args:
+        pixels: (H, W, C) uint8.
+        edges: left, top, right, bottom.
+        side: of the result, in pixels.
+
+    Returns:
+        (side, side, C) uint8.
+    """
+    if pixels.shape[2] not in MODES:  # no image of PIL's
+        bands = np.moveaxis(pixels, 2, 0)
+        return np.concatenate([cut(band[..., None], edges, side) for band in bands], axis=2)
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    left, top, right, bottom = edges
+    box = (left, top, right, bottom)
+    small = np.array(image.resize((side, side), Image.Resampling.BICUBIC, box=box))
+    return small[..., None] if small.ndim == 2 else small
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    if mode == "RGBA":
+        return image.convert("RGBA")
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    if image.mode == mode:
+        return image
+    if image.mode in ("LAB", "HSV", "CMYK", "YCbCr", "P"):
+        image = image.convert("RGB")
+    return image.convert(mode)

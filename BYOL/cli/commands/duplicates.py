@@ -1,0 +1,107 @@
+"""``byol duplicates``."""
+
+from pathlib import Path
+from typing import Any
+
+from BYOL._csv import check_output, write_table
+from BYOL.cli.commands.common import Answer
+from BYOL.config.curation import DuplicatesConfig
+from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
+from BYOL.curation.duplicates import Member, duplicate_groups, further_names
+from BYOL.curation.feature_store import Collection
+from BYOL.curation.run_features import Features, open_features
+from BYOL.data.dataset import FileImages
+from BYOL.data.file_list import write_list
+from BYOL.errors import UserError
+
+_DRAWN = 40  # groups in the picture
+COLUMN_NAMES = (
+    "group", "file", "similarity", "identical", "height", "width", "suggestion",
+)  # fmt: skip
+
+
+def duplicates_run(config: DuplicatesConfig) -> Answer:
+    """``byol duplicates``: groups of near-identical pictures, and which of each to keep.
+
+    Raises:
+        UserError: no run, no pictures, a wrong ending, a file that cannot be written.
+    """
+    out = check_output("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
+    kept = None if config.kept is None else check_output("kept", config.kept, ".txt")
+    features = open_features(config)
+    if kept:
+        _check_listable(kept, features)
+    with features.collected() as collection:
+        further = further_names(collection)
+        groups = duplicate_groups(collection, config.threshold, features.device, further)
+        rows = [_row(collection, k, m) for k, group in enumerate(groups, 1) for m in group]
+        surplus = {m.place for group in groups for m in group if not m.keep}
+        write_table(out, COLUMN_NAMES, rows)
+        if grid:
+            _draw(collection, groups, grid)
+        if kept:
+            places = (i for i in range(len(collection)) if i not in surplus and i not in further)
+            write_list(kept, map(collection.file, places))
+        count = len(collection)
+    answer = {
+        "out": str(out),
+        "grid": str(grid) if grid else None,
+        "kept": str(kept) if kept else None,
+        "pictures": count,
+        "left_out": features.total - count,
+        "further_names": len(further),
+        "groups": len(groups),
+        "surplus": len(surplus),
+        "identical": sum(member.identical for group in groups for member in group),
+        "duplicates": [dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows],
+    }
+    return answer, _text(answer)
+
+
+def _text(found: dict[str, Any]) -> str:
+    further, groups = found["further_names"], found["groups"]
+    links = f", {further:,} of them further names of the same files" if further else ""
+    drawn = f", drawn in {found['grid']}" if found["grid"] else ""
+    drawn += f" (the first {_DRAWN})" if found["grid"] and groups > _DRAWN else ""
+    kept = f"; the others are listed in {found['kept']}" if found["kept"] else ""
+    return (
+        f"{found['pictures']:,} pictures{links}: {groups:,} groups of near-identical ones{drawn}; "
+        f"{found['surplus']:,} could be removed, listed in {found['out']}{kept}"
+    )
+
+
+def _check_listable(kept: Path, features: Features) -> None:
+    for images in features.sets.values():
+        if not isinstance(images, FileImages):
+            raise UserError(f"--kept={kept} is for pictures that are files of their own")
+        if images.paths.holds(b"\n") or images.paths.holds(b"\r"):
+            raise UserError(f"--kept={kept}: a picture has a line break in its name")
+
+
+def _row(collection: Collection, group: int, member: Member) -> tuple[object, ...]:
+    return (
+        group,
+        collection.file(member.place),
+        round(member.similarity, 4),
+        "yes" if member.identical else "no",
+        *member.size,
+        "keep" if member.keep else "remove",
+    )
+
+
+def _draw(collection: Collection, groups: list[list[Member]], path: Path) -> None:
+    rows = []
+    for number, group in enumerate(groups[:_DRAWN], 1):
+        row = []
+        for member in group[:COLUMNS]:
+            picture = collection.thumbnail(member.place, SIDE)
+            if picture is None:
+                continue
+            height, width = member.size
+            first = f"{number}: {'keep' if member.keep else 'remove'}  {member.similarity:.2f}"
+            name = Path(collection.file(member.place)).name
+            mood = "good" if member.keep else "bad"
+            row.append(Tile(picture, (first, f"{width} × {height}", name), mood))
+        rows.append(row)
+    save_grid(rows, path)

@@ -1,0 +1,39 @@
+"""``byol embed``."""
+
+from BYOL._console import counted
+from BYOL.cli.commands.common import Answer
+from BYOL.config.commands import EmbedConfig
+from BYOL.curation.embeddings import Embeddings, check_embeddings_path, write_embeddings
+from BYOL.curation.run_features import open_features
+
+
+def embed_run(config: EmbedConfig) -> Answer:
+    """``byol embed``: a feature vector for every picture, with its name.
+
+    Raises:
+        UserError: no run, no pictures, an unknown ending, layer or pooling, a file that cannot be
+            written.
+    """
+    path = check_embeddings_path(config.out)
+    features = open_features(config)
+    about = {
+        **features.run.metadata,
+        "layer": config.layer or "",
+        "pool": features.network.pool,
+        "precision": features.precision,
+    }
+    several = features.splits.test is not None
+    embeddings = Embeddings(features.batches(), config.dtype, about, several)
+    write_embeddings(path, embeddings)
+    left_out = features.total - embeddings.count
+    answer = {
+        "out": str(path),
+        "pictures": embeddings.count,
+        "left_out": left_out,
+        "shape": list(embeddings.shape),
+        "dtype": config.dtype,
+        "precision": features.precision,
+    }
+    size = " × ".join(map(str, embeddings.shape))
+    left = f" ({left_out} could not be read)" if left_out else ""
+    return answer, f"{counted(embeddings.count, 'picture')}{left}, {size} numbers each, in {path}"

@@ -1,0 +1,149 @@
+"""``byol evaluate``."""
+
+from pathlib import Path
+from typing import Any
+
+from BYOL._console import to_stderr
+from BYOL._files import write_json
+from BYOL._hardware import pick_accelerator, pick_workers, torch_device
+from BYOL.cli.commands.common import Answer
+from BYOL.config.commands import EvaluateConfig
+from BYOL.config.view_configs import view_configs
+from BYOL.curation.run_images import as_the_run, pictures_for
+from BYOL.data.annotations import annotated
+from BYOL.data.dataset import Images
+from BYOL.data.loader_errors import loader_mishaps
+from BYOL.errors import UserError
+from BYOL.evaluation.baselines import (
+    START,
+    Reference,
+    reference_from_file,
+    supervised_reference,
+)
+from BYOL.evaluation.collapse.feature_metrics import feature_gauges, feature_gauges_text
+from BYOL.evaluation.evaluate import check_protocols, evaluate
+from BYOL.evaluation.splits import check_sides
+from BYOL.evaluation.table import results_text
+from BYOL.evaluation.types import with_same_labels
+from BYOL.model.layer_features import LayerFeatures
+from BYOL.runs.open import Run
+from BYOL.runs.published import open_backbone
+from BYOL.training.prepare import in_memory
+
+
+@loader_mishaps()
+def evaluate_run(config: EvaluateConfig) -> Answer:
+    """``byol evaluate``: judge a run's backbone beside raw pixels and its untrained self.
+
+    Writes ``evaluation.json`` into the run's folder.
+
+    Raises:
+        UserError: no run, no labelled pictures, pictures of other channels, labels, groups or
+            weights that do not fit.
+    """
+    protocols = tuple(name.strip() for name in config.protocol.split(",") if name.strip())
+    check_protocols(protocols)
+    accelerator = pick_accelerator(config.accelerator)
+    run = open_backbone(config.run)
+    config = as_the_run(config, run)
+    references = _references(run, config)
+    train, test, left_out = _labelled(run, config)
+    settings: dict[str, Any] = {
+        "device": torch_device(accelerator),
+        "workers": pick_workers(None, accelerator),
+    }
+    sight = run.config.sight
+    trained = LayerFeatures(run.backbone, config.layer, config.pool)
+    untrained = LayerFeatures(run.untrained, config.layer, config.pool)
+    results = evaluate(
+        trained,
+        untrained,
+        train,
+        test,
+        sight,
+        **settings,
+        protocols=protocols,
+        view=view_configs(run.config)[0],
+        references=references,
+        say=to_stderr,
+        **_asked(config),
+    )
+    gauges = feature_gauges(trained, untrained, train, sight, **settings)
+    results = {**_given(run, config, left_out), **results, "feature_gauges": gauges}
+    lines = [results_text(results), feature_gauges_text(gauges)]
+    if left_out:
+        lines.append(f"left out, for want of a row in {config.labels}: {left_out:,} pictures")
+    return results, "\n".join([*lines, *_kept(results, run.evaluation)])
+
+
+def _asked(config: EvaluateConfig) -> dict[str, Any]:
+    """What of the settings an :class:`BYOL.evaluation.types.Exam` takes."""
+    return {
+        "batch_size": config.batch_size,
+        "epochs": config.epochs,
+        "shares": tuple(config.label_shares),
+        "clusters": config.clusters,
+        "neighbours": tuple(dict.fromkeys(config.neighbours)),
+        "temperature": config.temperature,
+        "seed": config.seed,
+    }
+
+
+def _labelled(run: Run, config: EvaluateConfig) -> tuple[Images, Images | None, int]:
+    """Pictures to learn from, those held out if any, and how many have no row in the file."""
+    all_ = pictures_for(run, config.data, config.data_root)
+    found = annotated(all_, config.labels, config.task, config.groups)
+    splits = found.splits
+    learn = splits.labelled or splits.train
+    held_out = with_same_labels(splits.test, learn)
+    shared = check_sides(splits, found.groups) if found.groups else None
+    if splits.test and not held_out:
+        to_stderr(
+            f"{splits.test.name}: its held-out pictures have no labels of the same kind: a fifth "
+            "of the others is held out instead"
+        )
+    if shared:
+        to_stderr(f"warning: {shared}")
+    budget = int(run.config.memory * 1e9)
+    train, _ = in_memory(learn, budget)
+    test, _ = in_memory(held_out, budget) if held_out else (None, [])
+    return train, test, found.left_out
+
+
+def _given(run: Run, config: EvaluateConfig, left_out: int) -> dict[str, Any]:
+    """What the results say of where the pictures and what is known of them come from."""
+    given: dict[str, Any] = {"run": run.name, "data": config.data or run.config.data}
+    if config.labels:
+        given |= {"labels": config.labels, "pictures_without_labels": left_out}
+    if config.groups:
+        given |= {"groups_file": config.groups}
+    return given
+
+
+def _kept(results: dict[str, Any], path: Path) -> list[str]:
+    """Write the results; where that cannot be, they are still shown."""
+    try:
+        write_json(path, results)
+    except UserError as error:
+        to_stderr(f"warning: {error}")
+        return []
+    return [f"written to {path}"]
+
+
+def _references(run: Run, wanted: EvaluateConfig) -> list[Reference]:
+    """What the run began with, if weights; and those that the user names, else timm's where they
+    are on this disk."""
+    config = run.config
+    assert config.channels is not None
+    found = []
+    if run.start:
+        start = LayerFeatures(run.start, wanted.layer, wanted.pool)
+        found.append(Reference(START, start, config.sight))
+    if wanted.reference:
+        network = config.backbone, config.channels, config.stem, config.sight
+        reference = reference_from_file(wanted.reference, *network, config.backbone_args)
+        return [*found, reference]
+    supervised = supervised_reference(
+        config.backbone, config.channels, config.sight, config.backbone_args
+    )
+    return [*found, supervised] if supervised else found

@@ -1,0 +1,75 @@
+"""``byol outliers``."""
+
+from pathlib import Path
+
+import numpy as np
+
+from BYOL._csv import check_output, write_table
+from BYOL.cli.commands.common import Answer
+from BYOL.config.curation import OutliersConfig
+from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
+from BYOL.curation.feature_store import Collection
+from BYOL.curation.outliers import Scores, outlier_scores, remark
+from BYOL.curation.run_features import open_features
+
+_DRAWN = 200  # pictures in the picture
+COLUMN_NAMES = ("rank", "file", "score", "nearest", "nearest_distance", "remark")
+
+
+def outliers_run(config: OutliersConfig) -> Answer:
+    """``byol outliers``: the pictures that are least like the others, the oddest first.
+
+    Raises:
+        UserError: no run, no pictures, a wrong ending, a file that cannot be written.
+    """
+    out = check_output("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
+    features = open_features(config)
+    with features.collected() as collection:
+        scores = outlier_scores(collection, features.device)
+        order = np.argsort(-scores.score, kind="stable")[: config.count].tolist()
+        rows = [_row(collection, scores, rank, place) for rank, place in enumerate(order, 1)]
+        write_table(out, COLUMN_NAMES, rows)
+        if grid:
+            _draw(collection, scores, order, grid)
+        count, blank = len(collection), int(scores.blank.sum())
+    answer = {
+        "out": str(out),
+        "grid": str(grid) if grid else None,
+        "pictures": count,
+        "left_out": features.total - count,
+        "blank": blank,
+        "median_score": float(np.median(scores.score)),
+        "outliers": [dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows],
+    }
+    drawn = f", drawn in {grid}" if grid else ""
+    blanks = f"; {blank:,} of all are blank" if blank else ""
+    return answer, (
+        f"{count:,} pictures: the {len(rows):,} least like the others, with scores from "
+        f"{rows[0][2]} to {rows[-1][2]} (median of all: {answer['median_score']:.4f}), "
+        f"in {out}{drawn}{blanks}"
+    )
+
+
+def _row(collection: Collection, scores: Scores, rank: int, place: int) -> tuple[object, ...]:
+    return (
+        rank,
+        collection.file(place),
+        round(float(scores.score[place]), 4),
+        collection.file(int(scores.nearest[place])),
+        round(float(scores.distance[place]), 4),
+        remark(collection.greys[place], bool(scores.blank[place])),
+    )
+
+
+def _draw(collection: Collection, scores: Scores, order: list[int], path: Path) -> None:
+    tiles = []
+    for rank, place in enumerate(order[:_DRAWN], 1):
+        picture = collection.thumbnail(place, SIDE)
+        if picture is None:
+            continue
+        said = remark(collection.greys[place], bool(scores.blank[place]))
+        first = f"{rank}: {scores.score[place]:.3f}  {said}"
+        lines = (first, f"nearest {scores.distance[place]:.3f}", Path(collection.file(place)).name)
+        tiles.append(Tile(picture, lines, "bad" if said else ""))
+    save_grid([tiles], path)

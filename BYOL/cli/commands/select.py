@@ -1,0 +1,123 @@
+"""``byol select``."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from BYOL._csv import check_output, write_table
+from BYOL.cli.commands.common import Answer
+from BYOL.config.labelling import SelectConfig
+from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
+from BYOL.curation.feature_store import Collection
+from BYOL.curation.run_features import Features, open_features
+from BYOL.curation.selection import Selection, representatives
+from BYOL.data.csv_rows import RowFile, match_rows, read_rows, row_name
+from BYOL.errors import UserError
+
+_DRAWN = 400  # pictures in the picture
+_HEADER = ("file", "label")
+
+
+def select_run(config: SelectConfig) -> Answer:
+    """``byol select``: pictures to label, the most telling first, as a file to fill in.
+
+    Raises:
+        UserError: no run, no pictures, none left to label, labels that do not fit, a wrong ending,
+            a file that cannot be written.
+    """
+    out = check_output("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
+    features = open_features(config)
+    labels = config.labels or (features.run.config.labels if config.data is None else None)
+    file = read_rows("--labels", labels, "labels", unfilled=True) if labels else None
+    _check_unfilled(out, labels)
+    with features.collected() as collection:
+        labelled, blank = _labelled(features, collection, file), collection.blank()
+        found = representatives(
+            collection.features, config.count, config.seed, allowed=~blank, labelled=labelled
+        )
+        if not len(found.places):
+            raise UserError("there is no picture left to label")
+        names = [_name(features, collection, place) for place in found.places.tolist()]
+        _write(out, file, names)
+        if grid:
+            _draw(collection, found, names, grid)
+        answer = {
+            "out": str(out),
+            "grid": str(grid) if grid else None,
+            "pictures": len(collection),
+            "left_out": features.total - len(collection),
+            "blank": int(blank.sum()),
+            "labelled": int(labelled.sum()),
+            "selected": names,
+        }
+    return answer, _text(answer, file)
+
+
+def _text(answer: dict[str, Any], file: RowFile | None) -> str:
+    beside = f", beside the {answer['labelled']:,} that have a label" if file else ""
+    drawn = f", drawn in {answer['grid']}" if answer["grid"] else ""
+    column = file.header[0] if file else _HEADER[1]
+    return (
+        f"{len(answer['selected']):,} of {answer['pictures']:,} pictures to label{beside}, in "
+        f"{answer['out']}{drawn}\nfill in the column {column!r}, then --labels={answer['out']}"
+    )
+
+
+def _check_unfilled(out: Path, labels: str | None) -> None:
+    """See that no labels are lost, which somebody has filled in.
+
+    Raises:
+        UserError: the file that is to be written has some, and they are not to be kept.
+    """
+    if not out.exists() or (labels and out.samefile(labels)):
+        return
+    with out.open(newline="", encoding="utf-8", errors="replace") as lines:
+        rows = [row for row in csv.reader(lines) if row]
+        # a row of one cell is not ours: a spreadsheet has put semicolons between them
+        filled = any(len(row) < 2 or any(map(str.strip, row[1:])) for row in rows[1:])
+    if filled:
+        raise UserError(
+            f"--out={out} has labels in it, which would be lost: give it as --labels too, or "
+            "another --out"
+        )
+
+
+def _labelled(features: Features, collection: Collection, file: RowFile | None) -> np.ndarray:
+    """(n,) bool: pictures of which the file has a row."""
+    found = np.zeros(len(collection), dtype=bool)
+    if file is None:
+        return found
+    parts = {"train": features.splits.train, "test": features.splits.test}
+    matched = match_rows(list(parts.values()), file.argument, file.rows)
+    numbers = {name: number for number, name in enumerate(features.sets)}
+    for name, (kept, _) in zip(parts, matched, strict=True):
+        if name in numbers:
+            own = collection.places[:, 0] == numbers[name]
+            found |= own & np.isin(collection.places[:, 1], kept)
+    return found
+
+
+def _name(features: Features, collection: Collection, place: int) -> str:
+    images, index = collection.place(place)
+    return row_name(images, index, features.splits.test is not None)
+
+
+def _write(out: Path, file: RowFile | None, names: list[str]) -> None:
+    """The rows that have a label, then those that are to get one."""
+    header = _HEADER if file is None else (_HEADER[0], *file.header)
+    told = [] if file is None else zip(file.rows, *file.columns, strict=True)
+    empty = ("",) * (len(header) - 1)
+    write_table(out, header, [*told, *((name, *empty) for name in names)])
+
+
+def _draw(collection: Collection, found: Selection, names: list[str], path: Path) -> None:
+    tiles = []
+    chosen = zip(found.places.tolist(), found.sizes.tolist(), names, strict=True)
+    for rank, (place, size, name) in enumerate(list(chosen)[:_DRAWN], 1):
+        picture = collection.thumbnail(place, SIDE)
+        if picture is not None:
+            tiles.append(Tile(picture, (f"{rank}: of {size:,} alike", Path(name).name)))
+    save_grid([tiles], path)

@@ -1,0 +1,98 @@
+"""``byol sweep``."""
+
+import contextlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from BYOL._console import to_stderr, with_dashes
+from BYOL.cli.commands.common import Answer
+from BYOL.cli.sweep.jobs import Share, at_once, settle_jobs
+from BYOL.cli.sweep.results import results_of
+from BYOL.cli.sweep.run import one_by_one
+from BYOL.cli.sweep.spec import Cell, read_sweep
+from BYOL.cli.sweep.summary import write_summary
+from BYOL.config import PretrainConfig
+from BYOL.config.commands import SweepConfig
+from BYOL.errors import StoppedError, UserError
+from BYOL.training.launch import started_together
+
+
+def sweep_run(config: SweepConfig) -> Answer:
+    """``byol sweep``: every run of a sweep file that is not finished yet, then a table and a plot.
+
+    Writes ``table.md``, ``sweep.json`` and ``sweep.png`` into the sweep's folder, anew after every
+    run. A run that fails ends no other, unless it is the first of all: then the mistake is likely
+    one of the whole sweep.
+
+    Raises:
+        UserError: a mistake in the file, or a folder that holds something else; then nothing has
+            been run. Or some runs failed.
+    """
+    _refuse_launchers()
+    out = Path(config.out or Path("sweeps") / Path(config.sweep).stem)
+    cells = read_sweep(config.sweep, out)
+    # seed by seed, so that the table has every variant early
+    by_seed = zip(*(cell.runs for cell in cells), strict=True)
+    runs = [run for same_seed in by_seed for run in same_seed]
+    waiting = [run for run in runs if results_of(run) is None]
+    shares = settle_jobs(config.jobs, runs)
+    _make_folder(out)
+    to_stderr(f"{len(runs)} runs of {len(cells)} variants, {len(runs) - len(waiting)} finished")
+    try:
+        failed = _work(cells, runs, waiting, shares, out)
+    except StoppedError as error:  # a sweep always resumes
+        raise StoppedError(re.sub(" with --resume( auto)?", "", str(error))) from error
+    rows, text = write_summary(cells, out)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(runs)} runs failed, as said above; the table of the others is "
+            f"{out / 'table.md'}"
+        )
+    answer = {"out": str(out), "runs": len(runs), "rows": rows}
+    return answer, f"{text}\n\nthe runs, table.md, sweep.json and sweep.png are in {out}"
+
+
+def _refuse_launchers() -> None:
+    if started_together() > 1:
+        raise UserError(
+            "byol sweep is one process, not several of torchrun or srun: --jobs makes several runs "
+            "at once, and the same line started on several hosts shares the runs"
+        )
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out={out} cannot be made: {error.strerror}") from error
+
+
+def _work(
+    cells: Sequence[Cell],
+    runs: Sequence[PretrainConfig],
+    waiting: Sequence[PretrainConfig],
+    shares: Sequence[Share],
+    out: Path,
+) -> list[str]:
+    """Make the runs that wait; the folders of those that failed."""
+    failed: list[str] = []
+    nothing_yet = len(waiting) == len(runs)
+    if len(shares) > 1 and len(waiting) > 1:
+        to_stderr(f"{len(shares)} at once; what each says is in {out}/VARIANT/seed-N.log")
+        attempts = at_once(waiting, runs, shares)
+    else:
+        attempts = one_by_one(waiting, runs)
+    with contextlib.closing(attempts):
+        for number, attempt in enumerate(attempts, start=1):
+            run = str(attempt.run.out)
+            if attempt.failure and nothing_yet and attempt.run == waiting[0]:
+                raise UserError(f"{run}: {attempt.failure}")
+            if attempt.failure:
+                failed.append(run)
+                to_stderr(with_dashes(f"{run} failed: {attempt.failure}"))
+                continue
+            became = "finished" if attempt.made else "is left to another byol sweep"
+            to_stderr(f"{run} {became}, {number} of {len(waiting)}")
+            write_summary(cells, out)
+    return failed

@@ -1,0 +1,116 @@
+"""``byol tile``."""
+
+import csv
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from BYOL._console import first_of, to_stderr
+from BYOL._files import check_new_folder, folder_beside, write_json
+from BYOL.cli.commands.common import Answer
+from BYOL.config.tile import TileConfig
+from BYOL.data.path_table import PathTable
+from BYOL.data.scan_folder import walk
+from BYOL.data.tiling import Cut, Tiling, cut_picture, large_pictures
+from BYOL.errors import UserError
+
+_GROUPS = "groups.csv"
+_SAY_EVERY = 20.0  # seconds
+_AHEAD = 4  # pictures for every worker that are begun before the first of them is needed
+
+
+def tile_run(config: TileConfig) -> Answer:
+    """``byol tile``: a folder of large pictures as a folder of tiles, and whose tile each is.
+
+    Raises:
+        UserError: no folder of pictures, something in the way, not one that can be read, no room.
+    """
+    root, out = Path(config.data).expanduser(), Path(config.out)
+    if not root.is_dir():
+        raise UserError(f"DATA={root} is no folder of pictures: only those can be cut")
+    check_new_folder(f"--out={out}", out)
+    if root.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UserError(f"--out={out} is in DATA={root}: tiles would be cut anew the next time")
+    files = walk(root)
+    if not len(files):
+        raise UserError(f"DATA={root} has no pictures in it")
+    how = Tiling(config.size, config.stride or config.size, config.blank)
+    with _made_whole(out) as made, large_pictures():
+        answer = _cut_all(root, files, made, how, config.workers or os.cpu_count() or 1)
+    left = answer["left_out"]
+    return {"out": str(out), **answer}, (
+        f"{answer['tiles']:,} tiles of {answer['pictures']:,} pictures in {out}; "
+        f"{answer['blank']:,} blank ones were left out"
+        + (f"; not read: {left:,} ({first_of(answer['not_read'])})" if left else "")
+        + f"\ntiles of one picture are no strangers to each other: --groups {out / _GROUPS}"
+    )
+
+
+def _cut_all(root: Path, files: PathTable, made: Path, how: Tiling, workers: int) -> dict[str, Any]:
+    pictures = tiles = blank = 0
+    broken: list[str] = []
+    spoke = time.monotonic()
+    with (made / _GROUPS).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = csv.writer(file)
+        rows.writerow(("file", "picture"))
+        for cut in _cuts(root, files, made, how, workers):
+            rows.writerows((tile, cut.name) for tile in cut.tiles)
+            pictures, tiles = pictures + (cut.error is None), tiles + len(cut.tiles)
+            blank += cut.blank
+            broken += [cut.name] if cut.error else []
+            if cut.error and len(broken) == 1:
+                to_stderr(f"warning: {cut.name} cannot be read: {cut.error}")
+            if time.monotonic() - spoke > _SAY_EVERY:
+                spoke = time.monotonic()
+                to_stderr(f"{pictures:,} of {len(files):,} pictures, {tiles:,} tiles")
+    if not tiles:
+        raise UserError(
+            f"DATA={root}: not one tile: {len(broken):,} of {len(files):,} pictures cannot be "
+            f"read, {blank:,} tiles are blank"
+        )
+    answer = {
+        "pictures": pictures,
+        "tiles": tiles,
+        "blank": blank,
+        "left_out": len(broken),
+        "not_read": broken[:100],
+        "size": how.size,
+        "stride": how.stride,
+    }
+    write_json(made / "tiles.json", answer)
+    return answer
+
+
+def _cuts(root: Path, files: PathTable, made: Path, how: Tiling, workers: int) -> Iterator[Cut]:
+    """One picture after the other, so many of them at a time."""
+    pool = ThreadPoolExecutor(workers, "tiles")
+    waiting: deque[Future[Cut]] = deque()
+    try:
+        for index in range(len(files)):
+            waiting.append(pool.submit(cut_picture, root, files[index], made, how))
+            if len(waiting) > _AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _made_whole(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` to be filled, which then takes its name, or is gone."""
+    where = out.resolve()  # "." has no name
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with folder_beside(where) as made:
+            yield made
+            if where.exists():
+                where.rmdir()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"--out={out} cannot be written: {reason}") from error

@@ -1,0 +1,269 @@
+"""From the words of a command line to a settings object, by jsonargparse."""
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Container
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+from jsonargparse import ArgumentParser, ParserError
+
+from BYOL.config import PretrainConfig
+from BYOL.config.presets import preset_for, preset_values
+from BYOL.config.validation import refuse_nulls, with_pairs
+from BYOL.config.yaml_io import read_settings
+from BYOL.errors import UserError
+
+# Fields that name a file or a folder. Data, --data_root and --weights are expanded where they are
+# read, and stand in a run's config.yaml as they were given, so that they fit another home, too.
+_PLACES = frozenset({"run", "out", "to", "labels", "groups", "reference", "grid", "kept", "sweep"})
+_IN_WORDS = {  # kinds of values
+    "str": "text: write it in quotes",
+    "dict": "a table of names and values",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "tuple": "two numbers with a comma between",
+    "tuple[float, float]": "two numbers with a comma between",
+    "list": "values with commas between",
+    "list[float]": "numbers with commas between",
+}
+_WRONG_KINDS = (  # what jsonargparse says of values
+    r"Subtypes: \[(?P<kind>.+), NoneType\] Errors: .*Given value: (?P<value>.*)",
+    r"Expected an? (?P<kind>\w+)\. Got value: (?P<value>.*)",
+)
+
+
+def parse_settings(
+    settings: type,
+    argv: list[str],
+    name: str = "pretrain",
+    summary: str = "-",
+    positional: tuple[str, ...] = (),
+) -> Any:
+    """The settings that the words of a command line ask for; None where only help was wanted.
+
+    Order, later ones win: the preset (for settings of a run), the file of ``--config``, ``argv``.
+
+    Args:
+        settings: the dataclass to fill.
+        argv: the words after the command.
+        name: the command.
+        summary: its line in the help.
+        positional: fields that may be given without their flags.
+
+    Raises:
+        UserError: an unknown flag, a value of the wrong type or out of range.
+    """
+    argv = tidy(argv, settings, positional)
+
+    def parsed(preset: str | None) -> Any:
+        defaults = preset_values(preset) if preset else {}
+        parser = build_parser(name, summary, settings, positional, defaults)
+        return parse_arguments(parser, argv, settings)
+
+    if not issubclass(settings, PretrainConfig):
+        return parsed(None)
+    # The preset's values lie under the file's and the flags', and which preset it is may be said
+    # in either, or follow from the pictures: hence a first reading only to find that out.
+    config = parsed("digits")
+    if config is None:
+        return None
+    if str(config.data).startswith("pipe:") and f"--data={config.data}" not in argv:
+        raise UserError(
+            "--config: its data is a command, and a file is not let run one: give DATA beside it"
+        )
+    preset = config.preset
+    if preset == "auto" or (preset == "digits" and config.data not in (None, "digits")):
+        from BYOL.data.open import common_side
+
+        preset = preset_for(config.data, common_side(config.data))
+    return dataclasses.replace(parsed(preset), preset=preset)
+
+
+def build_parser(
+    name: str, summary: str, settings: type, positional: tuple[str, ...], defaults: dict[str, Any]
+) -> ArgumentParser:
+    """A parser for one command.
+
+    Args:
+        name: the command.
+        summary: its line in the help.
+        settings: the dataclass to fill; its docstring is the help of every flag.
+        positional: fields that may be given without their flags, in this order; see :func:`tidy`.
+        defaults: what differs from the dataclass's own defaults (a preset's values).
+    """
+    words = [_usage(settings, word) for word in positional]
+    parser = ArgumentParser(
+        prog=f"byol {name}",
+        usage=" ".join(["byol", name, *words, "[--SETTING VALUE …]"]),
+        description=summary[0].upper() + summary[1:] + ".",
+        exit_on_error=False,
+        default_env=False,
+        allow_abbrev=False,  # a mistyped flag is an error with a hint, not a guess
+    )
+    parser.add_argument("--config", action="config", help="YAML file of settings; flags override")
+    parser.add_class_arguments(settings, as_group=False)
+    parser.set_defaults(defaults)
+    return parser
+
+
+def parse_arguments(parser: ArgumentParser, argv: list[str], settings: type) -> Any:
+    """Parse into ``settings``; None where help was asked for (and printed).
+
+    Raises:
+        UserError: one line that says what is wrong.
+    """
+    if "--help" in argv:
+        print(parser.format_help(), end="")
+        print("  --json                one JSON object on standard output instead of a table")
+        return None
+    for word in argv:
+        if word.startswith("--config="):
+            read_settings(Path(word.partition("=")[2]))  # refuses what would be more than data
+    try:
+        parsed = parser.parse_args(argv).as_dict()
+    except (ParserError, ValueError, OSError, TypeError) as error:
+        _refuse(parser, error)
+    parsed.pop("config", None)
+    refuse_nulls(settings, parsed)
+    parsed |= {name: _at_home(parsed[name]) for name in _PLACES & parsed.keys()}
+    return settings(**with_pairs(settings, parsed))
+
+
+def _at_home(value: Any) -> Any:
+    """A path, or several, with the folder that ``~`` means: only a shell knows it otherwise."""
+    if isinstance(value, list):
+        return [_at_home(one) for one in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111
+
+
+def tidy(argv: list[str], settings: type, positional: tuple[str, ...]) -> list[str]:
+    """Let people write flags as they are used to.
+
+    ``photos/`` for ``--data=photos/``; ``--batch-size`` for ``--batch_size``; ``--resume`` for
+    ``--resume=true``, ``--resume auto`` for ``--resume=auto`` and ``--no-evaluate`` for
+    ``--evaluate=false``; ``--blur 1,0.1`` for ``--blur=[1,0.1]``; ``--label-shares 0.1`` for a
+    list of one. The last of ``positional`` takes all further words if it is a list. ``--config``
+    comes first, wherever it stood: what is read last overrides what was before.
+
+    Raises:
+        UserError: more words without a flag than ``positional`` names, or a flag without its value.
+    """
+    names = list(positional)
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    lists: dict[str, list[str]] = {}
+    words = list(argv)
+    tidied: list[str] = []
+    while words:
+        word = words.pop(0)
+        if word == "-h":
+            tidied.append("--help")
+            continue
+        if not word.startswith("--"):
+            if not names:
+                raise UserError(
+                    f"{word!r} is one word too many: settings are given as --NAME VALUE"
+                )
+            if fields[names[0]].type == list[str]:
+                lists.setdefault(names[0], []).append(word)
+            else:
+                tidied.append(f"--{names.pop(0)}={word}")
+            continue
+        flag, equals, value = word.removeprefix("--").partition("=")
+        flag = flag.replace("-", "_")
+        if not equals:
+            if flag == "help" or not (words or _is_switch(flag, fields)):
+                tidied.append(word)
+                continue
+            flag, value = _with_value(flag, words, fields)
+        if flag in fields and fields[flag].type == list[str]:
+            lists.setdefault(flag, []).append(value)
+            continue
+        value = _at_home(value) if flag == "config" else value
+        more = "*" if flag in fields and "list" in str(fields[flag].type) else "+"
+        if flag in fields and re.fullmatch(rf"[-\d.e]+(,[-\d.e]+){more}", value):
+            value = f"[{value}]"
+        tidied.append(f"--{flag}={value}")
+    gathered = (f"--{name}={json.dumps(values)}" for name, values in lists.items())
+    return sorted([*tidied, *gathered], key=lambda word: not word.startswith("--config="))
+
+
+def _with_value(flag: str, words: list[str], fields: dict[str, Any]) -> tuple[str, str]:
+    """A flag that was given without ``=``, and its value: taken from ``words``, or a switch's own.
+
+    Raises:
+        UserError: the next word is a flag of its own.
+    """
+    negated = flag.removeprefix("no_")
+    accepted = _switch(fields[flag].type) if flag in fields else ()
+    if accepted:
+        given = words and words[0].lower() in accepted
+        return flag, words.pop(0).lower() if given else "true"
+    if negated in fields and _switch(fields[negated].type):
+        return negated, "false"
+    value = words.pop(0)
+    if _is_flag(value, fields) and flag in (*fields, "config"):
+        raise UserError(f"--{flag} has no value: {value} after it is a setting of its own")
+    return flag, value
+
+
+def _is_switch(flag: str, fields: dict[str, Any]) -> bool:
+    """Whether a flag, or one that begins with ``no_``, needs no value."""
+    return any(
+        name in fields and _switch(fields[name].type) for name in (flag, flag.removeprefix("no_"))
+    )
+
+
+def _is_flag(word: str, names: Container[str]) -> bool:
+    if not word.startswith("--"):
+        return False
+    flag = word.removeprefix("--").partition("=")[0].replace("-", "_")
+    return flag in ("config", "json", "help") or flag in names or flag.removeprefix("no_") in names
+
+
+def _switch(kind: object) -> tuple[str, ...]:
+    """What may follow a flag that is a switch: true and false, and its further words if any."""
+    if kind is bool:
+        return ("true", "false")
+    further = [word for part in get_args(kind) for word in get_args(part)]
+    return ("true", "false", *further) if bool in get_args(kind) else ()
+
+
+def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:
+    text = " ".join(str(error).split())
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    if unknown := re.search(r"[Uu]nrecognized arguments?: (--[\w-]+)", text):
+        raise UserError(
+            f"{unknown[1]} is unknown: {_nearest(unknown[1], flags, parser)}"
+        ) from error
+    if unknown := re.search(r"Option '([\w.-]+)' is not accepted", text):
+        names = [flag.removeprefix("--").replace("-", "_") for flag in flags]
+        hint = _nearest(unknown[1], names, parser)
+        raise UserError(f"--config: setting {unknown[1]!r} is unknown: {hint}") from error
+    bad = re.search(r'[Pp]arser key "([\w.]+)":?\s*(.*)', text)
+    if bad:
+        reason = re.sub(r"<class '(\w+)'>", r"\1", bad[2])
+        for pattern in _WRONG_KINDS:
+            if found := re.search(pattern, reason):
+                kind, value = found["kind"], found["value"]
+                reason = f"{value} is not {_IN_WORDS.get(kind, kind)}"
+        raise UserError(f"--{bad[1]}: {reason[:300]}") from error
+    raise UserError(text[:400]) from error
+
+
+def _nearest(given: str, known: list[str], parser: ArgumentParser) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(given, known, n=2)
+    return f"did you mean {' or '.join(near)}?" if near else f"see {parser.prog} --help"
+
+
+def _usage(settings: type, name: str) -> str:
+    """A positional word in the usage line: RUN, [DATA], or RUN [RUN …]."""
+    field = {f.name: f for f in dataclasses.fields(settings)}[name]
+    if field.type == list[str]:
+        return f"{name.upper()} [{name.upper()} …]"
+    return name.upper() if field.default is dataclasses.MISSING else f"[{name.upper()}]"

@@ -1,0 +1,134 @@
+"""The runs that a sweep file asks for.
+
+A sweep file is YAML::
+
+    settings: {preset: digits, epochs: 20}     # of every run
+    rows:                                      # named variants, each some settings
+      mlp: {}
+      no predictor: {predictor: none}
+    grid: {tau: [0.9, 0.99]}                   # every combination, for every row
+    seeds: [0, 1, 2]
+
+``settings``, ``rows``, ``grid`` and ``seeds`` may each be left out.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from BYOL.cli.parser import parse_settings
+from BYOL.config import PretrainConfig
+from BYOL.config.yaml_io import read_settings
+from BYOL.errors import UserError
+from BYOL.model.hub import settled_backbone
+
+_PARTS: dict[str, type] = {"settings": dict, "rows": dict, "grid": dict, "seeds": list}
+_NOT_SWEPT = {
+    "out": "the sweep gives every run a folder",
+    "resume": "a sweep always goes on",
+    "seed": "seeds are in seeds",
+    "devices": "a run of a sweep has one device; --jobs makes several runs at once",
+    "nodes": "a run of a sweep has one device; --jobs makes several runs at once",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One variant of a sweep: its name and a run's settings for every seed."""
+
+    name: str
+    runs: tuple[PretrainConfig, ...]
+
+
+def read_sweep(path: str | Path, out: str | Path) -> list[Cell]:
+    """Read a sweep file and settle the settings of all of its runs.
+
+    Args:
+        path: the YAML file.
+        out: the sweep's folder; the run of a variant and a seed is out/VARIANT/seed-N.
+
+    Raises:
+        UserError: no such file, not a sweep, a setting that does not exist or is out of range.
+    """
+    try:
+        parts = read_settings(Path(path))
+    except UserError as error:
+        raise UserError(f"SWEEP={error}") from error
+    for part, value in parts.items():
+        if part not in _PARTS:
+            raise UserError(f"SWEEP={path} has a part {part!r}: give {', '.join(_PARTS)}")
+        if not isinstance(value, _PARTS[part]):
+            kind = "a list" if _PARTS[part] is list else "names with values"
+            raise UserError(f"SWEEP={path}: {part} must be {kind}")
+    seeds = parts.get("seeds", [0])
+    cells = []
+    for name, changes in _variants(parts, path):
+        settings = {**parts.get("settings", {}), **changes}
+        folder = Path(out) / _as_file_name(name)
+        cells.append(Cell(name, _runs(settings, folder, seeds, path)))
+    folders = [cell.runs[0].out for cell in cells]
+    if len(set(folders)) < len(folders):
+        raise UserError(f"SWEEP={path}: two of its variants have the same name")
+    return cells
+
+
+def _variants(parts: dict[str, Any], path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every row with every combination of the grid: its name and its settings."""
+    grid = parts.get("grid", {})
+    for key, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise UserError(f"SWEEP={path}: grid: {key} must be a list of values")
+    for row, changes in (parts.get("rows") or {"": {}}).items():
+        if not isinstance(changes, dict):
+            raise UserError(f"SWEEP={path}: rows: {row} must be names with values, or {{}}")
+        for values in itertools.product(*grid.values()):
+            point = dict(zip(grid, values, strict=True))
+            words = [str(row)] if row else []
+            words += [f"{key}={value}" for key, value in point.items()]
+            yield " ".join(words) or "run", {**changes, **point}
+
+
+def _runs(
+    settings: dict[str, Any], folder: Path, seeds: list[int], path: str | Path
+) -> tuple[PretrainConfig, ...]:
+    if not seeds or not all(type(seed) is int for seed in seeds):
+        raise UserError(f"SWEEP={path}: seeds must be a list of whole numbers")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"SWEEP={path}: seeds={seeds} has one twice: each is one run")
+    for key, reason in _NOT_SWEPT.items():
+        if key in settings:
+            raise UserError(f"SWEEP={path}: {key} is not for a sweep to set: {reason}")
+    for key, value in settings.items():
+        if not _is_plain(value):
+            raise UserError(
+                f"SWEEP={path}: {key}={value} is neither text, number, true, false, null nor a "
+                "list of these: put what is text in quotation marks"
+            )
+    if str(settings.get("data")).startswith("pipe:"):
+        raise UserError(f"SWEEP={path}: its data is a command, and a file is not let run one")
+    words = [
+        f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in settings.items()
+    ]
+    try:
+        first = settled_backbone(parse_settings(PretrainConfig, [*words, f"--seed={seeds[0]}"]))
+        return tuple(
+            replace(first, seed=seed, out=str(folder / f"seed-{seed}"))  # checks the seed's range
+            for seed in seeds
+        )
+    except UserError as error:
+        raise UserError(f"SWEEP={path}: {error}") from error
+
+
+def _is_plain(value: Any) -> bool:
+    """YAML also knows dates, sets and bytes, which no setting is."""
+    values = value if isinstance(value, list) else [value]
+    return all(item is None or isinstance(item, str | int | float) for item in values)
+
+
+def _as_file_name(name: str) -> str:
+    return re.sub(r"[^\w.=+-]+", "-", name).strip("-.")

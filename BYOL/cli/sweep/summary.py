@@ -1,0 +1,147 @@
+"""One table and one plot of what the runs of a sweep have shown."""
+
+import io
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from BYOL._files import write_atomically, write_json
+from BYOL._lock import claimed
+from BYOL.cli.sweep.results import results_of
+from BYOL.cli.sweep.spec import Cell
+from BYOL.evaluation.baselines import START
+from BYOL.evaluation.bootstrap import level
+
+GAUGES = ("std", "effective_rank")
+
+
+def write_summary(cells: Sequence[Cell], out: Path) -> tuple[list[dict[str, Any]], str]:
+    """Write ``table.md``, ``sweep.json`` and ``sweep.png`` of what is finished.
+
+    Returns:
+        The rows of :func:`summarise`, and their table.
+
+    Several processes may share a sweep: one at a time reads and writes, so that the last one has
+    everything.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    with claimed(out / ".summary.lock", wait=True):
+        rows = summarise(cells)
+        text = table(rows)
+        write_atomically(
+            out / "table.md", lambda temporary: temporary.write_text(text + "\n", "utf-8")
+        )
+        write_json(out / "sweep.json", {"rows": rows})
+        save_plot(rows, out / "sweep.png")
+    return rows, text
+
+
+def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """A row for every variant: the values of all seeds of every measure, and the alarms.
+
+    The first rows are the references: raw pixels and the untrained backbone of the first variant,
+    and the weights from elsewhere that variants began with, each once.
+    """
+    rows: list[dict[str, Any]] = []
+    judged: dict[str, list[dict[str, Any]]] = {}
+    for cell in cells:
+        found = [results for run in cell.runs if (results := results_of(run)) is not None]
+        evaluations = [results["evaluation"] for results in found if results["evaluation"]]
+        judged[cell.name] = evaluations
+        measures = _measures(evaluations, "trained")
+        for gauge in GAUGES:
+            measures[gauge] = [
+                value for r in found if (value := r["gauges"].get(gauge)) is not None
+            ]
+        rows.append(
+            {
+                "name": cell.name,
+                "measures": measures,
+                "runs": len(found),
+                "alarms": sum(bool(results["alarm"]) for results in found),
+                "seconds": round(sum(results["train_seconds"] for results in found), 1),
+            }
+        )
+    return [*_references(judged), *rows]
+
+
+def _references(judged: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    first: list[dict[str, Any]] = next(iter(judged.values()), [])
+    rows = [
+        {"name": name, "measures": _measures(first, name)}
+        for name in ("raw pixels", "untrained")
+        if first
+    ]
+    known: list[dict[str, Any]] = []
+    for variant, evaluations in judged.items():
+        start = evaluations[0]["rows"].get(START) if evaluations else None
+        if start is None or start in known:
+            continue
+        name = f"{START} ({variant})" if known else START
+        rows.append({"name": name, "measures": _measures(evaluations, START)})
+        known.append(start)
+    return rows
+
+
+def _measures(evaluations: list[dict[str, Any]], row: str) -> dict[str, list[float]]:
+    found = [e["rows"][row] for e in evaluations if row in e["rows"]]
+    names = dict.fromkeys(name for measures in found for name in measures)
+    return {name: [level(m[name]) for m in found if name in m] for name in names}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows of :func:`summarise` as a Markdown table, mean ± standard deviation over seeds."""
+    columns = list(dict.fromkeys(name for row in rows for name in row["measures"]))
+    lines = [
+        "| " + " | ".join(["variant", *columns, "alarms"]) + " |",
+        "|" + "---|" * (len(columns) + 2),
+    ]
+    for row in rows:
+        cells = [_cell(row["measures"].get(column, [])) for column in columns]
+        alarms = f"{row['alarms']} of {row['runs']}" if "runs" in row else ""
+        name = " ".join(row["name"].replace("|", "\\|").split())  # or it would end the cell
+        lines.append("| " + " | ".join([name, *cells, alarms]) + " |")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return ""
+    mean = statistics.fmean(values)
+    digits = 3 if abs(mean) < 10 else 1
+    spread = f" ±{statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean:.{digits}f}{spread}"
+
+
+def save_plot(rows: list[dict[str, Any]], path: Path) -> Path:
+    """Every seed of every variant as a point, its mean as a bar; accuracies, then the gauges."""
+    from matplotlib.figure import Figure
+
+    measured = {name for row in rows for name, values in row["measures"].items() if values}
+    shown = [name for name in ("1-shot", "knn20", "linear", *GAUGES) if name in measured]
+    height = 1.2 + 0.3 * len(rows)
+    figure = Figure(figsize=(2 + 2.2 * max(len(shown), 1), height), layout="constrained")
+    panels = figure.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0]
+    for axes, measure in zip(panels, shown, strict=False):
+        for place, row in enumerate(rows):
+            values = row["measures"].get(measure, [])
+            if not values:
+                continue
+            reference = "runs" not in row
+            axes.barh(
+                place,
+                statistics.fmean(values),
+                color="0.85" if reference else "#a6c8e0",
+                height=0.6,
+            )
+            axes.plot(values, [place] * len(values), "o", color="#1f4e79", markersize=3)
+        axes.set_title(measure, fontsize=9)
+        axes.tick_params(labelsize=8)
+    panels[0].set_yticks(range(len(rows)), [row["name"] for row in rows])
+    panels[0].invert_yaxis()
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    return write_atomically(path, lambda temporary: temporary.write_bytes(content.getvalue()))

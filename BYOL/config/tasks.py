@@ -1,0 +1,7 @@
+"""What labels may be, and the type of a measured result: known to every package."""
+
+CLASSES, TAGS, VALUES, NOTHING = "classification", "multilabel", "regression", "none"
+TASKS = ("auto", CLASSES, TAGS, VALUES)
+
+Measure = dict[str, float]  # a value and the ends of its 95 % interval: "low", "high"
+Measures = dict[str, Measure]

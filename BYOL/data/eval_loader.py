@@ -1,0 +1,92 @@
+"""Batches for evaluation: every picture once, in order, as it is."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from BYOL.data.dataset import ArrayImages, EncodedImages, Images
+from BYOL.data.decode import BrokenImageError, read_small_jpeg
+from BYOL.data.train_loader import one_thread
+from BYOL.views.transforms import centre, centre_box, shown_share
+
+_SMALL_BYTES = 1 << 14  # a larger file costs so much to decode that reading its header is nothing
+
+
+def eval_batches(
+    images: Images, size: int, batch_size: int, workers: int = 0, pin_memory: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """All pictures in order, their centres cut out and resized.
+
+    Args:
+        images: in memory or in files.
+        size: side of the result in pixels.
+        batch_size: pictures at a time.
+        workers: processes that decode files; 0 does it in this one.
+        pin_memory: hand out pixels that a GPU fetches while it computes.
+
+    Yields:
+        (B,) int64 numbers of the pictures and (B, C, size, size) uint8 pixels. Files that cannot
+        be read are left out.
+    """
+    if isinstance(images, ArrayImages):
+        for start in range(0, len(images), batch_size):
+            ids = torch.arange(start, min(start + batch_size, len(images)))
+            yield ids, _centres(images.data[start : start + batch_size], size)
+        return
+    assert isinstance(images, EncodedImages)
+    loader: DataLoader[Any] = DataLoader(
+        _CentresDataset(images, size, batch_size),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=pin_memory,
+        worker_init_fn=one_thread if workers else None,
+    )
+    for ids, pixels in loader:
+        if len(ids):
+            yield ids, pixels
+
+
+class _CentresDataset(Dataset):  # type: ignore[type-arg]
+    """Item k is the k-th batch."""
+
+    def __init__(self, images: EncodedImages, size: int, batch_size: int):
+        self.images = images
+        self.size = size
+        self.batch_size = batch_size
+        self.whole = shown_share(size) == 1
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
+        kept: list[int] = []
+        pixels: list[Tensor] = []
+        first = k * self.batch_size
+        last = min(first + self.batch_size, len(self.images))
+        self.images.hold([(first, last)])
+        for i in range(first, last):
+            try:
+                pixels.append(self._centre(i))
+                kept.append(i)
+            except BrokenImageError:
+                continue
+        return torch.tensor(kept, dtype=torch.int64), torch.stack(pixels) if kept else torch.empty(
+            0
+        )
+
+    def _centre(self, i: int) -> Tensor:
+        small = read_small_jpeg(self.images.encoded(i), self.images.channels, _SMALL_BYTES)
+        if small is not None and small.shape[:2] == (self.size, self.size) and self.whole:
+            return torch.from_numpy(small).permute(2, 0, 1)
+        file = self.images.open(i)
+        return file.crop_between_pixels(centre_box(*file.size, self.size), self.size)
+
+
+def _centres(data: Tensor, size: int) -> Tensor:
+    if data.shape[-2:] == (size, size):
+        return data
+    return centre(data, size).mul_(255).round_().byte()

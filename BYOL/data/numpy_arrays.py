@@ -1,0 +1,145 @@
+"""Pictures in NumPy arrays: .npy and .npz files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+import torch
+
+from BYOL._bit_depth import Range, eight_bits, settled_range
+from BYOL._evenly import evenly
+from BYOL.data.dataset import ArrayImages
+from BYOL.errors import UserError
+
+TRAIN = ("images", "x_train", "train_images", "x", "data")
+_AT_A_TIME = 256  # pictures brought to 8 bits
+_PROBED = 64  # pictures whose values tell the range of all
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def open_arrays(
+    path: Path, pixel_range: Range | None
+) -> tuple[ArrayImages, ArrayImages | None, Range | None]:
+    """The pictures of a file, those held out if there are any, and the values of black and white.
+
+    Args:
+        path: .npz or .npy.
+        pixel_range: black and white of anything but uint8 and bool, as told; None: settled by
+            :func:`BYOL._bit_depth.settled_range`.
+
+    Returns:
+        uint8 pictures; the range is None where it made no difference.
+
+    Raises:
+        UserError: no arrays, no images among them, or shapes or numbers that do not fit.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False, mmap_mode="r")
+        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise UserError(f"DATA={path} cannot be read as arrays: {error}") from error
+    train = _first_of(arrays, *TRAIN)
+    if train is None:
+        keys = ", ".join(arrays) or "nothing"
+        raise UserError(f"DATA={path} has no images: it holds {keys}; name them images or x_train")
+    train = four_axes(train, f"DATA={path} has images")
+    if train.dtype not in (np.uint8, bool):
+        pixel_range = pixel_range or _settled(path, train)
+    else:
+        pixel_range = None
+    labels = _first_of(arrays, "labels", "y_train", "train_labels", "y")
+    opened = _images(path, train, labels, pixel_range)
+    test = _first_of(arrays, "test_images", "x_test")
+    if test is None:
+        return opened, None, pixel_range
+    test = four_axes(test, f"DATA={path} has test images")
+    held = _images(path, test, _first_of(arrays, "test_labels", "y_test"), pixel_range)
+    return opened, held, pixel_range
+
+
+def array_side(path: Path) -> int | None:
+    """The longer side of a file's pictures, from its headers alone; None where it has none."""
+    try:
+        shape = _shape(path)
+        return max(four_axes(np.broadcast_to(np.uint8(0), shape), "").shape[2:])
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    if path.suffix == ".npy":
+        return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+    with ZipFile(path) as archive:
+        inside = set(archive.namelist())
+        name = next((name for name in TRAIN if f"{name}.npy" in inside), "")
+        with archive.open(f"{name}.npy") as file:  # KeyError where there is none
+            read = _HEADERS[np.lib.format.read_magic(file)]
+            return tuple(read(file)[0])
+
+
+def four_axes(pixels: np.ndarray, whose: str) -> np.ndarray:
+    """(n, H, W), (n, H, W, C) or (n, C, H, W) → (n, C, H, W), not copied.
+
+    Square pictures say where their channels stand; of others, channels are fewer than pixels.
+
+    Args:
+        pixels: the array.
+        whose: how a message about it begins.
+
+    Raises:
+        UserError: another shape.
+    """
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    if pixels.ndim != 4 or 0 in pixels.shape:
+        raise UserError(
+            f"{whose} of shape {pixels.shape}: give (n, height, width), "
+            "(n, height, width, channels) or (n, channels, height, width)"
+        )
+    _, a, b, c = pixels.shape
+    last = a == b if (a == b) != (b == c) else a > c
+    return pixels.transpose(0, 3, 1, 2) if last else pixels
+
+
+def _first_of(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
+    return next((arrays[name] for name in names if name in arrays), None)
+
+
+def _settled(path: Path, pixels: np.ndarray) -> Range:
+    if not (np.issubdtype(pixels.dtype, np.number) and np.isrealobj(pixels)):
+        raise UserError(f"DATA={path} has images of {pixels.dtype}: give numbers")
+    places = evenly(len(pixels), _PROBED)
+    found = settled_range(pixels[place] for place in places)
+    if found is None:
+        raise UserError(f"DATA={path} has images without a finite number in them")
+    return found
+
+
+def _images(
+    path: Path, pixels: np.ndarray, labels: np.ndarray | None, pixel_range: Range | None
+) -> ArrayImages:
+    data = torch.empty(pixels.shape, dtype=torch.uint8)
+    # A part at a time: in float64 the whole would take eight times its room.
+    for start, part in _parts(pixels):
+        if pixel_range:
+            small = eight_bits(part, pixel_range)
+        else:
+            small = part.astype(np.uint8) * (255 if part.dtype == bool else 1)
+        data[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(small))
+    if labels is None:
+        return ArrayImages(path.stem, data.shape[1], None, (), data)
+    labels = np.asarray(labels).reshape(-1)
+    if len(labels) != len(data):
+        raise UserError(f"DATA={path} has {len(data)} images but {len(labels)} labels")
+    classes, numbers = np.unique(labels, return_inverse=True)
+    names = tuple(str(c) for c in classes)
+    return ArrayImages(path.stem, data.shape[1], numbers.astype(np.int64), names, data)
+
+
+def _parts(pixels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, len(pixels), _AT_A_TIME):
+        yield start, pixels[start : start + _AT_A_TIME]

@@ -1,0 +1,1 @@
+"""Collapse metrics, and the alarm that watches them during training."""

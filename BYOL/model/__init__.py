@@ -1,0 +1,2 @@
+"""Networks, predictors and the loss: backbones by name, heads, normalization, weights in and
+out."""

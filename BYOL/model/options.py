@@ -1,0 +1,73 @@
+"""What the arguments of :class:`BYOL.byol.BYOL` may be, alone and together."""
+
+from BYOL.errors import UserError
+from BYOL.model.group_norm import NORMS
+
+TARGETS = ("ema", "online", "fixed")
+TARGET_NORMS = ("batch", "running")
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raise a UserError for one below 1."""
+    for name, value in sizes.items():
+        if value < 1:
+            raise UserError(f"{name}={value} is out of range: give a whole number from 1 up")
+
+
+def check_tau(t: float) -> float:
+    """``t``, or a UserError where it is no τ."""
+    if not 0 <= t <= 1:
+        raise UserError(f"t={t} is out of range: τ is a number from 0 to 1")
+    return t
+
+
+def check_names(target: str, norm: str, target_norm: str) -> None:
+    """Raise a UserError for a name that there is not."""
+    names = {
+        "target": (target, TARGETS),
+        "norm": (norm, NORMS),
+        "target_norm": (target_norm, TARGET_NORMS),
+    }
+    for name, (choice, accepted) in names.items():
+        if choice not in accepted:
+            raise UserError(f"{name}={choice!r} is unknown: choose one of {', '.join(accepted)}")
+
+
+def check_together(
+    *,
+    closed_form: bool,
+    moving: bool,
+    predictor: str,
+    target: str,
+    norm: str,
+    target_norm: str,
+    pretrained: bool,
+) -> None:
+    """Raise a UserError for arguments that exclude each other.
+
+    Args:
+        closed_form: ``closedFormPredicator``.
+        moving: ``EAvg``.
+        predictor: its name, as are all others.
+        target: as given, whatever ``EAvg`` is.
+        norm: of the online network.
+        target_norm: of the target.
+        pretrained: begin with timm's weights.
+    """
+    if not moving and target == "fixed":
+        raise UserError(
+            "EAvg=False and target='fixed' exclude each other: without a moving average the "
+            "target is the online network"
+        )
+    if closed_form and predictor not in ("mlp", "optimal"):
+        raise UserError(
+            f"closedFormPredicator=True and predictor={predictor!r} exclude each other: it is the "
+            "optimal predictor"
+        )
+    if target_norm == "running" and (target != "ema" or not moving):
+        raise UserError("target_norm='running' needs target='ema': statistics that follow")
+    if norm != "bn" and pretrained:
+        raise UserError(
+            f"norm={norm!r} and pretrained=True exclude each other: the pretrained weights need "
+            "their batch-norms"
+        )

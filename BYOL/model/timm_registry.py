@@ -1,0 +1,84 @@
+"""This package's networks under timm's roof: importing this module tells timm of them.
+
+``timm.create_model("plain6", num_classes=0)`` works then, and so do the folders that
+``byol export`` writes (``local-dir:…``), whatever their network.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import timm
+from timm.models import build_model_with_cfg, register_model
+from torch import nn
+
+from BYOL.config import PretrainConfig
+from BYOL.errors import UserError
+from BYOL.model.plain_net import PLAIN_NETS, PlainNet
+from BYOL.model.stems import make_small_stem
+
+SMALL_STEM = "small_stem_resnet"  # one name for every ResNet: variant="resnet18" says which
+
+# What timm knows of a network before it is built; register_model reads it from here.
+default_cfgs: dict[str, dict[str, Any]] = {
+    **{
+        name: {
+            "input_size": (3, 32, 32),
+            "crop_pct": 1.0,
+            "num_classes": 0,
+            "first_conv": "features.conv0",
+            "classifier": "fc",
+        }
+        for name in PLAIN_NETS
+    },
+    SMALL_STEM: {
+        "input_size": (3, 32, 32),
+        "crop_pct": 1.0,
+        "num_classes": 0,
+        "first_conv": "conv1",
+        "classifier": "fc",
+    },
+}
+
+
+def small_stem_resnet(
+    pretrained: bool = False, *, variant: str = "resnet18", **kwargs: Any
+) -> nn.Module:
+    """A timm ResNet whose stem keeps the resolution: see
+    :func:`BYOL.model.backbones.build_backbone`.
+
+    Args:
+        pretrained: load the weights of a folder or a hub repository; there are none otherwise.
+        variant: timm's name of the ResNet.
+        kwargs: what ``timm.create_model`` hands on.
+    """
+
+    if not timm.is_model(variant):  # not a place from which to load another
+        raise UserError(f"variant {variant!r} of {SMALL_STEM} is no ResNet of timm's")
+
+    def build(**settings: Any) -> nn.Module:
+        return make_small_stem(timm.create_model(variant, **settings), variant)
+
+    return build_model_with_cfg(build, SMALL_STEM, pretrained, **kwargs)
+
+
+def timm_model(config: PretrainConfig) -> tuple[str, dict[str, Any]]:
+    """timm's name for a run's backbone, and the arguments that go with it."""
+    if config.stem == "small":
+        return SMALL_STEM, {"variant": config.backbone, **config.backbone_args}
+    return config.backbone, dict(config.backbone_args)
+
+
+def _plain_net(name: str) -> Callable[..., nn.Module]:
+    def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        return build_model_with_cfg(
+            PlainNet, name, pretrained, **{"layers": PLAIN_NETS[name], **kwargs}
+        )
+
+    create.__name__ = name
+    create.__module__ = __name__  # timm files the entry point under its module
+    return create
+
+
+for _name in PLAIN_NETS:
+    register_model(_plain_net(_name))
+register_model(small_stem_resnet)

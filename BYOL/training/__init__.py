@@ -1,0 +1,1 @@
+"""A run: optimizers, schedules, callbacks, checkpoints, resume, signals, launch and pretrain."""

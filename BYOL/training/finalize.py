@@ -1,0 +1,171 @@
+"""What a trained run leaves: the backbone, the evidence that it has learnt, and the report."""
+
+import dataclasses
+import math
+import platform
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from BYOL import __version__, byol
+from BYOL._files import write_json
+from BYOL._hardware import Machine, pick_workers, torch_device
+from BYOL.config import PretrainConfig
+from BYOL.config.tasks import Measures
+from BYOL.data.loader_errors import loader_died
+from BYOL.data.open import Splits
+from BYOL.evaluation.baselines import START, Reference
+from BYOL.evaluation.collapse.feature_metrics import feature_gauges
+from BYOL.evaluation.evaluate import NOTHING_KNOWN, evaluate
+from BYOL.evaluation.types import with_same_labels
+from BYOL.export import export_backbone
+from BYOL.runs.folder import RunFolder
+from BYOL.runs.open import backbone_metadata, open_run, started_from, untrained
+from BYOL.training.prepare import Prepared
+
+QUIET_UP_TO = 10_000  # pictures whose comparison is a matter of a minute or two
+
+
+def finish(
+    config: PretrainConfig,
+    prepared: Prepared,
+    model: byol.BYOL,
+    folder: RunFolder,
+    results: dict[str, Any],
+    machine: Machine,
+    known: Mapping[str, Measures] = NOTHING_KNOWN,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Write the backbone, measure it, and write what is known of the run.
+
+    Args:
+        config: of the run, settled.
+        prepared: its pictures.
+        model: trained.
+        folder: gets ``backbone.safetensors`` and ``results.json``.
+        results: of the training itself.
+        machine: that trains.
+        known: rows of the comparison that were measured before.
+        say: gets a line where there is no comparison, and why: a trained run does not fail for it.
+
+    Returns:
+        ``results`` with the gauges of the features, the comparison, machine and versions.
+    """
+    fresh = untrained(config)
+    export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
+    features = _feature_gauges(config, prepared, model, fresh, machine)
+    usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
+    start = started_from(config, folder)
+    references = [Reference(START, start, config.sight)] if start else []
+    evidence = None
+    try:
+        if usable:
+            many = len(prepared.labelled or prepared.train) > QUIET_UP_TO
+            speak = say if many else lambda line: None
+            evidence = _evidence(config, prepared, model, machine, fresh, references, known, speak)
+    except Exception as error:
+        if loader_died(error):  # the machine's fault, not the pictures': a resumed run makes it up
+            raise
+        say(f"warning: no comparison ({_reason(error)}); byol evaluate {folder.path} makes one")
+    results |= {
+        "pictures": len(prepared.train),
+        "feature_gauges": features,
+        "evaluation": evidence,
+        "machine": dataclasses.asdict(machine),
+        "versions": _versions(),
+    }
+    write_json(folder.results, results)
+    return results
+
+
+def save_report(
+    config: PretrainConfig,
+    prepared: Prepared,
+    folder: RunFolder,
+    machine: Machine,
+    say: Callable[[str], None],
+) -> None:
+    """The run as a page. A run that has come to its end does not fail for it.
+
+    Args:
+        config: of the run.
+        prepared: its pictures.
+        folder: gets ``report.html``.
+        machine: that looks at the pictures.
+        say: gets a line where there is no report, and why.
+    """
+    from BYOL.report.html import write_report
+    from BYOL.report.sample_features import Looking
+
+    pictures = Splits(prepared.train, prepared.test, prepared.labelled)
+    workers = pick_workers(config.workers, machine.accelerator)
+    how = Looking(torch_device(machine.accelerator), workers, seed=config.seed)
+    try:
+        write_report(open_run(folder.path), pictures, how, folder.report)
+    except Exception as error:
+        say(f"warning: no report ({_reason(error)}); byol report {folder.path} makes one")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _evidence(
+    config: PretrainConfig,
+    prepared: Prepared,
+    model: byol.BYOL,
+    machine: Machine,
+    fresh: nn.Module,
+    references: list[Reference],
+    known: Mapping[str, Measures],
+    say: Callable[[str], None],
+) -> dict[str, Any] | None:
+    """The comparison of ``byol evaluate``, where there are labels to compare with."""
+    bank = prepared.labelled or prepared.train
+    if not config.evaluate or bank.labels is None:
+        return None
+    return evaluate(
+        model.onlineNet.backend,
+        fresh,
+        bank,
+        with_same_labels(prepared.test, bank),
+        config.sight,
+        device=torch_device(machine.accelerator),
+        workers=pick_workers(config.workers, machine.accelerator),
+        seed=config.seed,
+        references=references,
+        known=known,
+        say=say,
+    )
+
+
+def _feature_gauges(
+    config: PretrainConfig,
+    prepared: Prepared,
+    model: byol.BYOL,
+    fresh: nn.Module,
+    machine: Machine,
+) -> dict[str, dict[str, float]]:
+    """The gauges of what the backbone gives, which is what is used afterwards."""
+    return feature_gauges(
+        model.onlineNet.backend,
+        fresh,
+        prepared.train,
+        config.sight,
+        device=torch_device(machine.accelerator),
+        workers=pick_workers(config.workers, machine.accelerator),
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "BYOL": __version__,
+        "torch": torch.__version__,
+        "pytorch-lightning": pl.__version__,
+        "python": platform.python_version(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }

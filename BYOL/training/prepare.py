@@ -1,0 +1,185 @@
+"""From what the user said to what the run does: everything is settled and checked before a file is
+written."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from BYOL._console import counted
+from BYOL.config import PretrainConfig
+from BYOL.config.view_configs import small_view_configs, view_configs
+from BYOL.data.cache import check_images, to_memory
+from BYOL.data.dataset import ArrayImages, EncodedImages, Images, readable
+from BYOL.data.open import Splits, common_side, open_images
+from BYOL.errors import UserError
+from BYOL.evaluation.attach_labels import judging, told
+from BYOL.model.backbones import build_backbone
+from BYOL.model.hub import settled_backbone
+from BYOL.model.initial_weights import read_start
+from BYOL.model.stems import has_large_stem
+from BYOL.views.pipeline import Views
+
+IMAGENET_MEAN = [0.485, 0.456, 0.406]
+IMAGENET_STD = [0.229, 0.224, 0.225]
+SMALL_SIDE = 96  # pixels: pictures up to this are seen whole, larger ones at 224
+SMALL_STEM_SIDE = 64
+MEASURED = 64  # files whose pixels are measured, of channels that no one else has measured
+LEAST_STD = 0.02  # measured: a channel that hardly varies is not blown up
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Settled settings and opened pictures.
+
+    Args:
+        config: no ``auto`` and no None in it but where None means "none".
+        train: pictures to learn from.
+        test: labelled pictures held out, or None.
+        labelled: labelled training pictures where they are others than ``train``, or None.
+        broken: names of pictures that were left out because they cannot be read.
+    """
+
+    config: PretrainConfig
+    train: Images
+    test: Images | None
+    labelled: Images | None
+    broken: list[str]
+
+
+def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
+    """Open the pictures, take small ones into memory, settle what depends on them.
+
+    Args:
+        config: as given.
+        hold: whether small pictures are taken into memory; a look at a few does not need it.
+
+    Raises:
+        UserError: the data or a setting that does not fit it.
+    """
+    config = settled_backbone(config)
+    splits = open_images(
+        config.data,
+        channels=config.channels,
+        pixel_range=config.pixel_range,
+        data_root=config.data_root,
+    )
+    config = dataclasses.replace(config, pixel_range=splits.pixel_range)
+    if config.channels not in (None, splits.train.channels):
+        raise UserError(
+            f"--channels={config.channels} is not what the pictures have: {splits.train.channels}"
+        )
+    side = common_side(config.data) if config.image_size is None else None
+    config = _settle(config, splits.train, side)
+    splits = told(splits, config)
+    if len(splits.train) < config.batch_size:
+        raise UserError(_too_few(config, splits.train))
+    if config.strict_images and isinstance(splits.train, EncodedImages):
+        check_images(splits.train)
+    if not hold:
+        return Prepared(config, splits.train, splits.test, splits.labelled, [])
+    budget = int(config.memory * 1e9)
+    train, broken = in_memory(splits.train, budget)
+    test, broken_test = in_memory(splits.test, budget) if splits.test else (None, [])
+    labelled = in_memory(splits.labelled, budget)[0] if splits.labelled else None
+    if len(train) < config.batch_size:
+        raise UserError(_too_few(config, train))
+    splits = judging(Splits(train, test, labelled))
+    return Prepared(config, splits.train, splits.test, splits.labelled, broken + broken_test)
+
+
+def in_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
+    """Pictures held in memory if they are small files that fit; and names of unreadable ones."""
+    found = to_memory(images, budget) if isinstance(images, EncodedImages) else None
+    return found or (images, [])
+
+
+def _too_few(config: PretrainConfig, images: Images) -> str:
+    return (
+        f"--batch_size={config.batch_size} is larger than the set: {images.name} has "
+        f"{counted(len(images), 'picture')}; give at most that many"
+    )
+
+
+def _settle(config: PretrainConfig, train: Images, side: int | None) -> PretrainConfig:
+    size = config.image_size or (side if side and side <= SMALL_SIDE else 224)
+    mean, std = _statistics(config, train)
+    settled = dataclasses.replace(
+        config, channels=train.channels, image_size=size, mean=mean, std=std
+    )
+    view_configs(settled), small_view_configs(settled)  # refuses sizes and ranges that make no view
+    if config.stem != "auto":
+        return settled
+    with torch.device("meta"):  # the shape of the network, without its weights
+        large = has_large_stem(build_backbone(config.backbone, arguments=config.backbone_args))
+    small = size <= SMALL_STEM_SIDE and not config.pretrained
+    if config.weights:
+        small = read_start(config.weights).small_stem
+    return dataclasses.replace(settled, stem="small" if small and large else "imagenet")
+
+
+def _statistics(config: PretrainConfig, train: Images) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of every channel: each as given, else as weights are used to
+    them, ImageNet's, or measured."""
+    mean, std = config.mean, config.std
+    if mean is None or std is None:
+        usual = _usual_statistics(config, train)
+        mean, std = usual[0] if mean is None else mean, usual[1] if std is None else std
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != train.channels:
+            raise UserError(
+                f"--{name}={values} has {len(values)} numbers for pictures of "
+                f"{train.channels} channels"
+            )
+    return list(mean), list(std)
+
+
+def _usual_statistics(config: PretrainConfig, train: Images) -> tuple[list[float], list[float]]:
+    used_to = _of_weights(config)
+    if used_to and len(used_to[0]) == train.channels:
+        return used_to
+    if train.channels == 3:
+        return IMAGENET_MEAN, IMAGENET_STD
+    mean, std = _measured(train)
+    return [round(v, 5) for v in mean.tolist()], [
+        round(v, 5) for v in std.clamp_min(LEAST_STD).tolist()
+    ]
+
+
+def _measured(train: Images) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every channel of some of the pictures, (C,) each."""
+    if isinstance(train, ArrayImages):
+        sample = train.data[:: max(len(train) // 2000, 1)].float() / 255
+        return sample.mean(dim=(0, 2, 3)), sample.std(dim=(0, 2, 3))
+    files = [p.flatten(1).double() / 255 for p in readable(train, train.probes(MEASURED))]
+    if not files:
+        return torch.full((train.channels,), 0.5), torch.full((train.channels,), 0.25)
+    # each counts alike, however large it is
+    mean = torch.stack([pixels.mean(dim=1) for pixels in files]).mean(dim=0)
+    square = torch.stack([pixels.square().mean(dim=1) for pixels in files]).mean(dim=0)
+    return mean, (square - mean.square()).clamp_min(0).sqrt()
+
+
+def _of_weights(config: PretrainConfig) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation that the weights were trained with, where they say so."""
+    if config.weights:
+        return read_start(config.weights).normalisation
+    if config.pretrained:
+        import timm
+
+        known = timm.get_pretrained_cfg(config.backbone)
+        return (list(known.mean), list(known.std)) if known else None
+    return None
+
+
+def build_views(config: PretrainConfig) -> Views:
+    """What makes a run's views, small ones included."""
+    sight = config.sight
+    return Views(
+        *view_configs(config),
+        sight.mean,
+        sight.std,
+        compiled=config.compile == "on",
+        small=small_view_configs(config),
+    )

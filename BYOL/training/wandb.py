@@ -1,0 +1,129 @@
+"""Weights & Biases, for those who follow their runs there: settings, curves, the last figures.
+
+What it gets is in the run's folder as well, and a run never fails for its sake.
+"""
+
+import contextlib
+import dataclasses
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pytorch_lightning.loggers import Logger, WandbLogger
+
+from BYOL.config import PretrainConfig
+from BYOL.errors import UserError
+from BYOL.evaluation.bootstrap import level
+from BYOL.runs.folder import RunFolder
+from BYOL.training.launch import first_process
+
+if TYPE_CHECKING:
+    import wandb
+
+_STEP = "trainer/global_step"  # what Lightning's logger calls it
+
+
+def check_tracking(config: PretrainConfig) -> None:
+    """See to it that Weights & Biases will take the run, before anything is written.
+
+    Raises:
+        UserError: it is not installed, or nobody is logged in.
+    """
+    if config.wandb is None or not first_process():
+        return
+    try:
+        import wandb
+    except ImportError as error:
+        raise UserError(
+            f"--wandb={config.wandb} needs Weights & Biases: pip install 'BYOL[wandb]'"
+        ) from error
+    try:
+        if os.environ.get("WANDB_MODE", "online") == "online":
+            wandb.login()
+    except wandb.Error as error:
+        raise UserError(
+            f"--wandb={config.wandb} needs a login: wandb login, or WANDB_MODE=offline for files "
+            "that wandb sync sends later"
+        ) from error
+
+
+class Tracker:
+    """A run at Weights & Biases, or nothing.
+
+    Args:
+        run: what ``wandb.init`` gave, or None.
+    """
+
+    def __init__(self, run: "wandb.Run | None"):
+        self._run = run
+
+    @property
+    def loggers(self) -> list[Logger]:
+        """For the trainer."""
+        return [WandbLogger(experiment=self._run)] if self._run else []
+
+    def conclude(self, results: dict[str, Any]) -> None:
+        """Add the last figures: speed, the alarm, and every measure of every row of the evidence.
+
+        Args:
+            results: what ``results.json`` holds.
+        """
+        if not self._run:
+            return
+        rows = (results["evaluation"] or {"rows": {}})["rows"]
+        self._run.summary.update(
+            {
+                "images_per_second": results["images_per_second"],
+                "alarm": results["alarm"],
+                **{f"{row}/{m}": level(v) for row, ms in rows.items() for m, v in ms.items()},
+            }
+        )
+
+
+@contextlib.contextmanager
+def tracked(
+    config: PretrainConfig, folder: RunFolder, warn: Callable[[str], None]
+) -> Iterator[Tracker]:
+    """The run at Weights & Biases while it lasts; a run that goes on goes on there as well.
+
+    Args:
+        config: of the run, settled.
+        folder: of the run.
+        warn: gets a line where Weights & Biases does not answer; the run goes on without it.
+    """
+    run = _begin(config, folder, warn) if config.wandb and first_process() else None
+    code = 1
+    try:
+        yield Tracker(run)
+        code = 0
+    finally:
+        if run:
+            run.finish(exit_code=code)
+
+
+def _begin(
+    config: PretrainConfig, folder: RunFolder, warn: Callable[[str], None]
+) -> "wandb.Run | None":
+    import wandb
+
+    folder.logs.mkdir(exist_ok=True)
+    name = folder.logs / "wandb-id"
+    if not name.exists():
+        name.write_text(secrets.token_hex(4))
+    try:
+        run = wandb.init(
+            project=config.wandb,
+            name=str(folder.path),
+            id=name.read_text(),
+            resume="allow",
+            dir=folder.logs,
+            config=dataclasses.asdict(config),
+            settings=wandb.Settings(console="off", silent=True),
+        )
+    except wandb.Error as error:
+        warn(f"Weights & Biases does not answer ({str(error).splitlines()[0]}); logs/ has it all")
+        return None
+    run.define_metric(_STEP)
+    run.define_metric("*", step_metric=_STEP)
+    return run

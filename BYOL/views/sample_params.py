@@ -1,0 +1,122 @@
+"""What happens to each image: parameters as pure functions of (key, sample id).
+
+Every image has its own row of random numbers (:func:`BYOL._random.uniforms`), so its views are the
+same in any batch, worker or process. Crops and appearance use different keys: a loader process can
+cut the crops and leave the rest to the batch.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from BYOL._random import fold, uniforms
+from BYOL.views.config import ViewConfig
+
+CROP_ATTEMPTS = 10  # torchvision's RandomResizedCrop
+_CROP, _APPEARANCE = 1, 2
+
+
+@dataclass(frozen=True)
+class AppearanceDraw:
+    """Parameters of everything but the crop, one entry per image (all (B,) but ``order``).
+
+    Args:
+        flip: mirror left and right; bool.
+        vertical_flip: mirror top and bottom; bool.
+        angle: turn in degrees, counter-clockwise.
+        jitter: whether the four colour changes happen; bool.
+        order: (B, 4) the place of brightness, contrast, saturation and hue in the sequence.
+        brightness: what is added.
+        contrast: factor.
+        saturation: factor.
+        hue: shift in turns.
+        grey: bool.
+        blur: bool.
+        sigma: of the blur, in pixels.
+        solarize: bool.
+    """
+
+    flip: Tensor
+    vertical_flip: Tensor
+    angle: Tensor
+    jitter: Tensor
+    order: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor
+    grey: Tensor
+    blur: Tensor
+    sigma: Tensor
+    solarize: Tensor
+
+
+def draw_crops(
+    config: ViewConfig, key: int, ids: Tensor, heights: Tensor, widths: Tensor
+) -> Tensor:
+    """Crop boxes with torchvision's ``RandomResizedCrop`` distribution.
+
+    An area and a log-uniform ratio are tried up to ten times; if no box fits, the largest central
+    one with an allowed ratio is taken.
+
+    Args:
+        config: ``crop_scale`` and ``crop_ratio`` are used.
+        key: of the view.
+        ids: (B,) samples.
+        heights: (B,) of the images in pixels, or a scalar tensor.
+        widths: likewise.
+
+    Returns:
+        (B, 4) int64: top, left, height, width, inside the image.
+    """
+    u = uniforms(fold(key, _CROP), ids, 2 * CROP_ATTEMPTS + 2)
+    heights = heights.to(u).expand(len(ids))
+    widths = widths.to(u).expand(len(ids))
+    tries = u[:, : 2 * CROP_ATTEMPTS].reshape(-1, CROP_ATTEMPTS, 2)
+    low, high = config.crop_scale
+    area = (heights * widths)[:, None] * (low + (high - low) * tries[..., 0])
+    low, high = (math.log(r) for r in config.crop_ratio)
+    ratio = torch.exp(low + (high - low) * tries[..., 1])
+    width = torch.sqrt(area * ratio).round()
+    height = torch.sqrt(area / ratio).round()
+    fits = (width > 0) & (width <= widths[:, None]) & (height > 0) & (height <= heights[:, None])
+    first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
+    found = fits.any(dim=1)
+    central_height, central_width = _central_box(config, heights, widths)
+    height = torch.where(found, height.gather(1, first)[:, 0], central_height)
+    width = torch.where(found, width.gather(1, first)[:, 0], central_width)
+    room_y, room_x = heights - height, widths - width
+    top = torch.where(found, (u[:, -2] * (room_y + 1)).floor(), (room_y / 2).floor())
+    left = torch.where(found, (u[:, -1] * (room_x + 1)).floor(), (room_x / 2).floor())
+    return torch.stack([top, left, height, width], dim=1).long()
+
+
+def _central_box(config: ViewConfig, heights: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = config.crop_ratio
+    ratio = (widths / heights).clamp(low, high)
+    width = torch.minimum(widths, (heights * ratio).round()).clamp_min(1)
+    height = torch.minimum(heights, (widths / ratio).round()).clamp_min(1)
+    return height, width
+
+
+def draw_appearance(config: ViewConfig, key: int, ids: Tensor) -> AppearanceDraw:
+    """Parameters of everything but the crop, for samples ``ids`` (B,)."""
+    u = uniforms(fold(key, _APPEARANCE), ids, 16).unbind(dim=1)
+    low, high = config.blur_sigma
+    return AppearanceDraw(
+        flip=u[0] < config.flip,
+        vertical_flip=u[1] < config.vertical_flip,
+        angle=(2 * u[2] - 1) * config.rotate,
+        jitter=u[3] < config.jitter,
+        order=torch.stack(u[4:8], dim=1).argsort(dim=1).argsort(dim=1),
+        brightness=(2 * u[8] - 1) * config.brightness,
+        contrast=1 + (2 * u[9] - 1) * config.contrast,
+        saturation=1 + (2 * u[10] - 1) * config.saturation,
+        hue=(2 * u[11] - 1) * config.hue,
+        grey=u[12] < config.grey,
+        blur=u[13] < config.blur,
+        sigma=low + (high - low) * u[14],
+        solarize=u[15] < config.solarize,
+    )

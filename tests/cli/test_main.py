@@ -1,0 +1,186 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import BYOL
+from BYOL.cli.main import COMMANDS, main, parse
+from BYOL.export import load_weights
+from tests.conftest import TINY, draw_pictures
+
+
+def test_overview_names_every_command(capsys):
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == BYOL.__version__
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_explains_every_setting(name, capsys):
+    assert main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    for flag in ("--config", "--json"):
+        assert flag in text
+    assert "(type:" in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
+@pytest.mark.parametrize("words", [["--help"], ["pretrain", "--help"]], ids=" ".join)
+def test_a_reader_that_has_had_enough_is_no_error(words):
+    command = [sys.executable, "-m", "BYOL", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()  # as head does, but before the first line
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
+def test_help_and_mistakes_answer_in_a_second_and_import_stays_light():
+    start = time.monotonic()
+    out = subprocess.run([sys.executable, "-m", "BYOL", "--help"], capture_output=True, text=True)
+    assert out.returncode == 0 and "pretrain" in out.stdout
+    wrong = subprocess.run([sys.executable, "-m", "BYOL", "trian"], capture_output=True, text=True)
+    assert wrong.returncode == 2 and "did you mean" in wrong.stderr
+    assert time.monotonic() - start < 4  # two processes, on a busy machine
+    heavy = (
+        "import sys, BYOL.cli.main; "
+        "print([m for m in ('torch', 'timm', 'sklearn') if m in sys.modules])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--image-size", "x"], "--image-size: x is not a whole number"),
+        (["--epochs", "2.5"], "--epochs: 2.5 is not a whole number"),
+        (["--blur", "x"], "--blur: x is not two numbers with a comma between"),
+        (["--pixel-range", "1,2,3"], "--pixel-range: [1, 2, 3] is not two numbers"),
+        (["--pixel-range", "5,5"], "--pixel-range=(5.0, 5.0) is no range"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_in_words(words, said, capsys):
+    assert main(["pretrain", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epoks: 3", "--config: setting 'epoks' is unknown: did you mean epochs?"),
+        ("data: 5", "--data: 5 is not text: write it in quotes"),
+        ("backbone_args: 5", "--backbone-args: 5 is not a table of names and values"),
+        ("lr: 1\nepochs: [1,", "cannot be read: line 2: expected the node content"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_in_words(tmp_path, text, said, capsys):
+    (tmp_path / "c.yaml").write_text(text)
+    assert main(["pretrain", "--config", str(tmp_path / "c.yaml")]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_range_of_values_is_a_pair():
+    assert parse("pretrain", ["--pixel-range", "-1000,400"]).pixel_range == (-1000, 400)
+    assert parse("pretrain", []).pixel_range is None
+
+
+def test_later_ones_win_of_preset_file_and_flag(tmp_path):
+    file = tmp_path / "settings.yaml"
+    file.write_text("lr: 0.125\nepochs: 7\n")
+    config = parse("pretrain", ["--epochs", "9", "--config", str(file)])
+    assert (config.lr, config.epochs) == (0.125, 9)  # wherever the file stands
+    config = parse("pretrain", ["--config", str(file), "--epochs", "9"])
+    assert (config.preset, config.tau) == ("digits", parse("pretrain", []).tau)
+    assert (config.lr, config.epochs) == (0.125, 9)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--batch-size", "32"], {"batch_size": 32}),
+        (["--no-evaluate"], {"evaluate": False}),
+        (["--evaluate", "false"], {"evaluate": False}),
+        (["--target", "online"], {"target": "online"}),
+        (["--strict-images"], {"strict_images": True}),
+        (["--blur", "1,0.25"], {"blur": (1.0, 0.25)}),
+        (["--crop-scale=[0.3,0.9]"], {"crop_scale": (0.3, 0.9)}),
+        (["--mean", "[0.5]", "--std", "[0.25]"], {"mean": [0.5], "std": [0.25]}),
+        (["--mean", "0.5", "--std=0.25"], {"mean": [0.5], "std": [0.25]}),
+        (["cifar10"], {"data": "cifar10", "preset": "small"}),
+        (["--preset", "paper-1000"], {"epochs": 1000, "lr": 0.2, "weight_decay": 1.5e-6}),
+        (["--preset=paper-300", "--lr=0.1"], {"epochs": 300, "lr": 0.1}),
+    ],
+)
+def test_flags_are_written_as_people_write_them(words, expected):
+    config = parse("pretrain", words)
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_a_tilde_is_the_home_wherever_a_path_may_stand(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "settings.yaml"
+    file.write_text("out: ~/runs/x\nweights: ~/w.pth\n")
+    config = parse("pretrain", ["--config", "~/settings.yaml"])
+    assert config.out == f"{tmp_path}/runs/x"
+    # these are expanded where they are read, and config.yaml fits another home
+    assert (config.weights, config.data_root) == ("~/w.pth", "~/.cache/byol")
+    words = ["~/run", "--labels=~/l.csv", "--groups=~/g.csv", "--reference", "~/r"]
+    evaluation = parse("evaluate", words)
+    found = (evaluation.run, evaluation.labels, evaluation.groups, evaluation.reference)
+    assert found == tuple(f"{tmp_path}/{name}" for name in ("run", "l.csv", "g.csv", "r"))
+    assert parse("export", ["~/run", "--to=~/b.pth"]).to == f"{tmp_path}/b.pth"
+    assert parse("report", ["~/a", "b"]).run == [f"{tmp_path}/a", "b"]
+    assert parse("duplicates", ["r", "--kept=~/k.txt"]).kept == f"{tmp_path}/k.txt"
+    assert parse("shard", ["p", "--out=~/s"]).out == f"{tmp_path}/s"
+    assert parse("sweep", ["~/s.yaml"]).sweep == f"{tmp_path}/s.yaml"
+    assert parse("embed", ["r", "--out=a~/e.npy"]).out == "a~/e.npy"
+
+
+def test_preset_follows_the_size_of_the_pictures(tmp_path):
+    draw_pictures(tmp_path / "small", side=32, each=2)
+    draw_pictures(tmp_path / "large", side=200, each=2)
+    assert parse("pretrain", [str(tmp_path / "small")]).preset == "small"
+    assert parse("pretrain", [str(tmp_path / "large")]).preset == "paper-300"
+
+
+def test_json_is_one_object_on_standard_output(tmp_path, capsys):
+    pictures = draw_pictures(tmp_path / "pictures")
+    assert main(["views", str(pictures), "--out", str(tmp_path / "v.png"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer == {"out": str(tmp_path / "v.png"), "pictures": 8}
+
+
+def test_a_mistake_is_one_object_too(capsys):
+    assert main(["embed", "nowhere", "--json"]) == 2
+    answer = capsys.readouterr()
+    said = json.loads(answer.out)
+    assert said["code"] == 2 and answer.err == f"byol: {said['error']}\n"
+    assert main(["embed", "nowhere"]) == 2 and not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_terminal_that_lacks_a_sign_shows_another(run, encoding):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for words in (["pretrain", "--help"], ["evaluate", str(run), "--protocol=knn"]):
+        command = [sys.executable, "-m", "BYOL", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert b"?" in done.stdout and b"Traceback" not in done.stderr
+
+
+def test_the_settings_of_a_run_repeat_it(run, tmp_path, capsys):
+    again = tmp_path / "again"
+    assert main(["pretrain", "--config", str(run / "config.yaml"), "--out", str(again)]) == 0
+    first, second = (load_weights(r / "backbone.safetensors")[0] for r in (run, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert "trained" in capsys.readouterr().out
+
+
+def test_tiny_settings_are_settings():
+    assert parse("pretrain", list(TINY)).hidden_size == 16

@@ -1,0 +1,258 @@
+"""``byol predict``: labels for all pictures, and what is said of labelled ones is not by rote."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from BYOL.cli.main import main
+from BYOL.errors import UserError
+from BYOL.evaluation.cross_val_predict import Known, contradicted, fit, judged, unseen
+from tests.conftest import TINY, draw_pictures
+from tests.evaluation.test_attach_labels import flat_set, rows
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory):
+    """Dark pictures and light ones by turns, and a run of them."""
+    root = tmp_path_factory.mktemp("flat")
+    pictures, run = flat_set(root), root / "run"
+    assert main(["pretrain", str(pictures), *TINY, "--no-report", "--out", str(run)]) == 0
+    return pictures, run
+
+
+def predicted(run, *argv, out, capsys):
+    assert main(["predict", str(run), *map(str, argv), "--out", str(out), "--json"]) == 0
+    return json.loads(capsys.readouterr().out), table(out)
+
+
+def kind(number):
+    return ("dark", "light")[number % 2]
+
+
+def test_labels_of_some_pictures_become_labels_of_all(flat, tmp_path, capsys):
+    pictures, run = flat
+    lines = [f"{i:02}.png,{kind(i)}" for i in range(12)] + ["40.png,", "41.png,"]
+    file = rows(tmp_path / "labels.csv", "file,kind", *lines)
+    capsys.readouterr()
+    out = tmp_path / "p.csv"
+    answer, found = predicted(run, pictures, "--labels", file, out=out, capsys=capsys)
+    assert [row["file"] for row in found] == [f"{i:02}.png" for i in range(60)]
+    assert [row["prediction"] for row in found] == [kind(i) for i in range(60)]
+    assert [row["label"] for row in found] == [kind(i) if i < 12 else "" for i in range(60)]
+    assert all(0.5 <= float(row["probability"]) <= 1 for row in found)
+    assert (answer["pictures"], answer["labelled"], answer["left_out"]) == (60, 12, 0)
+    assert answer["classes"] == ["dark", "light"] and answer["contradicted"] == 0
+    assert answer["measures"]["accuracy"]["accuracy"] == 1
+    # what comes out goes in again
+    lines = [f"{row['file']},{row['prediction']}" for row in found]
+    file = rows(tmp_path / "all.csv", "file,kind", *lines)
+    answer, again = predicted(run, pictures, "--labels", file, out=out, capsys=capsys)
+    assert answer["labelled"] == 60 and all(row["label"] == row["prediction"] for row in again)
+
+
+def test_wrong_labels_are_contradicted_and_torn_pictures_left_out(flat, tmp_path, capsys):
+    run = flat[1]
+    pictures = flat_set(tmp_path)
+    (pictures / "07.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    wrong = {10, 31}
+    lines = [f"{i:02}.png,{kind(i + (i in wrong))}" for i in range(60) if i != 50]
+    file = rows(tmp_path / "labels.csv", "file,kind", *lines)
+    out = tmp_path / "p.csv"
+    answer, found = predicted(run, pictures, "--labels", file, out=out, capsys=capsys)
+    doubted = {row["file"] for row in found if row["label"] not in ("", row["prediction"])}
+    assert doubted == {f"{i:02}.png" for i in wrong} and answer["contradicted"] == 2
+    assert (answer["pictures"], answer["labelled"], answer["left_out"]) == (59, 58, 1)
+    assert main(["predict", str(run), str(pictures), "--labels", str(file), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "2 labels are contradicted" in said and "1 could not be read" in said
+
+
+def test_splits_keep_pictures_of_one_name_apart(tmp_path, capsys):
+    pictures, run = tmp_path / "p", tmp_path / "run"
+    draw_pictures(pictures / "train", each=8)
+    draw_pictures(pictures / "test", each=4)
+    assert main(["pretrain", str(pictures), *TINY, "--no-report", "--out", str(run)]) == 0
+    lines = [f"train/a/{i:02}.png,up" for i in range(4)]
+    lines += [f"test/b/{i:02}.png,down" for i in range(4)]
+    file = rows(tmp_path / "l.csv", "file,kind", *lines)
+    capsys.readouterr()
+    answer, found = predicted(run, "--labels", file, out=tmp_path / "p.csv", capsys=capsys)
+    names = {row["file"]: row for row in found}
+    assert len(names) == 24 and answer["labelled"] == 8
+    assert names["train/a/00.png"]["label"] == "up" and names["test/a/00.png"]["label"] == ""
+    assert names["test/b/00.png"]["label"] == "down" and names["train/b/00.png"]["label"] == ""
+    # the class folders' labels, where no file says others
+    answer, found = predicted(run, out=tmp_path / "p.csv", capsys=capsys)
+    assert answer["labelled"] == 24 and {row["label"] for row in found} == {"a", "b"}
+
+
+def test_what_new_pictures_are_is_learnt_from_old_ones(flat, tmp_path, capsys):
+    pictures, run = flat
+    new = tmp_path / "new"
+    new.mkdir()
+    for i in range(10):  # of the same names as old ones, and the other kind
+        (new / f"{i:02}.png").write_bytes((pictures / f"{i + 11:02}.png").read_bytes())
+    file = rows(tmp_path / "l.csv", "file,kind", *(f"{i:02}.png,{kind(i)}" for i in range(40)))
+    capsys.readouterr()
+    argv = [new, "--labelled", pictures, "--labels", file]
+    answer, found = predicted(run, *argv, out=tmp_path / "p.csv", capsys=capsys)
+    assert (answer["pictures"], answer["labelled"]) == (10, 40)
+    assert [row["prediction"] for row in found] == [kind(i + 1) for i in range(10)]
+    assert {row["label"] for row in found} == {""} and answer["measures"]
+    argv = ["predict", str(run), str(new), "--labelled", str(tmp_path / "nowhere")]
+    assert main([*argv, "--out", str(tmp_path / "q.csv")]) == 2
+    said = capsys.readouterr().err
+    assert "--labelled=" in said and "nowhere" in said and "DATA" not in said
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "task", "columns", "measures"),
+    [
+        ("file,x,y", lambda i: f"{i % 2},{1 - i % 2}", "multilabel", ["x", "y"], ["mAP", "F1"]),
+        ("file,age", lambda i: f"{i % 2 + 0.5}", "regression", ["age"], ["R²", "MAE"]),
+    ],
+)
+def test_tags_and_values(flat, tmp_path, capsys, header, cells, task, columns, measures):
+    pictures, run = flat
+    file = rows(tmp_path / "l.csv", header, *(f"{i:02}.png,{cells(i)}" for i in range(30)))
+    capsys.readouterr()
+    out = tmp_path / "p.csv"
+    answer, found = predicted(run, pictures, "--labels", file, out=out, capsys=capsys)
+    assert list(found[0]) == ["file", "split", "labelled", *columns]
+    assert [row["labelled"] for row in found] == ["yes"] * 30 + ["no"] * 30
+    assert answer["task"] == task and list(answer["measures"]) == measures
+    first = np.array([float(row[columns[0]]) for row in found])
+    assert (first[1::2] > first[::2].max()).all()
+
+
+def test_a_run_that_was_told_of_labels_needs_no_file(tmp_path, capsys):
+    pictures, run = flat_set(tmp_path), tmp_path / "run"
+    labels = rows(tmp_path / "l.csv", "file,kind", *(f"{i:02}.png,{kind(i)}" for i in range(30)))
+    groups = rows(tmp_path / "g.csv", "file,who", *(f"{i:02}.png,{i // 6}" for i in range(60)))
+    argv = ["pretrain", str(pictures), *TINY, "--no-report", "--out", str(run)]
+    assert main([*argv, "--labels", str(labels), "--groups", str(groups)]) == 0
+    capsys.readouterr()
+    answer, _ = predicted(run, out=tmp_path / "p.csv", capsys=capsys)
+    assert answer["labelled"] == 30 and "accuracy" in answer["measures"]
+    out = tmp_path / "next.csv"
+    assert main(["select", str(run), "--count=3", "--out", str(out), "--json"]) == 0
+    chosen = json.loads(capsys.readouterr().out)
+    assert chosen["labelled"] == 30 and [row["kind"] for row in table(out)][30:] == [""] * 3
+    # elsewhere, the run's files say nothing
+    classes = draw_pictures(tmp_path / "classes")
+    argv = ["--labelled", classes]
+    answer, _ = predicted(run, *argv, out=tmp_path / "q.csv", capsys=capsys)
+    assert answer["labelled"] == 24 and answer["classes"] == ["a", "b"]
+
+
+def test_labels_that_cannot_teach_are_named(flat, tmp_path, capsys):
+    pictures, run = flat
+    out = tmp_path / "p.csv"
+    argv = ["predict", str(run), str(pictures), "--out", str(out)]
+    one = rows(tmp_path / "one.csv", "file,kind", "00.png,dark", "02.png,dark")
+    empty = rows(tmp_path / "empty.csv", "file,kind", "00.png,", "02.png,")
+    half = rows(tmp_path / "half.csv", "file,x,y", "00.png,1,", "02.png,0,1")
+    ungrouped = rows(tmp_path / "g.csv", "file,who", "00.png,me")
+    two = rows(tmp_path / "two.csv", "file,kind", "00.png,dark", "01.png,light")
+    for extra, said in (
+        ([], "p has no labels: give those of some pictures as --labels=FILE.csv"),
+        (["--labels", one], "all labels are of one class"),
+        (["--labels", empty], "has no labels yet: fill them in for some of its rows"),
+        (["--labels", half], "row 1 (00.png) has nothing under 'y'"),
+        (["--labels", two, "--groups", ungrouped], "has no row for 1 of the labelled pictures"),
+        (["--task", "regression"], "needs --labels"),
+        (["--pool", "none"], "--pool=none is unknown"),
+    ):
+        assert main([*argv, *map(str, extra)]) == 2
+        assert said in capsys.readouterr().err
+    assert not out.exists()
+    before = two.read_bytes()
+    argv = ["predict", str(run), str(pictures), "--labels", str(two), "--out", str(two)]
+    assert main(argv) == 2 and two.read_bytes() == before
+    assert "is what is learnt from" in capsys.readouterr().err
+
+
+def clouds(n=60, seed=0, apart=4.0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, n)
+    features = rng.normal(size=(n, 5)) + apart * np.eye(5)[labels]
+    return features.astype(np.float32), labels
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 59), st.floats(-50, 50), st.booleans())
+def test_nothing_is_learnt_of_a_picture_or_its_group_to_guess_it(i, value, grouped):
+    features, _ = clouds()
+    values = features[:, :1].astype(np.float64)
+    groups = np.arange(60) // 4 if grouped else None
+    before = unseen(Known(features, values, "regression", 1, groups), seed=3)
+    changed = values.copy()
+    changed[groups == groups[i] if grouped else i] += value
+    after = unseen(Known(features, changed, "regression", 1, groups), seed=3)
+    np.testing.assert_array_equal(before[i], after[i])
+    assert np.isfinite(before).all()
+
+
+def test_classes_are_guessed_and_planted_mistakes_found():
+    features, labels = clouds(apart=7.0)
+    wrong = labels.copy()
+    wrong[[3, 30]] = (wrong[[3, 30]] + 1) % 3
+    known = Known(features, wrong, "classification", 4)
+    guesses = unseen(known, seed=0)
+    assert guesses.shape == (60, 4)
+    np.testing.assert_allclose(guesses.sum(axis=1), 1, rtol=1e-5)
+    assert np.flatnonzero(contradicted(known, guesses)).tolist() == [3, 30]
+    assert judged(known, guesses, 0)["accuracy"]["accuracy"] >= 0.9
+    right = Known(features, labels, "classification", 4)
+    np.testing.assert_array_equal(fit(right, 0)(features).argmax(axis=1), labels)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 1], [0, 1, 2, 3, 0], [0, 0, 0, 0, 0, 1]])
+def test_a_handful_of_labels_is_enough_to_begin_with(labels):
+    known = Known(*clouds(len(labels))[:1], np.array(labels), "classification", 4)
+    guesses = unseen(known, seed=0)
+    np.testing.assert_allclose(guesses.sum(axis=1), 1, rtol=1e-5)
+    assert fit(known, 0)(known.features).shape == (len(labels), 4)
+
+
+def test_a_class_that_nothing_else_teaches_contradicts_nobody():
+    labels = np.array([0] * 15 + [1] * 14 + [2])
+    features = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    assert unseen(Known(features, labels, "classification", 3), 0)[29, 2] == 0
+    sure = np.tile([0.95, 0.05, 0.0], (3, 1))
+    known = Known(features[:3], np.array([0, 1, 2]), "classification", 3)
+    assert contradicted(known, sure).tolist() == [False, True, False]
+
+
+def test_a_class_of_the_test_folder_alone_is_predicted_and_said(tmp_path, capsys):
+    data = tmp_path / "p"
+    draw_pictures(data / "train", each=8)
+    draw_pictures(data / "test", each=4, classes=("a", "b", "c"))
+    run = tmp_path / "run"
+    argv = ["pretrain", str(data), *TINY, "--epochs=1", "--no-report", "--out", str(run)]
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert "Classes that judge without a picture to learn from: c." in said
+    results = json.loads((run / "results.json").read_text())["evaluation"]
+    assert results["untaught"] == ["c"] and results["class_names"] == ["a", "b", "c"]
+    assert main(["predict", str(run), f"--out={tmp_path}/p.csv"]) == 0
+    assert main(["export", str(run), "--classifier=linear", f"--to={tmp_path}/c.safetensors"]) == 0
+
+
+def test_one_group_alone_says_nothing_of_itself():
+    features, labels = clouds(20)
+    known = Known(features, labels, "classification", 3, np.zeros(20, dtype=np.int64))
+    guesses = unseen(known, seed=0)
+    assert np.isnan(guesses).all() and judged(known, guesses, 0) == {}
+    assert not contradicted(known, guesses).any()
+    with pytest.raises(UserError, match="all labels are of one class"):
+        fit(Known(features, np.zeros(20, dtype=np.int64), "classification", 3), 0)

@@ -1,0 +1,257 @@
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from BYOL.cli.main import main
+from BYOL.cli.sweep import run as running
+from BYOL.cli.sweep.results import known_rows, results_of
+from BYOL.cli.sweep.spec import Cell, read_sweep
+from BYOL.cli.sweep.summary import summarise, table
+from BYOL.config import save_config
+from BYOL.config.presets import preset_config
+from BYOL.errors import UserError
+from BYOL.training.prepare import prepare
+from tests.conftest import draw_pictures
+
+OURS = sorted((Path(__file__).parents[2] / "benchmarks" / "sweeps").glob("*.yaml"))
+SETTINGS = {
+    "preset": "small", "backbone": "plain5", "image_size": 12, "batch_size": 8, "hidden_size": 16,
+    "output_size": 8, "epochs": 1, "knn_every": 0, "lr": 0.1, "workers": 0,
+}  # fmt: skip
+
+
+def write(path, **parts):
+    path.write_text(yaml.safe_dump(parts, allow_unicode=True, sort_keys=False))
+    return str(path)
+
+
+@pytest.mark.parametrize("file", OURS, ids=lambda path: path.stem)
+def test_the_sweeps_of_the_docs_are_three_seeds_of_settings_that_exist(file, tmp_path):
+    cells = read_sweep(file, tmp_path)
+    assert len(cells) >= 5 and {len(cell.runs) for cell in cells} == {3}
+
+
+def test_rows_times_grid_times_seeds(tmp_path):
+    file = write(
+        tmp_path / "s.yaml",
+        settings={**SETTINGS, "data": "digits"},
+        rows={"plain": {}, "no predictor": {"predictor": "none"}},
+        grid={"tau": [0.5, 0.9], "crop_scale": [[0.2, 1.0]]},
+        seeds=[3, 4],
+    )
+    cells = read_sweep(file, tmp_path / "out")
+    assert [cell.name for cell in cells] == [
+        f"{row} tau={tau} crop_scale=[0.2, 1.0]"
+        for row in ("plain", "no predictor")
+        for tau in (0.5, 0.9)
+    ]
+    runs = [run for cell in cells for run in cell.runs]
+    assert len({run.out for run in runs}) == 8
+    assert [run.seed for run in runs] == [3, 4] * 4
+    assert runs[-1].predictor == "none" and runs[-1].tau == 0.9 and runs[0].predictor == "mlp"
+    assert runs[0].crop_scale == (0.2, 1.0) and runs[0].lr == 0.1 and runs[0].preset == "small"
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"grids": {}}, "has a part 'grids'"),
+        ({"grid": {"tau": 0.5}}, "tau must be a list"),
+        ({"settings": {"temperature": 1}}, "--temperature is unknown"),
+        ({"settings": {"lr": "fast"}}, "--lr"),
+        ({"rows": {"a": {"tau": 2}}}, "--tau=2.* is out of range"),
+        ({"settings": {"seed": 1}}, "seed is not for a sweep"),
+        ({"rows": {"a": {"devices": 2}}}, "devices is not for a sweep to set: .*--jobs"),
+        ({"seeds": []}, "seeds must be"),
+        ({"seeds": [0, "one"]}, "seeds must be"),
+        ({"seeds": [0, -1]}, "--seed=-1 is out of range"),
+        ({"seeds": [3, 0, 3]}, r"seeds=\[3, 0, 3\] has one twice"),
+        ({"settings": {"data": datetime.date(2024, 1, 1)}}, "data=2024-01-01 is neither text"),
+        ({"rows": {"a": {"wandb": b"bytes"}}}, "wandb=b'bytes' is neither text"),
+        ({"grid": {"mean": [[datetime.date(2024, 1, 1)]]}}, "mean=.* is neither text"),
+        ({"rows": {"a b": {}, "a/b": {}}}, "same name"),
+        ({"rows": {"a": [1]}}, "a must be names"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_before_anything_runs(tmp_path, parts, message):
+    file = write(tmp_path / "s.yaml", **parts)
+    with pytest.raises(UserError, match=message) as caught:
+        read_sweep(file, tmp_path / "out")
+    assert "\n" not in str(caught.value) and "s.yaml" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "settings: {data: 2024-99-99}", "settings: {mean: " + "[" * 3000 + "]" * 3000 + "}",
+        "settings: &s {tau: 0.5}\nrows: {a: *s}", "- a list", "seeds: [0", "\0",
+    ],
+    ids=("date", "nested", "alias", "list", "torn", "zero"),
+)  # fmt: skip
+def test_a_file_that_is_no_table_of_plain_values_is_refused_in_a_line(tmp_path, text):
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"^SWEEP=") as caught:
+        read_sweep(tmp_path / "s.yaml", tmp_path / "out")
+    assert "\n" not in str(caught.value) and "s.yaml" in str(caught.value)
+
+
+def test_a_sweep_runs_skips_what_is_finished_and_ends_with_a_table(tmp_path, capsys, monkeypatch):
+    pictures = draw_pictures(tmp_path / "pictures", each=10)
+    settings = {**SETTINGS, "data": str(pictures)}
+    rows = {"mlp": {}, "τ = 0": {"target": "online"}}
+    file = write(tmp_path / "s.yaml", settings=settings, rows=rows, seeds=[0, 1])
+    out = tmp_path / "out"
+    argv = ["sweep", file, "--out", str(out)]
+    done = []
+    pretrain = running.pretrain
+
+    def stopped(config, **known):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(config.out)
+        return pretrain(config, **known)
+
+    monkeypatch.setattr(running, "pretrain", stopped)
+    assert main(argv) == 130
+    monkeypatch.setattr(
+        running, "pretrain", lambda config, **k: (done.append(config.out), pretrain(config, **k))
+    )
+    capsys.readouterr()
+    assert main([*argv, "--json"]) == 0
+    assert len(done) == 4 and len(set(done)) == 4, "finished runs are not run again"
+    answer = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in answer["rows"]] == ["raw pixels", "untrained", "mlp", "τ = 0"]
+    trained = answer["rows"][2]
+    assert trained["runs"] == 2 and len(trained["measures"]["knn20"]) == 2
+    for seed, accuracy in enumerate(trained["measures"]["linear"]):
+        results = json.loads((out / "mlp" / f"seed-{seed}" / "results.json").read_text())
+        assert results["evaluation"]["rows"]["trained"]["linear"]["accuracy"] == accuracy
+    text = (out / "table.md").read_text()
+    assert text.startswith("| variant | 1-shot") and "| τ = 0 |" in text and "0 of 2" in text
+    with Image.open(out / "sweep.png") as picture:
+        assert picture.size[0] > 400
+    write(tmp_path / "s.yaml", settings={**settings, "lr": 0.2}, rows=rows, seeds=[0, 1])
+    assert main(argv) == 2
+    assert "holds a run with lr=0.1, not 0.2" in capsys.readouterr().err
+
+
+def test_references_are_measured_once_a_seed_and_are_what_a_run_alone_measures(
+    tmp_path, monkeypatch
+):
+    pictures = draw_pictures(tmp_path / "pictures", each=10)
+    rows = {"bn": {}, "again": {"predictor": "linear"}, "gn-ws": {"norm": "gn-ws"}}
+    settings = {**SETTINGS, "data": str(pictures)}
+    file = write(tmp_path / "s.yaml", settings=settings, rows=rows, seeds=[0, 1])
+    given = {}
+    pretrain = running.pretrain
+
+    def listening(config, known):
+        given[config.out] = known
+        return pretrain(config, known=known)
+
+    monkeypatch.setattr(running, "pretrain", listening)
+    assert main(["sweep", file, "--out", str(tmp_path / "out")]) == 0
+    known = {tuple(Path(out).parts[-2:]): sorted(rows) for out, rows in given.items()}
+    for seed in ("seed-0", "seed-1"):
+        assert known["bn", seed] == []
+        assert known["again", seed] == ["raw pixels", "untrained"]
+        assert known["gn-ws", seed] == ["raw pixels"], "its backbone is another one"
+    for variant, seed in known:
+        run = tmp_path / "out" / variant / seed
+        there = json.loads((run / "results.json").read_text())["evaluation"]["rows"]
+        assert main(["evaluate", str(run), str(pictures), "--seed", seed[-1]]) == 0
+        assert json.loads((run / "evaluation.json").read_text())["rows"] == there
+
+
+def test_a_run_without_a_checkpoint_begins_anew(tmp_path):
+    file = write(tmp_path / "s.yaml", settings={**SETTINGS, "data": "digits"})
+    (run,) = read_sweep(file, tmp_path / "out")[0].runs
+    folder = tmp_path / "out" / "run" / "seed-0"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("{}")
+    assert running.resumed(run).resume is False and not folder.exists()
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").write_bytes(b"")
+    assert running.resumed(run).resume is True
+
+
+def test_the_table_has_mean_and_spread_of_the_seeds():
+    rows = [
+        {"name": "raw pixels", "measures": {"knn20": [0.5]}},
+        {"name": "a", "measures": {"knn20": [0.5, 0.7], "effective_rank": [20.0, 22.0]},
+         "runs": 2, "alarms": 1},
+    ]  # fmt: skip
+    assert table(rows).splitlines()[2:] == [
+        "| raw pixels | 0.500 |  |  |",
+        "| a | 0.600 ±0.141 | 21.0 ±1.4 | 1 of 2 |",
+    ]
+    assert table([{"name": "a|b\nc", "measures": {}}]).splitlines()[2] == "| a\\|b c |  |"
+
+
+def test_measures_of_values_and_measures_that_some_seeds_lack_are_summarised(tmp_path):
+    runs = tuple(finished_run(tmp_path, "a", seed) for seed in (0, 1))
+    for seed, run in enumerate(runs):
+        file = Path(run.out) / "results.json"
+        results = json.loads(file.read_text())
+        for measures in results["evaluation"]["rows"].values():
+            measures["linear R²"] = {"value": 0.25 + seed, "low": 0.0, "high": 2.0}
+            if seed:
+                measures["5-shot"] = {"accuracy": 0.75, "spread": 0.0}
+        file.write_text(json.dumps(results))
+    rows = {row["name"]: row["measures"] for row in summarise([Cell("a", runs)])}
+    expected = {"linear": [0.5, 0.5], "linear R²": [0.25, 1.25], "5-shot": [0.75]}
+    assert rows["a"].items() >= expected.items()
+    assert rows["untrained"].keys() == expected.keys()
+
+
+def finished_run(root: Path, name: str, seed: int = 0, start: float | None = None, **settings):
+    """A run's settings, and a folder as if it had been made with them."""
+    folder = root / name / f"seed-{seed}"
+    folder.mkdir(parents=True)
+    run = preset_config("small", out=str(folder), seed=seed, **settings)
+    save_config(dataclasses.replace(run, stem="imagenet"), folder / "config.yaml")
+    levels = {"raw pixels": 0.1, "untrained": 0.2, "trained": 0.5}
+    levels |= {} if start is None else {"start": start}
+    rows = {source: {"linear": {"accuracy": level}} for source, level in levels.items()}
+    results = {"evaluation": {"rows": rows}, "gauges": {}, "alarm": None, "train_seconds": 1.0}
+    (folder / "results.json").write_text(json.dumps(results))
+    return run
+
+
+def test_an_untrained_row_is_not_taken_from_a_run_whose_weights_settled_its_stem(tmp_path):
+    plain = finished_run(tmp_path, "plain")
+    assert set(known_rows(plain, [plain])) == {"raw pixels", "untrained"}
+    for change in ({"weights": "w.pth"}, {"pretrained": True}):
+        other = dataclasses.replace(plain, **change)
+        assert set(known_rows(other, [plain])) == {"raw pixels"}
+    for change in ({"pixel_range": (0.0, 4095.0)}, {"labels": "l.csv"}, {"groups": "g.csv"}):
+        assert known_rows(dataclasses.replace(plain, **change), [plain]) == {}
+
+
+def test_what_variants_began_with_are_rows_of_the_table_each_once(tmp_path):
+    cells = [
+        Cell("scratch", (finished_run(tmp_path, "scratch"),)),
+        Cell("w", tuple(finished_run(tmp_path, "w", s, 0.3, weights="w.pth") for s in (0, 1))),
+        Cell("w again", (finished_run(tmp_path, "w again", start=0.3, weights="w.pth"),)),
+        Cell("v", (finished_run(tmp_path, "v", start=0.4, weights="v.pth"),)),
+    ]
+    rows = {row["name"]: row["measures"] for row in summarise(cells)}
+    assert list(rows) == [
+        "raw pixels", "untrained", "start", "start (v)", "scratch", "w", "w again", "v",
+    ]  # fmt: skip
+    assert rows["start"] == {"linear": [0.3, 0.3]} and rows["start (v)"] == {"linear": [0.4]}
+
+
+def test_statistics_of_the_file_are_those_of_the_run(tmp_path):
+    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    std = [0.267334285, 0.25643846, 0.27615047]
+    run = preset_config("small", data=str(pictures), batch_size=4, std=std, out=str(tmp_path / "r"))
+    (tmp_path / "r").mkdir()
+    save_config(prepare(run).config, tmp_path / "r" / "config.yaml")
+    assert results_of(run) is None, "and no UserError"

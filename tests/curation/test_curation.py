@@ -1,0 +1,270 @@
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance, ImageOps
+from torch import nn
+
+from BYOL import load_backbone
+from BYOL.cli.main import main
+from BYOL.curation import duplicates as module
+from BYOL.curation.contact_sheet import SIDE, Tile, save_grid, thumbnail
+from BYOL.curation.duplicates import miniatures, near_pairs
+from BYOL.curation.feature_store import Collection, Looks, whitened
+from BYOL.data.dataset import ArrayImages
+from BYOL.data.open import open_images
+from BYOL.views.config import Sight
+
+
+def scenes(folder, count=40, side=64):
+    """Smooth random pictures, no two alike."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+        coarse.resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{i:02}.png")
+    return folder
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_planted_copies_are_found_and_nothing_else(run, tmp_path, capsys):
+    pictures = scenes(tmp_path / "p")
+    with Image.open(pictures / "00.png") as first:
+        content = io.BytesIO()
+        first.save(content, "JPEG", quality=70)
+        (pictures / "00-jpeg.jpg").write_bytes(content.getvalue())
+        first.resize((48, 48)).save(pictures / "00-small.png")
+    with Image.open(pictures / "01.png") as second:
+        ImageOps.mirror(second).save(pictures / "01-mirror.png")
+    with Image.open(pictures / "02.png") as third:
+        ImageEnhance.Brightness(third).enhance(1.15).save(pictures / "02-bright.png")
+    (pictures / "03-same.png").write_bytes((pictures / "03.png").read_bytes())
+    (pictures / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    out, grid, rest = tmp_path / "d.csv", tmp_path / "d.png", tmp_path / "rest.txt"
+    argv = ["duplicates", str(run), str(pictures), "--out", str(out), "--grid", str(grid)]
+    argv += ["--kept", str(rest)]
+    assert main([*argv, "--threshold", "0.3", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    groups: dict[str, set[str]] = {}
+    for row in table(out):
+        groups.setdefault(row["group"], set()).add(row["file"].rsplit("/", 1)[-1])
+    expected = [{"00.png", "00-jpeg.jpg", "00-small.png"}, {"01.png", "01-mirror.png"},
+                {"02.png", "02-bright.png"}, {"03.png", "03-same.png"}]  # fmt: skip
+    assert sorted(map(sorted, groups.values())) == sorted(map(sorted, expected))
+    kept = {r["file"][-6:] for r in table(out) if r["suggestion"] == "keep"}
+    assert len(kept) == 4 and not any("small" in name for name in kept)
+    same = {r["file"].rsplit("/", 1)[-1] for r in table(out) if r["identical"] == "yes"}
+    assert same == {"03.png", "03-same.png"}
+    assert (answer["groups"], answer["surplus"], answer["left_out"]) == (4, 5, 1)
+    with Image.open(grid) as page:
+        assert page.width > 3 * SIDE and page.height > 4 * SIDE
+    surplus = {r["file"].rsplit("/", 1)[-1] for r in table(out) if r["suggestion"] == "remove"}
+    listed = open_images(str(rest)).train
+    names = {listed.sample_name(i) for i in range(len(listed))}
+    assert names == {path.name for path in pictures.iterdir()} - surplus - {"torn.png"}
+
+
+def test_names_of_one_file_are_no_copies_of_each_other(run, tmp_path, capsys):
+    pictures = scenes(tmp_path / "p", count=12)
+    (pictures / "00-link.png").symlink_to("00.png")
+    (pictures / "01-hard.png").hardlink_to(pictures / "01.png")
+    (pictures / "02-link.png").symlink_to("02.png")
+    (pictures / "02-same.png").write_bytes((pictures / "02.png").read_bytes())
+    out, rest = tmp_path / "d.csv", tmp_path / "rest.txt"
+    argv = ["duplicates", str(run), "--out", str(out), "--kept", str(rest), "--threshold", "0.3"]
+    assert main([*argv, str(pictures), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    found = {row["file"].rsplit("/", 1)[-1]: row["suggestion"] for row in table(out)}
+    assert found == {"02-same.png": "keep", "02.png": "remove"}
+    assert (answer["pictures"], answer["further_names"], answer["surplus"]) == (16, 3, 1)
+    kept = {line.rsplit("/", 1)[-1] for line in rest.read_text().splitlines()}
+    surplus = {"00-link.png", "01.png", "02.png", "02-link.png"}  # 01-hard.png is first by name
+    assert kept == {path.name for path in pictures.iterdir()} - surplus
+    twice = tmp_path / "twice.txt"
+    twice.write_text("".join(f"p/{i:02}.png\n" * 2 for i in range(4)))
+    assert main([*argv, str(twice)]) == 0
+    assert not table(out) and len(rest.read_text().splitlines()) == 4
+    assert "4 of them further names" in capsys.readouterr().out
+
+
+def test_strangers_stand_first_and_blank_pictures_are_called_so(run, tmp_path, capsys):
+    pictures = scenes(tmp_path / "p")
+    for i in range(12):
+        Image.new("RGB", (64, 64)).save(pictures / f"black-{i}.png")
+    out, grid = tmp_path / "o.csv", tmp_path / "o.png"
+    argv = ["outliers", str(run), str(pictures), "--count", "12", "--out", str(out)]
+    assert main([*argv, "--grid", str(grid), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    rows = table(out)
+    assert len(rows) == 12 and answer["blank"] == 12
+    assert all("black" in row["file"] and row["remark"] == "black" for row in rows)
+    assert not any("black" in row["nearest"] for row in rows)
+    with Image.open(grid) as page:
+        page.load()
+
+
+def test_arrays_and_built_in_sets_work_without_files(tmp_path, monkeypatch, run, capsys):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
+    np.savez("set.npz", images=np.concatenate([pixels, pixels[:2]]))
+    assert main(["duplicates", str(run), "set.npz"]) == 0
+    files = {row["file"] for row in table(tmp_path / "duplicates.csv")}
+    assert files == {"train/0", "train/20", "train/1", "train/21"}
+    assert main(["duplicates", str(run), "set.npz", "--kept", "rest.txt"]) == 2
+    assert "--kept=rest.txt is for pictures that are files" in capsys.readouterr().err
+    assert main(["outliers", str(run), "set.npz", "--count", "3"]) == 0
+    assert len(table(tmp_path / "outliers.csv")) == 3
+
+
+def test_bands_that_cancel_each_other_are_not_blank(tmp_path):
+    """Red falls where infrared rises: the mean of the two is one value, the picture is not."""
+    rise = np.linspace(0, 255, 32)[None, :].repeat(32, axis=0)
+    pixels = np.stack([np.stack([rise, 255 - rise], axis=2), np.full((32, 32, 2), 128.0)])
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    network = Looks(nn.Flatten(), Sight(32, [0.0, 0.0], [1.0, 1.0]))
+    greys, contrasts = network(x)[:, -257:].split([256, 1], dim=1)
+    assert greys.std(dim=1).max() < 0.01
+    assert contrasts[0] > 0.2 and contrasts[1] < 0.01
+
+
+def collection(directions, greys):
+    n = len(directions)
+    images = ArrayImages("x", 1, None, (), torch.zeros(n, 1, 2, 2, dtype=torch.uint8))
+    places = np.stack([np.zeros(n, np.int64), np.arange(n)], axis=1)
+    contrasts = greys.std(axis=1)
+    return Collection(directions, directions, greys, {"train": images}, places, contrasts)
+
+
+def test_blocks_and_bounded_memory_find_the_same_groups_as_all_pairs(monkeypatch):
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(6, 16))
+    points = np.repeat(centres, 20, axis=0) + 0.05 * rng.normal(size=(120, 16))
+    directions = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    greys = np.repeat(rng.random((6, 256)), 20, axis=0).astype(np.float32)
+    found = collection(directions, greys)
+    whole = near_pairs(found, 0.9, 0.9, torch.device("cpu"))
+    monkeypatch.setattr(module, "_BLOCK", 17)
+    blocks = near_pairs(found, 0.9, 0.9, torch.device("cpu"))
+    assert set(map(tuple, whole.places)) == set(map(tuple, blocks.places))
+    monkeypatch.setattr(module, "_KEPT", 200)
+    few = near_pairs(found, 0.9, 0.9, torch.device("cpu"))
+    assert len(few.places) < len(whole.places)
+    for pairs in (whole, few):
+        graph = coo_array((np.ones(len(pairs.places)), pairs.places.T), shape=(120, 120))
+        names = connected_components(graph, directed=False)[1]
+        assert len(set(names)) == 6 and all(
+            len(set(names[i::1][:20])) == 1 for i in range(0, 120, 20)
+        )
+
+
+def test_whitening_makes_unrelated_pictures_of_a_narrow_cone_unrelated(tmp_path):
+    rng = np.random.default_rng(0)
+    narrow = (10 + rng.normal(size=(500, 8)) * 10.0 ** -np.arange(8)).astype(np.float32)
+    directions = whitened(narrow, tmp_path / "d.npy")
+    cosines = directions @ directions.T
+    assert abs(np.linalg.norm(directions, axis=1) - 1).max() < 1e-5
+    assert abs(cosines[~np.eye(500, dtype=bool)].mean()) < 0.02
+
+
+def test_miniatures_correlate_and_blank_ones_are_alike():
+    rng = np.random.default_rng(0)
+    grey = rng.random(256)
+    m = miniatures(np.stack([grey, 0.5 * grey + 0.2, np.zeros(256), np.ones(256), 1 - grey]))
+    cosines = m @ m.T
+    assert cosines[0, 1] > 0.99 and cosines[2, 3] > 0.99
+    assert abs(cosines[0, 2]) < 0.1 and cosines[0, 4] < -0.9
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("size", [(5, 9), (300, 40)])
+def test_thumbnails_of_any_picture_fit_their_cell(channels, size):
+    picture = thumbnail(torch.zeros(channels, *size, dtype=torch.uint8))
+    assert max(picture.size) == SIDE and picture.mode == "RGB"
+
+
+def test_a_grid_breaks_long_rows_and_shortens_long_names(tmp_path):
+    tile = Tile(torch.zeros(3, 8, 8, dtype=torch.uint8), ("1", "very/" * 40 + "ключ.jpg"), "good")
+    save_grid([[tile] * 9, [tile]], tmp_path / "g.png")
+    with Image.open(tmp_path / "g.png") as page:
+        assert page.height > 3 * SIDE and page.width < 9 * (SIDE + 8)
+    save_grid([], tmp_path / "empty.png")
+
+
+@pytest.mark.parametrize("when", ["before", "midway"])
+@pytest.mark.parametrize("command", ["duplicates", "outliers"])
+def test_a_full_temporary_folder_is_one_line(run, tmp_path, monkeypatch, capsys, command, when):
+    pictures = scenes(tmp_path / "p", count=6)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    if when == "before":
+        usage = shutil.disk_usage(tmp_path)._replace(free=100)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    else:
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("BYOL.curation.feature_store.whitened", full)
+    argv = [command, str(run), str(pictures), "--out", str(tmp_path / "o.csv")]
+    assert main(argv) == 2
+    size = 6 * 4 * (2 * load_backbone(run).num_features + 257)
+    line = f"the temporary folder {tmp_path}/tmp has no room for {size:,} bytes"
+    assert line in capsys.readouterr().err
+    assert not list((tmp_path / "tmp").iterdir()) and not (tmp_path / "o.csv").exists()
+
+
+def test_the_temporary_folder_goes_when_the_command_is_ended(tmp_path):
+    program = (
+        "import os, signal\n"
+        "from BYOL.curation.temp_folder import temporary_folder\n"
+        "with temporary_folder() as room:\n"
+        "    (room.folder / 'looks.npy').write_bytes(bytes(9))\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    assert ended.returncode == 143 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", "a\tb.png", "K\udce4fer.png", "\x00" * 99])
+def test_a_name_that_cannot_be_drawn_gets_question_marks(tmp_path, name):
+    tile = Tile(torch.zeros(3, 8, 8, dtype=torch.uint8), ("1", name))
+    save_grid([[tile]], tmp_path / "g.png")
+    same = Tile(tile.picture, ("1", "".join(c if c.isprintable() else "?" for c in name)))
+    save_grid([[same]], tmp_path / "same.png")
+    assert (tmp_path / "g.png").read_bytes() == (tmp_path / "same.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["duplicates", "RUN", "--threshold=1.5"], "--threshold=1.5"),
+        (["duplicates", "RUN", "--out=d.txt"], ".csv"),
+        (["duplicates", "RUN", "--grid=nowhere/d.png"], "nowhere"),
+        (["duplicates", "RUN", "--kept=rest.csv"], "--kept=rest.csv has an unknown ending"),
+        (["outliers", "RUN", "--count=0"], "--count=0"),
+        (["outliers", "RUN", "--grid=o.jpg"], ".png"),
+        (["outliers", "RUN", "--pool=none"], "--pool=none"),
+        (["outliers", "missing"], "RUN=missing"),
+    ],
+)
+def test_mistakes_are_one_line(run, tmp_path, monkeypatch, capsys, argv, named):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(run) if a == "RUN" else a for a in argv]) == 2
+    assert named in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,75 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from BYOL.data.decode import ImageFile
+from BYOL.data.formats.jpeg import decode_jpeg, may_be_turned, upright
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    return (255 * np.stack([x, y, (x + y) / 2], axis=2)).astype(np.uint8)
+
+
+def jpeg(pixels: np.ndarray, mode: str = "RGB", orientation: int | None = None) -> bytes:
+    file, exif = io.BytesIO(), Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    Image.fromarray(pixels).convert(mode).save(file, "JPEG", quality=95, exif=exif)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_are_pillows(mode, channels):
+    content = jpeg(smooth(37, 53), mode)
+    found = decode_jpeg(content, channels)
+    expected = np.array(Image.open(io.BytesIO(content)).convert("L" if channels == 1 else "RGB"))
+    assert np.abs(found.astype(int) - expected.reshape(37, 53, channels)).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("least", "size"),
+    [
+        ((0, 0), (400, 600)),
+        ((201, 10), (400, 600)),
+        ((200, 300), (200, 300)),
+        ((60, 60), (100, 150)),
+        ((50, 75), (50, 75)),
+        ((1, 1), (50, 75)),
+    ],
+)
+def test_a_picture_comes_smaller_but_never_too_small(least, size):
+    found = decode_jpeg(jpeg(smooth(400, 600)), 3, least)
+    assert found.shape[0] >= least[0] and found.shape[1] >= least[1]
+    assert found.shape[0] <= max(2 * least[0], size[0]) and found.shape[:2] >= size
+    expected = np.asarray(Image.fromarray(smooth(400, 600)).resize(found.shape[1::-1]))
+    assert np.abs(found.astype(int) - expected).mean() < 2
+
+
+def test_what_it_will_not_read_it_leaves_to_pillow():
+    content = jpeg(smooth(16, 16))
+    png = io.BytesIO()
+    Image.fromarray(smooth(16, 16)).save(png, "PNG")
+    for other in (b"", b"no picture", png.getvalue(), content[:200], jpeg(smooth(16, 16), "CMYK")):
+        assert decode_jpeg(other, 3) is None
+    assert decode_jpeg(content, 4) is None
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_pillows(tmp_path, orientation):
+    content = jpeg(smooth(24, 40), orientation=orientation)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
+    assert may_be_turned(content)
+    found = upright(decode_jpeg(content, 3), orientation)
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).max() <= 3
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(content)
+    file = ImageFile(path, 3)
+    assert file.size == expected.shape[:2]
+    (whole,) = file.crops([(0, 0, *file.size)], [8])
+    resized = Image.fromarray(expected).resize((8, 8), Image.Resampling.BICUBIC)
+    assert np.abs(whole.permute(1, 2, 0).numpy().astype(int) - np.asarray(resized)).mean() < 3

@@ -1,0 +1,181 @@
+"""Labels from a CSV file: what it may say, and the one line for what it may not."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from BYOL.data.labels import label_splits, read_labels
+from BYOL.data.open import open_images
+from BYOL.data.shards.write import Packing, pack
+from BYOL.errors import UserError
+from tests.conftest import draw_pictures
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_one_column_of_words_or_whole_numbers_holds_classes(tmp_path):
+    words = read_labels(write(tmp_path / "w.csv", "\ufefffile,kind\na.png,cat\n./b.png, dog\n"))
+    assert words.labels.tolist() == [0, 1] and words.names == ("cat", "dog")
+    assert words.rows == {"a.png": 0, "b.png": 1}
+    numbers = read_labels(write(tmp_path / "n.csv", "file,kind\na,10\nb,9\n"))
+    assert numbers.labels.tolist() == [1, 0] and numbers.names == ("9", "10")
+
+
+def test_zeros_and_ones_are_tags_and_fractions_are_values(tmp_path):
+    tags = read_labels(write(tmp_path / "t.csv", "file,red,big\na,0,1\nb,1,1\n"))
+    assert tags.labels.dtype == bool and tags.labels.tolist() == [[False, True], [True, True]]
+    values = read_labels(write(tmp_path / "v.csv", "file,age\na,1\nb,2.5\n"))
+    assert values.labels.tolist() == [[1.0], [2.5]] and values.names == ("age",)
+    several = read_labels(write(tmp_path / "s.csv", "file,x,y\na,3,0\nb,4,1\n"))
+    assert several.labels.dtype == np.float64
+    ages = read_labels(write(tmp_path / "n.csv", "file,age\na,31\nb,40\n"), "regression")
+    assert ages.labels.tolist() == [[31.0], [40.0]]
+
+
+@pytest.mark.parametrize("cells", [("²", "①"), ("--1", "2"), ("1_1", "10_2"), ("٣", "+4")])
+def test_what_only_looks_like_a_number_is_a_word(tmp_path, cells):
+    rows = "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))
+    found = read_labels(write(tmp_path / "w.csv", "file,x\n" + rows))
+    assert found.labels.dtype == np.int64 and set(found.names) == set(cells)
+    with pytest.raises(UserError, match="not a number"):
+        read_labels(tmp_path / "w.csv", "regression")
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_labels_that_fit_a_folder_fit_its_shards(tmp_path, kind):
+    draw_pictures(tmp_path / "p" / "train", each=3)
+    draw_pictures(tmp_path / "p" / "test", each=3)
+    (tmp_path / "p" / "train" / "a" / "00.png").rename(tmp_path / "p" / "train" / "a" / "x.y.PNG")
+    rows = "a/x.y.PNG,u\ntrain/b/01.png,v\ntest/b/01.png,u\n"
+    file = read_labels(write(tmp_path / "l.csv", "file,kind\n" + rows))
+    splits = open_images(str(tmp_path / "p"))
+    how = Packing(1 << 20, kind, 0)
+    pack({"train": splits.train, "test": splits.test}, tmp_path / "s", how)
+    found, left_out = label_splits(open_images(str(tmp_path / "s")), file)
+    folder, _ = label_splits(splits, file)
+    for part, same in ((found.train, folder.train), (found.test, folder.test)):
+        assert {part.encoded(i): part.labels[i] for i in range(len(part))} == {
+            same.encoded(i).read_bytes(): same.labels[i] for i in range(len(same))
+        }
+    assert left_out == 9
+    inside = read_labels(write(tmp_path / "l.csv", "file,kind\nb/01.png,u\na/02.png,v\n"))
+    with pytest.raises(UserError, match=r"b/01.png is in two folders"):
+        label_splits(open_images(str(tmp_path / "s")), inside)
+
+
+def test_a_name_that_several_shards_have_needs_its_shard(tmp_path):
+    images = open_images(str(draw_pictures(tmp_path / "p", each=2))).train
+    pack({"x": images, "y": images}, tmp_path / "s", Packing(1 << 20, "tar", None))
+    shards = open_images(str(tmp_path / "s"))
+    file = read_labels(write(tmp_path / "l.csv", "file,k\na/00.png,u\n"))
+    with pytest.raises(UserError, match=r"a/00.png is there twice: name it as SHARD/a/00.png"):
+        label_splits(shards, file)
+    file = read_labels(write(tmp_path / "l.csv", "file,k\ny-000000.tar/a/00.png,u\n"))
+    assert label_splits(shards, file)[0].train.sample_name(0) == "y-000000.tar/a/00.png"
+
+
+@pytest.mark.parametrize(
+    ("text", "task", "named"),
+    [
+        ("file,x\n", "auto", "no labels"),
+        ("file\na.png\n", "auto", "no labels"),
+        ("file,x\na,1,2\n", "auto", "row 1 has 3 cells"),
+        ("file,x,y\na,1,\n", "auto", "nothing under 'y'"),
+        ("file,x\na,1.5\nb,nan\n", "auto", "'nan' under 'x'"),
+        ("file,x\na,1.5\nb,nan\n", "regression", "row 2"),
+        ("file,x\na,cat\nb,2\n", "regression", "not a number"),
+        ("file,x,y\na,cat,1\nb,dog,0\n", "auto", "classes are one column"),
+        ("file,x,y\na,0,1\nb,2,0\n", "multilabel", "'x' is no tag"),
+        ("file,x\na,cat\na,dog\n", "auto", "twice"),
+        ("a.png,cat\nb.png,dog\n", "auto", "begins with a picture, a.png"),
+        ('file,x\na,"cat\nb,dog\n', "auto", "unexpected end of data"),
+        ("file;x\na;3,5\nb;4,25\n", "auto", "a decimal comma, such as '3,5': write points"),
+        ('file,x\na,"3,5"\nb,"4,25"\n', "auto", "decimal comma"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_named_in_one_line(tmp_path, text, task, named):
+    with pytest.raises(UserError, match=named) as caught:
+        read_labels(write(tmp_path / "labels.csv", text), task)
+    assert "labels.csv" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"labels=.*none\.csv cannot be read"):
+        read_labels(tmp_path / "none.csv")
+
+
+def test_pictures_get_their_rows_and_those_without_are_counted(tmp_path):
+    draw_pictures(tmp_path / "p" / "train", each=3)
+    draw_pictures(tmp_path / "p" / "test", each=2)
+    file = read_labels(
+        write(tmp_path / "l.csv", "file,x\ntest/a/00.png,u\na/02.png,v\ntrain/b/01.png,w\n")
+    )
+    splits, left_out = label_splits(open_images(str(tmp_path / "p")), file)
+    assert [splits.train.sample_name(i) for i in range(2)] == ["a/02.png", "b/01.png"]
+    assert splits.train.labels.tolist() == [1, 2] and splits.test.labels.tolist() == [0]
+    assert splits.test.classes == ("u", "v", "w") and left_out == 7
+
+
+def numbers_of(tmp_path, folder, *names, delimiter=","):
+    """Of the pictures in ``folder``, by the paths in it, the label of each that got one."""
+    lines = [("file", "x"), *((str(name), f"l{i}") for i, name in enumerate(names))]
+    text = "\n".join(delimiter.join(line) for line in lines)
+    (tmp_path / "l.csv").write_text(text, encoding="utf-8", errors="surrogateescape")
+    found, _ = label_splits(open_images(str(folder)), read_labels(tmp_path / "l.csv"))
+    images = found.train
+    return {images.sample_name(i): int(images.labels[i]) for i in range(len(images))}
+
+
+def test_pictures_are_named_as_other_tables_name_them_and_by_absolute_paths(tmp_path, monkeypatch):
+    draw_pictures(tmp_path / "p", each=2)
+    monkeypatch.chdir(tmp_path)
+    names = ["a/00.png", "p/a/01.png", (tmp_path / "p/b/00.png").resolve()]
+    expected = {"a/00.png": 0, "a/01.png": 1, "b/00.png": 2}
+    for delimiter in ",;\t":
+        assert numbers_of(tmp_path, "p", *names, delimiter=delimiter) == expected
+    monkeypatch.chdir("/")
+    inside = str((tmp_path / "p").relative_to("/"))
+    assert numbers_of(tmp_path, inside, f"{inside}/a/00.png") == {"a/00.png": 0}
+
+
+def test_a_row_is_of_the_picture_that_it_names_and_of_no_other(tmp_path):
+    """In a folder that has one of its own name, as archives are often unpacked."""
+    draw_pictures(tmp_path / "a", each=2)  # a/a/00.png and a/b/00.png
+    shutil.copy(tmp_path / "a/b/00.png", tmp_path / "a/00.png")
+    assert numbers_of(tmp_path, tmp_path / "a", "a/00.png") == {"a/00.png": 0}
+    both = numbers_of(tmp_path, tmp_path / "a", "00.png", "a/00.png", "a/b/01.png")
+    assert both == {"00.png": 0, "a/00.png": 1, "b/01.png": 2}
+
+
+def test_names_with_spaces_and_bytes_that_are_no_text_are_found(tmp_path):
+    draw_pictures(tmp_path / "p", each=1, classes=("",))
+    folder = tmp_path / "p"
+    odd = os.fsencode(folder) + b"/caf\xe9.png"
+    shutil.copy(folder / "00.png", folder / " lead.png")
+    shutil.copy(folder / "00.png", odd)
+    names = [" lead.png", os.fsdecode(b"caf\xe9.png"), "00.png "]
+    assert sorted(numbers_of(tmp_path, folder, *names).values()) == [0, 1, 2]
+    (tmp_path / "latin.csv").write_bytes(b"file,x\n00.png,caf\xe9\n")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_labels(tmp_path / "latin.csv")
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        ("train/a/00.png,u\na/77.png,v\n", r"not there \(1\): a/77.png"),
+        ("train/a/00.png,u\ntest/a/00.png,v\na/01.png,v\n", "two folders"),
+        ("test/a/00.png,u\n", "only test"),
+    ],
+)
+def test_rows_that_fit_no_picture_are_refused(tmp_path, rows, named):
+    draw_pictures(tmp_path / "p" / "train", each=2)
+    draw_pictures(tmp_path / "p" / "test", each=2)
+    file = read_labels(write(tmp_path / "l.csv", "file,x\n" + rows), "classification")
+    with pytest.raises(UserError, match=named):
+        label_splits(open_images(str(tmp_path / "p")), file)

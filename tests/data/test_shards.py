@@ -1,0 +1,456 @@
+"""Shards: what is in them, in which order it comes, and what strangers' archives cannot do."""
+
+import io
+import tarfile
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from BYOL.cli.main import main
+from BYOL.data import sampler as sampling
+from BYOL.data.eval_loader import eval_batches
+from BYOL.data.open import common_side, open_images
+from BYOL.data.sampler import epoch_sampler
+from BYOL.data.shards.dataset import StreamedImages
+from BYOL.data.shards.index import ShardIndex
+from BYOL.data.shards.order import StreamOrder, Streams
+from BYOL.data.shards.urls import expand_braces, is_sharded
+from BYOL.data.shards.write import Packing, pack
+from BYOL.data.train_loader import train_loader
+from BYOL.errors import UserError
+from BYOL.views.config import paper_views
+from tests.conftest import draw_pictures
+
+CPU = torch.device("cpu")
+NOTHING = np.zeros(0, dtype=np.int64)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Pictures, and the same as tar and as Parquet shards."""
+    root = tmp_path_factory.mktemp("shards")
+    draw_pictures(root / "pictures", each=20)
+    images = open_images(str(root / "pictures")).train
+    for kind in ("tar", "parquet"):
+        pack({"train": images}, root / kind, Packing(16_000, kind, 3))
+    return root
+
+
+def opened(data, cache, **kwargs) -> StreamedImages:
+    images = open_images(str(data), data_root=str(cache), **kwargs).train
+    assert isinstance(images, StreamedImages)
+    return images
+
+
+def contents(images) -> list[bytes]:
+    return sorted(images.encoded(i) for i in range(len(images)))
+
+
+def files(folder) -> list[bytes]:
+    return sorted(path.read_bytes() for path in folder.rglob("*.png"))
+
+
+def patterns(place) -> dict[str, str]:
+    memory = fsspec.filesystem("memory")
+    for path in (place / "tar").iterdir():
+        memory.pipe(f"/set/{path.name}", path.read_bytes())
+    last = len(list((place / "tar").glob("*.tar"))) - 1
+    braces = f"train-{{000000..{last:06d}}}.tar"
+    return {
+        "folder": str(place / "tar"),
+        "braces": f"{place}/tar/{braces}",
+        "star": f"{place}/tar/*.tar",
+        "memory": f"memory://set/{braces}",
+        "memory star": "memory://set/train-*.tar",
+        "pipe": f"pipe:cat {place}/tar/{braces}",
+        "parquet": f"{place}/parquet/*.parquet",
+    }
+
+
+def test_every_way_to_name_shards_gives_all_the_pictures_unchanged(place, tmp_path):
+    wanted = files(place / "pictures")
+    for name, pattern in patterns(place).items():
+        images = opened(pattern, tmp_path)
+        assert contents(images) == wanted, name
+        assert np.bincount(images.labels).tolist() == [20, 20], name
+        assert len(images.index.shards) > 2 and images.read(0).shape == (3, 20, 20)
+        if not pattern.startswith("pipe:"):
+            assert common_side(pattern) == 20, name
+
+
+def test_braces_multiply_and_count_with_zeros():
+    assert list(expand_braces("a{08..10}-{x,y}")) == [
+        "a08-x", "a08-y", "a09-x", "a09-y", "a10-x", "a10-y",
+    ]  # fmt: skip
+    assert list(expand_braces("{2..0}")) == ["2", "1", "0"]
+    assert list(expand_braces("a{b}{")) == ["a{b}{"]
+    with pytest.raises(UserError, match="100,000"):
+        list(expand_braces("{0..99999999}"))
+
+
+def test_a_folder_of_pictures_with_a_table_beside_them_is_no_shard(tmp_path):
+    draw_pictures(tmp_path, each=1)
+    (tmp_path / "embeddings.parquet").write_bytes(b"")
+    assert not is_sharded(str(tmp_path))
+
+
+def plain_index(counts: list[int], kind: str) -> ShardIndex:
+    ends = np.cumsum(counts)
+    n = int(ends[-1])
+    groups = np.unique(np.concatenate([np.arange(3, n, 3), ends])) if kind == "parquet" else NOTHING
+    return ShardIndex(
+        tuple(f"{i}.tar" for i in range(len(counts))), kind, ends, np.zeros(len(counts)), None,
+        np.arange(n), np.full(n, 1 << 20), None, (), groups,
+    )  # fmt: skip
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 3), st.integers(1, 3),
+    st.integers(1, 2), st.integers(1, 3), st.integers(1, 40),
+    st.sampled_from(["tar", "pipe", "parquet"]),
+)  # fmt: skip
+def test_every_picture_comes_once_and_its_stream_has_asked_for_it(
+    counts, groups, lanes, parts, micro, buffer, kind
+):
+    index = plain_index(counts, kind)
+    batch = groups * parts * micro
+    order = StreamOrder(index, batch, buffer, 7, Streams(groups, lanes, parts))
+    seen = []
+    for step in range(order.steps):
+        pictures, ranges = order.places(2, step, 0, batch)
+        assert all(any(a <= i < b for a, b in ranges) for i in pictures)
+        seen += pictures.tolist()
+    assert len(set(seen)) == len(seen) == sum(counts) // batch * batch
+    assert set(seen) <= set(range(sum(counts)))
+
+
+def test_any_number_of_processes_makes_the_same_batches(monkeypatch):
+    streams = Streams(2, 3, 1)
+    order = StreamOrder(plain_index([50, 70], "pipe"), 12, 24, 1, streams)
+
+    def batches(world: int) -> list[list[int]]:
+        shares = []
+        for rank in range(world):
+            monkeypatch.setattr(sampling, "rank_and_world", lambda r=rank: (r, world))
+            shares.append(
+                [ids.tolist() for _, ids, _ in sampling.StreamSampler(order, 12 // world)]
+            )
+        return [[i for p in parts for i in p] for parts in zip(*shares, strict=True)]
+
+    whole = batches(1)
+    assert len(whole) == 10 and batches(2) == whole and batches(3) == whole
+    assert whole != [order.places(1, k, 0, 12)[0].tolist() for k in range(10)]
+
+
+def test_a_process_meets_no_stream_of_another():
+    order = StreamOrder(plain_index([64] * 4, "tar"), 16, 64, 1, Streams(2, 2, 1))
+    seen = [
+        {i for k in range(order.steps) for i in order.places(0, k, 8 * r, 8 * r + 8)[0].tolist()}
+        for r in (0, 1)
+    ]
+    asked = [
+        {i for k in range(order.steps) for a, b in order.places(0, k, 8 * r, 8 * r + 8)[1]
+         for i in range(a, b)}
+        for r in (0, 1)
+    ]  # fmt: skip
+    assert seen == asked and not seen[0] & seen[1] and len(seen[0] | seen[1]) == 256
+
+
+def loaded(images, workers: int, streams: Streams, start: int = 0) -> list[dict]:
+    sampler = epoch_sampler(images, 6, buffer=12, seed=5, streams=streams, start_batch=start)
+    loader = train_loader(images, sampler, views=paper_views(12), workers=workers, device=CPU)
+    return list(loader)
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet", "memory", "pipe"])
+def test_workers_and_a_restart_change_no_batch(place, tmp_path, kind):
+    images = opened(patterns(place)[kind], tmp_path)
+    alone = loaded(images, 0, Streams(1, 2))
+    assert len({int(i) for b in alone for i in b["ids"]}) == 36
+    for workers, start in ((1, 0), (3, 0), (2, 3)):
+        again = loaded(images, workers, Streams(1, 2), start)
+        for a, b in zip(alone[start:], again, strict=True):
+            assert torch.equal(a["ids"], b["ids"]) and torch.equal(a["crops1"], b["crops1"])
+            assert not a["broken"]
+
+
+def test_evaluation_sees_shards_in_their_order(place, tmp_path):
+    for kind in ("memory", "pipe", "parquet"):
+        images = opened(patterns(place)[kind], tmp_path)
+        found = list(eval_batches(images, 12, 7, workers=1))
+        assert torch.cat([ids for ids, _ in found]).tolist() == list(range(40))
+        some = images.subset(np.array([9, 2]))
+        assert torch.equal(some.read(1), images.read(2)) and some.labels[0] == images.labels[9]
+
+
+def test_the_splits_of_a_folder_are_shards_of_their_own(tmp_path, capsys):
+    draw_pictures(tmp_path / "set" / "train", each=4)
+    draw_pictures(tmp_path / "set" / "test", each=2)
+    (tmp_path / "set" / "test" / "a" / "00.png").write_bytes(b"")
+    argv = ["shard", str(tmp_path / "set"), "--size=8KB", "--json"]
+    for kind in ("tar", "parquet"):
+        out = tmp_path / kind
+        assert main([*argv, "--out", str(out), "--format", kind]) == 0
+        assert '"left_out": 1' in capsys.readouterr().out
+        splits = open_images(str(out), data_root=str(tmp_path))
+        assert contents(splits.train) == files(tmp_path / "set" / "train")
+        assert len(splits.test) == 3 and splits.test.classes == ("a", "b")
+    assert main([*argv, "--out", str(tmp_path / "tar")]) == 2
+    assert "not an empty folder" in capsys.readouterr().err
+    assert main(["shard", str(tmp_path / "set"), "--size=huge"]) == 2
+
+
+def test_the_stored_order_is_the_seeds_and_without_shuffling_the_folders(tmp_path):
+    images = open_images(str(draw_pictures(tmp_path / "pictures"))).train
+    for name, seed in (("a", 1), ("b", 1), ("plain", None)):
+        pack({"train": images}, tmp_path / name, Packing(1 << 20, "tar", seed))
+    one, same = ((tmp_path / n / "train-000000.tar").read_bytes() for n in ("a", "b"))
+    assert one == same
+    plain = opened(tmp_path / "plain", tmp_path)
+    assert plain.sample_name(0) == "train-000000.tar/a/00.png"
+    assert plain.labels.tolist() == [0] * 12 + [1] * 12
+
+
+def test_hidden_files_are_no_shards(place, tmp_path):
+    import shutil
+
+    shutil.copytree(place / "tar", tmp_path / "tar")
+    for name in (".train-000002.8386.tmp.tar", "._x.tar"):
+        (tmp_path / "tar" / name).write_bytes(b"half of a shard")
+        fsspec.filesystem("memory").pipe(f"/hidden/{name}", b"half of a shard")
+    first = tmp_path / "tar" / "train-000000.tar"
+    fsspec.filesystem("memory").pipe("/hidden/train-000000.tar", first.read_bytes())
+    for data in (tmp_path / "tar", f"{tmp_path}/tar/*.tar"):
+        assert contents(opened(data, tmp_path)) == files(place / "pictures")
+    for data in ("memory://hidden/*.tar", "memory://hidden"):
+        assert contents(opened(data, tmp_path)) == contents(opened(first, tmp_path))
+
+
+def test_pictures_of_which_none_can_be_read_become_no_shards(tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "list.txt").write_text("a.png\nb.png\n")
+    for kind in ("tar", "parquet"):
+        argv = ["shard", str(tmp_path / "list.txt"), "--format", kind]
+        assert main([*argv, "--out", str(tmp_path / "out")]) == 2
+        assert "not one of 2 pictures can be read (a.png is empty" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_names_that_differ_by_a_dot_are_two_members(tmp_path, seed):
+    draw_pictures(tmp_path / "p", classes=("",), each=3)
+    for old, new in (("00", "a.b"), ("01", "a_b"), ("02", "z")):
+        (tmp_path / "p" / f"{old}.png").rename(tmp_path / "p" / f"{new}.png")
+    images = open_images(str(tmp_path / "p")).train
+    pack({"train": images}, tmp_path / "tar", Packing(1 << 20, "tar", seed))
+    with tarfile.open(tmp_path / "tar" / "train-000000.tar") as tar:
+        assert sorted(tar.getnames()) == ["a_b.png", "a_b_2.png", "z.png"]
+    assert contents(opened(tmp_path / "tar", tmp_path)) == files(tmp_path / "p")
+
+
+def test_the_index_of_names_beyond_ascii_is_believed(tmp_path, monkeypatch):
+    from BYOL.data.shards import build_index as building
+
+    draw_pictures(tmp_path / "p", classes=("Käfer", "жук"), each=3)
+    images = open_images(str(tmp_path / "p")).train
+    pack({"train": images}, tmp_path / "tar", Packing(1 << 20, "tar", None))
+    monkeypatch.setattr(building, "scan", None)
+    found = opened(tmp_path / "tar", tmp_path)
+    assert found.classes == ("Käfer", "жук") and "/Käfer/00.png" in found.sample_name(0)
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+@pytest.mark.parametrize("indexed", [True, False])
+def test_classes_that_only_test_has_have_their_names(tmp_path, kind, indexed):
+    draw_pictures(tmp_path / "p" / "train", classes=("a", "b"), each=2)
+    draw_pictures(tmp_path / "p" / "test", classes=("a", "c"), each=2)
+    splits = open_images(str(tmp_path / "p"))
+    how = Packing(1 << 20, kind, None)
+    pack({"train": splits.train, "test": splits.test}, tmp_path / "set", how)
+    if not indexed:
+        (tmp_path / "set" / "index.parquet").unlink(missing_ok=True)
+    found = open_images(str(tmp_path / "set"), data_root=str(tmp_path))
+    names = ("a", "b", "c") if indexed or kind == "parquet" else ("0", "1", "2")
+    for images in (found.train, found.test):
+        assert images.classes == names
+    assert found.test.labels.tolist() == [0, 0, 2, 2]
+
+
+def test_a_strangers_table_may_have_more_classes_than_names_and_rows_without_a_path(tmp_path):
+    import json
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = (draw_pictures(tmp_path / "p", each=1) / "a" / "00.png").read_bytes()
+    about = {"info": {"features": {"label": {"names": ["cat", "dog"]}}}}
+    rows = [{"bytes": content, "path": path} for path in ("x/1.png", None, "y/3.png")]
+    table = pa.table({"image": rows, "label": [0, 3, 1]})
+    pq.write_table(
+        table.replace_schema_metadata({"huggingface": json.dumps(about)}), tmp_path / "a.parquet"
+    )
+    images = opened(tmp_path / "a.parquet", tmp_path)
+    assert images.classes == ("cat", "dog", "2", "3")
+    names = ["a.parquet/x/1.png", "a.parquet/1", "a.parquet/y/3.png"]
+    assert [images.sample_name(i) for i in range(3)] == names
+    pq.write_table(pa.table({"jpg": [content], "__key__": ["k0"]}), tmp_path / "b.parquet")
+    assert opened(tmp_path / "b.parquet", tmp_path).sample_name(0) == "b.parquet/k0"
+
+
+def test_an_index_that_does_not_fit_is_not_believed(place, tmp_path):
+    import shutil
+
+    shutil.copytree(place / "tar", tmp_path / "tar")
+    first = tmp_path / "tar" / "train-000000.tar"
+    shutil.copy(tmp_path / "tar" / "train-000001.tar", first)
+    images = opened(first, tmp_path)
+    assert contents(images) == contents(opened(tmp_path / "tar" / "train-000001.tar", tmp_path))
+    (tmp_path / "tar" / "index.parquet").write_bytes(b"PAR1 of no use")
+    assert len(opened(tmp_path / "tar", tmp_path)) > 20
+
+
+def test_what_was_looked_through_once_is_kept(place, tmp_path, monkeypatch):
+    import shutil
+
+    from BYOL.data.shards import build_index as building
+
+    shutil.copytree(place / "tar", tmp_path / "tar", ignore=shutil.ignore_patterns("index*"))
+    first = opened(tmp_path / "tar", tmp_path)
+    monkeypatch.setattr(building, "scan", None)
+    again = opened(tmp_path / "tar", tmp_path)
+    assert again.digest == first.digest and again.labels.tolist() == first.labels.tolist()
+
+
+@pytest.mark.parametrize("after", [10, -tarfile.BLOCKSIZE])
+def test_a_truncated_archive_gives_its_whole_pictures_and_a_line(place, tmp_path, after):
+    source = place / "tar" / "train-000000.tar"
+    complete = opened(source, tmp_path)
+    path = tmp_path / "short.tar"
+    path.write_bytes(source.read_bytes()[: complete.index.offsets[-1] + after])
+    images = opened(path, tmp_path)
+    assert "ends in mid-file" in images.notes[0] and "\n" not in images.notes[0]
+    assert len(images) == len(complete) - 1 and set(contents(images)) < set(contents(complete))
+    path.write_bytes(source.read_bytes()[:100])
+    with pytest.raises(UserError, match="no tar archive"):
+        opened(path, tmp_path)
+
+
+def test_archives_one_after_the_other_are_one_and_a_line(place, tmp_path):
+    for data in (f"pipe:cat {place}/tar/*.tar", str(tmp_path / "two.tar")):
+        two = sorted((place / "tar").glob("*.tar"))[:2]
+        (tmp_path / "two.tar").write_bytes(b"".join(path.read_bytes() for path in two))
+        images = opened(data, tmp_path)
+        assert "only the first archive" in images.notes[0]
+        assert contents(images) == contents(opened(two[0], tmp_path))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("kind", ["folder", "parquet", "pipe"])
+def test_a_shard_that_disappears_stops_the_loader_with_one_line(place, tmp_path, workers, kind):
+    import shutil
+
+    which = "parquet" if kind == "parquet" else "tar"
+    shutil.copytree(place / which, tmp_path / "set")
+    data = f"{tmp_path}/set/train-{{000000,000001}}.{which}"
+    images = opened(f"pipe:cat {data}" if kind == "pipe" else data, tmp_path)
+    images = opened(f"pipe:cat {data}" if kind == "pipe" else data, tmp_path)  # nothing open yet
+    for path in (tmp_path / "set").glob("train*"):
+        path.unlink()
+    images = StreamedImages("set", 3, None, (), images.index)
+    with pytest.raises(UserError, match=r"cannot be read any more"):
+        loaded(images, workers, Streams())
+
+
+def hostile(path) -> None:
+    """Names that lead out, links, devices, a sparse bomb, and one good picture."""
+    picture = io.BytesIO()
+    from PIL import Image
+
+    Image.new("RGB", (9, 9)).save(picture, "PNG")
+    good = picture.getvalue()
+    with tarfile.open(path, "w") as tar:
+        for name, kind in (
+            ("link.png", tarfile.SYMTYPE), ("hard.png", tarfile.LNKTYPE),
+            ("device.png", tarfile.CHRTYPE), ("fifo.png", tarfile.FIFOTYPE),
+        ):  # fmt: skip
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            tar.addfile(info)
+        for name in ("../../evil.png", "/evil.png", "a/\x1b[31mred.png", "._a.png", "b.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(good)
+            tar.addfile(info, io.BytesIO(good))
+        huge = tarfile.TarInfo("huge.png")
+        huge.size = 1 << 60
+        tar.fileobj.write(huge.tobuf(tarfile.GNU_FORMAT))
+        tar.fileobj.flush()
+
+
+@pytest.mark.parametrize("how", ["file", "pipe"])
+def test_a_hostile_archive_touches_nothing(tmp_path, monkeypatch, how):
+    place = tmp_path / "deep" / "deeper"
+    place.mkdir(parents=True)
+    monkeypatch.chdir(place)
+    hostile(place / "set.tar")
+    data = "set.tar" if how == "file" else "pipe:cat set.tar"
+    images = opened(data, tmp_path / "cache")
+    assert len(images) == 4 and images.read(0).shape == (3, 9, 9)
+    assert len(images.notes) == 1  # the huge member ends it
+    assert {p.name for p in tmp_path.rglob("*.png")} == set()
+    assert {p.name for p in place.iterdir()} == {"set.tar"}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=8), st.floats(0, 1))
+def test_any_bytes_are_an_archive_or_refused(changes, cut):
+    from BYOL.data.shards.tar import scan_tar
+
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w") as tar:
+        for name, content in (("a.png", b"x" * 600), ("a.cls", b"3"), ("b" * 150 + ".jpg", b"y")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    content = bytearray(body.getvalue())
+    for where, value in changes:
+        content[where] = value
+    content = content[: int(len(content) * cut)]
+    for stream in (False, True):
+        try:
+            found = scan_tar(io.BytesIO(content), "s.tar", stream=stream)
+        except UserError:
+            continue
+        assert (found.offsets + found.sizes <= len(content)).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ("none.tar", "no shard none.tar"), ("none-*.tar", "matches no .tar"),
+        ("set.tar.gz", "unpack"), ("nosuch://x.tar", "nosuch"), ("pipe:false", "exit code|archive"),
+        ("memory://absent.tar", "absent.tar"), ("text.parquet", "Parquet"), ("text.tar", "archive"),
+    ],
+)  # fmt: skip
+def test_what_is_no_shard_is_named_in_one_line(tmp_path, monkeypatch, data, named):
+    monkeypatch.chdir(tmp_path)
+    for name in ("text.parquet", "text.tar"):
+        (tmp_path / name).write_text("no shard")
+    with pytest.raises(UserError, match=named) as caught:
+        open_images(data, data_root=str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_settings_cannot_run_a_command(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text(f"data: 'pipe:touch {tmp_path}/ran'\nepochs: 1\n")
+    assert main(["pretrain", "--config", str(tmp_path / "c.yaml")]) == 2
+    assert "a file is not let run" in capsys.readouterr().err
+    (tmp_path / "s.yaml").write_text(f"settings: {{data: 'pipe:touch {tmp_path}/ran'}}\n")
+    assert main(["sweep", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "sweep")]) == 2
+    assert "a file is not let run" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,73 @@
+"""A run on shards that is killed within an epoch ends with the same bits as one that was not."""
+
+import dataclasses
+
+import pytest
+
+from BYOL.cli.main import main
+from BYOL.data.open import open_images
+from BYOL.data.shards.write import Packing, pack
+from BYOL.errors import UserError
+from BYOL.runs.open import load_checkpoint
+from BYOL.training.pretrain import pretrain
+from tests.conftest import TINY, draw_pictures, tiny
+from tests.training.test_resume import assert_same_run, interrupted, start, wait_for
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    root = tmp_path_factory.mktemp("shards")
+    images = open_images(str(draw_pictures(root / "pictures", each=20))).train
+    pack({"train": images}, root / "tar", Packing(30_000, "tar", 0))
+    return root / "tar"
+
+
+def two_epochs(data, out, workers: int):
+    return dataclasses.replace(interrupted(data, out, workers), epochs=2)
+
+
+def command(shards) -> str:
+    last = len(list(shards.glob("*.tar"))) - 1
+    return f"pipe:cat {shards}/train-{{000000..{last:06d}}}.tar"
+
+
+@pytest.mark.parametrize("kind", [pytest.param("files", marks=pytest.mark.slow), "pipe"])
+def test_a_run_on_shards_killed_in_mid_epoch_ends_with_the_same_bits(shards, tmp_path, kind):
+    data = shards if kind == "files" else command(shards)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start(two_epochs(data, killed, 1))
+    wait_for(killed / "checkpoints" / "step-000000003.ckpt", process)  # of five an epoch
+    process.kill()
+    process.join()
+    for run, workers in ((killed, 1), (whole, 1 if kind == "pipe" else 0)):
+        process = start(two_epochs(data, run, workers))
+        process.join()
+        assert process.exitcode == 0
+    assert_same_run(whole, killed)
+    facts = load_checkpoint(whole / "checkpoints" / "last.ckpt")["byol_facts"]
+    assert facts["pictures"] == 40 and facts["digest"]
+    assert facts["streams"] == {"groups": 1, "lanes": 1, "parts": 2}
+
+
+def test_other_shards_are_not_gone_on_with(shards, tmp_path):
+    pretrain(tiny(shards, tmp_path / "run", epochs=1, memory=0.0))
+    first = sorted(shards.glob("*.tar"))
+    swapped = f"{shards}/{{{','.join(p.stem for p in reversed(first))}}}.tar"
+    with pytest.raises(UserError, match="the pictures of DATA are others"):
+        pretrain(tiny(swapped, tmp_path / "run", epochs=2, memory=0.0, resume=True))
+    with pytest.raises(UserError, match="--shuffle_buffer=9"):
+        pretrain(tiny(shards, tmp_path / "run", memory=0.0, resume=True, shuffle_buffer=9))
+
+
+def test_a_run_on_shards_is_measured_and_its_command_is_not_run_from_its_folder(
+    shards, tmp_path, capsys
+):
+    out, data = str(tmp_path / "run"), command(shards)
+    argv = ["pretrain", data, *TINY, "--memory=0", "--no-report", "--out", out]
+    assert main(argv) == 0
+    assert "trained" in capsys.readouterr().out
+    assert main(["evaluate", out, "--protocol=knn"]) == 2
+    assert "give DATA" in capsys.readouterr().err
+    assert main(["evaluate", out, str(shards), "--protocol=knn"]) == 0
+    assert main(["embed", out, str(shards), "--out", str(tmp_path / "e.parquet")]) == 0
+    assert "40 pictures" in capsys.readouterr().out

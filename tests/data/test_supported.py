@@ -1,0 +1,285 @@
+"""DICOM and HEIC: read where their libraries are, counted where not."""
+
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from BYOL.cli.main import main
+from BYOL.config import load_config
+from BYOL.data import open as sources
+from BYOL.data.decode import BrokenImageError, ImageFile, image_size, is_grey, read_image
+from BYOL.data.formats import supported as kinds
+from BYOL.data.open import open_images
+from tests.conftest import TINY, draw_pictures
+
+pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
+from pydicom.dataset import FileMetaDataset  # noqa: E402
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless  # noqa: E402
+
+
+def scan(stored: np.ndarray, kind: str = "MONOCHROME2", bits: int = 0, **further: object):
+    """A data set of these stored values, (H, W) or (frames, H, W) or (H, W, 3)."""
+    data = pydicom.Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = CTImageStorage
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = pydicom.uid.generate_uid()
+    colours = stored.ndim == 3 and stored.shape[2] == 3
+    if stored.ndim == 3 and not colours:
+        data.NumberOfFrames = len(stored)
+    data.Rows, data.Columns = stored.shape[:2] if colours else stored.shape[-2:]
+    data.SamplesPerPixel = 3 if colours else 1
+    if colours:
+        data.PlanarConfiguration = 0
+    data.PhotometricInterpretation = kind
+    data.BitsAllocated = 8 * stored.dtype.itemsize
+    data.BitsStored = bits or data.BitsAllocated
+    data.HighBit = data.BitsStored - 1
+    data.PixelRepresentation = int(np.issubdtype(stored.dtype, np.signedinteger))
+    data.PixelData = stored.tobytes()
+    data["PixelData"].VR = "OB" if stored.dtype.itemsize == 1 else "OW"
+    for name, value in further.items():
+        setattr(data, name, value)
+    return data
+
+
+def ramp(height: int = 20, width: int = 30, white: int = 4095) -> np.ndarray:
+    return np.linspace(0, white, height * width).reshape(height, width).round().astype(np.uint16)
+
+
+def test_twelve_bits_of_grey_are_scaled_by_the_range_of_the_set(tmp_path):
+    path = tmp_path / "scan.dcm"
+    scan(ramp(), bits=12).save_as(path, enforce_file_format=True)
+    assert image_size(path) == (20, 30) and is_grey(path) is True
+    expected = (ramp() / 4095 * 255).round()
+    for source in (path, path.read_bytes()):
+        for channels in (1, 3):
+            found = read_image(source, channels, (0, 4095)).numpy()
+            assert found.shape == (channels, 20, 30)
+            assert np.abs(found[0] - expected).max() <= 1
+    crop = ImageFile(path, 1, (0, 4095)).crops([(0, 0, 10, 10)], [5])[0]
+    assert crop.shape == (1, 5, 5)
+
+
+def test_what_a_ct_measures_is_hounsfield_units_without_its_padding(tmp_path):
+    stored = np.array([[-2000, 0, 1024, 2048]], np.int16)
+    data = scan(stored, RescaleSlope=1, RescaleIntercept=-1024, PixelPaddingValue=-2000)
+    data.save_as(tmp_path / "ct.dcm", enforce_file_format=True)
+    found = read_image(tmp_path / "ct.dcm", 1, (-1024, 1024))
+    assert found[0, 0].tolist() == [0, 0, 128, 255]
+    opened = open_images(str(tmp_path))
+    assert opened.pixel_range is not None and -1024 <= opened.pixel_range[0] < 0
+    assert opened.pixel_range[1] <= 1024
+
+
+@pytest.mark.parametrize(("bits", "signed"), [(12, False), (16, False), (16, True), (8, False)])
+def test_monochrome1_is_turned_over(tmp_path, bits, signed):
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    kind = np.dtype(np.int16 if signed else np.uint16 if bits > 8 else np.uint8)
+    stored = np.linspace(low, high, 64).round().astype(kind).reshape(8, 8)
+    for name in ("MONOCHROME1", "MONOCHROME2"):
+        data = scan(stored, name, bits=bits)
+        data.save_as(tmp_path / f"{name}.dcm", enforce_file_format=True)
+    one, two = (read_image(tmp_path / f"MONOCHROME{i}.dcm", 1, (low, high)) for i in (1, 2))
+    assert (one.int() + two.int() - 255).abs().max() <= 1 and two[0, -1, -1] == 255
+
+
+def test_colours_palettes_and_frames(tmp_path):
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    scan(colours, "RGB").save_as(tmp_path / "rgb.dcm", enforce_file_format=True)
+    assert (read_image(tmp_path / "rgb.dcm", 3).numpy().transpose(1, 2, 0) == colours).all()
+    deep = scan(colours.astype(np.uint16) * 16, "RGB", bits=12)
+    deep.save_as(tmp_path / "deep.dcm", enforce_file_format=True)
+    assert (read_image(tmp_path / "deep.dcm", 3).numpy().transpose(1, 2, 0) == colours).all()
+
+    frames = np.stack([np.full((4, 4), value, np.uint8) for value in (7, 200)])
+    scan(frames).save_as(tmp_path / "loop.dcm", enforce_file_format=True)
+    assert (read_image(tmp_path / "loop.dcm", 1) == 7).all()
+
+    table = {
+        f"{colour}PaletteColorLookupTable{what}": value
+        for number, colour in enumerate(("Red", "Green", "Blue"))
+        for what, value in (
+            ("Descriptor", [256, 0, 16]),
+            ("Data", ((np.arange(256) * (number + 1) // 3) << 8).astype(np.uint16).tobytes()),
+        )
+    }
+    indices = np.array([[0, 90, 255]], np.uint8)
+    painted = scan(indices, "PALETTE COLOR", **table)
+    painted.save_as(tmp_path / "painted.dcm", enforce_file_format=True)
+    found = read_image(tmp_path / "painted.dcm", 3).numpy()[:, 0]
+    assert found.T.tolist() == [[0, 0, 0], [30, 60, 90], [85, 170, 255]]
+
+
+def test_compressed_ones_and_ones_without_a_preamble(tmp_path):
+    packed = scan(ramp(), bits=12)
+    packed.compress(RLELossless)
+    packed.save_as(tmp_path / "packed.dcm", enforce_file_format=True)
+    bare = scan(ramp(), bits=12)
+    del bare.file_meta
+    bare.save_as(tmp_path / "bare.dcm", implicit_vr=True, little_endian=True)
+    assert (tmp_path / "bare.dcm").read_bytes()[128:132] != b"DICM"
+    packed, bare = (read_image(tmp_path / f"{n}.dcm", 1, (0, 4095)) for n in ("packed", "bare"))
+    assert packed.equal(bare) and packed.max() == 255
+
+
+THEIRS = Path(pydicom.__file__).parent / "data" / "test_files"  # of real devices
+
+
+@pytest.mark.parametrize(
+    ("name", "like"),
+    [
+        ("MR_small_RLE", "MR_small"),
+        ("MR_small_bigendian", "MR_small"),
+        ("MR_small_implicit", "MR_small"),
+        ("MR_small_jp2klossless", "MR_small"),
+        ("MR_small_jpeg_ls_lossless", "MR_small"),
+        ("SC_rgb_jpeg_gdcm", "SC_rgb_rle"),  # JPEG's lossless process
+        ("SC_rgb_rle_16bit", "SC_rgb_rle"),
+        ("SC_rgb_jls_lossy_sample", "SC_rgb_rle"),
+        ("SC_rgb_jpeg_dcmtk", "SC_rgb_rle"),
+    ],
+)
+def test_files_of_devices_are_the_same_however_compressed(name, like):
+    if not (THEIRS / f"{name}.dcm").exists():
+        pytest.skip("this pydicom comes without its test files")
+    found, expected = (read_image(THEIRS / f"{n}.dcm", 3).float() for n in (name, like))
+    lossy = "lossy" in name or name.endswith("dcmtk")
+    assert (found - expected).abs().mean() < (3 if lossy else 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "mode"),
+    [
+        ("CT_small", (128, 128), "F"),
+        ("JPGExtended", (1024, 256), "F"),  # 12 bits
+        ("examples_palette", (350, 800), "RGB"),
+        ("examples_rgb_color", (240, 320), "RGB"),  # begins as a TIFF does
+        ("examples_ybr_color", (240, 320), "RGB"),  # of many frames
+        ("liver_1frame", (512, 512), "F"),  # of one bit
+    ],
+)
+def test_files_of_devices_are_read(name, shape, mode):
+    if not (THEIRS / f"{name}.dcm").exists():
+        pytest.skip("this pydicom comes without its test files")
+    file = ImageFile(THEIRS / f"{name}.dcm", 3)
+    assert file.size == shape and file._image.mode == mode
+    pixels = file.decode()
+    assert pixels.shape == (*shape, 3) and pixels.std() > 10
+
+
+@pytest.mark.parametrize("name", ["UN_sequence", "rtplan", "MR_truncated", "badVR"])
+def test_files_of_devices_without_a_whole_picture_are_named_errors(name):
+    if not (THEIRS / f"{name}.dcm").exists():
+        pytest.skip("this pydicom comes without its test files")
+    with pytest.raises(BrokenImageError):
+        read_image(THEIRS / f"{name}.dcm", 3)
+
+
+def test_damaged_ones_are_named_errors(tmp_path):
+    path = tmp_path / "scan.dcm"
+    scan(ramp(), bits=12).save_as(path, enforce_file_format=True)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for cut in (0, 100, 132, 200, 400, len(whole) - 600):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(BrokenImageError):
+            read_image(path, 1)
+    for _ in range(60):
+        hurt = bytearray(whole)
+        for place in rng.integers(132, 700, 5):
+            hurt[place] = rng.integers(256)
+        path.write_bytes(hurt)
+        with contextlib.suppress(BrokenImageError):
+            assert read_image(path, 1).shape[0] == 1
+    scan(ramp(), Rows=4000).save_as(path, enforce_file_format=True)
+    with pytest.raises(BrokenImageError):
+        read_image(path, 1)
+
+
+@pytest.mark.slow
+def test_damaged_files_of_devices_crash_nothing_thousands_of_times():
+    names = (
+        "SC_rgb_jpeg_gdcm", "MR_small_jpeg_ls_lossless", "JPGExtended", "MR_small_RLE", "CT_small",
+        "SC_rgb_jpeg_dcmtk", "MR_small_jp2klossless", "examples_palette",
+    )  # fmt: skip
+    rng, outcomes = np.random.default_rng(0), set()
+    for name in names:
+        path = THEIRS / f"{name}.dcm"
+        if not path.exists():
+            pytest.skip("this pydicom comes without its test files")
+        for _ in range(400):
+            hurt = bytearray(path.read_bytes())
+            for place in rng.integers(0, len(hurt), rng.integers(1, 12)):
+                hurt[place] = rng.integers(256)
+            end = rng.integers(len(hurt)) if rng.random() < 0.3 else len(hurt)
+            try:
+                outcomes.add(read_image(bytes(hurt[:end]), 3).dtype)
+            except BrokenImageError:
+                outcomes.add("named")
+    assert outcomes == {torch.uint8, "named"}
+
+
+def test_a_folder_of_scans_is_learnt_from_embedded_and_looked_at(tmp_path, capsys):
+    for number, name in enumerate(("chest", "hand")):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(10):
+            noise = np.random.default_rng(i).integers(0, 2000, (24, 24)) + 1500 * number
+            data = scan(noise.astype(np.uint16), bits=12)
+            data.save_as(tmp_path / "set" / name / f"{i}.dcm", enforce_file_format=True)
+    (tmp_path / "set" / "hand" / "10.dcm").write_bytes(b"no scan at all")
+    argv = ["pretrain", str(tmp_path / "set"), *TINY, "--out", str(tmp_path / "run")]
+    assert main([*argv, "--preset", "grey"]) == 0
+    said = capsys.readouterr().err
+    assert "1 channel" in said and "10.dcm" in said
+    config = load_config(tmp_path / "run" / "config.yaml")
+    assert config.channels == 1 and config.pixel_range == (0, 4095)
+    out = tmp_path / "e.npz"
+    assert main(["embed", str(tmp_path / "run"), str(tmp_path / "set"), "--out", str(out)]) == 0
+    assert len(np.load(out)["embedding"]) == 20
+    found = tmp_path / "found.csv"
+    assert main(["outliers", str(tmp_path / "run"), "--out", str(found), "--count", "3"]) == 0
+
+
+def test_heic_is_read_upright(tmp_path):
+    pixels = np.zeros((32, 64, 3), np.uint8)
+    pixels[:, :32] = 250, 20, 20
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "phone.heic", quality=95, exif=exif.tobytes())
+    assert image_size(tmp_path / "phone.heic") == (64, 32)
+    found = read_image(tmp_path / "phone.heic", 3).float()
+    assert found.shape == (3, 64, 32)
+    assert found[0, :24].mean() > 220 and found[:, 40:].mean() < 25
+    assert len(open_images(str(tmp_path)).train) == 1
+
+
+def test_without_the_library_they_are_counted_and_the_extra_is_named(tmp_path):
+    draw_pictures(tmp_path, classes=("a",), each=3)
+    for name in ("a.dcm", "b.DCM", "c.heic", "d.nii"):
+        (tmp_path / name).write_bytes(b"")
+    script = (
+        "import importlib.util as u; found = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name in ('pydicom', 'pillow_heif')"
+        " else found(name, *a)\n"
+        "from BYOL.data.open import open_images\n"
+        "print(*open_images('.').train.notes, sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": str(Path(sources.__file__).parents[2]), "PATH": ""},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [
+        "left out: 2 .dcm, read after pip install 'BYOL[dicom]'",
+        "left out: 1 .heic, read after pip install 'BYOL[heif]'",
+        "left out, because their kind is not read: 1 .nii; convert them first",
+    ]
+    assert kinds.MISSING == {} and not kinds.SUFFIXES & kinds.UNREAD

@@ -1,0 +1,191 @@
+"""Gauges on projections that are collapsed, isotropic or flat by construction."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from BYOL.evaluation.collapse.alarm import diagnose
+from BYOL.evaluation.collapse.metrics import collapse_gauges, covariance_spectrum, picture_share
+
+
+def measured(z: Tensor) -> dict[str, float]:
+    return {name: float(value) for name, value in collapse_gauges(z).items()}
+
+
+def low_rank(rank: int, samples: int = 256, dims: int = 64) -> Tensor:
+    left = torch.linalg.qr(torch.randn(samples, rank + 1)).Q
+    left = torch.linalg.qr(left - left.mean(dim=0)).Q[:, :rank]
+    return left @ torch.linalg.qr(torch.randn(dims, rank)).Q.T
+
+
+def test_isotropic_projections_read_one_and_full_rank_and_raise_no_alarm() -> None:
+    gauges = measured(torch.randn(2048, 32))
+    assert gauges["std"] == pytest.approx(1, abs=0.02)
+    assert gauges["effective_rank"] == pytest.approx(32, rel=0.02)
+    assert gauges["dead"] == 0
+    assert diagnose(gauges) is None
+
+
+def test_constant_projections_are_one_point() -> None:
+    gauges = measured(torch.randn(1, 32).expand(64, 32))
+    assert gauges["std"] == pytest.approx(0, abs=1e-5)
+    assert gauges["uniformity"] == pytest.approx(0, abs=1e-4)
+    assert diagnose(gauges) is not None
+
+
+@pytest.mark.parametrize("z", [torch.zeros(16, 8), torch.ones(16, 8)], ids=["zeros", "ones"])
+def test_exactly_equal_projections_are_collapsed_and_all_dead(z: Tensor) -> None:
+    gauges = measured(z)
+    assert gauges["dead"] == 1
+    assert gauges["effective_rank"] == pytest.approx(1)
+    assert diagnose(gauges) is not None
+
+
+@pytest.mark.parametrize("noise", [1e-6, 1e-3, 1e-2])
+def test_a_point_with_full_rank_noise_is_still_collapsed(noise: float) -> None:
+    point = F.normalize(torch.randn(1, 64), dim=1)
+    assert diagnose(measured(point + noise / 8 * torch.randn(128, 64))) is not None
+
+
+@pytest.mark.parametrize("rank", [1, 2, 5, 20])
+def test_effective_rank_counts_equal_directions(rank: int) -> None:
+    assert measured(low_rank(rank))["effective_rank"] == pytest.approx(rank, rel=1e-2)
+
+
+def test_a_line_of_projections_is_found_by_its_rank() -> None:
+    gauges = measured(low_rank(1))
+    assert gauges["first_eigenvalue"] == pytest.approx(1)
+    finding = diagnose(gauges)
+    assert finding is not None
+    assert finding.gauge == "effective_rank"
+
+
+def test_projections_far_from_the_origin_as_of_an_untrained_network_raise_no_alarm() -> None:
+    gauges = measured(torch.randn(256, 256) + 5)
+    assert 0.15 < gauges["std"] < 0.25
+    assert diagnose(gauges) is None
+
+
+def test_few_samples_are_not_judged_by_their_rank() -> None:
+    gauges = measured(torch.tensor([[1.0, 0.0], [-1.0, 0.1]]))
+    assert "effective_rank" not in gauges
+    assert diagnose(gauges) is None
+    assert collapse_gauges(torch.randn(1, 4)) == {}
+    assert diagnose({}) is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite_read_as_nan_instead_of_an_error(value: float) -> None:
+    z = torch.randn(16, 8)
+    z[3, 2] = value
+    gauges = collapse_gauges(z, z, z)
+    assert set(gauges) == set(collapse_gauges(torch.randn(16, 8), z, z))
+    assert all(math.isnan(v) for v in gauges.values())
+    assert covariance_spectrum(z).isnan().all()
+
+
+def test_dead_dimensions_are_counted() -> None:
+    z = torch.randn(64, 100)
+    z[:, 3:] = 0.5
+    assert measured(z)["dead"] == pytest.approx(0.97)
+
+
+@pytest.mark.parametrize(("samples", "dims"), [(64, 5), (5, 64)])
+def test_the_spectrum_is_that_of_the_covariance(samples: int, dims: int) -> None:
+    z = torch.randn(samples, dims, dtype=torch.float64)
+    expected = torch.linalg.eigvalsh(torch.cov(z.T, correction=0)).flip(0)
+    spectrum = covariance_spectrum(z)
+    assert spectrum.shape == (min(samples, dims),)
+    torch.testing.assert_close(spectrum, expected[: len(spectrum)])
+
+
+def test_the_first_eigenvalue_is_its_share_of_all() -> None:
+    z = torch.tensor([[3.0, 0], [-3, 0], [0, 1], [0, -1]]).repeat(2, 1)
+    assert measured(z)["first_eigenvalue"] == pytest.approx(0.9)
+
+
+def test_agreement_is_the_mean_cosine_of_prediction_and_target() -> None:
+    z = torch.randn(32, 8)
+    assert collapse_gauges(z, z, 2 * z)["agreement"] == pytest.approx(1)
+    assert collapse_gauges(z, z, -z)["agreement"] == pytest.approx(-1)
+
+
+def test_the_picture_owns_all_where_views_coincide_and_nothing_where_pictures_are_alike() -> None:
+    z = torch.randn(64, 16)
+    assert float(picture_share(z, 3 * z)) == pytest.approx(1, abs=1e-5)
+    alike = [float(picture_share(torch.randn(64, 16), torch.randn(64, 16))) for _ in range(100)]
+    assert sum(alike) / 100 == pytest.approx(0, abs=0.02)
+    assert picture_share(torch.ones(8, 4), torch.ones(8, 4)).isfinite()
+
+
+def test_the_picture_s_share_is_that_of_its_definition() -> None:
+    z, z1 = torch.randn(12, 6) + 1, torch.randn(12, 6) + 1
+    cosines = F.normalize(z, dim=1) @ F.normalize(z1, dim=1).T
+    same = cosines.diagonal().mean()
+    other = cosines[~torch.eye(12, dtype=torch.bool)].mean()
+    expected = float((same - other) / (1 - other))
+    assert float(picture_share(z, z1)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_uniformity_is_the_mean_over_pairs() -> None:
+    z = torch.randn(20, 6)
+    expected = torch.pdist(F.normalize(z, dim=1)).pow(2).mul(-2).exp().mean().log()
+    assert measured(z)["uniformity"] == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_alignment_is_read_where_there_is_a_second_view() -> None:
+    z = torch.randn(32, 8)
+    assert float(collapse_gauges(z, z * 3)["alignment"]) == pytest.approx(0, abs=1e-6)
+    assert float(collapse_gauges(z, -z)["alignment"]) == pytest.approx(4, abs=1e-5)
+
+
+def test_half_precision_with_a_gradient_is_read_too() -> None:
+    z = torch.randn(16, 8, dtype=torch.bfloat16, requires_grad=True)
+    assert all(isinstance(value, float) for value in collapse_gauges(z, z, z).values())
+    assert not picture_share(z, z).requires_grad
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    samples=st.integers(8, 40),
+    dims=st.integers(2, 40),
+    scale=st.floats(1e-3, 1e3),
+    seed=st.integers(0, 2**31),
+)
+def test_gauges_stay_in_their_ranges_and_ignore_the_scale(
+    samples: int, dims: int, scale: float, seed: int
+) -> None:
+    z = torch.randn(samples, dims, generator=torch.Generator().manual_seed(seed))
+    gauges, scaled = measured(z), measured(z * scale)
+    assert 0 <= gauges["std"] <= 1.001
+    assert 1 <= gauges["effective_rank"] <= min(samples, dims) + 1e-3
+    assert -8 <= gauges["uniformity"] <= 0
+    assert 0 <= gauges["dead"] <= 1
+    for name, value in gauges.items():
+        assert scaled[name] == pytest.approx(value, rel=1e-3, abs=1e-4)
+
+
+@settings(deadline=None, max_examples=30)
+@given(samples=st.integers(8, 30), dims=st.integers(2, 20), seed=st.integers(0, 2**31))
+def test_what_does_not_depend_on_axes_is_unchanged_by_a_rotation(
+    samples: int, dims: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    z, z1, rotation = (
+        torch.randn(shape, generator=generator, dtype=torch.float64)
+        for shape in ((samples, dims), (samples, dims), (dims, dims))
+    )
+    turn = torch.linalg.qr(rotation).Q
+    before, after = collapse_gauges(z, z1, z1), collapse_gauges(z @ turn, z1 @ turn, z1 @ turn)
+    for name in (
+        "uniformity", "effective_rank", "first_eigenvalue", "alignment", "agreement",
+    ):  # fmt: skip
+        assert after[name] == pytest.approx(before[name], rel=1e-5, abs=1e-7)
+    assert float(picture_share(z @ turn, z1 @ turn)) == pytest.approx(
+        float(picture_share(z, z1)), abs=1e-4
+    )

@@ -1,0 +1,554 @@
+"""Pictures of one patient, camera or part: never on both sides, and resampled together."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+
+from BYOL.cli.main import main
+from BYOL.data.cache import to_memory
+from BYOL.data.dataset import ArrayImages
+from BYOL.data.groups import check_grouped, group_splits, in_both, read_groups
+from BYOL.data.labels import label_splits, read_labels
+from BYOL.data.open import open_images
+from BYOL.data.shards.write import Packing, pack
+from BYOL.errors import UserError
+from BYOL.evaluation.bootstrap import (
+    accuracy_interval,
+    counted_interval,
+    mean_interval,
+    statistic_interval,
+)
+from BYOL.evaluation.evaluate import evaluate
+from BYOL.evaluation.protocols import finetune as finetuning
+from BYOL.evaluation.protocols import linear_sgd as linear_sgds
+from BYOL.evaluation.protocols.linear import (
+    ALPHAS,
+    STRENGTH,
+    _ridge,
+    _split,
+    fit_values,
+    linear_probe,
+)
+from BYOL.evaluation.splits import groups_of, untaught
+from BYOL.evaluation.table import groups_note, results_text
+from BYOL.evaluation.types import choosing, class_problem, held_out
+from BYOL.report.results_table import note_of
+from tests.conftest import TINY, draw_pictures
+from tests.evaluation.test_protocols import CPU, SIGHT, MeanColour, coloured
+from tests.evaluation.test_training_protocols import EXAM, conv, subject
+
+
+class Pixels(torch.nn.Module):
+    """A backbone that sees everything."""
+
+    def forward(self, x):
+        return x.flatten(1)
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def albums(groups: int = 40, each: int = 6, seed: int = 0) -> ArrayImages:
+    """Pictures that are all but the same within a group, whose class says nothing of the pixels."""
+    rng = np.random.default_rng(seed)
+    of_group = np.repeat(np.arange(groups), each)
+    labels = rng.permutation(np.arange(groups) % 2)[of_group]
+    pixels = rng.integers(20, 235, (groups, 3, 8, 8))[of_group]
+    pixels = pixels + rng.integers(-3, 4, pixels.shape)
+    data = torch.from_numpy(pixels).byte()
+    return ArrayImages("albums", 3, labels.astype(np.int64), ("x", "y"), data, groups=of_group)
+
+
+def judged(images: ArrayImages, *protocols: str, **how):
+    how = {"device": CPU, "protocols": protocols, **how}
+    return evaluate(Pixels(), MeanColour(), images, None, SIGHT, **how)
+
+
+# a file of groups
+
+
+def test_pictures_get_the_groups_of_their_rows(tmp_path):
+    draw_pictures(tmp_path / "p" / "train", each=2)
+    draw_pictures(tmp_path / "p" / "test", each=1)
+    rows = "train/a/00.png,p2\na/01.png,p1\ntrain/b/00.png,p2\ntest/a/00.png,p1\n"
+    file = read_groups(write(tmp_path / "g.csv", "file,patient\n" + rows))
+    found = group_splits(open_images(str(tmp_path / "p")), file)
+    assert file.names == ("p1", "p2")
+    assert found.train.groups.tolist() == [1, 0, 1, -1] and found.test.groups.tolist() == [0, -1]
+    with pytest.raises(UserError) as caught:
+        check_grouped((found.train, found.test), file)
+    assert str(caught.value) == (
+        f"--groups={tmp_path}/g.csv has no row for 2 of the labelled pictures: b/01.png, b/00.png"
+    )
+    check_grouped((found.train.subset(np.array([0, 1, 2])), None), file)
+    line = in_both(found.train, found.test.subset(np.array([0])), file)
+    assert "(1)" in line and line.endswith(": p1") and "\n" not in line
+    assert in_both(found.train.subset(np.array([0])), found.test, file) is None
+
+
+def test_a_name_that_two_folders_have_needs_its_own(tmp_path):
+    for part in ("train", "test"):
+        draw_pictures(tmp_path / "p" / part, each=1)
+    file = read_groups(write(tmp_path / "g.csv", "file,patient\nb/00.png,p\n"))
+    with pytest.raises(UserError, match=r"^--groups.*b/00.png is in two folders"):
+        group_splits(open_images(str(tmp_path / "p")), file)
+
+
+def test_many_pictures_without_a_group_are_counted_and_three_are_named(tmp_path):
+    images = open_images(str(draw_pictures(tmp_path / "p", each=1000, classes=("a",), side=1)))
+    file = read_groups(write(tmp_path / "g.csv", "file,part\na/00.png,p\n"))
+    with pytest.raises(UserError, match=r"999 of .*: a/01.png, a/02.png, a/03.png and 996 more$"):
+        check_grouped((group_splits(images, file).train,), file)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("file,g\n", "has no group"),
+        ("file\na.png\n", "has no group"),
+        ("file,g,h\na,1,2\n", "has 3 columns: give two"),
+        ("file,g\na,1,2\n", "row 1 has 3 cells"),
+        ("file,g\na,\n", "nothing under 'g'"),
+        ("file,g\na,1\na,2\n", "a stands there twice"),
+    ],
+)
+def test_what_is_wrong_with_a_file_of_groups_is_named_in_one_line(tmp_path, text, named):
+    with pytest.raises(UserError, match=named) as caught:
+        read_groups(write(tmp_path / "g.csv", text))
+    assert str(caught.value).startswith("--groups=") and "\n" not in str(caught.value)
+
+
+def test_groups_survive_labels_subsets_and_memory(tmp_path):
+    pictures = draw_pictures(tmp_path / "p", classes=("",), each=6)
+    names = [f"{i:02}.png" for i in range(6)]
+    (pictures / "01.png").write_bytes(b"broken")
+    rows = "".join(f"{name},g{i // 2}\n" for i, name in enumerate(names))
+    groups = read_groups(write(tmp_path / "g.csv", "file,group\n" + rows))
+    labels = read_labels(write(tmp_path / "l.csv", "file,k\n00.png,u\n01.png,v\n05.png,v\n"))
+    grouped = group_splits(open_images(str(pictures)), groups)
+    labelled = label_splits(grouped, labels)[0].train
+    assert labelled.groups.tolist() == [0, 0, 2]
+    held, broken = to_memory(labelled, 1 << 30)
+    assert broken == ["01.png"] and held.groups.tolist() == [0, 2]
+    assert held.labels.tolist() == [0, 1] and held.sample_name(1) == "05.png"
+    assert held.subset(np.array([1])).groups.tolist() == [2]
+    whole, _ = to_memory(grouped.train.subset(np.array([5, 0])), 1 << 30)
+    assert whole.groups.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_groups_that_fit_a_folder_fit_its_shards_and_their_subsets(tmp_path, kind):
+    images = open_images(str(draw_pictures(tmp_path / "p", each=3))).train
+    pack({"train": images}, tmp_path / "s", Packing(1 << 20, kind, 0))
+    rows = "".join(f"a/{i:02}.png,one\nb/{i:02}.png,b{i}\n" for i in range(3))
+    file = read_groups(write(tmp_path / "g.csv", "file,g\n" + rows))
+    shards = group_splits(open_images(str(tmp_path / "s")), file).train
+    for i in range(6):
+        folder, name = shards.inner_name(i).split("/")[-2:]
+        expected = "one" if folder == "a" else f"b{int(name[:2])}"
+        assert file.names[shards.groups[i]] == expected
+    part = shards.subset(np.array([4, 1])).subset(np.array([1]))
+    assert part.groups.tolist() == [shards.groups[1]]
+
+
+# what is held out
+
+
+@st.composite
+def grouped(draw):
+    """Labels of any kind and groups, of which there are at least two."""
+    n = draw(st.integers(2, 60))
+    groups = draw(st.lists(st.integers(0, draw(st.integers(1, 20))), min_size=n, max_size=n))
+    labels = np.array(draw(st.lists(st.integers(0, 4), min_size=n, max_size=n)))
+    kind = draw(st.sampled_from(["classes", "alone", "tags", "values"]))
+    if kind == "alone":
+        labels = np.arange(n)
+    if kind in ("tags", "values"):
+        labels = np.stack([labels > 1, labels > 2], axis=1)
+        labels = labels.astype(float) if kind == "values" else labels
+    return labels, np.array(groups) - 3, draw(st.integers(0, 9))
+
+
+@settings(deadline=None, max_examples=200)
+@given(grouped())
+def test_no_group_is_on_both_sides_and_both_have_pictures(drawn):
+    labels, groups, seed = drawn
+    assume(len(np.unique(groups)) > 1)
+    held = held_out(labels, seed, groups)
+    assert held.dtype == bool and held.shape == (len(labels),) and held.any() and not held.all()
+    assert not set(groups[held]) & set(groups[~held])
+    assert (held_out(labels, seed, groups) == held).all()
+    chosen = choosing(labels, seed, groups)
+    assert not chosen.any() or (chosen == held).all()
+
+
+def test_a_fifth_of_every_class_is_held_out_and_seeds_hold_out_others():
+    images = albums(groups=100)
+    draws = [held_out(images.labels, seed, images.groups) for seed in range(4)]
+    for held in draws:
+        shares = [held[images.labels == c].mean() for c in range(2)]
+        assert shares == pytest.approx([0.2, 0.2], abs=0.01)
+    assert len({held.tobytes() for held in draws}) == 4
+    values = np.random.default_rng(0).normal(size=(len(images), 2))
+    draws = [held_out(values, seed, images.groups) for seed in range(4)]
+    assert len({held.tobytes() for held in draws}) == 4
+    assert [held.mean() for held in draws] == pytest.approx([0.2] * 4, abs=0.01)
+
+
+def test_of_two_cameras_the_one_with_most_pictures_teaches():
+    groups = np.repeat([7, 3], [90, 10])
+    for labels in (np.arange(100) % 2, np.arange(100)[:, None] / 7):
+        assert (held_out(labels, 0, groups) == (groups == 3)).all()
+
+
+def test_a_part_by_which_classes_are_judged_goes_before_one_of_the_right_size():
+    groups, labels = np.repeat([0, 1, 2], [50, 50, 25]), np.zeros(125, dtype=int)
+    labels[:100:2] = 1  # the smallest, a fifth of all, has but one class
+    held = held_out(labels, 0, groups)
+    assert held.sum() == 50 and class_problem(labels, held) is None
+
+
+def test_groups_that_cannot_judge_are_refused_in_a_line():
+    images = albums(groups=2, each=10)
+    one = dataclasses.replace(images, groups=np.zeros(20, dtype=int))
+    with pytest.raises(UserError, match=r"--groups: all labelled pictures are of one group"):
+        judged(one, "knn")
+    by_class = dataclasses.replace(images, groups=images.labels)
+    with pytest.raises(UserError, match="of 2 classes none has pictures on both sides"):
+        judged(by_class, "knn")
+    three = np.array([0] * 10 + [1] * 5 + [2] * 5)
+    found = dataclasses.replace(images, groups=three, labels=(np.arange(20) >= 10).astype(int))
+    with pytest.raises(UserError, match="of 2 classes 1 has pictures on both sides"):
+        judged(found, "knn")
+    alone = dataclasses.replace(images, labels=np.arange(20))
+    with pytest.raises(UserError, match="of 20 classes none has two pictures"):
+        judged(alone, "knn")
+
+
+def test_near_copies_flatter_a_random_part_and_not_one_of_groups():
+    images = albums()
+    by_groups = judged(images, "knn", "linear")
+    at_random = judged(dataclasses.replace(images, groups=None), "knn", "linear")
+    flattered, honest = (r["rows"]["trained"] for r in (at_random, by_groups))
+    assert flattered["knn20"]["accuracy"] == 1.0 and flattered["linear"]["accuracy"] > 0.85
+    for measure in ("knn20", "linear"):
+        assert honest[measure]["low"] < 0.5 < honest[measure]["high"]
+        assert honest[measure]["accuracy"] < 0.7
+    assert "groups" not in at_random and "held_out_by" not in at_random
+    assert by_groups["groups"] == {"learn": 32, "judge": 8, "both": 0}
+    assert by_groups["held_out_by"] == "groups" and by_groups["pictures"]["judge"] == 48
+    text = results_text(by_groups)
+    assert "Held out by groups: 8 to judge, 32 to learn from, none on both sides." in text
+    assert "Intervals are over groups." in text and groups_note(by_groups) in note_of(by_groups)
+    assert "group" not in results_text(at_random)
+
+
+def test_a_test_set_is_kept_and_groups_on_both_sides_are_counted():
+    images = albums()
+    train, test = images.subset(np.arange(120)), images.subset(np.arange(114, 240))
+    test.labels[-6:] = 2  # which nothing teaches, so that retrieval leaves it out
+    protocols = ("knn", "retrieval")
+    results = evaluate(Pixels(), MeanColour(), train, test, SIGHT, device=CPU, protocols=protocols)
+    assert results["pictures"] == {"learn": 120, "judge": 126} and "held_out_by" not in results
+    assert results["groups"] == {"learn": 20, "judge": 21, "both": 1}
+    assert results["untaught"] == ["2"]
+    assert 0 < results["rows"]["trained"]["mAP"]["low"] < results["rows"]["trained"]["mAP"]["high"]
+    assert "Groups: 21 to judge, 20 to learn from, 1 on both sides." in results_text(results)
+
+
+def test_classes_that_no_picture_teaches_are_counted():
+    images = albums()
+    labels = np.where(images.groups == 5, 2, images.labels)
+    held = images.groups < 8
+    learn, judge = (
+        dataclasses.replace(images, labels=labels).subset(np.flatnonzero(part))
+        for part in (~held, held)
+    )
+    exam = dataclasses.replace(EXAM, learn=learn, judge=judge)
+    assert groups_of(exam, None)["groups"] == {"learn": 32, "judge": 8, "both": 0}
+    assert untaught(exam) == {"untaught": ["2"]}
+    assert untaught(dataclasses.replace(exam, learn=judge, judge=learn)) == {}
+
+
+def test_without_labels_all_are_judged_and_their_groups_resampled():
+    images = dataclasses.replace(albums(), labels=None, classes=())
+    results = judged(images, "cluster", clusters=3)
+    assert results["groups"] == {"learn": 40, "judge": 40, "both": 40}
+    assert "held_out_by" not in results and "\nGroups: 40." in results_text(results)
+    bare = judged(dataclasses.replace(images, groups=None), "cluster", clusters=3)
+    wide, narrow = (r["rows"]["trained"]["silhouette"] for r in (results, bare))
+    assert wide["value"] == narrow["value"]
+    assert wide["high"] - wide["low"] > 1.5 * (narrow["high"] - narrow["low"])
+
+
+# what is chosen
+
+
+def test_settings_are_chosen_by_groups_too(monkeypatch):
+    images = albums(groups=20)
+    features = images.data.flatten(1).numpy().astype(np.float32)
+    for labels in (images.labels, features[:, :2] > 100, features[:, :2].astype(float)):
+        fit, held = _split(labels, 0, images.groups)
+        assert len(fit) and len(held) and not set(images.groups[fit]) & set(images.groups[held])
+        assert sorted([*fit, *held]) == list(range(len(labels)))
+    (fit, held), *others = _ridge(features[:, :2], 0, images.groups).cv
+    assert not others and not set(images.groups[fit]) & set(images.groups[held])
+
+    exam = dataclasses.replace(EXAM, learn=images, judge=images, shares=(1.0,), epochs=1)
+    seen = []
+
+    def trained(subject, learn, rate, epochs):
+        seen.append(set(learn.groups.tolist()))
+        return finetuning.Classifier(subject.backbone, 6, 2)
+
+    monkeypatch.setattr(finetuning, "_trained", trained)
+    finetuning.finetune(subject(conv(), exam))
+    assert len(seen) == 4 and len(seen[-1]) == 20
+    assert all(len(groups) == 16 for groups in seen[:3]), "a fifth of the groups, whole"
+
+    heads, masks = linear_sgds._train_heads, []
+    monkeypatch.setattr(
+        linear_sgds, "_train_heads", lambda s, held: masks.append(held) or heads(s, held)
+    )
+    linear_sgds.linear_sgd(subject(MeanColour(), exam))
+    assert masks[0].any() and not set(images.groups[masks[0]]) & set(images.groups[~masks[0]])
+
+
+def test_a_strength_is_the_best_for_groups_that_were_not_fitted():
+    images = albums(groups=60, each=8)
+    features = images.data.flatten(1).numpy().astype(np.float32)
+    by_groups = linear_probe(features, images.labels, features, groups=images.groups)
+    assert by_groups.strength < linear_probe(features, images.labels, features).strength
+    values = np.random.default_rng(0).normal(size=(60, 2))[images.groups]
+    ours = fit_values(features, values, groups=images.groups)(features)
+    scaled = StandardScaler().fit_transform(features)
+    fit, held = _split(values, 0, images.groups)
+    missed = [
+        ((Ridge(a).fit(scaled[fit], values[fit]).predict(scaled[held]) - values[held]) ** 2).mean()
+        for a in ALPHAS
+    ]
+    direct = Ridge(ALPHAS[int(np.argmin(missed))]).fit(scaled, values).predict(scaled)
+    np.testing.assert_allclose(ours, direct, atol=1e-5)
+    by_near_copies = fit_values(features, values)(features)
+    assert ((ours - values) ** 2).mean() > 10 * ((by_near_copies - values) ** 2).mean()
+
+
+def test_where_one_group_teaches_nothing_is_chosen():
+    images = dataclasses.replace(albums(groups=2, each=20), labels=np.arange(40) % 2)
+    results = judged(images, "all", epochs=1, shares=(1.0,))
+    assert results["groups"] == {"learn": 1, "judge": 1, "both": 0}
+    assert results["rows"]["trained"]["linear"]["C"] == STRENGTH
+    assert results["rows"]["trained"]["linear-sgd"]["learning_rate"] == linear_sgds.RATE
+    assert "One group judges" in results_text(results)
+    finetuned = judged_by(conv(), images)["rows"]["trained"]["finetune 100%"]
+    assert finetuned["learning_rate"] == finetuning.RATE
+    values = dataclasses.replace(images, labels=np.random.default_rng(0).normal(size=(40, 2)))
+    assert "linear R²" in judged(values, "linear")["rows"]["trained"]
+
+
+def judged_by(backbone, images):
+    how = {"device": CPU, "protocols": ("finetune",), "epochs": 1, "shares": (1.0,)}
+    return evaluate(backbone, backbone, images, None, SIGHT, **how)
+
+
+@pytest.mark.parametrize("kind", ["tags", "values"])
+def test_tags_and_values_are_held_out_by_groups(kind):
+    images = coloured()
+    mean = images.data.float().mean(dim=(2, 3)).numpy().astype(np.float64)
+    labels = mean > mean.mean(axis=0) if kind == "tags" else mean
+    images = dataclasses.replace(images, labels=labels, groups=np.arange(90) // 6)
+    results = evaluate(MeanColour(), Pixels(), images, None, SIGHT, device=CPU)
+    assert results["groups"] == {"learn": 12, "judge": 3, "both": 0}
+    measure = "linear mAP" if kind == "tags" else "linear R²"
+    assert results["rows"]["trained"][measure]["value"] > 0.9
+
+
+# intervals
+
+
+def test_intervals_by_groups_agree_with_each_other_and_with_a_loop():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 40, 300) * 3 - 5
+    means = rng.random(200)
+    values = rng.random(300) < means[groups + 5]
+    found = [
+        accuracy_interval(values, 0, groups),
+        mean_interval(values.astype(float), 0, groups),
+        statistic_interval(lambda rows: float(values[rows].mean()), 300, 0, 2000, groups),
+        counted_interval(lambda c: c @ values / c.sum(axis=1), 300, 0, 2000, groups),
+    ]
+    members = [values[groups == g] for g in np.unique(groups)]
+    looped = [
+        np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))]).mean()
+        for _ in range(2000)
+    ]
+    low, high = np.quantile(looped, (0.025, 0.975))
+    for measure in found:
+        assert measure.get("accuracy", measure.get("value")) == pytest.approx(values.mean())
+        assert measure["low"] == pytest.approx(low, abs=0.012)
+        assert measure["high"] == pytest.approx(high, abs=0.012)
+
+
+def test_intervals_are_wider_by_groups_of_like_pictures_and_the_same_by_groups_of_one():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(50), 20)
+    values = np.repeat(rng.random(50) < 0.5, 20)
+
+    def width(*how):
+        measure = accuracy_interval(values, 0, *how)
+        return measure["high"] - measure["low"]
+
+    assert width(groups) == pytest.approx(width() * np.sqrt(20), rel=0.15)
+    assert width(np.arange(1000)) == pytest.approx(width(), rel=0.1)
+    assert width(np.zeros(1000, int)) == width(), "of one group: over its pictures"
+
+
+def test_every_protocol_resamples_the_groups_that_judge():
+    learn, untrained, settings = albums(20), conv(), {"epochs": 1, "shares": (1.0,)}
+    judges = albums(20, seed=1)
+    by_groups, bare = (
+        evaluate(
+            untrained, untrained, learn, judge, SIGHT, device=CPU, protocols=("all",), **settings
+        )["rows"]["untrained"]
+        for judge in (judges, dataclasses.replace(judges, groups=None))
+    )
+    assert len(by_groups) == 14
+    for name, measure in by_groups.items():
+        found = {k: v for k, v in measure.items() if k not in ("low", "high")}
+        assert found == {k: bare[name][k] for k in found}
+        ends = [(m.get("low"), m.get("high")) for m in (measure, bare[name])]
+        assert "shot" in name or ends[0] != ends[1], name
+
+
+# the command
+
+
+def test_groups_are_held_out_from_the_command_line(run, tmp_path, capsys):
+    pictures = draw_pictures(tmp_path / "p", each=20)
+    names = [f"{c}/{i:02}.png" for c in "ab" for i in range(20)]
+    rows = "".join(f"{name},patient {int(name[2:4]) // 2}\n" for name in names)
+    file = write(tmp_path / "groups.csv", "file,patient\n" + rows)
+    argv = ["evaluate", str(run), str(pictures), "--groups", str(file), "--protocol=knn,linear"]
+    assert main([*argv, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["groups"] == {"learn": 8, "judge": 2, "both": 0}
+    assert answer["held_out_by"] == "groups" and answer["groups_file"] == str(file)
+    assert answer["pictures"] == {"learn": 32, "judge": 8}
+    assert main(argv) == 0
+    assert "Held out by groups: 2 to judge, 8 to learn from" in capsys.readouterr().out
+    rows = "file,k\n" + "".join(f"{name},{name[0]}\n" for name in names[:12] + names[20:32])
+    labels = write(tmp_path / "labels.csv", rows)
+    assert main([*argv, "--labels", str(labels), "--json"]) == 0
+    assert sum(json.loads(capsys.readouterr().out)["groups"].values()) == 6
+
+
+def test_groups_on_both_sides_of_a_test_set_are_said(run, tmp_path, capsys):
+    for part in ("train", "test"):
+        draw_pictures(tmp_path / "p" / part, each=8)
+    names = [f"{p}/{c}/{i:02}.png" for p in ("train", "test") for c in "ab" for i in range(8)]
+    rows = "".join(f"{name},{name[-6:-4]}\n" for name in names)
+    file = write(tmp_path / "groups.csv", "file,camera\n" + rows)
+    argv = ["evaluate", str(run), str(tmp_path / "p"), "--groups", str(file), "--protocol=knn"]
+    assert main([*argv, "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["groups"] == {"learn": 8, "judge": 8, "both": 8}
+    lines = [line for line in said.err.splitlines() if line.startswith("warning: ")]
+    assert len(lines) == 1 and lines[0].endswith("00, 01, 02 and 5 more") and "(8)" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        ("a/00.png,p\na/77.png,p\n", "not there (1): a/77.png"),
+        (
+            "a/00.png,p\n",
+            "has no row for 11 of the labelled pictures: a/01.png, a/02.png, a/03.png",
+        ),
+        ("a/00.png,p,q\n", "row 1 has 3 cells"),
+        (None, "all labelled pictures are of one group"),
+    ],
+)
+def test_groups_that_do_not_fit_end_in_one_line(run, tmp_path, capsys, rows, named):
+    pictures = draw_pictures(tmp_path / "p", each=6)
+    rows = rows or "".join(f"{c}/{i:02}.png,p\n" for c in "ab" for i in range(6))
+    file = write(tmp_path / "g.csv", "file,g\n" + rows)
+    assert main(["evaluate", str(run), str(pictures), f"--groups={file}", "--protocol=knn"]) == 2
+    said = capsys.readouterr()
+    assert named in said.err and "--groups" in said.err and "Traceback" not in said.err
+
+
+def near_copies(root, groups: int = 20, each: int = 3):
+    """A folder of near-copies, in groups whose class is drawn by lot, and the file of groups."""
+    images = albums(groups, each)
+    rows = ["file,part"]
+    for i, picture in enumerate(images.data):
+        name = f"{images.classes[images.labels[i]]}/{i:03}.png"
+        path = root / "p" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path)
+        rows.append(f"{name},part {images.groups[i]}")
+    return root / "p", write(root / "groups.csv", "\n".join(rows) + "\n")
+
+
+def test_a_run_judges_by_groups_from_its_first_check_to_its_report(tmp_path, capsys):
+    pictures, file = near_copies(tmp_path)
+    out = tmp_path / "run"
+    argv = ["pretrain", str(pictures), *TINY, "--out", str(out), "--groups", str(file)]
+    assert main(argv) == 0
+    capsys.readouterr()
+    results = json.loads((out / "results.json").read_text())
+    assert results["evaluation"]["held_out_by"] == "groups"
+    assert results["evaluation"]["groups"] == {"learn": 16, "judge": 4, "both": 0}
+    # the class of a part is drawn by lot, so what knows the others knows nothing of it
+    assert results["evaluation"]["rows"]["raw pixels"]["knn20"]["accuracy"] < 0.8
+    by_groups = results["online_knn"]
+    plain = tmp_path / "plain"
+    assert main([*argv[:-4], "--out", str(plain)]) == 0
+    loose = json.loads((plain / "results.json").read_text())
+    assert "groups" not in loose["evaluation"] and loose["online_knn"] != by_groups
+    same = [torch.load(p / "checkpoints/last.ckpt")["state_dict"] for p in (out, plain)]
+    assert all(same[0][k].equal(same[1][k]) for k in same[0])
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "--protocol=knn", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["held_out_by"] == "groups" and answer["groups_file"] == str(file)
+    assert main(["evaluate", str(out), str(pictures), "--protocol=knn", "--json"]) == 0
+    assert "groups" not in json.loads(capsys.readouterr().out)
+    assert main(["report", str(out)]) == 0
+    assert "Held out by groups: 4 to judge" in (out / "report.html").read_text()
+
+
+def test_a_run_says_which_groups_are_on_both_sides_and_refuses_what_cannot_judge(tmp_path, capsys):
+    for part in ("train", "test"):
+        draw_pictures(tmp_path / "p" / part, each=8)
+    names = [f"{p}/{c}/{i:02}.png" for p in ("train", "test") for c in "ab" for i in range(8)]
+    rows = "".join(f"{name},{name[-6:-4]}\n" for name in names)
+    file = write(tmp_path / "groups.csv", "file,camera\n" + rows)
+    argv = ["pretrain", str(tmp_path / "p"), *TINY, "--out", str(tmp_path / "run")]
+    assert main([*argv, "--groups", str(file), "--epochs=1", "--no-report"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("with pictures on both sides (8)") == 1
+    one = write(tmp_path / "one.csv", "file,camera\n" + "".join(f"{n},x\n" for n in names[:16]))
+    argv = ["pretrain", str(tmp_path / "p" / "train"), *TINY, "--out", str(tmp_path / "other")]
+    rows = one.read_text().replace("train/", "")
+    for text, named in ((rows, "are of one group"), ("file,g\na/00.png,p\n", "has no row for 15")):
+        assert main([*argv, "--groups", str(write(one, text))]) == 2
+        assert named in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
+def test_groups_of_pictures_without_labels_change_nothing(tmp_path, capsys):
+    pictures = draw_pictures(tmp_path / "p", classes=("",))
+    file = write(tmp_path / "groups.csv", "file,camera\n00.png,x\n")
+    argv = ["pretrain", str(pictures), *TINY, "--out", str(tmp_path / "run"), "--no-report"]
+    assert main([*argv, "--groups", str(file)]) == 0
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["evaluation"] is None

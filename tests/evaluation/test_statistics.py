@@ -1,0 +1,171 @@
+"""Intervals, scores of tags and values, and clusters, against direct computations."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import (
+    adjusted_rand_score,
+    average_precision_score,
+    f1_score,
+    mean_absolute_error,
+    r2_score,
+)
+from sklearn.metrics import normalized_mutual_info_score as nmi
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from BYOL.evaluation.bootstrap import (
+    accuracy_interval,
+    counted_interval,
+    mean_interval,
+    statistic_interval,
+)
+from BYOL.evaluation.metrics import (
+    _error,
+    _macro_f1,
+    _mean_precision,
+    _r2,
+    scored,
+)
+from BYOL.evaluation.protocols.cluster import cluster_measures, kmeans
+from BYOL.evaluation.protocols.knn import neighbours, weighted_means
+from BYOL.evaluation.protocols.linear import ALPHAS, STRENGTHS, fit_tags, fit_values
+
+
+def mean_precision(truth, scores):
+    return scored("it", "multilabel", scores, truth, 0)["it mAP"]["value"]
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(20) // 2])
+def test_all_right_is_no_proof_that_all_would_be(groups):
+    """The ends are the exact ones: what has all 20 right would be .832 at least."""
+    units = 20 if groups is None else 10
+    for value in (0.0, 1.0):
+        found = accuracy_interval(np.full(20, bool(value)), 0, groups)
+        exact = binomtest(int(value * units), units).proportion_ci(method="exact")
+        assert found["accuracy"] == value
+        assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high), abs=1e-9)
+
+
+def test_four_ways_to_an_interval_agree_with_the_normal_approximation():
+    values = np.random.default_rng(0).random(400) < 0.7
+    half = 1.96 * values.std() / 20
+    found = [
+        accuracy_interval(values, 0),
+        mean_interval(values.astype(float), 0),
+        statistic_interval(lambda rows: float(values[rows].mean()), 400, 0, resamples=2000),
+        counted_interval(lambda counts: counts @ values / 400, 400, 0, resamples=2000),
+    ]
+    for measure in found:
+        point = measure.get("accuracy", measure.get("value"))
+        assert point == pytest.approx(values.mean())
+        assert point - measure["low"] == pytest.approx(half, rel=0.2)
+        assert measure["high"] - point == pytest.approx(half, rel=0.2)
+
+
+def test_scores_of_many_resamples_at_once_are_scikit_learns_of_each():
+    rng = np.random.default_rng(0)
+    truth, scores = rng.random((60, 3)) < 0.2, rng.random((60, 3)).round(1)  # with equal scores
+    values = rng.normal(size=(60, 3)) + 1000.0
+    guess = values + rng.normal(size=(60, 3))
+    values[:, 2] = guess[:, 2] = 7.0  # never varies
+    rows = rng.integers(0, 60, (20, 60))
+    counts = np.stack([np.bincount(r, minlength=60) for r in rows]).astype(float)
+    ours = {
+        "mAP": _mean_precision(truth, scores)(counts),
+        "F1": _macro_f1(truth, scores >= 0.5)(counts),
+        "R²": _r2(values, guess)(counts), "MAE": _error(values, guess)(counts),
+    }  # fmt: skip
+    for i, r in enumerate(rows):
+        assert ours["mAP"][i] == pytest.approx(average_precision_score(truth[r], scores[r]))
+        f1 = f1_score(truth[r], scores[r] >= 0.5, average="macro", zero_division=0)
+        assert ours["F1"][i] == pytest.approx(f1)
+        assert ours["R²"][i] == pytest.approx(r2_score(values[r], guess[r]), abs=1e-9)
+        assert ours["MAE"][i] == pytest.approx(mean_absolute_error(values[r], guess[r]))
+
+
+def test_groups_are_found_and_measured_as_by_scikit_learn_with_labels_or_without():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 40)
+    vectors = (np.eye(3)[labels] + 0.15 * rng.normal(size=(120, 3))).astype(np.float32)
+    groups = kmeans(vectors, 3, 0)
+    measures = cluster_measures(vectors, groups, labels, 0)
+    assert measures["NMI"]["value"] == pytest.approx(nmi(labels, groups))
+    assert measures["NMI"]["value"] > 0.8
+    assert measures["ARI"]["value"] == pytest.approx(adjusted_rand_score(labels, groups))
+    for measure in measures.values():
+        assert measure["low"] <= measure["value"] <= measure["high"]
+    chance = cluster_measures(vectors, rng.permutation(groups), labels, 0)
+    assert chance["ARI"]["value"] < 0.05 and chance["silhouette"]["value"] < 0.05
+    assert set(cluster_measures(vectors, groups, None, 0)) == {"silhouette"}
+    one = cluster_measures(vectors, np.zeros(120, int), None, 0)
+    assert one["silhouette"]["value"] == 0
+
+
+def tagged(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, 5)).astype(np.float32)
+    return features, features[:, :3] + 0.3 * rng.normal(size=(n, 3)) > 0.2
+
+
+def test_tags_are_judged_by_one_direct_logistic_regression_each():
+    (features, tags), (queries, truth) = tagged(200, 0), tagged(100, 1)
+    ours = fit_tags(features, tags)(queries)
+    closest = min(
+        np.abs(
+            np.stack(
+                [
+                    make_pipeline(StandardScaler(), LogisticRegression(C=c))
+                    .fit(features, tags[:, t])
+                    .predict_proba(queries)[:, 1]
+                    for t in range(3)
+                ],
+                axis=1,
+            )
+            - ours
+        ).max()
+        for c in STRENGTHS
+    )
+    assert closest < 1e-3
+    measures = scored("linear", "multilabel", ours, truth, 0)
+    expected = average_precision_score(truth, ours)
+    assert measures["linear mAP"]["value"] == pytest.approx(expected) and expected > 0.9
+    assert measures["linear F1"]["low"] < measures["linear F1"]["value"] < 1
+
+
+def test_tags_that_nobody_has_are_not_averaged():
+    truth = np.array([[True, False], [False, False]])
+    assert mean_precision(truth, np.array([[0.9, 0.1], [0.2, 0.3]])) == 1.0
+    assert mean_precision(truth[:, 1:], np.zeros((2, 1))) == 0.0
+
+
+def test_values_are_judged_by_a_direct_ridge_and_by_neighbours():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(300, 4)).astype(np.float32)
+    values = features @ rng.normal(size=(4, 2)) + 0.1 * rng.normal(size=(300, 2))
+    ours = fit_values(features[:200], values[:200])(features[200:])
+    direct = make_pipeline(StandardScaler(), RidgeCV(ALPHAS)).fit(features[:200], values[:200])
+    exact = features[200:].astype(np.float64)  # in which ours computes; it is fitted in float32
+    np.testing.assert_allclose(ours, direct.predict(exact))
+    measures = scored("linear", "regression", ours, values[200:], 0)
+    assert measures["linear R²"]["value"] == pytest.approx(r2_score(values[200:], ours))
+    assert measures["linear MAE"]["value"] == pytest.approx(np.abs(values[200:] - ours).mean())
+    found = weighted_means(*neighbours(features[:200], features[200:], 7), values[:200])
+    peer = KNeighborsRegressor(
+        7, weights=lambda d: np.exp((1 - d) / 0.1), metric="cosine"
+    ).fit(features[:200], values[:200])  # fmt: skip
+    np.testing.assert_allclose(found, peer.predict(features[200:]), atol=1e-4)
+
+
+def test_a_single_tag_has_one_score_and_few_samples_choose_no_strength():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(40, 3)).astype(np.float32)
+    tags = features[:, :1] > 0
+    guess = fit_tags(features, tags)(features)
+    assert guess.shape == (40, 1) and mean_precision(tags, guess) > 0.95
+    for n in (1, 2, 4):
+        assert fit_tags(features[:n], tags[:n])(features).shape == (40, 1)
+        assert fit_tags(features[:n], np.repeat(tags[:n], 3, axis=1))(features).shape == (40, 3)
+        assert fit_values(features[:n], features[:n].astype(float))(features).shape == (40, 3)

@@ -1,0 +1,331 @@
+"""The parts of a report, each by itself."""
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from BYOL.config import PretrainConfig
+from BYOL.data.dataset import ArrayImages
+from BYOL.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_all
+from BYOL.report.confusion import given_confusion, measured_confusion
+from BYOL.report.embedding_map import layouts
+from BYOL.report.metrics_csv import MOST_POINTS, Curves, Series, read_curves, thinned
+from BYOL.report.neighbours import NEIGHBOURS, make_gallery, nearest
+from BYOL.report.results_table import others_note_of, tabulate
+from BYOL.report.run_summary import Facts, differing, settings_of
+from BYOL.report.sample_features import Samples, Seen
+from BYOL.report.standing import standings
+from BYOL.report.verdict import verdict
+from BYOL.runs.folder import RunFolder
+
+
+def facts(rows=None, gauges=None, alarm=None, curves=None) -> Facts:
+    evaluation = rows and {"rows": rows, "pictures": {"learn": 90, "judge": 100}, "classes": 3}
+    results = {"evaluation": evaluation, "gauges": gauges or {}, "alarm": alarm, "epochs": 2}
+    folder = RunFolder(Path("run"))
+    return Facts(folder, PretrainConfig(), curves or Curves("epochs", {}), results, None, 2)
+
+
+def measured(*triples):
+    names = ("raw pixels", "untrained", "trained")
+    return {
+        name: {"linear": {"accuracy": a, "low": low, "high": high}}
+        for name, (low, a, high) in zip(names, triples, strict=True)
+    }
+
+
+LOW, MIDDLE, HIGH = (0.3, 0.35, 0.4), (0.38, 0.45, 0.52), (0.6, 0.65, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "words"),
+    [
+        (measured(LOW, LOW, HIGH), "good", "has learnt"),
+        (measured(HIGH, LOW, HIGH), "unsure", "better than its untrained self, but not shown"),
+        (measured(LOW, LOW, MIDDLE), "unsure", "not shown to be better than raw pixels or its"),
+        (measured(HIGH, HIGH, LOW), "unsure", "worse than raw pixels or its untrained self"),
+        (None, "open", "Nothing has been measured"),
+    ],
+)
+def test_the_verdict_claims_no_more_than_the_intervals_allow(rows, kind, words):
+    found = verdict(facts(rows))
+    assert found.kind == kind and words in found.headline
+
+
+def protocols(**levels):
+    """By protocol, of raw pixels, untrained and trained, each 0 to 9: intervals a tenth wide."""
+    rows = {name: {} for name in ("raw pixels", "untrained", "trained")}
+    for name, values in levels.items():
+        name = {"few": "5-shot", "knn": "knn20"}.get(name, name)
+        for row, level in zip(rows.values(), values, strict=True):
+            value = level / 10
+            row[name] = (
+                {"accuracy": value, "spread": 0.04}
+                if "shot" in name
+                else {"accuracy": value, "low": value - 0.04, "high": value + 0.04}
+            )
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "headline"),
+    [
+        (protocols(few=(3, 2, 6), knn=(3, 2, 6), linear=(3, 2, 6)), "good",
+         "has learnt: it is better than raw pixels and its untrained self."),
+        (protocols(few=(3, 2, 6), knn=(3, 2, 6), linear=(6, 6, 6)), "good",
+         "has learnt: it is better than raw pixels and its untrained self by few labels and k-NN."),
+        (protocols(few=(3, 2, 6), knn=(3, 2, 6), linear=(3, 6, 6)), "good",
+         "better than raw pixels, and better than its untrained self by few labels and k-NN."),
+        (protocols(few=(3, 2, 6), linear=(8, 2, 6)), "unsure",
+         "is better than its untrained self, but better than raw pixels by few labels and worse by "
+         "a linear probe."),
+        (protocols(few=(6, 2, 6), knn=(6, 2, 6)), "unsure",
+         "is better than its untrained self, but not shown to be better than raw pixels."),
+        (protocols(few=(6, 6, 6), linear=(6, 8, 6)), "unsure",
+         "not shown to be better than raw pixels, but worse than its untrained self by a linear "
+         "probe."),
+        (protocols(few=(8, 8, 6), knn=(8, 8, 6)), "unsure",
+         "is worse than raw pixels or its untrained self."),
+    ],
+)  # fmt: skip
+def test_the_headline_says_what_all_protocols_together_show(rows, kind, headline):
+    found = verdict(facts(rows))
+    assert (found.kind, found.headline.endswith(headline)) == (kind, True), found.headline
+    for words in (
+        "With 5 labels per class, its nearest neighbour is right for 60",
+        "± 4.0 from draw",
+    ):
+        assert words in found.details[0]
+    even = any(0 in s.against.values() for s in standings(rows))
+    assert even == any("intervals overlap" in d for d in found.details)
+
+
+def test_one_measure_of_a_protocol_judges_and_another_in_which_a_reference_is_ahead_is_named():
+    rows = protocols(knn=(3, 3, 6), knn200=(8, 3, 6))
+    (knn,) = standings(rows)
+    assert (knn.measure, knn.against) == ("knn20", {"raw pixels": 1, "untrained": 1})
+    assert any("raw pixels by k-NN, k = 200" in d for d in verdict(facts(rows)).details)
+    del rows["trained"]["knn20"]
+    assert [s.measure for s in standings(rows)] == ["knn200"]
+
+
+def test_the_verdict_says_how_many_of_a_hundred():
+    sentence = verdict(facts(measured(LOW, LOW, HIGH))).details[0]
+    assert "right for 65 of 100" in sentence and "on raw pixels for 35" in sentence
+    close = verdict(facts(measured((0.6, 0.651, 0.7), LOW, (0.6, 0.655, 0.7)))).details[0]
+    assert "65.5 of 100" in close and "65.1" in close
+
+
+def test_the_verdict_names_measures_by_which_a_reference_is_ahead():
+    rows = measured(LOW, LOW, HIGH)
+    assert not any("every measure" in d for d in verdict(facts(rows)).details)
+    rows["raw pixels"]["R@1"] = {"value": 0.4, "low": 0.39, "high": 0.41}
+    rows["trained"]["R@1"] = {"value": 0.3, "low": 0.29, "high": 0.31}
+    found = verdict(facts(rows))
+    assert found.kind == "good"
+    assert "Not by every measure: more is reached with raw pixels by R@1." in found.details
+
+
+def test_an_alarm_comes_before_any_accuracy():
+    found = verdict(facts(measured(LOW, LOW, HIGH), alarm="collapse: std is 0.01"))
+    assert found.kind == "alarm" and "std is 0.01" in found.details[0]
+    read = Curves("epochs", {"gauge/std": Series(np.array([1.0]), np.array([0.01]))})
+    unfinished = dataclasses.replace(facts(curves=read), results={})
+    assert verdict(unfinished).kind == "alarm", "before its end a run is judged by its last reading"
+
+
+def write_rows(path, rows):
+    names = sorted({name for row in rows for name in row})
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_curves_are_read_in_epochs_and_a_resumed_runs_rows_win(tmp_path):
+    rows = [{"epoch": e, "step": (e + 1) * 10, "loss": 4 - e} for e in range(3)]
+    rows += [{"step": 15, "gauge/std": 0.5}, {"step": 25, "gauge/std": "nan"}]
+    rows += [{"epoch": 1, "step": 20, "loss": 9.0}]
+    curves = read_curves(write_rows(tmp_path / "metrics.csv", rows))
+    assert curves.unit == "epochs" and curves.lost == 1
+    assert curves.series["loss"].x.tolist() == [1, 2, 3]
+    assert curves.series["loss"].y.tolist() == [4, 9, 2]
+    assert curves.series["gauge/std"].x.tolist() == [1.5] and curves.series["gauge/std"].lost == 1
+
+
+def test_no_logs_no_curves(tmp_path):
+    assert read_curves(tmp_path / "metrics.csv").series == {}
+    (tmp_path / "metrics.csv").write_text("")
+    assert read_curves(tmp_path / "metrics.csv").series == {}
+    steps = read_curves(write_rows(tmp_path / "metrics.csv", [{"step": 5, "gauge/std": 1}]))
+    assert steps.unit == "steps" and draw_all({"A": steps})
+
+
+def test_thinning_keeps_the_mean_and_the_last_value():
+    n = 10_000
+    y = np.random.default_rng(0).normal(size=n)
+    y[-1] = 7.0
+    thin = thinned(Series(np.arange(n, dtype=float), y))
+    assert len(thin.x) == MOST_POINTS and thin.last == 7.0 and thin.x[-1] == n - 1
+    assert abs(thin.y[:-1].mean() - y[:-1].mean()) < 0.02
+    assert (np.diff(thin.x) > 0).all()
+
+
+@pytest.mark.parametrize("y", [[0.0], [1.0, 1.0], [1e-9, 2e-9], [-5.0, 3e6], [0.0, 0.5, 0.2]])
+def test_everything_drawn_lies_inside_the_chart(y):
+    series = Series(np.arange(1.0, len(y) + 1), np.array(y))
+    known = {"gauge/std": series, "loss": series, "something/new": series}
+    charts = draw_all({"A": Curves("epochs", known), "B": Curves("epochs", {"loss": series})})
+    assert [len(c.lines) for c in charts.values()] == [2, 1, 1]
+    for chart in charts.values():
+        for line in chart.lines:
+            assert LEFT <= line.end[0] <= WIDTH - RIGHT
+            assert TOP - 0.1 <= line.end[1] <= HEIGHT - BOTTOM + 0.1
+    assert charts["gauge/std"].alarm is not None
+
+
+def test_settings_are_marked_against_the_preset_but_not_what_pictures_settle():
+    config = PretrainConfig(preset="small", epochs=3, backbone="resnet18", image_size=32, data="x")
+    changed = {s.name for s in settings_of(config) if s.changed}
+    assert {"epochs", "hidden_size"} <= changed
+    assert not changed & {"backbone", "image_size", "data", "preset", "channels", "mean"}
+    other = PretrainConfig(preset="small", epochs=3, backbone="resnet18", image_size=32, lr=0.7)
+    assert dict(differing([config, other])) == {"lr": ["0.3", "0.7"], "data": ["x", "–"]}
+
+
+def seen(features, labels=None) -> Seen:
+    n = len(features)
+    pixels = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
+    known = None if labels is None else np.asarray(labels)
+    images = ArrayImages("set", 1, known, ("a", "b"), pixels)
+    return Seen(images, np.arange(n), np.asarray(features, dtype=np.float32), n)
+
+
+def test_a_picture_is_not_its_own_neighbour_even_among_copies():
+    features = np.repeat(np.random.default_rng(0).normal(size=(6, 4)), 5, axis=0)
+    one = seen(features)
+    similar, found = nearest(Samples(one, one))
+    assert found.shape == (30, NEIGHBOURS)
+    assert not (found == np.arange(30)[:, None]).any()
+    assert np.allclose(similar[:, :4], 1, atol=1e-5), "its four copies come first"
+
+
+def test_neighbours_that_agree_are_counted_against_chance():
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    features = rng.normal(size=(40, 3)) * 0.01 + np.where(labels[:, None], [1, 0, 0], [0, 1, 0])
+    bank, asked = seen(features, labels), seen(features[:10], labels[:10])
+    gallery = make_gallery(Samples(bank, asked), 0, 8)
+    assert gallery.agreeing == 8 and gallery.chance == pytest.approx(4)
+    assert all(p.match for _, near in gallery.rows for p in near)
+    assert make_gallery(Samples(one := seen([[1.0]]), one), 0, 8) is None
+
+
+def test_the_map_keeps_groups_apart_and_survives_degenerate_features():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.eye(6)[:3], 20, axis=0) + rng.normal(size=(60, 6)) * 0.05
+    pca, explained, tsne = layouts(groups.astype(np.float32), 0)
+    assert 0.8 < explained <= 1
+    for places in (pca, tsne):
+        within = np.linalg.norm(places[:20] - places[:20].mean(0), axis=1).mean()
+        between = np.linalg.norm(places[:20].mean(0) - places[20:40].mean(0))
+        assert between > 2 * within
+    for degenerate in (np.ones((8, 6)), np.zeros((8, 6)), np.ones((8, 1))):
+        pca, explained, tsne = layouts(degenerate.astype(np.float32), 0)
+        assert np.isfinite(pca).all() and np.isfinite(tsne).all() and np.isfinite(explained)
+
+
+def test_confusion_is_taken_from_an_evaluation_or_measured():
+    given = given_confusion({"confusion": [[8, 2], [1, 9]], "class_names": ["cat", "dog"]})
+    assert given.accuracy == 0.85 and given.pairs[0] == ("cat", "dog", 2, 10)
+    assert given_confusion({}) is None and given_confusion({"confusion": [[1, 2]]}) is None
+    labels = np.arange(40) % 2
+    features = np.where(labels[:, None], [1.0, 0.0], [0.0, 1.0])
+    one = seen(features, labels)
+    found = measured_confusion(Samples(one, one), 0)
+    assert found.counts.tolist() == [[4, 0], [0, 4]] and found.classes == ("a", "b")
+    assert measured_confusion(Samples(seen(features), seen(features)), 0) is None
+
+
+def test_the_confusion_of_groups_is_between_groups():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), 6)
+    labels = rng.permutation(np.arange(30) % 2)[groups]  # drawn by lot, so no group tells another
+    features = rng.normal(size=(30, 40))[groups] + 1e-3 * rng.normal(size=(180, 40))
+    one = seen(features, labels)
+    grouped = dataclasses.replace(one, images=dataclasses.replace(one.images, groups=groups))
+    loose = measured_confusion(Samples(one, one), 0)
+    held = measured_confusion(Samples(grouped, grouped), 0)
+    assert loose.accuracy == 1 and held.accuracy < 0.9 and held.counts.sum() == 36
+    alone = dataclasses.replace(
+        one, images=dataclasses.replace(one.images, groups=np.zeros(180, dtype=np.int64))
+    )
+    assert measured_confusion(Samples(alone, alone), 0) is None
+
+
+def test_measures_that_are_no_accuracy_have_a_table_of_their_own():
+    rows = {
+        "raw pixels": {"linear": {"accuracy": 0.3, "low": 0.25, "high": 0.35}},
+        "trained": {
+            "linear": {"accuracy": 0.9, "low": 0.85, "high": 0.95},
+            "NMI": {"value": 0.61, "low": 0.6, "high": 0.62},
+        },
+    }
+    accuracy, other = tabulate("here", rows, "note")
+    assert accuracy.axis == (20.0, 100.0) and accuracy.slots == (None, 0)
+    (_, (raw, trained)) = accuracy.rows[0]
+    assert (raw.text, raw.around, trained.text) == ("30.0", "± 5.0", "90.0")
+    assert raw.at == 12.5 and trained.low < trained.at < trained.high <= 100
+    assert other.axis is None and other.rows[0][1][0] is None
+    assert (other.rows[0][1][1].text, other.rows[0][1][1].around) == ("0.610", "± 0.010")
+    assert tabulate("here", {"trained": {}}, "") == []
+
+
+def figures(task: str, name: str, *levels: float) -> dict:
+    """What byol evaluate leaves of tags or numbers: raw pixels, untrained, trained."""
+    rows = {
+        source: {name: {"value": v, "low": v - 0.04, "high": v + 0.04}}
+        for source, v in zip(("raw pixels", "untrained", "trained"), levels, strict=True)
+    }
+    pictures = {"learn": 400, "judge": 100}
+    return {"rows": rows, "pictures": pictures, "classes": 3, "task": task}
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "levels", "kind", "words"),
+    [
+        ("multilabel", "knn20 mAP", (0.2, 0.3, 0.6), "good", "a mean average precision of 0.600"),
+        ("multilabel", "linear mAP", (0.7, 0.3, 0.6), "unsure", "on raw pixels 0.700"),
+        ("regression", "linear R²", (0.2, 0.3, 0.6), "good", "for guessing the mean) of 0.600"),
+        ("regression", "linear MAE", (0.6, 0.5, 0.2), "good", "the less, the better) of 0.200"),
+        ("regression", "knn20 MAE", (0.2, 0.2, 0.6), "unsure", "k-NN with 20 neighbours on it"),
+    ],
+)
+def test_tags_and_numbers_are_judged_as_well(task, name, levels, kind, words):
+    run = dataclasses.replace(facts(), evaluation=figures(task, name, *levels))
+    found = verdict(run)
+    assert found.kind == kind and words in found.details[0]
+    kinds = {"multilabel": "3 tags", "regression": "3 numbers"}
+    assert f"Judged by 100 pictures with {kinds[task]}" in found.details[-1]
+    assert ("has learnt" in found.headline) == (kind == "good")
+    (table,) = tabulate("here", run.evaluation["rows"], "", others_note_of(run.evaluation))
+    assert table.note.startswith(f"100 held-out pictures with {kinds[task]}, labels of 400. On")
+
+
+def test_an_error_is_better_where_it_is_less():
+    both = figures("regression", "linear R²", 0.2, 0.2, 0.6)
+    for source, row in figures("regression", "linear MAE", 0.2, 0.7, 0.6)["rows"].items():
+        both["rows"][source] |= row
+    found = verdict(dataclasses.replace(facts(), evaluation=both))
+    assert found.kind == "good"
+    assert "Not by every measure: more is reached with raw pixels by linear MAE." in found.details
+
+
+def test_a_part_of_an_epoch_is_shown_as_a_part():
+    for epoch, text in ((1.6, "1.6"), (2.0, "2"), (1200, "1,200")):
+        assert dataclasses.replace(facts(), epoch=epoch).epochs == text

@@ -1,0 +1,99 @@
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from BYOL._hardware import Machine
+from BYOL.config.presets import preset_config
+from BYOL.model.loss import criterion
+from BYOL.runs.build_model import build_model
+from BYOL.training.compile import PAYS, _operations, compile_forward, worth_compiling
+from tests.conftest import TINY_SETTINGS
+
+
+def tiny_model(**changes):
+    settings = {"channels": 3, "stem": "imagenet", **TINY_SETTINGS, **changes}
+    return build_model(preset_config("small", **settings)).train()
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_a_compiled_model_has_the_loss_and_gradients_of_the_plain_one(backend, monkeypatch):
+    """The first backend traces and differentiates like the second, but writes no machine code."""
+    compile_with = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **k: compile_with(self, backend=backend, **k)
+    )
+    plain, compiled = tiny_model(), tiny_model()
+    x, x1 = torch.randn(2, 8, 3, 16, 16)
+    before = {name: value.clone() for name, value in compiled.state_dict().items()}
+    state = torch.random.get_rng_state()
+    assert compile_forward(compiled, torch.zeros_like(x), pytest.fail)
+    assert all(torch.equal(v, before[k]) for k, v in compiled.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), state)
+    graphs = counters["stats"]["unique_graphs"]
+    losses = []
+    for model in (plain, compiled):
+        onlinex, onlinex1, targetx, targetx1 = model(x, x1)
+        loss = criterion(onlinex, targetx1, onlinex1, targetx)
+        loss.backward()
+        losses.append(loss.item())
+    assert counters["stats"]["unique_graphs"] == graphs > 0  # the trial's fits the run's steps
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    largest = max(p.grad.norm() for p in plain.parameters() if p.grad is not None)
+    for p, q in zip(plain.parameters(), compiled.parameters(), strict=True):
+        if p.grad is not None:  # before a batch-norm that of a bias is 0, but for rounding
+            assert (p.grad - q.grad).norm() < 1e-3 * p.grad.norm() + 1e-6 * largest
+
+
+def test_a_model_that_cannot_be_compiled_runs_without_and_says_why(monkeypatch):
+    model = tiny_model()
+
+    def refuse(*args, **kwargs):
+        raise RuntimeError("no compiler here\nand a long traceback")
+
+    monkeypatch.setattr(
+        type(model), "compile", lambda self, **_: setattr(self, "_compiled_call_impl", refuse)
+    )
+    said = []
+    x = torch.randn(8, 3, 16, 16)
+    assert not compile_forward(model, x, said.append)
+    assert said == ["not compiled, the run goes on without: RuntimeError: no compiler here"]
+    assert model(x, x)[0].isfinite().all()
+
+
+def test_where_graphs_cannot_be_recorded_the_model_is_compiled_without(monkeypatch):
+    compile_with = torch.nn.Module.compile
+
+    def compile(self, **options):
+        if options.pop("mode", None):
+            raise RuntimeError("no graphs here")
+        compile_with(self, backend="aot_eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile)
+    model, said = tiny_model(), []
+    x = torch.randn(8, 3, 16, 16)
+    assert compile_forward(model, x, said.append, graphs=True)
+    assert said == ["not recorded as CUDA graphs, compiled without: RuntimeError: no graphs here"]
+    assert model._compiled_call_impl is not None and model(x, x.clone())[0].isfinite().all()
+
+
+def test_a_short_run_is_not_compiled_and_a_long_one_is(monkeypatch):
+    monkeypatch.setattr("BYOL.training.compile.matrix_rate", lambda device, dtype: 1e11)
+    monkeypatch.setitem(PAYS, ("cpu", "fp32"), (60.0, 0.1, 0.5))
+    model, shape, machine = tiny_model(), (8, 3, 16, 16), Machine("cpu", "fp32")
+    enough = 2 * 60 / 0.1 * 0.5 * 1e11 / _operations(model, shape)
+    assert not worth_compiling(model, shape, int(enough * 0.99), machine)
+    assert worth_compiling(model, shape, int(enough * 1.01), machine)
+    assert not worth_compiling(model, shape, 10**12, Machine("mps", "fp32"))
+
+
+@pytest.mark.parametrize("changes", [{}, {"target": "online"}, {"predictor": "optimal"}], ids=str)
+def test_operations_are_counted_without_doing_them(changes):
+    """Against a count of the real step; the predictor's few are left out."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = tiny_model(**changes)
+    x = torch.randn(8, 3, 16, 16)
+    with FlopCounterMode(display=False) as counter:
+        onlinex, onlinex1, targetx, targetx1 = model(x, x)
+        criterion(onlinex, targetx1, onlinex1, targetx).backward()
+    assert _operations(model, tuple(x.shape)) == pytest.approx(counter.get_total_flops(), rel=0.05)

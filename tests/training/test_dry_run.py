@@ -1,0 +1,65 @@
+import dataclasses
+
+import pytest
+import torch
+
+from BYOL._hardware import Machine
+from BYOL.errors import UserError
+from BYOL.runs.build_model import build_model
+from BYOL.training.dry_run import check_network, trusted_machine
+from BYOL.training.prepare import prepare
+from BYOL.training.pretrain import pretrain
+from tests.conftest import draw_pictures, tiny
+
+
+@pytest.mark.parametrize(
+    ("backbone", "sizes", "named"),
+    [
+        ("convnext_atto", {"image_size": 16}, "--image_size=16"),
+        ("vit_tiny_patch16_224", {"image_size": 8}, "--image_size=8"),
+        ("vgg11", {"image_size": 32, "view_size": 16}, "--view_size=16"),
+        ("convnext_atto", {"image_size": 64, "small_views": 1, "small_size": 8}, "--small_size=8"),
+    ],
+)
+def test_a_size_that_the_network_cannot_take_is_one_line(tmp_path, backbone, sizes, named):
+    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    config = tiny(pictures, tmp_path / "run", backbone=backbone, **sizes)
+    with pytest.raises(UserError, match=f"{named} is not for backbone '{backbone}'") as caught:
+        pretrain(config, lambda line: None)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_looking_at_the_sizes_leaves_the_network_as_it_was(tmp_path):
+    config = prepare(tiny(draw_pictures(tmp_path / "p", each=4), tmp_path / "run")).config
+    model = build_model(config)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    check_network(model, config)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "precision"),
+    [
+        ({"image_size": 16}, "bf16"),
+        ({"image_size": 2}, "fp32"),
+        ({"image_size": 16, "view_size": 2}, "fp32"),
+        ({"image_size": 16, "small_views": 1, "small_size": 2}, "fp32"),
+    ],
+)
+def test_a_cpu_trains_in_fp32_where_a_strided_convolution_sees_one_pixel(
+    tmp_path, settings, precision
+):
+    """Its gradient in bf16 was another one every time: fitting twice gave two backbones."""
+    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    config = prepare(tiny(pictures, tmp_path / "run", **settings)).config
+    narrow, said = check_network(build_model(config), config), []
+    fast = Machine("cpu", "bf16")
+    assert trusted_machine(narrow, config, fast, said.append) == Machine("cpu", precision)
+    assert len(said) == (precision == "fp32")
+    for other in (Machine("gpu", "bf16"), Machine("cpu", "fp32")):
+        assert trusted_machine(narrow, config, other, said.append) == other
+    named = dataclasses.replace(config, precision="bf16")
+    if precision == "fp32":
+        with pytest.raises(UserError, match="--precision=bf16"):
+            trusted_machine(narrow, named, fast, said.append)

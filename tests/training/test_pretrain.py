@@ -1,0 +1,276 @@
+import csv
+import json
+
+import pytest
+import torch
+
+from BYOL.config import load_config
+from BYOL.config.presets import PRESETS, preset_config
+from BYOL.errors import UserError
+from BYOL.export import load_weights
+from BYOL.report.run_summary import gather
+from BYOL.runs.open import load_checkpoint, open_run
+from BYOL.training.pretrain import pretrain
+from tests.conftest import draw_pictures, tiny
+
+
+def rows(run) -> list[dict[str, str]]:
+    with (run / "logs" / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return draw_pictures(tmp_path_factory.mktemp("data") / "pictures", each=20)
+
+
+def test_a_run_leaves_one_folder_with_everything_in_it(run):
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        "config.yaml", "views.png", "checkpoints", "logs", "backbone.safetensors", "results.json",
+    }  # fmt: skip
+    assert not [path for path in run.rglob("*") if ".tmp" in path.name]
+    results = json.loads((run / "results.json").read_text())
+    assert results["steps"] == 6 and results["epochs"] == 2 and results["pictures"] == 24
+    assert set(results["evaluation"]["rows"]) == {"raw pixels", "untrained", "trained"}
+    assert [epoch for epoch, _ in results["online_knn"]] == [1, 2]
+    assert [epoch for epoch, _ in results["online_probe"]] == [1, 2]
+    assert set(results["gauges"]) >= {"std", "effective_rank"}
+    assert any((run / "logs").glob("events.out.tfevents*"))
+    logged = rows(run)
+    assert any(row["knn"] and row["probe"] for row in logged)
+    assert any(row["gauge/std"] for row in logged)
+    assert all(float(row["loss"]) <= 8 for row in logged if row["loss"])
+
+
+def test_settings_in_the_folder_are_settled(run):
+    config = load_config(run / "config.yaml")
+    assert (config.channels, config.image_size, config.stem) == (3, 16, "imagenet")
+    assert config.mean and config.std and config.resume is False
+
+
+def test_the_checkpoint_says_what_it_is_and_holds_the_exported_weights(run):
+    checkpoint = load_checkpoint(run / "checkpoints" / "last.ckpt")
+    assert checkpoint["byol_version"] and checkpoint["byol_config"]["backbone"] == "plain5"
+    weights, metadata = load_weights(run / "backbone.safetensors")
+    for name, value in weights.items():
+        assert torch.equal(value, checkpoint["state_dict"][f"model.onlineNet.backend.{name}"])
+    assert metadata["backbone"] == "plain5" and metadata["image_size"] == "16"
+
+
+def test_an_opened_run_has_its_trained_and_its_untrained_backbone(run):
+    opened = open_run(run)
+    trained, untrained = opened.backbone.state_dict(), opened.untrained.state_dict()
+    assert not torch.equal(trained["features.conv0.weight"], untrained["features.conv0.weight"])
+    assert not opened.backbone.training
+
+
+def test_a_run_is_repeated_bit_for_bit_by_its_seed(pictures, tmp_path):
+    for name in ("one", "two"):
+        pretrain(tiny(pictures, tmp_path / name))
+    pretrain(tiny(pictures, tmp_path / "other", seed=1))
+    one, two, other = (
+        load_weights(tmp_path / n / "backbone.safetensors")[0] for n in ("one", "two", "other")
+    )
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    assert not torch.equal(one["features.conv0.weight"], other["features.conv0.weight"])
+
+
+def test_a_run_that_goes_on_ends_like_one_that_never_stopped(pictures, tmp_path, monkeypatch):
+    """Stopped after an epoch, resumed with the same plan: the same weights, bit for bit."""
+    from BYOL.training.module import Pretraining
+
+    pretrain(tiny(pictures, tmp_path / "whole", epochs=3))
+
+    def stop(self):
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pretraining, "on_train_epoch_start", stop)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        pretrain(tiny(pictures, tmp_path / "halves", epochs=3))
+    monkeypatch.undo()
+    results = pretrain(tiny(pictures, tmp_path / "halves", epochs=3, resume=True))
+    assert results["steps"] == 15
+    whole, halves = (
+        load_weights(tmp_path / n / "backbone.safetensors")[0] for n in ("whole", "halves")
+    )
+    assert all(torch.equal(whole[k], halves[k]) for k in whole)
+
+
+def test_the_target_moves_once_per_optimizer_step_whatever_the_accumulation(pictures, tmp_path):
+    from BYOL.byol import BYOL
+
+    moves = []
+    update = BYOL.updateTargetNetwork
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            BYOL, "updateTargetNetwork", lambda self, t=None: (moves.append(t), update(self, t))
+        )
+        results = pretrain(tiny(pictures, tmp_path / "run", batch_size=16, accumulate=4, tau=0.9))
+    assert len(moves) == results["steps"] == 4
+    assert moves[0] == pytest.approx(0.9) and moves == sorted(moves) and moves[-1] < 1
+
+
+def test_learning_rate_follows_the_schedule(pictures, tmp_path):
+    run = tmp_path / "run"
+    pretrain(tiny(pictures, run, epochs=4, warmup_epochs=1.0, lr=0.32))
+    rates = [float(row["learning_rate"]) for row in rows(run) if row["learning_rate"]]
+    assert max(rates) == pytest.approx(0.32 * 8 / 256, rel=0.05)
+    assert rates[-1] < rates[len(rates) // 2]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"predictor": "optimal"}, {"predictor": "linear"}, {"predictor": "orthogonal"},
+        {"predictor": "directcopy"}, {"predictor": "directpred", "predictor_every": 2},
+        {"target": "online"}, {"target": "fixed"}, {"optimizer": "lars"},
+        {"tau": 0.0, "tau_schedule": "constant"}, {"norm": "gn-ws"},
+        {"target_norm": "running"}, {"small_views": 2, "small_size": 8},
+        {"small_views": 1, "predictor": "directpred", "memory": 0.0},
+        {"optimizer": "adamw", "lr": 1e-3}, {"depth_proj": 1, "depth_pred": 3},
+        {"precision": "fp32"}, {"precision": "bf16"}, {"rotate": 10.0, "vertical_flip": 0.5},
+        {"backbone": "resnet18", "grad_checkpointing": True}, {"channels": 1}, {"channels": 4},
+        {"memory": 0.0, "workers": 2}, {"view_size": 12},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_kind_of_run_runs(pictures, tmp_path, changes):
+    results = pretrain(tiny(pictures, tmp_path / "run", **{"epochs": 1, **changes}))
+    assert results["steps"] == 5
+    assert all(abs(v) < 1e6 for v in results["gauges"].values())
+    weights, _ = load_weights(tmp_path / "run" / "backbone.safetensors")
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_accumulated_parts_learn_like_the_whole_batch_where_no_batch_statistics_are_taken(
+    pictures, tmp_path
+):
+    """A transformer and heads of one layer know no batch-norm; with it, every part has its own."""
+    small = {
+        "backbone": "test_vit", "image_size": 32, "depth_proj": 1, "depth_pred": 1, "optimizer":
+        "lars", "lr": 0.5, "batch_size": 16, "precision": "fp32",
+    }  # fmt: skip
+    whole, parts = (
+        pretrain(tiny(pictures, tmp_path / str(n), accumulate=n, **small)) for n in (1, 4)
+    )
+    assert whole["steps"] == parts["steps"] == 4
+    one, other = (load_weights(tmp_path / n / "backbone.safetensors")[0] for n in ("1", "4"))
+    start = open_run(tmp_path / "1").untrained.state_dict()
+    for name, value in one.items():
+        moved = (value - start[name]).norm()
+        assert (value - other[name]).norm() <= 1e-4 * moved + 1e-6
+
+
+def test_less_memory_by_checkpointing_learns_the_same(pictures, tmp_path):
+    plain, saving = (
+        pretrain(tiny(pictures, tmp_path / str(on), grad_checkpointing=on, precision="fp32"))
+        for on in (False, True)
+    )
+    assert plain["steps"] == saving["steps"]
+    one, other = (
+        load_weights(tmp_path / str(on) / "backbone.safetensors")[0] for on in (False, True)
+    )
+    for name in one:
+        if name.endswith(("weight", "bias")):  # the running statistics take every batch twice
+            torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-6)
+
+
+def test_smaller_views_are_for_training_only(pictures, tmp_path):
+    run = tmp_path / "run"
+    pretrain(tiny(pictures, run, view_size=12))
+    config = load_config(run / "config.yaml")
+    assert config.sight.size == config.image_size == 16 and config.view_shape == (8, 3, 12, 12)
+    with pytest.raises(UserError, match="view_size=16 is not for backbone 'test_vit'"):
+        pretrain(tiny(pictures, tmp_path / "vit", view_size=16, image_size=32, backbone="test_vit"))
+    assert not (tmp_path / "vit").exists()
+
+
+@pytest.mark.parametrize(
+    ("preset", "backbone", "steps"),
+    [
+        ("vit", "test_vit", 200),
+        pytest.param("convnext", "test_convnext", 200, marks=pytest.mark.slow),
+    ],
+)
+def test_transformers_and_convnexts_train_stably_with_adamw(tmp_path, preset, backbone, steps):
+    pictures = draw_pictures(tmp_path / "pictures", each=8, side=32)
+    results = pretrain(
+        preset_config(
+            preset, data=str(pictures), out=str(tmp_path / "run"), backbone=backbone,
+            image_size=32, batch_size=16, epochs=steps, hidden_size=64, output_size=32, lr=1.5e-3,
+            evaluate=False, knn_every=0, checkpoint_every=steps, workers=0,
+        )
+    )  # fmt: skip
+    assert results["steps"] == steps and results["alarm"] is None
+    losses = [float(row["loss"]) for row in rows(tmp_path / "run") if row["loss"]]
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3]) and max(losses) < 8
+    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["state_dict"]
+    patches = [v for k, v in state.items() if k.startswith("model.onlineNet.backend.patch_embed.")]
+    untouched = open_run(tmp_path / "run").untrained.state_dict()
+    start = [v for k, v in untouched.items() if k.startswith("patch_embed.")]
+    assert all(torch.equal(a, b) for a, b in zip(patches, start, strict=True))
+    assert bool(patches) == (preset == "vit")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_makes_a_configuration(preset):
+    assert preset_config(preset).preset == preset
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"predictor": "none", "epochs": 15, "lr": 1.0},
+        {"lr": 2000.0, "epochs": 4},
+    ],
+    ids=["no predictor", "absurd learning rate"],
+)
+def test_collapse_ends_with_a_warning_that_names_gauge_and_cause(pictures, tmp_path, changes):
+    said = []
+    results = pretrain(
+        tiny(pictures, tmp_path / "run", gauges_every=1, tau=0.5, **changes), said.append
+    )
+    assert results["alarm"]
+    warnings = [line for line in said if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert ("no predictor" if "predictor" in changes else "learning rate") in warnings[0]
+    assert any(gauge in warnings[0] for gauge in results["gauges"])
+
+
+def test_a_healthy_run_gives_no_warning(pictures, tmp_path):
+    said = []
+    assert pretrain(tiny(pictures, tmp_path / "run", gauges_every=1), said.append)["alarm"] is None
+    assert not [line for line in said if line.startswith("warning")]
+
+
+def test_albums_of_one_picture_each_are_learnt_from_without_labels_and_said(tmp_path):
+    albums = tuple(f"album{i}" for i in range(12))
+    pictures, said = draw_pictures(tmp_path / "albums", classes=albums, each=1), []
+    config = tiny(pictures, tmp_path / "run", knn_every=1, evaluate=True, epochs=1)
+    results = pretrain(config, said.append)
+    assert results["evaluation"] is None and results["online_knn"] == []
+    assert sum("none has two pictures" in line for line in said) == 1
+
+
+def test_a_comparison_that_fails_ends_no_run(pictures, tmp_path, monkeypatch):
+    def fail(*args, **settings):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("BYOL.training.finalize.evaluate", fail)
+    said = []
+    results = pretrain(tiny(pictures, tmp_path / "run", evaluate=True, epochs=1), said.append)
+    assert results["evaluation"] is None and (tmp_path / "run" / "results.json").exists()
+    assert any("no comparison (out of memory); byol evaluate" in line for line in said)
+
+
+def test_a_run_that_the_alarm_stops_says_how_many_epochs_it_has_seen(pictures, tmp_path):
+    config = tiny(pictures, tmp_path / "run", epochs=9, lr=2000.0, on_collapse="stop")
+    results = pretrain(config, lambda line: None)
+    assert results["stopped"] and results["epochs"] == 9
+    assert results["epochs_seen"] == round(results["steps"] / 5, 2) < 9
+    facts = gather(open_run(tmp_path / "run"))
+    assert facts.epoch == results[
+        "epochs_seen"
+    ] and facts.epochs == f"{facts.epoch:.1f}".removesuffix(".0")
