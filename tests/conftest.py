@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,17 @@ from BYOL.config import PretrainConfig
 from BYOL.config.presets import preset_config
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest-randomly changes the order of the tests; their random numbers stay the same.
+    config.option.randomly_reset_seed = False
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    seed = getattr(terminalreporter.config.option, "randomly_seed", None)
+    if seed is not None:
+        terminalreporter.write_line(f"the order of the tests: --randomly-seed={seed}")
+
+
 @pytest.fixture(scope="session")
 def authors() -> dict[str, np.ndarray]:
     """Numbers computed by the paper authors' own code."""
@@ -23,6 +35,19 @@ def authors() -> dict[str, np.ndarray]:
 
 @pytest.fixture(autouse=True)
 def _fixed_seed() -> None:
+    seed_all()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
+    if fixturedef.scope != "function":  # made before _fixed_seed, after whatever test came before
+        seed_all()
+
+
+def seed_all() -> None:
+    """Start all random numbers anew, those that libraries draw from included."""
+    random.seed(0)
+    np.random.seed(0)
     torch.manual_seed(0)
 
 

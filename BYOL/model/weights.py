@@ -1,5 +1,6 @@
 """Weights in files that timm, torchvision and plain PyTorch read."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -67,7 +68,9 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 metadata = file.metadata() or {}
         else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PyTorch's, about the pickle; the errors say more
+                weights = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:

@@ -1,5 +1,6 @@
 """A run is opened again: its settings, its weights, its checkpoints."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,7 +208,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     try:
         check_seal(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's, about the pickle; the errors say more
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from error
     except pickle.UnpicklingError as error:

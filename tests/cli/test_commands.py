@@ -15,6 +15,8 @@ from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.views.transforms import EvalTransform
 from tests.conftest import draw_pictures
 
+pytestmark = pytest.mark.trains
+
 
 def by_hand(run, pictures) -> dict[str, np.ndarray]:
     """Features of every picture, one at a time, with nothing but PIL and the backbone."""

@@ -17,6 +17,8 @@ from tests.cli.test_mistakes import place, refuse  # noqa: F401
 from tests.conftest import draw_pictures
 from tests.curation.test_curation import scenes, table
 
+pytestmark = pytest.mark.trains
+
 
 def collection(n: int, seed: int = 0) -> Collection:
     vectors = np.random.default_rng(seed).normal(size=(n, 5)).astype(np.float32)

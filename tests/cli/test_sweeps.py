@@ -144,6 +144,7 @@ def test_a_sweep_runs_skips_what_is_finished_and_ends_with_a_table(tmp_path, cap
     assert "holds a run with lr=0.1, not 0.2" in capsys.readouterr().err
 
 
+@pytest.mark.trains
 def test_references_are_measured_once_a_seed_and_are_what_a_run_alone_measures(
     tmp_path, monkeypatch
 ):

@@ -23,6 +23,8 @@ from BYOL.data.dataset import ArrayImages
 from BYOL.data.open import open_images
 from BYOL.views.config import Sight
 
+pytestmark = pytest.mark.trains
+
 
 def scenes(folder, count=40, side=64):
     """Smooth random pictures, no two alike."""

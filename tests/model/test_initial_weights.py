@@ -23,6 +23,8 @@ from BYOL.runs.open import open_run
 from BYOL.training.prepare import IMAGENET_MEAN, prepare
 from tests.conftest import TINY, draw_pictures, made_run, tiny
 
+pytestmark = pytest.mark.trains
+
 FACTS = {"backbone": "plain5", "stem": "imagenet", "norm": "bn"}
 
 
