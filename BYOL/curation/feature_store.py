@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from BYOL._evenly import evenly
+from BYOL.curation.covariance import shrunk_covariance
 from BYOL.curation.embeddings import Batches, Embeddings, write_npy
 from BYOL.curation.temp_folder import temporary_folder
 from BYOL.data.dataset import EncodedImages, FileImages, Images
@@ -197,15 +198,13 @@ def whitened(features: np.ndarray, file: Path, whitening: float = 1.0) -> np.nda
     Returns:
         (n, d) float32, mapped from ``file``.
     """
-    from sklearn.covariance import LedoitWolf
-
     n, d = features.shape
     mean, turn = np.zeros(d, np.float32), np.eye(d, dtype=np.float32)
     if n >= _FEW:
         chosen = evenly(n, _WHITENED)
         sample = np.asarray(features[chosen], dtype=np.float64)
         mean = sample.mean(axis=0).astype(np.float32)
-        spread, axes = np.linalg.eigh(LedoitWolf().fit(sample).covariance_)
+        spread, axes = np.linalg.eigh(shrunk_covariance(sample))
         floor = max(float(spread.mean()) * 1e-6, 1e-12)
         turn = (axes / spread.clip(floor) ** (whitening / 2)).astype(np.float32)
     about = {"descr": "<f4", "fortran_order": False, "shape": (n, d)}

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TypeVar
 
+from BYOL._console import counted
 from BYOL.config.commands import EvaluateConfig
 from BYOL.config.labelling import PredictConfig
 from BYOL.data.open import Splits, open_images
@@ -53,7 +54,7 @@ def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
     for images in (splits.train, splits.test):
         if images is not None and images.channels != wanted:
             raise UserError(
-                f"DATA={data} has pictures of {images.channels} channels; "
+                f"DATA={data} has images of {counted(images.channels, 'channel')}; "
                 f"{run.name} was trained on {wanted}"
             )
     return splits

@@ -124,10 +124,12 @@ def _tiles(facts: Facts) -> list[tuple[str, str, str]]:
             )
     gauges = facts.gauges
     if finite(gauges.get("std")):
-        tiles.append(("spread", f"{gauges['std']:.2f}", "of 1; 0 is collapse"))
+        tiles.append(("spread of projections", f"{gauges['std']:.2f}", "of 1; 0 is collapse"))
     if finite(gauges.get("effective_rank")):
         most = min(facts.config.output_size, facts.config.micro_batch - 1)
-        tiles.append(("effective rank", f"{gauges['effective_rank']:.1f}", f"of {most}"))
+        tiles.append(
+            ("effective rank of projections", f"{gauges['effective_rank']:.1f}", f"of {most}")
+        )
     if facts.results.get("pictures"):
         left_out = len(facts.results.get("pictures_left_out") or [])
         note = f"{left_out:,} could not be read" if left_out else "without labels"

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from BYOL.config import PretrainConfig, load_config
 from BYOL.config.paths import found_again
 from BYOL.errors import UserError
 from BYOL.model.weights import load_weights
-from BYOL.runs.build_model import seeded_model
+from BYOL.runs.build_model import seeded_backbone
 from BYOL.runs.checksum import check_seal
 from BYOL.runs.folder import RunFolder
 
@@ -28,8 +29,6 @@ class Run:
         folder: of the run.
         config: its settings.
         backbone: trained.
-        untrained: the same as the seed makes it.
-        start: the same with the weights from elsewhere that the run began with, if it did.
         checkpoint: which of its checkpoints the backbone is from, if one was asked for.
         published: the name of a backbone without a run (:mod:`BYOL.runs.published`), which knows of
             no pictures, or None.
@@ -38,10 +37,18 @@ class Run:
     folder: RunFolder
     config: PretrainConfig
     backbone: nn.Module
-    untrained: nn.Module
-    start: nn.Module | None = None
     checkpoint: Path | None = None
     published: str | None = None
+
+    @cached_property
+    def untrained(self) -> nn.Module:
+        """The backbone as the seed makes it; built at the first use, since few commands need it."""
+        return untrained(self.config)
+
+    @cached_property
+    def start(self) -> nn.Module | None:
+        """The backbone with the weights that the run started from; None without such weights."""
+        return None if self.published else started_from(self.config, self.folder)
 
     @property
     def name(self) -> str:
@@ -91,9 +98,7 @@ def open_run(path: str | Path, say: Callable[[str], None] = to_stderr) -> Run:
         raise UserError(f"RUN={path} is not the folder of a run: it has no config.yaml")
     config = found_again(load_config(folder.config), folder.path)
     weights = backbone_of(checkpoint) if checkpoint else trained_weights(folder, say)
-    backbone = with_weights(config, weights, folder.path)
-    start = started_from(config, folder)
-    return Run(folder, config, backbone, untrained(config), start, checkpoint)
+    return Run(folder, config, with_weights(config, weights, folder.path), checkpoint)
 
 
 def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:
@@ -105,7 +110,7 @@ def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:
 
 def untrained(config: PretrainConfig) -> nn.Module:
     """A run's backbone as its seed makes it, in evaluation mode."""
-    return seeded_model(config).onlineNet.backend.eval()
+    return seeded_backbone(config).eval()
 
 
 def started_from(config: PretrainConfig, folder: RunFolder) -> nn.Module | None:

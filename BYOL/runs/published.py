@@ -18,7 +18,7 @@ from BYOL.model.initial_weights import start_from
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.load import Found, find_weights, network_of
-from BYOL.runs.open import Run, open_run, untrained
+from BYOL.runs.open import Run, open_run
 
 _OURS = {"backbone", "channels", "image_size", "mean", "std"}  # said by our own files
 
@@ -85,4 +85,4 @@ def _in_timms_format(model_name: str, name: str) -> Run:
 def _opened(name: str, network: nn.Module, **settings: Any) -> Run:
     """With the settings of a run of a small set, which decide how labels fine-tune it."""
     config = preset_config("small", **settings)
-    return Run(RunFolder(Path(name)), config, network, untrained(config), published=name)
+    return Run(RunFolder(Path(name)), config, network, published=name)

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from BYOL._console import counted
 from BYOL.config import PretrainConfig
-from BYOL.config.view_configs import small_view_configs, view_configs
+from BYOL.config.view_configs import largest_view, small_view_configs, view_configs
 from BYOL.data.cache import check_images, to_memory
-from BYOL.data.dataset import ArrayImages, EncodedImages, Images, readable
+from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images, readable
 from BYOL.data.open import Splits, common_side, open_images
+from BYOL.data.reduced import reduced
 from BYOL.errors import UserError
 from BYOL.evaluation.attach_labels import judging, told
 from BYOL.model.backbones import build_backbone
@@ -85,6 +86,9 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     labelled = in_memory(splits.labelled, budget)[0] if splits.labelled else None
     if len(train) < config.batch_size:
         raise UserError(_too_few(config, train))
+    if isinstance(train, FileImages) and config.devices * config.nodes == 1:
+        cache = Path(config.data_root).expanduser() / "decoded"
+        train = reduced(train, largest_view(config), budget, cache)
     splits = judging(Splits(train, test, labelled))
     return Prepared(config, splits.train, splits.test, splits.labelled, broken + broken_test)
 

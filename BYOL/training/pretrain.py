@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from BYOL import byol
-from BYOL._console import as_warnings, to_stderr
+from BYOL._console import as_warnings, counted, to_stderr
 from BYOL._hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL._random import fold
 from BYOL.config import PretrainConfig, save_config
@@ -46,6 +46,7 @@ from BYOL.training.trainer import engine
 from BYOL.training.wandb import check_tracking, tracked
 from BYOL.views.pipeline import Views
 from BYOL.views.preview import save_preview
+from BYOL.waiting import waiting
 
 
 def pretrain(
@@ -74,13 +75,15 @@ def pretrain(
     start = find_start(RunFolder(out), config.resume, config.epochs, as_warnings(say))
     speak = say if first_process() else lambda line: None  # another one says it already
     with StopRequest(speak) as stop:
-        prepared = prepare(config)
+        with waiting("opening the images", say=speak):
+            prepared = prepare(config)
         config = rooted(dataclasses.replace(prepared.config, out=str(out), resume=False))
         start.check(config, prepared.train)
         if start.results:
             return _complete(config, prepared, start, machine, speak)
-        model = seeded_model(config) if start.checkpoint else build_model(config)
-        narrow = check_network(model, config)
+        with waiting("building the network", say=speak):
+            model = seeded_model(config) if start.checkpoint else build_model(config)
+            narrow = check_network(model, config)
         machine = trusted_machine(narrow, config, machine, speak)
         if start.compiled and config.compile == "auto":  # another choice rounds otherwise
             config = dataclasses.replace(config, compile=start.compiled)
@@ -94,6 +97,9 @@ def pretrain(
                 if (config.pretrained or config.weights) and not start.checkpoint:
                     _save_start(config, model, start.folder)
                 _announce(config, prepared, model, machine, say)
+                if start.step:
+                    steps = config.epochs * (len(prepared.train) // config.batch_size)
+                    say(f"resumes after step {start.step:,} of {steps:,}")
             with tracked(config, start.folder, as_warnings(speak)) as tracker:
                 run = _train(config, prepared, model, start, machine, stop, say, tracker.loggers)
                 results = {"run": str(out), **run, "evaluation": None}
@@ -146,7 +152,8 @@ def _announce(
     weights = sum(p.numel() for p in model.onlineNet.backend.parameters()) / 1e6
     begun = f", begun with {config.weights}" if config.weights else ""
     say(
-        f"{prepared.train.name}: {len(prepared.train):,} pictures, {config.channels} channels, "
+        f"{prepared.train.name}: {counted(len(prepared.train), 'picture')}, "
+        f"{counted(config.channels or 0, 'channel')}, "
         f"seen at {config.view_shape[-1]} px; preset {config.preset}; {config.backbone} "
         f"({weights:.2f} M weights{begun}), {machine.accelerator} in {machine.precision}"
         f"{', compiled' if config.compile == 'on' else ''}"

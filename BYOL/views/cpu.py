@@ -4,15 +4,18 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL.views import cpu_kernels as kernels
 from BYOL.views import ops
 from BYOL.views.config import ViewConfig
 from BYOL.views.sample_params import AppearanceDraw
+from BYOL.waiting import waiting
+
+_compiled: set[tuple[bool, int]] = set()  # kinds of images for which the loops are ready
 
 
 def fused_view(
@@ -36,6 +39,8 @@ def fused_view(
     Returns:
         (B, C, size, size) float32, normalised, in channels-last order.
     """
+    kernels = _kernels()
+
     bytes_given = images.dtype == torch.uint8
     images, share = (images, 1 / 255) if bytes_given else (images.float(), 1.0)
     radius = ops.blur_radius(config.size)
@@ -60,8 +65,23 @@ def fused_view(
             out.numpy()[part],
         )
 
-    _in_parts(work, len(images))
+    signature = (bytes_given, images.shape[1])
+    if signature in _compiled:
+        _in_parts(work, len(images))
+    else:  # of the first batch of a kind: a minute where the machine is busy
+        with waiting("compiling the views, kept for the next time"):
+            work(slice(0, 1))
+        _compiled.add(signature)
+        _in_parts(work, len(images))
     return out.permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=1)
+def _kernels() -> ModuleType:
+    """The compiled loops: only views need numba, whose import takes a third of a second."""
+    from BYOL.views import cpu_kernels as kernels
+
+    return kernels
 
 
 def _draws(draw: AppearanceDraw, blurs: bool) -> tuple[np.ndarray, ...]:
