@@ -42,7 +42,7 @@ def main() -> None:
     begun = time.process_time()
     kept = reduced(files, given.size, 4 << 30, Path("unused"))
     print(f"decoding once: {(time.process_time() - begun) / len(files) * 1e3:.2f} ms an image")
-    batches = [ids for ids in np.array_split(np.arange(len(files)), len(files) // BATCH)]
+    batches = list(np.array_split(np.arange(len(files)), len(files) // BATCH))
     views, model = Views(*configs, MEAN, STD), BYOL(128, 512, 128, backend="plain6")
     sets = {"files": CropsDataset(files, 0, configs), "kept": CropsDataset(kept, 0, configs)}
     spent: dict[str, list[float]] = {name: [] for name in (*sets, "step")}

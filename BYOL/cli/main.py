@@ -95,7 +95,7 @@ class Command:
 
     def __call__(self, config: Any) -> tuple[dict[str, Any], str]:
         """Do it."""
-        from BYOL.timm_import import import_timm_quickly
+        from BYOL.model.timm_import import import_timm_quickly
 
         if not self.compiles:
             import_timm_quickly()

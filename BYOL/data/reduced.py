@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from BYOL._console import to_stderr
+from BYOL._waiting import waiting
 from BYOL.data.dataset import FileImages
 from BYOL.data.decode import BrokenImageError, ImageFile
 from BYOL.errors import UserError
-from BYOL.waiting import waiting
 
 LARGEST_VIEW = 128  # pixels; larger views cost more to train on than to decode
 TIMES = 2  # side of what is kept, in sides of a view

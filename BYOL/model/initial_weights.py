@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from BYOL._files import to_json
 from BYOL.errors import UserError
+from BYOL.model.weight_layouts import fitting
 from BYOL.model.weights import (
     HUB_CONFIG,
     HUB_WEIGHTS,
@@ -16,7 +17,6 @@ from BYOL.model.weights import (
     finite,
     load_candidates,
 )
-from BYOL.weight_layouts import fitting
 
 _TOKENS = ("cls_token", "dist_token", "reg_token", "pos_embed")  # a transformer's own
 _LEARNT = ("weight", "bias", "scale", *_TOKENS)  # ends of names, beside gamma
@@ -98,7 +98,7 @@ def start_from(backbone: nn.Module, place: str | Path, argument: str = "--weight
 
     A file may hold state dicts one to five levels down, under any name. What stands before the
     backbone's own names (``module.``, ``encoder_q.``, ``backbone.``) is taken away; of several
-    copies the first that fits counts, in the order of :mod:`BYOL.export.tensor_files`. What the
+    copies the first that fits counts, in the order of :mod:`BYOL.model.tensor_files`. What the
     backbone does not have, a classifier say, is left out. Other people's names for timm's
     transformers, and position embeddings of another size, are put right by timm, a first layer for
     3 channels likewise.

@@ -1,14 +1,13 @@
 """Weights in files that timm, torchvision and plain PyTorch read."""
 
-import warnings
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from BYOL._files import save_tensors, write_atomically
 from BYOL.errors import UserError
-from BYOL.export.tensor_files import no_weights, read_file, state_dicts
 from BYOL.model.group_norm import standardised_for_good
+from BYOL.model.tensor_files import no_weights, read_file, state_dicts
 
 SUFFIXES = (".safetensors", ".pth")
 HUB_WEIGHTS = "model.safetensors"  # in a folder for the hub, by timm's name for it
@@ -50,7 +49,7 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Args:
         path: .safetensors, or anything that ``torch.save`` wrote: a state dict, or a checkpoint
-            that holds one; of several the preferred one (:mod:`BYOL.export.tensor_files`).
+            that holds one; of several the preferred one (:mod:`BYOL.model.tensor_files`).
 
     Returns:
         The state dict, and the metadata (empty but for .safetensors).

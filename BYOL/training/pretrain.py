@@ -17,6 +17,7 @@ from BYOL import byol
 from BYOL._console import as_warnings, counted, to_stderr
 from BYOL._hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL._random import fold
+from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig, save_config
 from BYOL.config.paths import rooted
 from BYOL.config.presets import misfit
@@ -46,7 +47,6 @@ from BYOL.training.trainer import engine
 from BYOL.training.wandb import check_tracking, tracked
 from BYOL.views.pipeline import Views
 from BYOL.views.preview import save_preview
-from BYOL.waiting import waiting
 
 
 def pretrain(

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from BYOL._waiting import waiting
 from BYOL.views import ops
 from BYOL.views.config import ViewConfig
 from BYOL.views.sample_params import AppearanceDraw
-from BYOL.waiting import waiting
 
 _compiled: set[tuple[bool, int]] = set()  # kinds of images for which the loops are ready
 

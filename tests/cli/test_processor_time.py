@@ -36,7 +36,7 @@ def test_a_command_on_a_run_imports_no_package_that_it_does_not_use(
 
 def test_the_compiler_and_torchvision_work_after_timm_was_imported_quickly() -> None:
     program = (
-        "import sys; from BYOL.timm_import import import_timm_quickly as quick; quick(); "
+        "import sys; from BYOL.model.timm_import import import_timm_quickly as quick; quick(); "
         "assert 'torch._dynamo' not in sys.modules; import timm, torch, torchvision.ops as ops; "
         "timm.create_model('resnet18'); "
         "assert ops.roi_align(torch.zeros(1, 1, 8, 8), torch.zeros(1, 5), 2).shape[-1] == 2; "

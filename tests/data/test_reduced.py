@@ -1,6 +1,5 @@
 """Photographs that are decoded once: same draws, near pixels, any sizes, memory or disk."""
 
-import os
 import pickle
 import subprocess
 import sys
@@ -100,9 +99,9 @@ def test_the_file_goes_with_the_process_and_so_do_those_of_killed_ones(
         "sys.argv[1] == 'kill' and os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", program, "kill"], check=False)
-    assert len(os.listdir(cache)) == 1
+    assert len(list(Path(cache).iterdir())) == 1
     subprocess.run([sys.executable, "-c", program, "end"], check=True)
-    assert os.listdir(cache) == []
+    assert not list(Path(cache).iterdir())
 
 
 def test_a_run_keeps_what_it_trains_on_and_says_nothing_else(photos: Path, tmp_path: Path) -> None:

@@ -5,13 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from BYOL import waiting as waiting_module
+from BYOL import _waiting as waiting_module
+from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig
 from BYOL.data import open as sources
 from BYOL.training import prepare as preparation
 from BYOL.training import pretrain as pretraining
-from BYOL.waiting import waiting
 from tests.conftest import draw_pictures, tiny
+
+
+def _fail_after(seconds: float) -> None:
+    time.sleep(seconds)
+    raise ZeroDivisionError
 
 
 def test_slow_work_says_what_is_done_and_how_long_it_takes() -> None:
@@ -26,9 +31,11 @@ def test_slow_work_says_what_is_done_and_how_long_it_takes() -> None:
 
 def test_of_nested_work_only_the_innermost_speaks() -> None:
     said: list[str] = []
-    with waiting("opening", say=said.append, first=0.03):
-        with waiting("decoding", say=said.append, first=0.03):
-            time.sleep(0.2)
+    with (
+        waiting("opening", say=said.append, first=0.03),
+        waiting("decoding", say=said.append, first=0.03),
+    ):
+        time.sleep(0.2)
     assert said and not any(line.startswith("opening") for line in said)
 
 
@@ -66,8 +73,7 @@ def test_quick_work_says_nothing_and_no_line_comes_after_the_end() -> None:
     time.sleep(0.12)
     assert said == []
     with pytest.raises(ZeroDivisionError), waiting("building", say=said.append, first=0.02):
-        time.sleep(0.05)
-        1 / 0  # noqa: B018
+        _fail_after(0.05)
     assert said and said[0].startswith("building: ")
     count = len(said)
     time.sleep(0.1)

@@ -5,6 +5,7 @@ import pathlib
 import pickle
 import re
 import types
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,8 @@ def read_file(path: Path) -> tuple[Any, dict[str, str]]:
             raise UserError(f"{path} is neither a PyTorch nor a .safetensors file{_empty(head)}")
         if path.suffix == ".safetensors":  # by which torch.load would choose its reader
             raise UserError(f"{path} is a PyTorch file: rename it to end in .pth")
-        with torch.serialization.safe_globals(_plain_classes()):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_plain_classes()):
+            warnings.simplefilter("ignore")  # PyTorch's, about the pickle; the errors say more
             return torch.load(path, map_location="cpu", weights_only=True), {}
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
