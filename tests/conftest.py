@@ -1,6 +1,8 @@
 """What several test files share."""
 
+import os
 import random
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,9 @@ from PIL import Image
 from BYOL._lock import locked
 from BYOL.config import PretrainConfig
 from BYOL.config.presets import preset_config
+
+# The key that signs the runs of these tests; processes that they start inherit it.
+os.environ["BYOL_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / f"byol-tests-{os.getuid()}")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -73,8 +73,8 @@ class PretrainConfig:
     Args:
         data: a folder of pictures, a .txt file with the path of one on each line, an .npz or .npy
             of images, .tar or .parquet shards (a folder of them, a pattern such as
-            "s3://bucket/{000..127}.tar", or "pipe:COMMAND"), or one of digits, cifar10, cifar100,
-            stl10. Without it: scikit-learn's handwritten digits.
+            "s3://bucket/{000..127}.tar"), or one of digits, cifar10, cifar100, stl10. Without it:
+            scikit-learn's handwritten digits.
         preset: a recipe: digits, small (up to 96 px), 32px-minutes (no GPU), 32px-100, -200, -400,
             -800, solo-cifar, lightly-cifar, 128px (64 to 128 px), few (under 10,000 pictures),
             grey, many-channel, pretrained, vit, convnext, paper-40, -100, -300, -1000,

@@ -109,7 +109,7 @@ def open_features(config: FeaturesConfig) -> Features:
         UserError: no run, no such layer, no pictures, none in that split, no such accelerator.
     """
     accelerator = pick_accelerator(config.accelerator)
-    run = open_backbone(config.run)
+    run = open_backbone(config.run, trust=config.trust)
     network = LayerFeatures(run.backbone, config.layer, config.pool)
     splits = pictures_for(run, config.data, config.data_root)
     parts = {"train": splits.train, "test": splits.test}

@@ -7,7 +7,6 @@ from BYOL._console import counted
 from BYOL.config.commands import EvaluateConfig
 from BYOL.config.labelling import PredictConfig
 from BYOL.data.open import Splits, open_images
-from BYOL.data.shards.urls import is_command
 from BYOL.errors import UserError
 from BYOL.runs.open import Run
 
@@ -27,15 +26,8 @@ def as_the_run(config: Judged, run: Run) -> Judged:
 def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
     """What the user named, else what the run was trained on, with the run's channels."""
     wanted = run.config.channels
-    if not data and run.published:
-        raise UserError(
-            f"RUN={run.name} is a backbone without a run and knows of no pictures: give DATA"
-        )
-    if not data and is_command(run.config.data):
-        raise UserError(
-            f"the run in {run.folder.path} has learnt from a command, and a run's folder is not "
-            "let run one: give DATA"
-        )
+    if not data:
+        run.check_places()
     # Arrays say how many channels they have; only files can be converted.
     try:
         splits = open_images(

@@ -12,7 +12,6 @@ from BYOL._evenly import evenly
 from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
 from BYOL.data.open import open_images
-from BYOL.data.shards.urls import is_command
 from BYOL.errors import UserError
 from BYOL.export.exportable import Model
 from BYOL.model.backbones import pool
@@ -94,8 +93,7 @@ def pictures_to_check(run: Run) -> tuple[Tensor, str]:
     config = run.config
     assert config.channels is not None
     try:
-        if run.published or is_command(config.data):
-            raise UserError("no pictures, or a command, which a run's folder is not let run")
+        run.check_places()
         images = open_images(
             config.data,
             channels=config.channels,

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from BYOL._files import to_json
+from BYOL._links import check_file_link
 from BYOL.errors import UserError
 from BYOL.model.weight_layouts import fitting
 from BYOL.model.weights import (
@@ -77,6 +78,7 @@ def read_start(place: str | Path, argument: str = "--weights") -> Weights:
                 "folder of a run that has ended, or a file"
             )
         path = inside[0]
+        check_file_link(path, f"{argument}={place}")
     candidates, facts = load_candidates(path)
     return Weights(candidates, {**_beside(path), **facts}, path)
 
@@ -86,6 +88,7 @@ def _beside(path: Path) -> dict[str, str]:
     if path.name not in (HUB_WEIGHTS, TORCH_WEIGHTS):
         return {}
     try:
+        check_file_link(path.with_name(HUB_CONFIG), "--weights")
         told = json.loads(path.with_name(HUB_CONFIG).read_text(encoding="utf-8"))
         known = told.get("pretrained_cfg") or told
         return {name: to_json(known[name]) for name in ("mean", "std")}

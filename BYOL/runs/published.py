@@ -23,13 +23,14 @@ from BYOL.runs.open import Run, open_run
 _OURS = {"backbone", "channels", "image_size", "mean", "std"}  # said by our own files
 
 
-def open_backbone(name: str) -> Run:
+def open_backbone(name: str, *, trust: bool = False) -> Run:
     """A run, or a backbone without one.
 
     Args:
         name: the folder of a run or one of its checkpoints: see :func:`BYOL.runs.open.open_run`; a
             file or a folder that ``byol export`` wrote; ``hf-hub:OWNER/NAME`` or
             ``local-dir:FOLDER``.
+        trust: as of :func:`BYOL.runs.open.open_run`.
 
     Raises:
         UserError: it is none of these, or cannot be had.
@@ -46,7 +47,7 @@ def open_backbone(name: str) -> Run:
         return _in_timms_format(name, name)
     if alone and (path / HUB_CONFIG).is_file():
         return _in_timms_format(f"{FOLDER}{name}", name)
-    return open_run(name)
+    return open_run(name, trust=trust)
 
 
 def _of_a_file(name: str, path: Path) -> Run:

@@ -100,11 +100,11 @@ def test_an_unfinished_run_is_shown_from_its_checkpoint_and_says_so(run, tmp_pat
     copy = shutil.copytree(run, tmp_path / "copy")
     for name in ("results.json", "backbone.safetensors", "report.html"):
         (copy / name).unlink()
-    page = report(copy, "--out", copy / "report.html")
+    page = report(copy, "--trust", "--out", copy / "report.html")
     assert "unfinished: 2 of 2 epochs" in text(page) and "last checkpoint" in text(page)
     assert "What is taken for what" in headings(page), "labels are there, so a probe is fitted"
     (copy / "logs" / "metrics.csv").unlink()
-    assert "Curves" not in headings(report(copy, "--out", copy / "report.html"))
+    assert "Curves" not in headings(report(copy, "--trust", "--out", copy / "report.html"))
 
 
 def test_pictures_that_have_moved_are_done_without_or_found_by_data(run, tmp_path):
@@ -112,7 +112,7 @@ def test_pictures_that_have_moved_are_done_without_or_found_by_data(run, tmp_pat
     config = (copy / "config.yaml").read_text()
     gone = re.sub(r"^data: .*$", f"data: {tmp_path / 'gone'}", config, flags=re.M)
     (copy / "config.yaml").write_text(gone)
-    page = report(copy, "--out", tmp_path / "page.html")
+    page = report(copy, "--trust", "--out", tmp_path / "page.html")
     assert "There are no pictures on this page" in text(page) and "is not there" in text(page)
     assert not any("Map" in heading for heading in headings(page))
     assert "Accuracy beside its references" in headings(page)
@@ -156,7 +156,7 @@ def test_runs_are_compared_where_they_differ(run, unlabelled, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "other")
     config = (copy / "config.yaml").read_text()
     (copy / "config.yaml").write_text(re.sub(r"^seed: 0$", "seed: 7", config, flags=re.M))
-    page = report(run, copy, "--out", tmp_path / "compare.html")
+    page = report(run, copy, "--trust", "--out", tmp_path / "compare.html")
     assert re.search(r"setting A B seed 0 7 ", text(page)), "only the seed differs"
     assert page.count('<figure class="query"') == 8
     assert len(re.findall(r'<figure class="(?:match|miss)"', page)) == 128

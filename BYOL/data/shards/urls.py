@@ -1,4 +1,4 @@
-"""Which shards a user means: braces, stars, folders, URLs, commands."""
+"""Which shards a user means: braces, stars, folders, URLs."""
 
 import glob
 import os
@@ -12,17 +12,13 @@ from BYOL.errors import UserError
 
 SUFFIXES = (".tar", ".parquet")
 TEST_NAMES = ("test", "val", "valid", "validation")
-PIPE = "pipe:"
 INDEX = "index.parquet"  # beside shards, and none of them
 _MOST = 100_000  # shards
+# What a file may name. fsspec knows others that read local files, unpack, or fill in templates.
+PROTOCOLS = ("file", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
 _URL = re.compile(r"^[A-Za-z][\w+.:-]*://")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _PACKED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst|lz4))$")
-
-
-def is_command(data: str | None) -> bool:
-    """Whether the data is what a command writes: to open it is to run that."""
-    return data is not None and data.startswith(PIPE)
 
 
 def is_url(data: str) -> bool:
@@ -30,9 +26,32 @@ def is_url(data: str) -> bool:
     return bool(_URL.match(data)) and not data.startswith("file://")
 
 
+def check_named_images(data: str, file: str) -> None:
+    """Refuse what a file must not name as images: unusual protocols, and chains of them.
+
+    What the user names on the command line is not checked.
+
+    Args:
+        data: the value in the file, in which braces may hide what it means.
+        file: how the user named the file, for the message.
+
+    Raises:
+        UserError: names the protocol, or the chain.
+    """
+    for one in (data, *expand_braces(data)):
+        if "::" in one:
+            raise UserError(f"{file}: its data has a chain (::), which no file may name")
+        protocol, colon, _ = one.partition("://")
+        if colon and protocol.lower() not in PROTOCOLS:
+            raise UserError(
+                f"{file}: its data has a protocol that no file may name: it may name a path, or "
+                f"one of {', '.join(PROTOCOLS)}"
+            )
+
+
 def is_sharded(data: str) -> bool:
     """Whether the user means shards, rather than a folder of pictures, an array or a named set."""
-    if is_command(data) or is_url(data) or data.endswith(SUFFIXES) or _PACKED.search(data):
+    if is_url(data) or data.endswith(SUFFIXES) or _PACKED.search(data):
         return True
     return Path(data).expanduser().is_dir() and _holds_shards(Path(data).expanduser())
 
@@ -42,7 +61,7 @@ def find_shards(data: str) -> list[str]:
 
     Args:
         data: a file, a folder, or a pattern of either kind of braces, ``{000..127}`` and
-            ``{a,b}``, and of stars; local, or a URL of fsspec's; or ``pipe:`` and a command.
+            ``{a,b}``, and of stars; local, or a URL of fsspec's.
 
     Raises:
         UserError: nothing there, or not one kind of shard.
@@ -53,8 +72,6 @@ def find_shards(data: str) -> list[str]:
     found = [shard for shard in found if base_name(shard) != INDEX]
     if not found:
         raise UserError(f"DATA={data} matches no {' or '.join(SUFFIXES)} file")
-    if is_command(data):
-        return found
     kinds = {suffix_of(shard) for shard in found}
     if len(kinds) > 1 or not kinds <= set(SUFFIXES):
         raise UserError(
@@ -67,14 +84,14 @@ def find_shards(data: str) -> list[str]:
 def by_split(shards: list[str]) -> tuple[list[str], list[str]]:
     """Shards to learn from, and those whose name begins with test or val and a sign."""
     test = [s for s in shards if re.split(r"[-_.]", base_name(s))[0] in TEST_NAMES]
-    if len(test) == len(shards) or is_command(shards[0]):
+    if len(test) == len(shards):
         return shards, []
     return [s for s in shards if s not in set(test)], test
 
 
 def base_name(shard: str) -> str:
-    """The last part of a shard's path or URL, or the whole command."""
-    return shard if is_command(shard) else shard.split("?")[0].rsplit("/", 1)[-1]
+    """The last part of a shard's path or URL."""
+    return shard.split("?")[0].rsplit("/", 1)[-1]
 
 
 def suffix_of(shard: str) -> str:
@@ -133,8 +150,6 @@ def _choices(inside: str) -> Iterator[str] | None:
 
 
 def _matches(one: str) -> list[str]:
-    if is_command(one):
-        return [one]
     if not is_url(one):
         path = os.path.expanduser(one.removeprefix("file://"))  # noqa: PTH111
         if Path(path).is_dir():
