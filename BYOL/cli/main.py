@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import BYOL
+from BYOL._clock import command_clock
 from BYOL._console import with_dashes
 from BYOL._files import to_json
 from BYOL.config import PretrainConfig
@@ -40,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no "±" shows another sign
             stream.reconfigure(errors="replace")
     try:
-        code = _run(argv)
+        with command_clock():
+            code = _run(argv)
         sys.stdout.flush()
         return code
     except BrokenPipeError:

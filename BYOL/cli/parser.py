@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser, ParserError
 
 from BYOL.config import PretrainConfig
 from BYOL.config.paths import check_named_places, shown
-from BYOL.config.presets import preset_for, preset_values
+from BYOL.config.presets import preset_values
 from BYOL.config.validation import refuse_nulls, with_pairs
 from BYOL.config.yaml_io import read_settings, signed_by_user
 from BYOL.errors import UserError
@@ -103,12 +103,25 @@ def _filled(
     config = parsed("digits")
     if config is None:
         return None
-    preset = config.preset
-    if preset == "auto" or (preset == "digits" and config.data not in (None, "digits")):
-        from BYOL.data.open import common_side
+    specified = _specified(words, values)
+    preset = config.preset if "preset" in specified else "auto"
+    if preset == "auto" and config.data in (None, "digits"):
+        preset = "digits"
+    recipe = {"specified": sorted(specified - {"recipe", "preset"})}
+    config = parsed(None if preset == "auto" else preset)
+    return dataclasses.replace(config, preset=preset, recipe=recipe)
 
-        preset = preset_for(config.data, common_side(config.data))
-    return dataclasses.replace(parsed(preset), preset=preset)
+
+def _specified(words: list[str], values: dict[str, Any]) -> set[str]:
+    """The settings that a tidied command line and the values of files name.
+
+    A sweep writes all settings into a file, and which ones the user specified.
+    """
+    names = {word.removeprefix("--").partition("=")[0].split(".")[0] for word in words}
+    recipe = values.get("recipe")
+    if isinstance(recipe, dict) and "specified" in recipe and "facts" not in recipe:
+        return names | {"preset", *map(str, recipe["specified"])}
+    return names | set(values)
 
 
 def build_parser(

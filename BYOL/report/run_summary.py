@@ -130,6 +130,8 @@ def settings_of(config: PretrainConfig) -> list[Setting]:
     base = preset_config(config.preset) if known else PretrainConfig()
     found = []
     for field in dataclasses.fields(config):
+        if field.name == "recipe":  # not a setting
+            continue
         value, usual = getattr(config, field.name), getattr(base, field.name)
         changed = value != usual and usual not in (None, "auto") and field.name not in PLACES
         found.append(Setting(field.name, plain(value), plain(usual), changed))
@@ -141,7 +143,7 @@ def differing(configs: list[PretrainConfig]) -> list[tuple[str, list[str]]]:
     rows = []
     for field in dataclasses.fields(PretrainConfig):
         values = [plain(getattr(config, field.name)) for config in configs]
-        if len(set(values)) > 1 and field.name != "out":
+        if len(set(values)) > 1 and field.name not in ("out", "recipe"):
             rows.append((field.name, values))
     return rows
 

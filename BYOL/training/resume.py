@@ -34,7 +34,7 @@ _BESIDE = (
     "devices", "nodes", "deterministic", "precision", "compile", "grad_checkpointing",
     "workers", "memory", "strict_images", "knn_every", "gauges_every",
     "on_collapse", "checkpoint_every", "checkpoint_steps", "checkpoint_minutes",
-    "checkpoint_keep", "evaluate", "report", "wandb",
+    "checkpoint_keep", "evaluate", "report", "wandb", "minutes", "recipe",
 )  # fmt: skip
 
 
