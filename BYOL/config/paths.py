@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from BYOL.config.data_names import check_named_images
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.errors import UserError
 
@@ -67,8 +68,6 @@ def check_named_places(
     Raises:
         UserError: names the first such setting.
     """
-    from BYOL.data.shards.urls import check_named_images
-
     for name, value in named_places(settings, values).items():
         if name in overridden:
             continue

@@ -15,9 +15,9 @@ from BYOL._console import as_warnings, to_stderr
 from BYOL._files import to_json
 from BYOL._links import check_run_links
 from BYOL.config import PretrainConfig
+from BYOL.config.data_names import check_named_images
 from BYOL.config.paths import found_again, named_places, place_values, shown
 from BYOL.config.yaml_io import read_run_config
-from BYOL.data.shards.urls import check_named_images
 from BYOL.errors import UserError
 from BYOL.model.weights import load_weights
 from BYOL.runs.build_model import seeded_backbone

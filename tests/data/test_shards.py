@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from BYOL.cli.main import main
+from BYOL.config.data_names import expand_braces
 from BYOL.data import sampler as sampling
 from BYOL.data.eval_loader import eval_batches
 from BYOL.data.open import common_side, open_images
@@ -18,7 +19,7 @@ from BYOL.data.sampler import epoch_sampler
 from BYOL.data.shards.dataset import StreamedImages
 from BYOL.data.shards.index import ShardIndex
 from BYOL.data.shards.order import StreamOrder, Streams
-from BYOL.data.shards.urls import expand_braces, is_sharded
+from BYOL.data.shards.urls import is_sharded
 from BYOL.data.shards.write import Packing, pack
 from BYOL.data.train_loader import train_loader
 from BYOL.errors import UserError
