@@ -21,11 +21,11 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from BYOL.cli.commands.common import pictures_for
 from BYOL.cli.main import COMMANDS, main, parse
 from BYOL.cli.sweep.spec import read_sweep
 from BYOL.config import PretrainConfig
 from BYOL.config.paths import NAMING
+from BYOL.curation.run_images import pictures_for
 from BYOL.data.annotations import annotated
 from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack
