@@ -7,26 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from BYOL.config.data_names import check_named_images
+from BYOL.config.fields import Info, fields_of, info_of, names_where
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.errors import UserError
 
-_PLACES = ("data", "labels", "groups", "weights")
-# Settings of any command whose value names what is read, written or contacted.
-NAMING = frozenset(
-    (
-        *_PLACES, "data_root", "out", "backbone", "pretrained", "wandb", "run", "reference",
-        "labelled", "like", "to", "grid", "kept", "sweep",
-    )
-)  # fmt: skip
-_IMAGES = ("data", "labelled", "like")  # of these, those that name images
+# What a run reads, which config.yaml stores with absolute paths.
+_INPUTS = tuple(names_where(PretrainConfig, lambda info: info.place in ("images", "input")))
 _REMOTE = ("hf-hub:", "local-dir:")  # beginnings of a backbone that is more than a name
 _BUILT_IN = (None, "digits", False)
 
 
+def _names_a_place(info: Info) -> bool:
+    return info.place is not None
+
+
 def place_values(config: Any) -> dict[str, Any]:
     """The settings of a run, by name, that name places: what a signature covers."""
-    names = sorted(NAMING & {field.name for field in dataclasses.fields(config)})
+    names = sorted(names_where(config, _names_a_place))
     return {name: getattr(config, name) for name in names}
+
+
+def place_names() -> set[str]:
+    """The names of a run's settings that name places."""
+    return set(names_where(PretrainConfig, _names_a_place))
 
 
 def named_places(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,10 +40,11 @@ def named_places(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
         values: of the file.
     """
     defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+    places = set(names_where(settings, _names_a_place))
     return {
         name: value
         for name, value in values.items()
-        if name in NAMING
+        if name in places
         and isinstance(value, str | list | bool)  # others are of the wrong type, and refused
         and value not in _BUILT_IN
         and value != defaults.get(name)
@@ -76,7 +80,7 @@ def check_named_places(
                 f"{file} names {name}={shown(value)}: a file opens no place by itself; give "
                 f"--{name} on the command line, or --trust if you trust the file"
             )
-        if name in _IMAGES:
+        if info_of(fields_of(settings)[name]).place == "images":
             check_named_images(str(value), file)
 
 
@@ -91,7 +95,7 @@ def rooted(config: PretrainConfig) -> PretrainConfig:
     found: dict[str, Any] = {}
     if config.out is not None:
         found["out"] = _absolute(Path(config.out).expanduser())
-    for name in _PLACES:
+    for name in _INPUTS:
         given = getattr(config, name)
         if given in (None, "digits"):  # which is built in, whatever lies here by that name
             continue
@@ -108,7 +112,7 @@ def found_again(config: PretrainConfig, folder: Path) -> PretrainConfig:
         folder: where that folder is now.
     """
     found: dict[str, Any] = {}
-    for name in _PLACES:
+    for name in _INPUTS:
         was = getattr(config, name)
         if was is None or config.out is None or not Path(was).is_absolute() or Path(was).exists():
             continue

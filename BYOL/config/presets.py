@@ -113,7 +113,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 256,
         "optimizer": "lars",
         "lr": 1.0,
-        "trust": 0.02,
+        "trust_coefficient": 0.02,
         "weight_decay": 1e-5,
         "warmup_epochs": 10.0,
         "tau": 0.99,

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from BYOL.config.fields import names_where
+from BYOL.config.pretrain import PretrainConfig
+
 SMALL_SIDE = 96  # pixels: images up to this size are trained on at their own size
 LEAST_SIDE = 8  # pixels: no backbone takes smaller images
 CPU_MINUTES = 20.0  # the length of a run on a CPU that has neither --minutes nor --epochs
@@ -73,13 +76,8 @@ _BY_ADAMW = (*_TRANSFORMERS, "convnext")
 _PLAIN = ("plain5", "plain6")
 
 # The settings that a recipe may choose. A resumed run takes them from its own config.yaml.
-CHOSEN = (
-    "backbone", "image_size", "view_size", "batch_size", "accumulate", "epochs", "steps",
-    "optimizer", "lr", "weight_decay", "tau", "warmup_epochs", "predictor_lr_scale", "hidden_size",
-    "output_size", "crop_scale", "blur", "brightness", "contrast", "grey", "solarize",
-    "knn_every", "checkpoint_every",
-)  # fmt: skip
-LENGTH = ("epochs", "steps", "warmup_epochs", "knn_every", "checkpoint_every")
+CHOSEN = tuple(names_where(PretrainConfig, lambda info: info.chosen is not None))
+LENGTH = tuple(names_where(PretrainConfig, lambda info: info.chosen == "length"))
 
 
 @dataclass(frozen=True)

@@ -2,36 +2,56 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
-from BYOL.config.validation import SEED, check_settings
+from BYOL.config.fields import Settings, setting
 from BYOL.errors import UserError
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 @dataclass(frozen=True)
-class ShardConfig:
-    """Settings of ``byol shard``.
+class ShardConfig(Settings):
+    """Settings of ``byol shard``."""
 
-    Args:
-        data: a folder of pictures; train and test in it become shards of their own.
-        out: the folder of the shards, new or empty.
-        size: of a shard at most, in KB, MB or GB; only a picture that is larger makes a larger one.
-        format: tar (as WebDataset's), or parquet (as Hugging Face's).
-        shuffle: store the pictures in a random order rather than class by class, which no bounded
-            buffer could mend when they are read.
-        seed: of that order.
-    """
-
-    data: str
-    out: str = "shards"
-    size: str = "256MB"
-    format: str = "tar"
-    shuffle: bool = True
-    seed: int = 0
+    data: str = setting(
+        help="A folder of pictures; train and test in it become shards of their own.",
+        place="images",
+        basic=True,
+    )
+    out: str = setting(
+        "shards",
+        "The folder of the shards, new or empty.",
+        place="output",
+        home=True,
+        basic=True,
+    )
+    size: str = setting(
+        "256MB",
+        "Of a shard at most, in KB, MB or GB; only a picture that is larger makes a larger one.",
+        basic=True,
+    )
+    format: Literal["tar", "parquet"] = setting(
+        "tar",
+        "Tar (as WebDataset's), or parquet (as Hugging Face's).",
+        basic=True,
+    )
+    shuffle: bool = setting(
+        True,
+        "Store the pictures in a random order rather than class by class, which no bounded "
+        "buffer could mend when they are read.",
+        basic=True,
+    )
+    seed: int = setting(
+        0,
+        "Of that order.",
+        low=0,
+        high=2**63 - 1,
+        basic=True,
+    )
 
     def __post_init__(self) -> None:
-        check_settings(self, {"seed": SEED}, {"format": ("tar", "parquet")})
+        super().__post_init__()
         if self.bytes < 1:
             raise UserError(f"--size={self.size} is not a size: give one such as 256MB or 1GB")
 

@@ -7,29 +7,6 @@ from typing import Any, get_args
 from BYOL.errors import UserError
 from BYOL.views.config import Pair
 
-COUNT = (1, math.inf)
-SHARE = (0.0, 1.0)
-POSITIVE = (0.0, math.inf)
-SEED = (0, 2**63 - 1)
-
-
-def check_settings(
-    settings: Any,
-    ranges: dict[str, tuple[float, float]],
-    choices: dict[str, tuple[str, ...]],
-) -> None:
-    """Hold every field named to its range, or to its choices; None is let through.
-
-    Raises:
-        UserError: names the flag, its value and what is accepted.
-    """
-    for name, (low, high) in ranges.items():
-        _check_range(name, getattr(settings, name), low, high)
-    for name, accepted in choices.items():
-        value = getattr(settings, name)
-        if value is not None and value not in accepted:
-            raise UserError(f"--{name}={value} is unknown: choose one of {', '.join(accepted)}")
-
 
 def refuse_nulls(settings: type, values: dict[str, Any]) -> None:
     """Make sure that no setting that must have a value is null (None).
@@ -84,12 +61,3 @@ def with_pairs(settings: type, values: dict[str, Any]) -> dict[str, Any]:
     """The values, lists being tuples where ``settings`` has a pair: YAML knows only lists."""
     pairs = {f.name for f in dataclasses.fields(settings) if f.type in (Pair, Pair | None)}
     return {k: v if v is None or k not in pairs else tuple(v) for k, v in values.items()}
-
-
-def _check_range(name: str, value: Any, low: float, high: float) -> None:
-    for number in value if isinstance(value, list | tuple) else [value]:
-        if not isinstance(number, int | float | None):
-            raise UserError(f"--{name}={number!r} is out of range: give a number")
-        if number is not None and not low <= number <= high:
-            accepted = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"
-            raise UserError(f"--{name}={number} is out of range: give a number {accepted}")

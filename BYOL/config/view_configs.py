@@ -1,13 +1,14 @@
 """What the views of a run are drawn from, by its settings."""
 
+import dataclasses
 from typing import Any
 
-from BYOL.config.pretrain import PretrainConfig
+from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import UserError
 from BYOL.views.config import ViewConfig
 
 
-def view_configs(config: PretrainConfig) -> tuple[ViewConfig, ViewConfig]:
+def view_configs(config: ViewSettings) -> tuple[ViewConfig, ViewConfig]:
     """What the two views are drawn from."""
     size = config.view_size or config.image_size
     assert size is not None
@@ -19,7 +20,7 @@ def view_configs(config: PretrainConfig) -> tuple[ViewConfig, ViewConfig]:
     return first, second
 
 
-def small_view_configs(config: PretrainConfig) -> tuple[ViewConfig, ...]:
+def small_view_configs(config: ViewSettings) -> tuple[ViewConfig, ...]:
     """What the small views are drawn from: as the second view, but for size and share."""
     large = config.view_size or config.image_size
     assert large is not None
@@ -31,16 +32,15 @@ def small_view_configs(config: PretrainConfig) -> tuple[ViewConfig, ...]:
     return (small,) * config.small_views
 
 
-def largest_view(config: PretrainConfig) -> int:
+def largest_view(config: ViewSettings) -> int:
     """Side of the largest view, in pixels."""
     return max(view.size for view in (*view_configs(config), *small_view_configs(config)))
 
 
-def _shared(config: PretrainConfig) -> dict[str, Any]:
+def _shared(config: ViewSettings) -> dict[str, Any]:
+    own = {field.name for field in dataclasses.fields(ViewSettings)} - {"blur", "solarize"}
     return {
-        name: getattr(config, name)
-        for name in (
-            "crop_scale", "crop_ratio", "flip", "vertical_flip", "rotate", "jitter", "brightness",
-            "contrast", "saturation", "hue", "grey", "blur_sigma",
-        )
-    }  # fmt: skip
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(ViewConfig)
+        if field.name in own
+    }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._files import write_atomically
-from BYOL.config.paths import NAMING, place_values, shown
+from BYOL.config.paths import place_names, place_values, shown
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.signing import is_signed, signature_line
 from BYOL.config.validation import refuse_nulls, with_pairs
@@ -129,7 +129,7 @@ def _run_config(values: dict[str, Any], path: Path) -> PretrainConfig:
             f"{path} is not the configuration of a run: it has no setting {shown(unknown[0])}"
         )
     refuse_nulls(PretrainConfig, values)
-    for name in NAMING & values.keys() - {"pretrained"}:
+    for name in place_names() & values.keys() - {"pretrained"}:
         if not isinstance(values[name], str | None):
             raise UserError(f"{path}: {name}={shown(values[name])} is not text: write it in quotes")
     try:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from BYOL.config.fields import names_where
 from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import level
@@ -26,10 +27,6 @@ CITATION = """```bibtex
     primaryClass = {cs.LG}
 }
 ```"""
-# Where a run lies and how it was fed says nothing of what came out, and names a machine's folders.
-PRIVATE = frozenset(
-    ("data", "out", "resume", "data_root", "workers", "memory", "accelerator", "weights")
-)
 
 
 def model_card(model: Model, name: str) -> str:
@@ -196,10 +193,11 @@ def _limits(run: Run, results: dict[str, Any]) -> str:
 def _recipe(run: Run) -> str:
     import yaml
 
+    private = set(names_where(run.config, lambda info: info.private))
     settings = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(run.config).items()
-        if name not in PRIVATE
+        if name not in private
     }
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     return f"Preset `{run.config.preset}`; every setting of `byol pretrain`:\n```yaml\n{text}```"

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from BYOL.config import PretrainConfig
+from BYOL.config.fields import info_of
 from BYOL.config.presets import PRESETS, preset_config
 from BYOL.errors import UserError
 from BYOL.evaluation.collapse.alarm import diagnose
 from BYOL.report.metrics_csv import Curves, read_curves
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import Run, load_checkpoint
-
-# Settings that say where things lie, not what is learnt.
-PLACES = frozenset({"data", "data_root", "out", "preset", "resume"})
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,11 @@ def settings_of(config: PretrainConfig) -> list[Setting]:
         if field.name == "recipe":  # not a setting
             continue
         value, usual = getattr(config, field.name), getattr(base, field.name)
-        changed = value != usual and usual not in (None, "auto") and field.name not in PLACES
+        changed = (
+            value != usual
+            and usual not in (None, "auto")
+            and info_of(field).place not in ("images", "output")
+        )
         found.append(Setting(field.name, plain(value), plain(usual), changed))
     return found
 

@@ -113,7 +113,7 @@ def training_step(config: PretrainConfig, model: BYOL, machine: Machine) -> Step
         lr=config.lr * config.batch_size / 256,
         weight_decay=config.weight_decay,
         momentum=config.momentum,
-        trust=config.trust,
+        trust=config.trust_coefficient,
         predictor_lr_scale=config.predictor_lr_scale,
     )
     device, precision = torch_device(machine.accelerator).type, machine.precision

@@ -158,7 +158,7 @@ class Pretraining(pl.LightningModule):
             lr=c.lr,
             weight_decay=c.weight_decay,
             momentum=c.momentum,
-            trust=c.trust,
+            trust=c.trust_coefficient,
             predictor_lr_scale=c.predictor_lr_scale,
         )
         keep_settings(optimizer)

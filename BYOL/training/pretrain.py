@@ -93,7 +93,7 @@ def pretrain(
             narrow = check_network(model, config)
         machine = trusted_machine(narrow, config, machine, speak)
         if start.compiled and config.compile == "auto":  # another choice rounds otherwise
-            config = dataclasses.replace(config, compile=start.compiled)
+            config = dataclasses.replace(config, compile="on" if start.compiled == "on" else "off")
         if not start.checkpoint:
             config = with_parts_that_fit(config, model, machine, speak)
         config, estimate = with_length(config, prepared, model, machine, began)

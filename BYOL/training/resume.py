@@ -10,7 +10,8 @@ from typing import Any
 from BYOL._links import check_run_links
 from BYOL._lock import locked
 from BYOL.config import PretrainConfig, load_config
-from BYOL.config.pretrain import Resume
+from BYOL.config.fields import fields_of, info_of, names_where
+from BYOL.config.run_settings import Resume
 from BYOL.data.dataset import Images
 from BYOL.errors import UserError
 from BYOL.runs.folder import RunFolder
@@ -18,24 +19,8 @@ from BYOL.runs.open import newest_usable
 from BYOL.training.checkpoint_io import adopt, sweep
 from BYOL.training.launch import first_process
 
-# What the saved state, its place in the epoch, and what it began with depend on. All else may be
-# changed on the way.
-_FIXED = (
-    "backbone", "backbone_args", "stem", "channels", "image_size", "hidden_size", "output_size",
-    "depth_proj", "depth_pred", "predictor", "target", "norm", "target_norm", "optimizer",
-    "batch_size", "seed", "view_size", "small_views", "small_size", "shuffle_buffer", "pretrained",
-    "weights", "pixel_range",
-)  # fmt: skip
-
-
-# What changes nothing of what a run learns, or only by rounding, or says how much is asked for.
-_BESIDE = (
-    "data", "preset", "out", "resume", "data_root", "epochs", "accumulate", "accelerator",
-    "devices", "nodes", "deterministic", "precision", "compile", "grad_checkpointing",
-    "workers", "memory", "strict_images", "knn_every", "gauges_every",
-    "on_collapse", "checkpoint_every", "checkpoint_steps", "checkpoint_minutes",
-    "checkpoint_keep", "evaluate", "report", "wandb", "minutes", "recipe",
-)  # fmt: skip
+# Settings that a resumed run must share with its checkpoint.
+_FIXED = tuple(names_where(PretrainConfig, lambda info: info.on_resume == "fixed"))
 
 
 def facts(config: PretrainConfig, pictures: Images) -> dict[str, Any]:
@@ -91,8 +76,9 @@ class Start:
         Raises:
             UserError: it names the setting and both values.
         """
+        fields = fields_of(PretrainConfig)
         for name, value in vars(load_config(self.folder.config)).items():
-            if name not in _BESIDE:
+            if info_of(fields[name]).on_resume != "any":
                 self._hold(name, value, getattr(config, name))
 
     def _hold(self, name: str, was: Any, now: Any) -> None:

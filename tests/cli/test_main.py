@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -26,9 +27,13 @@ def test_overview_names_every_command(capsys):
 def test_help_explains_every_setting(name, capsys):
     assert main([name, "--help"]) == 0
     text = capsys.readouterr().out
-    for flag in ("--config", "--json"):
+    assert len(text.splitlines()) <= 60
+    for flag in ("--config", "--json", "--help-all"):
         assert flag in text
-    assert "(type:" in text
+    assert main([name, "--help-all"]) == 0
+    everything = capsys.readouterr().out
+    for field in dataclasses.fields(COMMANDS[name].settings):
+        assert f"{field.name.replace('_', '-')}" in everything
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")

@@ -19,21 +19,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from BYOL.cli.parser import file_values, settings_of
 from BYOL.config import PretrainConfig
+from BYOL.config.fields import fields_of, info_of
+from BYOL.config.from_values import run_settings
 from BYOL.config.paths import check_named_places, shown
 from BYOL.config.yaml_io import read_settings
 from BYOL.errors import UserError
 from BYOL.model.hub import settled_backbone
 
 _PARTS: dict[str, type] = {"settings": dict, "rows": dict, "grid": dict, "seeds": list}
-_NOT_SWEPT = {
-    "out": "the sweep gives every run a folder",
-    "resume": "a sweep always goes on",
-    "seed": "seeds are in seeds",
-    "devices": "a run of a sweep has one device; start byol sweep once for each device",
-    "nodes": "a run of a sweep has one device; start byol sweep once for each device",
-}
 
 
 @dataclass(frozen=True)
@@ -100,8 +94,8 @@ def _runs(
         raise UserError(f"SWEEP={path}: seeds must be a list of whole numbers")
     if len(set(seeds)) < len(seeds):
         raise UserError(f"SWEEP={path}: seeds={seeds} has one twice: each is one run")
-    for key, reason in _NOT_SWEPT.items():
-        if key in settings:
+    for key, field in fields_of(PretrainConfig).items():
+        if key in settings and (reason := info_of(field).unswept):
             raise UserError(f"SWEEP={path}: {key} is not for a sweep to set: {reason}")
     for key, value in settings.items():
         if not _is_plain(value):
@@ -111,8 +105,7 @@ def _runs(
             )
     check_named_places(PretrainConfig, settings, f"SWEEP={path}", trusted=trust)
     try:
-        values = file_values(PretrainConfig, settings, "--{}")
-        first = settled_backbone(settings_of({**values, "seed": seeds[0]}))
+        first = settled_backbone(run_settings({**settings, "seed": seeds[0]}))
         return tuple(
             replace(first, seed=seed, out=str(folder / f"seed-{seed}"))  # checks the seed's range
             for seed in seeds
