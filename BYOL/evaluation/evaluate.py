@@ -24,8 +24,9 @@ from BYOL.evaluation.protocols.knn import knn
 from BYOL.evaluation.protocols.linear import linear
 from BYOL.evaluation.protocols.linear_sgd import crops_of, linear_sgd
 from BYOL.evaluation.protocols.retrieval import retrieval
-from BYOL.evaluation.splits import groups_of, parted, untaught
-from BYOL.evaluation.types import FEATURES_AT_A_TIME, Exam, Outcome, See, Subject, task_of
+from BYOL.evaluation.split_summary import groups_of, untaught
+from BYOL.evaluation.splits import parted, task_of
+from BYOL.evaluation.types import FEATURES_AT_A_TIME, Exam, Outcome, See, Subject
 from BYOL.views.config import Sight, ViewConfig
 
 
@@ -108,7 +109,7 @@ def evaluate(
 
     Returns:
         - ``pictures``: ``{learn, judge}``, how many could be read. Where they have groups, see
-          :func:`BYOL.evaluation.splits.groups_of`.
+          :func:`BYOL.evaluation.split_summary.groups_of`.
         - ``classes``: how many (columns of tags or values; 0 without labels); ``task``.
         - ``rows[source][measure]``: ``{accuracy, low, high}``, the ends of a 95 % bootstrap
           interval over the judging pictures or their groups; for n-shot ``{accuracy, spread}``,

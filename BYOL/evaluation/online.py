@@ -13,7 +13,7 @@ from BYOL._distributed import rank_and_world
 from BYOL.data.dataset import Images
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.protocols.knn import knn_accuracy
-from BYOL.evaluation.types import class_problem, held_out
+from BYOL.evaluation.splits import class_problem, held_out
 from BYOL.views.config import Sight
 
 K = 20

@@ -14,7 +14,7 @@ from BYOL.data.cache import check_images, to_memory
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images, readable
 from BYOL.data.open import Splits, common_side, open_images
 from BYOL.errors import UserError
-from BYOL.evaluation.attach_labels import judging, told
+from BYOL.evaluation.splits import attach_labels, drop_unusable_labels
 from BYOL.model.backbones import build_backbone
 from BYOL.model.hub import settled_backbone
 from BYOL.model.initial_weights import read_start
@@ -72,7 +72,7 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
         )
     side = common_side(config.data) if config.image_size is None else None
     config = _settle(config, splits.train, side)
-    splits = told(splits, config)
+    splits = attach_labels(splits, config)
     if len(splits.train) < config.batch_size:
         raise UserError(_too_few(config, splits.train))
     if config.strict_images and isinstance(splits.train, EncodedImages):
@@ -85,7 +85,7 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     labelled = in_memory(splits.labelled, budget)[0] if splits.labelled else None
     if len(train) < config.batch_size:
         raise UserError(_too_few(config, train))
-    splits = judging(Splits(train, test, labelled))
+    splits = drop_unusable_labels(Splits(train, test, labelled))
     return Prepared(config, splits.train, splits.test, splits.labelled, broken + broken_test)
 
 

@@ -37,9 +37,9 @@ from BYOL.evaluation.protocols.linear import (
     fit_values,
     linear_probe,
 )
-from BYOL.evaluation.splits import groups_of, untaught
+from BYOL.evaluation.split_summary import groups_of, untaught
+from BYOL.evaluation.splits import choosing, class_problem, held_out
 from BYOL.evaluation.table import groups_note, results_text
-from BYOL.evaluation.types import choosing, class_problem, held_out
 from BYOL.report.results_table import note_of
 from tests.conftest import TINY, draw_pictures
 from tests.evaluation.test_protocols import CPU, SIGHT, MeanColour, coloured

@@ -20,8 +20,8 @@ from BYOL.evaluation.protocols import linear as linear_module
 from BYOL.evaluation.protocols.fewshot import fewshot_accuracy
 from BYOL.evaluation.protocols.knn import knn_accuracy
 from BYOL.evaluation.protocols.linear import STRENGTH, STRENGTHS, _split, linear_probe
+from BYOL.evaluation.splits import class_problem, held_out
 from BYOL.evaluation.table import results_text
-from BYOL.evaluation.types import class_problem, held_out
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.views.config import Sight
 

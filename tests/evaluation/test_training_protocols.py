@@ -21,7 +21,7 @@ from BYOL.evaluation.protocols.linear_sgd import (
     crops_of,
     linear_sgd,
 )
-from BYOL.evaluation.stratify import balanced_share
+from BYOL.evaluation.splits import balanced_share
 from BYOL.evaluation.targets import goodness, targets_of
 from BYOL.evaluation.types import Exam, Subject
 from BYOL.views.config import ViewConfig

@@ -19,17 +19,9 @@ from BYOL.config.tasks import Measures
 from BYOL.data.dataset import Images
 from BYOL.evaluation.augmented_batches import augmented_batches
 from BYOL.evaluation.features import extract_features
-from BYOL.evaluation.stratify import balanced_share
+from BYOL.evaluation.splits import HELD_OUT, as_classes, balanced_share, choosing
 from BYOL.evaluation.targets import goodness, measures_of, targets_of
-from BYOL.evaluation.types import (
-    FEATURES_AT_A_TIME,
-    HELD_OUT,
-    Exam,
-    Outcome,
-    Subject,
-    as_classes,
-    choosing,
-)
+from BYOL.evaluation.types import FEATURES_AT_A_TIME, Exam, Outcome, Subject
 from BYOL.model.backbones import feature_size, pool
 
 RATES = (0.01, 0.05, 0.1)  # of the paper's 0.005 … 0.1

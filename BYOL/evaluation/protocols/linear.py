@@ -10,8 +10,8 @@ import numpy as np
 from BYOL.config.tasks import CLASSES, TAGS, VALUES, Measure
 from BYOL.evaluation.bootstrap import accuracy_interval
 from BYOL.evaluation.metrics import scored
-from BYOL.evaluation.stratify import balanced_share
-from BYOL.evaluation.types import Exam, Outcome, Subject, as_classes, choosing
+from BYOL.evaluation.splits import as_classes, balanced_share, choosing
+from BYOL.evaluation.types import Exam, Outcome, Subject
 from BYOL.model.linear_head import (
     LinearLayer,
     constant_layer,
