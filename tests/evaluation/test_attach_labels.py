@@ -121,5 +121,5 @@ def test_labels_that_cannot_judge_are_said_and_the_run_goes_on(tmp_path, capsys)
     file = rows(tmp_path / "labels.csv", "file,kind", *(f"{i:02}.png,same" for i in range(9)))
     argv = ["pretrain", str(pictures), *TINY, "--no-report", "--out", str(run)]
     assert main([*argv, "--labels", str(file)]) == 0
-    assert "nothing is said of accuracy: all pictures are of one class" in capsys.readouterr().err
+    assert "no accuracy is reported: all images are of one class" in capsys.readouterr().err
     assert results_of(run)["evaluation"] is None

@@ -221,17 +221,17 @@ def test_a_part_by_which_classes_are_judged_goes_before_one_of_the_right_size():
 def test_groups_that_cannot_judge_are_refused_in_a_line():
     images = albums(groups=2, each=10)
     one = dataclasses.replace(images, groups=np.zeros(20, dtype=int))
-    with pytest.raises(UserError, match=r"--groups: all labelled pictures are of one group"):
+    with pytest.raises(UserError, match=r"--groups: all labelled images are of one group"):
         judged(one, "knn")
     by_class = dataclasses.replace(images, groups=images.labels)
-    with pytest.raises(UserError, match="of 2 classes none has pictures on both sides"):
+    with pytest.raises(UserError, match="of 2 classes none has images on both sides"):
         judged(by_class, "knn")
     three = np.array([0] * 10 + [1] * 5 + [2] * 5)
     found = dataclasses.replace(images, groups=three, labels=(np.arange(20) >= 10).astype(int))
-    with pytest.raises(UserError, match="of 2 classes 1 has pictures on both sides"):
+    with pytest.raises(UserError, match="of 2 classes 1 has images on both sides"):
         judged(found, "knn")
     alone = dataclasses.replace(images, labels=np.arange(20))
-    with pytest.raises(UserError, match="of 20 classes none has two pictures"):
+    with pytest.raises(UserError, match="of 20 classes none has two images"):
         judged(alone, "knn")
 
 
@@ -475,7 +475,7 @@ def test_groups_on_both_sides_of_a_test_set_are_said(run, tmp_path, capsys):
             "has no row for 11 of the labelled pictures: a/01.png, a/02.png, a/03.png",
         ),
         ("a/00.png,p,q\n", "row 1 has 3 cells"),
-        (None, "all labelled pictures are of one group"),
+        (None, "all labelled images are of one group"),
     ],
 )
 def test_groups_that_do_not_fit_end_in_one_line(run, tmp_path, capsys, rows, named):
