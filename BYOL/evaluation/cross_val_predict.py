@@ -18,7 +18,7 @@ from BYOL.evaluation.metrics import scored
 from BYOL.evaluation.protocols.linear import fit_classes, fit_tags, fit_values
 from BYOL.model.linear_head import NEVER, LinearLayer, constant_layer, layer_of_classes
 
-FOLDS = 5
+PARTS = 5  # folds of the cross-validation
 SURE = 0.9  # minimum probability of a prediction that contradicts a label
 
 
@@ -85,11 +85,11 @@ def unseen(known: Known, seed: int) -> np.ndarray:
 
 
 def _folds(known: Known, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield positions of training and test images, stratified by class, with whole groups if any."""
+    """Yield positions of training and test images: folds by class and, if any, by whole groups."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     n, groups = len(known), known.groups
-    folds = min(FOLDS, n if groups is None else len(np.unique(groups)))
+    folds = min(PARTS, n if groups is None else len(np.unique(groups)))
     if folds < 2:
         return
     classes = np.zeros(n, dtype=np.int64)

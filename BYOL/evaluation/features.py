@@ -86,7 +86,7 @@ def _one_behind(
 
 
 def _copy_to_cpu(features: Tensor) -> tuple[Tensor, Any]:
-    """Start the copy and return it with the event of its completion, or with None if it is complete."""
+    """Start the copy and return it with the event of its completion, or None if it is complete."""
     if features.device.type != "cuda":
         return features.cpu(), None
     copy = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)

@@ -82,7 +82,10 @@ def groups_note(results: dict[str, Any]) -> str:
     if not groups:
         return ""
     both = f"{groups['both']:,}" if groups["both"] else "none"
-    counted = f"{groups['judge']:,} test groups, {groups['learn']:,} training groups, {both} on both sides"
+    counted = (
+        f"{groups['judge']:,} test groups, {groups['learn']:,} training groups, {both} on both "
+        "sides"
+    )
     if results.get("task", CLASSES) == NOTHING:
         counted = f"{groups['judge']:,}"
     prefix = "Held out by groups" if results.get("held_out_by") == "groups" else "Groups"

@@ -348,10 +348,10 @@ def test_where_one_group_teaches_nothing_is_chosen():
     results = judged(images, "all", epochs=1, shares=(1.0,))
     assert results["groups"] == {"learn": 1, "judge": 1, "both": 0}
     assert results["rows"]["trained"]["linear"]["C"] == STRENGTH
-    assert results["rows"]["trained"]["linear-sgd"]["learning_rate"] == linear_sgds.RATE
+    assert results["rows"]["trained"]["linear-sgd"]["learning_rate"] == linear_sgds.DEFAULT_LR
     assert "One group judges" in results_text(results)
     finetuned = judged_by(conv(), images)["rows"]["trained"]["finetune 100%"]
-    assert finetuned["learning_rate"] == finetuning.RATE
+    assert finetuned["learning_rate"] == finetuning.DEFAULT_LR
     values = dataclasses.replace(images, labels=np.random.default_rng(0).normal(size=(40, 2)))
     assert "linear R²" in judged(values, "linear")["rows"]["trained"]
 

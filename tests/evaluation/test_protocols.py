@@ -14,7 +14,7 @@ from BYOL.data.dataset import ArrayImages
 from BYOL.errors import UserError
 from BYOL.evaluation.evaluate import evaluate
 from BYOL.evaluation.features import extract_features, pixel_features
-from BYOL.evaluation.online import _part, online_check
+from BYOL.evaluation.online import _sample, online_check
 from BYOL.evaluation.pca import fit_reduction
 from BYOL.evaluation.protocols import linear as linear_module
 from BYOL.evaluation.protocols.fewshot import fewshot_accuracy
@@ -382,7 +382,7 @@ def test_an_online_check_of_many_small_classes_takes_whole_ones():
     albums = dataclasses.replace(images, labels=np.repeat(np.arange(45), 2))
     found = online_check(albums, None, SIGHT, device=CPU, most=12)(MeanColour())
     assert 0 <= found.knn <= 1
-    part = _part(albums, 12, alone=True)
+    part = _sample(albums, 12, split_here=True)
     assert len(part) == 12 and (np.unique(part.labels, return_counts=True)[1] == 2).all()
 
 

@@ -23,8 +23,8 @@ from BYOL.evaluation.bootstrap import (
     statistic_interval,
 )
 from BYOL.evaluation.metrics import (
-    _error,
     _macro_f1,
+    _mae,
     _mean_precision,
     _r2,
     scored,
@@ -77,7 +77,7 @@ def test_scores_of_many_resamples_at_once_are_scikit_learns_of_each():
     ours = {
         "mAP": _mean_precision(truth, scores)(counts),
         "F1": _macro_f1(truth, scores >= 0.5)(counts),
-        "R²": _r2(values, guess)(counts), "MAE": _error(values, guess)(counts),
+        "R²": _r2(values, guess)(counts), "MAE": _mae(values, guess)(counts),
     }  # fmt: skip
     for i, r in enumerate(rows):
         assert ours["mAP"][i] == pytest.approx(average_precision_score(truth[r], scores[r]))

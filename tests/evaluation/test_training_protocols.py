@@ -14,10 +14,10 @@ from BYOL.evaluation.protocols import finetune as finetuning
 from BYOL.evaluation.protocols.finetune import Classifier, finetune, finetune_steps
 from BYOL.evaluation.protocols.linear_sgd import (
     CROPS,
+    LEARNING_RATES,
     RATE,
-    RATES,
-    _by_turns,
     _loss,
+    _repeated,
     crops_of,
     linear_sgd,
 )
@@ -51,7 +51,7 @@ def conv() -> nn.Module:
 def test_linear_sgd_learns_what_the_features_hold_and_repeats_itself():
     first, second = (linear_sgd(subject(MeanColour())).measures["linear-sgd"] for _ in range(2))
     assert first == second
-    assert first["accuracy"] > 0.85 and first["learning_rate"] in RATES
+    assert first["accuracy"] > 0.85 and first["learning_rate"] in LEARNING_RATES
 
 
 def test_classes_of_one_teaching_picture_each_choose_no_rate():
@@ -64,7 +64,7 @@ def test_classes_of_one_teaching_picture_each_choose_no_rate():
     )
     assert linear_sgd(subject(MeanColour(), exam)).measures["linear-sgd"]["learning_rate"] == RATE
     found = finetune(subject(conv(), exam)).measures
-    assert {m["learning_rate"] for m in found.values()} == {finetuning.RATE}
+    assert {m["learning_rate"] for m in found.values()} == {finetuning.DEFAULT_LR}
 
 
 @pytest.mark.parametrize("pictures", [3, 12, 72])
@@ -210,7 +210,7 @@ def test_on_a_cpu_a_few_crops_serve_all_epochs_and_each_picture_comes_once_an_ep
     seen = [
         (torch.arange(4) + 4 * b, torch.full((4, 2), float(c))) for c in range(2) for b in (0, 1)
     ]
-    batches = list(_by_turns(iter(seen), 2, 5, 0))
+    batches = list(_repeated(iter(seen), 2, 5, 0))
     assert len(batches) == 10
     for epoch in range(5):
         ids, features = (
@@ -238,5 +238,5 @@ def test_finetuning_on_a_cpu_sees_so_many_pictures_and_chooses_a_rate_once_for_e
     monkeypatch.setattr(finetuning, "SEEN", 300)
     measures = finetune(subject(conv(), exam)).measures
     assert [m["epochs"] for m in measures.values()] == [6, 5, 3]
-    assert len(trained) == 3 + len(finetuning.RATES)
+    assert len(trained) == 3 + len(finetuning.LEARNING_RATES)
     assert finetune_steps(exam) == sum(trained)

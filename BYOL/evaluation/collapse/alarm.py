@@ -104,7 +104,7 @@ class Alarm:
 
     @property
     def state(self) -> dict[str, float]:
-        """What is remembered of earlier readings, for a run that goes on."""
+        """State from earlier readings, for a run that is resumed."""
         return {"highest_std": self.highest_std, "bad_in_a_row": self.bad_in_a_row}
 
     @state.setter
@@ -131,7 +131,7 @@ class Alarm:
 
 
 def likely_cause(config: PretrainConfig, gauge: str) -> str:
-    """Return the likely cause and its remedy from the collapse metric ``gauge`` and the settings."""
+    """Return the likely cause of ``gauge`` being low, and its remedy, from the settings of a run."""
     if gauge == "picture_share":
         return (
             "likely all images are alike, or the views keep too little of them: inspect "
@@ -148,8 +148,8 @@ def likely_cause(config: PretrainConfig, gauge: str) -> str:
     if preset_lr is not None and config.lr > _TOO_FAST * preset_lr:
         factor = config.lr / preset_lr
         return (
-            f"likely a learning rate too high for the optimizer: --lr {config.lr:g} is {factor:.3g} "
-            f"times that of the preset {config.preset}, {preset_lr:g}"
+            f"likely a learning rate too high for the optimizer: --lr {config.lr:g} is "
+            f"{factor:.3g} times that of the preset {config.preset}, {preset_lr:g}"
         )
     scale = config.predictor_lr_scale
     if scale is not None and scale < (10.0 if config.target == "online" else 1.0):
