@@ -116,8 +116,7 @@ def extract_features(
 def pixel_features(
     images: Images, size: int, batch_size: int = 256
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels themselves as features, with side ``size`` or :data:`PIXEL_SIDE` if
-    smaller.
+    """Return the pixels as features, with a side of at most ``size`` and :data:`PIXEL_SIDE`.
 
     Returns:
         (n,) int64 numbers of the images and (n, C·side·side) float32 in [0, 1].

@@ -46,7 +46,7 @@ class Targets:
 
     @torch.no_grad()
     def unscale(self, head: nn.Linear) -> None:
-        """Fold the standardisation into the trained layer ``head``: its outputs become raw values."""
+        """Fold the standardisation into the layer ``head``: its outputs become raw values."""
         head.weight.mul_(self.spread[:, None])
         head.bias.mul_(self.spread).add_(self.centre)
 

@@ -1,4 +1,4 @@
-"""Weights in files that timm, torchvision and plain PyTorch read."""
+"""Files of weights that timm, torchvision and plain PyTorch read."""
 
 from pathlib import Path
 
@@ -10,20 +10,20 @@ from BYOL.errors import UserError
 from BYOL.model.group_norm import standardised_for_good
 
 SUFFIXES = (".safetensors", ".pth")
-HUB_WEIGHTS = "model.safetensors"  # in a folder for the hub, by timm's name for it
-HUB_CONFIG = "config.json"  # beside them, what they are
-TORCH_WEIGHTS = "pytorch_model.bin"  # the same, as older repositories have it
-RUN_WEIGHTS = "backbone.safetensors"  # in the folder of a run that has ended
-_INSIDE = ("state_dict", "model")  # where training programs put weights in their checkpoints
+HUB_WEIGHTS = "model.safetensors"  # weights in a folder for the hub; the name is timm's
+HUB_CONFIG = "config.json"  # their architecture and metadata, in the same folder
+TORCH_WEIGHTS = "pytorch_model.bin"  # weights in older repositories
+RUN_WEIGHTS = "backbone.safetensors"  # weights in the folder of a complete run
+_INSIDE = ("state_dict", "model")  # keys of the weights in checkpoints of training programs
 
 
 def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, str]) -> Path:
-    """Write a backbone's state dict.
+    """Write the state dict of a backbone.
 
     Args:
-        backbone: its names and shapes are kept, so the network that it came from loads it with
-            ``strict=True``; standardised weights are written as they are used.
-        path: ends in .safetensors (which also keeps ``metadata``) or .pth.
+        backbone: the network. Names and shapes are kept, so the same architecture loads the file
+            with ``strict=True``. Standardised weights are written in their standardised form.
+        path: ends in .safetensors (which also stores ``metadata``) or .pth.
         metadata: plain strings.
 
     Raises:
@@ -37,8 +37,8 @@ def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, s
 
 
 def plain_weights(backbone: nn.Module) -> dict[str, Tensor]:
-    """A state dict on the CPU that shares no memory with the network, nor within itself."""
-    # copied: safetensors refuses tensors that share memory, and a view must not drag its base along
+    """Return a state dict on the CPU whose tensors share no memory with anything else."""
+    # copied: safetensors refuses tensors that share memory, and a view keeps all of its base
     return {
         name: value.detach().to("cpu", copy=True).contiguous()
         for name, value in standardised_for_good(backbone).state_dict().items()
@@ -46,17 +46,18 @@ def plain_weights(backbone: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read what :func:`export_backbone` or PyTorch wrote, running no code that it may carry.
+    """Read a file of :func:`export_backbone` or PyTorch without running code in it.
 
     Args:
-        path: .safetensors, or anything that ``torch.save`` wrote: a state dict, or a checkpoint
-            that holds one as ``state_dict`` or ``model``.
+        path: .safetensors, or any file of ``torch.save``: a state dict, or a checkpoint that has
+            one as ``state_dict`` or ``model``.
 
     Returns:
-        The state dict, and the metadata (empty but for .safetensors).
+        The state dict, and the metadata (empty except for .safetensors).
 
     Raises:
-        UserError: it cannot be read, is damaged, holds more than tensors, or no finite numbers.
+        UserError: the file cannot be read, is damaged, has more than tensors, or values that are
+            not finite.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -71,25 +72,26 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise UserError(f"{path} is damaged, or holds no weights") from error
-    except Exception as error:  # pickle's many ways to refuse
-        raise UserError(f"{path} is refused: it is damaged, or holds code") from error
+        raise UserError(f"{path} is damaged, or has no weights") from error
+    except Exception as error:  # pickle raises many types of errors
+        raise UserError(f"{path} is refused: it is damaged, or contains code") from error
     if isinstance(weights, dict) and path.suffix != ".safetensors":
         inside = (weights[name] for name in _INSIDE if isinstance(weights.get(name), dict))
         weights = next(inside, weights)
-    sound = isinstance(weights, dict) and all(isinstance(v, Tensor) for v in weights.values())
-    if not sound or not weights:
-        raise UserError(f"{path} holds no weights: it is not a state dict")
+    valid = isinstance(weights, dict) and all(isinstance(v, Tensor) for v in weights.values())
+    if not valid or not weights:
+        raise UserError(f"{path} has no weights: it is not a state dict")
     return _finite(path, weights), metadata
 
 
 def _finite(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights, if all of them are numbers.
+    """Return ``weights`` if all of them are finite.
 
     Raises:
-        UserError: one is not; features would be none either, and say so late and elsewhere.
+        UserError: some are not finite. Features would be invalid too, and the error would come
+            later.
     """
     for name, value in weights.items():
         if value.is_floating_point() and not value.isfinite().all():
-            raise UserError(f"{path} holds weights that are not finite: {name}")
+            raise UserError(f"{path} has weights that are not finite: {name}")
     return weights

@@ -248,7 +248,7 @@ def test_near_copies_flatter_a_random_part_and_not_one_of_groups():
     assert by_groups["groups"] == {"learn": 32, "judge": 8, "both": 0}
     assert by_groups["held_out_by"] == "groups" and by_groups["pictures"]["judge"] == 48
     text = results_text(by_groups)
-    assert "Held out by groups: 8 to judge, 32 to learn from, none on both sides." in text
+    assert "Held out by groups: 8 test groups, 32 training groups, none on both sides." in text
     assert "Intervals are over groups." in text and groups_note(by_groups) in note_of(by_groups)
     assert "group" not in results_text(at_random)
 
@@ -263,7 +263,7 @@ def test_a_test_set_is_kept_and_groups_on_both_sides_are_counted():
     assert results["groups"] == {"learn": 20, "judge": 21, "both": 1}
     assert results["untaught"] == ["2"]
     assert 0 < results["rows"]["trained"]["mAP"]["low"] < results["rows"]["trained"]["mAP"]["high"]
-    assert "Groups: 21 to judge, 20 to learn from, 1 on both sides." in results_text(results)
+    assert "Groups: 21 test groups, 20 training groups, 1 on both sides." in results_text(results)
 
 
 def test_classes_that_no_picture_teaches_are_counted():
@@ -349,7 +349,7 @@ def test_where_one_group_teaches_nothing_is_chosen():
     assert results["groups"] == {"learn": 1, "judge": 1, "both": 0}
     assert results["rows"]["trained"]["linear"]["C"] == STRENGTH
     assert results["rows"]["trained"]["linear-sgd"]["learning_rate"] == linear_sgds.DEFAULT_LR
-    assert "One group judges" in results_text(results)
+    assert "There is one test group" in results_text(results)
     finetuned = judged_by(conv(), images)["rows"]["trained"]["finetune 100%"]
     assert finetuned["learning_rate"] == finetuning.DEFAULT_LR
     values = dataclasses.replace(images, labels=np.random.default_rng(0).normal(size=(40, 2)))
@@ -445,7 +445,7 @@ def test_groups_are_held_out_from_the_command_line(run, tmp_path, capsys):
     assert answer["held_out_by"] == "groups" and answer["groups_file"] == str(file)
     assert answer["pictures"] == {"learn": 32, "judge": 8}
     assert main(argv) == 0
-    assert "Held out by groups: 2 to judge, 8 to learn from" in capsys.readouterr().out
+    assert "Held out by groups: 2 test groups, 8 training groups" in capsys.readouterr().out
     rows = "file,k\n" + "".join(f"{name},{name[0]}\n" for name in names[:12] + names[20:32])
     labels = write(tmp_path / "labels.csv", rows)
     assert main([*argv, "--labels", str(labels), "--json"]) == 0

@@ -296,7 +296,7 @@ def test_a_probe_of_more_than_is_in_reach_learns_from_the_same_few_for_every_sou
     results = evaluate(MeanColour(), Blind(), learn, judge, SIGHT, **how)
     seen = {m["learnt_from"] for row in results["rows"].values() for m in row.values()}
     assert seen == {30}
-    assert "The linear probe learns from 30 pictures, evenly of every class." in results_text(
+    assert "The linear probe is trained on 30 images, the same share of every class." in results_text(
         results
     )
     name = "linear F1" if tags else "linear"

@@ -119,8 +119,8 @@ def test_what_is_no_such_model_is_refused(tmp_path, monkeypatch):
         (f"local-dir:{tmp_path / 'torn'}", False, "is not in timm's format"),
         (f"local-dir:{tmp_path}", False, "is not in timm's format"),
         (f"local-dir:{tmp_path / 'bare'}", True, "has no weights: neither model.safetensors"),
-        ("hf-hub:nobody/nothing-of-the-kind", False, "cannot be had from the hub"),
-        ("hf-hub:../../etc", False, "cannot be had from the hub"),
+        ("hf-hub:nobody/nothing-of-the-kind", False, "cannot be downloaded from the hub"),
+        ("hf-hub:../../etc", False, "cannot be downloaded from the hub"),
     ):
         config = preset_config("small", backbone=backbone, pretrained=pretrained)
         with pytest.raises(UserError, match=said) as error:
@@ -133,7 +133,7 @@ def test_what_is_no_such_model_is_refused(tmp_path, monkeypatch):
     ("flag", "said"),
     [
         ("--backbone-args.num_classes=5", "--backbone-args.num_classes=5 is not for a run"),
-        ("--backbone-args.checkpoint_path=x.pth", "come by --weights or --pretrained"),
+        ("--backbone-args.checkpoint_path=x.pth", "are specified by --weights or --pretrained"),
         ("--backbone-args.no_such=1", "no_such"),
         ('--backbone-args={"layers": {"a": 1}}', "is no plain value"),
         ("--backbone-args=5", "--backbone-args"),

@@ -129,7 +129,7 @@ def test_what_does_not_fit_is_refused_by_name(donor, tmp_path):
     with pytest.raises(UserError, match="--weights=nowhere is not there"):
         started(Path("nowhere"))
     torch.save({"state_dict": {}}, tmp_path / "hollow.pth")
-    with pytest.raises(UserError, match="holds no weights"):
+    with pytest.raises(UserError, match="has no weights"):
         started(tmp_path / "hollow.pth")
 
 
@@ -215,7 +215,7 @@ def test_a_run_keeps_what_it_began_with_and_is_compared_with_it(run, further, ca
     assert main(["evaluate", str(further), "--protocol", "knn", "--reference", str(run)]) == 0
     printed = capsys.readouterr().out
     assert "reference (run)" in printed
-    assert "start: the backbone with the weights that the run began with." in printed
+    assert "start: the backbone with the initial weights of the run." in printed
 
 
 def test_it_goes_on_and_is_exported_without_the_file_it_began_with(further, tmp_path, capsys):

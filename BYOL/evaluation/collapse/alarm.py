@@ -131,7 +131,7 @@ class Alarm:
 
 
 def likely_cause(config: PretrainConfig, gauge: str) -> str:
-    """Return the likely cause of ``gauge`` being low, and its remedy, from the settings of a run."""
+    """Return the likely cause and the remedy for the metric ``gauge``, from ``config``."""
     if gauge == "picture_share":
         return (
             "likely all images are alike, or the views keep too little of them: inspect "

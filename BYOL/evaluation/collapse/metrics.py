@@ -77,10 +77,10 @@ def collapse_gauges(
 
 @torch.no_grad()
 def covariance_spectrum(z: Tensor) -> Tensor:
-    """Return the eigenvalues of the covariance of ``z`` (B, d): (min(B, d),) float64, largest
-    first.
+    """Return the eigenvalues of the covariance of ``z`` (B, d): (min(B, d),) float64.
 
-    The remaining eigenvalues are zero if B < d. All are NaN if ``z`` is not finite.
+    The largest is first. The remaining eigenvalues are zero if B < d. All are NaN if ``z`` is not
+    finite.
     """
     z = _to_float64(z)
     n, d = z.shape

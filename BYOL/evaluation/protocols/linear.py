@@ -12,12 +12,7 @@ from BYOL.evaluation.bootstrap import accuracy_interval
 from BYOL.evaluation.metrics import scored
 from BYOL.evaluation.splits import as_classes, balanced_share, choosing
 from BYOL.evaluation.types import Exam, Outcome, Subject
-from BYOL.model.linear_head import (
-    LinearLayer,
-    constant_layer,
-    layer_of_tags,
-    layer_of_values,
-)
+from BYOL.model.linear_head import LinearLayer, constant_layer, layer_of_tags, layer_of_values
 
 STRENGTHS = (
     0.001,
@@ -152,8 +147,7 @@ def fit_tags(
         features: (n, d) float32.
         tags: (n, t) bool.
         seed: seed of the split.
-        alike: see :func:`linear_probe`.
-        groups: see :func:`linear_probe`.
+        alike, groups: see :func:`linear_probe`.
 
     Returns:
         A layer from features to the probability of every tag.
@@ -183,8 +177,7 @@ def fit_values(
         features: (n, d) float32.
         values: (n, t) float64.
         seed: seed of the split.
-        alike: see :func:`linear_probe`.
-        groups: see :func:`linear_probe`.
+        alike, groups: see :func:`linear_probe`.
 
     Returns:
         A layer from features to values.
@@ -224,8 +217,7 @@ def _choose_strength(
         features: (n, d).
         labels: (n,) classes, or (n, t) tags.
         seed: seed of the split.
-        alike: see :func:`linear_probe`.
-        groups: see :func:`linear_probe`.
+        alike, groups: see :func:`linear_probe`.
     """
     if len(labels) < LEAST_SAMPLES:
         return STRENGTH
@@ -274,11 +266,10 @@ def _split(
 def _models(
     features: np.ndarray, labels: np.ndarray, strengths: Sequence[float], alike: bool
 ) -> Iterator[Any]:
-    """Yield a pipeline of scaling and logistic regression for every C, each a warm start of the
-    next.
+    """Yield a pipeline of scaling and logistic regression for every C.
 
-    All pipelines share one model, so each must be used before the next is requested. With tags
-    every regression starts from zero.
+    Each fit starts from the previous one. All pipelines share one model, so each must be used
+    before the next is requested. With tags every regression starts from zero.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

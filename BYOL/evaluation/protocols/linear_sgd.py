@@ -70,10 +70,10 @@ def crops_of(exam: Exam, dimensions: int) -> int:
 
 
 def _train_heads(subject: Subject, held: np.ndarray) -> list[Tensor]:
-    """Return (2, classes, d + 1) weights per learning rate: without validation images, and with
-    all.
+    """Return (2, classes, d + 1) weights per learning rate.
 
-    The last column is the bias.
+    The first are trained without the validation images, the second with all. The last column is the
+    bias.
     """
     exam, n = subject.exam, len(subject.exam.learn)
     batch_size = min(exam.batch_size or BATCH, max(n // LEAST_STEPS, 1))
@@ -119,7 +119,7 @@ def _feature_batches(
 def _repeated(
     batches: Iterator[tuple[Tensor, Tensor]], crops: int, epochs: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield ``epochs`` epochs: first the ``crops`` epochs of ``batches``, then stored features.
+    """Yield ``epochs`` epochs: the ``crops`` epochs of ``batches``, then stored features.
 
     The stored features of an epoch are shuffled.
     """
@@ -141,9 +141,12 @@ def _repeated(
 
 
 def _loss(features: Tensor, heads: list[Tensor], labels: Tensor, fit: Tensor) -> Tensor:
-    """Return the sum of the mean cross-entropies of all heads, which are independent of each other."""
+    """Return the sum of the mean cross-entropies of all heads.
+
+    Each head gets only its own gradient.
+    """
     classes, copies = heads[0].shape[1], 2 * len(heads)
-    logits = features @ torch.cat(heads).flatten(0, 1).T  # (B, learning rates · 2 · classes)
+    logits = features @ torch.cat(heads).flatten(0, 1).T  # (B, heads · 2 · classes)
     errors = F.cross_entropy(
         logits.view(-1, classes), labels.repeat_interleave(copies), reduction="none"
     ).view(len(labels), len(heads), 2)
