@@ -132,14 +132,14 @@ def _check_layer(backbone: nn.Module, layer: str) -> None:
 
 
 def _prefix_tokens(backbone: nn.Module, count: int) -> int:
-    """Return the number of class and register tokens before the patches; 0 before they are added."""
+    """Return the number of class and register tokens before the patches; 0 if none are added."""
     known = getattr(backbone, "num_prefix_tokens", 1)
     squares = [p for p in (known, 0) if count > p and math.isqrt(count - p) ** 2 == count - p]
     return squares[0] if squares else 0
 
 
 def _channels_last(output: Tensor, format: str) -> Tensor:
-    """Return ``output``, (B, d, h, w) or (B, h, w, d) with h = w, as (B, h, w, d)."""
+    """Return (B, d, h, w) or (B, h, w, d), with equal h and w, as (B, h, w, d)."""
     _, a, b, c = output.shape
     last = format == "NHWC" if a == b == c else a == b
     return output if last else output.permute(0, 2, 3, 1)

@@ -44,7 +44,7 @@ def test_a_low_spread_from_the_start_is_no_collapse_but_one_that_has_fallen_is()
     assert diagnose({**HEALTHY, "std": 0.2}, highest_std=0.25) is None
     finding = diagnose({**HEALTHY, "std": 0.2}, highest_std=0.8)
     assert finding is not None
-    assert "fallen from 0.8 to 0.2" in finding.text
+    assert "dropped from 0.8 to 0.2" in finding.text
     assert diagnose({**HEALTHY, "std": 0.31}, highest_std=0.9) is None
 
 

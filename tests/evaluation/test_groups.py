@@ -525,7 +525,7 @@ def test_a_run_judges_by_groups_from_its_first_check_to_its_report(tmp_path, cap
     assert main(["evaluate", str(out), str(pictures), "--protocol=knn", "--json"]) == 0
     assert "groups" not in json.loads(capsys.readouterr().out)
     assert main(["report", str(out)]) == 0
-    assert "Held out by groups: 4 to judge" in (out / "report.html").read_text()
+    assert "Held out by groups: 4 test groups" in (out / "report.html").read_text()
 
 
 def test_a_run_says_which_groups_are_on_both_sides_and_refuses_what_cannot_judge(tmp_path, capsys):

@@ -296,9 +296,8 @@ def test_a_probe_of_more_than_is_in_reach_learns_from_the_same_few_for_every_sou
     results = evaluate(MeanColour(), Blind(), learn, judge, SIGHT, **how)
     seen = {m["learnt_from"] for row in results["rows"].values() for m in row.values()}
     assert seen == {30}
-    assert "The linear probe is trained on 30 images, the same share of every class." in results_text(
-        results
-    )
+    sentence = "The linear probe is trained on 30 images, the same share of every class."
+    assert sentence in results_text(results)
     name = "linear F1" if tags else "linear"
     assert results["rows"]["trained"][name] != whole["rows"]["trained"][name]
 
@@ -390,7 +389,7 @@ def test_classes_that_cannot_judge_each_other_are_refused_in_a_line():
     assert class_problem(np.array([0, 0, 1, 1])) is None
     for labels, words in (
         ([0, 0, 0], "one class"), (range(9), "none has two"), ([0, 0, 1, 2], "1 has two"),
-        ([*range(64), 0, 1], "2 pictures to judge 64 classes"),
+        ([*range(64), 0, 1], "2 test images for 64 classes"),
     ):  # fmt: skip
         assert words in class_problem(np.array(labels))
     alone = dataclasses.replace(coloured(9), labels=np.arange(9))

@@ -14,8 +14,8 @@ from BYOL.evaluation.protocols import finetune as finetuning
 from BYOL.evaluation.protocols.finetune import Classifier, finetune, finetune_steps
 from BYOL.evaluation.protocols.linear_sgd import (
     CROPS,
+    DEFAULT_LR,
     LEARNING_RATES,
-    RATE,
     _loss,
     _repeated,
     crops_of,
@@ -62,7 +62,10 @@ def test_classes_of_one_teaching_picture_each_choose_no_rate():
         judge=dataclasses.replace(EXAM.judge, labels=np.arange(60) % 45),
         epochs=2,
     )
-    assert linear_sgd(subject(MeanColour(), exam)).measures["linear-sgd"]["learning_rate"] == RATE
+    assert (
+        linear_sgd(subject(MeanColour(), exam)).measures["linear-sgd"]["learning_rate"]
+        == DEFAULT_LR
+    )
     found = finetune(subject(conv(), exam)).measures
     assert {m["learning_rate"] for m in found.values()} == {finetuning.DEFAULT_LR}
 
