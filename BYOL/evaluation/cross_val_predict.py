@@ -93,9 +93,8 @@ def _folds(known: Known, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     if folds < 2:
         return
     classes = np.zeros(n, dtype=np.int64)
-    if (
-        known.task == CLASSES and np.bincount(known.labels).max() >= folds
-    ):  # otherwise scikit-learn raises
+    # StratifiedKFold raises if no class has as many members as there are folds
+    if known.task == CLASSES and np.bincount(known.labels).max() >= folds:
         classes = known.labels
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     splitter = kind(folds, shuffle=True, random_state=seed)

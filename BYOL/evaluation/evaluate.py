@@ -26,7 +26,7 @@ from BYOL.evaluation.protocols.linear_sgd import crops_of, linear_sgd
 from BYOL.evaluation.protocols.retrieval import retrieval
 from BYOL.evaluation.split_summary import groups_of, untaught
 from BYOL.evaluation.splits import parted, task_of
-from BYOL.evaluation.types import FEATURES_AT_A_TIME, Exam, Outcome, See, Subject
+from BYOL.evaluation.types import FEATURES_AT_A_TIME, Exam, FeatureFunction, Outcome, Subject
 from BYOL.views.config import Sight, ViewConfig
 
 
@@ -35,19 +35,19 @@ class Protocol:
     """An evaluation protocol.
 
     Args:
-        judge: function that runs the protocol.
+        run: function that runs the protocol.
         tasks: kinds of labels that the protocol supports.
         cost: for protocols that train on images, the equivalent number of forward passes of an
             image, where a training step counts as three; None if precomputed features are enough.
     """
 
-    judge: Callable[[Subject], Outcome]
+    run: Callable[[Subject], Outcome]
     tasks: tuple[str, ...] = (CLASSES,)
     cost: Callable[[Subject], int] | None = None
 
 
 def _linear_sgd_cost(subject: Subject) -> int:
-    return crops_of(subject.exam, subject.probed[0].shape[1]) * len(subject.exam.learn)
+    return crops_of(subject.exam, subject.probe_features[0].shape[1]) * len(subject.exam.train)
 
 
 def _finetune_cost(subject: Subject) -> int:
@@ -68,7 +68,7 @@ PROTOCOLS = {
 MANY_PIXELS = 1024  # values per image above which linear probes use principal components
 PIXEL_COMPONENTS = 256
 ANNOUNCED = 60.0  # seconds; the expected time of a longer measurement is announced
-Seen = list[tuple[Images, np.ndarray]]  # images and their pixels as vectors
+ImagePixels = list[tuple[Images, np.ndarray]]  # images and their pixels as vectors
 DEFAULT = ("fewshot", "knn", "linear")
 NOTHING_KNOWN: Mapping[str, Measures] = MappingProxyType({})
 
@@ -155,7 +155,7 @@ def evaluate(
         if subject.backbone is backbone:
             details = {k: v for outcome in outcomes for k, v in outcome.details.items()}
     return {
-        "pictures": {"learn": len(exam.learn), "judge": len(exam.judge)},
+        "pictures": {"learn": len(exam.train), "judge": len(exam.test)},
         **groups_of(exam, test),
         **untaught(exam),
         "classes": _label_count(exam),
@@ -185,7 +185,7 @@ def _run_protocols(
             if expected >= ANNOUNCED:
                 say(f"{subject.name}: {name} will take about {_duration(expected)}")
         start = time.monotonic()
-        outcomes.append(PROTOCOLS[name].judge(subject))
+        outcomes.append(PROTOCOLS[name].run(subject))
         say(f"{subject.name}: {name} took {_duration(time.monotonic() - start)}")
     return outcomes
 
@@ -224,25 +224,25 @@ def _applicable(protocols: tuple[str, ...], images: Images) -> tuple[list[str], 
     return chosen, [name for name in wanted if name not in chosen]
 
 
-def _only_readable(exam: Exam, sight: Sight) -> tuple[Exam, Seen]:
+def _only_readable(exam: Exam, sight: Sight) -> tuple[Exam, ImagePixels]:
     """Return ``exam`` restricted to readable images, and the pixels of its images.
 
     Reading the pixels shows which files are readable. The other files are not read again.
     """
     batch_size = exam.batch_size or FEATURES_AT_A_TIME
-    seen: Seen = []
-    for images in dict.fromkeys((exam.learn, exam.judge)):
+    seen: ImagePixels = []
+    for images in dict.fromkeys((exam.train, exam.test)):
         ids, pixels = pixel_features(images, sight.size, batch_size)
         readable = images if len(ids) == len(images) else images.subset(ids)
         seen.append((readable, pixels))
-    exam = dataclasses.replace(exam, learn=seen[0][0], judge=seen[-1][0])
-    if exam.task == CLASSES and len(np.unique(exam.learn_labels)) < 2:
-        raise UserError(f"{exam.learn.name} has images of one class only: two are needed")
+    exam = dataclasses.replace(exam, train=seen[0][0], test=seen[-1][0])
+    if exam.task == CLASSES and len(np.unique(exam.train_labels)) < 2:
+        raise UserError(f"{exam.train.name} has images of one class only: two are needed")
     return exam, seen
 
 
 def _subjects(
-    exam: Exam, seen: Seen, sight: Sight, backbones: list[tuple[str, nn.Module, Sight]]
+    exam: Exam, seen: ImagePixels, sight: Sight, backbones: list[tuple[str, nn.Module, Sight]]
 ) -> Iterator[Subject]:
     """Yield the subjects one by one, so that only one has its features in memory."""
 
@@ -256,19 +256,19 @@ def _subjects(
         yield Subject(name, backbone, own_sight, exam, seen_by(backbone, own_sight, exam))
 
 
-def seen_by(backbone: nn.Module, sight: Sight, exam: Exam) -> See:
+def seen_by(backbone: nn.Module, sight: Sight, exam: Exam) -> FeatureFunction:
     """Return a function from images to their features, computed on the device of ``exam``."""
 
-    def see(images: Images) -> np.ndarray:
+    def features_of(images: Images) -> np.ndarray:
         batch_size = exam.batch_size or FEATURES_AT_A_TIME
         settings = {"device": exam.device, "batch_size": batch_size, "workers": exam.workers}
         return extract_features(backbone, images, sight, **settings)[1]
 
-    return see
+    return features_of
 
 
 def _label_count(exam: Exam) -> int:
     if exam.task == NOTHING:
         return 0
-    labels = exam.learn_labels
+    labels = exam.train_labels
     return len(np.unique(labels)) if exam.task == CLASSES else labels.shape[1]

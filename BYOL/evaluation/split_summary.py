@@ -20,7 +20,7 @@ def groups_of(exam: Exam, test: Images | None) -> dict[str, Any]:
         ``groups``: the number of groups of training images (``learn``), of test images
         (``judge``) and in both splits (``both``). ``held_out_by``: "groups", if ``test`` is None.
     """
-    train_groups, test_groups = exam.learn.groups, exam.judge.groups
+    train_groups, test_groups = exam.train.groups, exam.test.groups
     if train_groups is None or test_groups is None:
         return {}
     counts = {
@@ -28,7 +28,7 @@ def groups_of(exam: Exam, test: Images | None) -> dict[str, Any]:
         "judge": len(np.unique(test_groups)),
         "both": len(np.intersect1d(train_groups, test_groups)),
     }
-    split_here = test is None and exam.learn is not exam.judge
+    split_here = test is None and exam.train is not exam.test
     return {"groups": counts, **({"held_out_by": "groups"} if split_here else {})}
 
 
@@ -40,8 +40,8 @@ def untaught(exam: Exam) -> dict[str, list[str]]:
     """
     if exam.task != CLASSES:
         return {}
-    names = max(exam.learn.classes, exam.judge.classes, key=len)
-    numbers = np.setdiff1d(exam.judge_labels, exam.learn_labels).tolist()
+    names = max(exam.train.classes, exam.test.classes, key=len)
+    numbers = np.setdiff1d(exam.test_labels, exam.train_labels).tolist()
     return (
         {"untaught": [names[k] if k < len(names) else str(k) for k in numbers]} if numbers else {}
     )

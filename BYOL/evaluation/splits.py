@@ -182,7 +182,7 @@ def held_out(labels: np.ndarray, seed: int, groups: np.ndarray | None = None) ->
     return held
 
 
-def choosing(labels: np.ndarray, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
+def validation_mask(labels: np.ndarray, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
     """Return the mask (n,) bool of the validation samples, which choose hyperparameters.
 
     The arguments are those of :func:`held_out`, which draws the samples. The mask is empty if no

@@ -99,4 +99,4 @@ def measures_of(name: str, outputs: np.ndarray, exam: Exam) -> Measures:
         from scipy.special import expit
 
         outputs = expit(outputs)
-    return scored(name, exam.task, outputs, exam.judge_labels, exam.seed, exam.judge.groups)
+    return scored(name, exam.task, outputs, exam.test_labels, exam.seed, exam.test.groups)

@@ -17,12 +17,12 @@ from torch import nn
 from BYOL.config.tasks import CLASSES, Measures
 from BYOL.data.dataset import Images
 from BYOL.evaluation.pca import Reduction, fit_reduction
-from BYOL.evaluation.splits import choosing, task_of
+from BYOL.evaluation.splits import task_of, validation_mask
 from BYOL.views.config import Sight, ViewConfig
 
 FEATURES_AT_A_TIME = 256  # default batch size of feature extraction
 
-See = Callable[[Images], np.ndarray]
+FeatureFunction = Callable[[Images], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +30,8 @@ class Exam:
     """Images and settings of an evaluation, the same for every :class:`Subject`.
 
     Args:
-        learn: training images of the protocols, with labels.
-        judge: test images.
+        train: training images of the protocols, with labels.
+        test: test images.
         view: crops and flips of the protocols that train on images.
         device: device of the networks.
         workers: number of processes that decode files.
@@ -45,8 +45,8 @@ class Exam:
             neighbours more weight.
     """
 
-    learn: Images
-    judge: Images
+    train: Images
+    test: Images
     view: ViewConfig
     device: torch.device
     workers: int = 0
@@ -61,32 +61,32 @@ class Exam:
     @property
     def task(self) -> str:
         """The kind of the labels: see :func:`BYOL.evaluation.splits.task_of`."""
-        return task_of(self.learn)
+        return task_of(self.train)
 
     @property
-    def learn_labels(self) -> np.ndarray:
-        """Labels of ``learn``."""
-        assert self.learn.labels is not None
-        return self.learn.labels
+    def train_labels(self) -> np.ndarray:
+        """Labels of ``train``."""
+        assert self.train.labels is not None
+        return self.train.labels
 
     @property
-    def judge_labels(self) -> np.ndarray:
-        """Labels of ``judge``."""
-        assert self.judge.labels is not None
-        return self.judge.labels
+    def test_labels(self) -> np.ndarray:
+        """Labels of ``test``."""
+        assert self.test.labels is not None
+        return self.test.labels
 
     @cached_property
-    def choosing(self) -> np.ndarray:
-        """Mask (n,) bool of the validation images among ``learn``, equal for every subject."""
-        return choosing(self.learn_labels, self.seed, self.learn.groups)
+    def validation_mask(self) -> np.ndarray:
+        """Mask (n,) bool of the validation images among ``train``, equal for every subject."""
+        return validation_mask(self.train_labels, self.seed, self.train.groups)
 
     @property
     def class_count(self) -> int:
         """Number of outputs of a last layer: one for every class, tag or value."""
         if self.task != CLASSES:
-            return self.learn_labels.shape[1]
-        largest = max(int(self.learn_labels.max()), int(self.judge_labels.max()))
-        return max(largest + 1, len(self.learn.classes))
+            return self.train_labels.shape[1]
+        largest = max(int(self.train_labels.max()), int(self.test_labels.max()))
+        return max(largest + 1, len(self.train.classes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ class Subject:
         backbone: the network; for raw pixels a module without weights.
         sight: input specification of the backbone.
         exam: images and settings of the evaluation.
-        see: function from images to their (n, d) float32 features.
+        features_of: function from images to their (n, d) float32 features.
         components: maximum number of principal components that a linear probe is fitted to; None
             means that the probe is fitted to all features, each standardised.
     """
@@ -107,20 +107,20 @@ class Subject:
     backbone: nn.Module
     sight: Sight
     exam: Exam
-    see: See
+    features_of: FeatureFunction
     components: int | None = None
 
     @cached_property
     def bank(self) -> np.ndarray:
         """(n, d) float32 features of the training images."""
-        return self.see(self.exam.learn)
+        return self.features_of(self.exam.train)
 
     @cached_property
     def queries(self) -> np.ndarray:
         """(q, d) float32 features of the test images."""
-        if self.exam.judge is self.exam.learn:
+        if self.exam.test is self.exam.train:
             return self.bank
-        return self.see(self.exam.judge)
+        return self.features_of(self.exam.test)
 
     @cached_property
     def reduction(self) -> Reduction | None:
@@ -130,14 +130,14 @@ class Subject:
         return fit_reduction(self.bank, self.components, self.exam.seed)
 
     @cached_property
-    def probed(self) -> tuple[np.ndarray, np.ndarray]:
+    def probe_features(self) -> tuple[np.ndarray, np.ndarray]:
         """``bank`` and ``queries`` as a linear probe uses them."""
         if self.reduction is None:
             return self.bank, self.queries
         return self.reduction(self.bank), self.reduction(self.queries)
 
     @property
-    def described(self) -> dict[str, float]:
+    def probe_details(self) -> dict[str, float]:
         """``components`` for the measures of a linear probe that uses principal components."""
         return {} if self.reduction is None else {"components": self.reduction.kept}
 

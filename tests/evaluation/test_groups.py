@@ -38,7 +38,7 @@ from BYOL.evaluation.protocols.linear import (
     linear_probe,
 )
 from BYOL.evaluation.split_summary import groups_of, untaught
-from BYOL.evaluation.splits import choosing, class_problem, held_out
+from BYOL.evaluation.splits import class_problem, held_out, validation_mask
 from BYOL.evaluation.table import groups_note, results_text
 from BYOL.report.results_table import note_of
 from tests.conftest import TINY, draw_pictures
@@ -190,7 +190,7 @@ def test_no_group_is_in_both_splits_and_no_split_is_empty(drawn):
     assert held.dtype == bool and held.shape == (len(labels),) and held.any() and not held.all()
     assert not set(groups[held]) & set(groups[~held])
     assert (held_out(labels, seed, groups) == held).all()
-    chosen = choosing(labels, seed, groups)
+    chosen = validation_mask(labels, seed, groups)
     assert not chosen.any() or (chosen == held).all()
 
 
@@ -272,14 +272,14 @@ def test_classes_without_training_images_are_listed():
     images = near_duplicates()
     labels = np.where(images.groups == 5, 2, images.labels)
     held = images.groups < 8
-    learn, judge = (
+    train, test = (
         dataclasses.replace(images, labels=labels).subset(np.flatnonzero(part))
         for part in (~held, held)
     )
-    exam = dataclasses.replace(EXAM, learn=learn, judge=judge)
+    exam = dataclasses.replace(EXAM, train=train, test=test)
     assert groups_of(exam, None)["groups"] == {"learn": 32, "judge": 8, "both": 0}
     assert untaught(exam) == {"untaught": ["2"]}
-    assert untaught(dataclasses.replace(exam, learn=judge, judge=learn)) == {}
+    assert untaught(dataclasses.replace(exam, train=test, test=train)) == {}
 
 
 def test_without_labels_all_images_are_test_images_and_their_groups_are_resampled():
@@ -306,11 +306,11 @@ def test_settings_are_chosen_on_a_split_by_groups(monkeypatch):
     (fit, held), *others = _ridge(features[:, :2], 0, images.groups).cv
     assert not others and not set(images.groups[fit]) & set(images.groups[held])
 
-    exam = dataclasses.replace(EXAM, learn=images, judge=images, shares=(1.0,), epochs=1)
+    exam = dataclasses.replace(EXAM, train=images, test=images, shares=(1.0,), epochs=1)
     seen = []
 
-    def trained(subject, learn, rate, epochs):
-        seen.append(set(learn.groups.tolist()))
+    def trained(subject, train, lr, epochs):
+        seen.append(set(train.groups.tolist()))
         return finetuning.Classifier(subject.backbone, 6, 2)
 
     monkeypatch.setattr(finetuning, "_trained", trained)
@@ -416,13 +416,13 @@ def test_intervals_are_wider_for_groups_of_similar_images_and_equal_for_groups_o
 
 
 def test_every_protocol_resamples_the_test_groups():
-    learn, untrained, settings = near_duplicates(20), conv(), {"epochs": 1, "shares": (1.0,)}
-    judges = near_duplicates(20, seed=1)
+    train, untrained, settings = near_duplicates(20), conv(), {"epochs": 1, "shares": (1.0,)}
+    test_images = near_duplicates(20, seed=1)
     by_groups, bare = (
         evaluate(
-            untrained, untrained, learn, judge, SIGHT, device=CPU, protocols=("all",), **settings
+            untrained, untrained, train, test, SIGHT, device=CPU, protocols=("all",), **settings
         )["rows"]["untrained"]
-        for judge in (judges, dataclasses.replace(judges, groups=None))
+        for test in (test_images, dataclasses.replace(test_images, groups=None))
     )
     assert len(by_groups) == 14
     for name, measure in by_groups.items():

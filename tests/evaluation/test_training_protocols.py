@@ -55,11 +55,11 @@ def test_linear_sgd_is_accurate_and_reproducible():
 
 
 def test_with_one_training_image_per_class_the_default_learning_rate_is_used():
-    one_each = dataclasses.replace(EXAM.learn, labels=np.arange(90) % 45).subset(np.arange(45))
+    one_each = dataclasses.replace(EXAM.train, labels=np.arange(90) % 45).subset(np.arange(45))
     exam = dataclasses.replace(
         EXAM,
-        learn=dataclasses.replace(one_each, classes=tuple(map(str, range(45)))),
-        judge=dataclasses.replace(EXAM.judge, labels=np.arange(60) % 45),
+        train=dataclasses.replace(one_each, classes=tuple(map(str, range(45)))),
+        test=dataclasses.replace(EXAM.test, labels=np.arange(60) % 45),
         epochs=2,
     )
     assert (
@@ -72,11 +72,11 @@ def test_with_one_training_image_per_class_the_default_learning_rate_is_used():
 
 @pytest.mark.parametrize("pictures", [3, 12, 72])
 def test_a_small_share_of_values_is_at_least_two_images(pictures):
-    learn = EXAM.learn.subset(np.arange(pictures))
+    train = EXAM.train.subset(np.arange(pictures))
     exam = dataclasses.replace(
         EXAM,
-        learn=dataclasses.replace(learn, labels=mean_colours()[:pictures]),
-        judge=dataclasses.replace(EXAM.judge, labels=mean_colours(60, 1)),
+        train=dataclasses.replace(train, labels=mean_colours()[:pictures]),
+        test=dataclasses.replace(EXAM.test, labels=mean_colours(60, 1)),
         epochs=1,
         shares=(0.01, 1.0),
     )
@@ -122,17 +122,17 @@ def mean_colours(count: int = 90, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["tags", "values"])
 def test_finetuning_works_for_tags_and_values(kind):
-    learn, judge = mean_colours(), mean_colours(60, seed=1)
+    train, test = mean_colours(), mean_colours(60, seed=1)
     if kind == "tags":
-        middle = np.median(learn, axis=0)
-        labels, truth, measures = learn > middle, judge > middle, ("mAP", "F1")
+        middle = np.median(train, axis=0)
+        labels, truth, measures = train > middle, test > middle, ("mAP", "F1")
     else:  # far from zero, and of very different scales
         scale = np.array([1e-3, 1.0, 1e3])
-        labels, truth, measures = 1e4 + learn * scale, 1e4 + judge * scale, ("R²", "MAE")
+        labels, truth, measures = 1e4 + train * scale, 1e4 + test * scale, ("R²", "MAE")
     exam = dataclasses.replace(
         EXAM,
-        learn=dataclasses.replace(EXAM.learn, labels=labels),
-        judge=dataclasses.replace(EXAM.judge, labels=truth),
+        train=dataclasses.replace(EXAM.train, labels=labels),
+        test=dataclasses.replace(EXAM.test, labels=truth),
         epochs=25,
     )
     found = finetune(subject(conv(), exam)).measures
@@ -184,7 +184,7 @@ def test_raw_pixels_are_not_finetuned_and_equal_the_pixels():
     pixels = RawPixels(SIGHT)
     assert finetune(subject(pixels)).measures == {}
     images = coloured(9)
-    seen = subject(pixels, dataclasses.replace(EXAM, learn=images)).bank
+    seen = subject(pixels, dataclasses.replace(EXAM, train=images)).bank
     np.testing.assert_allclose(seen, images.data.flatten(1) / 255, atol=1e-6)
 
 
@@ -206,7 +206,7 @@ def test_a_classifier_starts_from_zero_with_a_copy_of_the_backbone():
 
 def test_images_in_files_are_supported(tmp_path):
     images = open_images(str(draw_pictures(tmp_path / "p", side=140))).train
-    exam = dataclasses.replace(EXAM, learn=images, judge=images, batch_size=8)
+    exam = dataclasses.replace(EXAM, train=images, test=images, batch_size=8)
     measure = linear_sgd(subject(MeanColour(), exam)).measures["linear-sgd"]
     assert measure["accuracy"] == pytest.approx(1.0)
 
@@ -234,8 +234,8 @@ def test_finetuning_on_a_cpu_is_limited_and_equal_samples_choose_a_learning_rate
 ):
     exam, trained = dataclasses.replace(EXAM, epochs=None, shares=(0.5, 0.6, 1.0)), []
 
-    def count(subject, learn, rate, epochs):
-        trained.append(len(learn) * epochs)
+    def count(subject, train, lr, epochs):
+        trained.append(len(train) * epochs)
         return Classifier(subject.backbone, 6, 3)
 
     monkeypatch.setattr(finetuning, "_trained", count)

@@ -20,7 +20,7 @@ from tests.conftest import TINY, draw_pictures, tiny
 MEAN, STD = [0.3, 0.4, 0.5], [0.1, 0.2, 0.3]
 
 
-def model_folder(folder, *, weights="model.safetensors", **changes):
+def donated(folder, *, weights="model.safetensors", **changes):
     """Write a folder in timm's format of a network with layer scale, and return its weights."""
     arguments = {"init_values": 0.1, "num_classes": 7, "img_size": 32, "depth": 2}
     network = timm.create_model("vit_tiny_patch16_224", **arguments)
@@ -47,7 +47,7 @@ def model_folder(folder, *, weights="model.safetensors", **changes):
 def test_a_run_starts_from_a_model_in_timms_format_and_then_does_not_need_it(
     tmp_path, capsys, weights
 ):
-    donor = model_folder(tmp_path / "model", weights=weights)
+    donor = donated(tmp_path / "model", weights=weights)
     pictures, run = draw_pictures(tmp_path / "p"), tmp_path / "run"
     tiny_but = [word for word in TINY if "backbone" not in word and "image-size" not in word]
     argv = ["pretrain", str(pictures), *tiny_but, "--image-size=32", "--pretrained"]
@@ -83,7 +83,7 @@ def test_a_run_starts_from_a_model_in_timms_format_and_then_does_not_need_it(
 
 
 def test_settings_of_the_hub_model_are_used_and_flags_have_priority(tmp_path, monkeypatch):
-    model_folder(tmp_path / "model", weights="pytorch_model.bin")
+    donated(tmp_path / "model", weights="pytorch_model.bin")
     requested = []
 
     def download(repository, name):
@@ -112,8 +112,8 @@ def test_settings_of_the_hub_model_are_used_and_flags_have_priority(tmp_path, mo
 
 
 def test_invalid_models_are_an_error(tmp_path, monkeypatch):
-    model_folder(tmp_path / "odd", architecture="no_such_net")
-    model_folder(tmp_path / "bare", weights="")
+    donated(tmp_path / "odd", architecture="no_such_net")
+    donated(tmp_path / "bare", weights="")
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "config.json").write_text("{")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -177,7 +177,7 @@ def test_a_run_resumes_only_with_the_same_backbone_arguments(tmp_path, capsys):
 
 
 def test_a_sweep_varies_backbone_arguments_and_keeps_those_of_the_hub_model(tmp_path, capsys):
-    model_folder(tmp_path / "model")
+    donated(tmp_path / "model")
     settings = {
         "data": str(draw_pictures(tmp_path / "p")), "backbone": f"local-dir:{tmp_path / 'model'}",
         "image_size": 32, "batch_size": 8, "hidden_size": 16, "output_size": 8, "epochs": 1,

@@ -18,12 +18,10 @@ SILHOUETTE_OF = 2_000  # images; the number of pairs grows with the square
 def cluster(subject: Subject) -> Outcome:
     """Cluster the test images with k-means: NMI and ARI with their classes, and the silhouette."""
     exam = subject.exam
-    labels = exam.judge_labels if exam.task == CLASSES else None
+    labels = exam.test_labels if exam.task == CLASSES else None
     k = exam.clusters or (len(np.unique(labels)) if labels is not None else None)
     if k is None:
-        raise UserError(
-            f"{exam.judge.name} has no classes: give --clusters, the number of clusters"
-        )
+        raise UserError(f"{exam.test.name} has no classes: give --clusters, the number of clusters")
     if not 2 <= k < len(subject.queries):
         raise UserError(
             f"--clusters={k} is out of range: give a number from 2 to less than the "
@@ -31,7 +29,7 @@ def cluster(subject: Subject) -> Outcome:
         )
     vectors = _unit_vectors(subject.queries)
     clusters = kmeans(vectors, k, exam.seed)
-    return Outcome(cluster_measures(vectors, clusters, labels, exam.seed, exam.judge.groups))
+    return Outcome(cluster_measures(vectors, clusters, labels, exam.seed, exam.test.groups))
 
 
 def kmeans(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:

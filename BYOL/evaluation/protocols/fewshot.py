@@ -12,13 +12,13 @@ SHOTS = (1, 5)
 def fewshot(subject: Subject) -> Outcome:
     """Evaluate 1-NN with one and five labels per class, if every class has as many."""
     exam = subject.exam
-    fewest = int(np.unique(exam.learn_labels, return_counts=True)[1].min())
+    fewest = int(np.unique(exam.train_labels, return_counts=True)[1].min())
     measures = {}
     for shots in SHOTS:
         if shots > fewest:
             continue
         accuracies = fewshot_accuracy(
-            subject.bank, exam.learn_labels, subject.queries, exam.judge_labels,
+            subject.bank, exam.train_labels, subject.queries, exam.test_labels,
             shots=shots, seed=exam.seed,
         )  # fmt: skip
         measures[f"{shots}-shot"] = {

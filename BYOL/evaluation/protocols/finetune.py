@@ -19,7 +19,7 @@ from BYOL.config.tasks import Measures
 from BYOL.data.dataset import Images
 from BYOL.evaluation.augmented_batches import augmented_batches
 from BYOL.evaluation.features import extract_features
-from BYOL.evaluation.splits import HELD_OUT, as_classes, balanced_share, choosing
+from BYOL.evaluation.splits import HELD_OUT, as_classes, balanced_share, validation_mask
 from BYOL.evaluation.targets import goodness, measures_of, targets_of
 from BYOL.evaluation.types import FEATURES_AT_A_TIME, Exam, Outcome, Subject
 from BYOL.model.backbones import feature_size, pool
@@ -65,12 +65,12 @@ def finetune(subject: Subject) -> Outcome:
     measures: Measures = {}
     learning_rates: dict[float, float] = {}  # by the share that chose them
     for share in sorted(exam.shares):
-        train, choosing_share = _part(exam, share), min(share, CHOSEN_ON / len(exam.learn))
+        train, choosing_share = _part(exam, share), min(share, CHOSEN_ON / len(exam.train))
         if choosing_share not in learning_rates:
             part = _part(exam, choosing_share)
             learning_rates[choosing_share] = _choose_learning_rate(subject, part)
         lr, epochs = learning_rates[choosing_share], _epochs(exam, len(train), SEEN)
-        outputs = _outputs(_trained(subject, train, lr, epochs), subject, exam.judge)
+        outputs = _outputs(_trained(subject, train, lr, epochs), subject, exam.test)
         settings = {"labels": len(train), "learning_rate": lr, "epochs": epochs}
         share_measures = measures_of(f"finetune {100 * share:g}%", outputs, exam)
         measures |= {name: {**m, **settings} for name, m in share_measures.items()}
@@ -95,16 +95,16 @@ class Finetuned:
 
 
 def finetuned(subject: Subject, all_: Images) -> Finetuned:
-    """Train with the labels of ``all_``, after a network trained on ``exam.learn`` is evaluated.
+    """Train with the labels of ``all_``, after a network trained on ``exam.train`` is evaluated.
 
     If both are the same images, there is a separate test set, and the network is trained once.
     """
     exam = subject.exam
-    lr = _choose_learning_rate(subject, _part(exam, min(1.0, CHOSEN_ON / len(exam.learn))))
-    network = _trained(subject, exam.learn, lr, _epochs(exam, len(exam.learn), SEEN))
-    measures = measures_of("", _outputs(network, subject, exam.judge), exam)
+    lr = _choose_learning_rate(subject, _part(exam, min(1.0, CHOSEN_ON / len(exam.train))))
+    network = _trained(subject, exam.train, lr, _epochs(exam, len(exam.train), SEEN))
+    measures = measures_of("", _outputs(network, subject, exam.test), exam)
     epochs = _epochs(exam, len(all_), SEEN)
-    if all_ is not exam.learn:
+    if all_ is not exam.train:
         network = _trained(subject, all_, lr, epochs)
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return Finetuned(network, measures, lr, epochs)
@@ -114,7 +114,7 @@ def finetune_steps(exam: Exam) -> int:
     """Return the number of images in all trainings together, each counted once per epoch."""
     total, counted = 0, set()
     for share in exam.shares:
-        labels, choosing_labels = share * len(exam.learn), min(share * len(exam.learn), CHOSEN_ON)
+        labels, choosing_labels = share * len(exam.train), min(share * len(exam.train), CHOSEN_ON)
         total += round(labels * _epochs(exam, round(labels), SEEN))
         if choosing_labels not in counted:
             counted.add(choosing_labels)
@@ -131,8 +131,8 @@ def _epochs(exam: Exam, n: int, seen: int) -> int:
 
 
 def _part(exam: Exam, share: float) -> Images:
-    chosen = balanced_share(as_classes(exam.learn_labels), share, exam.seed)
-    return exam.learn if len(chosen) == len(exam.learn) else exam.learn.subset(chosen)
+    chosen = balanced_share(as_classes(exam.train_labels), share, exam.seed)
+    return exam.train if len(chosen) == len(exam.train) else exam.train.subset(chosen)
 
 
 def _choose_learning_rate(subject: Subject, train: Images) -> float:
@@ -141,7 +141,7 @@ def _choose_learning_rate(subject: Subject, train: Images) -> float:
     assert train.labels is not None
     if np.unique(as_classes(train.labels), return_counts=True)[1].min() < 2:
         return DEFAULT_LR
-    held = choosing(train.labels, exam.seed, train.groups)
+    held = validation_mask(train.labels, exam.seed, train.groups)
     if not held.any() or held.sum() > len(held) - 2:
         return DEFAULT_LR
     fit, validation = (train.subset(np.flatnonzero(part)) for part in (~held, held))

@@ -19,16 +19,16 @@ neighbours = nearest_neighbours  # the import path of curation and report, until
 
 def knn(subject: Subject) -> Outcome:
     """Evaluate k-NN for each number of neighbours: votes for classes, means for tags and values."""
-    exam, groups = subject.exam, subject.exam.judge.groups
+    exam, groups = subject.exam, subject.exam.test.groups
     similarities, indices = nearest_neighbours(subject.bank, subject.queries, max(exam.neighbours))
     measures: Measures = {}
     predict = votes if exam.task == CLASSES else weighted_means
     for k in exam.neighbours:
         scores = predict(
-            similarities[:, :k], indices[:, :k], exam.learn_labels, temperature=exam.temperature
+            similarities[:, :k], indices[:, :k], exam.train_labels, temperature=exam.temperature
         )
         predictions = scores.cpu().numpy()
-        measures |= scored(f"knn{k}", exam.task, predictions, exam.judge_labels, exam.seed, groups)
+        measures |= scored(f"knn{k}", exam.task, predictions, exam.test_labels, exam.seed, groups)
     return Outcome(measures)
 
 

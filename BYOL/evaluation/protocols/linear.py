@@ -10,7 +10,7 @@ import numpy as np
 from BYOL.config.tasks import CLASSES, TAGS, VALUES, Measure
 from BYOL.evaluation.bootstrap import accuracy_interval
 from BYOL.evaluation.metrics import scored
-from BYOL.evaluation.splits import as_classes, balanced_share, choosing
+from BYOL.evaluation.splits import as_classes, balanced_share, validation_mask
 from BYOL.evaluation.types import Exam, Outcome, Subject
 from BYOL.model.linear_head import LinearLayer, constant_layer, layer_of_tags, layer_of_values
 
@@ -37,34 +37,34 @@ MOST_WORK = 5e7
 def linear(subject: Subject) -> Outcome:
     """Evaluate the probe for the kind of labels; for classes also return the confusion matrix."""
     exam = subject.exam
-    chosen, described = _fitted_samples(exam)
-    labels, (bank, queries) = exam.learn_labels[chosen], subject.probed
-    bank, test_groups = bank[chosen], exam.judge.groups
-    groups = None if exam.learn.groups is None else exam.learn.groups[chosen]
+    chosen, notes = _fitted_samples(exam)
+    labels, (bank, queries) = exam.train_labels[chosen], subject.probe_features
+    bank, test_groups = bank[chosen], exam.test.groups
+    groups = None if exam.train.groups is None else exam.train.groups[chosen]
     alike = subject.reduction is not None
     settings: dict[str, Any] = {"seed": exam.seed, "alike": alike, "groups": groups}
-    described |= subject.described
+    notes |= subject.probe_details
     if exam.task != CLASSES:
         fit = fit_tags if exam.task == TAGS else fit_values
         predictions = fit(bank, labels, **settings)(queries)
         measures = scored(
-            "linear", exam.task, predictions, exam.judge_labels, exam.seed, test_groups
+            "linear", exam.task, predictions, exam.test_labels, exam.seed, test_groups
         )
-        return Outcome({name: {**m, **described} for name, m in measures.items()})
+        return Outcome({name: {**m, **notes} for name, m in measures.items()})
     probe = linear_probe(bank, labels, queries, **settings)
-    measure = accuracy_interval(probe.predictions == exam.judge_labels, exam.seed, test_groups)
-    names = max(exam.learn.classes, exam.judge.classes, key=len)
-    details = _confusion(exam.judge_labels, probe.predictions, names)
-    return Outcome({"linear": {**measure, "C": probe.strength, **described}}, details)
+    measure = accuracy_interval(probe.predictions == exam.test_labels, exam.seed, test_groups)
+    names = max(exam.train.classes, exam.test.classes, key=len)
+    details = _confusion(exam.test_labels, probe.predictions, names)
+    return Outcome({"linear": {**measure, "C": probe.strength, **notes}}, details)
 
 
 def _fitted_samples(exam: Exam) -> tuple[slice | np.ndarray, Measure]:
     """Return which samples the probe is fitted to, and ``learnt_from`` if these are not all."""
-    n = len(exam.learn_labels)
+    n = len(exam.train_labels)
     share = MOST_WORK / (n * exam.class_count)
     if exam.task == VALUES or share >= 1:
         return slice(None), {}
-    chosen = balanced_share(as_classes(exam.learn_labels), share, exam.seed)
+    chosen = balanced_share(as_classes(exam.train_labels), share, exam.seed)
     return chosen, {"learnt_from": len(chosen)}
 
 
@@ -252,7 +252,7 @@ def _split(
 
     order = np.random.default_rng(seed).permutation(len(labels))[:CHOSEN_ON]
     if groups is not None:
-        held = choosing(labels[order], seed, groups[order])
+        held = validation_mask(labels[order], seed, groups[order])
         return order[~held], order[held]
     stratify = None
     if labels.ndim == 1:

@@ -44,9 +44,9 @@ def linear_sgd(subject: Subject) -> Outcome:
     The chosen learning rate and the number of crops are added to the measure.
     """
     exam = subject.exam
-    held = exam.choosing
+    held = exam.validation_mask
     heads = _train_heads(subject, held)
-    bank, queries = subject.probed
+    bank, queries = subject.probe_features
     scale = _scale(subject)
     standard = [
         _standardise(torch.from_numpy(features).to(exam.device), scale)
@@ -54,18 +54,18 @@ def linear_sgd(subject: Subject) -> Outcome:
     ]
     best = LEARNING_RATES.index(DEFAULT_LR)
     if held.any():
-        truth = exam.learn_labels[held]
+        truth = exam.train_labels[held]
         best = int(np.argmax([_accuracy(standard[0], head[0], truth) for head in heads]))
     predictions = _predict(standard[1], heads[best][1])
-    measure = accuracy_interval(predictions == exam.judge_labels, exam.seed, exam.judge.groups)
+    measure = accuracy_interval(predictions == exam.test_labels, exam.seed, exam.test.groups)
     settings = {"learning_rate": LEARNING_RATES[best], "crops": crops_of(exam, bank.shape[1])}
-    return Outcome({"linear-sgd": {**measure, **settings, **subject.described}})
+    return Outcome({"linear-sgd": {**measure, **settings, **subject.probe_details}})
 
 
 def crops_of(exam: Exam, dimensions: int) -> int:
     """Return the number of different crops per image: one per epoch, or :data:`CROPS`."""
     epochs = exam.epochs or EPOCHS
-    kept = CROPS * len(exam.learn) * dimensions * 4
+    kept = CROPS * len(exam.train) * dimensions * 4
     return min(CROPS, epochs) if exam.device.type == "cpu" and kept <= KEPT_BYTES else epochs
 
 
@@ -75,15 +75,15 @@ def _train_heads(subject: Subject, held: np.ndarray) -> list[Tensor]:
     The first are trained without the validation images, the second with all. The last column is the
     bias.
     """
-    exam, n = subject.exam, len(subject.exam.learn)
+    exam, n = subject.exam, len(subject.exam.train)
     batch_size = min(exam.batch_size or BATCH, max(n // LEAST_STEPS, 1))
-    epochs, bank = exam.epochs or EPOCHS, subject.probed[0]
+    epochs, bank = exam.epochs or EPOCHS, subject.probe_features[0]
     shape = (2, exam.class_count, bank.shape[1] + 1)
     heads = [torch.zeros(shape, device=exam.device, requires_grad=True) for _ in LEARNING_RATES]
     groups = [{"params": [head], "lr": lr} for head, lr in zip(heads, LEARNING_RATES, strict=True)]
     optimizer = torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
-    labels, fit = labels_tensor(exam, exam.learn), torch.from_numpy(~held).to(exam.device)
+    labels, fit = labels_tensor(exam, exam.train), torch.from_numpy(~held).to(exam.device)
     scale = _scale(subject)
     crops = crops_of(exam, bank.shape[1])
     batches = _feature_batches(subject, crops, batch_size)
@@ -105,7 +105,7 @@ def _feature_batches(
     exam = subject.exam
     backbone = subject.backbone.to(exam.device).eval()
     batches = augmented_batches(
-        exam.learn, exam, subject.sight, epochs=epochs, batch_size=batch_size,
+        exam.train, exam, subject.sight, epochs=epochs, batch_size=batch_size,
         doing=f"linear-sgd, {subject.name}",
     )  # fmt: skip
     for ids, pixels in batches:
@@ -160,7 +160,7 @@ def _scale(subject: Subject) -> tuple[Tensor, Tensor]:
 
     The deviation is 1 for constant features and for principal components.
     """
-    bank, device = subject.probed[0], subject.exam.device
+    bank, device = subject.probe_features[0], subject.exam.device
     mean, std = bank.mean(axis=0), bank.std(axis=0)
     if subject.reduction is not None:
         std = np.ones_like(std)

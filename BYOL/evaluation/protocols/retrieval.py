@@ -16,13 +16,11 @@ def retrieval(subject: Subject) -> Outcome:
     """Return the mean average precision over the whole ranking, and the recall at 1, 5 and 10."""
     exam = subject.exam
     precision, first = retrieval_scores(
-        subject.bank, exam.learn_labels, subject.queries, exam.judge_labels
+        subject.bank, exam.train_labels, subject.queries, exam.test_labels
     )
-    groups = exam.judge.groups
+    groups = exam.test.groups
     if groups is not None:
-        groups = groups[
-            np.isin(exam.judge_labels, exam.learn_labels)
-        ]  # of the queries with a score
+        groups = groups[np.isin(exam.test_labels, exam.train_labels)]  # of the queries with a score
     measures = {"mAP": mean_interval(precision, exam.seed, groups)}
     for k in RECALL_AT:
         measures[f"R@{k}"] = mean_interval((first <= k).astype(float), exam.seed, groups)
