@@ -44,20 +44,20 @@ class Known:
         return len(self.labels)
 
 
-def fit(known: Known, seed: int, of: np.ndarray | None = None) -> LinearLayer:
+def fit(known: Known, seed: int, positions: np.ndarray | None = None) -> LinearLayer:
     """Fit a probe: (q, d) features → (q, count) probabilities of classes or tags, or values.
 
     Args:
         known: labelled images.
         seed: seed of the split that chooses the regularisation.
-        of: positions of the training images; None means all.
+        positions: positions of the training images; None means all.
 
     Raises:
         UserError: all labels are of one class.
     """
     if known.task == CLASSES and len(np.unique(known.labels)) < 2:
         raise UserError("all labels are of one class: a probe needs two classes")
-    rows = slice(None) if of is None else of
+    rows = slice(None) if positions is None else positions
     features, labels = known.features[rows], known.labels[rows]
     groups = None if known.groups is None else known.groups[rows]
     settings: dict[str, Any] = {"seed": seed, "groups": groups}
@@ -103,23 +103,24 @@ def _folds(known: Known, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield from list(splitter.split(classes, classes, groups))
 
 
-def judged(known: Known, guesses: np.ndarray, seed: int) -> Measures:
+def judged(known: Known, predictions: np.ndarray, seed: int) -> Measures:
     """Return the measures of predictions for images that were not trained on, with 95 % intervals.
 
     Args:
         known: the images with their true labels.
-        guesses: (n, count), from :func:`unseen` or from a probe that was trained on other images.
+        predictions: (n, count), from :func:`unseen` or from a probe that was trained on other
+            images.
         seed: seed of the intervals.
 
     Returns:
-        The result of :func:`BYOL.evaluation.metrics.scored`; empty if ``guesses`` contain NaN.
+        The result of :func:`BYOL.evaluation.metrics.scored`; empty if ``predictions`` contain NaN.
     """
-    if np.isnan(guesses).any():
+    if np.isnan(predictions).any():
         return {}
-    return scored("", known.task, guesses, known.labels, seed, known.groups)
+    return scored("", known.task, predictions, known.labels, seed, known.groups)
 
 
-def contradicted(known: Known, guesses: np.ndarray) -> np.ndarray:
+def contradicted(known: Known, predictions: np.ndarray) -> np.ndarray:
     """Return (n,) bool: another class has a probability of at least :data:`SURE`.
 
     Labels whose class has no other image are never contradicted, because the probe cannot predict
@@ -127,6 +128,6 @@ def contradicted(known: Known, guesses: np.ndarray) -> np.ndarray:
     """
     if known.task != CLASSES:
         return np.zeros(len(known), dtype=bool)
-    sure = np.nan_to_num(guesses).max(axis=1) >= SURE
-    predictable = np.nan_to_num(guesses)[np.arange(len(known)), known.labels] > 0
-    return sure & predictable & (guesses.argmax(axis=1) != known.labels)
+    sure = np.nan_to_num(predictions).max(axis=1) >= SURE
+    predictable = np.nan_to_num(predictions)[np.arange(len(known)), known.labels] > 0
+    return sure & predictable & (predictions.argmax(axis=1) != known.labels)

@@ -138,7 +138,7 @@ def evaluate(
         device=device,
         **settings,
     )
-    exam, seen = _only_readable(exam, sight)
+    exam, image_pixels = _only_readable(exam, sight)
     backbones = [
         ("untrained", untrained, sight),
         *((r.name, r.backbone, r.sight) for r in references),
@@ -146,7 +146,7 @@ def evaluate(
     ]
     rows: dict[str, Measures] = {}
     details: dict[str, Any] = {}
-    for subject in _subjects(exam, seen, sight, backbones):
+    for subject in _sources(exam, image_pixels, sight, backbones):
         if subject.name in known:
             rows[subject.name] = known[subject.name]
             continue
@@ -230,28 +230,31 @@ def _only_readable(exam: Exam, sight: Sight) -> tuple[Exam, ImagePixels]:
     Reading the pixels shows which files are readable. The other files are not read again.
     """
     batch_size = exam.batch_size or FEATURES_AT_A_TIME
-    seen: ImagePixels = []
+    image_pixels: ImagePixels = []
     for images in dict.fromkeys((exam.train, exam.test)):
         ids, pixels = pixel_features(images, sight.size, batch_size)
         readable = images if len(ids) == len(images) else images.subset(ids)
-        seen.append((readable, pixels))
-    exam = dataclasses.replace(exam, train=seen[0][0], test=seen[-1][0])
+        image_pixels.append((readable, pixels))
+    exam = dataclasses.replace(exam, train=image_pixels[0][0], test=image_pixels[-1][0])
     if exam.task == CLASSES and len(np.unique(exam.train_labels)) < 2:
         raise UserError(f"{exam.train.name} has images of one class only: two are needed")
-    return exam, seen
+    return exam, image_pixels
 
 
-def _subjects(
-    exam: Exam, seen: ImagePixels, sight: Sight, backbones: list[tuple[str, nn.Module, Sight]]
+def _sources(
+    exam: Exam,
+    image_pixels: ImagePixels,
+    sight: Sight,
+    backbones: list[tuple[str, nn.Module, Sight]],
 ) -> Iterator[Subject]:
-    """Yield the subjects one by one, so that only one has its features in memory."""
+    """Yield the sources of features one by one, so that only one has its features in memory."""
 
     def pixels(images: Images) -> np.ndarray:
-        return next(pixels for own, pixels in seen if own is images)
+        return next(pixels for own, pixels in image_pixels if own is images)
 
-    components = PIXEL_COMPONENTS if seen[0][1].shape[1] > MANY_PIXELS else None
+    components = PIXEL_COMPONENTS if image_pixels[0][1].shape[1] > MANY_PIXELS else None
     yield Subject("raw pixels", RawPixels(sight), sight, exam, pixels, components)
-    seen.clear()
+    image_pixels.clear()
     for name, backbone, own_sight in backbones:
         yield Subject(name, backbone, own_sight, exam, seen_by(backbone, own_sight, exam))
 

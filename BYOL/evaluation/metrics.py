@@ -18,7 +18,7 @@ Counted = Callable[[np.ndarray], np.ndarray]  # (r, q) counts → (r,) scores
 def scored(
     name: str,
     task: str,
-    guess: np.ndarray,
+    predictions: np.ndarray,
     truth: np.ndarray,
     seed: int,
     groups: np.ndarray | None = None,
@@ -39,13 +39,16 @@ def scored(
         (in the units of the targets) for values.
     """
     if task == CLASSES:
-        correct = guess.argmax(axis=1) == truth
+        correct = predictions.argmax(axis=1) == truth
         return {name or "accuracy": accuracy_interval(correct, seed, groups)}
     statistics: dict[str, Counted]
     if task == TAGS:
-        statistics = {"mAP": _mean_precision(truth, guess), "F1": _macro_f1(truth, guess >= 0.5)}
+        statistics = {
+            "mAP": _mean_precision(truth, predictions),
+            "F1": _macro_f1(truth, predictions >= 0.5),
+        }
     else:
-        statistics = {"R²": _r2(truth, guess), "MAE": _mae(truth, guess)}
+        statistics = {"R²": _r2(truth, predictions), "MAE": _mae(truth, predictions)}
     return {
         f"{name} {measure}".strip(): counted_interval(statistic, len(truth), seed, groups=groups)
         for measure, statistic in statistics.items()
@@ -76,8 +79,8 @@ def _last_of_ties(descending: np.ndarray) -> np.ndarray:
     return np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
 
 
-def _macro_f1(truth: np.ndarray, guess: np.ndarray) -> Counted:
-    both = np.concatenate([truth & guess, truth, guess], axis=1).astype(np.float64)
+def _macro_f1(truth: np.ndarray, predictions: np.ndarray) -> Counted:
+    both = np.concatenate([truth & predictions, truth, predictions], axis=1).astype(np.float64)
 
     def f1(counts: np.ndarray) -> np.ndarray:
         hits, positives, predicted = np.split(counts @ both, 3, axis=1)
@@ -86,23 +89,23 @@ def _macro_f1(truth: np.ndarray, guess: np.ndarray) -> Counted:
     return f1
 
 
-def _r2(truth: np.ndarray, guess: np.ndarray) -> Counted:
+def _r2(truth: np.ndarray, predictions: np.ndarray) -> Counted:
     centred = truth - truth.mean(axis=0)  # keeps the difference of squares below precise
-    sums = np.concatenate([(truth - guess) ** 2, centred**2, centred], axis=1)
+    sums = np.concatenate([(truth - predictions) ** 2, centred**2, centred], axis=1)
     floor = 1e-12 * (centred**2).sum(axis=0)
 
     def r2(counts: np.ndarray) -> np.ndarray:
         errors, squares, first = np.split(counts @ sums, 3, axis=1)
-        spread = squares - first**2 / counts.sum(axis=1, keepdims=True)
-        varies = spread > floor
-        share = 1 - errors / np.where(varies, spread, 1)
+        variation = squares - first**2 / counts.sum(axis=1, keepdims=True)
+        varies = variation > floor
+        share = 1 - errors / np.where(varies, variation, 1)
         return np.where(varies, share, errors == 0).mean(axis=1)  # the convention of scikit-learn
 
     return r2
 
 
-def _mae(truth: np.ndarray, guess: np.ndarray) -> Counted:
-    absolute_errors = np.abs(truth - guess).mean(axis=1)
+def _mae(truth: np.ndarray, predictions: np.ndarray) -> Counted:
+    absolute_errors = np.abs(truth - predictions).mean(axis=1)
 
     def mae(counts: np.ndarray) -> np.ndarray:
         return counts @ absolute_errors / counts.sum(axis=1)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, from_numpy
 
-FITTED_ON = 10_000  # samples: enough for the covariance of a few hundred axes
-LEAST_VARIANCE = 1e-6  # relative to the first component: smaller values are float32 rounding
+FIT_SAMPLES = 10_000  # samples: enough for the covariance of a few hundred axes
+MIN_VARIANCE = 1e-6  # relative to the first component: smaller values are float32 rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def fit_reduction(features: np.ndarray, components: int, seed: int) -> Reduction
     """
     from sklearn.decomposition import PCA
 
-    chosen = np.random.default_rng(seed).permutation(len(features))[:FITTED_ON]
+    chosen = np.random.default_rng(seed).permutation(len(features))[:FIT_SAMPLES]
     sample = features[np.sort(chosen)]
     if len(sample) < 2:  # nothing varies: any axis is valid
         return Reduction(sample[0], np.eye(sample.shape[1], 1, dtype=np.float32))
@@ -63,7 +63,7 @@ def fit_reduction(features: np.ndarray, components: int, seed: int) -> Reduction
     with np.errstate(invalid="ignore"):  # a division by a total variance of 0
         model = PCA(min(components, *sample.shape), svd_solver=solver).fit(sample)
     variances = model.explained_variance_
-    real = variances > LEAST_VARIANCE * variances[0]
+    real = variances > MIN_VARIANCE * variances[0]
     kept = max(int(real.sum()), 1)
     scale = np.sqrt(kept / max(float(variances[:kept].sum()), 1e-30))
     axes = scale * model.components_[:kept].T if real.any() else model.components_[:kept].T

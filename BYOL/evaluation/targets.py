@@ -11,7 +11,7 @@ from BYOL.config.tasks import CLASSES, TAGS, Measures
 from BYOL.evaluation.metrics import scored
 from BYOL.evaluation.types import Exam
 
-_LEAST_SPREAD = 1e-12  # standard deviation of a column of values; below it the column is constant
+_MIN_SPREAD = 1e-12  # standard deviation of a column of values; below it the column is constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def targets_of(labels: np.ndarray, task: str, count: int, device: torch.device) 
     else:
         if task != TAGS:
             centre, spread = labels.mean(axis=0), labels.std(axis=0)
-            spread = np.where(spread > _LEAST_SPREAD, spread, 1.0)
+            spread = np.where(spread > _MIN_SPREAD, spread, 1.0)
         targets = torch.as_tensor((labels - centre) / spread, dtype=torch.float32)
     scale = (torch.as_tensor(part, dtype=torch.float32, device=device) for part in (centre, spread))
     return Targets(task, targets.to(device), *scale)
@@ -89,7 +89,7 @@ def goodness(task: str, outputs: np.ndarray, labels: np.ndarray) -> float:
     if task == TAGS:
         return -float(np.logaddexp(0, np.where(labels, -outputs, outputs)).mean())
     spread = labels.std(axis=0)
-    errors = (outputs - labels) / np.where(spread > _LEAST_SPREAD, spread, 1.0)
+    errors = (outputs - labels) / np.where(spread > _MIN_SPREAD, spread, 1.0)
     return -float((errors**2).mean())
 
 

@@ -77,7 +77,7 @@ class Exam:
 
     @cached_property
     def validation_mask(self) -> np.ndarray:
-        """Mask (n,) bool of the validation images among ``train``, equal for every subject."""
+        """Mask (n,) bool of the validation images in ``train``, the same for every source."""
         return validation_mask(self.train_labels, self.seed, self.train.groups)
 
     @property

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 NORMS = ("bn", "gn-ws")
 GROUPS = 16  # as in the paper
-_LEAST = 4  # channels per group; a group of one channel would keep only the bias
+_MIN_CHANNELS = 4  # channels per group; a group of one channel would keep only the bias
 
 
 def standardise(weight: Tensor) -> Tensor:
@@ -95,7 +95,9 @@ def groups_for(channels: int) -> int:
     A group has at least 4 channels, unless there is a single group.
     """
     return max(
-        g for g in range(1, GROUPS + 1) if channels % g == 0 and (g == 1 or channels // g >= _LEAST)
+        g
+        for g in range(1, GROUPS + 1)
+        if channels % g == 0 and (g == 1 or channels // g >= _MIN_CHANNELS)
     )
 
 

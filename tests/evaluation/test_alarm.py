@@ -19,7 +19,7 @@ def alarm(**changes: Any) -> Alarm:
 
 
 @pytest.mark.parametrize(
-    ("gauge", "bad", "good", "threshold"),
+    ("metric", "bad", "good", "threshold"),
     [
         ("std", 0.049, 0.051, "below 0.05"),
         ("effective_rank", 1.49, 1.51, "below 1.5"),
@@ -29,13 +29,13 @@ def alarm(**changes: Any) -> Alarm:
     ],
 )
 def test_every_threshold_has_the_documented_value(
-    gauge: str, bad: float, good: float, threshold: str
+    metric: str, bad: float, good: float, threshold: str
 ) -> None:
-    assert diagnose({**HEALTHY, gauge: good}) is None
-    finding = diagnose({**HEALTHY, gauge: bad})
+    assert diagnose({**HEALTHY, metric: good}) is None
+    finding = diagnose({**HEALTHY, metric: bad})
     assert finding is not None
-    assert finding.gauge == gauge
-    for word in (gauge, f"{bad:.2g}"[:4], threshold):
+    assert finding.metric == metric
+    for word in (metric, f"{bad:.2g}"[:4], threshold):
         assert word in finding.text
     assert "\n" not in finding.text
 
@@ -87,7 +87,7 @@ def test_values_that_are_not_finite_trigger_the_alarm_at_once(value: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("gauge", "changes", "words"),
+    ("metric", "changes", "words"),
     [
         ("std", {"predictor": "none"}, ("no predictor", "--predictor mlp")),
         ("std", {"lr": 20.0}, ("--lr 20", "100 times", "preset digits, 0.2")),
@@ -100,8 +100,8 @@ def test_values_that_are_not_finite_trigger_the_alarm_at_once(value: float) -> N
     ids=str,
 )
 def test_the_likely_cause_depends_on_the_settings(
-    gauge: str, changes: dict[str, Any], words: tuple[str, ...]
+    metric: str, changes: dict[str, Any], words: tuple[str, ...]
 ) -> None:
-    text = likely_cause(preset_config("digits", **changes), gauge)
+    text = likely_cause(preset_config("digits", **changes), metric)
     for word in ("likely", *words):
         assert word in text

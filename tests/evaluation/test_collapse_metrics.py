@@ -62,7 +62,7 @@ def test_projections_on_a_line_are_detected_by_their_rank() -> None:
     assert metrics["first_eigenvalue"] == pytest.approx(1)
     finding = diagnose(metrics)
     assert finding is not None
-    assert finding.gauge == "effective_rank"
+    assert finding.metric == "effective_rank"
 
 
 def test_projections_far_from_the_origin_like_those_of_an_untrained_network_have_no_symptom() -> (

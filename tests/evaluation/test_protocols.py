@@ -290,7 +290,7 @@ def test_a_probe_of_too_many_samples_uses_the_same_subset_for_every_source(monke
     settings = {"device": CPU, "protocols": ("linear",)}
     whole = evaluate(MeanColour(), Blind(), learn, judge, SIGHT, **settings)
     assert not any("learnt_from" in m for row in whole["rows"].values() for m in row.values())
-    monkeypatch.setattr(linear_module, "MOST_WORK", 30 * 3)
+    monkeypatch.setattr(linear_module, "MAX_WORK", 30 * 3)
     results = evaluate(MeanColour(), Blind(), learn, judge, SIGHT, **settings)
     seen = {m["learnt_from"] for row in results["rows"].values() for m in row.values()}
     assert seen == {30}

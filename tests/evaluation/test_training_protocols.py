@@ -239,8 +239,8 @@ def test_finetuning_on_a_cpu_is_limited_and_equal_samples_choose_a_learning_rate
         return Classifier(subject.backbone, 6, 3)
 
     monkeypatch.setattr(finetuning, "_trained", count)
-    monkeypatch.setattr(finetuning, "CHOSEN_ON", 45)
-    monkeypatch.setattr(finetuning, "SEEN", 300)
+    monkeypatch.setattr(finetuning, "SELECTION_SAMPLES", 45)
+    monkeypatch.setattr(finetuning, "MAX_IMAGES_CPU", 300)
     measures = finetune(subject(conv(), exam)).measures
     assert [m["epochs"] for m in measures.values()] == [6, 5, 3]
     assert len(trained) == 3 + len(finetuning.LEARNING_RATES)

@@ -64,5 +64,5 @@ def test_values(seed, count):
 
 def test_with_one_class_left_the_layer_always_predicts_it():
     known = Known(np.ones((4, 2), np.float32), np.array([0, 2, 2, 2]), "classification", 3)
-    layer = fit(known, 0, of=np.array([1, 2, 3]))
+    layer = fit(known, 0, positions=np.array([1, 2, 3]))
     assert layer(np.zeros((2, 2))).tolist() == [[0, 0, 1], [0, 0, 1]]

@@ -13,7 +13,7 @@ from BYOL.config.presets import preset_values
 from BYOL.errors import UserError
 
 LEAST_STD = 0.05
-FALLEN_STD = 0.3  # threshold if std is also less than half of its maximum so far
+DROPPED_STD = 0.3  # threshold if std is also less than half of its maximum so far
 LEAST_RANK = 1.5
 MOST_FIRST = 0.95
 MOST_DEAD = 0.95
@@ -29,51 +29,51 @@ class Finding:
     """A symptom of collapse in one reading.
 
     Args:
-        gauge: name of the collapse metric.
+        metric: name of the collapse metric.
         text: the metric, its value, the threshold and the meaning.
         patience: number of consecutive readings with a symptom that triggers the alarm.
     """
 
-    gauge: str
+    metric: str
     text: str
     patience: int = PATIENCE
 
 
-def diagnose(gauges: dict[str, float], highest_std: float = 0.0) -> Finding | None:
+def diagnose(metrics: dict[str, float], highest_std: float = 0.0) -> Finding | None:
     """Return the symptom of one reading, or None.
 
     Args:
-        gauges: collapse metrics of :func:`BYOL.evaluation.collapse.metrics.collapse_gauges`, and
+        metrics: collapse metrics of :func:`BYOL.evaluation.collapse.metrics.collapse_gauges`, and
             ``picture_share`` with its standard error ``picture_share_error``. Missing metrics are
             not checked.
         highest_std: the highest ``std`` of the run so far.
     """
-    for name, value in gauges.items():
+    for name, value in metrics.items():
         if not math.isfinite(value):
             return Finding(name, f"the projections are not finite ({name} is {value})")
-    std = gauges.get("std", 1.0)
+    std = metrics.get("std", 1.0)
     if std < LEAST_STD:
         return Finding("std", f"std is {std:.2g}, below {LEAST_STD}: {_SAME}")
-    if std < FALLEN_STD and std < highest_std / 2:
+    if std < DROPPED_STD and std < highest_std / 2:
         return Finding(
             "std",
-            f"std has dropped from {highest_std:.2g} to {std:.2g}, below {FALLEN_STD}: {_SAME}",
+            f"std has dropped from {highest_std:.2g} to {std:.2g}, below {DROPPED_STD}: {_SAME}",
         )
-    rank = gauges.get("effective_rank", math.inf)
+    rank = metrics.get("effective_rank", math.inf)
     if rank < LEAST_RANK:
         return Finding(
             "effective_rank", f"effective_rank is {rank:.3g}, below {LEAST_RANK}: {_LINE}"
         )
-    first = gauges.get("first_eigenvalue", 0.0)
+    first = metrics.get("first_eigenvalue", 0.0)
     if first > MOST_FIRST:
         return Finding(
             "first_eigenvalue", f"first_eigenvalue is {first:.3g}, above {MOST_FIRST}: {_LINE}"
         )
-    dead = gauges.get("dead", 0.0)
+    dead = metrics.get("dead", 0.0)
     if dead > MOST_DEAD:
         return Finding("dead", f"dead is {dead:.3g}, above {MOST_DEAD}: nearly no dimension varies")
-    if "picture_share" in gauges:
-        share, margin = gauges["picture_share"], 2 * gauges["picture_share_error"]
+    if "picture_share" in metrics:
+        share, margin = metrics["picture_share"], 2 * metrics["picture_share_error"]
         if share + margin < LEAST_SHARE:
             return Finding(
                 "picture_share",
@@ -112,27 +112,29 @@ class Alarm:
         self.highest_std = float(state["highest_std"])
         self.bad_in_a_row = int(state["bad_in_a_row"])
 
-    def judge(self, gauges: dict[str, float]) -> str | None:
+    def judge(self, metrics: dict[str, float]) -> str | None:
         """Check the next reading; return one line with metric, cause and remedy, or None."""
-        finding = diagnose(gauges, self.highest_std)
+        finding = diagnose(metrics, self.highest_std)
         if finding is None:
-            self.highest_std = max(self.highest_std, gauges.get("std", 0.0))
+            self.highest_std = max(self.highest_std, metrics.get("std", 0.0))
             self.bad_in_a_row = 0
             return None
         self.bad_in_a_row += 1
-        if not math.isfinite(gauges[finding.gauge]):
-            return f"{finding.text}, and cannot recover; {likely_cause(self.config, finding.gauge)}"
+        if not math.isfinite(metrics[finding.metric]):
+            return (
+                f"{finding.text}, and cannot recover; {likely_cause(self.config, finding.metric)}"
+            )
         if self.bad_in_a_row < finding.patience:
             return None
         return (
             f"collapse: of the projections, {finding.text}; "
-            f"{likely_cause(self.config, finding.gauge)}"
+            f"{likely_cause(self.config, finding.metric)}"
         )
 
 
-def likely_cause(config: PretrainConfig, gauge: str) -> str:
-    """Return the likely cause and the remedy for the metric ``gauge``, from ``config``."""
-    if gauge == "picture_share":
+def likely_cause(config: PretrainConfig, metric: str) -> str:
+    """Return the likely cause and the remedy for a symptom of ``metric``, from ``config``."""
+    if metric == "picture_share":
         return (
             "likely all images are alike, or the views keep too little of them: inspect "
             "views.png; a larger --crop-scale keeps more"

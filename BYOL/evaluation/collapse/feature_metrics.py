@@ -9,7 +9,7 @@ from BYOL.evaluation.collapse.metrics import collapse_gauges
 from BYOL.evaluation.features import extract_features
 from BYOL.views.config import Sight
 
-MOST = 1024  # images: the spectrum takes half a second; with ten thousand images, minutes
+MAX_IMAGES = 1024  # images: the spectrum takes half a second; with ten thousand images, minutes
 
 
 def feature_gauges(
@@ -29,8 +29,8 @@ def feature_gauges(
     Args:
         backbone: the trained backbone.
         untrained: the backbone before training.
-        images: the images, of which at most :data:`MOST` evenly spaced ones are used (files are
-            often sorted by class).
+        images: the images, of which at most :data:`MAX_IMAGES` evenly spaced ones are used (files
+            are often sorted by class).
         sight: input specification of the backbones.
         device: device of the backbones.
         batch_size: images per batch.
@@ -42,22 +42,22 @@ def feature_gauges(
     Raises:
         UserError: no image could be read.
     """
-    positions = evenly(len(images), MOST)
+    positions = evenly(len(images), MAX_IMAGES)
     sample = images.subset(positions)
-    gauges = {}
+    metrics = {}
     for name, net in (("untrained", untrained), ("trained", backbone)):
         _, features = extract_features(
             net, sample, sight, device=device, batch_size=batch_size, workers=workers
         )
-        gauges[name] = collapse_gauges(torch.from_numpy(features))
-    return gauges
+        metrics[name] = collapse_gauges(torch.from_numpy(features))
+    return metrics
 
 
-def feature_gauges_text(gauges: dict[str, dict[str, float]]) -> str:
+def feature_gauges_text(metrics: dict[str, dict[str, float]]) -> str:
     """Format the two most informative metrics as a line for a terminal."""
     parts = [
-        f"{label} {gauges['trained'][name]:.3g} (untrained {gauges['untrained'][name]:.3g})"
+        f"{label} {metrics['trained'][name]:.3g} (untrained {metrics['untrained'][name]:.3g})"
         for name, label in (("std", "spread"), ("effective_rank", "effective rank"))
-        if name in gauges["trained"]
+        if name in metrics["trained"]
     ]
     return f"features: {', '.join(parts)}"

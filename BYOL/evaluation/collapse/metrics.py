@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LEAST_SAMPLES = 8  # minimum for metrics of the spectrum
+MIN_SAMPLES = 8  # minimum for metrics of the spectrum
 _PAIRS_OF = 1024  # samples for uniformity, whose time grows with their square
 _RESOLUTION = 1e-6  # float32 precision of a mean of cosines
 _DEAD = 1e-3  # relative to the largest standard deviation of a dimension
@@ -22,7 +22,7 @@ def collapse_gauges(
 ) -> dict[str, float]:
     """Return collapse metrics of a batch of projections.
 
-    They are computed on the CPU in float64, so the GPU is synchronised only once.
+    They are computed on the CPU in float64, with a single GPU synchronisation.
 
     Args:
         z: (B, d) target projections, not normalised, on any device, of any floating dtype.
@@ -51,7 +51,7 @@ def collapse_gauges(
         return {}
     z = _to_float64(z)
     names = ["std", "uniformity", "dead"]
-    names += ["effective_rank", "first_eigenvalue"] if len(z) >= LEAST_SAMPLES else []
+    names += ["effective_rank", "first_eigenvalue"] if len(z) >= MIN_SAMPLES else []
     names += ["alignment"] if z1 is not None else []
     names += ["agreement"] if prediction1 is not None else []
     if not z.isfinite().all():
@@ -63,7 +63,7 @@ def collapse_gauges(
         "uniformity": _uniformity(directions[:_PAIRS_OF]),
         "dead": (spread <= _DEAD * spread.max()).double().mean(),
     }
-    if len(z) >= LEAST_SAMPLES:
+    if len(z) >= MIN_SAMPLES:
         spectrum = covariance_spectrum(z)
         metrics["effective_rank"] = _effective_rank(spectrum)
         metrics["first_eigenvalue"] = _first_share(spectrum)

@@ -4,8 +4,8 @@ SGD with Nesterov momentum 0.9, no weight decay, a cosine schedule, random crops
 batch-norm statistics of the batch. The learning rate is chosen on a validation split of the share
 itself. Beyond the paper, labels may be tags or values: see :mod:`BYOL.evaluation.targets`.
 
-The paper trains for 30 or 50 epochs. On a CPU a training of more than :data:`SEEN` images, epochs
-counted, gets fewer epochs; the measures report the number.
+The paper trains for 30 or 50 epochs. On a CPU a training of more than :data:`MAX_IMAGES_CPU`
+images, epochs counted, gets fewer epochs; the measures report the number.
 """
 
 import copy
@@ -26,13 +26,13 @@ from BYOL.model.backbones import feature_size, pool
 
 LEARNING_RATES = (0.01, 0.05, 0.1)  # the paper: 0.005 … 0.1
 DEFAULT_LR = 0.05  # if there are too few labels to choose
-CHOSEN_ON = 5_000  # labels that choose the learning rate; the final training uses all
+SELECTION_SAMPLES = 5_000  # labels that choose the learning rate; the final training uses all
 EPOCHS = 50
-SEEN = 100_000  # images of a training on a CPU, epochs counted
-TRIED = 20_000  # the same for a training that only tests a learning rate
-LEAST_EPOCHS = 3
+MAX_IMAGES_CPU = 100_000  # images of a training on a CPU, epochs counted
+MAX_IMAGES_SELECTION = 20_000  # the same for a training that only tests a learning rate
+MIN_EPOCHS = 3
 BATCH = 256
-LEAST_STEPS = 4  # per epoch; small sets have smaller batches
+MIN_STEPS = 4  # per epoch; small sets have smaller batches
 MOMENTUM = 0.9
 
 
@@ -65,11 +65,11 @@ def finetune(subject: Subject) -> Outcome:
     measures: Measures = {}
     learning_rates: dict[float, float] = {}  # by the share that chose them
     for share in sorted(exam.shares):
-        train, choosing_share = _part(exam, share), min(share, CHOSEN_ON / len(exam.train))
+        train, choosing_share = _part(exam, share), min(share, SELECTION_SAMPLES / len(exam.train))
         if choosing_share not in learning_rates:
             part = _part(exam, choosing_share)
             learning_rates[choosing_share] = _choose_learning_rate(subject, part)
-        lr, epochs = learning_rates[choosing_share], _epochs(exam, len(train), SEEN)
+        lr, epochs = learning_rates[choosing_share], _epochs(exam, len(train), MAX_IMAGES_CPU)
         outputs = _outputs(_trained(subject, train, lr, epochs), subject, exam.test)
         settings = {"labels": len(train), "learning_rate": lr, "epochs": epochs}
         share_measures = measures_of(f"finetune {100 * share:g}%", outputs, exam)
@@ -100,10 +100,10 @@ def finetuned(subject: Subject, all_: Images) -> Finetuned:
     If both are the same images, there is a separate test set, and the network is trained once.
     """
     exam = subject.exam
-    lr = _choose_learning_rate(subject, _part(exam, min(1.0, CHOSEN_ON / len(exam.train))))
-    network = _trained(subject, exam.train, lr, _epochs(exam, len(exam.train), SEEN))
+    lr = _choose_learning_rate(subject, _part(exam, min(1.0, SELECTION_SAMPLES / len(exam.train))))
+    network = _trained(subject, exam.train, lr, _epochs(exam, len(exam.train), MAX_IMAGES_CPU))
     measures = measures_of("", _outputs(network, subject, exam.test), exam)
-    epochs = _epochs(exam, len(all_), SEEN)
+    epochs = _epochs(exam, len(all_), MAX_IMAGES_CPU)
     if all_ is not exam.train:
         network = _trained(subject, all_, lr, epochs)
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -114,20 +114,23 @@ def finetune_steps(exam: Exam) -> int:
     """Return the number of images in all trainings together, each counted once per epoch."""
     total, counted = 0, set()
     for share in exam.shares:
-        labels, choosing_labels = share * len(exam.train), min(share * len(exam.train), CHOSEN_ON)
-        total += round(labels * _epochs(exam, round(labels), SEEN))
+        labels, choosing_labels = (
+            share * len(exam.train),
+            min(share * len(exam.train), SELECTION_SAMPLES),
+        )
+        total += round(labels * _epochs(exam, round(labels), MAX_IMAGES_CPU))
         if choosing_labels not in counted:
             counted.add(choosing_labels)
             fit = round(choosing_labels * (1 - HELD_OUT))
-            total += len(LEARNING_RATES) * fit * _epochs(exam, fit, TRIED)
+            total += len(LEARNING_RATES) * fit * _epochs(exam, fit, MAX_IMAGES_SELECTION)
     return total
 
 
-def _epochs(exam: Exam, n: int, seen: int) -> int:
+def _epochs(exam: Exam, n: int, limit: int) -> int:
     """Return the number of epochs of a training with ``n`` labels."""
     if exam.epochs or exam.device.type != "cpu":
         return exam.epochs or EPOCHS
-    return max(min(EPOCHS, seen // max(n, 1)), LEAST_EPOCHS)
+    return max(min(EPOCHS, limit // max(n, 1)), MIN_EPOCHS)
 
 
 def _part(exam: Exam, share: float) -> Images:
@@ -145,7 +148,7 @@ def _choose_learning_rate(subject: Subject, train: Images) -> float:
     if not held.any() or held.sum() > len(held) - 2:
         return DEFAULT_LR
     fit, validation = (train.subset(np.flatnonzero(part)) for part in (~held, held))
-    epochs = _epochs(exam, len(fit), TRIED)
+    epochs = _epochs(exam, len(fit), MAX_IMAGES_SELECTION)
     scores = []
     for lr in LEARNING_RATES:
         outputs = _outputs(_trained(subject, fit, lr, epochs), subject, validation)
@@ -168,7 +171,7 @@ def _trained(subject: Subject, train: Images, lr: float, epochs: int) -> Classif
     classifier = Classifier(subject.backbone, width, exam.class_count)
     classifier.to(exam.device).train()
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batch_size = min(exam.batch_size or BATCH, max(n // LEAST_STEPS, 2), n)
+    batch_size = min(exam.batch_size or BATCH, max(n // MIN_STEPS, 2), n)
     optimizer = torch.optim.SGD(classifier.parameters(), lr, momentum=MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
     assert train.labels is not None

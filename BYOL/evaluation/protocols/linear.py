@@ -21,17 +21,17 @@ STRENGTHS = (
     1.0,
     10.0,
 )  # C: inverse regularisation strength, chosen on a validation split
-CHOSEN_ON = 10_000  # samples that choose C; the final fit uses all
+SELECTION_SAMPLES = 10_000  # samples that choose C; the final fit uses all
 VALIDATION = 0.2
-LEAST_SAMPLES = 50  # to choose C: with 20 of CIFAR-10 the choice was no better than STRENGTH
+MIN_SAMPLES = 50  # to choose C: with 20 of CIFAR-10 the choice was no better than STRENGTH
 STRENGTH = 1.0  # C if there are too few samples or groups to choose it
 ITERATIONS = 300
 ALPHAS = np.logspace(-2, 6, 9)  # ridge penalties, chosen by leave-one-out
 ALPHA = 1.0  # penalty if there is a single group
-MOST_CLASSES = 100  # of a confusion matrix in the results
+MAX_CLASSES = 100  # of a confusion matrix in the results
 # Limit of samples times classes in a logistic regression. With 2,048 features this takes a quarter
 # of an hour on 16 cores. All of ImageNet would take 26 times as long for every backbone.
-MOST_WORK = 5e7
+MAX_WORK = 5e7
 
 
 def linear(subject: Subject) -> Outcome:
@@ -61,7 +61,7 @@ def linear(subject: Subject) -> Outcome:
 def _fitted_samples(exam: Exam) -> tuple[slice | np.ndarray, Measure]:
     """Return which samples the probe is fitted to, and ``learnt_from`` if these are not all."""
     n = len(exam.train_labels)
-    share = MOST_WORK / (n * exam.class_count)
+    share = MAX_WORK / (n * exam.class_count)
     if exam.task == VALUES or share >= 1:
         return slice(None), {}
     chosen = balanced_share(as_classes(exam.train_labels), share, exam.seed)
@@ -74,7 +74,7 @@ def _confusion(
     from sklearn.metrics import confusion_matrix
 
     present = np.unique(np.concatenate([truth, predictions]))
-    if len(present) > MOST_CLASSES:
+    if len(present) > MAX_CLASSES:
         return {}
     return {
         "class_names": [names[c] if c < len(names) else str(c) for c in present],
@@ -219,7 +219,7 @@ def _choose_strength(
         seed: seed of the split.
         alike, groups: see :func:`linear_probe`.
     """
-    if len(labels) < LEAST_SAMPLES:
+    if len(labels) < MIN_SAMPLES:
         return STRENGTH
     fit, held = _split(labels, seed, groups)
     if labels.ndim == 1:  # classes without training samples cannot compare models
@@ -244,13 +244,14 @@ def _likelihood(model: Any, features: np.ndarray, labels: np.ndarray) -> float:
 def _split(
     labels: np.ndarray, seed: int, groups: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions of at most :data:`CHOSEN_ON` samples: for fitting, and for validation.
+    """Return positions of at most :data:`SELECTION_SAMPLES` samples: for fitting, and for
+    validation.
 
     With groups there may be no validation samples.
     """
     from sklearn.model_selection import train_test_split
 
-    order = np.random.default_rng(seed).permutation(len(labels))[:CHOSEN_ON]
+    order = np.random.default_rng(seed).permutation(len(labels))[:SELECTION_SAMPLES]
     if groups is not None:
         held = validation_mask(labels[order], seed, groups[order])
         return order[~held], order[held]

@@ -34,7 +34,7 @@ EPOCHS = 80
 BATCH = 1024
 CROPS = 5  # per image, on a CPU
 KEPT_BYTES = 1 << 30  # of features of crops; for larger sets every epoch computes new ones
-LEAST_STEPS = 10  # per epoch; small sets have smaller batches
+MIN_STEPS = 10  # per epoch; small sets have smaller batches
 MOMENTUM = 0.9
 
 
@@ -76,7 +76,7 @@ def _train_heads(subject: Subject, held: np.ndarray) -> list[Tensor]:
     bias.
     """
     exam, n = subject.exam, len(subject.exam.train)
-    batch_size = min(exam.batch_size or BATCH, max(n // LEAST_STEPS, 1))
+    batch_size = min(exam.batch_size or BATCH, max(n // MIN_STEPS, 1))
     epochs, bank = exam.epochs or EPOCHS, subject.probe_features[0]
     shape = (2, exam.class_count, bank.shape[1] + 1)
     heads = [torch.zeros(shape, device=exam.device, requires_grad=True) for _ in LEARNING_RATES]
