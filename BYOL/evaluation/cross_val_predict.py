@@ -113,7 +113,8 @@ def judged(known: Known, predictions: np.ndarray, seed: int) -> Measures:
         seed: seed of the intervals.
 
     Returns:
-        The result of :func:`BYOL.evaluation.metrics.scored`; empty if ``predictions`` contain NaN.
+        The result of :func:`BYOL.evaluation.metrics.scored`. It is empty if ``predictions``
+        contain NaN.
     """
     if np.isnan(predictions).any():
         return {}

@@ -94,7 +94,7 @@ def goodness(task: str, outputs: np.ndarray, labels: np.ndarray) -> float:
 
 
 def measures_of(name: str, outputs: np.ndarray, exam: Exam) -> Measures:
-    """Return the measures of ``outputs`` (q, t) for the test images: see :func:`scored`."""
+    """Return the measures of ``outputs`` (q, t) for the test images."""
     if exam.task == TAGS:
         from scipy.special import expit
 

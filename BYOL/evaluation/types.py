@@ -1,8 +1,8 @@
 """Data types of an evaluation: its images and settings, a source of features, and an outcome.
 
-Every protocol is a function from a :class:`Subject` to an :class:`Outcome`. Protocols for feature
-vectors read ``bank`` and ``queries``, which are computed once. Protocols that train on images use
-``backbone`` and the images of the :class:`Exam`.
+Every protocol is a function from a :class:`Subject` to an :class:`Outcome`. Protocols for
+feature vectors read ``bank`` and ``queries``, which are computed once. Protocols that train on
+images use ``backbone`` and the images of the :class:`Exam`.
 """
 
 from collections.abc import Callable

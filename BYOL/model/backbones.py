@@ -12,7 +12,7 @@ from BYOL.errors import UserError
 from BYOL.model.stems import STEMS, make_small_stem
 
 _LOADS = "weights and their settings are specified by --weights or --pretrained"
-SETTLED = {  # arguments of timm.create_model that --backbone-args does not accept, and why
+SETTLED = {  # timm arguments that --backbone-args does not accept, and why
     "num_classes": "a backbone has no classifier",
     "in_chans": "--channels specifies it",
     "img_size": "--image_size specifies it",
