@@ -1,11 +1,10 @@
-"""The BYOL model: an online network that learns, and a target network that follows it.
+"""The BYOL model: an online network that is trained, and a target network that follows it.
 
     view x  ──► backend ──► projection ──► predictor ──► onlinex        (gradient)
     view x1 ──► backend ──► projection ──────────────► targetx1         (no gradient)
 
-(and the same with the views exchanged). The names are the specification's; "backend" is what the
-field calls the backbone. Shapes: B images, C channels, F = ``input_size`` features,
-P = ``output_size``.
+(and the same with the views exchanged). The names are those of the specification; "backend" is the
+backbone. Shapes: B images, C channels, F = ``input_size`` features, P = ``output_size``.
 """
 
 import copy
@@ -24,7 +23,7 @@ class Network(nn.Module):
     """Backend and projection, and for the online network the predictor.
 
     Args:
-        backend: (B, C, H, W) → (B, F), or (B, F, h, w), which is then averaged over h and w.
+        backend: (B, C, H, W) → (B, F), or (B, F, h, w), which is averaged over h and w.
         projection: (B, F) → (B, P).
         predictor: (B, P) → (B, P), or None for a target network.
     """
@@ -38,7 +37,7 @@ class Network(nn.Module):
         self.predictor = predictor
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, P) projections."""
+        """Map images (B, C, H, W) to projections (B, P)."""
         return self.projection(pool(self.backend(x)))
 
 
@@ -46,45 +45,46 @@ class BYOL(nn.Module):
     """Bootstrap Your Own Latent (arXiv 2006.07733).
 
     Args:
-        input_size: F, the number of features that ``backend`` puts out.
+        input_size: F, the number of features of ``backend``.
         hidden_size: width of the hidden layers of projection and predictor.
         output_size: P, the dimension of projections and predictions.
-        depth_proj: linear layers of the projection, from 1 up.
-        depth_pred: linear layers of the predictor, from 1 up.
-        closedFormPredicator: use the optimal linear predictor, solved on every batch in closed
-            form, instead of a trained one (appendix I): plain least squares.
-        EAvg: True: the target is a moving average of the online network. False: the target *is*
-            the online network with the gradient stopped; give the predictor ten times the learning
-            rate then (:func:`BYOL.training.optimizers.build_optimizer` does).
-        t: τ in [0, 1], how much of itself the target keeps at every update.
+        depth_proj: number of linear layers of the projection, at least 1.
+        depth_pred: number of linear layers of the predictor, at least 1.
+        closedFormPredicator: use the optimal linear predictor, solved on every batch by plain least
+            squares, instead of a trained one (appendix I).
+        EAvg: True: the target is a moving average of the online network. False: the target is the
+            online network with the gradient stopped. The predictor then needs ten times the
+            learning rate (:func:`BYOL.training.optimizers.build_optimizer` sets it).
+        t: τ in [0, 1], the weight of the old target in every update.
         backend: a timm name (resnet18, …, resnet152 and a thousand more) or any ``nn.Module``.
         pretrained: start from timm's weights for that name.
         in_channels: C.
-        image_size: side of the pictures in pixels, for backbones that are built for one size.
-        stem: "imagenet", or "small" for pictures of up to about 64 px (ResNets: a 3×3
-            convolution without stride in place of 7×7 with stride and pooling).
+        image_size: side of the images in pixels, for backbones that are built for one size.
+        stem: "imagenet", or "small" for images of up to about 64 px (ResNets: a 3×3 convolution
+            without stride in place of 7×7 with stride and pooling).
         predictor: "mlp", "linear" or "none", or one that is computed and never trained:
             "optimal" (least squares with a ridge), "orthogonal", "directpred", "directcopy"
             (:mod:`BYOL.model.predictors`).
-        predictor_rho: ρ of DirectPred and DirectCopy; None means the paper's.
-        predictor_eps: ε of DirectPred and DirectCopy, None means the paper's; the ridge of the
-            optimal predictor, None means 0.1, with ``closedFormPredicator=True`` 1e-6.
-        predictor_every: optimizer steps between two settings of DirectPred and DirectCopy.
-        target: "ema", "online" (``EAvg=False``), or "fixed": the initial network for good (τ = 1,
-            the paper's constant random target).
-        norm: "bn", or "gn-ws": every batch-norm, heads included, gives way to group-norm with
-            weight standardisation (:mod:`BYOL.model.group_norm`); a module given as ``backend`` is
+        predictor_rho: ρ of DirectPred and DirectCopy; None means the value of the paper.
+        predictor_eps: ε of DirectPred and DirectCopy, None means the value of the paper. For the
+            optimal predictor it is the ridge; None means 0.1, with ``closedFormPredicator=True``
+            1e-6.
+        predictor_every: number of optimizer steps between updates of DirectPred and DirectCopy.
+        target: "ema", "online" (``EAvg=False``), or "fixed": the initial network, never updated (τ
+            = 1, the constant random target of the paper).
+        norm: "bn", or "gn-ws": every batch norm, also in the heads, is replaced by group norm with
+            weight standardisation (:mod:`BYOL.model.group_norm`). A module passed as ``backend`` is
             changed in place.
-        target_norm: "batch": the target normalises by the statistics of its own batch, as the
-            paper's. "running": by running statistics, which follow the online network's by τ as
-            the weights do (EMAN, Cai et al. 2021, arXiv 2101.08482).
+        target_norm: "batch": the target normalises by the statistics of its own batch, as in the
+            paper. "running": by running statistics, which follow those of the online network by τ
+            like the weights (EMAN, Cai et al. 2021, arXiv 2101.08482).
 
     Raises:
-        UserError: an argument out of its range, an unknown name, or an ``input_size`` that is not
-            what the backend puts out (the message says what it is).
+        UserError: an argument is out of range, a name is unknown, or ``input_size`` is not the
+            number of features of the backend (the message has the number).
 
-    The target is copied from the online network here, never gets a gradient, and moves only in
-    :meth:`updateTargetNetwork`: ``model.parameters()`` may go whole to any optimizer.
+    The target is a copy of the online network. It never gets a gradient and changes only in
+    :meth:`updateTargetNetwork`, so ``model.parameters()`` can be passed to any optimizer.
     """
 
     def __init__(
@@ -150,23 +150,23 @@ class BYOL(nn.Module):
                 copy.deepcopy(self.onlineNet.backend), copy.deepcopy(self.onlineNet.projection)
             ).requires_grad_(False)
         else:
-            # The same network under its second name. Past nn.Module's own registration, so that
-            # its weights stand once in the state dict.
+            # A second name of the same network. It bypasses the registration of nn.Module, so that
+            # the state dict has the weights only once.
             object.__setattr__(self, "targetNet", self.onlineNet)
         if self.target_norm == "running":
             self.targetNet.eval()
 
     def forward(self, x: Tensor, x1: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Predictions and targets of two views of the same images.
+        """Compute predictions and targets of two views of the same images.
 
         Args:
             x: (B, C, H, W) first view, normalised.
             x1: (B, C, H, W) second view.
 
         Returns:
-            ``onlinex, onlinex1, targetx, targetx1``, each (B, P): pass them on as
-            ``criterion(onlinex, targetx1, onlinex1, targetx)``. In training mode every network
-            sees one view at a time, so batch-norm statistics are those of that view.
+            ``onlinex, onlinex1, targetx, targetx1``, each (B, P). The loss is ``criterion(onlinex,
+            targetx1, onlinex1, targetx)``. In training mode every network processes one view at a
+            time, so batch-norm statistics are those of one view.
         """
         z, z1 = self.onlineNet(x), self.onlineNet(x1)
         targetx, targetx1 = self._targets(x, x1, z, z1)
@@ -177,16 +177,16 @@ class BYOL(nn.Module):
         return predictor(z), predictor(z1), targetx, targetx1
 
     def predict_further(self, x: Tensor, targetx: Tensor, targetx1: Tensor) -> Tensor:
-        """Predictions of a further view of the same images.
+        """Compute predictions of a further view of the same images.
 
         Args:
-            x: (B, C, h, w), of any size that the backend takes.
-            targetx: (B, P), from :meth:`forward`; both targets are to be predicted.
-            targetx1: likewise.
+            x: (B, C, h, w), of any size that the backend accepts.
+            targetx: (B, P), from :meth:`forward`; the view predicts both targets.
+            targetx1: (B, P), from :meth:`forward`.
 
         Returns:
-            (B, P). A predictor that is solved on every batch is solved for this view; the best
-            one for two targets is the best for their mean.
+            (B, P). A predictor that is solved on every batch is solved for this view; the optimum
+            for two targets is the optimum for their mean.
         """
         predictor = self.onlineNet.predictor
         assert predictor is not None
@@ -202,31 +202,32 @@ class BYOL(nn.Module):
         return self.targetNet(x), self.targetNet(x1)
 
     def train(self, mode: bool = True) -> "BYOL":
-        """Training or evaluation mode, for all but a target that keeps to running statistics.
+        """Set training or evaluation mode, except for a target that uses running statistics.
 
-        Nothing is dropped of what a target says (dropout, stochastic depth, patches, attention), as
-        with DINO's teacher (arXiv 2104.14294): it is what the online network is to predict. Many
-        networks drop by functions and not by modules, so all but batch-norms evaluate.
+        The target never drops anything (dropout, stochastic depth, patches, attention), like DINO's
+        teacher (arXiv 2104.14294), because its output is what the online network predicts. Many
+        networks drop by functions and not by modules, so all modules of the target but batch norms
+        stay in evaluation mode.
         """
         super().train(mode)
         if self.target_norm == "running":
             self.targetNet.eval()
         for module in self.targetNet.modules() if self.target != "online" else ():
-            if not _gathers_statistics(module):
+            if not _has_running_statistics(module):
                 module.training = False
         return self
 
     @torch.no_grad()
     def updateTargetNetwork(self, t: float | None = None) -> None:
-        """ξ ← τξ + (1 − τ)θ, for every parameter; call it once after each optimizer step.
+        """Update every target parameter, ξ ← τξ + (1 − τ)θ; call it once after each optimizer step.
 
-        Batch-norm running statistics are not averaged: the target gathers its own from what it
-        sees, as in the authors' code (but see ``target_norm``). Without a moving average
-        (``EAvg=False``) the target stays as it is. A predictor that is computed from statistics
-        (DirectPred, DirectCopy) is set here, before the target moves.
+        Batch-norm running statistics are not averaged: the target computes its own, as in the
+        authors' code (but see ``target_norm``). Without a moving average (``EAvg=False``) the
+        target is not changed. A predictor that is computed from statistics (DirectPred, DirectCopy)
+        is updated here, before the target.
 
         Args:
-            t: τ for this update, in [0, 1]; the constructor's if None.
+            t: τ for this update, in [0, 1]; None means that of the constructor.
         """
         if isinstance(self.onlineNet.predictor, ClosedFormPredictor):
             self.onlineNet.predictor.update()
@@ -242,25 +243,28 @@ class BYOL(nn.Module):
         torch._foreach_lerp_(target, online, 1 - tau)
 
 
-def _gathers_statistics(module: nn.Module) -> bool:
-    """Whether it has running statistics of its own, as batch-norm has: only that is to train."""
+def _has_running_statistics(module: nn.Module) -> bool:
+    """Return whether ``module`` has running statistics, as batch norm has.
+
+    Only such modules of a target need training mode.
+    """
     return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False))
 
 
 def _weights(module: nn.Module) -> list[Tensor]:
-    """What ``module.parameters()`` gives, in its order, in a quarter of the time.
+    """Return ``module.parameters()`` as a list, in the same order, in a quarter of the time.
 
-    A GPU that waits for the next step of a small network waits for this as well.
+    For small networks this time delays the next step on the GPU.
     """
-    found: dict[int, Tensor] = {}
-    _gather(module, found)
-    return list(found.values())
+    parameters: dict[int, Tensor] = {}
+    _collect_parameters(module, parameters)
+    return list(parameters.values())
 
 
-def _gather(module: nn.Module, found: dict[int, Tensor]) -> None:
+def _collect_parameters(module: nn.Module, parameters: dict[int, Tensor]) -> None:
     for parameter in module._parameters.values():
         if parameter is not None:
-            found[id(parameter)] = parameter
+            parameters[id(parameter)] = parameter
     for child in module._modules.values():
         if child is not None:
-            _gather(child, found)
+            _collect_parameters(child, parameters)

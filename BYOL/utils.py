@@ -1,4 +1,4 @@
-"""What the specification imports from here, and nothing else."""
+"""The names that the specification imports from this module."""
 
 from BYOL.model.loss import criterion, regression_loss
 from BYOL.views.transforms import MultiViewDataInjector, get_byol_transforms

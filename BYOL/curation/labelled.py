@@ -16,7 +16,7 @@ from BYOL.data.groups import check_grouped
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import in_words
 from BYOL.evaluation.cross_val_predict import PARTS, Known
-from BYOL.evaluation.types import task_of
+from BYOL.evaluation.splits import task_of
 from BYOL.runs.open import Run
 
 TEST = "test"  # a split

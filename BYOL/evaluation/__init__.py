@@ -1,7 +1,8 @@
-"""What a backbone has learnt, in numbers: features of pictures, judged with few, all or no labels.
+"""Evaluation of a backbone: feature extraction, protocols, baselines and statistics.
 
-``gauges`` watches the projections of a run for collapse; ``features`` turns pictures into numpy
-arrays. One file is one protocol: ``fewshot``, ``knn``, ``linear``, ``linear_sgd``, ``finetune``,
-``cluster``, ``retrieval``; each judges a subject (``subjects``), which ``protocols`` puts beside
-its references and ``table`` shows. ``intervals`` and ``scores`` are the statistics they share.
+``types`` defines the data of an evaluation and ``splits`` its training and test images.
+``features`` computes feature vectors, and ``protocols`` has one file per protocol. ``evaluate``
+runs the protocols on a backbone and its baselines, and ``table`` prints the results.
+``bootstrap`` and ``metrics`` are the statistics that the protocols share. ``collapse`` has the
+collapse metrics and the alarm.
 """

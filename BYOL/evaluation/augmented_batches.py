@@ -1,4 +1,4 @@
-"""Labelled pictures for a protocol that trains on them: epochs of random crops and flips."""
+"""Batches of random crops and flips of labelled images, for protocols that train on images."""
 
 import dataclasses
 import sys
@@ -17,26 +17,28 @@ from BYOL.views.pipeline import finish_view, make_view
 
 
 def crops_and_flips(view: ViewConfig, size: int) -> ViewConfig:
-    """Nothing else happens to a picture, and it is as large as those that judge."""
+    """Return ``view`` with crops and flips only, at the ``size`` of the test images."""
     return dataclasses.replace(view, size=size, jitter=0.0, grey=0.0, blur=0.0, solarize=0.0)
 
 
 def augmented_batches(
     images: Images, exam: Exam, sight: Sight, *, epochs: int, batch_size: int, doing: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of all epochs, each picture once an epoch but those that do not fill a batch.
+    """Yield the batches of all epochs.
+
+    Each image occurs once per epoch. The images of an incomplete last batch are dropped.
 
     Args:
-        images: all readable.
-        exam: its view, seed, device and workers.
-        sight: mean and standard deviation of the normalisation.
-        epochs: passes over the pictures.
+        images: images, all of them readable.
+        exam: provides the view, seed, device and workers.
+        sight: input specification: mean and standard deviation of the normalisation.
+        epochs: number of passes over the images.
         batch_size: at most ``len(images)``.
-        doing: what the progress bar says.
+        doing: text of the progress bar.
 
     Yields:
-        (B,) int64 numbers of the pictures and (B, C, size, size) float32 normalised pixels, on the
-        exam's device, in channels-last order.
+        (B,) int64 numbers of the images and (B, C, size, size) float32 normalised pixels, on the
+        device of ``exam``, in channels-last order.
     """
     sampler = EpochSampler(len(images), batch_size, seed=exam.seed)
     loader = train_loader(
@@ -46,20 +48,22 @@ def augmented_batches(
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for _ in range(epochs):
             for batch in loader:
-                key = fold(fold(exam.seed, batch["epoch"]), 0)  # that of the crops from files
+                key = fold(
+                    fold(exam.seed, batch["epoch"]), 0
+                )  # the same key as for crops from files
                 ids = batch["ids"].to(exam.device, non_blocking=True)
                 if "images" in batch:
-                    made = make_view(exam.view, batch["images"], ids, key, sight.mean, sight.std)
+                    view = make_view(exam.view, batch["images"], ids, key, sight.mean, sight.std)
                 else:
                     crops = batch["crops"].to(exam.device, non_blocking=True)
-                    made = finish_view(exam.view, crops, ids, key, sight.mean, sight.std)
-                yield ids, made.contiguous(memory_format=torch.channels_last)
+                    view = finish_view(exam.view, crops, ids, key, sight.mean, sight.std)
+                yield ids, view.contiguous(memory_format=torch.channels_last)
 
     return _with_progress(batches(), epochs * len(sampler), doing)
 
 
 def labels_tensor(exam: Exam, images: Images) -> Tensor:
-    """Labels on the exam's device, to be picked by the numbers of a batch."""
+    """Return the labels of ``images`` on the device of ``exam``, to be indexed by image numbers."""
     return torch.as_tensor(images.labels, device=exam.device)
 
 

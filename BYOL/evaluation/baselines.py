@@ -1,4 +1,4 @@
-"""What a backbone is compared with: raw pixels, and supervised weights where they are at hand."""
+"""Baselines of a backbone: raw pixels, and supervised weights if they are available locally."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from BYOL.model.backbones import build_backbone, has_fixed_size
 from BYOL.model.initial_weights import read_start, start_from
 from BYOL.views.config import Sight
 
-START = "start"  # the row of a backbone with the weights that its run began with
+START = "start"  # the row of the backbone with the initial weights of its run
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A backbone to compare with, trained elsewhere or before.
+    """A backbone with other weights, to compare with.
 
     Args:
-        name: of its row.
-        backbone: its weights loaded.
-        sight: how it is shown pictures.
+        name: name of its row in the results.
+        backbone: the network with its weights loaded.
+        sight: input specification of the backbone.
     """
 
     name: str
@@ -33,10 +33,10 @@ class Reference:
 
 
 class RawPixels(nn.Module):
-    """No network: the pixels in [0, 1], at :data:`PIXEL_SIDE` at most, as one vector.
+    """The pixels in [0, 1] as one vector, with a side of at most :data:`PIXEL_SIDE`.
 
     Args:
-        sight: whose normalisation is undone.
+        sight: the input specification whose normalisation is undone.
     """
 
     def __init__(self, sight: Sight):
@@ -46,7 +46,7 @@ class RawPixels(nn.Module):
         self.std = torch.tensor(sight.std)[:, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) normalised → (B, C · side · side)."""
+        """Map normalised images (B, C, H, W) to (B, C · side · side)."""
         x = x * self.std.to(x.device) + self.mean.to(x.device)
         if x.shape[-1] != self.side:
             x = F.interpolate(x, (self.side, self.side), mode="bicubic", antialias=True)
@@ -56,14 +56,14 @@ class RawPixels(nn.Module):
 def supervised_reference(
     name: str, channels: int, sight: Sight, arguments: Mapping[str, Any] | None = None
 ) -> Reference | None:
-    """timm's weights for a backbone, if they lie in the local cache; nothing is downloaded.
+    """Return a backbone with timm's weights if they are in the local cache, without downloading.
 
     Args:
-        name: of the backbone.
-        channels: of the pictures; timm adapts the first layer.
-        sight: its size is kept; mean and standard deviation are the weights' own for three
-            channels.
-        arguments: of the backbone; timm's weights are for none.
+        name: timm name of the backbone.
+        channels: channels of the images; timm adapts the first layer.
+        sight: input specification. The size is kept; for three channels mean and standard deviation
+            are replaced by those of the weights.
+        arguments: arguments of the backbone. timm's weights fit none, so any argument gives None.
     """
     import timm
 
@@ -82,7 +82,7 @@ def supervised_reference(
 
 
 def cached_weights(name: str) -> Path | None:
-    """timm's file of pretrained weights on this disk, or None."""
+    """Return timm's file of pretrained weights in the local cache, or None."""
     import timm
     from huggingface_hub import try_to_load_from_cache
 
@@ -91,9 +91,9 @@ def cached_weights(name: str) -> Path | None:
         return None
     if config.hf_hub_id:
         for file in ("model.safetensors", "pytorch_model.bin"):
-            found = try_to_load_from_cache(config.hf_hub_id, config.hf_hub_filename or file)
-            if isinstance(found, str):
-                return Path(found)
+            cached = try_to_load_from_cache(config.hf_hub_id, config.hf_hub_filename or file)
+            if isinstance(cached, str):
+                return Path(cached)
     if config.url:
         path = Path(torch.hub.get_dir()) / "checkpoints" / Path(str(config.url)).name
         return path if path.is_file() else None
@@ -108,18 +108,19 @@ def reference_from_file(
     sight: Sight,
     arguments: Mapping[str, Any] | None = None,
 ) -> Reference:
-    """A run's backbone with other weights.
+    """Return the backbone of a run with weights from a file.
 
     Args:
-        path: as of :func:`BYOL.model.initial_weights.read_start`; a classifier in it is left out.
-        name: of the backbone.
-        channels: of the pictures.
-        stem: of the run; where the weights do not fit it, timm's own is tried.
-        sight: that of the run.
-        arguments: of the backbone.
+        path: see :func:`BYOL.model.initial_weights.read_start`; a classifier in the file is
+            ignored.
+        name: timm name of the backbone.
+        channels: channels of the images.
+        stem: stem of the run. If the weights do not fit it, timm's own stem is used.
+        sight: input specification of the run.
+        arguments: arguments of the backbone.
 
     Raises:
-        UserError: the file cannot be read, or holds the weights of another network.
+        UserError: the file cannot be read, or has the weights of another network.
     """
     small = stem == "small" and read_start(path, "--reference").small_stem
     kind = "small" if small else "imagenet"

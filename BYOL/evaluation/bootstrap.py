@@ -1,8 +1,7 @@
-"""A measure and its 95 % bootstrap interval: how it would move with other judging pictures.
+"""A measure and its 95 % bootstrap interval: its variation over samples of test images.
 
-Pictures of one group (a patient, a camera) come together or not at all, so where there are groups,
-these are resampled and not the pictures. Of a single group nothing can be said but how it would
-move with other pictures of that group.
+If the images have groups (a patient, a camera), whole groups are resampled instead of images. With
+a single group the interval describes only other images of that group.
 """
 
 from collections.abc import Callable
@@ -11,37 +10,38 @@ import numpy as np
 
 from BYOL.config.tasks import Measure, Measures
 
-RESAMPLES = 10_000  # of outcomes that are right or wrong: each costs one number
-MEAN_RESAMPLES = 2_000  # of means over pictures: each costs a pass over them
-SLOW_RESAMPLES = 200  # of statistics that scikit-learn computes anew
-_BLOCK = 1 << 22  # indices drawn at a time
+RESAMPLES = 10_000  # for accuracies: each resample costs one random number
+MEAN_RESAMPLES = 2_000  # for means over images: each resample costs a pass over all images
+SLOW_RESAMPLES = 200  # for statistics that scikit-learn recomputes for each resample
+_BLOCK = 1 << 22  # indices drawn at once
 
 
 def level(measure: Measure) -> float:
-    """The number of a measure, be it an accuracy or another one."""
+    """Return the number of ``measure``: its accuracy or its value."""
     return measure["accuracy"] if "accuracy" in measure else measure["value"]
 
 
 def in_words(measures: Measures) -> str:
-    """``accuracy 0.437 [0.407, 0.467], …``: each with its interval."""
+    """Return ``accuracy 0.437 [0.407, 0.467], …``: each measure with its interval."""
     return ", ".join(
         f"{name} {level(m):.3f} [{m['low']:.3f}, {m['high']:.3f}]" for name, m in measures.items()
     )
 
 
 def accuracy_interval(correct: np.ndarray, seed: int, groups: np.ndarray | None = None) -> Measure:
-    """Accuracy of (n,) outcomes, ``{accuracy, low, high}``; ``groups`` are (n,) integers or None.
+    """Return the accuracy of the outcomes ``correct`` (n,) bool: ``{accuracy, low, high}``.
 
-    Resampling n outcomes of which a share p is right draws from a binomial, so no outcome need be
-    touched again. Whole groups are drawn as for a mean. Where all outcomes are the same no other
-    can be drawn: the other end then is Clopper and Pearson's (1934).
+    Resampling n outcomes with a share p of correct ones draws from a binomial distribution, so one
+    draw per resample is enough. With ``groups``, (n,) integers, whole groups are drawn as in
+    :func:`mean_interval`. If all outcomes are equal, every resample is equal too. The other end of
+    the interval is then that of Clopper and Pearson (1934).
     """
-    n, accuracy, of_group = len(correct), float(correct.mean()), _numbered(groups)
+    n, accuracy, group_index = len(correct), float(correct.mean()), _numbered(groups)
     if accuracy in (0.0, 1.0):
-        units = n if of_group is None else int(of_group.max()) + 1
+        units = n if group_index is None else int(group_index.max()) + 1
         away = 1 - 0.025 ** (1 / units)
         return {"accuracy": accuracy, "low": min(accuracy, 1 - away), "high": max(accuracy, away)}
-    if of_group is not None:
+    if group_index is not None:
         mean = mean_interval(correct.astype(np.float64), seed, groups)
         return {"accuracy": mean.pop("value"), **mean}
     resampled = np.random.default_rng(seed).binomial(n, accuracy, RESAMPLES) / n
@@ -49,11 +49,17 @@ def accuracy_interval(correct: np.ndarray, seed: int, groups: np.ndarray | None 
 
 
 def mean_interval(values: np.ndarray, seed: int, groups: np.ndarray | None = None) -> Measure:
-    """Mean of (n,) numbers, one a picture, ``{value, low, high}``; ``groups`` likewise or None."""
-    of_group, mean = _numbered(groups), float(values.mean())
+    """Return the mean of ``values`` (n,), one per image: ``{value, low, high}``.
+
+    ``groups`` are (n,) integers of images that are resampled together, or None.
+    """
+    group_index, mean = _numbered(groups), float(values.mean())
     sizes = np.ones(len(values))
-    if of_group is not None:
-        values, sizes = np.bincount(of_group, values), np.bincount(of_group).astype(np.float64)
+    if group_index is not None:
+        values, sizes = (
+            np.bincount(group_index, values),
+            np.bincount(group_index).astype(np.float64),
+        )
     rng, n = np.random.default_rng(seed), len(values)
     means = np.empty(MEAN_RESAMPLES)
     step = max(_BLOCK // n, 1)
@@ -61,7 +67,9 @@ def mean_interval(values: np.ndarray, seed: int, groups: np.ndarray | None = Non
         rows = min(step, MEAN_RESAMPLES - start)
         drawn = rng.integers(0, n, (rows, n))
         part = values[drawn].mean(axis=1)
-        means[start : start + rows] = part if of_group is None else part / sizes[drawn].mean(axis=1)
+        means[start : start + rows] = (
+            part if group_index is None else part / sizes[drawn].mean(axis=1)
+        )
     return {"value": mean, **_ends(means)}
 
 
@@ -72,27 +80,26 @@ def statistic_interval(
     resamples: int = SLOW_RESAMPLES,
     groups: np.ndarray | None = None,
 ) -> Measure:
-    """Any statistic of n judging pictures, ``{value, low, high}``.
+    """Return any ``statistic`` of n test images: ``{value, low, high}``.
 
     Args:
-        statistic: of the pictures with these numbers, which may repeat: (n,), with groups more or
-            fewer.
-        n: pictures.
-        seed: of the resampling.
-        resamples: how often.
-        groups: (n,) integers, or None.
+        statistic: function of (m,) image numbers, which may repeat. m is n; with groups it varies.
+        n: number of images.
+        seed: seed of the resampling.
+        resamples: number of resamples.
+        groups: (n,) integers of images that are resampled together, or None.
     """
-    rng, of_group = np.random.default_rng(seed), _numbered(groups)
+    rng, group_index = np.random.default_rng(seed), _numbered(groups)
 
     def resampled() -> np.ndarray:
-        if of_group is None:
+        if group_index is None:
             return rng.integers(0, n, n)
-        count = int(of_group.max()) + 1
+        count = int(group_index.max()) + 1
         times = np.bincount(rng.integers(0, count, count), minlength=count)
-        return np.repeat(np.arange(n), times[of_group])
+        return np.repeat(np.arange(n), times[group_index])
 
-    found = [statistic(resampled()) for _ in range(resamples)]
-    return {"value": float(statistic(np.arange(n))), **_ends(np.array(found))}
+    statistics = [statistic(resampled()) for _ in range(resamples)]
+    return {"value": float(statistic(np.arange(n))), **_ends(np.array(statistics))}
 
 
 def counted_interval(
@@ -102,30 +109,30 @@ def counted_interval(
     resamples: int = SLOW_RESAMPLES,
     groups: np.ndarray | None = None,
 ) -> Measure:
-    """A statistic that can be told for many resamples at once, ``{value, low, high}``.
+    """Return a ``statistic`` that is computed for many resamples at once: ``{value, low, high}``.
 
     Args:
-        statistic: from how often each picture is counted, (r, n) float64, to (r,) values.
-        n: judging pictures.
-        seed: of the resampling.
-        resamples: how often.
-        groups: (n,) integers, or None.
+        statistic: function from the count of each image, (r, n) float64, to (r,) values.
+        n: number of test images.
+        seed: seed of the resampling.
+        resamples: number of resamples.
+        groups: (n,) integers of images that are resampled together, or None.
     """
     rng, step = np.random.default_rng(seed), max(_BLOCK // n, 1)
-    of_group = _numbered(groups)
-    units = n if of_group is None else int(of_group.max()) + 1
-    found = []
+    group_index = _numbered(groups)
+    units = n if group_index is None else int(group_index.max()) + 1
+    statistics = []
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         drawn = rng.integers(0, units, (rows, units)) + units * np.arange(rows)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
-        counts = counts if of_group is None else counts[:, of_group]
-        found.append(statistic(counts.astype(np.float64)))
-    return {"value": float(statistic(np.ones((1, n)))[0]), **_ends(np.concatenate(found))}
+        counts = counts if group_index is None else counts[:, group_index]
+        statistics.append(statistic(counts.astype(np.float64)))
+    return {"value": float(statistic(np.ones((1, n)))[0]), **_ends(np.concatenate(statistics))}
 
 
 def _numbered(groups: np.ndarray | None) -> np.ndarray | None:
-    """The groups' numbers from 0 without a gap; None where pictures are drawn one by one."""
+    """Renumber ``groups`` from 0 without gaps; None if images are drawn one by one."""
     if groups is None:
         return None
     numbers = np.unique(groups, return_inverse=True)[1]

@@ -1,8 +1,8 @@
-"""Labels for pictures that have none, guessed from those of others by the linear probe.
+"""Predicted labels from the linear probe, for labelled images by 5-fold cross-validation.
 
-What is said of a picture that has a label comes from a probe that has not seen it: the labelled
-pictures are dealt into parts, and each part is guessed by what the others teach. So the guesses
-of labelled pictures tell how good the others are, and where a label may be wrong.
+The prediction for a labelled image comes from a probe that was not trained on it. So the
+predictions for labelled images show how good those for other images are, and which labels may be
+wrong.
 """
 
 import warnings
@@ -18,20 +18,20 @@ from BYOL.evaluation.metrics import scored
 from BYOL.evaluation.protocols.linear import fit_classes, fit_tags, fit_values
 from BYOL.model.linear_head import NEVER, LinearLayer, constant_layer, layer_of_classes
 
-PARTS = 5  # of the labelled pictures, each guessed in its turn
-SURE = 0.9  # a probability from which a guess that contradicts a label is worth a look
+PARTS = 5  # folds of the cross-validation
+SURE = 0.9  # minimum probability of a prediction that contradicts a label
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """Labelled pictures.
+    """Labelled images.
 
     Args:
         features: (n, d) float32.
         labels: (n,) integers below ``count``, (n, count) bool tags or (n, count) values.
-        task: what the labels are: classification, multilabel or regression.
-        count: of classes, tags or values.
-        groups: (n,) integers of pictures that are never learnt from to guess each other, or None.
+        task: kind of the labels: classification, multilabel or regression.
+        count: number of classes, tags or values.
+        groups: (n,) integers or None. Images of one group are always in the same fold.
     """
 
     features: np.ndarray
@@ -44,87 +44,91 @@ class Known:
         return len(self.labels)
 
 
-def fit(known: Known, seed: int, of: np.ndarray | None = None) -> LinearLayer:
-    """A probe: from (q, d) features to (q, count), probabilities of classes or tags, or values.
+def fit(known: Known, seed: int, positions: np.ndarray | None = None) -> LinearLayer:
+    """Fit a probe: (q, d) features → (q, count) probabilities of classes or tags, or values.
 
     Args:
-        known: what teaches it.
-        seed: of the split that chooses its regularisation.
-        of: numbers of the pictures that teach; None: all.
+        known: labelled images.
+        seed: seed of the split that chooses the regularisation.
+        positions: positions of the training images; None means all.
 
     Raises:
-        UserError: all labels there are are of one class.
+        UserError: all labels are of one class.
     """
     if known.task == CLASSES and len(np.unique(known.labels)) < 2:
-        raise UserError("all labels are of one class: there is nothing to tell apart")
-    at = slice(None) if of is None else of
-    features, labels = known.features[at], known.labels[at]
-    groups = None if known.groups is None else known.groups[at]
-    how: dict[str, Any] = {"seed": seed, "groups": groups}
+        raise UserError("all labels are of one class: a probe needs two classes")
+    rows = slice(None) if positions is None else positions
+    features, labels = known.features[rows], known.labels[rows]
+    groups = None if known.groups is None else known.groups[rows]
+    settings: dict[str, Any] = {"seed": seed, "groups": groups}
     if known.task == TAGS:
-        return fit_tags(features, labels, **how)
+        return fit_tags(features, labels, **settings)
     if known.task != CLASSES:
-        return fit_values(features, labels, **how)
-    taught = np.unique(labels)
-    if len(taught) < 2:
-        only = np.where(np.arange(known.count) == taught[0], 0.0, NEVER)
-        return constant_layer(only, features.shape[1], CLASSES)
-    return layer_of_classes(fit_classes(features, labels, **how)[0], known.count)
+        return fit_values(features, labels, **settings)
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        bias = np.where(np.arange(known.count) == classes[0], 0.0, NEVER)
+        return constant_layer(bias, features.shape[1], CLASSES)
+    return layer_of_classes(fit_classes(features, labels, **settings)[0], known.count)
 
 
 def unseen(known: Known, seed: int) -> np.ndarray:
-    """What probes that have not seen it say of every labelled picture, as :func:`fit` puts it.
+    """Return cross-validated predictions for all images of ``known``, in the form of :func:`fit`.
 
     Returns:
-        (n, count); nothing but NaN where there is one group only, or one picture.
+        (n, count); all NaN if there is only one group or one image.
     """
-    found = np.full((len(known), known.count), np.nan)
-    for learn, left in _parts(known, seed):
-        found[left] = fit(known, seed, learn)(known.features[left])
-    return found
+    predictions = np.full((len(known), known.count), np.nan)
+    for train, test in _folds(known, seed):
+        predictions[test] = fit(known, seed, train)(known.features[test])
+    return predictions
 
 
-def _parts(known: Known, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Numbers to learn from, and numbers to guess; by classes and by whole groups, if any."""
+def _folds(known: Known, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield positions of training and test images: folds by class and, if any, by whole groups."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     n, groups = len(known), known.groups
-    parts = min(PARTS, n if groups is None else len(np.unique(groups)))
-    if parts < 2:
+    folds = min(PARTS, n if groups is None else len(np.unique(groups)))
+    if folds < 2:
         return
     classes = np.zeros(n, dtype=np.int64)
-    if known.task == CLASSES and np.bincount(known.labels).max() >= parts:  # else it refuses
+    # StratifiedKFold raises if no class has as many members as there are folds
+    if known.task == CLASSES and np.bincount(known.labels).max() >= folds:
         classes = known.labels
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    splitter = kind(parts, shuffle=True, random_state=seed)
+    splitter = kind(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # classes of fewer pictures than parts
+        warnings.simplefilter("ignore", UserWarning)  # classes with fewer images than folds
         yield from list(splitter.split(classes, classes, groups))
 
 
-def judged(known: Known, guesses: np.ndarray, seed: int) -> Measures:
-    """How good guesses of pictures that have not taught them are, with 95 % intervals.
+def judged(known: Known, predictions: np.ndarray, seed: int) -> Measures:
+    """Return the measures of predictions for images that were not trained on, with 95 % intervals.
 
     Args:
-        known: what they are truly.
-        guesses: (n, count), of :func:`unseen` or of a probe that others have taught.
-        seed: of the intervals.
+        known: the images with their true labels.
+        predictions: (n, count), from :func:`unseen` or from a probe that was trained on other
+            images.
+        seed: seed of the intervals.
 
     Returns:
-        What :func:`BYOL.evaluation.metrics.scored` gives; nothing where guesses are NaN.
+        The result of :func:`BYOL.evaluation.metrics.scored`. It is empty if ``predictions``
+        contain NaN.
     """
-    if np.isnan(guesses).any():
+    if np.isnan(predictions).any():
         return {}
-    return scored("", known.task, guesses, known.labels, seed, known.groups)
+    return scored("", known.task, predictions, known.labels, seed, known.groups)
 
 
-def contradicted(known: Known, guesses: np.ndarray) -> np.ndarray:
-    """(n,) bool: another class has a probability of :data:`SURE` or more than the label's.
+def contradicted(known: Known, predictions: np.ndarray) -> np.ndarray:
+    """Return (n,) bool: another class has a probability of at least :data:`SURE`.
 
-    Not where no other picture has taught the label's class: nothing else could be guessed then.
+    Labels whose class has no other image are never contradicted, because the probe cannot predict
+    that class.
     """
     if known.task != CLASSES:
         return np.zeros(len(known), dtype=bool)
-    sure = np.nan_to_num(guesses).max(axis=1) >= SURE
-    taught = np.nan_to_num(guesses)[np.arange(len(known)), known.labels] > 0
-    return sure & taught & (guesses.argmax(axis=1) != known.labels)
+    sure = np.nan_to_num(predictions).max(axis=1) >= SURE
+    predictable = np.nan_to_num(predictions)[np.arange(len(known)), known.labels] > 0
+    return sure & predictable & (predictions.argmax(axis=1) != known.labels)

@@ -1,4 +1,4 @@
-"""All measurements side by side: raw pixels, the untrained backbone, the trained one."""
+"""All measurements side by side: raw pixels, the untrained backbone, and the trained backbone."""
 
 import dataclasses
 import time
@@ -24,33 +24,36 @@ from BYOL.evaluation.protocols.knn import knn
 from BYOL.evaluation.protocols.linear import linear
 from BYOL.evaluation.protocols.linear_sgd import crops_of, linear_sgd
 from BYOL.evaluation.protocols.retrieval import retrieval
-from BYOL.evaluation.splits import groups_of, parted, untaught
-from BYOL.evaluation.types import FEATURES_AT_A_TIME, Exam, Outcome, See, Subject, task_of
+from BYOL.evaluation.split_summary import groups_of, untaught
+from BYOL.evaluation.splits import parted, task_of
+from BYOL.evaluation.types import FEATURES_AT_A_TIME, Exam, FeatureFunction, Outcome, Subject
 from BYOL.views.config import Sight, ViewConfig
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to judge.
+    """An evaluation protocol.
 
     Args:
-        judge: does it.
-        tasks: kinds of labels that it can be judged by.
-        cost: of one that trains on pictures: how many it shows to a backbone, a picture that
-            teaches it counted three times; None where features are enough.
+        run: function that runs the protocol.
+        tasks: kinds of labels that the protocol supports.
+        cost: for protocols that train on images, the equivalent number of forward passes of an
+            image, where a training step counts as three; None if precomputed features are enough.
     """
 
-    judge: Callable[[Subject], Outcome]
+    run: Callable[[Subject], Outcome]
     tasks: tuple[str, ...] = (CLASSES,)
     cost: Callable[[Subject], int] | None = None
 
 
 def _linear_sgd_cost(subject: Subject) -> int:
-    return crops_of(subject.exam, subject.probed[0].shape[1]) * len(subject.exam.learn)
+    return crops_of(subject.exam, subject.probe_features[0].shape[1]) * len(subject.exam.train)
 
 
 def _finetune_cost(subject: Subject) -> int:
-    return 3 * finetune_steps(subject.exam)  # forward, and back to the weights and to the inputs
+    return 3 * finetune_steps(
+        subject.exam
+    )  # forward, backward to the weights, and backward to the inputs
 
 
 PROTOCOLS = {
@@ -62,10 +65,10 @@ PROTOCOLS = {
     "cluster": Protocol(cluster, (CLASSES, TAGS, VALUES, NOTHING)),
     "retrieval": Protocol(retrieval),
 }
-MANY_PIXELS = 1024  # numbers a picture above which linear probes see components of them
+MANY_PIXELS = 1024  # values per image above which linear probes use principal components
 PIXEL_COMPONENTS = 256
-ANNOUNCED = 60.0  # seconds that a measurement takes, from which on it is said beforehand
-Seen = list[tuple[Images, np.ndarray]]  # pictures and their pixels as vectors
+ANNOUNCED = 60.0  # seconds; the expected time of a longer measurement is announced
+ImagePixels = list[tuple[Images, np.ndarray]]  # images and their pixels as vectors
 DEFAULT = ("fewshot", "knn", "linear")
 NOTHING_KNOWN: Mapping[str, Measures] = MappingProxyType({})
 
@@ -85,56 +88,57 @@ def evaluate(
     say: Callable[[str], None] = lambda line: None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Measure a backbone beside its references.
+    """Evaluate a backbone and its baselines.
 
     Args:
-        backbone: the trained one.
-        untrained: the same at its start.
-        train: pictures that the measurements learn from, with labels (classes, tags or values:
-            see :func:`task_of`); ``cluster`` alone needs none.
-        test: pictures that judge; without them a fifth of ``train`` is held out (from the
-            measurements; pretraining may have seen it, without its labels), in whole groups where
-            it has them.
-        sight: how the backbones are shown pictures, as in training.
-        device: where the backbones run.
-        protocols: of :data:`PROTOCOLS`, or "all"; those that the labels are not for are left out.
-        view: crops and flips of the protocols that train on pictures; without it the paper's.
-        references: further backbones to compare with, a row each.
-        known: rows that were measured before on the same pictures with the same seed: taken as
-            they are, by the names of their sources.
-        say: gets a line for every measurement: how long it took, and how long it is going to take
-            where that is minutes.
-        settings: further ones of :class:`Exam`.
+        backbone: the trained backbone.
+        untrained: the backbone before training.
+        train: training images of the protocols, with labels (classes, tags or values: see
+            :func:`BYOL.evaluation.splits.task_of`); only ``cluster`` needs no labels.
+        test: test images. If None, a fifth of ``train`` is held out, in whole groups if it has
+            groups. Pretraining may have used the held-out images without their labels.
+        sight: input specification of the backbones.
+        device: device of the backbones.
+        protocols: names from :data:`PROTOCOLS`, or "all"; protocols that do not support the labels
+            are left out.
+        view: crops and flips of the protocols that train on images; None means those of the paper.
+        references: further backbones to compare with, one row each.
+        known: rows of an earlier evaluation of the same images with the same seed, by the names of
+            their sources; they are copied.
+        say: function that gets a line for every measurement: the time it took, and its expected
+            time before it starts if that is minutes.
+        settings: further fields of :class:`Exam`.
 
     Returns:
-        - ``pictures``: ``{learn, judge}``, how many could be read. Where they have groups, see
-          :func:`BYOL.evaluation.splits.groups_of`.
-        - ``classes``: how many (columns of tags or values; 0 without labels); ``task``.
-        - ``rows[source][measure]``: ``{accuracy, low, high}``, the ends of a 95 % bootstrap
-          interval over the judging pictures or their groups; for n-shot ``{accuracy, spread}``,
-          the standard deviation from draw to draw. Measures that are no accuracy (NMI, ARI,
-          silhouette, mAP, R@k, F1, R², MAE) have ``value`` instead of ``accuracy``. What a protocol
-          chose stands beside it (``C``, ``learning_rate``, ``labels``). Sources: "raw pixels",
-          "untrained", "trained", and the references' names; not every source has every measure.
-        - ``confusion``: of the linear probe on the trained backbone, a row of counts for every
-          true class, a column for every guessed one, and ``class_names`` of both; where there are
-          at most 100 classes.
-        - ``untaught``: names of classes that judge and have no picture to learn from, if any.
-        - ``left_out``: protocols that these labels are not for, where there are any.
+        - ``pictures``: ``{learn, judge}``, the numbers of readable training and test images. For
+          groups see :func:`BYOL.evaluation.split_summary.groups_of`.
+        - ``classes``: number of classes (or columns of tags or values; 0 without labels); ``task``.
+        - ``rows[source][measure]``: ``{accuracy, low, high}``, where low and high are the ends of a
+          95 % bootstrap interval over the test images or their groups; for n-shot ``{accuracy,
+          spread}``, the standard deviation over draws. Measures other than accuracy (NMI, ARI,
+          silhouette, mAP, R@k, F1, R², MAE) have ``value`` instead of ``accuracy``. Settings that a
+          protocol chose are included (``C``, ``learning_rate``, ``labels``). Sources: "raw pixels",
+          "untrained", "trained", and the names of the references; not every source has every
+          measure.
+        - ``confusion``: confusion matrix of the linear probe on the trained backbone, with a row
+          for every true class and a column for every predicted class, and ``class_names`` of both;
+          only for at most 100 classes.
+        - ``untaught``: names of classes with test images but without training images, if any.
+        - ``left_out``: protocols that do not support these labels, if any.
 
     Raises:
         UserError: no labels, fewer than two classes or groups, or an unknown protocol.
     """
     chosen, left_out = _applicable(protocols, train)
     if test is not None and task_of(test) != task_of(train):
-        raise UserError(f"{test.name}: its held-out pictures have no labels of the same kind")
+        raise UserError(f"{test.name}: its test images have no labels of the same kind")
     exam = Exam(
         *parted(train, test, settings.get("seed", 0)),
         view=crops_and_flips(view or ViewConfig(sight.size), sight.size),
         device=device,
         **settings,
     )
-    exam, seen = _only_readable(exam, sight)
+    exam, image_pixels = _only_readable(exam, sight)
     backbones = [
         ("untrained", untrained, sight),
         *((r.name, r.backbone, r.sight) for r in references),
@@ -142,19 +146,19 @@ def evaluate(
     ]
     rows: dict[str, Measures] = {}
     details: dict[str, Any] = {}
-    for subject in _subjects(exam, seen, sight, backbones):
+    for subject in _sources(exam, image_pixels, sight, backbones):
         if subject.name in known:
             rows[subject.name] = known[subject.name]
             continue
-        outcomes = _judged(subject, chosen, say)
+        outcomes = _run_protocols(subject, chosen, say)
         rows[subject.name] = {k: v for outcome in outcomes for k, v in outcome.measures.items()}
         if subject.backbone is backbone:
             details = {k: v for outcome in outcomes for k, v in outcome.details.items()}
     return {
-        "pictures": {"learn": len(exam.learn), "judge": len(exam.judge)},
+        "pictures": {"learn": len(exam.train), "judge": len(exam.test)},
         **groups_of(exam, test),
         **untaught(exam),
-        "classes": _count(exam),
+        "classes": _label_count(exam),
         "task": exam.task,
         **({"left_out": left_out} if left_out else {}),
         "rows": rows,
@@ -162,24 +166,26 @@ def evaluate(
     }
 
 
-def _judged(subject: Subject, chosen: list[str], say: Callable[[str], None]) -> list[Outcome]:
-    """One protocol after the other, with what each takes said."""
+def _run_protocols(
+    subject: Subject, chosen: list[str], say: Callable[[str], None]
+) -> list[Outcome]:
+    """Run the ``chosen`` protocols one after the other and report their times to ``say``."""
     start = time.monotonic()
-    pictures = len(subject.bank) + len(subject.queries)
-    a_picture = (time.monotonic() - start) / pictures
-    network = any(True for _ in subject.backbone.parameters())
-    if network:
-        took = _duration(a_picture * pictures)
-        say(f"{subject.name}: features of {pictures:,} pictures took {took}")
+    images = len(subject.bank) + len(subject.queries)
+    seconds_per_image = (time.monotonic() - start) / images
+    has_weights = any(True for _ in subject.backbone.parameters())
+    if has_weights:
+        duration = _duration(seconds_per_image * images)
+        say(f"{subject.name}: features of {images:,} images took {duration}")
     outcomes = []
     for name in chosen:
         cost = PROTOCOLS[name].cost
-        if cost and network:
-            expected = cost(subject) * a_picture
+        if cost and has_weights:
+            expected = cost(subject) * seconds_per_image
             if expected >= ANNOUNCED:
                 say(f"{subject.name}: {name} will take about {_duration(expected)}")
         start = time.monotonic()
-        outcomes.append(PROTOCOLS[name].judge(subject))
+        outcomes.append(PROTOCOLS[name].run(subject))
         say(f"{subject.name}: {name} took {_duration(time.monotonic() - start)}")
     return outcomes
 
@@ -189,7 +195,7 @@ def _duration(seconds: float) -> str:
 
 
 def check_protocols(protocols: tuple[str, ...]) -> None:
-    """Raise a UserError for a protocol that there is not."""
+    """Raise a UserError if ``protocols`` is empty or has an unknown name."""
     for name in protocols:
         if name not in (*PROTOCOLS, "all"):
             accepted = ", ".join((*PROTOCOLS, "all"))
@@ -199,65 +205,73 @@ def check_protocols(protocols: tuple[str, ...]) -> None:
 
 
 def _applicable(protocols: tuple[str, ...], images: Images) -> tuple[list[str], list[str]]:
-    """Those that the labels are for, and those that they are not for."""
+    """Return the protocols that support the labels of ``images``, and those that do not."""
     check_protocols(protocols)
     wanted = list(PROTOCOLS) if "all" in protocols else list(dict.fromkeys(protocols))
     task = task_of(images)
     chosen = [name for name in wanted if task in PROTOCOLS[name].tasks]
     if not chosen:
-        can = ", ".join(name for name, protocol in PROTOCOLS.items() if task in protocol.tasks)
-        lacks = (
-            f"has no labels{why_unlabelled(images)}: put its pictures into a folder for each "
+        supported = ", ".join(
+            name for name, protocol in PROTOCOLS.items() if task in protocol.tasks
+        )
+        problem = (
+            f"has no labels{why_unlabelled(images)}: put its images into a folder for each "
             "class, give --labels,"
             if task == NOTHING
             else f"has labels for {task}:"
         )
-        raise UserError(f"{images.name} {lacks} or choose --protocol from {can}")
+        raise UserError(f"{images.name} {problem} or choose --protocol from {supported}")
     return chosen, [name for name in wanted if name not in chosen]
 
 
-def _only_readable(exam: Exam, sight: Sight) -> tuple[Exam, Seen]:
-    """The pixels come first and tell which pictures can be read; no other is looked at again."""
-    at_a_time = exam.batch_size or FEATURES_AT_A_TIME
-    seen: Seen = []
-    for images in dict.fromkeys((exam.learn, exam.judge)):
-        ids, pixels = pixel_features(images, sight.size, at_a_time)
+def _only_readable(exam: Exam, sight: Sight) -> tuple[Exam, ImagePixels]:
+    """Return ``exam`` restricted to readable images, and the pixels of its images.
+
+    Reading the pixels shows which files are readable. The other files are not read again.
+    """
+    batch_size = exam.batch_size or FEATURES_AT_A_TIME
+    image_pixels: ImagePixels = []
+    for images in dict.fromkeys((exam.train, exam.test)):
+        ids, pixels = pixel_features(images, sight.size, batch_size)
         readable = images if len(ids) == len(images) else images.subset(ids)
-        seen.append((readable, pixels))
-    exam = dataclasses.replace(exam, learn=seen[0][0], judge=seen[-1][0])
-    if exam.task == CLASSES and len(np.unique(exam.learn_labels)) < 2:
-        raise UserError(f"{exam.learn.name} has pictures of one class only: two are needed")
-    return exam, seen
+        image_pixels.append((readable, pixels))
+    exam = dataclasses.replace(exam, train=image_pixels[0][0], test=image_pixels[-1][0])
+    if exam.task == CLASSES and len(np.unique(exam.train_labels)) < 2:
+        raise UserError(f"{exam.train.name} has images of one class only: two are needed")
+    return exam, image_pixels
 
 
-def _subjects(
-    exam: Exam, seen: Seen, sight: Sight, backbones: list[tuple[str, nn.Module, Sight]]
+def _sources(
+    exam: Exam,
+    image_pixels: ImagePixels,
+    sight: Sight,
+    backbones: list[tuple[str, nn.Module, Sight]],
 ) -> Iterator[Subject]:
-    """One after the other, so that only one has its features in memory."""
+    """Yield the sources of features one by one, so that only one has its features in memory."""
 
     def pixels(images: Images) -> np.ndarray:
-        return next(pixels for known, pixels in seen if known is images)
+        return next(pixels for own, pixels in image_pixels if own is images)
 
-    components = PIXEL_COMPONENTS if seen[0][1].shape[1] > MANY_PIXELS else None
+    components = PIXEL_COMPONENTS if image_pixels[0][1].shape[1] > MANY_PIXELS else None
     yield Subject("raw pixels", RawPixels(sight), sight, exam, pixels, components)
-    seen.clear()
-    for name, backbone, shown in backbones:
-        yield Subject(name, backbone, shown, exam, seen_by(backbone, shown, exam))
+    image_pixels.clear()
+    for name, backbone, own_sight in backbones:
+        yield Subject(name, backbone, own_sight, exam, seen_by(backbone, own_sight, exam))
 
 
-def seen_by(backbone: nn.Module, sight: Sight, exam: Exam) -> See:
-    """From pictures to what a backbone makes of them, where the exam is held."""
+def seen_by(backbone: nn.Module, sight: Sight, exam: Exam) -> FeatureFunction:
+    """Return a function from images to their features, computed on the device of ``exam``."""
 
-    def see(images: Images) -> np.ndarray:
-        at_a_time = exam.batch_size or FEATURES_AT_A_TIME
-        settings = {"device": exam.device, "batch_size": at_a_time, "workers": exam.workers}
+    def features_of(images: Images) -> np.ndarray:
+        batch_size = exam.batch_size or FEATURES_AT_A_TIME
+        settings = {"device": exam.device, "batch_size": batch_size, "workers": exam.workers}
         return extract_features(backbone, images, sight, **settings)[1]
 
-    return see
+    return features_of
 
 
-def _count(exam: Exam) -> int:
+def _label_count(exam: Exam) -> int:
     if exam.task == NOTHING:
         return 0
-    labels = exam.learn_labels
+    labels = exam.train_labels
     return len(np.unique(labels)) if exam.task == CLASSES else labels.shape[1]

@@ -1,4 +1,4 @@
-"""Pictures in, feature vectors out."""
+"""Feature vectors of images."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from BYOL.model.layer_features import LayerFeatures
 from BYOL.views.config import Sight
 from BYOL.views.transforms import normalise
 
-PIXEL_SIDE = 32  # raw pixels are compared at this size at most: 3,072 numbers in colour
+PIXEL_SIDE = 32  # maximum side of raw pixels as features: 3,072 numbers in colour
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -30,37 +30,37 @@ def feature_batches(
     workers: int = 0,
     precision: str = "fp32",
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Features a batch at a time, so that nothing grows with the number of pictures.
+    """Yield features batch by batch, so that memory does not grow with the number of images.
 
     Args:
-        backbone: (B, C, size, size) → (B, d), or (B, d, h, w), which is averaged; or a
-            :class:`LayerFeatures`, whose grids (B, h, w, d) are handed out as they are.
-        images: what to look at.
-        sight: how the backbone is shown them, as in training.
-        device: where the backbone is put.
-        batch_size: pictures at a time.
-        workers: processes that decode files.
-        precision: fp32, or bf16 or fp16 for the operations that autocast knows to bear it.
+        backbone: a module (B, C, size, size) → (B, d), or (B, d, h, w), which is averaged; or a
+            :class:`LayerFeatures`, whose grids (B, h, w, d) are yielded unchanged.
+        images: the images.
+        sight: input specification of the backbone.
+        device: device to which the backbone is moved.
+        batch_size: images per batch.
+        workers: number of processes that decode files.
+        precision: fp32, or bf16 or fp16 for the operations that autocast runs in it.
 
     Yields:
-        (B,) int64 numbers of the pictures (files that cannot be read are left out) and
-        (B, d) float32 features, in order.
+        (B,) int64 numbers of the images (unreadable files are left out) and (B, d) float32
+        features, in order.
     """
     network = backbone if isinstance(backbone, LayerFeatures) else LayerFeatures(backbone)
     network.to(device)
     fast = device.type == "cuda"
 
-    def computed() -> Iterator[tuple[Tensor, Tensor]]:
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for ids, pixels in eval_batches(images, sight.size, batch_size, workers, fast):
             with evaluating(network), torch.inference_mode():
                 yield ids, look(network, pixels.to(device, non_blocking=True), sight, precision)
 
-    for ids, features in _one_behind(computed()):
+    for ids, features in _one_behind(batches()):
         yield ids.numpy(), features.numpy()
 
 
 def look(network: nn.Module, pixels: Tensor, sight: Sight, precision: str = "fp32") -> Tensor:
-    """(B, C, size, size) uint8 → float32 features, on the device that both are on."""
+    """Compute float32 features of ``pixels`` (B, C, size, size) uint8, on their device."""
     x = pixels.contiguous(memory_format=torch.channels_last).float().div_(255)
     x = normalise(x, sight.mean, sight.std)
     dtype = AUTOCAST[precision]
@@ -71,19 +71,22 @@ def look(network: nn.Module, pixels: Tensor, sight: Sight, precision: str = "fp3
 def _one_behind(
     batches: Iterator[tuple[Tensor, Tensor]],
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The same on the CPU; a GPU computes the next batch while the last is copied and used."""
-    before = None
+    """Move the features of each batch to the CPU, one batch behind on a GPU.
+
+    The GPU then computes a batch while the previous one is copied and used.
+    """
+    pending = None
     for ids, features in batches:
-        now = ids, *_copy_to_cpu(features)
-        if before is not None:
-            yield _landed(*before)
-        before = now
-    if before is not None:
-        yield _landed(*before)
+        current = ids, *_copy_to_cpu(features)
+        if pending is not None:
+            yield _after_copy(*pending)
+        pending = current
+    if pending is not None:
+        yield _after_copy(*pending)
 
 
 def _copy_to_cpu(features: Tensor) -> tuple[Tensor, Any]:
-    """Start the copy; what it waits on, or None where it is done."""
+    """Start the copy and return it with the event of its completion, or None if it is complete."""
     if features.device.type != "cuda":
         return features.cpu(), None
     copy = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
@@ -93,7 +96,7 @@ def _copy_to_cpu(features: Tensor) -> tuple[Tensor, Any]:
     return copy, event
 
 
-def _landed(ids: Tensor, features: Tensor, event: Any) -> tuple[Tensor, Tensor]:
+def _after_copy(ids: Tensor, features: Tensor, event: Any) -> tuple[Tensor, Tensor]:
     if event is not None:
         event.synchronize()
     return ids, features
@@ -102,10 +105,10 @@ def _landed(ids: Tensor, features: Tensor, event: Any) -> tuple[Tensor, Tensor]:
 def extract_features(
     backbone: nn.Module, images: Images, sight: Sight, **settings: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All of :func:`feature_batches` in two arrays.
+    """Return all batches of :func:`feature_batches` as two arrays.
 
     Raises:
-        UserError: not one picture could be read.
+        UserError: no image could be read.
     """
     return _collect(images, feature_batches(backbone, images, sight, **settings))
 
@@ -113,10 +116,10 @@ def extract_features(
 def pixel_features(
     images: Images, size: int, batch_size: int = 256
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels themselves, at ``size`` or :data:`PIXEL_SIDE`, whichever is less.
+    """Return the pixels as features, with a side of at most ``size`` and :data:`PIXEL_SIDE`.
 
     Returns:
-        (n,) int64 numbers of the pictures and (n, C·side·side) float32 in [0, 1].
+        (n,) int64 numbers of the images and (n, C·side·side) float32 in [0, 1].
     """
     batches = eval_batches(images, min(size, PIXEL_SIDE), batch_size)
     return _collect(images, ((ids.numpy(), _flat(pixels)) for ids, pixels in batches))
@@ -130,31 +133,31 @@ def _collect(
     images: Images, batches: Iterator[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
     ids = np.empty(len(images), np.int64)
-    features: np.ndarray | None = None  # all of it at once: two copies would be twice the memory
+    features: np.ndarray | None = None  # allocated once: concatenation would need twice the memory
     count = 0
-    for numbers, found in batches:
+    for batch_ids, vectors in batches:
         if features is None:
-            features = np.empty((len(images), *found.shape[1:]), found.dtype)
-        part = slice(count, count + len(numbers))
-        ids[part], features[part] = numbers, found
-        count = part.stop
+            features = np.empty((len(images), *vectors.shape[1:]), vectors.dtype)
+        rows = slice(count, count + len(batch_ids))
+        ids[rows], features[rows] = batch_ids, vectors
+        count = rows.stop
     if features is None:
-        raise UserError(f"{images.name}: not one of its pictures can be read")
+        raise UserError(f"{images.name}: none of its images can be read")
     return ids[:count], features[:count]
 
 
 @contextmanager
 def evaluating(backbone: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and back to what it was.
+    """Switch ``backbone`` to evaluation mode, and restore the mode of every module afterwards.
 
-    Without cuDNN's search for the quickest convolutions, which training has on: for the few
-    batches of a check it does not pay, and it may try what needs all the memory that is free.
+    The cuDNN benchmark, which training uses, is off in between. It does not pay for a few batches,
+    and it may try algorithms that need all free memory.
     """
-    searches = torch.backends.cudnn.benchmark
+    benchmark = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
     try:
         with modes_kept(backbone):
             backbone.eval()
             yield
     finally:
-        torch.backends.cudnn.benchmark = searches
+        torch.backends.cudnn.benchmark = benchmark

@@ -1,8 +1,8 @@
-"""Scores of predictions: accuracy of classes, and what tags and values have in its place.
+"""Scores of predictions: accuracy for classes, mAP and F1 for tags, R² and MAE for values.
 
-Those of tags and values are functions of how often every judging picture is counted, so that a
-bootstrap interval costs a matrix product over all resamples at once. Counted once each, they are
-scikit-learn's.
+The scores of tags and values are functions of the count of each test image. One matrix product
+then computes the bootstrap interval over all resamples. If every image counts once, the scores are
+equal to scikit-learn's.
 """
 
 from collections.abc import Callable
@@ -18,34 +18,37 @@ Counted = Callable[[np.ndarray], np.ndarray]  # (r, q) counts → (r,) scores
 def scored(
     name: str,
     task: str,
-    guess: np.ndarray,
+    predictions: np.ndarray,
     truth: np.ndarray,
     seed: int,
     groups: np.ndarray | None = None,
 ) -> Measures:
-    """Measures of a prediction with their intervals.
+    """Return the measures of a prediction with their intervals.
 
     Args:
-        name: of the protocol; empty where only the measure is to be named.
-        task: what the truth is.
-        guess: (q, t) scores of classes, scores in [0, 1] of tags, or values.
+        name: name of the protocol; if empty, only the measure is named.
+        task: kind of ``truth``.
+        guess: (q, t) predictions: class scores, tag scores in [0, 1], or values.
         truth: (q,) integers below t, (q, t) bool, or (q, t) values.
-        seed: of the resampling.
-        groups: (q,) integers of pictures that are resampled together, or None.
+        seed: seed of the resampling.
+        groups: (q,) integers of images that are resampled together, or None.
 
     Returns:
-        "NAME" ("accuracy" without one) of classes; "NAME mAP" and "NAME F1" (macro, from a score
-        of one half up) of tags; "NAME R²" (uniform mean over the columns) and "NAME MAE" (in the
-        targets' own units) of values.
+        "NAME" ("accuracy" if ``name`` is empty) for classes; "NAME mAP" and "NAME F1" (macro, with
+        a threshold of one half) for tags; "NAME R²" (uniform mean over the columns) and "NAME MAE"
+        (in the units of the targets) for values.
     """
     if task == CLASSES:
-        right = guess.argmax(axis=1) == truth
-        return {name or "accuracy": accuracy_interval(right, seed, groups)}
+        correct = predictions.argmax(axis=1) == truth
+        return {name or "accuracy": accuracy_interval(correct, seed, groups)}
     statistics: dict[str, Counted]
     if task == TAGS:
-        statistics = {"mAP": _mean_precision(truth, guess), "F1": _macro_f1(truth, guess >= 0.5)}
+        statistics = {
+            "mAP": _mean_precision(truth, predictions),
+            "F1": _macro_f1(truth, predictions >= 0.5),
+        }
     else:
-        statistics = {"R²": _r2(truth, guess), "MAE": _error(truth, guess)}
+        statistics = {"R²": _r2(truth, predictions), "MAE": _mae(truth, predictions)}
     return {
         f"{name} {measure}".strip(): counted_interval(statistic, len(truth), seed, groups=groups)
         for measure, statistic in statistics.items()
@@ -54,57 +57,57 @@ def scored(
 
 def _mean_precision(truth: np.ndarray, scores: np.ndarray) -> Counted:
     orders = np.argsort(-scores, axis=0, kind="stable")
-    columns = [(o, truth[o, t], _last_of_equals(scores[o, t])) for t, o in enumerate(orders.T)]
+    columns = [(o, truth[o, t], _last_of_ties(scores[o, t])) for t, o in enumerate(orders.T)]
 
     def mean(counts: np.ndarray) -> np.ndarray:
         total, present = np.zeros(len(counts)), np.zeros(len(counts))
-        for order, right, last in columns:
+        for order, relevant, last in columns:
             ranked = counts[:, order]
             taken = ranked.cumsum(axis=1)[:, last]
-            found = (ranked * right).cumsum(axis=1)[:, last]
-            gained = np.diff(found, axis=1, prepend=0.0)
-            area = (gained * found / taken.clip(1e-12)).sum(axis=1)
-            total += area / found[:, -1].clip(1e-12)
-            present += found[:, -1] > 0
+            hits = (ranked * relevant).cumsum(axis=1)[:, last]
+            gained = np.diff(hits, axis=1, prepend=0.0)
+            area = (gained * hits / taken.clip(1e-12)).sum(axis=1)
+            total += area / hits[:, -1].clip(1e-12)
+            present += hits[:, -1] > 0
         return total / present.clip(1)
 
     return mean
 
 
-def _last_of_equals(descending: np.ndarray) -> np.ndarray:
-    """Places after which the score changes: pictures of equal score are taken together."""
+def _last_of_ties(descending: np.ndarray) -> np.ndarray:
+    """Return the last position of each run of equal scores: ties are ranked together."""
     return np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
 
 
-def _macro_f1(truth: np.ndarray, guess: np.ndarray) -> Counted:
-    both = np.concatenate([truth & guess, truth, guess], axis=1).astype(np.float64)
+def _macro_f1(truth: np.ndarray, predictions: np.ndarray) -> Counted:
+    both = np.concatenate([truth & predictions, truth, predictions], axis=1).astype(np.float64)
 
     def f1(counts: np.ndarray) -> np.ndarray:
-        hits, there, said = np.split(counts @ both, 3, axis=1)
-        return (2 * hits / (there + said).clip(1e-12)).mean(axis=1)
+        hits, positives, predicted = np.split(counts @ both, 3, axis=1)
+        return (2 * hits / (positives + predicted).clip(1e-12)).mean(axis=1)
 
     return f1
 
 
-def _r2(truth: np.ndarray, guess: np.ndarray) -> Counted:
-    centred = truth - truth.mean(axis=0)  # so that the difference of squares below loses nothing
-    sums = np.concatenate([(truth - guess) ** 2, centred**2, centred], axis=1)
+def _r2(truth: np.ndarray, predictions: np.ndarray) -> Counted:
+    centred = truth - truth.mean(axis=0)  # keeps the difference of squares below precise
+    sums = np.concatenate([(truth - predictions) ** 2, centred**2, centred], axis=1)
     floor = 1e-12 * (centred**2).sum(axis=0)
 
     def r2(counts: np.ndarray) -> np.ndarray:
-        missed, squares, first = np.split(counts @ sums, 3, axis=1)
-        spread = squares - first**2 / counts.sum(axis=1, keepdims=True)
-        varies = spread > floor
-        share = 1 - missed / np.where(varies, spread, 1)
-        return np.where(varies, share, missed == 0).mean(axis=1)  # scikit-learn's convention
+        errors, squares, first = np.split(counts @ sums, 3, axis=1)
+        variation = squares - first**2 / counts.sum(axis=1, keepdims=True)
+        varies = variation > floor
+        share = 1 - errors / np.where(varies, variation, 1)
+        return np.where(varies, share, errors == 0).mean(axis=1)  # the convention of scikit-learn
 
     return r2
 
 
-def _error(truth: np.ndarray, guess: np.ndarray) -> Counted:
-    apart = np.abs(truth - guess).mean(axis=1)
+def _mae(truth: np.ndarray, predictions: np.ndarray) -> Counted:
+    absolute_errors = np.abs(truth - predictions).mean(axis=1)
 
-    def error(counts: np.ndarray) -> np.ndarray:
-        return counts @ apart / counts.sum(axis=1)
+    def mae(counts: np.ndarray) -> np.ndarray:
+        return counts @ absolute_errors / counts.sum(axis=1)
 
-    return error
+    return mae

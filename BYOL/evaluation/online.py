@@ -1,4 +1,4 @@
-"""k-NN and a linear probe while a backbone learns: quick, on a part of the labelled pictures."""
+"""A fast check during training: k-NN and a linear probe on a part of the labelled images."""
 
 import math
 from collections.abc import Callable
@@ -13,22 +13,22 @@ from BYOL._distributed import rank_and_world
 from BYOL.data.dataset import Images
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.protocols.knn import knn_accuracy
-from BYOL.evaluation.types import class_problem, held_out
+from BYOL.evaluation.splits import class_problem, held_out
 from BYOL.views.config import Sight
 
 K = 20
-# of features with a deviation of 1; choosing it anew by leaving one out gave the same on CIFAR-10
-# and takes half a minute for 2,048 features, a fixed one takes one second
+# Ridge penalty for features with a standard deviation of 1. Leave-one-out selection gave the same
+# accuracy on CIFAR-10. It takes half a minute for 2,048 features, a fixed penalty one second.
 RIDGE = 100.0
 
 
 class Online(NamedTuple):
-    """What a check has found.
+    """The result of a check.
 
     Args:
-        knn: accuracy in [0, 1] of k-NN, k = 20.
-        probe: of a linear probe, ridge regression on the classes; None with fewer than two classes
-            or features that are not finite, and on all processes but the first.
+        knn: accuracy of k-NN with k = 20, in [0, 1].
+        probe: accuracy of a linear probe (ridge regression on the classes), or None if there are
+            fewer than two classes, if features are not finite, and on all processes but the first.
     """
 
     knn: float
@@ -43,24 +43,24 @@ def online_check(
     device: torch.device,
     most: int = 5000,
 ) -> Callable[[nn.Module], Online]:
-    """Prepare a check that takes seconds.
+    """Return a function that computes the accuracies of a backbone in seconds.
 
     Args:
-        train: labelled; without ``test`` so that there is no :func:`class_problem`.
-        test: labelled, or None: then a fifth of the chosen ``train`` judges, by
-            whole groups where it has them.
-        sight: how the backbone is shown them, as in training.
-        device: where the backbone runs.
-        most: pictures of each set that are used.
+        train: labelled images. If ``test`` is None, :func:`class_problem` must not apply to them.
+        test: labelled images, or None. If None, a fifth of the sampled ``train`` is held out, in
+            whole groups if it has groups.
+        sight: input specification of the backbone.
+        device: device of the backbone.
+        most: maximum number of images of each split.
 
     Returns:
-        From a backbone to its accuracies. Of several processes each looks at its share of the
-        pictures; all must call it.
+        A function from a backbone to its accuracies. With several processes each evaluates its
+        share of the images, and all of them must call it.
     """
-    queries = _part(test, most) if test is not None and test.labels is not None else None
-    bank = _part(train, most, alone=queries is None)
+    queries = _sample(test, most) if test is not None and test.labels is not None else None
+    bank = _sample(train, most, split_here=queries is None)
     assert bank.labels is not None
-    # before a picture proves broken
+    # before unreadable images are known
     held = held_out(bank.labels, 0, bank.groups) if queries is None else None
 
     def features(backbone: nn.Module, images: Images) -> tuple[np.ndarray, ...]:
@@ -72,38 +72,45 @@ def online_check(
         return ids, vectors, images.labels[ids]
 
     def measure(backbone: nn.Module) -> Online:
-        ids, known, labels = features(backbone, bank)
+        ids, bank_features, labels = features(backbone, bank)
         if queries is not None:
-            _, asked, truth = features(backbone, queries)
+            _, query_features, query_labels = features(backbone, queries)
         else:
             assert held is not None
-            judge = held[ids]
-            known, asked = known[~judge], known[judge]
-            labels, truth = labels[~judge], labels[judge]
-        if not len(known) or not len(asked):  # all that can be read are on one side
+            is_test = held[ids]
+            bank_features, query_features = bank_features[~is_test], bank_features[is_test]
+            labels, query_labels = labels[~is_test], labels[is_test]
+        if not len(bank_features) or not len(query_features):  # all readable images are on one side
             return Online(math.nan, None)
-        nearest = knn_accuracy(known, labels, asked, truth, k=K)
+        knn = knn_accuracy(bank_features, labels, query_features, query_labels, k=K)
         first = rank_and_world()[0] == 0
-        return Online(nearest, _probe(known, labels, asked, truth) if first else None)
+        return Online(
+            knn, _probe(bank_features, labels, query_features, query_labels) if first else None
+        )
 
     return measure
 
 
 def _probe(
-    known: np.ndarray, labels: np.ndarray, asked: np.ndarray, truth: np.ndarray
+    bank_features: np.ndarray,
+    labels: np.ndarray,
+    query_features: np.ndarray,
+    query_labels: np.ndarray,
 ) -> float | None:
-    if len(np.unique(labels)) < 2 or not (np.isfinite(known).all() and np.isfinite(asked).all()):
+    if len(np.unique(labels)) < 2 or not (
+        np.isfinite(bank_features).all() and np.isfinite(query_features).all()
+    ):
         return None
     from sklearn.linear_model import RidgeClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     probe = make_pipeline(StandardScaler(), RidgeClassifier(RIDGE))
-    return float(probe.fit(known, labels).score(asked, truth))
+    return float(probe.fit(bank_features, labels).score(query_features, query_labels))
 
 
 def _gathered(ids: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The shares of all processes, in the order of the pictures."""
+    """Return the features of all processes in the order of the images."""
     processes = rank_and_world()[1]
     if processes == 1:
         return ids, vectors
@@ -114,20 +121,23 @@ def _gathered(ids: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndar
     return ids[order], vectors[order]
 
 
-def _part(images: Images, most: int, *, alone: bool = False) -> Images:
-    """A random part; where it is ``alone``, so that it has pictures enough of a class to judge."""
+def _sample(images: Images, most: int, *, split_here: bool = False) -> Images:
+    """Draw at most ``most`` images; if ``split_here``, with classes large enough for a hold-out."""
     if len(images) <= most:
         return images
     assert images.labels is not None
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(images), most, replace=False)
-    if alone and class_problem(images.labels[chosen]):
-        chosen = _of_few_classes(images.labels, most, rng)
+    if split_here and class_problem(images.labels[chosen]):
+        chosen = _whole_classes(images.labels, most, rng)
     return images.subset(np.sort(chosen))
 
 
-def _of_few_classes(labels: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """All pictures of some classes, of those that have two: a part of many small classes."""
+def _whole_classes(labels: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the positions of all images of random classes with at least two images each.
+
+    A random sample of many small classes would have too few images of each class.
+    """
     classes, counts = np.unique(labels, return_counts=True)
     order = rng.permutation(np.flatnonzero(counts >= 2))
     taken = max(int((counts[order].cumsum() <= most).sum()), 2)

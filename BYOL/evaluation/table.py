@@ -1,4 +1,4 @@
-"""The rows of an evaluation as tables for a terminal."""
+"""The results of an evaluation as tables for a terminal."""
 
 import io
 from typing import Any
@@ -8,14 +8,14 @@ from BYOL.config.tasks import CLASSES, NOTHING, Measure
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import level
 
-COLUMNS = 5  # that fit a terminal
+COLUMNS = 5  # columns of a table, limited by the width of a terminal
 WIDTH = 100
 
 
 def results_text(results: dict[str, Any]) -> str:
-    """What :func:`BYOL.evaluation.evaluate.evaluate` found: tables and a note.
+    """Format the results of :func:`BYOL.evaluation.evaluate.evaluate` as tables and a note.
 
-    Accuracies come first, then what is none; a dash where a source has no such measure.
+    Accuracies come first, then the other measures. A dash marks a measure that a source lacks.
     """
     from rich.console import Console
 
@@ -51,62 +51,70 @@ def _cell(measure: Measure | None) -> str:
 
 
 def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
-    pictures, task = results["pictures"], results.get("task", CLASSES)
+    images, task = results["pictures"], results.get("task", CLASSES)
     if task == NOTHING:
-        said = f"{pictures['judge']:,} pictures without labels. "
+        text = f"{images['judge']:,} images without labels. "
     else:
         kind = f"{results['classes']} {'classes' if task == CLASSES else 'columns of labels'}"
-        said = f"{pictures['judge']:,} held-out pictures of {kind}, labels of "
-        said += f"{pictures['learn']:,}. "
+        text = f"{images['judge']:,} test images of {kind}, "
+        text += f"{images['learn']:,} training images. "
     if any("spread" in measure for measure in measures.values()):
-        said += (
+        text += (
             "n-shot: 1-NN with n labels per class (± from draw to draw); "
             "others ± half a 95 % interval."
         )
     else:
-        said += "± half a 95 % interval."
+        text += "± half a 95 % interval."
     if START in results["rows"]:
-        said += f"\n{START}: the backbone with the weights that the run began with."
+        text += f"\n{START}: the backbone with the initial weights of the run."
     lines = [*filter(None, [groups_note(results)]), *restrictions(results["rows"])]
     if untaught := results.get("untaught"):
-        lines.append(f"Classes that judge without a picture to learn from: {first_of(untaught)}.")
-    said += "".join(f"\n{line}" for line in lines)
+        lines.append(f"Classes with test images but without training images: {first_of(untaught)}.")
+    text += "".join(f"\n{line}" for line in lines)
     if results.get("left_out"):
-        said += f"\nnot for labels of this kind: {', '.join(results['left_out'])}"
-    return said
+        text += f"\nnot for labels of this kind: {', '.join(results['left_out'])}"
+    return text
 
 
 def groups_note(results: dict[str, Any]) -> str:
-    """Which groups of pictures learnt and judged; nothing where there are none."""
+    """Return sentences about the number of groups in each split, or "" without groups."""
     groups = results.get("groups")
     if not groups:
         return ""
     both = f"{groups['both']:,}" if groups["both"] else "none"
     counted = (
-        f"{groups['judge']:,} to judge, {groups['learn']:,} to learn from, {both} on both sides"
+        f"{groups['judge']:,} test groups, {groups['learn']:,} training groups, {both} on both "
+        "sides"
     )
     if results.get("task", CLASSES) == NOTHING:
         counted = f"{groups['judge']:,}"
-    how = "Held out by groups" if results.get("held_out_by") == "groups" else "Groups"
-    one = "One group judges: intervals say nothing of other groups."
-    said = [f"{how}: {counted}.", "Intervals are over groups." if groups["judge"] > 1 else one]
-    return " ".join(said)
+    prefix = "Held out by groups" if results.get("held_out_by") == "groups" else "Groups"
+    one_group = "There is one test group: intervals do not describe other groups."
+    sentences = [f"{prefix}: {counted}."]
+    sentences.append("Intervals are over groups." if groups["judge"] > 1 else one_group)
+    return " ".join(sentences)
 
 
 def restrictions(rows: dict[str, dict[str, Measure]]) -> list[str]:
-    """Where a measurement saw less than all there is: a sentence each."""
+    """Return a sentence for each measurement that used less than all features, images or epochs."""
     lines = []
     for source, row in rows.items():
-        seen = next((int(m["components"]) for m in row.values() if "components" in m), None)
-        if seen is not None:
-            lines.append(f"Linear probes see the first {seen} principal components of {source}.")
+        components = next((int(m["components"]) for m in row.values() if "components" in m), None)
+        if components is not None:
+            lines.append(
+                f"Linear probes use the first {components} principal components of {source}."
+            )
     measures = {name: m for row in rows.values() for name, m in row.items()}
-    taken = next((int(m["learnt_from"]) for m in measures.values() if "learnt_from" in m), None)
-    if taken is not None:
-        lines.append(f"The linear probe learns from {taken:,} pictures, evenly of every class.")
+    trained_on = next(
+        (int(m["learnt_from"]) for m in measures.values() if "learnt_from" in m), None
+    )
+    if trained_on is not None:
+        lines.append(
+            f"The linear probe is trained on {trained_on:,} images, the same share of every class."
+        )
     if "crops" in measures.get("linear-sgd", {}):
         crops = int(measures["linear-sgd"]["crops"])
-        lines.append(f"linear-sgd: {crops} random crops of every picture.")
+        lines.append(f"linear-sgd: {crops} random crops of every image.")
     epochs = dict.fromkeys(
         f"{int(m['epochs'])} with {name.removeprefix('finetune ').split()[0]}"
         for name, m in measures.items()

@@ -1,4 +1,4 @@
-"""What labels of each kind ask of the outputs of a network: a loss, a comparison, measures."""
+"""Training targets for each kind of label: a loss, a comparison of outputs, and measures."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,18 @@ from BYOL.config.tasks import CLASSES, TAGS, Measures
 from BYOL.evaluation.metrics import scored
 from BYOL.evaluation.types import Exam
 
-_LEAST_SPREAD = 1e-12  # of a column of values: below it they are all the same
+_MIN_SPREAD = 1e-12  # standard deviation of a column of values; below it the column is constant
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Labels of the pictures that teach, as a last layer learns them.
+    """Labels of the training images in the form in which a last layer is trained on them.
 
     Args:
-        task: what they are.
-        labels: (n,) int64 classes, or (n, t) float32: tags as 0 and 1, values standardised.
-        centre: (t,) mean of the values; zeros for all else.
-        spread: (t,) their standard deviation; ones for all else.
+        task: kind of the labels.
+        labels: (n,) int64 classes, or (n, t) float32: tags as 0 and 1, or standardised values.
+        centre: (t,) mean of the values; zeros for classes and tags.
+        spread: (t,) standard deviation of the values; ones for classes and tags.
     """
 
     task: str
@@ -31,50 +31,56 @@ class Targets:
     spread: Tensor
 
     def loss(self, outputs: Tensor, ids: Tensor) -> Tensor:
-        """Mean loss of a batch: cross-entropy, of every tag by itself, or the squared error.
+        """Return the mean loss of a batch: cross-entropy, binary cross-entropy, or squared error.
 
         Args:
-            outputs: (B, t) of the last layer.
-            ids: (B,) which of the pictures they are of.
+            outputs: (B, t) outputs of the last layer.
+            ids: (B,) numbers of the images in the batch.
         """
-        wanted = self.labels[ids]
+        targets = self.labels[ids]
         if self.task == CLASSES:
-            return F.cross_entropy(outputs, wanted)
+            return F.cross_entropy(outputs, targets)
         if self.task == TAGS:
-            return F.binary_cross_entropy_with_logits(outputs, wanted)
-        return F.mse_loss(outputs, wanted)
+            return F.binary_cross_entropy_with_logits(outputs, targets)
+        return F.mse_loss(outputs, targets)
 
     @torch.no_grad()
     def unscale(self, head: nn.Linear) -> None:
-        """Make a trained last layer put out values as they are, no longer standardised."""
+        """Fold the standardisation into the layer ``head``: its outputs become raw values."""
         head.weight.mul_(self.spread[:, None])
         head.bias.mul_(self.spread).add_(self.centre)
 
 
 def targets_of(labels: np.ndarray, task: str, count: int, device: torch.device) -> Targets:
-    """``labels`` are (n,) classes or (n, t) tags or values; ``count`` is that of the outputs."""
+    """Return the targets of ``labels``, (n,) classes or (n, t) tags or values.
+
+    ``count`` is the number of outputs.
+    """
     centre, spread = np.zeros(count), np.ones(count)
     if task == CLASSES:
-        wanted = torch.as_tensor(labels)
+        targets = torch.as_tensor(labels)
     else:
         if task != TAGS:
             centre, spread = labels.mean(axis=0), labels.std(axis=0)
-            spread = np.where(spread > _LEAST_SPREAD, spread, 1.0)
-        wanted = torch.as_tensor((labels - centre) / spread, dtype=torch.float32)
+            spread = np.where(spread > _MIN_SPREAD, spread, 1.0)
+        targets = torch.as_tensor((labels - centre) / spread, dtype=torch.float32)
     scale = (torch.as_tensor(part, dtype=torch.float32, device=device) for part in (centre, spread))
-    return Targets(task, wanted.to(device), *scale)
+    return Targets(task, targets.to(device), *scale)
 
 
 def goodness(task: str, outputs: np.ndarray, labels: np.ndarray) -> float:
-    """By which settings are compared, more is better: accuracy, or the negative of a mean loss.
+    """Return a score by which settings are compared; a higher score is better.
+
+    The score is the accuracy for classes, the mean log-likelihood for tags, and the negative mean
+    squared error of standardised values.
 
     Args:
-        task: what the labels are.
-        outputs: (q, t) of a last layer.
-        labels: (q,) classes, or (q, t).
+        task: kind of ``labels``.
+        outputs: (q, t) outputs of a last layer.
+        labels: (q,) classes, or (q, t) tags or values.
 
     Returns:
-        Minus infinity where outputs are not finite.
+        The score; minus infinity if ``outputs`` are not finite.
     """
     if not np.isfinite(outputs).all():
         return -np.inf
@@ -83,14 +89,14 @@ def goodness(task: str, outputs: np.ndarray, labels: np.ndarray) -> float:
     if task == TAGS:
         return -float(np.logaddexp(0, np.where(labels, -outputs, outputs)).mean())
     spread = labels.std(axis=0)
-    apart = (outputs - labels) / np.where(spread > _LEAST_SPREAD, spread, 1.0)
-    return -float((apart**2).mean())
+    errors = (outputs - labels) / np.where(spread > _MIN_SPREAD, spread, 1.0)
+    return -float((errors**2).mean())
 
 
 def measures_of(name: str, outputs: np.ndarray, exam: Exam) -> Measures:
-    """What :func:`scored` makes of (q, t) outputs for the judging pictures."""
+    """Return the measures of ``outputs`` (q, t) for the test images."""
     if exam.task == TAGS:
         from scipy.special import expit
 
         outputs = expit(outputs)
-    return scored(name, exam.task, outputs, exam.judge_labels, exam.seed, exam.judge.groups)
+    return scored(name, exam.task, outputs, exam.test_labels, exam.seed, exam.test.groups)

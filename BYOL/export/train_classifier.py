@@ -99,9 +99,9 @@ def _finetuned(
     to_stderr(f"{len(all_):,} labels, {found.epochs} epochs, learning rate {found.learning_rate:g}")
     head = found.network.head
     layer = LinearLayer(_numbers(head.weight), _numbers(head.bias), exam.task)
-    others = f"one that {len(exam.learn):,} of them have trained, on the {len(exam.judge):,} others"
+    others = f"one that {len(exam.train):,} of them have trained, on the {len(exam.test):,} others"
     words = in_words(found.measures)
-    said = _on_test(len(exam.judge), words) if judge else f"{others}: {words}"
+    said = _on_test(len(exam.test), words) if judge else f"{others}: {words}"
     classifier = Classifier(layer, all_.classes, "finetuned", len(all_), found.measures, said)
     return Model(dataclasses.replace(run, backbone=found.network.backbone), classifier)
 

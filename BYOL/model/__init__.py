@@ -1,2 +1,1 @@
-"""Networks, predictors and the loss: backbones by name, heads, normalization, weights in and
-out."""
+"""Networks, predictors and the loss: backbones, heads, normalization, and weights in and out."""

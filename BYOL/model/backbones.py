@@ -1,4 +1,4 @@
-"""A name, or any ``nn.Module``, becomes a backbone: images in, one feature vector each out."""
+"""Backbones from a name or from any ``nn.Module``: images → one feature vector each."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from BYOL.errors import UserError
 from BYOL.model.stems import STEMS, make_small_stem
 
-_LOADS = "weights and their settings come by --weights or --pretrained"
-SETTLED = {  # arguments of timm.create_model that are not for --backbone-args, and why
+_LOADS = "weights and their settings are specified by --weights or --pretrained"
+SETTLED = {  # timm arguments that --backbone-args does not accept, and why
     "num_classes": "a backbone has no classifier",
-    "in_chans": "--channels says it",
-    "img_size": "--image_size says it",
-    "features_only": "a backbone puts out one vector; --layer of byol embed looks inside",
-    "pretrained": "--pretrained says it",
+    "in_chans": "--channels specifies it",
+    "img_size": "--image_size specifies it",
+    "features_only": "a backbone outputs one vector; --layer of byol embed selects another layer",
+    "pretrained": "--pretrained specifies it",
     **dict.fromkeys(
         ("pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"), _LOADS
     ),
@@ -34,22 +34,22 @@ def build_backbone(
     arguments: Mapping[str, Any] | None = None,
     classes: int = 0,
 ) -> nn.Module:
-    """Make a backbone.
+    """Build a backbone.
 
     Args:
-        backend: a timm model name, one of this package's plain nets, or a module, which is
-            returned, with a small stem if that is asked for.
+        backend: a timm model name, one of this package's plain nets, or a module, which is returned
+            (with a small stem if ``stem`` is "small").
         in_channels: channels of the images; timm adapts pretrained first layers to it.
-        image_size: pixels a side, for networks that are built for one size (most transformers).
-        stem: "imagenet" leaves the network alone; "small" gives a ResNet a 3×3 first convolution
-            without stride and takes its pooling away, as is usual for pictures up to 64 px.
+        image_size: side in pixels, for networks that are built for one size (most transformers).
+        stem: "imagenet" does not change the network; "small" gives a ResNet a 3×3 first convolution
+            without stride and removes its pooling, as is usual for images up to 64 px.
         pretrained: load timm's weights.
-        arguments: further ones of timm's network, by name: see :func:`check_arguments`.
-        classes: numbers that timm's classifier on top puts out; 0: there is none, as BYOL wants it.
+        arguments: further arguments of the timm network: see :func:`check_arguments`.
+        classes: number of outputs of timm's classifier; 0 means no classifier, as BYOL requires.
 
     Raises:
-        UserError: unknown name (with near ones), weights that cannot be had, or asked for with a
-            module, a stem or an argument that does not fit the network.
+        UserError: an unknown name (with similar ones), weights that are unavailable or requested
+            for a module, or a stem or argument that does not fit the network.
     """
     if stem not in STEMS:
         raise UserError(f"stem {stem!r} is unknown: choose one of {', '.join(STEMS)}")
@@ -71,12 +71,12 @@ def build_backbone(
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
-    """See that arguments of a network are plain values, and none that is settled elsewhere.
+    """Check that arguments of a network are plain values, and that no other setting specifies them.
 
-    They may come from a stranger's file, so they must not name weights or configurations to load.
+    They may come from an untrusted file, so they must not name weights or configurations to load.
 
     Raises:
-        UserError: names the first that will not do.
+        UserError: names the first invalid argument.
     """
     for name, value in arguments.items():
         if name in SETTLED:
@@ -90,7 +90,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
 
 
 def has_fixed_size(name: str) -> bool:
-    """Whether a network is built for pictures of one size, as most transformers are."""
+    """Return whether a network is built for images of one size, as most transformers are."""
     import timm
 
     config = timm.get_pretrained_cfg(name)
@@ -98,28 +98,30 @@ def has_fixed_size(name: str) -> bool:
 
 
 def save_memory(backbone: nn.Module, name: str) -> None:
-    """Keep only the activations between blocks; the rest is computed again in the backward pass.
+    """Keep only the activations between blocks; recompute the others in the backward pass.
 
-    Batch-norm layers then see a batch twice and take it twice into their running statistics (never
-    into the loss, which uses the batch's own).
+    Batch-norm layers then process a batch twice and update their running statistics twice. The loss
+    is not affected, because it uses the statistics of the batch.
 
     Raises:
-        UserError: the network cannot do it.
+        UserError: the network does not support it.
     """
     try:
         backbone.set_grad_checkpointing(True)  # type: ignore[operator]
     except (AttributeError, AssertionError, TypeError) as error:
         raise UserError(
-            f"--grad_checkpointing=true: backbone {name!r} cannot do it; timm's ResNets, ConvNeXts "
-            "and transformers can"
+            f"--grad_checkpointing=true: backbone {name!r} does not support it; timm's ResNets, "
+            "ConvNeXts and transformers do"
         ) from error
 
 
 def freeze_patch_embedding(backbone: nn.Module) -> None:
-    """Take a transformer's patch embedding out of the training (MoCo v3, arXiv 2104.02057, 4.2).
+    """Exclude the patch embedding of a transformer from training.
+
+    MoCo v3, arXiv 2104.02057, section 4.2.
 
     Raises:
-        UserError: the backbone has none.
+        UserError: the backbone has no patch embedding.
     """
     embedding = getattr(backbone, "patch_embed", None)
     if not isinstance(embedding, nn.Module):
@@ -130,13 +132,13 @@ def freeze_patch_embedding(backbone: nn.Module) -> None:
 def feature_size(
     backbone: nn.Module, in_channels: int = 3, image_size: int | None = None
 ) -> int | None:
-    """How many features the backbone puts out; None where it cannot be told before training.
+    """Return the number of features of the backbone, or None if it is unknown before training.
 
-    timm's networks know it; any other module, and one that does not pool, is asked by one forward
-    pass of zeros.
+    timm's networks have an attribute for it. For any other module, and for one that does not pool,
+    it is the result of a forward pass of zeros.
 
     Raises:
-        UserError: it puts out what :func:`pool` does not take.
+        UserError: the output is not valid for :func:`pool`.
     """
     known = getattr(backbone, "num_features", None)
     pools = getattr(backbone, "global_pool", True) != ""
@@ -151,10 +153,10 @@ def feature_size(
                     output = backbone(torch.zeros(1, in_channels, side, side, device=device))
             except (RuntimeError, ValueError, AssertionError):
                 continue
-            last = str(getattr(backbone, "output_fmt", "")).endswith("NHWC")
-            if last and isinstance(output, Tensor) and output.ndim == 4:
+            channels_last = str(getattr(backbone, "output_fmt", "")).endswith("NHWC")
+            if channels_last and isinstance(output, Tensor) and output.ndim == 4:
                 raise UserError(
-                    "the backend puts out (B, h, w, F), which would be averaged over the wrong "
+                    "the backend outputs (B, h, w, F), which would be averaged over the wrong "
                     "axes: let it pool (timm: without global_pool='')"
                 )
             return pool(output).shape[1]
@@ -163,9 +165,9 @@ def feature_size(
 
 @contextmanager
 def modes_kept(network: nn.Module) -> Iterator[None]:
-    """Every part of a network in the mode afterwards, training or evaluation, that it is in now.
+    """Restore the mode, training or evaluation, of every module of ``network`` on exit.
 
-    Not only the whole: of a wrapper made for a look, or a target that drops nothing, parts differ.
+    Modules may differ in their mode, for example in a target that drops nothing.
     """
     modes = [(module, module.training) for module in network.modules()]
     try:
@@ -178,24 +180,24 @@ def modes_kept(network: nn.Module) -> Iterator[None]:
 def check_feature_size(
     backbone: nn.Module, input_size: int, in_channels: int = 3, image_size: int | None = None
 ) -> None:
-    """Raise UserError, naming the right number, where ``input_size`` is not the backbone's."""
+    """Raise a UserError with the right number if ``input_size`` is not that of the backbone."""
     actual = feature_size(backbone, in_channels, image_size)
     if actual is not None and actual != input_size:
         raise UserError(
-            f"input_size={input_size} does not fit the backend, which puts out {actual} features: "
+            f"input_size={input_size} does not fit the backend, which outputs {actual} features: "
             f"give input_size={actual}"
         )
 
 
 def pool(features: Tensor) -> Tensor:
-    """(B, F) as it is; (B, F, h, w) averaged over h and w.
+    """Return (B, F) features unchanged, and (B, F, h, w) averaged over h and w.
 
     Raises:
-        UserError: any other shape, or no tensor (the backbone is not one).
+        UserError: any other shape or type.
     """
     if not isinstance(features, Tensor):
         raise UserError(
-            f"the backend puts out a {type(features).__name__}: it must be one tensor, (B, F) or "
+            f"the backend outputs a {type(features).__name__}: it must be one tensor, (B, F) or "
             "(B, F, h, w); wrap it in a module that returns one"
         )
     if features.ndim == 4:
@@ -203,7 +205,7 @@ def pool(features: Tensor) -> Tensor:
     if features.ndim == 2:
         return features
     raise UserError(
-        f"the backend puts out a tensor of shape {tuple(features.shape)}: "
+        f"the backend outputs a tensor of shape {tuple(features.shape)}: "
         "it must be (B, F) or (B, F, h, w)"
     )
 
@@ -216,13 +218,13 @@ def _create(
     arguments: Mapping[str, Any],
     classes: int,
 ) -> nn.Module:
-    import timm  # half a second, and only needed here
+    import timm  # takes half a second to import
 
-    import BYOL.model.timm_registry  # noqa: F401  tells timm of this package's networks
+    import BYOL.model.timm_registry  # noqa: F401  registers this package's networks
 
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
+        similar = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(similar)}?" if similar else "see timm.list_models()"
         raise UserError(f"backbone {name!r} is unknown: {hint}")
     check_arguments(arguments)
     kwargs: dict[str, Any] = dict(arguments)

@@ -1,4 +1,4 @@
-"""A linear layer on a trained backbone: what turns features into the names of things."""
+"""A linear layer on a trained backbone, which predicts classes, tags or values."""
 
 from dataclasses import dataclass
 
@@ -17,15 +17,16 @@ OUTPUTS = {CLASSES: "probabilities", TAGS: "probabilities", VALUES: "values"}
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """What stands on a backbone.
+    """The classifier of a backbone.
 
     Args:
-        layer: from features to a number for every name.
-        names: of the classes, tags or values.
-        kind: linear, or finetuned: the backbone has been trained together with it.
-        labels: how many pictures with labels taught it.
-        measures: how good the like of it is on labelled pictures that have not taught it.
-        judged: a sentence of which these were, and the measures in words.
+        layer: from features to one number for every name.
+        names: names of the classes, tags or values.
+        kind: linear, or finetuned: the backbone was trained together with it.
+        labels: number of labelled training images.
+        measures: measures of a classifier trained in the same way, on labelled images that it was
+            not trained on.
+        judged: a sentence about these test images, with the measures.
     """
 
     layer: LinearLayer
@@ -37,20 +38,20 @@ class Classifier:
 
     @property
     def task(self) -> str:
-        """What the numbers are: classification, multilabel or regression."""
+        """The kind of the outputs: classification, multilabel or regression."""
         return self.layer.task
 
 
 def output_name(classifier: Classifier | None) -> str:
-    """What a program puts out: features, probabilities or values."""
+    """Return the name of the output of a program: features, probabilities or values."""
     return OUTPUTS[classifier.task] if classifier else "features"
 
 
 class Activation(nn.Module):
-    """(B, t) outputs of a linear layer → probabilities of classes or tags; values stay.
+    """(B, t) outputs of a linear layer → probabilities of classes or tags; values are unchanged.
 
     Args:
-        task: what the t numbers are.
+        task: kind of the t outputs.
     """
 
     def __init__(self, task: str):
@@ -58,14 +59,14 @@ class Activation(nn.Module):
         self.task = task
 
     def forward(self, scores: Tensor) -> Tensor:
-        """(B, t) → (B, t)."""
+        """Map (B, t) outputs to (B, t) probabilities or values."""
         if self.task == CLASSES:
             return scores.softmax(dim=1)
         return scores.sigmoid() if self.task == TAGS else scores
 
 
 def as_module(layer: LinearLayer) -> nn.Module:
-    """(B, d) float32 features → (B, t) what :class:`LinearLayer` makes of them."""
+    """Convert ``layer`` to a module: (B, d) float32 features → (B, t) outputs."""
     linear = nn.Linear(layer.weight.shape[1], len(layer.weight))
     _fill(linear, layer)
     return nn.Sequential(linear, Activation(layer.task))
@@ -74,18 +75,19 @@ def as_module(layer: LinearLayer) -> nn.Module:
 def with_classifier(
     backbone: nn.Module, config: PretrainConfig, layer: LinearLayer
 ) -> tuple[nn.Module, str]:
-    """A run's network as timm builds it with a classifier, and the name of that classifier in it.
+    """Return a run's network as timm builds it with a classifier, and the name of that classifier.
 
     Args:
-        backbone: trained.
-        config: the settled settings of the run.
-        layer: on its features.
+        backbone: the trained backbone.
+        config: the resolved settings of the run.
+        layer: the layer on its features.
 
     Returns:
-        (B, C, size, size) normalised → (B, t), before :class:`Activation`; in evaluation mode.
+        (B, C, size, size) normalised images → (B, t), before :class:`Activation`; in evaluation
+        mode.
 
     Raises:
-        UserError: timm gives this network no classifier of one layer.
+        UserError: timm gives this network no classifier of one linear layer.
     """
     network = build_backbone(
         config.backbone,
@@ -97,17 +99,17 @@ def with_classifier(
     )
     if config.norm == "gn-ws":
         network = without_batch_statistics(network)
-    found = network.get_classifier()  # type: ignore[operator]
-    name = next((name for name, module in network.named_modules() if module is found), "")
-    own = {f"{name}.weight", f"{name}.bias"}
-    linear = isinstance(found, nn.Linear) and found.weight.shape == layer.weight.shape
-    if not linear or set(network.state_dict()) - own != set(backbone.state_dict()):
+    classifier = network.get_classifier()  # type: ignore[operator]
+    name = next((name for name, module in network.named_modules() if module is classifier), "")
+    classifier_weights = {f"{name}.weight", f"{name}.bias"}
+    linear = isinstance(classifier, nn.Linear) and classifier.weight.shape == layer.weight.shape
+    if not linear or set(network.state_dict()) - classifier_weights != set(backbone.state_dict()):
         raise UserError(
             f"timm's {config.backbone} has no classifier of one linear layer on the features: "
             "use .onnx or .pt2"
         )
     network.load_state_dict(backbone.state_dict(), strict=False)
-    _fill(found, layer)
+    _fill(classifier, layer)
     return network.eval(), name
 
 

@@ -1,8 +1,8 @@
 """Networks without batch statistics: group normalisation and weight standardisation.
 
-As in "BYOL works even without batch statistics" (Richemond et al. 2020, arXiv 2010.10241): every
-batch-norm becomes a group-norm (Wu and He 2018, arXiv 1803.08494), and the weights that feed one
-are standardised (Qiao et al. 2019, arXiv 1903.10520).
+As in "BYOL works even without batch statistics" (Richemond et al. 2020, arXiv 2010.10241), every
+batch norm is replaced by a group norm (Wu and He 2018, arXiv 1803.08494), and the weights before
+each norm are standardised (Qiao et al. 2019, arXiv 1903.10520).
 """
 
 import copy
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 NORMS = ("bn", "gn-ws")
 GROUPS = 16  # as in the paper
-_LEAST = 4  # channels in a group: in a group of one nothing is left but the bias
+_MIN_CHANNELS = 4  # channels per group; a group of one channel would keep only the bias
 
 
 def standardise(weight: Tensor) -> Tensor:
-    """W ↦ (W − mean) / deviation, over the inputs of every output; (out, in, …) → the same shape.
+    """Return (W − mean) / deviation over the inputs of every output; (out, in, …) → the same shape.
 
-    A standardised weight stays as it is, so it does no harm to apply this twice.
+    A standardised weight does not change, so applying this twice is harmless.
     """
     rows = weight.flatten(1)
     variance, mean = torch.var_mean(rows, dim=1, correction=0, keepdim=True)
@@ -28,27 +28,27 @@ def standardise(weight: Tensor) -> Tensor:
 
 
 class StandardisedConv2d(nn.Conv2d):
-    """A convolution with its weight standardised; its state dict is the plain layer's."""
+    """A convolution with standardised weight; its state dict is that of the plain layer."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, H, W) → (B, out, h, w)."""
+        """Map (B, in, H, W) to (B, out, h, w)."""
         return self._conv_forward(x, standardise(self.weight), self.bias)
 
 
 class StandardisedLinear(nn.Linear):
-    """A linear layer with its weight standardised; its state dict is the plain layer's."""
+    """A linear layer with standardised weight; its state dict is that of the plain layer."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in) → (N, out)."""
+        """Map (N, in) to (N, out)."""
         return F.linear(x, standardise(self.weight), self.bias)
 
 
 def without_batch_statistics(network: nn.Module) -> nn.Module:
-    """Turn batch-norms into group-norms and standardise weights, in place.
+    """Replace batch norms by group norms and standardise weights, in place.
 
-    Standardised are convolutions without a bias (the ones that are followed by a norm) and linear
-    layers directly before a batch-norm; all else is left alone, as is a network that has no
-    batch-norm (most transformers, ConvNeXt). Affine parameters are kept.
+    Standardised are convolutions without a bias (which are followed by a norm) and linear layers
+    directly before a batch norm. Everything else is unchanged, as is a network without batch norm
+    (most transformers, ConvNeXt). Affine parameters are kept.
 
     Args:
         network: a backbone or a head.
@@ -73,9 +73,10 @@ def without_batch_statistics(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def standardised_for_good(network: nn.Module) -> nn.Module:
-    """A copy with plain layers whose weights are standardised; without any, the network itself.
+    """Return a copy with plain layers whose weights are standardised.
 
-    Group-norm in place of batch-norm is all that whoever loads its weights has to know.
+    A network without standardised layers is returned itself. A program that loads the weights only
+    has to replace batch norm by group norm.
     """
     plain = {StandardisedConv2d: nn.Conv2d, StandardisedLinear: nn.Linear}
     if not any(type(module) in plain for module in network.modules()):
@@ -89,23 +90,28 @@ def standardised_for_good(network: nn.Module) -> nn.Module:
 
 
 def groups_for(channels: int) -> int:
-    """16 groups, or fewer where ``channels`` does not divide or a group would have less than 4."""
+    """Return the number of groups: the largest divisor of ``channels`` up to 16.
+
+    A group has at least 4 channels, unless there is a single group.
+    """
     return max(
-        g for g in range(1, GROUPS + 1) if channels % g == 0 and (g == 1 or channels // g >= _LEAST)
+        g
+        for g in range(1, GROUPS + 1)
+        if channels % g == 0 and (g == 1 or channels // g >= _MIN_CHANNELS)
     )
 
 
 def _group_norm(norm: nn.modules.batchnorm._BatchNorm) -> nn.GroupNorm:
     channels = norm.num_features
     settings: dict[str, Any] = {"eps": norm.eps, "affine": norm.affine}
-    new: nn.GroupNorm
-    if hasattr(norm, "act"):  # timm's norm and activation in one
+    group_norm: nn.GroupNorm
+    if hasattr(norm, "act"):  # timm's combined norm and activation
         from timm.layers import GroupNormAct
 
-        new = GroupNormAct(channels, groups_for(channels), **settings)
-        new.drop, new.act = norm.drop, norm.act  # type: ignore[assignment]
+        group_norm = GroupNormAct(channels, groups_for(channels), **settings)
+        group_norm.drop, group_norm.act = norm.drop, norm.act  # type: ignore[assignment]
     else:
-        new = nn.GroupNorm(groups_for(channels), channels, **settings)
+        group_norm = nn.GroupNorm(groups_for(channels), channels, **settings)
     if norm.affine:
-        new.weight, new.bias = norm.weight, norm.bias
-    return new
+        group_norm.weight, group_norm.bias = norm.weight, norm.bias
+    return group_norm

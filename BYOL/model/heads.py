@@ -1,4 +1,4 @@
-"""Projector and predictors: what stands between the backbone and the loss."""
+"""Projector and predictors: the networks between the backbone and the loss."""
 
 from torch import nn
 
@@ -10,10 +10,10 @@ class MLP(nn.Sequential):
     """The paper's head: (Linear → BatchNorm → ReLU) × (depth − 1) → Linear without bias.
 
     Args:
-        input_size: features in.
+        input_size: number of input features.
         hidden_size: width of the hidden layers.
-        output_size: features out.
-        depth: linear layers, from 1 (a single linear map) up; the paper's is 2.
+        output_size: number of output features.
+        depth: number of linear layers, at least 1 (a single linear map); the paper has 2.
 
     Shapes: (N, input_size) → (N, output_size).
     """
@@ -40,14 +40,15 @@ def build_predictor(
     eps: float | None = None,
     every: int = 1,
 ) -> nn.Module:
-    """A predictor for projections of ``size``: one of :data:`PREDICTORS`.
+    """Build a predictor for projections of dimension ``size``: one of :data:`PREDICTORS`.
 
-    ``mlp`` is the paper's, ``linear`` a single trained matrix, ``none`` the identity, with which
-    BYOL collapses (paper, table 5b); the others are never trained: :mod:`BYOL.model.predictors`,
-    whose :func:`~BYOL.model.predictors.closed_form` takes ``rho``, ``eps`` and ``every``.
+    ``mlp`` is that of the paper, ``linear`` a single trained matrix, and ``none`` the identity,
+    with which BYOL collapses (paper, table 5b). The others are never trained: see
+    :mod:`BYOL.model.predictors`, whose :func:`~BYOL.model.predictors.closed_form` has the arguments
+    ``rho``, ``eps`` and ``every``.
 
     Raises:
-        UserError: an unknown name, or a setting out of range or of another predictor.
+        UserError: an unknown name, or a setting that is out of range or of another predictor.
     """
     if kind not in PREDICTORS:
         raise UserError(f"predictor {kind!r} is unknown: choose one of {', '.join(PREDICTORS)}")

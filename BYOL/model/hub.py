@@ -1,7 +1,7 @@
-"""A model in timm's format, on the Hugging Face hub or in a folder, becomes settings of a run.
+"""Models in timm's format, on the Hugging Face hub or in a folder, as the backbone of a run.
 
-What the run keeps is the network's name and arguments; its weights are a file as any other. So a
-run that has begun with such a model needs neither the hub nor the folder again.
+The run stores the timm name and the arguments of the network, and the path of the weights. So a run
+that started from such a model needs neither the hub nor the folder to resume.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, TORCH_WEIGHTS
 from BYOL.views.config import Sight
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
-MOST_CHANNELS, LARGEST_SIDE = 1024, 8192  # of a stranger's config.json, which fills no memory
-Find = Callable[[str], Path | None]  # a file of the model, by its name
+MOST_CHANNELS, LARGEST_SIDE = 1024, 8192  # limits for an untrusted config.json
+FindFile = Callable[[str], Path | None]  # from the name of a file of the model to its path
 
 
 @dataclass(frozen=True)
@@ -29,123 +29,127 @@ class HubModel:
     """A model in timm's format.
 
     Args:
-        argument: what the user calls it, for messages.
-        network: timm's name of its architecture.
-        arguments: of that, but those that a run settles.
-        told: its config.json.
-        find: finds its files.
+        argument: the argument by which the user specified it, for messages.
+        network: timm name of its architecture.
+        arguments: arguments of the architecture, except those that a run sets itself.
+        metadata: contents of its config.json.
+        find: function that returns the path of one of its files, or None.
     """
 
     argument: str
     network: str
     arguments: dict[str, Any]
-    told: dict[str, Any]
-    find: Find
+    metadata: dict[str, Any]
+    find: FindFile
 
     @property
     def weights(self) -> Path:
         """The file of its weights.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no such file.
         """
-        found = self.find(HUB_WEIGHTS) or self.find(TORCH_WEIGHTS)
-        if found is None:
+        file = self.find(HUB_WEIGHTS) or self.find(TORCH_WEIGHTS)
+        if file is None:
             raise UserError(
                 f"{self.argument} has no weights: neither {HUB_WEIGHTS} nor {TORCH_WEIGHTS}"
             )
-        return found
+        return file
 
     @property
     def sight(self) -> Sight:
-        """How it is shown pictures; the number of means is that of its channels.
+        """Its input specification, with one mean per channel.
 
         Raises:
-            UserError: its config.json does not say so, or no sense.
+            UserError: its config.json has no valid input specification.
         """
-        arguments = self.told.get("model_args") or {}
+        arguments = self.metadata.get("model_args") or {}
         try:
-            known = {**self.told, **(self.told.get("pretrained_cfg") or {})}
-            channels, height, _ = (int(side) for side in known.get("input_size") or (3, 224, 224))
+            settings = {**self.metadata, **(self.metadata.get("pretrained_cfg") or {})}
+            channels, height, _ = (
+                int(side) for side in settings.get("input_size") or (3, 224, 224)
+            )
             channels = int(arguments.get("in_chans", channels))
-            mean, std = ([float(value) for value in known[name]] for name in ("mean", "std"))
+            mean, std = ([float(value) for value in settings[name]] for name in ("mean", "std"))
             size = arguments.get("img_size", height)
             size = int(size[0] if isinstance(size, list) else size)
-            sound = len(mean) == len(std) == channels <= MOST_CHANNELS and min(std) > 0
-            sound = sound and 0 < size <= LARGEST_SIDE
-            sound = sound and all(math.isfinite(value) for value in (*mean, *std))
+            valid = len(mean) == len(std) == channels <= MOST_CHANNELS and min(std) > 0
+            valid = valid and 0 < size <= LARGEST_SIDE
+            valid = valid and all(math.isfinite(value) for value in (*mean, *std))
         except (KeyError, ValueError, TypeError, IndexError, OverflowError):
-            sound = False
-        if not sound:
+            valid = False
+        if not valid:
             raise UserError(
-                f"{self.argument} does not say how it sees pictures: its {HUB_CONFIG} has no "
-                "sound input_size, mean and std"
+                f"{self.argument} has no input specification: its {HUB_CONFIG} has no valid "
+                "input_size, mean and std"
             )
         return Sight(size, mean, std)
 
 
 def is_hub_model(name: str) -> bool:
-    """Whether a model in timm's format is meant, and no name of timm's or path."""
+    """Return whether ``name`` specifies a model in timm's format, not a timm name or a path."""
     return name.startswith((HUB, FOLDER))
 
 
 def hub_model(name: str, argument: str) -> HubModel:
-    """A model in timm's format.
+    """Open a model in timm's format.
 
     Args:
         name: ``hf-hub:OWNER/NAME`` or ``local-dir:FOLDER``.
-        argument: what the user calls it.
+        argument: the argument by which the user specified it, for messages.
 
     Raises:
-        UserError: it is not there, or not in that format.
+        UserError: it does not exist, or is not in that format.
     """
     if name.startswith(HUB):
-        find = _on_the_hub(name.removeprefix(HUB), argument)
+        find = _find_on_hub(name.removeprefix(HUB), argument)
     else:
-        find = _in_folder(Path(name.removeprefix(FOLDER)).expanduser(), argument)
-    return HubModel(argument, *_network(find(HUB_CONFIG), argument), find)
+        find = _find_in_folder(Path(name.removeprefix(FOLDER)).expanduser(), argument)
+    return HubModel(argument, *_read_config(find(HUB_CONFIG), argument), find)
 
 
 def settled_backbone(config: PretrainConfig) -> PretrainConfig:
-    """The same for a backbone that is a timm name; else with what the model says of itself.
+    """Replace a backbone in timm's format by the timm name and arguments of its network.
 
-    Its arguments go below those of ``backbone_args``; with ``pretrained``, and without ``weights``,
-    its weights are begun with.
+    Its arguments have a lower priority than ``backbone_args``. With ``pretrained``, and without
+    ``weights``, training starts from its weights. Other backbones are returned unchanged.
 
     Raises:
-        UserError: the model is not there, or not in timm's format.
+        UserError: the model does not exist, or is not in timm's format.
     """
     if not is_hub_model(config.backbone):
         return config
     model = hub_model(config.backbone, f"--backbone={config.backbone}")
     arguments = {**model.arguments, **config.backbone_args}
-    settled = dataclasses.replace(config, backbone=model.network, backbone_args=arguments)
+    resolved = dataclasses.replace(config, backbone=model.network, backbone_args=arguments)
     if not config.pretrained or config.weights:
-        return settled
-    return dataclasses.replace(settled, pretrained=False, weights=str(model.weights))
+        return resolved
+    return dataclasses.replace(resolved, pretrained=False, weights=str(model.weights))
 
 
-def _network(file: Path | None, argument: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """timm's name of the network, its arguments but those that a run settles, and all that the
-    file says."""
+def _read_config(file: Path | None, argument: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return timm name, arguments and the whole contents of the config.json ``file`` of a model.
+
+    Arguments that a run sets itself are left out.
+    """
     import timm
 
-    import BYOL.model.timm_registry  # noqa: F401  tells timm of this package's networks
+    import BYOL.model.timm_registry  # noqa: F401  registers this package's networks
 
     try:
-        told = json.loads(file.read_text(encoding="utf-8")) if file else {}
-        name, arguments = told["architecture"], dict(told.get("model_args") or {})
-        sound = isinstance(name, str) and timm.is_model(name)
+        metadata = json.loads(file.read_text(encoding="utf-8")) if file else {}
+        name, arguments = metadata["architecture"], dict(metadata.get("model_args") or {})
+        valid = isinstance(name, str) and timm.is_model(name)
     except (OSError, ValueError, KeyError, TypeError):
-        sound = False
-    if not sound:
+        valid = False
+    if not valid:
         raise UserError(
             f"{argument} is not in timm's format: its {HUB_CONFIG} names no architecture of timm's"
         )
-    return name, {key: value for key, value in arguments.items() if key not in SETTLED}, told
+    return name, {key: value for key, value in arguments.items() if key not in SETTLED}, metadata
 
 
-def _in_folder(folder: Path, argument: str) -> Find:
+def _find_in_folder(folder: Path, argument: str) -> FindFile:
     if not folder.is_dir():
         raise UserError(f"{argument}: there is no folder {folder}")
 
@@ -156,23 +160,27 @@ def _in_folder(folder: Path, argument: str) -> Find:
     return find
 
 
-def _on_the_hub(repository: str, argument: str) -> Find:
+def _find_on_hub(repository: str, argument: str) -> FindFile:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
 
     def find(name: str) -> Path | None:
         try:
             return Path(hf_hub_download(repository, name))
-        except LocalEntryNotFoundError as error:  # an EntryNotFoundError, too, but of the network
-            raise _not_had(argument, error) from error
+        except (
+            LocalEntryNotFoundError
+        ) as error:  # a subclass of EntryNotFoundError that means no network
+            raise _download_error(argument, error) from error
         except EntryNotFoundError:
             return None
-        except Exception as error:  # a name that is none, no such repository, no network
-            raise _not_had(argument, error) from error
+        except Exception as error:  # an invalid name, no such repository, no network
+            raise _download_error(argument, error) from error
 
     return find
 
 
-def _not_had(argument: str, error: Exception) -> UserError:
-    first = (str(error).strip().splitlines() or [""])[0]
-    return UserError(f"{argument} cannot be had from the hub ({type(error).__name__}: {first})")
+def _download_error(argument: str, error: Exception) -> UserError:
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return UserError(
+        f"{argument} cannot be downloaded from the hub ({type(error).__name__}: {reason})"
+    )

@@ -1,4 +1,4 @@
-"""A fitted linear probe as one layer, its scaling folded in: what a program can carry."""
+"""A fitted linear probe as one linear layer that includes the scaling of its features."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from BYOL.config.tasks import CLASSES, TAGS, VALUES
 
-NEVER = -1e4  # bias of a class or tag that no sample had: no probability, and it fits in fp16
+NEVER = -1e4  # bias of a class or tag without samples: probability 0, and in the range of fp16
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +17,7 @@ class LinearLayer:
     Args:
         weight: (t, d) float64.
         bias: (t,) float64.
-        task: what the t numbers are: classification, multilabel or regression.
+        task: kind of the t outputs: classification, multilabel or regression.
     """
 
     weight: np.ndarray
@@ -25,7 +25,7 @@ class LinearLayer:
     task: str
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """(q, d) → (q, t) float64."""
+        """Map ``features`` (q, d) to (q, t) float64."""
         from scipy.special import expit, softmax
 
         scores = features @ self.weight.T + self.bias
@@ -35,15 +35,15 @@ class LinearLayer:
 
 
 def layer_of_classes(model: Any, count: int) -> LinearLayer:
-    """The layer of a scaling and a logistic regression, with a row for each of ``count`` classes.
+    """Convert a scaling and a logistic regression to a layer with ``count`` classes.
 
     Args:
-        model: scikit-learn's pipeline of the two, fitted to some of the classes 0 … count - 1.
-        count: of classes.
+        model: scikit-learn pipeline of the two, fitted to some of the classes 0 … count - 1.
+        count: number of classes.
     """
     regression = model[-1]
     weight, bias = _unscaled(model[0], regression.coef_, regression.intercept_)
-    if len(regression.classes_) == 2:  # then there is one row, for the second
+    if len(regression.classes_) == 2:  # two classes have one row, for the second
         weight, bias = np.pad(weight, ((1, 0), (0, 0))), np.pad(bias, (1, 0))
     layer = constant_layer(np.full(count, NEVER), weight.shape[1], CLASSES)
     layer.weight[regression.classes_] = weight
@@ -52,32 +52,34 @@ def layer_of_classes(model: Any, count: int) -> LinearLayer:
 
 
 def layer_of_tags(model: Any, count: int) -> LinearLayer:
-    """The same of scikit-learn's one-versus-rest, whose first ``count`` tags are meant."""
-    rows = [_of_a_tag(one, len(model[0].mean_)) for one in model[-1].estimators_[:count]]
+    """Convert a scaling and a one-versus-rest model to a layer of its first ``count`` tags."""
+    rows = [
+        _tag_row(regression, len(model[0].mean_)) for regression in model[-1].estimators_[:count]
+    ]
     weight, bias = (np.stack(part) for part in zip(*rows, strict=True))
     return LinearLayer(*_unscaled(model[0], weight, bias), TAGS)
 
 
-def _of_a_tag(regression: Any, width: int) -> tuple[np.ndarray, float]:
+def _tag_row(regression: Any, width: int) -> tuple[np.ndarray, float]:
     if hasattr(regression, "coef_"):
         return regression.coef_[0], float(regression.intercept_[0])
-    always = regression.predict(np.zeros((1, width)))[0]  # a tag of all samples, or of none
+    always = regression.predict(np.zeros((1, width)))[0]  # a tag of all samples or of none
     return np.zeros(width), -NEVER if always else NEVER
 
 
 def layer_of_values(model: Any) -> LinearLayer:
-    """The same of a scaling and a ridge regression."""
+    """Convert a scaling and a ridge regression to a layer."""
     weight, bias = np.atleast_2d(model[-1].coef_), np.atleast_1d(model[-1].intercept_)
     return LinearLayer(*_unscaled(model[0], weight, bias), VALUES)
 
 
 def constant_layer(bias: np.ndarray, width: int, task: str) -> LinearLayer:
-    """One that says the same of all features, of which there are ``width``."""
+    """Return a layer whose output is ``bias`` for all features, of which there are ``width``."""
     return LinearLayer(np.zeros((len(bias), width)), bias.astype(np.float64), task)
 
 
 def _unscaled(scaler: Any, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of features as they are, from a layer of standardised ones."""
+    """Convert ``weight`` and ``bias`` for standardised features to those for raw features."""
     weight = weight.astype(np.float64)
     if scaler.scale_ is not None:
         weight = weight / scaler.scale_

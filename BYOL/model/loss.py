@@ -5,11 +5,11 @@ from torch import Tensor
 
 
 def regression_loss(x: Tensor, y: Tensor) -> Tensor:
-    """Squared distance of the normalised vectors: ‖x/‖x‖ − y/‖y‖‖² = 2 − 2 cos(x, y).
+    """Return the squared distance of the normalised vectors: ‖x/‖x‖ − y/‖y‖‖² = 2 − 2 cos(x, y).
 
     Args:
         x: (N, D) online predictions, any floating dtype.
-        y: (N, D) target projections; no gradient flows into them.
+        y: (N, D) target projections; they get no gradient.
 
     Returns:
         (N,) float32, each in [0, 4].
@@ -18,7 +18,7 @@ def regression_loss(x: Tensor, y: Tensor) -> Tensor:
 
 
 def criterion(onlinex: Tensor, targetx1: Tensor, onlinex1: Tensor, targetx: Tensor) -> Tensor:
-    """The symmetric loss: every view's prediction against the other view's target projection.
+    """Return the symmetric loss: each view's prediction against the other view's projection.
 
     Args:
         onlinex: (N, D) prediction from the first view.
@@ -33,7 +33,7 @@ def criterion(onlinex: Tensor, targetx1: Tensor, onlinex1: Tensor, targetx: Tens
 
 
 def _normalise(x: Tensor) -> Tensor:
-    # float32 whatever autocast says: bf16 keeps 8 bits of a cosine, too few for its gradient.
-    # The floor is the authors' own, on the squared norm.
+    # float32 also under autocast: bf16 has 8 bits of a cosine, too few for its gradient.
+    # The lower bound of the squared norm is that of the authors.
     x = x.float()
     return x * torch.rsqrt(x.square().sum(dim=-1, keepdim=True).clamp_min(1e-12))

@@ -1,4 +1,4 @@
-"""What the arguments of :class:`BYOL.byol.BYOL` may be, alone and together."""
+"""Checks of the arguments of :class:`BYOL.byol.BYOL`, alone and together."""
 
 from BYOL.errors import UserError
 from BYOL.model.group_norm import NORMS
@@ -8,21 +8,21 @@ TARGET_NORMS = ("batch", "running")
 
 
 def check_sizes(**sizes: int) -> None:
-    """Raise a UserError for one below 1."""
+    """Raise a UserError if one of ``sizes`` is below 1."""
     for name, value in sizes.items():
         if value < 1:
             raise UserError(f"{name}={value} is out of range: give a whole number from 1 up")
 
 
 def check_tau(t: float) -> float:
-    """``t``, or a UserError where it is no τ."""
+    """Return ``t``, or raise a UserError if it is not in [0, 1]."""
     if not 0 <= t <= 1:
         raise UserError(f"t={t} is out of range: τ is a number from 0 to 1")
     return t
 
 
 def check_names(target: str, norm: str, target_norm: str) -> None:
-    """Raise a UserError for a name that there is not."""
+    """Raise a UserError for an unknown name."""
     names = {
         "target": (target, TARGETS),
         "norm": (norm, NORMS),
@@ -48,11 +48,11 @@ def check_together(
     Args:
         closed_form: ``closedFormPredicator``.
         moving: ``EAvg``.
-        predictor: its name, as are all others.
-        target: as given, whatever ``EAvg`` is.
-        norm: of the online network.
-        target_norm: of the target.
-        pretrained: begin with timm's weights.
+        predictor: name of the predictor.
+        target: name of the target, before ``EAvg`` is taken into account.
+        norm: normalisation of the online network.
+        target_norm: statistics of the target.
+        pretrained: whether training starts from timm's weights.
     """
     if not moving and target == "fixed":
         raise UserError(
@@ -65,7 +65,10 @@ def check_together(
             "optimal predictor"
         )
     if target_norm == "running" and (target != "ema" or not moving):
-        raise UserError("target_norm='running' needs target='ema': statistics that follow")
+        raise UserError(
+            "target_norm='running' needs target='ema': its statistics follow those of the online "
+            "network"
+        )
     if norm != "bn" and pretrained:
         raise UserError(
             f"norm={norm!r} and pretrained=True exclude each other: the pretrained weights need "

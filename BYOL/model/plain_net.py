@@ -1,7 +1,7 @@
-"""Plain convolutional nets: small enough to train on a laptop's two cores in minutes.
+"""Plain convolutional networks that train on two cores of a laptop in minutes.
 
-:mod:`BYOL.model.timm_registry` tells timm of them, so that exported weights load like any other
-timm model's.
+:mod:`BYOL.model.timm_registry` registers them in timm, so that exported weights load like those of
+any other timm model.
 """
 
 from collections import OrderedDict
@@ -17,12 +17,12 @@ PLAIN_NETS: dict[str, tuple[tuple[int, int], ...]] = {
 
 
 class PlainNet(nn.Module):
-    """(Conv 3×3 → BatchNorm → ReLU) × n, then an average over the picture.
+    """(Conv 3×3 → BatchNorm → ReLU) × n, then an average over the positions.
 
     Args:
         layers: (width, stride) of every convolution.
         in_chans: channels of the images.
-        num_classes: size of a linear classifier on top; 0 for none.
+        num_classes: number of outputs of a linear classifier; 0 for none.
 
     Shapes: (B, in_chans, H, W) → (B, num_features), or (B, num_classes).
     """
@@ -47,20 +47,20 @@ class PlainNet(nn.Module):
         self.grad_checkpointing = False
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Keep the activations between layers only, as timm's networks do."""
+        """Keep only the activations between layers, as timm's networks do."""
         self.grad_checkpointing = enable
 
     def get_classifier(self) -> nn.Module:
-        """The layer on top, as timm's networks name it."""
+        """Return the classifier; the name of the method is timm's."""
         return self.fc
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """(B, in_chans, H, W) → (B, num_features, h, w)."""
+        """Map (B, in_chans, H, W) to (B, num_features, h, w)."""
         if self.grad_checkpointing and self.training:
             layers = len(self.features) // 3
             return checkpoint_sequential(self.features, layers, x, use_reentrant=False)
         return self.features(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_chans, H, W) → (B, num_features), or (B, num_classes)."""
+        """Map (B, in_chans, H, W) to (B, num_features), or (B, num_classes)."""
         return self.fc(self.forward_features(x).mean(dim=(2, 3)))

@@ -1,9 +1,9 @@
-"""Predictors that nobody trains: each is computed from projections, in closed form.
+"""Predictors that are computed from projections in closed form instead of trained.
 
 Two are solved on every batch: the optimal linear predictor (least squares) and the orthogonal one
-(Procrustes). Two are set once per optimizer step from a moving average of the projections'
-correlation: DirectPred and DirectCopy. All are constants of the backward pass. Z (N, D) are online
-projections, T (N, D) the target projections that they are to predict, F (D, D) a correlation.
+(Procrustes). Two are updated once per optimizer step from a moving average of the correlation of
+the projections: DirectPred and DirectCopy. All are constants of the backward pass. Z (N, D) are
+online projections, T (N, D) the target projections to predict, F (D, D) a correlation.
 """
 
 from collections.abc import Callable
@@ -30,55 +30,58 @@ class ClosedFormPredictor(nn.Module):
         self.register_buffer("weight", torch.eye(size))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move between devices; what is computed stays float32, whatever the network becomes."""
+        """Move between devices; buffers stay float32 when the dtype of the network changes."""
         before = dict(self.named_buffers())
         super()._apply(fn, recurse)
-        for name, was in before.items():
-            now = self.get_buffer(name)
-            if now.dtype != was.dtype:
-                setattr(self, name, was.to(now.device))
+        for name, old in before.items():
+            new = self.get_buffer(name)
+            if new.dtype != old.dtype:
+                setattr(self, name, old.to(new.device))
         return self
 
     def observe(self, z: Tensor, t: Tensor) -> None:
-        """See the online projections ``z`` and their targets ``t``, before predicting.
+        """Process the online projections ``z`` and their targets ``t``, before predicting.
 
-        In evaluation mode, in which processes need not keep step, nothing is learnt from them.
+        In evaluation mode, where processes may be out of step, nothing is computed from them.
         """
         raise NotImplementedError
 
     def update(self) -> None:
-        """Called once per optimizer step, after it and before the target moves."""
+        """Update W; called once per optimizer step, after it and before the target update."""
 
     def forward(self, z: Tensor) -> Tensor:
-        """(N, D) projections → (N, D) predictions, float32, or float64 for such projections."""
+        """Map (N, D) projections to (N, D) predictions.
+
+        They are float32, or float64 for float64 projections.
+        """
         return _product(z, self.weight)
 
     def predict_further(self, z: Tensor, t: Tensor) -> Tensor:
-        """Predictions (N, D) of further views' projections ``z``, whose targets are ``t``.
+        """Return predictions (N, D) of further views with projections ``z`` and targets ``t``.
 
-        The predictor itself stays as it is.
+        The predictor itself is not changed.
         """
         return self(z)
 
 
 class SolvedPredictor(ClosedFormPredictor):
-    """A predictor solved on every batch."""
+    """A predictor that is solved on every batch."""
 
     def solve(self, z: Tensor, t: Tensor) -> Tensor:
-        """W (D, D) for online projections ``z`` (N, D) and their targets ``t`` (N, D)."""
+        """Return W (D, D) for online projections ``z`` (N, D) and their targets ``t`` (N, D)."""
         raise NotImplementedError
 
     @torch.no_grad()
     def observe(self, z: Tensor, t: Tensor) -> None:
-        """Solve for W from ``z`` (N, D) and ``t`` (N, D); keep the last one in evaluation mode."""
+        """Solve for W from ``z`` (N, D) and ``t`` (N, D); keep the last W in evaluation mode."""
         if self.training:
             self.weight = self.solve(z, t)
 
     def predict_further(self, z: Tensor, t: Tensor) -> Tensor:
-        """Predictions (N, D) of ``z`` by a W that is solved for these views, in training mode.
+        """Return predictions (N, D) of ``z``, in training mode with a W solved for these views.
 
-        The W of other views is not optimal for them, and so does not keep a network from
-        collapsing: docs/science.md, "Small views".
+        The W of other views is not optimal for them, so it does not prevent collapse:
+        docs/science.md, "Small views".
         """
         if not self.training:
             return self(z)
@@ -88,13 +91,13 @@ class SolvedPredictor(ClosedFormPredictor):
 
 
 class OptimalPredictor(SolvedPredictor):
-    """The paper's optimal linear predictor (appendix I): W = argmin ‖ZW − T‖² of every batch.
+    """The paper's optimal linear predictor (appendix I): W = argmin ‖ZW − T‖² for every batch.
 
     Args:
         size: D, the dimension of the projections.
-        ridge: Tikhonov term relative to the mean eigenvalue of ZᵀZ. :data:`EXACT` picks (nearly)
-            the minimum-norm solution where the batch has fewer samples than dimensions;
-            :data:`RIDGE` also keeps small batches from being fitted by chance.
+        ridge: Tikhonov term relative to the mean eigenvalue of ZᵀZ. :data:`EXACT` gives (nearly)
+            the minimum-norm solution if the batch has fewer samples than dimensions. :data:`RIDGE`
+            also prevents overfitting of small batches.
     """
 
     def __init__(self, size: int, ridge: float):
@@ -102,34 +105,34 @@ class OptimalPredictor(SolvedPredictor):
         self.ridge = ridge
 
     def solve(self, z: Tensor, t: Tensor) -> Tensor:
-        """:func:`least_squares`."""
+        """Return the solution of :func:`least_squares`."""
         return least_squares(z, t, self.ridge)
 
 
 class OrthogonalPredictor(SolvedPredictor):
-    """The best rotation or reflection of every batch: W = argmin ‖ZW − T‖² with WᵀW = I.
+    """The best rotation or reflection for every batch: W = argmin ‖ZW − T‖² with WᵀW = I.
 
-    One of the orthogonal predictors that "The Edge of Orthogonality" (Richemond et al. 2023, arXiv
-    2302.04817) argues for: the solution of the Procrustes problem (Schönemann 1966).
+    It is one of the orthogonal predictors of "The Edge of Orthogonality" (Richemond et al. 2023,
+    arXiv 2302.04817): the solution of the Procrustes problem (Schönemann 1966).
     """
 
     def solve(self, z: Tensor, t: Tensor) -> Tensor:
-        """:func:`procrustes`."""
+        """Return the solution of :func:`procrustes`."""
         return procrustes(z, t)
 
 
 class MovingPredictor(ClosedFormPredictor):
-    """W set from F ← ρF + (1 − ρ)E[zzᵀ], the mean being over both views of one optimizer step.
+    """W computed from F ← ρF + (1 − ρ)E[zzᵀ], with the mean over both views of one optimizer step.
 
-    What :meth:`observe` sees in training mode is summed over accumulated parts and over processes;
-    :meth:`update` takes it into F, which starts as the first step's mean, and sets W every
-    ``every`` steps. F and all counters are in the state dict.
+    In training mode :meth:`observe` sums over accumulated micro-batches and over processes.
+    :meth:`update` adds the sum to F, which starts as the mean of the first step, and computes W
+    every ``every`` steps. F and all counters are in the state dict.
 
     Args:
         size: D, the dimension of the projections.
-        rho: ρ in [0, 1), how much of F stays at every step.
+        rho: ρ in [0, 1), the weight of the old F in every step.
         eps: ε, added to every eigenvalue of W.
-        every: optimizer steps between two settings of W.
+        every: number of optimizer steps between updates of W.
     """
 
     correlation: Tensor
@@ -143,7 +146,7 @@ class MovingPredictor(ClosedFormPredictor):
         self.steps = 0
         self.observed = False
         self.register_buffer("correlation", torch.zeros(size, size))
-        # the sum of zzᵀ since the last step, and below it a row with the number of z
+        # sum of zzᵀ since the last step, with the number of z in an additional last row
         self.register_buffer("moments", torch.zeros(size + 1, size))
 
     @torch.no_grad()
@@ -159,11 +162,11 @@ class MovingPredictor(ClosedFormPredictor):
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move F; set W if it is due. Without anything observed since, do nothing."""
+        """Update F, and W if it is due; do nothing without observations since the last update."""
         if not self.observed:
             return
         mean = self.moments[:-1] / self.moments[-1:]
-        # One batch that is not finite would stay in F for good, and has no eigenvalues.
+        # A batch that is not finite would stay in F forever, and F would have no eigenvalues.
         mean = torch.where(mean.isfinite().all(), mean, self.correlation)
         self.correlation.lerp_(mean, 1 - self.rho if self.steps else 1.0)
         if self.steps % self.every == 0:
@@ -173,15 +176,15 @@ class MovingPredictor(ClosedFormPredictor):
         self.observed = False
 
     def weight_for(self, correlation: Tensor) -> Tensor:
-        """W (D, D) for a correlation F (D, D)."""
+        """Return W (D, D) for a correlation F (D, D)."""
         raise NotImplementedError
 
     def get_extra_state(self) -> Tensor:
-        """The counters, as a tensor on the CPU: to read them waits for no device."""
+        """Return the counters as a tensor on the CPU; reading it does not synchronise a device."""
         return torch.tensor([self.steps, int(self.observed)])
 
     def set_extra_state(self, state: Tensor) -> None:
-        """The counters of :meth:`get_extra_state`."""
+        """Set the counters from the tensor of :meth:`get_extra_state`."""
         self.steps, observed = state.tolist()
         self.observed = bool(observed)
 
@@ -190,7 +193,10 @@ class DirectPred(MovingPredictor):
     """W = U diag(√(s⁺ / s_max) + ε) Uᵀ with F = U diag(s) Uᵀ (Tian et al., arXiv 2102.06810)."""
 
     def weight_for(self, correlation: Tensor) -> Tensor:
-        """W (D, D) for a correlation F (D, D); decomposed in float64 where the device has it."""
+        """Return W (D, D) for a correlation F (D, D).
+
+        The decomposition is in float64 if the device supports it.
+        """
         values, vectors = torch.linalg.eigh(correlation.to(precise(correlation)))
         largest = values[-1].clamp_min(torch.finfo(values.dtype).tiny)
         values = (values.clamp_min(0) / largest).sqrt() + self.eps
@@ -201,17 +207,17 @@ class DirectCopy(MovingPredictor):
     """W = F / ‖F‖ + εI with the spectral norm (Wang et al. 2021, arXiv 2110.04947)."""
 
     def weight_for(self, correlation: Tensor) -> Tensor:
-        """W (D, D) for a correlation F (D, D)."""
+        """Return W (D, D) for a correlation F (D, D)."""
         norm = torch.linalg.eigvalsh(correlation)[-1]
         norm = norm.clamp_min(torch.finfo(norm.dtype).tiny)
         return correlation / norm + self.eps * torch.eye(len(correlation), device=norm.device)
 
 
-EXACT = 1e-6  # least squares as the paper has it, and no more than float64 needs to solve it
-# Where batches are not far larger than D, least squares fit chance and networks collapse: with this
-# they do not (docs/science.md, "Why does it not collapse?").
+EXACT = 1e-6  # least squares of the paper, with the smallest ridge that float64 can solve
+# If batches are not much larger than D, least squares overfit and networks collapse. With this
+# ridge they do not (docs/science.md, "Why does it not collapse?").
 RIDGE = 0.1
-# name → class and the papers' own ρ and ε
+# name → class, and ρ and ε of its paper
 _MOVING: dict[str, tuple[type[MovingPredictor], float, float]] = {
     "directpred": (DirectPred, 0.3, 0.01),
     "directcopy": (DirectCopy, 0.5, 0.3),
@@ -222,20 +228,20 @@ CLOSED_FORMS = ("optimal", "orthogonal", *_MOVING)
 def closed_form(
     kind: str, size: int, rho: float | None = None, eps: float | None = None, every: int = 1
 ) -> ClosedFormPredictor:
-    """One of :data:`CLOSED_FORMS`.
+    """Build one of :data:`CLOSED_FORMS`.
 
     Args:
         kind: its name.
         size: D, the dimension of the projections.
-        rho: ρ of DirectPred and DirectCopy; None means the paper's, .3 and .5.
-        eps: ε of DirectPred and DirectCopy, None means the paper's, .01 and .3; the ridge of the
-            optimal predictor, None means :data:`RIDGE`.
-        every: optimizer steps between two settings of W of DirectPred and DirectCopy.
+        rho: ρ of DirectPred and DirectCopy; None means that of the paper, .3 and .5.
+        eps: ε of DirectPred and DirectCopy, None means that of the paper, .01 and .3. For the
+            optimal predictor it is the ridge; None means :data:`RIDGE`.
+        every: number of optimizer steps between updates of W of DirectPred and DirectCopy.
     """
     if kind in _MOVING:
-        make, usual_rho, usual_eps = _MOVING[kind]
-        return make(
-            size, usual_rho if rho is None else rho, usual_eps if eps is None else eps, every
+        predictor, default_rho, default_eps = _MOVING[kind]
+        return predictor(
+            size, default_rho if rho is None else rho, default_eps if eps is None else eps, every
         )
     if kind == "orthogonal":
         return OrthogonalPredictor(size)
@@ -243,10 +249,10 @@ def closed_form(
 
 
 def check_settings(kind: str, rho: float | None, eps: float | None, every: int) -> None:
-    """Refuse what :func:`closed_form` takes where it is out of range, or ``kind`` does not use it.
+    """Check that the arguments of :func:`closed_form` are in range and that ``kind`` uses them.
 
     Raises:
-        UserError: it names the setting, its value and what is accepted.
+        UserError: names the setting, its value and what is accepted.
     """
     if rho is not None and not 0 <= rho < 1:
         raise UserError(f"predictor_rho={rho} is out of range: give a number from 0 to below 1")
@@ -255,15 +261,15 @@ def check_settings(kind: str, rho: float | None, eps: float | None, every: int) 
     if every < 1:
         raise UserError(f"predictor_every={every} is out of range: give a whole number from 1 up")
     moving = tuple(_MOVING)
-    for name, value, takers in (
+    for name, value, kinds in (
         ("rho", rho, moving),
         ("eps", eps, ("optimal", *moving)),
         ("every", every if every > 1 else None, moving),
     ):
-        if value is not None and kind not in takers:
+        if value is not None and kind not in kinds:
             raise UserError(
                 f"predictor_{name}={value} does nothing for the predictor {kind}: it is for "
-                f"{', '.join(takers)}"
+                f"{', '.join(kinds)}"
             )
 
 

@@ -1,7 +1,7 @@
 """Learning rate and τ as pure functions of the optimizer step (paper, section 3.2 and appendix J).
 
-A step is one update of the weights, whatever the accumulation of gradients; nothing here has a
-state, so nothing is forgotten by a checkpoint.
+A step is one update of the weights, independent of gradient accumulation. The functions have no
+state, so checkpoints need not store any.
 """
 
 import math
@@ -10,17 +10,17 @@ import math
 def learning_rate(
     step: int, total_steps: int, warmup_steps: int, base_lr: float, batch_size: int
 ) -> float:
-    """Linear warm-up from 0, then a cosine to 0.
+    """Return the learning rate: a linear warm-up from 0, then a cosine to 0.
 
     Args:
         step: 0 … total_steps.
         total_steps: length of the run in optimizer steps.
         warmup_steps: length of the linear part.
-        base_lr: the rate for a batch of 256.
-        batch_size: the global batch, over all processes and accumulated micro-batches.
+        base_lr: learning rate for a batch of 256.
+        batch_size: global batch size, over all processes and accumulated micro-batches.
 
     Returns:
-        base_lr · batch_size / 256, times the schedule's factor in [0, 1].
+        base_lr · batch_size / 256, times the factor of the schedule in [0, 1].
     """
     peak = base_lr * batch_size / 256
     if step < warmup_steps:
@@ -29,9 +29,9 @@ def learning_rate(
 
 
 def tau(step: int, total_steps: int, base_tau: float, schedule: str = "cosine") -> float:
-    """τ_k = 1 − (1 − τ_base) · (cos(πk/K) + 1)/2: from ``base_tau`` to 1 over the run.
+    """Return τ_k = 1 − (1 − τ_base) · (cos(πk/K) + 1)/2, from ``base_tau`` to 1 over the run.
 
-    With ``schedule="constant"``, ``base_tau`` all along.
+    With ``schedule="constant"`` it is always ``base_tau``.
     """
     if schedule == "constant":
         return base_tau
@@ -39,5 +39,5 @@ def tau(step: int, total_steps: int, base_tau: float, schedule: str = "cosine") 
 
 
 def _cosine(step: int, steps: int) -> float:
-    """From 1 at step 0 to 0 at ``steps`` and after."""
+    """Return a cosine from 1 at step 0 to 0 at ``steps`` and after."""
     return 0.5 * (1 + math.cos(math.pi * min(step, steps) / max(steps, 1)))

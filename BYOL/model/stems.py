@@ -1,4 +1,4 @@
-"""How a ResNet begins: as for ImageNet, or so that small pictures keep their resolution."""
+"""Stems of ResNets: that of ImageNet, and one that keeps the resolution of small images."""
 
 from torch import nn
 
@@ -8,7 +8,7 @@ STEMS = ("imagenet", "small")
 
 
 def has_large_stem(backbone: nn.Module) -> bool:
-    """Whether the network starts like an ImageNet ResNet: a 7×7 convolution, then pooling."""
+    """Return whether ``backbone`` starts with a 7×7 convolution and pooling, like a ResNet."""
     conv = getattr(backbone, "conv1", None)
     return (
         isinstance(conv, nn.Conv2d)
@@ -18,7 +18,7 @@ def has_large_stem(backbone: nn.Module) -> bool:
 
 
 def make_small_stem(backbone: nn.Module, name: str) -> nn.Module:
-    """Give a ResNet, in place, a first convolution for small pictures, and take its pooling away.
+    """Give a ResNet, in place, a first convolution for small images, and remove its pooling.
 
     Raises:
         UserError: the network ``name`` does not start like an ImageNet ResNet.

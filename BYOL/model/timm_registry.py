@@ -1,7 +1,7 @@
-"""This package's networks under timm's roof: importing this module tells timm of them.
+"""Registration of this package's networks in timm, which happens when this module is imported.
 
-``timm.create_model("plain6", num_classes=0)`` works then, and so do the folders that
-``byol export`` writes (``local-dir:…``), whatever their network.
+``timm.create_model("plain6", num_classes=0)`` then works, as do the folders that ``byol export``
+writes (``local-dir:…``), for any network.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from BYOL.errors import UserError
 from BYOL.model.plain_net import PLAIN_NETS, PlainNet
 from BYOL.model.stems import make_small_stem
 
-SMALL_STEM = "small_stem_resnet"  # one name for every ResNet: variant="resnet18" says which
+SMALL_STEM = "small_stem_resnet"  # one name for every ResNet, which variant="resnet18" selects
 
-# What timm knows of a network before it is built; register_model reads it from here.
+# timm's metadata of each network; register_model reads it from this module.
 default_cfgs: dict[str, dict[str, Any]] = {
     **{
         name: {
@@ -43,16 +43,17 @@ default_cfgs: dict[str, dict[str, Any]] = {
 def small_stem_resnet(
     pretrained: bool = False, *, variant: str = "resnet18", **kwargs: Any
 ) -> nn.Module:
-    """A timm ResNet whose stem keeps the resolution: see
-    :func:`BYOL.model.backbones.build_backbone`.
+    """Build a timm ResNet with a stem that keeps the resolution.
+
+    See :func:`BYOL.model.backbones.build_backbone`.
 
     Args:
-        pretrained: load the weights of a folder or a hub repository; there are none otherwise.
-        variant: timm's name of the ResNet.
-        kwargs: what ``timm.create_model`` hands on.
+        pretrained: load the weights of a folder or a hub repository; there are no others.
+        variant: timm name of the ResNet.
+        kwargs: further arguments of ``timm.create_model``.
     """
 
-    if not timm.is_model(variant):  # not a place from which to load another
+    if not timm.is_model(variant):  # a variant must not be a location to load from
         raise UserError(f"variant {variant!r} of {SMALL_STEM} is no ResNet of timm's")
 
     def build(**settings: Any) -> nn.Module:
@@ -62,7 +63,7 @@ def small_stem_resnet(
 
 
 def timm_model(config: PretrainConfig) -> tuple[str, dict[str, Any]]:
-    """timm's name for a run's backbone, and the arguments that go with it."""
+    """Return the timm name of the backbone of ``config``, and its arguments."""
     if config.stem == "small":
         return SMALL_STEM, {"variant": config.backbone, **config.backbone_args}
     return config.backbone, dict(config.backbone_args)
@@ -75,7 +76,7 @@ def _plain_net(name: str) -> Callable[..., nn.Module]:
         )
 
     create.__name__ = name
-    create.__module__ = __name__  # timm files the entry point under its module
+    create.__module__ = __name__  # timm registers the entry point under its module
     return create
 
 

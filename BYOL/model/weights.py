@@ -1,4 +1,4 @@
-"""Weights in files that timm, torchvision and plain PyTorch read."""
+"""Files of weights that timm, torchvision and plain PyTorch read."""
 
 from pathlib import Path
 
@@ -10,19 +10,19 @@ from BYOL.model.group_norm import standardised_for_good
 from BYOL.model.tensor_files import no_weights, read_file, state_dicts
 
 SUFFIXES = (".safetensors", ".pth")
-HUB_WEIGHTS = "model.safetensors"  # in a folder for the hub, by timm's name for it
-HUB_CONFIG = "config.json"  # beside them, what they are
-TORCH_WEIGHTS = "pytorch_model.bin"  # the same, as older repositories have it
-RUN_WEIGHTS = "backbone.safetensors"  # in the folder of a run that has ended
+HUB_WEIGHTS = "model.safetensors"  # weights in a folder for the hub; the name is timm's
+HUB_CONFIG = "config.json"  # their architecture and metadata, in the same folder
+TORCH_WEIGHTS = "pytorch_model.bin"  # weights in older repositories
+RUN_WEIGHTS = "backbone.safetensors"  # weights in the folder of a complete run
 
 
 def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, str]) -> Path:
-    """Write a backbone's state dict.
+    """Write the state dict of a backbone.
 
     Args:
-        backbone: its names and shapes are kept, so the network that it came from loads it with
-            ``strict=True``; standardised weights are written as they are used.
-        path: ends in .safetensors (which also keeps ``metadata``) or .pth.
+        backbone: the network. Names and shapes are kept, so the same architecture loads the file
+            with ``strict=True``. Standardised weights are written in their standardised form.
+        path: ends in .safetensors (which also stores ``metadata``) or .pth.
         metadata: plain strings.
 
     Raises:
@@ -36,8 +36,8 @@ def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, s
 
 
 def plain_weights(backbone: nn.Module) -> dict[str, Tensor]:
-    """A state dict on the CPU that shares no memory with the network, nor within itself."""
-    # copied: safetensors refuses tensors that share memory, and a view must not drag its base along
+    """Return a state dict on the CPU whose tensors share no memory with anything else."""
+    # copied: safetensors refuses tensors that share memory, and a view keeps all of its base
     return {
         name: value.detach().to("cpu", copy=True).contiguous()
         for name, value in standardised_for_good(backbone).state_dict().items()
@@ -45,17 +45,18 @@ def plain_weights(backbone: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read what :func:`export_backbone` or PyTorch wrote, running no code that it may carry.
+    """Read a file of :func:`export_backbone` or PyTorch without running code in it.
 
     Args:
         path: .safetensors, or anything that ``torch.save`` wrote: a state dict, or a checkpoint
             that holds one; of several the preferred one (:mod:`BYOL.model.tensor_files`).
 
     Returns:
-        The state dict, and the metadata (empty but for .safetensors).
+        The state dict, and the metadata (empty except for .safetensors).
 
     Raises:
-        UserError: it cannot be read, is damaged, holds more than tensors, or no finite numbers.
+        UserError: the file cannot be read, is damaged, has more than tensors, or values that are
+            not finite.
     """
     found, metadata = load_candidates(path)
     return finite(Path(path), found[0]), metadata
@@ -82,9 +83,10 @@ def finite(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights, if all of them are numbers.
 
     Raises:
-        UserError: one is not; features would be none either, and say so late and elsewhere.
+        UserError: some are not finite. Features would be invalid too, and the error would come
+            later.
     """
     for name, value in weights.items():
         if value.is_floating_point() and not value.isfinite().all():
-            raise UserError(f"{path} holds weights that are not finite: {name}")
+            raise UserError(f"{path} has weights that are not finite: {name}")
     return weights

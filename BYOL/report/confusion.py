@@ -7,7 +7,7 @@ import numpy as np
 
 from BYOL.errors import UserError
 from BYOL.evaluation.protocols.linear import linear_probe
-from BYOL.evaluation.types import class_problem, held_out
+from BYOL.evaluation.splits import class_problem, held_out
 from BYOL.report.sample_features import Samples
 
 MOST = 2000  # pictures that the probe learns from, and as many that judge it

@@ -11,7 +11,7 @@ from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
 from BYOL.data.open import Splits
 from BYOL.evaluation.features import extract_features
-from BYOL.evaluation.types import task_of
+from BYOL.evaluation.splits import task_of
 from BYOL.runs.open import Run
 
 SMALL = 96  # pixels: the backbone sees small pictures so quickly that it may see more of them

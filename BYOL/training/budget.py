@@ -23,7 +23,7 @@ from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config.recipe import SMALL_SIDE, fit_length, schedule
 from BYOL.errors import UserError
-from BYOL.evaluation.collapse.feature_metrics import MOST as GAUGED
+from BYOL.evaluation.collapse.feature_metrics import MAX_IMAGES as GAUGED
 from BYOL.evaluation.features import extract_features
 from BYOL.report.sample_features import MOST_LARGE, MOST_SMALL
 from BYOL.training.benchmark import BareRun

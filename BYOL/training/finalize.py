@@ -21,7 +21,7 @@ from BYOL.data.open import Splits
 from BYOL.evaluation.baselines import START, Reference
 from BYOL.evaluation.collapse.feature_metrics import feature_gauges
 from BYOL.evaluation.evaluate import NOTHING_KNOWN, evaluate
-from BYOL.evaluation.types import with_same_labels
+from BYOL.evaluation.splits import with_same_labels
 from BYOL.export import export_backbone
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import backbone_metadata, open_run, started_from, untrained

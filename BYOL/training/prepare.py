@@ -17,7 +17,6 @@ from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images, re
 from BYOL.data.open import Splits, common_side, open_images
 from BYOL.data.reduced import reduced
 from BYOL.errors import UserError
-from BYOL.evaluation.attach_labels import judging, told
 from BYOL.model.backbones import build_backbone
 from BYOL.model.hub import settled_backbone
 from BYOL.model.initial_weights import read_start
@@ -77,7 +76,7 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     config = with_recipe(config, splits.train)
     side = common_side(config.data) if config.image_size is None else None
     config = _settle(config, splits.train, side)
-    splits = told(splits, config)
+    splits = attach_labels(splits, config)
     _check_number(config, splits.train, least=2 if hold else 1)
     if config.strict_images and isinstance(splits.train, EncodedImages):
         check_images(splits.train)
@@ -92,7 +91,7 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     if isinstance(train, FileImages) and config.devices * config.nodes == 1:
         cache = Path(config.data_root).expanduser() / "decoded"
         train = reduced(train, largest_view(config), budget, cache)
-    splits = judging(Splits(train, test, labelled))
+    splits = drop_unusable_labels(Splits(train, test, labelled))
     return Prepared(config, splits.train, splits.test, splits.labelled, broken + broken_test)
 
 

@@ -246,7 +246,7 @@ def test_a_class_of_the_test_folder_alone_is_predicted_and_said(tmp_path, capsys
     argv = ["pretrain", str(data), *TINY, "--epochs=1", "--no-report", "--out", str(run)]
     assert main(argv) == 0
     said = capsys.readouterr().out
-    assert "Classes that judge without a picture to learn from: c." in said
+    assert "Classes with test images but without training images: c." in said
     results = json.loads((run / "results.json").read_text())["evaluation"]
     assert results["untaught"] == ["c"] and results["class_names"] == ["a", "b", "c"]
     assert main(["predict", str(run), f"--out={tmp_path}/p.csv"]) == 0

@@ -1,4 +1,4 @@
-"""What fires the alarm, what does not, and what it says."""
+"""Conditions and messages of the collapse alarm."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ def alarm(**changes: Any) -> Alarm:
 
 
 @pytest.mark.parametrize(
-    ("gauge", "bad", "good", "threshold"),
+    ("metric", "bad", "good", "threshold"),
     [
         ("std", 0.049, 0.051, "below 0.05"),
         ("effective_rank", 1.49, 1.51, "below 1.5"),
@@ -28,32 +28,32 @@ def alarm(**changes: Any) -> Alarm:
         ("picture_share", 0.009, 0.011, "below 0.03"),
     ],
 )
-def test_every_threshold_lies_where_it_is_said_to(
-    gauge: str, bad: float, good: float, threshold: str
+def test_every_threshold_has_the_documented_value(
+    metric: str, bad: float, good: float, threshold: str
 ) -> None:
-    assert diagnose({**HEALTHY, gauge: good}) is None
-    finding = diagnose({**HEALTHY, gauge: bad})
+    assert diagnose({**HEALTHY, metric: good}) is None
+    finding = diagnose({**HEALTHY, metric: bad})
     assert finding is not None
-    assert finding.gauge == gauge
-    for word in (gauge, f"{bad:.2g}"[:4], threshold):
+    assert finding.metric == metric
+    for word in (metric, f"{bad:.2g}"[:4], threshold):
         assert word in finding.text
     assert "\n" not in finding.text
 
 
-def test_a_low_spread_from_the_start_is_no_collapse_but_one_that_has_fallen_is() -> None:
+def test_a_low_spread_is_a_collapse_only_after_a_drop() -> None:
     assert diagnose({**HEALTHY, "std": 0.2}, highest_std=0.25) is None
     finding = diagnose({**HEALTHY, "std": 0.2}, highest_std=0.8)
     assert finding is not None
-    assert "fallen from 0.8 to 0.2" in finding.text
+    assert "dropped from 0.8 to 0.2" in finding.text
     assert diagnose({**HEALTHY, "std": 0.31}, highest_std=0.9) is None
 
 
-def test_missing_gauges_are_not_judged() -> None:
+def test_missing_metrics_are_not_checked() -> None:
     assert diagnose({}) is None
     assert diagnose({"std": 0.5}) is None
 
 
-def test_it_takes_two_bad_readings_in_a_row() -> None:
+def test_the_alarm_needs_two_consecutive_symptoms() -> None:
     watch, bad = alarm(), {**HEALTHY, "std": 0.01}
     assert watch.judge(bad) is None
     assert watch.judge(HEALTHY) is None
@@ -62,8 +62,8 @@ def test_it_takes_two_bad_readings_in_a_row() -> None:
     assert line is not None and line.startswith("collapse: ") and "\n" not in line
 
 
-def test_a_share_that_is_low_and_not_zero_is_given_the_time_to_learn() -> None:
-    """An untrained network may read .02 ± .005 for as long as the warm-up lasts."""
+def test_a_low_share_above_zero_has_a_longer_patience() -> None:
+    """An untrained network may have a share of .02 ± .005 until the end of the warm-up."""
     low = {**HEALTHY, "picture_share": 0.02, "picture_share_error": 0.0025}
     watch = alarm()
     assert [watch.judge(low) for _ in range(11)] == [None] * 11
@@ -73,21 +73,21 @@ def test_a_share_that_is_low_and_not_zero_is_given_the_time_to_learn() -> None:
     assert "picture_share is 0.004" in (watch.judge(none) or "")
 
 
-def test_a_bad_reading_is_not_what_later_ones_are_compared_with() -> None:
+def test_a_reading_with_a_symptom_does_not_count_for_the_highest_std() -> None:
     watch = alarm()
     watch.judge({**HEALTHY, "std": 0.9, "dead": 1.0})
     assert watch.judge({**HEALTHY, "std": 0.2}) is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_not_finite_fires_at_once(value: float) -> None:
+def test_values_that_are_not_finite_trigger_the_alarm_at_once(value: float) -> None:
     line = alarm(lr=20.0).judge({**HEALTHY, "uniformity": value})
     assert line is not None
     assert "not finite" in line and "--lr 20" in line
 
 
 @pytest.mark.parametrize(
-    ("gauge", "changes", "words"),
+    ("metric", "changes", "words"),
     [
         ("std", {"predictor": "none"}, ("no predictor", "--predictor mlp")),
         ("std", {"lr": 20.0}, ("--lr 20", "100 times", "preset digits, 0.2")),
@@ -99,9 +99,9 @@ def test_what_is_not_finite_fires_at_once(value: float) -> None:
     ],
     ids=str,
 )
-def test_the_likely_cause_is_looked_for_in_the_settings(
-    gauge: str, changes: dict[str, Any], words: tuple[str, ...]
+def test_the_likely_cause_depends_on_the_settings(
+    metric: str, changes: dict[str, Any], words: tuple[str, ...]
 ) -> None:
-    text = likely_cause(preset_config("digits", **changes), gauge)
+    text = likely_cause(preset_config("digits", **changes), metric)
     for word in ("likely", *words):
         assert word in text

@@ -1,4 +1,4 @@
-"""Gauges on projections that are collapsed, isotropic or flat by construction."""
+"""Collapse metrics of projections that are collapsed, isotropic or flat by construction."""
 
 import math
 
@@ -23,31 +23,31 @@ def low_rank(rank: int, samples: int = 256, dims: int = 64) -> Tensor:
     return left @ torch.linalg.qr(torch.randn(dims, rank)).Q.T
 
 
-def test_isotropic_projections_read_one_and_full_rank_and_raise_no_alarm() -> None:
-    gauges = measured(torch.randn(2048, 32))
-    assert gauges["std"] == pytest.approx(1, abs=0.02)
-    assert gauges["effective_rank"] == pytest.approx(32, rel=0.02)
-    assert gauges["dead"] == 0
-    assert diagnose(gauges) is None
+def test_isotropic_projections_have_std_one_full_rank_and_no_symptom() -> None:
+    metrics = measured(torch.randn(2048, 32))
+    assert metrics["std"] == pytest.approx(1, abs=0.02)
+    assert metrics["effective_rank"] == pytest.approx(32, rel=0.02)
+    assert metrics["dead"] == 0
+    assert diagnose(metrics) is None
 
 
-def test_constant_projections_are_one_point() -> None:
-    gauges = measured(torch.randn(1, 32).expand(64, 32))
-    assert gauges["std"] == pytest.approx(0, abs=1e-5)
-    assert gauges["uniformity"] == pytest.approx(0, abs=1e-4)
-    assert diagnose(gauges) is not None
+def test_constant_projections_have_std_zero() -> None:
+    metrics = measured(torch.randn(1, 32).expand(64, 32))
+    assert metrics["std"] == pytest.approx(0, abs=1e-5)
+    assert metrics["uniformity"] == pytest.approx(0, abs=1e-4)
+    assert diagnose(metrics) is not None
 
 
 @pytest.mark.parametrize("z", [torch.zeros(16, 8), torch.ones(16, 8)], ids=["zeros", "ones"])
 def test_exactly_equal_projections_are_collapsed_and_all_dead(z: Tensor) -> None:
-    gauges = measured(z)
-    assert gauges["dead"] == 1
-    assert gauges["effective_rank"] == pytest.approx(1)
-    assert diagnose(gauges) is not None
+    metrics = measured(z)
+    assert metrics["dead"] == 1
+    assert metrics["effective_rank"] == pytest.approx(1)
+    assert diagnose(metrics) is not None
 
 
 @pytest.mark.parametrize("noise", [1e-6, 1e-3, 1e-2])
-def test_a_point_with_full_rank_noise_is_still_collapsed(noise: float) -> None:
+def test_a_point_with_full_rank_noise_is_a_collapse(noise: float) -> None:
     point = F.normalize(torch.randn(1, 64), dim=1)
     assert diagnose(measured(point + noise / 8 * torch.randn(128, 64))) is not None
 
@@ -57,35 +57,37 @@ def test_effective_rank_counts_equal_directions(rank: int) -> None:
     assert measured(low_rank(rank))["effective_rank"] == pytest.approx(rank, rel=1e-2)
 
 
-def test_a_line_of_projections_is_found_by_its_rank() -> None:
-    gauges = measured(low_rank(1))
-    assert gauges["first_eigenvalue"] == pytest.approx(1)
-    finding = diagnose(gauges)
+def test_projections_on_a_line_are_detected_by_their_rank() -> None:
+    metrics = measured(low_rank(1))
+    assert metrics["first_eigenvalue"] == pytest.approx(1)
+    finding = diagnose(metrics)
     assert finding is not None
-    assert finding.gauge == "effective_rank"
+    assert finding.metric == "effective_rank"
 
 
-def test_projections_far_from_the_origin_as_of_an_untrained_network_raise_no_alarm() -> None:
-    gauges = measured(torch.randn(256, 256) + 5)
-    assert 0.15 < gauges["std"] < 0.25
-    assert diagnose(gauges) is None
+def test_projections_far_from_the_origin_like_those_of_an_untrained_network_have_no_symptom() -> (
+    None
+):
+    metrics = measured(torch.randn(256, 256) + 5)
+    assert 0.15 < metrics["std"] < 0.25
+    assert diagnose(metrics) is None
 
 
-def test_few_samples_are_not_judged_by_their_rank() -> None:
-    gauges = measured(torch.tensor([[1.0, 0.0], [-1.0, 0.1]]))
-    assert "effective_rank" not in gauges
-    assert diagnose(gauges) is None
+def test_few_samples_have_no_rank() -> None:
+    metrics = measured(torch.tensor([[1.0, 0.0], [-1.0, 0.1]]))
+    assert "effective_rank" not in metrics
+    assert diagnose(metrics) is None
     assert collapse_gauges(torch.randn(1, 4)) == {}
     assert diagnose({}) is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_values_that_are_not_finite_read_as_nan_instead_of_an_error(value: float) -> None:
+def test_values_that_are_not_finite_give_nan(value: float) -> None:
     z = torch.randn(16, 8)
     z[3, 2] = value
-    gauges = collapse_gauges(z, z, z)
-    assert set(gauges) == set(collapse_gauges(torch.randn(16, 8), z, z))
-    assert all(math.isnan(v) for v in gauges.values())
+    metrics = collapse_gauges(z, z, z)
+    assert set(metrics) == set(collapse_gauges(torch.randn(16, 8), z, z))
+    assert all(math.isnan(v) for v in metrics.values())
     assert covariance_spectrum(z).isnan().all()
 
 
@@ -115,7 +117,7 @@ def test_agreement_is_the_mean_cosine_of_prediction_and_target() -> None:
     assert collapse_gauges(z, z, -z)["agreement"] == pytest.approx(-1)
 
 
-def test_the_picture_owns_all_where_views_coincide_and_nothing_where_pictures_are_alike() -> None:
+def test_the_picture_share_is_one_for_equal_views_and_zero_for_equal_images() -> None:
     z = torch.randn(64, 16)
     assert float(picture_share(z, 3 * z)) == pytest.approx(1, abs=1e-5)
     alike = [float(picture_share(torch.randn(64, 16), torch.randn(64, 16))) for _ in range(100)]
@@ -123,7 +125,7 @@ def test_the_picture_owns_all_where_views_coincide_and_nothing_where_pictures_ar
     assert picture_share(torch.ones(8, 4), torch.ones(8, 4)).isfinite()
 
 
-def test_the_picture_s_share_is_that_of_its_definition() -> None:
+def test_the_picture_share_equals_its_definition() -> None:
     z, z1 = torch.randn(12, 6) + 1, torch.randn(12, 6) + 1
     cosines = F.normalize(z, dim=1) @ F.normalize(z1, dim=1).T
     same = cosines.diagonal().mean()
@@ -138,13 +140,13 @@ def test_uniformity_is_the_mean_over_pairs() -> None:
     assert measured(z)["uniformity"] == pytest.approx(float(expected), abs=1e-5)
 
 
-def test_alignment_is_read_where_there_is_a_second_view() -> None:
+def test_alignment_is_computed_with_a_second_view() -> None:
     z = torch.randn(32, 8)
     assert float(collapse_gauges(z, z * 3)["alignment"]) == pytest.approx(0, abs=1e-6)
     assert float(collapse_gauges(z, -z)["alignment"]) == pytest.approx(4, abs=1e-5)
 
 
-def test_half_precision_with_a_gradient_is_read_too() -> None:
+def test_half_precision_with_a_gradient_is_supported() -> None:
     z = torch.randn(16, 8, dtype=torch.bfloat16, requires_grad=True)
     assert all(isinstance(value, float) for value in collapse_gauges(z, z, z).values())
     assert not picture_share(z, z).requires_grad
@@ -157,22 +159,22 @@ def test_half_precision_with_a_gradient_is_read_too() -> None:
     scale=st.floats(1e-3, 1e3),
     seed=st.integers(0, 2**31),
 )
-def test_gauges_stay_in_their_ranges_and_ignore_the_scale(
+def test_metrics_are_in_their_ranges_and_ignore_the_scale(
     samples: int, dims: int, scale: float, seed: int
 ) -> None:
     z = torch.randn(samples, dims, generator=torch.Generator().manual_seed(seed))
-    gauges, scaled = measured(z), measured(z * scale)
-    assert 0 <= gauges["std"] <= 1.001
-    assert 1 <= gauges["effective_rank"] <= min(samples, dims) + 1e-3
-    assert -8 <= gauges["uniformity"] <= 0
-    assert 0 <= gauges["dead"] <= 1
-    for name, value in gauges.items():
+    metrics, scaled = measured(z), measured(z * scale)
+    assert 0 <= metrics["std"] <= 1.001
+    assert 1 <= metrics["effective_rank"] <= min(samples, dims) + 1e-3
+    assert -8 <= metrics["uniformity"] <= 0
+    assert 0 <= metrics["dead"] <= 1
+    for name, value in metrics.items():
         assert scaled[name] == pytest.approx(value, rel=1e-3, abs=1e-4)
 
 
 @settings(deadline=None, max_examples=30)
 @given(samples=st.integers(8, 30), dims=st.integers(2, 20), seed=st.integers(0, 2**31))
-def test_what_does_not_depend_on_axes_is_unchanged_by_a_rotation(
+def test_metrics_without_axes_are_invariant_to_rotations(
     samples: int, dims: int, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)

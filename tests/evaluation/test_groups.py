@@ -1,4 +1,4 @@
-"""Pictures of one patient, camera or part: never on both sides, and resampled together."""
+"""Groups of images (a patient, a camera): never in both splits, and resampled together."""
 
 import dataclasses
 import json
@@ -37,9 +37,9 @@ from BYOL.evaluation.protocols.linear import (
     fit_values,
     linear_probe,
 )
-from BYOL.evaluation.splits import groups_of, untaught
+from BYOL.evaluation.split_summary import groups_of, untaught
+from BYOL.evaluation.splits import class_problem, held_out, validation_mask
 from BYOL.evaluation.table import groups_note, results_text
-from BYOL.evaluation.types import choosing, class_problem, held_out
 from BYOL.report.results_table import note_of
 from tests.conftest import TINY, draw_pictures
 from tests.evaluation.test_protocols import CPU, SIGHT, MeanColour, coloured
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.trains
 
 
 class Pixels(torch.nn.Module):
-    """A backbone that sees everything."""
+    """A backbone that outputs all pixels."""
 
     def forward(self, x):
         return x.flatten(1)
@@ -60,26 +60,28 @@ def write(path, text):
     return path
 
 
-def albums(groups: int = 40, each: int = 6, seed: int = 0) -> ArrayImages:
-    """Pictures that are all but the same within a group, whose class says nothing of the pixels."""
+def near_duplicates(groups: int = 40, each: int = 6, seed: int = 0) -> ArrayImages:
+    """Images that are nearly equal within a group, and whose class is independent of the pixels."""
     rng = np.random.default_rng(seed)
-    of_group = np.repeat(np.arange(groups), each)
-    labels = rng.permutation(np.arange(groups) % 2)[of_group]
-    pixels = rng.integers(20, 235, (groups, 3, 8, 8))[of_group]
+    group_index = np.repeat(np.arange(groups), each)
+    labels = rng.permutation(np.arange(groups) % 2)[group_index]
+    pixels = rng.integers(20, 235, (groups, 3, 8, 8))[group_index]
     pixels = pixels + rng.integers(-3, 4, pixels.shape)
     data = torch.from_numpy(pixels).byte()
-    return ArrayImages("albums", 3, labels.astype(np.int64), ("x", "y"), data, groups=of_group)
+
+    labels = labels.astype(np.int64)
+    return ArrayImages("near", 3, labels, ("x", "y"), data, groups=group_index)
 
 
-def judged(images: ArrayImages, *protocols: str, **how):
-    how = {"device": CPU, "protocols": protocols, **how}
-    return evaluate(Pixels(), MeanColour(), images, None, SIGHT, **how)
+def results_for(images: ArrayImages, *protocols: str, **settings):
+    settings = {"device": CPU, "protocols": protocols, **settings}
+    return evaluate(Pixels(), MeanColour(), images, None, SIGHT, **settings)
 
 
 # a file of groups
 
 
-def test_pictures_get_the_groups_of_their_rows(tmp_path):
+def test_images_get_the_groups_of_their_rows(tmp_path):
     draw_pictures(tmp_path / "p" / "train", each=2)
     draw_pictures(tmp_path / "p" / "test", each=1)
     rows = "train/a/00.png,p2\na/01.png,p1\ntrain/b/00.png,p2\ntest/a/00.png,p1\n"
@@ -98,7 +100,7 @@ def test_pictures_get_the_groups_of_their_rows(tmp_path):
     assert in_both(found.train.subset(np.array([0])), found.test, file) is None
 
 
-def test_a_name_that_two_folders_have_needs_its_own(tmp_path):
+def test_an_ambiguous_file_name_is_an_error(tmp_path):
     for part in ("train", "test"):
         draw_pictures(tmp_path / "p" / part, each=1)
     file = read_groups(write(tmp_path / "g.csv", "file,patient\nb/00.png,p\n"))
@@ -106,7 +108,7 @@ def test_a_name_that_two_folders_have_needs_its_own(tmp_path):
         group_splits(open_images(str(tmp_path / "p")), file)
 
 
-def test_many_pictures_without_a_group_are_counted_and_three_are_named(tmp_path):
+def test_images_without_a_group_are_counted_and_three_are_named(tmp_path):
     images = open_images(str(draw_pictures(tmp_path / "p", each=1000, classes=("a",), side=1)))
     file = read_groups(write(tmp_path / "g.csv", "file,part\na/00.png,p\n"))
     with pytest.raises(UserError, match=r"999 of .*: a/01.png, a/02.png, a/03.png and 996 more$"):
@@ -124,13 +126,13 @@ def test_many_pictures_without_a_group_are_counted_and_three_are_named(tmp_path)
         ("file,g\na,1\na,2\n", "a stands there twice"),
     ],
 )
-def test_what_is_wrong_with_a_file_of_groups_is_named_in_one_line(tmp_path, text, named):
+def test_an_error_in_a_groups_file_is_named_in_one_line(tmp_path, text, named):
     with pytest.raises(UserError, match=named) as caught:
         read_groups(write(tmp_path / "g.csv", text))
     assert str(caught.value).startswith("--groups=") and "\n" not in str(caught.value)
 
 
-def test_groups_survive_labels_subsets_and_memory(tmp_path):
+def test_groups_are_kept_with_labels_in_subsets_and_in_memory(tmp_path):
     pictures = draw_pictures(tmp_path / "p", classes=("",), each=6)
     names = [f"{i:02}.png" for i in range(6)]
     (pictures / "01.png").write_bytes(b"broken")
@@ -149,7 +151,7 @@ def test_groups_survive_labels_subsets_and_memory(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
-def test_groups_that_fit_a_folder_fit_its_shards_and_their_subsets(tmp_path, kind):
+def test_groups_of_a_folder_also_match_its_shards_and_their_subsets(tmp_path, kind):
     images = open_images(str(draw_pictures(tmp_path / "p", each=3))).train
     pack({"train": images}, tmp_path / "s", Packing(1 << 20, kind, 0))
     rows = "".join(f"a/{i:02}.png,one\nb/{i:02}.png,b{i}\n" for i in range(3))
@@ -163,12 +165,12 @@ def test_groups_that_fit_a_folder_fit_its_shards_and_their_subsets(tmp_path, kin
     assert part.groups.tolist() == [shards.groups[1]]
 
 
-# what is held out
+# held-out groups
 
 
 @st.composite
 def grouped(draw):
-    """Labels of any kind and groups, of which there are at least two."""
+    """Labels of any kind, and at least two groups."""
     n = draw(st.integers(2, 60))
     groups = draw(st.lists(st.integers(0, draw(st.integers(1, 20))), min_size=n, max_size=n))
     labels = np.array(draw(st.lists(st.integers(0, 4), min_size=n, max_size=n)))
@@ -183,19 +185,19 @@ def grouped(draw):
 
 @settings(deadline=None, max_examples=200)
 @given(grouped())
-def test_no_group_is_on_both_sides_and_both_have_pictures(drawn):
+def test_no_group_is_in_both_splits_and_no_split_is_empty(drawn):
     labels, groups, seed = drawn
     assume(len(np.unique(groups)) > 1)
     held = held_out(labels, seed, groups)
     assert held.dtype == bool and held.shape == (len(labels),) and held.any() and not held.all()
     assert not set(groups[held]) & set(groups[~held])
     assert (held_out(labels, seed, groups) == held).all()
-    chosen = choosing(labels, seed, groups)
+    chosen = validation_mask(labels, seed, groups)
     assert not chosen.any() or (chosen == held).all()
 
 
-def test_a_fifth_of_every_class_is_held_out_and_seeds_hold_out_others():
-    images = albums(groups=100)
+def test_a_fifth_of_every_class_is_held_out_and_it_depends_on_the_seed():
+    images = near_duplicates(groups=100)
     draws = [held_out(images.labels, seed, images.groups) for seed in range(4)]
     for held in draws:
         shares = [held[images.labels == c].mean() for c in range(2)]
@@ -207,97 +209,97 @@ def test_a_fifth_of_every_class_is_held_out_and_seeds_hold_out_others():
     assert [held.mean() for held in draws] == pytest.approx([0.2] * 4, abs=0.01)
 
 
-def test_of_two_cameras_the_one_with_most_pictures_teaches():
+def test_the_larger_of_two_groups_is_the_training_split():
     groups = np.repeat([7, 3], [90, 10])
     for labels in (np.arange(100) % 2, np.arange(100)[:, None] / 7):
         assert (held_out(labels, 0, groups) == (groups == 3)).all()
 
 
-def test_a_part_by_which_classes_are_judged_goes_before_one_of_the_right_size():
+def test_a_split_with_classes_on_both_sides_is_preferred_to_one_of_the_right_size():
     groups, labels = np.repeat([0, 1, 2], [50, 50, 25]), np.zeros(125, dtype=int)
-    labels[:100:2] = 1  # the smallest, a fifth of all, has but one class
+    labels[:100:2] = 1  # the smallest group, a fifth of all, has only one class
     held = held_out(labels, 0, groups)
     assert held.sum() == 50 and class_problem(labels, held) is None
 
 
-def test_groups_that_cannot_judge_are_refused_in_a_line():
-    images = albums(groups=2, each=10)
+def test_groups_that_allow_no_split_are_an_error_of_one_line():
+    images = near_duplicates(groups=2, each=10)
     one = dataclasses.replace(images, groups=np.zeros(20, dtype=int))
-    with pytest.raises(UserError, match=r"--groups: all labelled pictures are of one group"):
-        judged(one, "knn")
+    with pytest.raises(UserError, match=r"--groups: all labelled images are of one group"):
+        results_for(one, "knn")
     by_class = dataclasses.replace(images, groups=images.labels)
-    with pytest.raises(UserError, match="of 2 classes none has pictures on both sides"):
-        judged(by_class, "knn")
+    with pytest.raises(UserError, match="of 2 classes none has images on both sides"):
+        results_for(by_class, "knn")
     three = np.array([0] * 10 + [1] * 5 + [2] * 5)
     found = dataclasses.replace(images, groups=three, labels=(np.arange(20) >= 10).astype(int))
-    with pytest.raises(UserError, match="of 2 classes 1 has pictures on both sides"):
-        judged(found, "knn")
+    with pytest.raises(UserError, match="of 2 classes 1 has images on both sides"):
+        results_for(found, "knn")
     alone = dataclasses.replace(images, labels=np.arange(20))
-    with pytest.raises(UserError, match="of 20 classes none has two pictures"):
-        judged(alone, "knn")
+    with pytest.raises(UserError, match="of 20 classes none has two images"):
+        results_for(alone, "knn")
 
 
-def test_near_copies_flatter_a_random_part_and_not_one_of_groups():
-    images = albums()
-    by_groups = judged(images, "knn", "linear")
-    at_random = judged(dataclasses.replace(images, groups=None), "knn", "linear")
-    flattered, honest = (r["rows"]["trained"] for r in (at_random, by_groups))
-    assert flattered["knn20"]["accuracy"] == 1.0 and flattered["linear"]["accuracy"] > 0.85
+def test_near_duplicates_inflate_the_accuracy_of_a_random_split_but_not_of_a_split_by_groups():
+    images = near_duplicates()
+    by_groups = results_for(images, "knn", "linear")
+    at_random = results_for(dataclasses.replace(images, groups=None), "knn", "linear")
+    inflated, unbiased = (r["rows"]["trained"] for r in (at_random, by_groups))
+    assert inflated["knn20"]["accuracy"] == 1.0 and inflated["linear"]["accuracy"] > 0.85
     for measure in ("knn20", "linear"):
-        assert honest[measure]["low"] < 0.5 < honest[measure]["high"]
-        assert honest[measure]["accuracy"] < 0.7
+        assert unbiased[measure]["low"] < 0.5 < unbiased[measure]["high"]
+        assert unbiased[measure]["accuracy"] < 0.7
     assert "groups" not in at_random and "held_out_by" not in at_random
     assert by_groups["groups"] == {"learn": 32, "judge": 8, "both": 0}
     assert by_groups["held_out_by"] == "groups" and by_groups["pictures"]["judge"] == 48
     text = results_text(by_groups)
-    assert "Held out by groups: 8 to judge, 32 to learn from, none on both sides." in text
+    assert "Held out by groups: 8 test groups, 32 training groups, none on both sides." in text
     assert "Intervals are over groups." in text and groups_note(by_groups) in note_of(by_groups)
     assert "group" not in results_text(at_random)
 
 
-def test_a_test_set_is_kept_and_groups_on_both_sides_are_counted():
-    images = albums()
+def test_a_test_set_is_kept_and_groups_in_both_splits_are_counted():
+    images = near_duplicates()
     train, test = images.subset(np.arange(120)), images.subset(np.arange(114, 240))
-    test.labels[-6:] = 2  # which nothing teaches, so that retrieval leaves it out
+    test.labels[-6:] = 2  # a class without training images, which retrieval leaves out
     protocols = ("knn", "retrieval")
     results = evaluate(Pixels(), MeanColour(), train, test, SIGHT, device=CPU, protocols=protocols)
     assert results["pictures"] == {"learn": 120, "judge": 126} and "held_out_by" not in results
     assert results["groups"] == {"learn": 20, "judge": 21, "both": 1}
     assert results["untaught"] == ["2"]
     assert 0 < results["rows"]["trained"]["mAP"]["low"] < results["rows"]["trained"]["mAP"]["high"]
-    assert "Groups: 21 to judge, 20 to learn from, 1 on both sides." in results_text(results)
+    assert "Groups: 21 test groups, 20 training groups, 1 on both sides." in results_text(results)
 
 
-def test_classes_that_no_picture_teaches_are_counted():
-    images = albums()
+def test_classes_without_training_images_are_listed():
+    images = near_duplicates()
     labels = np.where(images.groups == 5, 2, images.labels)
     held = images.groups < 8
-    learn, judge = (
+    train, test = (
         dataclasses.replace(images, labels=labels).subset(np.flatnonzero(part))
         for part in (~held, held)
     )
-    exam = dataclasses.replace(EXAM, learn=learn, judge=judge)
+    exam = dataclasses.replace(EXAM, train=train, test=test)
     assert groups_of(exam, None)["groups"] == {"learn": 32, "judge": 8, "both": 0}
     assert untaught(exam) == {"untaught": ["2"]}
-    assert untaught(dataclasses.replace(exam, learn=judge, judge=learn)) == {}
+    assert untaught(dataclasses.replace(exam, train=test, test=train)) == {}
 
 
-def test_without_labels_all_are_judged_and_their_groups_resampled():
-    images = dataclasses.replace(albums(), labels=None, classes=())
-    results = judged(images, "cluster", clusters=3)
+def test_without_labels_all_images_are_test_images_and_their_groups_are_resampled():
+    images = dataclasses.replace(near_duplicates(), labels=None, classes=())
+    results = results_for(images, "cluster", clusters=3)
     assert results["groups"] == {"learn": 40, "judge": 40, "both": 40}
     assert "held_out_by" not in results and "\nGroups: 40." in results_text(results)
-    bare = judged(dataclasses.replace(images, groups=None), "cluster", clusters=3)
+    bare = results_for(dataclasses.replace(images, groups=None), "cluster", clusters=3)
     wide, narrow = (r["rows"]["trained"]["silhouette"] for r in (results, bare))
     assert wide["value"] == narrow["value"]
     assert wide["high"] - wide["low"] > 1.5 * (narrow["high"] - narrow["low"])
 
 
-# what is chosen
+# choice of settings
 
 
-def test_settings_are_chosen_by_groups_too(monkeypatch):
-    images = albums(groups=20)
+def test_settings_are_chosen_on_a_split_by_groups(monkeypatch):
+    images = near_duplicates(groups=20)
     features = images.data.flatten(1).numpy().astype(np.float32)
     for labels in (images.labels, features[:, :2] > 100, features[:, :2].astype(float)):
         fit, held = _split(labels, 0, images.groups)
@@ -306,11 +308,11 @@ def test_settings_are_chosen_by_groups_too(monkeypatch):
     (fit, held), *others = _ridge(features[:, :2], 0, images.groups).cv
     assert not others and not set(images.groups[fit]) & set(images.groups[held])
 
-    exam = dataclasses.replace(EXAM, learn=images, judge=images, shares=(1.0,), epochs=1)
+    exam = dataclasses.replace(EXAM, train=images, test=images, shares=(1.0,), epochs=1)
     seen = []
 
-    def trained(subject, learn, rate, epochs):
-        seen.append(set(learn.groups.tolist()))
+    def trained(subject, train, lr, epochs):
+        seen.append(set(train.groups.tolist()))
         return finetuning.Classifier(subject.backbone, 6, 2)
 
     monkeypatch.setattr(finetuning, "_trained", trained)
@@ -326,8 +328,8 @@ def test_settings_are_chosen_by_groups_too(monkeypatch):
     assert masks[0].any() and not set(images.groups[masks[0]]) & set(images.groups[~masks[0]])
 
 
-def test_a_strength_is_the_best_for_groups_that_were_not_fitted():
-    images = albums(groups=60, each=8)
+def test_the_strength_is_the_best_one_for_held_out_groups():
+    images = near_duplicates(groups=60, each=8)
     features = images.data.flatten(1).numpy().astype(np.float32)
     by_groups = linear_probe(features, images.labels, features, groups=images.groups)
     assert by_groups.strength < linear_probe(features, images.labels, features).strength
@@ -335,30 +337,30 @@ def test_a_strength_is_the_best_for_groups_that_were_not_fitted():
     ours = fit_values(features, values, groups=images.groups)(features)
     scaled = StandardScaler().fit_transform(features)
     fit, held = _split(values, 0, images.groups)
-    missed = [
+    errors = [
         ((Ridge(a).fit(scaled[fit], values[fit]).predict(scaled[held]) - values[held]) ** 2).mean()
         for a in ALPHAS
     ]
-    direct = Ridge(ALPHAS[int(np.argmin(missed))]).fit(scaled, values).predict(scaled)
+    direct = Ridge(ALPHAS[int(np.argmin(errors))]).fit(scaled, values).predict(scaled)
     np.testing.assert_allclose(ours, direct, atol=1e-5)
-    by_near_copies = fit_values(features, values)(features)
-    assert ((ours - values) ** 2).mean() > 10 * ((by_near_copies - values) ** 2).mean()
+    by_near_duplicates = fit_values(features, values)(features)
+    assert ((ours - values) ** 2).mean() > 10 * ((by_near_duplicates - values) ** 2).mean()
 
 
-def test_where_one_group_teaches_nothing_is_chosen():
-    images = dataclasses.replace(albums(groups=2, each=20), labels=np.arange(40) % 2)
-    results = judged(images, "all", epochs=1, shares=(1.0,))
+def test_with_one_training_group_defaults_are_used():
+    images = dataclasses.replace(near_duplicates(groups=2, each=20), labels=np.arange(40) % 2)
+    results = results_for(images, "all", epochs=1, shares=(1.0,))
     assert results["groups"] == {"learn": 1, "judge": 1, "both": 0}
     assert results["rows"]["trained"]["linear"]["C"] == STRENGTH
-    assert results["rows"]["trained"]["linear-sgd"]["learning_rate"] == linear_sgds.RATE
-    assert "One group judges" in results_text(results)
-    finetuned = judged_by(conv(), images)["rows"]["trained"]["finetune 100%"]
-    assert finetuned["learning_rate"] == finetuning.RATE
+    assert results["rows"]["trained"]["linear-sgd"]["learning_rate"] == linear_sgds.DEFAULT_LR
+    assert "There is one test group" in results_text(results)
+    finetuned = finetune_results(conv(), images)["rows"]["trained"]["finetune 100%"]
+    assert finetuned["learning_rate"] == finetuning.DEFAULT_LR
     values = dataclasses.replace(images, labels=np.random.default_rng(0).normal(size=(40, 2)))
-    assert "linear R²" in judged(values, "linear")["rows"]["trained"]
+    assert "linear R²" in results_for(values, "linear")["rows"]["trained"]
 
 
-def judged_by(backbone, images):
+def finetune_results(backbone, images):
     how = {"device": CPU, "protocols": ("finetune",), "epochs": 1, "shares": (1.0,)}
     return evaluate(backbone, backbone, images, None, SIGHT, **how)
 
@@ -383,7 +385,7 @@ def test_intervals_by_groups_agree_with_each_other_and_with_a_loop():
     groups = rng.integers(0, 40, 300) * 3 - 5
     means = rng.random(200)
     values = rng.random(300) < means[groups + 5]
-    found = [
+    intervals = [
         accuracy_interval(values, 0, groups),
         mean_interval(values.astype(float), 0, groups),
         statistic_interval(lambda rows: float(values[rows].mean()), 300, 0, 2000, groups),
@@ -395,34 +397,34 @@ def test_intervals_by_groups_agree_with_each_other_and_with_a_loop():
         for _ in range(2000)
     ]
     low, high = np.quantile(looped, (0.025, 0.975))
-    for measure in found:
+    for measure in intervals:
         assert measure.get("accuracy", measure.get("value")) == pytest.approx(values.mean())
         assert measure["low"] == pytest.approx(low, abs=0.012)
         assert measure["high"] == pytest.approx(high, abs=0.012)
 
 
-def test_intervals_are_wider_by_groups_of_like_pictures_and_the_same_by_groups_of_one():
+def test_intervals_are_wider_for_groups_of_similar_images_and_equal_for_groups_of_one():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(50), 20)
     values = np.repeat(rng.random(50) < 0.5, 20)
 
-    def width(*how):
-        measure = accuracy_interval(values, 0, *how)
+    def width(*groups):
+        measure = accuracy_interval(values, 0, *groups)
         return measure["high"] - measure["low"]
 
     assert width(groups) == pytest.approx(width() * np.sqrt(20), rel=0.15)
     assert width(np.arange(1000)) == pytest.approx(width(), rel=0.1)
-    assert width(np.zeros(1000, int)) == width(), "of one group: over its pictures"
+    assert width(np.zeros(1000, int)) == width(), "for one group the interval is over its images"
 
 
-def test_every_protocol_resamples_the_groups_that_judge():
-    learn, untrained, settings = albums(20), conv(), {"epochs": 1, "shares": (1.0,)}
-    judges = albums(20, seed=1)
+def test_every_protocol_resamples_the_test_groups():
+    train, untrained, settings = near_duplicates(20), conv(), {"epochs": 1, "shares": (1.0,)}
+    test_images = near_duplicates(20, seed=1)
     by_groups, bare = (
         evaluate(
-            untrained, untrained, learn, judge, SIGHT, device=CPU, protocols=("all",), **settings
+            untrained, untrained, train, test, SIGHT, device=CPU, protocols=("all",), **settings
         )["rows"]["untrained"]
-        for judge in (judges, dataclasses.replace(judges, groups=None))
+        for test in (test_images, dataclasses.replace(test_images, groups=None))
     )
     assert len(by_groups) == 14
     for name, measure in by_groups.items():
@@ -432,7 +434,7 @@ def test_every_protocol_resamples_the_groups_that_judge():
         assert "shot" in name or ends[0] != ends[1], name
 
 
-# the command
+# the command line
 
 
 def test_groups_are_held_out_from_the_command_line(run, tmp_path, capsys):
@@ -447,14 +449,14 @@ def test_groups_are_held_out_from_the_command_line(run, tmp_path, capsys):
     assert answer["held_out_by"] == "groups" and answer["groups_file"] == str(file)
     assert answer["pictures"] == {"learn": 32, "judge": 8}
     assert main(argv) == 0
-    assert "Held out by groups: 2 to judge, 8 to learn from" in capsys.readouterr().out
+    assert "Held out by groups: 2 test groups, 8 training groups" in capsys.readouterr().out
     rows = "file,k\n" + "".join(f"{name},{name[0]}\n" for name in names[:12] + names[20:32])
     labels = write(tmp_path / "labels.csv", rows)
     assert main([*argv, "--labels", str(labels), "--json"]) == 0
     assert sum(json.loads(capsys.readouterr().out)["groups"].values()) == 6
 
 
-def test_groups_on_both_sides_of_a_test_set_are_said(run, tmp_path, capsys):
+def test_groups_in_both_splits_cause_a_warning(run, tmp_path, capsys):
     for part in ("train", "test"):
         draw_pictures(tmp_path / "p" / part, each=8)
     names = [f"{p}/{c}/{i:02}.png" for p in ("train", "test") for c in "ab" for i in range(8)]
@@ -477,10 +479,12 @@ def test_groups_on_both_sides_of_a_test_set_are_said(run, tmp_path, capsys):
             "has no row for 11 of the labelled pictures: a/01.png, a/02.png, a/03.png",
         ),
         ("a/00.png,p,q\n", "row 1 has 3 cells"),
-        (None, "all labelled pictures are of one group"),
+        (None, "all labelled images are of one group"),
     ],
 )
-def test_groups_that_do_not_fit_end_in_one_line(run, tmp_path, capsys, rows, named):
+def test_groups_that_do_not_match_the_images_are_an_error_of_one_line(
+    run, tmp_path, capsys, rows, named
+):
     pictures = draw_pictures(tmp_path / "p", each=6)
     rows = rows or "".join(f"{c}/{i:02}.png,p\n" for c in "ab" for i in range(6))
     file = write(tmp_path / "g.csv", "file,g\n" + rows)
@@ -489,9 +493,9 @@ def test_groups_that_do_not_fit_end_in_one_line(run, tmp_path, capsys, rows, nam
     assert named in said.err and "--groups" in said.err and "Traceback" not in said.err
 
 
-def near_copies(root, groups: int = 20, each: int = 3):
-    """A folder of near-copies, in groups whose class is drawn by lot, and the file of groups."""
-    images = albums(groups, each)
+def near_duplicate_folder(root, groups: int = 20, each: int = 3):
+    """A folder of near duplicates, in groups with a random class, and the file of the groups."""
+    images = near_duplicates(groups, each)
     rows = ["file,part"]
     for i, picture in enumerate(images.data):
         name = f"{images.classes[images.labels[i]]}/{i:03}.png"
@@ -502,8 +506,8 @@ def near_copies(root, groups: int = 20, each: int = 3):
     return root / "p", write(root / "groups.csv", "\n".join(rows) + "\n")
 
 
-def test_a_run_judges_by_groups_from_its_first_check_to_its_report(tmp_path, capsys):
-    pictures, file = near_copies(tmp_path)
+def test_a_run_uses_groups_from_the_online_check_to_the_report(tmp_path, capsys):
+    pictures, file = near_duplicate_folder(tmp_path)
     out = tmp_path / "run"
     argv = ["pretrain", str(pictures), *TINY, "--out", str(out), "--groups", str(file)]
     assert main(argv) == 0
@@ -511,7 +515,7 @@ def test_a_run_judges_by_groups_from_its_first_check_to_its_report(tmp_path, cap
     results = json.loads((out / "results.json").read_text())
     assert results["evaluation"]["held_out_by"] == "groups"
     assert results["evaluation"]["groups"] == {"learn": 16, "judge": 4, "both": 0}
-    # the class of a part is drawn by lot, so what knows the others knows nothing of it
+    # the class of a group is random, so other groups do not predict it
     assert results["evaluation"]["rows"]["raw pixels"]["knn20"]["accuracy"] < 0.8
     by_groups = results["online_knn"]
     plain = tmp_path / "plain"
@@ -527,10 +531,10 @@ def test_a_run_judges_by_groups_from_its_first_check_to_its_report(tmp_path, cap
     assert main(["evaluate", str(out), str(pictures), "--protocol=knn", "--json"]) == 0
     assert "groups" not in json.loads(capsys.readouterr().out)
     assert main(["report", str(out)]) == 0
-    assert "Held out by groups: 4 to judge" in (out / "report.html").read_text()
+    assert "Held out by groups: 4 test groups" in (out / "report.html").read_text()
 
 
-def test_a_run_says_which_groups_are_on_both_sides_and_refuses_what_cannot_judge(tmp_path, capsys):
+def test_a_run_warns_of_groups_in_both_splits_and_rejects_unusable_groups(tmp_path, capsys):
     for part in ("train", "test"):
         draw_pictures(tmp_path / "p" / part, each=8)
     names = [f"{p}/{c}/{i:02}.png" for p in ("train", "test") for c in "ab" for i in range(8)]
@@ -548,7 +552,7 @@ def test_a_run_says_which_groups_are_on_both_sides_and_refuses_what_cannot_judge
         assert named in capsys.readouterr().err and not (tmp_path / "other").exists()
 
 
-def test_groups_of_pictures_without_labels_change_nothing(tmp_path, capsys):
+def test_groups_of_images_without_labels_change_nothing(tmp_path, capsys):
     pictures = draw_pictures(tmp_path / "p", classes=("",))
     file = write(tmp_path / "groups.csv", "file,camera\n00.png,x\n")
     argv = ["pretrain", str(pictures), *TINY, "--out", str(tmp_path / "run"), "--no-report"]

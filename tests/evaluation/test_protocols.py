@@ -14,14 +14,14 @@ from BYOL.data.dataset import ArrayImages
 from BYOL.errors import UserError
 from BYOL.evaluation.evaluate import evaluate
 from BYOL.evaluation.features import extract_features, pixel_features
-from BYOL.evaluation.online import _part, online_check
+from BYOL.evaluation.online import _sample, online_check
 from BYOL.evaluation.pca import fit_reduction
 from BYOL.evaluation.protocols import linear as linear_module
 from BYOL.evaluation.protocols.fewshot import fewshot_accuracy
 from BYOL.evaluation.protocols.knn import knn_accuracy
 from BYOL.evaluation.protocols.linear import STRENGTH, STRENGTHS, _split, linear_probe
+from BYOL.evaluation.splits import class_problem, held_out
 from BYOL.evaluation.table import results_text
-from BYOL.evaluation.types import class_problem, held_out
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.views.config import Sight
 
@@ -32,7 +32,7 @@ SIGHT = Sight(8, [0.5] * 3, [0.25] * 3)
 
 
 class MeanColour(nn.Module):
-    """A backbone that knows what matters here."""
+    """A backbone whose features determine the class."""
 
     def forward(self, x):
         return x.mean(dim=(2, 3))
@@ -44,7 +44,7 @@ class Blind(nn.Module):
 
 
 def coloured(n: int = 90, seed: int = 0) -> ArrayImages:
-    """Noisy pictures of three colours."""
+    """Noisy images of three colours."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 3
     pixels = rng.integers(0, 200, (n, 3, 8, 8))
@@ -62,7 +62,7 @@ def clusters(n: int, seed: int, d: int = 6, classes: int = 4) -> tuple[np.ndarra
     return features.astype(np.float32), labels
 
 
-def test_as_many_neighbours_vote_as_are_asked_for_with_their_temperature():
+def test_knn_uses_the_configured_neighbours_and_temperature():
     train, test = coloured(120, 0), coloured(60, 1)
     known = evaluate(
         MeanColour(), Blind(), train, test, SIGHT, device=CPU, protocols=("knn",),
@@ -77,7 +77,7 @@ def test_as_many_neighbours_vote_as_are_asked_for_with_their_temperature():
         assert row[f"knn{k}"]["accuracy"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_features_are_the_backbones_in_evaluation_mode_and_in_order():
+def test_features_are_computed_in_evaluation_mode_and_in_order():
     images = coloured()
     backbone = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)).train()
     ids, features = extract_features(backbone, images, SIGHT, device=CPU, batch_size=7)
@@ -88,7 +88,7 @@ def test_features_are_the_backbones_in_evaluation_mode_and_in_order():
     assert pixel_features(images, 8)[1].shape == (90, 192)
 
 
-def test_every_part_of_a_backbone_is_in_the_mode_that_it_was_in():
+def test_every_module_of_a_backbone_gets_its_mode_back():
     backbone = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Dropout()).eval()
     backbone[2].train()
     for network in (backbone, LayerFeatures(backbone)):
@@ -120,7 +120,7 @@ def test_linear_probe_equals_a_direct_fit_with_the_chosen_strength():
     assert (direct.fit(features, labels).predict(queries) == probe.predictions).mean() > 0.99
 
 
-def test_the_strength_is_the_likeliest_and_a_few_samples_choose_none():
+def test_the_strength_has_the_highest_likelihood_and_few_samples_use_the_default():
     features, labels = clusters(300, 0)
     fit, held = _split(labels, 0, None)
     losses = [
@@ -136,7 +136,7 @@ def test_the_strength_is_the_likeliest_and_a_few_samples_choose_none():
     assert linear_probe(features[:49], labels[:49], features).strength == STRENGTH
 
 
-def test_of_classes_with_one_teaching_sample_each_none_of_the_strengths_is_the_likeliest():
+def test_with_one_sample_per_class_the_default_strength_is_used():
     labels = np.arange(60)
     features = np.eye(60, 80, dtype=np.float32)
     probe = linear_probe(features, labels, features)
@@ -144,7 +144,7 @@ def test_of_classes_with_one_teaching_sample_each_none_of_the_strengths_is_the_l
     assert probe.model.predict_proba(features).max(axis=1).mean() > 0.5
 
 
-def test_linear_probe_never_looks_at_the_queries():
+def test_the_linear_probe_does_not_depend_on_the_queries():
     features, labels = clusters(200, 0)
     queries, _ = clusters(50, 1)
     whole = linear_probe(features, labels, queries)
@@ -153,15 +153,15 @@ def test_linear_probe_never_looks_at_the_queries():
     assert (whole.predictions[:10] == part.predictions).all()
 
 
-def test_many_pixels_are_probed_by_their_components_and_every_measurement_is_timed(monkeypatch):
+def test_many_pixels_are_probed_by_components_and_every_measurement_is_timed(monkeypatch):
     monkeypatch.setattr("BYOL.evaluation.evaluate.MANY_PIXELS", 100)
     monkeypatch.setattr("BYOL.evaluation.evaluate.PIXEL_COMPONENTS", 40)
     monkeypatch.setattr("BYOL.evaluation.evaluate.ANNOUNCED", 0.0)
-    said: list[str] = []
+    lines: list[str] = []
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     results = evaluate(
         net, net, coloured(), coloured(60, seed=1), SIGHT, device=CPU,
-        protocols=("linear", "linear-sgd", "finetune"), epochs=2, say=said.append,
+        protocols=("linear", "linear-sgd", "finetune"), epochs=2, say=lines.append,
     )  # fmt: skip
     pixels, trained = results["rows"]["raw pixels"], results["rows"]["trained"]
     for name in ("linear", "linear-sgd"):
@@ -170,11 +170,11 @@ def test_many_pixels_are_probed_by_their_components_and_every_measurement_is_tim
     text = results_text(results)
     for words in ("first 40 principal components of raw pixels", "2 random crops", "2 with 100%"):
         assert words in text
-    assert any(line.startswith("trained: linear took") for line in said)
-    assert any("finetune will take about" in line for line in said)
+    assert any(line.startswith("trained: linear took") for line in lines)
+    assert any("finetune will take about" in line for line in lines)
 
 
-def test_components_keep_what_a_full_basis_keeps_exactly():
+def test_a_full_basis_of_components_is_exact():
     features = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
     reduction = fit_reduction(features, 5, 0)
     few = reduction(features)
@@ -184,11 +184,11 @@ def test_components_keep_what_a_full_basis_keeps_exactly():
     assert fit_reduction(features, 50, 0).axes.shape == (5, 5)
 
 
-def test_components_keep_the_geometry_and_none_that_is_rounding():
+def test_components_keep_the_geometry_and_exclude_rounding_noise():
     rng = np.random.default_rng(0)
     features = (rng.normal(size=(40, 200)) * np.geomspace(10, 0.1, 200)).astype(np.float32)
     reduction = fit_reduction(features, 256, 0)
-    assert reduction.kept == 39, "the mean of 40 has taken one"
+    assert reduction.kept == 39, "40 centred samples span 39 dimensions"
     few = reduction(features)
     assert few.var(axis=0).mean() == pytest.approx(1, rel=0.05)
     ratio = np.linalg.norm(few[1:] - few[:-1], axis=1)
@@ -199,7 +199,7 @@ def test_components_keep_the_geometry_and_none_that_is_rounding():
 
 
 def blurred(n: int, seed: int) -> ArrayImages:
-    """Smooth pictures, as photographs are: the class is in the two widest components, of many."""
+    """Smooth images like photographs; the class is in the two widest of many components."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 3
     light = 40 * np.stack([labels, (labels * 2) % 3], axis=1) + rng.normal(0, 15, (n, 2))
@@ -211,18 +211,18 @@ def blurred(n: int, seed: int) -> ArrayImages:
 
 
 @pytest.mark.parametrize("protocol", ["linear", "linear-sgd"])
-def test_raw_pixels_of_a_small_set_are_probed_by_components_as_well_as_by_all(
+def test_a_probe_of_components_is_as_accurate_as_one_of_all_pixels_on_a_small_set(
     monkeypatch, protocol
 ):
-    def judged():
+    def pixel_measure():
         return evaluate(
             Blind(), Blind(), blurred(60, 0), blurred(300, 1), SIGHT, device=CPU,
             protocols=(protocol,), epochs=20,
         )["rows"]["raw pixels"][protocol]  # fmt: skip
 
-    whole = judged()
+    whole = pixel_measure()
     monkeypatch.setattr("BYOL.evaluation.evaluate.MANY_PIXELS", 100)
-    few = judged()
+    few = pixel_measure()
     assert few["components"] == 59 and "components" not in whole
     assert few["accuracy"] > whole["accuracy"] - 0.03 and few["accuracy"] > 0.85
     assert "59 principal components" in results_text(
@@ -230,7 +230,7 @@ def test_raw_pixels_of_a_small_set_are_probed_by_components_as_well_as_by_all(
     )
 
 
-def test_what_knows_the_colours_beats_both_references():
+def test_a_backbone_with_informative_features_beats_both_baselines():
     results = evaluate(MeanColour(), Blind(), coloured(), coloured(60, seed=1), SIGHT, device=CPU)
     assert results["pictures"] == {"learn": 90, "judge": 60} and results["classes"] == 3
     trained, untrained = results["rows"]["trained"], results["rows"]["untrained"]
@@ -242,7 +242,7 @@ def test_what_knows_the_colours_beats_both_references():
     assert f"{trained['1-shot']['accuracy']:.3f}" in text and "raw pixels" in text
 
 
-def test_without_a_test_set_a_fifth_is_held_out_and_the_rest_learns():
+def test_without_a_test_set_a_fifth_is_held_out():
     results = evaluate(
         MeanColour(), Blind(), coloured(), None, SIGHT, device=CPU, protocols=("knn",)
     )
@@ -253,7 +253,7 @@ def test_without_a_test_set_a_fifth_is_held_out_and_the_rest_learns():
     assert [int(held[labels == c].sum()) for c in range(3)] == [2, 1, 0]
 
 
-def test_a_class_with_few_pictures_leaves_out_the_shots_it_cannot_give():
+def test_shots_that_a_class_cannot_provide_are_left_out():
     images = coloured(9)
     results = evaluate(
         MeanColour(), Blind(), images, images, SIGHT, device=CPU, protocols=("fewshot",)
@@ -261,7 +261,7 @@ def test_a_class_with_few_pictures_leaves_out_the_shots_it_cannot_give():
     assert set(results["rows"]["trained"]) == {"1-shot"}
 
 
-def test_all_protocols_stand_side_by_side_each_with_an_interval():
+def test_all_protocols_give_measures_with_an_interval():
     results = evaluate(
         MeanColour(), Blind(), coloured(), coloured(60, seed=1), SIGHT, device=CPU,
         protocols=("all",), epochs=2,
@@ -282,30 +282,27 @@ def test_all_protocols_stand_side_by_side_each_with_an_interval():
 
 
 @pytest.mark.parametrize("tags", [False, True])
-def test_a_probe_of_more_than_is_in_reach_learns_from_the_same_few_for_every_source(
-    monkeypatch, tags
-):
+def test_a_probe_of_too_many_samples_uses_the_same_subset_for_every_source(monkeypatch, tags):
     learn, judge = coloured(), coloured(60, seed=1)
     if tags:
         learn, judge = (
             dataclasses.replace(images, labels=np.eye(3, dtype=bool)[images.labels])
             for images in (learn, judge)
         )
-    how = {"device": CPU, "protocols": ("linear",)}
-    whole = evaluate(MeanColour(), Blind(), learn, judge, SIGHT, **how)
+    settings = {"device": CPU, "protocols": ("linear",)}
+    whole = evaluate(MeanColour(), Blind(), learn, judge, SIGHT, **settings)
     assert not any("learnt_from" in m for row in whole["rows"].values() for m in row.values())
-    monkeypatch.setattr(linear_module, "MOST_WORK", 30 * 3)
-    results = evaluate(MeanColour(), Blind(), learn, judge, SIGHT, **how)
+    monkeypatch.setattr(linear_module, "MAX_WORK", 30 * 3)
+    results = evaluate(MeanColour(), Blind(), learn, judge, SIGHT, **settings)
     seen = {m["learnt_from"] for row in results["rows"].values() for m in row.values()}
     assert seen == {30}
-    assert "The linear probe learns from 30 pictures, evenly of every class." in results_text(
-        results
-    )
+    sentence = "The linear probe is trained on 30 images, the same share of every class."
+    assert sentence in results_text(results)
     name = "linear F1" if tags else "linear"
     assert results["rows"]["trained"][name] != whole["rows"]["trained"][name]
 
 
-def test_the_confusion_of_the_trained_backbones_probe_is_kept():
+def test_the_confusion_matrix_is_that_of_the_trained_backbone():
     test = coloured(60, seed=1)
     results = evaluate(MeanColour(), Blind(), coloured(), test, SIGHT, device=CPU)
     confusion = np.array(results["confusion"])
@@ -315,7 +312,7 @@ def test_the_confusion_of_the_trained_backbones_probe_is_kept():
     )
 
 
-def test_without_labels_only_clusters_are_looked_for():
+def test_without_labels_only_the_cluster_protocol_runs():
     images = ArrayImages("bare", 3, None, (), coloured().data)
     settings = {"device": CPU, "protocols": ("all",), "clusters": 3}
     results = evaluate(MeanColour(), Blind(), images, None, SIGHT, **settings)
@@ -328,7 +325,7 @@ def test_without_labels_only_clusters_are_looked_for():
 
 
 @pytest.mark.parametrize("kind", ["tags", "values"])
-def test_tags_and_values_are_judged_by_what_is_for_them(kind):
+def test_tags_and_values_are_evaluated_by_the_protocols_that_support_them(kind):
 
     def labelled(images):
         mean = images.data.float().mean(dim=(2, 3)).numpy().astype(np.float64)
@@ -354,13 +351,13 @@ def test_tags_and_values_are_judged_by_what_is_for_them(kind):
         (np.arange(9), ("knn", "magic"), "magic"),
     ],
 )
-def test_what_cannot_be_judged_is_refused(labels, protocols, named):
+def test_images_that_cannot_be_evaluated_are_an_error(labels, protocols, named):
     images = ArrayImages("set", 3, labels, (), coloured(9).data)
     with pytest.raises(UserError, match=named):
         evaluate(MeanColour(), Blind(), images, images, SIGHT, device=CPU, protocols=protocols)
 
 
-def test_online_check_tells_a_good_backbone_from_a_blind_one():
+def test_the_online_check_separates_a_good_backbone_from_a_blind_one():
     for test in (coloured(60, seed=1), None):
         measure = online_check(coloured(), test, SIGHT, device=CPU, most=50)
         good, blind = measure(MeanColour()), measure(Blind())
@@ -368,7 +365,7 @@ def test_online_check_tells_a_good_backbone_from_a_blind_one():
         assert blind.knn < 0.7 and blind.probe is not None and blind.probe < 0.7
 
 
-def test_online_check_without_two_classes_or_with_broken_features_has_no_probe():
+def test_the_online_check_has_no_probe_without_two_classes_or_with_nan_features():
     one = ArrayImages("set", 3, np.zeros(90, np.int64), ("only",), coloured().data)
     assert online_check(one, one, SIGHT, device=CPU)(MeanColour()) == (1.0, None)
 
@@ -379,28 +376,28 @@ def test_online_check_without_two_classes_or_with_broken_features_has_no_probe()
     assert online_check(coloured(), None, SIGHT, device=CPU)(Broken()).probe is None
 
 
-def test_an_online_check_of_many_small_classes_takes_whole_ones():
+def test_the_online_check_of_many_small_classes_samples_whole_classes():
     images = coloured(90)
     albums = dataclasses.replace(images, labels=np.repeat(np.arange(45), 2))
     found = online_check(albums, None, SIGHT, device=CPU, most=12)(MeanColour())
     assert 0 <= found.knn <= 1
-    part = _part(albums, 12, alone=True)
+    part = _sample(albums, 12, split_here=True)
     assert len(part) == 12 and (np.unique(part.labels, return_counts=True)[1] == 2).all()
 
 
-def test_classes_that_cannot_judge_each_other_are_refused_in_a_line():
+def test_classes_that_are_too_small_to_hold_out_are_an_error():
     assert class_problem(np.array([0, 0, 1, 1])) is None
-    for labels, words in (
+    for labels, text in (
         ([0, 0, 0], "one class"), (range(9), "none has two"), ([0, 0, 1, 2], "1 has two"),
-        ([*range(64), 0, 1], "2 pictures to judge 64 classes"),
+        ([*range(64), 0, 1], "2 test images for 64 classes"),
     ):  # fmt: skip
-        assert words in class_problem(np.array(labels))
+        assert text in class_problem(np.array(labels))
     alone = dataclasses.replace(coloured(9), labels=np.arange(9))
     with pytest.raises(UserError, match="9 classes none has two"):
         evaluate(MeanColour(), Blind(), alone, None, SIGHT, device=CPU, protocols=("knn",))
 
 
-def test_features_leave_the_search_for_quick_convolutions_to_training():
+def test_features_are_computed_without_the_cudnn_benchmark():
     seen = []
 
     class Looks(MeanColour):

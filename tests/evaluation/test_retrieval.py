@@ -1,4 +1,4 @@
-"""Retrieval against scikit-learn's average precision, and its edges."""
+"""Retrieval compared with scikit-learn's average precision, and edge cases."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from BYOL.evaluation.protocols.retrieval import retrieval_scores
 
 @settings(deadline=None, max_examples=25)
 @given(n=st.integers(2, 60), classes=st.integers(1, 5), seed=st.integers(0, 2**31))
-def test_precisions_are_those_of_scikit_learn_and_first_places_those_of_a_sort(n, classes, seed):
+def test_precisions_equal_those_of_scikit_learn_and_ranks_those_of_a_sort(n, classes, seed):
     rng = np.random.default_rng(seed)
     bank, queries = rng.normal(size=(n, 8)), rng.normal(size=(7, 8))
     labels, truth = np.arange(n) % classes, rng.integers(0, min(classes, n), 7)
@@ -27,17 +27,17 @@ def test_precisions_are_those_of_scikit_learn_and_first_places_those_of_a_sort(n
         assert first[i] == np.flatnonzero(ranked == truth[i])[0] + 1
 
 
-def test_blocks_change_nothing(monkeypatch):
+def test_the_block_size_does_not_change_the_result(monkeypatch):
     rng = np.random.default_rng(0)
     bank, queries = rng.normal(size=(50, 8)), rng.normal(size=(20, 8))
     labels, truth = rng.integers(0, 3, 50), rng.integers(0, 3, 20)
     whole = retrieval_scores(bank, labels, queries, truth)
-    monkeypatch.setattr(module, "_BLOCK", 7 * 50)
+    monkeypatch.setattr(module, "BLOCK_SIZE", 7 * 50)
     for ours, theirs in zip(retrieval_scores(bank, labels, queries, truth), whole, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_a_backbone_to_which_all_pictures_are_the_same_does_not_look_perfect():
+def test_equal_features_for_all_images_do_not_give_a_perfect_score():
     labels = np.arange(40) % 4
     precision, first = retrieval_scores(np.ones((40, 3)), labels, np.ones((4, 3)), np.arange(4))
     assert precision.max() < 0.25 and first.min() == 31

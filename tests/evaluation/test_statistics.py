@@ -1,4 +1,4 @@
-"""Intervals, scores of tags and values, and clusters, against direct computations."""
+"""Intervals, scores of tags and values, and clusters, compared with direct computations."""
 
 import numpy as np
 import pytest
@@ -23,14 +23,15 @@ from BYOL.evaluation.bootstrap import (
     statistic_interval,
 )
 from BYOL.evaluation.metrics import (
-    _error,
     _macro_f1,
+    _mae,
     _mean_precision,
     _r2,
     scored,
 )
+from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.protocols.cluster import cluster_measures, kmeans
-from BYOL.evaluation.protocols.knn import neighbours, weighted_means
+from BYOL.evaluation.protocols.knn import weighted_means
 from BYOL.evaluation.protocols.linear import ALPHAS, STRENGTHS, fit_tags, fit_values
 
 
@@ -39,8 +40,8 @@ def mean_precision(truth, scores):
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(20) // 2])
-def test_all_right_is_no_proof_that_all_would_be(groups):
-    """The ends are the exact ones: what has all 20 right would be .832 at least."""
+def test_the_interval_of_a_perfect_accuracy_is_that_of_clopper_and_pearson(groups):
+    """With 20 correct predictions of 20 the lower end is .832."""
     units = 20 if groups is None else 10
     for value in (0.0, 1.0):
         found = accuracy_interval(np.full(20, bool(value)), 0, groups)
@@ -49,7 +50,7 @@ def test_all_right_is_no_proof_that_all_would_be(groups):
         assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high), abs=1e-9)
 
 
-def test_four_ways_to_an_interval_agree_with_the_normal_approximation():
+def test_four_kinds_of_intervals_agree_with_the_normal_approximation():
     values = np.random.default_rng(0).random(400) < 0.7
     half = 1.96 * values.std() / 20
     found = [
@@ -65,18 +66,18 @@ def test_four_ways_to_an_interval_agree_with_the_normal_approximation():
         assert measure["high"] - point == pytest.approx(half, rel=0.2)
 
 
-def test_scores_of_many_resamples_at_once_are_scikit_learns_of_each():
+def test_scores_of_many_resamples_equal_those_of_scikit_learn_for_each():
     rng = np.random.default_rng(0)
-    truth, scores = rng.random((60, 3)) < 0.2, rng.random((60, 3)).round(1)  # with equal scores
+    truth, scores = rng.random((60, 3)) < 0.2, rng.random((60, 3)).round(1)  # with ties
     values = rng.normal(size=(60, 3)) + 1000.0
     guess = values + rng.normal(size=(60, 3))
-    values[:, 2] = guess[:, 2] = 7.0  # never varies
+    values[:, 2] = guess[:, 2] = 7.0  # constant
     rows = rng.integers(0, 60, (20, 60))
     counts = np.stack([np.bincount(r, minlength=60) for r in rows]).astype(float)
     ours = {
         "mAP": _mean_precision(truth, scores)(counts),
         "F1": _macro_f1(truth, scores >= 0.5)(counts),
-        "R²": _r2(values, guess)(counts), "MAE": _error(values, guess)(counts),
+        "R²": _r2(values, guess)(counts), "MAE": _mae(values, guess)(counts),
     }  # fmt: skip
     for i, r in enumerate(rows):
         assert ours["mAP"][i] == pytest.approx(average_precision_score(truth[r], scores[r]))
@@ -86,7 +87,7 @@ def test_scores_of_many_resamples_at_once_are_scikit_learns_of_each():
         assert ours["MAE"][i] == pytest.approx(mean_absolute_error(values[r], guess[r]))
 
 
-def test_groups_are_found_and_measured_as_by_scikit_learn_with_labels_or_without():
+def test_cluster_measures_equal_those_of_scikit_learn_with_and_without_labels():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), 40)
     vectors = (np.eye(3)[labels] + 0.15 * rng.normal(size=(120, 3))).astype(np.float32)
@@ -110,7 +111,7 @@ def tagged(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return features, features[:, :3] + 0.3 * rng.normal(size=(n, 3)) > 0.2
 
 
-def test_tags_are_judged_by_one_direct_logistic_regression_each():
+def test_tags_are_predicted_by_one_logistic_regression_each():
     (features, tags), (queries, truth) = tagged(200, 0), tagged(100, 1)
     ours = fit_tags(features, tags)(queries)
     closest = min(
@@ -135,31 +136,33 @@ def test_tags_are_judged_by_one_direct_logistic_regression_each():
     assert measures["linear F1"]["low"] < measures["linear F1"]["value"] < 1
 
 
-def test_tags_that_nobody_has_are_not_averaged():
+def test_tags_without_samples_are_not_averaged():
     truth = np.array([[True, False], [False, False]])
     assert mean_precision(truth, np.array([[0.9, 0.1], [0.2, 0.3]])) == 1.0
     assert mean_precision(truth[:, 1:], np.zeros((2, 1))) == 0.0
 
 
-def test_values_are_judged_by_a_direct_ridge_and_by_neighbours():
+def test_values_are_predicted_by_ridge_regression_and_by_neighbours():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(300, 4)).astype(np.float32)
     values = features @ rng.normal(size=(4, 2)) + 0.1 * rng.normal(size=(300, 2))
     ours = fit_values(features[:200], values[:200])(features[200:])
     direct = make_pipeline(StandardScaler(), RidgeCV(ALPHAS)).fit(features[:200], values[:200])
-    exact = features[200:].astype(np.float64)  # in which ours computes; it is fitted in float32
+    exact = features[200:].astype(
+        np.float64
+    )  # the precision of our predictions; the fit is in float32
     np.testing.assert_allclose(ours, direct.predict(exact))
     measures = scored("linear", "regression", ours, values[200:], 0)
     assert measures["linear R²"]["value"] == pytest.approx(r2_score(values[200:], ours))
     assert measures["linear MAE"]["value"] == pytest.approx(np.abs(values[200:] - ours).mean())
-    found = weighted_means(*neighbours(features[:200], features[200:], 7), values[:200])
+    found = weighted_means(*nearest_neighbours(features[:200], features[200:], 7), values[:200])
     peer = KNeighborsRegressor(
         7, weights=lambda d: np.exp((1 - d) / 0.1), metric="cosine"
     ).fit(features[:200], values[:200])  # fmt: skip
     np.testing.assert_allclose(found, peer.predict(features[200:]), atol=1e-4)
 
 
-def test_a_single_tag_has_one_score_and_few_samples_choose_no_strength():
+def test_a_single_tag_has_one_score_and_few_samples_can_be_fitted():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(40, 3)).astype(np.float32)
     tags = features[:, :1] > 0

@@ -1,4 +1,4 @@
-"""The protocols that train on pictures: the paper's linear evaluation and fine-tuning."""
+"""The protocols that train on images: the paper's linear evaluation and fine-tuning."""
 
 import copy
 import dataclasses
@@ -14,14 +14,14 @@ from BYOL.evaluation.protocols import finetune as finetuning
 from BYOL.evaluation.protocols.finetune import Classifier, finetune, finetune_steps
 from BYOL.evaluation.protocols.linear_sgd import (
     CROPS,
-    RATE,
-    RATES,
-    _by_turns,
+    DEFAULT_LR,
+    LEARNING_RATES,
     _loss,
+    _repeated,
     crops_of,
     linear_sgd,
 )
-from BYOL.evaluation.stratify import balanced_share
+from BYOL.evaluation.splits import balanced_share
 from BYOL.evaluation.targets import goodness, targets_of
 from BYOL.evaluation.types import Exam, Subject
 from BYOL.views.config import ViewConfig
@@ -50,48 +50,53 @@ def conv() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU())
 
 
-def test_linear_sgd_learns_what_the_features_hold_and_repeats_itself():
+def test_linear_sgd_is_accurate_and_reproducible():
     first, second = (linear_sgd(subject(MeanColour())).measures["linear-sgd"] for _ in range(2))
     assert first == second
-    assert first["accuracy"] > 0.85 and first["learning_rate"] in RATES
+    assert first["accuracy"] > 0.85 and first["learning_rate"] in LEARNING_RATES
 
 
-def test_classes_of_one_teaching_picture_each_choose_no_rate():
-    one_each = dataclasses.replace(EXAM.learn, labels=np.arange(90) % 45).subset(np.arange(45))
+def test_with_one_training_image_per_class_the_default_learning_rate_is_used():
+    one_each = dataclasses.replace(EXAM.train, labels=np.arange(90) % 45).subset(np.arange(45))
     exam = dataclasses.replace(
         EXAM,
-        learn=dataclasses.replace(one_each, classes=tuple(map(str, range(45)))),
-        judge=dataclasses.replace(EXAM.judge, labels=np.arange(60) % 45),
+        train=dataclasses.replace(one_each, classes=tuple(map(str, range(45)))),
+        test=dataclasses.replace(EXAM.test, labels=np.arange(60) % 45),
         epochs=2,
     )
-    assert linear_sgd(subject(MeanColour(), exam)).measures["linear-sgd"]["learning_rate"] == RATE
+    assert (
+        linear_sgd(subject(MeanColour(), exam)).measures["linear-sgd"]["learning_rate"]
+        == DEFAULT_LR
+    )
     found = finetune(subject(conv(), exam)).measures
-    assert {m["learning_rate"] for m in found.values()} == {finetuning.RATE}
+    assert {m["learning_rate"] for m in found.values()} == {finetuning.DEFAULT_LR}
 
 
 @pytest.mark.parametrize("pictures", [3, 12, 72])
-def test_a_small_share_of_values_is_two_pictures_at_least(pictures):
-    learn = EXAM.learn.subset(np.arange(pictures))
+def test_a_small_share_of_values_is_at_least_two_images(pictures):
+    train = EXAM.train.subset(np.arange(pictures))
     exam = dataclasses.replace(
         EXAM,
-        learn=dataclasses.replace(learn, labels=mean_colours()[:pictures]),
-        judge=dataclasses.replace(EXAM.judge, labels=mean_colours(60, 1)),
+        train=dataclasses.replace(train, labels=mean_colours()[:pictures]),
+        test=dataclasses.replace(EXAM.test, labels=mean_colours(60, 1)),
         epochs=1,
         shares=(0.01, 1.0),
     )
-    pooled = nn.Sequential(conv(), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(6))  # wants two
+    pooled = nn.Sequential(
+        conv(), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(6)
+    )  # batch norm needs two
     found = finetune(subject(pooled, exam)).measures
     assert [m["labels"] for m in found.values()] == [2, 2, pictures, pictures]
 
 
-def test_linear_sgd_leaves_the_backbone_and_its_statistics_alone():
+def test_linear_sgd_does_not_change_the_backbone_or_its_statistics():
     backbone = conv()
     before = copy.deepcopy(backbone.state_dict())
     linear_sgd(subject(backbone))
     assert all(torch.equal(before[k], v) for k, v in backbone.state_dict().items())
 
 
-def test_heads_do_not_disturb_each_other_and_held_out_pictures_teach_only_the_second_copy():
+def test_heads_are_independent_and_held_out_images_train_only_the_second_copy():
     features, labels = torch.randn(8, 4), torch.arange(8) % 3
     heads = [torch.randn(2, 3, 4, requires_grad=True) for _ in range(2)]
     fit = torch.tensor([True] * 5 + [False] * 3)
@@ -103,7 +108,7 @@ def test_heads_do_not_disturb_each_other_and_held_out_pictures_teach_only_the_se
             torch.testing.assert_close(head.grad[copy_], alone.grad)
 
 
-def test_finetuning_learns_with_every_share_and_never_alters_the_backbone():
+def test_finetuning_works_with_every_share_and_does_not_change_the_backbone():
     backbone = conv()
     before = copy.deepcopy(backbone.state_dict())
     measures = finetune(subject(backbone)).measures
@@ -118,18 +123,18 @@ def mean_colours(count: int = 90, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["tags", "values"])
-def test_finetuning_learns_tags_and_values(kind):
-    learn, judge = mean_colours(), mean_colours(60, seed=1)
+def test_finetuning_works_for_tags_and_values(kind):
+    train, test = mean_colours(), mean_colours(60, seed=1)
     if kind == "tags":
-        middle = np.median(learn, axis=0)
-        labels, truth, measures = learn > middle, judge > middle, ("mAP", "F1")
-    else:  # far from zero, and of scales far apart
+        middle = np.median(train, axis=0)
+        labels, truth, measures = train > middle, test > middle, ("mAP", "F1")
+    else:  # far from zero, and of very different scales
         scale = np.array([1e-3, 1.0, 1e3])
-        labels, truth, measures = 1e4 + learn * scale, 1e4 + judge * scale, ("R²", "MAE")
+        labels, truth, measures = 1e4 + train * scale, 1e4 + test * scale, ("R²", "MAE")
     exam = dataclasses.replace(
         EXAM,
-        learn=dataclasses.replace(EXAM.learn, labels=labels),
-        judge=dataclasses.replace(EXAM.judge, labels=truth),
+        train=dataclasses.replace(EXAM.train, labels=labels),
+        test=dataclasses.replace(EXAM.test, labels=truth),
         epochs=25,
     )
     found = finetune(subject(conv(), exam)).measures
@@ -139,12 +144,12 @@ def test_finetuning_learns_tags_and_values(kind):
     assert found[f"finetune 100% {measures[0]}"]["value"] > 0.8
 
 
-def test_a_last_layer_of_standardised_values_is_scaled_back():
-    labels = np.array([[1.0, 500.0], [3.0, 500.0], [5.0, 500.0]])  # the second all the same
+def test_the_last_layer_of_standardised_values_is_rescaled():
+    labels = np.array([[1.0, 500.0], [3.0, 500.0], [5.0, 500.0]])  # the second is constant
     targets = targets_of(labels, "regression", 2, torch.device("cpu"))
     torch.testing.assert_close(targets.labels[:, 1], torch.zeros(3))
     head = nn.Linear(2, 2)
-    with torch.no_grad():  # right where labels are standardised
+    with torch.no_grad():  # correct for standardised labels
         head.weight.copy_(torch.eye(2))
         head.bias.zero_()
     outputs = targets.labels.clone()
@@ -161,7 +166,7 @@ def test_a_last_layer_of_standardised_values_is_scaled_back():
         ("regression", np.array([[0.0, 1e3], [1.0, 2e3], [2.0, 0.0], [3.0, 1e3]])),
     ],
 )
-def test_a_rate_is_compared_by_what_the_labels_are(task, labels):
+def test_the_score_that_compares_learning_rates_depends_on_the_labels(task, labels):
     right = np.eye(3)[labels] if labels.ndim == 1 else labels.astype(np.float64)
     right = right * 9 - 4 if task == "multilabel" else right
     rng = np.random.default_rng(0)
@@ -177,15 +182,15 @@ def test_a_rate_is_compared_by_what_the_labels_are(task, labels):
         assert scores[1] == pytest.approx(-float(expected))
 
 
-def test_raw_pixels_have_nothing_to_finetune_and_are_the_pixels_again():
+def test_raw_pixels_are_not_finetuned_and_equal_the_pixels():
     pixels = RawPixels(SIGHT)
     assert finetune(subject(pixels)).measures == {}
     images = coloured(9)
-    seen = subject(pixels, dataclasses.replace(EXAM, learn=images)).bank
+    seen = subject(pixels, dataclasses.replace(EXAM, train=images)).bank
     np.testing.assert_allclose(seen, images.data.flatten(1) / 255, atol=1e-6)
 
 
-def test_shares_keep_every_class_and_lie_in_each_other():
+def test_shares_have_every_class_and_are_nested():
     labels = np.array([0] * 100 + [1] * 50 + [2])
     small, large = (balanced_share(labels, share, 3) for share in (0.1, 0.5))
     assert np.bincount(labels[small]).tolist() == [10, 5, 1]
@@ -194,25 +199,25 @@ def test_shares_keep_every_class_and_lie_in_each_other():
     assert (balanced_share(labels, 0.1, 4) != small).any()
 
 
-def test_a_classifier_starts_undecided_and_its_backbone_is_a_copy():
+def test_a_classifier_starts_from_zero_with_a_copy_of_the_backbone():
     backbone = conv()
     classifier = Classifier(backbone, 6, 3)
     assert (classifier(torch.randn(4, 3, 8, 8)) == 0).all()
     assert classifier.backbone[0].weight is not backbone[0].weight
 
 
-def test_pictures_in_files_are_trained_on_as_well(tmp_path):
+def test_images_in_files_are_supported(tmp_path):
     images = open_images(str(draw_pictures(tmp_path / "p", side=140))).train
-    exam = dataclasses.replace(EXAM, learn=images, judge=images, batch_size=8)
+    exam = dataclasses.replace(EXAM, train=images, test=images, batch_size=8)
     measure = linear_sgd(subject(MeanColour(), exam)).measures["linear-sgd"]
     assert measure["accuracy"] == pytest.approx(1.0)
 
 
-def test_on_a_cpu_a_few_crops_serve_all_epochs_and_each_picture_comes_once_an_epoch():
+def test_on_a_cpu_stored_crops_are_reused_and_each_image_occurs_once_per_epoch():
     seen = [
         (torch.arange(4) + 4 * b, torch.full((4, 2), float(c))) for c in range(2) for b in (0, 1)
     ]
-    batches = list(_by_turns(iter(seen), 2, 5, 0))
+    batches = list(_repeated(iter(seen), 2, 5, 0))
     assert len(batches) == 10
     for epoch in range(5):
         ids, features = (
@@ -220,25 +225,25 @@ def test_on_a_cpu_a_few_crops_serve_all_epochs_and_each_picture_comes_once_an_ep
         )
         assert sorted(ids.tolist()) == list(range(8))
         assert (features == epoch % 2).all()
-    assert batches[4][0].tolist() != batches[8][0].tolist(), "drawn anew"
+    assert batches[4][0].tolist() != batches[8][0].tolist(), "shuffled again"
     measure = linear_sgd(subject(MeanColour())).measures["linear-sgd"]
     assert measure["crops"] == CROPS < EXAM.epochs
-    assert crops_of(EXAM, 1 << 40) == EXAM.epochs, "what does not fit is looked at anew"
+    assert crops_of(EXAM, 1 << 40) == EXAM.epochs, "features too large to store are recomputed"
 
 
-def test_finetuning_on_a_cpu_sees_so_many_pictures_and_chooses_a_rate_once_for_equal_samples(
+def test_finetuning_on_a_cpu_is_limited_and_equal_samples_choose_a_learning_rate_once(
     monkeypatch,
 ):
     exam, trained = dataclasses.replace(EXAM, epochs=None, shares=(0.5, 0.6, 1.0)), []
 
-    def count(subject, learn, rate, epochs):
-        trained.append(len(learn) * epochs)
+    def count(subject, train, lr, epochs):
+        trained.append(len(train) * epochs)
         return Classifier(subject.backbone, 6, 3)
 
     monkeypatch.setattr(finetuning, "_trained", count)
-    monkeypatch.setattr(finetuning, "CHOSEN_ON", 45)
-    monkeypatch.setattr(finetuning, "SEEN", 300)
+    monkeypatch.setattr(finetuning, "SELECTION_SAMPLES", 45)
+    monkeypatch.setattr(finetuning, "MAX_IMAGES_CPU", 300)
     measures = finetune(subject(conv(), exam)).measures
     assert [m["epochs"] for m in measures.values()] == [6, 5, 3]
-    assert len(trained) == 3 + len(finetuning.RATES)
+    assert len(trained) == 3 + len(finetuning.LEARNING_RATES)
     assert finetune_steps(exam) == sum(trained)

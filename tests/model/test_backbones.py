@@ -15,13 +15,13 @@ from BYOL.model.stems import has_large_stem
     [("resnet18", 512), ("resnet34", 512), ("resnet50", 2048), ("resnet101", 2048),
      ("resnet152", 2048)],
 )  # fmt: skip
-def test_the_five_resnets_by_name(name, features):
+def test_resnets_are_built_by_name(name, features):
     with torch.device("meta"):
         assert feature_size(build_backbone(name)) == features
 
 
 @pytest.mark.parametrize("name", ["convnext_atto", "vit_tiny_patch16_224", "mobilenetv3_small_050"])
-def test_feature_size_is_what_timm_networks_put_out(name):
+def test_feature_size_is_the_width_of_the_output_of_timm_networks(name):
     backbone = build_backbone(name, image_size=64).eval()
     with torch.no_grad():
         assert pool(backbone(torch.zeros(1, 3, 64, 64))).shape[1] == feature_size(backbone)
@@ -47,7 +47,7 @@ def test_plain_nets_are_timm_models():
         model.load_state_dict(build_backbone(name, in_channels=1).state_dict(), strict=True)
 
 
-def test_a_custom_module_keeps_its_mode_and_tells_its_features():
+def test_feature_size_of_a_module_does_not_change_its_mode():
     module = nn.Sequential(nn.Conv2d(1, 7, 3), nn.BatchNorm2d(7)).train()
     statistics = module[1].running_mean.clone()
     assert feature_size(module, in_channels=1) == 7
@@ -55,17 +55,17 @@ def test_a_custom_module_keeps_its_mode_and_tells_its_features():
     assert torch.equal(module[1].running_mean, statistics)
 
 
-def test_unknown_name_is_answered_with_near_ones():
+def test_an_unknown_name_is_an_error_with_similar_names():
     with pytest.raises(UserError, match=r"'resnet5' is unknown: did you mean .*resnet50"):
         build_backbone("resnet5")
 
 
-def test_wrong_input_size_of_a_named_backbone_is_mended_by_the_message():
+def test_the_error_for_a_wrong_input_size_has_the_right_one():
     with pytest.raises(UserError, match="give input_size=512"):
         BYOL(backend="resnet18")
 
 
-def test_pretrained_weights_out_of_reach_are_one_line(monkeypatch, tmp_path):
+def test_unavailable_pretrained_weights_are_an_error_of_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -75,7 +75,7 @@ def test_pretrained_weights_out_of_reach_are_one_line(monkeypatch, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_stem_that_does_not_fit():
+def test_a_stem_that_does_not_fit_is_an_error():
     with pytest.raises(UserError, match="stem 'small' does not fit"):
         build_backbone("plain6", stem="small")
     with pytest.raises(UserError, match="stem 'tiny' is unknown"):
@@ -90,28 +90,28 @@ def test_stem_that_does_not_fit():
         ({"features": torch.zeros(1, 2)}, "a dict: it must be one tensor"),
     ],
 )
-def test_output_that_is_no_vector_for_each_picture_is_refused(output, named):
+def test_an_output_other_than_one_vector_per_image_is_an_error(output, named):
     with pytest.raises(UserError, match=named):
         pool(output)
 
 
-def test_a_network_that_gives_several_maps_is_refused_before_training():
+def test_a_network_with_several_outputs_is_an_error():
     pyramid = timm.create_model("resnet10t", features_only=True)
     with pytest.raises(UserError, match="a list: it must be one tensor"):
         BYOL(512, 8, 8, backend=pyramid)
 
 
-def test_a_network_that_does_not_pool_is_asked_for_its_features():
+def test_feature_size_of_a_network_without_pooling_is_measured():
     assert feature_size(timm.create_model("resnet10t", num_classes=0, global_pool="")) == 512
     last = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, global_pool="")
-    for size in (768, 7):  # its channels come last
+    for size in (768, 7):  # its output has channels last
         with pytest.raises(UserError, match="averaged over the wrong axes: let it pool"):
             BYOL(size, 8, 8, backend=last)
     pools = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0)
     assert feature_size(pools) == 768
 
 
-def test_a_module_gets_its_small_stem_and_is_never_thought_pretrained():
+def test_a_module_can_get_a_small_stem_but_no_pretrained_weights():
     backbone = build_backbone(timm.create_model("resnet10t", num_classes=0), stem="imagenet")
     with pytest.raises(UserError, match="stem 'small' does not fit backbone 'ResNet'"):
         build_backbone(backbone, stem="small")

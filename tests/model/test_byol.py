@@ -38,7 +38,7 @@ def test_constructor_takes_exactly_the_specified_arguments_then_keywords():
 
 
 def test_the_specified_training_loop_runs():
-    """The loop of the specification: the loss falls, the target moves by τ, and only then."""
+    """The loss falls, and only the update moves the target, by τ."""
     images = torch.rand(16, 3, 16, 16)
     train_loader = [(images, torch.zeros(16))]
     transform, transform1, _ = get_byol_transforms(16, [0.5] * 3, [0.25] * 3)
@@ -105,7 +105,7 @@ def test_an_optimizer_over_all_parameters_never_moves_the_target(make):
 
 
 def test_batch_statistics_are_per_view():
-    """Constant views of different brightness: with joint statistics they could not both be 0."""
+    """Constant views of different brightness: with joint statistics they would not both be 0."""
     model = small_model(backend=nn.Sequential(nn.BatchNorm2d(3), nn.AvgPool2d(16)), input_size=3)
     seen = []
     model.onlineNet.backend.register_forward_hook(lambda m, i, o: seen.append(o))
@@ -113,8 +113,8 @@ def test_batch_statistics_are_per_view():
     assert all(view.abs().max() < 1e-5 for view in seen)
 
 
-def test_the_weights_that_the_target_follows_are_those_that_pytorch_lists():
-    """Each once, tied ones and those of a module used twice as well."""
+def test_weights_equals_the_parameters_of_pytorch():
+    """Each parameter occurs once, also tied ones and those of a module that is used twice."""
     tied = nn.Linear(4, 4)
     tied.weight = tied.bias = nn.Parameter(torch.ones(4))
     shared = nn.BatchNorm1d(4)
@@ -140,7 +140,7 @@ def test_without_moving_average_the_target_is_the_online_network():
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
-def test_a_fixed_target_is_the_initial_network_for_good():
+def test_a_fixed_target_is_always_the_initial_network():
     model = small_model(target="fixed")
     before = copy.deepcopy(list(model.targetNet.parameters()))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
@@ -192,7 +192,7 @@ def test_state_dict_round_trip_gives_the_same_outputs():
         assert torch.equal(a, b)
 
 
-def test_nothing_is_dropped_of_what_the_target_says():
+def test_the_target_drops_nothing():
     from timm.layers import DropPath
 
     def backend() -> nn.Module:
@@ -218,12 +218,12 @@ def test_nothing_is_dropped_of_what_the_target_says():
 @pytest.mark.parametrize(
     ("name", "dropping"),
     [
-        ("resnet18", {"drop_rate": 0.5}),  # by a function, at its end
+        ("resnet18", {"drop_rate": 0.5}),  # by a function, at the end of the network
         ("vit_tiny_patch16_224", {"img_size": 32, "patch_size": 8, "attn_drop_rate": 0.5}),
         ("vit_tiny_patch16_224", {"img_size": 32, "patch_size": 8, "patch_drop_rate": 0.5}),
     ],
 )
-def test_nothing_is_dropped_by_functions_either(name, dropping):
+def test_the_target_drops_nothing_by_functions(name, dropping):
     import timm
 
     backbone = timm.create_model(name, num_classes=0, **dropping)
@@ -235,7 +235,7 @@ def test_nothing_is_dropped_by_functions_either(name, dropping):
     assert not torch.equal(*online)
 
 
-def test_a_target_gathers_statistics_by_whatever_module_keeps_them():
+def test_a_target_updates_statistics_of_any_kind_of_module():
     from timm.layers import EvoNorm2dB0
 
     norm = EvoNorm2dB0(16)
@@ -245,8 +245,8 @@ def test_a_target_gathers_statistics_by_whatever_module_keeps_them():
     assert not torch.equal(model.targetNet.backend[2].running_var, before)
 
 
-def test_a_seed_makes_the_backend_then_the_projection_then_the_predictor():
-    """Runs are opened again by their seed: another order would be another untrained network."""
+def test_a_seed_initialises_backend_projection_and_predictor_in_this_order():
+    """Opening a run rebuilds it from its seed, so another order would be another network."""
     torch.manual_seed(3)
     model = BYOL(128, 16, 8, backend="plain5")
     torch.manual_seed(3)

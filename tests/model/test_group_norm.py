@@ -28,7 +28,9 @@ pytestmark = pytest.mark.trains
 
 @settings(deadline=None)
 @given(st.integers(1, 6), st.integers(4, 8), st.integers(1, 3), st.integers(0, 9999))
-def test_standardised_weights_have_mean_0_and_deviation_1_and_stay_so(out, inner, side, seed):
+def test_standardised_weights_have_mean_0_and_deviation_1_and_do_not_change_again(
+    out, inner, side, seed
+):
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(out, inner, side, side, generator=generator) * 3 + 1
     once = standardise(weight)
@@ -40,7 +42,7 @@ def test_standardised_weights_have_mean_0_and_deviation_1_and_stay_so(out, inner
 
 
 @given(st.integers(1, 4096))
-def test_groups_divide_the_channels_and_are_never_of_one_channel(channels):
+def test_groups_divide_the_channels_and_have_more_than_one_channel(channels):
     groups = groups_for(channels)
     assert channels % groups == 0 and groups <= 16
     assert groups == 1 or channels // groups >= 4
@@ -48,8 +50,8 @@ def test_groups_divide_the_channels_and_are_never_of_one_channel(channels):
 
 
 @pytest.mark.parametrize("name", ["plain5", "resnet18", "mobilenetv3_small_050"])
-def test_no_batch_norm_is_left_and_no_sample_sees_another(name):
-    """The output for a picture is the same alone and in a batch, in training mode."""
+def test_no_batch_norm_is_left_and_samples_are_independent(name):
+    """The output for an image is the same alone and in a batch, in training mode."""
     network = without_batch_statistics(build_backbone(name)).train()
     assert not [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for module in network.modules():
@@ -61,7 +63,7 @@ def test_no_batch_norm_is_left_and_no_sample_sees_another(name):
 
 
 @pytest.mark.parametrize("name", ["convnext_atto", "resnet50_gn"])
-def test_networks_without_batch_norm_are_left_alone(name):
+def test_networks_without_batch_norm_are_not_changed(name):
     network = build_backbone(name)
     kinds = {part: type(module) for part, module in network.named_modules()}
     changed = without_batch_statistics(network)
@@ -71,7 +73,7 @@ def test_networks_without_batch_norm_are_left_alone(name):
     assert any(isinstance(module, StandardisedLinear) for module in model.modules())
 
 
-def test_a_model_without_batch_statistics_has_none_in_its_heads_either():
+def test_a_model_without_batch_statistics_has_none_in_its_heads():
     model = small_model(norm="gn-ws")
     assert not [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     x, x1 = torch.rand(2, 6, 3, 16, 16)
@@ -87,7 +89,7 @@ def test_a_model_without_batch_statistics_has_none_in_its_heads_either():
 
 
 def test_exported_weights_load_into_timm_with_group_norm(tmp_path):
-    """Standardisation is folded in: what loads them needs no code of this package."""
+    """The weights are exported in their standardised form, so plain layers can load them."""
     backbone = without_batch_statistics(build_backbone("resnet18")).eval()
     weights, _ = load_weights(export_backbone(backbone, tmp_path / "b.safetensors", {}))
     norm = functools.partial(GroupNorm, num_groups=16)
@@ -99,7 +101,7 @@ def test_exported_weights_load_into_timm_with_group_norm(tmp_path):
         torch.testing.assert_close(standardised_for_good(backbone)(x), backbone(x))
 
 
-def test_running_target_statistics_follow_the_online_networks_by_tau():
+def test_running_statistics_of_the_target_follow_the_online_network_by_tau():
     model = small_model(target_norm="running", t=0.9)
     online, target = model.onlineNet.backend[1], model.targetNet.backend[1]
     assert online.training and not target.training
@@ -121,6 +123,6 @@ def test_running_target_statistics_follow_the_online_networks_by_tau():
         ({"norm": "gn-ws", "pretrained": True}, "exclude each other"),
     ],
 )
-def test_settings_that_do_not_go_together_are_named(kwargs, message):
+def test_settings_that_exclude_each_other_are_named(kwargs, message):
     with pytest.raises(UserError, match=message):
         small_model(**kwargs)

@@ -1,4 +1,4 @@
-"""Backbones from the hub or a folder in timm's format, and further arguments of timm's networks."""
+"""Backbones from the hub or a folder in timm's format, and arguments of timm's networks."""
 
 import json
 
@@ -21,7 +21,7 @@ MEAN, STD = [0.3, 0.4, 0.5], [0.1, 0.2, 0.3]
 
 
 def donated(folder, *, weights="model.safetensors", **changes):
-    """A folder of a network with layer scale, as timm writes one, and its weights."""
+    """Write a folder in timm's format of a network with layer scale, and return its weights."""
     arguments = {"init_values": 0.1, "num_classes": 7, "img_size": 32, "depth": 2}
     network = timm.create_model("vit_tiny_patch16_224", **arguments)
     with torch.no_grad():
@@ -33,18 +33,20 @@ def donated(folder, *, weights="model.safetensors", **changes):
         torch.save(tensors, folder / weights)
     elif weights:
         save_file(tensors, folder / weights)
-    told = {
+    metadata = {
         "architecture": "vit_tiny_patch16_224",
         "num_classes": 7,
         "model_args": arguments,
         "pretrained_cfg": {"mean": MEAN, "std": STD, "num_classes": 7},
     }
-    (folder / "config.json").write_text(json.dumps({**told, **changes}))
+    (folder / "config.json").write_text(json.dumps({**metadata, **changes}))
     return tensors
 
 
 @pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
-def test_a_run_begins_with_a_model_of_timms_format_and_needs_it_no_more(tmp_path, capsys, weights):
+def test_a_run_starts_from_a_model_in_timms_format_and_then_does_not_need_it(
+    tmp_path, capsys, weights
+):
     donor = donated(tmp_path / "model", weights=weights)
     pictures, run = draw_pictures(tmp_path / "p"), tmp_path / "run"
     tiny_but = [word for word in TINY if "backbone" not in word and "image-size" not in word]
@@ -80,12 +82,12 @@ def test_a_run_begins_with_a_model_of_timms_format_and_needs_it_no_more(tmp_path
     assert start.keys() <= donor.keys()
 
 
-def test_what_the_hub_says_is_taken_and_flags_go_before_it(tmp_path, monkeypatch):
+def test_settings_of_the_hub_model_are_used_and_flags_have_priority(tmp_path, monkeypatch):
     donated(tmp_path / "model", weights="pytorch_model.bin")
-    asked = []
+    requested = []
 
     def download(repository, name):
-        asked.append((repository, name))
+        requested.append((repository, name))
         from huggingface_hub.errors import EntryNotFoundError
 
         if not (tmp_path / "model" / name).exists():
@@ -97,57 +99,60 @@ def test_what_the_hub_says_is_taken_and_flags_go_before_it(tmp_path, monkeypatch
     found = settled_backbone(config)
     assert (found.backbone, found.weights) == ("vit_tiny_patch16_224", None)
     assert found.backbone_args == {"init_values": 0.1, "depth": 1}
-    assert asked == [("me/it", "config.json")]
-    begun = settled_backbone(preset_config("small", backbone="hf-hub:me/it", pretrained=True))
-    assert begun.weights == str(tmp_path / "model" / "pytorch_model.bin") and not begun.pretrained
+    assert requested == [("me/it", "config.json")]
+    pretrained = settled_backbone(preset_config("small", backbone="hf-hub:me/it", pretrained=True))
+    assert (
+        pretrained.weights == str(tmp_path / "model" / "pytorch_model.bin")
+        and not pretrained.pretrained
+    )
     own = preset_config("small", backbone="hf-hub:me/it", pretrained=True, weights="mine.pth")
     assert settled_backbone(own).weights == "mine.pth"
     plain = preset_config("small")
     assert settled_backbone(plain) is plain
 
 
-def test_what_is_no_such_model_is_refused(tmp_path, monkeypatch):
+def test_invalid_models_are_an_error(tmp_path, monkeypatch):
     donated(tmp_path / "odd", architecture="no_such_net")
     donated(tmp_path / "bare", weights="")
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "config.json").write_text("{")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    for backbone, pretrained, said in (
+    for backbone, pretrained, message in (
         (f"local-dir:{tmp_path / 'nowhere'}", False, "there is no folder"),
         (f"local-dir:{tmp_path / 'odd'}", False, "is not in timm's format"),
         (f"local-dir:{tmp_path / 'torn'}", False, "is not in timm's format"),
         (f"local-dir:{tmp_path}", False, "is not in timm's format"),
         (f"local-dir:{tmp_path / 'bare'}", True, "has no weights: neither model.safetensors"),
-        ("hf-hub:nobody/nothing-of-the-kind", False, "cannot be had from the hub"),
-        ("hf-hub:../../etc", False, "cannot be had from the hub"),
+        ("hf-hub:nobody/nothing-of-the-kind", False, "cannot be downloaded from the hub"),
+        ("hf-hub:../../etc", False, "cannot be downloaded from the hub"),
     ):
         config = preset_config("small", backbone=backbone, pretrained=pretrained)
-        with pytest.raises(UserError, match=said) as error:
+        with pytest.raises(UserError, match=message) as error:
             settled_backbone(config)
         assert str(error.value).startswith(f"--backbone={backbone}")
         assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("flag", "said"),
+    ("flag", "message"),
     [
         ("--backbone-args.num_classes=5", "--backbone-args.num_classes=5 is not for a run"),
-        ("--backbone-args.checkpoint_path=x.pth", "come by --weights or --pretrained"),
+        ("--backbone-args.checkpoint_path=x.pth", "are specified by --weights or --pretrained"),
         ("--backbone-args.no_such=1", "no_such"),
         ('--backbone-args={"layers": {"a": 1}}', "is no plain value"),
         ("--backbone-args=5", "--backbone-args"),
     ],
 )
-def test_arguments_that_will_not_do_are_named(tmp_path, capsys, flag, said):
+def test_invalid_backbone_arguments_are_named(tmp_path, capsys, flag, message):
     pictures = draw_pictures(tmp_path / "p")
     argv = ["pretrain", str(pictures), *TINY, "--backbone=resnet10t", "--out", str(tmp_path / "r")]
     assert main([*argv, flag]) == 2
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1 and not (tmp_path / "r").exists()
+    assert message in error and error.count("\n") == 1 and not (tmp_path / "r").exists()
 
 
-def test_arguments_reach_the_network_and_its_untrained_self(tmp_path, capsys):
+def test_backbone_arguments_apply_to_the_trained_and_the_untrained_network(tmp_path, capsys):
     pictures, run = draw_pictures(tmp_path / "p"), tmp_path / "run"
     argv = ["pretrain", str(pictures), *TINY, "--backbone=resnet10t", "--stem=imagenet"]
     argv += ["--backbone-args.drop_path_rate", "0.25", "--backbone-args.zero_init_last=false"]
@@ -160,7 +165,7 @@ def test_arguments_reach_the_network_and_its_untrained_self(tmp_path, capsys):
     assert main(["evaluate", str(run), "--protocol=knn"]) == 0
 
 
-def test_a_run_goes_on_with_the_arguments_it_began_with(tmp_path, capsys):
+def test_a_run_resumes_only_with_the_same_backbone_arguments(tmp_path, capsys):
     pictures, run = draw_pictures(tmp_path / "p"), tmp_path / "run"
     argv = ["pretrain", str(pictures), *TINY, "--backbone=resnet10t", "--stem=imagenet"]
     argv += ["--no-evaluate", "--no-report", "--out", str(run)]
@@ -171,7 +176,7 @@ def test_a_run_goes_on_with_the_arguments_it_began_with(tmp_path, capsys):
     assert main(again) == 0
 
 
-def test_a_sweep_varies_arguments_and_finds_what_a_model_of_the_hub_has_left(tmp_path, capsys):
+def test_a_sweep_varies_backbone_arguments_and_keeps_those_of_the_hub_model(tmp_path, capsys):
     donated(tmp_path / "model")
     settings = {
         "data": str(draw_pictures(tmp_path / "p")), "backbone": f"local-dir:{tmp_path / 'model'}",
@@ -193,7 +198,7 @@ def test_a_sweep_varies_arguments_and_finds_what_a_model_of_the_hub_has_left(tmp
     assert stamp == [(run / "results.json").stat().st_mtime_ns for run in runs]
 
 
-def test_a_small_stem_takes_arguments_and_no_place_to_load_from(tmp_path):
+def test_a_small_stem_accepts_arguments_but_no_location_to_load_from(tmp_path):
     config = tiny(
         tmp_path, tmp_path, backbone="resnet18", stem="small", backbone_args={"base_width": 32}
     )

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: which files are taken, how they are fitted, what is refused."""
+"""Initial weights: which files are accepted, how they are adapted, and which are errors."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ FACTS = {"backbone": "plain5", "stem": "imagenet", "norm": "bn"}
 
 @pytest.fixture
 def donor() -> torch.nn.Module:
-    """A backbone whose every tensor differs from that of any fresh one."""
+    """A backbone in which every tensor differs from that of a new backbone."""
     backbone = build_backbone("plain5")
     with torch.no_grad():
         for tensor in (*backbone.parameters(), *backbone.buffers()):
@@ -51,7 +51,7 @@ def started(place: Path, name: str = "plain5", **settings: object) -> dict[str, 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "module.encoder_q.", "backbone."])
 @pytest.mark.parametrize("inside", [None, "state_dict", "model"])
-def test_checkpoints_of_other_programs_are_taken(donor, tmp_path, prefix, inside):
+def test_checkpoints_of_other_programs_are_accepted(donor, tmp_path, prefix, inside):
     own = {prefix + name: value for name, value in donor.state_dict().items()}
     others = {"module.encoder_k." + name: value * 0 for name, value in donor.state_dict().items()}
     head = {f"{prefix}fc.weight": torch.zeros(10, 64), f"{prefix}fc.bias": torch.zeros(10)}
@@ -60,7 +60,7 @@ def test_checkpoints_of_other_programs_are_taken(donor, tmp_path, prefix, inside
     assert same_weights(started(tmp_path / "theirs.pth.tar"), donor.state_dict())
 
 
-def test_counters_that_older_files_lack_are_not_missed(donor, tmp_path):
+def test_missing_batch_counters_of_older_files_are_accepted(donor, tmp_path):
     weights = {n: w for n, w in donor.state_dict().items() if "num_batches" not in n}
     torch.save(weights, tmp_path / "old.pth")
     assert len(weights) < len(donor.state_dict())
@@ -75,13 +75,13 @@ def test_a_first_layer_for_colour_is_adapted_to_other_channels(donor, tmp_path, 
     name = "features.conv0.weight"
     colour = donor.state_dict()[name]
     assert adapted[name].shape[1] == channels
-    # what is grey in every channel looks as grey pictures looked in three
+    # an image with equal channels gives the output of a grey image in three channels
     torch.testing.assert_close(adapted[name].sum(dim=1), colour.sum(dim=1))
     adapted[name] = colour
     assert same_weights(adapted, donor.state_dict())
 
 
-def test_position_embeddings_are_fitted_to_another_size(tmp_path):
+def test_position_embeddings_are_resized(tmp_path):
     small = timm.create_model("test_vit", img_size=96, num_classes=7)
     torch.save(small.state_dict(), tmp_path / "vit.pth")
     large = started(tmp_path / "vit.pth", "test_vit", image_size=160)
@@ -89,7 +89,7 @@ def test_position_embeddings_are_fitted_to_another_size(tmp_path):
     torch.testing.assert_close(large["blocks.1.mlp.fc1.weight"], small.blocks[1].mlp.fc1.weight)
 
 
-def test_weights_without_batch_statistics_fit_their_own_kind(tmp_path):
+def test_weights_without_batch_statistics_fit_a_backbone_without_them(tmp_path):
     torch.manual_seed(3)
     donor = without_batch_statistics(build_backbone("plain5"))
     path = export_backbone(donor, tmp_path / "gn.safetensors", FACTS | {"norm": "gn-ws"})
@@ -99,7 +99,7 @@ def test_weights_without_batch_statistics_fit_their_own_kind(tmp_path):
     torch.testing.assert_close(model.onlineNet.backend.eval()(x), donor.eval()(x))
 
 
-def test_the_model_of_a_run_begins_with_them_and_its_heads_are_the_seeds(donor, tmp_path):
+def test_a_run_starts_from_the_weights_and_its_heads_depend_on_the_seed(donor, tmp_path):
     path = export_backbone(donor, tmp_path / "b.safetensors", FACTS)
     config = tiny(tmp_path, tmp_path / "out", channels=3, stem="imagenet", weights=str(path))
     model, fresh = build_model(config), seeded_model(config)
@@ -111,7 +111,7 @@ def test_the_model_of_a_run_begins_with_them_and_its_heads_are_the_seeds(donor, 
         assert same_weights(*heads)
 
 
-def test_what_does_not_fit_is_refused_by_name(donor, tmp_path):
+def test_weights_that_do_not_fit_are_named(donor, tmp_path):
     path = export_backbone(donor, tmp_path / "b.safetensors", FACTS)
     for name, message in (
         ("plain6", r"--weights=.*b.safetensors does not fit the backbone: .* it is of plain5"),
@@ -131,13 +131,13 @@ def test_what_does_not_fit_is_refused_by_name(donor, tmp_path):
     with pytest.raises(UserError, match="--weights=nowhere is not there"):
         started(Path("nowhere"))
     torch.save({"state_dict": {}}, tmp_path / "hollow.pth")
-    with pytest.raises(UserError, match="holds no weights"):
+    with pytest.raises(UserError, match="has no weights"):
         started(tmp_path / "hollow.pth")
 
 
 @pytest.mark.parametrize("prefix", ["", "backbone."])
 @pytest.mark.parametrize(
-    ("theirs", "ours", "settings", "said"),
+    ("theirs", "ours", "settings", "message"),
     [
         (
             "vit_tiny_patch16_224", "vit_tiny_patch16_224", {"init_values": 1e-5},
@@ -151,10 +151,12 @@ def test_what_does_not_fit_is_refused_by_name(donor, tmp_path):
         ("vit_tiny_patch16_224", "vit_tiny_patch16_224", {"qk_norm": True}, "q_norm.* is there"),
     ],
 )  # fmt: skip
-def test_a_network_with_more_to_it_is_refused(tmp_path, theirs, ours, settings, said, prefix):
+def test_weights_of_a_network_with_more_layers_are_an_error(
+    tmp_path, theirs, ours, settings, message, prefix
+):
     weights = timm.create_model(theirs, **settings).state_dict()
     torch.save({prefix + name: w for name, w in weights.items()}, tmp_path / "theirs.pth")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         started(tmp_path / "theirs.pth", ours)
 
 
@@ -163,7 +165,7 @@ def test_a_network_with_more_to_it_is_refused(tmp_path, theirs, ours, settings, 
              "swin_tiny_patch4_window7_224", "mobilenetv3_small_050", "efficientnet_b0",
              "regnetx_002", "beit_base_patch16_224", "resnetv2_50", "densenet121"],
 )  # fmt: skip
-def test_a_network_with_its_classifier_is_taken(tmp_path, name):
+def test_weights_with_a_classifier_are_accepted(tmp_path, name):
     theirs = timm.create_model(name)
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
     found = started(tmp_path / "theirs.pth", name)
@@ -176,8 +178,8 @@ def test_stem_and_normalisation_follow_the_weights(tmp_path, stem, found):
     pictures = draw_pictures(tmp_path / "p")
     donor = made_run(tmp_path / "donor", pictures, backbone="resnet18", stem=stem)
     config = tiny(pictures, tmp_path / "out", backbone="resnet18", image_size=32)
-    settled = prepare(dataclasses.replace(config, weights=str(donor))).config
-    assert (settled.stem, settled.mean) == (found, [0.4] * 3)
+    resolved = prepare(dataclasses.replace(config, weights=str(donor))).config
+    assert (resolved.stem, resolved.mean) == (found, [0.4] * 3)
     own = prepare(
         dataclasses.replace(config, weights=str(donor), mean=[0.1] * 3, std=[0.3] * 3)
     ).config
@@ -188,8 +190,8 @@ def test_stem_and_normalisation_follow_the_weights(tmp_path, stem, found):
 
 
 @pytest.fixture(scope="module")
-def further(run, tmp_path_factory) -> Path:
-    """A run that began with another one's weights, which are gone since."""
+def started_run(run, tmp_path_factory) -> Path:
+    """A run that started from the weights of another run, which is deleted."""
     root = tmp_path_factory.mktemp("further")
     draw_pictures(root / "pictures")
     shutil.copytree(run, root / "first")
@@ -199,29 +201,31 @@ def further(run, tmp_path_factory) -> Path:
     return root / "run"
 
 
-def test_a_run_keeps_what_it_began_with_and_is_compared_with_it(run, further, capsys):
+def test_a_run_keeps_its_initial_weights_and_is_compared_with_them(run, started_run, capsys):
     first, start = (load_weights(p)[0] for p in (run / "backbone.safetensors",
-                                                 further / "start.safetensors"))  # fmt: skip
+                                                 started_run / "start.safetensors"))  # fmt: skip
     assert same_weights(first, start)
-    rows = json.loads((further / "results.json").read_text())["evaluation"]["rows"]
+    rows = json.loads((started_run / "results.json").read_text())["evaluation"]["rows"]
     assert list(rows) == ["raw pixels", "untrained", START, "trained"]
     before = json.loads((run / "results.json").read_text())["evaluation"]["rows"]
     assert rows[START]["linear"] == before["trained"]["linear"]
     assert rows["untrained"] == before["untrained"]
-    page = (further / "report.html").read_text()
+    page = (started_run / "report.html").read_text()
     assert "the weights it began with" in page and "(start) with the weights" in page
     assert "(start)" not in (run / "report.html").read_text()
-    opened = open_run(further)
+    opened = open_run(started_run)
     assert opened.start is not None and open_run(run).start is None
     assert same_weights(opened.start.state_dict(), first)
-    assert main(["evaluate", str(further), "--protocol", "knn", "--reference", str(run)]) == 0
+    assert main(["evaluate", str(started_run), "--protocol", "knn", "--reference", str(run)]) == 0
     printed = capsys.readouterr().out
     assert "reference (run)" in printed
-    assert "start: the backbone with the weights that the run began with." in printed
+    assert "start: the backbone with the initial weights of the run." in printed
 
 
-def test_it_goes_on_and_is_exported_without_the_file_it_began_with(further, tmp_path, capsys):
-    shutil.copytree(further, tmp_path / "run")
+def test_a_run_is_resumed_and_exported_without_the_file_of_its_initial_weights(
+    started_run, tmp_path, capsys
+):
+    shutil.copytree(started_run, tmp_path / "run")
     argv = ["pretrain", "--config", str(tmp_path / "run" / "config.yaml"), "--out",
             str(tmp_path / "run"), "--trust", "--resume", "--epochs", "3"]  # fmt: skip
     assert main(argv) == 0
@@ -232,24 +236,26 @@ def test_it_goes_on_and_is_exported_without_the_file_it_began_with(further, tmp_
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ("--weights={tmp}/run", "--weights={tmp}/run does not go with --resume"),
         ("--weights=null", "no --weights does not go with --resume"),
     ],
 )
-def test_it_goes_on_with_no_other_weights(changed, said, further, tmp_path, capsys):
-    shutil.copytree(further, tmp_path / "run")
+def test_a_run_is_not_resumed_with_other_initial_weights(
+    changed, message, started_run, tmp_path, capsys
+):
+    shutil.copytree(started_run, tmp_path / "run")
     before = (tmp_path / "run" / "config.yaml").read_text()
     argv = ["pretrain", "--config", str(tmp_path / "run" / "config.yaml"), "--out",
             str(tmp_path / "run"), "--trust", "--resume", "--epochs", "3"]  # fmt: skip
     assert main([*argv, changed.format(tmp=tmp_path)]) == 2
     refused = capsys.readouterr().err
-    assert said.format(tmp=tmp_path) in refused and "was made with" in refused
+    assert message.format(tmp=tmp_path) in refused and "was made with" in refused
     assert (tmp_path / "run" / "config.yaml").read_text() == before
 
 
-def test_a_run_from_timms_weights_opens_where_they_cannot_be_had(donor, tmp_path, monkeypatch):
+def test_a_run_from_timms_weights_opens_without_them(donor, tmp_path, monkeypatch):
     registered = timm.models._registry._model_pretrained_cfgs
     path = export_backbone(donor, tmp_path / "timm.safetensors", FACTS)
     known = dataclasses.replace(registered["plain5"], file=str(path), mean=(0.5, 0.4, 0.3))

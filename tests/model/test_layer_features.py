@@ -24,13 +24,13 @@ def vit() -> nn.Module:
 
 
 @torch.no_grad()
-def test_without_a_layer_the_networks_own_output_is_taken(resnet, vit):
+def test_without_a_layer_the_output_of_the_network_is_returned(resnet, vit):
     for net in (resnet, vit):
         assert torch.equal(LayerFeatures(net)(X), net(X))
 
 
 @torch.no_grad()
-def test_layers_of_a_resnet_are_pooled_as_by_hand(resnet):
+def test_layers_of_a_resnet_equal_a_direct_computation(resnet):
     x = resnet.maxpool(resnet.act1(resnet.bn1(resnet.conv1(X))))
     x = resnet.layer2(resnet.layer1(x))
     assert torch.allclose(LayerFeatures(resnet, "layer2")(X), x.mean((2, 3)))
@@ -40,13 +40,13 @@ def test_layers_of_a_resnet_are_pooled_as_by_hand(resnet):
 
 
 @torch.no_grad()
-def test_a_grid_without_a_layer_is_the_last_one_before_pooling(resnet):
+def test_a_grid_without_a_layer_is_the_last_grid_before_pooling(resnet):
     grid = LayerFeatures(resnet, None, "none")(X)
     assert torch.allclose(grid.mean((1, 2)), resnet(X), atol=1e-5)
 
 
 @torch.no_grad()
-def test_a_layer_before_a_relu_that_works_in_place_keeps_its_negative_values():
+def test_a_layer_before_an_in_place_relu_keeps_its_negative_values():
     net = build_backbone("plain5").eval()
     features = LayerFeatures(net, "features.bn0", "none")(X)
     assert (features < 0).any()
@@ -55,7 +55,7 @@ def test_a_layer_before_a_relu_that_works_in_place_keeps_its_negative_values():
 
 
 @torch.no_grad()
-def test_transformers_give_token_patches_and_grid(vit):
+def test_transformers_have_token_patches_and_grid(vit):
     tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(X)))
     tokens = vit.blocks[0](tokens)
     assert torch.allclose(LayerFeatures(vit, "blocks.0", "token")(X), tokens[:, 0], atol=1e-5)
@@ -66,7 +66,7 @@ def test_transformers_give_token_patches_and_grid(vit):
     assert torch.allclose(grid[:, 1, 2], tokens[:, 1 + 1 * 4 + 2], atol=1e-5)
 
 
-def test_what_lies_behind_the_layer_is_not_computed(resnet):
+def test_later_layers_are_not_computed(resnet):
     class Trap(nn.Module):
         def forward(self, x):
             raise AssertionError("computed")
@@ -85,12 +85,12 @@ def test_what_lies_behind_the_layer_is_not_computed(resnet):
         ("global_pool", "none", "one vector"),
     ],
 )
-def test_mistakes_are_named(resnet, layer, pool, named):
+def test_invalid_layers_and_pools_are_named(resnet, layer, pool, named):
     with pytest.raises(UserError, match=named):
         LayerFeatures(resnet, layer, pool)(X)
 
 
-def test_a_module_that_is_never_called_is_named():
+def test_a_module_that_is_not_called_is_an_error():
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -103,7 +103,7 @@ def test_a_module_that_is_never_called_is_named():
         LayerFeatures(Net(), "parts")(X)
 
 
-def test_square_grids_with_channels_last_are_told_from_those_with_channels_first():
+def test_channels_last_and_channels_first_grids_are_distinguished():
     class Last(nn.Module):
         def forward(self, x):
             return x.permute(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""A probe folded into one layer says what scikit-learn's pipeline says."""
+"""A probe as one layer has the outputs of scikit-learn's pipeline."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from BYOL.evaluation.cross_val_predict import Known, fit
 from BYOL.model.linear_head import layer_of_classes, layer_of_tags, layer_of_values
 
-# features far from zero, of scales far apart, one of them constant
+# features far from zero, of very different scales, one of them constant
 SCALES = np.array([1e-3, 1.0, 50.0, 1.0])
 
 
@@ -31,23 +31,23 @@ def test_classes(seed, count, with_std):
     labels[:2] = 0, 1
     model = make_pipeline(StandardScaler(with_std=with_std), LogisticRegression())
     model.fit(features, labels)
-    found = layer_of_classes(model, count + 1)(features)  # and a class that nothing was of
-    assert found.shape == (40, count + 1) and not found[:, count].any()
-    np.testing.assert_allclose(found[:, model.classes_], model.predict_proba(features), atol=1e-9)
+    outputs = layer_of_classes(model, count + 1)(features)  # with a class without samples
+    assert outputs.shape == (40, count + 1) and not outputs[:, count].any()
+    np.testing.assert_allclose(outputs[:, model.classes_], model.predict_proba(features), atol=1e-9)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 @pytest.mark.filterwarnings("ignore:Label")
-def test_tags_of_some_of_all_and_of_none(seed):
+def test_tags_of_some_samples_of_all_and_of_none(seed):
     rng, features = drawn(seed)
     tags = rng.integers(0, 2, (len(features), 4))
     tags[:, 1], tags[:, 2] = 1, 0
     model = make_pipeline(StandardScaler(), OneVsRestClassifier(LogisticRegression()))
     model.fit(features, tags)
-    found = layer_of_tags(model, 3)(features)
-    np.testing.assert_allclose(found, model.predict_proba(features)[:, :3], atol=1e-9)
-    assert (found[:, 1] == 1).all() and (found[:, 2] == 0).all()
+    outputs = layer_of_tags(model, 3)(features)
+    np.testing.assert_allclose(outputs, model.predict_proba(features)[:, :3], atol=1e-9)
+    assert (outputs[:, 1] == 1).all() and (outputs[:, 2] == 0).all()
 
 
 @settings(max_examples=20, deadline=None)
@@ -62,7 +62,7 @@ def test_values(seed, count):
     )
 
 
-def test_where_one_class_only_is_left_it_is_what_is_said_of_everything():
+def test_with_one_class_left_the_layer_always_predicts_it():
     known = Known(np.ones((4, 2), np.float32), np.array([0, 2, 2, 2]), "classification", 3)
-    layer = fit(known, 0, of=np.array([1, 2, 3]))
+    layer = fit(known, 0, positions=np.array([1, 2, 3]))
     assert layer(np.zeros((2, 2))).tolist() == [[0, 0, 1], [0, 0, 1]]

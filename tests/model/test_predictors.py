@@ -1,4 +1,4 @@
-"""Closed-form predictors: each against a direct computation in float64, and for gradient flow."""
+"""Closed-form predictors: compared with a direct computation in float64, and their gradients."""
 
 import numpy as np
 import pytest
@@ -34,8 +34,8 @@ def test_closed_form_equals_lstsq_in_float64(d, seed):
 
 
 @pytest.mark.parametrize(("n", "rank"), [(8, 8), (64, 5)])
-def test_closed_form_gives_the_minimum_norm_solution_when_rank_is_short(n, rank):
-    """More dimensions than samples, and a batch that spans only a few of them."""
+def test_closed_form_gives_the_minimum_norm_solution_for_a_low_rank(n, rank):
+    """More dimensions than samples, and a batch of a low rank."""
     d = 32
     # whole numbers: their product is exact in float32, so z truly has this rank
     z = torch.randint(-4, 5, (n, rank)).float() @ torch.randint(-4, 5, (rank, d)).float()
@@ -46,7 +46,7 @@ def test_closed_form_gives_the_minimum_norm_solution_when_rank_is_short(n, rank)
     torch.testing.assert_close(weight, exact, rtol=1e-3, atol=1e-4)
 
 
-def test_closed_form_survives_a_dead_network():
+def test_closed_form_is_zero_for_a_dead_network():
     weight = least_squares(torch.zeros(4, 8), torch.randn(4, 8), 1e-6)
     assert torch.equal(weight, torch.zeros(8, 8))
 
@@ -61,7 +61,7 @@ def test_closed_form_keeps_its_precision_under_bf16_autocast():
 
 
 @pytest.mark.parametrize(
-    ("given", "ridge"),
+    ("arguments", "ridge"),
     [
         ({"closedFormPredicator": True}, 1e-6),
         ({"predictor": "optimal"}, 0.1),
@@ -69,8 +69,8 @@ def test_closed_form_keeps_its_precision_under_bf16_autocast():
         ({"predictor": "optimal", "predictor_eps": 0.5}, 0.5),
     ],
 )
-def test_the_ridge_of_the_optimal_predictor_is_in_mean_eigenvalues(given, ridge):
-    predictor = small_model(**given).onlineNet.predictor
+def test_the_ridge_of_the_optimal_predictor_is_relative_to_the_mean_eigenvalue(arguments, ridge):
+    predictor = small_model(**arguments).onlineNet.predictor
     size = len(predictor.weight)
     z, t = torch.randn(2, 40, size)
     predictor.observe(z, t)
@@ -80,7 +80,7 @@ def test_the_ridge_of_the_optimal_predictor_is_in_mean_eigenvalues(given, ridge)
     torch.testing.assert_close(predictor.weight.double(), exact, rtol=1e-4, atol=1e-5)
 
 
-def test_model_with_closed_form_predicts_by_least_squares_and_learns():
+def test_a_model_with_closed_form_predicts_by_least_squares_and_has_gradients():
     model = small_model(closedFormPredicator=True, input_size=16)
     x, x1 = torch.rand(2, 64, 3, 16, 16)
     onlinex, onlinex1, targetx, targetx1 = model(x, x1)
@@ -106,7 +106,7 @@ def test_closed_form_is_a_constant_of_the_backward_pass():
 
 
 def test_a_further_view_gets_the_least_squares_of_both_targets_as_a_constant():
-    """With the W of the two large views a run on CIFAR-10 collapsed to rank 1.5."""
+    """With the W of the two large views, a run on CIFAR-10 collapsed to rank 1.5."""
     model = small_model(predictor="optimal")
     predictor = model.onlineNet.predictor
     _, _, targetx, targetx1 = model(*torch.rand(2, 40, 3, 16, 16))
@@ -123,7 +123,7 @@ def test_a_further_view_gets_the_least_squares_of_both_targets_as_a_constant():
 
 
 @pytest.mark.parametrize("kind", [*CLOSED_FORMS, "mlp"])
-def test_in_evaluation_mode_a_further_view_is_predicted_as_it_is(kind):
+def test_in_evaluation_mode_a_further_view_uses_the_current_predictor(kind):
     model = small_model(predictor=kind).eval()
     targets = torch.rand(2, 12, model.onlineNet.projection[-1].out_features)
     small = torch.rand(12, 3, 8, 8)
@@ -145,8 +145,8 @@ def test_procrustes_is_orthogonal_and_no_rotation_is_better(d, n, seed):
     assert (z.double() @ weight - t.double()).norm() <= (z.double() @ other - t).norm() + 1e-5
 
 
-def by_hand(kind: str, batches: list[torch.Tensor], every: int = 1) -> np.ndarray:
-    """W after the batches, in float64 and as the papers write it."""
+def reference_weight(kind: str, batches: list[torch.Tensor], every: int = 1) -> np.ndarray:
+    """W after the batches, in float64 and in the notation of the papers."""
     rho, eps = {"directpred": (0.3, 0.01), "directcopy": (0.5, 0.3)}[kind]
     d = batches[0].shape[1]
     f, w = None, np.eye(d)
@@ -172,13 +172,13 @@ def test_moving_predictors_equal_the_papers_equations_in_float64(kind, every):
     for z in batches:
         predictor.observe(z, z)
         predictor.update()
-    exact = by_hand(kind, batches, every)
+    exact = reference_weight(kind, batches, every)
     np.testing.assert_allclose(predictor.weight.double().numpy(), exact, rtol=1e-4, atol=1e-4)
     assert predictor.correlation.dtype == torch.float32
 
 
 @pytest.mark.parametrize("kind", ["directpred", "directcopy"])
-def test_accumulated_parts_and_their_sizes_count_as_one_batch(kind):
+def test_accumulated_micro_batches_count_as_one_batch(kind):
     whole, parts = closed_form(kind, 6), closed_form(kind, 6)
     for z in torch.randn(3, 20, 6):
         whole.observe(z, z)
@@ -203,7 +203,7 @@ def _observe_share(rank: int, path: str, batches: torch.Tensor) -> None:
 
 
 def test_statistics_are_those_of_all_processes(tmp_path):
-    """Two processes, two accumulated parts each, against one process that sees everything."""
+    """Two processes with two micro-batches each are compared with one process with all samples."""
     batches = torch.randn(3, 14, 6)
     mp.spawn(_observe_share, (str(tmp_path), batches), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
@@ -212,15 +212,15 @@ def test_statistics_are_those_of_all_processes(tmp_path):
         alone = closed_form(kind, 6)
         for z in batches:
             if not isinstance(alone, MovingPredictor):
-                z = torch.cat([z[6::2], z[7::2]])  # those are solved on the last part alone
+                z = torch.cat([z[6::2], z[7::2]])  # solved predictors use only the last micro-batch
             alone.observe(z, z.roll(1, 1))
             alone.update()
         torch.testing.assert_close(ranks[0][kind], alone.weight, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", CLOSED_FORMS)
-def test_no_gradient_passes_through_how_a_predictor_is_computed(kind):
-    """d(zW)/dz is W and nothing else, and there is nothing to train."""
+def test_no_gradient_passes_through_the_computation_of_a_predictor(kind):
+    """d(zW)/dz is W, and the predictor has no parameters."""
     model = small_model(predictor=kind)
     x, x1 = torch.rand(2, 16, 3, 16, 16)
     for _ in range(2):
@@ -241,7 +241,7 @@ def test_no_gradient_passes_through_how_a_predictor_is_computed(kind):
 
 
 @pytest.mark.parametrize("kind", ["directpred", "directcopy"])
-def test_the_predictor_is_set_by_the_target_update_and_before_the_target_moves(kind, monkeypatch):
+def test_the_target_update_first_updates_the_predictor(kind, monkeypatch):
     model = small_model(predictor=kind, t=0.5)
     order = []
     update, lerp = MovingPredictor.update, torch._foreach_lerp_
@@ -253,13 +253,13 @@ def test_the_predictor_is_set_by_the_target_update_and_before_the_target_moves(k
     )
     predictor = model.onlineNet.predictor
     model(*torch.rand(2, 16, 3, 16, 16))
-    assert torch.equal(predictor.weight, torch.eye(8)), "set before the optimizer's step"
+    assert torch.equal(predictor.weight, torch.eye(8)), "updated before the optimizer step"
     model.updateTargetNetwork()
     assert order == ["predictor", "target"]
     assert not torch.equal(predictor.weight, torch.eye(8))
 
 
-def test_without_a_moving_average_of_weights_the_predictor_is_set_all_the_same():
+def test_the_predictor_is_also_updated_without_a_moving_average():
     model = small_model(predictor="directpred", EAvg=False)
     model(*torch.rand(2, 16, 3, 16, 16))
     model.updateTargetNetwork()
@@ -267,7 +267,7 @@ def test_without_a_moving_average_of_weights_the_predictor_is_set_all_the_same()
 
 
 @pytest.mark.parametrize("kind", CLOSED_FORMS)
-def test_evaluation_leaves_no_trace_in_the_predictor(kind):
+def test_evaluation_mode_does_not_change_the_predictor(kind):
     model = small_model(predictor=kind).eval()
     model(*torch.rand(2, 16, 3, 16, 16))
     model.updateTargetNetwork()
@@ -275,7 +275,7 @@ def test_evaluation_leaves_no_trace_in_the_predictor(kind):
 
 
 @pytest.mark.parametrize("make", [DirectPred, DirectCopy])
-def test_the_state_dict_holds_everything_even_between_accumulated_parts(make):
+def test_the_state_dict_is_complete_between_micro_batches(make):
     first = make(6, 0.3, 0.1, every=2)
     batches = list(torch.randn(6, 10, 6))
     for z in batches[:3]:
@@ -303,7 +303,7 @@ def test_a_dead_network_gives_a_finite_predictor(kind):
 
 
 @pytest.mark.parametrize("kind", ["directpred", "directcopy"])
-def test_a_batch_that_is_not_finite_leaves_the_predictor_as_it_is(kind):
+def test_a_batch_that_is_not_finite_does_not_change_the_predictor(kind):
     predictor = closed_form(kind, 4)
     good = torch.randn(8, 4)
     predictor.observe(good, good)
@@ -332,8 +332,8 @@ def test_a_model_of_another_dtype_keeps_its_statistics_in_float32(kind, dtype):
 
 
 @pytest.mark.parametrize("kind", CLOSED_FORMS)
-def test_weights_are_kept_row_by_row(kind):
-    """As safetensors wants them, and a compiled model finds them at every step."""
+def test_weights_are_contiguous(kind):
+    """safetensors requires it, and a compiled model is not recompiled."""
     predictor = closed_form(kind, 4)
     predictor.observe(*torch.randn(2, 16, 4))
     predictor.update()

@@ -10,13 +10,15 @@ from BYOL.model.schedules import learning_rate, tau
 def test_schedules_equal_the_authors(authors, i):
     base_lr, batch, total, warmup, base_tau = authors[f"schedule/{i}/config"]
     steps = range(int(total) + 1)
-    rates = [learning_rate(t, int(total), int(warmup), base_lr, int(batch)) for t in steps]
-    np.testing.assert_allclose(rates, authors[f"schedule/{i}/learning_rate"], rtol=1e-5, atol=1e-6)
+    learning_rates = [learning_rate(t, int(total), int(warmup), base_lr, int(batch)) for t in steps]
+    np.testing.assert_allclose(
+        learning_rates, authors[f"schedule/{i}/learning_rate"], rtol=1e-5, atol=1e-6
+    )
     taus = [tau(t, int(total), base_tau) for t in steps]
     np.testing.assert_allclose(taus, authors[f"schedule/{i}/tau"], rtol=1e-5)
 
 
-def test_a_few_of_the_authors_numbers():
+def test_values_of_the_authors_schedules():
     # base_lr .3, batch 4096, 1000 steps of which 100 warm up, τ .99
     assert learning_rate(0, 1000, 100, 0.3, 4096) == 0
     assert learning_rate(50, 1000, 100, 0.3, 4096) == pytest.approx(2.4)
@@ -28,7 +30,7 @@ def test_a_few_of_the_authors_numbers():
 
 
 @given(st.integers(1, 10_000), st.data())
-def test_rate_and_tau_stay_in_range_and_tau_only_rises(total, data):
+def test_learning_rate_and_tau_stay_in_range_and_tau_never_falls(total, data):
     warmup = data.draw(st.integers(0, total))
     step = data.draw(st.integers(0, total - 1))
     base = data.draw(st.floats(0, 1))

@@ -103,9 +103,9 @@ def test_what_is_none_of_these_is_refused(tmp_path, monkeypatch, capsys):
     torch.save({}, tmp_path / "b.pth")
     for name, said in (
         ("local-dir:nowhere", "there is no folder nowhere"),
-        ("hf-hub:nobody/nothing", "cannot be had from the hub"),
-        ("blind", "RUN=blind does not say how it sees pictures"),
-        ("local-dir:odd", "does not say how it sees pictures"),
+        ("hf-hub:nobody/nothing", "cannot be downloaded from the hub"),
+        ("blind", "RUN=blind has no input specification"),
+        ("local-dir:odd", "has no input specification"),
         ("empty", "RUN=empty has no weights"),
         ("folder", "is not the folder of a run"),
         ("b.pth", "is not a folder: give the folder that byol pretrain made, or a .safetensors"),
@@ -143,4 +143,4 @@ def test_a_strangers_config_that_makes_no_sense_is_one_line(tmp_path, capsys, to
     donated(tmp_path / "model", **told)
     assert main(["embed", f"local-dir:{tmp_path}/model", "digits", "--out", "e.npy"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "does not say how it sees pictures" in line
+    assert "has no input specification" in line

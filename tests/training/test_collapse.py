@@ -45,7 +45,7 @@ def trained(tmp_path: Path) -> Trained:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"predictor": "none"}, ("std has fallen", "no predictor", "--predictor mlp")),
+        ({"predictor": "none"}, ("std has dropped", "no predictor", "--predictor mlp")),
         ({"tau": 0.0, "predictor": "linear"}, ("--tau 0", "--target online")),
     ],
     ids=["no predictor", "tau 0"],

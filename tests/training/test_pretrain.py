@@ -253,7 +253,7 @@ def test_albums_of_one_picture_each_are_learnt_from_without_labels_and_said(tmp_
     config = tiny(pictures, tmp_path / "run", knn_every=1, evaluate=True, epochs=1)
     results = pretrain(config, said.append)
     assert results["evaluation"] is None and results["online_knn"] == []
-    assert sum("none has two pictures" in line for line in said) == 1
+    assert sum("none has two images" in line for line in said) == 1
 
 
 def test_a_comparison_that_fails_ends_no_run(pictures, tmp_path, monkeypatch):

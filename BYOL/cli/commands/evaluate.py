@@ -22,9 +22,8 @@ from BYOL.evaluation.baselines import (
 )
 from BYOL.evaluation.collapse.feature_metrics import feature_gauges, feature_gauges_text
 from BYOL.evaluation.evaluate import check_protocols, evaluate
-from BYOL.evaluation.splits import check_sides
+from BYOL.evaluation.splits import check_sides, with_same_labels
 from BYOL.evaluation.table import results_text
-from BYOL.evaluation.types import with_same_labels
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.open import Run
 from BYOL.runs.published import open_backbone

@@ -10,7 +10,7 @@ from BYOL.curation.run_images import pictures_for
 from BYOL.data.loader_errors import loader_mishaps
 from BYOL.data.open import Splits
 from BYOL.errors import UserError
-from BYOL.evaluation.attach_labels import told
+from BYOL.evaluation.splits import attach_labels
 from BYOL.report.compare import MOST, write_comparison
 from BYOL.report.html import write_report
 from BYOL.report.sample_features import Looking
@@ -65,6 +65,6 @@ def _pictures(run: Run, config: ReportConfig) -> tuple[Splits | None, str | None
     if config.data is not None:
         return pictures_for(run, config.data, config.data_root), None
     try:
-        return told(pictures_for(run, None, config.data_root), run.config), None
+        return attach_labels(pictures_for(run, None, config.data_root), run.config), None
     except UserError as error:
         return None, str(error)

@@ -1,4 +1,4 @@
-"""Collapse gauges of features: after training, on the pictures themselves instead of views."""
+"""Collapse metrics of backbone features, computed after training on images instead of views."""
 
 import torch
 from torch import nn
@@ -9,7 +9,7 @@ from BYOL.evaluation.collapse.metrics import collapse_gauges
 from BYOL.evaluation.features import extract_features
 from BYOL.views.config import Sight
 
-MOST = 1024  # pictures: their spectrum takes half a second, that of ten thousand minutes
+MAX_IMAGES = 1024  # images: the spectrum takes half a second; with ten thousand images, minutes
 
 
 def feature_gauges(
@@ -22,40 +22,42 @@ def feature_gauges(
     batch_size: int = 256,
     workers: int = 0,
 ) -> dict[str, dict[str, float]]:
-    """:func:`BYOL.evaluation.collapse.metrics.collapse_gauges` of what a backbone gives, and its
-    reference.
+    """Return collapse metrics of the features of ``backbone`` and of ``untrained``.
+
+    The metrics are those of :func:`BYOL.evaluation.collapse.metrics.collapse_gauges`.
 
     Args:
-        backbone: the trained one.
-        untrained: the same at its start.
-        images: of these :data:`MOST` are looked at, evenly spaced (files often lie class by class).
-        sight: how the backbones are shown them, as in training.
-        device: where the backbones run.
-        batch_size: pictures at a time.
-        workers: processes that decode files.
+        backbone: the trained backbone.
+        untrained: the backbone before training.
+        images: the images, of which at most :data:`MAX_IMAGES` evenly spaced ones are used (files
+            are often sorted by class).
+        sight: input specification of the backbones.
+        device: device of the backbones.
+        batch_size: images per batch.
+        workers: number of processes that decode files.
 
     Returns:
-        The gauges for "untrained" and "trained".
+        The metrics of "untrained" and "trained".
 
     Raises:
-        UserError: not one picture could be read.
+        UserError: no image could be read.
     """
-    chosen = evenly(len(images), MOST)
-    part = images.subset(chosen)
-    gauges = {}
+    positions = evenly(len(images), MAX_IMAGES)
+    sample = images.subset(positions)
+    metrics = {}
     for name, net in (("untrained", untrained), ("trained", backbone)):
         _, features = extract_features(
-            net, part, sight, device=device, batch_size=batch_size, workers=workers
+            net, sample, sight, device=device, batch_size=batch_size, workers=workers
         )
-        gauges[name] = collapse_gauges(torch.from_numpy(features))
-    return gauges
+        metrics[name] = collapse_gauges(torch.from_numpy(features))
+    return metrics
 
 
-def feature_gauges_text(gauges: dict[str, dict[str, float]]) -> str:
-    """The two gauges that say most, as a line for a terminal."""
-    words = [
-        f"{label} {gauges['trained'][name]:.3g} (untrained {gauges['untrained'][name]:.3g})"
+def feature_gauges_text(metrics: dict[str, dict[str, float]]) -> str:
+    """Format the two most informative metrics as a line for a terminal."""
+    parts = [
+        f"{label} {metrics['trained'][name]:.3g} (untrained {metrics['untrained'][name]:.3g})"
         for name, label in (("std", "spread"), ("effective_rank", "effective rank"))
-        if name in gauges["trained"]
+        if name in metrics["trained"]
     ]
-    return f"of the features: {', '.join(words)}"
+    return f"of the features: {', '.join(parts)}"

@@ -1,4 +1,4 @@
-"""Whether features fall into clusters by themselves: k-means, which looks at no label."""
+"""k-means clusters of the features, which are computed without labels."""
 
 import warnings
 from typing import Any
@@ -10,38 +10,35 @@ from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import mean_interval, statistic_interval
 from BYOL.evaluation.types import Outcome, Subject
 
-WHOLE = 20_000  # pictures up to which every pass of k-means looks at all of them
+WHOLE = 20_000  # images; with more, k-means uses mini-batches
 RESTARTS = 5
-SILHOUETTE_OF = 2_000  # pictures: the pairs grow with the square
+SILHOUETTE_OF = 2_000  # images; the number of pairs grows with the square
 
 
 def cluster(subject: Subject) -> Outcome:
-    """k-means of the judging pictures: NMI and ARI with their classes, and the silhouette."""
+    """Cluster the test images with k-means: NMI and ARI with their classes, and the silhouette."""
     exam = subject.exam
-    labels = exam.judge_labels if exam.task == CLASSES else None
+    labels = exam.test_labels if exam.task == CLASSES else None
     k = exam.clusters or (len(np.unique(labels)) if labels is not None else None)
     if k is None:
-        raise UserError(f"{exam.judge.name} has no classes: give --clusters, how many to look for")
+        raise UserError(f"{exam.test.name} has no classes: give --clusters, the number of clusters")
     if not 2 <= k < len(subject.queries):
         raise UserError(
             f"--clusters={k} is out of range: give a number from 2 to less than the "
-            f"{len(subject.queries)} pictures"
+            f"{len(subject.queries)} images"
         )
-    vectors = _directions(subject.queries)
-    found = kmeans(vectors, k, exam.seed)
-    return Outcome(cluster_measures(vectors, found, labels, exam.seed, exam.judge.groups))
+    vectors = _unit_vectors(subject.queries)
+    clusters = kmeans(vectors, k, exam.seed)
+    return Outcome(cluster_measures(vectors, clusters, labels, exam.seed, exam.test.groups))
 
 
 def kmeans(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """Cluster of every vector.
+    """Return the cluster of every vector: (n,) integers below ``k``.
 
     Args:
         vectors: (n, d) float32.
-        k: clusters.
-        seed: of the starts; the best of several is taken.
-
-    Returns:
-        (n,) integers below k.
+        k: number of clusters.
+        seed: seed of the initial centres; the best of several restarts is kept.
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -50,7 +47,7 @@ def kmeans(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
     large = len(vectors) > WHOLE
     model = MiniBatchKMeans(batch_size=4096, **settings) if large else KMeans(**settings)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different pictures than k
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than k
         return model.fit_predict(vectors)
 
 
@@ -61,19 +58,18 @@ def cluster_measures(
     seed: int,
     groups: np.ndarray | None = None,
 ) -> Measures:
-    """How well clusters agree with classes, and how far they lie apart.
+    """Return measures of the agreement of clusters with classes, and of their separation.
 
     Args:
         vectors: (n, d).
         clusters: (n,) integers.
         labels: (n,) integers, or None.
-        seed: of sampling and resampling.
-        groups: (n,) integers of pictures that are resampled together, or None.
+        seed: seed of sampling and resampling.
+        groups: (n,) integers of images that are resampled together, or None.
 
     Returns:
-        "NMI" (0 … 1) and "ARI" (about 0 for chance, at most 1) where there are labels;
-        "silhouette" (-1 … 1) of at most 2,000 pictures. Where all fall into one cluster there is no
-        silhouette: 0.
+        "NMI" (0 … 1) and "ARI" (about 0 for chance, at most 1) if there are labels; "silhouette"
+        (-1 … 1) of at most 2,000 images, which is 0 if all fall into one cluster.
     """
     from sklearn.metrics import (
         adjusted_rand_score,
@@ -94,17 +90,17 @@ def cluster_measures(
         measures["NMI"] = statistic_interval(nmi, len(clusters), seed, groups=groups)
         measures["ARI"] = statistic_interval(ari, len(clusters), seed, groups=groups)
     order = np.random.default_rng(seed).permutation(len(clusters))[:SILHOUETTE_OF]
-    found = len(np.unique(clusters[order]))
-    sensible = 2 <= found < len(order)
+    count = len(np.unique(clusters[order]))
+    defined = 2 <= count < len(order)
     values = (
-        silhouette_samples(vectors[order], clusters[order]) if sensible else np.zeros(len(order))
+        silhouette_samples(vectors[order], clusters[order]) if defined else np.zeros(len(order))
     )
-    together = None if groups is None else groups[order]
-    return {**measures, "silhouette": mean_interval(values, seed, together)}
+    sample_groups = None if groups is None else groups[order]
+    return {**measures, "silhouette": mean_interval(values, seed, sample_groups)}
 
 
-def _directions(features: np.ndarray) -> np.ndarray:
-    """On the unit sphere, where the distance is that of the cosine, as for k-NN."""
+def _unit_vectors(features: np.ndarray) -> np.ndarray:
+    """Scale ``features`` to unit length, so that distances order like the cosine, as for k-NN."""
     from sklearn.preprocessing import normalize
 
     return normalize(features)

@@ -1,4 +1,4 @@
-"""Linear probe on frozen features: logistic regression, for values ridge regression."""
+"""Linear probe on frozen features: logistic regression for classes and tags, ridge for values."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -10,70 +10,75 @@ import numpy as np
 from BYOL.config.tasks import CLASSES, TAGS, VALUES, Measure
 from BYOL.evaluation.bootstrap import accuracy_interval
 from BYOL.evaluation.metrics import scored
-from BYOL.evaluation.stratify import balanced_share
-from BYOL.evaluation.types import Exam, Outcome, Subject, as_classes, choosing
-from BYOL.model.linear_head import (
-    LinearLayer,
-    constant_layer,
-    layer_of_tags,
-    layer_of_values,
-)
+from BYOL.evaluation.splits import as_classes, balanced_share, validation_mask
+from BYOL.evaluation.types import Exam, Outcome, Subject
+from BYOL.model.linear_head import LinearLayer, constant_layer, layer_of_tags, layer_of_values
 
-STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C: inverse regularisation, tried on a validation split
-CHOSEN_ON = 10_000  # samples that choose C; the final fit takes all
+STRENGTHS = (
+    0.001,
+    0.01,
+    0.1,
+    1.0,
+    10.0,
+)  # C: inverse regularisation strength, chosen on a validation split
+SELECTION_SAMPLES = 10_000  # samples that choose C; the final fit uses all
 VALIDATION = 0.2
-LEAST_SAMPLES = 50  # of which a fifth can choose C: with 20 of CIFAR-10 no choice was better
-STRENGTH = 1.0  # where too few samples, or groups, would choose
+MIN_SAMPLES = 50  # to choose C: with 20 of CIFAR-10 the choice was no better than STRENGTH
+STRENGTH = 1.0  # C if there are too few samples or groups to choose it
 ITERATIONS = 300
-ALPHAS = np.logspace(-2, 6, 9)  # ridge's, tried by leave-one-out
-ALPHA = 1.0  # where a single group would choose
-MOST_CLASSES = 100  # of a confusion matrix that is kept
-# Samples times classes that logistic regression is fitted to: with 2,048 features a quarter of an
-# hour of 16 cores. All of ImageNet would be 26 times as much, for every backbone of the comparison.
-MOST_WORK = 5e7
+ALPHAS = np.logspace(-2, 6, 9)  # ridge penalties, chosen by leave-one-out
+ALPHA = 1.0  # penalty if there is a single group
+MAX_CLASSES = 100  # of a confusion matrix in the results
+# Limit of samples times classes in a logistic regression. With 2,048 features this takes a quarter
+# of an hour on 16 cores. All of ImageNet would take 26 times as long for every backbone.
+MAX_WORK = 5e7
 
 
 def linear(subject: Subject) -> Outcome:
-    """The probe that fits the labels; of classes also the confusion matrix."""
+    """Evaluate the probe for the kind of labels; for classes also return the confusion matrix."""
     exam = subject.exam
-    taken, described = _within_reach(exam)
-    labels, (bank, queries) = exam.learn_labels[taken], subject.probed
-    bank, judges = bank[taken], exam.judge.groups
-    groups = None if exam.learn.groups is None else exam.learn.groups[taken]
+    chosen, notes = _fitted_samples(exam)
+    labels, (bank, queries) = exam.train_labels[chosen], subject.probe_features
+    bank, test_groups = bank[chosen], exam.test.groups
+    groups = None if exam.train.groups is None else exam.train.groups[chosen]
     alike = subject.reduction is not None
-    how: dict[str, Any] = {"seed": exam.seed, "alike": alike, "groups": groups}
-    described |= subject.described
+    settings: dict[str, Any] = {"seed": exam.seed, "alike": alike, "groups": groups}
+    notes |= subject.probe_details
     if exam.task != CLASSES:
         fit = fit_tags if exam.task == TAGS else fit_values
-        guess = fit(bank, labels, **how)(queries)
-        measures = scored("linear", exam.task, guess, exam.judge_labels, exam.seed, judges)
-        return Outcome({name: {**m, **described} for name, m in measures.items()})
-    found = linear_probe(bank, labels, queries, **how)
-    measure = accuracy_interval(found.predictions == exam.judge_labels, exam.seed, judges)
-    names = max(exam.learn.classes, exam.judge.classes, key=len)
-    details = _confusion(exam.judge_labels, found.predictions, names)
-    return Outcome({"linear": {**measure, "C": found.strength, **described}}, details)
+        predictions = fit(bank, labels, **settings)(queries)
+        measures = scored(
+            "linear", exam.task, predictions, exam.test_labels, exam.seed, test_groups
+        )
+        return Outcome({name: {**m, **notes} for name, m in measures.items()})
+    probe = linear_probe(bank, labels, queries, **settings)
+    measure = accuracy_interval(probe.predictions == exam.test_labels, exam.seed, test_groups)
+    names = max(exam.train.classes, exam.test.classes, key=len)
+    details = _confusion(exam.test_labels, probe.predictions, names)
+    return Outcome({"linear": {**measure, "C": probe.strength, **notes}}, details)
 
 
-def _within_reach(exam: Exam) -> tuple[slice | np.ndarray, Measure]:
-    """Which samples the probe is fitted to, and what is said of it where these are not all."""
-    n = len(exam.learn_labels)
-    share = MOST_WORK / (n * exam.class_count)
+def _fitted_samples(exam: Exam) -> tuple[slice | np.ndarray, Measure]:
+    """Return which samples the probe is fitted to, and ``learnt_from`` if these are not all."""
+    n = len(exam.train_labels)
+    share = MAX_WORK / (n * exam.class_count)
     if exam.task == VALUES or share >= 1:
         return slice(None), {}
-    taken = balanced_share(as_classes(exam.learn_labels), share, exam.seed)
-    return taken, {"learnt_from": len(taken)}
+    chosen = balanced_share(as_classes(exam.train_labels), share, exam.seed)
+    return chosen, {"learnt_from": len(chosen)}
 
 
-def _confusion(truth: np.ndarray, guess: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
+def _confusion(
+    truth: np.ndarray, predictions: np.ndarray, names: tuple[str, ...]
+) -> dict[str, Any]:
     from sklearn.metrics import confusion_matrix
 
-    present = np.unique(np.concatenate([truth, guess]))
-    if len(present) > MOST_CLASSES:
+    present = np.unique(np.concatenate([truth, predictions]))
+    if len(present) > MAX_CLASSES:
         return {}
     return {
         "class_names": [names[c] if c < len(names) else str(c) for c in present],
-        "confusion": confusion_matrix(truth, guess, labels=present).tolist(),
+        "confusion": confusion_matrix(truth, predictions, labels=present).tolist(),
     }
 
 
@@ -82,9 +87,9 @@ class LinearProbe:
     """A fitted probe.
 
     Args:
-        model: scikit-learn's pipeline of scaling and logistic regression.
-        strength: the C that validation chose.
-        predictions: (q,) guessed classes of the queries.
+        model: scikit-learn pipeline of scaling and logistic regression.
+        strength: the C chosen on the validation split.
+        predictions: (q,) predicted classes of the queries.
     """
 
     model: Any
@@ -101,15 +106,15 @@ def linear_probe(
     alike: bool = False,
     groups: np.ndarray | None = None,
 ) -> LinearProbe:
-    """Fit on standardised features, C chosen on a validation split of the training samples.
+    """Fit a probe to standardised features, with C chosen on a validation split of the samples.
 
     Args:
         features: (n, d) float32.
-        labels: (n,) integers, at least two kinds.
-        queries: (q, d), never looked at before the end.
-        seed: of the split.
-        alike: the features are on one scale already and keep it; else each is standardised.
-        groups: (n,) integers; the split keeps each on one side.
+        labels: (n,) integers, at least two classes.
+        queries: (q, d) features, used only for the predictions.
+        seed: seed of the split.
+        alike: whether the features share one scale and are only centred; else each is standardised.
+        groups: (n,) integers or None; the split keeps every group on one side.
     """
     model, strength = fit_classes(features, labels, seed=seed, alike=alike, groups=groups)
     return LinearProbe(model, strength, model.predict(queries))
@@ -123,7 +128,7 @@ def fit_classes(
     alike: bool = False,
     groups: np.ndarray | None = None,
 ) -> tuple[Any, float]:
-    """The model of :func:`linear_probe`, whose arguments these are, and the C that was chosen."""
+    """Return the model of :func:`linear_probe`, which has the same arguments, and the chosen C."""
     strength = _choose_strength(features, labels, seed, alike, groups)
     return next(_models(features, labels, [strength], alike)), strength
 
@@ -136,19 +141,19 @@ def fit_tags(
     alike: bool = False,
     groups: np.ndarray | None = None,
 ) -> LinearLayer:
-    """One logistic regression a tag, with one C for all, chosen on a validation split.
+    """Fit one logistic regression per tag, with one C for all that a validation split chooses.
 
     Args:
         features: (n, d) float32.
         tags: (n, t) bool.
-        seed: of the split.
-        alike: see :func:`linear_probe`, and so for ``groups``.
+        seed: seed of the split.
+        alike, groups: see :func:`linear_probe`.
 
     Returns:
-        From features to the probability of every tag.
+        A layer from features to the probability of every tag.
     """
-    # scikit-learn takes a single column for classes, not for a tag: beside one of no picture it
-    # does not
+    # scikit-learn treats a single column as classes and not as a tag. An added column without any
+    # image prevents that.
     count = tags.shape[1]
     tags = np.pad(tags, ((0, 0), (0, int(count == 1))))
     strength = _choose_strength(features, tags, seed, alike, groups)
@@ -163,18 +168,19 @@ def fit_values(
     alike: bool = False,
     groups: np.ndarray | None = None,
 ) -> LinearLayer:
-    """Ridge regression on standardised features, its strength chosen by leave-one-out.
+    """Fit ridge regression to standardised features, with the penalty chosen by leave-one-out.
 
-    With groups it is chosen on a split, since the others of a group would tell what is left out.
+    With groups the penalty is chosen on a split, because leave-one-out would predict an image from
+    others of its group.
 
     Args:
         features: (n, d) float32.
         values: (n, t) float64.
-        seed: of the split.
-        alike: see :func:`linear_probe`, and so for ``groups``.
+        seed: seed of the split.
+        alike, groups: see :func:`linear_probe`.
 
     Returns:
-        From features to values.
+        A layer from features to values.
     """
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -186,7 +192,7 @@ def fit_values(
 
 
 def _ridge(values: np.ndarray, seed: int, groups: np.ndarray | None) -> Any:
-    """A regression that is yet to be fitted."""
+    """Return an unfitted ridge regression."""
     from sklearn.linear_model import Ridge, RidgeCV
 
     if groups is None:
@@ -194,27 +200,29 @@ def _ridge(values: np.ndarray, seed: int, groups: np.ndarray | None) -> Any:
     split = _split(values, seed, groups)
     if not len(split[1]):
         return Ridge(ALPHA)
-    return RidgeCV(ALPHAS, cv=[split], scoring="neg_mean_squared_error")  # as leave-one-out does
+    return RidgeCV(
+        ALPHAS, cv=[split], scoring="neg_mean_squared_error"
+    )  # the criterion of leave-one-out
 
 
 def _choose_strength(
     features: np.ndarray, labels: np.ndarray, seed: int, alike: bool, groups: np.ndarray | None
 ) -> float:
-    """The C by which the labels of a fifth of some samples are likeliest, fitted to the others.
+    """Return the C with the highest likelihood on a fifth of some samples, fitted to the others.
 
-    Not the one that gets most of them right: of few samples many C do, and the least of them gives
-    all classes the same probability.
+    Accuracy is not used. With few samples several C have the same accuracy, and the smallest of
+    them gives all classes the same probability.
 
     Args:
         features: (n, d).
         labels: (n,) classes, or (n, t) tags.
-        seed: of the split.
-        alike: see :func:`linear_probe`, and so for ``groups``.
+        seed: seed of the split.
+        alike, groups: see :func:`linear_probe`.
     """
-    if len(labels) < LEAST_SAMPLES:
+    if len(labels) < MIN_SAMPLES:
         return STRENGTH
     fit, held = _split(labels, seed, groups)
-    if labels.ndim == 1:  # of a class that no model was fitted to, all say the same
+    if labels.ndim == 1:  # classes without training samples cannot compare models
         held = held[np.isin(labels[held], labels[fit])]
     if not len(held) or (labels.ndim == 1 and len(np.unique(labels[fit])) < 2):
         return STRENGTH
@@ -224,27 +232,28 @@ def _choose_strength(
 
 
 def _likelihood(model: Any, features: np.ndarray, labels: np.ndarray) -> float:
-    """Mean logarithm of the probabilities of the labels; a class that it does not know has none."""
-    found = model.predict_proba(features)
+    """Return the mean log-probability that ``model`` assigns to ``labels``."""
+    predicted = model.predict_proba(features)
     if labels.ndim > 1:
-        said = np.where(labels, found, 1 - found)
+        of_labels = np.where(labels, predicted, 1 - predicted)
     else:
-        said = (found * (labels[:, None] == model.classes_)).sum(axis=1)
-    return float(np.log(said.clip(1e-6)).mean())
+        of_labels = (predicted * (labels[:, None] == model.classes_)).sum(axis=1)
+    return float(np.log(of_labels.clip(1e-6)).mean())
 
 
 def _split(
     labels: np.ndarray, seed: int, groups: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of at most :data:`CHOSEN_ON` samples: to fit, and to judge.
+    """Return positions of at most :data:`SELECTION_SAMPLES` samples: for fitting, and for
+    validation.
 
-    Groups may leave none to judge.
+    With groups there may be no validation samples.
     """
     from sklearn.model_selection import train_test_split
 
-    order = np.random.default_rng(seed).permutation(len(labels))[:CHOSEN_ON]
+    order = np.random.default_rng(seed).permutation(len(labels))[:SELECTION_SAMPLES]
     if groups is not None:
-        held = choosing(labels[order], seed, groups[order])
+        held = validation_mask(labels[order], seed, groups[order])
         return order[~held], order[held]
     stratify = None
     if labels.ndim == 1:
@@ -258,10 +267,10 @@ def _split(
 def _models(
     features: np.ndarray, labels: np.ndarray, strengths: Sequence[float], alike: bool
 ) -> Iterator[Any]:
-    """A pipeline of scaling and logistic regression for every C, each begun where the last ended.
+    """Yield a pipeline of scaling and logistic regression for every C.
 
-    The next replaces the last, so each is to be used before the next is asked for. Of tags each
-    has a regression of its own, begun from zero.
+    Each fit starts from the previous one. All pipelines share one model, so each must be used
+    before the next is requested. With tags every regression starts from zero.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -271,15 +280,18 @@ def _models(
 
     scaler = StandardScaler(with_std=not alike)
     scaled = scaler.fit_transform(features)
-    one = LogisticRegression(max_iter=ITERATIONS, warm_start=True)
-    many, named = labels.ndim > 1, "estimator__C" if labels.ndim > 1 else "C"
-    model = OneVsRestClassifier(one) if many else one
+    regression = LogisticRegression(max_iter=ITERATIONS, warm_start=True)
+    is_tags = labels.ndim > 1
+    parameter = "estimator__C" if is_tags else "C"
+    model = OneVsRestClassifier(regression) if is_tags else regression
     for strength in strengths:
-        model.set_params(**{named: strength})
+        model.set_params(**{parameter: strength})
         with warnings.catch_warnings():
-            # weak regularisation may not have settled: validation then judges what it has
+            # weak regularisation may not converge; validation then scores the last iterate
             warnings.simplefilter("ignore", ConvergenceWarning)
-            warnings.filterwarnings("ignore", "Label .* is present")  # a tag of all or of none
-            warnings.filterwarnings("ignore", "The number of unique classes")  # a picture of each
-            model.fit(scaled, labels.astype(int) if many else labels)
+            warnings.filterwarnings(
+                "ignore", "Label .* is present"
+            )  # a tag of all samples or of none
+            warnings.filterwarnings("ignore", "The number of unique classes")  # one image per class
+            model.fit(scaled, labels.astype(int) if is_tags else labels)
         yield make_pipeline(scaler, model)

@@ -1,17 +1,18 @@
 """The paper's linear evaluation (appendix C.1): SGD on frozen features of random crops and flips.
 
-Eighty epochs of SGD with Nesterov momentum 0.9, batches of 1,024, no regularisation, a cosine from
-each of five rates, of which a validation split of the training pictures chooses. Since the backbone
-is frozen, all rates are trained at once on the same features, and each twice: without the
-validation pictures, to choose, and with them, to be judged.
+Eighty epochs of SGD with Nesterov momentum 0.9, batches of 1,024 and no regularisation, with a
+cosine schedule from each of five learning rates. A validation split of the training images chooses
+the learning rate. Because the backbone is frozen, all learning rates are trained at once on the
+same features. Each is trained twice: without the validation images, to choose, and with them, for
+the test.
 
-Two things go beyond the paper. Features are standardised by fixed numbers, so that sources of
-another scale (raw pixels, an untrained backbone) are judged fairly; principal components share one
-scale already and keep it. And two smaller rates are tried beside the paper's five, which were for a
-thousand classes.
+Two things go beyond the paper. Features are standardised by fixed numbers, which makes the
+comparison fair for sources of another scale (raw pixels, an untrained backbone). Principal
+components share one scale already and keep it. Two smaller learning rates are added to the paper's
+five, which were chosen for a thousand classes.
 
-On a CPU nearly all of the time would go into the frozen backbone, so there it sees every picture in
-:data:`CROPS` random crops only, whose features are kept, and the epochs take these by turns.
+On a CPU the frozen backbone would take nearly all of the time. There it computes the features of
+only :data:`CROPS` random crops of every image; they are kept, and the epochs use them in turn.
 """
 
 from collections.abc import Iterator
@@ -26,63 +27,69 @@ from BYOL.evaluation.bootstrap import accuracy_interval
 from BYOL.evaluation.types import Exam, Outcome, Subject
 from BYOL.model.backbones import pool
 
-PAPER_RATES = (0.4, 0.3, 0.2, 0.1, 0.05)
-RATES = (*PAPER_RATES, 0.01, 0.002)
-RATE = 0.1  # where groups leave no pictures to choose by
+PAPER_LEARNING_RATES = (0.4, 0.3, 0.2, 0.1, 0.05)
+LEARNING_RATES = (*PAPER_LEARNING_RATES, 0.01, 0.002)
+DEFAULT_LR = 0.1  # if groups leave no validation images
 EPOCHS = 80
 BATCH = 1024
-CROPS = 5  # of every picture, on a CPU
-KEPT_BYTES = 1 << 30  # of features of crops; larger sets are looked at anew every epoch
-LEAST_STEPS = 10  # of an epoch: small sets have smaller batches
+CROPS = 5  # per image, on a CPU
+KEPT_BYTES = 1 << 30  # of features of crops; for larger sets every epoch computes new ones
+MIN_STEPS = 10  # per epoch; small sets have smaller batches
 MOMENTUM = 0.9
 
 
 def linear_sgd(subject: Subject) -> Outcome:
-    """Accuracy of the linear layer that is trained as in the paper, and the rate chosen."""
+    """Return the accuracy of the linear layer that is trained as in the paper.
+
+    The chosen learning rate and the number of crops are added to the measure.
+    """
     exam = subject.exam
-    held = exam.choosing
+    held = exam.validation_mask
     heads = _train_heads(subject, held)
-    bank, queries = subject.probed
+    bank, queries = subject.probe_features
     scale = _scale(subject)
     standard = [
         _standardise(torch.from_numpy(features).to(exam.device), scale)
         for features in (bank[held], queries)
     ]
-    best = RATES.index(RATE)
+    best = LEARNING_RATES.index(DEFAULT_LR)
     if held.any():
-        truth = exam.learn_labels[held]
+        truth = exam.train_labels[held]
         best = int(np.argmax([_accuracy(standard[0], head[0], truth) for head in heads]))
-    guess = _guess(standard[1], heads[best][1])
-    measure = accuracy_interval(guess == exam.judge_labels, exam.seed, exam.judge.groups)
-    how = {"learning_rate": RATES[best], "crops": crops_of(exam, bank.shape[1])}
-    return Outcome({"linear-sgd": {**measure, **how, **subject.described}})
+    predictions = _predict(standard[1], heads[best][1])
+    measure = accuracy_interval(predictions == exam.test_labels, exam.seed, exam.test.groups)
+    settings = {"learning_rate": LEARNING_RATES[best], "crops": crops_of(exam, bank.shape[1])}
+    return Outcome({"linear-sgd": {**measure, **settings, **subject.probe_details}})
 
 
 def crops_of(exam: Exam, dimensions: int) -> int:
-    """Different crops that each picture is seen in: one an epoch, or :data:`CROPS`."""
+    """Return the number of different crops per image: one per epoch, or :data:`CROPS`."""
     epochs = exam.epochs or EPOCHS
-    kept = CROPS * len(exam.learn) * dimensions * 4
+    kept = CROPS * len(exam.train) * dimensions * 4
     return min(CROPS, epochs) if exam.device.type == "cpu" and kept <= KEPT_BYTES else epochs
 
 
 def _train_heads(subject: Subject, held: np.ndarray) -> list[Tensor]:
-    """For every rate (2, classes, d + 1) weights: without the held-out pictures, and with all.
+    """Return (2, classes, d + 1) weights per learning rate.
 
-    The last column is the bias.
+    The first are trained without the validation images, the second with all. The last column is the
+    bias.
     """
-    exam, n = subject.exam, len(subject.exam.learn)
-    batch_size = min(exam.batch_size or BATCH, max(n // LEAST_STEPS, 1))
-    epochs, bank = exam.epochs or EPOCHS, subject.probed[0]
+    exam, n = subject.exam, len(subject.exam.train)
+    batch_size = min(exam.batch_size or BATCH, max(n // MIN_STEPS, 1))
+    epochs, bank = exam.epochs or EPOCHS, subject.probe_features[0]
     shape = (2, exam.class_count, bank.shape[1] + 1)
-    heads = [torch.zeros(shape, device=exam.device, requires_grad=True) for _ in RATES]
-    groups = [{"params": [head], "lr": rate} for head, rate in zip(heads, RATES, strict=True)]
+    heads = [torch.zeros(shape, device=exam.device, requires_grad=True) for _ in LEARNING_RATES]
+    groups = [{"params": [head], "lr": lr} for head, lr in zip(heads, LEARNING_RATES, strict=True)]
     optimizer = torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
-    labels, fit = labels_tensor(exam, exam.learn), torch.from_numpy(~held).to(exam.device)
+    labels, fit = labels_tensor(exam, exam.train), torch.from_numpy(~held).to(exam.device)
     scale = _scale(subject)
     crops = crops_of(exam, bank.shape[1])
-    seen = _seen(subject, crops, batch_size)
-    for ids, features in seen if crops == epochs else _by_turns(seen, crops, epochs, exam.seed):
+    batches = _feature_batches(subject, crops, batch_size)
+    if crops != epochs:
+        batches = _repeated(batches, crops, epochs, exam.seed)
+    for ids, features in batches:
         loss = _loss(_standardise(features, scale), heads, labels[ids], fit[ids])
         optimizer.zero_grad()
         loss.backward()
@@ -91,12 +98,14 @@ def _train_heads(subject: Subject, held: np.ndarray) -> list[Tensor]:
     return [head.detach() for head in heads]
 
 
-def _seen(subject: Subject, epochs: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Numbers (B,) and features (B, d) of random crops, batch after batch."""
+def _feature_batches(
+    subject: Subject, epochs: int, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield numbers (B,) of images and features (B, d) of random crops, batch by batch."""
     exam = subject.exam
     backbone = subject.backbone.to(exam.device).eval()
     batches = augmented_batches(
-        exam.learn, exam, subject.sight, epochs=epochs, batch_size=batch_size,
+        exam.train, exam, subject.sight, epochs=epochs, batch_size=batch_size,
         doing=f"linear-sgd, {subject.name}",
     )  # fmt: skip
     for ids, pixels in batches:
@@ -104,21 +113,24 @@ def _seen(subject: Subject, epochs: int, batch_size: int) -> Iterator[tuple[Tens
             features = pool(backbone(pixels)).float()
             if subject.reduction:
                 features = subject.reduction.of_tensor(features)
-        yield ids, features  # outside, or whoever takes it would go on without gradients
+        yield ids, features  # outside of no_grad, which would also apply to the consumer
 
 
-def _by_turns(
-    seen: Iterator[tuple[Tensor, Tensor]], crops: int, epochs: int, seed: int
+def _repeated(
+    batches: Iterator[tuple[Tensor, Tensor]], crops: int, epochs: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """``epochs`` epochs out of ``crops``: the first as they come, then the kept, drawn anew."""
-    kept = []
-    for batch in seen:
-        kept.append(batch)
+    """Yield ``epochs`` epochs: the ``crops`` epochs of ``batches``, then stored features.
+
+    The stored features of an epoch are shuffled.
+    """
+    stored = []
+    for batch in batches:
+        stored.append(batch)
         yield batch
-    steps, size = len(kept) // crops, len(kept[0][0])
+    steps, size = len(stored) // crops, len(stored[0][0])
     ids, features = (
         torch.stack(part).unflatten(0, (crops, steps)).flatten(1, 2)
-        for part in zip(*kept, strict=True)
+        for part in zip(*stored, strict=True)
     )
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(crops, epochs):
@@ -129,9 +141,12 @@ def _by_turns(
 
 
 def _loss(features: Tensor, heads: list[Tensor], labels: Tensor, fit: Tensor) -> Tensor:
-    """The sum of all heads' mean cross-entropies, so that each gets its own gradient alone."""
+    """Return the sum of the mean cross-entropies of all heads.
+
+    Each head gets only its own gradient.
+    """
     classes, copies = heads[0].shape[1], 2 * len(heads)
-    logits = features @ torch.cat(heads).flatten(0, 1).T  # (B, rates · 2 · classes)
+    logits = features @ torch.cat(heads).flatten(0, 1).T  # (B, heads · 2 · classes)
     errors = F.cross_entropy(
         logits.view(-1, classes), labels.repeat_interleave(copies), reduction="none"
     ).view(len(labels), len(heads), 2)
@@ -141,8 +156,11 @@ def _loss(features: Tensor, heads: list[Tensor], labels: Tensor, fit: Tensor) ->
 
 
 def _scale(subject: Subject) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every feature; 1 where it never varies, and of components."""
-    bank, device = subject.probed[0], subject.exam.device
+    """Return mean and standard deviation of every feature.
+
+    The deviation is 1 for constant features and for principal components.
+    """
+    bank, device = subject.probe_features[0], subject.exam.device
     mean, std = bank.mean(axis=0), bank.std(axis=0)
     if subject.reduction is not None:
         std = np.ones_like(std)
@@ -151,13 +169,13 @@ def _scale(subject: Subject) -> tuple[Tensor, Tensor]:
 
 
 def _standardise(features: Tensor, scale: tuple[Tensor, Tensor]) -> Tensor:
-    """(B, d) → (B, d + 1), the last column 1."""
+    """Map (B, d) features to (B, d + 1), the last column 1."""
     return F.pad((features - scale[0]) / scale[1], (0, 1), value=1.0)
 
 
-def _guess(features: Tensor, head: Tensor) -> np.ndarray:
+def _predict(features: Tensor, head: Tensor) -> np.ndarray:
     return (features @ head.T).argmax(dim=1).cpu().numpy()
 
 
 def _accuracy(features: Tensor, head: Tensor, labels: np.ndarray) -> float:
-    return float((_guess(features, head) == labels).mean())
+    return float((_predict(features, head) == labels).mean())

@@ -1,27 +1,26 @@
-"""Retrieval: the judging pictures ask, the learning pictures answer in the order of the cosine."""
+"""Retrieval: the test images are queries, and the training images are ranked by the cosine."""
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import mean_interval
+from BYOL.evaluation.nearest import BLOCK_SIZE, unit_vectors
 from BYOL.evaluation.types import Outcome, Subject
 
 RECALL_AT = (1, 5, 10)
-_BLOCK = 1 << 24  # similarities held at a time: 64 MB of float32
 
 
 def retrieval(subject: Subject) -> Outcome:
-    """Mean average precision over the whole ranking, and recall among the first 1, 5 and 10."""
+    """Return the mean average precision over the whole ranking, and the recall at 1, 5 and 10."""
     exam = subject.exam
     precision, first = retrieval_scores(
-        subject.bank, exam.learn_labels, subject.queries, exam.judge_labels
+        subject.bank, exam.train_labels, subject.queries, exam.test_labels
     )
-    groups = exam.judge.groups
+    groups = exam.test.groups
     if groups is not None:
-        groups = groups[np.isin(exam.judge_labels, exam.learn_labels)]  # of those that are ranked
+        groups = groups[np.isin(exam.test_labels, exam.train_labels)]  # of the queries with a score
     measures = {"mAP": mean_interval(precision, exam.seed, groups)}
     for k in RECALL_AT:
         measures[f"R@{k}"] = mean_interval((first <= k).astype(float), exam.seed, groups)
@@ -34,19 +33,19 @@ def retrieval_scores(
     queries: np.ndarray | Tensor,
     query_labels: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How well every query finds the samples of its class.
+    """Return the average precision and the first relevant rank of every query.
 
-    Ties are broken against the query, so that a backbone to which all pictures are the same does
-    not look perfect. Memory does not grow with the queries times the bank.
+    Ties are broken against the query, so a backbone that maps all images to one vector does not get
+    a perfect score. Memory does not grow with queries times bank.
 
     Args:
         bank: (n, d) features that are ranked.
         bank_labels: (n,) integers.
         queries: (q, d) features.
-        query_labels: (q,) integers; queries whose class the bank lacks are left out.
+        query_labels: (q,) integers; queries whose class is not in the bank are left out.
 
     Returns:
-        (q',) average precisions in [0, 1], over the whole ranking, and (q',) places, from 1, of the
+        (q',) average precisions in [0, 1], over the whole ranking, and (q',) ranks, from 1, of the
         first sample of the query's class.
 
     Raises:
@@ -54,34 +53,39 @@ def retrieval_scores(
     """
     known = np.isin(query_labels, bank_labels)
     if not known.any():
-        raise UserError("retrieval: no judging picture has its class among the others")
-    bank_d = F.normalize(torch.as_tensor(bank).float(), dim=1)
-    asked = F.normalize(torch.as_tensor(queries)[torch.from_numpy(known)].float(), dim=1)
-    truth = query_labels[known]
-    step = max(_BLOCK // len(bank_d), 1)
-    found = [
-        _ranked((asked[s : s + step] @ bank_d.T).numpy(), bank_labels == truth[s : s + step, None])
-        for s in range(0, len(asked), step)
+        raise UserError("retrieval: no test image has its class among the training images")
+    bank_vectors = unit_vectors(torch.as_tensor(bank))
+    query_vectors = unit_vectors(torch.as_tensor(queries)[torch.from_numpy(known)])
+    classes = query_labels[known]
+    step = max(BLOCK_SIZE // len(bank_vectors), 1)
+    block_scores = [
+        _score_ranking(
+            (query_vectors[s : s + step] @ bank_vectors.T).numpy(),
+            bank_labels == classes[s : s + step, None],
+        )
+        for s in range(0, len(query_vectors), step)
     ]
-    precision, first = zip(*found, strict=True)
+    precision, first = zip(*block_scores, strict=True)
     return np.concatenate(precision), np.concatenate(first)
 
 
-def _ranked(similarities: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision and first place of (b, n) similarities.
+def _score_ranking(similarities: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the average precision and first relevant rank for (b, n) similarities.
 
-    Sorting numbers is five times as fast as sorting numbers and their places. So the one bit that
-    is wanted of each place, whether it is relevant, rides in the last bit of the distance, which
-    is below the rounding of the product anyway.
+    Sorting values is five times as fast as sorting values with indices. Only one bit of each index
+    is needed, whether the sample is relevant. It is stored in the last bit of the distance, which
+    is below the rounding error of the product.
     """
-    distances = np.subtract(np.float32(2), similarities, out=similarities)  # above 0
+    distances = np.subtract(
+        np.float32(2), similarities, out=similarities
+    )  # positive, so the bits sort like the values
     bits = distances.view(np.int32)
     np.bitwise_and(bits, ~np.int32(1), out=bits)
-    np.bitwise_or(bits, relevant, out=bits)  # of equal distances, relevant ones come last
+    np.bitwise_or(bits, relevant, out=bits)  # relevant samples come last among equal distances
     distances.sort(axis=1)
-    rows, places = np.nonzero(bits & 1)
+    rows, ranks = np.nonzero(bits & 1)
     counts = np.bincount(rows, minlength=len(bits))
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     nth = np.arange(len(rows)) - starts[rows] + 1
-    precision = np.bincount(rows, nth / (places + 1), minlength=len(bits)) / counts
-    return precision, places[starts] + 1
+    precision = np.bincount(rows, nth / (ranks + 1), minlength=len(bits)) / counts
+    return precision, ranks[starts] + 1

@@ -10,7 +10,7 @@ from BYOL.config import PretrainConfig, save_config
 from BYOL.config.tasks import CLASSES
 from BYOL.evaluation.collapse.alarm import Alarm
 from BYOL.evaluation.online import online_check
-from BYOL.evaluation.types import task_of, with_same_labels
+from BYOL.evaluation.splits import task_of, with_same_labels
 from BYOL.training.callbacks.checkpoint import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.training.callbacks.metrics import Curves, Gauges, OnlineChecks
 from BYOL.training.callbacks.progress import ProgressLine
