@@ -19,8 +19,9 @@ from BYOL.config.commands import FeaturesConfig
 from BYOL.curation.run_features import open_features
 from BYOL.curation.selection import representatives, standard_directions
 from BYOL.evaluation.cross_val_predict import Known, fit
+from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.protocols.cluster import kmeans
-from BYOL.evaluation.protocols.knn import knn_accuracy, neighbours
+from BYOL.evaluation.protocols.knn import knn_accuracy
 
 Choose = Callable[[np.ndarray, int, int], np.ndarray]
 
@@ -39,7 +40,7 @@ def typical(features: np.ndarray, count: int, seed: int) -> np.ndarray:
     cluster, given = kmeans(vectors, k, seed), []
     for c in np.argsort(-np.bincount(cluster, minlength=k)):
         members = np.flatnonzero(cluster == c)
-        near, _ = neighbours(vectors[members], vectors[members], min(21, len(members)))
+        near, _ = nearest_neighbours(vectors[members], vectors[members], min(21, len(members)))
         given.append(members[np.argsort(-near[:, 1:].mean(dim=1).numpy(), kind="stable")])
     turns = (m[turn] for turn in range(len(features)) for m in given if turn < len(m))
     return np.array([next(turns) for _ in range(count)])

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-import BYOL.evaluation.protocols.knn as module
+import BYOL.evaluation.nearest as module
 from BYOL.errors import UserError
-from BYOL.evaluation.protocols.knn import knn_accuracy, knn_predict, neighbours
+from BYOL.evaluation.nearest import nearest_neighbours
+from BYOL.evaluation.protocols.knn import knn_accuracy, knn_predict
 
 
 def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -47,7 +48,7 @@ def test_scores_are_those_of_lightly(k: int) -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     bank, labels, queries, _ = digits()
     whole = knn_predict(bank, labels, queries, k=20)
-    monkeypatch.setattr(module, "_BLOCK", 7 * len(bank))
+    monkeypatch.setattr(module, "BLOCK_SIZE", 7 * len(bank))
     torch.testing.assert_close(knn_predict(bank, labels, queries, k=20), whole)
 
 
@@ -84,7 +85,7 @@ def test_every_sample_is_its_own_nearest_and_scale_does_not_matter(
     n: int, k: int, scale: float, seed: int
 ) -> None:
     features = torch.randn(n, 16, generator=torch.Generator().manual_seed(seed))
-    similarities, indices = neighbours(features, features * scale, k)
+    similarities, indices = nearest_neighbours(features, features * scale, k)
     assert similarities.shape == (n, min(n, k))
     assert (indices[:, 0] == torch.arange(n)).all()
     assert (similarities.diff(dim=1) <= 1e-6).all()

@@ -32,7 +32,7 @@ def test_blocks_change_nothing(monkeypatch):
     bank, queries = rng.normal(size=(50, 8)), rng.normal(size=(20, 8))
     labels, truth = rng.integers(0, 3, 50), rng.integers(0, 3, 20)
     whole = retrieval_scores(bank, labels, queries, truth)
-    monkeypatch.setattr(module, "_BLOCK", 7 * 50)
+    monkeypatch.setattr(module, "BLOCK_SIZE", 7 * 50)
     for ours, theirs in zip(retrieval_scores(bank, labels, queries, truth), whole, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 

@@ -29,8 +29,9 @@ from BYOL.evaluation.metrics import (
     _r2,
     scored,
 )
+from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.protocols.cluster import cluster_measures, kmeans
-from BYOL.evaluation.protocols.knn import neighbours, weighted_means
+from BYOL.evaluation.protocols.knn import weighted_means
 from BYOL.evaluation.protocols.linear import ALPHAS, STRENGTHS, fit_tags, fit_values
 
 
@@ -152,7 +153,7 @@ def test_values_are_judged_by_a_direct_ridge_and_by_neighbours():
     measures = scored("linear", "regression", ours, values[200:], 0)
     assert measures["linear R²"]["value"] == pytest.approx(r2_score(values[200:], ours))
     assert measures["linear MAE"]["value"] == pytest.approx(np.abs(values[200:] - ours).mean())
-    found = weighted_means(*neighbours(features[:200], features[200:], 7), values[:200])
+    found = weighted_means(*nearest_neighbours(features[:200], features[200:], 7), values[:200])
     peer = KNeighborsRegressor(
         7, weights=lambda d: np.exp((1 - d) / 0.1), metric="cosine"
     ).fit(features[:200], values[:200])  # fmt: skip

@@ -3,7 +3,7 @@
 import numpy as np
 
 from BYOL.errors import UserError
-from BYOL.evaluation.protocols.knn import neighbours
+from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.types import Outcome, Subject
 
 SHOTS = (1, 5)
@@ -66,7 +66,7 @@ def fewshot_accuracy(
     accuracies = np.empty(draws)
     for draw in range(draws):
         chosen = np.concatenate([rng.choice(m, shots, replace=False) for m in members])
-        _, nearest = neighbours(bank[chosen], queries, 1)
+        _, nearest = nearest_neighbours(bank[chosen], queries, 1)
         guess = bank_labels[chosen][nearest[:, 0].cpu().numpy()]
         accuracies[draw] = (guess == query_labels).mean()
     return accuracies

@@ -2,15 +2,14 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import mean_interval
+from BYOL.evaluation.nearest import BLOCK_SIZE, unit_vectors
 from BYOL.evaluation.types import Outcome, Subject
 
 RECALL_AT = (1, 5, 10)
-_BLOCK = 1 << 24  # similarities held at a time: 64 MB of float32
 
 
 def retrieval(subject: Subject) -> Outcome:
@@ -55,10 +54,10 @@ def retrieval_scores(
     known = np.isin(query_labels, bank_labels)
     if not known.any():
         raise UserError("retrieval: no judging picture has its class among the others")
-    bank_d = F.normalize(torch.as_tensor(bank).float(), dim=1)
-    asked = F.normalize(torch.as_tensor(queries)[torch.from_numpy(known)].float(), dim=1)
+    bank_d = unit_vectors(torch.as_tensor(bank))
+    asked = unit_vectors(torch.as_tensor(queries)[torch.from_numpy(known)])
     truth = query_labels[known]
-    step = max(_BLOCK // len(bank_d), 1)
+    step = max(BLOCK_SIZE // len(bank_d), 1)
     found = [
         _ranked((asked[s : s + step] @ bank_d.T).numpy(), bank_labels == truth[s : s + step, None])
         for s in range(0, len(asked), step)

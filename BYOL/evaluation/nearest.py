@@ -1,0 +1,95 @@
+"""Nearest neighbours by the cosine: the k bank vectors that are most similar to each query."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from BYOL.errors import UserError
+
+BLOCK_SIZE = 1 << 24  # similarities held in memory at once: 64 MB of float32
+
+Array = np.ndarray | Tensor
+
+
+def nearest_neighbours(
+    bank: Array, queries: Array, k: int, *, exclude: Array | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the ``k`` vectors of ``bank`` that are most similar to each query, best first.
+
+    Queries are processed in blocks, so memory does not grow with queries times bank.
+
+    Args:
+        bank: (n, d) features with n ≥ 1. They need not have unit length.
+        queries: (q, d) features. They need not have unit length.
+        k: number of neighbours, at least 1. It is limited to n, with ``exclude`` to n - 1.
+        exclude: (q,) integers or None. The position in ``bank`` that is not a valid neighbour of
+            the query, usually the query itself; -1 if every position is valid.
+
+    Returns:
+        Cosines (q, k) float32 and positions in ``bank`` (q, k) int64, on the device of ``bank``.
+        The first columns are the result for a smaller ``k``.
+
+    Raises:
+        UserError: ``k`` is below 1 or ``bank`` is empty.
+    """
+    if k < 1:
+        raise UserError(f"k={k} is out of range: give a number of neighbours of at least 1")
+    if not len(bank):
+        raise UserError("k-NN has an empty bank: give at least one labelled image")
+    known = unit_vectors(torch.as_tensor(bank))
+    asked = torch.as_tensor(queries).to(known.device)
+    k = min(k if exclude is None else k + 1, len(known))
+    similarities = known.new_empty(len(asked), k)
+    indices = torch.empty(len(asked), k, dtype=torch.int64, device=known.device)
+    block_rows = max(BLOCK_SIZE // len(known), 1)
+    for start in range(0, len(asked), block_rows):
+        block = slice(start, start + block_rows)
+        similarities[block], indices[block] = top_k(unit_vectors(asked[block]), [known], k)
+    if exclude is None:
+        return similarities, indices
+    return _without(torch.as_tensor(exclude).to(known.device), similarities, indices)
+
+
+def top_k(queries: Tensor, bank_chunks: Iterable[Tensor], k: int) -> tuple[Tensor, Tensor]:
+    """Return the ``k`` largest dot products of each query with the rows of all chunks.
+
+    The bank is read chunk by chunk, so that it need not fit into memory.
+
+    Args:
+        queries: (q, d) vectors; of unit length if cosines are wanted.
+        bank_chunks: (n_i, d) vectors on the device of ``queries``.
+        k: number of results, at least 1. It is limited to the sum of all n_i.
+
+    Returns:
+        Products (q, k), largest first, and positions (q, k) int64 in the concatenated chunks.
+    """
+    best = queries.new_empty(len(queries), 0)
+    positions = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+    offset = 0
+    for chunk in bank_chunks:
+        products = queries @ chunk.T
+        rows = torch.arange(offset, offset + len(chunk), device=queries.device)
+        candidates = rows.expand(len(queries), -1)
+        if offset:
+            products = torch.cat((best, products), dim=1)
+            candidates = torch.cat((positions, candidates), dim=1)
+        best, order = products.topk(min(k, products.shape[1]), dim=1)
+        positions = candidates.gather(1, order)
+        offset += len(chunk)
+    return best, positions
+
+
+def unit_vectors(features: Tensor) -> Tensor:
+    """Scale every row of ``features`` (n, d) to unit length, in float32; zero rows stay zero."""
+    return F.normalize(features.float(), dim=1)
+
+
+def _without(excluded: Tensor, similarities: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Drop one column per row: the excluded position, or the last one if it is not in the row."""
+    drop = indices == excluded[:, None]
+    drop[~drop.any(dim=1), -1] = True
+    shape = (len(indices), indices.shape[1] - 1)
+    return similarities[~drop].reshape(shape), indices[~drop].reshape(shape)
