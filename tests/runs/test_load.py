@@ -16,7 +16,7 @@ from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.errors import UserError
 from BYOL.export import export_backbone, load_weights
-from BYOL.export.checks import pixel_metadata
+from BYOL.export.pixel_network import pixel_metadata
 from BYOL.export.exportable import Model
 from BYOL.runs.open import open_run
 from BYOL.training.pretrain import pretrain
