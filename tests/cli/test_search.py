@@ -128,7 +128,7 @@ def test_a_single_picture_is_data_too(run, tmp_path, capsys):
         (["--like=pictures", "--pool=none"], "--pool=none"),
         (["--like=pictures", "--out=found.txt"], "--out=found.txt has an unknown ending"),
         (["--like=pictures", "--out=nowhere/f.csv"], "there is no folder nowhere"),
-        (["--like=grey.npy"], "--like=grey.npy has pictures of 1 channels"),
+        (["--like=grey.npy"], "--like=grey.npy has images of 1 channels"),
     ],
 )
 def test_what_cannot_be_looked_for_is_refused(run, place, capsys, argv, named):  # noqa: F811

@@ -1,4 +1,4 @@
-"""``byol export --classifier``: the predictions of ``byol predict`` as a file for other programs."""
+"""``byol export --classifier``: the predictions of ``byol predict`` in a file."""
 
 import json
 
