@@ -101,7 +101,7 @@ def test_the_card_contains_data_recipe_results_and_limits(run, tmp_path):
     for name, value in recipe.items():
         expected = getattr(settings, name)
         assert value == (list(expected) if isinstance(expected, tuple) else expected), name
-    assert "24 images of `images`" in body and "## Limits" in body and "@misc{grill" in body
+    assert "24 images of `pictures`" in body and "## Limits" in body and "@misc{grill" in body
     assert str(run.parent) not in text, "a card must not contain local paths"
 
 

@@ -16,8 +16,8 @@ from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.errors import UserError
 from BYOL.export import export_backbone, load_weights
-from BYOL.export.pixel_network import pixel_metadata
 from BYOL.export.exportable import Model
+from BYOL.export.pixel_network import pixel_metadata
 from BYOL.runs.open import open_run
 from BYOL.training.pretrain import pretrain
 from tests.conftest import draw_pictures, tiny
