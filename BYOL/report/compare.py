@@ -34,7 +34,7 @@ class Queries:
 
 def write_comparison(
     runs: list[Run],
-    pictures: list[Splits | None],
+    images: list[Splits | None],
     how: Looking,
     out: str | Path,
     missing: str | None = None,
@@ -43,7 +43,7 @@ def write_comparison(
 
     Args:
         runs: two or more runs in the order of the page.
-        pictures: the images of each run, or None if they are not available.
+        images: the images of each run, or None if they are not available.
         how: how features are computed.
         out: the file to write.
         missing: the reason if a run has no images.
@@ -63,7 +63,7 @@ def write_comparison(
         curves=[chart for name, chart in charts.items() if not is_gauge(name)],
         collapse_metrics=[chart for name, chart in charts.items() if is_gauge(name)],
         omitted=_in_other_units(facts),
-        queries=_queries(dict(zip(letters, runs, strict=True)), pictures, how, missing),
+        queries=_queries(dict(zip(letters, runs, strict=True)), images, how, missing),
     )
     return write_page(page, out)
 
@@ -93,12 +93,12 @@ def _in_other_units(facts: dict[str, Facts]) -> list[str]:
 
 
 def _queries(
-    runs: dict[str, Run], pictures: list[Splits | None], how: Looking, missing: str | None
+    runs: dict[str, Run], images: list[Splits | None], how: Looking, missing: str | None
 ) -> Queries:
-    if missing or any(splits is None for splits in pictures):
+    if missing or any(splits is None for splits in images):
         return Queries({}, missing)
     galleries = {}
-    for (letter, run), splits in zip(runs.items(), pictures, strict=True):
+    for (letter, run), splits in zip(runs.items(), images, strict=True):
         assert splits is not None
         gallery = make_gallery(look(run, splits, how), how.seed, run.config.sight.size)
         if gallery is None:

@@ -15,7 +15,8 @@ from BYOL.curation.feature_store import Collection, whitened
 from BYOL.curation.search import most_alike
 from tests.cli.test_mistakes import place, refuse  # noqa: F401
 from tests.conftest import draw_pictures
-from tests.curation.test_curation import scenes, table
+from tests.curation.test_curation import smooth_images as scenes
+from tests.curation.test_curation import table
 
 
 def collection(n: int, seed: int = 0) -> Collection:

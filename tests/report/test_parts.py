@@ -51,8 +51,8 @@ LOW, MIDDLE, HIGH = (0.3, 0.35, 0.4), (0.38, 0.45, 0.52), (0.6, 0.65, 0.7)
     ],
 )
 def test_the_verdict_claims_no_more_than_the_intervals_allow(rows, kind, words):
-    found = verdict(facts(rows))
-    assert found.kind == kind and words in found.headline
+    result = verdict(facts(rows))
+    assert result.kind == kind and words in result.headline
 
 
 def protocols(**levels):
@@ -97,15 +97,15 @@ def protocols(**levels):
     ],
 )  # fmt: skip
 def test_the_headline_claims_what_all_protocols_support(rows, kind, headline):
-    found = verdict(facts(rows))
-    assert (found.kind, found.headline.endswith(headline)) == (kind, True), found.headline
+    result = verdict(facts(rows))
+    assert (result.kind, result.headline.endswith(headline)) == (kind, True), result.headline
     for words in (
         "Nearest neighbour with 5 labels per class: 60 of 100",
         "± 4.0 over draws",
     ):
-        assert words in found.details[0]
+        assert words in result.details[0]
     even = any(0 in s.against.values() for s in standings(rows))
-    assert even == any("intervals overlap" in d for d in found.details)
+    assert even == any("intervals overlap" in d for d in result.details)
 
 
 def test_one_measure_per_protocol_decides_and_better_baselines_in_others_are_named():
@@ -129,14 +129,14 @@ def test_the_verdict_names_measures_in_which_a_baseline_is_better():
     assert not any("better result" in d for d in verdict(facts(rows)).details)
     rows["raw pixels"]["R@1"] = {"value": 0.4, "low": 0.39, "high": 0.41}
     rows["trained"]["R@1"] = {"value": 0.3, "low": 0.29, "high": 0.31}
-    found = verdict(facts(rows))
-    assert found.kind == "good"
-    assert "Measures with a better result for raw pixels: R@1." in found.details
+    result = verdict(facts(rows))
+    assert result.kind == "good"
+    assert "Measures with a better result for raw pixels: R@1." in result.details
 
 
 def test_an_alarm_has_priority_over_the_accuracy():
-    found = verdict(facts(measured(LOW, LOW, HIGH), alarm="collapse: std is 0.01"))
-    assert found.kind == "alarm" and "std is 0.01" in found.details[0]
+    result = verdict(facts(measured(LOW, LOW, HIGH), alarm="collapse: std is 0.01"))
+    assert result.kind == "alarm" and "std is 0.01" in result.details[0]
     read = Curves("epochs", {"gauge/std": Series(np.array([1.0]), np.array([0.01]))})
     unfinished = dataclasses.replace(facts(curves=read), results={})
     assert verdict(unfinished).kind == "alarm", "an unfinished run is assessed by its last metrics"
@@ -227,7 +227,7 @@ def test_neighbours_that_agree_are_counted_against_chance():
     gallery = make_gallery(Samples(bank, asked), 0, 8)
     assert gallery.agreeing == 8 and gallery.chance == pytest.approx(4)
     assert all(p.match for _, near in gallery.rows for p in near)
-    assert make_gallery(Samples(one := sample([[1.0]]), one), 0, 8) is None
+    assert make_gallery(Samples(images := sample([[1.0]]), images), 0, 8) is None
 
 
 def test_the_map_separates_groups_and_accepts_degenerate_features():
@@ -250,9 +250,9 @@ def test_the_confusion_matrix_is_read_from_an_evaluation_or_fitted():
     assert given_confusion({}) is None and given_confusion({"confusion": [[1, 2]]}) is None
     labels = np.arange(40) % 2
     features = np.where(labels[:, None], [1.0, 0.0], [0.0, 1.0])
-    one = sample(features, labels)
-    found = measured_confusion(Samples(one, one), 0)
-    assert found.counts.tolist() == [[4, 0], [0, 4]] and found.classes == ("a", "b")
+    images = sample(features, labels)
+    result = measured_confusion(Samples(images, images), 0)
+    assert result.counts.tolist() == [[4, 0], [0, 4]] and result.classes == ("a", "b")
     assert measured_confusion(Samples(sample(features), sample(features)), 0) is None
 
 
@@ -261,13 +261,13 @@ def test_the_probe_is_tested_on_other_groups_than_it_was_trained_on():
     groups = np.repeat(np.arange(30), 6)
     labels = rng.permutation(np.arange(30) % 2)[groups]  # random, so groups are independent
     features = rng.normal(size=(30, 40))[groups] + 1e-3 * rng.normal(size=(180, 40))
-    one = sample(features, labels)
-    grouped = dataclasses.replace(one, images=dataclasses.replace(one.images, groups=groups))
-    loose = measured_confusion(Samples(one, one), 0)
+    images = sample(features, labels)
+    grouped = dataclasses.replace(images, images=dataclasses.replace(images.images, groups=groups))
+    loose = measured_confusion(Samples(images, images), 0)
     held = measured_confusion(Samples(grouped, grouped), 0)
     assert loose.accuracy == 1 and held.accuracy < 0.9 and held.counts.sum() == 36
     alone = dataclasses.replace(
-        one, images=dataclasses.replace(one.images, groups=np.zeros(180, dtype=np.int64))
+        images, images=dataclasses.replace(images.images, groups=np.zeros(180, dtype=np.int64))
     )
     assert measured_confusion(Samples(alone, alone), 0) is None
 
@@ -312,11 +312,11 @@ def figures(task: str, name: str, *levels: float) -> dict:
 )
 def test_tags_and_numbers_are_compared_with_the_baselines(task, name, levels, kind, words):
     run = dataclasses.replace(facts(), evaluation=figures(task, name, *levels))
-    found = verdict(run)
-    assert found.kind == kind and words in found.details[0]
+    result = verdict(run)
+    assert result.kind == kind and words in result.details[0]
     kinds = {"multilabel": "3 tags", "regression": "3 numbers"}
-    assert f"Evaluated on 100 test images with {kinds[task]}" in found.details[-1]
-    assert ("was effective" in found.headline) == (kind == "good")
+    assert f"Evaluated on 100 test images with {kinds[task]}" in result.details[-1]
+    assert ("was effective" in result.headline) == (kind == "good")
     (table,) = tabulate("here", run.evaluation["rows"], "", others_note_of(run.evaluation))
     note = f"100 test images with {kinds[task]}, labels of 400 training images. Each measure"
     assert table.note.startswith(note)
@@ -326,9 +326,9 @@ def test_a_smaller_error_is_better():
     both = figures("regression", "linear R²", 0.2, 0.2, 0.6)
     for source, row in figures("regression", "linear MAE", 0.2, 0.7, 0.6)["rows"].items():
         both["rows"][source] |= row
-    found = verdict(dataclasses.replace(facts(), evaluation=both))
-    assert found.kind == "good"
-    assert "Measures with a better result for raw pixels: linear MAE." in found.details
+    result = verdict(dataclasses.replace(facts(), evaluation=both))
+    assert result.kind == "good"
+    assert "Measures with a better result for raw pixels: linear MAE." in result.details
 
 
 def test_a_fraction_of_an_epoch_is_shown():
