@@ -224,8 +224,8 @@ def _protocol_name(protocol: str) -> str:
 
 def _overlap(protocols: list[str]) -> str:
     return (
-        f"Not all differences {_in(protocols)} are shown, because the intervals overlap. More test "
-        "images or a longer run may give a clear result."
+        f"Some differences {_in(protocols)} are inconclusive, because the intervals overlap. More "
+        "test images or a longer run may give a clear result."
     )
 
 

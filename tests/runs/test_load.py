@@ -47,7 +47,7 @@ def test_deep_pictures_are_shown_as_in_training(tmp_path):
     card = (tmp_path / "hub" / "README.md").read_text()
     assert "0 corresponds to 0 in the files and 1 to 4095" in card
     said = pixel_metadata(Model(open_run(run)))["preprocessing"]
-    assert "below 0 and above 4095" in said and "255" not in said
+    assert "clip to [0, 4095]" in said and "255" not in said
 
 
 def test_a_runs_backbone_and_transform_give_what_embed_gives(run, tmp_path):
