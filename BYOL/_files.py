@@ -36,6 +36,7 @@ def write_atomically(
         raise UserError(f"cannot write {path}: there is no folder {path.parent}")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
+        temporary.unlink(missing_ok=True)  # a link of that name would lead elsewhere
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())

@@ -93,6 +93,23 @@ def own_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+def available_memory() -> int | None:
+    """Bytes that this process may still use, containers' limits included; None if unknown."""
+    found = []
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        lines = Path("/proc/meminfo").read_text()
+        found.append(int(lines.split("MemAvailable:")[1].split()[0]) * 1024)
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: "max" is no limit
+            root = Path("/sys/fs/cgroup")
+            free = int((root / limit).read_text()) - int((root / used).read_text())
+            found.append(max(free, 0))
+    return min(found, default=None)
+
+
 def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> float:
     """Floating-point operations a second of a large matrix product: what the machine can give.
 

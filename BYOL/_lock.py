@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from BYOL._links import open_no_follow
 from BYOL.errors import UserError
 
 # of folders that know no locks, such as Lustre mounted without them: as on Windows, no lock
@@ -28,11 +29,15 @@ def claimed(path: Path, wait: bool = False, what: str | None = None) -> Iterator
         UserError: the folder may not be written to.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = open_no_follow(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
+        if path.is_symlink():
+            raise UserError(f"{what or path.parent}: {path} is a link: remove it") from error
         reason = error.strerror or str(error)
         raise UserError(f"{what or path.parent} cannot be written to: {reason}") from error
     try:
+        if not _is_lock(descriptor):
+            raise UserError(f"{what or path.parent}: {path} is not a lock: it is left as it is")
         yield _take(descriptor, wait)
     finally:
         os.close(descriptor)
@@ -51,12 +56,28 @@ def locked(path: Path, what: str) -> Iterator[None]:
     """
     with claimed(path, what=what) as mine:
         if not mine:
-            holder = path.read_text(errors="replace").strip()
             raise UserError(
-                f"{what} is in use by another run (process {holder or 'unknown'}): wait for it, "
-                "or give another name"
+                f"{what} is in use by another run (process {_holder(path)}): wait for it, or give "
+                "another name"
             )
         yield
+
+
+def _is_lock(descriptor: int) -> bool:
+    """Whether a file is empty or holds a process's number: nothing else is overwritten."""
+    content = os.pread(descriptor, 32, 0).strip(b"\0 \r\n") if hasattr(os, "pread") else b""
+    return len(content) < 21 and (not content or content.isdigit())
+
+
+def _holder(path: Path) -> str:
+    """The number of the process that holds a lock, as its file has it."""
+    try:
+        descriptor = open_no_follow(path, os.O_RDONLY)
+    except OSError:
+        return "unknown"
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(20).strip()
+    return content.decode() if content.isdigit() else "unknown"
 
 
 def _take(descriptor: int, wait: bool) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,25 @@ def _default(field: "dataclasses.Field[Any]") -> str:
     return f"`{field.default}`"
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Write the pages, or with ``--check`` name those that are not current."""
+    made = pages()
+    if "--check" in sys.argv[1:]:
+        stale = [
+            name
+            for name, text in made.items()
+            if not (FOLDER / name).exists() or (FOLDER / name).read_text() != text
+        ]
+        if stale:
+            print(f"docs/commands is not current, run python docs/generate.py: {', '.join(stale)}")
+        return 1 if stale else 0
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.md"):
         old.unlink()
-    for name, text in pages().items():
+    for name, text in made.items():
         (FOLDER / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,5 +1,8 @@
 """What several test files share."""
 
+import os
+import random
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,20 +16,43 @@ from BYOL._lock import locked
 from BYOL.config import PretrainConfig
 from BYOL.config.presets import preset_config
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+# The key that signs the runs of these tests; processes that they start inherit it.
+os.environ["BYOL_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / f"byol-tests-{os.getuid()}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest-randomly changes the order of the tests; their random numbers stay the same.
+    config.option.randomly_reset_seed = False
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    seed = getattr(terminalreporter.config.option, "randomly_seed", None)
+    if seed is not None:
+        terminalreporter.write_line(f"the order of the tests: --randomly-seed={seed}")
 
 
 @pytest.fixture(scope="session")
 def authors() -> dict[str, np.ndarray]:
     """Numbers computed by the paper authors' own code."""
-    path = SHARED / "reference" / "authors.npz"
-    if not path.exists():
-        pytest.skip(f"the authors' numbers are not here: {path.name} is not beside the project")
+    path = Path(__file__).parent / "data" / "authors.npz"
     return dict(np.load(path))
 
 
 @pytest.fixture(autouse=True)
 def _fixed_seed() -> None:
+    seed_all()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
+    if fixturedef.scope != "function":  # made before _fixed_seed, after whatever test came before
+        seed_all()
+
+
+def seed_all() -> None:
+    """Start all random numbers anew, those that libraries draw from included."""
+    random.seed(0)
+    np.random.seed(0)
     torch.manual_seed(0)
 
 

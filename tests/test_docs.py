@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -54,3 +56,8 @@ def test_the_code_of_the_page_on_python_runs_as_it_stands(
         exec(compile(block, "python.md", "exec"), scope)
     assert scope["step"] == scope["total"] == 3
     assert (tmp_path / "runs" / "from-python" / "backbone.safetensors").exists()
+
+
+def test_the_diagram_of_the_packages_is_that_of_the_code() -> None:
+    command = [sys.executable, str(DOCS / "architecture.py"), "--check"]
+    assert subprocess.run(command, check=False).returncode == 0, "run: python docs/architecture.py"

@@ -17,6 +17,8 @@ from BYOL.errors import UserError
 from BYOL.sklearn import BYOLEmbedder
 from tests.conftest import draw_pictures, made_run
 
+pytestmark = pytest.mark.trains
+
 TINY = {"hidden_size": 8, "output_size": 4, "gauges_every": 0}
 
 

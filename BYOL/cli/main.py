@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import BYOL
+from BYOL._clock import command_clock
 from BYOL._console import with_dashes
 from BYOL._files import to_json
 from BYOL.config import PretrainConfig
@@ -40,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no "±" shows another sign
             stream.reconfigure(errors="replace")
     try:
-        code = _run(argv)
+        with command_clock():
+            code = _run(argv)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -84,15 +86,21 @@ class Command:
         positional: settings that may be given as bare words, in this order.
         does: "module:function" from settings to a dictionary and a text; imported when called, so
             that help and mistakes need not wait for torch.
+        compiles: whether it may compile or trace a network.
     """
 
     summary: str
     settings: type
     positional: tuple[str, ...]
     does: str
+    compiles: bool = False
 
     def __call__(self, config: Any) -> tuple[dict[str, Any], str]:
         """Do it."""
+        from BYOL.model.timm_import import import_timm_quickly
+
+        if not self.compiles:
+            import_timm_quickly()
         module, function = self.does.split(":")
         return getattr(importlib.import_module(module), function)(config)
 
@@ -103,6 +111,7 @@ COMMANDS = {
         PretrainConfig,
         ("data",),
         "BYOL.cli.commands.pretrain:pretrain_run",
+        compiles=True,
     ),
     "evaluate": Command(
         "measure a run with labelled pictures, beside raw pixels and the untrained backbone",
@@ -151,6 +160,7 @@ COMMANDS = {
         ExportConfig,
         ("run", "data"),
         "BYOL.cli.commands.export:export_run",
+        compiles=True,
     ),
     "report": Command(
         "a run as one HTML page: verdict, curves, neighbours, map; or several runs compared",
@@ -181,12 +191,14 @@ COMMANDS = {
         settings.BenchmarkConfig,
         ("data",),
         "BYOL.cli.commands.benchmark:benchmark_run",
+        compiles=True,
     ),
     "sweep": Command(
         "run every variant of an ablation that is not finished, then tabulate and plot them",
         settings.SweepConfig,
         ("sweep",),
         "BYOL.cli.commands.sweep:sweep_run",
+        compiles=True,
     ),
 }
 

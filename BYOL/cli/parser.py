@@ -1,6 +1,8 @@
 """From the words of a command line to a settings object, by jsonargparse."""
 
+import contextlib
 import dataclasses
+import difflib
 import json
 import os
 import re
@@ -11,9 +13,10 @@ from typing import Any, NoReturn, get_args
 from jsonargparse import ArgumentParser, ParserError
 
 from BYOL.config import PretrainConfig
-from BYOL.config.presets import preset_for, preset_values
+from BYOL.config.paths import check_named_places, shown
+from BYOL.config.presets import preset_values
 from BYOL.config.validation import refuse_nulls, with_pairs
-from BYOL.config.yaml_io import read_settings
+from BYOL.config.yaml_io import read_settings, signed_by_user
 from BYOL.errors import UserError
 
 # Fields that name a file or a folder. Data, --data_root and --weights are expanded where they are
@@ -46,6 +49,7 @@ def parse_settings(
     """The settings that the words of a command line ask for; None where only help was wanted.
 
     Order, later ones win: the preset (for settings of a run), the file of ``--config``, ``argv``.
+    What the file names is opened only as :func:`BYOL.config.paths.check_named_places` allows.
 
     Args:
         settings: the dataclass to fill.
@@ -57,12 +61,40 @@ def parse_settings(
     Raises:
         UserError: an unknown flag, a value of the wrong type or out of range.
     """
+    argv, trusted = _without_trust(argv, settings)
     argv = tidy(argv, settings, positional)
+    words, values = _with_file(argv, settings, trusted or "--trust=true" in argv)
+    return _filled(settings, values, words, name, summary, positional)
+
+
+def settings_of(values: dict[str, Any]) -> PretrainConfig:
+    """The settings of a run from names and values, of which none can become a flag.
+
+    Args:
+        values: of a file; names that are no settings are refused.
+
+    Raises:
+        UserError: an unknown name, a value of the wrong type or out of range.
+    """
+    found = file_values(PretrainConfig, values, "--{}")
+    config: PretrainConfig = _filled(PretrainConfig, found, [], "pretrain", "-", ())
+    return config
+
+
+def _filled(
+    settings: type,
+    values: dict[str, Any],
+    words: list[str],
+    name: str,
+    summary: str,
+    positional: tuple[str, ...],
+) -> Any:
+    """The preset, then the values of a file, then the words of the command line."""
 
     def parsed(preset: str | None) -> Any:
         defaults = preset_values(preset) if preset else {}
         parser = build_parser(name, summary, settings, positional, defaults)
-        return parse_arguments(parser, argv, settings)
+        return parse_arguments(parser, words, settings, values)
 
     if not issubclass(settings, PretrainConfig):
         return parsed(None)
@@ -71,16 +103,25 @@ def parse_settings(
     config = parsed("digits")
     if config is None:
         return None
-    if str(config.data).startswith("pipe:") and f"--data={config.data}" not in argv:
-        raise UserError(
-            "--config: its data is a command, and a file is not let run one: give DATA beside it"
-        )
-    preset = config.preset
-    if preset == "auto" or (preset == "digits" and config.data not in (None, "digits")):
-        from BYOL.data.open import common_side
+    specified = _specified(words, values)
+    preset = config.preset if "preset" in specified else "auto"
+    if preset == "auto" and config.data in (None, "digits"):
+        preset = "digits"
+    recipe = {"specified": sorted(specified - {"recipe", "preset"})}
+    config = parsed(None if preset == "auto" else preset)
+    return dataclasses.replace(config, preset=preset, recipe=recipe)
 
-        preset = preset_for(config.data, common_side(config.data))
-    return dataclasses.replace(parsed(preset), preset=preset)
+
+def _specified(words: list[str], values: dict[str, Any]) -> set[str]:
+    """The settings that a tidied command line and the values of files name.
+
+    A sweep writes all settings into a file, and which ones the user specified.
+    """
+    names = {word.removeprefix("--").partition("=")[0].split(".")[0] for word in words}
+    recipe = values.get("recipe")
+    if isinstance(recipe, dict) and "specified" in recipe and "facts" not in recipe:
+        return names | {"preset", *map(str, recipe["specified"])}
+    return names | set(values)
 
 
 def build_parser(
@@ -104,14 +145,97 @@ def build_parser(
         default_env=False,
         allow_abbrev=False,  # a mistyped flag is an error with a hint, not a guess
     )
-    parser.add_argument("--config", action="config", help="YAML file of settings; flags override")
+    parser.add_argument("--config", help="YAML file of settings; flags override")
     parser.add_class_arguments(settings, as_group=False)
     parser.set_defaults(defaults)
     return parser
 
 
-def parse_arguments(parser: ArgumentParser, argv: list[str], settings: type) -> Any:
+def _without_trust(argv: list[str], settings: type) -> tuple[list[str], bool]:
+    """The words without ``--trust``, and whether it was there, for settings without that switch.
+
+    Of a run, ``--trust NUMBER`` is LARS's coefficient; the permission has no number after it.
+    """
+    if any(field.name == "trust" and field.type is bool for field in dataclasses.fields(settings)):
+        return argv, False
+    follows = [*argv[1:], ""]
+    alone = {
+        place
+        for place, word in enumerate(argv)
+        if word == "--trust" and not re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", follows[place])
+    }
+    return [word for place, word in enumerate(argv) if place not in alone], bool(alone)
+
+
+def _with_file(argv: list[str], settings: type, trusted: bool) -> tuple[list[str], dict[str, Any]]:
+    """The words but ``--config``, and the values of the files that it names, checked.
+
+    Raises:
+        UserError: a file that cannot be read, an unknown setting, or a place it may not name.
+    """
+    words, values = [], dict[str, Any]()
+    given = {word.removeprefix("--").partition("=")[0] for word in argv}
+    for word in argv:
+        if not word.startswith("--config="):
+            words.append(word)
+            continue
+        path = Path(word.partition("=")[2])
+        found = file_values(settings, read_settings(path), "--config: setting {!r}")
+        if "trust" in found and not issubclass(settings, PretrainConfig):
+            raise UserError(f"--config={path}: trust is for the command line alone")
+        own = trusted or signed_by_user(path)
+        check_named_places(settings, found, f"--config={path}", trusted=own, overridden=given)
+        values |= found
+    return words, values
+
+
+def file_values(settings: type, values: dict[str, Any], called: str) -> dict[str, Any]:
+    """The values of a file by the names of settings, ``backbone_args.NAME`` among them.
+
+    Args:
+        settings: the dataclass that they are for.
+        values: by name, as the file has them.
+        called: how a message calls an unknown name, as a format.
+
+    Raises:
+        UserError: a name that is no setting, or a value of another shape than a table or a list.
+    """
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name, dot, rest = key.partition(".")
+        table = name in fields and str(fields[name].type).startswith("dict")
+        if name not in fields or (dot and not (table and rest.isidentifier())):
+            near = difflib.get_close_matches(key, fields, n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else "it is no name of a setting"
+            raise UserError(f"{called.format(shown(key))} is unknown: {hint}")
+        if dot:
+            found[name] = {**found.get(name, {}), rest: value}
+        else:
+            found[name] = _numbers(fields[name].type, value)
+    return found
+
+
+def _numbers(kind: object, value: Any) -> Any:
+    """``0.5,1`` as a list of numbers, for a setting that takes several, as on a command line."""
+    several = re.search("list|tuple", str(kind)) and isinstance(value, str)
+    if several and re.fullmatch(r"[-+\d.e]+(,[-+\d.e]+)+", value):
+        with contextlib.suppress(ValueError):
+            whole = re.compile(r"[-+]?\d+")
+            return [int(p) if whole.fullmatch(p) else float(p) for p in value.split(",")]
+    return value
+
+
+def parse_arguments(
+    parser: ArgumentParser, argv: list[str], settings: type, values: dict[str, Any] | None = None
+) -> Any:
     """Parse into ``settings``; None where help was asked for (and printed).
+
+    Args:
+        parser: of the command.
+        argv: the words after the command, without ``--config``.
+        settings: the dataclass to fill.
+        values: of a file, by names of settings; ``argv`` goes over them.
 
     Raises:
         UserError: one line that says what is wrong.
@@ -119,18 +243,36 @@ def parse_arguments(parser: ArgumentParser, argv: list[str], settings: type) -> 
     if "--help" in argv:
         print(parser.format_help(), end="")
         print("  --json                one JSON object on standard output instead of a table")
+        print("  --trust               without a number: open what a file of --config names")
         return None
-    for word in argv:
-        if word.startswith("--config="):
-            read_settings(Path(word.partition("=")[2]))  # refuses what would be more than data
     try:
-        parsed = parser.parse_args(argv).as_dict()
+        parsed = parser.parse_args(argv, namespace=_checked(parser, settings, values)).as_dict()
     except (ParserError, ValueError, OSError, TypeError) as error:
         _refuse(parser, error)
     parsed.pop("config", None)
     refuse_nulls(settings, parsed)
     parsed |= {name: _at_home(parsed[name]) for name in _PLACES & parsed.keys()}
     return settings(**with_pairs(settings, parsed))
+
+
+def _checked(parser: ArgumentParser, settings: type, values: dict[str, Any] | None) -> Any:
+    """The values of a file as jsonargparse's namespace, of the types that the settings have."""
+    if not values:
+        return None
+    fields = dataclasses.fields(settings)
+    needed = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+    missing = [name for name in needed if name not in values]
+    absent = {name: _absent(settings, name) for name in missing}
+    namespace = parser.parse_object({**values, **absent})
+    for name in missing:
+        namespace.pop(name)  # the command line is to give it
+    return namespace
+
+
+def _absent(settings: type, name: str) -> Any:
+    """A value of the type of a setting that a file leaves to the command line."""
+    kind = {field.name: field.type for field in dataclasses.fields(settings)}[name]
+    return [] if kind == list[str] else ""
 
 
 def _at_home(value: Any) -> Any:
@@ -255,8 +397,6 @@ def _refuse(parser: ArgumentParser, error: Exception) -> NoReturn:
 
 
 def _nearest(given: str, known: list[str], parser: ArgumentParser) -> str:
-    import difflib
-
     near = difflib.get_close_matches(given, known, n=2)
     return f"did you mean {' or '.join(near)}?" if near else f"see {parser.prog} --help"
 

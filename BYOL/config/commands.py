@@ -79,6 +79,8 @@ class EvaluateConfig:
         accelerator: cpu, gpu, mps or auto.
         seed: of the few-shot draws, the splits and the intervals.
         data_root: where named data sets lie or are downloaded to.
+        trust: open what the settings of a run from elsewhere, or a file of --config, name: images,
+            labels, hosts. A run that you made, in its place, needs no such word.
     """
 
     run: str
@@ -99,6 +101,7 @@ class EvaluateConfig:
     accelerator: str = "auto"
     seed: int = 0
     data_root: str = "~/.cache/byol"
+    trust: bool = False
 
     def __post_init__(self) -> None:
         check_settings(
@@ -145,6 +148,8 @@ class FeaturesConfig:
             cores beside a GPU.
         accelerator: cpu, gpu, mps or auto.
         data_root: where named data sets lie or are downloaded to.
+        trust: open what the settings of a run from elsewhere, or a file of --config, name: images,
+            labels, hosts. A run that you made, in its place, needs no such word.
     """
 
     run: str
@@ -157,6 +162,7 @@ class FeaturesConfig:
     workers: int | None = None
     accelerator: str = "auto"
     data_root: str = "~/.cache/byol"
+    trust: bool = False
 
     def __post_init__(self) -> None:
         check_settings(
@@ -198,10 +204,13 @@ class SweepConfig:
         sweep: a YAML file with settings, rows, grid and seeds, as in benchmarks/sweeps.
         out: the sweep's folder; without it sweeps/ and the file's name. What is finished there is
             not run again, and what another byol sweep is at is left to it.
+        trust: open what the file names: images, labels, weights, hosts. Without it a sweep may only
+            name built-in images and networks.
     """
 
     sweep: str
     out: str | None = None
+    trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,6 +226,8 @@ class ReportConfig:
         accelerator: cpu, gpu, mps or auto.
         seed: of the queries and of the choice of pictures.
         data_root: where named data sets lie or are downloaded to.
+        trust: open what the settings of a run from elsewhere, or a file of --config, name: images,
+            labels, hosts. A run that you made, in its place, needs no such word.
     """
 
     run: list[str]
@@ -227,6 +238,7 @@ class ReportConfig:
     accelerator: str = "auto"
     seed: int = 0
     data_root: str = "~/.cache/byol"
+    trust: bool = False
 
     def __post_init__(self) -> None:
         check_settings(

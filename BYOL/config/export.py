@@ -39,6 +39,8 @@ class ExportConfig:
         seed: of the splits that choose the classifier's settings, of the parts that judge it, and
             of the intervals.
         data_root: where named data sets lie or are downloaded to.
+        trust: open what the settings of a run from elsewhere, or a file of --config, name: images,
+            labels, hosts. A run that you made, in its place, needs no such word.
     """
 
     run: str
@@ -54,6 +56,7 @@ class ExportConfig:
     accelerator: str = "auto"
     seed: int = 0
     data_root: str = "~/.cache/byol"
+    trust: bool = False
 
     def __post_init__(self) -> None:
         check_settings(

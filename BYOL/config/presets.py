@@ -235,7 +235,7 @@ def preset_values(name: str) -> dict[str, Any]:
 
 
 def preset_for(data: str | None, side: int | None) -> str:
-    """What ``--preset auto`` means.
+    """The preset of :class:`BYOL.sklearn.BYOLEmbedder` where none is specified.
 
     Args:
         data: as given to ``byol pretrain``.
@@ -247,11 +247,16 @@ def preset_for(data: str | None, side: int | None) -> str:
 
 
 def preset_config(name: str, **changes: Any) -> PretrainConfig:
-    """A preset as a configuration, with changes: ``preset_config("small", epochs=10)``."""
+    """A preset as a configuration, with changes: ``preset_config("small", epochs=10)``.
+
+    With the name "auto" the images and the machine decide about all that ``changes`` does not.
+    """
     known = {field.name for field in dataclasses.fields(PretrainConfig)}
     for change in changes:
         if change not in known:
             raise UserError(f"{change} is no setting of a run; see BYOL.config.PretrainConfig")
+    if name == "auto":
+        return PretrainConfig(**{"recipe": {"specified": sorted(changes)}, **changes})
     return PretrainConfig(**{**preset_values(name), **changes})
 
 

@@ -23,7 +23,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("hidden_size", "output_size", "depth_proj", "depth_pred"), COUNT),
     **dict.fromkeys(("image_size", "view_size", "channels", "small_size"), COUNT),
     **dict.fromkeys(("checkpoint_every", "checkpoint_keep", "predictor_every"), COUNT),
-    "shuffle_buffer": COUNT,
+    **dict.fromkeys(("shuffle_buffer", "steps"), COUNT),
+    "minutes": (0.05, math.inf),
     **dict.fromkeys(("checkpoint_steps", "checkpoint_minutes"), POSITIVE),
     **dict.fromkeys(("tau", "momentum", "flip", "vertical_flip", "jitter", "grey"), SHARE),
     **dict.fromkeys(("blur", "solarize", "crop_scale", "contrast", "saturation"), SHARE),
@@ -73,13 +74,13 @@ class PretrainConfig:
     Args:
         data: a folder of pictures, a .txt file with the path of one on each line, an .npz or .npy
             of images, .tar or .parquet shards (a folder of them, a pattern such as
-            "s3://bucket/{000..127}.tar", or "pipe:COMMAND"), or one of digits, cifar10, cifar100,
-            stl10. Without it: scikit-learn's handwritten digits.
-        preset: a recipe: digits, small (up to 96 px), 32px-minutes (no GPU), 32px-100, -200, -400,
-            -800, solo-cifar, lightly-cifar, 128px (64 to 128 px), few (under 10,000 pictures),
-            grey, many-channel, pretrained, vit, convnext, paper-40, -100, -300, -1000,
-            paper-gn-ws, or auto: what fits the pictures. BYOL/config/presets.py says where their
-            numbers come from.
+            "s3://bucket/{000..127}.tar"), or one of digits, cifar10, cifar100, stl10. Without it:
+            scikit-learn's handwritten digits.
+        preset: a recipe: auto (what fits the images, the machine and the time), digits, small (up
+            to 96 px), 32px-minutes (no GPU), 32px-100, -200, -400, -800, solo-cifar,
+            lightly-cifar, 128px (64 to 128 px), few (under 10,000 images), grey, many-channel,
+            pretrained, vit, convnext, paper-40, -100, -300, -1000, or paper-gn-ws.
+            BYOL/config/presets.py and BYOL/config/recipe.py say where their numbers come from.
         out: the run's folder, made new. Without it: runs/ and a name with the time.
         resume: go on from the last checkpoint in ``out``. auto: start, or go on where there is one;
             without ``out`` the folder is runs/NAME then. A run that gets SIGTERM, SIGINT, SIGHUP or
@@ -131,6 +132,10 @@ class PretrainConfig:
         tau: τ at the start of the run.
         tau_schedule: cosine (τ rises to 1 over the run) or constant.
         epochs: passes over the pictures.
+        steps: optimizer steps after which the run ends, where that is before the last epoch does.
+        minutes: how long the whole command takes: reading, training, evaluation and report. The
+            speed is measured before the first step, and the epochs follow from it. With ``epochs``
+            the run ends at whichever is shorter.
         batch_size: pictures per optimizer step, over all processes and accumulated parts.
         accumulate: parts that a process computes one after the other for one optimizer step.
         optimizer: lars, sgd or adamw.
@@ -188,6 +193,8 @@ class PretrainConfig:
         evaluate: end with the comparison against raw pixels and the untrained backbone.
         report: end with report.html, the run as one page.
         wandb: a project at Weights & Biases that gets settings and curves too.
+        recipe: not to be specified: config.yaml records in it what the preset auto was resolved
+            from, and why it chose what it did.
     """
 
     data: str | None = None
@@ -222,6 +229,8 @@ class PretrainConfig:
     tau: float = 0.996
     tau_schedule: str = "cosine"
     epochs: int = 300
+    steps: int | None = None
+    minutes: float | None = None
     batch_size: int = 256
     accumulate: int = 1
     optimizer: str = "lars"
@@ -273,6 +282,7 @@ class PretrainConfig:
     evaluate: bool = True
     report: bool = True
     wandb: str | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_pairs(self)
@@ -296,6 +306,21 @@ class PretrainConfig:
         check_numbers("std", self.std, (0.0, math.inf))
         if self.resume is True and self.out is None:
             raise UserError("--resume needs --out: the folder of the run to go on with")
+
+    @property
+    def specified(self) -> frozenset[str]:
+        """The settings that the user has specified, where that is known."""
+        return frozenset(self.recipe.get("specified", ()))
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the preset is auto and the images have not been looked at yet."""
+        return self.preset == "auto" and "specified" in self.recipe and "facts" not in self.recipe
+
+    def total_steps(self, images: int) -> int:
+        """Optimizer steps of the whole run over so many images."""
+        steps = images // self.batch_size * self.epochs
+        return steps if self.steps is None else min(steps, self.steps)
 
     @property
     def micro_batch(self) -> int:

@@ -31,6 +31,11 @@ def small_view_configs(config: PretrainConfig) -> tuple[ViewConfig, ...]:
     return (small,) * config.small_views
 
 
+def largest_view(config: PretrainConfig) -> int:
+    """Side of the largest view, in pixels."""
+    return max(view.size for view in (*view_configs(config), *small_view_configs(config)))
+
+
 def _shared(config: PretrainConfig) -> dict[str, Any]:
     return {
         name: getattr(config, name)

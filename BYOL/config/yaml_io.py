@@ -4,13 +4,24 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from BYOL._files import write_atomically
+from BYOL.config.paths import NAMING, place_values, shown
 from BYOL.config.pretrain import PretrainConfig
+from BYOL.config.signing import is_signed, signature_line
 from BYOL.config.validation import refuse_nulls, with_pairs
 from BYOL.errors import UserError
 
+_MOST_BYTES = 1 << 20
+
 
 def save_config(config: PretrainConfig, path: Path) -> None:
-    """Write the configuration as YAML that ``byol pretrain --config`` reads."""
+    """Write the configuration as YAML that ``byol pretrain --config`` reads, signed by the user.
+
+    It is written whole or not at all, and never through a link.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     import yaml
 
     values = {
@@ -18,25 +29,60 @@ def save_config(config: PretrainConfig, path: Path) -> None:
         for name, value in dataclasses.asdict(config).items()
     }
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    text += signature_line(place_values(config), path.parent)
+    data = text.encode("utf-8", "surrogateescape")
+    write_atomically(path, lambda temporary: temporary.write_bytes(data))
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """A YAML file of settings as plain data: no objects, no aliases (which may have no end).
+    """A YAML file of settings as plain data: see :func:`parse_settings_text`.
 
     Raises:
         UserError: no such file, not YAML, or not a table of names and values.
     """
+    return parse_settings_text(_text_of(path), path)
+
+
+def _text_of(path: Path) -> str:
+    """The text of a file of settings.
+
+    Raises:
+        UserError: it is not there, no plain file, too large, or no text.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} cannot be read: it is not a plain file")
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise UserError(f"{path} is larger than settings are: at most 1 MB is read")
+        return content.decode("utf-8")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} cannot be read: {reason}") from error
+
+
+def parse_settings_text(text: str, path: Path) -> dict[str, Any]:
+    """Settings as plain data: no objects, no aliases (which may have no end).
+
+    Args:
+        text: YAML.
+        path: of the file, for messages.
+
+    Raises:
+        UserError: not YAML, or not a table of names and values.
+    """
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise UserError(f"{path} has an alias (*NAME): settings are plain values")
         values = yaml.safe_load(text)
     except UserError:
         raise
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if mark := getattr(error, "problem_mark", None):
             reason = f"line {mark.line + 1}: {getattr(error, 'problem', None) or reason}"
@@ -53,12 +99,39 @@ def load_config(path: Path) -> PretrainConfig:
     Raises:
         UserError: no such file, not YAML, or not the settings of a run.
     """
-    values = read_settings(path)
+    return read_run_config(path)[0]
+
+
+def read_run_config(path: Path) -> tuple[PretrainConfig, bool]:
+    """Read what :func:`save_config` wrote, and whether this user wrote it, for this folder.
+
+    Raises:
+        UserError: as :func:`load_config`.
+    """
+    text = _text_of(path)
+    config = _run_config(parse_settings_text(text, path), path)
+    return config, is_signed(text, place_values(config), path.parent)
+
+
+def signed_by_user(path: Path) -> bool:
+    """Whether a file of settings is the config.yaml of a run that this user made in its place."""
+    try:
+        return read_run_config(path)[1]
+    except UserError:
+        return False
+
+
+def _run_config(values: dict[str, Any], path: Path) -> PretrainConfig:
     fields = {field.name: field for field in dataclasses.fields(PretrainConfig)}
     unknown = sorted(values.keys() - fields.keys())
     if unknown:
-        raise UserError(f"{path} is not the configuration of a run: it has no setting {unknown[0]}")
+        raise UserError(
+            f"{path} is not the configuration of a run: it has no setting {shown(unknown[0])}"
+        )
     refuse_nulls(PretrainConfig, values)
+    for name in NAMING & values.keys() - {"pretrained"}:
+        if not isinstance(values[name], str | None):
+            raise UserError(f"{path}: {name}={shown(values[name])} is not text: write it in quotes")
     try:
         return PretrainConfig(**with_pairs(PretrainConfig, values))
     except (TypeError, OverflowError) as error:

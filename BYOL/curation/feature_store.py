@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from BYOL._evenly import evenly
+from BYOL.curation.covariance import shrunk_covariance
 from BYOL.curation.embedding_files import write_npy
 from BYOL.curation.embeddings import Batches, Embeddings
 from BYOL.curation.temp_folder import temporary_folder
@@ -199,15 +200,13 @@ def whitened(features: np.ndarray, file: Path, whitening: float = 1.0) -> np.nda
     Returns:
         (n, d) float32, memory-mapped from ``file``.
     """
-    from sklearn.covariance import LedoitWolf
-
     n, d = features.shape
     mean, transform = np.zeros(d, np.float32), np.eye(d, dtype=np.float32)
     if n >= _MIN_COVARIANCE_IMAGES:
         chosen = evenly(n, _COVARIANCE_IMAGES)
         sample = np.asarray(features[chosen], dtype=np.float64)
         mean = sample.mean(axis=0).astype(np.float32)
-        variances, axes = np.linalg.eigh(LedoitWolf().fit(sample).covariance_)
+        variances, axes = np.linalg.eigh(shrunk_covariance(sample))
         floor = max(float(variances.mean()) * 1e-6, 1e-12)
         transform = (axes / variances.clip(floor) ** (whitening / 2)).astype(np.float32)
     header = {"descr": "<f4", "fortran_order": False, "shape": (n, d)}

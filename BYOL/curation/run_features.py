@@ -109,7 +109,7 @@ def open_features(config: FeaturesConfig) -> Features:
         UserError: the run, layer, images, split or accelerator does not exist.
     """
     accelerator = pick_accelerator(config.accelerator)
-    run = open_backbone(config.run)
+    run = open_backbone(config.run, trust=config.trust)
     network = LayerFeatures(run.backbone, config.layer, config.pool)
     splits = pictures_for(run, config.data, config.data_root)
     parts = {"train": splits.train, "test": splits.test}

@@ -3,10 +3,10 @@
 import dataclasses
 from typing import TypeVar
 
+from BYOL._console import counted
 from BYOL.config.commands import EvaluateConfig
 from BYOL.config.labelling import PredictConfig
 from BYOL.data.open import Splits, open_images
-from BYOL.data.shards.urls import is_command
 from BYOL.errors import UserError
 from BYOL.runs.open import Run
 
@@ -36,15 +36,8 @@ def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
             another number of channels than the run.
     """
     channels = run.config.channels
-    if not data and run.published:
-        raise UserError(
-            f"RUN={run.name} is a backbone without a run and contains no images: give DATA"
-        )
-    if not data and is_command(run.config.data):
-        raise UserError(
-            f"the run in {run.folder.path} was trained on the output of a command, and commands of "
-            "a run folder are not executed: give DATA"
-        )
+    if not data:
+        run.check_places()
     # Only files can be converted to another number of channels; arrays have a fixed number.
     try:
         splits = open_images(
@@ -63,7 +56,7 @@ def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
     for images in (splits.train, splits.test):
         if images is not None and images.channels != channels:
             raise UserError(
-                f"DATA={data} has images of {images.channels} channels; "
+                f"DATA={data} has images of {counted(images.channels, 'channel')}; "
                 f"{run.name} was trained on {channels}"
             )
     return splits

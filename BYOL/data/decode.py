@@ -1,5 +1,6 @@
 """One file becomes uint8 pixels, or a named error; never a crash, whatever is in the file."""
 
+import contextlib
 import io
 import math
 import warnings
@@ -99,6 +100,11 @@ class ImageFile:
     @cached_property
     def _image(self) -> Image.Image:
         return Image.open(_opened(self.source))
+
+    def close(self) -> None:
+        """Close the file, which Pillow keeps open until the pixels are decoded."""
+        if "_image" in self.__dict__:
+            self._image.close()
 
     def decode(self, least: tuple[int, int] = (0, 0)) -> np.ndarray:
         """8-bit pixels of the wanted kind, upright.
@@ -284,6 +290,7 @@ def deep_values(source: Encoded) -> np.ndarray | None:
 def image_size(source: Encoded) -> tuple[int, int] | None:
     """(height, width) of the upright picture, from the file's header; None if it is no picture."""
     try:
-        return ImageFile(source, 3).size
+        with contextlib.closing(ImageFile(source, 3)) as file:
+            return file.size
     except BrokenImageError:
         return None

@@ -10,7 +10,6 @@ from BYOL._evenly import evenly
 from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
 from BYOL.data.open import open_images
-from BYOL.data.shards.urls import is_command
 from BYOL.errors import UserError
 from BYOL.export.exportable import Model
 from BYOL.export.pixel_network import pixel_network
@@ -32,9 +31,7 @@ def pictures_to_check(run: Run) -> tuple[Tensor, str]:
     config = run.config
     assert config.channels is not None
     try:
-        if run.published or is_command(config.data):
-            # The command of a run folder is not executed, because the folder may be untrusted.
-            raise UserError("the run folder has no images, or only a command")
+        run.check_places()
         images = open_images(
             config.data,
             channels=config.channels,

@@ -33,7 +33,7 @@ from BYOL.model.linear_head import LinearLayer
 # settings that byol export and byol predict have in common
 _SHARED_SETTINGS = (
     "run", "data", "labels", "groups", "task", "seed",
-    "batch_size", "workers", "accelerator", "data_root",
+    "batch_size", "workers", "accelerator", "data_root", "trust",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from BYOL._links import check_file_link
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
 from BYOL.model.backbones import SETTLED
@@ -147,7 +148,12 @@ def _network(file: Path | None, argument: str) -> tuple[str, dict[str, Any], dic
 def _in_folder(folder: Path, argument: str) -> Find:
     if not folder.is_dir():
         raise UserError(f"{argument}: there is no folder {folder}")
-    return lambda name: folder / name if (folder / name).is_file() else None
+
+    def find(name: str) -> Path | None:
+        check_file_link(folder / name, argument)
+        return folder / name if (folder / name).is_file() else None
+
+    return find
 
 
 def _on_the_hub(repository: str, argument: str) -> Find:

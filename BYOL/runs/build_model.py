@@ -97,6 +97,17 @@ def _backbone(config: PretrainConfig) -> nn.Module:
     return backbone
 
 
+def seeded_backbone(config: PretrainConfig) -> nn.Module:
+    """The backbone of :func:`seeded_model` alone, with the same weights.
+
+    The backbone is the first network that :func:`build_model` builds after seeding, so nothing else
+    has to be built to get it. Opening a run needs no heads and no target network.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return _backbone(dataclasses.replace(config, pretrained=False, weights=None))
+
+
 def seeded_model(config: PretrainConfig) -> BYOL:
     """The model as its seed alone makes it, without weights from elsewhere: it needs no file."""
     return build_model(dataclasses.replace(config, pretrained=False, weights=None))

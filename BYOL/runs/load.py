@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from BYOL._links import check_file_link, check_run_links
 from BYOL.config import load_config
 from BYOL.errors import UserError
 from BYOL.model.backbones import build_backbone
@@ -107,6 +108,8 @@ def find_weights(source: str | Path) -> Found:
     if not path.exists():
         raise UserError(f"source={path} is not there: give a run's folder or a .safetensors file")
     folder, checkpoint = folder_and_checkpoint(path)
+    if folder.path.is_dir() and folder.config.exists():
+        check_run_links(folder.path, f"source={source}")
     if checkpoint and folder.config.exists():
         metadata = backbone_metadata(load_config(folder.config))
         return Found(path, metadata, backbone_of(checkpoint))
@@ -124,6 +127,8 @@ def find_weights(source: str | Path) -> Found:
             f"source={path} is neither a run's folder (no config.yaml) nor one for the hub "
             f"(no {HUB_WEIGHTS})"
         )
+    if path.is_dir():
+        check_file_link(file, f"source={source}")
     weights, metadata = load_weights(file)
     return Found(path, metadata, weights)
 

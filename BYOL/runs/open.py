@@ -1,7 +1,10 @@
 """A run is opened again: its settings, its weights, its checkpoints."""
 
+import dataclasses
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,14 @@ from torch import Tensor, nn
 
 from BYOL._console import as_warnings, to_stderr
 from BYOL._files import to_json
-from BYOL.config import PretrainConfig, load_config
-from BYOL.config.paths import found_again
+from BYOL._links import check_run_links
+from BYOL.config import PretrainConfig
+from BYOL.config.data_names import check_named_images
+from BYOL.config.paths import found_again, named_places, place_values, shown
+from BYOL.config.yaml_io import read_run_config
 from BYOL.errors import UserError
 from BYOL.model.weights import load_weights
-from BYOL.runs.build_model import seeded_model
+from BYOL.runs.build_model import seeded_backbone
 from BYOL.runs.checksum import check_seal
 from BYOL.runs.folder import RunFolder
 
@@ -27,25 +33,47 @@ class Run:
         folder: of the run.
         config: its settings.
         backbone: trained.
-        untrained: the same as the seed makes it.
-        start: the same with the weights from elsewhere that the run began with, if it did.
         checkpoint: which of its checkpoints the backbone is from, if one was asked for.
         published: the name of a backbone without a run (:mod:`BYOL.runs.published`), which knows of
             no pictures, or None.
+        elsewhere: why the places that its settings name are not opened; None: this user made the
+            run, or trusts it. ``config`` then names neither labels nor groups.
     """
 
     folder: RunFolder
     config: PretrainConfig
     backbone: nn.Module
-    untrained: nn.Module
-    start: nn.Module | None = None
     checkpoint: Path | None = None
     published: str | None = None
+    elsewhere: str | None = None
+
+    @cached_property
+    def untrained(self) -> nn.Module:
+        """The backbone as the seed makes it; built at the first use, since few commands need it."""
+        return untrained(self.config)
+
+    @cached_property
+    def start(self) -> nn.Module | None:
+        """The backbone with the weights that the run started from; None without such weights."""
+        return None if self.published else started_from(self.config, self.folder)
 
     @property
     def name(self) -> str:
         """What the user calls it."""
         return self.published or str(self.folder.path)
+
+    def check_places(self) -> None:
+        """Make sure that the images which the settings of the run name may be opened.
+
+        Raises:
+            UserError: they name none, or the run is from elsewhere.
+        """
+        if self.published:
+            raise UserError(
+                f"RUN={self.name} is a backbone without a run and knows of no pictures: give DATA"
+            )
+        if self.elsewhere:
+            raise UserError(self.elsewhere)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -70,15 +98,19 @@ def backbone_metadata(config: PretrainConfig) -> dict[str, str]:
     return {**found, **deep, **further}
 
 
-def open_run(path: str | Path, say: Callable[[str], None] = to_stderr) -> Run:
+def open_run(
+    path: str | Path, say: Callable[[str], None] = to_stderr, *, trust: bool = False
+) -> Run:
     """Open the folder of a run, finished or not (then the newest whole checkpoint is taken).
 
     Args:
         path: of the folder, or of one of the checkpoints in it.
         say: gets a line where the newest checkpoint is damaged and one before it is taken.
+        trust: whether the places that its settings name may be opened although this user has not
+            written them; a run of the user's own, in its place, needs no such word.
 
     Raises:
-        UserError: no such folder, not a run, or nothing trained in it yet.
+        UserError: no such folder, not a run, nothing trained in it yet, or links that lead out.
     """
     folder, checkpoint = folder_and_checkpoint(Path(path))
     if not folder.path.is_dir():
@@ -86,13 +118,34 @@ def open_run(path: str | Path, say: Callable[[str], None] = to_stderr) -> Run:
             f"RUN={path} is not a folder: give the folder that byol pretrain made, or "
             "a .safetensors file that byol export wrote"
         )
+    check_run_links(folder.path, f"RUN={path}")
     if not folder.config.exists():
         raise UserError(f"RUN={path} is not the folder of a run: it has no config.yaml")
-    config = found_again(load_config(folder.config), folder.path)
+    config, elsewhere = _run_settings(folder, path, trust)
     weights = backbone_of(checkpoint) if checkpoint else trained_weights(folder, say)
-    backbone = with_weights(config, weights, folder.path)
-    start = started_from(config, folder)
-    return Run(folder, config, backbone, untrained(config), start, checkpoint)
+    return Run(
+        folder, config, with_weights(config, weights, folder.path), checkpoint, elsewhere=elsewhere
+    )
+
+
+def _run_settings(
+    folder: RunFolder, path: str | Path, trust: bool
+) -> tuple[PretrainConfig, str | None]:
+    """The settings of a run, and why the places that they name are not opened, if so."""
+    config, signed = read_run_config(folder.config)
+    places = named_places(PretrainConfig, place_values(config))
+    named = next((name for name in ("data", "labels", "groups") if name in places), None)
+    if named is None:
+        return config, None
+    if signed or trust:
+        if config.data is not None:
+            check_named_images(config.data, f"RUN={path}")
+        return found_again(config, folder.path), None
+    elsewhere = (
+        f"RUN={path} is from elsewhere (not made by you, or moved), and its settings name "
+        f"{named}={shown(places[named])}: give DATA, or --trust to open what they name"
+    )
+    return dataclasses.replace(config, labels=None, groups=None, task="auto"), elsewhere
 
 
 def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:
@@ -104,7 +157,7 @@ def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:
 
 def untrained(config: PretrainConfig) -> nn.Module:
     """A run's backbone as its seed makes it, in evaluation mode."""
-    return seeded_model(config).onlineNet.backend.eval()
+    return seeded_backbone(config).eval()
 
 
 def started_from(config: PretrainConfig, folder: RunFolder) -> nn.Module | None:
@@ -207,7 +260,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     try:
         check_seal(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's, about the pickle; the errors say more
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from error
     except pickle.UnpicklingError as error:

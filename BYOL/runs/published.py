@@ -18,18 +18,19 @@ from BYOL.model.initial_weights import start_from
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.load import Found, find_weights, network_of
-from BYOL.runs.open import Run, open_run, untrained
+from BYOL.runs.open import Run, open_run
 
 _OURS = {"backbone", "channels", "image_size", "mean", "std"}  # said by our own files
 
 
-def open_backbone(name: str) -> Run:
+def open_backbone(name: str, *, trust: bool = False) -> Run:
     """A run, or a backbone without one.
 
     Args:
         name: the folder of a run or one of its checkpoints: see :func:`BYOL.runs.open.open_run`; a
             file or a folder that ``byol export`` wrote; ``hf-hub:OWNER/NAME`` or
             ``local-dir:FOLDER``.
+        trust: as of :func:`BYOL.runs.open.open_run`.
 
     Raises:
         UserError: it is none of these, or cannot be had.
@@ -46,7 +47,7 @@ def open_backbone(name: str) -> Run:
         return _in_timms_format(name, name)
     if alone and (path / HUB_CONFIG).is_file():
         return _in_timms_format(f"{FOLDER}{name}", name)
-    return open_run(name)
+    return open_run(name, trust=trust)
 
 
 def _of_a_file(name: str, path: Path) -> Run:
@@ -85,4 +86,4 @@ def _in_timms_format(model_name: str, name: str) -> Run:
 def _opened(name: str, network: nn.Module, **settings: Any) -> Run:
     """With the settings of a run of a small set, which decide how labels fine-tune it."""
     config = preset_config("small", **settings)
-    return Run(RunFolder(Path(name)), config, network, untrained(config), published=name)
+    return Run(RunFolder(Path(name)), config, network, published=name)

@@ -57,7 +57,7 @@ def benchmark(
         ``memory_per_image``, what a step takes beyond what was there; ``holds_back``, the slowest.
     """
     device, size = torch_device(machine.accelerator), config.micro_batch
-    run = _Run(config, prepared, model, machine)
+    run = BareRun(config, prepared, model, machine)
     run.train(1)  # compiles what there is to compile
     batches = itertools.chain.from_iterable(iter(lambda: iter(run.loader), None))
     batch = next(batches)
@@ -153,7 +153,7 @@ def _cost(work: Callable[[], object], device: torch.device) -> tuple[int, int]:
     return needed, counter.get_total_flops()
 
 
-class _Run:
+class BareRun:
     """The parts of ``byol pretrain``, without a folder."""
 
     def __init__(self, config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine):
@@ -161,7 +161,7 @@ class _Run:
         self.config, self.machine = config, machine
         views = build_views(config)
         steps = len(prepared.train) // config.batch_size
-        self.module = Pretraining(model, config, views, steps)
+        self.module = Pretraining(model, config, views, max(steps, 1))
         self.loader = train_loader(
             prepared.train,
             epoch_sampler(
@@ -181,8 +181,13 @@ class _Run:
             batch["together"].views = None
         return [*self.module.make_views(batch), *self.module.make_small_views(batch)]
 
-    def train(self, steps: int) -> float:
-        """Seconds of so many optimizer steps by Lightning, from before the first batch."""
+    def train(self, steps: int, *further: Callback) -> float:
+        """Seconds of so many optimizer steps by Lightning, from before the first batch.
+
+        Args:
+            steps: at most; a callback may stop it earlier.
+            further: callbacks.
+        """
         clock = _Clock(torch_device(self.machine.accelerator))
         alarm, every = Alarm(self.config), max(self.config.gauges_every, 1)
         trainer = engine(
@@ -190,7 +195,12 @@ class _Run:
             self.machine,
             devices=1,
             max_steps=steps,
-            callbacks=[clock, Curves(every=50), Gauges(every, alarm, warn=lambda line: None)],
+            callbacks=[
+                clock,
+                Curves(every=50),
+                Gauges(every, alarm, warn=lambda line: None),
+                *further,
+            ],
             logger=False,
         )
         trainer.fit(self.module, self.loader)

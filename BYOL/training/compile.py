@@ -38,7 +38,7 @@ def settle_compile(
     """The settings of a run over so many pictures, ``compile`` being "on" or "off" then."""
     if config.compile != "auto":
         return config
-    steps = pictures // config.batch_size * config.epochs * config.accumulate
+    steps = config.total_steps(pictures) * config.accumulate
     on = worth_compiling(model, config.view_shape, steps, machine)
     return dataclasses.replace(config, compile="on" if on else "off")
 

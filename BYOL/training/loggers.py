@@ -3,16 +3,24 @@
 import contextlib
 import csv
 import io
+import itertools
+import os
+import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from BYOL._files import write_atomically
 from BYOL.errors import UserError
+
+_COUNTER = itertools.count()  # no two files of a process have one name
 
 
 class CurveTable(Logger):
@@ -92,32 +100,66 @@ class CurveTable(Logger):
         self.save()
 
 
-class PatientTensorBoard(TensorBoardLogger):
-    """TensorBoard's files; where they cannot be written any more, their curves end, not the run."""
+class EventFile(Logger):
+    """Curves for TensorBoard; a removed folder or a full disk costs points, never the run.
+
+    TensorBoard's own writer is a thread that ends with a traceback at its first error, and its
+    curves end with it. This one writes where it is called. Points that cannot be written are
+    dropped, and a new file is started for the next ones: TensorBoard joins the files of a folder.
+
+    Args:
+        folder: where the files are.
+        until: optimizer step of the checkpoint that the run resumes from: TensorBoard hides later
+            points of earlier files. None: a new run.
+    """
+
+    def __init__(self, folder: Path, until: int | None = None):
+        super().__init__()
+        self.folder = folder
+        self._purge_step = None if until is None else until + 1
+        self._path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """None: the files are in the run's folder."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """None."""
+        return ""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add points."""
-        with self._patience():
-            super().log_metrics(metrics, step)
+        """Add a point to each curve that ``metrics`` names."""
+        values = [Summary.Value(tag=tag, simple_value=float(v)) for tag, v in metrics.items()]
+        try:
+            if self._path is None or not self._path.exists():
+                self._path = self._new_file()
+            _append(self._path, Event(step=step, summary=Summary(value=values)))
+        except OSError:
+            self._path = None  # TensorBoard reads nothing behind a record that was cut off
 
     @rank_zero_only
-    def save(self) -> None:
-        """Write what waits in memory."""
-        with self._patience():
-            self.experiment.flush()
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """They are in ``config.yaml``."""
 
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
-        """Write what is left and close."""
-        with self._patience():
-            super().finalize(status)
+    def _new_file(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        origin = f"{int(time.time()):010}.{socket.gethostname()}.{os.getpid()}.{next(_COUNTER)}"
+        path = self.folder / f"events.out.tfevents.{origin}"
+        _append(path, Event(file_version="brain.Event:2"))
+        if self._purge_step is not None:
+            start = SessionLog(status=SessionLog.START)
+            _append(path, Event(step=self._purge_step, session_log=start))
+            self._purge_step = None
+        return path
 
-    @contextlib.contextmanager
-    def _patience(self) -> Iterator[None]:
-        # The writer's thread ends at its first error and raises it at every later call.
-        with contextlib.suppress(OSError, ValueError):  # Lightning turns an OSError into the latter
-            yield
+
+def _append(path: Path, event: Event) -> None:
+    event.wall_time = time.time()
+    with path.open("ab") as file:
+        RecordWriter(file).write(event.SerializeToString())
 
 
 def loggers(folder: Path, until: int | None, warn: Callable[[str], None]) -> list[Logger]:
@@ -125,14 +167,10 @@ def loggers(folder: Path, until: int | None, warn: Callable[[str], None]) -> lis
 
     Args:
         folder: where they write.
-        until: see :class:`CurveTable`; TensorBoard is told to forget later points.
+        until: see :class:`CurveTable` and :class:`EventFile`.
         warn: see :class:`CurveTable`.
     """
-    purge: dict[str, Any] = {} if until is None else {"purge_step": until + 1}
-    return [
-        CurveTable(folder / "metrics.csv", until, warn),
-        PatientTensorBoard(str(folder), name="", version="", **purge),
-    ]
+    return [CurveTable(folder / "metrics.csv", until, warn), EventFile(folder, until)]
 
 
 def _rows_until(path: Path, step: int) -> list[dict[str, Any]]:

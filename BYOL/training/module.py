@@ -77,6 +77,8 @@ class Pretraining(pl.LightningModule):
         self.config = config
         self.views = views
         self.total_steps = steps_per_epoch * config.epochs
+        if config.steps is not None:
+            self.total_steps = min(self.total_steps, config.steps)
         # A trial run of one epoch is to learn too, hence at most half of the run.
         self.warmup_steps = min(
             round(config.warmup_epochs * steps_per_epoch), self.total_steps // 2

@@ -3,22 +3,26 @@ written."""
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from BYOL._console import counted
 from BYOL.config import PretrainConfig
-from BYOL.config.view_configs import small_view_configs, view_configs
+from BYOL.config.recipe import image_size_for
+from BYOL.config.view_configs import largest_view, small_view_configs, view_configs
 from BYOL.data.cache import check_images, to_memory
-from BYOL.data.dataset import ArrayImages, EncodedImages, Images, readable
+from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images, readable
 from BYOL.data.open import Splits, common_side, open_images
+from BYOL.data.reduced import reduced
 from BYOL.errors import UserError
 from BYOL.evaluation.attach_labels import judging, told
 from BYOL.model.backbones import build_backbone
 from BYOL.model.hub import settled_backbone
 from BYOL.model.initial_weights import read_start
 from BYOL.model.stems import has_large_stem
+from BYOL.training.auto_recipe import for_fewer_images, with_recipe
 from BYOL.views.pipeline import Views
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
@@ -70,11 +74,11 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
         raise UserError(
             f"--channels={config.channels} is not what the pictures have: {splits.train.channels}"
         )
+    config = with_recipe(config, splits.train)
     side = common_side(config.data) if config.image_size is None else None
     config = _settle(config, splits.train, side)
     splits = told(splits, config)
-    if len(splits.train) < config.batch_size:
-        raise UserError(_too_few(config, splits.train))
+    _check_number(config, splits.train, least=2 if hold else 1)
     if config.strict_images and isinstance(splits.train, EncodedImages):
         check_images(splits.train)
     if not hold:
@@ -83,8 +87,11 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     train, broken = in_memory(splits.train, budget)
     test, broken_test = in_memory(splits.test, budget) if splits.test else (None, [])
     labelled = in_memory(splits.labelled, budget)[0] if splits.labelled else None
-    if len(train) < config.batch_size:
-        raise UserError(_too_few(config, train))
+    config = for_fewer_images(config, train)
+    _check_number(config, train)
+    if isinstance(train, FileImages) and config.devices * config.nodes == 1:
+        cache = Path(config.data_root).expanduser() / "decoded"
+        train = reduced(train, largest_view(config), budget, cache)
     splits = judging(Splits(train, test, labelled))
     return Prepared(config, splits.train, splits.test, splits.labelled, broken + broken_test)
 
@@ -95,15 +102,29 @@ def in_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
     return found or (images, [])
 
 
-def _too_few(config: PretrainConfig, images: Images) -> str:
-    return (
-        f"--batch_size={config.batch_size} is larger than the set: {images.name} has "
-        f"{counted(len(images), 'picture')}; give at most that many"
-    )
+def _check_number(config: PretrainConfig, images: Images, least: int = 2) -> None:
+    """Refuse sets that do not fill a batch.
+
+    Raises:
+        UserError: it names the flag that fixes it, where one does.
+    """
+    count = len(images)
+    if count < least:
+        raise UserError(
+            f"DATA={config.data} has {counted(count, 'picture')}: training compares images with "
+            "each other and needs at least 2"
+        )
+    if count < config.batch_size:
+        by = "" if "batch_size" in config.specified else f" of --preset={config.preset}"
+        fits = max(count // 2, 2)
+        raise UserError(
+            f"--batch_size={config.batch_size}{by} is larger than the set: {images.name} has "
+            f"{counted(count, 'picture')}; give --batch_size={fits}, or --preset=auto"
+        )
 
 
 def _settle(config: PretrainConfig, train: Images, side: int | None) -> PretrainConfig:
-    size = config.image_size or (side if side and side <= SMALL_SIDE else 224)
+    size = config.image_size or _image_size(config, side)
     mean, std = _statistics(config, train)
     settled = dataclasses.replace(
         config, channels=train.channels, image_size=size, mean=mean, std=std
@@ -117,6 +138,14 @@ def _settle(config: PretrainConfig, train: Images, side: int | None) -> Pretrain
     if config.weights:
         small = read_start(config.weights).small_stem
     return dataclasses.replace(settled, stem="small" if small and large else "imagenet")
+
+
+def _image_size(config: PretrainConfig, side: int | None) -> int:
+    """The image size where none is specified: it follows the view size, else the images."""
+    small = side if side and side <= SMALL_SIDE else None
+    if config.view_size:
+        return image_size_for(config.view_size, small)
+    return small or 224
 
 
 def _statistics(config: PretrainConfig, train: Images) -> tuple[list[float], list[float]]:

@@ -14,9 +14,11 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from BYOL import byol
-from BYOL._console import as_warnings, to_stderr
+from BYOL._clock import command_start
+from BYOL._console import as_warnings, counted, to_stderr
 from BYOL._hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL._random import fold
+from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig, save_config
 from BYOL.config.paths import rooted
 from BYOL.config.presets import misfit
@@ -32,12 +34,15 @@ from BYOL.model.sync_batchnorm import synchronised
 from BYOL.runs.build_model import build_model, seeded_model
 from BYOL.runs.folder import RunFolder, default_folder
 from BYOL.runs.open import backbone_metadata
+from BYOL.training.auto_recipe import recorded_settings
+from BYOL.training.budget import announce_recipe, with_length
 from BYOL.training.callbacks.build import Watchers
 from BYOL.training.compile import settle_compile
 from BYOL.training.dry_run import check_network, trusted_machine
 from BYOL.training.finalize import finish, save_report
 from BYOL.training.launch import cluster, first_process, mishaps, strategy, with_processes
 from BYOL.training.loggers import loggers
+from BYOL.training.microbatch import with_parts_that_fit
 from BYOL.training.module import Pretraining
 from BYOL.training.prepare import Prepared, build_views, prepare
 from BYOL.training.resume import Start, facts, find_start
@@ -67,23 +72,31 @@ def pretrain(
     Raises:
         UserError: a mistake in the settings or the data; nothing has been written then.
     """
+    began = command_start()
     config = with_processes(config)
     machine = pick_machine(config.accelerator, config.devices, config.precision)
     stamped = config.resume != "auto"
     out = Path(config.out) if config.out else default_folder(config.data, stamped=stamped)
+    if config.resume:
+        config = dataclasses.replace(config, **recorded_settings(config, RunFolder(out)))
     start = find_start(RunFolder(out), config.resume, config.epochs, as_warnings(say))
     speak = say if first_process() else lambda line: None  # another one says it already
     with StopRequest(speak) as stop:
-        prepared = prepare(config)
+        with waiting("opening the images", say=speak):
+            prepared = prepare(config)
         config = rooted(dataclasses.replace(prepared.config, out=str(out), resume=False))
         start.check(config, prepared.train)
         if start.results:
             return _complete(config, prepared, start, machine, speak)
-        model = seeded_model(config) if start.checkpoint else build_model(config)
-        narrow = check_network(model, config)
+        with waiting("building the network", say=speak):
+            model = seeded_model(config) if start.checkpoint else build_model(config)
+            narrow = check_network(model, config)
         machine = trusted_machine(narrow, config, machine, speak)
         if start.compiled and config.compile == "auto":  # another choice rounds otherwise
             config = dataclasses.replace(config, compile=start.compiled)
+        if not start.checkpoint:
+            config = with_parts_that_fit(config, model, machine, speak)
+        config, estimate = with_length(config, prepared, model, machine, began)
         config = settle_compile(config, len(prepared.train), model, machine)
         check_tracking(config)
         with start.opened():
@@ -94,6 +107,10 @@ def pretrain(
                 if (config.pretrained or config.weights) and not start.checkpoint:
                     _save_start(config, model, start.folder)
                 _announce(config, prepared, model, machine, say)
+                if start.step:
+                    steps = config.epochs * (len(prepared.train) // config.batch_size)
+                    say(f"resumes after step {start.step:,} of {steps:,}")
+                announce_recipe(config, len(prepared.train), estimate, machine, began, say)
             with tracked(config, start.folder, as_warnings(speak)) as tracker:
                 run = _train(config, prepared, model, start, machine, stop, say, tracker.loggers)
                 results = {"run": str(out), **run, "evaluation": None}
@@ -146,7 +163,8 @@ def _announce(
     weights = sum(p.numel() for p in model.onlineNet.backend.parameters()) / 1e6
     begun = f", begun with {config.weights}" if config.weights else ""
     say(
-        f"{prepared.train.name}: {len(prepared.train):,} pictures, {config.channels} channels, "
+        f"{prepared.train.name}: {counted(len(prepared.train), 'picture')}, "
+        f"{counted(config.channels or 0, 'channel')}, "
         f"seen at {config.view_shape[-1]} px; preset {config.preset}; {config.backbone} "
         f"({weights:.2f} M weights{begun}), {machine.accelerator} in {machine.precision}"
         f"{', compiled' if config.compile == 'on' else ''}"
@@ -248,6 +266,7 @@ def _trainer(
         num_nodes=config.nodes,
         strategy=strategy(config.devices * config.nodes),
         max_epochs=config.epochs,
+        max_steps=-1 if config.steps is None else config.steps,
         use_distributed_sampler=False,  # the loader shards by itself, the same for any world size
         callbacks=watch.callbacks,
         plugins=[watch.store, *cluster()],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from BYOL._links import check_run_links
 from BYOL._lock import locked
 from BYOL.config import PretrainConfig, load_config
 from BYOL.config.pretrain import Resume
@@ -33,7 +34,7 @@ _BESIDE = (
     "devices", "nodes", "deterministic", "precision", "compile", "grad_checkpointing",
     "workers", "memory", "strict_images", "knn_every", "gauges_every",
     "on_collapse", "checkpoint_every", "checkpoint_steps", "checkpoint_minutes",
-    "checkpoint_keep", "evaluate", "report", "wandb",
+    "checkpoint_keep", "evaluate", "report", "wandb", "minutes", "recipe",
 )  # fmt: skip
 
 
@@ -112,6 +113,7 @@ class Start:
         if not first_process():
             yield
             return
+        check_run_links(self.folder.path, f"--out={self.folder.path}")
         self.folder.create()
         with locked(self.folder.lock, f"--out={self.folder.path}"):
             sweep(self.folder)
@@ -142,6 +144,7 @@ def find_start(
                 "name"
             )
         return Start(folder)
+    check_run_links(folder.path, f"--out={folder.path}")
     found = newest_usable(folder, warn)
     results = _results(folder) if resume == "auto" else None
     if found is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning.loggers import Logger, WandbLogger
 
+from BYOL._files import write_atomically
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import level
@@ -110,7 +111,8 @@ def _begin(
     folder.logs.mkdir(exist_ok=True)
     name = folder.logs / "wandb-id"
     if not name.exists():
-        name.write_text(secrets.token_hex(4))
+        identity = secrets.token_hex(4)
+        write_atomically(name, lambda temporary: temporary.write_text(identity))
     try:
         run = wandb.init(
             project=config.wandb,

@@ -4,15 +4,18 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL.views import cpu_kernels as kernels
+from BYOL._waiting import waiting
 from BYOL.views import ops
 from BYOL.views.config import ViewConfig
 from BYOL.views.sample_params import AppearanceDraw
+
+_compiled: set[tuple[bool, int]] = set()  # kinds of images for which the loops are ready
 
 
 def fused_view(
@@ -36,6 +39,7 @@ def fused_view(
     Returns:
         (B, C, size, size) float32, normalised, in channels-last memory format.
     """
+    kernels = _kernels()
     is_uint8 = images.dtype == torch.uint8
     images, unit = (images, 1 / 255) if is_uint8 else (images.float(), 1.0)
     radius = ops.blur_radius(config.size)
@@ -61,8 +65,23 @@ def fused_view(
             out.numpy()[part],
         )
 
-    _run_in_threads(work, len(images))
+    signature = (is_uint8, images.shape[1])
+    if signature in _compiled:
+        _run_in_threads(work, len(images))
+    else:  # compilation for a new kind of images can take a minute on a busy machine
+        with waiting("compiling the views, kept for the next time"):
+            work(slice(0, 1))
+        _compiled.add(signature)
+        _run_in_threads(work, len(images))
     return out.permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=1)
+def _kernels() -> ModuleType:
+    """Import the compiled loops lazily, because importing numba takes a third of a second."""
+    from BYOL.views import cpu_kernels as kernels
+
+    return kernels
 
 
 def _kernel_params(draw: AppearanceDraw, with_blur: bool) -> tuple[np.ndarray, ...]:

@@ -15,6 +15,8 @@ from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.views.transforms import EvalTransform
 from tests.conftest import draw_pictures
 
+pytestmark = pytest.mark.trains
+
 
 def by_hand(run, pictures) -> dict[str, np.ndarray]:
     """Features of every picture, one at a time, with nothing but PIL and the backbone."""
@@ -145,7 +147,7 @@ def test_a_checkpoint_stands_for_its_run(run, tmp_path, capsys):
         cards.append((hub / "README.md").read_text())
     assert torch.equal(BYOL.load_backbone(tmp_path / "best").state_dict()[first], expected)
     assert ["| trained |" in card for card in cards] == [False, True]  # figures are of the last
-    assert main(["evaluate", str(best), "--protocol", "knn"]) == 0
+    assert main(["evaluate", str(best), "--trust", "--protocol", "knn"]) == 0
     assert (folder / "evaluation-best.json").exists() and not (folder / "evaluation.json").exists()
     capsys.readouterr()
     assert main(["report", str(best)]) == 2

@@ -9,6 +9,7 @@ import torch
 
 import BYOL
 from BYOL.cli.main import COMMANDS, main, parse
+from BYOL.config import save_config
 from BYOL.export import load_weights
 from tests.conftest import TINY, draw_pictures
 
@@ -73,7 +74,7 @@ def test_a_value_of_the_wrong_kind_is_told_in_words(words, said, capsys):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("epoks: 3", "--config: setting 'epoks' is unknown: did you mean epochs?"),
+        ("epoks: 3", "--config: setting 'epoks' is unknown: did you mean epochs or steps?"),
         ("data: 5", "--data: 5 is not text: write it in quotes"),
         ("backbone_args: 5", "--backbone-args: 5 is not a table of names and values"),
         ("lr: 1\nepochs: [1,", "cannot be read: line 2: expected the node content"),
@@ -112,7 +113,9 @@ def test_later_ones_win_of_preset_file_and_flag(tmp_path):
         (["--crop-scale=[0.3,0.9]"], {"crop_scale": (0.3, 0.9)}),
         (["--mean", "[0.5]", "--std", "[0.25]"], {"mean": [0.5], "std": [0.25]}),
         (["--mean", "0.5", "--std=0.25"], {"mean": [0.5], "std": [0.25]}),
-        (["cifar10"], {"data": "cifar10", "preset": "small"}),
+        (["cifar10"], {"data": "cifar10", "preset": "auto"}),
+        (["digits"], {"data": "digits", "preset": "digits"}),
+        (["photos", "--preset", "digits"], {"data": "photos", "preset": "digits"}),
         (["--preset", "paper-1000"], {"epochs": 1000, "lr": 0.2, "weight_decay": 1.5e-6}),
         (["--preset=paper-300", "--lr=0.1"], {"epochs": 300, "lr": 0.1}),
     ],
@@ -126,7 +129,7 @@ def test_a_tilde_is_the_home_wherever_a_path_may_stand(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     file = tmp_path / "settings.yaml"
     file.write_text("out: ~/runs/x\nweights: ~/w.pth\n")
-    config = parse("pretrain", ["--config", "~/settings.yaml"])
+    config = parse("pretrain", ["--config", "~/settings.yaml", "--trust"])
     assert config.out == f"{tmp_path}/runs/x"
     # these are expanded where they are read, and config.yaml fits another home
     assert (config.weights, config.data_root) == ("~/w.pth", "~/.cache/byol")
@@ -142,11 +145,17 @@ def test_a_tilde_is_the_home_wherever_a_path_may_stand(tmp_path, monkeypatch):
     assert parse("embed", ["r", "--out=a~/e.npy"]).out == "a~/e.npy"
 
 
-def test_preset_follows_the_size_of_the_pictures(tmp_path):
-    draw_pictures(tmp_path / "small", side=32, each=2)
-    draw_pictures(tmp_path / "large", side=200, each=2)
-    assert parse("pretrain", [str(tmp_path / "small")]).preset == "small"
-    assert parse("pretrain", [str(tmp_path / "large")]).preset == "paper-300"
+def test_what_the_user_specified_is_known(tmp_path):
+    file = tmp_path / "settings.yaml"
+    file.write_text("lr: 0.125\n")
+    words = ["photos", "--config", str(file), "--tau=0.9", "--backbone_args.drop_path_rate", "0.1"]
+    config = parse("pretrain", [*words, "--no-report"])
+    assert config.undecided
+    assert config.specified == {"data", "lr", "tau", "backbone_args", "report"}
+    assert not parse("pretrain", ["photos", "--preset", "few"]).undecided
+    # a sweep writes all settings into a file, and which ones were specified
+    save_config(config, file)
+    assert parse("pretrain", ["--config", str(file)]) == config
 
 
 def test_json_is_one_object_on_standard_output(tmp_path, capsys):

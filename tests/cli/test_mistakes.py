@@ -146,7 +146,7 @@ def test_other_commands_refuse(place, capsys, argv, named):
     [
         (["evaluate", "RUN", "--protocol=knn,magic"], "--protocol=magic"),
         (["evaluate", "RUN", "flat"], "no labels"),
-        (["evaluate", "RUN", "digits"], "1 channels"),
+        (["evaluate", "RUN", "digits"], "1 channel;"),
         (["evaluate", "RUN", "flat", "--protocol=cluster"], "--clusters"),
         (["evaluate", "RUN", "--clusters=1"], "--clusters=1"),
         (["evaluate", "RUN", "--neighbours=20,0"], "--neighbours=0"),
@@ -155,7 +155,7 @@ def test_other_commands_refuse(place, capsys, argv, named):
         (["evaluate", "RUN", "--task=regression"], "needs --labels"),
         (["evaluate", "RUN", "--labels=none.csv"], "none.csv cannot be read"),
         (["evaluate", "RUN", "--groups=none.csv"], "--groups=none.csv cannot be read"),
-        (["evaluate", "RUN", "--reference=pictures/a/00.png"], "00.png is refused"),
+        (["evaluate", "RUN", "--reference=pictures/a/00.png"], "00.png is neither a PyTorch nor"),
         (["embed", "RUN", "pictures", "--out=e.csv"], "--out=e.csv"),
         (["embed", "RUN", "pictures", "--out=nowhere/e.npz"], "nowhere"),
         (["embed", "RUN", "pictures", "--split=test"], "--split=test"),

@@ -29,7 +29,7 @@ def write(tmp_path):
             "seeds": list(seeds),
         }
         path.write_text(yaml.safe_dump(parts, sort_keys=False))
-        return ["sweep", str(path), "--out", str(tmp_path / "out")]
+        return ["sweep", str(path), "--trust", "--out", str(tmp_path / "out")]
 
     return sweep
 

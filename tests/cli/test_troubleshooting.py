@@ -23,7 +23,7 @@ def strings_of_the_code() -> list[str]:
 
 def quoted() -> list[str]:
     page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
-    table = page.split("## What can befall a run")[1].split("\n## ")[0]
+    table = page.split("## Faults and how a run handles them")[1].split("\n## ")[0]
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
     return [cells[1].strip("`") for cells in rows if cells[1] != "none"]
 

@@ -23,6 +23,8 @@ from BYOL.data.dataset import ArrayImages
 from BYOL.data.open import open_images
 from BYOL.views.config import Sight
 
+pytestmark = pytest.mark.trains
+
 
 def smooth_images(folder, count=40, side=64):
     """Write different smooth random images to ``folder``."""

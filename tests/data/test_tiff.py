@@ -135,3 +135,15 @@ def test_a_tiff_whose_values_are_not_what_it_says_is_a_named_error(tmp_path):
     path.write_bytes(hurt)
     with pytest.raises(BrokenImageError):
         read_image(path, 3)
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_few_bands_of_8_bits_that_are_no_colours_are_read(tmp_path, bands):
+    """Pillow refuses them: "cannot identify image file"."""
+    values = np.random.default_rng(0).integers(0, 256, (5, 6, bands), dtype=np.uint8)
+    path = tmp_path / "scene.tif"
+    tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig")
+    assert band_count(path) == bands and image_size(path) == (5, 6)
+    found = read_image(path, bands, (0, 255)).numpy().transpose(1, 2, 0)
+    np.testing.assert_array_equal(found, values)
+    assert open_images(str(path)).train.channels == bands

@@ -10,6 +10,8 @@ from PIL import Image
 from BYOL.cli.main import main
 from tests.conftest import TINY, draw_pictures
 
+pytestmark = pytest.mark.trains
+
 
 def flat_set(root, n: int = 60):
     """A folder without classes: bright and dark noise, by turns."""

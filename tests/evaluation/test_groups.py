@@ -45,6 +45,8 @@ from tests.conftest import TINY, draw_pictures
 from tests.evaluation.test_protocols import CPU, SIGHT, MeanColour, coloured
 from tests.evaluation.test_training_protocols import EXAM, conv, subject
 
+pytestmark = pytest.mark.trains
+
 
 class Pixels(torch.nn.Module):
     """A backbone that sees everything."""

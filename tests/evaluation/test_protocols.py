@@ -25,6 +25,8 @@ from BYOL.evaluation.types import class_problem, held_out
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.views.config import Sight
 
+pytestmark = pytest.mark.trains
+
 CPU = torch.device("cpu")
 SIGHT = Sight(8, [0.5] * 3, [0.25] * 3)
 

@@ -28,6 +28,8 @@ from BYOL.views.config import ViewConfig
 from tests.conftest import draw_pictures
 from tests.evaluation.test_protocols import SIGHT, MeanColour, coloured
 
+pytestmark = pytest.mark.trains
+
 EXAM = Exam(
     coloured(), coloured(60, seed=1),
     view=ViewConfig(8, crop_scale=(0.5, 1.0), jitter=0, grey=0, blur=0),

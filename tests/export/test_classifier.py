@@ -26,6 +26,8 @@ from tests.conftest import draw_pictures, made_run
 from tests.evaluation.test_attach_labels import rows
 from tests.export.test_hub_folder import NETWORKS
 
+pytestmark = pytest.mark.trains
+
 NAMES = ["a", "b", "c"]
 
 

@@ -12,6 +12,8 @@ from BYOL.model.backbones import build_backbone
 from BYOL.model.heads import MLP, build_predictor
 from BYOL.utils import criterion, get_byol_transforms
 
+pytestmark = pytest.mark.trains
+
 
 def small_backend() -> nn.Module:
     return nn.Sequential(

@@ -23,6 +23,8 @@ from BYOL.model.group_norm import (
 from BYOL.utils import criterion
 from tests.model.test_byol import small_model
 
+pytestmark = pytest.mark.trains
+
 
 @settings(deadline=None)
 @given(st.integers(1, 6), st.integers(4, 8), st.integers(1, 3), st.integers(0, 9999))

@@ -182,7 +182,7 @@ def test_a_sweep_varies_arguments_and_finds_what_a_model_of_the_hub_has_left(tmp
     grid = {"backbone_args.drop_path_rate": [0.0, 0.1]}
     file = tmp_path / "s.yaml"
     file.write_text(json.dumps({"settings": settings, "grid": grid, "seeds": [0]}))
-    argv = ["sweep", str(file), "--out", str(tmp_path / "sweep")]
+    argv = ["sweep", str(file), "--trust", "--out", str(tmp_path / "sweep")]
     assert main(argv) == 0
     runs = sorted((tmp_path / "sweep").glob("*/seed-0"))
     found = [load_config(RunFolder(run).config).backbone_args for run in runs]

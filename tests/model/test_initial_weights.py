@@ -23,6 +23,8 @@ from BYOL.runs.open import open_run
 from BYOL.training.prepare import IMAGENET_MEAN, prepare
 from tests.conftest import TINY, draw_pictures, made_run, tiny
 
+pytestmark = pytest.mark.trains
+
 FACTS = {"backbone": "plain5", "stem": "imagenet", "norm": "bn"}
 
 
@@ -221,9 +223,9 @@ def test_a_run_keeps_what_it_began_with_and_is_compared_with_it(run, further, ca
 def test_it_goes_on_and_is_exported_without_the_file_it_began_with(further, tmp_path, capsys):
     shutil.copytree(further, tmp_path / "run")
     argv = ["pretrain", "--config", str(tmp_path / "run" / "config.yaml"), "--out",
-            str(tmp_path / "run"), "--resume", "--epochs", "3"]  # fmt: skip
+            str(tmp_path / "run"), "--trust", "--resume", "--epochs", "3"]  # fmt: skip
     assert main(argv) == 0
-    assert main(["export", str(tmp_path / "run"), "--to", f"{tmp_path}/hub/"]) == 0
+    assert main(["export", str(tmp_path / "run"), "--trust", "--to", f"{tmp_path}/hub/"]) == 0
     card = (tmp_path / "hub" / "README.md").read_text()
     assert "The training started from the weights of `first`." in card and str(tmp_path) not in card
     capsys.readouterr()
@@ -240,7 +242,7 @@ def test_it_goes_on_with_no_other_weights(changed, said, further, tmp_path, caps
     shutil.copytree(further, tmp_path / "run")
     before = (tmp_path / "run" / "config.yaml").read_text()
     argv = ["pretrain", "--config", str(tmp_path / "run" / "config.yaml"), "--out",
-            str(tmp_path / "run"), "--resume", "--epochs", "3"]  # fmt: skip
+            str(tmp_path / "run"), "--trust", "--resume", "--epochs", "3"]  # fmt: skip
     assert main([*argv, changed.format(tmp=tmp_path)]) == 2
     refused = capsys.readouterr().err
     assert said.format(tmp=tmp_path) in refused and "was made with" in refused

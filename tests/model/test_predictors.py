@@ -21,6 +21,8 @@ from BYOL.model.predictors import (
 from BYOL.utils import criterion
 from tests.model.test_byol import small_model
 
+pytestmark = pytest.mark.trains
+
 
 @settings(deadline=None)
 @given(st.integers(1, 12), st.integers(0, 10_000))

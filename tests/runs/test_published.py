@@ -88,7 +88,7 @@ def test_it_knows_of_no_pictures(tmp_path, monkeypatch, capsys, command):
     donated(tmp_path / "model")
     name, *more = command
     assert main([name, "local-dir:model", *more]) == 2
-    assert "contains no images: give DATA" in capsys.readouterr().err
+    assert "knows of no pictures: give DATA" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 

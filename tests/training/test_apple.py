@@ -16,6 +16,8 @@ from BYOL.views.pipeline import finish_view, make_view
 from tests.conftest import draw_pictures
 from tests.training.test_module import settings
 
+pytestmark = pytest.mark.trains
+
 ON_THE_CPU = ("gauges.py",)  # takes its tensors there first
 
 

@@ -19,6 +19,8 @@ from BYOL.model.loss import _normalise
 from BYOL.training import module as training
 from BYOL.training.pretrain import pretrain
 
+pytestmark = pytest.mark.trains
+
 # The digits' own step size twice, in small batches: an epoch of 89 steps. Four epochs are planned,
 # so that the rate does not fall to nothing in the first.
 BRISK: dict[str, Any] = {

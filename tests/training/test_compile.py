@@ -9,6 +9,8 @@ from BYOL.runs.build_model import build_model
 from BYOL.training.compile import PAYS, _operations, compile_forward, worth_compiling
 from tests.conftest import TINY_SETTINGS
 
+pytestmark = pytest.mark.trains
+
 
 def tiny_model(**changes):
     settings = {"channels": 3, "stem": "imagenet", **TINY_SETTINGS, **changes}

@@ -8,6 +8,7 @@ import signal
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import BYOL.training.checkpoint_io
 import BYOL.training.module
@@ -20,6 +21,8 @@ from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.training.module import Pretraining
 from BYOL.training.pretrain import pretrain
 from tests.conftest import TINY, draw_pictures, hold_lock, tiny
+
+pytestmark = pytest.mark.trains
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,8 @@ def test_a_folder_removed_under_a_run_is_made_again(pictures, tmp_path, monkeypa
     assert any("was removed" in line for line in said)
     assert last_step(run) == 10 and load_config(run / "config.yaml").out == str(run)
     assert (run / "results.json").exists() and (run / "logs" / "metrics.csv").exists()
+    accumulator = EventAccumulator(str(run / "logs")).Reload()
+    assert accumulator.Scalars("loss")[-1].step == 10
 
 
 def spoil(monkeypatch, steps: range, value: float) -> None:

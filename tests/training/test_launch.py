@@ -61,6 +61,7 @@ def assert_equal_to_rounding(one, many) -> None:
                 assert float(row[name]) == pytest.approx(float(other[name]), rel=5e-3)
 
 
+@pytest.mark.trains
 def test_two_processes_equal_one_with_the_same_global_batch(pictures, tmp_path):
     two = launch([], pictures, tmp_path / "two", "--devices=2")
     argv = ["pretrain", str(pictures), *TINY, *FLAGS, "--out", str(tmp_path / "one")]

@@ -1,9 +1,12 @@
-"""The table of curves: written while a run goes, whole every time."""
+"""The table of curves, written whole every time, and TensorBoard's files."""
 
 import csv
+import shutil
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from BYOL.training import loggers as logs
-from BYOL.training.loggers import CurveTable
+from BYOL.training.loggers import CurveTable, EventFile
 
 
 def rows_of(path):
@@ -60,3 +63,44 @@ def test_a_disk_that_is_full_keeps_the_rows_for_later(tmp_path, monkeypatch):
     monkeypatch.undo()
     table.log_metrics({"loss": 2.0}, 2)
     assert [row["step"] for row in rows_of(path)] == ["1", "2"]
+
+
+def points(folder):
+    """The loss as TensorBoard reads it."""
+    accumulator = EventAccumulator(str(folder)).Reload()
+    return [(point.step, point.value) for point in accumulator.Scalars("loss")]
+
+
+def test_tensorboard_reads_the_curves_and_a_resumed_run_replaces_its_later_points(tmp_path):
+    first = EventFile(tmp_path / "logs")
+    for step in (1, 2, 3, 4):
+        first.log_metrics({"loss": float(step), "knn": 0.5}, step)
+    assert points(tmp_path / "logs") == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]
+    resumed = EventFile(tmp_path / "logs", until=2)
+    resumed.log_metrics({"loss": 9.0}, 3)
+    assert points(tmp_path / "logs") == [(1, 1.0), (2, 2.0), (3, 9.0)]
+
+
+def test_tensorboard_has_the_points_after_its_folder_was_removed(tmp_path):
+    curves = EventFile(tmp_path / "logs")
+    curves.log_metrics({"loss": 1.0}, 1)
+    shutil.rmtree(tmp_path / "logs")
+    for step in (2, 3):
+        curves.log_metrics({"loss": float(step)}, step)
+    assert points(tmp_path / "logs") == [(2, 2.0), (3, 3.0)]
+
+
+def test_a_record_that_was_cut_off_by_a_full_disk_hides_no_later_points(tmp_path, monkeypatch):
+    curves = EventFile(tmp_path / "logs")
+    curves.log_metrics({"loss": 1.0}, 1)
+
+    def write_half(path, event):
+        with path.open("ab") as file:
+            file.write(b"half a record")
+        raise OSError("no space left on the device")
+
+    monkeypatch.setattr(logs, "_append", write_half)
+    curves.log_metrics({"loss": 2.0}, 2)
+    monkeypatch.undo()
+    curves.log_metrics({"loss": 3.0}, 3)
+    assert points(tmp_path / "logs") == [(1, 1.0), (3, 3.0)]

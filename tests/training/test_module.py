@@ -19,6 +19,8 @@ from BYOL.training.pretrain import pretrain
 from BYOL.views.pipeline import Views
 from tests.conftest import draw_pictures
 
+pytestmark = pytest.mark.trains
+
 
 def settings(pictures, out, **changes):
     return preset_config(

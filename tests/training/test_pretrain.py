@@ -13,6 +13,8 @@ from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.training.pretrain import pretrain
 from tests.conftest import draw_pictures, tiny
 
+pytestmark = pytest.mark.trains
+
 
 def rows(run) -> list[dict[str, str]]:
     with (run / "logs" / "metrics.csv").open() as file:

@@ -274,10 +274,12 @@ def test_a_run_that_moved_with_its_pictures_finds_them_again(tmp_path, monkeypat
     pretrain(tiny(Path("photos"), Path("runs/x"), epochs=1))
     (tmp_path / "here").rename(tmp_path / "there")
     monkeypatch.chdir(tmp_path)
-    assert open_run("there/runs/x").config.data == str(tmp_path / "there" / "photos")
+    assert main(["embed", "there/runs/x", "--out", "e.npy"]) == 2, "it is from elsewhere now"
+    moved = open_run("there/runs/x", trust=True)
+    assert moved.config.data == str(tmp_path / "there" / "photos")
     (tmp_path / "there" / "photos").rename(tmp_path / "gone")
     assert open_run("there/runs/x").config.data == str(tmp_path / "here" / "photos")
-    assert main(["embed", "there/runs/x", "--out", "e.npy"]) == 2
+    assert main(["embed", "there/runs/x", "--trust", "--out", "e.npy"]) == 2
 
 
 def test_what_is_built_in_is_no_folder_of_that_name(tmp_path, monkeypatch):

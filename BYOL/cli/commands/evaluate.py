@@ -44,7 +44,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     protocols = tuple(name.strip() for name in config.protocol.split(",") if name.strip())
     check_protocols(protocols)
     accelerator = pick_accelerator(config.accelerator)
-    run = open_backbone(config.run)
+    run = open_backbone(config.run, trust=config.trust)
     config = as_the_run(config, run)
     references = _references(run, config)
     train, test, left_out = _labelled(run, config)

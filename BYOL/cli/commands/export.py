@@ -25,7 +25,7 @@ def export_run(config: ExportConfig) -> Answer:
     write = pick_writer(config.to)
     path = Path(config.to)
     if config.classifier == "none":
-        model = Model(open_backbone(config.run))
+        model = Model(open_backbone(config.run, trust=config.trust))
     else:
         model = with_classifier_of(config)
     found = write(model, path)

@@ -37,7 +37,7 @@ def report_run(config: ReportConfig) -> Answer:
     if config.out or not alone:
         check_place(f"--out={out}", out)
     accelerator = pick_accelerator(config.accelerator)
-    runs = [open_run(path) for path in config.run]
+    runs = [open_run(path, trust=config.trust) for path in config.run]
     if part := next((run.checkpoint for run in runs if run.checkpoint), None):
         raise UserError(f"RUN={part} is a checkpoint: a report is of a whole run, give its folder")
     opened = [_pictures(run, config) for run in runs]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from BYOL._console import to_stderr, with_dashes
+from BYOL._links import check_tree_links
 from BYOL.cli.commands.common import Answer
 from BYOL.cli.sweep.results import results_of
 from BYOL.cli.sweep.run import one_by_one
@@ -30,7 +31,8 @@ def sweep_run(config: SweepConfig) -> Answer:
     """
     _refuse_launchers()
     out = Path(config.out or Path("sweeps") / Path(config.sweep).stem)
-    cells = read_sweep(config.sweep, out)
+    check_tree_links(out, 3, f"--out={out}")
+    cells = read_sweep(config.sweep, out, trust=config.trust)
     # seed by seed, so that the table has every variant early
     by_seed = zip(*(cell.runs for cell in cells), strict=True)
     runs = [run for same_seed in by_seed for run in same_seed]

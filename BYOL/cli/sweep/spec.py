@@ -13,15 +13,15 @@ A sweep file is YAML::
 """
 
 import itertools
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from BYOL.cli.parser import parse_settings
+from BYOL.cli.parser import file_values, settings_of
 from BYOL.config import PretrainConfig
+from BYOL.config.paths import check_named_places, shown
 from BYOL.config.yaml_io import read_settings
 from BYOL.errors import UserError
 from BYOL.model.hub import settled_backbone
@@ -44,12 +44,13 @@ class Cell:
     runs: tuple[PretrainConfig, ...]
 
 
-def read_sweep(path: str | Path, out: str | Path) -> list[Cell]:
+def read_sweep(path: str | Path, out: str | Path, *, trust: bool = False) -> list[Cell]:
     """Read a sweep file and settle the settings of all of its runs.
 
     Args:
         path: the YAML file.
         out: the sweep's folder; the run of a variant and a seed is out/VARIANT/seed-N.
+        trust: whether what the file names may be opened.
 
     Raises:
         UserError: no such file, not a sweep, a setting that does not exist or is out of range.
@@ -60,7 +61,7 @@ def read_sweep(path: str | Path, out: str | Path) -> list[Cell]:
         raise UserError(f"SWEEP={error}") from error
     for part, value in parts.items():
         if part not in _PARTS:
-            raise UserError(f"SWEEP={path} has a part {part!r}: give {', '.join(_PARTS)}")
+            raise UserError(f"SWEEP={path} has a part {shown(part)!r}: give {', '.join(_PARTS)}")
         if not isinstance(value, _PARTS[part]):
             kind = "a list" if _PARTS[part] is list else "names with values"
             raise UserError(f"SWEEP={path}: {part} must be {kind}")
@@ -69,7 +70,7 @@ def read_sweep(path: str | Path, out: str | Path) -> list[Cell]:
     for name, changes in _variants(parts, path):
         settings = {**parts.get("settings", {}), **changes}
         folder = Path(out) / _as_file_name(name)
-        cells.append(Cell(name, _runs(settings, folder, seeds, path)))
+        cells.append(Cell(name, _runs(settings, folder, seeds, path, trust)))
     folders = [cell.runs[0].out for cell in cells]
     if len(set(folders)) < len(folders):
         raise UserError(f"SWEEP={path}: two of its variants have the same name")
@@ -93,7 +94,7 @@ def _variants(parts: dict[str, Any], path: str | Path) -> Iterator[tuple[str, di
 
 
 def _runs(
-    settings: dict[str, Any], folder: Path, seeds: list[int], path: str | Path
+    settings: dict[str, Any], folder: Path, seeds: list[int], path: str | Path, trust: bool
 ) -> tuple[PretrainConfig, ...]:
     if not seeds or not all(type(seed) is int for seed in seeds):
         raise UserError(f"SWEEP={path}: seeds must be a list of whole numbers")
@@ -105,17 +106,13 @@ def _runs(
     for key, value in settings.items():
         if not _is_plain(value):
             raise UserError(
-                f"SWEEP={path}: {key}={value} is neither text, number, true, false, null nor a "
-                "list of these: put what is text in quotation marks"
+                f"SWEEP={path}: {shown(key)}={shown(value)} is neither text, number, true, false, "
+                "null nor a list of these: put what is text in quotation marks"
             )
-    if str(settings.get("data")).startswith("pipe:"):
-        raise UserError(f"SWEEP={path}: its data is a command, and a file is not let run one")
-    words = [
-        f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in settings.items()
-    ]
+    check_named_places(PretrainConfig, settings, f"SWEEP={path}", trusted=trust)
     try:
-        first = settled_backbone(parse_settings(PretrainConfig, [*words, f"--seed={seeds[0]}"]))
+        values = file_values(PretrainConfig, settings, "--{}")
+        first = settled_backbone(settings_of({**values, "seed": seeds[0]}))
         return tuple(
             replace(first, seed=seed, out=str(folder / f"seed-{seed}"))  # checks the seed's range
             for seed in seeds

@@ -13,6 +13,7 @@ import numpy as np
 from BYOL.data.formats.dicom import is_dicom
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # also BigTIFF
+_GREY = (0, 1)  # photometric interpretations: 0 is white, 0 is black
 _PILLOWS_BANDS = 4
 
 
@@ -34,7 +35,9 @@ def band_shape(source: Path | bytes, head: bytes) -> tuple[int, int, int] | None
         bits = page.bitspersample
         deep = max(bits) > 8 if isinstance(bits, tuple) else bits > 8
         bands = page.samplesperpixel
-        if bands <= _PILLOWS_BANDS and not (bands > 1 and deep):
+        # Pillow reads bands as colours; grey with an alpha channel is the only other kind it knows.
+        no_colours = bands > 2 and page.photometric in _GREY
+        if bands <= _PILLOWS_BANDS and not (bands > 1 and deep) and not no_colours:
             return None
         return page.imagelength, page.imagewidth, bands
 

@@ -8,7 +8,6 @@ a cache.
 import contextlib
 import hashlib
 import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from BYOL.data.shards.index import ShardIndex, from_contents, known, named
 from BYOL.data.shards.index_file import read_index, write_index
 from BYOL.data.shards.parquet import Table, look_into
 from BYOL.data.shards.tar import Contents, scan_tar
-from BYOL.data.shards.urls import INDEX, PIPE, file_system, is_command, is_url, suffix_of
+from BYOL.data.shards.urls import INDEX, file_system, is_url, suffix_of
 from BYOL.errors import UserError
 
 
@@ -34,9 +33,7 @@ def build_index(shards: Sequence[str], cache: Path | None = None) -> ShardIndex:
     Raises:
         UserError: a shard cannot be read, or there is no picture in any.
     """
-    if is_command(shards[0]):
-        index = _kept(shards, "pipe", cache)
-    elif suffix_of(shards[0]) == ".parquet":
+    if suffix_of(shards[0]) == ".parquet":
         index = _of_tables(shards)
     else:
         index = _beside(shards) or _kept(shards, "tar", cache)
@@ -86,8 +83,6 @@ def scan(shard: str) -> Contents:
         UserError: it cannot be opened, or is no archive.
     """
     try:
-        if is_command(shard):
-            return _scan_command(shard)
         if not is_url(shard):
             with Path(shard).open("rb") as file:
                 return scan_tar(file, shard)
@@ -99,15 +94,6 @@ def scan(shard: str) -> Contents:
     except Exception as error:  # every file system has errors of its own
         reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
         raise UserError(f"DATA: {shard} cannot be read: {reason}") from error
-
-
-def _scan_command(shard: str) -> Contents:
-    command = shard.removeprefix(PIPE)
-    with subprocess.Popen(command, shell=True, stdout=subprocess.PIPE) as process:
-        contents = scan_tar(process.stdout, shard, stream=True)
-    if process.returncode:
-        raise UserError(f"DATA: {shard} ended with exit code {process.returncode}")
-    return contents
 
 
 def _beside(shards: Sequence[str]) -> ShardIndex | None:
@@ -150,7 +136,7 @@ def _fingerprint(shards: Sequence[str]) -> str:
             fs, path = file_system(shard)
             with contextlib.suppress(Exception):
                 about = sorted((k, str(v)) for k, v in fs.info(path).items())
-        elif not is_command(shard):
+        else:
             with contextlib.suppress(OSError):
                 about = (os.path.abspath(shard), *_stamp(shard))  # noqa: PTH100
         digest.update(repr((shard, about)).encode("utf-8", "surrogateescape"))

@@ -15,7 +15,7 @@ from BYOL.data.path_table import PathTable
 from BYOL.data.shards.build_index import build_index
 from BYOL.data.shards.index import ShardIndex
 from BYOL.data.shards.readers import Reader, peek, reader_for
-from BYOL.data.shards.urls import base_name, by_split, find_shards, is_command
+from BYOL.data.shards.urls import base_name, by_split, find_shards
 
 
 class Store:
@@ -185,17 +185,13 @@ def _opened(name: str, shards: list[str], cache: Path | None) -> StreamedImages:
 
 def set_name(data: str) -> str:
     """What to call the set: the last part of the path with letters in it."""
-    if is_command(data):
-        return "pipe"
     parts: list[Any] = [p for p in data.split("?")[0].replace("\\", "/").split("/") if p]
     last = base_name(data.rstrip("/")).split("{")[0].split("*")[0].split(".")[0].rstrip("-_")
     return last or (parts[-2] if len(parts) > 1 else "shards")
 
 
 def first_pictures(data: str, most: int) -> list[bytes]:
-    """A few pictures of the first shard, without an index; none of a command, which is not run."""
-    if is_command(data):
-        return []
+    """A few pictures of the first shard, without an index."""
     try:
         return list(islice(peek(find_shards(data)[0]), most))
     except Exception:  # whoever opens the set in earnest says what is wrong

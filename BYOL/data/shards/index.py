@@ -18,8 +18,8 @@ class ShardIndex:
     """The pictures of all shards, numbered through.
 
     Args:
-        shards: their paths, URLs or commands.
-        kind: "tar", "pipe" or "parquet".
+        shards: their paths or URLs.
+        kind: "tar" or "parquet".
         ends: (s,) int64 pictures up to the end of every shard.
         sizes: (s,) int64 bytes of every shard; -1: not known.
         names: of the members of tar archives, and of the rows of Parquet files that name any; else

@@ -11,7 +11,7 @@ from BYOL._files import to_json, write_atomically
 from BYOL.data.path_table import PathTable
 from BYOL.data.shards.index import ShardIndex, from_contents
 from BYOL.data.shards.tar import LARGEST_PICTURE, Contents
-from BYOL.data.shards.urls import base_name, is_command, is_url
+from BYOL.data.shards.urls import base_name, is_url
 
 VERSION = 1
 
@@ -95,7 +95,7 @@ def _plausible(found: Contents, count: int) -> bool:
 
 def _unchanged(shard: str, found: Contents) -> bool:
     """Whether a local archive has its size, and its first and last picture where they were."""
-    if is_url(shard) or is_command(shard):
+    if is_url(shard):
         return True  # whoever reads it will see
     with Path(shard).open("rb") as file:
         if file.seek(0, 2) != found.size:

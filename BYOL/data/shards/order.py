@@ -132,13 +132,11 @@ class StreamOrder:
 def block_starts(index: ShardIndex, most: int) -> np.ndarray:
     """Where blocks begin, and the end: (m + 1,) int64.
 
-    A block is a row group, all that a command writes, or some megabytes of an archive, but no more
-    than ``most`` of its pictures.
+    A block is a row group, or some megabytes of an archive, but no more than ``most`` of its
+    pictures.
     """
     if index.kind == "parquet":
         return np.concatenate([[0], index.groups])
-    if index.kind == "pipe":
-        return np.unique(np.concatenate([[0], index.ends]))
     size = int(max(min(_BLOCK_BYTES // max(index.lengths.mean(), 1), most), 1))
     begins = np.concatenate([[0], index.ends[:-1]])
     parts = [np.arange(a, b, size) for a, b in zip(begins, index.ends, strict=True)]

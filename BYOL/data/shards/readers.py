@@ -1,7 +1,6 @@
 """The bytes of pictures, from where their shards lie; no more of a shard than is asked for."""
 
 import os
-import subprocess
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -12,7 +11,7 @@ from BYOL.data.shards.index import ShardIndex
 from BYOL.data.shards.parquet import look_into, open_table
 from BYOL.data.shards.retry import lost, tried, whole
 from BYOL.data.shards.tar import read_pictures
-from BYOL.data.shards.urls import PIPE, file_system, is_url, suffix_of
+from BYOL.data.shards.urls import file_system, is_url, suffix_of
 
 _OPEN = 64  # shards that a process keeps open
 _GAP = 1 << 20  # bytes between two pictures that are read along rather than asked for anew
@@ -37,8 +36,6 @@ def reader_for(index: ShardIndex) -> Reader:
     """The reader of an index's kind of shards."""
     if index.kind == "parquet":
         return TableReader(index)
-    if index.kind == "pipe":
-        return PipeReader(index)
     return FileReader(index) if index.at_random else RemoteReader(index)
 
 
@@ -126,64 +123,6 @@ class RemoteReader:
             content[offset - start : offset - start + size]
             for offset, size in zip(offsets, sizes, strict=True)
         ]
-
-
-class PipeReader:
-    """What commands write, read on and on; to go back is to run the command anew.
-
-    Args:
-        index: of the shards.
-    """
-
-    threads = 1
-
-    def __init__(self, index: ShardIndex):
-        self.index = index
-        self._shard = -1
-        self._at = 0
-        self._owner = os.getpid()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def read(self, first: int, last: int) -> list[bytes]:
-        """The pictures; what lies before them is read and thrown away."""
-        found = []
-        for picture in range(first, last):
-            shard, _ = self.index.shard_of(picture)
-            offset = int(self.index.offsets[picture])
-            if shard != self._shard or offset < self._at:
-                self._start(shard)
-            while self._at < offset:
-                self._next(min(offset - self._at, _GAP))
-            found.append(self._next(int(self.index.lengths[picture])))
-        return found
-
-    def close(self) -> None:
-        """End the command."""
-        if self._process and self._owner == os.getpid():  # a fork's copy is not to end it
-            self._process.kill()
-            if self._process.stdout:
-                self._process.stdout.close()  # ends what the shell has started, too
-            self._process.wait()
-        self._process = None
-
-    def __del__(self) -> None:
-        self.close()
-
-    def _start(self, shard: int) -> None:
-        self.close()
-        command = self.index.shards[shard].removeprefix(PIPE)
-        self._process = subprocess.Popen(command, shell=True, stdout=subprocess.PIPE)
-        self._shard, self._at = shard, 0
-
-    def _next(self, size: int) -> bytes:
-        assert self._process is not None and self._process.stdout is not None
-        content = self._process.stdout.read(size)
-        if len(content) < size:
-            code = self._process.wait()
-            end = f"it ended with exit code {code}" if code else ""
-            raise lost(self.index.shards[self._shard], end or "it writes less than it did before")
-        self._at += size
-        return content
 
 
 class TableReader:

@@ -79,30 +79,27 @@ class _Columns:
         self.labels[self.since :] = [label] * (len(self.labels) - self.since)
 
 
-def scan_tar(file: Any, shard: str, *, stream: bool = False) -> Contents:
+def scan_tar(file: Any, shard: str) -> Contents:
     """One pass over the headers of an archive.
 
     Args:
         file: open for reading bytes.
         shard: its name, for messages.
-        stream: it can only be read on and on: all of it is read, and thrown away.
 
     Raises:
         UserError: it is no tar archive.
     """
-    counted = _Counted(file)
     info = _bounded_info()
     columns = _Columns()
     broken, more = "", False
     try:
-        with tarfile.open(fileobj=counted, mode="r|" if stream else "r:", tarinfo=info) as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=file, mode="r:", tarinfo=info) as tar:  # type: ignore[call-overload]
             for member in _members(tar):
                 _note(columns, tar, member)
-            more = info.ended and _goes_on(tar, stream)
+            more = info.ended and _goes_on(tar)
     except tarfile.TarError as error:
         broken = str(error)
-    size = counted.drain() if stream else file.seek(0, 2)
-    contents = _whole_ones(columns, size)
+    contents = _whole_ones(columns, file.seek(0, 2))
     if broken or not info.ended:
         if not len(contents.names):
             raise UserError(f"DATA: {shard} is no tar archive, or its first member is cut short")
@@ -118,11 +115,10 @@ def scan_tar(file: Any, shard: str, *, stream: bool = False) -> Contents:
     return contents
 
 
-def _goes_on(tar: tarfile.TarFile, stream: bool) -> bool:
+def _goes_on(tar: tarfile.TarFile) -> bool:
     """Whether anything but zeros comes after the mark of the end."""
     assert tar.fileobj is not None
-    if not stream:
-        tar.fileobj.seek(tar.offset)
+    tar.fileobj.seek(tar.offset)
     while rest := tar.fileobj.read(1 << 20):
         if rest.strip(b"\0"):
             return True
@@ -195,25 +191,3 @@ def _bounded_info() -> Any:
             return found
 
     return BoundedInfo
-
-
-class _Counted:
-    """A file that counts what is read of it."""
-
-    def __init__(self, file: Any):
-        self._file = file
-        self._count = 0
-
-    def read(self, size: int = -1) -> bytes:
-        found: bytes = self._file.read(size)
-        self._count += len(found)
-        return found
-
-    def drain(self) -> int:
-        """Read to the end; the bytes that there were."""
-        while self.read(1 << 20):
-            pass
-        return self._count
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)

@@ -1,28 +1,20 @@
-"""Which shards a user means: braces, stars, folders, URLs, commands."""
+"""Which shards a user means: braces, stars, folders, URLs."""
 
 import glob
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from BYOL.config.data_names import expand_braces
 from BYOL.data.scan_folder import is_folder, is_picture
 from BYOL.errors import UserError
 
 SUFFIXES = (".tar", ".parquet")
 TEST_NAMES = ("test", "val", "valid", "validation")
-PIPE = "pipe:"
 INDEX = "index.parquet"  # beside shards, and none of them
-_MOST = 100_000  # shards
 _URL = re.compile(r"^[A-Za-z][\w+.:-]*://")
-_BRACES = re.compile(r"\{([^{}]*)\}")
 _PACKED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst|lz4))$")
-
-
-def is_command(data: str | None) -> bool:
-    """Whether the data is what a command writes: to open it is to run that."""
-    return data is not None and data.startswith(PIPE)
 
 
 def is_url(data: str) -> bool:
@@ -32,7 +24,7 @@ def is_url(data: str) -> bool:
 
 def is_sharded(data: str) -> bool:
     """Whether the user means shards, rather than a folder of pictures, an array or a named set."""
-    if is_command(data) or is_url(data) or data.endswith(SUFFIXES) or _PACKED.search(data):
+    if is_url(data) or data.endswith(SUFFIXES) or _PACKED.search(data):
         return True
     return Path(data).expanduser().is_dir() and _holds_shards(Path(data).expanduser())
 
@@ -42,7 +34,7 @@ def find_shards(data: str) -> list[str]:
 
     Args:
         data: a file, a folder, or a pattern of either kind of braces, ``{000..127}`` and
-            ``{a,b}``, and of stars; local, or a URL of fsspec's; or ``pipe:`` and a command.
+            ``{a,b}``, and of stars; local, or a URL of fsspec's.
 
     Raises:
         UserError: nothing there, or not one kind of shard.
@@ -53,8 +45,6 @@ def find_shards(data: str) -> list[str]:
     found = [shard for shard in found if base_name(shard) != INDEX]
     if not found:
         raise UserError(f"DATA={data} matches no {' or '.join(SUFFIXES)} file")
-    if is_command(data):
-        return found
     kinds = {suffix_of(shard) for shard in found}
     if len(kinds) > 1 or not kinds <= set(SUFFIXES):
         raise UserError(
@@ -67,14 +57,14 @@ def find_shards(data: str) -> list[str]:
 def by_split(shards: list[str]) -> tuple[list[str], list[str]]:
     """Shards to learn from, and those whose name begins with test or val and a sign."""
     test = [s for s in shards if re.split(r"[-_.]", base_name(s))[0] in TEST_NAMES]
-    if len(test) == len(shards) or is_command(shards[0]):
+    if len(test) == len(shards):
         return shards, []
     return [s for s in shards if s not in set(test)], test
 
 
 def base_name(shard: str) -> str:
-    """The last part of a shard's path or URL, or the whole command."""
-    return shard if is_command(shard) else shard.split("?")[0].rsplit("/", 1)[-1]
+    """The last part of a shard's path or URL."""
+    return shard.split("?")[0].rsplit("/", 1)[-1]
 
 
 def suffix_of(shard: str) -> str:
@@ -98,43 +88,7 @@ def file_system(url: str) -> tuple[Any, str]:
         raise UserError(f"DATA={url} cannot be opened: {_line(error)}") from error
 
 
-def expand_braces(pattern: str) -> Iterator[str]:
-    """``a{08..10}`` as a08, a09, a10; ``{x,y}`` as x, y; several multiply.
-
-    Raises:
-        UserError: more than a hundred thousand.
-    """
-    for count, one in enumerate(_expanded(pattern)):
-        if count == _MOST:
-            raise UserError(f"DATA={pattern} means more than {_MOST:,} shards")
-        yield one
-
-
-def _expanded(pattern: str) -> Iterator[str]:
-    for braces in _BRACES.finditer(pattern):
-        choices = _choices(braces[1])
-        if choices is not None:
-            head, tail = pattern[: braces.start()], pattern[braces.end() :]
-            for choice in choices:
-                for rest in _expanded(tail):
-                    yield head + choice + rest
-            return
-    yield pattern
-
-
-def _choices(inside: str) -> Iterator[str] | None:
-    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", inside)
-    if numbers:
-        first, last = int(numbers[1]), int(numbers[2])
-        width = len(numbers[1]) if numbers[1].startswith("0") or last < first else 0
-        step = 1 if last >= first else -1
-        return (f"{i:0{width}d}" for i in range(first, last + step, step))
-    return iter(inside.split(",")) if "," in inside else None
-
-
 def _matches(one: str) -> list[str]:
-    if is_command(one):
-        return [one]
     if not is_url(one):
         path = os.path.expanduser(one.removeprefix("file://"))  # noqa: PTH111
         if Path(path).is_dir():

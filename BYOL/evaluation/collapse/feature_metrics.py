@@ -58,4 +58,4 @@ def feature_gauges_text(gauges: dict[str, dict[str, float]]) -> str:
         for name, label in (("std", "spread"), ("effective_rank", "effective rank"))
         if name in gauges["trained"]
     ]
-    return f"features: {', '.join(words)}"
+    return f"of the features: {', '.join(words)}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,14 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from BYOL._files import write_atomically
+from BYOL._links import open_no_follow
 from BYOL.errors import UserError
 from BYOL.evaluation.collapse.alarm import Alarm
 from BYOL.evaluation.collapse.metrics import collapse_gauges, covariance_spectrum, picture_share
 from BYOL.evaluation.online import Online
 from BYOL.training.module import Seen
 
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 LEAST_READINGS = 4  # of the gauges, an epoch
 LEAST_SHARES = 32  # batches whose mean picture_share is worth judging, where an epoch has fewer
 
@@ -168,7 +171,7 @@ class Gauges(Callback):
         values = covariance_spectrum(seen.target).tolist()
         with (
             contextlib.suppress(OSError),
-            self.spectrum.open("a") as file,
+            os.fdopen(open_no_follow(self.spectrum, _APPEND), "a") as file,
         ):  # a row is not worth a run
             print(step, *(f"{value:.5g}" for value in values), sep=",", file=file)
 

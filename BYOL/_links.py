@@ -1,0 +1,99 @@
+"""Symbolic links in a folder that may come from somebody else: none may lead out of it."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from BYOL.errors import UserError
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_SNAPSHOTS, _BLOBS = "snapshots", "blobs"  # of the Hugging Face cache
+
+
+def check_run_links(folder: Path, argument: str = "RUN") -> None:
+    """Refuse a run folder in which an entry leads out of it, or is neither file nor folder.
+
+    The folder itself may be a link: the user has named it. Its entries and those of
+    ``checkpoints`` and ``logs`` are examined. A link whose target lies in the folder is accepted.
+
+    Args:
+        folder: of a run; nothing is examined where there is none.
+        argument: how the user named the folder, for the message.
+
+    Raises:
+        UserError: names the first such entry.
+    """
+    _check(folder, (folder, folder / "checkpoints", folder / "logs"), argument)
+
+
+def check_tree_links(folder: Path, depth: int, argument: str) -> None:
+    """As :func:`check_run_links`, for the entries of a folder down to ``depth`` levels."""
+    places, level = [folder], [folder]
+    for _ in range(depth - 1):
+        level = [
+            Path(entry.path)
+            for place in level
+            for entry in _entries(place)
+            if entry.is_dir(follow_symlinks=False)
+        ]
+        places += level
+    _check(folder, places, argument)
+
+
+def check_file_link(file: Path, argument: str) -> None:
+    """Refuse a file whose name is a link that leads out of the folder in which it lies.
+
+    The Hugging Face cache, in which the files of a snapshot are links to ``blobs``, is accepted.
+
+    Raises:
+        UserError: names the file.
+    """
+    if not file.is_symlink():
+        return
+    folder = Path(os.path.realpath(file.parent))
+    target = Path(os.path.realpath(file))
+    cached = folder.parent.name == _SNAPSHOTS and target.parent == folder.parents[1] / _BLOBS
+    if not cached and not target.is_relative_to(folder):
+        raise UserError(_message(argument, file, "is a link that leads out of its folder"))
+
+
+def open_no_follow(path: Path, flags: int, mode: int = 0o644) -> int:
+    """``os.open`` that refuses a symbolic link and everything but a plain file.
+
+    Raises:
+        OSError: as ``os.open``; ELOOP for a link.
+    """
+    nonblocking = getattr(os, "O_NONBLOCK", 0)  # a named pipe would wait for its other end
+    descriptor = os.open(path, flags | _NO_FOLLOW | nonblocking, mode)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, "it is not a plain file")
+    return descriptor
+
+
+def _check(folder: Path, places: "tuple[Path, ...] | list[Path]", argument: str) -> None:
+    root = Path(os.path.realpath(folder))
+    for place in places:
+        if place != folder and place.is_symlink():
+            continue  # one of the entries of a place before it: refused there, or it leads inside
+        for entry in _entries(place):
+            if entry.is_symlink():
+                if not Path(os.path.realpath(entry.path)).is_relative_to(root):
+                    what = "is a link that leads out of the folder"
+                    raise UserError(_message(argument, Path(entry.path), what))
+            elif not (entry.is_file() or entry.is_dir()):
+                what = "is neither a file nor a folder"
+                raise UserError(_message(argument, Path(entry.path), what))
+
+
+def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from sorted(entries, key=lambda entry: entry.name)
+    except OSError:  # not there, or no folder: whoever opens it says so
+        return
+
+
+def _message(argument: str, path: Path, what: str) -> str:
+    return f"{argument}: {path} {what}: nothing is read or written through it; remove it"

@@ -1,0 +1,82 @@
+"""A line for a person who waits for something that shows nothing by itself."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from BYOL._console import to_stderr
+
+_FIRST = 2.0  # seconds of silence before the first line
+_active: list["Work"] = []  # the innermost of nested work speaks, the others keep silent
+_LONGEST = 20.0  # between two lines where there is no terminal; they begin closer together
+
+
+class Work:
+    """How far something is.
+
+    Args:
+        name: what is done, as a message begins: ``decoding images``.
+        total: how many there are to do, or None where that is unknown.
+
+    Attributes:
+        done: how many have been done; the caller counts.
+    """
+
+    def __init__(self, name: str, total: int | None = None):
+        self.name = name
+        self.total = total
+        self.done = 0
+        self.started = time.monotonic()
+
+    def line(self) -> str:
+        """What is done, how fast, and how long it takes."""
+        seconds = time.monotonic() - self.started
+        if not self.total:
+            return f"{self.name}: {seconds:.0f} s so far"
+        rate = self.done / max(seconds, 1e-9)
+        left = f", {(self.total - self.done) / rate:.0f} s left" if self.done else ""
+        return f"{self.name}: {self.done:,} of {self.total:,}, {rate:,.0f}/s{left}"
+
+
+@contextmanager
+def waiting(
+    name: str,
+    total: int | None = None,
+    say: Callable[[str], None] = to_stderr,
+    first: float | None = None,
+) -> Iterator[Work]:
+    """Say what is being done where it takes longer than ``first`` seconds.
+
+    A thread speaks, so that it does not matter what the work itself waits for. On a terminal a line
+    appears every two seconds; elsewhere the pauses double up to twenty seconds.
+
+    Args:
+        name: see :class:`Work`.
+        total: see :class:`Work`.
+        say: gets the lines.
+        first: seconds before the first line.
+
+    Yields:
+        The work, whose ``done`` the caller counts up.
+    """
+    work, ended = Work(name, total), threading.Event()
+    pause = _FIRST if first is None else first
+
+    def speak() -> None:
+        wait = pause
+        while not ended.wait(wait):
+            if _active[-1:] == [work]:
+                say(work.line())
+            wait = wait if sys.stderr.isatty() else min(wait * 2, _LONGEST)
+
+    speaker = threading.Thread(target=speak, name="waiting", daemon=True)
+    _active.append(work)
+    speaker.start()
+    try:
+        yield work
+    finally:
+        ended.set()
+        _active.remove(work)
+        speaker.join()

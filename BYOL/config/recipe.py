@@ -1,0 +1,320 @@
+"""The recipe of ``--preset auto``: a pure function from facts about the images and the machine to
+settings, each group of settings with its reason.
+
+The numbers stand in the tables at the top. The functions below only select and limit them.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SMALL_SIDE = 96  # pixels: images up to this size are trained on at their own size
+LEAST_SIDE = 8  # pixels: no backbone takes smaller images
+CPU_MINUTES = 20.0  # the length of a run on a CPU that has neither --minutes nor --epochs
+FEW = 10_000  # images: below, small batches and LARS (docs/results.md, "Two thousand pictures")
+LARGE_SET = 20_000  # images: from here on a GPU trains a ResNet-50 on photographs
+VIEW_SHARE = 3 / 4  # views on a CPU: less computation, and nearer to evaluation's scale
+
+# What every recipe shares: small networks on small views, measured on CIFAR-10 (docs/results.md).
+_SHARED: dict[str, Any] = {
+    "hidden_size": 1024,
+    "output_size": 256,
+    "predictor_lr_scale": 10.0,
+    "crop_scale": (0.2, 1.0),
+    "blur": (0.0, 0.0),
+    "brightness": 0.2,
+}
+# Learning rate (for a batch of 256) and weight decay belong to an optimizer.
+_OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd", "lr": 0.1, "weight_decay": 1e-3},
+    "lars": {"optimizer": "lars", "lr": 3.2, "weight_decay": 1.5e-6},
+    "adamw": {"optimizer": "adamw", "lr": 1.5e-4, "weight_decay": 0.1},
+}
+# The same from trained weights, which a high learning rate would erase.
+_FROM_WEIGHTS: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd", "lr": 0.03, "weight_decay": 1e-4},
+    "lars": {"optimizer": "lars", "lr": 0.1, "weight_decay": 1e-6},
+    "adamw": {"optimizer": "adamw", "lr": 5e-5, "weight_decay": 0.1},
+}
+# Few images and a plain network on a CPU: measured on 1,651 photographs in 80 seconds of one core
+# (20-NN .633, linear .766; with crops of .2 to 1 .538 and .701) and on 2,000 images of CIFAR-10.
+_FEW_ON_CPU: dict[str, Any] = {"crop_scale": (0.5, 1.0)}
+# The authors' recipe for 100 epochs of a ResNet-50 (presets.py, "paper-100").
+_PAPER: dict[str, Any] = {
+    "lr": 0.45,
+    "weight_decay": 1e-6,
+    "hidden_size": 4096,
+    "predictor_lr_scale": None,
+    "crop_scale": (0.08, 1.0),
+    "blur": (1.0, 0.1),
+    "brightness": 0.4,
+    "tau": 0.99,
+}
+# Values of many bands are measurements: only small changes of brightness and contrast.
+_MANY_CHANNELS: dict[str, Any] = {"contrast": 0.2, "grey": 0.0, "solarize": (0.0, 0.0)}
+
+# (is a GPU, is a large backbone) → image size at most, batch size, shortest and longest run in
+# epochs, optimizer steps that are worth their time.
+_SIZES: dict[tuple[bool, bool], tuple[int, int, int, int, int]] = {
+    (False, False): (64, 128, 1, 1000, 40_000),
+    (False, True): (96, 128, 1, 1000, 40_000),
+    (True, False): (128, 256, 100, 1000, 40_000),
+    (True, True): (224, 1024, 100, 300, 40_000),
+}
+# Minutes → image size of photographs for a plain network on a CPU. Measured on 3,453 photographs:
+# after two minutes of one core 32 px is better in k-NN (20-NN .566 against .530), 48 px in the
+# linear probe (.610 against .588).
+_PLAIN_SIDES = ((5.0, 32), (math.inf, 48))
+_WEIGHTS_SIDE = {False: 128, True: 224}  # image size at most from trained weights, by "is a GPU"
+_WEIGHTS_EPOCHS = 200  # at most: trained weights need fewer
+_TRANSFORMERS = ("vit_", "deit", "beit", "eva02", "swin")
+_BY_ADAMW = (*_TRANSFORMERS, "convnext")
+_PLAIN = ("plain5", "plain6")
+
+# The settings that a recipe may choose. A resumed run takes them from its own config.yaml.
+CHOSEN = (
+    "backbone", "image_size", "view_size", "batch_size", "accumulate", "epochs", "steps",
+    "optimizer", "lr", "weight_decay", "tau", "warmup_epochs", "predictor_lr_scale", "hidden_size",
+    "output_size", "crop_scale", "blur", "brightness", "contrast", "grey", "solarize",
+    "knn_every", "checkpoint_every",
+)  # fmt: skip
+LENGTH = ("epochs", "steps", "warmup_epochs", "knn_every", "checkpoint_every")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a recipe depends on.
+
+    Args:
+        images: number of training images.
+        side: median of their shorter sides in pixels; None where no header could be read.
+        same_size: whether all images that were looked at have the same size.
+        channels: of the images.
+        accelerator: cpu, gpu or mps.
+        cores: that this process may use.
+        bf16: whether the hardware multiplies bf16.
+        memory: bytes of the GPU's memory, or of the memory that is available; None if unknown.
+        minutes: specified length of the whole command, or None.
+        weights: whether the backbone starts from trained weights.
+        weights_backbone: the backbone that the weights belong to, where that is known.
+        unit: processes times accumulated parts: the batch is a multiple of it.
+        specified: settings that the user has specified; the recipe never changes them.
+    """
+
+    images: int
+    side: int | None
+    same_size: bool = True
+    channels: int = 3
+    accelerator: str = "cpu"
+    cores: int = 1
+    bf16: bool = False
+    memory: int | None = None
+    minutes: float | None = None
+    weights: bool = False
+    weights_backbone: str | None = None
+    unit: int = 1
+    specified: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def gpu(self) -> bool:
+        """Whether the run has a GPU; an Apple GPU counts as a fast CPU."""
+        return self.accelerator == "gpu"
+
+    @property
+    def small(self) -> bool:
+        """Whether the images are small enough to be trained on at their own size."""
+        return self.side is not None and self.side <= SMALL_SIDE
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings and why they were chosen.
+
+    Args:
+        settings: values of :class:`BYOL.config.PretrainConfig`; none that the user has specified.
+        reasons: sentences for the user.
+    """
+
+    settings: dict[str, Any]
+    reasons: tuple[str, ...]
+
+
+def choose_recipe(facts: Facts) -> Recipe:
+    """The settings that fit ``facts``, and the reasons."""
+    backbone, why_backbone = _backbone(facts)
+    large = backbone not in _PLAIN and (not facts.gpu or backbone != "resnet18")
+    image_size, view_size, why_size = _sizes(facts, backbone, large)
+    batch_size, why_batch = _batch(facts, large)
+    settings: dict[str, Any] = {
+        **_SHARED,
+        **_optimization(facts, backbone, large),
+        "backbone": backbone,
+        "image_size": image_size,
+        "view_size": view_size,
+        "batch_size": batch_size,
+    }
+    if facts.channels not in (1, 3):
+        settings |= _MANY_CHANNELS
+    batch_size = facts.specified.get("batch_size", batch_size)
+    epochs, minutes, why_length = _length(facts, large, batch_size)
+    settings |= {"epochs": epochs, "minutes": minutes}
+    settings |= schedule(facts.specified.get("epochs", epochs), float(epochs))
+    kept = {name: value for name, value in settings.items() if name not in facts.specified}
+    reasons = (why_backbone, why_size, why_batch, why_length)
+    return Recipe(kept, tuple(filter(None, reasons)))
+
+
+def schedule(epochs: int, length: float, checks: int = 10) -> dict[str, Any]:
+    """The settings that follow from the length of a run.
+
+    Args:
+        epochs: of the run, the last one possibly in part.
+        length: the same without rounding.
+        checks: online checks in it.
+    """
+    return {
+        "warmup_epochs": round(min(0.06 * length, 5.0), 4),
+        "knn_every": max(math.ceil(epochs / checks), 1),
+        "checkpoint_every": max(epochs // 10, 1),
+    }
+
+
+def fit_length(steps: float, per_epoch: int, most_epochs: int | None) -> dict[str, Any]:
+    """Epochs and steps of a run that has time for ``steps`` optimizer steps.
+
+    Args:
+        steps: that fit the time; at least one is made.
+        per_epoch: steps of an epoch.
+        most_epochs: the run is not longer than this; None: no limit.
+
+    Returns:
+        ``epochs``, and ``steps`` where the run does not end with a whole epoch.
+    """
+    whole = max(int(steps), 1)
+    if most_epochs is not None and whole >= most_epochs * per_epoch:
+        return {"epochs": most_epochs, "steps": None}
+    if whole >= 20 * per_epoch:  # rounding to whole epochs changes the time by 2.5 % at most
+        return {"epochs": round(whole / per_epoch), "steps": None}
+    return {"epochs": math.ceil(whole / per_epoch), "steps": whole}
+
+
+def _backbone(facts: Facts) -> tuple[str, str]:
+    if "backbone" in facts.specified:
+        return facts.specified["backbone"], ""
+    if facts.weights_backbone:
+        return facts.weights_backbone, f"{facts.weights_backbone}: the weights are of it"
+    if not facts.gpu:
+        if facts.weights:
+            return "resnet18", "resnet18: the smallest usual network with published weights"
+        return "plain6", "plain6: a small network, because there is no GPU"
+    if facts.small or facts.images < LARGE_SET:
+        what = "small images" if facts.small else f"fewer than {LARGE_SET:,} images"
+        return "resnet18", f"resnet18: enough for {what}"
+    return "resnet50", "resnet50: a large set of photographs on a GPU"
+
+
+def _sizes(facts: Facts, backbone: str, large: bool) -> tuple[int, int | None, str]:
+    """Image size, view size (None: the same) and why."""
+    side = facts.side or 224
+    specified = facts.specified.get("image_size")
+    if specified is None and (views := facts.specified.get("view_size")):
+        specified = image_size_for(views, None)
+    if specified is not None:
+        image_size, why = specified, ""
+    elif backbone.startswith(_TRANSFORMERS):
+        image_size, why = _transformer_size(facts, backbone, side)
+    elif facts.small:
+        exact = side if facts.same_size else side // 4 * 4
+        image_size = max(exact, 32 if backbone.startswith("convnext") else LEAST_SIDE)
+        why = f"{image_size} px: the size of the images"
+    else:
+        image_size = min(_most_side(facts, backbone, large), side // 8 * 8)
+        where = "GPU" if facts.gpu else "CPU"
+        why = f"{image_size} px: images have {side} px, and larger ones cost more time on this "
+        why += f"{where}"
+    views = None
+    if not facts.gpu and image_size >= 24 and not backbone.startswith(_TRANSFORMERS):
+        views = round(image_size * VIEW_SHARE / 4) * 4
+    return image_size, views, why
+
+
+def _most_side(facts: Facts, backbone: str, large: bool) -> int:
+    """The largest image size that is worth its time."""
+    if facts.weights:
+        return _WEIGHTS_SIDE[facts.gpu]
+    if facts.gpu or backbone not in _PLAIN:
+        return _SIZES[facts.gpu, large][0]
+    minutes = facts.minutes or CPU_MINUTES
+    return next(side for most, side in _PLAIN_SIDES if minutes <= most)
+
+
+def image_size_for(view_size: int, side: int | None) -> int:
+    """The image size that evaluation uses where only the view size is specified.
+
+    Views are three quarters of the image size, as in the presets that have both. Small images
+    of about that size are evaluated at their own size.
+
+    Args:
+        view_size: in pixels.
+        side: that all images have, if it is small and known.
+    """
+    if side is not None and side <= 2 * view_size:
+        return side
+    return round(view_size / VIEW_SHARE / 8) * 8 or view_size
+
+
+def _transformer_size(facts: Facts, backbone: str, side: int) -> tuple[int, str]:
+    if facts.gpu or facts.weights or not backbone.startswith(("vit_", "deit")):
+        return 224, f"224 px: {backbone} is built for it"
+    size = max(min(side // 16 * 16, 96), 32)
+    return size, f"{size} px: larger images cost more time on this CPU"
+
+
+def _batch(facts: Facts, large: bool) -> tuple[int, str]:
+    """The batch: a power of two times ``unit``, at most half of the set, at least two images."""
+    usual = _SIZES[facts.gpu, large][1]
+    if not facts.gpu and facts.images < FEW:
+        usual = min(usual, 64)
+    limit = min(usual, max(facts.images // 2, 2))
+    per_unit = max(limit // facts.unit, 2)
+    batch = facts.unit * 2 ** int(math.log2(per_unit))
+    if "batch_size" in facts.specified:
+        return batch, ""
+    if batch < usual:
+        return batch, f"batches of {batch}: at most half of the {facts.images:,} images"
+    return batch, f"batches of {batch}"
+
+
+def _optimization(facts: Facts, backbone: str, large: bool) -> dict[str, Any]:
+    """Optimizer, learning rate, weight decay, τ, for the backbone and its start."""
+    few = facts.images < FEW
+    usual = "sgd" if backbone in _PLAIN and not few else "lars"
+    usual = "adamw" if backbone.startswith(_BY_ADAMW) else usual
+    optimizer = facts.specified.get("optimizer", usual)
+    table = _FROM_WEIGHTS if facts.weights else _OPTIMIZERS
+    slow = facts.gpu or facts.weights  # long runs, and weights that are to be kept
+    chosen = {**table[optimizer], "tau": 0.99 if slow else 0.98 if few else 0.97}
+    if optimizer == "adamw":
+        chosen["predictor_lr_scale"] = None
+    if few and backbone in _PLAIN and not facts.gpu:
+        chosen |= _FEW_ON_CPU
+    if facts.gpu and large and optimizer == "lars":
+        chosen |= {**_PAPER, **(table[optimizer] if facts.weights else {})}
+    return chosen
+
+
+def _length(facts: Facts, large: bool, batch_size: int) -> tuple[int, float | None, str]:
+    """Epochs (at most, where there is a time limit), the time limit in minutes, and why."""
+    _, _, least, most, steps = _SIZES[facts.gpu, large]
+    if facts.weights:
+        least, most = min(least, 20), min(most, _WEIGHTS_EPOCHS)
+    per_epoch = max(facts.images // max(batch_size, 1), 1)
+    own = min(max(math.ceil(steps / per_epoch), least), most)
+    if "epochs" in facts.specified or "steps" in facts.specified:
+        return own, facts.minutes, ""
+    if facts.minutes is not None:
+        return own, facts.minutes, f"{facts.minutes:g} minutes: --minutes"
+    if facts.gpu or facts.unit > 1:
+        return own, None, f"{own} epochs: the usual length for {facts.images:,} images"
+    return own, CPU_MINUTES, f"at most {CPU_MINUTES:g} minutes: the default without a GPU"

@@ -1,0 +1,269 @@
+"""How long a run takes: the speed of real steps is measured before the first one, and with
+``--minutes`` the number of steps follows from it.
+
+The decision is made once and stands in config.yaml. A schedule that followed the clock could not
+be resumed bit for bit.
+"""
+
+import copy
+import dataclasses
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from BYOL._console import counted
+from BYOL._evenly import evenly
+from BYOL._hardware import Machine, pick_workers, torch_device, wait_for
+from BYOL.byol import BYOL
+from BYOL.config import PretrainConfig
+from BYOL.config.recipe import SMALL_SIDE, fit_length, schedule
+from BYOL.errors import UserError
+from BYOL.evaluation.collapse.feature_metrics import MOST as GAUGED
+from BYOL.evaluation.features import extract_features
+from BYOL.report.sample_features import MOST_LARGE, MOST_SMALL
+from BYOL.training.benchmark import BareRun
+from BYOL.training.prepare import Prepared
+
+_SHARE = 0.03  # of the time limit that the measurement takes
+_LEAST, _MOST = 1.0, 20.0  # seconds of it
+_BRIEF = 2.0  # seconds of it where nothing depends on it but a line of output
+_WORTH = 50  # steps: the length of shorter runs is not estimated
+_SAMPLE = 96  # images whose features are timed
+_CHECKS_SHARE = 0.1  # of the training time that online checks may take
+_LONG = 3600  # seconds: a run on a CPU that takes longer begins with a warning
+_CHECKED = 5000  # images of an online check
+# Processor seconds, measured on 300 images: leaving the program, a comparison and what it takes
+# for each labelled image, the report's page.
+_EXIT, _EVALUATION, _PROBES, _REPORT = 0.7, 0.5, 1e-3, 1.5
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long the parts of a run take, in seconds.
+
+    Args:
+        step: an optimizer step, loading and views included.
+        rest: everything after the last step.
+        check: an online check.
+    """
+
+    step: float
+    rest: float
+    check: float = 0.0
+
+    def total(self, steps: int) -> float:
+        """Seconds from now to the end of a run of so many steps."""
+        return steps * self.step + self.rest
+
+
+def with_length(
+    config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine, began: float
+) -> tuple[PretrainConfig, Estimate | None]:
+    """The settings with ``epochs`` and ``steps`` that fit ``minutes``, and the measured speed.
+
+    Args:
+        config: resolved settings.
+        prepared: the images.
+        model: the networks; they are not changed.
+        machine: that trains.
+        began: start of the command, on ``time.monotonic``.
+
+    Raises:
+        UserError: a time limit for a run of several processes.
+
+    Returns:
+        Settings without ``minutes``, which ``recipe`` records; the estimate is None for runs so
+        short that it is not measured, and for runs of several processes.
+    """
+    steps = config.total_steps(len(prepared.train))
+    alone = config.devices * config.nodes == 1
+    if not alone and config.minutes is not None:
+        raise UserError(
+            f"--minutes={config.minutes:g} is for one process: specify --epochs for several"
+        )
+    if not alone or (config.minutes is None and steps < _WORTH):
+        return dataclasses.replace(config, minutes=None), None
+    estimate = measure(config, prepared, model, machine)
+    if config.minutes is None:
+        return config, estimate
+    left = 60 * config.minutes - (time.monotonic() - began) - estimate.rest
+    values = _fitted(config, len(prepared.train), left, estimate)
+    recipe = {**config.recipe, "minutes": config.minutes}
+    return dataclasses.replace(config, **values, minutes=None, recipe=recipe), estimate
+
+
+def _fitted(config: PretrainConfig, images: int, left: float, estimate: Estimate) -> dict[str, Any]:
+    """The length of a run that has ``left`` seconds for training, and what follows from it."""
+    per_epoch = images // config.batch_size
+    step, checks = estimate.step, None
+    if config.preset == "auto" and "knn_every" not in config.specified and estimate.check:
+        checks = min(max(int(_CHECKS_SHARE * left / estimate.check), 1), 10)
+        left -= checks * estimate.check
+    elif config.knn_every:
+        step += estimate.check / (config.knn_every * per_epoch)
+    # Without a specified number of epochs, specified minutes are filled.
+    filled = "minutes" in config.specified and "epochs" not in config.specified
+    values = fit_length(left / step, per_epoch, None if filled else config.epochs)
+    if config.steps is not None and "steps" in config.specified:
+        values["steps"] = min(config.steps, values["steps"] or config.steps)
+    if config.preset == "auto":
+        length = (values["steps"] or values["epochs"] * per_epoch) / per_epoch
+        follows = schedule(values["epochs"], length, checks or 10)
+        values |= {k: v for k, v in follows.items() if k not in config.specified}
+    return values
+
+
+def announce_recipe(
+    config: PretrainConfig,
+    images: int,
+    estimate: Estimate | None,
+    machine: Machine,
+    began: float,
+    say: Callable[[str], None],
+) -> None:
+    """Say what the preset auto has chosen and why, how long it will take, and what changes it."""
+    for reason in config.recipe.get("reasons", ()):
+        say(f"  {reason}")
+    if estimate is None:
+        return
+    steps = config.total_steps(images)
+    seconds = estimate.total(steps) + time.monotonic() - began
+    length = counted(config.epochs, "epoch")
+    if config.steps is not None:
+        length = f"{steps / (images // config.batch_size):.2g} epochs"
+    line = (
+        f"{length}, {counted(steps, 'step')} of {1000 * estimate.step:,.0f} ms: about "
+        f"{duration(seconds)} in all (--minutes or --epochs change it)"
+    )
+    if machine.accelerator == "cpu" and seconds > _LONG:
+        line = f"warning: {line}; --minutes=60 makes it an hour"
+    say(line)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: seconds, minutes, hours or days."""
+    for unit, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2 * unit:
+            return (
+                f"{seconds / unit:.2g} {name}"
+                if seconds < 10 * unit
+                else f"{seconds / unit:.0f} {name}"
+            )
+    return f"{seconds:.0f} seconds"
+
+
+def measure(config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine) -> Estimate:
+    """Time some steps of training, on a copy of the networks, and what comes after training."""
+    seconds = _BRIEF
+    if config.minutes is not None:
+        seconds = min(max(60 * config.minutes * _SHARE, _LEAST), _MOST)
+    short = dataclasses.replace(
+        config, compile="off" if config.compile == "auto" else config.compile
+    )
+    workers = pick_workers(config.workers, machine.accelerator)
+    clock = _StepClock(seconds, skip=1 + (2 * workers if config.minutes is not None else 0))
+    run = BareRun(short, prepared, copy.deepcopy(model), machine)
+    run.make_views(next(iter(run.loader)))  # compiles the views, where no run before has done so
+    began, used = time.monotonic(), time.process_time()
+    run.train(100_000, clock)
+    del run  # its loader processes end
+    gc.collect()
+    busy = max((time.monotonic() - began) / max(time.process_time() - used, 1e-3), 1.0)
+    return Estimate(clock.each, *_rest(config, prepared, model, machine, busy))
+
+
+def _rest(
+    config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine, busy: float
+) -> tuple[float, float]:
+    """Seconds that feature metrics, evaluation and report will take; seconds of an online check.
+
+    Args:
+        config: resolved settings.
+        prepared: the images.
+        model: the networks.
+        machine: that computes.
+        busy: how much longer everything takes than its processor time, on a shared machine.
+    """
+    each, start = _feature_seconds(config, prepared, model, machine)
+    bank = prepared.labelled or prepared.train
+    labelled = len(bank) + len(prepared.test or ())
+    passes, calls, fixed = 2.0 * min(len(prepared.train), GAUGED), 2, _EXIT
+    if bank.labels is not None and config.evaluate:
+        passes, calls = passes + 3 * labelled, calls + 3
+        fixed += _EVALUATION + _PROBES * labelled
+    check = 0.0
+    if bank.labels is not None and config.knn_every:
+        check = start + each * min(labelled, _CHECKED)
+    if config.report:
+        small = config.image_size is not None and config.image_size <= SMALL_SIDE
+        passes += min(len(prepared.train), MOST_SMALL if small else MOST_LARGE)
+        calls, fixed = calls + 1, fixed + _REPORT
+    return passes * each + calls * start + busy * fixed, check
+
+
+def _feature_seconds(
+    config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine
+) -> tuple[float, float]:
+    """Seconds for the features of an image, and for a call before the first one."""
+    backbone = copy.deepcopy(model.onlineNet.backend)
+    device = torch_device(machine.accelerator)
+    workers = pick_workers(config.workers, machine.accelerator)
+
+    def timed(count: int) -> float:
+        part = prepared.train.subset(evenly(len(prepared.train), count))
+        start = time.monotonic()
+        extract_features(backbone, part, config.sight, device=device, workers=workers)
+        wait_for(device)
+        return time.monotonic() - start
+
+    few = min(8, len(prepared.train))
+    many = min(_SAMPLE, len(prepared.train))
+    start = timed(few)
+    if many == few:
+        return start / many, 0.0
+    each = max(timed(many) - start, 0.0) / (many - few)
+    return each, max(start - few * each, 0.0)
+
+
+class _StepClock(Callback):
+    """Stops training after some seconds and knows the time of a step.
+
+    Args:
+        seconds: to measure, from the end of the skipped steps on.
+        skip: steps at the beginning that are not counted: loader processes have prepared batches
+            ahead of them. Where they alone take longer than ``seconds``, they have to do.
+    """
+
+    def __init__(self, seconds: float, skip: int):
+        self.seconds = seconds
+        self.skip = skip
+        self.each = 0.0
+        self.since = 0.0
+        self.first = self.last = 0
+
+    def on_train_start(self, *_: Any) -> None:
+        """Start the clock."""
+        self.since = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """Look at the clock after an optimizer step."""
+        step = trainer.global_step
+        if step == self.last:  # a part of a step that is accumulated
+            return
+        self.last = step
+        wait_for(module.device)
+        now = time.monotonic()
+        self.each = (now - self.since) / (step - self.first)
+        enough = now - self.since >= self.seconds
+        if step == 1 and enough:  # a large network: the next step is enough
+            trainer.should_stop = now - self.since > 10 * self.seconds
+            self.skip = 1
+        if step in (1, self.skip):  # the first step sets up
+            self.first, self.since = step, now
+        else:
+            trainer.should_stop = enough and step > self.skip

@@ -1,0 +1,120 @@
+"""How many images a device can take at a time; larger batches are accumulated from such parts."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from BYOL._hardware import Machine, available_memory, torch_device
+from BYOL.byol import BYOL
+from BYOL.config import PretrainConfig
+from BYOL.errors import UserError
+from BYOL.training.benchmark import training_step
+from BYOL.training.module import loss_of
+
+_USABLE = 0.7  # of the available memory: loaders, evaluation and other programs need some, too
+
+
+def with_parts_that_fit(
+    config: PretrainConfig, model: BYOL, machine: Machine, say: Callable[[str], None]
+) -> PretrainConfig:
+    """The settings with ``accumulate`` so large that a part of a batch fits the memory.
+
+    On a GPU a step is tried. On a CPU, which would swap or be killed, the memory of a step is
+    estimated from two images.
+
+    Args:
+        config: resolved settings.
+        model: the networks; they are not changed.
+        machine: that trains.
+        say: gets a line where the batch does not fit.
+
+    Raises:
+        UserError: not even the smallest part fits.
+    """
+    fits = _fits_gpu if machine.accelerator == "gpu" else _fits_memory
+    processes = config.devices * config.nodes
+    if machine.accelerator == "gpu" and processes > 1:  # another process may have the first GPU
+        return config
+    for parts in _divisors(config):
+        tried = dataclasses.replace(config, accumulate=parts)
+        if fits(tried, model, machine):
+            if parts != config.accumulate:
+                say(
+                    f"a batch of {config.batch_size} does not fit the memory: each step is "
+                    f"accumulated from {parts} parts of {tried.micro_batch} images; a smaller "
+                    "--batch_size or --grad_checkpointing need less".replace("_", "-")
+                )
+            return tried
+    raise UserError(
+        f"--batch_size={config.batch_size} does not fit the memory, in parts of two images "
+        f"neither: use a smaller --backbone, --image_size (now {config.image_size}) or "
+        "--grad_checkpointing"
+    )
+
+
+def _divisors(config: PretrainConfig) -> list[int]:
+    """Values of ``accumulate``, each about twice the last; parts have at least two images."""
+    per_process = config.batch_size // (config.devices * config.nodes)
+    found = [config.accumulate]
+    for parts in range(config.accumulate + 1, per_process // 2 + 1):
+        if per_process % parts == 0 and parts >= min(2 * found[-1], per_process // 2):
+            found.append(parts)
+    return found
+
+
+def _fits_gpu(config: PretrainConfig, model: BYOL, machine: Machine) -> bool:
+    device = torch_device(machine.accelerator)
+    tried = None
+    try:
+        tried = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        views = [_view(config, config.micro_batch, device) for _ in range(2)]
+        training_step(config, tried, machine)(*views)
+        return True
+    except torch.cuda.OutOfMemoryError:
+        return False
+    finally:
+        del tried
+        torch.cuda.empty_cache()
+
+
+def _fits_memory(config: PretrainConfig, model: BYOL, machine: Machine) -> bool:
+    available = available_memory()
+    if available is None:
+        return True
+    return step_bytes(config, model) <= _USABLE * available
+
+
+def step_bytes(config: PretrainConfig, model: BYOL) -> int:
+    """Estimated memory of a training step in bytes, beyond that of the networks.
+
+    The tensors that the forward pass of two images keeps for the backward pass are counted;
+    gradients and the optimizer's state are as large as the weights, once and at most twice.
+    """
+    tried = copy.deepcopy(model).train()
+    kept: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    weights = sum(p.numel() * p.element_size() for p in tried.parameters())
+    pointers = {p.untyped_storage().data_ptr() for p in tried.parameters()}
+    views = [_view(config, 2, torch.device("cpu")) for _ in range(2)]
+    with torch.random.fork_rng(devices=[]), saved_tensors_hooks(count, lambda tensor: tensor):
+        loss, _ = loss_of(tried, views[0], views[1])
+    activations = sum(size for pointer, size in kept.items() if pointer not in pointers)
+    del loss
+    return 3 * weights + activations * config.micro_batch // 2
+
+
+def _view(config: PretrainConfig, count: int, device: torch.device) -> Tensor:
+    # Noise: predictors that solve a least squares problem need images that differ.
+    generator = torch.Generator().manual_seed(0)
+    shape = (count, *config.view_shape[1:])
+    view = torch.rand(shape, generator=generator).to(device)
+    return view.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,81 @@
+"""What a command imports and builds: processor time before its first image."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from BYOL.curation.covariance import shrunk_covariance
+from BYOL.runs import build_model as building
+from BYOL.runs import open as runs
+from BYOL.runs.open import open_run
+
+SLOW_IMPORTS = ("torch._dynamo", "wandb", "sklearn", "scipy.stats", "matplotlib", "numba")
+
+
+@pytest.mark.parametrize("command", ["embed", "search"])
+def test_a_command_on_a_run_imports_no_package_that_it_does_not_use(
+    run: Path, tmp_path: Path, command: str
+) -> None:
+    out = {"embed": "e.npy", "search": "s.csv"}[command]
+    argv = [command, str(run), "--out", str(tmp_path / out)]
+    if command == "search":
+        argv += ["--like", str(run.parent / "pictures" / "a" / "00.png")]
+    program = (
+        "import sys; from BYOL.cli.main import main; code = main(sys.argv[1:]); "
+        f"found = [name for name in {SLOW_IMPORTS} if name in sys.modules]; "
+        "sys.exit(code or ' '.join(found) or 0)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, *argv], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+
+
+def test_the_compiler_and_torchvision_work_after_timm_was_imported_quickly() -> None:
+    program = (
+        "import sys; from BYOL.model.timm_import import import_timm_quickly as quick; quick(); "
+        "assert 'torch._dynamo' not in sys.modules; import timm, torch, torchvision.ops as ops; "
+        "timm.create_model('resnet18'); "
+        "assert ops.roi_align(torch.zeros(1, 1, 8, 8), torch.zeros(1, 5), 2).shape[-1] == 2; "
+        "import torch._dynamo.utils as real; assert real.__file__"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_opening_a_run_builds_one_backbone_and_no_heads(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+    real = building.build_backbone
+
+    def counting(name: str, **settings: object) -> object:
+        built.append(name)
+        return real(name, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(building, "build_backbone", counting)
+    monkeypatch.setattr(building, "BYOL", None)  # heads and a target network would need it
+    opened = open_run(run)
+    assert built == ["plain5"]
+    assert opened.untrained is opened.untrained and opened.start is None
+    assert built == ["plain5"] * 2
+
+
+def test_the_backbone_alone_has_the_weights_of_the_whole_seeded_model(run: Path) -> None:
+    config = open_run(run).config
+    whole = building.seeded_model(config).onlineNet.backend.state_dict()
+    alone = runs.untrained(config).state_dict()
+    assert whole.keys() == alone.keys()
+    assert all(bool((whole[name] == alone[name]).all()) for name in whole)
+
+
+@pytest.mark.parametrize("shape", [(12, 30), (200, 8), (9, 1)])
+def test_the_shrunk_covariance_is_scikit_learns(shape: tuple[int, int]) -> None:
+    from sklearn.covariance import LedoitWolf
+
+    samples = np.random.default_rng(0).normal(size=shape) @ np.diag(np.arange(1.0, shape[1] + 1))
+    expected = LedoitWolf().fit(samples).covariance_
+    np.testing.assert_allclose(shrunk_covariance(samples), expected, rtol=1e-9, atol=1e-12)
+    assert np.all(shrunk_covariance(np.ones(shape)) == 0)
