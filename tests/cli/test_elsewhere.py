@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from BYOL.export.equality_check import pictures_to_check
 from safetensors.torch import load_file, save_file
 
 from BYOL.cli.main import COMMANDS, main, parse
@@ -31,6 +30,7 @@ from BYOL.data.annotations import annotated
 from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack
 from BYOL.errors import UserError
+from BYOL.export.equality_check import pictures_to_check
 from BYOL.model.initial_weights import read_start
 from BYOL.runs.checksum import seal
 from BYOL.runs.folder import RunFolder
