@@ -27,7 +27,8 @@ def child(run: str, data: str, size: int, suffix: str, threads: int) -> None:
 
     torch.set_num_threads(threads)
     from BYOL.config.commands import EmbedConfig
-    from BYOL.curation.embeddings import Embeddings, write_embeddings
+    from BYOL.curation.embedding_files import write_embeddings
+    from BYOL.curation.embeddings import Embeddings
     from BYOL.curation.run_features import open_features
 
     features = open_features(EmbedConfig(run, data, split="train"))

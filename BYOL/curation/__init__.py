@@ -1,1 +1,1 @@
-"""What people use features for first: near-duplicates and outliers in their own pictures."""
+"""Work with the features of an image set: duplicates, outliers, search, selection, labelling."""

@@ -1,4 +1,4 @@
-"""A page of thumbnails with captions."""
+"""A contact sheet: thumbnails with captions."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,12 +19,12 @@ _INK = {"": "#333333", "good": "#1a7f37", "bad": "#cf222e"}
 
 @dataclass(frozen=True)
 class Tile:
-    """A thumbnail.
+    """A thumbnail with its captions.
 
     Args:
-        picture: (C, H, W) uint8: grey, colour, or the first three of more channels.
-        lines: captions below it; too long ones lose their middle.
-        mood: "", "good" or "bad": colour of frame and first line.
+        picture: (C, H, W) uint8. With more than three channels, the first three are shown.
+        lines: captions below the image. Captions that are too long are shortened in the middle.
+        mood: "", "good" or "bad", which sets the colour of the frame and of the first line.
     """
 
     picture: Tensor
@@ -33,67 +33,71 @@ class Tile:
 
 
 def save_grid(rows: list[list[Tile]], path: Path) -> Path:
-    """Write a PNG; a row of more than :data:`COLUMNS` tiles is broken.
+    """Write a PNG of ``rows``. A row of more than :data:`COLUMNS` tiles is wrapped.
 
     Args:
-        rows: tiles that belong beside each other.
-        path: the file.
+        rows: lists of tiles that are shown in the same row.
+        path: the file to write.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
-    broken = [row[i : i + COLUMNS] for row in rows for i in range(0, len(row), COLUMNS)]
-    captions = max((len(tile.lines) for row in broken for tile in row), default=0)
-    width = max((len(row) for row in broken), default=1)
+    wrapped = [row[i : i + COLUMNS] for row in rows for i in range(0, len(row), COLUMNS)]
+    captions = max((len(tile.lines) for row in wrapped for tile in row), default=0)
+    width = max((len(row) for row in wrapped), default=1)
     cell_w, cell_h = SIDE + _GAP, SIDE + _GAP + captions * _LINE
-    page = Image.new("RGB", (width * cell_w + _GAP, max(len(broken), 1) * cell_h + _GAP), "white")
-    for y, row in enumerate(broken):
+    page = Image.new("RGB", (width * cell_w + _GAP, max(len(wrapped), 1) * cell_h + _GAP), "white")
+    for y, row in enumerate(wrapped):
         for x, tile in enumerate(row):
             _draw(page, tile, x * cell_w + _GAP, y * cell_h + _GAP)
     return write_atomically(path, lambda temporary: page.save(temporary, format="PNG"))
 
 
 def _draw(page: Image.Image, tile: Tile, x: int, y: int) -> None:
-    picture = thumbnail(tile.picture)
+    image = thumbnail(tile.picture)
     draw = ImageDraw.Draw(page)
-    left, top = x + (SIDE - picture.width) // 2, y + (SIDE - picture.height) // 2
-    page.paste(picture, (left, top))
-    edge = (left - 1, top - 1, left + picture.width, top + picture.height)
+    left, top = x + (SIDE - image.width) // 2, y + (SIDE - image.height) // 2
+    page.paste(image, (left, top))
+    edge = (left - 1, top - 1, left + image.width, top + image.height)
     draw.rectangle(edge, outline=_INK[tile.mood])
     for k, line in enumerate(tile.lines):
         ink = _INK[tile.mood if k == 0 else ""]
         draw.text((x, y + SIDE + 2 + k * _LINE), _shortened(line), ink, _font())
 
 
-def thumbnail(picture: Tensor) -> Image.Image:
-    """(C, H, W) uint8 as an RGB picture whose longer side is :data:`SIDE`; small ones in blocks."""
-    pixels = picture[:3] if len(picture) >= 3 else picture[:1].expand(3, -1, -1)
+def thumbnail(pixels: Tensor) -> Image.Image:
+    """Return (C, H, W) uint8 ``pixels`` as an RGB image whose longer side is :data:`SIDE`.
+
+    Small images are enlarged without interpolation.
+    """
+    pixels = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)
     image = Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
     scale = SIDE / max(image.size)
     size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
-    how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BICUBIC
-    return image.resize(size, how)
+    resampling = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BICUBIC
+    return image.resize(size, resampling)
 
 
 def _shortened(line: str) -> str:
-    """As much of the line as fits under a thumbnail, its start and its end.
+    """Shorten a caption to the width of a thumbnail by removing characters from its middle.
 
-    Names of files may have a line break in them, or bytes that are no text: none can be drawn.
+    Characters that cannot be drawn, such as line breaks and undecodable bytes in file names, are
+    replaced by question marks.
     """
-    line = "".join(letter if letter.isprintable() else "?" for letter in line)
+    line = "".join(character if character.isprintable() else "?" for character in line)
     font = _font()
     if font.getlength(line) <= SIDE:
         return line
     for kept in range(len(line) - 1, 1, -1):
-        short = f"{line[: kept // 3]}…{line[-(kept - kept // 3) :]}"
-        if font.getlength(short) <= SIDE:
-            return short
+        shortened = f"{line[: kept // 3]}…{line[-(kept - kept // 3) :]}"
+        if font.getlength(shortened) <= SIDE:
+            return shortened
     return "…"
 
 
 @lru_cache(maxsize=1)
 def _font() -> Any:
-    """DejaVu Sans, which comes with matplotlib and knows most alphabets."""
+    """Return DejaVu Sans, which is part of matplotlib and supports most alphabets."""
     import matplotlib
 
     file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

@@ -1,14 +1,14 @@
-"""The covariance of few samples."""
+"""A shrinkage estimate of the covariance."""
 
 import numpy as np
 
 
 def shrunk_covariance(samples: np.ndarray) -> np.ndarray:
-    """Ledoit and Wolf's covariance (2004), as ``sklearn.covariance.LedoitWolf`` computes it.
+    """Return the covariance of Ledoit and Wolf (2004), as in ``sklearn.covariance.LedoitWolf``.
 
-    The measured covariance is mixed with a multiple of the identity, the more the fewer samples
-    there are. scikit-learn is not used because importing it takes over a second of processor time,
-    more than everything else that a search in a small set does.
+    The empirical covariance is mixed with a multiple of the identity, whose weight is larger for
+    fewer samples. scikit-learn is not used, because its import takes over a second of processor
+    time, more than the rest of a search in a small set.
 
     Args:
         samples: (n, d) float64.
@@ -18,12 +18,12 @@ def shrunk_covariance(samples: np.ndarray) -> np.ndarray:
     """
     n, d = samples.shape
     centred = samples - samples.mean(axis=0)
-    measured = centred.T @ centred / n
-    scale = np.trace(measured) / d
-    squared = np.sum(measured**2)
-    distance = (squared - d * scale**2) / d  # of the measured one from scale · identity
+    empirical = centred.T @ centred / n
+    scale = np.trace(empirical) / d
+    squared = np.sum(empirical**2)
+    distance = (squared - d * scale**2) / d  # to scale · identity
     error = (np.sum(np.sum(centred**2, axis=1) ** 2) / n - squared) / (d * n)
-    share = min(error, distance) / distance if distance > 0 else 0.0
-    shrunk = (1 - share) * measured
-    shrunk.flat[:: d + 1] += share * scale
+    weight = min(error, distance) / distance if distance > 0 else 0.0
+    shrunk = (1 - weight) * empirical
+    shrunk.flat[:: d + 1] += weight * scale
     return shrunk

@@ -1,4 +1,4 @@
-"""Near-identical pictures: found by their features, confirmed by their pixels."""
+"""Near-identical images: candidates by their features, confirmed by their pixels."""
 
 import hashlib
 import os
@@ -14,20 +14,20 @@ from torch import Tensor
 from BYOL.curation.feature_store import BLANK, GREY_SIDE, Collection
 from BYOL.data.dataset import EncodedImages, FileImages, Images
 
-PIXELS = 0.9  # correlation of the grey miniatures, upright or mirrored, that confirms a pair
-_BLOCK = 4096  # pictures a side of a block of cosines: 64 MB
-_CONFIRMED = 1 << 16  # pairs whose miniatures are compared at a time
-_KEPT = 1 << 22  # pairs held before they are reduced to what connects the same groups
+MIN_CORRELATION = 0.9  # correlation of grey thumbnails, upright or mirrored, that confirms a pair
+_BLOCK = 4096  # rows and columns of a block of cosines: 64 MB
+_CONFIRMED = 1 << 16  # pairs whose thumbnails are compared at a time
+_KEPT = 1 << 22  # pairs in memory before they are reduced to a spanning forest
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of pictures.
+    """Pairs of similar images.
 
     Args:
-        places: (m, 2) int64, the smaller number first.
-        cosines: (m,) float32 of the features.
-        correlations: (m,) float32 of the miniatures.
+        places: (m, 2) int64 positions in the collection, the smaller one first.
+        cosines: (m,) float32 cosines of the features.
+        correlations: (m,) float32 correlations of the grey thumbnails.
     """
 
     places: np.ndarray
@@ -37,14 +37,15 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Member:
-    """A picture of a group of near-identical ones.
+    """An image of a group of near-identical images.
 
     Args:
-        place: its number in the collection.
-        similarity: cosine to the one that is kept.
-        identical: whether another file of the group has the very same bytes.
-        size: height and width.
-        keep: whether it is the one to keep: the largest, the first by name among equals.
+        place: position in the collection.
+        similarity: cosine to the image that is kept.
+        identical: whether another file of the group has the same bytes.
+        size: height and width in pixels.
+        keep: whether to keep this image. It is the largest image, or the first by name among
+            images of equal size.
     """
 
     place: int
@@ -57,95 +58,105 @@ class Member:
 def duplicate_groups(
     collection: Collection, threshold: float, device: torch.device, further: Mapping[int, int]
 ) -> list[list[Member]]:
-    """Groups of pictures that are the same but for compression, size, mirror, edge or light.
+    """Return groups of images that differ only in compression, size, flip, border or brightness.
 
-    Exact: every pair is looked at, block by block, so memory does not grow with their number.
-    Further names of one file (links, a path that a list names twice) are no copies of it and in no
-    group.
+    The search is exact: all pairs are compared in blocks, so memory does not grow with the number
+    of pairs. Aliases of a file (links, or a path that is listed twice) are not duplicates of it and
+    are in no group.
 
     Args:
-        collection: the pictures.
-        threshold: cosine of the whitened features from which a pair is compared by its pixels.
-        device: where the blocks are multiplied.
-        further: of :func:`further_names`.
+        collection: the images.
+        threshold: smallest cosine of the whitened features at which a pair is compared by pixels.
+        device: where the blocks of cosines are computed.
+        further: the aliases, as returned by :func:`further_names`.
 
     Returns:
-        Groups of at least two, the largest first; the one to keep stands first in each.
+        Groups of at least two images, largest group first. The image to keep is first in its group.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     n = len(collection)
     same = identical_pairs(collection)
-    pairs = np.concatenate([near_pairs(collection, threshold, PIXELS, device).places, same])
-    # What is like a further name is like the file: a pair between them may be all that connects.
+    pairs = np.concatenate(
+        [near_pairs(collection, threshold, MIN_CORRELATION, device).places, same]
+    )
+    # Aliases are replaced by their file, because a pair with an alias also connects its file.
     file = np.arange(n)
-    for place, first in further.items():
-        file[place] = first
+    for alias, first in further.items():
+        file[alias] = first
     pairs, same = (file[p][file[p[:, 0]] != file[p[:, 1]]] for p in (pairs, same))
     if not len(pairs):
         return []
     graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(n, n))
-    names = connected_components(graph, directed=False)[1]
-    groups = defaultdict(list)
-    for place in np.unique(pairs).tolist():
-        groups[names[place]].append(place)
-    twins = set(same.ravel().tolist())
-    found = [_members(collection, places, twins) for places in groups.values()]
-    return sorted(found, key=lambda members: -len(members))
+    component = connected_components(graph, directed=False)[1]
+    positions_by_group = defaultdict(list)
+    for position in np.unique(pairs).tolist():
+        positions_by_group[component[position]].append(position)
+    identical = set(same.ravel().tolist())
+    groups = [
+        _members(collection, positions, identical) for positions in positions_by_group.values()
+    ]
+    return sorted(groups, key=lambda members: -len(members))
 
 
 def further_names(collection: Collection) -> dict[int, int]:
-    """Pictures that are the same file as another one, by which they are to be known.
+    """Return the images that are aliases (hard links, symlinks, repeated paths) of another file.
 
-    To remove a name of a file makes no room, and to remove the file by the name that its links
-    point to loses the picture; so a file counts once, by the first of its names that is no link.
+    Deleting an alias frees no space, and deleting the target of a symlink loses the image. So every
+    file is counted once, by the first of its paths that is not a symlink.
 
     Returns:
-        From the place of every further name to that of the first.
+        A mapping from the position of every alias to the position of its file.
     """
     files = defaultdict(list)
-    for place in range(len(collection)):
-        if (file := collection.identity(place)) is not None:
-            files[file].append(place)
-    known_by: dict[int, int] = {}
-    for places in files.values():
-        if len(places) > 1:
-            first, *others = _links_last(collection, places)
-            known_by |= dict.fromkeys(others, first)
-    return known_by
+    for position in range(len(collection)):
+        if (file := collection.identity(position)) is not None:
+            files[file].append(position)
+    alias_to_file: dict[int, int] = {}
+    for positions in files.values():
+        if len(positions) > 1:
+            first, *aliases = _links_last(collection, positions)
+            alias_to_file |= dict.fromkeys(aliases, first)
+    return alias_to_file
 
 
-def _links_last(collection: Collection, places: Iterable[int]) -> list[int]:
-    def order(place: int) -> tuple[bool, str, int]:
-        images, index = collection.place(place)
+def _links_last(collection: Collection, positions: Iterable[int]) -> list[int]:
+    def order(position: int) -> tuple[bool, str, int]:
+        images, index = collection.place(position)
         assert isinstance(images, FileImages)
-        real = os.path.join(os.path.realpath(images.root), images.paths[index])  # noqa: PTH118
-        return os.path.realpath(real) != real, collection.file(place), place
+        path = os.path.join(os.path.realpath(images.root), images.paths[index])  # noqa: PTH118
+        return os.path.realpath(path) != path, collection.file(position), position
 
-    return sorted(places, key=order)
+    return sorted(positions, key=order)
 
 
-def _members(collection: Collection, places: list[int], twins: set[int]) -> list[Member]:
-    sizes = {place: collection.size(place) for place in places}
-    order = sorted(places, key=lambda p: (-sizes[p][0] * sizes[p][1], collection.file(p)))
+def _members(collection: Collection, positions: list[int], identical: set[int]) -> list[Member]:
+    sizes = {position: collection.size(position) for position in positions}
+    order = sorted(positions, key=lambda p: (-sizes[p][0] * sizes[p][1], collection.file(p)))
     cosines = collection.directions[order] @ collection.directions[order[0]]
     return [
-        Member(place, float(min(cosine, 1.0)), place in twins, sizes[place], place == order[0])
-        for place, cosine in zip(order, cosines, strict=True)
+        Member(p, float(min(cosine, 1.0)), p in identical, sizes[p], p == order[0])
+        for p, cosine in zip(order, cosines, strict=True)
     ]
 
 
 def near_pairs(
     collection: Collection, threshold: float, correlation: float, device: torch.device
 ) -> Pairs:
-    """All pairs with a cosine and a correlation from these up.
+    """Return all pairs with at least this cosine and this correlation.
 
-    Where there are more than some millions, as among thousands of copies of one picture, only
-    those are kept that connect the same groups.
+    If there are more than some millions, as for thousands of copies of one image, only a spanning
+    forest of the pairs is kept, which connects the same groups.
+
+    Args:
+        collection: the images.
+        threshold: smallest cosine of the features.
+        correlation: smallest correlation of the grey thumbnails, upright or mirrored.
+        device: where the blocks of cosines are computed.
     """
     blocks: list[tuple[Tensor, Tensor, Tensor]] = []
-    held = 0
+    count = 0
     n = len(collection)
     for a in range(0, n, _BLOCK):
         first = torch.from_numpy(collection.directions[a : a + _BLOCK]).to(device)
@@ -158,35 +169,35 @@ def near_pairs(
             places = torch.stack((rows + a, columns + b), dim=1).cpu()
             block = _confirmed(collection, places, cosines[rows, columns].cpu(), correlation)
             blocks.append(block)
-            held += len(block[0])
-            if held > _KEPT:
-                blocks = [_spanning(blocks, n)]
-                held = len(blocks[0][0])
+            count += len(block[0])
+            if count > _KEPT:
+                blocks = [_spanning_forest(blocks, n)]
+                count = len(blocks[0][0])
     places, cosines, correlations = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     return Pairs(places.numpy(), cosines.numpy(), correlations.numpy())
 
 
 def _confirmed(
-    collection: Collection, places: Tensor, cosines: Tensor, least: float
+    collection: Collection, places: Tensor, cosines: Tensor, threshold: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Those pairs whose miniatures correlate, as (m, 2), (m,) and (m,)."""
+    """Return the pairs whose thumbnails correlate by at least ``threshold``: (m, 2), (m,), (m,)."""
     kept = [(places[:0], cosines[:0], cosines[:0])]
     for part, cosine in zip(places.split(_CONFIRMED), cosines.split(_CONFIRMED), strict=True):
-        one, two = (miniatures(collection.greys[part[:, side].numpy()]) for side in (0, 1))
-        mirrored = two.clone()
-        mirrored[:, :-1] = two[:, :-1].unflatten(1, (GREY_SIDE, GREY_SIDE)).flip(2).flatten(1)
-        found = torch.maximum((one * two).sum(1), (one * mirrored).sum(1))
-        good = found >= least
-        kept.append((part[good], cosine[good], found[good]))
+        first, second = (miniatures(collection.greys[part[:, side].numpy()]) for side in (0, 1))
+        mirrored = second.clone()
+        mirrored[:, :-1] = second[:, :-1].unflatten(1, (GREY_SIDE, GREY_SIDE)).flip(2).flatten(1)
+        correlation = torch.maximum((first * second).sum(1), (first * mirrored).sum(1))
+        confirmed = correlation >= threshold
+        kept.append((part[confirmed], cosine[confirmed], correlation[confirmed]))
     merged = (torch.cat(parts) for parts in zip(*kept, strict=True))
     return next(merged), next(merged), next(merged)
 
 
 def miniatures(greys: np.ndarray) -> Tensor:
-    """(m, S²) grey values → (m, S² + 1) unit vectors whose products are correlations.
+    """Return unit vectors (m, S² + 1) whose dot products are correlations of ``greys`` (m, S²).
 
-    The last number is small and the same for all: blank pictures, which correlate with nothing,
-    are then like each other and like nothing else.
+    The last element is a small constant. With it, blank images have a correlation of 1 with each
+    other and of about 0 with all other images.
     """
     grey = torch.from_numpy(np.asarray(greys, dtype=np.float32))
     centred = grey - grey.mean(dim=1, keepdim=True)
@@ -194,38 +205,40 @@ def miniatures(greys: np.ndarray) -> Tensor:
     return F.normalize(torch.cat((centred, floor), dim=1), dim=1)
 
 
-def _spanning(blocks: list[tuple[Tensor, Tensor, Tensor]], n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of all pairs, at most n − 1 that connect the same pictures."""
+def _spanning_forest(
+    blocks: list[tuple[Tensor, Tensor, Tensor]], n: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Reduce the pairs to at most n − 1 that connect the same images."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 
     places, cosines, correlations = (torch.cat(parts) for parts in zip(*blocks, strict=True))
-    numbers = np.arange(1, len(places) + 1, dtype=np.float64)  # 0 would be no edge
+    numbers = np.arange(1, len(places) + 1, dtype=np.float64)  # a weight of 0 means no edge
     tree = minimum_spanning_tree(coo_array((numbers, places.numpy().T), shape=(n, n)))
     kept = torch.from_numpy(tree.data.astype(np.int64) - 1)
     return places[kept], cosines[kept], correlations[kept]
 
 
 def identical_pairs(collection: Collection) -> np.ndarray:
-    """(m, 2) pictures of the very same bytes, each with the first of its kind."""
-    weights = defaultdict(list)
-    for place in range(len(collection)):
-        weights[_bytes(*collection.place(place))].append(place)
+    """Return pairs (m, 2) of images with the same bytes, each with the first such image."""
+    positions_by_size = defaultdict(list)
+    for position in range(len(collection)):
+        positions_by_size[_file_size(*collection.place(position))].append(position)
     pairs = []
-    for places in weights.values():
-        if len(places) == 1:
+    for positions in positions_by_size.values():
+        if len(positions) == 1:
             continue
-        seen: dict[bytes, int] = {}
-        for place in places:
-            digest = _digest(*collection.place(place))
-            first = seen.setdefault(digest, place)
-            if first != place:
-                pairs.append((first, place))
+        first_with_digest: dict[bytes, int] = {}
+        for position in positions:
+            digest = _digest(*collection.place(position))
+            first = first_with_digest.setdefault(digest, position)
+            if first != position:
+                pairs.append((first, position))
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def _bytes(images: Images, index: int) -> int:
-    """Length of the file; only equally long ones need be read."""
+def _file_size(images: Images, index: int) -> int:
+    """Return the size of the file in bytes, or 0; only files of equal size need to be read."""
     if isinstance(images, FileImages):
         return os.stat(images.root / images.paths[index]).st_size  # noqa: PTH116
     return 0

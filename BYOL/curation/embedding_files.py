@@ -1,4 +1,13 @@
-"""The files that features are written to, whole or not at all, with memory that stays flat."""
+"""Embedding files: Parquet, .npy or .npz, written atomically while the features are computed.
+
+Memory holds a few batches of features, independent of the number of images. The formats are:
+
+F.parquet  a row per image: name, split, label, embedding, in row groups of about 16 MB. For a grid
+           (h, w, d), the embedding is its h·w·d numbers, and the metadata contains its shape.
+F.npy      (n, d) or (n, h, w, d), to be opened with ``numpy.load(F, mmap_mode="r")``. The file
+           F.names.parquet next to it contains the name, split and label of every row.
+F.npz      name, split, label and embedding as arrays.
+"""
 
 import zipfile
 from collections.abc import Callable
@@ -8,19 +17,19 @@ from typing import Any
 import numpy as np
 
 from BYOL._files import check_place, to_json, write_atomically
-from BYOL.curation.embedding_rows import Columns, Embeddings
+from BYOL.curation.embeddings import Columns, Embeddings
 from BYOL.errors import UserError
 
-_GROUP_BYTES = 16 << 20  # of features in a row group of a Parquet file
+_GROUP_BYTES = 16 << 20  # bytes of features in a row group of a Parquet file
 _GROUP_ROWS = 1 << 16
-_HEADER_BYTES = 256  # kept free at the start of an .npy for its shape, which is known at the end
+_HEADER_BYTES = 256  # reserved at the start of an .npy for its shape, which is known at the end
 
 
 def check_embeddings_path(path: str | Path) -> Path:
-    """The path, if its ending is one that can be written, and a file can be made there.
+    """Return ``path`` if its suffix is known and the file can be created.
 
     Raises:
-        UserError: another ending, a folder in the way, or none to write to.
+        UserError: the suffix is unknown, ``path`` is a folder, or its folder does not exist.
     """
     path = Path(path)
     if path.suffix not in _WRITERS:
@@ -31,21 +40,21 @@ def check_embeddings_path(path: str | Path) -> Path:
 
 
 def write_embeddings(path: str | Path, embeddings: Embeddings) -> Path:
-    """Write a row for every picture; ``label`` is the class's name, empty where there is none.
+    """Write one row per image. ``label`` is the name of the class, or empty without a label.
 
     Args:
-        path: ends in .parquet, .npy or .npz; see the top of the module.
-        embeddings: its ``count`` and ``shape`` are those of the file afterwards.
+        path: a path that ends in .parquet, .npy or .npz; see the module docstring.
+        embeddings: the features. Afterwards its ``count`` and ``shape`` are those of the file.
 
     Raises:
-        UserError: another ending, a file that cannot be written, or not one picture.
+        UserError: the suffix is unknown, the file cannot be written, or there are no images.
     """
     path = check_embeddings_path(path)
     return _WRITERS[path.suffix](path, embeddings)
 
 
 def names_path(path: Path) -> Path:
-    """Where the names of an .npy's rows stand."""
+    """Return the path of the file with the row names of the .npy file ``path``."""
     return path.with_suffix(".names.parquet")
 
 
@@ -59,7 +68,7 @@ def _write_parquet(path: Path, embeddings: Embeddings) -> Path:
 
 
 def _write_npy(path: Path, embeddings: Embeddings) -> Path:
-    """The vectors, and their names beside them: renamed one right after the other."""
+    """Write the vectors and the row names as two files, which are renamed one after the other."""
 
     def write(vectors_file: Path) -> None:
         def write_names(names_file: Path) -> None:
@@ -72,12 +81,12 @@ def _write_npy(path: Path, embeddings: Embeddings) -> Path:
 
 
 def _write_npz(path: Path, embeddings: Embeddings) -> Path:
-    """Features by way of a file, since an array's length stands before it; names from memory."""
-    found: Columns = {}
+    """Write the features to a temporary .npy file first, because a header needs their number."""
+    all_columns: Columns = {}
 
     def keep(columns: Columns) -> None:
         for name, values in columns.items():
-            found.setdefault(name, []).extend(values)
+            all_columns.setdefault(name, []).extend(values)
 
     def write(temporary: Path) -> None:
         vectors_file = temporary.with_suffix(".npy")
@@ -85,8 +94,8 @@ def _write_npz(path: Path, embeddings: Embeddings) -> Path:
             write_npy(vectors_file, embeddings, keep)
             with zipfile.ZipFile(temporary, "w") as archive:
                 archive.write(vectors_file, "embedding.npy")
-                described = {**found, "metadata": to_json(embeddings.with_shape())}
-                for name, values in described.items():
+                arrays = {**all_columns, "metadata": to_json(embeddings.with_shape())}
+                for name, values in arrays.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                         np.lib.format.write_array(entry, np.asarray(values), allow_pickle=False)
         finally:
@@ -103,12 +112,12 @@ _WRITERS: dict[str, Callable[[Path, Embeddings], Path]] = {
 
 
 def write_npy(path: Path, embeddings: Embeddings, keep: Callable[[Columns], None]) -> None:
-    """Append the features to an .npy file, whose shape is filled in at the end.
+    """Write the features to an .npy file, whose header is filled in at the end.
 
     Args:
-        path: the file, not yet there.
-        embeddings: what to write.
-        keep: gets the names, splits and labels of every batch.
+        path: the file, which does not exist yet.
+        embeddings: the features.
+        keep: is called with the names, splits and labels of every batch.
     """
     with path.open("wb") as file:
         file.write(bytes(_HEADER_BYTES))
@@ -120,31 +129,31 @@ def write_npy(path: Path, embeddings: Embeddings, keep: Callable[[Columns], None
 
 
 def _npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
-    """Version 1.0 of the format, padded to :data:`_HEADER_BYTES`."""
+    """Return a header of format version 1.0, padded to :data:`_HEADER_BYTES`."""
     start = np.lib.format.magic(1, 0) + (_HEADER_BYTES - 10).to_bytes(2, "little")
-    about = {
+    header = {
         "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
         "fortran_order": False,
         "shape": shape,
     }
-    return start + repr(about).encode("latin1").ljust(_HEADER_BYTES - 11) + b"\n"
+    return start + repr(header).encode("latin1").ljust(_HEADER_BYTES - 11) + b"\n"
 
 
 def _text(name: str) -> str:
-    """A name of a file may hold bytes that are no text, which Parquet does not take."""
+    """Replace undecodable bytes of a file name, which Parquet does not accept."""
     return name.encode("utf-8", "replace").decode()
 
 
 class _ParquetRows:
-    """A Parquet file that grows by row groups of some :data:`_GROUP_BYTES`.
+    """A Parquet file that grows by row groups of about :data:`_GROUP_BYTES`.
 
-    What waits for its group lies in one buffer and in lists of Python strings. A table for every
-    batch, held until then, is a small block between the large ones that the network takes and gives
-    back; so the heap could not reuse these, and grew by two megabytes a batch.
+    Rows of an incomplete group are kept in one buffer and in lists of Python strings. Keeping a
+    table per batch instead would fragment the heap: the small tables lie between the large blocks
+    that the network allocates and frees, and the heap grew by two megabytes per batch.
 
     Args:
         path: the file.
-        embeddings: whose metadata it keeps.
+        embeddings: the features whose metadata is stored.
     """
 
     def __init__(self, path: Path, embeddings: Embeddings):
@@ -167,25 +176,25 @@ class _ParquetRows:
                 self.writer.close()
 
     def add(self, columns: Columns, vectors: np.ndarray | None = None) -> None:
-        """Rows: their names, splits and labels, and (B, …) features if they stand in here."""
+        """Add rows: names, splits and labels, and (B, …) features if this file contains them."""
         count = len(columns["name"])
         if vectors is not None:
-            self._room_for(vectors)[:] = vectors.reshape(count, -1)
+            self._reserve_rows(vectors)[:] = vectors.reshape(count, -1)
         for name, values in columns.items():
             self.columns.setdefault(name, []).extend(map(_text, values))
         self.rows += count
         if self.rows >= _GROUP_ROWS:
             self._flush()
 
-    def _room_for(self, vectors: np.ndarray) -> np.ndarray:
-        """The next rows of the buffer, which is emptied into the file where they do not fit."""
+    def _reserve_rows(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the next rows of the buffer. If they do not fit, write the buffer first."""
         count = len(vectors)
         if self.vectors is None or self.rows + count > len(self.vectors):
             self._flush()
             if self.vectors is None or count > len(self.vectors):
                 width = vectors[0].size
-                most = max(_GROUP_BYTES // (width * vectors.itemsize), count)
-                self.vectors = np.empty((most, width), vectors.dtype)
+                capacity = max(_GROUP_BYTES // (width * vectors.itemsize), count)
+                self.vectors = np.empty((capacity, width), vectors.dtype)
         return self.vectors[self.rows : self.rows + count]
 
     def _flush(self) -> None:
@@ -202,7 +211,7 @@ class _ParquetRows:
             )
         group = pa.table(table).replace_schema_metadata(self.embeddings.with_shape())
         if self.writer is None:
-            # A dictionary of float vectors would be built and thrown away.
+            # Dictionary encoding of the float vectors would be computed and then discarded.
             self.writer = pq.ParquetWriter(
                 self.path, group.schema, use_dictionary=["split", "label"]
             )

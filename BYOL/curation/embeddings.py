@@ -1,27 +1,75 @@
-"""Feature vectors on disk, written as they come: Parquet, .npy or .npz.
+"""Batches of features with the names and labels of their images, to be written to a file."""
 
-However many pictures there are, memory holds a few batches of features. What each file is:
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-F.parquet  a row for every picture: name, split, label, embedding, in row groups of some 16 MB;
-           of a grid (h, w, d) the embedding is its h·w·d numbers and the file's metadata its shape
-F.npy      (n, d) or (n, h, w, d), to be opened by ``numpy.load(F, mmap_mode="r")``; beside it
-           F.names.parquet: name, split and label of every row
-F.npz      name, split, label and embedding as arrays
-"""
+import numpy as np
 
-from BYOL.curation.embedding_files import (
-    check_embeddings_path,
-    names_path,
-    write_embeddings,
-    write_npy,
-)
-from BYOL.curation.embedding_rows import Batches, Embeddings
+from BYOL._files import to_json
+from BYOL.data.csv_rows import row_name
+from BYOL.data.dataset import Images
+from BYOL.errors import UserError
 
-__all__ = [
-    "Batches",
-    "Embeddings",
-    "check_embeddings_path",
-    "names_path",
-    "write_embeddings",
-    "write_npy",
-]
+# split, its images, image numbers (B,), features (B, d) or (B, h, w, d)
+Batches = Iterator[tuple[str, Images, np.ndarray, np.ndarray]]
+Columns = dict[str, list[str]]
+
+
+@dataclass
+class Embeddings:
+    """Batches of features and their common properties.
+
+    Args:
+        batches: see :data:`Batches`.
+        dtype: float32 or float16.
+        metadata: strings that are stored in the file.
+        several: whether another split may contain images of the same name. Then the names are those
+            of :func:`BYOL.data.csv_rows.row_name`, which ``--labels`` accepts.
+        count: number of rows so far.
+        shape: shape of the features of one image, (d,) or (h, w, d). It is set by the first batch.
+    """
+
+    batches: Batches
+    dtype: str = "float32"
+    metadata: dict[str, str] = field(default_factory=dict)
+    several: bool = False
+    count: int = 0
+    shape: tuple[int, ...] = ()
+
+    def rows(self) -> Iterator[tuple[Columns, np.ndarray]]:
+        """Yield names, splits and labels of each batch, and its features.
+
+        Raises:
+            UserError: there are no images, or ``dtype`` cannot represent a value.
+        """
+        for split, images, ids, vectors in self.batches:
+            self.count += len(ids)
+            self.shape = vectors.shape[1:]
+            names = [row_name(images, i, self.several) for i in ids.tolist()]
+            columns = {
+                "name": names,
+                "split": [split] * len(ids),
+                "label": _labels(images, ids),
+            }
+            yield columns, self._cast(vectors)
+        if not self.count:
+            raise UserError("no image can be read: there is nothing to embed")
+
+    def with_shape(self) -> dict[str, str]:
+        """Return the metadata with the shape as JSON."""
+        return {**self.metadata, "shape": to_json(self.shape)}
+
+    def _cast(self, vectors: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            cast = np.ascontiguousarray(vectors, dtype=self.dtype)
+        if self.dtype == "float16" and np.isinf(cast).any():
+            largest = float(np.abs(vectors).max())
+            raise UserError(f"--dtype=float16 cannot hold a feature of {largest:g}: use float32")
+        return cast
+
+
+def _labels(images: Images, ids: np.ndarray) -> list[str]:
+    if images.labels is None:
+        return [""] * len(ids)
+    names = images.classes  # labels without a class name, as in foreign shards, keep their number
+    return [names[k] if k < len(names) else str(k) for k in images.labels[ids].tolist()]

@@ -1,4 +1,4 @@
-"""Features and small grey pictures of a whole set, in files that are mapped into memory."""
+"""Features and grey thumbnails of an image set, in memory-mapped temporary files."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,35 +12,34 @@ from torch import Tensor, nn
 
 from BYOL._evenly import evenly
 from BYOL.curation.covariance import shrunk_covariance
-from BYOL.curation.embeddings import Batches, Embeddings, write_npy
+from BYOL.curation.embedding_files import write_npy
+from BYOL.curation.embeddings import Batches, Embeddings
 from BYOL.curation.temp_folder import temporary_folder
 from BYOL.data.dataset import EncodedImages, FileImages, Images
 from BYOL.data.decode import BrokenImageError
 from BYOL.errors import UserError
 from BYOL.views.config import Sight
 
-GREY_SIDE = (
-    16  # pixels: a cut edge moves them little, another picture of the same kind does not fit
-)
-BLANK = 0.02  # standard deviation of values in [0, 1] below which there is nothing to see
-_BESIDE = GREY_SIDE**2 + 1  # numbers beside the features
-_WHITENED = 20_000  # pictures from which the covariance is estimated
+# Side length of the grey thumbnails in pixels. At this size a cropped border changes a thumbnail
+# little, and different images of the same kind still differ.
+GREY_SIDE = 16
+BLANK = 0.02  # standard deviation of pixel values in [0, 1] below which an image is blank
+_EXTRA_COLUMNS = GREY_SIDE**2 + 1  # thumbnail and contrast, in addition to the features
+_COVARIANCE_IMAGES = 20_000  # images from which the covariance is estimated
 _CHUNK = 8192
-_FEW = 8  # pictures below which there is no covariance worth the name
+_MIN_COVARIANCE_IMAGES = 8  # with fewer images no covariance is estimated
 
 
 class Looks(nn.Module):
-    """A picture's features beside its grey miniature and its contrast, in one pass.
+    """The features, grey thumbnail and contrast of an image, in one forward pass.
 
-    Features are averaged over the picture and its mirror image, so that a mirrored copy has
-    exactly the same.
+    Features are averaged over the image and its mirror image, so that a mirrored copy has the same
+    features. The contrast is the largest standard deviation of any channel of the thumbnail. The
+    grey values would have no contrast if one channel rises where another falls.
 
     Args:
         network: (B, C, S, S) → (B, d).
-        sight: how the pictures were normalised.
-
-    The contrast is the standard deviation of a miniature's values in the channel that has most:
-    grey values of bands that rise where others fall have none.
+        sight: the input specification with which the images were normalised.
 
     Shapes: (B, C, S, S) → (B, d + GREY_SIDE² + 1).
     """
@@ -55,7 +54,7 @@ class Looks(nn.Module):
         self.register_buffer("std", torch.tensor(sight.std)[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Return features, grey thumbnail and contrast of ``x``; see the class."""
         features = (self.network(x) + self.network(x.flip(3))) / 2
         pixels = x * self.std + self.mean
         small = F.interpolate(pixels, (GREY_SIDE, GREY_SIDE), mode="bilinear", antialias=True)
@@ -66,15 +65,15 @@ class Looks(nn.Module):
 
 @dataclass(frozen=True)
 class Collection:
-    """What is known of every picture that could be read.
+    """The features and thumbnails of all readable images.
 
     Args:
-        features: (n, d) float32, as the network gives them.
+        features: (n, d) float32, the output of the network.
         directions: (n, d) float32, whitened features of unit length.
-        greys: (n, GREY_SIDE²) float32 in [0, 1].
-        sets: the sets that the pictures are from, by split.
-        places: (n, 2) int64: number of the set, number of the picture in it.
-        contrasts: (n,) float32: of :class:`Looks`.
+        greys: (n, GREY_SIDE²) float32 thumbnails in [0, 1].
+        sets: the image sets by split.
+        places: (n, 2) int64, the number of the set and the number of the image in it.
+        contrasts: (n,) float32, as defined by :class:`Looks`.
     """
 
     features: np.ndarray
@@ -88,31 +87,31 @@ class Collection:
         return len(self.places)
 
     def place(self, i: int) -> tuple[Images, int]:
-        """The set of picture i, and its number there."""
+        """Return the set of image ``i`` and its number in the set."""
         number, index = self.places[i].tolist()
         return list(self.sets.values())[number], index
 
     def file(self, i: int) -> str:
-        """The path of picture i, or split and number where it is in no file of its own."""
+        """Return the path of image ``i``, or its split and name if it is not a separate file."""
         images, index = self.place(i)
         if isinstance(images, FileImages):
             return str(images.root / images.paths[index])
         return f"{list(self.sets)[int(self.places[i, 0])]}/{images.sample_name(index)}"
 
     def identity(self, i: int) -> tuple[int, int] | None:
-        """What tells the file of picture i from others, by whatever name; None if nothing does."""
+        """Return device and inode of the file of image ``i``, or None if they are not available."""
         images, index = self.place(i)
         if not isinstance(images, FileImages):
             return None
         try:
-            about = images.encoded(index).stat()
-        except OSError:  # it has gone since it was looked at
+            status = images.encoded(index).stat()
+        except OSError:  # the file was deleted in the meantime
             return None
-        # some network file systems do not number theirs
-        return (about.st_dev, about.st_ino) if about.st_ino else None
+        # Some network file systems have no inode numbers.
+        return (status.st_dev, status.st_ino) if status.st_ino else None
 
     def size(self, i: int) -> tuple[int, int]:
-        """(height, width) of picture i; (0, 0) if it has gone."""
+        """Return (height, width) of image ``i``, or (0, 0) if it is no longer readable."""
         images, index = self.place(i)
         if isinstance(images, EncodedImages):
             return images.size(index) or (0, 0)
@@ -120,7 +119,10 @@ class Collection:
         return height, width
 
     def thumbnail(self, i: int, side: int) -> Tensor | None:
-        """(C, h, w) uint8, of ``side`` pixels or more; None where it cannot be read any more."""
+        """Return image ``i`` as (C, h, w) uint8, or None if it is no longer readable.
+
+        Encoded images may be decoded at a reduced size of at least ``side`` pixels.
+        """
         images, index = self.place(i)
         try:
             if isinstance(images, EncodedImages):
@@ -131,7 +133,7 @@ class Collection:
             return None
 
     def blank(self) -> np.ndarray:
-        """(n,) bool: pictures on which nothing can be seen."""
+        """Return (n,) bool, True for blank images."""
         return self.contrasts < BLANK
 
 
@@ -143,18 +145,17 @@ def collected(
     sets: dict[str, Images],
     whitening: float = 1.0,
 ) -> Iterator[Collection]:
-    """Look at everything once, and keep what was found in a temporary folder.
+    """Compute the features of all images once, and keep them in a temporary folder.
 
     Args:
-        batches: from a network to what it makes of the pictures.
+        batches: returns the batches of features that a network computes.
         network: (B, C, S, S) → (B, d).
-        sight: how it is shown them.
-        sets: the pictures by split.
-        whitening: how far, see :func:`whitened`.
+        sight: the input specification of the network.
+        sets: the images by split.
+        whitening: degree of whitening; see :func:`whitened`.
 
     Raises:
-        UserError: fewer than two pictures can be read, features that are no vectors, or no room in
-            the temporary folder.
+        UserError: fewer than two images can be read, or the temporary folder has too little space.
     """
     places: list[np.ndarray] = []
     numbers = {name: k for k, name in enumerate(sets)}
@@ -162,56 +163,57 @@ def collected(
 
     with temporary_folder() as room:
 
-        def noted() -> Batches:
+        def recorded() -> Batches:
             for split, images, ids, vectors in batches(Looks(network, sight)):
                 if not places:
-                    d = vectors[0].size - _BESIDE
-                    room.reserve(4 * total * (vectors[0].size + d))  # looks, and directions of them
+                    d = vectors[0].size - _EXTRA_COLUMNS
+                    # space for the rows of this file and for the whitened features
+                    room.reserve(4 * total * (vectors[0].size + d))
                 places.append(np.stack([np.full_like(ids, numbers[split]), ids], axis=1))
                 yield split, images, ids, vectors
 
         with room.watched():
-            file = room.folder / "looks.npy"
-            write_npy(file, Embeddings(noted()), lambda _: None)
-            looks = np.load(file, mmap_mode="r")
-            if len(looks) < 2:
-                raise UserError("one picture alone has no neighbours: give at least two")
-            d = looks.shape[1] - _BESIDE
-            directions = whitened(looks[:, :d], room.folder / "directions.npy", whitening)
-        greys, contrasts = looks[:, d:-1], np.array(looks[:, -1])
-        yield Collection(looks[:, :d], directions, greys, sets, np.concatenate(places), contrasts)
+            file = room.folder / "rows.npy"
+            write_npy(file, Embeddings(recorded()), lambda _: None)
+            rows = np.load(file, mmap_mode="r")
+            if len(rows) < 2:
+                raise UserError("a single image has no neighbours: give at least two images")
+            d = rows.shape[1] - _EXTRA_COLUMNS
+            directions = whitened(rows[:, :d], room.folder / "directions.npy", whitening)
+        greys, contrasts = rows[:, d:-1], np.array(rows[:, -1])
+        yield Collection(rows[:, :d], directions, greys, sets, np.concatenate(places), contrasts)
 
 
 def whitened(features: np.ndarray, file: Path, whitening: float = 1.0) -> np.ndarray:
-    """Unit vectors in which every direction of the set's spread counts the same.
+    """Whiten ``features`` and scale them to unit length.
 
-    Briefly trained features lie in a narrow cone, where all cosines are near 1; after whitening
-    those of unrelated pictures are near 0. The covariance is Ledoit and Wolf's (2004), which gives
-    up little of the measured one where there are many pictures and most of it where there are few.
+    Features of briefly trained networks lie in a narrow cone, where all cosines are near 1. After
+    whitening, the cosines of unrelated images are near 0. The covariance is the shrinkage estimate
+    of Ledoit and Wolf (2004), which shrinks strongly only for small sets.
 
     Args:
         features: (n, d).
-        file: the .npy to write, chunk by chunk: a full disk is an OSError to one who writes, and
-            the end of the process to one who has mapped the file.
-        whitening: in [0, 1]: 1 as said above, 0 leaves the spread as it is.
+        file: the .npy file to write. It is written in chunks, because a full disk raises an OSError
+            on a write, but ends the process on an access to a mapped file.
+        whitening: degree of whitening in [0, 1]. 0 leaves the covariance unchanged.
 
     Returns:
-        (n, d) float32, mapped from ``file``.
+        (n, d) float32, memory-mapped from ``file``.
     """
     n, d = features.shape
-    mean, turn = np.zeros(d, np.float32), np.eye(d, dtype=np.float32)
-    if n >= _FEW:
-        chosen = evenly(n, _WHITENED)
+    mean, transform = np.zeros(d, np.float32), np.eye(d, dtype=np.float32)
+    if n >= _MIN_COVARIANCE_IMAGES:
+        chosen = evenly(n, _COVARIANCE_IMAGES)
         sample = np.asarray(features[chosen], dtype=np.float64)
         mean = sample.mean(axis=0).astype(np.float32)
-        spread, axes = np.linalg.eigh(shrunk_covariance(sample))
-        floor = max(float(spread.mean()) * 1e-6, 1e-12)
-        turn = (axes / spread.clip(floor) ** (whitening / 2)).astype(np.float32)
-    about = {"descr": "<f4", "fortran_order": False, "shape": (n, d)}
-    with file.open("wb") as found:
-        np.lib.format.write_array_header_1_0(found, about)
+        variances, axes = np.linalg.eigh(shrunk_covariance(sample))
+        floor = max(float(variances.mean()) * 1e-6, 1e-12)
+        transform = (axes / variances.clip(floor) ** (whitening / 2)).astype(np.float32)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (n, d)}
+    with file.open("wb") as output:
+        np.lib.format.write_array_header_1_0(output, header)
         for start in range(0, n, _CHUNK):
-            part = (features[start : start + _CHUNK] - mean) @ turn
+            part = (features[start : start + _CHUNK] - mean) @ transform
             length = np.linalg.norm(part, axis=1, keepdims=True)
-            found.write(np.ascontiguousarray(part / length.clip(1e-12), dtype="<f4").data)
+            output.write(np.ascontiguousarray(part / length.clip(1e-12), dtype="<f4").data)
     return np.load(file, mmap_mode="r+")

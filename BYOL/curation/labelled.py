@@ -1,4 +1,4 @@
-"""Labelled pictures and their features: what predict and the classifier of export learn from."""
+"""Labelled images and their features, for ``byol predict`` and the classifiers of export."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ from BYOL.evaluation.cross_val_predict import PARTS, Known
 from BYOL.evaluation.splits import task_of
 from BYOL.runs.open import Run
 
-TEST = "test"  # a split
+TEST = "test"  # the name of the test split
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Labelled pictures of a split.
+    """The labelled images of a split.
 
     Args:
         split: train, labelled or test.
-        images: those that can be read.
-        features: (n, d) float32 of them.
+        images: the readable labelled images.
+        features: (n, d) float32 features of ``images``.
     """
 
     split: str
@@ -38,30 +38,31 @@ class Part:
 
 
 def settled(config: PredictConfig, run: Run) -> PredictConfig:
-    """With the run's own files of labels and groups, where the run's own pictures teach."""
+    """Fill in the label and group files of ``run`` if its own images are the training images."""
     return config if config.labelled else as_the_run(config, run)
 
 
 def labelled_parts(features: Features, config: PredictConfig) -> list[Part]:
-    """The labelled pictures of ``features``, or those that lie elsewhere, and what they look like.
+    """Return the labelled images of ``features`` or of ``config.labelled``, with their features.
 
     Args:
-        features: opened with these settings.
-        config: :func:`settled`.
+        features: opened with the same settings.
+        config: the configuration, as returned by :func:`settled`.
 
     Raises:
-        UserError: no labels, files that do not fit, none of the pictures can be read.
+        UserError: there are no labels, the label files do not match the images, or no image can be
+            read.
     """
     parts = []
     for split, images in _labelled(features, config).items():
-        ids, found = features.of(images)
+        ids, vectors = features.of(images)
         readable = images if len(ids) == len(images) else images.subset(ids)
-        parts.append(Part(split, readable, found))
+        parts.append(Part(split, readable, vectors))
     return parts
 
 
 def known_of(parts: Sequence[Part]) -> Known:
-    """All of the parts as what a probe learns from, or is judged by."""
+    """Concatenate ``parts`` to one labelled set, for training or evaluation of a probe."""
     first = parts[0].images
     labels, groups = [], []
     for part in parts:
@@ -78,31 +79,31 @@ def known_of(parts: Sequence[Part]) -> Known:
 
 
 def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
-    """The pictures with labels, by split."""
-    all_ = features.splits
+    """Return the images with labels by split."""
+    splits = features.splits
     if config.labelled is not None:
-        all_ = pictures_elsewhere(features.run, config.labelled, config.data_root, "labelled")
-    file = annotated(all_, config.labels, config.task, config.groups)
-    splits = file.splits
+        splits = pictures_elsewhere(features.run, config.labelled, config.data_root, "labelled")
+    annotations = annotated(splits, config.labels, config.task, config.groups)
+    splits = annotations.splits
     parts = {"train": splits.train, "labelled": splits.labelled, TEST: splits.test}
-    found = {name: part for name, part in parts.items() if part and task_of(part) != NOTHING}
-    if not found:
+    labelled = {name: part for name, part in parts.items() if part and task_of(part) != NOTHING}
+    if not labelled:
         raise UserError(
-            f"{splits.train.name} has no labels{why_unlabelled(splits.train)}: give those of some "
-            "pictures as --labels=FILE.csv"
+            f"{splits.train.name} has no labels{why_unlabelled(splits.train)}: give labels of some "
+            "images as --labels=FILE.csv"
         )
-    longest = max((part.classes for part in found.values()), key=len)
-    alike = all(part.classes == longest[: len(part.classes)] for part in found.values())
-    classes = {task_of(part) for part in found.values()} == {CLASSES}
-    if classes and alike:  # test/ may have a class more, behind those of train/
-        found = {name: dataclasses.replace(p, classes=longest) for name, p in found.items()}
-    elif len({(task_of(part), part.classes) for part in found.values()}) > 1:
+    longest = max((part.classes for part in labelled.values()), key=len)
+    is_prefix = all(part.classes == longest[: len(part.classes)] for part in labelled.values())
+    only_classes = {task_of(part) for part in labelled.values()} == {CLASSES}
+    if only_classes and is_prefix:  # test/ may have additional classes after those of train/
+        labelled = {name: dataclasses.replace(p, classes=longest) for name, p in labelled.items()}
+    elif len({(task_of(part), part.classes) for part in labelled.values()}) > 1:
         raise UserError(f"{splits.train.name}: train and test have labels of different kinds")
-    if file.groups:
-        check_grouped(list(found.values()), file.groups)
-    return found
+    if annotations.groups:
+        check_grouped(list(labelled.values()), annotations.groups)
+    return labelled
 
 
 def measured(measures: Measures) -> str:
-    """A line of how good the guesses of labelled pictures are."""
-    return f"these guessed in {PARTS} parts, each by what the others teach: {in_words(measures)}"
+    """Return a line with the cross-validated scores of the labelled images."""
+    return f"{PARTS}-fold cross-validation: {in_words(measures)}"

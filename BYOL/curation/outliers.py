@@ -1,29 +1,28 @@
-"""Pictures unlike all others."""
+"""Images that differ most from the rest of a collection."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from BYOL._evenly import evenly
 from BYOL.curation.feature_store import Collection
-from BYOL.evaluation.protocols.knn import neighbours
+from BYOL.evaluation.nearest import nearest_neighbours
 
-NEIGHBOURS = 50  # so that a handful of odd pictures cannot vouch for each other
-_BANK = 100_000  # pictures among which neighbours are sought
+NEIGHBOURS = 50  # so many that a few similar outliers are not each other's only neighbours
+_BANK = 100_000  # images among which neighbours are searched
 _CHUNK = 4096
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How far every picture is from the others.
+    """The distance of every image to its neighbours.
 
     Args:
-        score: (n,) float32: mean of 1 − cosine over the k nearest.
-        nearest: (n,) int64: the most similar other picture.
-        distance: (n,) float32: 1 − cosine to it.
-        blank: (n,) bool: nothing can be seen on it.
+        score: (n,) float32, mean of 1 − cosine over the k nearest images.
+        nearest: (n,) int64, position of the most similar image.
+        distance: (n,) float32, 1 − cosine to the most similar image.
+        blank: (n,) bool, whether the image is blank.
     """
 
     score: np.ndarray
@@ -35,43 +34,43 @@ class Scores:
 def outlier_scores(
     collection: Collection, device: torch.device, k: int = NEIGHBOURS, bank: int = _BANK
 ) -> Scores:
-    """Distance to the k nearest neighbours, the score of Ramaswamy et al. (2000), averaged.
+    """Return the mean distance to the k nearest neighbours (Ramaswamy et al. 2000, averaged).
 
-    Neighbours are sought among at most ``bank`` pictures, evenly taken, so that time and memory
-    grow with the number of pictures and not with its square. Blank pictures are nobody's
-    neighbours: a hundred black ones would otherwise make each other ordinary.
+    Neighbours are searched among at most ``bank`` evenly chosen images, so that time and memory
+    grow linearly with the number of images. Blank images are excluded from the bank. Otherwise a
+    group of black images would have small distances to each other.
+
+    Args:
+        collection: the images.
+        device: where the similarities are computed.
+        k: number of neighbours.
+        bank: largest number of images among which neighbours are searched.
     """
     blank = collection.blank()
-    shown = np.flatnonzero(~blank)
-    if len(shown) < 2:
-        shown = np.arange(len(collection))
-    members = shown[evenly(len(shown), bank)]
-    known = torch.from_numpy(np.array(collection.features[members])).to(device)
-    owner = torch.from_numpy(members).to(device)
-    found = [
-        _nearest(collection, known, owner, start, k) for start in range(0, len(collection), _CHUNK)
-    ]
-    cosines, nearest = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
-    distances = (1 - cosines).numpy()
-    return Scores(distances.mean(axis=1), nearest[:, 0].numpy(), distances[:, 0], blank)
-
-
-def _nearest(
-    collection: Collection, known: Tensor, owner: Tensor, start: int, k: int
-) -> tuple[Tensor, Tensor]:
-    """Cosines (B, k) and places (B, k) of the nearest others, nearest first."""
-    asked = torch.from_numpy(np.array(collection.features[start : start + _CHUNK]))
-    cosines, indices = neighbours(known, asked, k + 1)
-    places = owner[indices]
-    itself = places == torch.arange(start, start + len(asked), device=places.device)[:, None]
-    cosines = cosines.masked_fill(itself, -2)
-    # One that is not in the bank has k + 1 others: of these the last goes.
-    best = cosines.topk(max(min(k, cosines.shape[1] - 1), 1), dim=1)
-    return best.values, places.gather(1, best.indices)
+    candidates = np.flatnonzero(~blank)
+    if len(candidates) < 2:
+        candidates = np.arange(len(collection))
+    members = candidates[evenly(len(candidates), bank)]
+    bank_features = torch.from_numpy(np.array(collection.features[members])).to(device)
+    bank_position = np.full(len(collection), -1)
+    bank_position[members] = np.arange(len(members))
+    blocks = []
+    for start in range(0, len(collection), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        queries = np.array(collection.features[rows])
+        blocks.append(nearest_neighbours(bank_features, queries, k, exclude=bank_position[rows]))
+    cosines, indices = (torch.cat(parts).cpu().numpy() for parts in zip(*blocks, strict=True))
+    distances = 1 - cosines
+    return Scores(distances.mean(axis=1), members[indices[:, 0]], distances[:, 0], blank)
 
 
 def remark(grey: np.ndarray, blank: bool) -> str:
-    """What can be said of a picture at once: "black", "white", "one colour", or nothing."""
+    """Describe a blank image as "black", "white" or "one colour"; return "" for other images.
+
+    Args:
+        grey: grey values of the image in [0, 1].
+        blank: whether the image is blank.
+    """
     if not blank:
         return ""
     level = float(grey.mean())

@@ -1,4 +1,4 @@
-"""Features of what the user named: what embed, duplicates, outliers and predict start from."""
+"""The features of a run for the images that the user names, for all commands that need them."""
 
 import dataclasses
 import os
@@ -26,22 +26,22 @@ from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.open import Run
 from BYOL.runs.published import open_backbone
 
-_QUIET = 20.0  # seconds between lines where there is no terminal
+_REPORT_SECONDS = 20.0  # between progress lines without a terminal
 
 
 @dataclass(frozen=True)
 class Features:
-    """A run and pictures, checked, with nothing computed yet.
+    """A run and its images, validated; features are computed on demand.
 
     Args:
         run: the run.
-        splits: all that DATA is.
-        sets: its pictures by split, as far as they are wanted.
-        network: the run's backbone, looked into as the settings say.
-        device: where it computes.
-        precision: in what.
-        workers: processes that decode.
-        batch_size: pictures at a time.
+        splits: all splits of DATA.
+        sets: the images of the selected splits, by split.
+        network: the backbone with the configured layer and pooling.
+        device: where the features are computed.
+        precision: numeric precision of the forward pass.
+        workers: number of processes that decode images.
+        batch_size: images per batch.
     """
 
     run: Run
@@ -55,40 +55,40 @@ class Features:
 
     @property
     def total(self) -> int:
-        """Pictures, readable or not."""
+        """The number of images, readable or not."""
         return sum(len(images) for images in self.sets.values())
 
     def batches(self, network: torch.nn.Module | None = None) -> Batches:
-        """Split, its pictures, numbers of some of them and their features, with progress shown.
+        """Return batches of split, its images, image numbers and features, and show progress.
 
         Args:
-            network: another one to look through than ``self.network``.
+            network: the network to use instead of ``self.network``.
         """
         return _with_progress(self._batches(network or self.network), self.total)
 
     def of(self, images: Images) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of a set's readable pictures, (n,), and their features, (n, d) float32.
+        """Return the numbers (n,) of the readable ``images`` and their features (n, d) float32.
 
         Raises:
-            UserError: none can be read.
+            UserError: no image can be read.
         """
-        found = list(dataclasses.replace(self, sets={"train": images}).batches())
-        if not found:
-            raise UserError(f"{images.name}: not one of the pictures can be read")
-        _, _, ids, vectors = zip(*found, strict=True)
+        batches = list(dataclasses.replace(self, sets={"train": images}).batches())
+        if not batches:
+            raise UserError(f"{images.name}: none of the images can be read")
+        _, _, ids, vectors = zip(*batches, strict=True)
         return np.concatenate(ids), np.concatenate(vectors).astype(np.float32, copy=False)
 
     def collected(self, whitening: float = 1.0) -> AbstractContextManager[Collection]:
-        """All of it, in a temporary folder as long as the context lasts.
+        """Return a context with all features in a temporary folder.
 
         Args:
-            whitening: see :func:`BYOL.curation.feature_store.whitened`.
+            whitening: degree of whitening; see :func:`BYOL.curation.feature_store.whitened`.
         """
         return collected(self.batches, self.network, self.run.config.sight, self.sets, whitening)
 
     def _batches(self, network: torch.nn.Module) -> Batches:
         for split, images in self.sets.items():
-            found = feature_batches(
+            batches = feature_batches(
                 network,
                 images,
                 self.run.config.sight,
@@ -98,15 +98,15 @@ class Features:
                 precision=self.precision,
             )
             with loader_mishaps("give fewer --workers"):
-                for ids, vectors in found:
+                for ids, vectors in batches:
                     yield split, images, ids, vectors
 
 
 def open_features(config: FeaturesConfig) -> Features:
-    """Open the run and the pictures, and settle what is computed where.
+    """Open the run and the images that ``config`` specifies, and resolve device and precision.
 
     Raises:
-        UserError: no run, no such layer, no pictures, none in that split, no such accelerator.
+        UserError: the run, layer, images, split or accelerator does not exist.
     """
     accelerator = pick_accelerator(config.accelerator)
     run = open_backbone(config.run, trust=config.trust)
@@ -122,21 +122,27 @@ def open_features(config: FeaturesConfig) -> Features:
     return Features(run, splits, sets, network, device, precision, workers, config.batch_size)
 
 
-def _workers(wanted: int | None, accelerator: str) -> int:
-    """Decoding is half of the work here, so beside a CPU, too, it gets a process for every core."""
-    if wanted is None and accelerator == "cpu":
+def _workers(requested: int | None, accelerator: str) -> int:
+    """Return the number of decoding processes: ``requested``, or one per core on a CPU.
+
+    Decoding is half of the work here, so it uses all cores also when the network runs on the CPU.
+    """
+    if requested is None and accelerator == "cpu":
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return pick_workers(wanted, accelerator)
+    return pick_workers(requested, accelerator)
 
 
 def _with_progress(batches: Batches, total: int) -> Iterator[Any]:
-    """The same batches; a bar on a terminal, elsewhere a line now and then, on standard error."""
+    """Yield ``batches`` and report progress on standard error.
+
+    Progress is a bar on a terminal, and otherwise a line every :data:`_REPORT_SECONDS`.
+    """
     from rich.console import Console
     from rich.progress import Progress, TextColumn
 
     console = Console(stderr=True)
     columns = (*Progress.get_default_columns(), TextColumn("{task.fields[rate]}"))
-    started = spoke = time.monotonic()
+    started = reported = time.monotonic()
     done = 0
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
@@ -146,9 +152,9 @@ def _with_progress(batches: Batches, total: int) -> Iterator[Any]:
             yield batch
             done += len(batch[2])
             now = time.monotonic()
-            rate = done / max(now - started, 1e-9)
-            bar.update(task, completed=done, rate=f"{rate:,.0f} pictures/s")
-            if not console.is_terminal and now - spoke >= _QUIET:
-                spoke = now
-                left = (total - done) / rate / 60
-                to_stderr(f"{done:,} of {total:,} pictures  {rate:,.0f}/s  {left:.1f} min left")
+            per_second = done / max(now - started, 1e-9)
+            bar.update(task, completed=done, rate=f"{per_second:,.0f} images/s")
+            if not console.is_terminal and now - reported >= _REPORT_SECONDS:
+                reported = now
+                left = (total - done) / per_second / 60
+                to_stderr(f"{done:,} of {total:,} images  {per_second:,.0f}/s  {left:.1f} min left")

@@ -1,4 +1,4 @@
-"""The images a command works on: those the user named, else those of the run."""
+"""The images that a command processes: those of its DATA argument, or those of the run."""
 
 import dataclasses
 from typing import TypeVar
@@ -10,50 +10,67 @@ from BYOL.data.open import Splits, open_images
 from BYOL.errors import UserError
 from BYOL.runs.open import Run
 
-Judged = TypeVar("Judged", EvaluateConfig, PredictConfig)
+Config = TypeVar("Config", EvaluateConfig, PredictConfig)
 
 
-def as_the_run(config: Judged, run: Run) -> Judged:
-    """With the run's own files of labels and groups, where its own pictures are meant."""
+def as_the_run(config: Config, run: Run) -> Config:
+    """Fill in the label and group files of ``run`` if ``config`` names no other images."""
     if config.data is not None:
         return config
-    known = {"groups": config.groups or run.config.groups}
+    settings = {"groups": config.groups or run.config.groups}
     if config.labels is None and run.config.labels:
-        known |= {"labels": run.config.labels, "task": run.config.task}
-    return dataclasses.replace(config, **known)  # type: ignore[arg-type]
+        settings |= {"labels": run.config.labels, "task": run.config.task}
+    return dataclasses.replace(config, **settings)  # type: ignore[arg-type]
 
 
 def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
-    """What the user named, else what the run was trained on, with the run's channels."""
-    wanted = run.config.channels
+    """Open the images of ``data``, or the training images of ``run`` if ``data`` is None.
+
+    Args:
+        run: the run, whose number of channels and pixel range are used.
+        data: the DATA argument of the command, or None.
+        data_root: the folder of named data sets, which are downloaded if missing.
+
+    Raises:
+        UserError: the run has no images of its own, the images cannot be opened, or they have
+            another number of channels than the run.
+    """
+    channels = run.config.channels
     if not data:
         run.check_places()
-    # Arrays say how many channels they have; only files can be converted.
+    # Only files can be converted to another number of channels; arrays have a fixed number.
     try:
         splits = open_images(
             data or run.config.data,
-            channels=wanted,
+            channels=channels,
             pixel_range=run.config.pixel_range,
             data_root=data_root,
         )
     except UserError as error:
         if not str(error).startswith("--channels="):
             raise
-        raise UserError(  # which is a flag of training alone
-            f"DATA={data or run.config.data} has pictures of other channels than the {wanted} that "
+        raise UserError(  # --channels is a flag of pretrain only
+            f"DATA={data or run.config.data} has images of other channels than the {channels} that "
             f"{run.name} was trained on"
         ) from error
     for images in (splits.train, splits.test):
-        if images is not None and images.channels != wanted:
+        if images is not None and images.channels != channels:
             raise UserError(
                 f"DATA={data} has images of {counted(images.channels, 'channel')}; "
-                f"{run.name} was trained on {wanted}"
+                f"{run.name} was trained on {channels}"
             )
     return splits
 
 
 def pictures_elsewhere(run: Run, data: str, data_root: str, argument: str) -> Splits:
-    """Other pictures than DATA, named by ``--argument``."""
+    """Open the images ``data`` of the flag ``--argument``; errors name this flag.
+
+    Args:
+        run: as for :func:`pictures_for`.
+        data: the value of the flag.
+        data_root: as for :func:`pictures_for`.
+        argument: the name of the flag.
+    """
     try:
         return pictures_for(run, data, data_root)
     except UserError as error:

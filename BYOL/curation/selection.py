@@ -1,10 +1,11 @@
-"""Which pictures to label first: a few that stand for all.
+"""The selection of images to label first: representatives of the whole set.
 
-As many clusters are sought as there will be labels, and of each the picture nearest to its centre
-is taken, those of the largest clusters first. Clusters in which a picture has a label already come
-last (both after TypiClust, Hacohen, Dekel and Weinshall 2022, arXiv 2202.02794). On CIFAR-10 the
-centres did better than TypiClust's densest pictures, and both better than chance, which the
-farthest-first order of core-sets (arXiv 1708.00489) did not: docs/results.md.
+The images are clustered into as many clusters as there will be labels. The image nearest to the
+centre of each cluster is selected, from the largest cluster to the smallest. Clusters that contain
+a labelled image come last. Both rules follow TypiClust (Hacohen, Dekel and Weinshall 2022, arXiv
+2202.02794). On CIFAR-10, cluster centres were better than TypiClust's densest images. Both were
+better than a random selection, unlike the farthest-first order of core-sets (arXiv 1708.00489);
+see docs/results.md.
 """
 
 from dataclasses import dataclass
@@ -14,17 +15,17 @@ import numpy as np
 from BYOL._evenly import evenly
 from BYOL.evaluation.protocols.cluster import kmeans
 
-CANDIDATES = 200_000  # pictures among which some are chosen; of more, as many, evenly taken
-MOST_CLUSTERS = 1_000  # beyond, several pictures of a cluster: k-means grows with their number
+CANDIDATES = 200_000  # images to select from; larger sets are sampled evenly to this number
+MOST_CLUSTERS = 1_000  # limits the cost of k-means; beyond it clusters provide several images
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Pictures to label.
+    """The selected images.
 
     Args:
-        places: (k,) int64, in the order in which to label them.
-        sizes: (k,) int64: how many pictures are in the cluster of each.
+        places: (k,) int64 positions, in the order in which to label the images.
+        sizes: (k,) int64, the size of the cluster of each image.
     """
 
     places: np.ndarray
@@ -39,54 +40,57 @@ def representatives(
     allowed: np.ndarray,
     labelled: np.ndarray,
 ) -> Selection:
-    """Pictures that stand for all, fewer than ``count`` only where there are not as many.
+    """Select ``count`` representative images, or all allowed images if there are fewer.
 
     Args:
         features: (n, d) float32.
-        count: how many to choose.
-        seed: of k-means.
-        allowed: (n,) bool: pictures that may be chosen.
-        labelled: (n,) bool: pictures that have a label; they are not chosen, nor is at first what
-            lies near them.
+        count: number of images to select.
+        seed: random seed of k-means.
+        allowed: (n,) bool, the images that may be selected.
+        labelled: (n,) bool, the images that have a label. They are not selected, and images of
+            their clusters are selected last.
     """
-    shown = np.flatnonzero(allowed | labelled)
-    spread = np.flatnonzero(allowed & ~labelled)
-    if len(shown) > CANDIDATES:
-        spread = spread[evenly(len(spread), CANDIDATES)]
-        shown = np.sort(np.concatenate([np.flatnonzero(labelled), spread]))
-    if not len(spread):
-        return Selection(spread, spread)
-    known = labelled[shown]
-    vectors = standard_directions(features[shown])
-    k = min(count + int(known.sum()), MOST_CLUSTERS, len(shown))
-    cluster = kmeans(vectors, k, seed) if k > 1 else np.zeros(len(shown), dtype=np.int64)
+    clustered = np.flatnonzero(allowed | labelled)
+    candidates = np.flatnonzero(allowed & ~labelled)
+    if len(clustered) > CANDIDATES:
+        candidates = candidates[evenly(len(candidates), CANDIDATES)]
+        clustered = np.sort(np.concatenate([np.flatnonzero(labelled), candidates]))
+    if not len(candidates):
+        return Selection(candidates, candidates)
+    has_label = labelled[clustered]
+    vectors = standard_directions(features[clustered])
+    k = min(count + int(has_label.sum()), MOST_CLUSTERS, len(clustered))
+    cluster = kmeans(vectors, k, seed) if k > 1 else np.zeros(len(clustered), dtype=np.int64)
     size = np.bincount(cluster, minlength=k)
-    turn = _turns(vectors, cluster, known, k)
-    free = np.flatnonzero(~known)
-    order = free[np.lexsort((free, -size[cluster[free]], turn[free]))][:count]
-    return Selection(shown[order], size[cluster[order]])
+    rank = _rank_in_cluster(vectors, cluster, has_label, k)
+    unlabelled = np.flatnonzero(~has_label)
+    keys = (unlabelled, -size[cluster[unlabelled]], rank[unlabelled])
+    order = unlabelled[np.lexsort(keys)][:count]
+    return Selection(clustered[order], size[cluster[order]])
 
 
-def _turns(vectors: np.ndarray, cluster: np.ndarray, known: np.ndarray, k: int) -> np.ndarray:
-    """(n,): when a picture's cluster gives it, the nearest to the centre first.
+def _rank_in_cluster(
+    vectors: np.ndarray, cluster: np.ndarray, has_label: np.ndarray, k: int
+) -> np.ndarray:
+    """Return the rank (n,) of every image in its cluster, by its distance to the centre.
 
-    A labelled picture has taken a turn of its cluster.
+    Labelled images have the first ranks of their cluster.
     """
     centre = np.zeros((k, vectors.shape[1]), dtype=np.float32)
     np.add.at(centre, cluster, vectors)
     nearness = np.einsum("nd,nd->n", vectors, centre[cluster])
-    order = np.lexsort((-nearness, ~known, cluster))
+    order = np.lexsort((-nearness, ~has_label, cluster))
     first = np.searchsorted(cluster[order], np.arange(k))
-    turn = np.empty(len(order), dtype=np.int64)
-    turn[order] = np.arange(len(order)) - first[cluster[order]]
-    return turn
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order)) - first[cluster[order]]
+    return rank
 
 
 def standard_directions(features: np.ndarray) -> np.ndarray:
-    """A copy, of unit length when every feature has the same mean and spread."""
-    found = np.array(features, dtype=np.float32)
-    found -= found.mean(axis=0)
-    std = found.std(axis=0)
-    found /= std.clip(max(1e-3 * float(std.mean()), 1e-12))  # a dead one is not blown up
-    found /= np.linalg.norm(found, axis=1, keepdims=True).clip(1e-12)
-    return found
+    """Return a copy of ``features`` (n, d), standardized per column and scaled to unit length."""
+    vectors = np.array(features, dtype=np.float32)
+    vectors -= vectors.mean(axis=0)
+    std = vectors.std(axis=0)
+    vectors /= std.clip(max(1e-3 * float(std.mean()), 1e-12))  # constant columns are not amplified
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+    return vectors

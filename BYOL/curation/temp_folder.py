@@ -1,4 +1,8 @@
-"""Room on the disk for what does not fit into memory, as long as a command runs."""
+"""A temporary folder for data that does not fit into memory, removed when the command ends.
+
+``tempfile.TemporaryDirectory`` creates and removes the folder. This module adds the removal on
+SIGTERM and error messages for a full disk.
+"""
 
 import errno
 import os
@@ -20,18 +24,18 @@ class Room:
     """A temporary folder.
 
     Args:
-        folder: its path.
-        wanted: bytes that are to be written there.
+        folder: path of the folder.
+        wanted: number of bytes that will be written, for the error message.
     """
 
     folder: Path
     wanted: int = 0
 
     def reserve(self, size: int) -> None:
-        """Refuse at once what would fill the disk in hours.
+        """Check before the work starts that ``size`` bytes are free.
 
         Raises:
-            UserError: there is less.
+            UserError: fewer bytes are free.
         """
         self.wanted = size
         if shutil.disk_usage(self.folder).free < size:
@@ -39,10 +43,10 @@ class Room:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Someone else may fill the disk, or there may be a quota.
+        """Convert errors of a full disk or an exceeded quota inside the context to a UserError.
 
         Raises:
-            UserError: it is full.
+            UserError: the disk is full or a quota is exceeded.
         """
         try:
             yield
@@ -53,40 +57,40 @@ class Room:
 
     def _full(self) -> UserError:
         return UserError(
-            f"the temporary folder {self.folder.parent} has no room for {self.wanted:,} bytes: "
-            "name another in the environment variable TMPDIR"
+            f"the temporary folder {self.folder.parent} has too little free space for "
+            f"{self.wanted:,} bytes: set the environment variable TMPDIR to another folder"
         )
 
 
 @contextmanager
 def temporary_folder() -> Iterator[Room]:
-    """A folder that goes with the context, and with SIGTERM, which would leave it there.
+    """Return a context with a folder that is removed at its end, and on SIGTERM.
 
     Raises:
-        UserError: none can be made.
+        UserError: no folder can be created.
     """
-    main = threading.current_thread() is threading.main_thread()
-    mine = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handles_sigterm = in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     process = os.getpid()
 
-    def end(number: int, _: object) -> None:
+    def exit_on_signal(number: int, _: object) -> None:
         if os.getpid() == process:
             sys.exit(128 + number)
-        signal.signal(number, signal.SIG_DFL)  # a forked loader worker
+        signal.signal(number, signal.SIG_DFL)  # a forked loader worker must not remove the folder
         os.kill(os.getpid(), number)
 
     try:
         folder = tempfile.TemporaryDirectory(prefix="byol-")
     except OSError as error:
         raise UserError(
-            f"no temporary folder can be made ({error.strerror or error}): name one in the "
-            "environment variable TMPDIR"
+            f"no temporary folder can be created ({error.strerror or error}): set the environment "
+            "variable TMPDIR to another folder"
         ) from error
     with folder as name:
-        if mine:
-            signal.signal(signal.SIGTERM, end)
+        if handles_sigterm:
+            signal.signal(signal.SIGTERM, exit_on_signal)
         try:
             yield Room(Path(name))
         finally:
-            if mine:
+            if handles_sigterm:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)

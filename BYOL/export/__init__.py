@@ -1,4 +1,4 @@
-"""A trained backbone for other programs: its weights in files, and the Python that loads them."""
+"""A trained backbone or classifier as files for other programs, with Python code that loads it."""
 
 from BYOL.model.weights import export_backbone, load_weights
 

@@ -1,4 +1,4 @@
-"""What is exported: a run's backbone, with a classifier on it or without."""
+"""The model that is exported: the backbone of a run, with or without a classifier."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from BYOL.runs.open import Run
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A run's backbone, and what stands on it.
+    """The backbone of a run, with an optional classifier.
 
     Args:
         run: the opened run.
-        classifier: None: the backbone alone.
+        classifier: the classifier on top of the backbone, or None for the backbone alone.
     """
 
     run: Run
@@ -24,34 +24,36 @@ class Model:
 
     @property
     def config(self) -> PretrainConfig:
-        """Settings of the run."""
+        """The configuration of the run."""
         return self.run.config
 
     @property
     def backbone(self) -> nn.Module:
-        """Trained, without the classifier."""
+        """The trained backbone without the classifier."""
         return self.run.backbone
 
     @property
     def output(self) -> str:
-        """What a program of it puts out: features, probabilities, or values."""
+        """The name of the output of an exported program: features, probabilities or values."""
         return output_name(self.classifier)
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What an exported file says of itself."""
-        known = self.classifier
-        if known is None:
+        """The metadata of an exported file."""
+        classifier = self.classifier
+        if classifier is None:
             return self.run.metadata
-        return {**self.run.metadata, "task": known.task, "classes": to_json(list(known.names))}
+        classes = to_json(list(classifier.names))
+        return {**self.run.metadata, "task": classifier.task, "classes": classes}
 
     def for_timm(self) -> tuple[nn.Module, dict[str, str]]:
-        """The network whose weights timm loads, and what a file of them says of itself.
+        """Return the network whose weights timm loads, and the metadata of its weight file.
 
-        With a classifier its last layer is that, and ``classifier`` says its name.
+        With a classifier, the last layer of the network is the classifier, and the metadata entry
+        ``classifier`` is the name of this layer.
 
         Raises:
-            UserError: timm gives this network no classifier of one layer.
+            UserError: timm's classifier for this network is not a single layer.
         """
         if self.classifier is None:
             return self.backbone, self.metadata

@@ -1,68 +1,73 @@
-"""A folder for the Hugging Face hub, which timm loads: config.json, weights and a model card."""
+"""A folder for the Hugging Face hub that timm loads: config.json, weights and a model card."""
 
 from pathlib import Path
 from typing import Any
 
 from BYOL._files import save_tensors, to_json, write_folder_atomically
 from BYOL.errors import UserError
-from BYOL.export.checks import as_timm_shows, check_equal, pictures_to_check
+from BYOL.export.equality_check import check_equal, pictures_to_check
 from BYOL.export.exportable import Model
 from BYOL.export.model_card import model_card
+from BYOL.export.pixel_network import as_timm_shows
 from BYOL.model.backbones import feature_size
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, plain_weights
 from BYOL.views.transforms import shown_share
 
-CARD = "README.md"  # by the name that the hub looks for
+CARD = "README.md"  # the file name that the hub expects
 
 
 def export_folder(model: Model, path: Path) -> dict[str, Any]:
     """Write a folder that ``timm.create_model("local-dir:PATH", pretrained=True)`` loads.
 
-    Uploaded to the hub it is ``hf-hub:OWNER/NAME``. What timm makes of the folder is held to the
-    network on pictures of the run before it gets its name.
+    After an upload to the hub, its name is ``hf-hub:OWNER/NAME``. Before the folder gets its final
+    name, the network that timm loads from it is checked against ``model`` on images of the run.
+
+    Args:
+        model: the backbone or classifier.
+        path: the folder to write.
 
     Returns:
-        What it was checked on, and the largest difference from the network.
+        ``checked_on``, a description of the images, and ``difference``, the largest difference.
 
     Raises:
-        UserError: something in the way, a folder that cannot be written, or one that timm does not
-            read as the same network; nothing is left of it then.
+        UserError: ``path`` exists or cannot be written, or timm does not load the same network.
+            Nothing is left behind in this case.
     """
     config = model.config
     if model.run.published:
         raise UserError(
-            f"--to={path}/ is for a run, of which its card tells, and RUN={model.run.name} is a "
-            "backbone without one: export .safetensors, .onnx or .pt2"
+            f"--to={path}/ needs a run for its model card, and RUN={model.run.name} is a "
+            "backbone without a run: export .safetensors, .onnx or .pt2"
         )
     if config.norm != "bn":
         raise UserError(
-            f"--to={path}/ is not for a run with --norm={config.norm}: timm has no name for "
-            "its backbone; export .safetensors, .onnx or .pt2"
+            f"--to={path}/ is not available for a run with --norm={config.norm}: timm has no "
+            "name for its backbone; export .safetensors, .onnx or .pt2"
         )
-    pictures, kind = pictures_to_check(model.run)
+    images, description = pictures_to_check(model.run)
     network, metadata = model.for_timm()
-    worst = 0.0
+    difference = 0.0
 
     def write(temporary: Path) -> None:
-        nonlocal worst
+        nonlocal difference
         save_tensors(plain_weights(network), temporary / HUB_WEIGHTS, metadata)
         text = to_json(timm_config(model), indent=2)
         (temporary / HUB_CONFIG).write_text(text + "\n", encoding="utf-8")
         (temporary / CARD).write_text(model_card(model, path.name), encoding="utf-8")
-        worst = check_equal(path, model, _as_timm_reads(model, temporary), pictures)
+        difference = check_equal(path, model, _load_with_timm(model, temporary), images)
 
     write_folder_atomically(path, write)
-    return {"checked_on": kind, "difference": worst}
+    return {"checked_on": description, "difference": difference}
 
 
 def timm_config(model: Model) -> dict[str, Any]:
-    """config.json in timm's format: the architecture, and how it is shown pictures."""
+    """Return config.json in timm's format: the architecture and the input specification."""
     from BYOL.model.timm_registry import timm_model
 
     config = model.config
     sight = config.sight
     architecture, arguments = timm_model(config)
-    known = getattr(model.backbone, "pretrained_cfg", {})
+    timm_defaults = getattr(model.backbone, "pretrained_cfg", {})
     names = model.classifier.names if model.classifier else ()
     return {
         "architecture": architecture,
@@ -74,7 +79,7 @@ def timm_config(model: Model) -> dict[str, Any]:
             "tag": "byol",
             "custom_load": False,
             "input_size": [config.channels, sight.size, sight.size],
-            "fixed_input_size": bool(known.get("fixed_input_size")),
+            "fixed_input_size": bool(timm_defaults.get("fixed_input_size")),
             "interpolation": "bicubic",
             "crop_pct": shown_share(sight.size),
             "crop_mode": "center",
@@ -82,24 +87,24 @@ def timm_config(model: Model) -> dict[str, Any]:
             "std": sight.std,
             "num_classes": len(names),
             "pool_size": None,
-            "first_conv": known.get("first_conv"),
-            "classifier": known.get("classifier"),
+            "first_conv": timm_defaults.get("first_conv"),
+            "classifier": timm_defaults.get("classifier"),
             "paper_name": "Bootstrap Your Own Latent",
             "paper_ids": "arXiv:2006.07733",
         },
     }
 
 
-def _as_timm_reads(model: Model, folder: Path) -> Any:
+def _load_with_timm(model: Model, folder: Path) -> Any:
     import timm
 
-    import BYOL.model.timm_registry  # noqa: F401  tells timm of this package's networks
+    import BYOL.model.timm_registry  # noqa: F401  registers the networks of this package
 
     try:
         network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     except Exception as error:
         raise UserError(
-            f"timm does not read the folder for backbone {model.config.backbone!r} "
+            f"timm cannot load the folder for backbone {model.config.backbone!r} "
             f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); use .safetensors"
         ) from error
     return as_timm_shows(network, model)

@@ -1,4 +1,4 @@
-"""The model card: what the backbone learnt from, how, what it can do, and what it cannot."""
+"""The model card: training data, recipe, results and limits of a backbone."""
 
 import dataclasses
 import json
@@ -30,13 +30,13 @@ CITATION = """```bibtex
 
 
 def model_card(model: Model, name: str) -> str:
-    """README.md of a hub folder: YAML for the hub, then plain words.
+    """Return README.md of a hub folder: YAML front matter for the hub, then the text.
 
-    The licence is the user's to add: it depends on the pictures.
+    The user adds the licence, because it depends on the training images.
 
     Args:
-        model: what is exported.
-        name: the folder's name, for the heading.
+        model: the exported model.
+        name: the name of the folder, for the heading.
     """
     run = model.run
     results = _results(run)
@@ -46,7 +46,7 @@ def model_card(model: Model, name: str) -> str:
         *_classifier(model.classifier),
         "## How to load\n" + _loading(model, name),
         "## Data\n" + _data(run, results),
-        "## Results\n" + _measures(results) + _before(model.classifier),
+        "## Results\n" + _measures(results) + _finetuning_note(model.classifier),
         "## Limits\n" + _limits(run, results),
         "## Recipe\n" + _recipe(run),
         "## Citation\n" + CITATION,
@@ -67,30 +67,34 @@ def _front_matter(model: Model) -> str:
 
 
 def _results(run: Run) -> dict[str, Any]:
-    """What results.json holds; nothing where a run has not got that far, nor of a checkpoint on
-    the way, of which it says nothing."""
+    """Return the content of results.json, or an empty dictionary if the run is not finished.
+
+    It is also empty for an intermediate checkpoint, because results.json describes the final
+    weights.
+    """
     if run.checkpoint:
         return {}
     try:
-        found = json.loads(run.folder.results.read_text(encoding="utf-8"))
+        results = json.loads(run.folder.results.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return results if isinstance(results, dict) else {}
 
 
 def _summary(run: Run, results: dict[str, Any]) -> str:
-    weights = sum(p.numel() for p in run.backbone.parameters()) / 1e6
+    parameters = sum(p.numel() for p in run.backbone.parameters()) / 1e6
     config = run.config
     versions = results.get("versions", {})
-    begun = " It began with timm's weights." if config.pretrained else ""
+    initial = " The training started from timm's weights." if config.pretrained else ""
     if config.weights:
-        begun = f" It began with the weights of `{Path(config.weights).name}`."
-    made = f" with BYOL {versions['BYOL']} and torch {versions['torch']}" if versions else ""
+        name = Path(config.weights).name
+        initial = f" The training started from the weights of `{name}`."
+    software = f" with BYOL {versions['BYOL']} and torch {versions['torch']}" if versions else ""
     return (
-        f"A {config.backbone} ({weights:.2f} M weights, stem: {config.stem}) that has learnt from "
-        f"pictures without labels, by [BYOL](https://arxiv.org/abs/2006.07733){made}. It turns a "
-        f"picture of {config.channels} channels, seen at {config.image_size} × "
-        f"{config.image_size} px, into a feature vector.{begun}"
+        f"A {config.backbone} ({parameters:.2f} M parameters, stem: {config.stem}), trained on "
+        f"images without labels by [BYOL](https://arxiv.org/abs/2006.07733){software}. It maps an "
+        f"image of {config.channels} channels, at {config.image_size} × {config.image_size} px, "
+        f"to a feature vector.{initial}"
     )
 
 
@@ -98,17 +102,17 @@ def _classifier(classifier: Classifier | None) -> list[str]:
     if classifier is None:
         return ["It has no classifier."]
     kind = {CLASSES: "classes", TAGS: "tags"}.get(classifier.task, "values")
-    how = "while the backbone stayed as it is"
+    training = "with the backbone frozen"
     if classifier.kind == "finetuned":
-        how = "together with the whole backbone, which had learnt without labels before"
+        training = "together with the whole backbone, which had been pretrained without labels"
     text = (
-        f"On it stands a linear layer for {len(classifier.names):,} {kind}, taught by "
-        f"{classifier.labels:,} pictures with labels, {how}: "
+        f"The classifier is a linear layer for {len(classifier.names):,} {kind}, trained on "
+        f"{classifier.labels:,} images with labels, {training}: "
         + ", ".join(f"`{name}`" for name in classifier.names)
         + "."
     )
     if classifier.judged:
-        text += f"\n\nHow good it is, with a 95 % interval: {classifier.judged}."
+        text += f"\n\nEvaluation, with a 95 % interval: {classifier.judged}."
     return ["## Classifier\n" + text]
 
 
@@ -118,70 +122,80 @@ def _loading(model: Model, name: str) -> str:
         "transform = timm.data.create_transform(**settings)"
     )
     kind = "classifier" if model.classifier else "backbone"
-    ours = (
+    with_byol = (
         "import BYOL\n"
         f"{kind} = BYOL.load_{kind}({name!r})\n"
         f"{model.output} = {kind}({kind}.transform(image)[None])"
     )
     return (
         f"```python\n{loading_recipe(model.config, name, model.classifier)}\n{transform}\n```\n"
-        f"or, with the package it was made with:\n```python\n{ours}\n```"
+        f"or, with the package that trained it:\n```python\n{with_byol}\n```"
     )
 
 
 def _data(run: Run, results: dict[str, Any]) -> str:
     name = Path(run.config.data or "digits").name
-    count = f"{results['pictures']:,} pictures of " if "pictures" in results else "Pictures of "
+    count = f"{results['pictures']:,} images of " if "pictures" in results else "Images of "
     low, high = run.config.pixel_range or (0.0, 255.0)
-    deep = (
+    scaling = (
         ""
         if (low, high) == (0.0, 255.0)
-        else f" There 0 is the value {low:g} of the files and 1 the value {high:g}; timm's own "
-        "transform knows 8 bits alone."
+        else f" The pixel value 0 corresponds to {low:g} in the files and 1 to {high:g}; timm's "
+        "transform supports 8 bits only."
     )
     return (
-        f"{count}`{name}`, without labels. Normalised by mean {run.config.mean} and standard "
-        f"deviation {run.config.std}, of pixels from 0 to 1.{deep}"
+        f"{count}`{name}`, without labels. Pixels from 0 to 1 are normalised by the mean "
+        f"{run.config.mean} and the standard deviation {run.config.std}.{scaling}"
     )
 
 
 def _measures(results: dict[str, Any]) -> str:
     evaluation = results.get("evaluation")
     if not evaluation:
-        return "Not measured: there were no labels to measure with."
+        return "Not measured: there were no labels to evaluate with."
     rows = evaluation["rows"]
-    kinds = {name: "accuracy" in m for measures in rows.values() for name, m in measures.items()}
-    heading = "accuracy" if all(kinds.values()) else "measure"
-    lines = [f"| {heading} | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
-    for name, measures in rows.items():
-        cells = (f"{level(measures[kind]):.3f}" if kind in measures else "–" for kind in kinds)
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    pictures = evaluation["pictures"]
-    of = (
+    is_accuracy = {
+        name: "accuracy" in measure
+        for measures in rows.values()
+        for name, measure in measures.items()
+    }
+    heading = "accuracy" if all(is_accuracy.values()) else "measure"
+    lines = [
+        f"| {heading} | " + " | ".join(is_accuracy) + " |",
+        "|---" * (len(is_accuracy) + 1) + "|",
+    ]
+    for source, measures in rows.items():
+        cells = (
+            f"{level(measures[name]):.3f}" if name in measures else "–" for name in is_accuracy
+        )
+        lines.append(f"| {source} | " + " | ".join(cells) + " |")
+    counts = evaluation["pictures"]
+    classes = (
         f" of {evaluation['classes']} classes" if evaluation.get("task", CLASSES) == CLASSES else ""
     )
     note = (
-        f"Frozen features, {pictures['judge']:,} pictures{of} held out, labels of "
-        f"{pictures['learn']:,}. The raw pixels and the same network untrained were measured in "
-        "the same way."
-    ) + (f" {START}: the weights that it began with." if START in rows else "")
+        f"Frozen features, {counts['judge']:,} test images{classes}, labels of "
+        f"{counts['learn']:,} training images. The raw pixels and the same network without "
+        "training were evaluated in the same way."
+    ) + (f" {START}: the weights that the training started from." if START in rows else "")
     return "\n".join([*lines, "", note])
 
 
-def _before(classifier: Classifier | None) -> str:
+def _finetuning_note(classifier: Classifier | None) -> str:
     finetuned = classifier is not None and classifier.kind == "finetuned"
-    return " All of it was measured before the fine-tuning." if finetuned else ""
+    return " All values were measured before the fine-tuning." if finetuned else ""
 
 
 def _limits(run: Run, results: dict[str, Any]) -> str:
     config = run.config
     limits = [
-        f"It was shown nothing but the pictures named above, at {config.image_size} px; on others "
-        "it has not been measured.",
-        "It has learnt to overlook what its training changed at random (see the recipe: place "
-        "and size of the crop, mirroring, colour, blur, …). Where that is what matters, it is "
-        "the wrong network.",
-        "Whatever is over- or under-represented in its pictures is so in its features.",
+        f"It was trained only on the images named above, at {config.image_size} px. It has not "
+        "been evaluated on other images.",
+        "Its features are trained to be invariant to the augmentations of the recipe (position "
+        "and size of the crop, flips, colour, blur, …). It is unsuitable for tasks that depend "
+        "on these properties.",
+        "Whatever is over- or under-represented in the training images is over- or "
+        "under-represented in the features.",
     ]
     if results.get("alarm"):
         limits.append(f"The training raised an alarm: {results['alarm']}")

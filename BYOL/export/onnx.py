@@ -1,4 +1,4 @@
-"""ONNX: the network for any runtime, in any language."""
+"""Export as ONNX, for runtimes in other languages."""
 
 import importlib
 import logging
@@ -12,51 +12,55 @@ from torch import Tensor
 from BYOL import __version__
 from BYOL._files import write_atomically
 from BYOL.errors import UserError
-from BYOL.export.checks import check_equal, pictures_to_check, pixel_metadata, traced
+from BYOL.export.equality_check import check_equal, pictures_to_check
 from BYOL.export.exportable import Model
+from BYOL.export.pixel_network import pixel_metadata, traced
 
-NEEDED = ("onnx", "onnxruntime", "onnxscript")
-LARGEST = 2_000_000_000  # bytes: what a file of one piece may hold
+REQUIRED_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+LARGEST = 2_000_000_000  # bytes; the limit of a single ONNX file
 
 
 def export_onnx(model: Model, path: Path) -> dict[str, Any]:
-    """Write an .onnx file: ``images`` (pixels from 0 to 1, any number of them) → ``features``.
+    """Write an .onnx file: ``images`` (pixels in [0, 1], any batch size) → ``features``.
 
-    With a classifier its output is ``probabilities`` or ``values``.
+    With a classifier, the output is ``probabilities`` or ``values``. The file is checked by onnx's
+    checker, and then against ``model`` by running it with onnxruntime on images of the run.
 
-    It is checked by onnx's own checker, then run by onnxruntime on pictures of the run.
+    Args:
+        model: the backbone or classifier.
+        path: the file to write.
 
     Returns:
-        What it was checked on, and the largest difference from the network.
+        ``checked_on``, a description of the images, and ``difference``, the largest difference.
 
     Raises:
-        UserError: the extra is not installed, more than 2 GB of weights, a network that ONNX
-            cannot express, a file that cannot be written, or one that does not put out the
-            same; nothing is left of it then.
+        UserError: a required package is not installed, the weights exceed 2 GB, ONNX cannot
+            express the network, the file cannot be written, or its outputs differ. Nothing is left
+            behind in this case.
     """
     check_onnx(path)
     size = sum(value.nbytes for value in model.backbone.state_dict().values())
     if size > LARGEST:
         raise UserError(
-            f"--to={path}: {size / 1e9:.1f} GB of weights are more than an .onnx file holds (2): "
-            "use .pt2"
+            f"--to={path}: {size / 1e9:.1f} GB of weights exceed the limit of an .onnx file (2 "
+            "GB): use .pt2"
         )
-    pictures, kind = pictures_to_check(model.run)
+    images, description = pictures_to_check(model.run)
     content = _converted(model).SerializeToString()
-    worst = 0.0
+    difference = 0.0
 
     def write(temporary: Path) -> None:
-        nonlocal worst
+        nonlocal difference
         temporary.write_bytes(content)
-        worst = check_equal(path, model, _session(temporary), pictures)
+        difference = check_equal(path, model, _session(temporary), images)
 
     write_atomically(path, write)
-    return {"checked_on": kind, "difference": worst}
+    return {"checked_on": description, "difference": difference}
 
 
 def check_onnx(path: Path) -> None:
-    """Raise a UserError that says what to install, where it is not."""
-    for name in NEEDED:
+    """Raise a UserError that names the package to install, if a required package is missing."""
+    for name in REQUIRED_PACKAGES:
         try:
             importlib.import_module(name)
         except ImportError as error:
@@ -84,7 +88,7 @@ def _converted(model: Model) -> Any:
         content.producer_name, content.producer_version = "BYOL", __version__
         onnx.helper.set_model_props(content, pixel_metadata(model))
         onnx.checker.check_model(content, full_check=True)
-    except Exception as error:  # the converter's and the checker's many ways to give up
+    except Exception as error:  # converter and checker raise many kinds of exceptions
         raise UserError(
             f"backbone {model.config.backbone!r} cannot be written as ONNX "
             f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); use .pt2"

@@ -1,4 +1,4 @@
-"""The lines of Python that load what was exported."""
+"""Python code that loads an exported file."""
 
 from pathlib import Path
 from typing import Any
@@ -9,18 +9,18 @@ from BYOL.model.backbones import has_fixed_size
 from BYOL.model.classifier import Classifier, output_name
 from BYOL.model.plain_net import PLAIN_NETS
 
-SHOWN = 5  # names of classes in a line of comment
+_LISTED_NAMES = 5  # class names in a comment
 
 
 def loading_recipe(
     config: PretrainConfig, path: str | Path, classifier: Classifier | None = None
 ) -> str:
-    """Lines of Python that load an exported backbone: they work as they stand.
+    """Return complete Python code that loads an exported backbone or classifier.
 
     Args:
-        config: the settled settings of the run.
-        path: the exported file; anything without an ending is a folder for the hub.
-        classifier: what stands on it, if anything.
+        config: the resolved configuration of the run.
+        path: the exported file. A path without a suffix is a folder for the hub.
+        classifier: the classifier on the backbone, or None.
     """
     path = Path(path)
     return "\n".join(_LINES.get(path.suffix, _folder)(config, path, classifier))
@@ -32,35 +32,35 @@ def _weights(config: PretrainConfig, path: Path, classifier: Classifier | None) 
     name, arguments = timm_model(config)
     classes = len(classifier.names) if classifier else 0
     settings = {"num_classes": classes, "in_chans": config.channels, **arguments, **_size(config)}
-    words = ", ".join([repr(name), *(f"{key}={value!r}" for key, value in settings.items())])
-    reader = "safetensors.torch" if path.suffix == ".safetensors" else "torch"
-    read = "safetensors.torch.load_file" if path.suffix == ".safetensors" else "torch.load"
+    call = ", ".join([repr(name), *(f"{key}={value!r}" for key, value in settings.items())])
+    module = "safetensors.torch" if path.suffix == ".safetensors" else "torch"
+    load = "safetensors.torch.load_file" if path.suffix == ".safetensors" else "torch.load"
     return [
-        f"import {reader}",
+        f"import {module}",
         "import timm",
-        *_registered(config),
-        f"model = timm.create_model({words})",
-        *_norms(config),
-        f"model.load_state_dict({read}({str(path)!r}), strict=True)",
+        *_registration(config),
+        f"model = timm.create_model({call})",
+        *_norm_layers(config),
+        f"model.load_state_dict({load}({str(path)!r}), strict=True)",
         "model.eval()",
-        *_last(classifier),
+        *_activation_comment(classifier),
     ]
 
 
-def _last(classifier: Classifier | None) -> list[str]:
-    """How the outputs of timm's classifier become what they mean."""
+def _activation_comment(classifier: Classifier | None) -> list[str]:
+    """Return a comment that names the activation and the columns of timm's classifier."""
     if classifier is None:
         return []
-    last = {CLASSES: ".softmax(dim=1)", TAGS: ".sigmoid()"}.get(classifier.task, "")
-    return [f"# model(x){last} has a column for each of {_listed(classifier.names)}"]
+    activation = {CLASSES: ".softmax(dim=1)", TAGS: ".sigmoid()"}.get(classifier.task, "")
+    return [f"# model(x){activation} has a column for each of {_listed(classifier.names)}"]
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(map(repr, names[:SHOWN]))
-    return shown if len(names) <= SHOWN else f"{shown}, … ({len(names):,} in all)"
+    shown = ", ".join(map(repr, names[:_LISTED_NAMES]))
+    return shown if len(names) <= _LISTED_NAMES else f"{shown}, … ({len(names):,} in all)"
 
 
-def _norms(config: PretrainConfig) -> list[str]:
+def _norm_layers(config: PretrainConfig) -> list[str]:
     if config.norm == "bn":
         return []
     return [
@@ -70,13 +70,14 @@ def _norms(config: PretrainConfig) -> list[str]:
 
 
 def _size(config: PretrainConfig) -> dict[str, Any]:
-    """``img_size``, for networks that are built for one size."""
+    """Return the argument ``img_size`` for networks with a fixed input size."""
     return {"img_size": config.image_size} if has_fixed_size(config.backbone) else {}
 
 
-def _registered(config: PretrainConfig) -> list[str]:
-    ours = config.backbone in PLAIN_NETS or config.stem == "small"
-    return ["import BYOL.model.timm_registry  # tells timm of this network"] if ours else []
+def _registration(config: PretrainConfig) -> list[str]:
+    from_byol = config.backbone in PLAIN_NETS or config.stem == "small"
+    line = "import BYOL.model.timm_registry  # registers this network with timm"
+    return [line] if from_byol else []
 
 
 def _onnx(config: PretrainConfig, path: Path, classifier: Classifier | None) -> list[str]:
@@ -86,7 +87,7 @@ def _onnx(config: PretrainConfig, path: Path, classifier: Classifier | None) -> 
         f"session = onnxruntime.InferenceSession({str(path)!r})",
         f"# images: float32 {_shape(config)}, pixels from 0 to 1",
         f'({output},) = session.run(["{output}"], {{"images": images}})',
-        *_columns(classifier),
+        *_columns_comment(classifier),
     ]
 
 
@@ -96,21 +97,21 @@ def _program(config: PretrainConfig, path: Path, classifier: Classifier | None) 
         "import torch",
         f"model = torch.export.load({str(path)!r}).module()",
         f"{output} = model(images)  # images: float32 {_shape(config)}, pixels from 0 to 1",
-        *_columns(classifier),
+        *_columns_comment(classifier),
     ]
 
 
-def _columns(classifier: Classifier | None) -> list[str]:
+def _columns_comment(classifier: Classifier | None) -> list[str]:
     return [f"# with a column for each of {_listed(classifier.names)}"] if classifier else []
 
 
 def _folder(config: PretrainConfig, path: Path, classifier: Classifier | None) -> list[str]:
-    none = "" if classifier else ", num_classes=0"
+    argument = "" if classifier else ", num_classes=0"
     return [
         "import timm",
-        *_registered(config),
-        f"model = timm.create_model('local-dir:{path}', pretrained=True{none}).eval()",
-        *_last(classifier),
+        *_registration(config),
+        f"model = timm.create_model('local-dir:{path}', pretrained=True{argument}).eval()",
+        *_activation_comment(classifier),
     ]
 
 

@@ -1,4 +1,4 @@
-"""A ``torch.export`` program: the network as a graph, which runs without this package or timm."""
+"""Export as a ``torch.export`` program: a graph that runs without this package and timm."""
 
 import io
 from pathlib import Path
@@ -7,34 +7,39 @@ from typing import Any
 import torch
 
 from BYOL._files import to_json, write_atomically
-from BYOL.export.checks import check_equal, pictures_to_check, pixel_metadata, traced
+from BYOL.export.equality_check import check_equal, pictures_to_check
 from BYOL.export.exportable import Model
+from BYOL.export.pixel_network import pixel_metadata, traced
 
 METADATA = "byol.json"  # inside the file: torch.export.load(..., extra_files={"byol.json": ""})
 
 
 def export_program(model: Model, path: Path) -> dict[str, Any]:
-    """Write a .pt2 file: ``torch.export.load(path).module()`` takes pixels.
+    """Write a .pt2 file, whose ``torch.export.load(path).module()`` takes pixels.
+
+    Args:
+        model: the backbone or classifier.
+        path: the file to write.
 
     Returns:
-        What it was checked on, and the largest difference from the network.
+        ``checked_on``, a description of the images, and ``difference``, the largest difference.
 
     Raises:
-        UserError: a network without a graph, a file that cannot be written, or one that, read
-            again, does not put out the same; nothing is left of it then.
+        UserError: the network cannot be traced, the file cannot be written, or the outputs of the
+            loaded file differ. Nothing is left behind in this case.
     """
-    pictures, kind = pictures_to_check(model.run)
+    images, description = pictures_to_check(model.run)
     program = traced(model)
-    worst = 0.0
+    difference = 0.0
 
     def write(temporary: Path) -> None:
-        nonlocal worst
-        content = io.BytesIO()  # its own writer ends the process where the disk is full
+        nonlocal difference
+        content = io.BytesIO()  # torch's own file writer aborts the process on a full disk
         extra = {METADATA: to_json(pixel_metadata(model))}
         torch.export.save(program, content, extra_files=extra)
         with temporary.open("wb") as file:
             file.write(content.getbuffer())
-        worst = check_equal(path, model, torch.export.load(temporary).module(), pictures)
+        difference = check_equal(path, model, torch.export.load(temporary).module(), images)
 
     write_atomically(path, write)
-    return {"checked_on": kind, "difference": worst}
+    return {"checked_on": description, "difference": difference}

@@ -1,4 +1,4 @@
-"""What labels put on a backbone that is to be exported: a linear layer, or one trained with it."""
+"""The training of a classifier for export: a linear layer, or a fine-tuned network."""
 
 import dataclasses
 
@@ -30,64 +30,67 @@ from BYOL.export.exportable import Model
 from BYOL.model.classifier import Classifier
 from BYOL.model.linear_head import LinearLayer
 
-# settings that mean the same for byol predict
-TEACHING = (
+# settings that byol export and byol predict have in common
+_SHARED_SETTINGS = (
     "run", "data", "labels", "groups", "task", "seed",
     "batch_size", "workers", "accelerator", "data_root", "trust",
 )  # fmt: skip
 
 
 def with_classifier_of(config: ExportConfig) -> Model:
-    """The run and what its labelled pictures teach.
+    """Train the classifier that ``config`` specifies on the labelled images of its run.
+
+    Labelled images of the test split are used for evaluation only.
 
     Raises:
-        UserError: no run, no labels or of one class only, files that do not fit.
+        UserError: there is no run, there are no labels or labels of one class only, or the label
+            files do not match the images.
     """
-    asked = PredictConfig(**{name: getattr(config, name) for name in TEACHING})
-    features = open_features(asked)
-    parts = labelled_parts(features, settled(asked, features.run))
-    learn = [part for part in parts if part.split != TEST] or parts
-    judge = [part for part in parts if part not in learn]
-    if judge:
-        _warn_of_sides(known_of(learn), known_of(judge))
+    predict_config = PredictConfig(**{name: getattr(config, name) for name in _SHARED_SETTINGS})
+    features = open_features(predict_config)
+    parts = labelled_parts(features, settled(predict_config, features.run))
+    train = [part for part in parts if part.split != TEST] or parts
+    test = [part for part in parts if part not in train]
+    if test:
+        _warn_of_common_groups(known_of(train), known_of(test))
     if config.classifier == "linear":
-        return _linear(features, learn, judge, config.seed)
-    return _finetuned(features, learn, judge, config)
+        return _linear(features, train, test, config.seed)
+    return _finetuned(features, train, test, config)
 
 
-def _warn_of_sides(learn: Known, judge: Known) -> None:
-    if learn.groups is None or judge.groups is None:
+def _warn_of_common_groups(train: Known, test: Known) -> None:
+    if train.groups is None or test.groups is None:
         return
-    both = len(np.intersect1d(learn.groups, judge.groups))
-    if both:
+    common = len(np.intersect1d(train.groups, test.groups))
+    if common:
         to_stderr(
-            f"warning: {both:,} groups have pictures in test/ and among those that teach: what is "
-            "said of test/ is too good"
+            f"warning: {common:,} groups have images in test/ and among the training images: the "
+            "results on test/ are too optimistic"
         )
 
 
-def _linear(features: Features, learn: list[Part], judge: list[Part], seed: int) -> Model:
-    known, classes = known_of(learn), learn[0].images.classes
-    layer = fit(known, seed)
-    if judge:
-        others = known_of(judge)
-        measures = judged(others, layer(others.features), seed)
-        said = _on_test(len(others), in_words(measures))
+def _linear(features: Features, train: list[Part], test: list[Part], seed: int) -> Model:
+    train_set, classes = known_of(train), train[0].images.classes
+    layer = fit(train_set, seed)
+    if test:
+        test_set = known_of(test)
+        measures = judged(test_set, layer(test_set.features), seed)
+        summary = _test_summary(len(test_set), in_words(measures))
     else:
-        measures = judged(known, unseen(known, seed), seed)
-        said = measured(measures) if measures else ""
-    classifier = Classifier(layer, classes, "linear", len(known), measures, said)
+        measures = judged(train_set, unseen(train_set, seed), seed)
+        summary = measured(measures) if measures else ""
+    classifier = Classifier(layer, classes, "linear", len(train_set), measures, summary)
     return Model(features.run, classifier)
 
 
 @loader_mishaps("give fewer --workers")
 def _finetuned(
-    features: Features, learn: list[Part], judge: list[Part], config: ExportConfig
+    features: Features, train: list[Part], test: list[Part], config: ExportConfig
 ) -> Model:
-    run, all_ = features.run, learn[0].images
+    run, images = features.run, train[0].images
     sight = run.config.sight
     exam = Exam(
-        *parted(all_, judge[0].images if judge else None, config.seed),
+        *parted(images, test[0].images if test else None, config.seed),
         view=crops_and_flips(view_configs(run.config)[0], sight.size),
         device=features.device,
         workers=features.workers,
@@ -95,20 +98,29 @@ def _finetuned(
         epochs=config.epochs,
     )
     backbone = seen_by(run.backbone, sight, exam)
-    found = finetuned(Subject("the run", run.backbone, sight, exam, backbone), all_)
-    to_stderr(f"{len(all_):,} labels, {found.epochs} epochs, learning rate {found.learning_rate:g}")
-    head = found.network.head
-    layer = LinearLayer(_numbers(head.weight), _numbers(head.bias), exam.task)
-    others = f"one that {len(exam.train):,} of them have trained, on the {len(exam.test):,} others"
-    words = in_words(found.measures)
-    said = _on_test(len(exam.test), words) if judge else f"{others}: {words}"
-    classifier = Classifier(layer, all_.classes, "finetuned", len(all_), found.measures, said)
-    return Model(dataclasses.replace(run, backbone=found.network.backbone), classifier)
+    result = finetuned(Subject("the run", run.backbone, sight, exam, backbone), images)
+    to_stderr(
+        f"{len(images):,} labels, {result.epochs} epochs, learning rate {result.learning_rate:g}"
+    )
+    head = result.network.head
+    layer = LinearLayer(_to_numpy(head.weight), _to_numpy(head.bias), exam.task)
+    scores = in_words(result.measures)
+    if test:
+        summary = _test_summary(len(exam.test), scores)
+    else:
+        summary = (
+            f"a network trained on {len(exam.train):,} of the images, tested on the "
+            f"{len(exam.test):,} others: {scores}"
+        )
+    classifier = Classifier(
+        layer, images.classes, "finetuned", len(images), result.measures, summary
+    )
+    return Model(dataclasses.replace(run, backbone=result.network.backbone), classifier)
 
 
-def _on_test(pictures: int, words: str) -> str:
-    return f"on {pictures:,} labelled pictures of test/, which have not taught it: {words}"
+def _test_summary(count: int, scores: str) -> str:
+    return f"on {count:,} labelled images of test/, which were not trained on: {scores}"
 
 
-def _numbers(weights: Tensor) -> np.ndarray:
+def _to_numpy(weights: Tensor) -> np.ndarray:
     return weights.detach().numpy().astype(np.float64)

@@ -1,4 +1,4 @@
-"""From the ending of a name to what is written: one table."""
+"""The table of export formats by file suffix."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,27 +6,28 @@ from typing import Any
 
 from BYOL._files import check_place
 from BYOL.errors import UserError
-from BYOL.export.checks import as_timm_shows, check_equal, pictures_to_check
+from BYOL.export.equality_check import check_equal, pictures_to_check
 from BYOL.export.exportable import Model
 from BYOL.export.hub_folder import export_folder
 from BYOL.export.onnx import check_onnx, export_onnx
+from BYOL.export.pixel_network import as_timm_shows
 from BYOL.export.torch_export import export_program
 from BYOL.model.weights import export_backbone
 
-# Each takes a model and a path, and answers with what it has found out about the result.
+# A writer takes a model and a path. It returns the result of its equality check, if there was one.
 Writer = Callable[[Model, Path], dict[str, Any]]
 FOLDER = "/"
 
 
 def _write_weights(model: Model, path: Path) -> dict[str, Any]:
     network, metadata = model.for_timm()
-    found: dict[str, Any] = {}
-    if model.classifier:  # a backbone is what it is; with a layer more there is something to hold
-        pictures, kind = pictures_to_check(model.run)
-        worst = check_equal(path, model, as_timm_shows(network, model), pictures)
-        found = {"checked_on": kind, "difference": worst}
+    check: dict[str, Any] = {}
+    if model.classifier:  # a backbone is saved unchanged; only an added layer needs a check
+        images, description = pictures_to_check(model.run)
+        difference = check_equal(path, model, as_timm_shows(network, model), images)
+        check = {"checked_on": description, "difference": difference}
     export_backbone(network, path, metadata)
-    return found
+    return check
 
 
 WRITERS: dict[str, Writer] = {
@@ -39,10 +40,11 @@ WRITERS: dict[str, Writer] = {
 
 
 def pick_writer(to: str) -> Writer:
-    """The writer for a name, from its ending; a folder's name ends in a slash.
+    """Return the writer for the suffix of ``to``. The name of a folder ends in a slash.
 
     Raises:
-        UserError: no such ending, something in the way, or packages that it needs are missing.
+        UserError: the suffix is unknown, the folder exists, ``to`` cannot be written, or a required
+            package is missing.
     """
     path = Path(to)
     ending = FOLDER if to.endswith(FOLDER) else path.suffix
@@ -52,7 +54,7 @@ def pick_writer(to: str) -> Writer:
             f"--to={to} has an unknown ending: use {files}, or NAME/ for a folder for the hub"
         )
     if ending == FOLDER and path.exists():
-        raise UserError(f"--to={to} is there already: give another name")
+        raise UserError(f"--to={to} already exists: give another name")
     check_place(f"--to={to}", path)
     if ending == ".onnx":
         check_onnx(path)

@@ -1,7 +1,8 @@
-"""A run as one HTML page that needs nothing else: no network, no server, no other file.
+"""The report of a run: one HTML page that needs no network, no server and no other file.
 
-``facts`` reads a run's folder; ``curves`` its logs, ``meaning`` says how to read them; ``verdict``
-puts the evidence into a sentence; ``look`` shows the backbone some pictures, ``gallery``,
-``scatter`` and ``confusion`` are made of what it saw, ``thumbnails`` are the pictures themselves;
-``charts`` are curves as geometry; ``page`` and ``compare`` put it all into ``templates``.
+``run_summary`` reads the folder of a run, ``metrics_csv`` its logs, and ``metric_descriptions``
+explains them. ``verdict`` and ``results_table`` present the evaluation. ``sample_features``
+computes the features of a sample of images, from which ``neighbours``, ``embedding_map`` and
+``confusion`` are made. ``charts`` computes the geometry of the curves and ``thumbnails`` encodes
+images. ``html`` and ``compare`` fill in the templates.
 """

@@ -1,7 +1,7 @@
-"""Curves as geometry: everything a template needs to draw them as inline SVG.
+"""The geometry of line charts, which the templates draw as inline SVG.
 
-Numbers are turned into pixels here and into marks there, so that colours stay with the style sheet
-(light and dark) and names from outside go through the template's escaping.
+This module computes pixel positions and the templates draw the marks. So the style sheet controls
+the colours (light and dark), and the templates escape all names.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ LEFT, RIGHT, TOP, BOTTOM = 42, 14, 12, 30
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: where, in pixels, and what it says."""
+    """A tick of an axis: its position in pixels and its label."""
 
     at: float
     text: str
@@ -27,15 +27,15 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """A curve.
+    """A curve of a chart.
 
     Args:
-        name: whose it is.
-        slot: place of that run among all, which decides on colour and dashes.
-        path: the ``d`` of an SVG path.
-        end: x and y of its last point, in pixels.
-        last: the last value, as text.
-        points: for the pointer: JSON of [x in pixels, y in pixels, text] rows.
+        name: the name of the run.
+        slot: the index of the run, which determines colour and dash pattern.
+        path: the ``d`` attribute of an SVG path.
+        end: x and y of the last point in pixels.
+        last: the last value as text.
+        points: JSON rows of [x in pixels, y in pixels, text], which the pointer shows.
     """
 
     name: str
@@ -48,17 +48,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of one quantity, for one run or several.
+    """A chart of one quantity for one or more runs.
 
     Args:
-        title: what is drawn.
-        note: how to read it.
-        unit: of the x axis.
-        lines: one a run.
-        x: ticks.
-        y: ticks.
-        alarm: where the collapse alarm fires, if it has a threshold here.
-        lost: values that were not finite.
+        title: the name of the quantity.
+        note: how to read the chart.
+        unit: the unit of the x axis.
+        lines: one line per run.
+        x: ticks of the x axis.
+        y: ticks of the y axis.
+        alarm: threshold of the collapse alarm, if the quantity has one.
+        lost: number of values that were not finite.
     """
 
     title: str
@@ -72,20 +72,20 @@ class Chart:
 
 
 def draw_all(runs: dict[str, Curves]) -> dict[str, Chart]:
-    """A chart for every column that any of the runs has, by name, in reading order.
+    """Return a chart for every column of any run, by column name, in the order of the page.
 
     Args:
-        runs: name → curves. Runs that count in other units than the first are not drawn.
+        runs: name → curves. Runs with another unit than the first run are omitted.
     """
     unit = next(iter(runs.values())).unit
-    alike = {name: curves for name, curves in runs.items() if curves.unit == unit}
+    drawn = {name: curves for name, curves in runs.items() if curves.unit == unit}
     slots = {name: slot for slot, name in enumerate(runs)}
-    columns = {column for curves in alike.values() for column in curves.series}
+    columns = {column for curves in drawn.values() for column in curves.series}
     return {
         column: draw(
             meaning_of(column),
             unit,
-            {name: c.series[column] for name, c in alike.items() if column in c.series},
+            {name: c.series[column] for name, c in drawn.items() if column in c.series},
             slots,
         )
         for column in in_order(list(columns))
@@ -93,17 +93,24 @@ def draw_all(runs: dict[str, Curves]) -> dict[str, Chart]:
 
 
 def draw(meaning: Meaning, unit: str, series: dict[str, Series], slots: dict[str, int]) -> Chart:
-    """One chart of one or more curves on common axes."""
-    curves = {name: thinned(one) for name, one in series.items()}
-    xs = np.concatenate([one.x for one in curves.values()])
-    ys = np.concatenate([one.y for one in curves.values()])
+    """Return a chart of one or more curves on common axes.
+
+    Args:
+        meaning: title, note and scale of the quantity.
+        unit: the unit of the x axis.
+        series: name of the run → curve.
+        slots: name of the run → its index among all runs.
+    """
+    curves = {name: thinned(curve) for name, curve in series.items()}
+    xs = np.concatenate([curve.x for curve in curves.values()])
+    ys = np.concatenate([curve.y for curve in curves.values()])
     low = min(ys.min(), *([meaning.low] if meaning.low is not None else []), ys.max())
     high = max(ys.max(), *([meaning.high] if meaning.high is not None else []), ys.min())
     x_ticks = _ticks(0.0, float(xs.max()))
     y_ticks = _ticks(float(low), float(high))
     x = _Axis(0.0, float(xs.max()) or 1.0, LEFT, WIDTH - RIGHT)
     y = _Axis(float(y_ticks[0]), float(y_ticks[-1]), HEIGHT - BOTTOM, TOP)
-    within = [t for t in x_ticks if t <= x.high]
+    visible_x_ticks = [t for t in x_ticks if t <= x.high]
     alarm = None
     if meaning.alarm is not None:
         text = f"alarm {meaning.side} {_text(meaning.alarm, meaning)}"
@@ -113,19 +120,19 @@ def draw(meaning: Meaning, unit: str, series: dict[str, Series], slots: dict[str
         meaning.note,
         unit,
         tuple(
-            dataclasses.replace(_line(one, x, y, unit, meaning), name=name, slot=slots[name])
-            for name, one in curves.items()
+            dataclasses.replace(_line(curve, x, y, unit, meaning), name=name, slot=slots[name])
+            for name, curve in curves.items()
         ),
-        tuple(Tick(round(x(t), 1), f"{t:g}") for t in within),
+        tuple(Tick(round(x(t), 1), f"{t:g}") for t in visible_x_ticks),
         tuple(Tick(round(y(t), 1), _text(t, meaning)) for t in y_ticks),
         alarm,
-        sum(one.lost for one in series.values()),
+        sum(curve.lost for curve in series.values()),
     )
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """From values to pixels."""
+    """The linear map of an axis from values to pixels."""
 
     low: float
     high: float
@@ -133,25 +140,25 @@ class _Axis:
     end: float
 
     def __call__(self, value: float) -> float:
-        share = (value - self.low) / ((self.high - self.low) or 1.0)
-        return self.start + share * (self.end - self.start)
+        fraction = (value - self.low) / ((self.high - self.low) or 1.0)
+        return self.start + fraction * (self.end - self.start)
 
 
 def _line(series: Series, x: _Axis, y: _Axis, unit: str, meaning: Meaning) -> Line:
-    places = [(round(x(a), 1), round(y(b), 1)) for a, b in zip(series.x, series.y, strict=True)]
-    if len(places) == 1:
-        path = f"M{places[0][0]} {places[0][1]}h.01"  # a dot, by its round cap
+    pixels = [(round(x(a), 1), round(y(b), 1)) for a, b in zip(series.x, series.y, strict=True)]
+    if len(pixels) == 1:
+        path = f"M{pixels[0][0]} {pixels[0][1]}h.01"  # the round line cap makes it a dot
     else:
-        path = "M" + "L".join(f"{a} {b}" for a, b in places)
-    read = [
-        [*place, f"{_text(b, meaning)} at {_where(a, unit)}"]
-        for place, a, b in zip(places, series.x, series.y, strict=True)
+        path = "M" + "L".join(f"{a} {b}" for a, b in pixels)
+    rows = [
+        [*position, f"{_text(b, meaning)} at {_x_text(a, unit)}"]
+        for position, a, b in zip(pixels, series.x, series.y, strict=True)
     ]
-    points = to_json(read, compact=True)
-    return Line("", 0, path, places[-1], _text(series.last, meaning), points)
+    points = to_json(rows, compact=True)
+    return Line("", 0, path, pixels[-1], _text(series.last, meaning), points)
 
 
-def _where(x: float, unit: str) -> str:
+def _x_text(x: float, unit: str) -> str:
     return f"{unit.removesuffix('s')} {x:.4g}"
 
 
@@ -163,10 +170,10 @@ def _text(value: float, meaning: Meaning) -> str:
 
 
 def _ticks(low: float, high: float) -> np.ndarray:
-    """Round numbers that span low … high."""
+    """Return round numbers that span ``low`` to ``high``."""
     from matplotlib.ticker import MaxNLocator
 
     if high - low < 1e-9 * max(abs(high), 1e-9):
         high = low + (abs(low) or 1.0)
     ticks = np.asarray(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
-    return ticks + 0.0  # -0.0 becomes 0.0
+    return ticks + 0.0  # converts -0.0 to 0.0

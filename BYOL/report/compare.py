@@ -1,4 +1,4 @@
-"""Several runs beside each other on one page."""
+"""The page that compares several runs."""
 
 import dataclasses
 import string
@@ -10,23 +10,22 @@ from BYOL.report.charts import draw_all
 from BYOL.report.html import render, write_page
 from BYOL.report.metric_descriptions import is_gauge
 from BYOL.report.neighbours import Gallery, make_gallery
-from BYOL.report.results_table import Evidence, note_of, others_note_of, tabulate
+from BYOL.report.results_table import REFERENCES, Evidence, note_of, others_note_of, tabulate
 from BYOL.report.run_summary import Facts, differing, gather
 from BYOL.report.sample_features import Looking, look
-from BYOL.report.standing import REFERENCES
 from BYOL.report.verdict import verdict
 from BYOL.runs.open import Run
 
-MOST = 8  # runs whose curves can still be told apart
+MOST = 8  # runs whose curves can be distinguished
 
 
 @dataclasses.dataclass(frozen=True)
 class Queries:
-    """Neighbours of the same queries in several runs.
+    """The nearest neighbours of the same queries in several runs.
 
     Args:
-        galleries: name → gallery, all with the same queries.
-        missing: why there are none.
+        galleries: name of the run → gallery, all with the same queries.
+        missing: the reason if there are no galleries.
     """
 
     galleries: dict[str, Gallery]
@@ -35,56 +34,56 @@ class Queries:
 
 def write_comparison(
     runs: list[Run],
-    pictures: list[Splits | None],
+    images: list[Splits | None],
     how: Looking,
     out: str | Path,
     missing: str | None = None,
 ) -> Path:
-    """Write the page that compares runs.
+    """Write the page that compares ``runs``.
 
     Args:
-        runs: two or more, in the order in which they are shown.
-        pictures: of each run; all the same object where they are the same pictures.
-        how: how pictures are looked at.
-        out: the file.
-        missing: why a run has no pictures.
+        runs: two or more runs in the order of the page.
+        images: the images of each run, or None if they are not available.
+        how: how features are computed.
+        out: the file to write.
+        missing: the reason if a run has no images.
 
     Raises:
-        UserError: as for one run.
+        UserError: as for :func:`BYOL.report.html.write_report`.
     """
     letters = string.ascii_uppercase[: len(runs)]
     facts = {letter: gather(run) for letter, run in zip(letters, runs, strict=True)}
-    drawn = draw_all({letter: f.curves for letter, f in facts.items()})
+    charts = draw_all({letter: f.curves for letter, f in facts.items()})
     page = render(
         "compare.html.j2",
         facts=facts,
         verdicts={letter: verdict(f) for letter, f in facts.items()},
         differing=differing([f.config for f in facts.values()]),
-        evidence=_side_by_side(facts),
-        curves=[chart for name, chart in drawn.items() if not is_gauge(name)],
-        gauges=[chart for name, chart in drawn.items() if is_gauge(name)],
-        undrawn=_in_other_units(facts),
-        queries=_queries(dict(zip(letters, runs, strict=True)), pictures, how, missing),
+        evidence=_results(facts),
+        curves=[chart for name, chart in charts.items() if not is_gauge(name)],
+        collapse_metrics=[chart for name, chart in charts.items() if is_gauge(name)],
+        omitted=_in_other_units(facts),
+        queries=_queries(dict(zip(letters, runs, strict=True)), images, how, missing),
     )
     return write_page(page, out)
 
 
-def _side_by_side(facts: dict[str, Facts]) -> list[Evidence]:
-    """What every run reached, and the references, which are the first run's."""
-    found = {k: next(iter(f.evaluations.values())) for k, f in facts.items() if f.evaluations}
-    if not found:
+def _results(facts: dict[str, Facts]) -> list[Evidence]:
+    """Return tables with the results of every run and the baselines of the first run."""
+    evaluations = {k: next(iter(f.evaluations.values())) for k, f in facts.items() if f.evaluations}
+    if not evaluations:
         return []
-    first = next(iter(found))
+    first = next(iter(evaluations))
     rows: dict[str, Any] = {
-        f"{source} ({first})": found[first]["rows"][source]
+        f"{source} ({first})": evaluations[first]["rows"][source]
         for source in REFERENCES
-        if source in found[first]["rows"]
+        if source in evaluations[first]["rows"]
     }
-    rows |= {k: e["rows"]["trained"] for k, e in found.items() if "trained" in e["rows"]}
+    rows |= {k: e["rows"]["trained"] for k, e in evaluations.items() if "trained" in e["rows"]}
     keys = ("pictures", "classes", "groups")
-    judged = {str([e.get(key) for key in keys]) for e in found.values()}
-    warning = "" if len(judged) == 1 else "The runs were judged by different pictures. "
-    notes = (warning + note(found[first]) for note in (note_of, others_note_of))
+    test_sets = {str([e.get(key) for key in keys]) for e in evaluations.values()}
+    warning = "" if len(test_sets) == 1 else "The runs were evaluated on different images. "
+    notes = (warning + note(evaluations[first]) for note in (note_of, others_note_of))
     return tabulate("Accuracy", rows, *notes)
 
 
@@ -94,18 +93,18 @@ def _in_other_units(facts: dict[str, Facts]) -> list[str]:
 
 
 def _queries(
-    runs: dict[str, Run], pictures: list[Splits | None], how: Looking, missing: str | None
+    runs: dict[str, Run], images: list[Splits | None], how: Looking, missing: str | None
 ) -> Queries:
-    if missing or any(splits is None for splits in pictures):
+    if missing or any(splits is None for splits in images):
         return Queries({}, missing)
     galleries = {}
-    for (letter, run), splits in zip(runs.items(), pictures, strict=True):
+    for (letter, run), splits in zip(runs.items(), images, strict=True):
         assert splits is not None
         gallery = make_gallery(look(run, splits, how), how.seed, run.config.sight.size)
         if gallery is None:
-            return Queries({}, "there are too few pictures")
+            return Queries({}, "there are too few images")
         galleries[letter] = gallery
-    asked = {tuple(query.name for query, _ in gallery.rows) for gallery in galleries.values()}
-    if len(asked) > 1:
-        return Queries({}, "the runs were trained on different pictures; --data names common ones")
+    queries = {tuple(query.name for query, _ in gallery.rows) for gallery in galleries.values()}
+    if len(queries) > 1:
+        return Queries({}, "the runs were trained on different images; set --data to common images")
     return Queries(galleries)

@@ -1,4 +1,4 @@
-"""The confusion matrix of the linear probe: given by an evaluation, or measured here."""
+"""The confusion matrix of the linear probe, from an evaluation or fitted for the report."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,20 +10,20 @@ from BYOL.evaluation.protocols.linear import linear_probe
 from BYOL.evaluation.splits import class_problem, held_out
 from BYOL.report.sample_features import Samples
 
-MOST = 2000  # pictures that the probe learns from, and as many that judge it
-LARGEST_TABLE = 20  # classes; more are drawn without numbers
+MOST = 2000  # training images of the probe, and the same number of test images
+LARGEST_TABLE = 20  # classes; larger matrices are drawn without numbers
 LARGEST_DRAWN = 200
 PAIRS = 10
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Which classes are taken for which.
+    """A confusion matrix.
 
     Args:
-        counts: (c, c) pictures; a row is what they are, a column what the probe says.
-        classes: c names.
-        source: where it comes from, as a sentence.
+        counts: (c, c) numbers of images. Rows are true classes, columns are predicted classes.
+        classes: names of the c classes.
+        source: a sentence that describes how the matrix was measured.
     """
 
     counts: np.ndarray
@@ -32,47 +32,47 @@ class Confusion:
 
     @property
     def shares(self) -> np.ndarray:
-        """(c, c) of each row's pictures."""
+        """The matrix (c, c) as fractions of each row."""
         return self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)
 
     @property
     def accuracy(self) -> float:
-        """Share of pictures on the diagonal."""
+        """The share of images on the diagonal."""
         return float(np.trace(self.counts) / max(self.counts.sum(), 1))
 
     @property
     def as_table(self) -> bool:
-        """Whether there is room for numbers."""
+        """Whether the matrix is small enough for a table with numbers."""
         return len(self.classes) <= LARGEST_TABLE
 
     @property
     def as_drawing(self) -> bool:
-        """Whether a drawing without numbers can be read."""
+        """Whether the matrix is drawn without numbers."""
         return LARGEST_TABLE < len(self.classes) <= LARGEST_DRAWN
 
     @property
     def cells(self) -> list[tuple[int, int, float]]:
-        """Row, column and share of every cell that is not empty."""
+        """Row, column and fraction of every cell that is not empty."""
         shares = self.shares
         rows, columns = np.nonzero(self.counts)
         return [(int(r), int(c), float(shares[r, c])) for r, c in zip(rows, columns, strict=True)]
 
     @property
     def pairs(self) -> list[tuple[str, str, int, int]]:
-        """The commonest mistakes: truth, guess, how many, of how many."""
+        """The most frequent errors: true class, predicted class, their count, size of the class."""
         wrong = self.counts.copy()
         np.fill_diagonal(wrong, 0)
         order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
-        found = []
+        pairs = []
         for r, c in zip(*np.unravel_index(order, wrong.shape), strict=True):
             if wrong[r, c]:
                 total = int(self.counts[r].sum())
-                found.append((self.classes[r], self.classes[c], int(wrong[r, c]), total))
-        return found
+                pairs.append((self.classes[r], self.classes[c], int(wrong[r, c]), total))
+        return pairs
 
 
 def given_confusion(evaluation: dict[str, Any]) -> Confusion | None:
-    """The matrix that an evaluation holds, or None."""
+    """Return the confusion matrix that ``evaluation`` contains, or None."""
     matrix, names = evaluation.get("confusion"), evaluation.get("class_names")
     if isinstance(matrix, dict):
         matrix = matrix.get("trained")
@@ -82,27 +82,35 @@ def given_confusion(evaluation: dict[str, Any]) -> Confusion | None:
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
         return None
     classes = tuple(map(str, names)) if names and len(names) == len(counts) else None
-    judge = (evaluation.get("pictures") or {}).get("judge", int(counts.sum()))
+    tested = (evaluation.get("pictures") or {}).get("judge", int(counts.sum()))
     return Confusion(
         counts.astype(np.int64),
         classes or tuple(str(i) for i in range(len(counts))),
-        f"The linear probe on all {judge:,} held-out pictures.",
+        f"The linear probe on all {tested:,} test images.",
     )
 
 
-def _held(labels: np.ndarray, seed: int, groups: np.ndarray | None) -> np.ndarray | None:
-    """Those that judge the others, (n,) bool, or None where they cannot."""
+def _test_mask(labels: np.ndarray, seed: int, groups: np.ndarray | None) -> np.ndarray | None:
+    """Return a mask (n,) of the test images, or None if the images cannot be split."""
     try:
-        held = held_out(labels, seed, groups)
-    except UserError:  # no class has two pictures, or all are of one group
+        mask = held_out(labels, seed, groups)
+    except UserError:  # no class has two images, or all images are of one group
         return None
-    return None if class_problem(labels, held) else held
+    return None if class_problem(labels, mask) else mask
 
 
 def measured_confusion(samples: Samples, seed: int) -> Confusion | None:
-    """A probe on a part of what was seen; None without labels of two classes."""
-    bank, asked = samples.bank, samples.queries
-    labels, truth = bank.labels, asked.labels
+    """Fit a linear probe on ``samples`` and return its confusion matrix.
+
+    Args:
+        samples: features and labels.
+        seed: random seed of the subsets and of the probe.
+
+    Returns:
+        The confusion matrix, or None without labels of at least two classes.
+    """
+    bank, query_set = samples.bank, samples.queries
+    labels, truth = bank.labels, query_set.labels
     if labels is None or truth is None:
         return None
     rng = np.random.default_rng(seed)
@@ -110,25 +118,25 @@ def measured_confusion(samples: Samples, seed: int) -> Confusion | None:
     features, labels = bank.features[chosen], labels[chosen]
     groups = None if bank.groups is None else bank.groups[chosen]
     if samples.same:
-        held = _held(labels, seed, groups)
-        if held is None:
+        test = _test_mask(labels, seed, groups)
+        if test is None:
             return None
-        queries, truth = features[held], labels[held]
-        features, labels = features[~held], labels[~held]
-        groups = None if groups is None else groups[~held]
+        queries, truth = features[test], labels[test]
+        features, labels = features[~test], labels[~test]
+        groups = None if groups is None else groups[~test]
     else:
-        judges = rng.permutation(len(asked))[:MOST]
-        queries, truth = asked.features[judges], truth[judges]
+        rows = rng.permutation(len(query_set))[:MOST]
+        queries, truth = query_set.features[rows], truth[rows]
     if len(np.unique(labels)) < 2:
         return None
-    guess = linear_probe(features, labels, queries, seed=seed, groups=groups).predictions
-    classes = asked.images.classes
+    predictions = linear_probe(features, labels, queries, seed=seed, groups=groups).predictions
+    classes = query_set.images.classes
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(counts, (truth, guess), 1)
-    there = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
+    np.add.at(counts, (truth, predictions), 1)
+    present = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
     return Confusion(
-        counts[there][:, there],
-        tuple(name for name, kept in zip(classes, there, strict=True) if kept),
-        f"A linear probe fitted for this page: it learns from {len(labels):,} pictures and is "
-        f"judged by {len(truth):,} others.",
+        counts[present][:, present],
+        tuple(name for name, kept in zip(classes, present, strict=True) if kept),
+        f"A linear probe fitted for this page, trained on {len(labels):,} images and tested on "
+        f"{len(truth):,} others.",
     )

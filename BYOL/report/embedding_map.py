@@ -1,4 +1,4 @@
-"""A map of the embeddings: PCA and t-SNE, with every picture at hand."""
+"""The embedding map: two-dimensional PCA and t-SNE layouts with a thumbnail of every image."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,24 +8,24 @@ import numpy as np
 from BYOL.report.sample_features import Seen
 from BYOL.report.thumbnails import sheet
 
-MOST = 1500  # pictures on the map: more take t-SNE and the eye too long
-LEAST = 5  # fewer make no map
-_TILE = 48  # pixels, at most
-_GRID = 1000  # places are told as whole numbers up to this
+MOST = 1500  # images; more would make t-SNE slow and the map unreadable
+LEAST = 5  # images; fewer do not make a useful map
+_TILE = 48  # largest side length of a thumbnail in pixels
+_GRID = 1000  # positions are integers from 0 to this value
 _PERPLEXITY = 30.0
-_DIMENSIONS = 50  # of the PCA that t-SNE starts from
+_DIMENSIONS = 50  # dimensions of the PCA that is the input of t-SNE
 
 
 @dataclass(frozen=True)
 class Map:
-    """What the page needs to draw a map.
+    """The data of an embedding map.
 
     Args:
-        data: for the script: places, labels, names, classes, and how the sheet is laid out.
-        sheet: the data URI of all pictures.
-        count: pictures on the map.
-        explained: share of the variance that the PCA shows.
-        classes: names of the classes, or none.
+        data: for the script: positions, labels, names, classes and the layout of ``sheet``.
+        sheet: data URI of an image with all thumbnails.
+        count: number of images on the map.
+        explained: share of the variance that the first two principal components explain.
+        classes: names of the classes; empty without labels.
     """
 
     data: dict[str, Any]
@@ -36,15 +36,15 @@ class Map:
 
 
 def make_map(seen: Seen, seed: int, size: int) -> Map | None:
-    """Lay the pictures out by their features, each of length 1.
+    """Compute the layouts of the images by their normalized features.
 
     Args:
-        seen: pictures and features.
-        seed: of the choice and of t-SNE.
-        size: side in pixels at which the backbone sees.
+        seen: images and features.
+        seed: random seed of the selection and of t-SNE.
+        size: input size of the backbone in pixels.
 
     Returns:
-        None where there are too few pictures.
+        The map, or None if there are too few images.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(seen))[:MOST])
     if len(rows) < LEAST:
@@ -55,8 +55,8 @@ def make_map(seen: Seen, seed: int, size: int) -> Map | None:
     labels = seen.labels
     classes = tuple(seen.images.classes) if labels is not None else ()
     data = {
-        "tsne": _places(tsne),
-        "pca": _places(pca),
+        "tsne": _to_grid(tsne),
+        "pca": _to_grid(pca),
         "names": [seen.name(int(row)) for row in rows],
         "labels": [] if labels is None else labels[rows].tolist(),
         "classes": list(classes),
@@ -67,7 +67,14 @@ def make_map(seen: Seen, seed: int, size: int) -> Map | None:
 
 
 def layouts(features: np.ndarray, seed: int) -> tuple[np.ndarray, float, np.ndarray]:
-    """PCA (n, 2), the share of variance it shows, and t-SNE (n, 2), which starts from it."""
+    """Return PCA (n, 2), its explained share of the variance, and t-SNE (n, 2).
+
+    t-SNE is initialized with the PCA.
+
+    Args:
+        features: (n, d).
+        seed: random seed of both methods.
+    """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -75,7 +82,7 @@ def layouts(features: np.ndarray, seed: int) -> tuple[np.ndarray, float, np.ndar
     directions = features / np.maximum(lengths, np.finfo(np.float32).tiny)
     n, d = directions.shape
     pca = PCA(min(_DIMENSIONS, n, d), random_state=seed)
-    with np.errstate(invalid="ignore"):  # pictures that are all alike explain 0 of 0
+    with np.errstate(invalid="ignore"):  # identical features have a total variance of 0
         reduced = pca.fit_transform(directions)
     if reduced.shape[1] < 2:
         reduced = np.column_stack([reduced, np.zeros(n)])
@@ -90,10 +97,10 @@ def layouts(features: np.ndarray, seed: int) -> tuple[np.ndarray, float, np.ndar
     return reduced[:, :2], explained, tsne.fit_transform(reduced)
 
 
-def _places(points: np.ndarray) -> list[list[int]]:
-    """Whole numbers in [0, 1000], the same scale both ways, in the middle."""
+def _to_grid(points: np.ndarray) -> list[list[int]]:
+    """Scale points to integers in [0, 1000], centred, with the same scale on both axes."""
     low, high = points.min(axis=0), points.max(axis=0)
     scale = float((high - low).max()) or 1.0
-    middle = (points - (low + high) / 2) / scale + 0.5
-    placed: list[list[int]] = np.rint(middle * _GRID).astype(int).tolist()
-    return placed
+    centred = (points - (low + high) / 2) / scale + 0.5
+    positions: list[list[int]] = np.rint(centred * _GRID).astype(int).tolist()
+    return positions

@@ -1,4 +1,4 @@
-"""The report of one run: everything gathered, drawn, and written as one file."""
+"""The report page of one run."""
 
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from BYOL.report.confusion import Confusion, given_confusion, measured_confusion
 from BYOL.report.embedding_map import make_map
 from BYOL.report.metric_descriptions import MEASURES, is_gauge
 from BYOL.report.neighbours import make_gallery
-from BYOL.report.results_table import note_of, others_note_of, tabulate
+from BYOL.report.results_table import intervals, note_of, others_note_of, tabulate
 from BYOL.report.run_summary import Facts, finite, gather, settings_of
 from BYOL.report.sample_features import Looking, Samples, look
-from BYOL.report.standing import intervals
 from BYOL.report.thumbnails import file_uri
 from BYOL.report.verdict import verdict
 from BYOL.runs.open import Run
@@ -24,35 +23,36 @@ from BYOL.runs.open import Run
 def write_report(
     run: Run, splits: Splits | None, how: Looking, out: str | Path, missing: str | None = None
 ) -> Path:
-    """Write the page of a run.
+    """Write the report page of ``run``.
 
     Args:
-        run: finished or not.
-        splits: its pictures, or None where they are not to be had: then the sections that need
-            them are left out, and the page says so.
-        how: how pictures are looked at.
-        out: the file.
-        missing: why there are no pictures.
+        run: a finished or unfinished run.
+        splits: the images of the run, or None if they are not available. Then the page omits the
+            sections that need them and says so.
+        how: how features are computed.
+        out: the file to write.
+        missing: the reason if there are no images.
 
     Raises:
-        UserError: a damaged file in the run's folder, pictures that cannot be read, or a page that
+        UserError: a file of the run folder is damaged, the images cannot be read, or the page
             cannot be written.
     """
     facts = gather(run)
-    seen = _of_the_pictures(run, facts, splits, how)
-    probe = seen["confusion"].accuracy if seen["confusion"] else None
+    image_sections = _image_sections(run, facts, splits, how)
+    confusion = image_sections["confusion"]
+    probe = confusion.accuracy if confusion else None
     page = render(
         "report.html.j2",
         missing=missing,
         verdict=verdict(facts, probe),
-        **_of_the_folder(facts),
-        **seen,
+        **_folder_sections(facts),
+        **image_sections,
     )
     return write_page(page, out)
 
 
 def render(template: str, **context: Any) -> str:
-    """Fill in a template. Everything from outside is escaped."""
+    """Fill in a template. All values are escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -66,14 +66,15 @@ def render(template: str, **context: Any) -> str:
 
 
 def write_page(page: str, out: str | Path) -> Path:
-    """Write a page, whole or not at all."""
-    # A file name need not be text; what cannot be encoded is shown as a question mark.
+    """Write a page atomically."""
+    # Undecodable bytes of file names cannot be encoded and are shown as question marks.
     data = page.encode("utf-8", "replace")
     return write_atomically(out, lambda temporary: temporary.write_bytes(data))
 
 
-def _of_the_folder(facts: Facts) -> dict[str, Any]:
-    drawn = draw_all({facts.name: facts.curves})
+def _folder_sections(facts: Facts) -> dict[str, Any]:
+    """Return the template values that come from the files of the run folder."""
+    charts = draw_all({facts.name: facts.curves})
     settings = settings_of(facts.config)
     path = facts.folder.backbone
     return {
@@ -85,21 +86,22 @@ def _of_the_folder(facts: Facts) -> dict[str, Any]:
             for title, e in facts.evaluations.items()
             for table in tabulate(title, e["rows"], note_of(e), others_note_of(e))
         ],
-        "curves": [chart for name, chart in drawn.items() if not is_gauge(name)],
-        "gauges": [chart for name, chart in drawn.items() if is_gauge(name)],
+        "curves": [chart for name, chart in charts.items() if not is_gauge(name)],
+        "collapse_metrics": [chart for name, chart in charts.items() if is_gauge(name)],
         "views": file_uri(facts.folder.views),
         "recipe": loading_recipe(facts.config, path),
         "exported": path.exists(),
         "settings": settings,
         "changed": [setting for setting in settings if setting.changed],
-        "again": f"byol pretrain --config {facts.folder.config} --out NEW",
+        "command": f"byol pretrain --config {facts.folder.config} --out NEW",
         "versions": {**facts.results.get("machine", {}), **facts.results.get("versions", {})},
     }
 
 
-def _of_the_pictures(run: Run, facts: Facts, splits: Splits | None, how: Looking) -> dict[str, Any]:
-    given = [given_confusion(e) for e in facts.evaluations.values()]
-    confusion: Confusion | None = next((c for c in given if c), None)
+def _image_sections(run: Run, facts: Facts, splits: Splits | None, how: Looking) -> dict[str, Any]:
+    """Return the template values that need the images of the run."""
+    recorded = [given_confusion(e) for e in facts.evaluations.values()]
+    confusion: Confusion | None = next((c for c in recorded if c), None)
     if splits is None:
         return {"samples": None, "gallery": None, "map": None, "confusion": confusion}
     samples: Samples = look(run, splits, how)
@@ -113,7 +115,7 @@ def _of_the_pictures(run: Run, facts: Facts, splits: Splits | None, how: Looking
 
 
 def _tiles(facts: Facts) -> list[tuple[str, str, str]]:
-    """Key figures: name, value, and what to hold it against."""
+    """Return the key figures: name, value, and a reference value or unit."""
     tiles = []
     rows: dict[str, Any] = next((e["rows"] for e in facts.evaluations.values()), {})
     for name in ("linear", "knn20"):
@@ -122,23 +124,21 @@ def _tiles(facts: Facts) -> list[tuple[str, str, str]]:
             tiles.append(
                 (MEASURES[name], f"{value * 100:.1f} %", f"± {(high - low) / 2 * 100:.1f}")
             )
-    gauges = facts.gauges
-    if finite(gauges.get("std")):
-        tiles.append(("spread of projections", f"{gauges['std']:.2f}", "of 1; 0 is collapse"))
-    if finite(gauges.get("effective_rank")):
-        most = min(facts.config.output_size, facts.config.micro_batch - 1)
-        tiles.append(
-            ("effective rank of projections", f"{gauges['effective_rank']:.1f}", f"of {most}")
-        )
+    metrics = facts.gauges
+    if finite(metrics.get("std")):
+        tiles.append(("projection std", f"{metrics['std']:.2f}", "of 1; 0 is a collapse"))
+    if finite(metrics.get("effective_rank")):
+        largest = min(facts.config.output_size, facts.config.micro_batch - 1)
+        tiles.append(("projection rank", f"{metrics['effective_rank']:.1f}", f"of {largest}"))
     if facts.results.get("pictures"):
-        left_out = len(facts.results.get("pictures_left_out") or [])
-        note = f"{left_out:,} could not be read" if left_out else "without labels"
-        tiles.append(("pictures", f"{facts.results['pictures']:,}", note))
+        unreadable = len(facts.results.get("pictures_left_out") or [])
+        note = f"{unreadable:,} could not be read" if unreadable else "without labels"
+        tiles.append(("training images", f"{facts.results['pictures']:,}", note))
     seconds = facts.results.get("train_seconds")
     time = f"in {_duration(seconds)}" if seconds else f"of {facts.config.epochs}"
     tiles.append(("epochs", facts.epochs, time))
     if facts.pace:
-        tiles.append(("speed", f"{facts.pace:,.0f}", "images a second"))
+        tiles.append(("speed", f"{facts.pace:,.0f}", "images per second"))
     return tiles
 
 

@@ -1,4 +1,4 @@
-"""What the curves, gauges and measures are called, and one sentence on how to read each."""
+"""Titles and one-sentence explanations of curves, collapse metrics and evaluation measures."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ from BYOL.evaluation.collapse.alarm import LEAST_RANK, LEAST_SHARE, LEAST_STD, M
 
 @dataclass(frozen=True)
 class Meaning:
-    """How a curve is shown.
+    """How a curve is titled, explained and scaled.
 
     Args:
-        title: what it is.
-        note: how to read it.
-        low: the axis begins at most here.
-        high: the axis ends at least here.
-        alarm: the value at which the collapse alarm fires.
-        side: where the alarm lies: "below" or "above".
-        percent: shown as a percentage.
+        title: the title of the chart.
+        note: how to read the curve.
+        low: upper limit of the start of the axis.
+        high: lower limit of the end of the axis.
+        alarm: the value at which the collapse alarm is raised.
+        side: the side on which the alarm is raised, "below" or "above".
+        percent: whether values are shown as percentages.
     """
 
     title: str
@@ -31,78 +31,77 @@ class Meaning:
 CURVES: dict[str, Meaning] = {
     "loss": Meaning(
         "Loss",
-        "Distance between prediction and target, both views together: 0 to 8, and 4 where they "
-        "have nothing to do with each other. A low loss alone says nothing: a constant network "
-        "reaches 0.",
+        "Squared distance between predictions and targets, summed over both views: from 0 to 8, "
+        "and 4 if they are unrelated. A low loss alone proves nothing: a constant network reaches "
+        "0.",
         low=0,
     ),
-    "learning_rate": Meaning(
-        "Learning rate", "A linear rise, then a cosine down to zero.", low=0
-    ),
+    "learning_rate": Meaning("Learning rate", "Linear warm-up, then cosine decay to zero.", low=0),
     "tau": Meaning(
         "τ of the moving average",
-        "How much of the target network stays at every step; it rises to 1, where it stands still.",
+        "Fraction of the target network that is kept at every step. It increases to 1, where the "
+        "target network no longer changes.",
         high=1,
     ),
     "knn": Meaning(
         "Online k-NN",
-        "Share of held-out pictures whose class the 20 nearest labelled pictures name.",
+        "Share of test images that k-NN with 20 neighbours classifies correctly.",
         low=0, high=1, percent=True,
     ),
     "probe": Meaning(
         "Online linear probe",
-        "Share of held-out pictures whose class a linear model of the features names.",
+        "Share of test images that a linear model of the features classifies correctly.",
         low=0, high=1, percent=True,
     ),
 }  # fmt: skip
 
 GAUGES: dict[str, Meaning] = {
     "std": Meaning(
-        "Spread of the projections",
-        "1 where they point in all directions alike, 0 where every picture is projected to the "
-        "same point.",
+        "Standard deviation of the projections",
+        "1 if the projections are spread evenly in all directions, 0 if all images have the same "
+        "projection.",
         low=0, high=1, alarm=LEAST_STD, side="below",
     ),
     "effective_rank": Meaning(
         "Effective rank",
-        "How many directions the projections of a batch make use of. Falling a little is usual; "
-        "falling to 1 is collapse.",
+        "Number of directions that the projections of a batch use. A small decrease is normal; a "
+        "decrease to 1 is a collapse.",
         low=0, alarm=LEAST_RANK, side="below",
     ),
     "uniformity": Meaning(
         "Uniformity",
-        "How evenly the projections cover the sphere: near −4 is best, 0 is collapse.",
+        "How evenly the projections cover the sphere: near −4 is best, 0 is a collapse.",
         low=-4, high=0,
     ),
     "alignment": Meaning(
         "Alignment",
-        "Squared distance between the projections of two views of one picture: 0 where views do "
-        "not matter, 2 where they have nothing in common.",
+        "Squared distance between the projections of two views of an image: 0 if the augmentation "
+        "has no effect, 2 if the views are unrelated.",
         low=0, high=2,
     ),
     "dead": Meaning(
         "Dead dimensions",
-        "Share of dimensions that do not vary from picture to picture.",
+        "Share of dimensions that have the same value for all images.",
         low=0, high=1, alarm=MOST_DEAD, side="above", percent=True,
     ),
     "first_eigenvalue": Meaning(
         "First eigenvalue",
-        "Share of the projections' variance along one direction. Near 1 they differ along a line "
-        "only.",
+        "Share of the variance of the projections along one direction. Near 1, the projections "
+        "differ only along a line.",
         low=0, high=1, alarm=MOST_FIRST, side="above", percent=True,
     ),
     "agreement": Meaning(
         "Agreement",
-        "Mean cosine of a prediction and its target: 1 where every view foretells the other.",
+        "Mean cosine between predictions and targets: 1 if every prediction equals its target.",
         low=0, high=1,
     ),
     "picture_share": Meaning(
-        "Owed to the picture",
-        "How much nearer two views of one picture are than views of two pictures: 0 where the "
-        "picture makes no difference, as when all are alike.",
+        "Image share",
+        "How much closer two views of the same image are than views of different images: 0 if the "
+        "image makes no difference, for example because all images are alike.",
         low=0, high=1, alarm=LEAST_SHARE, side="below",
     ),
-    "picture_share_error": Meaning("Its standard error", low=0),
+    "picture_share_error": Meaning("Standard error of the image share", low=0),
 }  # fmt: skip
 
 MEASURES = {
@@ -116,18 +115,20 @@ MEASURES = {
 
 
 def meaning_of(column: str) -> Meaning:
-    """Of a column of metrics.csv, known or not."""
+    """Return the description of a column of metrics.csv, or a default for an unknown column."""
     group, _, name = column.rpartition("/")
-    known = GAUGES if group == "gauge" else CURVES
-    return known.get(name) or Meaning((name or column).replace("_", " ").capitalize())
+    descriptions = GAUGES if group == "gauge" else CURVES
+    return descriptions.get(name) or Meaning((name or column).replace("_", " ").capitalize())
 
 
 def is_gauge(column: str) -> bool:
-    """Whether a column of metrics.csv is a gauge."""
+    """Return whether a column of metrics.csv is a collapse metric."""
     return column.startswith("gauge/")
 
 
 def in_order(columns: list[str]) -> list[str]:
-    """Known columns first, in the order in which they are best read, then the others by name."""
-    known = [*CURVES, *(f"gauge/{name}" for name in GAUGES)]
-    return sorted(columns, key=lambda c: (known.index(c) if c in known else len(known), c))
+    """Sort columns: described columns in the order of this module, then the others by name."""
+    described = [*CURVES, *(f"gauge/{name}" for name in GAUGES)]
+    return sorted(
+        columns, key=lambda c: (described.index(c) if c in described else len(described), c)
+    )

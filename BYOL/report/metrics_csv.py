@@ -1,4 +1,4 @@
-"""The curves of a run, from logs/metrics.csv."""
+"""The curves of a run, read from logs/metrics.csv."""
 
 import csv
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-MOST_POINTS = 240  # of a curve as drawn: about one a pixel
+MOST_POINTS = 240  # points of a drawn curve, about one per pixel
 _NOT_CURVES = ("step", "epoch")
 
 
@@ -15,9 +15,9 @@ class Series:
     """One curve.
 
     Args:
-        x: (n,) where, rising; in the unit of :class:`Curves`.
-        y: (n,) values, all finite.
-        lost: values that were not finite and are left out.
+        x: (n,) increasing positions in the unit of :class:`Curves`.
+        y: (n,) finite values.
+        lost: number of values that were not finite and are omitted.
     """
 
     x: np.ndarray
@@ -32,12 +32,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Curves:
-    """All curves of a run by the names of their columns.
+    """All curves of a run.
 
     Args:
-        unit: of x: epochs, or steps where the length of an epoch is not known.
-        series: at least one point each.
-        lost: values of all columns that were not finite.
+        unit: the unit of x: epochs, or steps if the length of an epoch is unknown.
+        series: name of the column → curve with at least one point.
+        lost: number of values in all columns that were not finite.
     """
 
     unit: str
@@ -46,7 +46,7 @@ class Curves:
 
 
 def read_curves(path: Path) -> Curves:
-    """Read a metrics.csv; without the file, or with nothing in it, there are no curves."""
+    """Read the metrics.csv at ``path``; a missing or empty file gives no curves."""
     if not path.exists():
         return Curves("epochs", {})
     with path.open(encoding="utf-8", newline="") as file:
@@ -57,15 +57,15 @@ def read_curves(path: Path) -> Curves:
         for name, text in row.items():
             value = _number(text)
             if name and name not in _NOT_CURVES and value is not None:
-                points.setdefault(name, {})[step] = value  # a resumed run's later row wins
+                points.setdefault(name, {})[step] = value  # rows of a resumed run replace old ones
     epoch = _steps_per_epoch(rows)
-    series = {name: _series(found, epoch or 1.0) for name, found in points.items()}
-    known = {name: s for name, s in series.items() if len(s.x)}
-    return Curves("epochs" if epoch else "steps", known, sum(s.lost for s in series.values()))
+    series = {name: _series(values, epoch or 1.0) for name, values in points.items()}
+    drawable = {name: s for name, s in series.items() if len(s.x)}
+    return Curves("epochs" if epoch else "steps", drawable, sum(s.lost for s in series.values()))
 
 
 def thinned(series: Series) -> Series:
-    """At most :data:`MOST_POINTS` points, each the mean of a stretch; the last one is kept."""
+    """Reduce a curve to at most :data:`MOST_POINTS` points by averaging; keep the last point."""
     n = len(series.x)
     if n <= MOST_POINTS:
         return series
@@ -78,12 +78,12 @@ def thinned(series: Series) -> Series:
 def _series(points: dict[float, float], steps_per_epoch: float) -> Series:
     steps = np.array(sorted(points))
     values = np.array([points[step] for step in steps])
-    fine = np.isfinite(values)
-    return Series(steps[fine] / steps_per_epoch, values[fine], int((~fine).sum()))
+    finite = np.isfinite(values)
+    return Series(steps[finite] / steps_per_epoch, values[finite], int((~finite).sum()))
 
 
 def _steps_per_epoch(rows: list[dict[str, str]]) -> float | None:
-    """From the last step of the last epoch but one: that one is whole whatever happened then."""
+    """Return the steps per epoch, from the last epoch but one, which is always complete."""
     ends: dict[int, float] = {}
     for row in rows:
         epoch = _number(row.get("epoch"))
@@ -91,12 +91,12 @@ def _steps_per_epoch(rows: list[dict[str, str]]) -> float | None:
             ends[int(epoch)] = max(ends.get(int(epoch), 0.0), float(row["step"]))
     if not ends:
         return None
-    whole = sorted(ends)[:-1] or sorted(ends)
-    return ends[whole[-1]] / (whole[-1] + 1) or None
+    complete = sorted(ends)[:-1] or sorted(ends)
+    return ends[complete[-1]] / (complete[-1] + 1) or None
 
 
 def _number(text: str | None) -> float | None:
-    """None where there is no number; NaN and infinities are numbers."""
+    """Return ``text`` as a float, or None if it is not a number; NaN and inf are numbers."""
     try:
         return float(text) if text else None
     except (TypeError, ValueError):

@@ -1,28 +1,28 @@
-"""Nearest neighbours of random queries."""
+"""The nearest neighbours of random query images."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from BYOL.evaluation.protocols.knn import neighbours
+from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.report.sample_features import Samples, Seen
 from BYOL.report.thumbnails import CRISP, as_picture, data_uri
 
 QUERIES = 8
 NEIGHBOURS = 8
-_LARGE = 104  # pixels of a picture that is not small
+_LARGE = 104  # side length in pixels at which large images are shown
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture on the page.
+    """An image on the page.
 
     Args:
-        uri: the picture itself.
-        name: its file.
-        label: its class, or None.
-        similarity: the cosine with the query.
-        match: whether it has the query's label; None where either has none.
+        uri: data URI of the image.
+        name: file name of the image.
+        label: class of the image, or None.
+        similarity: cosine with the query.
+        match: whether it has the label of the query; None if either has no label.
     """
 
     uri: str
@@ -34,14 +34,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Queries and what is nearest to each.
+    """Query images and their nearest neighbours.
 
     Args:
-        rows: a query and its neighbours, the nearest first.
-        agreeing: mean number of neighbours with the query's label, over all queries and not only
-            those shown; None without labels.
-        chance: the same for neighbours drawn blindly.
-        crisp: whether the pictures are small and shown enlarged.
+        rows: each query with its neighbours, nearest first.
+        agreeing: mean number of neighbours with the label of the query, over all queries and not
+            only those on the page; None without labels.
+        chance: the expected number for randomly chosen neighbours; None without labels.
+        crisp: whether the images are small and shown enlarged.
     """
 
     rows: tuple[tuple[Picture, tuple[Picture, ...]], ...]
@@ -51,64 +51,59 @@ class Gallery:
 
     @property
     def count(self) -> int:
-        """Neighbours of each query."""
+        """The number of neighbours of each query."""
         return len(self.rows[0][1])
 
 
 def make_gallery(samples: Samples, seed: int, size: int) -> Gallery | None:
-    """Neighbours, by the cosine of the features, of queries drawn by the seed.
+    """Return the nearest neighbours, by the cosine of the features, of random queries.
 
     Args:
-        samples: what was seen.
-        seed: of the queries.
-        size: side in pixels at which the backbone sees.
+        samples: images and features.
+        seed: random seed of the queries.
+        size: input size of the backbone in pixels.
 
     Returns:
-        None where there are not two pictures.
+        The gallery, or None if there are fewer than two images.
     """
-    bank, asked = samples.bank, samples.queries
+    bank, queries = samples.bank, samples.queries
     if len(bank) < 1 + samples.same:
         return None
-    similar, found = nearest(samples)
-    drawn = np.random.default_rng(seed).permutation(len(asked))[:QUERIES]
+    cosines, indices = nearest(samples)
+    drawn = np.random.default_rng(seed).permutation(len(queries))[:QUERIES]
     side = size if size <= CRISP else _LARGE
-    pictures = dict(zip(drawn.tolist(), asked.tiles(drawn, side), strict=True))
-    wanted = np.unique(found[drawn])
-    shown = dict(zip(wanted.tolist(), bank.tiles(wanted, side), strict=True))
+    query_tiles = dict(zip(drawn.tolist(), queries.tiles(drawn, side), strict=True))
+    needed = np.unique(indices[drawn])
+    bank_tiles = dict(zip(needed.tolist(), bank.tiles(needed, side), strict=True))
     rows = []
     for q in drawn.tolist():
-        label = asked.class_name(q)
-        query = Picture(data_uri(as_picture(pictures[q])), asked.name(q), label)
+        label = queries.class_name(q)
+        query = Picture(data_uri(as_picture(query_tiles[q])), queries.name(q), label)
         near = []
-        for b, cosine in zip(found[q].tolist(), similar[q].tolist(), strict=True):
-            other = bank.class_name(b)
-            match = None if label is None or other is None else label == other
-            uri = data_uri(as_picture(shown[b]))
-            near.append(Picture(uri, bank.name(b), other, cosine, match))
+        for b, cosine in zip(indices[q].tolist(), cosines[q].tolist(), strict=True):
+            bank_label = bank.class_name(b)
+            match = None if label is None or bank_label is None else label == bank_label
+            uri = data_uri(as_picture(bank_tiles[b]))
+            near.append(Picture(uri, bank.name(b), bank_label, cosine, match))
         rows.append((query, tuple(near)))
-    return Gallery(tuple(rows), *_agreement(bank, asked, found), side <= CRISP)
+    return Gallery(tuple(rows), *_agreement(bank, queries, indices), side <= CRISP)
 
 
 def nearest(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and places in the bank of every query's neighbours, (q, 8) each, itself left out."""
-    bank, asked = samples.bank, samples.queries
-    similar, found = (
-        x.cpu().numpy()
-        for x in neighbours(bank.features, asked.features, NEIGHBOURS + samples.same)
-    )
-    if not samples.same:
-        return similar, found
-    # Where copies of a picture are in the set, it need not be the first of its own neighbours.
-    itself = found == np.arange(len(found))[:, None]
-    itself[~itself.any(axis=1), -1] = True
-    shape = (len(found), found.shape[1] - 1)
-    return similar[~itself].reshape(shape), found[~itself].reshape(shape)
+    """Return cosines and bank positions of the neighbours of every query, (q, 8) each.
+
+    A query that is in the bank is not its own neighbour.
+    """
+    bank, queries = samples.bank.features, samples.queries.features
+    exclude = np.arange(len(queries)) if samples.same else None
+    cosines, indices = nearest_neighbours(bank, queries, NEIGHBOURS, exclude=exclude)
+    return cosines.cpu().numpy(), indices.cpu().numpy()
 
 
-def _agreement(bank: Seen, asked: Seen, found: np.ndarray) -> tuple[float | None, float | None]:
-    known, truth = bank.labels, asked.labels
-    if known is None or truth is None:
+def _agreement(bank: Seen, queries: Seen, indices: np.ndarray) -> tuple[float | None, float | None]:
+    bank_labels, query_labels = bank.labels, queries.labels
+    if bank_labels is None or query_labels is None:
         return None, None
-    agreeing = float((known[found] == truth[:, None]).sum(axis=1).mean())
-    shares = np.bincount(known, minlength=int(truth.max()) + 1) / len(known)
-    return agreeing, float(shares[truth].mean() * found.shape[1])
+    agreeing = float((bank_labels[indices] == query_labels[:, None]).sum(axis=1).mean())
+    shares = np.bincount(bank_labels, minlength=int(query_labels.max()) + 1) / len(bank_labels)
+    return agreeing, float(shares[query_labels].mean() * indices.shape[1])

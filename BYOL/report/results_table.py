@@ -1,25 +1,28 @@
-"""The table of an evaluation: every measure of every source, intervals as numbers and marks."""
+"""The tables of an evaluation: every measure of every source, with intervals."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
 from BYOL.config.tasks import TAGS, VALUES
+from BYOL.evaluation.baselines import START
 from BYOL.evaluation.table import groups_note, restrictions
 from BYOL.report.metric_descriptions import MEASURES
-from BYOL.report.standing import REFERENCES, intervals
+
+REFERENCES = ("raw pixels", "untrained", START)
+Interval = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One measured figure.
+    """One result of a table.
 
     Args:
-        text: the figure.
-        around: its interval, as text.
-        at: where its mark stands, in per cent of the strip; with ``low`` and ``high`` likewise.
-        low: see ``at``.
-        high: see ``at``.
+        text: the value as text.
+        around: its interval as text.
+        at: position of the value in the interval chart, in per cent of its width.
+        low: position of the lower end of the interval, in per cent.
+        high: position of the upper end of the interval, in per cent.
     """
 
     text: str
@@ -31,16 +34,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A table.
+    """A table of results.
 
     Args:
-        title: where the figures come from.
-        sources: the columns.
-        rows: name of the measure, and a cell for each source, None where it was not measured.
-        unit: of the figures.
-        axis: least and most of the strips, in per cent; None where figures share no scale.
-        slots: for each source its place among the trained backbones, None for a reference.
-        note: how to read it.
+        title: the evaluation that the results come from.
+        sources: the column names.
+        rows: name of the measure and a cell for each source, None if it was not measured.
+        unit: the unit of the values.
+        axis: limits of the interval chart in per cent, or None if the measures share no scale.
+        slots: for each source its index among the trained backbones, or None for a baseline.
+        note: how to read the table.
     """
 
     title: str
@@ -55,22 +58,22 @@ class Evidence:
 def tabulate(
     title: str, rows: dict[str, dict[str, Any]], note: str, others: str = ""
 ) -> list[Evidence]:
-    """Lay out measures of several sources: accuracies, and below them whatever else there is.
+    """Return a table of accuracies and a table of other measures, if there are any.
 
     Args:
-        title: where the figures come from.
-        rows: source → measure → figures, as an evaluation holds them.
-        note: how to read the accuracies.
-        others: what to say of whatever else there is, but that ± is half an interval.
+        title: the evaluation that the results come from.
+        rows: source → measure → result, as stored in an evaluation.
+        note: the note of the accuracies.
+        others: the note of the other measures, to which the meaning of ± is added.
     """
     accuracies = _only(rows, "accuracy")
-    known = [intervals(m) for found in accuracies.values() for m in found.values()]
-    least = min((low for _, low, _ in known), default=0.0)
-    most = max((high for *_, high in known), default=1.0)
-    axis = (max(math.floor(least * 10) * 10.0, 0.0), min(math.ceil(most * 10) * 10.0, 100.0))
-    others = f"{others} On their own scales, ± half a 95 % interval.".strip()
+    results = [intervals(m) for measures in accuracies.values() for m in measures.values()]
+    lowest = min((low for _, low, _ in results), default=0.0)
+    highest = max((high for *_, high in results), default=1.0)
+    axis = (max(math.floor(lowest * 10) * 10.0, 0.0), min(math.ceil(highest * 10) * 10.0, 100.0))
+    others = f"{others} Each measure has its own scale; ± is half a 95 % interval.".strip()
     tables = [
-        _table(title, accuracies, "right, per cent", axis, note),
+        _table(title, accuracies, "correct, %", axis, note),
         _table("Other measures", _only(rows, "value"), "value", None, others),
     ]
     return [table for table in tables if table.rows]
@@ -78,8 +81,8 @@ def tabulate(
 
 def _only(rows: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
     return {
-        source: {name: m for name, m in found.items() if kind in m}
-        for source, found in rows.items()
+        source: {name: m for name, m in measures.items() if kind in m}
+        for source, measures in rows.items()
     }
 
 
@@ -90,13 +93,13 @@ def _table(
     axis: tuple[float, float] | None,
     note: str,
 ) -> Evidence:
-    measures = list(dict.fromkeys(name for found in rows.values() for name in found))
+    names = list(dict.fromkeys(name for measures in rows.values() for name in measures))
     table = tuple(
         (
             MEASURES.get(name, name.replace("_", " ")),
-            tuple(_cell(found.get(name), axis) for found in rows.values()),
+            tuple(_cell(measures.get(name), axis) for measures in rows.values()),
         )
-        for name in measures
+        for name in names
     )
     trained = [source for source in rows if not source.startswith(REFERENCES)]
     slots = tuple(trained.index(s) if s in trained else None for s in rows)
@@ -104,43 +107,53 @@ def _table(
 
 
 def note_of(evaluation: dict[str, Any]) -> str:
-    """How many pictures judged, and what ± means."""
-    how = (
-        "Few labels: one nearest neighbour, ± from draw to draw of the labelled pictures; the "
-        "others ± half a 95 % interval over the held-out pictures."
+    """Return the note of the accuracies: the number of test images and the meaning of ±."""
+    margins = (
+        "Few labels: one nearest neighbour, ± is the spread over draws of the labelled images. "
+        "Other measures: ± is half a 95 % interval over the test images."
     )
-    said = [_counted(evaluation), groups_note(evaluation), how, *restrictions(evaluation["rows"])]
-    return " ".join(words for words in said if words)
+    sentences = [
+        _counts(evaluation), groups_note(evaluation), margins, *restrictions(evaluation["rows"])
+    ]  # fmt: skip
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def others_note_of(evaluation: dict[str, Any]) -> str:
-    """How many pictures judged measures that are no accuracy, and what those saw."""
+    """Return the note of the other measures: the number of test images and restrictions."""
     rows = _only(evaluation["rows"], "value")
-    said = [_counted(evaluation), groups_note(evaluation), *restrictions(rows)]
-    return " ".join(words for words in said if words)
+    sentences = [_counts(evaluation), groups_note(evaluation), *restrictions(rows)]
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _counted(evaluation: dict[str, Any]) -> str:
-    pictures = evaluation.get("pictures")
-    if not pictures:
+def _counts(evaluation: dict[str, Any]) -> str:
+    counts = evaluation.get("pictures")
+    if not counts:
         return ""
     if not evaluation.get("classes"):
-        return f"{pictures['judge']:,} pictures."
+        return f"{counts['judge']:,} images."
     return (
-        f"{pictures['judge']:,} held-out pictures{labelled_with(evaluation)}, labels of "
-        f"{pictures['learn']:,}."
+        f"{counts['judge']:,} test images{labelled_with(evaluation)}, labels of "
+        f"{counts['learn']:,} training images."
     )
 
 
 def labelled_with(evaluation: dict[str, Any]) -> str:
-    """What the labels are: " of 10 classes", " with 5 tags", " with 1 number"; or nothing."""
+    """Return the kind of labels: " of 10 classes", " with 5 tags", " with 1 number", or ""."""
     count = evaluation.get("classes")
     if not count:
         return ""
-    for task, word in ((TAGS, "tag"), (VALUES, "number")):
+    for task, noun in ((TAGS, "tag"), (VALUES, "number")):
         if evaluation.get("task") == task:
-            return f" with {count} {word}{'s' if count > 1 else ''}"
+            return f" with {count} {noun}{'s' if count > 1 else ''}"
     return f" of {count} classes"
+
+
+def intervals(measure: dict[str, Any]) -> Interval:
+    """Return value, low and high of a result, which may have an interval, a spread or neither."""
+    value = measure.get("accuracy", measure.get("value"))
+    value = float("nan") if value is None else float(value)
+    spread = measure.get("spread") or 0.0
+    return value, measure.get("low", value - spread), measure.get("high", value + spread)
 
 
 def _cell(measure: dict[str, Any] | None, axis: tuple[float, float] | None) -> Cell | None:
@@ -151,11 +164,11 @@ def _cell(measure: dict[str, Any] | None, axis: tuple[float, float] | None) -> C
     if axis is None:
         return Cell(f"{value:.3f}", f"± {half:.3f}" if half else "", 0.0, 0.0, 0.0)
     around = f"± {half * 100:.1f}" if half else ""
-    at, left, right = (_place(share, axis) for share in (value, low, high))
+    at, left, right = (_position(fraction, axis) for fraction in (value, low, high))
     return Cell(f"{value * 100:.1f}", around, at, left, right)
 
 
-def _place(share: float, axis: tuple[float, float]) -> float:
-    """In per cent of the strip."""
-    within = (share * 100 - axis[0]) / (axis[1] - axis[0] or 1.0) * 100
-    return round(min(max(within, 0.0), 100.0), 2)
+def _position(fraction: float, axis: tuple[float, float]) -> float:
+    """Return the position of a value in the interval chart, in per cent of its width."""
+    position = (fraction * 100 - axis[0]) / (axis[1] - axis[0] or 1.0) * 100
+    return round(min(max(position, 0.0), 100.0), 2)

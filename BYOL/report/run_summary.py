@@ -1,4 +1,4 @@
-"""What the folder of a run says: settings, results, curves. No pictures and no networks here."""
+"""The content of a run folder: settings, results and curves, without images and networks."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from BYOL.runs.open import Run, load_checkpoint
 
 @dataclass(frozen=True)
 class Setting:
-    """A line of the configuration: its value, and the preset's where that is another."""
+    """A setting with its value and the value of the preset."""
 
     name: str
     value: str
@@ -29,15 +29,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run's folder says.
+    """The content of a run folder.
 
     Args:
-        folder: of the run.
-        config: its settled settings.
-        curves: of its logs.
-        results: of results.json; empty while the run is not finished.
-        evaluation: of evaluation.json, the latest ``byol evaluate``, or None.
-        epoch: epochs that the weights have seen, the last perhaps in part.
+        folder: the folder of the run.
+        config: the resolved configuration.
+        curves: the curves of the logs.
+        results: the content of results.json; empty if the run is not finished.
+        evaluation: the content of evaluation.json from the latest ``byol evaluate``, or None.
+        epoch: number of epochs that the weights were trained for, which may be fractional.
     """
 
     folder: RunFolder
@@ -49,30 +49,31 @@ class Facts:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """The name of the folder."""
         return self.folder.path.resolve().name
 
     @property
     def epochs(self) -> str:
-        """``epoch`` for a person."""
+        """``epoch`` as text."""
         return f"{self.epoch:,.1f}".removesuffix(".0")
 
     @property
     def finished(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run is complete."""
         return bool(self.results)
 
     @property
     def evaluations(self) -> dict[str, dict[str, Any]]:
-        """Every comparison with the references there is, by where it comes from."""
-        found = {"at the end of the run": self.results.get("evaluation")}
+        """All evaluations of the run, by their origin."""
+        evaluations = {"at the end of the run": self.results.get("evaluation")}
         if self.evaluation:
-            found[f"byol evaluate, {self.evaluation.get('data') or 'digits'}"] = self.evaluation
-        return {name: value for name, value in found.items() if value}
+            origin = f"byol evaluate, {self.evaluation.get('data') or 'digits'}"
+            evaluations[origin] = self.evaluation
+        return {name: value for name, value in evaluations.items() if value}
 
     @property
     def gauges(self) -> dict[str, float]:
-        """The last reading of every gauge."""
+        """The last value of every collapse metric."""
         logged = {
             column.removeprefix("gauge/"): series.last
             for column, series in self.curves.series.items()
@@ -82,7 +83,7 @@ class Facts:
 
     @property
     def alarm(self) -> str | None:
-        """What the collapse alarm says, if it has fired."""
+        """The message of the collapse alarm, or None if it was not raised."""
         if self.curves.lost and not self.finished:
             return "values in the logs are not finite: the run cannot recover"
         if self.finished:
@@ -92,16 +93,16 @@ class Facts:
 
     @property
     def pace(self) -> float | None:
-        """Images a second in training."""
-        pace = self.results.get("images_per_second")
-        return float(pace) if pace else None
+        """The training speed in images per second."""
+        speed = self.results.get("images_per_second")
+        return float(speed) if speed else None
 
 
 def gather(run: Run) -> Facts:
-    """Read the folder of an opened run.
+    """Read the folder of ``run``.
 
     Raises:
-        UserError: a file of it is damaged.
+        UserError: a file of the folder is damaged.
     """
     folder = run.folder
     results = _read_json(folder.results) or {}
@@ -120,28 +121,26 @@ def gather(run: Run) -> Facts:
 
 
 def settings_of(config: PretrainConfig) -> list[Setting]:
-    """Every setting, marked where it is not the preset's.
+    """Return all settings, each marked if it differs from the preset.
 
-    What the preset leaves open (None or "auto") is settled by the pictures and not a change.
+    A setting that the preset leaves open (None or "auto") is resolved from the images and does not
+    count as changed.
     """
-    known = config.preset in PRESETS
-    base = preset_config(config.preset) if known else PretrainConfig()
-    found = []
+    is_known = config.preset in PRESETS
+    base = preset_config(config.preset) if is_known else PretrainConfig()
+    settings = []
     for field in dataclasses.fields(config):
         if field.name == "recipe":  # not a setting
             continue
-        value, usual = getattr(config, field.name), getattr(base, field.name)
-        changed = (
-            value != usual
-            and usual not in (None, "auto")
-            and info_of(field).place not in ("images", "output")
-        )
-        found.append(Setting(field.name, plain(value), plain(usual), changed))
-    return found
+        value, default = getattr(config, field.name), getattr(base, field.name)
+        is_location = info_of(field).place in ("images", "output")
+        changed = value != default and default not in (None, "auto") and not is_location
+        settings.append(Setting(field.name, plain(value), plain(default), changed))
+    return settings
 
 
 def differing(configs: list[PretrainConfig]) -> list[tuple[str, list[str]]]:
-    """Settings that are not the same in all configurations: name, and the value of each."""
+    """Return the settings that differ between ``configs``: name, and the value of each."""
     rows = []
     for field in dataclasses.fields(PretrainConfig):
         values = [plain(getattr(config, field.name)) for config in configs]
@@ -151,7 +150,7 @@ def differing(configs: list[PretrainConfig]) -> list[tuple[str, list[str]]]:
 
 
 def plain(value: Any) -> str:
-    """A value of the configuration as a person would write it."""
+    """Return a value of the configuration as text."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -167,7 +166,7 @@ def _epochs_of_checkpoint(folder: RunFolder) -> int:
     if not folder.checkpoint.exists():
         return 0
     loops = load_checkpoint(folder.checkpoint)["loops"]
-    # Lightning's own "epoch" is the next one or the last, by the moment of the checkpoint.
+    # Lightning's "epoch" is the last or the next epoch, depending on when the checkpoint was made.
     return int(loops["fit_loop"]["epoch_progress"]["current"]["processed"])
 
 
@@ -179,10 +178,10 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path} is not what a run writes")
+        raise UserError(f"{path} does not contain a JSON object, as a run writes it")
     return values
 
 
 def finite(value: Any) -> bool:
-    """Whether it is a number that can be shown."""
+    """Return whether ``value`` is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)

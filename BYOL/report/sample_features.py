@@ -1,4 +1,4 @@
-"""The backbone looks at some of the pictures: what neighbours, map and probe are made of."""
+"""Features of a random sample of the images, for neighbours, embedding map and probe."""
 
 from dataclasses import dataclass, replace
 
@@ -14,21 +14,21 @@ from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.splits import task_of
 from BYOL.runs.open import Run
 
-SMALL = 96  # pixels: the backbone sees small pictures so quickly that it may see more of them
+SMALL = 96  # pixels; up to this input size the sample is larger, because the forward pass is fast
 MOST_SMALL = 5000
 MOST_LARGE = 1000
 
 
 @dataclass(frozen=True)
 class Looking:
-    """How pictures are looked at.
+    """How the features of the sample are computed.
 
     Args:
         device: where the backbone runs.
-        workers: processes that decode files.
-        batch_size: pictures at a time.
-        most: pictures of each set; None: 5,000 small ones or 1,000 others.
-        seed: of every choice.
+        workers: number of processes that decode files.
+        batch_size: images per batch.
+        most: largest number of images of each set. None means 5,000 small or 1,000 large images.
+        seed: random seed of the sample and of everything drawn from it.
     """
 
     device: torch.device
@@ -40,13 +40,13 @@ class Looking:
 
 @dataclass(frozen=True)
 class Seen:
-    """Pictures and what the backbone makes of them.
+    """A sample of images and their features.
 
     Args:
-        images: those that were chosen.
-        ids: (n,) places in ``images`` of those that could be read.
-        features: (n, d) float32, a row each.
-        of: how many pictures there were to choose from.
+        images: the images of the sample.
+        ids: (n,) positions in ``images`` of the readable images.
+        features: (n, d) float32 features of the readable images.
+        of: number of images that the sample was drawn from.
     """
 
     images: Images
@@ -59,37 +59,37 @@ class Seen:
 
     @property
     def labels(self) -> np.ndarray | None:
-        """(n,) classes, where there are labels."""
+        """The classes (n,), or None without labels."""
         return None if self.images.labels is None else self.images.labels[self.ids]
 
     @property
     def groups(self) -> np.ndarray | None:
-        """(n,) of patients, cameras or parts, where they are known."""
+        """The groups (n,), such as patients or cameras, or None without groups."""
         return None if self.images.groups is None else self.images.groups[self.ids]
 
     def name(self, row: int) -> str:
-        """What a picture is called; names that are no text are made so."""
+        """Return the name of an image, with undecodable bytes replaced."""
         name = self.images.sample_name(int(self.ids[row]))
         return name.encode("utf-8", "replace").decode()
 
     def class_name(self, row: int) -> str | None:
-        """The class of a picture."""
+        """Return the class name of an image, or None without labels."""
         labels = self.labels
         return None if labels is None else self.images.classes[labels[row]]
 
     def tiles(self, rows: np.ndarray, side: int) -> Tensor:
-        """The pictures of some rows as the backbone is shown them: (r, C, side, side) uint8."""
+        """Return the images of ``rows`` as (r, C, side, side) uint8, cropped as for evaluation."""
         part = self.images.subset(self.ids[rows])
         return torch.cat([pixels for _, pixels in eval_batches(part, side, 64)])
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Pictures to be found, and pictures to ask with.
+    """The samples of the training and the test images.
 
     Args:
-        bank: training pictures, the labelled ones where only some are.
-        queries: of the test set, or the bank itself where there is none.
+        bank: sample of the training images, or of the labelled images if only some have labels.
+        queries: sample of the test images, or ``bank`` itself without a test set.
     """
 
     bank: Seen
@@ -97,33 +97,38 @@ class Samples:
 
     @property
     def same(self) -> bool:
-        """Whether pictures ask for their like among themselves."""
+        """Whether bank and queries are the same images."""
         return self.bank is self.queries
 
 
 def look(run: Run, splits: Splits, how: Looking) -> Samples:
-    """Show the backbone a random part of the pictures.
+    """Compute the features of a random sample of the images.
+
+    Args:
+        run: the run whose backbone is used.
+        splits: the images.
+        how: size of the sample, device and seed.
 
     Raises:
-        UserError: not one of them can be read.
+        UserError: no image can be read.
     """
-    bank = _see(run, _with_classes(splits.labelled or splits.train), how)
+    bank = _extract(run, _with_classes(splits.labelled or splits.train), how)
     if splits.test is None:
         return Samples(bank, bank)
-    return Samples(bank, _see(run, _with_classes(splits.test), how))
+    return Samples(bank, _extract(run, _with_classes(splits.test), how))
 
 
 def _with_classes(images: Images) -> Images:
-    """The same; without labels where these are tags or numbers, by which no picture is named."""
+    """Return ``images`` without labels if the labels are tags or numbers instead of classes."""
     return images if task_of(images) == CLASSES else replace(images, labels=None, classes=())
 
 
-def _see(run: Run, images: Images, how: Looking) -> Seen:
+def _extract(run: Run, images: Images, how: Looking) -> Seen:
     small = run.config.sight.size <= SMALL
-    most = how.most or (MOST_SMALL if small else MOST_LARGE)
+    limit = how.most or (MOST_SMALL if small else MOST_LARGE)
     chosen = images
-    if len(images) > most:
-        rows = np.random.default_rng(how.seed).choice(len(images), most, replace=False)
+    if len(images) > limit:
+        rows = np.random.default_rng(how.seed).choice(len(images), limit, replace=False)
         chosen = images.subset(np.sort(rows))
     ids, features = extract_features(
         run.backbone,
@@ -131,6 +136,6 @@ def _see(run: Run, images: Images, how: Looking) -> Seen:
         run.config.sight,
         device=how.device,
         batch_size=how.batch_size,
-        workers=0 if small else how.workers,  # starting them takes longer than they save
+        workers=0 if small else how.workers,  # for small images, starting processes is slower
     )
     return Seen(chosen, ids, features, len(images))

@@ -1,4 +1,4 @@
-"""Pictures as data URIs, small enough to travel inside a page."""
+"""Images as data URIs that are embedded in the page."""
 
 import base64
 import io
@@ -8,33 +8,36 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-CRISP = 64  # pixels: up to this, pictures are kept exactly and shown enlarged
-LOSSLESS = 300_000  # bytes that an exact sheet may take
-_WIDEST = 1400  # pixels of a large picture of views
+CRISP = 64  # pixels; up to this size images are lossless and shown enlarged
+LOSSLESS = 300_000  # bytes; larger sheets are stored as JPEG
+_WIDEST = 1400  # pixels; wider images of views are reduced
 
 
 def as_picture(pixels: Tensor) -> Image.Image:
-    """A (C, H, W) uint8 tensor as a picture: the first three channels, or the first one as grey."""
+    """Return (C, H, W) uint8 ``pixels`` as an image.
+
+    The first three channels are shown. With fewer than three, the first is shown as grey.
+    """
     if len(pixels) < 3:
         return Image.fromarray(pixels[0].contiguous().numpy())
     return Image.fromarray(pixels[:3].permute(1, 2, 0).contiguous().numpy())
 
 
-def data_uri(picture: Image.Image) -> str:
-    """PNG for small pictures, which JPEG would smear; JPEG for the others."""
-    if max(picture.size) <= CRISP:
-        return _encoded(picture, "PNG", optimize=True)
-    return _encoded(picture, "JPEG", quality=82, optimize=True)
+def data_uri(image: Image.Image) -> str:
+    """Encode small images as PNG, because JPEG would blur them, and others as JPEG."""
+    if max(image.size) <= CRISP:
+        return _encoded(image, "PNG", optimize=True)
+    return _encoded(image, "JPEG", quality=82, optimize=True)
 
 
 def sheet(pixels: Tensor) -> tuple[str, int]:
-    """Many small pictures as one, row by row.
+    """Combine small images into one image, row by row.
 
     Args:
         pixels: (n, C, s, s) uint8.
 
     Returns:
-        The data URI and the number of columns.
+        The data URI and the number of columns of the grid.
     """
     n, _, side, _ = pixels.shape
     columns = int(np.ceil(np.sqrt(n)))
@@ -42,29 +45,30 @@ def sheet(pixels: Tensor) -> tuple[str, int]:
     canvas = Image.new("L" if pixels.shape[1] < 3 else "RGB", (columns * side, rows * side))
     for i in range(n):
         canvas.paste(as_picture(pixels[i]), (i % columns * side, i // columns * side))
-    exact = _encoded(canvas, "PNG", optimize=True)
-    if len(exact) <= LOSSLESS:
-        return exact, columns
-    # Without chroma subsampling no picture's colour runs into its neighbour's.
+    lossless = _encoded(canvas, "PNG", optimize=True)
+    if len(lossless) <= LOSSLESS:
+        return lossless, columns
+    # Chroma subsampling would mix the colours of adjacent images.
     return _encoded(canvas, "JPEG", quality=78, optimize=True, subsampling=0), columns
 
 
 def file_uri(path: Path) -> str | None:
-    """A picture in a file, made smaller where it is large; None where there is none."""
+    """Return the image file at ``path`` as a data URI, reduced if it is large; None if missing."""
     if not path.exists():
         return None
     with Image.open(path) as file:
-        picture = file.convert("RGB")
-        exact = _encoded(picture, "PNG", optimize=True)
-        if len(exact) <= LOSSLESS:
-            return exact
-        if picture.width > _WIDEST:
-            height = round(picture.height * _WIDEST / picture.width)
-            picture = picture.resize((_WIDEST, height), Image.Resampling.LANCZOS)
-        return _encoded(picture, "JPEG", quality=80, optimize=True)
+        image = file.convert("RGB")
+        lossless = _encoded(image, "PNG", optimize=True)
+        if len(lossless) <= LOSSLESS:
+            return lossless
+        if image.width > _WIDEST:
+            height = round(image.height * _WIDEST / image.width)
+            image = image.resize((_WIDEST, height), Image.Resampling.LANCZOS)
+        return _encoded(image, "JPEG", quality=80, optimize=True)
 
 
-def _encoded(picture: Image.Image, kind: str, **settings: bool | int) -> str:
+def _encoded(image: Image.Image, file_format: str, **settings: bool | int) -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, format=kind, **settings)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    image.save(buffer, format=file_format, **settings)
+    content = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/{file_format.lower()};base64,{content}"

@@ -1,35 +1,67 @@
-"""The evidence of a run in a sentence."""
+"""A summary of the evidence of a run: a headline and the sentences that support it.
+
+A backbone counts as better than a baseline only if its interval lies above that of the baseline. If
+the intervals overlap, no difference is claimed.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 from BYOL.evaluation.baselines import START
 from BYOL.report.metric_descriptions import MEASURES
-from BYOL.report.results_table import labelled_with
+from BYOL.report.results_table import REFERENCES, Interval, intervals, labelled_with
 from BYOL.report.run_summary import Facts, finite
-from BYOL.report.standing import REFERENCES, Standing, ahead, intervals, standings
 
-_JUDGING = ("NMI", "ARI", "mAP", "F1", "R²", "MAE", "R@1", "R@5", "R@10")  # or the end of a name
-_NAMED = {
+# Protocol → its measures. The first measure that is available decides. With more measures, one of
+# them would more often be better by chance.
+PROTOCOLS = {
+    "few-label": ("5-shot", "1-shot"),
+    "k-NN": ("knn20", "knn200", "knn20 mAP", "knn20 R²", "knn20 MAE"),  # of classes, tags, numbers
+    "linear-probe": ("linear", "linear mAP", "linear R²", "linear MAE"),
+}
+# Names of measures, or their last word, that show which of two results is better.
+_COMPARABLE = ("NMI", "ARI", "mAP", "F1", "R²", "MAE", "R@1", "R@5", "R@10")
+_BASELINE_NAMES = {
     "raw pixels": "raw pixels",
-    "untrained": "its untrained self",
-    START: "the weights it began with",
+    "untrained": "the untrained backbone",
+    START: "the initial weights",
 }
-_ON = {
-    "raw pixels": "on raw pixels",
-    "untrained": "on the same backbone untrained",
-    START: "on the weights that it began with",
+_FIGURES = {
+    "mAP": "mean average precision",
+    "R²": "R² (1 is perfect, 0 is predicting the mean)",
+    "MAE": "mean absolute error (lower is better)",
 }
+_CLAUSE_ORDER = ("better", "mixed", "even", "worse")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The comparison of the trained backbone with the baselines in one protocol.
+
+    Args:
+        protocol: a key of :data:`PROTOCOLS`.
+        measure: the measure that is compared.
+        trained: value, low and high of the trained backbone.
+        references: value, low and high of each baseline.
+        against: for each baseline 1 if the trained backbone is better, -1 if it is worse, and 0 if
+            no difference is shown.
+    """
+
+    protocol: str
+    measure: str
+    trained: Interval
+    references: dict[str, Interval]
+    against: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What may be said of a run.
+    """The conclusion about a run.
 
     Args:
-        kind: "good", "unsure", "alarm" or "open" (no labels, so no accuracy).
-        headline: the sentence that people will read.
-        details: sentences that say why.
+        kind: "good", "unsure", "alarm", or "open" (without labels, and so without accuracy).
+        headline: the conclusion in one sentence.
+        details: sentences that support the headline.
     """
 
     kind: str
@@ -38,188 +70,200 @@ class Verdict:
 
 
 def verdict(facts: Facts, probe: float | None = None) -> Verdict:
-    """Judge a run by its evaluation and its gauges.
+    """Draw a conclusion from the evaluation and the collapse metrics of a run.
 
-    Few labels, k-NN and the linear probe are judged each by itself; the headline says no more than
-    all of them together allow.
+    The few-label, k-NN and linear-probe protocols are compared separately. The headline claims only
+    what all of them support.
 
     Args:
-        facts: of the run.
-        probe: accuracy of a probe fitted for the page, where nothing else has been measured.
+        facts: the summary of the run.
+        probe: accuracy of a probe that was fitted for the report, used if there is no evaluation.
     """
-    judged = next((j for j in map(_judge, facts.evaluations.values()) if j), None)
+    compared = next((v for v in map(_compare, facts.evaluations.values()) if v), None)
     if facts.alarm:
         details = (f"{facts.alarm[0].upper()}{facts.alarm[1:]}.",)
         return Verdict(
             "alarm",
-            "The collapse alarm has fired: do not trust this backbone.",
-            details + (judged.details if judged else ()),
+            "The collapse alarm was raised: do not trust this backbone.",
+            details + (compared.details if compared else ()),
         )
-    return judged or Verdict("open", *_without_references(facts, probe))
+    return compared or Verdict("open", *_without_references(facts, probe))
 
 
-def _judge(evaluation: dict[str, Any]) -> Verdict | None:
+def standings(rows: dict[str, dict[str, Any]]) -> list[Standing]:
+    """Return a comparison for each protocol that has results of the backbone and of a baseline.
+
+    Args:
+        rows: source → measure → result, as stored in an evaluation.
+    """
+    baselines = {name: rows[name] for name in REFERENCES if name in rows}
+    comparisons = []
+    for protocol, measures in PROTOCOLS.items():
+        for measure in measures:
+            results = {
+                name: intervals(row[measure]) for name, row in baselines.items() if measure in row
+            }
+            if results and measure in rows.get("trained", {}):
+                trained = intervals(rows["trained"][measure])
+                signs = {name: ahead(measure, trained, other) for name, other in results.items()}
+                comparisons.append(Standing(protocol, measure, trained, results, signs))
+                break
+    return comparisons
+
+
+def ahead(measure: str, first: Interval, second: Interval) -> int:
+    """Return 1 if ``first`` is better than ``second``, -1 if it is worse, 0 if the two overlap."""
+    above = (first[1] > second[2]) - (first[2] < second[1])
+    return -above if measure.endswith("MAE") else above
+
+
+def _compare(evaluation: dict[str, Any]) -> Verdict | None:
     rows = evaluation.get("rows") or {}
-    found = standings(rows)
-    if not found:
+    comparisons = standings(rows)
+    if not comparisons:
         return None
-    kind, headline = _headline(found)
-    unshown = [s.protocol for s in found if 0 in s.against.values()]
+    kind, headline = _headline(comparisons)
+    undecided = [c.protocol for c in comparisons if 0 in c.against.values()]
     return Verdict(
         kind,
         headline,
         (
-            *(_sentence(s) for s in found),
-            *([_overlap(unshown)] if unshown else []),
-            *(_exceptions(rows, found) if kind == "good" else []),
+            *(_sentence(comparison) for comparison in comparisons),
+            *([_overlap(undecided)] if undecided else []),
+            *(_exceptions(rows, comparisons) if kind == "good" else []),
             _basis(evaluation),
         ),
     )
 
 
-def _headline(found: list[Standing]) -> tuple[str, str]:
-    """One clause for all references of which the same is to be said."""
+def _headline(comparisons: list[Standing]) -> tuple[str, str]:
+    """Return kind and headline, with one clause for all baselines with the same outcome."""
     clauses: dict[tuple[str, str, str], list[str]] = {}
-    for reference in REFERENCES:
-        signs = {s.protocol: s.against[reference] for s in found if reference in s.against}
+    for baseline in REFERENCES:
+        signs = {c.protocol: c.against[baseline] for c in comparisons if baseline in c.against}
         if signs:
-            clauses.setdefault(_clause(signs), []).append(reference)
-    ordered = sorted(clauses, key=lambda clause: _ORDER.index(clause[0]))
+            clauses.setdefault(_clause(signs), []).append(baseline)
+    ordered = sorted(clauses, key=lambda clause: _CLAUSE_ORDER.index(clause[0]))
     parts = []
     for kind, before, after in ordered:
-        joined = "and" if kind == "better" else "or"
-        parts.append(f"{before} {_names(clauses[kind, before, after], joined)}{after}")
+        conjunction = "or" if kind == "even" else "and"
+        names = f" {conjunction} ".join(_BASELINE_NAMES[b] for b in clauses[kind, before, after])
+        parts.append(f"{before} {names}{after}")
     kinds = [kind for kind, *_ in ordered]
     if kinds[-1] == "better":
-        return "good", f"This backbone has learnt: it is {', and '.join(parts)}."
-    return "unsure", f"This backbone is {', but '.join(parts)}."
-
-
-_ORDER = ("better", "mixed", "even", "worse")
+        return "good", f"Pretraining was effective: the backbone is {', and '.join(parts)}."
+    return "unsure", f"The backbone is {', but '.join(parts)}."
 
 
 def _clause(signs: dict[str, int]) -> tuple[str, str, str]:
-    """Kind, and the words before and after the reference's name."""
-    ahead, behind = ([p for p, sign in signs.items() if sign == s] for s in (1, -1))
-    if ahead and behind:
-        return "mixed", "better than", f" by {_listed(ahead)} and worse by {_listed(behind)}"
-    if ahead:
-        rest = [p for p in signs if p not in ahead]
-        return "better", "better than", f" by {_listed(ahead)}" if rest else ""
-    if behind:
-        rest = [p for p in signs if p not in behind]
-        return "worse", "worse than", f" by {_listed(behind)}" if rest else ""
+    """Return the kind of a clause, and its words before and after the names of the baselines."""
+    better, worse = ([p for p, sign in signs.items() if sign == s] for s in (1, -1))
+    if better and worse:
+        return "mixed", "better than", f" {_in(better)} and worse {_in(worse)}"
+    if better:
+        return "better", "better than", f" {_in(better)}" if len(better) < len(signs) else ""
+    if worse:
+        return "worse", "worse than", f" {_in(worse)}" if len(worse) < len(signs) else ""
     return "even", "not shown to be better than", ""
 
 
-def _listed(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+def _in(protocols: list[str]) -> str:
+    if len(protocols) == 1:
+        return f"in the {protocols[0]} evaluation"
+    return f"in the {', '.join(protocols[:-1])} and {protocols[-1]} evaluations"
 
 
-def _names(references: list[str], joined: str = "or") -> str:
-    return f" {joined} ".join(_NAMED[r] for r in references)
-
-
-def _exceptions(rows: dict[str, dict[str, Any]], found: list[Standing]) -> list[str]:
-    """A sentence for each reference that is ahead by a measure that the headline leaves out."""
-    sentences, judged = [], {s.measure for s in found}
-    for reference in REFERENCES:
+def _exceptions(rows: dict[str, dict[str, Any]], comparisons: list[Standing]) -> list[str]:
+    """Return a sentence for each baseline that is better in a measure outside the headline."""
+    sentences, compared = [], {comparison.measure for comparison in comparisons}
+    for baseline in REFERENCES:
         better = [
             MEASURES.get(name, name)
-            for name, measure in rows.get(reference, {}).items()
+            for name, measure in rows.get(baseline, {}).items()
             if name in rows["trained"]
-            and name not in judged
-            and ("accuracy" in measure or name.split()[-1] in _JUDGING)
+            and name not in compared
+            and ("accuracy" in measure or name.split()[-1] in _COMPARABLE)
             and ahead(name, intervals(measure), intervals(rows["trained"][name])) == 1
         ]
         if better:
-            words = f"Not by every measure: more is reached with {_names([reference])} by "
-            sentences.append(f"{words}{', '.join(better)}.")
+            name = _BASELINE_NAMES[baseline]
+            sentences.append(f"Measures with a better result for {name}: {', '.join(better)}.")
     return sentences
 
 
 def _sentence(standing: Standing) -> str:
-    """The figures of a protocol, accuracies in pictures of a hundred."""
+    """Return the results of a protocol as a sentence, with accuracies per 100 images."""
     protocol, _, figure = standing.measure.partition(" ")
     value, low, high = standing.trained
-    others = {r: v for r, (v, *_) in standing.references.items()}
+    baselines = {_BASELINE_NAMES[name]: v for name, (v, *_) in standing.references.items()}
     if figure:
-        compared = ", ".join(f"{_ON[r]} {v:.3f}" for r, v in others.items())
+        results = ", ".join(f"{name}: {v:.3f}" for name, v in baselines.items())
         return (
-            f"{_judge_of(protocol)} reaches {_FIGURES[figure]} {value:.3f} on held-out pictures "
-            f"(95 % interval {low:.3f} to {high:.3f}); {compared}."
+            f"{_protocol_name(protocol)}: {_FIGURES[figure]} {value:.3f} on the test images "
+            f"(95 % interval {low:.3f} to {high:.3f}); {results}."
         )
-    digits = 0 if min(abs(value - v) for v in others.values()) >= 0.02 else 1
+    digits = 0 if min(abs(value - v) for v in baselines.values()) >= 0.02 else 1
     shots = standing.measure.removesuffix("-shot")
     if shots != standing.measure:
-        judge = f"With {MEASURES[standing.measure]}, its nearest neighbour"
-        margin = f"± {(high - low) * 50:.1f} from draw to draw"
+        title = f"Nearest neighbour with {MEASURES[standing.measure]}"
+        margin = f"± {(high - low) * 50:.1f} over draws of the labelled images"
     else:
-        judge = _judge_of(protocol)
+        title = _protocol_name(protocol)
         margin = f"95 % interval {low * 100:.1f} to {high * 100:.1f}"
-    compared = ", ".join(f"{_ON[r]} for {v * 100:.{digits}f}" for r, v in others.items())
+    results = ", ".join(f"{name}: {v * 100:.{digits}f}" for name, v in baselines.items())
     return (
-        f"{judge} is right for {value * 100:.{digits}f} of 100 held-out pictures "
-        f"({margin}); {compared}."
+        f"{title}: {value * 100:.{digits}f} of 100 test images are correct ({margin}); {results}."
     )
 
 
-_FIGURES = {
-    "mAP": "a mean average precision of",
-    "R²": "an R² (1 at best, 0 for guessing the mean) of",
-    "MAE": "a mean absolute error (the less, the better) of",
-}
-
-
-def _judge_of(protocol: str) -> str:
-    neighbours = protocol.removeprefix("knn")
-    linear = protocol == "linear"
-    return "A linear probe on it" if linear else f"k-NN with {neighbours} neighbours on it"
+def _protocol_name(protocol: str) -> str:
+    if protocol == "linear":
+        return "Linear probe"
+    return f"k-NN with {protocol.removeprefix('knn')} neighbours"
 
 
 def _overlap(protocols: list[str]) -> str:
     return (
-        f"By {_listed(protocols)} not all differences are shown, because the intervals overlap: "
-        "more held-out pictures or a longer run would tell."
+        f"Some differences {_in(protocols)} are inconclusive, because the intervals overlap. More "
+        "test images or a longer run may give a clear result."
     )
 
 
 def _basis(evaluation: dict[str, Any]) -> str:
-    pictures = evaluation.get("pictures") or {}
-    if not pictures:
+    counts = evaluation.get("pictures") or {}
+    if not counts:
         return ""
     return (
-        f"Judged by {pictures['judge']:,} pictures{labelled_with(evaluation)}, "
-        f"with the labels of {pictures['learn']:,} others; pretraining itself saw no label."
+        f"Evaluated on {counts['judge']:,} test images{labelled_with(evaluation)}, with the labels "
+        f"of {counts['learn']:,} training images. Pretraining used no labels."
     )
 
 
 def _without_references(facts: Facts, probe: float | None) -> tuple[str, tuple[str, ...]]:
-    gauges = facts.gauges
+    metrics = facts.gauges
     details = []
-    if finite(gauges.get("std")):
+    if finite(metrics.get("std")):
+        rank = metrics.get("effective_rank")
         details.append(
-            f"The projections spread over {gauges['std'] * 100:.0f} % of what is possible"
-            + (
-                f", along some {gauges['effective_rank']:.0f} directions."
-                if finite(gauges.get("effective_rank"))
-                else "."
-            )
+            f"The standard deviation of the projections is {metrics['std'] * 100:.0f} % of its "
+            "maximum" + (f", and their effective rank is {rank:.0f}." if finite(rank) else ".")
         )
     online = facts.curves.series.get("knn")
-    measured = None
+    result = None
     if probe is not None:
-        measured = f"A linear probe fitted for this page is right for {probe * 100:.1f}"
+        result = f"A linear probe fitted for this page is correct for {probe * 100:.1f}"
     elif online is not None:
         epoch = f"{facts.curves.unit.removesuffix('s')} {online.x[-1]:.3g}"
-        measured = f"The last online k-NN check, at {epoch}, was right for {online.last * 100:.1f}"
+        result = (
+            f"The last online k-NN evaluation, at {epoch}, was correct for {online.last * 100:.1f}"
+        )
     details.append(
-        f"{measured} of 100 pictures; without references beside it that is a figure, not a "
-        "verdict. byol evaluate RUN measures them."
-        if measured
-        else "No labels have been used, so nothing can be said of accuracy: look at the "
-        "neighbours, which show what counts as alike."
+        f"{result} of 100 images. Without baselines this figure allows no conclusion; byol "
+        "evaluate RUN measures the baselines."
+        if result
+        else "There are no labels, so the accuracy is unknown. The nearest neighbours show which "
+        "images the backbone considers similar."
     )
-    if not gauges:
-        return "Nothing has been measured on this backbone yet.", tuple(details)
+    if not metrics:
+        return "This backbone has not been evaluated yet.", tuple(details)
     return "This backbone has not collapsed.", tuple(details)

@@ -17,6 +17,7 @@ from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images, re
 from BYOL.data.open import Splits, common_side, open_images
 from BYOL.data.reduced import reduced
 from BYOL.errors import UserError
+from BYOL.evaluation.splits import attach_labels, drop_unusable_labels
 from BYOL.model.backbones import build_backbone
 from BYOL.model.hub import settled_backbone
 from BYOL.model.initial_weights import read_start

@@ -1,5 +1,6 @@
-"""Two views of every image: drawn per sample, applied to a whole batch on the device it is on.
+"""Two random views of every image, drawn per sample and applied to a whole batch on its device.
 
-``config`` says what may happen, ``draws`` decides what happens to each image, ``operations`` does
-it, ``pipeline`` puts the three together, ``transforms`` is the specification's interface.
+``config`` holds the augmentation settings, ``sample_params`` draws the parameters of each image,
+``ops`` and ``crop_resize`` apply them as tensor operations, ``cpu`` and ``cpu_kernels`` apply them
+as compiled loops, ``pipeline`` combines these, and ``transforms`` is the specification's interface.
 """

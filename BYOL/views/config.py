@@ -1,4 +1,7 @@
-"""What may happen to a view. No torch here, so that the command line can check it at once."""
+"""The augmentation settings of a view.
+
+This module does not import torch, so that the command line can check settings immediately.
+"""
 
 import math
 from dataclasses import dataclass, fields
@@ -11,27 +14,28 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True)
 class ViewConfig:
-    """One view's augmentations (paper, appendix B). Pixel values are taken in [0, 1].
+    """The augmentations of one view (paper, appendix B), for pixel values in [0, 1].
 
     Args:
-        size: side of the square view in pixels.
-        crop_scale: share of the image's area, least and most.
-        crop_ratio: width / height of the crop, least and most.
-        flip: probability of mirroring left and right.
-        vertical_flip: probability of mirroring top and bottom.
-        rotate: the crop is turned by up to this many degrees either way.
-        jitter: probability that the four colour changes happen, in an order of the image's own.
-        brightness: b: a value from U(−b, b) is added.
-        contrast: c: distances from each channel's mean are multiplied by U(1−c, 1+c).
-        saturation: s: saturation is multiplied by U(1−s, 1+s); three channels only, as are
-        hue: h: hue is shifted by U(−h, h) turns; and
-        grey: probability of dropping the colour.
+        size: side length of the square view in pixels.
+        crop_scale: smallest and largest fraction of the image area that a crop covers.
+        crop_ratio: smallest and largest width / height of the crop.
+        flip: probability of a horizontal flip.
+        vertical_flip: probability of a vertical flip.
+        rotate: largest rotation of the crop in degrees, in either direction.
+        jitter: probability of the colour jitter. Its four operations are applied in a random order
+            that is drawn for each image.
+        brightness: b, where a value from U(−b, b) is added.
+        contrast: c, where the distance from each channel's mean is multiplied by U(1−c, 1+c).
+        saturation: s, where the saturation is multiplied by U(1−s, 1+s). Three channels only.
+        hue: h, where the hue is shifted by U(−h, h) turns. Three channels only.
+        grey: probability of a conversion to greyscale. Three channels only.
         blur: probability of a Gaussian blur.
-        blur_sigma: its standard deviation in pixels, least and most.
-        solarize: probability that values from one half up are inverted.
+        blur_sigma: smallest and largest standard deviation of the blur in pixels.
+        solarize: probability that values of at least 0.5 are inverted.
 
     Raises:
-        UserError: a value out of its range.
+        UserError: a value is out of range.
     """
 
     size: int
@@ -74,12 +78,12 @@ class ViewConfig:
 
 @dataclass(frozen=True)
 class Sight:
-    """How a backbone is shown pictures when nothing is random.
+    """The input specification of a backbone in evaluation.
 
     Args:
-        size: side of the square in pixels.
-        mean: of every channel, in [0, 1].
-        std: of every channel, above 0.
+        size: side length of the square input in pixels.
+        mean: mean of each channel, in [0, 1].
+        std: standard deviation of each channel, above 0.
     """
 
     size: int
@@ -88,28 +92,31 @@ class Sight:
 
 
 def paper_views(size: int, **changes: Any) -> tuple[ViewConfig, ViewConfig]:
-    """The paper's asymmetric pair: blur always / rarely, solarize never / sometimes.
+    """Return the paper's asymmetric pair of views (appendix B).
+
+    The first view is always blurred and never solarized. The second view is blurred with
+    probability 0.1 and solarized with probability 0.2.
 
     Args:
-        size: of both.
-        changes: fields of :class:`ViewConfig` that differ from the paper's, for both views;
-            ``blur`` and ``solarize`` may be a pair, one for each.
+        size: side length of both views in pixels.
+        changes: fields of :class:`ViewConfig` that differ from the paper, for both views. ``blur``
+            and ``solarize`` may be pairs with one value for each view.
 
     Raises:
-        UserError: no such field, or a value out of its range.
+        UserError: a name in ``changes`` is unknown, or a value is out of range.
     """
     accepted = [field.name for field in fields(ViewConfig) if field.name != "size"]
     for name in changes:
         if name not in accepted:
             raise UserError(f"{name}= is unknown: choose from {', '.join(accepted)}")
-    blur = _for_each(changes.pop("blur", (1.0, 0.1)))
-    solarize = _for_each(changes.pop("solarize", (0.0, 0.2)))
+    blur = _as_pair(changes.pop("blur", (1.0, 0.1)))
+    solarize = _as_pair(changes.pop("solarize", (0.0, 0.2)))
     first, second = (
         ViewConfig(size, blur=blur[i], solarize=solarize[i], **changes) for i in (0, 1)
     )
     return first, second
 
 
-def _for_each(value: Any) -> Pair:
+def _as_pair(value: Any) -> Pair:
     first, second = value if isinstance(value, tuple | list) else (value, value)
     return first, second

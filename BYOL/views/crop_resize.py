@@ -1,30 +1,30 @@
-"""Cut a box out of every image and resize it, as two small matrix products per image."""
+"""Crop and resize a box of every image, as two small matrix products per image."""
 
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-_TABLE_SIDE = 40  # images up to this many pixels: every possible box has its weights in a table
+_TABLE_SIDE = 40  # pixels; up to this side length the weights of all boxes are kept in a table
 
 
 def crop_resize(images: Tensor, boxes: Tensor, size: int, mirrored: Tensor | None = None) -> Tensor:
-    """Cut a box out of every image and make it ``size`` × ``size``, bicubic and antialiased.
+    """Crop a box of every image and resize it to ``size`` × ``size``, bicubic and antialiased.
 
     Args:
         images: (B, C, H, W) uint8, or float in [0, 1].
         boxes: (B, 4) top, left, height, width in pixels, inside the image.
-        size: of the result.
-        mirrored: (B,) bool, which results are mirrored left and right.
+        size: side length of the result in pixels.
+        mirrored: (B,) bool, True where the result is flipped horizontally.
 
     Returns:
-        (B, C, size, size) float32 in [0, 1]; equal to torchvision's ``resized_crop``.
+        (B, C, size, size) float32 in [0, 1], equal to torchvision's ``resized_crop``.
     """
     top, left, height, width = boxes.unbind(dim=1)
     batch, channels, rows, columns = images.shape
     vertical = _weights(top, height, rows, size)
     horizontal = _weights(left, width, columns, size, mirrored)
-    # Rows outermost, so that both products are one large batch without a copy between them.
+    # With rows outermost, both products are one large batch and need no copy in between.
     x = images.permute(0, 2, 1, 3).to(torch.float32, memory_format=torch.contiguous_format)
     x = torch.bmm(vertical, x.reshape(batch, rows, channels * columns))
     x = torch.bmm(x.reshape(batch, size * channels, columns), horizontal.mT)
@@ -37,10 +37,10 @@ def _weights(
     start: Tensor, length: Tensor, total: int, size: int, mirrored: Tensor | None = None
 ) -> Tensor:
     if total <= _TABLE_SIDE and size <= _TABLE_SIDE:
-        place = start * total + length - 1
+        index = start * total + length - 1
         if mirrored is not None:
-            place = place + mirrored * total * total
-        return _weight_table(total, size, start.device)[place]
+            index = index + mirrored * total * total
+        return _weight_table(total, size, start.device)[index]
     weights = resize_weights(start, length, total, size)
     if mirrored is None:
         return weights
@@ -49,28 +49,31 @@ def _weights(
 
 @lru_cache(maxsize=4)
 def _weight_table(total: int, size: int, device: torch.device) -> Tensor:
-    """Weights of every box, start · total + length − 1, and after them all of them mirrored."""
-    place = torch.arange(total * total, device=device)
-    start = place // total
-    length = torch.minimum(place % total + 1, total - start)
+    """Return the weights of every interval at index start · total + length − 1.
+
+    The mirrored weights of all intervals follow in the same order.
+    """
+    index = torch.arange(total * total, device=device)
+    start = index // total
+    length = torch.minimum(index % total + 1, total - start)
     weights = resize_weights(start, length, total, size)
     return torch.cat([weights, weights.flip(1)])
 
 
 def resize_weights(start: Tensor, length: Tensor, total: int, size: int) -> Tensor:
-    """The linear map from ``total`` pixels to ``size``, cutting out [start, start + length).
+    """Return the linear maps that crop [start, start + length) and resize it to ``size`` pixels.
 
-    Antialiased bicubic (Keys, a = −1/2), as in Pillow: the kernel is stretched by the scale where
-    the image shrinks, and cut off at the crop's border.
+    The resampling is antialiased bicubic (Keys, a = −1/2), as in Pillow. When the image shrinks,
+    the kernel is stretched by the scale. The kernel is cut off at the border of the crop.
 
     Args:
-        start: (B,) first pixel.
-        length: (B,) number of pixels.
-        total: pixels of the whole image.
-        size: pixels of the result.
+        start: (B,) first pixel of the crop.
+        length: (B,) number of pixels of the crop.
+        total: number of pixels of the whole image.
+        size: number of pixels of the result.
 
     Returns:
-        (B, size, total) float32, rows summing to 1.
+        (B, size, total) float32, where each row sums to 1.
     """
     scale = (length / size)[:, None, None]
     out = torch.arange(size, device=start.device, dtype=torch.float32)[None, :, None]

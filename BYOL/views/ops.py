@@ -1,8 +1,8 @@
 """Every augmentation as a pure function of a batch and explicit parameters per image.
 
-Shapes: ``x`` is (B, C, H, W) float in [0, 1]; a parameter is (B,). Each function equals the paper
-authors' own (colour operations clip to [0, 1]); the order, and whether an operation happens at all,
-is decided elsewhere.
+Shapes: ``x`` is (B, C, H, W) float in [0, 1]; a parameter is (B,). Each function equals that of
+the paper's authors. Colour operations clip to [0, 1]. ``sample_params`` decides which operations
+are applied and in which order.
 """
 
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
 
 
 def brightness(x: Tensor, delta: Tensor) -> Tensor:
-    """x + δ."""
+    """Add ``delta``."""
     return (x + _per_image(delta)).clamp_(0, 1)
 
 
 def contrast(x: Tensor, factor: Tensor) -> Tensor:
-    """f · (x − mean) + mean, the mean taken over each channel of each image."""
+    """Return factor · (x − mean) + mean, with the mean of each channel of each image."""
     mean = x.mean(dim=(2, 3), keepdim=True)
     return torch.lerp(mean.expand_as(x), x, _per_image(factor)).clamp_(0, 1)
 
 
 def saturation(x: Tensor, factor: Tensor) -> Tensor:
-    """Multiply S of HSV by f, at most to 1; C = 3.
+    """Multiply S of HSV by ``factor``, limited to S = 1; C = 3.
 
-    V and the hue stay as they are, so each channel's distance to V = max(R, G, B) is multiplied by
-    f, or by as much as brings the smallest channel to 0.
+    V and the hue are unchanged. So each channel's distance to V = max(R, G, B) is multiplied by
+    ``factor``, or by the smaller factor that brings the smallest channel to 0.
     """
     value, least = x.amax(dim=1, keepdim=True), x.amin(dim=1, keepdim=True)
     limit = value / (value - least).clamp_min_(1e-12)
@@ -37,12 +37,12 @@ def saturation(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def hue(x: Tensor, delta: Tensor) -> Tensor:
-    """Shift H of HSV by δ turns; C = 3."""
+    """Shift H of HSV by ``delta`` turns; C = 3."""
     r, g, b = x.unbind(dim=1)
     value = torch.maximum(torch.maximum(r, g), b)
     chroma = value - torch.minimum(torch.minimum(r, g), b)
     scale = chroma.clamp_min(1e-12).reciprocal_()
-    # Hue in sextants: which channel is largest, and where the others lie between.
+    # The hue in sextants: the largest channel selects the range, the others the position in it.
     sextant = torch.where(
         value == r,
         (g - b) * scale,
@@ -58,27 +58,27 @@ def hue(x: Tensor, delta: Tensor) -> Tensor:
 
 
 def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
-    """(C, 1, 1) on the device of ``like`` and of its type; the device is not waited for."""
-    there = torch.tensor(values, dtype=like.dtype)[:, None, None]
-    return there.to(like.device, non_blocking=True)
+    """Return ``values`` as (C, 1, 1) with the device and dtype of ``like``, without a sync."""
+    tensor = torch.tensor(values, dtype=like.dtype)[:, None, None]
+    return tensor.to(like.device, non_blocking=True)
 
 
 def grey(x: Tensor) -> Tensor:
-    """Luma in all three channels; C = 3."""
+    """Set all three channels to the luma; C = 3."""
     weights = per_channel(GREY_WEIGHTS, x)
     return (x * weights).sum(dim=1, keepdim=True).expand_as(x)
 
 
 def blur_radius(size: int) -> int:
-    """Of the kernel, in pixels: the paper's kernel is a tenth of the image wide."""
+    """Return the kernel radius in pixels; the paper's kernel width is a tenth of the image."""
     return size // 10 // 2
 
 
 def blur(x: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur with standard deviation ``sigma`` pixels, zeros beyond the border.
+    """Apply a Gaussian blur with standard deviation ``sigma`` pixels and zero padding.
 
-    Two products with a banded matrix per image: a convolution with a kernel of its own for every
-    image is a grouped one, which a GPU does at a fraction of its rate.
+    It is computed as two products with a banded matrix per image. A separate kernel for every image
+    would need a grouped convolution, which runs at a fraction of a GPU's speed.
     """
     size = x.shape[-1]
     radius = blur_radius(x.shape[-2])
@@ -93,37 +93,37 @@ def blur(x: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _blur_matrices(sigma: Tensor, radius: int, size: int) -> Tensor:
-    """(B,) standard deviations → (B, size, size), symmetric, a kernel about the diagonal."""
-    place = torch.arange(size, device=sigma.device)
-    offset = (place[None, :] - place[:, None] + radius)[None].expand(len(sigma), -1, -1)
+    """Return symmetric banded matrices (B, size, size) for standard deviations ``sigma`` (B,)."""
+    position = torch.arange(size, device=sigma.device)
+    offset = (position[None, :] - position[:, None] + radius)[None].expand(len(sigma), -1, -1)
     kernels = F.pad(blur_kernels(sigma, radius), (1, 1))  # zeros beyond both ends
     return kernels[:, None].expand(-1, size, -1).gather(2, (offset + 1).clamp(0, 2 * radius + 2))
 
 
 def blur_kernels(sigma: Tensor, radius: int) -> Tensor:
-    """(B,) standard deviations → (B, 2 · radius + 1) weights that sum to 1."""
+    """Return (B, 2 · radius + 1) weights that sum to 1, for standard deviations ``sigma`` (B,)."""
     taps = torch.arange(-radius, radius + 1, device=sigma.device, dtype=sigma.dtype)
     kernel = torch.exp(-taps.square() / (2 * sigma[:, None].square()))
     return kernel / kernel.sum(dim=1, keepdim=True)
 
 
 def solarize(x: Tensor, threshold: float = 0.5) -> Tensor:
-    """1 − x from the threshold up."""
+    """Replace values of at least ``threshold`` by 1 − x."""
     return torch.where(x < threshold, x, 1 - x)
 
 
 def flip(x: Tensor, where: Tensor) -> Tensor:
-    """Mirror left and right the images where ``where`` (B,) is True."""
+    """Flip horizontally the images where ``where`` (B,) is True."""
     return torch.where(_per_image(where), x.flip(3), x)
 
 
 def vertical_flip(x: Tensor, where: Tensor) -> Tensor:
-    """Mirror top and bottom the images where ``where`` (B,) is True."""
+    """Flip vertically the images where ``where`` (B,) is True."""
     return torch.where(_per_image(where), x.flip(2), x)
 
 
 def rotate(x: Tensor, angle: Tensor) -> Tensor:
-    """Turn about the centre by ``angle`` degrees, counter-clockwise; the border is mirrored."""
+    """Rotate about the centre by ``angle`` degrees counter-clockwise, with reflection padding."""
     radians = torch.deg2rad(angle.to(x))
     sin, cos, zero = radians.sin(), radians.cos(), torch.zeros_like(radians)
     ratio = x.shape[2] / x.shape[3]

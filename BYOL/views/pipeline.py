@@ -1,4 +1,6 @@
-"""Views of a batch: draw, apply, normalise."""
+"""Views of a batch: draw the parameters, apply the augmentations, normalise."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -9,21 +11,86 @@ from BYOL.views import ops
 from BYOL.views.config import ViewConfig
 from BYOL.views.cpu import fused_view
 from BYOL.views.crop_resize import crop_resize
-from BYOL.views.paint import Painter, paint
-from BYOL.views.sample_params import draw_appearance, draw_crops
+from BYOL.views.sample_params import AppearanceDraw, draw_appearance, draw_crops
+
+Painter = Callable[[ViewConfig, Tensor, AppearanceDraw, list[float], list[float]], Tensor]
+# a colour operation: its column in the draw's order, the function, its values, its strength
+_ColourOperation = tuple[int, Callable[[Tensor, Tensor], Tensor], Tensor, float]
+
+
+def paint(
+    config: ViewConfig, x: Tensor, draw: AppearanceDraw, mean: list[float], std: list[float]
+) -> Tensor:
+    """Apply everything that follows the crop and the horizontal flip, and normalise.
+
+    The work is batched tensor operations on any device. Every operation is computed for all images,
+    and the result is kept only where it was drawn. Counting the drawn images would force the host
+    to wait for the GPU.
+
+    Args:
+        config: the augmentations.
+        x: (B, C, size, size) float in [0, 1], cropped and flipped.
+        draw: the parameters of each image.
+        mean: mean of each channel.
+        std: standard deviation of each channel.
+
+    Returns:
+        (B, C, size, size), normalised.
+    """
+    if config.vertical_flip:
+        x = ops.vertical_flip(x, draw.vertical_flip)
+    if config.rotate:
+        x = ops.rotate(x, draw.angle).clamp_(0, 1)
+    if config.jitter:
+        x = _jitter(config, x, draw)
+    if config.grey and x.shape[1] == 3:
+        x = _apply_where(draw.grey, config.grey, x, ops.grey)
+    if config.blur and ops.blur_radius(config.size):
+        x = _apply_where(draw.blur, config.blur, x, ops.blur, draw.sigma)
+    if config.solarize:
+        x = _apply_where(draw.solarize, config.solarize, x, ops.solarize)
+    scale = 1 / ops.per_channel(std, x)
+    return torch.addcmul(-ops.per_channel(mean, x) * scale, x, scale)
+
+
+def _apply_where(
+    chosen: Tensor, probability: float, x: Tensor, operation: Callable[..., Tensor], *values: Tensor
+) -> Tensor:
+    if probability == 1:
+        return operation(x, *values)
+    return torch.where(chosen[:, None, None, None], operation(x, *values), x)
+
+
+def _jitter(config: ViewConfig, x: Tensor, draw: AppearanceDraw) -> Tensor:
+    """Apply the four colour operations in the order that was drawn for each image."""
+    operations: list[_ColourOperation] = [
+        (0, ops.brightness, draw.brightness, config.brightness),
+        (1, ops.contrast, draw.contrast, config.contrast),
+    ]
+    if x.shape[1] == 3:
+        operations += [
+            (2, ops.saturation, draw.saturation, config.saturation),
+            (3, ops.hue, draw.hue, config.hue),
+        ]
+    operations = [entry for entry in operations if entry[3]]
+    for position in range(4):
+        for column, operation, value, _ in operations:
+            chosen = draw.jitter & (draw.order[:, column] == position)
+            x = torch.where(chosen[:, None, None, None], operation(x, value), x)
+    return x
 
 
 class Views:
-    """Two views of every image of a batch, and small ones, on the device the batch is on.
+    """Two views of every image of a batch, and optional small views, on the device of the batch.
 
     Args:
-        first: what may happen to the first view.
-        second: to the second.
-        mean: of every channel, for normalisation.
-        std: likewise.
-        compiled: fuse the operations on a GPU by ``torch.compile``, which takes some seconds at the
-            first batch; on a CPU they are compiled in another way and this changes nothing.
-        small: what may happen to each of the small views.
+        first: the augmentations of the first view.
+        second: the augmentations of the second view.
+        mean: mean of each channel, for normalisation.
+        std: standard deviation of each channel.
+        compiled: fuse the operations on a GPU with ``torch.compile``, which takes some seconds at
+            the first batch. It has no effect on a CPU, where other compiled code is used.
+        small: the augmentations of each small view.
     """
 
     def __init__(
@@ -43,19 +110,19 @@ class Views:
 
     @property
     def all_configs(self) -> tuple[ViewConfig, ...]:
-        """Of every view that an image has: the two, then the small ones."""
+        """The augmentations of all views of an image: first the two views, then the small views."""
         return self.configs + self.small
 
     def __call__(self, images: Tensor, ids: Tensor, key: int) -> tuple[Tensor, Tensor]:
-        """Views of whole images.
+        """Return two views of uncropped images.
 
         Args:
             images: (B, C, H, W) uint8, or float in [0, 1].
-            ids: (B,) what the draws of each image are decided by, beside ``key``.
-            key: of the epoch, ``fold(seed, epoch)``.
+            ids: (B,) sample numbers. Together with ``key`` they determine the draws of each image.
+            key: random key of the epoch, ``fold(seed, epoch)``.
 
         Returns:
-            Two (B, C, size, size) float32, normalised.
+            Two (B, C, size, size) float32 tensors, normalised.
         """
         first, second = (
             make_view(config, images, ids, fold(key, view), self.mean, self.std, self.painter)
@@ -66,39 +133,39 @@ class Views:
     def from_crops(
         self, crops: Tensor, crops1: Tensor, ids: Tensor, key: int
     ) -> tuple[Tensor, Tensor]:
-        """Views of images whose crops are cut already, with the boxes that the same key gives.
+        """Return two views from crops that were made with the boxes of the same ``key``.
 
         Args:
             crops: (B, C, size, size) uint8, or float in [0, 1], for the first view.
-            crops1: for the second.
-            ids: as in a call.
-            key: as in a call.
+            crops1: the same for the second view.
+            ids: as in :meth:`__call__`.
+            key: as in :meth:`__call__`.
         """
         first, second = (
-            finish_view(config, cut, ids, fold(key, view), self.mean, self.std, self.painter)
-            for view, (config, cut) in enumerate(zip(self.configs, (crops, crops1), strict=True))
+            finish_view(config, crop, ids, fold(key, view), self.mean, self.std, self.painter)
+            for view, (config, crop) in enumerate(zip(self.configs, (crops, crops1), strict=True))
         )
         return first, second
 
     def small_views(
         self, images: Tensor | None, crops: Tensor | None, ids: Tensor, key: int
     ) -> list[Tensor]:
-        """The small views, (B, C, s, s) float32 each, with draws of their own.
+        """Return the small views, (B, C, s, s) float32 each, with independent draws.
 
         Args:
-            images: whole ones, or None where there are crops.
-            crops: (N, B, C, s, s), cut already, or None where there are images.
-            ids: as in a call.
-            key: as in a call.
+            images: uncropped images, or None if ``crops`` are passed.
+            crops: (N, B, C, s, s) crops, or None if ``images`` are passed.
+            ids: as in :meth:`__call__`.
+            key: as in :meth:`__call__`.
         """
-        views, how = [], (self.mean, self.std, self.painter)
+        views, arguments = [], (self.mean, self.std, self.painter)
         for i, config in enumerate(self.small):
-            place = fold(key, len(self.configs) + i)
+            view_key = fold(key, len(self.configs) + i)
             if crops is None:
                 assert images is not None
-                views.append(make_view(config, images, ids, place, *how))
+                views.append(make_view(config, images, ids, view_key, *arguments))
             else:
-                views.append(finish_view(config, crops[i], ids, place, *how))
+                views.append(finish_view(config, crops[i], ids, view_key, *arguments))
         return views
 
 
@@ -111,18 +178,19 @@ def make_view(
     std: list[float],
     painter: Painter = paint,
 ) -> Tensor:
-    """One view of every image: crop, flips, turn, colour, blur, solarize, normalisation.
+    """Return one view of every image.
 
-    The order is the paper's.
+    The order is that of the paper (appendix B): crop, flips, rotation, colour jitter, greyscale,
+    blur, solarize, normalisation.
 
     Args:
-        config: what may happen.
+        config: the augmentations.
         images: (B, C, H, W) uint8, or float in [0, 1].
-        ids: (B,) what the draws of each image are decided by, beside ``key``.
-        key: of the view.
-        mean: of every channel.
-        std: likewise.
-        painter: :func:`BYOL.views.paint.paint`, or the same compiled; not used on a CPU.
+        ids: (B,) sample numbers. Together with ``key`` they determine the draws of each image.
+        key: random key of the view.
+        mean: mean of each channel.
+        std: standard deviation of each channel.
+        painter: :func:`paint`, or its compiled form. It is not used on a CPU.
 
     Returns:
         (B, C, size, size) float32.
@@ -148,7 +216,7 @@ def finish_view(
     std: list[float],
     painter: Painter = paint,
 ) -> Tensor:
-    """What :func:`make_view` does after the crop, for (B, C, size, size) crops."""
+    """Apply what :func:`make_view` does after the crop, to (B, C, size, size) ``crops``."""
     _check_channels(crops, mean, std)
     draw = draw_appearance(config, key, ids.to(crops.device))
     if crops.device.type == "cpu":

@@ -1,8 +1,8 @@
-"""What happens to each image: parameters as pure functions of (key, sample id).
+"""The augmentation parameters of each image, as pure functions of (key, sample id).
 
 Every image has its own row of random numbers (:func:`BYOL._random.uniforms`), so its views are the
-same in any batch, worker or process. Crops and appearance use different keys: a loader process can
-cut the crops and leave the rest to the batch.
+same in any batch, worker or process. Crops and appearance use different keys, so that a loader
+process can crop and the remaining augmentations can be applied to the batch.
 """
 
 import math
@@ -14,28 +14,30 @@ from torch import Tensor
 from BYOL._random import fold, uniforms
 from BYOL.views.config import ViewConfig
 
-CROP_ATTEMPTS = 10  # torchvision's RandomResizedCrop
+CROP_ATTEMPTS = 10  # as in torchvision's RandomResizedCrop
 _CROP, _APPEARANCE = 1, 2
 
 
 @dataclass(frozen=True)
 class AppearanceDraw:
-    """Parameters of everything but the crop, one entry per image (all (B,) but ``order``).
+    """The parameters of all augmentations except the crop, one entry per image.
+
+    All tensors are (B,), except ``order``.
 
     Args:
-        flip: mirror left and right; bool.
-        vertical_flip: mirror top and bottom; bool.
-        angle: turn in degrees, counter-clockwise.
-        jitter: whether the four colour changes happen; bool.
-        order: (B, 4) the place of brightness, contrast, saturation and hue in the sequence.
-        brightness: what is added.
+        flip: bool, whether to flip horizontally.
+        vertical_flip: bool, whether to flip vertically.
+        angle: rotation in degrees, counter-clockwise.
+        jitter: bool, whether to apply the four colour operations.
+        order: (B, 4) positions of brightness, contrast, saturation and hue in the sequence.
+        brightness: value that is added.
         contrast: factor.
         saturation: factor.
         hue: shift in turns.
-        grey: bool.
-        blur: bool.
-        sigma: of the blur, in pixels.
-        solarize: bool.
+        grey: bool, whether to convert to greyscale.
+        blur: bool, whether to blur.
+        sigma: standard deviation of the blur in pixels.
+        solarize: bool, whether to solarize.
     """
 
     flip: Tensor
@@ -56,17 +58,17 @@ class AppearanceDraw:
 def draw_crops(
     config: ViewConfig, key: int, ids: Tensor, heights: Tensor, widths: Tensor
 ) -> Tensor:
-    """Crop boxes with torchvision's ``RandomResizedCrop`` distribution.
+    """Draw crop boxes with the distribution of torchvision's ``RandomResizedCrop``.
 
-    An area and a log-uniform ratio are tried up to ten times; if no box fits, the largest central
-    one with an allowed ratio is taken.
+    Up to ten pairs of an area and a log-uniform aspect ratio are drawn. If no box fits into the
+    image, the largest central box with an allowed ratio is used.
 
     Args:
-        config: ``crop_scale`` and ``crop_ratio`` are used.
-        key: of the view.
-        ids: (B,) samples.
-        heights: (B,) of the images in pixels, or a scalar tensor.
-        widths: likewise.
+        config: the augmentations, of which ``crop_scale`` and ``crop_ratio`` are used.
+        key: random key of the view.
+        ids: (B,) sample numbers.
+        heights: (B,) heights of the images in pixels, or a scalar tensor.
+        widths: (B,) widths of the images in pixels, or a scalar tensor.
 
     Returns:
         (B, 4) int64: top, left, height, width, inside the image.
@@ -74,22 +76,22 @@ def draw_crops(
     u = uniforms(fold(key, _CROP), ids, 2 * CROP_ATTEMPTS + 2)
     heights = heights.to(u).expand(len(ids))
     widths = widths.to(u).expand(len(ids))
-    tries = u[:, : 2 * CROP_ATTEMPTS].reshape(-1, CROP_ATTEMPTS, 2)
+    attempts = u[:, : 2 * CROP_ATTEMPTS].reshape(-1, CROP_ATTEMPTS, 2)
     low, high = config.crop_scale
-    area = (heights * widths)[:, None] * (low + (high - low) * tries[..., 0])
+    area = (heights * widths)[:, None] * (low + (high - low) * attempts[..., 0])
     low, high = (math.log(r) for r in config.crop_ratio)
-    ratio = torch.exp(low + (high - low) * tries[..., 1])
+    ratio = torch.exp(low + (high - low) * attempts[..., 1])
     width = torch.sqrt(area * ratio).round()
     height = torch.sqrt(area / ratio).round()
     fits = (width > 0) & (width <= widths[:, None]) & (height > 0) & (height <= heights[:, None])
     first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
-    found = fits.any(dim=1)
+    any_fits = fits.any(dim=1)
     central_height, central_width = _central_box(config, heights, widths)
-    height = torch.where(found, height.gather(1, first)[:, 0], central_height)
-    width = torch.where(found, width.gather(1, first)[:, 0], central_width)
+    height = torch.where(any_fits, height.gather(1, first)[:, 0], central_height)
+    width = torch.where(any_fits, width.gather(1, first)[:, 0], central_width)
     room_y, room_x = heights - height, widths - width
-    top = torch.where(found, (u[:, -2] * (room_y + 1)).floor(), (room_y / 2).floor())
-    left = torch.where(found, (u[:, -1] * (room_x + 1)).floor(), (room_x / 2).floor())
+    top = torch.where(any_fits, (u[:, -2] * (room_y + 1)).floor(), (room_y / 2).floor())
+    left = torch.where(any_fits, (u[:, -1] * (room_x + 1)).floor(), (room_x / 2).floor())
     return torch.stack([top, left, height, width], dim=1).long()
 
 
@@ -102,7 +104,7 @@ def _central_box(config: ViewConfig, heights: Tensor, widths: Tensor) -> tuple[T
 
 
 def draw_appearance(config: ViewConfig, key: int, ids: Tensor) -> AppearanceDraw:
-    """Parameters of everything but the crop, for samples ``ids`` (B,)."""
+    """Draw the parameters of all augmentations except the crop, for samples ``ids`` (B,)."""
     u = uniforms(fold(key, _APPEARANCE), ids, 16).unbind(dim=1)
     low, high = config.blur_sigma
     return AppearanceDraw(

@@ -1,4 +1,4 @@
-"""The specification's transforms: callables for one image or a batch."""
+"""The transforms of the specification: callables for one image or a batch."""
 
 import operator
 import warnings
@@ -19,30 +19,30 @@ from BYOL.views.config import ViewConfig, paper_views
 from BYOL.views.ops import per_channel
 from BYOL.views.pipeline import make_view
 
-_NO_SHARE = 16.0  # no picture in [0, 1], however noisy, but any in [0, 255]
+_UNSCALED_VALUE = 16.0  # exceeded by images in [0, 255] and never by (noisy) images in [0, 1]
 
 
 def get_byol_transforms(
     size: int | Sequence[int], mean: Sequence[float], std: Sequence[float], **changes: Any
 ) -> tuple["ViewTransform", "ViewTransform", "EvalTransform"]:
-    """The paper's two views, and the deterministic transform of evaluation.
+    """Return the paper's two view transforms and the deterministic evaluation transform.
 
     Args:
-        size: side of the result in pixels; a pair of equal sides will do.
-        mean: of every channel, in [0, 1].
-        std: of every channel, above 0.
-        changes: what is to differ from the paper, for both views: ``crop_scale=(0.2, 1)``,
-            ``hue=0``, any field of :class:`~BYOL.views.config.ViewConfig`; ``blur`` and
-            ``solarize`` may be a pair, one for each view.
+        size: side length of the result in pixels, or a pair of equal side lengths.
+        mean: mean of each channel, in [0, 1].
+        std: standard deviation of each channel, above 0.
+        changes: fields of :class:`~BYOL.views.config.ViewConfig` that differ from the paper, for
+            both views, for example ``crop_scale=(0.2, 1)`` or ``hue=0``. ``blur`` and ``solarize``
+            may be pairs with one value for each view.
 
     Returns:
         ``t, t1, eval_t``. Each takes a PIL image, a (C, H, W) tensor or a (B, C, H, W) batch, uint8
-        or float in [0, 1], on any device, and gives normalised float32 of the same rank. ``t`` and
-        ``t1`` draw for every image of a batch by itself; ``torch.manual_seed`` governs them.
+        or float in [0, 1], on any device, and returns normalised float32 of the same rank. ``t``
+        and ``t1`` draw independently for every image of a batch and follow ``torch.manual_seed``.
 
     Raises:
-        UserError: a size or a deviation that is not positive, not as many deviations as means, an
-            unknown change or one out of its range.
+        UserError: ``size`` or an element of ``std`` is not positive, ``mean`` and ``std`` differ in
+            length, or a name or value in ``changes`` is not accepted.
     """
     sides = list(size) if isinstance(size, Sequence) else [operator.index(size)]
     if len(set(sides)) != 1:
@@ -64,9 +64,9 @@ class ViewTransform:
     """One random view of an image, or of every image of a batch.
 
     Args:
-        config: what may happen.
-        mean: of every channel.
-        std: of every channel.
+        config: the augmentations.
+        mean: mean of each channel.
+        std: standard deviation of each channel.
     """
 
     def __init__(self, config: ViewConfig, mean: Sequence[float], std: Sequence[float]):
@@ -76,9 +76,9 @@ class ViewTransform:
 
     @torch.no_grad()
     def __call__(self, image: Any) -> Tensor:
-        """PIL image, (C, H, W) or (B, C, H, W) → normalised float32 with the same rank."""
+        """Return a PIL image, (C, H, W) or (B, C, H, W) as normalised float32 of the same rank."""
         batch, single = as_batch(image, len(self.mean))
-        # One number from torch's generator, so that torch.manual_seed governs; the rest follows.
+        # One number from torch's generator determines all draws, so torch.manual_seed applies.
         key = fold(int(torch.randint(2**62, ()).item()))
         ids = torch.arange(len(batch))
         view = make_view(self.config, batch, ids, key, self.mean, self.std)
@@ -86,14 +86,14 @@ class ViewTransform:
 
 
 class EvalTransform:
-    """The image as it is: resized, its centre cut out, normalised.
+    """The evaluation transform: resize, centre crop, normalise.
 
     Args:
-        size: side of the result in pixels.
-        mean: of every channel.
-        std: of every channel.
-        pixel_range: values of black and white in PIL images of more than 8 bits; None: judged by
-            each image alone.
+        size: side length of the result in pixels.
+        mean: mean of each channel.
+        std: standard deviation of each channel.
+        pixel_range: values of black and white in PIL images of high bit depth. If None, the range
+            is determined from each image.
     """
 
     def __init__(
@@ -110,58 +110,67 @@ class EvalTransform:
 
     @torch.no_grad()
     def __call__(self, image: Any) -> Tensor:
-        """PIL image, (C, H, W) or (B, C, H, W) → normalised float32 with the same rank.
+        """Return a PIL image, (C, H, W) or (B, C, H, W) as normalised float32 of the same rank.
 
-        A PIL image may be of any mode and turned by EXIF; it is shown as ``byol embed`` shows a
-        file, but that large JPEGs are decoded at a part of their size there.
+        A PIL image may have any mode and an EXIF orientation. It is preprocessed like a file in
+        ``byol embed``, except that ``byol embed`` decodes large JPEGs at a reduced size.
         """
         if isinstance(image, Image.Image):
-            return normalise(self._shown(image), self.mean, self.std)[0]
+            return normalise(self._centre_crop(image), self.mean, self.std)[0]
         batch, single = as_batch(image, len(self.mean))
         x = normalise(centre(batch, self.size), self.mean, self.std)
         return x[0] if single else x
 
-    def _shown(self, image: Image.Image) -> Tensor:
+    def _centre_crop(self, image: Image.Image) -> Tensor:
         upright = ImageOps.exif_transpose(image)
         pixels = to_pixels(upright, len(self.mean), self.pixel_range)
         height, width = pixels.shape[:2]
         top, left, side, _ = centre_box(height, width, self.size)
-        small = cut(pixels, (left, top, left + side, top + side), self.size)
-        return torch.from_numpy(small).permute(2, 0, 1)[None] * (1 / 255)
+        crop = cut(pixels, (left, top, left + side, top + side), self.size)
+        return torch.from_numpy(crop).permute(2, 0, 1)[None] * (1 / 255)
 
 
 class MultiViewDataInjector:
-    """Several transforms of the same image, for a torchvision data set's ``transform``.
+    """Several transforms of the same image, for the ``transform`` of a torchvision data set.
 
     Args:
-        transforms: callables of an image.
+        transforms: callables that take an image.
     """
 
     def __init__(self, transforms: Sequence[Callable[[Any], Any]]):
         self.transforms = list(transforms)
 
     def __call__(self, image: Any) -> list[Any]:
-        """One result for each transform, in order."""
+        """Return one result for each transform, in order."""
         return [transform(image) for transform in self.transforms]
 
 
 def shown_share(size: int) -> float:
-    """How much of the shorter side evaluation shows: the paper's 224 of 256; small images whole."""
+    """Return the fraction of the shorter side that evaluation shows at ``size`` pixels.
+
+    It is 224 / 256 as in the paper, and 1 for small images.
+    """
     return 0.875 if size > 96 else 1.0
 
 
 def centre_box(height: int, width: int, size: int) -> tuple[float, float, float, float]:
-    """Top, left, height and width of what evaluation at ``size`` pixels shows; between pixels."""
+    """Return top, left, height and width of the evaluation crop, in fractional pixels.
+
+    Args:
+        height: of the image in pixels.
+        width: of the image in pixels.
+        size: side length of the evaluation input in pixels.
+    """
     side = min(height, width) * shown_share(size)
     return (height - side) / 2, (width - side) / 2, side, side
 
 
 def centre(images: Tensor, size: int) -> Tensor:
-    """Resize the shorter side to size / :func:`shown_share`, then cut out the centre.
+    """Resize the shorter side to ``size`` / :func:`shown_share`, then crop the centre.
 
     Args:
         images: (B, C, H, W) uint8, or float in [0, 1].
-        size: of the result.
+        size: side length of the result in pixels.
 
     Returns:
         (B, C, size, size) float32 in [0, 1].
@@ -169,15 +178,15 @@ def centre(images: Tensor, size: int) -> Tensor:
     x = images.float() if images.is_floating_point() else images * (1 / 255)
     height, width = x.shape[-2:]
     scale = round(size / shown_share(size)) / min(height, width)
-    new = (max(round(height * scale), size), max(round(width * scale), size))
-    if new != (height, width):
-        x = F.interpolate(x, new, mode="bicubic", antialias=True).clamp_(0, 1)
-    top, left = (new[0] - size) // 2, (new[1] - size) // 2
+    resized = (max(round(height * scale), size), max(round(width * scale), size))
+    if resized != (height, width):
+        x = F.interpolate(x, resized, mode="bicubic", antialias=True).clamp_(0, 1)
+    top, left = (resized[0] - size) // 2, (resized[1] - size) // 2
     return x[..., top : top + size, left : left + size]
 
 
 def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(x − mean) / std, per channel of (B, C, H, W)."""
+    """Return (x − mean) / std for each channel of ``x`` (B, C, H, W)."""
     if not x.shape[1] == len(mean) == len(std):
         raise UserError(
             f"mean has {len(mean)} and std {len(std)} numbers for images of {x.shape[1]} channels"
@@ -186,14 +195,15 @@ def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
 
 
 def as_batch(image: Any, channels: int) -> tuple[Tensor, bool]:
-    """Any accepted image as (B, C, H, W), and whether it was a single one.
+    """Return an image as a batch (B, C, H, W), and whether it was a single image.
 
     Args:
-        image: as :class:`ViewTransform` and :class:`EvalTransform` take it.
-        channels: that a PIL image is converted to.
+        image: a PIL image or a tensor that :class:`ViewTransform` accepts.
+        channels: number of channels that a PIL image is converted to.
 
     Raises:
-        UserError: neither a PIL image nor a tensor of three or four dimensions, uint8 or float.
+        UserError: ``image`` is neither a PIL image nor a uint8 or float tensor of three or four
+            dimensions.
     """
     if not isinstance(image, Tensor):
         if not hasattr(image, "getbands"):
@@ -208,11 +218,12 @@ def as_batch(image: Any, channels: int) -> tuple[Tensor, bool]:
             f"a transform got a {image.dtype} tensor of shape {tuple(image.shape)}: give "
             "(C, H, W) or (B, C, H, W), uint8 or float in [0, 1]"
         )
-    if image.is_floating_point() and image.device.type == "cpu":  # a GPU would be waited for
-        some = image[..., ::8, ::8]
-        if some.numel() and float(some.amax()) > _NO_SHARE:
+    # On a GPU this check would force the host to wait.
+    if image.is_floating_point() and image.device.type == "cpu":
+        sample = image[..., ::8, ::8]
+        if sample.numel() and float(sample.amax()) > _UNSCALED_VALUE:
             warnings.warn(
-                f"a transform got floats up to {float(some.amax()):g}, which are read as 0 to 1: "
+                f"a transform got floats up to {float(sample.amax()):g}, which are read as 0 to 1: "
                 "give uint8, or divide by 255",
                 stacklevel=3,
             )

@@ -30,7 +30,7 @@ from BYOL.data.annotations import annotated
 from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack
 from BYOL.errors import UserError
-from BYOL.export.checks import pictures_to_check
+from BYOL.export.equality_check import pictures_to_check
 from BYOL.model.initial_weights import read_start
 from BYOL.runs.checksum import seal
 from BYOL.runs.folder import RunFolder

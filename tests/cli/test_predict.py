@@ -169,7 +169,7 @@ def test_labels_that_cannot_teach_are_named(flat, tmp_path, capsys):
     ungrouped = rows(tmp_path / "g.csv", "file,who", "00.png,me")
     two = rows(tmp_path / "two.csv", "file,kind", "00.png,dark", "01.png,light")
     for extra, said in (
-        ([], "p has no labels: give those of some pictures as --labels=FILE.csv"),
+        ([], "p has no labels: give labels of some images as --labels=FILE.csv"),
         (["--labels", one], "all labels are of one class"),
         (["--labels", empty], "has no labels yet: fill them in for some of its rows"),
         (["--labels", half], "row 1 (00.png) has nothing under 'y'"),

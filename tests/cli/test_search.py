@@ -15,7 +15,8 @@ from BYOL.curation.feature_store import Collection, whitened
 from BYOL.curation.search import most_alike
 from tests.cli.test_mistakes import place, refuse  # noqa: F401
 from tests.conftest import draw_pictures
-from tests.curation.test_curation import scenes, table
+from tests.curation.test_curation import smooth_images as scenes
+from tests.curation.test_curation import table
 
 pytestmark = pytest.mark.trains
 
@@ -130,7 +131,7 @@ def test_a_single_picture_is_data_too(run, tmp_path, capsys):
         (["--like=pictures", "--pool=none"], "--pool=none"),
         (["--like=pictures", "--out=found.txt"], "--out=found.txt has an unknown ending"),
         (["--like=pictures", "--out=nowhere/f.csv"], "there is no folder nowhere"),
-        (["--like=grey.npy"], "--like=grey.npy has pictures of 1 channel;"),
+        (["--like=grey.npy"], "--like=grey.npy has images of 1 channel;"),
     ],
 )
 def test_what_cannot_be_looked_for_is_refused(run, place, capsys, argv, named):  # noqa: F811

@@ -15,7 +15,7 @@ from torch import nn
 
 from BYOL import load_backbone
 from BYOL.cli.main import main
-from BYOL.curation import duplicates as module
+from BYOL.curation import duplicates
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid, thumbnail
 from BYOL.curation.duplicates import miniatures, near_pairs
 from BYOL.curation.feature_store import Collection, Looks, whitened
@@ -26,8 +26,8 @@ from BYOL.views.config import Sight
 pytestmark = pytest.mark.trains
 
 
-def scenes(folder, count=40, side=64):
-    """Smooth random pictures, no two alike."""
+def smooth_images(folder, count=40, side=64):
+    """Write different smooth random images to ``folder``."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     for i in range(count):
@@ -41,21 +41,21 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-def test_planted_copies_are_found_and_nothing_else(run, tmp_path, capsys):
-    pictures = scenes(tmp_path / "p")
-    with Image.open(pictures / "00.png") as first:
+def test_exactly_the_planted_copies_are_found(run, tmp_path, capsys):
+    images = smooth_images(tmp_path / "p")
+    with Image.open(images / "00.png") as first:
         content = io.BytesIO()
         first.save(content, "JPEG", quality=70)
-        (pictures / "00-jpeg.jpg").write_bytes(content.getvalue())
-        first.resize((48, 48)).save(pictures / "00-small.png")
-    with Image.open(pictures / "01.png") as second:
-        ImageOps.mirror(second).save(pictures / "01-mirror.png")
-    with Image.open(pictures / "02.png") as third:
-        ImageEnhance.Brightness(third).enhance(1.15).save(pictures / "02-bright.png")
-    (pictures / "03-same.png").write_bytes((pictures / "03.png").read_bytes())
-    (pictures / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+        (images / "00-jpeg.jpg").write_bytes(content.getvalue())
+        first.resize((48, 48)).save(images / "00-small.png")
+    with Image.open(images / "01.png") as second:
+        ImageOps.mirror(second).save(images / "01-mirror.png")
+    with Image.open(images / "02.png") as third:
+        ImageEnhance.Brightness(third).enhance(1.15).save(images / "02-bright.png")
+    (images / "03-same.png").write_bytes((images / "03.png").read_bytes())
+    (images / "truncated.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     out, grid, rest = tmp_path / "d.csv", tmp_path / "d.png", tmp_path / "rest.txt"
-    argv = ["duplicates", str(run), str(pictures), "--out", str(out), "--grid", str(grid)]
+    argv = ["duplicates", str(run), str(images), "--out", str(out), "--grid", str(grid)]
     argv += ["--kept", str(rest)]
     assert main([*argv, "--threshold", "0.3", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -75,25 +75,25 @@ def test_planted_copies_are_found_and_nothing_else(run, tmp_path, capsys):
     surplus = {r["file"].rsplit("/", 1)[-1] for r in table(out) if r["suggestion"] == "remove"}
     listed = open_images(str(rest)).train
     names = {listed.sample_name(i) for i in range(len(listed))}
-    assert names == {path.name for path in pictures.iterdir()} - surplus - {"torn.png"}
+    assert names == {path.name for path in images.iterdir()} - surplus - {"truncated.png"}
 
 
-def test_names_of_one_file_are_no_copies_of_each_other(run, tmp_path, capsys):
-    pictures = scenes(tmp_path / "p", count=12)
-    (pictures / "00-link.png").symlink_to("00.png")
-    (pictures / "01-hard.png").hardlink_to(pictures / "01.png")
-    (pictures / "02-link.png").symlink_to("02.png")
-    (pictures / "02-same.png").write_bytes((pictures / "02.png").read_bytes())
+def test_aliases_of_one_file_are_not_duplicates(run, tmp_path, capsys):
+    images = smooth_images(tmp_path / "p", count=12)
+    (images / "00-link.png").symlink_to("00.png")
+    (images / "01-hard.png").hardlink_to(images / "01.png")
+    (images / "02-link.png").symlink_to("02.png")
+    (images / "02-same.png").write_bytes((images / "02.png").read_bytes())
     out, rest = tmp_path / "d.csv", tmp_path / "rest.txt"
     argv = ["duplicates", str(run), "--out", str(out), "--kept", str(rest), "--threshold", "0.3"]
-    assert main([*argv, str(pictures), "--json"]) == 0
+    assert main([*argv, str(images), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    found = {row["file"].rsplit("/", 1)[-1]: row["suggestion"] for row in table(out)}
-    assert found == {"02-same.png": "keep", "02.png": "remove"}
+    suggestions = {row["file"].rsplit("/", 1)[-1]: row["suggestion"] for row in table(out)}
+    assert suggestions == {"02-same.png": "keep", "02.png": "remove"}
     assert (answer["pictures"], answer["further_names"], answer["surplus"]) == (16, 3, 1)
     kept = {line.rsplit("/", 1)[-1] for line in rest.read_text().splitlines()}
     surplus = {"00-link.png", "01.png", "02.png", "02-link.png"}  # 01-hard.png is first by name
-    assert kept == {path.name for path in pictures.iterdir()} - surplus
+    assert kept == {path.name for path in images.iterdir()} - surplus
     twice = tmp_path / "twice.txt"
     twice.write_text("".join(f"p/{i:02}.png\n" * 2 for i in range(4)))
     assert main([*argv, str(twice)]) == 0
@@ -101,12 +101,12 @@ def test_names_of_one_file_are_no_copies_of_each_other(run, tmp_path, capsys):
     assert "4 of them further names" in capsys.readouterr().out
 
 
-def test_strangers_stand_first_and_blank_pictures_are_called_so(run, tmp_path, capsys):
-    pictures = scenes(tmp_path / "p")
+def test_outliers_come_first_and_blank_images_are_marked(run, tmp_path, capsys):
+    images = smooth_images(tmp_path / "p")
     for i in range(12):
-        Image.new("RGB", (64, 64)).save(pictures / f"black-{i}.png")
+        Image.new("RGB", (64, 64)).save(images / f"black-{i}.png")
     out, grid = tmp_path / "o.csv", tmp_path / "o.png"
-    argv = ["outliers", str(run), str(pictures), "--count", "12", "--out", str(out)]
+    argv = ["outliers", str(run), str(images), "--count", "12", "--out", str(out)]
     assert main([*argv, "--grid", str(grid), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     rows = table(out)
@@ -117,7 +117,7 @@ def test_strangers_stand_first_and_blank_pictures_are_called_so(run, tmp_path, c
         page.load()
 
 
-def test_arrays_and_built_in_sets_work_without_files(tmp_path, monkeypatch, run, capsys):
+def test_image_arrays_are_supported(tmp_path, monkeypatch, run, capsys):
     monkeypatch.chdir(tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
     np.savez("set.npz", images=np.concatenate([pixels, pixels[:2]]))
@@ -130,8 +130,8 @@ def test_arrays_and_built_in_sets_work_without_files(tmp_path, monkeypatch, run,
     assert len(table(tmp_path / "outliers.csv")) == 3
 
 
-def test_bands_that_cancel_each_other_are_not_blank(tmp_path):
-    """Red falls where infrared rises: the mean of the two is one value, the picture is not."""
+def test_channels_with_a_constant_mean_are_not_blank(tmp_path):
+    """One channel falls where the other rises: their mean is constant, but the image is not."""
     rise = np.linspace(0, 255, 32)[None, :].repeat(32, axis=0)
     pixels = np.stack([np.stack([rise, 255 - rise], axis=2), np.full((32, 32, 2), 128.0)])
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
@@ -149,7 +149,7 @@ def collection(directions, greys):
     return Collection(directions, directions, greys, {"train": images}, places, contrasts)
 
 
-def test_blocks_and_bounded_memory_find_the_same_groups_as_all_pairs(monkeypatch):
+def test_blocks_and_bounded_memory_give_the_same_groups_as_all_pairs(monkeypatch):
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -158,23 +158,23 @@ def test_blocks_and_bounded_memory_find_the_same_groups_as_all_pairs(monkeypatch
     points = np.repeat(centres, 20, axis=0) + 0.05 * rng.normal(size=(120, 16))
     directions = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
     greys = np.repeat(rng.random((6, 256)), 20, axis=0).astype(np.float32)
-    found = collection(directions, greys)
-    whole = near_pairs(found, 0.9, 0.9, torch.device("cpu"))
-    monkeypatch.setattr(module, "_BLOCK", 17)
-    blocks = near_pairs(found, 0.9, 0.9, torch.device("cpu"))
-    assert set(map(tuple, whole.places)) == set(map(tuple, blocks.places))
-    monkeypatch.setattr(module, "_KEPT", 200)
-    few = near_pairs(found, 0.9, 0.9, torch.device("cpu"))
-    assert len(few.places) < len(whole.places)
-    for pairs in (whole, few):
+    images = collection(directions, greys)
+    all_pairs = near_pairs(images, 0.9, 0.9, torch.device("cpu"))
+    monkeypatch.setattr(duplicates, "_BLOCK", 17)
+    in_blocks = near_pairs(images, 0.9, 0.9, torch.device("cpu"))
+    assert set(map(tuple, all_pairs.places)) == set(map(tuple, in_blocks.places))
+    monkeypatch.setattr(duplicates, "_KEPT", 200)
+    reduced = near_pairs(images, 0.9, 0.9, torch.device("cpu"))
+    assert len(reduced.places) < len(all_pairs.places)
+    for pairs in (all_pairs, reduced):
         graph = coo_array((np.ones(len(pairs.places)), pairs.places.T), shape=(120, 120))
-        names = connected_components(graph, directed=False)[1]
-        assert len(set(names)) == 6 and all(
-            len(set(names[i::1][:20])) == 1 for i in range(0, 120, 20)
+        component = connected_components(graph, directed=False)[1]
+        assert len(set(component)) == 6 and all(
+            len(set(component[i::1][:20])) == 1 for i in range(0, 120, 20)
         )
 
 
-def test_whitening_makes_unrelated_pictures_of_a_narrow_cone_unrelated(tmp_path):
+def test_whitening_gives_unrelated_images_of_a_narrow_cone_cosines_near_0(tmp_path):
     rng = np.random.default_rng(0)
     narrow = (10 + rng.normal(size=(500, 8)) * 10.0 ** -np.arange(8)).astype(np.float32)
     directions = whitened(narrow, tmp_path / "d.npy")
@@ -183,7 +183,7 @@ def test_whitening_makes_unrelated_pictures_of_a_narrow_cone_unrelated(tmp_path)
     assert abs(cosines[~np.eye(500, dtype=bool)].mean()) < 0.02
 
 
-def test_miniatures_correlate_and_blank_ones_are_alike():
+def test_thumbnails_correlate_and_blank_thumbnails_match_each_other():
     rng = np.random.default_rng(0)
     grey = rng.random(256)
     m = miniatures(np.stack([grey, 0.5 * grey + 0.2, np.zeros(256), np.ones(256), 1 - grey]))
@@ -194,12 +194,12 @@ def test_miniatures_correlate_and_blank_ones_are_alike():
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("size", [(5, 9), (300, 40)])
-def test_thumbnails_of_any_picture_fit_their_cell(channels, size):
-    picture = thumbnail(torch.zeros(channels, *size, dtype=torch.uint8))
-    assert max(picture.size) == SIDE and picture.mode == "RGB"
+def test_thumbnails_of_images_of_any_size_fit_their_cell(channels, size):
+    image = thumbnail(torch.zeros(channels, *size, dtype=torch.uint8))
+    assert max(image.size) == SIDE and image.mode == "RGB"
 
 
-def test_a_grid_breaks_long_rows_and_shortens_long_names(tmp_path):
+def test_a_contact_sheet_wraps_long_rows_and_shortens_long_names(tmp_path):
     tile = Tile(torch.zeros(3, 8, 8, dtype=torch.uint8), ("1", "very/" * 40 + "ключ.jpg"), "good")
     save_grid([[tile] * 9, [tile]], tmp_path / "g.png")
     with Image.open(tmp_path / "g.png") as page:
@@ -209,8 +209,8 @@ def test_a_grid_breaks_long_rows_and_shortens_long_names(tmp_path):
 
 @pytest.mark.parametrize("when", ["before", "midway"])
 @pytest.mark.parametrize("command", ["duplicates", "outliers"])
-def test_a_full_temporary_folder_is_one_line(run, tmp_path, monkeypatch, capsys, command, when):
-    pictures = scenes(tmp_path / "p", count=6)
+def test_a_full_temporary_folder_gives_one_line(run, tmp_path, monkeypatch, capsys, command, when):
+    images = smooth_images(tmp_path / "p", count=6)
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     if when == "before":
@@ -222,29 +222,29 @@ def test_a_full_temporary_folder_is_one_line(run, tmp_path, monkeypatch, capsys,
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("BYOL.curation.feature_store.whitened", full)
-    argv = [command, str(run), str(pictures), "--out", str(tmp_path / "o.csv")]
+    argv = [command, str(run), str(images), "--out", str(tmp_path / "o.csv")]
     assert main(argv) == 2
     size = 6 * 4 * (2 * load_backbone(run).num_features + 257)
-    line = f"the temporary folder {tmp_path}/tmp has no room for {size:,} bytes"
+    line = f"the temporary folder {tmp_path}/tmp has too little free space for {size:,} bytes"
     assert line in capsys.readouterr().err
     assert not list((tmp_path / "tmp").iterdir()) and not (tmp_path / "o.csv").exists()
 
 
-def test_the_temporary_folder_goes_when_the_command_is_ended(tmp_path):
+def test_the_temporary_folder_is_removed_when_the_command_is_terminated(tmp_path):
     program = (
         "import os, signal\n"
         "from BYOL.curation.temp_folder import temporary_folder\n"
         "with temporary_folder() as room:\n"
-        "    (room.folder / 'looks.npy').write_bytes(bytes(9))\n"
+        "    (room.folder / 'rows.npy').write_bytes(bytes(9))\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
     )
     command = [sys.executable, "-c", program]
-    ended = subprocess.run(command, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
-    assert ended.returncode == 143 and not list(tmp_path.iterdir())
+    process = subprocess.run(command, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    assert process.returncode == 143 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["a\nb.png", "a\tb.png", "K\udce4fer.png", "\x00" * 99])
-def test_a_name_that_cannot_be_drawn_gets_question_marks(tmp_path, name):
+def test_undrawable_characters_of_a_name_become_question_marks(tmp_path, name):
     tile = Tile(torch.zeros(3, 8, 8, dtype=torch.uint8), ("1", name))
     save_grid([[tile]], tmp_path / "g.png")
     same = Tile(tile.picture, ("1", "".join(c if c.isprintable() else "?" for c in name)))
@@ -265,7 +265,7 @@ def test_a_name_that_cannot_be_drawn_gets_question_marks(tmp_path, name):
         (["outliers", "missing"], "RUN=missing"),
     ],
 )
-def test_mistakes_are_one_line(run, tmp_path, monkeypatch, capsys, argv, named):
+def test_user_errors_are_one_line(run, tmp_path, monkeypatch, capsys, argv, named):
     monkeypatch.chdir(tmp_path)
     assert main([str(run) if a == "RUN" else a for a in argv]) == 2
     assert named in capsys.readouterr().err

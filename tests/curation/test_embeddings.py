@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from BYOL.cli.main import main
-from BYOL.curation import embedding_files as writers
-from BYOL.curation.embeddings import Embeddings, write_embeddings
-from BYOL.data import eval_loader as centres
+from BYOL.curation import embedding_files
+from BYOL.curation.embedding_files import write_embeddings
+from BYOL.curation.embeddings import Embeddings
+from BYOL.data import eval_loader
 from BYOL.data.dataset import ArrayImages
 from BYOL.data.open import open_images
 from BYOL.data.path_table import PathTable
@@ -30,68 +31,74 @@ def batches(shape=(3,), n=50):
 
 
 def read(path) -> tuple[np.ndarray, list[str], dict[str, str]]:
-    """Features as they were, names and metadata, from any of the files."""
+    """Read features in their original shape, names and metadata from a file of any format."""
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             return arrays["embedding"], arrays["name"].tolist(), json.loads(str(arrays["metadata"]))
     table = pq.read_table(path if path.suffix == ".parquet" else path.with_suffix(".names.parquet"))
-    about = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
+    metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
     if path.suffix == ".npy":
-        return np.load(path, mmap_mode="r"), table["name"].to_pylist(), about
+        return np.load(path, mmap_mode="r"), table["name"].to_pylist(), metadata
     flat = table["embedding"].combine_chunks().flatten().to_numpy()
-    return flat.reshape(len(table), *json.loads(about["shape"])), table["name"].to_pylist(), about
+    return (
+        flat.reshape(len(table), *json.loads(metadata["shape"])),
+        table["name"].to_pylist(),
+        metadata,
+    )
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "npy", "npz"])
 @pytest.mark.parametrize("shape", [(3,), (2, 2, 5)])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_every_file_holds_the_same_with_its_shape(tmp_path, suffix, shape, dtype, monkeypatch):
-    monkeypatch.setattr(writers, "_GROUP_BYTES", 100)
+def test_every_format_stores_the_same_features_with_their_shape(
+    tmp_path, suffix, shape, dtype, monkeypatch
+):
+    monkeypatch.setattr(embedding_files, "_GROUP_BYTES", 100)
     path = tmp_path / f"e.{suffix}"
     embeddings = Embeddings(batches(shape), dtype, {"layer": "layer3"})
     write_embeddings(path, embeddings)
-    found, names, about = read(path)
+    features, names, metadata = read(path)
     assert (embeddings.count, embeddings.shape) == (50, shape)
-    assert np.array_equal(found, np.concatenate([b[3] for b in batches(shape)]).astype(dtype))
-    assert found.dtype == dtype and names == [str(i) for i in range(50)]
-    assert about == {"layer": "layer3", "shape": json.dumps(shape)}
+    assert np.array_equal(features, np.concatenate([b[3] for b in batches(shape)]).astype(dtype))
+    assert features.dtype == dtype and names == [str(i) for i in range(50)]
+    assert metadata == {"layer": "layer3", "shape": json.dumps(shape)}
     if suffix == "parquet":
         assert pq.ParquetFile(path).num_row_groups > 1
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "npy", "npz"])
-def test_a_fault_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path, suffix):
+def test_an_error_during_writing_leaves_the_old_file_unchanged(tmp_path, suffix):
     path = tmp_path / f"e.{suffix}"
     write_embeddings(path, Embeddings(batches()))
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
-    def torn():
+    def interrupted():
         yield next(batches())
         raise OSError(28, "No space left on device")
 
     with pytest.raises(UserError, match="no space"):
-        write_embeddings(path, Embeddings(torn()))
+        write_embeddings(path, Embeddings(interrupted()))
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "npy", "npz"])
-def test_no_batch_is_kept_while_its_row_group_waits(tmp_path, suffix):
-    given = []
+def test_no_batch_is_kept_in_memory_until_its_row_group_is_written(tmp_path, suffix):
+    references = []
 
-    def fresh():
+    def new_batches():
         for split, images, ids, values in batches():
             vectors = values.copy()
-            given.append(weakref.ref(vectors))
+            references.append(weakref.ref(vectors))
             yield split, images, ids, vectors
             del vectors
-            assert sum(batch() is not None for batch in given) <= 1
+            assert sum(batch() is not None for batch in references) <= 1
 
-    write_embeddings(tmp_path / f"e.{suffix}", Embeddings(fresh()))
-    assert len(given) == 8
+    write_embeddings(tmp_path / f"e.{suffix}", Embeddings(new_batches()))
+    assert len(references) == 8
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "npy", "npz"])
-def test_names_that_are_no_text_are_written_all_the_same(tmp_path, suffix):
+def test_undecodable_names_are_written(tmp_path, suffix):
     names = PathTable([b"a.png", b"K\xe4fer.png"])
     images = ArrayImages("x", 1, None, (), torch.zeros(2, 1, 4, 4, dtype=torch.uint8), names)
     rows = iter([("train", images, np.arange(2), np.ones((2, 3), np.float32))])
@@ -100,7 +107,7 @@ def test_names_that_are_no_text_are_written_all_the_same(tmp_path, suffix):
     assert first == "a.png" and second in ("K?fer.png", "K\udce4fer.png")
 
 
-def test_a_class_without_a_name_is_called_by_its_number(tmp_path):
+def test_a_class_without_a_name_is_stored_as_its_number(tmp_path):
     pixels = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
     images = ArrayImages("x", 1, np.array([0, 7]), ("cat",), pixels)
     rows = iter([("train", images, np.arange(2), np.ones((2, 3), np.float32))])
@@ -108,58 +115,58 @@ def test_a_class_without_a_name_is_called_by_its_number(tmp_path):
     assert pq.read_table(tmp_path / "e.parquet")["label"].to_pylist() == ["cat", "7"]
 
 
-def test_features_that_do_not_fit_into_half_precision_are_named(tmp_path):
+def test_features_beyond_the_range_of_float16_are_reported(tmp_path):
     large = iter([("train", IMAGES, np.arange(1), np.full((1, 3), 1e6, np.float32))])
     with pytest.raises(UserError, match="1e\\+06: use float32"):
         write_embeddings(tmp_path / "e.npy", Embeddings(large, "float16"))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_grid_of_a_layer_in_bf16_comes_out_of_the_command(run, tmp_path, capsys):
-    pictures = draw_pictures(tmp_path / "pictures", each=4, side=16)
+def test_the_command_writes_the_feature_grid_of_a_layer_in_bf16(run, tmp_path, capsys):
+    images = draw_pictures(tmp_path / "images", each=4, side=16)
     out = tmp_path / "e.npy"
-    argv = ["embed", str(run), str(pictures), "--out", str(out), "--layer", "features.relu2"]
+    argv = ["embed", str(run), str(images), "--out", str(out), "--layer", "features.relu2"]
     grid = [*argv, "--pool", "none", "--dtype", "float16"]
     assert main([*grid, "--precision", "bf16", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    found, names, about = read(out)
-    assert found.shape == (8, 8, 8, 64) and answer["shape"] == [8, 8, 64]
-    assert about["precision"] == "bf16" and names[0] == "a/00.png"
+    features, names, metadata = read(out)
+    assert features.shape == (8, 8, 8, 64) and answer["shape"] == [8, 8, 64]
+    assert metadata["precision"] == "bf16" and names[0] == "a/00.png"
     assert main([*argv, "--precision", "fp32"]) == 0
     mean = read(out)[0]
-    assert np.abs(mean - found.astype(np.float32).mean((1, 2))).max() < 0.05 * mean.max()
+    assert np.abs(mean - features.astype(np.float32).mean((1, 2))).max() < 0.05 * mean.max()
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_shard_that_is_lost_is_one_line_that_advises_no_resume(
+def test_a_truncated_shard_gives_one_line_without_advice_to_resume(
     run, tmp_path, monkeypatch, capsys, workers
 ):
     images = open_images(str(draw_pictures(tmp_path / "p"))).train
     pack({"train": images}, tmp_path / "s", Packing(1 << 20, "tar", None))
-    real = centres.eval_batches
+    eval_batches = eval_loader.eval_batches
 
-    def lost(*given):
+    def truncate_first(*arguments):
         os.truncate(tmp_path / "s" / "train-000000.tar", 100)
-        return real(*given)
+        return eval_batches(*arguments)
 
-    monkeypatch.setattr("BYOL.evaluation.features.eval_batches", lost)
+    monkeypatch.setattr("BYOL.evaluation.features.eval_batches", truncate_first)
     argv = ["embed", str(run), str(tmp_path / "s"), "--workers", workers]
     assert main([*argv, "--out", str(tmp_path / "e.npy")]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("byol: DATA: ") and said.endswith("bring it back as it was\n")
-    assert said.count("\n") == 1 and not (tmp_path / "e.npy").exists()
+    message = capsys.readouterr().err
+    assert message.startswith("byol: DATA: ") and message.endswith("bring it back as it was\n")
+    assert message.count("\n") == 1 and not (tmp_path / "e.npy").exists()
 
 
-def test_a_loader_process_that_dies_is_one_line(run, tmp_path, monkeypatch, capsys):
-    def deadly(self, k):
+def test_a_killed_loader_process_gives_one_line(run, tmp_path, monkeypatch, capsys):
+    def kill_itself(self, k):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(centres._CentresDataset, "__getitem__", deadly)
-    pictures = draw_pictures(tmp_path / "p")
-    argv = ["embed", str(run), str(pictures), "--workers", "1", "--out", str(tmp_path / "e.npy")]
+    monkeypatch.setattr(eval_loader._CentresDataset, "__getitem__", kill_itself)
+    images = draw_pictures(tmp_path / "p")
+    argv = ["embed", str(run), str(images), "--workers", "1", "--out", str(tmp_path / "e.npy")]
     assert main(argv) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert said.endswith("often for want of memory: give fewer --workers")
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.endswith("often for want of memory: give fewer --workers")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +179,7 @@ def test_a_loader_process_that_dies_is_one_line(run, tmp_path, monkeypatch, caps
         (["--out=e.txt"], ".npy"),
     ],
 )
-def test_mistakes_are_one_line(run, tmp_path, monkeypatch, capsys, flags, named):
+def test_user_errors_are_one_line(run, tmp_path, monkeypatch, capsys, flags, named):
     monkeypatch.chdir(tmp_path)
     assert main(["embed", str(run), *flags]) == 2
     assert named in capsys.readouterr().err

@@ -115,7 +115,7 @@ def test_other_commands_than_training_name_no_flag_that_they_lack(run, tmp_path,
     tifffile.imwrite(tmp_path / "p" / "s.tif", scene(13, np.uint16), planarconfig="contig")
     assert main(["embed", str(run), str(tmp_path / "p"), f"--out={tmp_path}/e.npy"]) == 2
     said = capsys.readouterr().err
-    assert "has pictures of other channels than the 3 that" in said and "--channels" not in said
+    assert "has images of other channels than the 3 that" in said and "--channels" not in said
 
 
 def test_what_pillow_reads_is_left_to_it(tmp_path):

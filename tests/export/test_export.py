@@ -13,7 +13,7 @@ from BYOL.training.pretrain import pretrain
 from tests.conftest import draw_pictures
 
 
-def test_the_exported_run_loads_into_timm_strictly(run, tmp_path, capsys):
+def test_an_exported_run_loads_into_timm_with_strict_true(run, tmp_path, capsys):
     for name in ("b.safetensors", "b.pth"):
         assert main(["export", str(run), "--to", str(tmp_path / name)]) == 0
         assert "timm.create_model('plain5'" in capsys.readouterr().out
@@ -32,35 +32,35 @@ def test_the_five_resnets_load_into_timm_and_torchvision(tmp_path, name):
         export_backbone(backbone, tmp_path / "b.safetensors", {"backbone": name})
     )
     assert metadata == {"backbone": name}
-    theirs = timm.create_model(name, num_classes=0)
-    theirs.load_state_dict(weights, strict=True)
-    classic = getattr(torchvision.models, name)()
-    classic.fc = torch.nn.Identity()
-    classic.load_state_dict(weights, strict=True)
+    from_timm = timm.create_model(name, num_classes=0)
+    from_timm.load_state_dict(weights, strict=True)
+    from_torchvision = getattr(torchvision.models, name)()
+    from_torchvision.fc = torch.nn.Identity()
+    from_torchvision.load_state_dict(weights, strict=True)
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        ours = backbone(x)
-        torch.testing.assert_close(theirs.eval()(x), ours, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(classic.eval()(x), ours, rtol=1e-4, atol=1e-4)
+        expected = backbone(x)
+        torch.testing.assert_close(from_timm.eval()(x), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(from_torchvision.eval()(x), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_trained_resnet_is_exported_whole(tmp_path):
-    pictures = draw_pictures(tmp_path / "pictures", each=4)
+def test_a_trained_resnet_is_exported_with_all_weights(tmp_path):
+    images = draw_pictures(tmp_path / "images", each=4)
     pretrain(
         preset_config(
-            "small", data=str(pictures), out=str(tmp_path / "run"), backbone="resnet18",
+            "small", data=str(images), out=str(tmp_path / "run"), backbone="resnet18",
             stem="imagenet", image_size=32, batch_size=4, epochs=1, hidden_size=8, output_size=4,
             evaluate=False, knn_every=0,
         )
     )  # fmt: skip
     out = tmp_path / "b.pth"
     assert main(["export", str(tmp_path / "run"), "--to", str(out)]) == 0
-    classic = torchvision.models.resnet18()
-    classic.fc = torch.nn.Identity()
-    classic.load_state_dict(torch.load(out), strict=True)
+    model = torchvision.models.resnet18()
+    model.fc = torch.nn.Identity()
+    model.load_state_dict(torch.load(out), strict=True)
 
 
-def test_an_unknown_ending_and_a_damaged_file_are_refused(tmp_path):
+def test_an_unknown_suffix_and_a_damaged_file_are_rejected(tmp_path):
     backbone = torch.nn.Linear(2, 2)
     with pytest.raises(UserError, match="ending"):
         export_backbone(backbone, tmp_path / "b.bin", {})
@@ -75,14 +75,14 @@ def test_an_unknown_ending_and_a_damaged_file_are_refused(tmp_path):
         load_weights(tmp_path / "list.pth")
 
 
-def test_a_run_without_batch_statistics_is_opened_from_its_export_and_its_checkpoint(tmp_path):
+def test_a_run_with_group_norm_opens_from_its_export_and_its_checkpoint(tmp_path):
     from BYOL.runs.open import open_run
 
-    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    images = draw_pictures(tmp_path / "images", each=4)
     run = tmp_path / "run"
     pretrain(
         preset_config(
-            "small", data=str(pictures), out=str(run), backbone="plain5", norm="gn-ws",
+            "small", data=str(images), out=str(run), backbone="plain5", norm="gn-ws",
             image_size=16, batch_size=4, epochs=1, hidden_size=8, output_size=4, evaluate=False,
             knn_every=0,
         )

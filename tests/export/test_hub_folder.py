@@ -1,4 +1,4 @@
-"""The folder for the hub: what timm makes of it is the backbone, and its card tells the truth."""
+"""The hub folder: timm loads the same backbone from it, and its model card is correct."""
 
 import json
 import os
@@ -28,45 +28,45 @@ NETWORKS = {
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    return draw_pictures(tmp_path_factory.mktemp("hub") / "pictures", side=32)
+def images(tmp_path_factory):
+    return draw_pictures(tmp_path_factory.mktemp("hub") / "images", side=32)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
-def folder(request, pictures, tmp_path_factory):
-    """A hub folder of every kind of network, and the run it is of."""
+def folder(request, images, tmp_path_factory):
+    """A hub folder for each kind of network, and its run."""
     root = tmp_path_factory.mktemp("hub")
-    run = made_run(root / "run", pictures, **NETWORKS[request.param])
+    run = made_run(root / "run", images, **NETWORKS[request.param])
     assert main(["export", str(run), "--to", f"{root}/hub/"]) == 0
     assert sorted(p.name for p in root.iterdir()) == ["hub", "run"]
     return root / "hub", run
 
 
-def by_embed(run, tmp_path) -> np.ndarray:
+def embedded(run, tmp_path) -> np.ndarray:
     assert main(["embed", str(run), "--out", str(tmp_path / "e.npz")]) == 0
     with np.load(tmp_path / "e.npz") as arrays:
         return arrays["embedding"]
 
 
-def test_timm_with_its_own_preprocessing_gives_what_embed_gives(folder, pictures, tmp_path):
+def test_timm_with_its_own_preprocessing_gives_the_features_of_embed(folder, images, tmp_path):
     path, run = folder
     model = timm.create_model(f"local-dir:{path}", pretrained=True, num_classes=0).eval()
     config = timm.data.resolve_model_data_config(model)
     assert tuple(config["input_size"]) == (3, 32, 32) and config["crop_pct"] == 1.0
     transform = timm.data.create_transform(**config)
-    files = sorted(pictures.rglob("*.png"))
+    files = sorted(images.rglob("*.png"))
     with torch.no_grad():
-        found = model(torch.stack([transform(Image.open(file)) for file in files])).numpy()
-    assert np.abs(found - by_embed(run, tmp_path)).max() < 1e-4
+        features = model(torch.stack([transform(Image.open(file)) for file in files])).numpy()
+    assert np.abs(features - embedded(run, tmp_path)).max() < 1e-4
 
 
-def test_timm_puts_a_classifier_on_top_for_fine_tuning(folder):
+def test_timm_adds_a_classifier_for_fine_tuning(folder):
     path, _ = folder
     model = timm.create_model(f"local-dir:{path}", pretrained=True, num_classes=3).eval()
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
 
 
-def test_load_backbone_opens_it(folder, tmp_path):
+def test_load_backbone_opens_the_folder(folder, tmp_path):
     path, run = folder
     x = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_load_backbone_opens_it(folder, tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_other_channels_come_through(tmp_path, channels):
+def test_images_with_other_numbers_of_channels_are_supported(tmp_path, channels):
     data = tmp_path / "data.npz"
     np.savez(data, images=np.zeros((3, 16, 16, channels), np.uint8))
     run = made_run(tmp_path / "run", data, backbone="resnet18", stem="small", channels=channels)
@@ -86,7 +86,7 @@ def test_other_channels_come_through(tmp_path, channels):
         assert torch.equal(model(x), open_run(run).backbone(x))
 
 
-def test_the_card_tells_data_recipe_results_and_limits(run, tmp_path):
+def test_the_card_contains_data_recipe_results_and_limits(run, tmp_path):
     assert main(["export", str(run), "--to", f"{tmp_path}/hub/"]) == 0
     text = (tmp_path / "hub" / "README.md").read_text()
     _, front, body = text.split("---\n", 2)
@@ -101,12 +101,12 @@ def test_the_card_tells_data_recipe_results_and_limits(run, tmp_path):
     for name, value in recipe.items():
         expected = getattr(settings, name)
         assert value == (list(expected) if isinstance(expected, tuple) else expected), name
-    assert "24 pictures of `pictures`" in body and "## Limits" in body and "@misc{grill" in body
-    assert str(run.parent) not in text, "a card must not tell where things lie on a machine"
+    assert "24 images of `pictures`" in body and "## Limits" in body and "@misc{grill" in body
+    assert str(run.parent) not in text, "a card must not contain local paths"
 
 
-def test_the_card_of_a_run_judged_by_values_has_their_measures(pictures, tmp_path):
-    run = made_run(tmp_path / "run", pictures, backbone="plain5")
+def test_the_card_of_a_run_evaluated_on_values_has_their_measures(images, tmp_path):
+    run = made_run(tmp_path / "run", images, backbone="plain5")
     measured = {"linear R²": {"value": 0.25}, "linear MAE": {"value": 3.0}}
     rows = {"raw pixels": {**measured, "finetune R²": {"value": 0.5}}, "trained": measured}
     evaluation = {"rows": rows, "task": "regression", "classes": 2}
@@ -115,21 +115,21 @@ def test_the_card_of_a_run_judged_by_values_has_their_measures(pictures, tmp_pat
     assert main(["export", str(run), "--to", f"{tmp_path}/hub/"]) == 0
     text = (tmp_path / "hub" / "README.md").read_text()
     assert "| measure | linear R² | linear MAE | finetune R² |" in text
-    assert "| trained | 0.250 | 3.000 | – |" in text and "4 pictures held out, labels" in text
+    assert "| trained | 0.250 | 3.000 | – |" in text and "4 test images, labels" in text
 
 
-def test_a_card_without_results_says_so(pictures, tmp_path):
-    run = made_run(tmp_path / "run", pictures, backbone="plain5")
+def test_a_card_without_results_states_it(images, tmp_path):
+    run = made_run(tmp_path / "run", images, backbone="plain5")
     assert main(["export", str(run), "--to", f"{tmp_path}/hub/"]) == 0
     text = (tmp_path / "hub" / "README.md").read_text()
     assert "Not measured" in text and "was not finished" in text
 
 
-def test_what_is_in_the_way_stays_as_it_was(run, tmp_path, capsys):
+def test_an_existing_folder_is_not_changed(run, tmp_path, capsys):
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub" / "mine.txt").write_text("mine")
     assert main(["export", str(run), "--to", f"{tmp_path}/hub/"]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main(["export", str(run), "--to", f"{tmp_path}/nowhere/hub/"]) == 2
     assert "there is no folder" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "hub").iterdir()] == ["mine.txt"]
@@ -141,8 +141,8 @@ def test_what_is_in_the_way_stays_as_it_was(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["hub/", "m.onnx", "m.pt2", "m.pth"])
-def test_a_run_without_weights_is_refused(pictures, tmp_path, capsys, name):
-    run = made_run(tmp_path / "run", pictures, backbone="plain5")
+def test_a_run_without_weights_is_rejected(images, tmp_path, capsys, name):
+    run = made_run(tmp_path / "run", images, backbone="plain5")
     (run / "backbone.safetensors").unlink()
     assert main(["export", str(run), "--to", f"{tmp_path}/{name}"]) == 2
     assert "no weights yet" in capsys.readouterr().err
@@ -153,9 +153,9 @@ RECIPES = [("m.safetensors", "vit"), ("m.pth", "resnet18 small stem"), ("m.pt2",
            ("hub", "plain6"), ("m.onnx", "plain6")]  # fmt: skip
 
 
-def test_the_lines_that_are_printed_work_as_they_stand(pictures, tmp_path, capsys):
+def test_the_printed_code_runs_unchanged(images, tmp_path, capsys):
     runs = {
-        name: made_run(tmp_path / f"run {name}", pictures, **NETWORKS[name])
+        name: made_run(tmp_path / f"run {name}", images, **NETWORKS[name])
         for name in {network for _, network in RECIPES}
     }
     programs = []
@@ -165,7 +165,7 @@ def test_the_lines_that_are_printed_work_as_they_stand(pictures, tmp_path, capsy
         assert main(["export", str(runs[network]), "--to", to]) == 0
         lines = [line[2:] for line in capsys.readouterr().out.splitlines() if line[:2] == "  "]
         programs.append("\n".join(lines))
-    # Each in a namespace of its own, none helped by what this process has imported.
+    # Each program runs in its own namespace, without the imports of this process.
     text = "\n".join(
         f"exec({program!r}, {{'images': make({name!r})}})"
         for program, (name, _) in zip(programs, RECIPES, strict=True)
@@ -176,7 +176,7 @@ def test_the_lines_that_are_printed_work_as_they_stand(pictures, tmp_path, capsy
         "    x = numpy.zeros((2, 3, 32, 32), 'float32')\n"
         "    return x if name.endswith('onnx') else torch.from_numpy(x)\n" + text
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=dict(os.environ)
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr

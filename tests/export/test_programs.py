@@ -1,4 +1,4 @@
-"""ONNX and torch.export: the numbers of byol embed, for any batch, or no file."""
+"""ONNX and torch.export: a file gives the features of byol embed for any batch size."""
 
 import json
 import os
@@ -26,14 +26,14 @@ def embedded(run, out) -> np.ndarray:
 
 
 def pixels_of(data, channels, size) -> torch.Tensor:
-    """All pictures of a data set as anyone would show them to a program: from 0 to 1."""
+    """All images of a data set as input of a program: pixels from 0 to 1."""
     images = open_images(str(data), channels=channels).train
     return torch.cat([p for _, p in eval_batches(images, size, 1000)]).float() / 255
 
 
 @pytest.fixture(scope="module", params=["plain5 grey", "resnet18 small stem", "vit 4 channels"])
 def exported(request, tmp_path_factory):
-    """A run, its pictures, and its features by ``byol embed``; as both kinds of program."""
+    """A folder with both kinds of program, the pixels of the images, and their features."""
     root = tmp_path_factory.mktemp("programs")
     channels = {"plain5 grey": 1, "resnet18 small stem": 3, "vit 4 channels": 4}[request.param]
     data = root / "data.npz"
@@ -50,37 +50,37 @@ def exported(request, tmp_path_factory):
     return root, pixels_of(data, channels, 32), embedded(run, root / "e.npz")
 
 
-def test_onnx_gives_what_embed_gives_for_any_batch(exported):
+def test_onnx_gives_the_features_of_embed_for_any_batch_size(exported):
     root, pixels, expected = exported
     session = onnxruntime.InferenceSession(root / "m.onnx")
     for batch in (1, 4, 9):
-        (found,) = session.run(["features"], {"images": pixels[:batch].numpy()})
-        assert found.dtype == np.float32
-        assert np.abs(found - expected[:batch]).max() < 1e-4
+        (features,) = session.run(["features"], {"images": pixels[:batch].numpy()})
+        assert features.dtype == np.float32
+        assert np.abs(features - expected[:batch]).max() < 1e-4
 
 
-def test_a_program_gives_what_embed_gives_for_any_batch(exported):
+def test_a_program_gives_the_features_of_embed_for_any_batch_size(exported):
     root, pixels, expected = exported
     module = torch.export.load(root / "m.pt2").module()
     for batch in (1, 4, 9):
-        found = module(pixels[:batch]).numpy()
-        assert np.abs(found - expected[:batch]).max() < 1e-4
+        features = module(pixels[:batch]).numpy()
+        assert np.abs(features - expected[:batch]).max() < 1e-4
 
 
-def test_onnx_is_one_sound_file_that_says_what_it_is(exported):
+def test_onnx_is_a_single_valid_file_with_metadata(exported):
     root, pixels, _ = exported
     assert sorted(p.suffix for p in root.iterdir() if p.name.startswith("m")) == [".onnx", ".pt2"]
     model = onnx.load(root / "m.onnx", load_external_data=False)
     onnx.checker.check_model(model)
-    said = {entry.key: entry.value for entry in model.metadata_props}
-    assert said["image_size"] == "32" and said["channels"] == str(pixels.shape[1])
-    assert "from 0 to 1" in said["images"] and said["mean"] and said["backbone"]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["image_size"] == "32" and metadata["channels"] == str(pixels.shape[1])
+    assert "from 0 to 1" in metadata["images"] and metadata["mean"] and metadata["backbone"]
     (images,) = model.graph.input
     dims = images.type.tensor_type.shape.dim
     assert dims[0].dim_param and [d.dim_value for d in dims[1:]] == list(pixels.shape[1:])
 
 
-def test_a_program_says_what_it_is(exported):
+def test_a_program_has_metadata(exported):
     root, _, _ = exported
     extra = {program.METADATA: ""}
     torch.export.load(root / "m.pt2", extra_files=extra)
@@ -88,17 +88,17 @@ def test_a_program_says_what_it_is(exported):
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "m.pt2"])
-def test_the_answer_says_on_what_and_how_closely_it_was_checked(run, tmp_path, capsys, name):
+def test_the_answer_reports_the_checked_images_and_the_difference(run, tmp_path, capsys, name):
     assert main(["export", str(run), "--to", str(tmp_path / name), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer["checked_on"].startswith("16 pictures of ")
+    assert answer["checked_on"].startswith("16 images of ")
     assert 0 <= answer["difference"] < 1e-4
 
 
-def test_where_the_pictures_are_gone_noise_is_what_is_checked(tmp_path, capsys):
-    pictures = draw_pictures(tmp_path / "pictures")
-    run = made_run(tmp_path / "run", pictures, backbone="plain5")
-    pictures.rename(tmp_path / "elsewhere")
+def test_a_program_is_checked_on_noise_if_the_images_are_not_available(tmp_path, capsys):
+    images = draw_pictures(tmp_path / "images")
+    run = made_run(tmp_path / "run", images, backbone="plain5")
+    images.rename(tmp_path / "elsewhere")
     assert main(["export", str(run), "--to", str(tmp_path / "m.pt2")]) == 0
     assert "noise" in capsys.readouterr().out
 
@@ -106,33 +106,33 @@ def test_where_the_pictures_are_gone_noise_is_what_is_checked(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["m.onnx", "m.pt2"])
 @pytest.mark.parametrize("fault", ["wrong numbers", "not a number", "wrong shape"])
 def test_a_program_that_differs_leaves_no_file(run, tmp_path, capsys, monkeypatch, name, fault):
-    spoil = {
+    corrupt = {
         "wrong numbers": lambda x: x + 1e-3,
         "not a number": lambda x: x * torch.nan,
         "wrong shape": lambda x: x[:, :-1],
     }[fault]
     if name == "m.onnx":
         real = onnx_export._session
-        monkeypatch.setattr(onnx_export, "_session", lambda path: lambda x: spoil(real(path)(x)))
+        monkeypatch.setattr(onnx_export, "_session", lambda path: lambda x: corrupt(real(path)(x)))
     else:
         real_load = torch.export.load
 
-        class Spoilt:
+        class Corrupted:
             def __init__(self, path):
                 self.path = path
 
             def module(self):
                 inner = real_load(self.path).module()
-                return lambda x: spoil(inner(x))
+                return lambda x: corrupt(inner(x))
 
-        monkeypatch.setattr(torch.export, "load", Spoilt)
+        monkeypatch.setattr(torch.export, "load", Corrupted)
     assert main(["export", str(run), "--to", str(tmp_path / name)]) == 2
     assert "nothing was written" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "onnxscript"])
-def test_without_the_extra_one_line_says_what_to_install(
+def test_without_the_extra_one_line_names_the_package_to_install(
     run, tmp_path, capsys, monkeypatch, missing
 ):
     monkeypatch.setitem(sys.modules, missing, None)  # importing it raises ImportError
@@ -143,7 +143,7 @@ def test_without_the_extra_one_line_says_what_to_install(
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "m.pt2", "m.pth", "hub/"])
-def test_a_full_disk_leaves_nothing(run, tmp_path, capsys, monkeypatch, name):
+def test_a_full_disk_leaves_no_file(run, tmp_path, capsys, monkeypatch, name):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -153,9 +153,9 @@ def test_a_full_disk_leaves_nothing(run, tmp_path, capsys, monkeypatch, name):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits are set otherwise there")
+@pytest.mark.skipif(sys.platform != "linux", reason="other platforms set limits differently")
 @pytest.mark.parametrize("name", ["m.pt2", "m.pth"])
-def test_a_file_that_may_not_grow_is_a_line_and_not_the_end_of_the_process(run, tmp_path, name):
+def test_a_file_size_limit_gives_one_line_and_does_not_abort_the_process(run, tmp_path, name):
     limited = (
         "import resource, signal, sys; from BYOL.cli.main import main;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
@@ -163,13 +163,15 @@ def test_a_file_that_may_not_grow_is_a_line_and_not_the_end_of_the_process(run, 
         "sys.exit(main(sys.argv[1:]))"
     )
     argv = [sys.executable, "-c", limited, "export", str(run), f"--to={tmp_path}/{name}"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("byol: ")]
-    assert done.returncode == 2 and len(lines) == 1 and "cannot write" in lines[0], done.stderr
+    process = subprocess.run(argv, capture_output=True, text=True, check=False)
+    lines = [line for line in process.stderr.splitlines() if line.startswith("byol: ")]
+    assert process.returncode == 2 and len(lines) == 1 and "cannot write" in lines[0], (
+        process.stderr
+    )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_weights_than_one_file_holds_are_refused_before_any_work(
+def test_weights_above_the_file_limit_are_rejected_before_the_conversion(
     run, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(onnx_export, "LARGEST", 1000)

@@ -211,7 +211,7 @@ def test_a_run_keeps_its_initial_weights_and_is_compared_with_them(run, started_
     assert rows[START]["linear"] == before["trained"]["linear"]
     assert rows["untrained"] == before["untrained"]
     page = (started_run / "report.html").read_text()
-    assert "the weights it began with" in page and "(start) with the weights" in page
+    assert "the initial weights" in page and "started from (start)" in page
     assert "(start)" not in (run / "report.html").read_text()
     opened = open_run(started_run)
     assert opened.start is not None and open_run(run).start is None
@@ -231,7 +231,7 @@ def test_a_run_is_resumed_and_exported_without_the_file_of_its_initial_weights(
     assert main(argv) == 0
     assert main(["export", str(tmp_path / "run"), "--trust", "--to", f"{tmp_path}/hub/"]) == 0
     card = (tmp_path / "hub" / "README.md").read_text()
-    assert "It began with the weights of `first`." in card and str(tmp_path) not in card
+    assert "The training started from the weights of `first`." in card and str(tmp_path) not in card
     capsys.readouterr()
 
 

@@ -1,4 +1,4 @@
-"""The report in a real browser: nothing complains, nothing is asked for, everything is there."""
+"""The report in a real browser: it shows everything without errors and without requests."""
 
 import json
 import shutil
@@ -28,22 +28,22 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def compared(run, tmp_path_factory) -> Path:
+def comparison(run, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("compared") / "compare.html"
     assert main(["report", str(run), str(run), "--out", str(out)]) == 0
     return out
 
 
 class Visit:
-    """A page, and whatever went wrong on it."""
+    """An open page with its errors and requests."""
 
     def __init__(self, browser, file: Path, **settings):
         self.context = browser.new_context(**settings)
         self.page = self.context.new_page()
-        self.complaints, self.requests = [], []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.complaints.append(request.url))
+        self.errors, self.requests = [], []
+        self.page.on("console", lambda message: self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.errors.append(request.url))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.resolve().as_uri())
         self.page.wait_for_function("[...document.images].every((i) => i.complete)")
@@ -58,7 +58,7 @@ class Visit:
         return self.page.evaluate("getComputedStyle(document.body).backgroundColor")
 
     def pixels(self) -> int:
-        """A checksum of what is drawn on the map."""
+        """Return a checksum of the drawn map."""
         return self.page.evaluate(
             """() => { const c = document.querySelector(".map > canvas");
             const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
@@ -66,23 +66,23 @@ class Visit:
         )
 
 
-def check_quiet(visit: Visit, pictures: int) -> None:
-    assert visit.complaints == []
+def check_without_errors(visit: Visit, images: int) -> None:
+    assert visit.errors == []
     assert [url for url in visit.requests if not url.startswith(("file:", "data:"))] == []
     assert len([url for url in visit.requests if url.startswith("file:")]) == 1
     widths = visit.page.evaluate("[...document.images].map((i) => i.naturalWidth)")
-    assert len(widths) >= pictures and min(widths) > 0
-    nameless = visit.page.evaluate("[...document.images].filter((i) => !i.hasAttribute('alt'))")
-    assert nameless == []
+    assert len(widths) >= images and min(widths) > 0
+    without_alt = visit.page.evaluate("[...document.images].filter((i) => !i.hasAttribute('alt'))")
+    assert without_alt == []
 
 
-def test_a_report_is_quiet_whole_and_alone(browser, run):
+def test_a_report_is_complete_and_makes_no_requests(browser, run):
     with Visit(browser, run / "report.html") as visit:
-        check_quiet(visit, pictures=72)
+        check_without_errors(visit, images=72)
         assert visit.page.evaluate("document.querySelectorAll('.chart path.line').length") >= 3
 
 
-def test_the_map_shows_the_picture_under_the_pointer(browser, run):
+def test_the_map_shows_the_image_at_the_pointer(browser, run):
     with Visit(browser, run / "report.html", viewport={"width": 1100, "height": 900}) as visit:
         page = visit.page
         canvas = page.locator(".map > canvas")
@@ -92,7 +92,7 @@ def test_the_map_shows_the_picture_under_the_pointer(browser, run):
         box = canvas.bounding_box()
         data = json.loads(page.locator("#map-data").text_content())
         xs, ys = zip(*data["tsne"], strict=True)
-        at = xs.index(min(xs))  # the leftmost point stands 20 px from the edge
+        at = xs.index(min(xs))  # the leftmost point is 20 px from the edge
         y = box["y"] + 20 + (ys[at] - min(ys)) / (max(ys) - min(ys)) * (box["height"] - 40)
         page.mouse.move(box["x"] + 20, y)
         assert tip.is_visible() and data["names"][at] in tip.inner_text()
@@ -102,32 +102,32 @@ def test_the_map_shows_the_picture_under_the_pointer(browser, run):
             const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
             return d.filter((v, i) => i % 4 === 3 && v === 255).length; }"""
         )
-        assert shown == data["side"] ** 2, "the whole picture is drawn"
+        assert shown == data["side"] ** 2, "the whole image is drawn"
         page.mouse.move(box["x"] + 2, box["y"] - 60)
         assert not tip.is_visible()
         canvas.focus()
         page.keyboard.press("ArrowRight")
         assert tip.is_visible() and data["names"][at] in tip.inner_text()
-        assert visit.complaints == []
+        assert visit.errors == []
 
 
-def test_the_switches_of_the_map_switch(browser, run):
+def test_every_switch_changes_the_map(browser, run):
     with Visit(browser, run / "report.html", viewport={"width": 1100, "height": 900}) as visit:
         page = visit.page
-        seen = [visit.pixels()]
-        for button in ("[data-layout=pca]", "[data-marks=pictures]", "[data-class='0']"):
+        checksums = [visit.pixels()]
+        for button in ("[data-layout=pca]", "[data-marks=images]", "[data-class='0']"):
             page.click(f"#map {button}")
             assert page.get_attribute(f"#map {button}", "aria-pressed") == "true"
-            seen.append(visit.pixels())
-        assert len(set(seen)) == 4, "every switch changes what is drawn"
+            checksums.append(visit.pixels())
+        assert len(set(checksums)) == 4, "every switch changes the drawn map"
         assert (
             page.locator(".only.pca").is_visible() and not page.locator(".only.tsne").is_visible()
         )
         page.click("#map [data-class='0']")
-        assert visit.pixels() == seen[2]
+        assert visit.pixels() == checksums[2]
 
 
-def test_charts_are_read_by_pointer_and_keyboard(browser, run):
+def test_charts_show_values_for_pointer_and_keyboard(browser, run):
     with Visit(browser, run / "report.html") as visit:
         chart = visit.page.locator(".chart").first
         at_rest = chart.locator(".read").inner_text()
@@ -141,8 +141,8 @@ def test_charts_are_read_by_pointer_and_keyboard(browser, run):
 
 
 @pytest.mark.parametrize("kind", ["report", "comparison"])
-def test_a_phone_needs_no_sideways_scrolling(browser, run, compared, kind):
-    file = run / "report.html" if kind == "report" else compared
+def test_a_phone_needs_no_horizontal_scrolling(browser, run, comparison, kind):
+    file = run / "report.html" if kind == "report" else comparison
     with Visit(browser, file, viewport={"width": 360, "height": 740}, has_touch=True) as visit:
         width = visit.page.evaluate("document.documentElement.scrollWidth")
         assert width == 360
@@ -152,7 +152,7 @@ def test_a_phone_needs_no_sideways_scrolling(browser, run, compared, kind):
         assert visit.page.evaluate("document.documentElement.scrollWidth") == 360
 
 
-def test_light_and_dark_follow_the_reader(browser, run):
+def test_the_colour_scheme_follows_the_browser(browser, run):
     colours = {}
     for scheme in ("light", "dark"):
         with Visit(browser, run / "report.html", color_scheme=scheme) as visit:
@@ -160,9 +160,9 @@ def test_light_and_dark_follow_the_reader(browser, run):
     assert colours["light"] == "rgb(253, 252, 250)" and colours["dark"] == "rgb(21, 22, 24)"
 
 
-def test_a_comparison_is_quiet_and_shows_both(browser, compared):
-    with Visit(browser, compared) as visit:
-        check_quiet(visit, pictures=8 + 2 * 64)
+def test_a_comparison_shows_both_runs_without_errors(browser, comparison):
+    with Visit(browser, comparison) as visit:
+        check_without_errors(visit, images=8 + 2 * 64)
         chart = visit.page.locator(".chart").first
         chart.locator("svg").first.hover()
         read = chart.locator(".read").inner_text()

@@ -1,4 +1,4 @@
-"""The parts of a report, each by itself."""
+"""Unit tests of the modules of a report."""
 
 import csv
 import dataclasses
@@ -18,8 +18,7 @@ from BYOL.report.neighbours import NEIGHBOURS, make_gallery, nearest
 from BYOL.report.results_table import others_note_of, tabulate
 from BYOL.report.run_summary import Facts, differing, settings_of
 from BYOL.report.sample_features import Samples, Seen
-from BYOL.report.standing import standings
-from BYOL.report.verdict import verdict
+from BYOL.report.verdict import standings, verdict
 from BYOL.runs.folder import RunFolder
 
 
@@ -44,20 +43,23 @@ LOW, MIDDLE, HIGH = (0.3, 0.35, 0.4), (0.38, 0.45, 0.52), (0.6, 0.65, 0.7)
 @pytest.mark.parametrize(
     ("rows", "kind", "words"),
     [
-        (measured(LOW, LOW, HIGH), "good", "has learnt"),
-        (measured(HIGH, LOW, HIGH), "unsure", "better than its untrained self, but not shown"),
-        (measured(LOW, LOW, MIDDLE), "unsure", "not shown to be better than raw pixels or its"),
-        (measured(HIGH, HIGH, LOW), "unsure", "worse than raw pixels or its untrained self"),
-        (None, "open", "Nothing has been measured"),
+        (measured(LOW, LOW, HIGH), "good", "Pretraining was effective"),
+        (measured(HIGH, LOW, HIGH), "unsure", "better than the untrained backbone, but not shown"),
+        (measured(LOW, LOW, MIDDLE), "unsure", "not shown to be better than raw pixels or the"),
+        (measured(HIGH, HIGH, LOW), "unsure", "worse than raw pixels and the untrained backbone"),
+        (None, "open", "has not been evaluated yet"),
     ],
 )
 def test_the_verdict_claims_no_more_than_the_intervals_allow(rows, kind, words):
-    found = verdict(facts(rows))
-    assert found.kind == kind and words in found.headline
+    result = verdict(facts(rows))
+    assert result.kind == kind and words in result.headline
 
 
 def protocols(**levels):
-    """By protocol, of raw pixels, untrained and trained, each 0 to 9: intervals a tenth wide."""
+    """Return results per protocol for raw pixels, untrained and trained: levels from 0 to 9.
+
+    Every interval is ± 0.04 around a tenth of the level.
+    """
     rows = {name: {} for name in ("raw pixels", "untrained", "trained")}
     for name, values in levels.items():
         name = {"few": "5-shot", "knn": "knn20"}.get(name, name)
@@ -75,67 +77,69 @@ def protocols(**levels):
     ("rows", "kind", "headline"),
     [
         (protocols(few=(3, 2, 6), knn=(3, 2, 6), linear=(3, 2, 6)), "good",
-         "has learnt: it is better than raw pixels and its untrained self."),
+         "was effective: the backbone is better than raw pixels and the untrained backbone."),
         (protocols(few=(3, 2, 6), knn=(3, 2, 6), linear=(6, 6, 6)), "good",
-         "has learnt: it is better than raw pixels and its untrained self by few labels and k-NN."),
+         "the backbone is better than raw pixels and the untrained backbone in the few-label and "
+         "k-NN evaluations."),
         (protocols(few=(3, 2, 6), knn=(3, 2, 6), linear=(3, 6, 6)), "good",
-         "better than raw pixels, and better than its untrained self by few labels and k-NN."),
+         "better than raw pixels, and better than the untrained backbone in the few-label and k-NN "
+         "evaluations."),
         (protocols(few=(3, 2, 6), linear=(8, 2, 6)), "unsure",
-         "is better than its untrained self, but better than raw pixels by few labels and worse by "
-         "a linear probe."),
+         "is better than the untrained backbone, but better than raw pixels in the few-label "
+         "evaluation and worse in the linear-probe evaluation."),
         (protocols(few=(6, 2, 6), knn=(6, 2, 6)), "unsure",
-         "is better than its untrained self, but not shown to be better than raw pixels."),
+         "is better than the untrained backbone, but not shown to be better than raw pixels."),
         (protocols(few=(6, 6, 6), linear=(6, 8, 6)), "unsure",
-         "not shown to be better than raw pixels, but worse than its untrained self by a linear "
-         "probe."),
+         "not shown to be better than raw pixels, but worse than the untrained backbone in the "
+         "linear-probe evaluation."),
         (protocols(few=(8, 8, 6), knn=(8, 8, 6)), "unsure",
-         "is worse than raw pixels or its untrained self."),
+         "is worse than raw pixels and the untrained backbone."),
     ],
 )  # fmt: skip
-def test_the_headline_says_what_all_protocols_together_show(rows, kind, headline):
-    found = verdict(facts(rows))
-    assert (found.kind, found.headline.endswith(headline)) == (kind, True), found.headline
+def test_the_headline_claims_what_all_protocols_support(rows, kind, headline):
+    result = verdict(facts(rows))
+    assert (result.kind, result.headline.endswith(headline)) == (kind, True), result.headline
     for words in (
-        "With 5 labels per class, its nearest neighbour is right for 60",
-        "± 4.0 from draw",
+        "Nearest neighbour with 5 labels per class: 60",
+        "± 4.0 over draws",
     ):
-        assert words in found.details[0]
+        assert words in result.details[0]
     even = any(0 in s.against.values() for s in standings(rows))
-    assert even == any("intervals overlap" in d for d in found.details)
+    assert even == any("intervals overlap" in d for d in result.details)
 
 
-def test_one_measure_of_a_protocol_judges_and_another_in_which_a_reference_is_ahead_is_named():
+def test_one_measure_per_protocol_decides_and_better_baselines_in_others_are_named():
     rows = protocols(knn=(3, 3, 6), knn200=(8, 3, 6))
     (knn,) = standings(rows)
     assert (knn.measure, knn.against) == ("knn20", {"raw pixels": 1, "untrained": 1})
-    assert any("raw pixels by k-NN, k = 200" in d for d in verdict(facts(rows)).details)
+    assert any("raw pixels: k-NN, k = 200" in d for d in verdict(facts(rows)).details)
     del rows["trained"]["knn20"]
     assert [s.measure for s in standings(rows)] == ["knn200"]
 
 
-def test_the_verdict_says_how_many_of_a_hundred():
+def test_the_verdict_contains_accuracies_per_hundred_images():
     sentence = verdict(facts(measured(LOW, LOW, HIGH))).details[0]
-    assert "right for 65 of 100" in sentence and "on raw pixels for 35" in sentence
+    assert "65 of 100 test images are correct" in sentence and "raw pixels: 35" in sentence
     close = verdict(facts(measured((0.6, 0.651, 0.7), LOW, (0.6, 0.655, 0.7)))).details[0]
     assert "65.5 of 100" in close and "65.1" in close
 
 
-def test_the_verdict_names_measures_by_which_a_reference_is_ahead():
+def test_the_verdict_names_measures_in_which_a_baseline_is_better():
     rows = measured(LOW, LOW, HIGH)
-    assert not any("every measure" in d for d in verdict(facts(rows)).details)
+    assert not any("better result" in d for d in verdict(facts(rows)).details)
     rows["raw pixels"]["R@1"] = {"value": 0.4, "low": 0.39, "high": 0.41}
     rows["trained"]["R@1"] = {"value": 0.3, "low": 0.29, "high": 0.31}
-    found = verdict(facts(rows))
-    assert found.kind == "good"
-    assert "Not by every measure: more is reached with raw pixels by R@1." in found.details
+    result = verdict(facts(rows))
+    assert result.kind == "good"
+    assert "Measures with a better result for raw pixels: R@1." in result.details
 
 
-def test_an_alarm_comes_before_any_accuracy():
-    found = verdict(facts(measured(LOW, LOW, HIGH), alarm="collapse: std is 0.01"))
-    assert found.kind == "alarm" and "std is 0.01" in found.details[0]
+def test_an_alarm_has_priority_over_the_accuracy():
+    result = verdict(facts(measured(LOW, LOW, HIGH), alarm="collapse: std is 0.01"))
+    assert result.kind == "alarm" and "std is 0.01" in result.details[0]
     read = Curves("epochs", {"gauge/std": Series(np.array([1.0]), np.array([0.01]))})
     unfinished = dataclasses.replace(facts(curves=read), results={})
-    assert verdict(unfinished).kind == "alarm", "before its end a run is judged by its last reading"
+    assert verdict(unfinished).kind == "alarm", "an unfinished run is assessed by its last metrics"
 
 
 def write_rows(path, rows):
@@ -147,7 +151,7 @@ def write_rows(path, rows):
     return path
 
 
-def test_curves_are_read_in_epochs_and_a_resumed_runs_rows_win(tmp_path):
+def test_curves_are_in_epochs_and_rows_of_a_resumed_run_replace_old_ones(tmp_path):
     rows = [{"epoch": e, "step": (e + 1) * 10, "loss": 4 - e} for e in range(3)]
     rows += [{"step": 15, "gauge/std": 0.5}, {"step": 25, "gauge/std": "nan"}]
     rows += [{"epoch": 1, "step": 20, "loss": 9.0}]
@@ -158,7 +162,7 @@ def test_curves_are_read_in_epochs_and_a_resumed_runs_rows_win(tmp_path):
     assert curves.series["gauge/std"].x.tolist() == [1.5] and curves.series["gauge/std"].lost == 1
 
 
-def test_no_logs_no_curves(tmp_path):
+def test_without_logs_there_are_no_curves(tmp_path):
     assert read_curves(tmp_path / "metrics.csv").series == {}
     (tmp_path / "metrics.csv").write_text("")
     assert read_curves(tmp_path / "metrics.csv").series == {}
@@ -166,7 +170,7 @@ def test_no_logs_no_curves(tmp_path):
     assert steps.unit == "steps" and draw_all({"A": steps})
 
 
-def test_thinning_keeps_the_mean_and_the_last_value():
+def test_downsampling_keeps_the_mean_and_the_last_value():
     n = 10_000
     y = np.random.default_rng(0).normal(size=n)
     y[-1] = 7.0
@@ -177,7 +181,7 @@ def test_thinning_keeps_the_mean_and_the_last_value():
 
 
 @pytest.mark.parametrize("y", [[0.0], [1.0, 1.0], [1e-9, 2e-9], [-5.0, 3e6], [0.0, 0.5, 0.2]])
-def test_everything_drawn_lies_inside_the_chart(y):
+def test_all_points_are_inside_the_chart(y):
     series = Series(np.arange(1.0, len(y) + 1), np.array(y))
     known = {"gauge/std": series, "loss": series, "something/new": series}
     charts = draw_all({"A": Curves("epochs", known), "B": Curves("epochs", {"loss": series})})
@@ -189,7 +193,7 @@ def test_everything_drawn_lies_inside_the_chart(y):
     assert charts["gauge/std"].alarm is not None
 
 
-def test_settings_are_marked_against_the_preset_but_not_what_pictures_settle():
+def test_settings_are_compared_with_the_preset_except_those_resolved_from_the_images():
     config = PretrainConfig(preset="small", epochs=3, backbone="resnet18", image_size=32, data="x")
     changed = {s.name for s in settings_of(config) if s.changed}
     assert {"epochs", "hidden_size"} <= changed
@@ -198,7 +202,7 @@ def test_settings_are_marked_against_the_preset_but_not_what_pictures_settle():
     assert dict(differing([config, other])) == {"lr": ["0.3", "0.7"], "data": ["x", "–"]}
 
 
-def seen(features, labels=None) -> Seen:
+def sample(features, labels=None) -> Seen:
     n = len(features)
     pixels = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
     known = None if labels is None else np.asarray(labels)
@@ -206,27 +210,27 @@ def seen(features, labels=None) -> Seen:
     return Seen(images, np.arange(n), np.asarray(features, dtype=np.float32), n)
 
 
-def test_a_picture_is_not_its_own_neighbour_even_among_copies():
+def test_an_image_is_not_its_own_neighbour_even_among_copies():
     features = np.repeat(np.random.default_rng(0).normal(size=(6, 4)), 5, axis=0)
-    one = seen(features)
-    similar, found = nearest(Samples(one, one))
-    assert found.shape == (30, NEIGHBOURS)
-    assert not (found == np.arange(30)[:, None]).any()
-    assert np.allclose(similar[:, :4], 1, atol=1e-5), "its four copies come first"
+    images = sample(features)
+    cosines, indices = nearest(Samples(images, images))
+    assert indices.shape == (30, NEIGHBOURS)
+    assert not (indices == np.arange(30)[:, None]).any()
+    assert np.allclose(cosines[:, :4], 1, atol=1e-5), "its four copies come first"
 
 
 def test_neighbours_that_agree_are_counted_against_chance():
     rng = np.random.default_rng(0)
     labels = np.arange(40) % 2
     features = rng.normal(size=(40, 3)) * 0.01 + np.where(labels[:, None], [1, 0, 0], [0, 1, 0])
-    bank, asked = seen(features, labels), seen(features[:10], labels[:10])
+    bank, asked = sample(features, labels), sample(features[:10], labels[:10])
     gallery = make_gallery(Samples(bank, asked), 0, 8)
     assert gallery.agreeing == 8 and gallery.chance == pytest.approx(4)
     assert all(p.match for _, near in gallery.rows for p in near)
-    assert make_gallery(Samples(one := seen([[1.0]]), one), 0, 8) is None
+    assert make_gallery(Samples(images := sample([[1.0]]), images), 0, 8) is None
 
 
-def test_the_map_keeps_groups_apart_and_survives_degenerate_features():
+def test_the_map_separates_groups_and_accepts_degenerate_features():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.eye(6)[:3], 20, axis=0) + rng.normal(size=(60, 6)) * 0.05
     pca, explained, tsne = layouts(groups.astype(np.float32), 0)
@@ -240,35 +244,35 @@ def test_the_map_keeps_groups_apart_and_survives_degenerate_features():
         assert np.isfinite(pca).all() and np.isfinite(tsne).all() and np.isfinite(explained)
 
 
-def test_confusion_is_taken_from_an_evaluation_or_measured():
+def test_the_confusion_matrix_is_read_from_an_evaluation_or_fitted():
     given = given_confusion({"confusion": [[8, 2], [1, 9]], "class_names": ["cat", "dog"]})
     assert given.accuracy == 0.85 and given.pairs[0] == ("cat", "dog", 2, 10)
     assert given_confusion({}) is None and given_confusion({"confusion": [[1, 2]]}) is None
     labels = np.arange(40) % 2
     features = np.where(labels[:, None], [1.0, 0.0], [0.0, 1.0])
-    one = seen(features, labels)
-    found = measured_confusion(Samples(one, one), 0)
-    assert found.counts.tolist() == [[4, 0], [0, 4]] and found.classes == ("a", "b")
-    assert measured_confusion(Samples(seen(features), seen(features)), 0) is None
+    images = sample(features, labels)
+    result = measured_confusion(Samples(images, images), 0)
+    assert result.counts.tolist() == [[4, 0], [0, 4]] and result.classes == ("a", "b")
+    assert measured_confusion(Samples(sample(features), sample(features)), 0) is None
 
 
-def test_the_confusion_of_groups_is_between_groups():
+def test_the_probe_is_tested_on_other_groups_than_it_was_trained_on():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(30), 6)
-    labels = rng.permutation(np.arange(30) % 2)[groups]  # drawn by lot, so no group tells another
+    labels = rng.permutation(np.arange(30) % 2)[groups]  # random, so groups are independent
     features = rng.normal(size=(30, 40))[groups] + 1e-3 * rng.normal(size=(180, 40))
-    one = seen(features, labels)
-    grouped = dataclasses.replace(one, images=dataclasses.replace(one.images, groups=groups))
-    loose = measured_confusion(Samples(one, one), 0)
+    images = sample(features, labels)
+    grouped = dataclasses.replace(images, images=dataclasses.replace(images.images, groups=groups))
+    loose = measured_confusion(Samples(images, images), 0)
     held = measured_confusion(Samples(grouped, grouped), 0)
     assert loose.accuracy == 1 and held.accuracy < 0.9 and held.counts.sum() == 36
     alone = dataclasses.replace(
-        one, images=dataclasses.replace(one.images, groups=np.zeros(180, dtype=np.int64))
+        images, images=dataclasses.replace(images.images, groups=np.zeros(180, dtype=np.int64))
     )
     assert measured_confusion(Samples(alone, alone), 0) is None
 
 
-def test_measures_that_are_no_accuracy_have_a_table_of_their_own():
+def test_measures_other_than_accuracy_have_a_separate_table():
     rows = {
         "raw pixels": {"linear": {"accuracy": 0.3, "low": 0.25, "high": 0.35}},
         "trained": {
@@ -287,7 +291,7 @@ def test_measures_that_are_no_accuracy_have_a_table_of_their_own():
 
 
 def figures(task: str, name: str, *levels: float) -> dict:
-    """What byol evaluate leaves of tags or numbers: raw pixels, untrained, trained."""
+    """Return an evaluation of tags or numbers for raw pixels, untrained and trained."""
     rows = {
         source: {name: {"value": v, "low": v - 0.04, "high": v + 0.04}}
         for source, v in zip(("raw pixels", "untrained", "trained"), levels, strict=True)
@@ -299,33 +303,34 @@ def figures(task: str, name: str, *levels: float) -> dict:
 @pytest.mark.parametrize(
     ("task", "name", "levels", "kind", "words"),
     [
-        ("multilabel", "knn20 mAP", (0.2, 0.3, 0.6), "good", "a mean average precision of 0.600"),
-        ("multilabel", "linear mAP", (0.7, 0.3, 0.6), "unsure", "on raw pixels 0.700"),
-        ("regression", "linear R²", (0.2, 0.3, 0.6), "good", "for guessing the mean) of 0.600"),
-        ("regression", "linear MAE", (0.6, 0.5, 0.2), "good", "the less, the better) of 0.200"),
-        ("regression", "knn20 MAE", (0.2, 0.2, 0.6), "unsure", "k-NN with 20 neighbours on it"),
+        ("multilabel", "knn20 mAP", (0.2, 0.3, 0.6), "good", "mean average precision 0.600"),
+        ("multilabel", "linear mAP", (0.7, 0.3, 0.6), "unsure", "raw pixels: 0.700"),
+        ("regression", "linear R²", (0.2, 0.3, 0.6), "good", "predicting the mean) 0.600"),
+        ("regression", "linear MAE", (0.6, 0.5, 0.2), "good", "(lower is better) 0.200"),
+        ("regression", "knn20 MAE", (0.2, 0.2, 0.6), "unsure", "k-NN with 20 neighbours: mean"),
     ],
 )
-def test_tags_and_numbers_are_judged_as_well(task, name, levels, kind, words):
+def test_tags_and_numbers_are_compared_with_the_baselines(task, name, levels, kind, words):
     run = dataclasses.replace(facts(), evaluation=figures(task, name, *levels))
-    found = verdict(run)
-    assert found.kind == kind and words in found.details[0]
+    result = verdict(run)
+    assert result.kind == kind and words in result.details[0]
     kinds = {"multilabel": "3 tags", "regression": "3 numbers"}
-    assert f"Judged by 100 pictures with {kinds[task]}" in found.details[-1]
-    assert ("has learnt" in found.headline) == (kind == "good")
+    assert f"Evaluated on 100 test images with {kinds[task]}" in result.details[-1]
+    assert ("was effective" in result.headline) == (kind == "good")
     (table,) = tabulate("here", run.evaluation["rows"], "", others_note_of(run.evaluation))
-    assert table.note.startswith(f"100 held-out pictures with {kinds[task]}, labels of 400. On")
+    note = f"100 test images with {kinds[task]}, labels of 400 training images. Each measure"
+    assert table.note.startswith(note)
 
 
-def test_an_error_is_better_where_it_is_less():
+def test_a_smaller_error_is_better():
     both = figures("regression", "linear R²", 0.2, 0.2, 0.6)
     for source, row in figures("regression", "linear MAE", 0.2, 0.7, 0.6)["rows"].items():
         both["rows"][source] |= row
-    found = verdict(dataclasses.replace(facts(), evaluation=both))
-    assert found.kind == "good"
-    assert "Not by every measure: more is reached with raw pixels by linear MAE." in found.details
+    result = verdict(dataclasses.replace(facts(), evaluation=both))
+    assert result.kind == "good"
+    assert "Measures with a better result for raw pixels: linear MAE." in result.details
 
 
-def test_a_part_of_an_epoch_is_shown_as_a_part():
+def test_a_fraction_of_an_epoch_is_shown():
     for epoch, text in ((1.6, "1.6"), (2.0, "2"), (1200, "1,200")):
         assert dataclasses.replace(facts(), epoch=epoch).epochs == text

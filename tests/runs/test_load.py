@@ -16,8 +16,8 @@ from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.errors import UserError
 from BYOL.export import export_backbone, load_weights
-from BYOL.export.checks import pixel_metadata
 from BYOL.export.exportable import Model
+from BYOL.export.pixel_network import pixel_metadata
 from BYOL.runs.open import open_run
 from BYOL.training.pretrain import pretrain
 from tests.conftest import draw_pictures, tiny
@@ -45,9 +45,9 @@ def test_deep_pictures_are_shown_as_in_training(tmp_path):
     assert BYOL.load_backbone(tmp_path / "b.safetensors").transform.pixel_range == (0, 4095)
     assert main(["export", run, "--to", f"{tmp_path}/hub/"]) == 0
     card = (tmp_path / "hub" / "README.md").read_text()
-    assert "0 is the value 0 of the files and 1 the value 4095" in card
+    assert "0 corresponds to 0 in the files and 1 to 4095" in card
     said = pixel_metadata(Model(open_run(run)))["preprocessing"]
-    assert "below 0 and above 4095" in said and "255" not in said
+    assert "clip to [0, 4095]" in said and "255" not in said
 
 
 def test_a_runs_backbone_and_transform_give_what_embed_gives(run, tmp_path):

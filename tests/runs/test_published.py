@@ -118,7 +118,7 @@ def test_what_is_none_of_these_is_refused(tmp_path, monkeypatch, capsys):
     donated(tmp_path / "model")
     capsys.readouterr()
     assert main(["export", "local-dir:model", "--to", "hub/"]) == 2
-    assert "is a backbone without one: export .safetensors" in capsys.readouterr().err
+    assert "is a backbone without a run: export .safetensors" in capsys.readouterr().err
     assert main(["report", "local-dir:model"]) == 2
 
 

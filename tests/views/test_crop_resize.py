@@ -24,7 +24,7 @@ def test_crop_resize_equals_torchvision(box, size):
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
 
 
-def test_large_pictures_are_cropped_like_small_ones():
+def test_large_images_are_cropped_like_small_ones():
     x = (image(2, size=120) * 255).byte()
     box = torch.tensor([[10, 20, 60, 80]])
     expected = tvf.resized_crop(
@@ -35,8 +35,8 @@ def test_large_pictures_are_cropped_like_small_ones():
 
 
 @pytest.mark.parametrize("side", [30, 60, 120])
-def test_mirrored_crops_are_the_crops_mirrored(side):
-    """By the table, by a matrix, one by one."""
+def test_mirrored_crops_equal_the_mirror_image_of_the_crops(side):
+    """The sizes cover the weight table and the weight matrices."""
     x = (image(3, n=2, size=side) * 255).byte()
     boxes = torch.tensor([[1, 2, 20, 25], [5, 0, 9, 30]])
     plain = crop_resize(x, boxes, 16)
@@ -45,7 +45,7 @@ def test_mirrored_crops_are_the_crops_mirrored(side):
     torch.testing.assert_close(mirrored[1], plain[1], rtol=0, atol=1e-6)
 
 
-def test_weights_of_every_row_add_up_to_one():
+def test_the_weights_of_every_row_sum_to_one():
     weights = resize_weights(torch.tensor([0, 3]), torch.tensor([10, 4]), 10, 7)
     torch.testing.assert_close(weights.sum(2), torch.ones(2, 7))
     assert (weights[1, :, :3] == 0).all() and (weights[1, :, 7:] == 0).all()

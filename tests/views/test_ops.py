@@ -25,7 +25,7 @@ def apply(name: str, value: str, x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", [*COLOUR, "grayscale", "solarize", "flip"])
 @pytest.mark.parametrize("kind", ["noise", "photo"])
-def test_operation_equals_the_authors(authors, kind, name):
+def test_an_operation_equals_that_of_the_paper_authors(authors, kind, name):
     x = torch.from_numpy(authors[f"augment/{kind}/input"]).permute(2, 0, 1)[None]
     prefix = f"augment/{kind}/{name}"
     cases = [key for key in authors if key == prefix or key.startswith(prefix + "/")]
@@ -36,7 +36,7 @@ def test_operation_equals_the_authors(authors, kind, name):
         torch.testing.assert_close(apply(name, value, x.clone()), expected, rtol=0, atol=1e-5)
 
 
-def test_colour_operations_on_one_pixel_are_right_by_hand():
+def test_colour_operations_on_one_pixel_equal_hand_computed_values():
     x = torch.tensor([0.2, 0.4, 0.8]).reshape(1, 3, 1, 1)
 
     def values(y):
@@ -53,23 +53,23 @@ def test_colour_operations_on_one_pixel_are_right_by_hand():
 
 @settings(deadline=None, max_examples=30)
 @given(st.sampled_from(COLOUR[:4]), st.floats(0.0, 0.4), st.integers(0, 1000))
-def test_a_batch_gives_what_its_images_give_alone(name, strength, seed):
+def test_a_batch_gives_the_same_result_as_single_images(name, strength, seed):
     x = image(seed, n=3)
     values = torch.tensor([strength, -strength, 0.0]) + (name in ("contrast", "saturation"))
-    together = getattr(ops, name)(x, values)
-    alone = [getattr(ops, name)(x[i : i + 1], values[i : i + 1]) for i in range(3)]
-    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-6)
-    assert together.min() >= 0 and together.max() <= 1
+    batch = getattr(ops, name)(x, values)
+    single = [getattr(ops, name)(x[i : i + 1], values[i : i + 1]) for i in range(3)]
+    torch.testing.assert_close(batch, torch.cat(single), rtol=0, atol=1e-6)
+    assert batch.min() >= 0 and batch.max() <= 1
 
 
-def test_neutral_parameters_change_nothing():
+def test_neutral_parameters_do_not_change_the_image():
     x = image()
     for name, neutral in (("brightness", 0.0), ("contrast", 1.0), ("saturation", 1.0), ("hue", 0)):
         y = getattr(ops, name)(x, torch.tensor([float(neutral)]))
         torch.testing.assert_close(y, x, rtol=0, atol=1e-6)
 
 
-def test_flips_mirror_only_the_chosen():
+def test_flips_mirror_only_the_chosen_images():
     x = image(n=2)
     chosen = torch.tensor([True, False])
     assert torch.equal(ops.flip(x, chosen)[0], x[0].flip(-1))
@@ -77,13 +77,13 @@ def test_flips_mirror_only_the_chosen():
     assert torch.equal(ops.vertical_flip(x, chosen)[0], x[0].flip(-2))
 
 
-def test_a_quarter_turn_is_counter_clockwise():
+def test_a_rotation_of_90_degrees_is_counter_clockwise():
     x = image()
     turned = ops.rotate(x, torch.tensor([90.0]))
     torch.testing.assert_close(turned, torch.rot90(x, 1, (2, 3)), rtol=0, atol=1e-5)
 
 
-def test_blur_of_small_pictures_is_none_and_of_large_ones_keeps_the_mean_inside():
+def test_blur_leaves_small_images_unchanged_and_preserves_the_sum_of_large_ones():
     small = image(size=16)
     assert torch.equal(ops.blur(small, torch.tensor([2.0])), small)
     spot = torch.zeros(1, 1, 60, 60)

@@ -17,36 +17,35 @@ from BYOL.views.config import ViewConfig, paper_views
 from BYOL.views.cpu import fused_view
 from BYOL.views.cpu_kernels import compiled
 from BYOL.views.crop_resize import crop_resize
-from BYOL.views.paint import _jitter, paint
-from BYOL.views.pipeline import Views, finish_view, make_view
+from BYOL.views.pipeline import Views, _jitter, finish_view, make_view, paint
 from BYOL.views.preview import save_preview
 from BYOL.views.sample_params import draw_appearance, draw_crops
 
-PLAIN = {"mean": [0.0] * 3, "std": [1.0] * 3}
+NO_NORMALISATION = {"mean": [0.0] * 3, "std": [1.0] * 3}
 OFF = {"flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0}
 
 
-def pictures(n: int = 12, size: int = 32, channels: int = 3) -> torch.Tensor:
+def random_images(n: int = 12, size: int = 32, channels: int = 3) -> torch.Tensor:
     return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8)
 
 
-def paper(size: int = 32) -> Views:
+def paper_pair(size: int = 32) -> Views:
     return Views(*paper_views(size), mean=[0.5] * 3, std=[0.25] * 3)
 
 
-def test_a_view_depends_on_seed_epoch_and_sample_only():
-    images, ids = pictures(), torch.arange(12)
-    whole = paper()(images, ids, key=5)
-    half = paper()(images[6:], ids[6:], key=5)
+def test_a_view_depends_only_on_seed_epoch_and_sample():
+    images, ids = random_images(), torch.arange(12)
+    whole = paper_pair()(images, ids, key=5)
+    half = paper_pair()(images[6:], ids[6:], key=5)
     for a, b in zip(whole, half, strict=True):
         torch.testing.assert_close(a[6:], b, rtol=0, atol=1e-5)
-    assert not torch.allclose(whole[0], paper()(images, ids, key=6)[0])
+    assert not torch.allclose(whole[0], paper_pair()(images, ids, key=6)[0])
     assert not torch.allclose(whole[0], whole[1])
 
 
-def test_crops_cut_beforehand_give_the_same_views():
-    images, ids, key = pictures(), torch.arange(12), 9
-    views = paper()
+def test_precomputed_crops_give_the_same_views():
+    images, ids, key = random_images(), torch.arange(12), 9
+    views = paper_pair()
     expected = views(images, ids, key)
     side = torch.tensor(32)
     cut = [
@@ -59,7 +58,7 @@ def test_crops_cut_beforehand_give_the_same_views():
 
 
 def test_identical_images_of_a_batch_get_different_views():
-    views = paper()(pictures(1).expand(6, -1, -1, -1), torch.arange(6), 0)[0]
+    views = paper_pair()(random_images(1).expand(6, -1, -1, -1), torch.arange(6), 0)[0]
     distances = torch.cdist(views.flatten(1), views.flatten(1)) + torch.eye(6) * 1e9
     assert distances.min() > 0.1
 
@@ -67,22 +66,22 @@ def test_identical_images_of_a_batch_get_different_views():
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
 def test_any_number_of_channels(channels):
     views = Views(*paper_views(32), mean=[0.5] * channels, std=[0.25] * channels)
-    x, x1 = views(pictures(4, channels=channels), torch.arange(4), 0)
+    x, x1 = views(random_images(4, channels=channels), torch.arange(4), 0)
     assert x.shape == x1.shape == (4, channels, 32, 32)
     assert x.isfinite().all()
 
 
-def test_jitter_follows_each_images_own_order():
+def test_jitter_uses_the_order_drawn_for_each_image():
     config = ViewConfig(16)
     x = torch.rand(64, 3, 16, 16)
     draw = draw_appearance(config, 4, torch.arange(64))
     together = _jitter(config, x.clone(), draw)
     one_by_one = x.clone()
-    named = ("brightness", "contrast", "saturation", "hue")
+    names = ("brightness", "contrast", "saturation", "hue")
     for i in range(64):
         if draw.jitter[i]:
-            for place in range(4):
-                name = named[draw.order[i].tolist().index(place)]
+            for position in range(4):
+                name = names[draw.order[i].tolist().index(position)]
                 value = getattr(draw, name)[i : i + 1]
                 one_by_one[i : i + 1] = getattr(ops, name)(one_by_one[i : i + 1], value)
     torch.testing.assert_close(together, one_by_one, rtol=0, atol=1e-5)
@@ -91,12 +90,12 @@ def test_jitter_follows_each_images_own_order():
 @pytest.mark.parametrize("kind", ["uint8", "float"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize(("side", "size"), [(32, 32), (50, 24), (24, 48)])
-def test_the_cpus_way_equals_batched_operations(kind, channels, side, size):
-    """The compiled loop over images, and the chain of tensor operations that a GPU takes."""
+def test_the_cpu_kernels_equal_the_batched_operations(kind, channels, side, size):
+    """The compiled loop over images equals the chain of tensor operations used on a GPU."""
     config = ViewConfig(
         size, vertical_flip=0.3, rotate=30.0, blur=0.5, solarize=0.4, grey=0.3, jitter=0.9
     )
-    images = pictures(40, side, channels)
+    images = random_images(40, side, channels)
     images = images if kind == "uint8" else images / 255
     mean, std, ids = [0.4] * channels, [0.3] * channels, torch.arange(40)
     draw = draw_appearance(config, 3, ids)
@@ -105,30 +104,31 @@ def test_the_cpus_way_equals_batched_operations(kind, channels, side, size):
     expected = paint(config, crops, draw, mean, std)
     got = fused_view(config, images, boxes, draw, mean, std)
     assert got.is_contiguous(memory_format=torch.channels_last)
-    # A pixel at a boundary of hue or solarize may fall to either side by rounding alone.
+    # Rounding alone may move a pixel across a boundary of hue or solarize.
     assert ((got - expected).abs() > 2e-5).float().mean() < 1e-4
     uncut = fused_view(config, crops, None, dataclasses.replace(draw, flip=draw.flip & False),
                        mean, std)  # fmt: skip
     assert ((uncut - expected).abs() > 2e-5).float().mean() < 1e-4
 
 
-def test_the_number_of_threads_changes_nothing():
-    images, ids = pictures(13), torch.arange(13)
+def test_the_number_of_threads_does_not_change_the_views():
+    images, ids = random_images(13), torch.arange(13)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        alone = paper()(images, ids, 2)
+        one_thread = paper_pair()(images, ids, 2)
         torch.set_num_threads(3)
-        shared = paper()(images, ids, 2)
+        three_threads = paper_pair()(images, ids, 2)
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(alone[0], shared[0]) and torch.equal(alone[1], shared[1])
+    assert torch.equal(one_thread[0], three_threads[0])
+    assert torch.equal(one_thread[1], three_threads[1])
 
 
-def test_nothing_switched_on_leaves_the_crop():
+def test_without_augmentations_a_view_is_the_crop():
     config = ViewConfig(32, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), **OFF)
-    images = pictures()
-    view = make_view(config, images, torch.arange(12), 0, **PLAIN)
+    images = random_images()
+    view = make_view(config, images, torch.arange(12), 0, **NO_NORMALISATION)
     torch.testing.assert_close(view, images / 255, rtol=0, atol=1e-5)
 
 
@@ -137,15 +137,15 @@ def test_the_order_is_grey_before_blur_before_solarize():
     x = torch.rand(2, 3, 32, 32)
     sigma = draw_appearance(config, 0, torch.arange(2)).sigma
     expected = ops.solarize(ops.blur(ops.grey(x).contiguous(), sigma))
-    got = finish_view(config, x.clone(), torch.arange(2), 0, **PLAIN)
+    got = finish_view(config, x.clone(), torch.arange(2), 0, **NO_NORMALISATION)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["PIL", "CHW", "BCHW", "float CHW", "float BCHW"])
-def test_the_specified_transforms_take_every_kind_of_image(kind):
+def test_the_specified_transforms_accept_every_kind_of_image(kind):
     t, t1, eval_t = get_byol_transforms(24, [0.5] * 3, [0.25] * 3)
-    batch = pictures(3, size=40)
-    given = {
+    batch = random_images(3, size=40)
+    image = {
         "PIL": Image.fromarray(batch[0].permute(1, 2, 0).numpy()),
         "CHW": batch[0],
         "BCHW": batch,
@@ -154,15 +154,15 @@ def test_the_specified_transforms_take_every_kind_of_image(kind):
     }[kind]
     shape = (3, 3, 24, 24) if "BCHW" in kind else (3, 24, 24)
     for transform in (t, t1, eval_t):
-        out = transform(given)
+        out = transform(image)
         assert out.shape == shape and out.dtype == torch.float32 and out.isfinite().all()
-    assert torch.equal(eval_t(given), eval_t(given))
-    assert not torch.equal(t(given), t(given))
+    assert torch.equal(eval_t(image), eval_t(image))
+    assert not torch.equal(t(image), t(image))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_specified_transforms_take_pil_images_of_every_mode(mode, channels):
+def test_the_specified_transforms_accept_pil_images_of_every_mode(mode, channels):
     values = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
     if mode in ("I;16", "F"):
         image = Image.fromarray(values.astype({"I;16": np.uint16, "F": np.float32}[mode]) * 4)
@@ -171,11 +171,12 @@ def test_the_specified_transforms_take_pil_images_of_every_mode(mode, channels):
     for transform in get_byol_transforms(32, [0.0] * channels, [1.0] * channels):
         out = transform(image)
         assert out.shape == (channels, 32, 32) and out.isfinite().all()
-    expected = torch.linspace(0, 1, 32).expand(channels, 32, 32)  # by the last, of evaluation
+    # ``out`` is the result of the last transform, that of evaluation.
+    expected = torch.linspace(0, 1, 32).expand(channels, 32, 32)
     assert (out - expected).abs().mean() < (0.3 if mode == "1" else 0.06)
 
 
-def test_a_turned_pil_image_is_shown_upright():
+def test_a_pil_image_with_an_exif_orientation_is_turned_upright():
     exif = Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()
@@ -187,26 +188,26 @@ def test_a_turned_pil_image_is_shown_upright():
     assert shown[:, :, 12:].mean() > 0.9 and shown[:, :, :8].mean() < 0.1
 
 
-def test_manual_seed_governs_the_specified_transforms():
+def test_manual_seed_determines_the_specified_transforms():
     t, _, _ = get_byol_transforms(16, [0.5] * 3, [0.25] * 3)
-    images = pictures()
+    images = random_images()
     torch.manual_seed(3)
     first = t(images)
     torch.manual_seed(3)
     assert torch.equal(first, t(images))
 
 
-def test_the_specified_transforms_change_what_they_are_told_to():
+def test_the_specified_transforms_apply_the_passed_changes():
     t, t1, _ = get_byol_transforms(
         np.int64(16), np.full(3, 0.5), torch.full((3,), 0.25), hue=0, blur=0.5, solarize=(0.1, 0.3)
     )
     paper, paper1 = paper_views(16)
     assert t.config == dataclasses.replace(paper, hue=0, blur=0.5, solarize=0.1)
     assert t1.config == dataclasses.replace(paper1, hue=0, blur=0.5, solarize=0.3)
-    assert t(pictures(2)).shape == (2, 3, 16, 16)
+    assert t(random_images(2)).shape == (2, 3, 16, 16)
 
 
-def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have():
+def test_a_forked_process_does_not_use_the_thread_pool_of_its_parent():
     fused._pool(2)
     child = os.fork()
     if not child:
@@ -215,13 +216,13 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have():
     assert fused._pool.cache_info().currsize == 1
 
 
-def test_kernels_are_compiled_where_nothing_can_be_kept():
+def test_kernels_are_compiled_without_a_writable_cache_folder():
     namespace = {}
     exec("def doubled(x): return 2 * x", namespace)
     assert compiled(namespace["doubled"])(21) == 42
 
 
-def test_floats_of_255_are_told_and_noise_around_0_to_1_is_not():
+def test_floats_up_to_255_raise_a_warning_and_noise_around_0_to_1_does_not():
     transforms = get_byol_transforms(8, [0.5] * 3, [0.25] * 3)
     image = torch.rand(2, 3, 16, 16)
     for transform in transforms:
@@ -232,7 +233,7 @@ def test_floats_of_255_are_told_and_noise_around_0_to_1_is_not():
             transform(image * 255)
 
 
-def test_injector_gives_one_result_per_transform():
+def test_the_injector_returns_one_result_per_transform():
     injector = MultiViewDataInjector([lambda x: x + 1, lambda x: x * 2])
     assert injector(5) == [6, 10]
 
@@ -247,28 +248,28 @@ def test_injector_gives_one_result_per_transform():
         (lambda: get_byol_transforms(8, 0.5, 0.5), "mean"),
         (lambda: get_byol_transforms(8, [0.5], [0.5], hues=1), "hues= is unknown.*hue"),
         (lambda: get_byol_transforms(8, [0.5], [0.5], hue=2), "hue=2 is out of range"),
-        (lambda: get_byol_transforms(8, [0.5], [0.5])[0](pictures(2)), "3 channels"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5])[0](random_images(2)), "3 channels"),
         (lambda: get_byol_transforms(8, [0.5], [0.5])[0]("a.png"), "PIL"),
         (lambda: get_byol_transforms(8, [0.5], [0.5])[2](torch.zeros(8, 8)), "shape"),
     ],
 )
-def test_a_wrong_argument_is_named(call, named):
+def test_an_error_names_the_wrong_argument(call, named):
     with pytest.raises(UserError, match=named):
         call()
 
 
-def test_preview_shows_every_picture_and_its_draws(tmp_path):
-    images = [pictures(1, size=s)[0] for s in (20, 50)]
+def test_the_preview_shows_every_image_and_its_draws(tmp_path):
+    images = [random_images(1, size=s)[0] for s in (20, 50)]
     path = save_preview(images, paper_views(48), tmp_path / "views.png", key=1, draws=2)
-    with Image.open(path) as picture:
+    with Image.open(path) as preview:
         tile = 48 * 2 + 4
-        assert picture.size == (5 * tile, 2 * tile)
+        assert preview.size == (5 * tile, 2 * tile)
 
 
-def test_views_compiled_for_a_gpu_are_the_same_views():
-    """Here the compiler writes for the CPU; what it fuses is the same."""
+def test_compiled_batched_operations_give_the_same_views():
+    """Here the compiler targets the CPU; it fuses the same operations as on a GPU."""
     config = ViewConfig(40, blur=0.5, solarize=0.5)
     crops, draw = torch.rand(6, 3, 40, 40), draw_appearance(config, 0, torch.arange(6))
-    expected = paint(config, crops, draw, **PLAIN)
-    fused = torch.compile(paint, dynamic=False)(config, crops, draw, **PLAIN)
+    expected = paint(config, crops, draw, **NO_NORMALISATION)
+    fused = torch.compile(paint, dynamic=False)(config, crops, draw, **NO_NORMALISATION)
     torch.testing.assert_close(fused, expected, rtol=0, atol=1e-5)

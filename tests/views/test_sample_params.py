@@ -13,14 +13,14 @@ from BYOL.views.sample_params import draw_appearance, draw_crops
 N = 20_000
 
 
-def test_numbers_belong_to_the_sample_not_to_its_batch():
+def test_random_numbers_depend_on_the_sample_and_not_on_its_batch():
     ids = torch.tensor([3, 1, 4, 1_000_000])
-    together = uniforms(fold(1, 2), ids, 5)
-    assert torch.equal(together[[1, 3]], uniforms(fold(1, 2), ids[[1, 3]], 5))
-    assert not torch.equal(together, uniforms(fold(1, 3), ids, 5))
+    batch = uniforms(fold(1, 2), ids, 5)
+    assert torch.equal(batch[[1, 3]], uniforms(fold(1, 2), ids[[1, 3]], 5))
+    assert not torch.equal(batch, uniforms(fold(1, 3), ids, 5))
 
 
-def test_numbers_are_uniform_and_unrelated():
+def test_random_numbers_are_uniform_and_uncorrelated():
     u = uniforms(fold(0, 7), torch.arange(N), 4)
     assert u.min() >= 0 and u.max() < 1
     counts = torch.histc(u[:, 0], 20, 0, 1)
@@ -30,14 +30,14 @@ def test_numbers_are_uniform_and_unrelated():
     assert correlations.abs().max() < 0.04
 
 
-def test_keys_in_another_order_are_other_keys():
+def test_the_order_of_the_inputs_changes_the_key():
     assert len({fold(1, 2), fold(2, 1), fold(1), fold(2), fold(1, 2, 0), fold(0, 1, 2)}) == 6
     assert sorted(permutation(fold(5), 100).tolist()) == list(range(100))
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(0.01, 1), st.integers(0, 99))
-def test_crops_lie_inside_the_picture(height, width, least, key):
+def test_crops_lie_inside_the_image(height, width, least, key):
     config = ViewConfig(8, crop_scale=(least, 1.0))
     boxes = draw_crops(config, key, torch.arange(50), torch.tensor(height), torch.tensor(width))
     top, left, h, w = boxes.unbind(1)
@@ -49,9 +49,9 @@ def test_crop_areas_and_ratios_follow_torchvisions_distribution():
     torch.manual_seed(0)
     from torchvision.transforms import RandomResizedCrop
 
-    picture = torch.empty(1, 96, 128)
+    image = torch.empty(1, 96, 128)
     theirs = torch.tensor(
-        [RandomResizedCrop.get_params(picture, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(N // 4)]
+        [RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(N // 4)]
     ).float()
     ours = draw_crops(
         ViewConfig(8), 11, torch.arange(N // 4), torch.tensor(96), torch.tensor(128)
@@ -64,7 +64,7 @@ def test_crop_areas_and_ratios_follow_torchvisions_distribution():
         assert statistic < 1.95 * math.sqrt(2 / len(a))  # Kolmogorov–Smirnov, one in a thousand
 
 
-def test_probabilities_and_ranges_are_the_papers():
+def test_probabilities_and_ranges_are_those_of_the_paper():
     first, second = paper_views(224)
     assert (first.blur, second.blur, first.solarize, second.solarize) == (1.0, 0.1, 0.0, 0.2)
     draw = draw_appearance(second, 3, torch.arange(N))
@@ -81,7 +81,7 @@ def test_probabilities_and_ranges_are_the_papers():
         assert value.mean().item() == pytest.approx((low + high) / 2, abs=0.02 * (high - low))
 
 
-def test_every_order_of_the_jitter_is_as_likely():
+def test_every_order_of_the_jitter_is_equally_likely():
     order = draw_appearance(ViewConfig(8), 5, torch.arange(N)).order
     _, counts = order.unique(dim=0, return_counts=True)
     assert len(counts) == 24
@@ -93,6 +93,6 @@ def test_every_order_of_the_jitter_is_as_likely():
     [{"size": 0}, {"flip": 1.5}, {"hue": 0.6}, {"crop_scale": (0.5, 0.2)}, {"crop_scale": (0, 1)},
      {"blur_sigma": (0.0, 1.0)}, {"rotate": -1}],
 )  # fmt: skip
-def test_a_value_out_of_range_is_refused_by_its_name(change):
+def test_an_error_names_the_value_that_is_out_of_range(change):
     with pytest.raises(UserError, match=next(iter(change))):
         ViewConfig(**{"size": 8, **change})

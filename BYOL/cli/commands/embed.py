@@ -3,7 +3,8 @@
 from BYOL._console import counted
 from BYOL.cli.commands.common import Answer
 from BYOL.config.commands import EmbedConfig
-from BYOL.curation.embeddings import Embeddings, check_embeddings_path, write_embeddings
+from BYOL.curation.embedding_files import check_embeddings_path, write_embeddings
+from BYOL.curation.embeddings import Embeddings
 from BYOL.curation.run_features import open_features
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// Charts: the nearest point of every curve to the pointer, read out above the chart.
+// Charts: show the value of every curve at the point nearest to the pointer above the chart.
 for (const svg of document.querySelectorAll(".chart > svg")) {
   const lines = [...svg.querySelectorAll("path.line")].map((path) => ({
     name: path.dataset.name, points: JSON.parse(path.dataset.points),
@@ -39,7 +39,7 @@ for (const svg of document.querySelectorAll(".chart > svg")) {
   });
 }
 
-// The map: dots or pictures on a canvas, the picture itself beside the pointer.
+// The embedding map: dots or thumbnails on a canvas, and a tooltip with the image at the pointer.
 const source = document.getElementById("map-data");
 if (source) {
   const data = JSON.parse(source.textContent);
@@ -54,10 +54,10 @@ if (source) {
     if (data.classes.length <= palette.length) return palette[label];
     return `hsl(${(label * 137.5) % 360} 60% ${45 + (label % 3) * 9}%)`;
   };
-  const state = { layout: "tsne", marks: "dots", only: null, chosen: null };
+  const state = { layout: "tsne", marks: "dots", only: null, selected: null };
   let places = [];
 
-  const settle = () => {
+  const layOut = () => {
     const ratio = window.devicePixelRatio || 1;
     const { clientWidth: width, clientHeight: height } = canvas;
     canvas.width = Math.round(width * ratio);
@@ -88,7 +88,7 @@ if (source) {
     places.forEach(([x, y], i) => {
       const label = data.labels[i];
       pen.globalAlpha = state.only === null || state.only === label ? 0.9 : 0.08;
-      if (state.marks === "pictures") {
+      if (state.marks === "images") {
         pen.drawImage(sheet, ...tile(i), x - size / 2, y - size / 2, size, size);
         return;
       }
@@ -98,19 +98,19 @@ if (source) {
       pen.fill();
     });
     pen.globalAlpha = 1;
-    if (state.chosen !== null) {
-      const [x, y] = places[state.chosen];
+    if (state.selected !== null) {
+      const [x, y] = places[state.selected];
       pen.strokeStyle = style.getPropertyValue("--ink");
       pen.lineWidth = 2;
       pen.beginPath();
-      pen.arc(x, y, state.marks === "pictures" ? size * 0.8 : 7, 0, 7);
+      pen.arc(x, y, state.marks === "images" ? size * 0.8 : 7, 0, 7);
       pen.stroke();
     }
   };
 
-  const choose = (i) => {
-    if (i === state.chosen) return;
-    state.chosen = i;
+  const select = (i) => {
+    if (i === state.selected) return;
+    state.selected = i;
     draw();
     tip.hidden = i === null;
     if (i === null) return;
@@ -119,14 +119,14 @@ if (source) {
     inner.width = inner.height = data.side;
     inner.getContext("2d").drawImage(sheet, ...tile(i), 0, 0, data.side, data.side);
     inner.style.imageRendering = data.side > 40 ? "auto" : "pixelated";
-    const words = tip.querySelector("p");
-    words.textContent = "";
+    const caption = tip.querySelector("p");
+    caption.textContent = "";
     if (data.labels.length) {
       const label = document.createElement("b");
       label.textContent = data.classes[data.labels[i]];
-      words.append(label);
+      caption.append(label);
     }
-    words.append(data.names[i]);
+    caption.append(data.names[i]);
     const right = x < canvas.clientWidth / 2;
     const left = right ? x + 16 : x - 16 - tip.offsetWidth;
     const room = canvas.clientWidth - tip.offsetWidth;
@@ -145,20 +145,20 @@ if (source) {
     });
     return best;
   };
-  canvas.addEventListener("pointermove", (event) => choose(at(event)));
-  canvas.addEventListener("pointerdown", (event) => choose(at(event)));
+  canvas.addEventListener("pointermove", (event) => select(at(event)));
+  canvas.addEventListener("pointerdown", (event) => select(at(event)));
   canvas.addEventListener("pointerleave", (event) => {
-    if (event.pointerType === "mouse") choose(null);
+    if (event.pointerType === "mouse") select(null);
   });
-  canvas.addEventListener("blur", () => choose(null));
+  canvas.addEventListener("blur", () => select(null));
   canvas.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
-    if (event.key === "Escape") choose(null);
+    if (event.key === "Escape") select(null);
     if (!step) return;
     event.preventDefault();
     const order = places.map((_, i) => i).sort((a, b) => places[a][0] - places[b][0]);
-    const now = state.chosen === null ? -1 : order.indexOf(state.chosen);
-    choose(order[(now + step + order.length) % order.length]);
+    const now = state.selected === null ? -1 : order.indexOf(state.selected);
+    select(order[(now + step + order.length) % order.length]);
   });
 
   const press = (buttons, pressed) => buttons.forEach((button) => {
@@ -169,11 +169,11 @@ if (source) {
     for (const button of buttons) button.addEventListener("click", () => {
       state[what] = button.dataset[what];
       press(buttons, button);
-      choose(null);
+      select(null);
       for (const text of section.querySelectorAll(".only")) {
         text.hidden = !text.classList.contains(state.layout);
       }
-      settle();
+      layOut();
     });
   }
   const legend = [...section.querySelectorAll("[data-class]")];
@@ -183,13 +183,13 @@ if (source) {
     button.addEventListener("click", () => {
       state.only = state.only === label ? null : label;
       press(legend, state.only === null ? null : button);
-      choose(null);
+      select(null);
       draw();
     });
   }
   const ready = () => {
-    settle();
-    new ResizeObserver(settle).observe(canvas);
+    layOut();
+    new ResizeObserver(layOut).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   };
   if (sheet.complete) ready(); else sheet.addEventListener("load", ready);
