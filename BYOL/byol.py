@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from BYOL.model.backbones import build_backbone, check_feature_size, pool
 from BYOL.model.group_norm import without_batch_statistics
 from BYOL.model.heads import MLP, build_predictor
-from BYOL.model.options import check_names, check_sizes, check_tau, check_together
+from BYOL.model.options import check_combinations, check_names, check_sizes, check_tau
 from BYOL.model.predictors import EXACT, ClosedFormPredictor
 
 
@@ -117,7 +117,7 @@ class BYOL(nn.Module):
             depth_proj=depth_proj, depth_pred=depth_pred,
         )  # fmt: skip
         check_names(target, norm, target_norm)
-        check_together(
+        check_combinations(
             closed_form=closedFormPredicator, moving=EAvg, predictor=predictor, target=target,
             norm=norm, target_norm=target_norm, pretrained=pretrained,
         )  # fmt: skip

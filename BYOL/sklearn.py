@@ -24,7 +24,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features
 from BYOL.model.backbones import feature_size
 from BYOL.runs.load import load_backbone
-from BYOL.views.config import Sight
+from BYOL.views.config import InputSpec
 
 _OWN = ("epochs", "batch_size")  # arguments that are settings of a run, too
 # Integers whose kind says what white is.
@@ -132,7 +132,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             ids, features = extract_features(
                 self.backbone_,
                 images,
-                Sight(show.size, show.mean, show.std),
+                InputSpec(show.size, show.mean, show.std),
                 device=torch_device(accelerator),
                 workers=pick_workers(None, accelerator) if len(images) > 256 else 0,
             )

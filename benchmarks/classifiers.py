@@ -17,21 +17,23 @@ from BYOL.config.commands import FeaturesConfig
 from BYOL.config.view_configs import view_configs
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.dataset import Images
-from BYOL.evaluation.augmented_batches import crops_and_flips
+from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.cross_val_predict import Known, fit
-from BYOL.evaluation.evaluate import seen_by
+from BYOL.evaluation.evaluate import feature_function
 from BYOL.evaluation.protocols.finetune import finetuned
-from BYOL.evaluation.types import Exam, Subject
+from BYOL.evaluation.types import EvaluationData, FeatureSource
 
 
 def by_finetuning(features: Features, learn: Images, judge: Images, seed: int) -> dict[str, float]:
-    run, sight = features.run, features.run.config.sight
-    view = crops_and_flips(view_configs(run.config)[0], sight.size)
-    exam = Exam(learn, judge, view, features.device, features.workers, seed)
+    run, input_spec = features.run, features.run.config.input_spec
+    view = crop_and_flip_view(view_configs(run.config)[0], input_spec.size)
+    data = EvaluationData(learn, judge, view, features.device, features.workers, seed)
     found = {}
     for name, network in (("finetuned", run.backbone), ("untrained", run.untrained)):
-        subject = Subject(name, network, sight, exam, seen_by(network, sight, exam))
-        found[name] = finetuned(subject, learn).measures["accuracy"]["accuracy"]
+        source = FeatureSource(
+            name, network, input_spec, data, feature_function(network, input_spec, data)
+        )
+        found[name] = finetuned(source, learn).measures["accuracy"]["accuracy"]
     return found
 
 

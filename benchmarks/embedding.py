@@ -59,14 +59,14 @@ def limits(run: str, data: str, threads: int, pictures: int = 4096) -> dict[str,
 
     torch.set_num_threads(threads)
     features = open_features(EmbedConfig(run, data, split="train"))
-    images, sight = features.sets["train"], features.run.config.sight
+    images, input_spec = features.sets["train"], features.run.config.input_spec
     images = images.subset(np.arange(min(pictures, len(images))))
     start = time.perf_counter()
-    batches = list(eval_batches(images, sight.size, features.batch_size))
+    batches = list(eval_batches(images, input_spec.size, features.batch_size))
     decoded = time.perf_counter()
     with torch.inference_mode():
         for _, pixels in batches:
-            look(features.network, pixels, sight, features.precision)
+            look(features.network, pixels, input_spec, features.precision)
     return {
         "decoding alone, one process": len(images) / (decoded - start),
         "network alone": len(images) / (time.perf_counter() - decoded),

@@ -41,10 +41,10 @@ from BYOL.model.backbones import build_backbone
 from BYOL.runs.open import open_run
 from BYOL.training.prepare import IMAGENET_MEAN, IMAGENET_STD, in_memory
 from BYOL.training.pretrain import pretrain
-from BYOL.views.config import Sight
+from BYOL.views.config import InputSpec
 
 BATCH = 128  # of lightly's recipe
-SIGHT = Sight(32, IMAGENET_MEAN, IMAGENET_STD)
+SIGHT = InputSpec(32, IMAGENET_MEAN, IMAGENET_STD)
 CHECKS = 8  # of k-NN while a preset trains, at most
 
 
@@ -52,7 +52,7 @@ class Trained(NamedTuple):
     """What a side has reached, in which time, and how many pictures it was shown."""
 
     backbone: nn.Module
-    sight: Sight
+    input_spec: InputSpec
     seconds: float
     pictures: int
     rate: float  # pictures a second while it trains, without what comes once
@@ -75,13 +75,13 @@ def by_preset(
         pictures = results["steps"] * config.batch_size
         rate = results["images_per_second"]
         curve = [(seconds * epoch / epochs, accuracy) for epoch, accuracy in results["online_knn"]]
-        return Trained(run.backbone, run.config.sight, seconds, pictures, rate, curve)
+        return Trained(run.backbone, run.config.input_spec, seconds, pictures, rate, curve)
 
 
 def epochs_that_fit(given: Any, preset: str, budget: float, train: Images, test: Images) -> int:
     tried = 2  # the first epoch is slower
     trial = by_preset(given, preset, 0, tried, checks=0)
-    check = online_check(train, test, trial.sight, device=torch.device("cpu"))
+    check = online_check(train, test, trial.input_spec, device=torch.device("cpu"))
     start = time.perf_counter()
     check(trial.backbone)
     checks = CHECKS * (time.perf_counter() - start)
@@ -111,10 +111,12 @@ def new_backbone(given: Any) -> nn.Module:
     return build_backbone(given.backbone, in_channels=3, image_size=32, stem=stem)
 
 
-def judge(backbone: nn.Module, sight: Sight, train: Images, test: Images) -> dict[str, float]:
+def judge(
+    backbone: nn.Module, input_spec: InputSpec, train: Images, test: Images
+) -> dict[str, float]:
     device = torch.device("cpu")
-    ids, bank = extract_features(backbone, train, sight, device=device)
-    asked, queries = extract_features(backbone, test, sight, device=device)
+    ids, bank = extract_features(backbone, train, input_spec, device=device)
+    asked, queries = extract_features(backbone, test, input_spec, device=device)
     labels, truth = train.labels[ids], test.labels[asked]
     guessed = linear_probe(bank, labels, queries).predictions
     return {
@@ -186,7 +188,7 @@ def main() -> None:
             "seconds": trained.seconds,
             "rate": trained.pictures / trained.seconds,
             "curve": trained.curve,
-            **judge(trained.backbone, trained.sight, train, test),
+            **judge(trained.backbone, trained.input_spec, train, test),
         }
         found["rows"][name] = row
         print(f"{side:16s} seed {seed}: {row['seconds']:.0f} s, {row['rate']:,.0f} images/s, "

@@ -17,7 +17,7 @@ from common import arguments, header
 
 from BYOL.config.commands import FeaturesConfig
 from BYOL.curation.run_features import open_features
-from BYOL.curation.selection import representatives, standard_directions
+from BYOL.curation.selection import representatives, standardized_directions
 from BYOL.evaluation.cross_val_predict import Known, fit
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.protocols.cluster import kmeans
@@ -36,7 +36,7 @@ def selected(features: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def typical(features: np.ndarray, count: int, seed: int) -> np.ndarray:
-    vectors, k = standard_directions(features), min(count, 500)
+    vectors, k = standardized_directions(features), min(count, 500)
     cluster, given = kmeans(vectors, k, seed), []
     for c in np.argsort(-np.bincount(cluster, minlength=k)):
         members = np.flatnonzero(cluster == c)
@@ -47,7 +47,7 @@ def typical(features: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def farthest(features: np.ndarray, count: int, seed: int) -> np.ndarray:
-    vectors = torch.from_numpy(standard_directions(features))
+    vectors = torch.from_numpy(standardized_directions(features))
     chosen = [int(np.random.default_rng(seed).integers(len(vectors)))]
     nearest = vectors @ vectors[chosen[0]]
     while len(chosen) < count:

@@ -46,13 +46,13 @@ def by_lightly(given: Any, seed: int, pictures: int) -> tuple[torch.nn.Module, A
 def one(given: Any, side: str, seed: int, train: Images, test: Images) -> dict[str, float]:
     start = time.perf_counter()
     if side == "lightly":
-        backbone, sight = by_lightly(given, seed, len(train))
+        backbone, input_spec = by_lightly(given, seed, len(train))
     else:
         trained = by_preset(given, "lightly-cifar", seed, given.epochs, checks=0, **SIDES[side])
-        backbone, sight = trained.backbone, trained.sight
+        backbone, input_spec = trained.backbone, trained.input_spec
     seconds = time.perf_counter() - start
     rate = given.epochs * len(train) / seconds
-    return {"seconds": seconds, "rate": rate, **judge(backbone, sight, train, test)}
+    return {"seconds": seconds, "rate": rate, **judge(backbone, input_spec, train, test)}
 
 
 def main() -> None:

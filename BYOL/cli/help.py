@@ -48,7 +48,7 @@ def help_text(
         usage=" ".join(["byol", name, *words, "[--SETTING VALUE …]"]),
         description=summary[0].upper() + summary[1:] + ".",
     )  # fmt: skip
-    for title, names in groups_of(settings):
+    for title, names in group_counts(settings):
         shown = [n for n in names if everything or info_of(fields_of(settings)[n]).basic]
         group = parser.add_argument_group(title)
         for field in shown:
@@ -123,7 +123,7 @@ def value_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def groups_of(settings: type) -> Iterator[tuple[str, list[str]]]:
+def group_counts(settings: type) -> Iterator[tuple[str, list[str]]]:
     """Title and names of the settings of every group: of each base class, then of the class."""
     names = fields_of(settings).keys() - {"trust"}  # which is a flag of every command
     seen: set[str] = set()

@@ -12,7 +12,7 @@ from BYOL.config.run_settings import RunSettings
 from BYOL.config.validation import check_numbers, check_pairs, check_task
 from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import UserError
-from BYOL.views.config import Sight
+from BYOL.views.config import InputSpec
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class PretrainConfig(
         return self.micro_batch, self.channels, side, side
 
     @property
-    def sight(self) -> Sight:
+    def input_spec(self) -> InputSpec:
         """How the backbone is shown pictures, once that is settled."""
         assert self.image_size is not None
         assert self.mean is not None
         assert self.std is not None
-        return Sight(self.image_size, self.mean, self.std)
+        return InputSpec(self.image_size, self.mean, self.std)

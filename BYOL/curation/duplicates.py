@@ -183,7 +183,9 @@ def _confirmed(
     """Return the pairs whose thumbnails correlate by at least ``threshold``: (m, 2), (m,), (m,)."""
     kept = [(places[:0], cosines[:0], cosines[:0])]
     for part, cosine in zip(places.split(_CONFIRMED), cosines.split(_CONFIRMED), strict=True):
-        first, second = (miniatures(collection.greys[part[:, side].numpy()]) for side in (0, 1))
+        first, second = (
+            unit_thumbnails(collection.greys[part[:, side].numpy()]) for side in (0, 1)
+        )
         mirrored = second.clone()
         mirrored[:, :-1] = second[:, :-1].unflatten(1, (GREY_SIDE, GREY_SIDE)).flip(2).flatten(1)
         correlation = torch.maximum((first * second).sum(1), (first * mirrored).sum(1))
@@ -193,7 +195,7 @@ def _confirmed(
     return next(merged), next(merged), next(merged)
 
 
-def miniatures(greys: np.ndarray) -> Tensor:
+def unit_thumbnails(greys: np.ndarray) -> Tensor:
     """Return unit vectors (m, S² + 1) whose dot products are correlations of ``greys`` (m, S²).
 
     The last element is a small constant. With it, blank images have a correlation of 1 with each

@@ -18,7 +18,7 @@ from BYOL.curation.temp_folder import temporary_folder
 from BYOL.data.dataset import EncodedImages, FileImages, Images
 from BYOL.data.decode import BrokenImageError
 from BYOL.errors import UserError
-from BYOL.views.config import Sight
+from BYOL.views.config import InputSpec
 
 # Side length of the grey thumbnails in pixels. At this size a cropped border changes a thumbnail
 # little, and different images of the same kind still differ.
@@ -47,11 +47,11 @@ class Looks(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, sight: Sight):
+    def __init__(self, network: nn.Module, input_spec: InputSpec):
         super().__init__()
         self.network = network
-        self.register_buffer("mean", torch.tensor(sight.mean)[:, None, None])
-        self.register_buffer("std", torch.tensor(sight.std)[:, None, None])
+        self.register_buffer("mean", torch.tensor(input_spec.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(input_spec.std)[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features, grey thumbnail and contrast of ``x``; see the class."""
@@ -141,7 +141,7 @@ class Collection:
 def collected(
     batches: Callable[[nn.Module], Batches],
     network: nn.Module,
-    sight: Sight,
+    input_spec: InputSpec,
     sets: dict[str, Images],
     whitening: float = 1.0,
 ) -> Iterator[Collection]:
@@ -164,7 +164,7 @@ def collected(
     with temporary_folder() as room:
 
         def recorded() -> Batches:
-            for split, images, ids, vectors in batches(Looks(network, sight)):
+            for split, images, ids, vectors in batches(Looks(network, input_spec)):
                 if not places:
                     d = vectors[0].size - _EXTRA_COLUMNS
                     # space for the rows of this file and for the whitened features

@@ -9,12 +9,12 @@ import numpy as np
 from BYOL.config.labelling import PredictConfig
 from BYOL.config.tasks import CLASSES, NOTHING, Measures
 from BYOL.curation.run_features import Features
-from BYOL.curation.run_images import as_the_run, pictures_elsewhere
+from BYOL.curation.run_images import open_images_of_flag, with_run_annotations
 from BYOL.data.annotations import annotated
 from BYOL.data.dataset import Images, why_unlabelled
 from BYOL.data.groups import check_grouped
 from BYOL.errors import UserError
-from BYOL.evaluation.bootstrap import in_words
+from BYOL.evaluation.bootstrap import measures_text
 from BYOL.evaluation.cross_val_predict import PARTS, Known
 from BYOL.evaluation.splits import task_of
 from BYOL.runs.open import Run
@@ -39,7 +39,7 @@ class Part:
 
 def settled(config: PredictConfig, run: Run) -> PredictConfig:
     """Fill in the label and group files of ``run`` if its own images are the training images."""
-    return config if config.labelled else as_the_run(config, run)
+    return config if config.labelled else with_run_annotations(config, run)
 
 
 def labelled_parts(features: Features, config: PredictConfig) -> list[Part]:
@@ -61,7 +61,7 @@ def labelled_parts(features: Features, config: PredictConfig) -> list[Part]:
     return parts
 
 
-def known_of(parts: Sequence[Part]) -> Known:
+def concatenate_parts(parts: Sequence[Part]) -> Known:
     """Concatenate ``parts`` to one labelled set, for training or evaluation of a probe."""
     first = parts[0].images
     labels, groups = [], []
@@ -82,7 +82,7 @@ def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     """Return the images with labels by split."""
     splits = features.splits
     if config.labelled is not None:
-        splits = pictures_elsewhere(features.run, config.labelled, config.data_root, "labelled")
+        splits = open_images_of_flag(features.run, config.labelled, config.data_root, "labelled")
     annotations = annotated(splits, config.labels, config.task, config.groups)
     splits = annotations.splits
     parts = {"train": splits.train, "labelled": splits.labelled, TEST: splits.test}
@@ -106,4 +106,4 @@ def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
 
 def measured(measures: Measures) -> str:
     """Return a line with the cross-validated scores of the labelled images."""
-    return f"{PARTS}-fold cross-validation: {in_words(measures)}"
+    return f"{PARTS}-fold cross-validation: {measures_text(measures)}"

@@ -16,7 +16,7 @@ from BYOL._hardware import pick_accelerator, pick_precision, pick_workers, torch
 from BYOL.config.commands import FeaturesConfig
 from BYOL.curation.embeddings import Batches
 from BYOL.curation.feature_store import Collection, collected
-from BYOL.curation.run_images import pictures_for
+from BYOL.curation.run_images import open_run_images
 from BYOL.data.dataset import Images
 from BYOL.data.loader_errors import loader_mishaps
 from BYOL.data.open import Splits
@@ -84,14 +84,16 @@ class Features:
         Args:
             whitening: degree of whitening; see :func:`BYOL.curation.feature_store.whitened`.
         """
-        return collected(self.batches, self.network, self.run.config.sight, self.sets, whitening)
+        return collected(
+            self.batches, self.network, self.run.config.input_spec, self.sets, whitening
+        )
 
     def _batches(self, network: torch.nn.Module) -> Batches:
         for split, images in self.sets.items():
             batches = feature_batches(
                 network,
                 images,
-                self.run.config.sight,
+                self.run.config.input_spec,
                 device=self.device,
                 workers=self.workers,
                 batch_size=self.batch_size,
@@ -111,7 +113,7 @@ def open_features(config: FeaturesConfig) -> Features:
     accelerator = pick_accelerator(config.accelerator)
     run = open_backbone(config.run, trust=config.trust)
     network = LayerFeatures(run.backbone, config.layer, config.pool)
-    splits = pictures_for(run, config.data, config.data_root)
+    splits = open_run_images(run, config.data, config.data_root)
     parts = {"train": splits.train, "test": splits.test}
     chosen = list(parts) if config.split == "all" else [config.split]
     sets = {name: images for name in chosen if (images := parts[name]) is not None}

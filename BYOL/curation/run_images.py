@@ -13,7 +13,7 @@ from BYOL.runs.open import Run
 Config = TypeVar("Config", EvaluateConfig, PredictConfig)
 
 
-def as_the_run(config: Config, run: Run) -> Config:
+def with_run_annotations(config: Config, run: Run) -> Config:
     """Fill in the label and group files of ``run`` if ``config`` names no other images."""
     if config.data is not None:
         return config
@@ -23,7 +23,7 @@ def as_the_run(config: Config, run: Run) -> Config:
     return dataclasses.replace(config, **settings)  # type: ignore[arg-type]
 
 
-def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
+def open_run_images(run: Run, data: str | None, data_root: str) -> Splits:
     """Open the images of ``data``, or the training images of ``run`` if ``data`` is None.
 
     Args:
@@ -62,16 +62,16 @@ def pictures_for(run: Run, data: str | None, data_root: str) -> Splits:
     return splits
 
 
-def pictures_elsewhere(run: Run, data: str, data_root: str, argument: str) -> Splits:
+def open_images_of_flag(run: Run, data: str, data_root: str, argument: str) -> Splits:
     """Open the images ``data`` of the flag ``--argument``; errors name this flag.
 
     Args:
-        run: as for :func:`pictures_for`.
+        run: as for :func:`open_run_images`.
         data: the value of the flag.
-        data_root: as for :func:`pictures_for`.
+        data_root: as for :func:`open_run_images`.
         argument: the name of the flag.
     """
     try:
-        return pictures_for(run, data, data_root)
+        return open_run_images(run, data, data_root)
     except UserError as error:
         raise UserError(str(error).replace("DATA=", f"--{argument}=", 1)) from error

@@ -30,7 +30,7 @@ class Found:
     similarity: np.ndarray
 
 
-def most_alike(
+def nearest_images(
     collection: Collection, asked: np.ndarray, among: np.ndarray, count: int, *, together: bool
 ) -> Found:
     """Return the images with the largest cosine of ``collection.directions`` to each query.

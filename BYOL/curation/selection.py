@@ -58,7 +58,7 @@ def representatives(
     if not len(candidates):
         return Selection(candidates, candidates)
     has_label = labelled[clustered]
-    vectors = standard_directions(features[clustered])
+    vectors = standardized_directions(features[clustered])
     k = min(count + int(has_label.sum()), MOST_CLUSTERS, len(clustered))
     cluster = kmeans(vectors, k, seed) if k > 1 else np.zeros(len(clustered), dtype=np.int64)
     size = np.bincount(cluster, minlength=k)
@@ -86,7 +86,7 @@ def _rank_in_cluster(
     return rank
 
 
-def standard_directions(features: np.ndarray) -> np.ndarray:
+def standardized_directions(features: np.ndarray) -> np.ndarray:
     """Return a copy of ``features`` (n, d), standardized per column and scaled to unit length."""
     vectors = np.array(features, dtype=np.float32)
     vectors -= vectors.mean(axis=0)

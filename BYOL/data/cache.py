@@ -10,7 +10,7 @@ from BYOL.errors import UserError
 
 PROBED = 32  # headers looked at before any pixel is decoded
 _AT_A_TIME = 256  # pictures of a streamed set
-LARGEST_SIDE = 128  # pixels; above this, crops from files cost less than holding whole pictures
+MAX_SIDE = 128  # pixels; above this, crops from files cost less than holding whole pictures
 
 
 def to_memory(images: EncodedImages, budget: int) -> tuple[ArrayImages, list[str]] | None:
@@ -32,7 +32,7 @@ def to_memory(images: EncodedImages, budget: int) -> tuple[ArrayImages, list[str
     if len(sizes) > 1:
         return None
     height, width = sizes.pop() if sizes else (0, 0)  # type: ignore[misc]
-    if max(height, width) > LARGEST_SIDE or n * images.channels * height * width > budget:
+    if max(height, width) > MAX_SIDE or n * images.channels * height * width > budget:
         return None
     data = torch.empty(n, images.channels, height, width, dtype=torch.uint8)
     broken = np.zeros(n, dtype=bool)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, read_small_jpeg
 from BYOL.data.train_loader import one_thread
-from BYOL.views.transforms import centre, centre_box, shown_share
+from BYOL.views.transforms import centre, centre_crop_box, centre_crop_fraction
 
 _SMALL_BYTES = 1 << 14  # a larger file costs so much to decode that reading its header is nothing
 
@@ -57,7 +57,7 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
         self.images = images
         self.size = size
         self.batch_size = batch_size
-        self.whole = shown_share(size) == 1
+        self.whole = centre_crop_fraction(size) == 1
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
@@ -83,7 +83,7 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
         if small is not None and small.shape[:2] == (self.size, self.size) and self.whole:
             return torch.from_numpy(small).permute(2, 0, 1)
         file = self.images.open(i)
-        return file.crop_between_pixels(centre_box(*file.size, self.size), self.size)
+        return file.crop_between_pixels(centre_crop_box(*file.size, self.size), self.size)
 
 
 def _centres(data: Tensor, size: int) -> Tensor:

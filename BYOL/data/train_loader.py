@@ -19,7 +19,7 @@ from BYOL.data.prefetch import CopiedAhead
 from BYOL.data.sampler import EpochSampler, Request
 from BYOL.errors import UserError
 from BYOL.views.config import ViewConfig
-from BYOL.views.sample_params import draw_crops
+from BYOL.views.sample_params import sample_crops
 
 _MOST_TOGETHER, _VIEW_BYTES = 8, 1 << 25  # batches, and float32 bytes of a view of all of them
 _OPEN_AT_ONCE = 64  # files: their boxes are drawn together, which is worth ten times as much
@@ -144,7 +144,7 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
         heights, widths = torch.tensor(sizes).T
         key = fold(self.seed, epoch)
         by_view = (
-            draw_crops(view, fold(key, v), ids, heights, widths).tolist()
+            sample_crops(view, fold(key, v), ids, heights, widths).tolist()
             for v, view in enumerate(self.views)
         )
         return [list(boxes) for boxes in zip(*by_view, strict=True)]

@@ -11,18 +11,24 @@ from BYOL._random import fold
 from BYOL.data.dataset import Images
 from BYOL.data.sampler import EpochSampler
 from BYOL.data.train_loader import train_loader
-from BYOL.evaluation.types import Exam
-from BYOL.views.config import Sight, ViewConfig
-from BYOL.views.pipeline import finish_view, make_view
+from BYOL.evaluation.types import EvaluationData
+from BYOL.views.config import InputSpec, ViewConfig
+from BYOL.views.pipeline import make_view, view_from_crop
 
 
-def crops_and_flips(view: ViewConfig, size: int) -> ViewConfig:
+def crop_and_flip_view(view: ViewConfig, size: int) -> ViewConfig:
     """Return ``view`` with crops and flips only, at the ``size`` of the test images."""
     return dataclasses.replace(view, size=size, jitter=0.0, grey=0.0, blur=0.0, solarize=0.0)
 
 
 def augmented_batches(
-    images: Images, exam: Exam, sight: Sight, *, epochs: int, batch_size: int, doing: str
+    images: Images,
+    data: EvaluationData,
+    input_spec: InputSpec,
+    *,
+    epochs: int,
+    batch_size: int,
+    doing: str,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the batches of all epochs.
 
@@ -38,33 +44,37 @@ def augmented_batches(
 
     Yields:
         (B,) int64 numbers of the images and (B, C, size, size) float32 normalised pixels, on the
-        device of ``exam``, in channels-last order.
+        device of ``data``, in channels-last order.
     """
-    sampler = EpochSampler(len(images), batch_size, seed=exam.seed)
+    sampler = EpochSampler(len(images), batch_size, seed=data.seed)
     loader = train_loader(
-        images, sampler, views=(exam.view,), workers=exam.workers, device=exam.device
+        images, sampler, views=(data.view,), workers=data.workers, device=data.device
     )
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for _ in range(epochs):
             for batch in loader:
                 key = fold(
-                    fold(exam.seed, batch["epoch"]), 0
+                    fold(data.seed, batch["epoch"]), 0
                 )  # the same key as for crops from files
-                ids = batch["ids"].to(exam.device, non_blocking=True)
+                ids = batch["ids"].to(data.device, non_blocking=True)
                 if "images" in batch:
-                    view = make_view(exam.view, batch["images"], ids, key, sight.mean, sight.std)
+                    view = make_view(
+                        data.view, batch["images"], ids, key, input_spec.mean, input_spec.std
+                    )
                 else:
-                    crops = batch["crops"].to(exam.device, non_blocking=True)
-                    view = finish_view(exam.view, crops, ids, key, sight.mean, sight.std)
+                    crops = batch["crops"].to(data.device, non_blocking=True)
+                    view = view_from_crop(
+                        data.view, crops, ids, key, input_spec.mean, input_spec.std
+                    )
                 yield ids, view.contiguous(memory_format=torch.channels_last)
 
     return _with_progress(batches(), epochs * len(sampler), doing)
 
 
-def labels_tensor(exam: Exam, images: Images) -> Tensor:
-    """Return the labels of ``images`` on the device of ``exam``, to be indexed by image numbers."""
-    return torch.as_tensor(images.labels, device=exam.device)
+def labels_tensor(data: EvaluationData, images: Images) -> Tensor:
+    """Return the labels of ``images`` on the device of ``data``, to be indexed by image numbers."""
+    return torch.as_tensor(images.labels, device=data.device)
 
 
 def _with_progress(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from BYOL.evaluation.features import PIXEL_SIDE
 from BYOL.model.backbones import build_backbone, has_fixed_size
 from BYOL.model.initial_weights import read_start, start_from
-from BYOL.views.config import Sight
+from BYOL.views.config import InputSpec
 
 START = "start"  # the row of the backbone with the initial weights of its run
 
@@ -29,7 +29,7 @@ class Reference:
 
     name: str
     backbone: nn.Module
-    sight: Sight
+    input_spec: InputSpec
 
 
 class RawPixels(nn.Module):
@@ -39,11 +39,11 @@ class RawPixels(nn.Module):
         sight: the input specification whose normalisation is undone.
     """
 
-    def __init__(self, sight: Sight):
+    def __init__(self, input_spec: InputSpec):
         super().__init__()
-        self.side = min(sight.size, PIXEL_SIDE)
-        self.mean = torch.tensor(sight.mean)[:, None, None]
-        self.std = torch.tensor(sight.std)[:, None, None]
+        self.side = min(input_spec.size, PIXEL_SIDE)
+        self.mean = torch.tensor(input_spec.mean)[:, None, None]
+        self.std = torch.tensor(input_spec.std)[:, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images (B, C, H, W) to (B, C · side · side)."""
@@ -54,7 +54,7 @@ class RawPixels(nn.Module):
 
 
 def supervised_reference(
-    name: str, channels: int, sight: Sight, arguments: Mapping[str, Any] | None = None
+    name: str, channels: int, input_spec: InputSpec, arguments: Mapping[str, Any] | None = None
 ) -> Reference | None:
     """Return a backbone with timm's weights if they are in the local cache, without downloading.
 
@@ -74,11 +74,11 @@ def supervised_reference(
     overlay: dict[str, Any] = {"file": str(file)}
     settings: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
     if has_fixed_size(name):
-        settings["img_size"] = sight.size
+        settings["img_size"] = input_spec.size
     backbone = timm.create_model(name, True, pretrained_cfg_overlay=overlay, **settings)
     if channels == 3 and config:
-        sight = Sight(sight.size, list(config.mean), list(config.std))
-    return Reference("supervised (timm)", backbone.eval(), sight)
+        input_spec = InputSpec(input_spec.size, list(config.mean), list(config.std))
+    return Reference("supervised (timm)", backbone.eval(), input_spec)
 
 
 def cached_weights(name: str) -> Path | None:
@@ -105,7 +105,7 @@ def reference_from_file(
     name: str,
     channels: int,
     stem: str,
-    sight: Sight,
+    input_spec: InputSpec,
     arguments: Mapping[str, Any] | None = None,
 ) -> Reference:
     """Return the backbone of a run with weights from a file.
@@ -125,7 +125,7 @@ def reference_from_file(
     small = stem == "small" and read_start(path, "--reference").small_stem
     kind = "small" if small else "imagenet"
     backbone = build_backbone(
-        name, in_channels=channels, image_size=sight.size, stem=kind, arguments=arguments
+        name, in_channels=channels, image_size=input_spec.size, stem=kind, arguments=arguments
     )
     start_from(backbone, path, "--reference")
-    return Reference(f"reference ({Path(path).name})", backbone.eval(), sight)
+    return Reference(f"reference ({Path(path).name})", backbone.eval(), input_spec)

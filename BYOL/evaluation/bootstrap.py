@@ -21,7 +21,7 @@ def level(measure: Measure) -> float:
     return measure["accuracy"] if "accuracy" in measure else measure["value"]
 
 
-def in_words(measures: Measures) -> str:
+def measures_text(measures: Measures) -> str:
     """Return ``accuracy 0.437 [0.407, 0.467], …``: each measure with its interval."""
     return ", ".join(
         f"{name} {level(m):.3f} [{m['low']:.3f}, {m['high']:.3f}]" for name, m in measures.items()

@@ -14,7 +14,7 @@ import numpy as np
 
 from BYOL.config.tasks import CLASSES, TAGS, Measures
 from BYOL.errors import UserError
-from BYOL.evaluation.metrics import scored
+from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.protocols.linear import fit_classes, fit_tags, fit_values
 from BYOL.model.linear_head import NEVER, LinearLayer, constant_layer, layer_of_classes
 
@@ -113,12 +113,12 @@ def judged(known: Known, predictions: np.ndarray, seed: int) -> Measures:
         seed: seed of the intervals.
 
     Returns:
-        The result of :func:`BYOL.evaluation.metrics.scored`. It is empty if ``predictions``
-        contain NaN.
+        The result of :func:`BYOL.evaluation.metrics.score_predictions`. It is empty if
+        ``predictions`` contain NaN.
     """
     if np.isnan(predictions).any():
         return {}
-    return scored("", known.task, predictions, known.labels, seed, known.groups)
+    return score_predictions("", known.task, predictions, known.labels, seed, known.groups)
 
 
 def contradicted(known: Known, predictions: np.ndarray) -> np.ndarray:

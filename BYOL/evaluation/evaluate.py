@@ -14,20 +14,26 @@ from torch import nn
 from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES, Measures
 from BYOL.data.dataset import Images, why_unlabelled
 from BYOL.errors import UserError
-from BYOL.evaluation.augmented_batches import crops_and_flips
+from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.baselines import RawPixels, Reference
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.protocols.cluster import cluster
 from BYOL.evaluation.protocols.fewshot import fewshot
-from BYOL.evaluation.protocols.finetune import finetune, finetune_steps
+from BYOL.evaluation.protocols.finetune import count_finetune_images, finetune
 from BYOL.evaluation.protocols.knn import knn
 from BYOL.evaluation.protocols.linear import linear
-from BYOL.evaluation.protocols.linear_sgd import crops_of, linear_sgd
+from BYOL.evaluation.protocols.linear_sgd import crops_per_image, linear_sgd
 from BYOL.evaluation.protocols.retrieval import retrieval
-from BYOL.evaluation.split_summary import groups_of, untaught
+from BYOL.evaluation.split_summary import group_counts, untaught
 from BYOL.evaluation.splits import parted, task_of
-from BYOL.evaluation.types import FEATURES_AT_A_TIME, Exam, FeatureFunction, Outcome, Subject
-from BYOL.views.config import Sight, ViewConfig
+from BYOL.evaluation.types import (
+    FEATURE_BATCH_SIZE,
+    EvaluationData,
+    FeatureFunction,
+    FeatureSource,
+    Outcome,
+)
+from BYOL.views.config import InputSpec, ViewConfig
 
 
 @dataclass(frozen=True)
@@ -41,18 +47,18 @@ class Protocol:
             image, where a training step counts as three; None if precomputed features are enough.
     """
 
-    run: Callable[[Subject], Outcome]
+    run: Callable[[FeatureSource], Outcome]
     tasks: tuple[str, ...] = (CLASSES,)
-    cost: Callable[[Subject], int] | None = None
+    cost: Callable[[FeatureSource], int] | None = None
 
 
-def _linear_sgd_cost(subject: Subject) -> int:
-    return crops_of(subject.exam, subject.probe_features[0].shape[1]) * len(subject.exam.train)
+def _linear_sgd_cost(source: FeatureSource) -> int:
+    return crops_per_image(source.data, source.probe_features[0].shape[1]) * len(source.data.train)
 
 
-def _finetune_cost(subject: Subject) -> int:
-    return 3 * finetune_steps(
-        subject.exam
+def _finetune_cost(source: FeatureSource) -> int:
+    return 3 * count_finetune_images(
+        source.data
     )  # forward, backward to the weights, and backward to the inputs
 
 
@@ -78,7 +84,7 @@ def evaluate(
     untrained: nn.Module,
     train: Images,
     test: Images | None,
-    sight: Sight,
+    input_spec: InputSpec,
     *,
     device: torch.device,
     protocols: tuple[str, ...] = DEFAULT,
@@ -107,11 +113,11 @@ def evaluate(
             their sources; they are copied.
         say: function that gets a line for every measurement: the time it took, and its expected
             time before it starts if that is minutes.
-        settings: further fields of :class:`Exam`.
+        settings: further fields of :class:`EvaluationData`.
 
     Returns:
         - ``pictures``: ``{learn, judge}``, the numbers of readable training and test images. For
-          groups see :func:`BYOL.evaluation.split_summary.groups_of`.
+          groups see :func:`BYOL.evaluation.split_summary.group_counts`.
         - ``classes``: number of classes (or columns of tags or values; 0 without labels); ``task``.
         - ``rows[source][measure]``: ``{accuracy, low, high}``, where low and high are the ends of a
           95 % bootstrap interval over the test images or their groups; for n-shot ``{accuracy,
@@ -132,34 +138,34 @@ def evaluate(
     chosen, left_out = _applicable(protocols, train)
     if test is not None and task_of(test) != task_of(train):
         raise UserError(f"{test.name}: its test images have no labels of the same kind")
-    exam = Exam(
+    data = EvaluationData(
         *parted(train, test, settings.get("seed", 0)),
-        view=crops_and_flips(view or ViewConfig(sight.size), sight.size),
+        view=crop_and_flip_view(view or ViewConfig(input_spec.size), input_spec.size),
         device=device,
         **settings,
     )
-    exam, image_pixels = _only_readable(exam, sight)
+    data, image_pixels = _only_readable(data, input_spec)
     backbones = [
-        ("untrained", untrained, sight),
-        *((r.name, r.backbone, r.sight) for r in references),
-        ("trained", backbone, sight),
+        ("untrained", untrained, input_spec),
+        *((r.name, r.backbone, r.input_spec) for r in references),
+        ("trained", backbone, input_spec),
     ]
     rows: dict[str, Measures] = {}
     details: dict[str, Any] = {}
-    for subject in _sources(exam, image_pixels, sight, backbones):
-        if subject.name in known:
-            rows[subject.name] = known[subject.name]
+    for source in _sources(data, image_pixels, input_spec, backbones):
+        if source.name in known:
+            rows[source.name] = known[source.name]
             continue
-        outcomes = _run_protocols(subject, chosen, say)
-        rows[subject.name] = {k: v for outcome in outcomes for k, v in outcome.measures.items()}
-        if subject.backbone is backbone:
+        outcomes = _run_protocols(source, chosen, say)
+        rows[source.name] = {k: v for outcome in outcomes for k, v in outcome.measures.items()}
+        if source.backbone is backbone:
             details = {k: v for outcome in outcomes for k, v in outcome.details.items()}
     return {
-        "pictures": {"learn": len(exam.train), "judge": len(exam.test)},
-        **groups_of(exam, test),
-        **untaught(exam),
-        "classes": _label_count(exam),
-        "task": exam.task,
+        "pictures": {"learn": len(data.train), "judge": len(data.test)},
+        **group_counts(data, test),
+        **untaught(data),
+        "classes": _label_count(data),
+        "task": data.task,
         **({"left_out": left_out} if left_out else {}),
         "rows": rows,
         **details,
@@ -167,26 +173,26 @@ def evaluate(
 
 
 def _run_protocols(
-    subject: Subject, chosen: list[str], say: Callable[[str], None]
+    source: FeatureSource, chosen: list[str], say: Callable[[str], None]
 ) -> list[Outcome]:
     """Run the ``chosen`` protocols one after the other and report their times to ``say``."""
     start = time.monotonic()
-    images = len(subject.bank) + len(subject.queries)
+    images = len(source.bank) + len(source.queries)
     seconds_per_image = (time.monotonic() - start) / images
-    has_weights = any(True for _ in subject.backbone.parameters())
+    has_weights = any(True for _ in source.backbone.parameters())
     if has_weights:
         duration = _duration(seconds_per_image * images)
-        say(f"{subject.name}: features of {images:,} images took {duration}")
+        say(f"{source.name}: features of {images:,} images took {duration}")
     outcomes = []
     for name in chosen:
         cost = PROTOCOLS[name].cost
         if cost and has_weights:
-            expected = cost(subject) * seconds_per_image
+            expected = cost(source) * seconds_per_image
             if expected >= ANNOUNCED:
-                say(f"{subject.name}: {name} will take about {_duration(expected)}")
+                say(f"{source.name}: {name} will take about {_duration(expected)}")
         start = time.monotonic()
-        outcomes.append(PROTOCOLS[name].run(subject))
-        say(f"{subject.name}: {name} took {_duration(time.monotonic() - start)}")
+        outcomes.append(PROTOCOLS[name].run(source))
+        say(f"{source.name}: {name} took {_duration(time.monotonic() - start)}")
     return outcomes
 
 
@@ -224,54 +230,60 @@ def _applicable(protocols: tuple[str, ...], images: Images) -> tuple[list[str], 
     return chosen, [name for name in wanted if name not in chosen]
 
 
-def _only_readable(exam: Exam, sight: Sight) -> tuple[Exam, ImagePixels]:
-    """Return ``exam`` restricted to readable images, and the pixels of its images.
+def _only_readable(
+    data: EvaluationData, input_spec: InputSpec
+) -> tuple[EvaluationData, ImagePixels]:
+    """Return ``data`` restricted to readable images, and the pixels of its images.
 
     Reading the pixels shows which files are readable. The other files are not read again.
     """
-    batch_size = exam.batch_size or FEATURES_AT_A_TIME
+    batch_size = data.batch_size or FEATURE_BATCH_SIZE
     image_pixels: ImagePixels = []
-    for images in dict.fromkeys((exam.train, exam.test)):
-        ids, pixels = pixel_features(images, sight.size, batch_size)
+    for images in dict.fromkeys((data.train, data.test)):
+        ids, pixels = pixel_features(images, input_spec.size, batch_size)
         readable = images if len(ids) == len(images) else images.subset(ids)
         image_pixels.append((readable, pixels))
-    exam = dataclasses.replace(exam, train=image_pixels[0][0], test=image_pixels[-1][0])
-    if exam.task == CLASSES and len(np.unique(exam.train_labels)) < 2:
-        raise UserError(f"{exam.train.name} has images of one class only: two are needed")
-    return exam, image_pixels
+    data = dataclasses.replace(data, train=image_pixels[0][0], test=image_pixels[-1][0])
+    if data.task == CLASSES and len(np.unique(data.train_labels)) < 2:
+        raise UserError(f"{data.train.name} has images of one class only: two are needed")
+    return data, image_pixels
 
 
 def _sources(
-    exam: Exam,
+    data: EvaluationData,
     image_pixels: ImagePixels,
-    sight: Sight,
-    backbones: list[tuple[str, nn.Module, Sight]],
-) -> Iterator[Subject]:
+    input_spec: InputSpec,
+    backbones: list[tuple[str, nn.Module, InputSpec]],
+) -> Iterator[FeatureSource]:
     """Yield the sources of features one by one, so that only one has its features in memory."""
 
     def pixels(images: Images) -> np.ndarray:
         return next(pixels for own, pixels in image_pixels if own is images)
 
     components = PIXEL_COMPONENTS if image_pixels[0][1].shape[1] > MANY_PIXELS else None
-    yield Subject("raw pixels", RawPixels(sight), sight, exam, pixels, components)
+    yield FeatureSource("raw pixels", RawPixels(input_spec), input_spec, data, pixels, components)
     image_pixels.clear()
     for name, backbone, own_sight in backbones:
-        yield Subject(name, backbone, own_sight, exam, seen_by(backbone, own_sight, exam))
+        yield FeatureSource(
+            name, backbone, own_sight, data, feature_function(backbone, own_sight, data)
+        )
 
 
-def seen_by(backbone: nn.Module, sight: Sight, exam: Exam) -> FeatureFunction:
-    """Return a function from images to their features, computed on the device of ``exam``."""
+def feature_function(
+    backbone: nn.Module, input_spec: InputSpec, data: EvaluationData
+) -> FeatureFunction:
+    """Return a function from images to their features, computed on the device of ``data``."""
 
     def features_of(images: Images) -> np.ndarray:
-        batch_size = exam.batch_size or FEATURES_AT_A_TIME
-        settings = {"device": exam.device, "batch_size": batch_size, "workers": exam.workers}
-        return extract_features(backbone, images, sight, **settings)[1]
+        batch_size = data.batch_size or FEATURE_BATCH_SIZE
+        settings = {"device": data.device, "batch_size": batch_size, "workers": data.workers}
+        return extract_features(backbone, images, input_spec, **settings)[1]
 
     return features_of
 
 
-def _label_count(exam: Exam) -> int:
-    if exam.task == NOTHING:
+def _label_count(data: EvaluationData) -> int:
+    if data.task == NOTHING:
         return 0
-    labels = exam.train_labels
-    return len(np.unique(labels)) if exam.task == CLASSES else labels.shape[1]
+    labels = data.train_labels
+    return len(np.unique(labels)) if data.task == CLASSES else labels.shape[1]

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
 from BYOL.errors import UserError
-from BYOL.model.backbones import modes_kept
+from BYOL.model.backbones import preserve_modes
 from BYOL.model.layer_features import LayerFeatures
-from BYOL.views.config import Sight
+from BYOL.views.config import InputSpec
 from BYOL.views.transforms import normalise
 
 PIXEL_SIDE = 32  # maximum side of raw pixels as features: 3,072 numbers in colour
@@ -23,7 +23,7 @@ AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 def feature_batches(
     backbone: nn.Module,
     images: Images,
-    sight: Sight,
+    input_spec: InputSpec,
     *,
     device: torch.device,
     batch_size: int = 256,
@@ -51,18 +51,23 @@ def feature_batches(
     fast = device.type == "cuda"
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for ids, pixels in eval_batches(images, sight.size, batch_size, workers, fast):
-            with evaluating(network), torch.inference_mode():
-                yield ids, look(network, pixels.to(device, non_blocking=True), sight, precision)
+        for ids, pixels in eval_batches(images, input_spec.size, batch_size, workers, fast):
+            with evaluation_mode(network), torch.inference_mode():
+                yield (
+                    ids,
+                    look(network, pixels.to(device, non_blocking=True), input_spec, precision),
+                )
 
     for ids, features in _one_behind(batches()):
         yield ids.numpy(), features.numpy()
 
 
-def look(network: nn.Module, pixels: Tensor, sight: Sight, precision: str = "fp32") -> Tensor:
+def look(
+    network: nn.Module, pixels: Tensor, input_spec: InputSpec, precision: str = "fp32"
+) -> Tensor:
     """Compute float32 features of ``pixels`` (B, C, size, size) uint8, on their device."""
     x = pixels.contiguous(memory_format=torch.channels_last).float().div_(255)
-    x = normalise(x, sight.mean, sight.std)
+    x = normalise(x, input_spec.mean, input_spec.std)
     dtype = AUTOCAST[precision]
     with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
         return network(x).float()
@@ -103,14 +108,14 @@ def _after_copy(ids: Tensor, features: Tensor, event: Any) -> tuple[Tensor, Tens
 
 
 def extract_features(
-    backbone: nn.Module, images: Images, sight: Sight, **settings: Any
+    backbone: nn.Module, images: Images, input_spec: InputSpec, **settings: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return all batches of :func:`feature_batches` as two arrays.
 
     Raises:
         UserError: no image could be read.
     """
-    return _collect(images, feature_batches(backbone, images, sight, **settings))
+    return _collect(images, feature_batches(backbone, images, input_spec, **settings))
 
 
 def pixel_features(
@@ -147,7 +152,7 @@ def _collect(
 
 
 @contextmanager
-def evaluating(backbone: nn.Module) -> Iterator[None]:
+def evaluation_mode(backbone: nn.Module) -> Iterator[None]:
     """Switch ``backbone`` to evaluation mode, and restore the mode of every module afterwards.
 
     The cuDNN benchmark, which training uses, is off in between. It does not pay for a few batches,
@@ -156,7 +161,7 @@ def evaluating(backbone: nn.Module) -> Iterator[None]:
     benchmark = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
     try:
-        with modes_kept(backbone):
+        with preserve_modes(backbone):
             backbone.eval()
             yield
     finally:

@@ -15,7 +15,7 @@ from BYOL.evaluation.bootstrap import accuracy_interval, counted_interval
 Counted = Callable[[np.ndarray], np.ndarray]  # (r, q) counts → (r,) scores
 
 
-def scored(
+def score_predictions(
     name: str,
     task: str,
     predictions: np.ndarray,

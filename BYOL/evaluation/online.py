@@ -13,8 +13,8 @@ from BYOL._distributed import rank_and_world
 from BYOL.data.dataset import Images
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.protocols.knn import knn_accuracy
-from BYOL.evaluation.splits import class_problem, held_out
-from BYOL.views.config import Sight
+from BYOL.evaluation.splits import held_out, holdout_problem
+from BYOL.views.config import InputSpec
 
 K = 20
 # Ridge penalty for features with a standard deviation of 1. Leave-one-out selection gave the same
@@ -38,7 +38,7 @@ class Online(NamedTuple):
 def online_check(
     train: Images,
     test: Images | None,
-    sight: Sight,
+    input_spec: InputSpec,
     *,
     device: torch.device,
     most: int = 5000,
@@ -46,7 +46,7 @@ def online_check(
     """Return a function that computes the accuracies of a backbone in seconds.
 
     Args:
-        train: labelled images. If ``test`` is None, :func:`class_problem` must not apply to them.
+        train: labelled images. If ``test`` is None, :func:`holdout_problem` must not apply to them.
         test: labelled images, or None. If None, a fifth of the sampled ``train`` is held out, in
             whole groups if it has groups.
         sight: input specification of the backbone.
@@ -66,7 +66,7 @@ def online_check(
     def features(backbone: nn.Module, images: Images) -> tuple[np.ndarray, ...]:
         rank, processes = rank_and_world()
         share = images.subset(np.arange(rank, len(images), processes)) if processes > 1 else images
-        ids, vectors = extract_features(backbone, share, sight, device=device)
+        ids, vectors = extract_features(backbone, share, input_spec, device=device)
         ids, vectors = _gathered(ids * processes + rank, vectors)
         assert images.labels is not None
         return ids, vectors, images.labels[ids]
@@ -128,7 +128,7 @@ def _sample(images: Images, most: int, *, split_here: bool = False) -> Images:
     assert images.labels is not None
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(images), most, replace=False)
-    if split_here and class_problem(images.labels[chosen]):
+    if split_here and holdout_problem(images.labels[chosen]):
         chosen = _whole_classes(images.labels, most, rng)
     return images.subset(np.sort(chosen))
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from BYOL.config.tasks import CLASSES
 from BYOL.data.dataset import Images
-from BYOL.evaluation.types import Exam
+from BYOL.evaluation.types import EvaluationData
 
 
-def groups_of(exam: Exam, test: Images | None) -> dict[str, Any]:
-    """Return the number of groups in each split of ``exam``, or nothing without groups.
+def group_counts(data: EvaluationData, test: Images | None) -> dict[str, Any]:
+    """Return the number of groups in each split of ``data``, or nothing without groups.
 
     Args:
         exam: the evaluation data.
@@ -20,7 +20,7 @@ def groups_of(exam: Exam, test: Images | None) -> dict[str, Any]:
         ``groups``: the number of groups of training images (``learn``), of test images
         (``judge``) and in both splits (``both``). ``held_out_by``: "groups", if ``test`` is None.
     """
-    train_groups, test_groups = exam.train.groups, exam.test.groups
+    train_groups, test_groups = data.train.groups, data.test.groups
     if train_groups is None or test_groups is None:
         return {}
     counts = {
@@ -28,20 +28,20 @@ def groups_of(exam: Exam, test: Images | None) -> dict[str, Any]:
         "judge": len(np.unique(test_groups)),
         "both": len(np.intersect1d(train_groups, test_groups)),
     }
-    split_here = test is None and exam.train is not exam.test
+    split_here = test is None and data.train is not data.test
     return {"groups": counts, **({"held_out_by": "groups"} if split_here else {})}
 
 
-def untaught(exam: Exam) -> dict[str, list[str]]:
+def untaught(data: EvaluationData) -> dict[str, list[str]]:
     """Return ``untaught``: the names of classes with test images but without training images.
 
     This happens if test/ has a folder more than train/, or if all groups of a class are held out.
     The dictionary is empty if there is no such class.
     """
-    if exam.task != CLASSES:
+    if data.task != CLASSES:
         return {}
-    names = max(exam.train.classes, exam.test.classes, key=len)
-    numbers = np.setdiff1d(exam.test_labels, exam.train_labels).tolist()
+    names = max(data.train.classes, data.test.classes, key=len)
+    numbers = np.setdiff1d(data.test_labels, data.train_labels).tolist()
     return (
         {"untaught": [names[k] if k < len(names) else str(k) for k in numbers]} if numbers else {}
     )

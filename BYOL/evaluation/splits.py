@@ -42,7 +42,7 @@ def attach_labels(splits: Splits, config: PretrainConfig) -> Splits:
     else:
         splits = annotated_splits
     if file.groups and (splits.labelled or splits.train).labels is not None:
-        remark = check_sides(splits, file.groups)
+        remark = check_split_groups(splits, file.groups)
         if remark:
             splits = dataclasses.replace(splits, train=_with_remark(splits.train, remark))
     return splits
@@ -57,9 +57,9 @@ def drop_unusable_labels(splits: Splits) -> Splits:
     problem = None
     if task_of(bank) == CLASSES:
         assert bank.labels is not None
-        if with_same_labels(splits.test, bank) is None:
+        if comparable_test_set(splits.test, bank) is None:
             by_groups = None if bank.groups is None else held_out(bank.labels, 0, bank.groups)
-            problem = class_problem(bank.labels, by_groups)
+            problem = holdout_problem(bank.labels, by_groups)
         elif len(np.unique(bank.labels)) < 2:
             problem = "the training images are of one class"
     if problem is None:
@@ -69,7 +69,7 @@ def drop_unusable_labels(splits: Splits) -> Splits:
     return Splits(train, splits.test and _without_labels(splits.test))
 
 
-def check_sides(splits: Splits, file: GroupFile) -> str | None:
+def check_split_groups(splits: Splits, file: GroupFile) -> str | None:
     """Check that every labelled training image and every test image has a group in ``file``.
 
     Returns:
@@ -79,7 +79,7 @@ def check_sides(splits: Splits, file: GroupFile) -> str | None:
         UserError: some images have no group.
     """
     train = splits.labelled or splits.train
-    test = with_same_labels(splits.test, train)
+    test = comparable_test_set(splits.test, train)
     check_grouped((train, test), file)
     return in_both(train, test, file) if test else None
 
@@ -98,7 +98,7 @@ def parted(train: Images, test: Images | None, seed: int) -> tuple[Images, Image
     if train.labels is None:
         return train, train
     by_groups = None if train.groups is None else held_out(train.labels, seed, train.groups)
-    problem = class_problem(train.labels, by_groups) if task_of(train) == CLASSES else None
+    problem = holdout_problem(train.labels, by_groups) if task_of(train) == CLASSES else None
     if problem:
         raise UserError(f"{train.name}: {problem}; give test images as its test/")
     held = held_out(train.labels, seed) if by_groups is None else by_groups
@@ -119,7 +119,7 @@ def task_of(images: Images) -> str:
     return TAGS if images.labels.dtype == bool else VALUES
 
 
-def with_same_labels(test: Images | None, train: Images) -> Images | None:
+def comparable_test_set(test: Images | None, train: Images) -> Images | None:
     """Return ``test`` if its labels are of the same kind as those of ``train``, else None.
 
     Without such a test set a part of ``train`` is held out.
@@ -127,7 +127,7 @@ def with_same_labels(test: Images | None, train: Images) -> Images | None:
     return test if test is not None and task_of(test) == task_of(train) else None
 
 
-def class_problem(labels: np.ndarray, held: np.ndarray | None = None) -> str | None:
+def holdout_problem(labels: np.ndarray, held: np.ndarray | None = None) -> str | None:
     """Return why holding out a fifth of the images gives no meaningful accuracy, or None.
 
     Folders of one image each are no classes, and one test image for several classes does not

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from BYOL.config.tasks import CLASSES, TAGS, Measures
-from BYOL.evaluation.metrics import scored
-from BYOL.evaluation.types import Exam
+from BYOL.evaluation.metrics import score_predictions
+from BYOL.evaluation.types import EvaluationData
 
 _MIN_SPREAD = 1e-12  # standard deviation of a column of values; below it the column is constant
 
@@ -51,7 +51,7 @@ class Targets:
         head.bias.mul_(self.spread).add_(self.centre)
 
 
-def targets_of(labels: np.ndarray, task: str, count: int, device: torch.device) -> Targets:
+def build_targets(labels: np.ndarray, task: str, count: int, device: torch.device) -> Targets:
     """Return the targets of ``labels``, (n,) classes or (n, t) tags or values.
 
     ``count`` is the number of outputs.
@@ -68,7 +68,7 @@ def targets_of(labels: np.ndarray, task: str, count: int, device: torch.device) 
     return Targets(task, targets.to(device), *scale)
 
 
-def goodness(task: str, outputs: np.ndarray, labels: np.ndarray) -> float:
+def selection_score(task: str, outputs: np.ndarray, labels: np.ndarray) -> float:
     """Return a score by which settings are compared; a higher score is better.
 
     The score is the accuracy for classes, the mean log-likelihood for tags, and the negative mean
@@ -93,10 +93,12 @@ def goodness(task: str, outputs: np.ndarray, labels: np.ndarray) -> float:
     return -float((errors**2).mean())
 
 
-def measures_of(name: str, outputs: np.ndarray, exam: Exam) -> Measures:
+def output_measures(name: str, outputs: np.ndarray, data: EvaluationData) -> Measures:
     """Return the measures of ``outputs`` (q, t) for the test images."""
-    if exam.task == TAGS:
+    if data.task == TAGS:
         from scipy.special import expit
 
         outputs = expit(outputs)
-    return scored(name, exam.task, outputs, exam.test_labels, exam.seed, exam.test.groups)
+    return score_predictions(
+        name, data.task, outputs, data.test_labels, data.seed, data.test.groups
+    )

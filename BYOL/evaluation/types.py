@@ -1,8 +1,8 @@
 """Data types of an evaluation: its images and settings, a source of features, and an outcome.
 
-Every protocol is a function from a :class:`Subject` to an :class:`Outcome`. Protocols for
+Every protocol is a function from a :class:`FeatureSource` to an :class:`Outcome`. Protocols for
 feature vectors read ``bank`` and ``queries``, which are computed once. Protocols that train on
-images use ``backbone`` and the images of the :class:`Exam`.
+images use ``backbone`` and the images of the :class:`EvaluationData`.
 """
 
 from collections.abc import Callable
@@ -18,16 +18,16 @@ from BYOL.config.tasks import CLASSES, Measures
 from BYOL.data.dataset import Images
 from BYOL.evaluation.pca import Reduction, fit_reduction
 from BYOL.evaluation.splits import task_of, validation_mask
-from BYOL.views.config import Sight, ViewConfig
+from BYOL.views.config import InputSpec, ViewConfig
 
-FEATURES_AT_A_TIME = 256  # default batch size of feature extraction
+FEATURE_BATCH_SIZE = 256  # default batch size of feature extraction
 
 FeatureFunction = Callable[[Images], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Exam:
-    """Images and settings of an evaluation, the same for every :class:`Subject`.
+class EvaluationData:
+    """Images and settings of an evaluation, the same for every :class:`FeatureSource`.
 
     Args:
         train: training images of the protocols, with labels.
@@ -90,7 +90,7 @@ class Exam:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class FeatureSource:
     """One source of features: a backbone, or the raw pixels.
 
     Args:
@@ -105,29 +105,29 @@ class Subject:
 
     name: str
     backbone: nn.Module
-    sight: Sight
-    exam: Exam
+    input_spec: InputSpec
+    data: EvaluationData
     features_of: FeatureFunction
     components: int | None = None
 
     @cached_property
     def bank(self) -> np.ndarray:
         """(n, d) float32 features of the training images."""
-        return self.features_of(self.exam.train)
+        return self.features_of(self.data.train)
 
     @cached_property
     def queries(self) -> np.ndarray:
         """(q, d) float32 features of the test images."""
-        if self.exam.test is self.exam.train:
+        if self.data.test is self.data.train:
             return self.bank
-        return self.features_of(self.exam.test)
+        return self.features_of(self.data.test)
 
     @cached_property
     def reduction(self) -> Reduction | None:
         """Projection of the features for a linear probe; None if the probe uses all features."""
         if self.components is None:
             return None
-        return fit_reduction(self.bank, self.components, self.exam.seed)
+        return fit_reduction(self.bank, self.components, self.data.seed)
 
     @cached_property
     def probe_features(self) -> tuple[np.ndarray, np.ndarray]:
@@ -144,7 +144,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a protocol for one :class:`Subject`.
+    """The result of a protocol for one :class:`FeatureSource`.
 
     Args:
         measures: by name, each ``{accuracy | value, low, high | spread}`` and chosen settings.

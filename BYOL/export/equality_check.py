@@ -19,7 +19,7 @@ CHECKED = 16  # images that every exported file is checked on
 TOLERANCE = 1e-4  # relative to the largest output, or to 1 if all outputs are smaller
 
 
-def pictures_to_check(run: Run) -> tuple[Tensor, str]:
+def images_to_check(run: Run) -> tuple[Tensor, str]:
     """Return images for the equality check, and a description of them.
 
     They are training images of ``run``, preprocessed as in ``byol embed``. If the training images
@@ -38,7 +38,7 @@ def pictures_to_check(run: Run) -> tuple[Tensor, str]:
             pixel_range=config.pixel_range,
             data_root=config.data_root,
         ).train
-        pixels = _first_pixels(images, config.sight.size)
+        pixels = _first_pixels(images, config.input_spec.size)
     except UserError:
         pixels = torch.empty(0)
     if len(pixels) >= 2 and pixels.shape[1] == config.channels:
@@ -47,7 +47,7 @@ def pictures_to_check(run: Run) -> tuple[Tensor, str]:
             f"{len(pixels)} images of {Path(config.data or 'digits').name}",
         )
     generator = torch.Generator().manual_seed(0)
-    shape = (CHECKED, config.channels, config.sight.size, config.sight.size)
+    shape = (CHECKED, config.channels, config.input_spec.size, config.input_spec.size)
     return torch.rand(shape, generator=generator), f"{CHECKED} images of random noise"
 
 

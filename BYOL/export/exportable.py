@@ -46,7 +46,7 @@ class Model:
         classes = to_json(list(classifier.names))
         return {**self.run.metadata, "task": classifier.task, "classes": classes}
 
-    def for_timm(self) -> tuple[nn.Module, dict[str, str]]:
+    def timm_weights(self) -> tuple[nn.Module, dict[str, str]]:
         """Return the network whose weights timm loads, and the metadata of its weight file.
 
         With a classifier, the last layer of the network is the classifier, and the metadata entry

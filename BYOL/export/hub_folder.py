@@ -5,13 +5,13 @@ from typing import Any
 
 from BYOL._files import save_tensors, to_json, write_folder_atomically
 from BYOL.errors import UserError
-from BYOL.export.equality_check import check_equal, pictures_to_check
+from BYOL.export.equality_check import check_equal, images_to_check
 from BYOL.export.exportable import Model
 from BYOL.export.model_card import model_card
-from BYOL.export.pixel_network import as_timm_shows
+from BYOL.export.pixel_network import timm_forward
 from BYOL.model.backbones import feature_size
-from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, plain_weights
-from BYOL.views.transforms import shown_share
+from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, copy_state_dict
+from BYOL.views.transforms import centre_crop_fraction
 
 CARD = "README.md"  # the file name that the hub expects
 
@@ -44,13 +44,13 @@ def export_folder(model: Model, path: Path) -> dict[str, Any]:
             f"--to={path}/ is not available for a run with --norm={config.norm}: timm has no "
             "name for its backbone; export .safetensors, .onnx or .pt2"
         )
-    images, description = pictures_to_check(model.run)
-    network, metadata = model.for_timm()
+    images, description = images_to_check(model.run)
+    network, metadata = model.timm_weights()
     difference = 0.0
 
     def write(temporary: Path) -> None:
         nonlocal difference
-        save_tensors(plain_weights(network), temporary / HUB_WEIGHTS, metadata)
+        save_tensors(copy_state_dict(network), temporary / HUB_WEIGHTS, metadata)
         text = to_json(timm_config(model), indent=2)
         (temporary / HUB_CONFIG).write_text(text + "\n", encoding="utf-8")
         (temporary / CARD).write_text(model_card(model, path.name), encoding="utf-8")
@@ -62,29 +62,29 @@ def export_folder(model: Model, path: Path) -> dict[str, Any]:
 
 def timm_config(model: Model) -> dict[str, Any]:
     """Return config.json in timm's format: the architecture and the input specification."""
-    from BYOL.model.timm_registry import timm_model
+    from BYOL.model.timm_registry import timm_name_and_arguments
 
     config = model.config
-    sight = config.sight
-    architecture, arguments = timm_model(config)
+    input_spec = config.input_spec
+    architecture, arguments = timm_name_and_arguments(config)
     timm_defaults = getattr(model.backbone, "pretrained_cfg", {})
     names = model.classifier.names if model.classifier else ()
     return {
         "architecture": architecture,
         "num_classes": len(names),
-        "num_features": feature_size(model.backbone, config.channels or 3, sight.size),
+        "num_features": feature_size(model.backbone, config.channels or 3, input_spec.size),
         **({"label_names": list(names)} if names else {}),
         **({"model_args": arguments} if arguments else {}),
         "pretrained_cfg": {
             "tag": "byol",
             "custom_load": False,
-            "input_size": [config.channels, sight.size, sight.size],
+            "input_size": [config.channels, input_spec.size, input_spec.size],
             "fixed_input_size": bool(timm_defaults.get("fixed_input_size")),
             "interpolation": "bicubic",
-            "crop_pct": shown_share(sight.size),
+            "crop_pct": centre_crop_fraction(input_spec.size),
             "crop_mode": "center",
-            "mean": sight.mean,
-            "std": sight.std,
+            "mean": input_spec.mean,
+            "std": input_spec.std,
             "num_classes": len(names),
             "pool_size": None,
             "first_conv": timm_defaults.get("first_conv"),
@@ -107,4 +107,4 @@ def _load_with_timm(model: Model, folder: Path) -> Any:
             f"timm cannot load the folder for backbone {model.config.backbone!r} "
             f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); use .safetensors"
         ) from error
-    return as_timm_shows(network, model)
+    return timm_forward(network, model)

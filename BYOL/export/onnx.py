@@ -12,7 +12,7 @@ from torch import Tensor
 from BYOL import __version__
 from BYOL._files import write_atomically
 from BYOL.errors import UserError
-from BYOL.export.equality_check import check_equal, pictures_to_check
+from BYOL.export.equality_check import check_equal, images_to_check
 from BYOL.export.exportable import Model
 from BYOL.export.pixel_network import pixel_metadata, traced
 
@@ -45,7 +45,7 @@ def export_onnx(model: Model, path: Path) -> dict[str, Any]:
             f"--to={path}: {size / 1e9:.1f} GB of weights exceed the limit of an .onnx file (2 "
             "GB): use .pt2"
         )
-    images, description = pictures_to_check(model.run)
+    images, description = images_to_check(model.run)
     content = _converted(model).SerializeToString()
     difference = 0.0
 

@@ -11,8 +11,8 @@ from BYOL.errors import UserError
 from BYOL.export.exportable import Model
 from BYOL.model.backbones import pool
 from BYOL.model.classifier import Activation, as_module
-from BYOL.views.config import Sight
-from BYOL.views.transforms import normalise, shown_share
+from BYOL.views.config import InputSpec
+from BYOL.views.transforms import centre_crop_fraction, normalise
 
 PIXELS = "float32 (N, C, S, S), pixels from 0 to 1; normalised inside"
 
@@ -31,12 +31,12 @@ class PixelNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, sight: Sight, head: nn.Module | None = None):
+    def __init__(self, backbone: nn.Module, input_spec: InputSpec, head: nn.Module | None = None):
         super().__init__()
         self.backbone = backbone
         self.head = head or nn.Identity()
-        self.register_buffer("mean", torch.tensor(sight.mean)[:, None, None])
-        self.register_buffer("std", torch.tensor(sight.std)[:, None, None])
+        self.register_buffer("mean", torch.tensor(input_spec.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(input_spec.std)[:, None, None])
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features (B, d) or head outputs (B, t) of ``images``, (B, C, size, size)."""
@@ -46,23 +46,23 @@ class PixelNetwork(nn.Module):
 def pixel_network(model: Model) -> PixelNetwork:
     """Return ``model`` as a network that takes pixels, in evaluation mode."""
     head = as_module(model.classifier.layer) if model.classifier else None
-    return PixelNetwork(model.backbone, model.config.sight, head).eval()
+    return PixelNetwork(model.backbone, model.config.input_spec, head).eval()
 
 
-def as_timm_shows(network: nn.Module, model: Model) -> Callable[[Tensor], Tensor]:
+def timm_forward(network: nn.Module, model: Model) -> Callable[[Tensor], Tensor]:
     """Return a function that applies timm's ``network`` to (N, C, size, size) pixels in [0, 1].
 
     The function normalises the pixels as ``model`` specifies, and applies the activation of the
     classifier if ``model`` has one.
     """
-    sight = model.config.sight
+    input_spec = model.config.input_spec
     activation = Activation(model.classifier.task) if model.classifier else nn.Identity()
-    return lambda images: activation(network(normalise(images, sight.mean, sight.std)))
+    return lambda images: activation(network(normalise(images, input_spec.mean, input_spec.std)))
 
 
 def pixel_metadata(model: Model) -> dict[str, str]:
     """Return the metadata of an exported program: that of the weights, its inputs and outputs."""
-    size = model.config.sight.size
+    size = model.config.input_spec.size
     low, high = model.config.pixel_range or (0.0, 255.0)
     scaling = (
         "divide by 255"
@@ -70,12 +70,13 @@ def pixel_metadata(model: Model) -> dict[str, str]:
         else f"clip to [{low:g}, {high:g}] and scale this range to [0, 1]"
     )
     columns = "a column for each of the classes" if model.classifier else "features"
+    shorter = round(size / centre_crop_fraction(size))
     return {
         **model.metadata,
         "images": PIXELS,
         model.output: f"float32 (N, d), {columns}",
-        "preprocessing": f"resize the shorter side to {round(size / shown_share(size))} px "
-        f"(bicubic, antialiased), crop the centre of {size} px, {scaling}",
+        "preprocessing": f"resize the shorter side to {shorter} px (bicubic, antialiased), "
+        f"crop the centre of {size} px, {scaling}",
     }
 
 
@@ -89,7 +90,7 @@ def traced(model: Model) -> torch.export.ExportedProgram:
     assert config.channels is not None
     # The copy needs no gradients, so that its outputs can be converted to numpy directly.
     network = copy.deepcopy(pixel_network(model)).requires_grad_(False)
-    example = torch.zeros(2, config.channels, config.sight.size, config.sight.size)
+    example = torch.zeros(2, config.channels, config.input_spec.size, config.input_spec.size)
     batch = torch.export.Dim("batch")
     try:
         with warnings.catch_warnings():

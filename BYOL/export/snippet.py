@@ -27,9 +27,9 @@ def loading_recipe(
 
 
 def _weights(config: PretrainConfig, path: Path, classifier: Classifier | None) -> list[str]:
-    from BYOL.model.timm_registry import timm_model
+    from BYOL.model.timm_registry import timm_name_and_arguments
 
-    name, arguments = timm_model(config)
+    name, arguments = timm_name_and_arguments(config)
     classes = len(classifier.names) if classifier else 0
     settings = {"num_classes": classes, "in_chans": config.channels, **arguments, **_size(config)}
     call = ", ".join([repr(name), *(f"{key}={value!r}" for key, value in settings.items())])

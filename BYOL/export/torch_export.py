@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from BYOL._files import to_json, write_atomically
-from BYOL.export.equality_check import check_equal, pictures_to_check
+from BYOL.export.equality_check import check_equal, images_to_check
 from BYOL.export.exportable import Model
 from BYOL.export.pixel_network import pixel_metadata, traced
 
@@ -28,7 +28,7 @@ def export_program(model: Model, path: Path) -> dict[str, Any]:
         UserError: the network cannot be traced, the file cannot be written, or the outputs of the
             loaded file differ. Nothing is left behind in this case.
     """
-    images, description = pictures_to_check(model.run)
+    images, description = images_to_check(model.run)
     program = traced(model)
     difference = 0.0
 

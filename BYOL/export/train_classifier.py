@@ -12,20 +12,20 @@ from BYOL.config.view_configs import view_configs
 from BYOL.curation.labelled import (
     TEST,
     Part,
-    known_of,
+    concatenate_parts,
     labelled_parts,
     measured,
     settled,
 )
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.loader_errors import loader_mishaps
-from BYOL.evaluation.augmented_batches import crops_and_flips
-from BYOL.evaluation.bootstrap import in_words
+from BYOL.evaluation.augmented_batches import crop_and_flip_view
+from BYOL.evaluation.bootstrap import measures_text
 from BYOL.evaluation.cross_val_predict import Known, fit, judged, unseen
-from BYOL.evaluation.evaluate import seen_by
+from BYOL.evaluation.evaluate import feature_function
 from BYOL.evaluation.protocols.finetune import finetuned
 from BYOL.evaluation.splits import parted
-from BYOL.evaluation.types import Exam, Subject
+from BYOL.evaluation.types import EvaluationData, FeatureSource
 from BYOL.export.exportable import Model
 from BYOL.model.classifier import Classifier
 from BYOL.model.linear_head import LinearLayer
@@ -37,7 +37,7 @@ _SHARED_SETTINGS = (
 )  # fmt: skip
 
 
-def with_classifier_of(config: ExportConfig) -> Model:
+def train_classifier(config: ExportConfig) -> Model:
     """Train the classifier that ``config`` specifies on the labelled images of its run.
 
     Labelled images of the test split are used for evaluation only.
@@ -52,7 +52,7 @@ def with_classifier_of(config: ExportConfig) -> Model:
     train = [part for part in parts if part.split != TEST] or parts
     test = [part for part in parts if part not in train]
     if test:
-        _warn_of_common_groups(known_of(train), known_of(test))
+        _warn_of_common_groups(concatenate_parts(train), concatenate_parts(test))
     if config.classifier == "linear":
         return _linear(features, train, test, config.seed)
     return _finetuned(features, train, test, config)
@@ -70,12 +70,12 @@ def _warn_of_common_groups(train: Known, test: Known) -> None:
 
 
 def _linear(features: Features, train: list[Part], test: list[Part], seed: int) -> Model:
-    train_set, classes = known_of(train), train[0].images.classes
+    train_set, classes = concatenate_parts(train), train[0].images.classes
     layer = fit(train_set, seed)
     if test:
-        test_set = known_of(test)
+        test_set = concatenate_parts(test)
         measures = judged(test_set, layer(test_set.features), seed)
-        summary = _test_summary(len(test_set), in_words(measures))
+        summary = _test_summary(len(test_set), measures_text(measures))
     else:
         measures = judged(train_set, unseen(train_set, seed), seed)
         summary = measured(measures) if measures else ""
@@ -88,29 +88,29 @@ def _finetuned(
     features: Features, train: list[Part], test: list[Part], config: ExportConfig
 ) -> Model:
     run, images = features.run, train[0].images
-    sight = run.config.sight
-    exam = Exam(
+    input_spec = run.config.input_spec
+    data = EvaluationData(
         *parted(images, test[0].images if test else None, config.seed),
-        view=crops_and_flips(view_configs(run.config)[0], sight.size),
+        view=crop_and_flip_view(view_configs(run.config)[0], input_spec.size),
         device=features.device,
         workers=features.workers,
         seed=config.seed,
         epochs=config.epochs,
     )
-    backbone = seen_by(run.backbone, sight, exam)
-    result = finetuned(Subject("the run", run.backbone, sight, exam, backbone), images)
+    backbone = feature_function(run.backbone, input_spec, data)
+    result = finetuned(FeatureSource("the run", run.backbone, input_spec, data, backbone), images)
     to_stderr(
         f"{len(images):,} labels, {result.epochs} epochs, learning rate {result.learning_rate:g}"
     )
     head = result.network.head
-    layer = LinearLayer(_to_numpy(head.weight), _to_numpy(head.bias), exam.task)
-    scores = in_words(result.measures)
+    layer = LinearLayer(_to_numpy(head.weight), _to_numpy(head.bias), data.task)
+    scores = measures_text(result.measures)
     if test:
-        summary = _test_summary(len(exam.test), scores)
+        summary = _test_summary(len(data.test), scores)
     else:
         summary = (
-            f"a network trained on {len(exam.train):,} of the images, tested on the "
-            f"{len(exam.test):,} others: {scores}"
+            f"a network trained on {len(data.train):,} of the images, tested on the "
+            f"{len(data.test):,} others: {scores}"
         )
     classifier = Classifier(
         layer, images.classes, "finetuned", len(images), result.measures, summary

@@ -6,11 +6,11 @@ from typing import Any
 
 from BYOL._files import check_place
 from BYOL.errors import UserError
-from BYOL.export.equality_check import check_equal, pictures_to_check
+from BYOL.export.equality_check import check_equal, images_to_check
 from BYOL.export.exportable import Model
 from BYOL.export.hub_folder import export_folder
 from BYOL.export.onnx import check_onnx, export_onnx
-from BYOL.export.pixel_network import as_timm_shows
+from BYOL.export.pixel_network import timm_forward
 from BYOL.export.torch_export import export_program
 from BYOL.model.weights import export_backbone
 
@@ -20,11 +20,11 @@ FOLDER = "/"
 
 
 def _write_weights(model: Model, path: Path) -> dict[str, Any]:
-    network, metadata = model.for_timm()
+    network, metadata = model.timm_weights()
     check: dict[str, Any] = {}
     if model.classifier:  # a backbone is saved unchanged; only an added layer needs a check
-        images, description = pictures_to_check(model.run)
-        difference = check_equal(path, model, as_timm_shows(network, model), images)
+        images, description = images_to_check(model.run)
+        difference = check_equal(path, model, timm_forward(network, model), images)
         check = {"checked_on": description, "difference": difference}
     export_backbone(network, path, metadata)
     return check

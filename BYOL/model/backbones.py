@@ -12,7 +12,7 @@ from BYOL.errors import UserError
 from BYOL.model.stems import STEMS, make_small_stem
 
 _LOADS = "weights and their settings are specified by --weights or --pretrained"
-SETTLED = {  # timm arguments that --backbone-args does not accept, and why
+RESERVED_ARGUMENTS = {  # timm arguments that --backbone-args does not accept, and why
     "num_classes": "a backbone has no classifier",
     "in_chans": "--channels specifies it",
     "img_size": "--image_size specifies it",
@@ -79,8 +79,10 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         UserError: names the first invalid argument.
     """
     for name, value in arguments.items():
-        if name in SETTLED:
-            raise UserError(f"--backbone_args.{name}={value} is not for a run: {SETTLED[name]}")
+        if name in RESERVED_ARGUMENTS:
+            raise UserError(
+                f"--backbone_args.{name}={value} is not for a run: {RESERVED_ARGUMENTS[name]}"
+            )
         parts = value if isinstance(value, (list, tuple)) else [value]
         if not all(isinstance(part, (bool, int, float, str, type(None))) for part in parts):
             raise UserError(
@@ -97,7 +99,7 @@ def has_fixed_size(name: str) -> bool:
     return config is not None and config.fixed_input_size
 
 
-def save_memory(backbone: nn.Module, name: str) -> None:
+def enable_grad_checkpointing(backbone: nn.Module, name: str) -> None:
     """Keep only the activations between blocks; recompute the others in the backward pass.
 
     Batch-norm layers then process a batch twice and update their running statistics twice. The loss
@@ -145,7 +147,7 @@ def feature_size(
     if isinstance(known, int) and getattr(backbone, "num_classes", None) == 0 and pools:
         return int(getattr(backbone, "head_hidden_size", known) or known)
     device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
-    with modes_kept(backbone):
+    with preserve_modes(backbone):
         backbone.eval()
         for side in [image_size] if image_size else [224, 64, 32]:
             try:
@@ -164,7 +166,7 @@ def feature_size(
 
 
 @contextmanager
-def modes_kept(network: nn.Module) -> Iterator[None]:
+def preserve_modes(network: nn.Module) -> Iterator[None]:
     """Restore the mode, training or evaluation, of every module of ``network`` on exit.
 
     Modules may differ in their mode, for example in a target that drops nothing.

@@ -72,7 +72,7 @@ def without_batch_statistics(network: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def standardised_for_good(network: nn.Module) -> nn.Module:
+def with_standardised_weights(network: nn.Module) -> nn.Module:
     """Return a copy with plain layers whose weights are standardised.
 
     A network without standardised layers is returned itself. A program that loads the weights only

@@ -15,12 +15,12 @@ from typing import Any
 from BYOL._links import check_file_link
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
-from BYOL.model.backbones import SETTLED
+from BYOL.model.backbones import RESERVED_ARGUMENTS
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, TORCH_WEIGHTS
-from BYOL.views.config import Sight
+from BYOL.views.config import InputSpec
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
-MOST_CHANNELS, LARGEST_SIDE = 1024, 8192  # limits for an untrusted config.json
+MAX_CHANNELS, MAX_SIDE = 1024, 8192  # limits for an untrusted config.json
 FindFile = Callable[[str], Path | None]  # from the name of a file of the model to its path
 
 
@@ -57,7 +57,7 @@ class HubModel:
         return file
 
     @property
-    def sight(self) -> Sight:
+    def input_spec(self) -> InputSpec:
         """Its input specification, with one mean per channel.
 
         Raises:
@@ -73,8 +73,8 @@ class HubModel:
             mean, std = ([float(value) for value in settings[name]] for name in ("mean", "std"))
             size = arguments.get("img_size", height)
             size = int(size[0] if isinstance(size, list) else size)
-            valid = len(mean) == len(std) == channels <= MOST_CHANNELS and min(std) > 0
-            valid = valid and 0 < size <= LARGEST_SIDE
+            valid = len(mean) == len(std) == channels <= MAX_CHANNELS and min(std) > 0
+            valid = valid and 0 < size <= MAX_SIDE
             valid = valid and all(math.isfinite(value) for value in (*mean, *std))
         except (KeyError, ValueError, TypeError, IndexError, OverflowError):
             valid = False
@@ -83,7 +83,7 @@ class HubModel:
                 f"{self.argument} has no input specification: its {HUB_CONFIG} has no valid "
                 "input_size, mean and std"
             )
-        return Sight(size, mean, std)
+        return InputSpec(size, mean, std)
 
 
 def is_hub_model(name: str) -> bool:
@@ -108,7 +108,7 @@ def hub_model(name: str, argument: str) -> HubModel:
     return HubModel(argument, *_read_config(find(HUB_CONFIG), argument), find)
 
 
-def settled_backbone(config: PretrainConfig) -> PretrainConfig:
+def resolve_backbone(config: PretrainConfig) -> PretrainConfig:
     """Replace a backbone in timm's format by the timm name and arguments of its network.
 
     Its arguments have a lower priority than ``backbone_args``. With ``pretrained``, and without
@@ -146,7 +146,11 @@ def _read_config(file: Path | None, argument: str) -> tuple[str, dict[str, Any],
         raise UserError(
             f"{argument} is not in timm's format: its {HUB_CONFIG} names no architecture of timm's"
         )
-    return name, {key: value for key, value in arguments.items() if key not in SETTLED}, metadata
+    return (
+        name,
+        {key: value for key, value in arguments.items() if key not in RESERVED_ARGUMENTS},
+        metadata,
+    )
 
 
 def _find_in_folder(folder: Path, argument: str) -> FindFile:

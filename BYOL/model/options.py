@@ -33,7 +33,7 @@ def check_names(target: str, norm: str, target_norm: str) -> None:
             raise UserError(f"{name}={choice!r} is unknown: choose one of {', '.join(accepted)}")
 
 
-def check_together(
+def check_combinations(
     *,
     closed_form: bool,
     moving: bool,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from BYOL.errors import UserError
-from BYOL.model.solvers import least_squares, over_processes, precise, procrustes
+from BYOL.model.solvers import least_squares, precise, procrustes, sum_over_processes
 
 
 class ClosedFormPredictor(nn.Module):
@@ -157,7 +157,7 @@ class MovingPredictor(ClosedFormPredictor):
         with torch.autocast(z.device.type, enabled=False):
             z = z.float()
             moments = torch.cat([z.T @ z, z.new_full((1, z.shape[1]), len(z))])
-        self.moments += over_processes(moments)
+        self.moments += sum_over_processes(moments)
         self.observed = True
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ def least_squares(z: Tensor, t: Tensor, ridge: float) -> Tensor:
     with torch.autocast(z.device.type, enabled=False):
         dtype = precise(z)
         z, t = z.to(dtype), t.to(dtype)
-        moments = over_processes(torch.cat([z.T @ z, z.T @ t], dim=1))
+        moments = sum_over_processes(torch.cat([z.T @ z, z.T @ t], dim=1))
         covariance, cross = moments.split([z.shape[1], t.shape[1]], dim=1)
         # The tiny constant makes an all-zero batch (a dead network) solvable: W = 0.
         shift = ridge * covariance.diagonal().mean() + torch.finfo(dtype).tiny
@@ -45,7 +45,7 @@ def procrustes(z: Tensor, t: Tensor) -> Tensor:
         (D, D) float32, orthogonal for any rank of ZᵀT.
     """
     with torch.autocast(z.device.type, enabled=False):
-        cross = over_processes(z.to(precise(z)).T @ t.to(precise(z)))
+        cross = sum_over_processes(z.to(precise(z)).T @ t.to(precise(z)))
         u, _, vt = torch.linalg.svd(torch.nan_to_num(cross))
         return (u @ vt).float()
 
@@ -55,7 +55,7 @@ def precise(tensor: Tensor) -> torch.dtype:
     return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
-def over_processes(sums: Tensor) -> Tensor:
+def sum_over_processes(sums: Tensor) -> Tensor:
     """Return the sum of ``sums`` over all processes; with one process, ``sums`` itself."""
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(sums)

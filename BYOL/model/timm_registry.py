@@ -62,7 +62,7 @@ def small_stem_resnet(
     return build_model_with_cfg(build, SMALL_STEM, pretrained, **kwargs)
 
 
-def timm_model(config: PretrainConfig) -> tuple[str, dict[str, Any]]:
+def timm_name_and_arguments(config: PretrainConfig) -> tuple[str, dict[str, Any]]:
     """Return the timm name of the backbone of ``config``, and its arguments."""
     if config.stem == "small":
         return SMALL_STEM, {"variant": config.backbone, **config.backbone_args}

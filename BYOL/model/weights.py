@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from BYOL._files import save_tensors, write_atomically
 from BYOL.errors import UserError
-from BYOL.model.group_norm import standardised_for_good
+from BYOL.model.group_norm import with_standardised_weights
 from BYOL.model.tensor_files import no_weights, read_file, state_dicts
 
 SUFFIXES = (".safetensors", ".pth")
@@ -31,16 +31,16 @@ def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, s
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise UserError(f"--to={path} has an unknown ending: use {' or '.join(SUFFIXES)}")
-    weights = plain_weights(backbone)
+    weights = copy_state_dict(backbone)
     return write_atomically(path, lambda temporary: save_tensors(weights, temporary, metadata))
 
 
-def plain_weights(backbone: nn.Module) -> dict[str, Tensor]:
+def copy_state_dict(backbone: nn.Module) -> dict[str, Tensor]:
     """Return a state dict on the CPU whose tensors share no memory with anything else."""
     # copied: safetensors refuses tensors that share memory, and a view keeps all of its base
     return {
         name: value.detach().to("cpu", copy=True).contiguous()
-        for name, value in standardised_for_good(backbone).state_dict().items()
+        for name, value in with_standardised_weights(backbone).state_dict().items()
     }
 
 

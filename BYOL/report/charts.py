@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from BYOL._files import to_json
-from BYOL.report.metric_descriptions import Meaning, in_order, meaning_of
-from BYOL.report.metrics_csv import Curves, Series, thinned
+from BYOL.report.metric_descriptions import CurveDescription, describe_curve, in_order
+from BYOL.report.metrics_csv import Curves, Series, downsample
 
 WIDTH, HEIGHT = 340, 184
 LEFT, RIGHT, TOP, BOTTOM = 42, 14, 12, 30
@@ -83,7 +83,7 @@ def draw_all(runs: dict[str, Curves]) -> dict[str, Chart]:
     columns = {column for curves in drawn.values() for column in curves.series}
     return {
         column: draw(
-            meaning_of(column),
+            describe_curve(column),
             unit,
             {name: c.series[column] for name, c in drawn.items() if column in c.series},
             slots,
@@ -92,7 +92,9 @@ def draw_all(runs: dict[str, Curves]) -> dict[str, Chart]:
     }
 
 
-def draw(meaning: Meaning, unit: str, series: dict[str, Series], slots: dict[str, int]) -> Chart:
+def draw(
+    meaning: CurveDescription, unit: str, series: dict[str, Series], slots: dict[str, int]
+) -> Chart:
     """Return a chart of one or more curves on common axes.
 
     Args:
@@ -101,7 +103,7 @@ def draw(meaning: Meaning, unit: str, series: dict[str, Series], slots: dict[str
         series: name of the run → curve.
         slots: name of the run → its index among all runs.
     """
-    curves = {name: thinned(curve) for name, curve in series.items()}
+    curves = {name: downsample(curve) for name, curve in series.items()}
     xs = np.concatenate([curve.x for curve in curves.values()])
     ys = np.concatenate([curve.y for curve in curves.values()])
     low = min(ys.min(), *([meaning.low] if meaning.low is not None else []), ys.max())
@@ -144,7 +146,7 @@ class _Axis:
         return self.start + fraction * (self.end - self.start)
 
 
-def _line(series: Series, x: _Axis, y: _Axis, unit: str, meaning: Meaning) -> Line:
+def _line(series: Series, x: _Axis, y: _Axis, unit: str, meaning: CurveDescription) -> Line:
     pixels = [(round(x(a), 1), round(y(b), 1)) for a, b in zip(series.x, series.y, strict=True)]
     if len(pixels) == 1:
         path = f"M{pixels[0][0]} {pixels[0][1]}h.01"  # the round line cap makes it a dot
@@ -162,7 +164,7 @@ def _x_text(x: float, unit: str) -> str:
     return f"{unit.removesuffix('s')} {x:.4g}"
 
 
-def _text(value: float, meaning: Meaning) -> str:
+def _text(value: float, meaning: CurveDescription) -> str:
     if meaning.percent:
         return f"{value * 100:.3g} %"
     text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -8,10 +8,10 @@ from typing import Any
 from BYOL.data.open import Splits
 from BYOL.report.charts import draw_all
 from BYOL.report.html import render, write_page
-from BYOL.report.metric_descriptions import is_gauge
-from BYOL.report.neighbours import Gallery, make_gallery
-from BYOL.report.results_table import REFERENCES, Evidence, note_of, others_note_of, tabulate
-from BYOL.report.run_summary import Facts, differing, gather
+from BYOL.report.metric_descriptions import is_collapse_metric
+from BYOL.report.neighbours import Gallery, build_gallery
+from BYOL.report.results_table import REFERENCES, Evidence, accuracy_note, measures_note, tabulate
+from BYOL.report.run_summary import RunSummary, differing, gather
 from BYOL.report.sample_features import Looking, look
 from BYOL.report.verdict import verdict
 from BYOL.runs.open import Run
@@ -60,15 +60,15 @@ def write_comparison(
         verdicts={letter: verdict(f) for letter, f in facts.items()},
         differing=differing([f.config for f in facts.values()]),
         evidence=_results(facts),
-        curves=[chart for name, chart in charts.items() if not is_gauge(name)],
-        collapse_metrics=[chart for name, chart in charts.items() if is_gauge(name)],
+        curves=[chart for name, chart in charts.items() if not is_collapse_metric(name)],
+        collapse_metrics=[chart for name, chart in charts.items() if is_collapse_metric(name)],
         omitted=_in_other_units(facts),
         queries=_queries(dict(zip(letters, runs, strict=True)), images, how, missing),
     )
     return write_page(page, out)
 
 
-def _results(facts: dict[str, Facts]) -> list[Evidence]:
+def _results(facts: dict[str, RunSummary]) -> list[Evidence]:
     """Return tables with the results of every run and the baselines of the first run."""
     evaluations = {k: next(iter(f.evaluations.values())) for k, f in facts.items() if f.evaluations}
     if not evaluations:
@@ -83,11 +83,11 @@ def _results(facts: dict[str, Facts]) -> list[Evidence]:
     keys = ("pictures", "classes", "groups")
     test_sets = {str([e.get(key) for key in keys]) for e in evaluations.values()}
     warning = "" if len(test_sets) == 1 else "The runs were evaluated on different images. "
-    notes = (warning + note(evaluations[first]) for note in (note_of, others_note_of))
+    notes = (warning + note(evaluations[first]) for note in (accuracy_note, measures_note))
     return tabulate("Accuracy", rows, *notes)
 
 
-def _in_other_units(facts: dict[str, Facts]) -> list[str]:
+def _in_other_units(facts: dict[str, RunSummary]) -> list[str]:
     unit = next(iter(facts.values())).curves.unit
     return [letter for letter, f in facts.items() if f.curves.unit != unit]
 
@@ -100,7 +100,7 @@ def _queries(
     galleries = {}
     for (letter, run), splits in zip(runs.items(), images, strict=True):
         assert splits is not None
-        gallery = make_gallery(look(run, splits, how), how.seed, run.config.sight.size)
+        gallery = build_gallery(look(run, splits, how), how.seed, run.config.input_spec.size)
         if gallery is None:
             return Queries({}, "there are too few images")
         galleries[letter] = gallery

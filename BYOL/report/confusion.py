@@ -7,7 +7,7 @@ import numpy as np
 
 from BYOL.errors import UserError
 from BYOL.evaluation.protocols.linear import linear_probe
-from BYOL.evaluation.splits import class_problem, held_out
+from BYOL.evaluation.splits import held_out, holdout_problem
 from BYOL.report.sample_features import Samples
 
 MOST = 2000  # training images of the probe, and the same number of test images
@@ -71,7 +71,7 @@ class Confusion:
         return pairs
 
 
-def given_confusion(evaluation: dict[str, Any]) -> Confusion | None:
+def recorded_confusion(evaluation: dict[str, Any]) -> Confusion | None:
     """Return the confusion matrix that ``evaluation`` contains, or None."""
     matrix, names = evaluation.get("confusion"), evaluation.get("class_names")
     if isinstance(matrix, dict):
@@ -96,10 +96,10 @@ def _test_mask(labels: np.ndarray, seed: int, groups: np.ndarray | None) -> np.n
         mask = held_out(labels, seed, groups)
     except UserError:  # no class has two images, or all images are of one group
         return None
-    return None if class_problem(labels, mask) else mask
+    return None if holdout_problem(labels, mask) else mask
 
 
-def measured_confusion(samples: Samples, seed: int) -> Confusion | None:
+def fit_confusion(samples: Samples, seed: int) -> Confusion | None:
     """Fit a linear probe on ``samples`` and return its confusion matrix.
 
     Args:

@@ -35,7 +35,7 @@ class Map:
     classes: tuple[str, ...]
 
 
-def make_map(seen: Seen, seed: int, size: int) -> Map | None:
+def build_embedding_map(seen: Seen, seed: int, size: int) -> Map | None:
     """Compute the layouts of the images by their normalized features.
 
     Args:

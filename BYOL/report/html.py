@@ -8,12 +8,12 @@ from BYOL._files import write_atomically
 from BYOL.data.open import Splits
 from BYOL.export.snippet import loading_recipe
 from BYOL.report.charts import draw_all
-from BYOL.report.confusion import Confusion, given_confusion, measured_confusion
-from BYOL.report.embedding_map import make_map
-from BYOL.report.metric_descriptions import MEASURES, is_gauge
-from BYOL.report.neighbours import make_gallery
-from BYOL.report.results_table import intervals, note_of, others_note_of, tabulate
-from BYOL.report.run_summary import Facts, finite, gather, settings_of
+from BYOL.report.confusion import Confusion, fit_confusion, recorded_confusion
+from BYOL.report.embedding_map import build_embedding_map
+from BYOL.report.metric_descriptions import MEASURES, is_collapse_metric
+from BYOL.report.neighbours import build_gallery
+from BYOL.report.results_table import accuracy_note, intervals, measures_note, tabulate
+from BYOL.report.run_summary import RunSummary, finite, gather, list_settings
 from BYOL.report.sample_features import Looking, Samples, look
 from BYOL.report.thumbnails import file_uri
 from BYOL.report.verdict import verdict
@@ -72,10 +72,10 @@ def write_page(page: str, out: str | Path) -> Path:
     return write_atomically(out, lambda temporary: temporary.write_bytes(data))
 
 
-def _folder_sections(facts: Facts) -> dict[str, Any]:
+def _folder_sections(facts: RunSummary) -> dict[str, Any]:
     """Return the template values that come from the files of the run folder."""
     charts = draw_all({facts.name: facts.curves})
-    settings = settings_of(facts.config)
+    settings = list_settings(facts.config)
     path = facts.folder.backbone
     return {
         "facts": facts,
@@ -84,10 +84,10 @@ def _folder_sections(facts: Facts) -> dict[str, Any]:
         "evidence": [
             table
             for title, e in facts.evaluations.items()
-            for table in tabulate(title, e["rows"], note_of(e), others_note_of(e))
+            for table in tabulate(title, e["rows"], accuracy_note(e), measures_note(e))
         ],
-        "curves": [chart for name, chart in charts.items() if not is_gauge(name)],
-        "collapse_metrics": [chart for name, chart in charts.items() if is_gauge(name)],
+        "curves": [chart for name, chart in charts.items() if not is_collapse_metric(name)],
+        "collapse_metrics": [chart for name, chart in charts.items() if is_collapse_metric(name)],
         "views": file_uri(facts.folder.views),
         "recipe": loading_recipe(facts.config, path),
         "exported": path.exists(),
@@ -98,23 +98,25 @@ def _folder_sections(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _image_sections(run: Run, facts: Facts, splits: Splits | None, how: Looking) -> dict[str, Any]:
+def _image_sections(
+    run: Run, facts: RunSummary, splits: Splits | None, how: Looking
+) -> dict[str, Any]:
     """Return the template values that need the images of the run."""
-    recorded = [given_confusion(e) for e in facts.evaluations.values()]
+    recorded = [recorded_confusion(e) for e in facts.evaluations.values()]
     confusion: Confusion | None = next((c for c in recorded if c), None)
     if splits is None:
         return {"samples": None, "gallery": None, "map": None, "confusion": confusion}
     samples: Samples = look(run, splits, how)
-    size = run.config.sight.size
+    size = run.config.input_spec.size
     return {
         "samples": samples,
-        "gallery": make_gallery(samples, how.seed, size),
-        "map": make_map(samples.queries, how.seed, size),
-        "confusion": confusion or measured_confusion(samples, how.seed),
+        "gallery": build_gallery(samples, how.seed, size),
+        "map": build_embedding_map(samples.queries, how.seed, size),
+        "confusion": confusion or fit_confusion(samples, how.seed),
     }
 
 
-def _tiles(facts: Facts) -> list[tuple[str, str, str]]:
+def _tiles(facts: RunSummary) -> list[tuple[str, str, str]]:
     """Return the key figures: name, value, and a reference value or unit."""
     tiles = []
     rows: dict[str, Any] = next((e["rows"] for e in facts.evaluations.values()), {})

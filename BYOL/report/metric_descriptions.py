@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass
 
-from BYOL.evaluation.collapse.alarm import LEAST_RANK, LEAST_SHARE, LEAST_STD, MOST_DEAD, MOST_FIRST
+from BYOL.evaluation.collapse.alarm import (
+    MAX_DEAD,
+    MAX_FIRST_EIGENVALUE,
+    MIN_RANK,
+    MIN_SHARE,
+    MIN_STD,
+)
 
 
 @dataclass(frozen=True)
-class Meaning:
+class CurveDescription:
     """How a curve is titled, explained and scaled.
 
     Args:
@@ -28,80 +34,82 @@ class Meaning:
     percent: bool = False
 
 
-CURVES: dict[str, Meaning] = {
-    "loss": Meaning(
+CURVES: dict[str, CurveDescription] = {
+    "loss": CurveDescription(
         "Loss",
         "Squared distance between predictions and targets, summed over both views: from 0 to 8, "
         "and 4 if they are unrelated. A low loss alone proves nothing: a constant network reaches "
         "0.",
         low=0,
     ),
-    "learning_rate": Meaning("Learning rate", "Linear warm-up, then cosine decay to zero.", low=0),
-    "tau": Meaning(
+    "learning_rate": CurveDescription(
+        "Learning rate", "Linear warm-up, then cosine decay to zero.", low=0
+    ),
+    "tau": CurveDescription(
         "τ of the moving average",
         "Fraction of the target network that is kept at every step. It increases to 1, where the "
         "target network no longer changes.",
         high=1,
     ),
-    "knn": Meaning(
+    "knn": CurveDescription(
         "Online k-NN",
         "Share of test images that k-NN with 20 neighbours classifies correctly.",
         low=0, high=1, percent=True,
     ),
-    "probe": Meaning(
+    "probe": CurveDescription(
         "Online linear probe",
         "Share of test images that a linear model of the features classifies correctly.",
         low=0, high=1, percent=True,
     ),
 }  # fmt: skip
 
-GAUGES: dict[str, Meaning] = {
-    "std": Meaning(
+COLLAPSE_METRICS: dict[str, CurveDescription] = {
+    "std": CurveDescription(
         "Standard deviation of the projections",
         "1 if the projections are spread evenly in all directions, 0 if all images have the same "
         "projection.",
-        low=0, high=1, alarm=LEAST_STD, side="below",
+        low=0, high=1, alarm=MIN_STD, side="below",
     ),
-    "effective_rank": Meaning(
+    "effective_rank": CurveDescription(
         "Effective rank",
         "Number of directions that the projections of a batch use. A small decrease is normal; a "
         "decrease to 1 is a collapse.",
-        low=0, alarm=LEAST_RANK, side="below",
+        low=0, alarm=MIN_RANK, side="below",
     ),
-    "uniformity": Meaning(
+    "uniformity": CurveDescription(
         "Uniformity",
         "How evenly the projections cover the sphere: near −4 is best, 0 is a collapse.",
         low=-4, high=0,
     ),
-    "alignment": Meaning(
+    "alignment": CurveDescription(
         "Alignment",
         "Squared distance between the projections of two views of an image: 0 if the augmentation "
         "has no effect, 2 if the views are unrelated.",
         low=0, high=2,
     ),
-    "dead": Meaning(
+    "dead": CurveDescription(
         "Dead dimensions",
         "Share of dimensions that have the same value for all images.",
-        low=0, high=1, alarm=MOST_DEAD, side="above", percent=True,
+        low=0, high=1, alarm=MAX_DEAD, side="above", percent=True,
     ),
-    "first_eigenvalue": Meaning(
+    "first_eigenvalue": CurveDescription(
         "First eigenvalue",
         "Share of the variance of the projections along one direction. Near 1, the projections "
         "differ only along a line.",
-        low=0, high=1, alarm=MOST_FIRST, side="above", percent=True,
+        low=0, high=1, alarm=MAX_FIRST_EIGENVALUE, side="above", percent=True,
     ),
-    "agreement": Meaning(
+    "agreement": CurveDescription(
         "Agreement",
         "Mean cosine between predictions and targets: 1 if every prediction equals its target.",
         low=0, high=1,
     ),
-    "picture_share": Meaning(
+    "picture_share": CurveDescription(
         "Image share",
         "How much closer two views of the same image are than views of different images: 0 if the "
         "image makes no difference, for example because all images are alike.",
-        low=0, high=1, alarm=LEAST_SHARE, side="below",
+        low=0, high=1, alarm=MIN_SHARE, side="below",
     ),
-    "picture_share_error": Meaning("Standard error of the image share", low=0),
+    "picture_share_error": CurveDescription("Standard error of the image share", low=0),
 }  # fmt: skip
 
 MEASURES = {
@@ -114,21 +122,23 @@ MEASURES = {
 }
 
 
-def meaning_of(column: str) -> Meaning:
+def describe_curve(column: str) -> CurveDescription:
     """Return the description of a column of metrics.csv, or a default for an unknown column."""
     group, _, name = column.rpartition("/")
-    descriptions = GAUGES if group == "gauge" else CURVES
-    return descriptions.get(name) or Meaning((name or column).replace("_", " ").capitalize())
+    descriptions = COLLAPSE_METRICS if group == "gauge" else CURVES
+    return descriptions.get(name) or CurveDescription(
+        (name or column).replace("_", " ").capitalize()
+    )
 
 
-def is_gauge(column: str) -> bool:
+def is_collapse_metric(column: str) -> bool:
     """Return whether a column of metrics.csv is a collapse metric."""
     return column.startswith("gauge/")
 
 
 def in_order(columns: list[str]) -> list[str]:
     """Sort columns: described columns in the order of this module, then the others by name."""
-    described = [*CURVES, *(f"gauge/{name}" for name in GAUGES)]
+    described = [*CURVES, *(f"gauge/{name}" for name in COLLAPSE_METRICS)]
     return sorted(
         columns, key=lambda c: (described.index(c) if c in described else len(described), c)
     )

@@ -64,7 +64,7 @@ def read_curves(path: Path) -> Curves:
     return Curves("epochs" if epoch else "steps", drawable, sum(s.lost for s in series.values()))
 
 
-def thinned(series: Series) -> Series:
+def downsample(series: Series) -> Series:
     """Reduce a curve to at most :data:`MOST_POINTS` points by averaging; keep the last point."""
     n = len(series.x)
     if n <= MOST_POINTS:

@@ -6,7 +6,7 @@ import numpy as np
 
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.report.sample_features import Samples, Seen
-from BYOL.report.thumbnails import CRISP, as_picture, data_uri
+from BYOL.report.thumbnails import CRISP, data_uri, to_image
 
 QUERIES = 8
 NEIGHBOURS = 8
@@ -55,7 +55,7 @@ class Gallery:
         return len(self.rows[0][1])
 
 
-def make_gallery(samples: Samples, seed: int, size: int) -> Gallery | None:
+def build_gallery(samples: Samples, seed: int, size: int) -> Gallery | None:
     """Return the nearest neighbours, by the cosine of the features, of random queries.
 
     Args:
@@ -78,12 +78,12 @@ def make_gallery(samples: Samples, seed: int, size: int) -> Gallery | None:
     rows = []
     for q in drawn.tolist():
         label = queries.class_name(q)
-        query = Picture(data_uri(as_picture(query_tiles[q])), queries.name(q), label)
+        query = Picture(data_uri(to_image(query_tiles[q])), queries.name(q), label)
         near = []
         for b, cosine in zip(indices[q].tolist(), cosines[q].tolist(), strict=True):
             bank_label = bank.class_name(b)
             match = None if label is None or bank_label is None else label == bank_label
-            uri = data_uri(as_picture(bank_tiles[b]))
+            uri = data_uri(to_image(bank_tiles[b]))
             near.append(Picture(uri, bank.name(b), bank_label, cosine, match))
         rows.append((query, tuple(near)))
     return Gallery(tuple(rows), *_agreement(bank, queries, indices), side <= CRISP)

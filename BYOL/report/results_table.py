@@ -106,7 +106,7 @@ def _table(
     return Evidence(title, tuple(rows), table, unit, axis, slots, note)
 
 
-def note_of(evaluation: dict[str, Any]) -> str:
+def accuracy_note(evaluation: dict[str, Any]) -> str:
     """Return the note of the accuracies: the number of test images and the meaning of ±."""
     margins = (
         "Few labels: one nearest neighbour, ± is the spread over draws of the labelled images. "
@@ -118,7 +118,7 @@ def note_of(evaluation: dict[str, Any]) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def others_note_of(evaluation: dict[str, Any]) -> str:
+def measures_note(evaluation: dict[str, Any]) -> str:
     """Return the note of the other measures: the number of test images and restrictions."""
     rows = _only(evaluation["rows"], "value")
     sentences = [_counts(evaluation), groups_note(evaluation), *restrictions(rows)]
@@ -132,12 +132,12 @@ def _counts(evaluation: dict[str, Any]) -> str:
     if not evaluation.get("classes"):
         return f"{counts['judge']:,} images."
     return (
-        f"{counts['judge']:,} test images{labelled_with(evaluation)}, labels of "
+        f"{counts['judge']:,} test images{label_kind(evaluation)}, labels of "
         f"{counts['learn']:,} training images."
     )
 
 
-def labelled_with(evaluation: dict[str, Any]) -> str:
+def label_kind(evaluation: dict[str, Any]) -> str:
     """Return the kind of labels: " of 10 classes", " with 5 tags", " with 1 number", or ""."""
     count = evaluation.get("classes")
     if not count:

@@ -28,7 +28,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Facts:
+class RunSummary:
     """The content of a run folder.
 
     Args:
@@ -98,7 +98,7 @@ class Facts:
         return float(speed) if speed else None
 
 
-def gather(run: Run) -> Facts:
+def gather(run: Run) -> RunSummary:
     """Read the folder of ``run``.
 
     Raises:
@@ -110,7 +110,7 @@ def gather(run: Run) -> Facts:
         epoch = float(results.get("epochs_seen", results.get("epochs", run.config.epochs)))
     else:
         epoch = _epochs_of_checkpoint(folder)
-    return Facts(
+    return RunSummary(
         folder,
         run.config,
         read_curves(folder.logs / "metrics.csv"),
@@ -120,7 +120,7 @@ def gather(run: Run) -> Facts:
     )
 
 
-def settings_of(config: PretrainConfig) -> list[Setting]:
+def list_settings(config: PretrainConfig) -> list[Setting]:
     """Return all settings, each marked if it differs from the preset.
 
     A setting that the preset leaves open (None or "auto") is resolved from the images and does not

@@ -124,7 +124,7 @@ def _with_classes(images: Images) -> Images:
 
 
 def _extract(run: Run, images: Images, how: Looking) -> Seen:
-    small = run.config.sight.size <= SMALL
+    small = run.config.input_spec.size <= SMALL
     limit = how.most or (MOST_SMALL if small else MOST_LARGE)
     chosen = images
     if len(images) > limit:
@@ -133,7 +133,7 @@ def _extract(run: Run, images: Images, how: Looking) -> Seen:
     ids, features = extract_features(
         run.backbone,
         chosen,
-        run.config.sight,
+        run.config.input_spec,
         device=how.device,
         batch_size=how.batch_size,
         workers=0 if small else how.workers,  # for small images, starting processes is slower

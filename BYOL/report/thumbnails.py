@@ -13,7 +13,7 @@ LOSSLESS = 300_000  # bytes; larger sheets are stored as JPEG
 _WIDEST = 1400  # pixels; wider images of views are reduced
 
 
-def as_picture(pixels: Tensor) -> Image.Image:
+def to_image(pixels: Tensor) -> Image.Image:
     """Return (C, H, W) uint8 ``pixels`` as an image.
 
     The first three channels are shown. With fewer than three, the first is shown as grey.
@@ -44,7 +44,7 @@ def sheet(pixels: Tensor) -> tuple[str, int]:
     rows = -(-n // columns)
     canvas = Image.new("L" if pixels.shape[1] < 3 else "RGB", (columns * side, rows * side))
     for i in range(n):
-        canvas.paste(as_picture(pixels[i]), (i % columns * side, i // columns * side))
+        canvas.paste(to_image(pixels[i]), (i % columns * side, i // columns * side))
     lossless = _encoded(canvas, "PNG", optimize=True)
     if len(lossless) <= LOSSLESS:
         return lossless, columns

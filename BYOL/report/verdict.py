@@ -9,8 +9,8 @@ from typing import Any
 
 from BYOL.evaluation.baselines import START
 from BYOL.report.metric_descriptions import MEASURES
-from BYOL.report.results_table import REFERENCES, Interval, intervals, labelled_with
-from BYOL.report.run_summary import Facts, finite
+from BYOL.report.results_table import REFERENCES, Interval, intervals, label_kind
+from BYOL.report.run_summary import RunSummary, finite
 
 # Protocol → its measures. The first measure that is available decides. With more measures, one of
 # them would more often be better by chance.
@@ -69,7 +69,7 @@ class Verdict:
     details: tuple[str, ...]
 
 
-def verdict(facts: Facts, probe: float | None = None) -> Verdict:
+def verdict(facts: RunSummary, probe: float | None = None) -> Verdict:
     """Draw a conclusion from the evaluation and the collapse metrics of a run.
 
     The few-label, k-NN and linear-probe protocols are compared separately. The headline claims only
@@ -90,7 +90,7 @@ def verdict(facts: Facts, probe: float | None = None) -> Verdict:
     return compared or Verdict("open", *_without_references(facts, probe))
 
 
-def standings(rows: dict[str, dict[str, Any]]) -> list[Standing]:
+def compare_with_baselines(rows: dict[str, dict[str, Any]]) -> list[Standing]:
     """Return a comparison for each protocol that has results of the backbone and of a baseline.
 
     Args:
@@ -119,7 +119,7 @@ def ahead(measure: str, first: Interval, second: Interval) -> int:
 
 def _compare(evaluation: dict[str, Any]) -> Verdict | None:
     rows = evaluation.get("rows") or {}
-    comparisons = standings(rows)
+    comparisons = compare_with_baselines(rows)
     if not comparisons:
         return None
     kind, headline = _headline(comparisons)
@@ -234,12 +234,12 @@ def _basis(evaluation: dict[str, Any]) -> str:
     if not counts:
         return ""
     return (
-        f"Evaluated on {counts['judge']:,} test images{labelled_with(evaluation)}, with the labels "
+        f"Evaluated on {counts['judge']:,} test images{label_kind(evaluation)}, with the labels "
         f"of {counts['learn']:,} training images. Pretraining used no labels."
     )
 
 
-def _without_references(facts: Facts, probe: float | None) -> tuple[str, tuple[str, ...]]:
+def _without_references(facts: RunSummary, probe: float | None) -> tuple[str, tuple[str, ...]]:
     metrics = facts.gauges
     details = []
     if finite(metrics.get("std")):

@@ -10,10 +10,10 @@ from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
 from BYOL.model.backbones import (
     build_backbone,
+    enable_grad_checkpointing,
     feature_size,
     freeze_patch_embedding,
     has_fixed_size,
-    save_memory,
 )
 from BYOL.model.group_norm import without_batch_statistics
 from BYOL.model.initial_weights import start_from
@@ -91,7 +91,7 @@ def _backbone(config: PretrainConfig) -> nn.Module:
     if config.weights:
         start_from(backbone, config.weights)
     if config.grad_checkpointing:
-        save_memory(backbone, config.backbone)
+        enable_grad_checkpointing(backbone, config.backbone)
     if config.freeze_patches:
         freeze_patch_embedding(backbone)
     return backbone

@@ -15,7 +15,7 @@ from BYOL.errors import UserError
 from BYOL.model.backbones import build_backbone
 from BYOL.model.classifier import OUTPUTS, Activation
 from BYOL.model.group_norm import without_batch_statistics
-from BYOL.model.hub import LARGEST_SIDE, MOST_CHANNELS
+from BYOL.model.hub import MAX_CHANNELS, MAX_SIDE
 from BYOL.model.weights import HUB_WEIGHTS, load_weights
 from BYOL.runs.open import backbone_metadata, backbone_of, folder_and_checkpoint, trained_weights
 from BYOL.views.transforms import EvalTransform
@@ -159,8 +159,8 @@ def network_of(found: Found, classes: int = 0) -> nn.Module:
 
 
 def _with_transform(network: nn.Module, found: Found) -> nn.Module:
-    sight = (found.settings[name] for name in ("image_size", "mean", "std", "pixel_range"))
-    network.transform = EvalTransform(*sight)  # type: ignore[assignment]
+    input_spec = (found.settings[name] for name in ("image_size", "mean", "std", "pixel_range"))
+    network.transform = EvalTransform(*input_spec)  # type: ignore[assignment]
     return network
 
 
@@ -185,8 +185,8 @@ def _read_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
         deep = json.loads(metadata.get("pixel_range", "null"))
         settings["pixel_range"] = deep and (float(deep[0]), float(deep[1]))
         sound = len(settings["mean"]) == len(settings["std"]) == settings["channels"]
-        sound = sound and 0 < settings["image_size"] <= LARGEST_SIDE
-        sound = sound and settings["channels"] <= MOST_CHANNELS
+        sound = sound and 0 < settings["image_size"] <= MAX_SIDE
+        sound = sound and settings["channels"] <= MAX_CHANNELS
         numbers = (*settings["mean"], *settings["std"], *(settings["pixel_range"] or ()))
         sound = sound and all(map(math.isfinite, numbers)) and min(settings["std"]) > 0
     except (KeyError, ValueError, TypeError, IndexError, RecursionError):

@@ -65,9 +65,9 @@ def _exported(name: str, found: Found) -> Run:
 def _in_timms_format(model_name: str, name: str) -> Run:
     argument = f"RUN={name}"
     model = hub_model(model_name, argument)
-    sight, channels = model.sight, len(model.sight.mean)
+    input_spec, channels = model.input_spec, len(model.input_spec.mean)
     backbone = build_backbone(
-        model.network, in_channels=channels, image_size=sight.size, arguments=model.arguments
+        model.network, in_channels=channels, image_size=input_spec.size, arguments=model.arguments
     )
     start_from(backbone, model.weights, argument)
     return _opened(
@@ -77,9 +77,9 @@ def _in_timms_format(model_name: str, name: str) -> Run:
         backbone_args=model.arguments,
         stem="imagenet",
         channels=channels,
-        image_size=sight.size,
-        mean=list(sight.mean),
-        std=list(sight.std),
+        image_size=input_spec.size,
+        mean=list(input_spec.mean),
+        std=list(input_spec.std),
     )
 
 

@@ -217,7 +217,7 @@ def _feature_seconds(
     def timed(count: int) -> float:
         part = prepared.train.subset(evenly(len(prepared.train), count))
         start = time.monotonic()
-        extract_features(backbone, part, config.sight, device=device, workers=workers)
+        extract_features(backbone, part, config.input_spec, device=device, workers=workers)
         wait_for(device)
         return time.monotonic() - start
 

@@ -21,7 +21,7 @@ from BYOL.data.open import Splits
 from BYOL.evaluation.baselines import START, Reference
 from BYOL.evaluation.collapse.feature_metrics import feature_gauges
 from BYOL.evaluation.evaluate import NOTHING_KNOWN, evaluate
-from BYOL.evaluation.splits import with_same_labels
+from BYOL.evaluation.splits import comparable_test_set
 from BYOL.export import export_backbone
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import backbone_metadata, open_run, started_from, untrained
@@ -60,7 +60,7 @@ def finish(
     features = _feature_gauges(config, prepared, model, fresh, machine)
     usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
     start = started_from(config, folder)
-    references = [Reference(START, start, config.sight)] if start else []
+    references = [Reference(START, start, config.input_spec)] if start else []
     evidence = None
     try:
         if usable:
@@ -132,8 +132,8 @@ def _evidence(
         model.onlineNet.backend,
         fresh,
         bank,
-        with_same_labels(prepared.test, bank),
-        config.sight,
+        comparable_test_set(prepared.test, bank),
+        config.input_spec,
         device=torch_device(machine.accelerator),
         workers=pick_workers(config.workers, machine.accelerator),
         seed=config.seed,
@@ -155,7 +155,7 @@ def _feature_gauges(
         model.onlineNet.backend,
         fresh,
         prepared.train,
-        config.sight,
+        config.input_spec,
         device=torch_device(machine.accelerator),
         workers=pick_workers(config.workers, machine.accelerator),
     )

@@ -19,7 +19,7 @@ from BYOL.data.reduced import reduced
 from BYOL.errors import UserError
 from BYOL.evaluation.splits import attach_labels, drop_unusable_labels
 from BYOL.model.backbones import build_backbone
-from BYOL.model.hub import settled_backbone
+from BYOL.model.hub import resolve_backbone
 from BYOL.model.initial_weights import read_start
 from BYOL.model.stems import has_large_stem
 from BYOL.training.auto_recipe import for_fewer_images, with_recipe
@@ -30,7 +30,7 @@ IMAGENET_STD = [0.229, 0.224, 0.225]
 SMALL_SIDE = 96  # pixels: pictures up to this are seen whole, larger ones at 224
 SMALL_STEM_SIDE = 64
 MEASURED = 64  # files whose pixels are measured, of channels that no one else has measured
-LEAST_STD = 0.02  # measured: a channel that hardly varies is not blown up
+MIN_STD = 0.02  # measured: a channel that hardly varies is not blown up
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     Raises:
         UserError: the data or a setting that does not fit it.
     """
-    config = settled_backbone(config)
+    config = resolve_backbone(config)
     splits = open_images(
         config.data,
         channels=config.channels,
@@ -172,7 +172,7 @@ def _usual_statistics(config: PretrainConfig, train: Images) -> tuple[list[float
         return IMAGENET_MEAN, IMAGENET_STD
     mean, std = _measured(train)
     return [round(v, 5) for v in mean.tolist()], [
-        round(v, 5) for v in std.clamp_min(LEAST_STD).tolist()
+        round(v, 5) for v in std.clamp_min(MIN_STD).tolist()
     ]
 
 
@@ -204,11 +204,11 @@ def _of_weights(config: PretrainConfig) -> tuple[list[float], list[float]] | Non
 
 def build_views(config: PretrainConfig) -> Views:
     """What makes a run's views, small ones included."""
-    sight = config.sight
+    input_spec = config.input_spec
     return Views(
         *view_configs(config),
-        sight.mean,
-        sight.std,
+        input_spec.mean,
+        input_spec.std,
         compiled=config.compile == "on",
         small=small_view_configs(config),
     )

@@ -77,7 +77,7 @@ class ViewConfig:
 
 
 @dataclass(frozen=True)
-class Sight:
+class InputSpec:
     """The input specification of a backbone in evaluation.
 
     Args:

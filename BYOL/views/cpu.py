@@ -13,16 +13,16 @@ from torch import Tensor
 from BYOL._waiting import waiting
 from BYOL.views import ops
 from BYOL.views.config import ViewConfig
-from BYOL.views.sample_params import AppearanceDraw
+from BYOL.views.sample_params import AppearanceParams
 
 _compiled: set[tuple[bool, int]] = set()  # kinds of images for which the loops are ready
 
 
-def fused_view(
+def cpu_view(
     config: ViewConfig,
     images: Tensor,
     boxes: Tensor | None,
-    draw: AppearanceDraw,
+    draw: AppearanceParams,
     mean: list[float],
     std: list[float],
 ) -> Tensor:
@@ -53,7 +53,7 @@ def fused_view(
     out = torch.empty(len(images), config.size, config.size, images.shape[1])
 
     def work(part: slice) -> None:
-        kernels.paint_views(
+        kernels.fill_views(
             pixels[part],
             np.float32(unit),
             cropped,
@@ -84,7 +84,7 @@ def _kernels() -> ModuleType:
     return kernels
 
 
-def _kernel_params(draw: AppearanceDraw, with_blur: bool) -> tuple[np.ndarray, ...]:
+def _kernel_params(draw: AppearanceParams, with_blur: bool) -> tuple[np.ndarray, ...]:
     """Return the arrays that the kernels read.
 
     These are (B, 6) bool flags, the (B, 4) order of the colour operations, and (B, 6) values.

@@ -23,7 +23,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 @compiled
-def paint_views(images, unit, cropped, boxes, params, kernels, mean, scale, out):  # type: ignore[no-untyped-def]
+def fill_views(images, unit, cropped, boxes, params, kernels, mean, scale, out):  # type: ignore[no-untyped-def]
     """Write a view of every image into ``out``.
 
     Args:

@@ -9,17 +9,17 @@ from BYOL._random import fold
 from BYOL.errors import UserError
 from BYOL.views import ops
 from BYOL.views.config import ViewConfig
-from BYOL.views.cpu import fused_view
+from BYOL.views.cpu import cpu_view
 from BYOL.views.crop_resize import crop_resize
-from BYOL.views.sample_params import AppearanceDraw, draw_appearance, draw_crops
+from BYOL.views.sample_params import AppearanceParams, sample_appearance, sample_crops
 
-Painter = Callable[[ViewConfig, Tensor, AppearanceDraw, list[float], list[float]], Tensor]
+Painter = Callable[[ViewConfig, Tensor, AppearanceParams, list[float], list[float]], Tensor]
 # a colour operation: its column in the draw's order, the function, its values, its strength
 _ColourOperation = tuple[int, Callable[[Tensor, Tensor], Tensor], Tensor, float]
 
 
 def paint(
-    config: ViewConfig, x: Tensor, draw: AppearanceDraw, mean: list[float], std: list[float]
+    config: ViewConfig, x: Tensor, draw: AppearanceParams, mean: list[float], std: list[float]
 ) -> Tensor:
     """Apply everything that follows the crop and the horizontal flip, and normalise.
 
@@ -61,7 +61,7 @@ def _apply_where(
     return torch.where(chosen[:, None, None, None], operation(x, *values), x)
 
 
-def _jitter(config: ViewConfig, x: Tensor, draw: AppearanceDraw) -> Tensor:
+def _jitter(config: ViewConfig, x: Tensor, draw: AppearanceParams) -> Tensor:
     """Apply the four colour operations in the order that was drawn for each image."""
     operations: list[_ColourOperation] = [
         (0, ops.brightness, draw.brightness, config.brightness),
@@ -142,7 +142,7 @@ class Views:
             key: as in :meth:`__call__`.
         """
         first, second = (
-            finish_view(config, crop, ids, fold(key, view), self.mean, self.std, self.painter)
+            view_from_crop(config, crop, ids, fold(key, view), self.mean, self.std, self.painter)
             for view, (config, crop) in enumerate(zip(self.configs, (crops, crops1), strict=True))
         )
         return first, second
@@ -165,7 +165,7 @@ class Views:
                 assert images is not None
                 views.append(make_view(config, images, ids, view_key, *arguments))
             else:
-                views.append(finish_view(config, crops[i], ids, view_key, *arguments))
+                views.append(view_from_crop(config, crops[i], ids, view_key, *arguments))
         return views
 
 
@@ -199,15 +199,15 @@ def make_view(
     _check_channels(images, mean, std)
     ids = ids.to(images.device)
     sides = (torch.full((), side, device=ids.device) for side in (height, width))
-    boxes = draw_crops(config, key, ids, *sides)
-    draw = draw_appearance(config, key, ids)
+    boxes = sample_crops(config, key, ids, *sides)
+    draw = sample_appearance(config, key, ids)
     if images.device.type == "cpu":
-        return fused_view(config, images, boxes, draw, mean, std)
+        return cpu_view(config, images, boxes, draw, mean, std)
     x = crop_resize(images, boxes, config.size, draw.flip)
     return painter(config, x, draw, mean, std)
 
 
-def finish_view(
+def view_from_crop(
     config: ViewConfig,
     crops: Tensor,
     ids: Tensor,
@@ -218,9 +218,9 @@ def finish_view(
 ) -> Tensor:
     """Apply what :func:`make_view` does after the crop, to (B, C, size, size) ``crops``."""
     _check_channels(crops, mean, std)
-    draw = draw_appearance(config, key, ids.to(crops.device))
+    draw = sample_appearance(config, key, ids.to(crops.device))
     if crops.device.type == "cpu":
-        return fused_view(config, crops, None, draw, mean, std)
+        return cpu_view(config, crops, None, draw, mean, std)
     x = crops if crops.is_floating_point() else crops * (1 / 255)
     return painter(config, ops.flip(x, draw.flip), draw, mean, std)
 

@@ -19,7 +19,7 @@ _CROP, _APPEARANCE = 1, 2
 
 
 @dataclass(frozen=True)
-class AppearanceDraw:
+class AppearanceParams:
     """The parameters of all augmentations except the crop, one entry per image.
 
     All tensors are (B,), except ``order``.
@@ -55,7 +55,7 @@ class AppearanceDraw:
     solarize: Tensor
 
 
-def draw_crops(
+def sample_crops(
     config: ViewConfig, key: int, ids: Tensor, heights: Tensor, widths: Tensor
 ) -> Tensor:
     """Draw crop boxes with the distribution of torchvision's ``RandomResizedCrop``.
@@ -103,11 +103,11 @@ def _central_box(config: ViewConfig, heights: Tensor, widths: Tensor) -> tuple[T
     return height, width
 
 
-def draw_appearance(config: ViewConfig, key: int, ids: Tensor) -> AppearanceDraw:
+def sample_appearance(config: ViewConfig, key: int, ids: Tensor) -> AppearanceParams:
     """Draw the parameters of all augmentations except the crop, for samples ``ids`` (B,)."""
     u = uniforms(fold(key, _APPEARANCE), ids, 16).unbind(dim=1)
     low, high = config.blur_sigma
-    return AppearanceDraw(
+    return AppearanceParams(
         flip=u[0] < config.flip,
         vertical_flip=u[1] < config.vertical_flip,
         angle=(2 * u[2] - 1) * config.rotate,

@@ -125,7 +125,7 @@ class EvalTransform:
         upright = ImageOps.exif_transpose(image)
         pixels = to_pixels(upright, len(self.mean), self.pixel_range)
         height, width = pixels.shape[:2]
-        top, left, side, _ = centre_box(height, width, self.size)
+        top, left, side, _ = centre_crop_box(height, width, self.size)
         crop = cut(pixels, (left, top, left + side, top + side), self.size)
         return torch.from_numpy(crop).permute(2, 0, 1)[None] * (1 / 255)
 
@@ -145,7 +145,7 @@ class MultiViewDataInjector:
         return [transform(image) for transform in self.transforms]
 
 
-def shown_share(size: int) -> float:
+def centre_crop_fraction(size: int) -> float:
     """Return the fraction of the shorter side that evaluation shows at ``size`` pixels.
 
     It is 224 / 256 as in the paper, and 1 for small images.
@@ -153,7 +153,7 @@ def shown_share(size: int) -> float:
     return 0.875 if size > 96 else 1.0
 
 
-def centre_box(height: int, width: int, size: int) -> tuple[float, float, float, float]:
+def centre_crop_box(height: int, width: int, size: int) -> tuple[float, float, float, float]:
     """Return top, left, height and width of the evaluation crop, in fractional pixels.
 
     Args:
@@ -161,12 +161,12 @@ def centre_box(height: int, width: int, size: int) -> tuple[float, float, float,
         width: of the image in pixels.
         size: side length of the evaluation input in pixels.
     """
-    side = min(height, width) * shown_share(size)
+    side = min(height, width) * centre_crop_fraction(size)
     return (height - side) / 2, (width - side) / 2, side, side
 
 
 def centre(images: Tensor, size: int) -> Tensor:
-    """Resize the shorter side to ``size`` / :func:`shown_share`, then crop the centre.
+    """Resize the shorter side to ``size`` / :func:`centre_crop_fraction`, then crop the centre.
 
     Args:
         images: (B, C, H, W) uint8, or float in [0, 1].
@@ -177,7 +177,7 @@ def centre(images: Tensor, size: int) -> Tensor:
     """
     x = images.float() if images.is_floating_point() else images * (1 / 255)
     height, width = x.shape[-2:]
-    scale = round(size / shown_share(size)) / min(height, width)
+    scale = round(size / centre_crop_fraction(size)) / min(height, width)
     resized = (max(round(height * scale), size), max(round(width * scale), size))
     if resized != (height, width):
         x = F.interpolate(x, resized, mode="bicubic", antialias=True).clamp_(0, 1)

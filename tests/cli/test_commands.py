@@ -189,16 +189,16 @@ def test_timms_weights_are_a_row_only_where_they_are_on_this_disk(tmp_path, monk
     import timm
 
     import BYOL.evaluation.baselines as module
-    from BYOL.views.config import Sight
+    from BYOL.views.config import InputSpec
 
-    sight = Sight(32, [0.5], [0.5])
+    input_spec = InputSpec(32, [0.5], [0.5])
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert module.cached_weights("plain5") is None
-    assert module.supervised_reference("resnet10t", 1, sight) is None
+    assert module.supervised_reference("resnet10t", 1, input_spec) is None
     file = tmp_path / "resnet10t.pth"
     torch.save(timm.create_model("resnet10t").state_dict(), file)
     monkeypatch.setattr(module, "cached_weights", lambda name: file)
-    found = module.supervised_reference("resnet10t", 1, sight)
+    found = module.supervised_reference("resnet10t", 1, input_spec)
     assert found.name == "supervised (timm)"
     assert found.backbone(torch.zeros(1, 1, 32, 32)).shape == (1, 512)

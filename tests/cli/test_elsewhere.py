@@ -24,13 +24,13 @@ from safetensors.torch import load_file, save_file
 from BYOL.cli.main import COMMANDS, main, parse
 from BYOL.cli.sweep.spec import read_sweep
 from BYOL.config import PretrainConfig
-from BYOL.config.paths import NAMING
-from BYOL.curation.run_images import pictures_for
+from BYOL.config.fields import names_where
+from BYOL.curation.run_images import open_run_images
 from BYOL.data.annotations import annotated
 from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack
 from BYOL.errors import UserError
-from BYOL.export.equality_check import pictures_to_check
+from BYOL.export.equality_check import images_to_check
 from BYOL.model.initial_weights import read_start
 from BYOL.runs.checksum import seal
 from BYOL.runs.folder import RunFolder
@@ -67,6 +67,17 @@ ENTRIES = (
     "logs/spectrum.csv", "logs/wandb-id", "logs/events.out.tfevents.1", ".report.1.tmp.html",
     "checkpoints/.last.1.tmp.ckpt",
 )  # fmt: skip
+# Settings whose value names what is read, written or contacted, of all commands. Named here once
+# more, so that a new setting that lacks its ``place`` is noticed.
+NAMING = {
+    "backbone", "data", "data_root", "grid", "groups", "kept", "labelled", "labels", "like", "out",
+    "pretrained", "reference", "run", "sweep", "to", "wandb", "weights",
+}  # fmt: skip
+
+
+def test_every_setting_that_names_a_place_is_marked() -> None:
+    marked = (names_where(c.settings, lambda i: i.place is not None) for c in COMMANDS.values())
+    assert {name for names in marked for name in names} == NAMING
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +174,7 @@ def test_every_setting_of_a_run(place: Path, canaries: Canaries, tally: Tally) -
 
 def open_and_use(folder: Path) -> None:
     run = open_run(folder, say=lambda line: None)
-    quietly(lambda: pictures_for(run, None, "root"), lambda: pictures_to_check(run))
+    quietly(lambda: open_run_images(run, None, "root"), lambda: images_to_check(run))
     assert run.config.labels is None or run.elsewhere is None
 
 

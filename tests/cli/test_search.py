@@ -12,7 +12,7 @@ from PIL import Image
 from BYOL.cli.main import main
 from BYOL.curation import search
 from BYOL.curation.feature_store import Collection, whitened
-from BYOL.curation.search import most_alike
+from BYOL.curation.search import nearest_images
 from tests.cli.test_mistakes import place, refuse  # noqa: F401
 from tests.conftest import draw_pictures
 from tests.curation.test_curation import smooth_images as scenes
@@ -35,7 +35,7 @@ def test_the_most_alike_are_those_of_all_cosines(n, asked, count, chunk, togethe
         patch.setattr(search, "_CHUNK", chunk)
         found = collection(n + asked)
         questions, among = np.arange(asked), np.arange(asked, asked + n)
-        answer = most_alike(found, questions, among, count, together=together)
+        answer = nearest_images(found, questions, among, count, together=together)
     directions = found.directions[questions]
     if together:
         mean = directions.mean(axis=0, keepdims=True)

@@ -37,7 +37,7 @@ def test_each_cluster_is_seen_once_the_largest_first_by_its_middle():
     features, of = clouds()
     found = chosen(features, 4)
     assert of[found.places].tolist() == [0, 1, 2, 3] and found.sizes.tolist() == [40, 30, 20, 10]
-    vectors = selection.standard_directions(features)
+    vectors = selection.standardized_directions(features)
     for cluster, place in enumerate(found.places):
         nearness = vectors @ vectors[of == cluster].mean(axis=0)
         assert nearness[place] == nearness[of == cluster].max()

@@ -17,11 +17,11 @@ from BYOL import load_backbone
 from BYOL.cli.main import main
 from BYOL.curation import duplicates
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid, thumbnail
-from BYOL.curation.duplicates import miniatures, near_pairs
+from BYOL.curation.duplicates import near_pairs, unit_thumbnails
 from BYOL.curation.feature_store import Collection, Looks, whitened
 from BYOL.data.dataset import ArrayImages
 from BYOL.data.open import open_images
-from BYOL.views.config import Sight
+from BYOL.views.config import InputSpec
 
 pytestmark = pytest.mark.trains
 
@@ -135,7 +135,7 @@ def test_channels_with_a_constant_mean_are_not_blank(tmp_path):
     rise = np.linspace(0, 255, 32)[None, :].repeat(32, axis=0)
     pixels = np.stack([np.stack([rise, 255 - rise], axis=2), np.full((32, 32, 2), 128.0)])
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    network = Looks(nn.Flatten(), Sight(32, [0.0, 0.0], [1.0, 1.0]))
+    network = Looks(nn.Flatten(), InputSpec(32, [0.0, 0.0], [1.0, 1.0]))
     greys, contrasts = network(x)[:, -257:].split([256, 1], dim=1)
     assert greys.std(dim=1).max() < 0.01
     assert contrasts[0] > 0.2 and contrasts[1] < 0.01
@@ -186,7 +186,7 @@ def test_whitening_gives_unrelated_images_of_a_narrow_cone_cosines_near_0(tmp_pa
 def test_thumbnails_correlate_and_blank_thumbnails_match_each_other():
     rng = np.random.default_rng(0)
     grey = rng.random(256)
-    m = miniatures(np.stack([grey, 0.5 * grey + 0.2, np.zeros(256), np.ones(256), 1 - grey]))
+    m = unit_thumbnails(np.stack([grey, 0.5 * grey + 0.2, np.zeros(256), np.ones(256), 1 - grey]))
     cosines = m @ m.T
     assert cosines[0, 1] > 0.99 and cosines[2, 3] > 0.99
     assert abs(cosines[0, 2]) < 0.1 and cosines[0, 4] < -0.9

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from BYOL.evaluation.collapse.alarm import diagnose
-from BYOL.evaluation.collapse.metrics import collapse_gauges, covariance_spectrum, picture_share
+from BYOL.evaluation.collapse.metrics import collapse_metrics, covariance_spectrum, picture_share
 
 
 def measured(z: Tensor) -> dict[str, float]:
-    return {name: float(value) for name, value in collapse_gauges(z).items()}
+    return {name: float(value) for name, value in collapse_metrics(z).items()}
 
 
 def low_rank(rank: int, samples: int = 256, dims: int = 64) -> Tensor:
@@ -77,7 +77,7 @@ def test_few_samples_have_no_rank() -> None:
     metrics = measured(torch.tensor([[1.0, 0.0], [-1.0, 0.1]]))
     assert "effective_rank" not in metrics
     assert diagnose(metrics) is None
-    assert collapse_gauges(torch.randn(1, 4)) == {}
+    assert collapse_metrics(torch.randn(1, 4)) == {}
     assert diagnose({}) is None
 
 
@@ -85,8 +85,8 @@ def test_few_samples_have_no_rank() -> None:
 def test_values_that_are_not_finite_give_nan(value: float) -> None:
     z = torch.randn(16, 8)
     z[3, 2] = value
-    metrics = collapse_gauges(z, z, z)
-    assert set(metrics) == set(collapse_gauges(torch.randn(16, 8), z, z))
+    metrics = collapse_metrics(z, z, z)
+    assert set(metrics) == set(collapse_metrics(torch.randn(16, 8), z, z))
     assert all(math.isnan(v) for v in metrics.values())
     assert covariance_spectrum(z).isnan().all()
 
@@ -113,8 +113,8 @@ def test_the_first_eigenvalue_is_its_share_of_all() -> None:
 
 def test_agreement_is_the_mean_cosine_of_prediction_and_target() -> None:
     z = torch.randn(32, 8)
-    assert collapse_gauges(z, z, 2 * z)["agreement"] == pytest.approx(1)
-    assert collapse_gauges(z, z, -z)["agreement"] == pytest.approx(-1)
+    assert collapse_metrics(z, z, 2 * z)["agreement"] == pytest.approx(1)
+    assert collapse_metrics(z, z, -z)["agreement"] == pytest.approx(-1)
 
 
 def test_the_picture_share_is_one_for_equal_views_and_zero_for_equal_images() -> None:
@@ -142,13 +142,13 @@ def test_uniformity_is_the_mean_over_pairs() -> None:
 
 def test_alignment_is_computed_with_a_second_view() -> None:
     z = torch.randn(32, 8)
-    assert float(collapse_gauges(z, z * 3)["alignment"]) == pytest.approx(0, abs=1e-6)
-    assert float(collapse_gauges(z, -z)["alignment"]) == pytest.approx(4, abs=1e-5)
+    assert float(collapse_metrics(z, z * 3)["alignment"]) == pytest.approx(0, abs=1e-6)
+    assert float(collapse_metrics(z, -z)["alignment"]) == pytest.approx(4, abs=1e-5)
 
 
 def test_half_precision_with_a_gradient_is_supported() -> None:
     z = torch.randn(16, 8, dtype=torch.bfloat16, requires_grad=True)
-    assert all(isinstance(value, float) for value in collapse_gauges(z, z, z).values())
+    assert all(isinstance(value, float) for value in collapse_metrics(z, z, z).values())
     assert not picture_share(z, z).requires_grad
 
 
@@ -183,7 +183,7 @@ def test_metrics_without_axes_are_invariant_to_rotations(
         for shape in ((samples, dims), (samples, dims), (dims, dims))
     )
     turn = torch.linalg.qr(rotation).Q
-    before, after = collapse_gauges(z, z1, z1), collapse_gauges(z @ turn, z1 @ turn, z1 @ turn)
+    before, after = collapse_metrics(z, z1, z1), collapse_metrics(z @ turn, z1 @ turn, z1 @ turn)
     for name in (
         "uniformity", "effective_rank", "first_eigenvalue", "alignment", "agreement",
     ):  # fmt: skip

@@ -37,13 +37,13 @@ from BYOL.evaluation.protocols.linear import (
     fit_values,
     linear_probe,
 )
-from BYOL.evaluation.split_summary import groups_of, untaught
-from BYOL.evaluation.splits import class_problem, held_out, validation_mask
+from BYOL.evaluation.split_summary import group_counts, untaught
+from BYOL.evaluation.splits import held_out, holdout_problem, validation_mask
 from BYOL.evaluation.table import groups_note, results_text
-from BYOL.report.results_table import note_of
+from BYOL.report.results_table import accuracy_note
 from tests.conftest import TINY, draw_pictures
 from tests.evaluation.test_protocols import CPU, SIGHT, MeanColour, coloured
-from tests.evaluation.test_training_protocols import EXAM, conv, subject
+from tests.evaluation.test_training_protocols import EVALUATION_DATA, conv, source
 
 pytestmark = pytest.mark.trains
 
@@ -219,7 +219,7 @@ def test_a_split_with_classes_on_both_sides_is_preferred_to_one_of_the_right_siz
     groups, labels = np.repeat([0, 1, 2], [50, 50, 25]), np.zeros(125, dtype=int)
     labels[:100:2] = 1  # the smallest group, a fifth of all, has only one class
     held = held_out(labels, 0, groups)
-    assert held.sum() == 50 and class_problem(labels, held) is None
+    assert held.sum() == 50 and holdout_problem(labels, held) is None
 
 
 def test_groups_that_allow_no_split_are_an_error_of_one_line():
@@ -253,7 +253,9 @@ def test_near_duplicates_inflate_the_accuracy_of_a_random_split_but_not_of_a_spl
     assert by_groups["held_out_by"] == "groups" and by_groups["pictures"]["judge"] == 48
     text = results_text(by_groups)
     assert "Held out by groups: 8 test groups, 32 training groups, none on both sides." in text
-    assert "Intervals are over groups." in text and groups_note(by_groups) in note_of(by_groups)
+    assert "Intervals are over groups." in text and groups_note(by_groups) in accuracy_note(
+        by_groups
+    )
     assert "group" not in results_text(at_random)
 
 
@@ -278,10 +280,10 @@ def test_classes_without_training_images_are_listed():
         dataclasses.replace(images, labels=labels).subset(np.flatnonzero(part))
         for part in (~held, held)
     )
-    exam = dataclasses.replace(EXAM, train=train, test=test)
-    assert groups_of(exam, None)["groups"] == {"learn": 32, "judge": 8, "both": 0}
-    assert untaught(exam) == {"untaught": ["2"]}
-    assert untaught(dataclasses.replace(exam, train=test, test=train)) == {}
+    data = dataclasses.replace(EVALUATION_DATA, train=train, test=test)
+    assert group_counts(data, None)["groups"] == {"learn": 32, "judge": 8, "both": 0}
+    assert untaught(data) == {"untaught": ["2"]}
+    assert untaught(dataclasses.replace(data, train=test, test=train)) == {}
 
 
 def test_without_labels_all_images_are_test_images_and_their_groups_are_resampled():
@@ -308,15 +310,15 @@ def test_settings_are_chosen_on_a_split_by_groups(monkeypatch):
     (fit, held), *others = _ridge(features[:, :2], 0, images.groups).cv
     assert not others and not set(images.groups[fit]) & set(images.groups[held])
 
-    exam = dataclasses.replace(EXAM, train=images, test=images, shares=(1.0,), epochs=1)
+    data = dataclasses.replace(EVALUATION_DATA, train=images, test=images, shares=(1.0,), epochs=1)
     seen = []
 
-    def trained(subject, train, lr, epochs):
+    def trained(source, train, lr, epochs):
         seen.append(set(train.groups.tolist()))
-        return finetuning.Classifier(subject.backbone, 6, 2)
+        return finetuning.Classifier(source.backbone, 6, 2)
 
     monkeypatch.setattr(finetuning, "_trained", trained)
-    finetuning.finetune(subject(conv(), exam))
+    finetuning.finetune(source(conv(), data))
     assert len(seen) == 4 and len(seen[-1]) == 20
     assert all(len(groups) == 16 for groups in seen[:3]), "a fifth of the groups, whole"
 
@@ -324,7 +326,7 @@ def test_settings_are_chosen_on_a_split_by_groups(monkeypatch):
     monkeypatch.setattr(
         linear_sgds, "_train_heads", lambda s, held: masks.append(held) or heads(s, held)
     )
-    linear_sgds.linear_sgd(subject(MeanColour(), exam))
+    linear_sgds.linear_sgd(source(MeanColour(), data))
     assert masks[0].any() and not set(images.groups[masks[0]]) & set(images.groups[~masks[0]])
 
 

@@ -20,15 +20,15 @@ from BYOL.evaluation.protocols import linear as linear_module
 from BYOL.evaluation.protocols.fewshot import fewshot_accuracy
 from BYOL.evaluation.protocols.knn import knn_accuracy
 from BYOL.evaluation.protocols.linear import STRENGTH, STRENGTHS, _split, linear_probe
-from BYOL.evaluation.splits import class_problem, held_out
+from BYOL.evaluation.splits import held_out, holdout_problem
 from BYOL.evaluation.table import results_text
 from BYOL.model.layer_features import LayerFeatures
-from BYOL.views.config import Sight
+from BYOL.views.config import InputSpec
 
 pytestmark = pytest.mark.trains
 
 CPU = torch.device("cpu")
-SIGHT = Sight(8, [0.5] * 3, [0.25] * 3)
+SIGHT = InputSpec(8, [0.5] * 3, [0.25] * 3)
 
 
 class MeanColour(nn.Module):
@@ -386,12 +386,12 @@ def test_the_online_check_of_many_small_classes_samples_whole_classes():
 
 
 def test_classes_that_are_too_small_to_hold_out_are_an_error():
-    assert class_problem(np.array([0, 0, 1, 1])) is None
+    assert holdout_problem(np.array([0, 0, 1, 1])) is None
     for labels, text in (
         ([0, 0, 0], "one class"), (range(9), "none has two"), ([0, 0, 1, 2], "1 has two"),
         ([*range(64), 0, 1], "2 test images for 64 classes"),
     ):  # fmt: skip
-        assert text in class_problem(np.array(labels))
+        assert text in holdout_problem(np.array(labels))
     alone = dataclasses.replace(coloured(9), labels=np.arange(9))
     with pytest.raises(UserError, match="9 classes none has two"):
         evaluate(MeanColour(), Blind(), alone, None, SIGHT, device=CPU, protocols=("knn",))

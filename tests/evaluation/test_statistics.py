@@ -27,7 +27,7 @@ from BYOL.evaluation.metrics import (
     _mae,
     _mean_precision,
     _r2,
-    scored,
+    score_predictions,
 )
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.protocols.cluster import cluster_measures, kmeans
@@ -36,7 +36,7 @@ from BYOL.evaluation.protocols.linear import ALPHAS, STRENGTHS, fit_tags, fit_va
 
 
 def mean_precision(truth, scores):
-    return scored("it", "multilabel", scores, truth, 0)["it mAP"]["value"]
+    return score_predictions("it", "multilabel", scores, truth, 0)["it mAP"]["value"]
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(20) // 2])
@@ -130,7 +130,7 @@ def test_tags_are_predicted_by_one_logistic_regression_each():
         for c in STRENGTHS
     )
     assert closest < 1e-3
-    measures = scored("linear", "multilabel", ours, truth, 0)
+    measures = score_predictions("linear", "multilabel", ours, truth, 0)
     expected = average_precision_score(truth, ours)
     assert measures["linear mAP"]["value"] == pytest.approx(expected) and expected > 0.9
     assert measures["linear F1"]["low"] < measures["linear F1"]["value"] < 1
@@ -152,7 +152,7 @@ def test_values_are_predicted_by_ridge_regression_and_by_neighbours():
         np.float64
     )  # the precision of our predictions; the fit is in float32
     np.testing.assert_allclose(ours, direct.predict(exact))
-    measures = scored("linear", "regression", ours, values[200:], 0)
+    measures = score_predictions("linear", "regression", ours, values[200:], 0)
     assert measures["linear R²"]["value"] == pytest.approx(r2_score(values[200:], ours))
     assert measures["linear MAE"]["value"] == pytest.approx(np.abs(values[200:] - ours).mean())
     found = weighted_means(*nearest_neighbours(features[:200], features[200:], 7), values[:200])

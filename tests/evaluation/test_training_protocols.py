@@ -11,39 +11,39 @@ from torch import nn
 from BYOL.data.open import open_images
 from BYOL.evaluation.baselines import RawPixels
 from BYOL.evaluation.protocols import finetune as finetuning
-from BYOL.evaluation.protocols.finetune import Classifier, finetune, finetune_steps
+from BYOL.evaluation.protocols.finetune import Classifier, count_finetune_images, finetune
 from BYOL.evaluation.protocols.linear_sgd import (
     CROPS,
     DEFAULT_LR,
     LEARNING_RATES,
     _loss,
     _repeated,
-    crops_of,
+    crops_per_image,
     linear_sgd,
 )
 from BYOL.evaluation.splits import balanced_share
-from BYOL.evaluation.targets import goodness, targets_of
-from BYOL.evaluation.types import Exam, Subject
+from BYOL.evaluation.targets import build_targets, selection_score
+from BYOL.evaluation.types import EvaluationData, FeatureSource
 from BYOL.views.config import ViewConfig
 from tests.conftest import draw_pictures
 from tests.evaluation.test_protocols import SIGHT, MeanColour, coloured
 
 pytestmark = pytest.mark.trains
 
-EXAM = Exam(
+EVALUATION_DATA = EvaluationData(
     coloured(), coloured(60, seed=1),
     view=ViewConfig(8, crop_scale=(0.5, 1.0), jitter=0, grey=0, blur=0),
     device=torch.device("cpu"), epochs=12, batch_size=16, shares=(0.1, 1.0),
 )  # fmt: skip
 
 
-def subject(backbone: nn.Module, exam: Exam = EXAM) -> Subject:
+def source(backbone: nn.Module, data: EvaluationData = EVALUATION_DATA) -> FeatureSource:
     from BYOL.evaluation.features import extract_features
 
     def see(images):
-        return extract_features(backbone, images, SIGHT, device=exam.device)[1]
+        return extract_features(backbone, images, SIGHT, device=data.device)[1]
 
-    return Subject("s", backbone, SIGHT, exam, see)
+    return FeatureSource("s", backbone, SIGHT, data, see)
 
 
 def conv() -> nn.Module:
@@ -51,48 +51,49 @@ def conv() -> nn.Module:
 
 
 def test_linear_sgd_is_accurate_and_reproducible():
-    first, second = (linear_sgd(subject(MeanColour())).measures["linear-sgd"] for _ in range(2))
+    first, second = (linear_sgd(source(MeanColour())).measures["linear-sgd"] for _ in range(2))
     assert first == second
     assert first["accuracy"] > 0.85 and first["learning_rate"] in LEARNING_RATES
 
 
 def test_with_one_training_image_per_class_the_default_learning_rate_is_used():
-    one_each = dataclasses.replace(EXAM.train, labels=np.arange(90) % 45).subset(np.arange(45))
-    exam = dataclasses.replace(
-        EXAM,
+    one_each = dataclasses.replace(EVALUATION_DATA.train, labels=np.arange(90) % 45).subset(
+        np.arange(45)
+    )
+    data = dataclasses.replace(
+        EVALUATION_DATA,
         train=dataclasses.replace(one_each, classes=tuple(map(str, range(45)))),
-        test=dataclasses.replace(EXAM.test, labels=np.arange(60) % 45),
+        test=dataclasses.replace(EVALUATION_DATA.test, labels=np.arange(60) % 45),
         epochs=2,
     )
     assert (
-        linear_sgd(subject(MeanColour(), exam)).measures["linear-sgd"]["learning_rate"]
-        == DEFAULT_LR
+        linear_sgd(source(MeanColour(), data)).measures["linear-sgd"]["learning_rate"] == DEFAULT_LR
     )
-    found = finetune(subject(conv(), exam)).measures
+    found = finetune(source(conv(), data)).measures
     assert {m["learning_rate"] for m in found.values()} == {finetuning.DEFAULT_LR}
 
 
 @pytest.mark.parametrize("pictures", [3, 12, 72])
 def test_a_small_share_of_values_is_at_least_two_images(pictures):
-    train = EXAM.train.subset(np.arange(pictures))
-    exam = dataclasses.replace(
-        EXAM,
+    train = EVALUATION_DATA.train.subset(np.arange(pictures))
+    data = dataclasses.replace(
+        EVALUATION_DATA,
         train=dataclasses.replace(train, labels=mean_colours()[:pictures]),
-        test=dataclasses.replace(EXAM.test, labels=mean_colours(60, 1)),
+        test=dataclasses.replace(EVALUATION_DATA.test, labels=mean_colours(60, 1)),
         epochs=1,
         shares=(0.01, 1.0),
     )
     pooled = nn.Sequential(
         conv(), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(6)
     )  # batch norm needs two
-    found = finetune(subject(pooled, exam)).measures
+    found = finetune(source(pooled, data)).measures
     assert [m["labels"] for m in found.values()] == [2, 2, pictures, pictures]
 
 
 def test_linear_sgd_does_not_change_the_backbone_or_its_statistics():
     backbone = conv()
     before = copy.deepcopy(backbone.state_dict())
-    linear_sgd(subject(backbone))
+    linear_sgd(source(backbone))
     assert all(torch.equal(before[k], v) for k, v in backbone.state_dict().items())
 
 
@@ -111,7 +112,7 @@ def test_heads_are_independent_and_held_out_images_train_only_the_second_copy():
 def test_finetuning_works_with_every_share_and_does_not_change_the_backbone():
     backbone = conv()
     before = copy.deepcopy(backbone.state_dict())
-    measures = finetune(subject(backbone)).measures
+    measures = finetune(source(backbone)).measures
     assert all(torch.equal(before[k], v) for k, v in backbone.state_dict().items())
     assert list(measures) == ["finetune 10%", "finetune 100%"]
     assert [m["labels"] for m in measures.values()] == [9, 90]
@@ -131,13 +132,13 @@ def test_finetuning_works_for_tags_and_values(kind):
     else:  # far from zero, and of very different scales
         scale = np.array([1e-3, 1.0, 1e3])
         labels, truth, measures = 1e4 + train * scale, 1e4 + test * scale, ("R²", "MAE")
-    exam = dataclasses.replace(
-        EXAM,
-        train=dataclasses.replace(EXAM.train, labels=labels),
-        test=dataclasses.replace(EXAM.test, labels=truth),
+    data = dataclasses.replace(
+        EVALUATION_DATA,
+        train=dataclasses.replace(EVALUATION_DATA.train, labels=labels),
+        test=dataclasses.replace(EVALUATION_DATA.test, labels=truth),
         epochs=25,
     )
-    found = finetune(subject(conv(), exam)).measures
+    found = finetune(source(conv(), data)).measures
     names = [f"finetune {share} {measure}" for share in ("10%", "100%") for measure in measures]
     assert list(found) == names
     assert [m["labels"] for m in found.values()] == [9, 9, 90, 90]
@@ -146,7 +147,7 @@ def test_finetuning_works_for_tags_and_values(kind):
 
 def test_the_last_layer_of_standardised_values_is_rescaled():
     labels = np.array([[1.0, 500.0], [3.0, 500.0], [5.0, 500.0]])  # the second is constant
-    targets = targets_of(labels, "regression", 2, torch.device("cpu"))
+    targets = build_targets(labels, "regression", 2, torch.device("cpu"))
     torch.testing.assert_close(targets.labels[:, 1], torch.zeros(3))
     head = nn.Linear(2, 2)
     with torch.no_grad():  # correct for standardised labels
@@ -172,7 +173,7 @@ def test_the_score_that_compares_learning_rates_depends_on_the_labels(task, labe
     rng = np.random.default_rng(0)
     worse = right + rng.normal(size=right.shape) * (np.abs(right).mean(axis=0) + 5)
     worst = np.full_like(right, np.nan)
-    scores = [goodness(task, outputs, labels) for outputs in (right, worse, worst)]
+    scores = [selection_score(task, outputs, labels) for outputs in (right, worse, worst)]
     assert scores[0] > scores[1] > scores[2] == -np.inf
     if task == "multilabel":
         logits = torch.from_numpy(worse)
@@ -184,9 +185,9 @@ def test_the_score_that_compares_learning_rates_depends_on_the_labels(task, labe
 
 def test_raw_pixels_are_not_finetuned_and_equal_the_pixels():
     pixels = RawPixels(SIGHT)
-    assert finetune(subject(pixels)).measures == {}
+    assert finetune(source(pixels)).measures == {}
     images = coloured(9)
-    seen = subject(pixels, dataclasses.replace(EXAM, train=images)).bank
+    seen = source(pixels, dataclasses.replace(EVALUATION_DATA, train=images)).bank
     np.testing.assert_allclose(seen, images.data.flatten(1) / 255, atol=1e-6)
 
 
@@ -208,8 +209,8 @@ def test_a_classifier_starts_from_zero_with_a_copy_of_the_backbone():
 
 def test_images_in_files_are_supported(tmp_path):
     images = open_images(str(draw_pictures(tmp_path / "p", side=140))).train
-    exam = dataclasses.replace(EXAM, train=images, test=images, batch_size=8)
-    measure = linear_sgd(subject(MeanColour(), exam)).measures["linear-sgd"]
+    data = dataclasses.replace(EVALUATION_DATA, train=images, test=images, batch_size=8)
+    measure = linear_sgd(source(MeanColour(), data)).measures["linear-sgd"]
     assert measure["accuracy"] == pytest.approx(1.0)
 
 
@@ -226,24 +227,26 @@ def test_on_a_cpu_stored_crops_are_reused_and_each_image_occurs_once_per_epoch()
         assert sorted(ids.tolist()) == list(range(8))
         assert (features == epoch % 2).all()
     assert batches[4][0].tolist() != batches[8][0].tolist(), "shuffled again"
-    measure = linear_sgd(subject(MeanColour())).measures["linear-sgd"]
-    assert measure["crops"] == CROPS < EXAM.epochs
-    assert crops_of(EXAM, 1 << 40) == EXAM.epochs, "features too large to store are recomputed"
+    measure = linear_sgd(source(MeanColour())).measures["linear-sgd"]
+    assert measure["crops"] == CROPS < EVALUATION_DATA.epochs
+    assert crops_per_image(EVALUATION_DATA, 1 << 40) == EVALUATION_DATA.epochs, (
+        "features too large to store are recomputed"
+    )
 
 
 def test_finetuning_on_a_cpu_is_limited_and_equal_samples_choose_a_learning_rate_once(
     monkeypatch,
 ):
-    exam, trained = dataclasses.replace(EXAM, epochs=None, shares=(0.5, 0.6, 1.0)), []
+    data, trained = dataclasses.replace(EVALUATION_DATA, epochs=None, shares=(0.5, 0.6, 1.0)), []
 
-    def count(subject, train, lr, epochs):
+    def count(source, train, lr, epochs):
         trained.append(len(train) * epochs)
-        return Classifier(subject.backbone, 6, 3)
+        return Classifier(source.backbone, 6, 3)
 
     monkeypatch.setattr(finetuning, "_trained", count)
     monkeypatch.setattr(finetuning, "SELECTION_SAMPLES", 45)
     monkeypatch.setattr(finetuning, "MAX_IMAGES_CPU", 300)
-    measures = finetune(subject(conv(), exam)).measures
+    measures = finetune(source(conv(), data)).measures
     assert [m["epochs"] for m in measures.values()] == [6, 5, 3]
     assert len(trained) == 3 + len(finetuning.LEARNING_RATES)
-    assert finetune_steps(exam) == sum(trained)
+    assert count_finetune_images(data) == sum(trained)

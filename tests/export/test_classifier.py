@@ -76,9 +76,9 @@ def test_timm_loads_the_classifier_and_gives_the_predictions_of_predict(
     lines = [line[2:] for line in recipe.splitlines() if line.startswith("  ")]
     scope = {}
     exec("\n".join(lines), scope)  # the printed code
-    sight = open_run(trained).config.sight
+    input_spec = open_run(trained).config.input_spec
     with torch.no_grad():
-        pixels = normalise(pixels_of(images), sight.mean, sight.std)
+        pixels = normalise(pixels_of(images), input_spec.mean, input_spec.std)
         probabilities = scope["model"](pixels).softmax(1)
     predicted = predicted_for_copies(trained, images, tmp_path)
     assert [NAMES[i] for i in probabilities.argmax(1)] == [row["prediction"] for row in predicted]
@@ -189,9 +189,9 @@ def test_classifiers_of_tags_and_values_are_exported(
     pixels = pixels_of(images)
     session = onnxruntime.InferenceSession(tmp_path / "c.onnx")
     (outputs,) = session.run([output], {"images": pixels.numpy()})
-    sight = open_run(plain).config.sight
+    input_spec = open_run(plain).config.input_spec
     with torch.no_grad():
-        loaded = classifier(normalise(pixels, sight.mean, sight.std)).numpy()
+        loaded = classifier(normalise(pixels, input_spec.mean, input_spec.std)).numpy()
     np.testing.assert_allclose(outputs, loaded, rtol=1e-4, atol=1e-5)
     predicted = predicted_for_copies(plain, images, tmp_path, "--labels", str(labels))
     expected = np.array([[float(row[name]) for name in names] for row in predicted])
@@ -294,9 +294,11 @@ def test_finetuning_follows_the_labels(plain, images, tmp_path):
         argv = [images, "--labels", labels, "--classifier=finetuned", "--epochs=6"]
         assert exported(plain, tmp_path / f"{name}.safetensors", *argv) == 0
         classifier = BYOL.load_classifier(tmp_path / f"{name}.safetensors")
-        sight = open_run(plain).config.sight
+        input_spec = open_run(plain).config.input_spec
         with torch.no_grad():
-            predicted = classifier(normalise(pixels_of(images), sight.mean, sight.std)).argmax(1)
+            predicted = classifier(
+                normalise(pixels_of(images), input_spec.mean, input_spec.std)
+            ).argmax(1)
         correct = [
             classifier.classes[i] == classes[dark(f)] for i, f in zip(predicted, files, strict=True)
         ]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import BYOL
 from BYOL._files import to_json, write_json
-from BYOL.evaluation.collapse.metrics import collapse_gauges
+from BYOL.evaluation.collapse.metrics import collapse_metrics
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -49,7 +49,7 @@ def test_gauges_of_a_run_that_broke_are_json(tmp_path):
     import torch
 
     broken = torch.full((8, 4), torch.nan)
-    gauges = collapse_gauges(broken, broken, broken)
+    gauges = collapse_metrics(broken, broken, broken)
     assert any(math.isnan(value) for value in gauges.values())
     json.loads(to_json(gauges), parse_constant=refuse)
 

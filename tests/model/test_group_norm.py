@@ -17,7 +17,7 @@ from BYOL.model.group_norm import (
     StandardisedLinear,
     groups_for,
     standardise,
-    standardised_for_good,
+    with_standardised_weights,
     without_batch_statistics,
 )
 from BYOL.utils import criterion
@@ -98,7 +98,7 @@ def test_exported_weights_load_into_timm_with_group_norm(tmp_path):
     x = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(theirs(x), backbone(x), rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(standardised_for_good(backbone)(x), backbone(x))
+        torch.testing.assert_close(with_standardised_weights(backbone)(x), backbone(x))
 
 
 def test_running_statistics_of_the_target_follow_the_online_network_by_tau():

@@ -13,14 +13,14 @@ from BYOL.config import load_config
 from BYOL.config.presets import preset_config
 from BYOL.errors import UserError
 from BYOL.model.backbones import build_backbone
-from BYOL.model.hub import settled_backbone
+from BYOL.model.hub import resolve_backbone
 from BYOL.runs.folder import RunFolder
 from tests.conftest import TINY, draw_pictures, tiny
 
 MEAN, STD = [0.3, 0.4, 0.5], [0.1, 0.2, 0.3]
 
 
-def donated(folder, *, weights="model.safetensors", **changes):
+def write_timm_folder(folder, *, weights="model.safetensors", **changes):
     """Write a folder in timm's format of a network with layer scale, and return its weights."""
     arguments = {"init_values": 0.1, "num_classes": 7, "img_size": 32, "depth": 2}
     network = timm.create_model("vit_tiny_patch16_224", **arguments)
@@ -47,7 +47,7 @@ def donated(folder, *, weights="model.safetensors", **changes):
 def test_a_run_starts_from_a_model_in_timms_format_and_then_does_not_need_it(
     tmp_path, capsys, weights
 ):
-    donor = donated(tmp_path / "model", weights=weights)
+    donor = write_timm_folder(tmp_path / "model", weights=weights)
     pictures, run = draw_pictures(tmp_path / "p"), tmp_path / "run"
     tiny_but = [word for word in TINY if "backbone" not in word and "image-size" not in word]
     argv = ["pretrain", str(pictures), *tiny_but, "--image-size=32", "--pretrained"]
@@ -83,7 +83,7 @@ def test_a_run_starts_from_a_model_in_timms_format_and_then_does_not_need_it(
 
 
 def test_settings_of_the_hub_model_are_used_and_flags_have_priority(tmp_path, monkeypatch):
-    donated(tmp_path / "model", weights="pytorch_model.bin")
+    write_timm_folder(tmp_path / "model", weights="pytorch_model.bin")
     requested = []
 
     def download(repository, name):
@@ -96,24 +96,24 @@ def test_settings_of_the_hub_model_are_used_and_flags_have_priority(tmp_path, mo
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     config = preset_config("small", backbone="hf-hub:me/it", backbone_args={"depth": 1})
-    found = settled_backbone(config)
+    found = resolve_backbone(config)
     assert (found.backbone, found.weights) == ("vit_tiny_patch16_224", None)
     assert found.backbone_args == {"init_values": 0.1, "depth": 1}
     assert requested == [("me/it", "config.json")]
-    pretrained = settled_backbone(preset_config("small", backbone="hf-hub:me/it", pretrained=True))
+    pretrained = resolve_backbone(preset_config("small", backbone="hf-hub:me/it", pretrained=True))
     assert (
         pretrained.weights == str(tmp_path / "model" / "pytorch_model.bin")
         and not pretrained.pretrained
     )
     own = preset_config("small", backbone="hf-hub:me/it", pretrained=True, weights="mine.pth")
-    assert settled_backbone(own).weights == "mine.pth"
+    assert resolve_backbone(own).weights == "mine.pth"
     plain = preset_config("small")
-    assert settled_backbone(plain) is plain
+    assert resolve_backbone(plain) is plain
 
 
 def test_invalid_models_are_an_error(tmp_path, monkeypatch):
-    donated(tmp_path / "odd", architecture="no_such_net")
-    donated(tmp_path / "bare", weights="")
+    write_timm_folder(tmp_path / "odd", architecture="no_such_net")
+    write_timm_folder(tmp_path / "bare", weights="")
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "config.json").write_text("{")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -129,7 +129,7 @@ def test_invalid_models_are_an_error(tmp_path, monkeypatch):
     ):
         config = preset_config("small", backbone=backbone, pretrained=pretrained)
         with pytest.raises(UserError, match=message) as error:
-            settled_backbone(config)
+            resolve_backbone(config)
         assert str(error.value).startswith(f"--backbone={backbone}")
         assert "\n" not in str(error.value)
 
@@ -177,7 +177,7 @@ def test_a_run_resumes_only_with_the_same_backbone_arguments(tmp_path, capsys):
 
 
 def test_a_sweep_varies_backbone_arguments_and_keeps_those_of_the_hub_model(tmp_path, capsys):
-    donated(tmp_path / "model")
+    write_timm_folder(tmp_path / "model")
     settings = {
         "data": str(draw_pictures(tmp_path / "p")), "backbone": f"local-dir:{tmp_path / 'model'}",
         "image_size": 32, "batch_size": 8, "hidden_size": 16, "output_size": 8, "epochs": 1,
@@ -202,9 +202,9 @@ def test_a_small_stem_accepts_arguments_but_no_location_to_load_from(tmp_path):
     config = tiny(
         tmp_path, tmp_path, backbone="resnet18", stem="small", backbone_args={"base_width": 32}
     )
-    from BYOL.model.timm_registry import timm_model
+    from BYOL.model.timm_registry import timm_name_and_arguments
 
-    name, arguments = timm_model(config)
+    name, arguments = timm_name_and_arguments(config)
     assert arguments == {"variant": "resnet18", "base_width": 32}
     with pytest.raises(UserError, match="no ResNet of timm's"):
         timm.create_model(name, variant="hf-hub:somebody/something")

@@ -11,22 +11,22 @@ import torch
 from BYOL.config import PretrainConfig
 from BYOL.data.dataset import ArrayImages
 from BYOL.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_all
-from BYOL.report.confusion import given_confusion, measured_confusion
+from BYOL.report.confusion import fit_confusion, recorded_confusion
 from BYOL.report.embedding_map import layouts
-from BYOL.report.metrics_csv import MOST_POINTS, Curves, Series, read_curves, thinned
-from BYOL.report.neighbours import NEIGHBOURS, make_gallery, nearest
-from BYOL.report.results_table import others_note_of, tabulate
-from BYOL.report.run_summary import Facts, differing, settings_of
+from BYOL.report.metrics_csv import MOST_POINTS, Curves, Series, downsample, read_curves
+from BYOL.report.neighbours import NEIGHBOURS, build_gallery, nearest
+from BYOL.report.results_table import measures_note, tabulate
+from BYOL.report.run_summary import RunSummary, differing, list_settings
 from BYOL.report.sample_features import Samples, Seen
-from BYOL.report.verdict import standings, verdict
+from BYOL.report.verdict import compare_with_baselines, verdict
 from BYOL.runs.folder import RunFolder
 
 
-def facts(rows=None, gauges=None, alarm=None, curves=None) -> Facts:
+def facts(rows=None, gauges=None, alarm=None, curves=None) -> RunSummary:
     evaluation = rows and {"rows": rows, "pictures": {"learn": 90, "judge": 100}, "classes": 3}
     results = {"evaluation": evaluation, "gauges": gauges or {}, "alarm": alarm, "epochs": 2}
     folder = RunFolder(Path("run"))
-    return Facts(folder, PretrainConfig(), curves or Curves("epochs", {}), results, None, 2)
+    return RunSummary(folder, PretrainConfig(), curves or Curves("epochs", {}), results, None, 2)
 
 
 def measured(*triples):
@@ -104,17 +104,17 @@ def test_the_headline_claims_what_all_protocols_support(rows, kind, headline):
         "± 4.0 over draws",
     ):
         assert words in result.details[0]
-    even = any(0 in s.against.values() for s in standings(rows))
+    even = any(0 in s.against.values() for s in compare_with_baselines(rows))
     assert even == any("intervals overlap" in d for d in result.details)
 
 
 def test_one_measure_per_protocol_decides_and_better_baselines_in_others_are_named():
     rows = protocols(knn=(3, 3, 6), knn200=(8, 3, 6))
-    (knn,) = standings(rows)
+    (knn,) = compare_with_baselines(rows)
     assert (knn.measure, knn.against) == ("knn20", {"raw pixels": 1, "untrained": 1})
     assert any("raw pixels: k-NN, k = 200" in d for d in verdict(facts(rows)).details)
     del rows["trained"]["knn20"]
-    assert [s.measure for s in standings(rows)] == ["knn200"]
+    assert [s.measure for s in compare_with_baselines(rows)] == ["knn200"]
 
 
 def test_the_verdict_contains_accuracies_per_hundred_images():
@@ -174,7 +174,7 @@ def test_downsampling_keeps_the_mean_and_the_last_value():
     n = 10_000
     y = np.random.default_rng(0).normal(size=n)
     y[-1] = 7.0
-    thin = thinned(Series(np.arange(n, dtype=float), y))
+    thin = downsample(Series(np.arange(n, dtype=float), y))
     assert len(thin.x) == MOST_POINTS and thin.last == 7.0 and thin.x[-1] == n - 1
     assert abs(thin.y[:-1].mean() - y[:-1].mean()) < 0.02
     assert (np.diff(thin.x) > 0).all()
@@ -195,7 +195,7 @@ def test_all_points_are_inside_the_chart(y):
 
 def test_settings_are_compared_with_the_preset_except_those_resolved_from_the_images():
     config = PretrainConfig(preset="small", epochs=3, backbone="resnet18", image_size=32, data="x")
-    changed = {s.name for s in settings_of(config) if s.changed}
+    changed = {s.name for s in list_settings(config) if s.changed}
     assert {"epochs", "hidden_size"} <= changed
     assert not changed & {"backbone", "image_size", "data", "preset", "channels", "mean"}
     other = PretrainConfig(preset="small", epochs=3, backbone="resnet18", image_size=32, lr=0.7)
@@ -224,10 +224,10 @@ def test_neighbours_that_agree_are_counted_against_chance():
     labels = np.arange(40) % 2
     features = rng.normal(size=(40, 3)) * 0.01 + np.where(labels[:, None], [1, 0, 0], [0, 1, 0])
     bank, asked = sample(features, labels), sample(features[:10], labels[:10])
-    gallery = make_gallery(Samples(bank, asked), 0, 8)
+    gallery = build_gallery(Samples(bank, asked), 0, 8)
     assert gallery.agreeing == 8 and gallery.chance == pytest.approx(4)
     assert all(p.match for _, near in gallery.rows for p in near)
-    assert make_gallery(Samples(images := sample([[1.0]]), images), 0, 8) is None
+    assert build_gallery(Samples(images := sample([[1.0]]), images), 0, 8) is None
 
 
 def test_the_map_separates_groups_and_accepts_degenerate_features():
@@ -245,15 +245,15 @@ def test_the_map_separates_groups_and_accepts_degenerate_features():
 
 
 def test_the_confusion_matrix_is_read_from_an_evaluation_or_fitted():
-    given = given_confusion({"confusion": [[8, 2], [1, 9]], "class_names": ["cat", "dog"]})
+    given = recorded_confusion({"confusion": [[8, 2], [1, 9]], "class_names": ["cat", "dog"]})
     assert given.accuracy == 0.85 and given.pairs[0] == ("cat", "dog", 2, 10)
-    assert given_confusion({}) is None and given_confusion({"confusion": [[1, 2]]}) is None
+    assert recorded_confusion({}) is None and recorded_confusion({"confusion": [[1, 2]]}) is None
     labels = np.arange(40) % 2
     features = np.where(labels[:, None], [1.0, 0.0], [0.0, 1.0])
     images = sample(features, labels)
-    result = measured_confusion(Samples(images, images), 0)
+    result = fit_confusion(Samples(images, images), 0)
     assert result.counts.tolist() == [[4, 0], [0, 4]] and result.classes == ("a", "b")
-    assert measured_confusion(Samples(sample(features), sample(features)), 0) is None
+    assert fit_confusion(Samples(sample(features), sample(features)), 0) is None
 
 
 def test_the_probe_is_tested_on_other_groups_than_it_was_trained_on():
@@ -263,13 +263,13 @@ def test_the_probe_is_tested_on_other_groups_than_it_was_trained_on():
     features = rng.normal(size=(30, 40))[groups] + 1e-3 * rng.normal(size=(180, 40))
     images = sample(features, labels)
     grouped = dataclasses.replace(images, images=dataclasses.replace(images.images, groups=groups))
-    loose = measured_confusion(Samples(images, images), 0)
-    held = measured_confusion(Samples(grouped, grouped), 0)
+    loose = fit_confusion(Samples(images, images), 0)
+    held = fit_confusion(Samples(grouped, grouped), 0)
     assert loose.accuracy == 1 and held.accuracy < 0.9 and held.counts.sum() == 36
     alone = dataclasses.replace(
         images, images=dataclasses.replace(images.images, groups=np.zeros(180, dtype=np.int64))
     )
-    assert measured_confusion(Samples(alone, alone), 0) is None
+    assert fit_confusion(Samples(alone, alone), 0) is None
 
 
 def test_measures_other_than_accuracy_have_a_separate_table():
@@ -317,7 +317,7 @@ def test_tags_and_numbers_are_compared_with_the_baselines(task, name, levels, ki
     kinds = {"multilabel": "3 tags", "regression": "3 numbers"}
     assert f"Evaluated on 100 test images with {kinds[task]}" in result.details[-1]
     assert ("was effective" in result.headline) == (kind == "good")
-    (table,) = tabulate("here", run.evaluation["rows"], "", others_note_of(run.evaluation))
+    (table,) = tabulate("here", run.evaluation["rows"], "", measures_note(run.evaluation))
     note = f"100 test images with {kinds[task]}, labels of 400 training images. Each measure"
     assert table.note.startswith(note)
 

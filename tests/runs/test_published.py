@@ -13,7 +13,7 @@ from BYOL.runs.published import open_backbone
 from tests.cli.test_predict import table
 from tests.conftest import draw_pictures, made_run
 from tests.export.test_hub_folder import NETWORKS
-from tests.model.test_hub import MEAN, STD, donated
+from tests.model.test_hub import MEAN, STD, write_timm_folder
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_what_was_exported_sees_as_its_run_does(pictures, tmp_path, network, cla
 
 
 def test_a_model_in_timms_format_sees_as_timm_says(pictures, tmp_path):
-    donated(tmp_path / "model")
+    write_timm_folder(tmp_path / "model")
     model = timm.create_model(f"local-dir:{tmp_path}/model", pretrained=True).eval()
     model.reset_classifier(0)
     for name in (f"local-dir:{tmp_path}/model", f"{tmp_path}/model"):
@@ -60,7 +60,7 @@ def test_a_model_in_timms_format_sees_as_timm_says(pictures, tmp_path):
 
 def test_it_is_evaluated_curated_and_taught_like_a_run(pictures, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    donated(tmp_path / "model")
+    write_timm_folder(tmp_path / "model")
     name = f"local-dir:{tmp_path}/model"
     assert main(["evaluate", name, str(pictures), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -85,7 +85,7 @@ def test_it_is_evaluated_curated_and_taught_like_a_run(pictures, tmp_path, monke
 )
 def test_it_knows_of_no_pictures(tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
-    donated(tmp_path / "model")
+    write_timm_folder(tmp_path / "model")
     name, *more = command
     assert main([name, "local-dir:model", *more]) == 2
     assert "knows of no pictures: give DATA" in capsys.readouterr().err
@@ -96,9 +96,9 @@ def test_what_is_none_of_these_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    donated(tmp_path / "blind", pretrained_cfg={})
-    donated(tmp_path / "odd", pretrained_cfg={"mean": [0.5], "std": [0.5]})
-    donated(tmp_path / "empty", weights="")
+    write_timm_folder(tmp_path / "blind", pretrained_cfg={})
+    write_timm_folder(tmp_path / "odd", pretrained_cfg={"mean": [0.5], "std": [0.5]})
+    write_timm_folder(tmp_path / "empty", weights="")
     (tmp_path / "folder").mkdir()
     torch.save({}, tmp_path / "b.pth")
     for name, said in (
@@ -115,7 +115,7 @@ def test_what_is_none_of_these_is_refused(tmp_path, monkeypatch, capsys):
         (line,) = capsys.readouterr().err.splitlines()
         assert said in line, line
     assert main(["export", "local-dir:odd", "--to", "hub/"]) == 2
-    donated(tmp_path / "model")
+    write_timm_folder(tmp_path / "model")
     capsys.readouterr()
     assert main(["export", "local-dir:model", "--to", "hub/"]) == 2
     assert "is a backbone without a run: export .safetensors" in capsys.readouterr().err
@@ -140,7 +140,7 @@ def test_a_run_is_still_a_run(run):
     ],
 )
 def test_a_strangers_config_that_makes_no_sense_is_one_line(tmp_path, capsys, told):
-    donated(tmp_path / "model", **told)
+    write_timm_folder(tmp_path / "model", **told)
     assert main(["embed", f"local-dir:{tmp_path}/model", "digits", "--out", "e.npy"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "has no input specification" in line

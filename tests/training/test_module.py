@@ -42,7 +42,7 @@ def test_small_views_are_seen_by_the_online_network_only_and_predict_both_target
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", pytest.fail)
     config = prepare(settings(pictures, tmp_path, small_views=2, small_size=8)).config
     small = small_view_configs(config)
-    views = Views(*view_configs(config), config.sight.mean, config.sight.std, small=small)
+    views = Views(*view_configs(config), config.input_spec.mean, config.input_spec.std, small=small)
     model = build_model(config)
     module = Pretraining(model, config, views, steps_per_epoch=2)
     batch = {
@@ -68,7 +68,7 @@ def test_small_views_are_seen_by_the_online_network_only_and_predict_both_target
 def test_views_made_together_are_those_of_each_batch(pictures, tmp_path, monkeypatch):
     prepared = prepare(settings(pictures, tmp_path))
     config, images = prepared.config, prepared.train
-    views = Views(*view_configs(config), config.sight.mean, config.sight.std)
+    views = Views(*view_configs(config), config.input_spec.mean, config.input_spec.std)
     module = Pretraining(build_model(config), config, views, steps_per_epoch=2)
     made = []
     call = Views.__call__

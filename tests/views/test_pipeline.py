@@ -14,12 +14,12 @@ from BYOL.utils import MultiViewDataInjector, get_byol_transforms
 from BYOL.views import cpu as fused
 from BYOL.views import ops
 from BYOL.views.config import ViewConfig, paper_views
-from BYOL.views.cpu import fused_view
+from BYOL.views.cpu import cpu_view
 from BYOL.views.cpu_kernels import compiled
 from BYOL.views.crop_resize import crop_resize
-from BYOL.views.pipeline import Views, _jitter, finish_view, make_view, paint
+from BYOL.views.pipeline import Views, _jitter, make_view, paint, view_from_crop
 from BYOL.views.preview import save_preview
-from BYOL.views.sample_params import draw_appearance, draw_crops
+from BYOL.views.sample_params import sample_appearance, sample_crops
 
 NO_NORMALISATION = {"mean": [0.0] * 3, "std": [1.0] * 3}
 OFF = {"flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0}
@@ -49,7 +49,7 @@ def test_precomputed_crops_give_the_same_views():
     expected = views(images, ids, key)
     side = torch.tensor(32)
     cut = [
-        crop_resize(images, draw_crops(config, fold(key, v), ids, side, side), 32)
+        crop_resize(images, sample_crops(config, fold(key, v), ids, side, side), 32)
         for v, config in enumerate(views.configs)
     ]
     got = views.from_crops(*cut, ids, key)
@@ -74,7 +74,7 @@ def test_any_number_of_channels(channels):
 def test_jitter_uses_the_order_drawn_for_each_image():
     config = ViewConfig(16)
     x = torch.rand(64, 3, 16, 16)
-    draw = draw_appearance(config, 4, torch.arange(64))
+    draw = sample_appearance(config, 4, torch.arange(64))
     together = _jitter(config, x.clone(), draw)
     one_by_one = x.clone()
     names = ("brightness", "contrast", "saturation", "hue")
@@ -98,15 +98,15 @@ def test_the_cpu_kernels_equal_the_batched_operations(kind, channels, side, size
     images = random_images(40, side, channels)
     images = images if kind == "uint8" else images / 255
     mean, std, ids = [0.4] * channels, [0.3] * channels, torch.arange(40)
-    draw = draw_appearance(config, 3, ids)
-    boxes = draw_crops(config, 3, ids, torch.tensor(side), torch.tensor(side))
+    draw = sample_appearance(config, 3, ids)
+    boxes = sample_crops(config, 3, ids, torch.tensor(side), torch.tensor(side))
     crops = crop_resize(images, boxes, size, draw.flip)
     expected = paint(config, crops, draw, mean, std)
-    got = fused_view(config, images, boxes, draw, mean, std)
+    got = cpu_view(config, images, boxes, draw, mean, std)
     assert got.is_contiguous(memory_format=torch.channels_last)
     # Rounding alone may move a pixel across a boundary of hue or solarize.
     assert ((got - expected).abs() > 2e-5).float().mean() < 1e-4
-    uncut = fused_view(config, crops, None, dataclasses.replace(draw, flip=draw.flip & False),
+    uncut = cpu_view(config, crops, None, dataclasses.replace(draw, flip=draw.flip & False),
                        mean, std)  # fmt: skip
     assert ((uncut - expected).abs() > 2e-5).float().mean() < 1e-4
 
@@ -135,9 +135,9 @@ def test_without_augmentations_a_view_is_the_crop():
 def test_the_order_is_grey_before_blur_before_solarize():
     config = ViewConfig(32, flip=0.0, jitter=0.0, grey=1.0, blur=1.0, solarize=1.0)
     x = torch.rand(2, 3, 32, 32)
-    sigma = draw_appearance(config, 0, torch.arange(2)).sigma
+    sigma = sample_appearance(config, 0, torch.arange(2)).sigma
     expected = ops.solarize(ops.blur(ops.grey(x).contiguous(), sigma))
-    got = finish_view(config, x.clone(), torch.arange(2), 0, **NO_NORMALISATION)
+    got = view_from_crop(config, x.clone(), torch.arange(2), 0, **NO_NORMALISATION)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
 
 
@@ -269,7 +269,7 @@ def test_the_preview_shows_every_image_and_its_draws(tmp_path):
 def test_compiled_batched_operations_give_the_same_views():
     """Here the compiler targets the CPU; it fuses the same operations as on a GPU."""
     config = ViewConfig(40, blur=0.5, solarize=0.5)
-    crops, draw = torch.rand(6, 3, 40, 40), draw_appearance(config, 0, torch.arange(6))
+    crops, draw = torch.rand(6, 3, 40, 40), sample_appearance(config, 0, torch.arange(6))
     expected = paint(config, crops, draw, **NO_NORMALISATION)
     fused = torch.compile(paint, dynamic=False)(config, crops, draw, **NO_NORMALISATION)
     torch.testing.assert_close(fused, expected, rtol=0, atol=1e-5)

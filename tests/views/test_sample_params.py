@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from BYOL._random import fold, permutation, uniforms
 from BYOL.errors import UserError
 from BYOL.views.config import ViewConfig, paper_views
-from BYOL.views.sample_params import draw_appearance, draw_crops
+from BYOL.views.sample_params import sample_appearance, sample_crops
 
 N = 20_000
 
@@ -39,7 +39,7 @@ def test_the_order_of_the_inputs_changes_the_key():
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(0.01, 1), st.integers(0, 99))
 def test_crops_lie_inside_the_image(height, width, least, key):
     config = ViewConfig(8, crop_scale=(least, 1.0))
-    boxes = draw_crops(config, key, torch.arange(50), torch.tensor(height), torch.tensor(width))
+    boxes = sample_crops(config, key, torch.arange(50), torch.tensor(height), torch.tensor(width))
     top, left, h, w = boxes.unbind(1)
     assert (boxes[:, :2] >= 0).all() and (h >= 1).all() and (w >= 1).all()
     assert (top + h <= height).all() and (left + w <= width).all()
@@ -53,7 +53,7 @@ def test_crop_areas_and_ratios_follow_torchvisions_distribution():
     theirs = torch.tensor(
         [RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(N // 4)]
     ).float()
-    ours = draw_crops(
+    ours = sample_crops(
         ViewConfig(8), 11, torch.arange(N // 4), torch.tensor(96), torch.tensor(128)
     ).float()
     for value in (lambda b: b[:, 2] * b[:, 3], lambda b: b[:, 3] / b[:, 2], lambda b: b[:, 0]):
@@ -67,7 +67,7 @@ def test_crop_areas_and_ratios_follow_torchvisions_distribution():
 def test_probabilities_and_ranges_are_those_of_the_paper():
     first, second = paper_views(224)
     assert (first.blur, second.blur, first.solarize, second.solarize) == (1.0, 0.1, 0.0, 0.2)
-    draw = draw_appearance(second, 3, torch.arange(N))
+    draw = sample_appearance(second, 3, torch.arange(N))
     for chosen, p in (
         (draw.flip, 0.5), (draw.jitter, 0.8), (draw.grey, 0.2), (draw.blur, 0.1),
         (draw.solarize, 0.2),
@@ -82,7 +82,7 @@ def test_probabilities_and_ranges_are_those_of_the_paper():
 
 
 def test_every_order_of_the_jitter_is_equally_likely():
-    order = draw_appearance(ViewConfig(8), 5, torch.arange(N)).order
+    order = sample_appearance(ViewConfig(8), 5, torch.arange(N)).order
     _, counts = order.unique(dim=0, return_counts=True)
     assert len(counts) == 24
     assert (counts - N / 24).abs().max() < 6 * math.sqrt(N / 24)

@@ -9,7 +9,7 @@ from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.cli.commands.common import Answer
 from BYOL.config.commands import EvaluateConfig
 from BYOL.config.view_configs import view_configs
-from BYOL.curation.run_images import as_the_run, pictures_for
+from BYOL.curation.run_images import open_run_images, with_run_annotations
 from BYOL.data.annotations import annotated
 from BYOL.data.dataset import Images
 from BYOL.data.loader_errors import loader_mishaps
@@ -20,9 +20,9 @@ from BYOL.evaluation.baselines import (
     reference_from_file,
     supervised_reference,
 )
-from BYOL.evaluation.collapse.feature_metrics import feature_gauges, feature_gauges_text
+from BYOL.evaluation.collapse.feature_metrics import feature_gauges, feature_metrics_text
 from BYOL.evaluation.evaluate import check_protocols, evaluate
-from BYOL.evaluation.splits import check_sides, with_same_labels
+from BYOL.evaluation.splits import check_split_groups, comparable_test_set
 from BYOL.evaluation.table import results_text
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.open import Run
@@ -44,14 +44,14 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     check_protocols(protocols)
     accelerator = pick_accelerator(config.accelerator)
     run = open_backbone(config.run, trust=config.trust)
-    config = as_the_run(config, run)
+    config = with_run_annotations(config, run)
     references = _references(run, config)
     train, test, left_out = _labelled(run, config)
     settings: dict[str, Any] = {
         "device": torch_device(accelerator),
         "workers": pick_workers(None, accelerator),
     }
-    sight = run.config.sight
+    input_spec = run.config.input_spec
     trained = LayerFeatures(run.backbone, config.layer, config.pool)
     untrained = LayerFeatures(run.untrained, config.layer, config.pool)
     results = evaluate(
@@ -59,7 +59,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         untrained,
         train,
         test,
-        sight,
+        input_spec,
         **settings,
         protocols=protocols,
         view=view_configs(run.config)[0],
@@ -67,16 +67,16 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         say=to_stderr,
         **_asked(config),
     )
-    gauges = feature_gauges(trained, untrained, train, sight, **settings)
+    gauges = feature_gauges(trained, untrained, train, input_spec, **settings)
     results = {**_given(run, config, left_out), **results, "feature_gauges": gauges}
-    lines = [results_text(results), feature_gauges_text(gauges)]
+    lines = [results_text(results), feature_metrics_text(gauges)]
     if left_out:
         lines.append(f"left out, for want of a row in {config.labels}: {left_out:,} pictures")
     return results, "\n".join([*lines, *_kept(results, run.evaluation)])
 
 
 def _asked(config: EvaluateConfig) -> dict[str, Any]:
-    """What of the settings an :class:`BYOL.evaluation.types.Exam` takes."""
+    """What of the settings an :class:`BYOL.evaluation.types.EvaluationData` takes."""
     return {
         "batch_size": config.batch_size,
         "epochs": config.epochs,
@@ -90,12 +90,12 @@ def _asked(config: EvaluateConfig) -> dict[str, Any]:
 
 def _labelled(run: Run, config: EvaluateConfig) -> tuple[Images, Images | None, int]:
     """Pictures to learn from, those held out if any, and how many have no row in the file."""
-    all_ = pictures_for(run, config.data, config.data_root)
+    all_ = open_run_images(run, config.data, config.data_root)
     found = annotated(all_, config.labels, config.task, config.groups)
     splits = found.splits
     learn = splits.labelled or splits.train
-    held_out = with_same_labels(splits.test, learn)
-    shared = check_sides(splits, found.groups) if found.groups else None
+    held_out = comparable_test_set(splits.test, learn)
+    shared = check_split_groups(splits, found.groups) if found.groups else None
     if splits.test and not held_out:
         to_stderr(
             f"{splits.test.name}: its held-out pictures have no labels of the same kind: a fifth "
@@ -137,12 +137,12 @@ def _references(run: Run, wanted: EvaluateConfig) -> list[Reference]:
     found = []
     if run.start:
         start = LayerFeatures(run.start, wanted.layer, wanted.pool)
-        found.append(Reference(START, start, config.sight))
+        found.append(Reference(START, start, config.input_spec))
     if wanted.reference:
-        network = config.backbone, config.channels, config.stem, config.sight
+        network = config.backbone, config.channels, config.stem, config.input_spec
         reference = reference_from_file(wanted.reference, *network, config.backbone_args)
         return [*found, reference]
     supervised = supervised_reference(
-        config.backbone, config.channels, config.sight, config.backbone_args
+        config.backbone, config.channels, config.input_spec, config.backbone_args
     )
     return [*found, supervised] if supervised else found

@@ -8,7 +8,7 @@ from BYOL.cli.commands.common import Answer
 from BYOL.config.export import ExportConfig
 from BYOL.export.exportable import Model
 from BYOL.export.snippet import loading_recipe
-from BYOL.export.train_classifier import with_classifier_of
+from BYOL.export.train_classifier import train_classifier
 from BYOL.export.writers import pick_writer
 from BYOL.model.classifier import Classifier
 from BYOL.runs.published import open_backbone
@@ -27,7 +27,7 @@ def export_run(config: ExportConfig) -> Answer:
     if config.classifier == "none":
         model = Model(open_backbone(config.run, trust=config.trust))
     else:
-        model = with_classifier_of(config)
+        model = train_classifier(config)
     found = write(model, path)
     checked = (
         f" (checked on {found['checked_on']}: differs by {found['difference']:.1e} at most)"

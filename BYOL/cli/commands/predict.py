@@ -12,7 +12,7 @@ from BYOL._csv import check_output, write_table
 from BYOL.cli.commands.common import Answer
 from BYOL.config.labelling import PredictConfig
 from BYOL.config.tasks import CLASSES
-from BYOL.curation.labelled import known_of, labelled_parts, measured, settled
+from BYOL.curation.labelled import concatenate_parts, labelled_parts, measured, settled
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.csv_rows import row_name
 from BYOL.errors import UserError
@@ -91,7 +91,7 @@ def predict_run(config: PredictConfig) -> Answer:
 
 def _guesses(features: Features, config: PredictConfig) -> Guesses:
     parts = labelled_parts(features, config)
-    known, seed = known_of(parts), config.seed
+    known, seed = concatenate_parts(parts), config.seed
     place: dict[tuple[str, str], int] = {}
     if config.labelled is None:
         for part in parts:

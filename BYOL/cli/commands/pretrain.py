@@ -5,7 +5,7 @@ from typing import Any
 
 from BYOL.cli.commands.common import Answer
 from BYOL.config import PretrainConfig
-from BYOL.evaluation.collapse.feature_metrics import feature_gauges_text
+from BYOL.evaluation.collapse.feature_metrics import feature_metrics_text
 from BYOL.evaluation.table import results_text
 from BYOL.runs.folder import RunFolder
 from BYOL.training.launch import first_process
@@ -27,7 +27,7 @@ def summary(results: dict[str, Any]) -> str:
     if results["evaluation"]:
         lines.append(results_text(results["evaluation"]))
     if results["feature_gauges"]["trained"]:
-        lines.append(feature_gauges_text(results["feature_gauges"]))
+        lines.append(feature_metrics_text(results["feature_gauges"]))
     if results["alarm"]:
         lines.append(f"warning: {results['alarm']}")
     if results["stopped"]:

@@ -6,7 +6,7 @@ from BYOL._files import check_place
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.cli.commands.common import Answer
 from BYOL.config.commands import ReportConfig
-from BYOL.curation.run_images import pictures_for
+from BYOL.curation.run_images import open_run_images
 from BYOL.data.loader_errors import loader_mishaps
 from BYOL.data.open import Splits
 from BYOL.errors import UserError
@@ -63,8 +63,8 @@ def report_run(config: ReportConfig) -> Answer:
 def _pictures(run: Run, config: ReportConfig) -> tuple[Splits | None, str | None]:
     """The pictures of a run, or why there are none."""
     if config.data is not None:
-        return pictures_for(run, config.data, config.data_root), None
+        return open_run_images(run, config.data, config.data_root), None
     try:
-        return attach_labels(pictures_for(run, None, config.data_root), run.config), None
+        return attach_labels(open_run_images(run, None, config.data_root), run.config), None
     except UserError as error:
         return None, str(error)

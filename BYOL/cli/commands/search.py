@@ -14,8 +14,8 @@ from BYOL.config.curation import SearchConfig
 from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
 from BYOL.curation.feature_store import Collection
 from BYOL.curation.run_features import Features, open_features
-from BYOL.curation.run_images import pictures_elsewhere
-from BYOL.curation.search import WHITENING, most_alike
+from BYOL.curation.run_images import open_images_of_flag
+from BYOL.curation.search import WHITENING, nearest_images
 from BYOL.errors import UserError
 
 _DRAWN = 40  # lists in the picture
@@ -59,7 +59,7 @@ def search_run(config: SearchConfig) -> Answer:
 def _with_questions(features: Features, config: SearchConfig) -> Features:
     """What is looked for as a further set, that it be looked at as the others are."""
     assert config.like is not None
-    found = pictures_elsewhere(features.run, config.like, config.data_root, "like")
+    found = open_images_of_flag(features.run, config.like, config.data_root, "like")
     questions = {_LIKE: found.train} | ({f"{_LIKE} (test)": found.test} if found.test else {})
     return dataclasses.replace(features, sets={**features.sets, **questions})
 
@@ -76,7 +76,7 @@ def _lists(collection: Collection, config: SearchConfig) -> Lists:
         raise UserError("DATA: not one of its pictures can be read")
     groups = [asked.tolist()] if config.together else [[place] for place in asked.tolist()]
     spare = _SPARE + len(groups[0])
-    found = most_alike(collection, asked, among, config.count + spare, together=config.together)
+    found = nearest_images(collection, asked, among, config.count + spare, together=config.together)
     lists: Lists = []
     for group, places, cosines in zip(groups, found.places, found.similarity, strict=True):
         own = {collection.identity(place) for place in group} - {None}

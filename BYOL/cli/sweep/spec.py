@@ -25,7 +25,7 @@ from BYOL.config.from_values import run_settings
 from BYOL.config.paths import check_named_places, shown
 from BYOL.config.yaml_io import read_settings
 from BYOL.errors import UserError
-from BYOL.model.hub import settled_backbone
+from BYOL.model.hub import resolve_backbone
 
 _PARTS: dict[str, type] = {"settings": dict, "rows": dict, "grid": dict, "seeds": list}
 
@@ -105,7 +105,7 @@ def _runs(
             )
     check_named_places(PretrainConfig, settings, f"SWEEP={path}", trusted=trust)
     try:
-        first = settled_backbone(run_settings({**settings, "seed": seeds[0]}))
+        first = resolve_backbone(run_settings({**settings, "seed": seeds[0]}))
         return tuple(
             replace(first, seed=seed, out=str(folder / f"seed-{seed}"))  # checks the seed's range
             for seed in seeds

@@ -13,7 +13,7 @@ from BYOL.cli.sweep.spec import Cell
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import level
 
-GAUGES = ("std", "effective_rank")
+COLLAPSE_METRICS = ("std", "effective_rank")
 
 
 def write_summary(cells: Sequence[Cell], out: Path) -> tuple[list[dict[str, Any]], str]:
@@ -52,7 +52,7 @@ def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         evaluations = [results["evaluation"] for results in found if results["evaluation"]]
         judged[cell.name] = evaluations
         measures = _measures(evaluations, "trained")
-        for gauge in GAUGES:
+        for gauge in COLLAPSE_METRICS:
             measures[gauge] = [
                 value for r in found if (value := r["gauges"].get(gauge)) is not None
             ]
@@ -121,7 +121,7 @@ def save_plot(rows: list[dict[str, Any]], path: Path) -> Path:
     from matplotlib.figure import Figure
 
     measured = {name for row in rows for name, values in row["measures"].items() if values}
-    shown = [name for name in ("1-shot", "knn20", "linear", *GAUGES) if name in measured]
+    shown = [name for name in ("1-shot", "knn20", "linear", *COLLAPSE_METRICS) if name in measured]
     height = 1.2 + 0.3 * len(rows)
     figure = Figure(figsize=(2 + 2.2 * max(len(shown), 1), height), layout="constrained")
     panels = figure.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0]

@@ -12,12 +12,12 @@ from BYOL.config import PretrainConfig
 from BYOL.config.presets import preset_values
 from BYOL.errors import UserError
 
-LEAST_STD = 0.05
+MIN_STD = 0.05
 DROPPED_STD = 0.3  # threshold if std is also less than half of its maximum so far
-LEAST_RANK = 1.5
-MOST_FIRST = 0.95
-MOST_DEAD = 0.95
-LEAST_SHARE = 0.03
+MIN_RANK = 1.5
+MAX_FIRST_EIGENVALUE = 0.95
+MAX_DEAD = 0.95
+MIN_SHARE = 0.03
 PATIENCE = 2  # consecutive readings
 # for a share that is low but above 0, which an untrained network may have: three epochs
 PATIENCE_BEFORE_LEARNING = 12
@@ -43,7 +43,7 @@ def diagnose(metrics: dict[str, float], highest_std: float = 0.0) -> Finding | N
     """Return the symptom of one reading, or None.
 
     Args:
-        metrics: collapse metrics of :func:`BYOL.evaluation.collapse.metrics.collapse_gauges`, and
+        metrics: collapse metrics of :func:`BYOL.evaluation.collapse.metrics.collapse_metrics`, and
             ``picture_share`` with its standard error ``picture_share_error``. Missing metrics are
             not checked.
         highest_std: the highest ``std`` of the run so far.
@@ -52,32 +52,31 @@ def diagnose(metrics: dict[str, float], highest_std: float = 0.0) -> Finding | N
         if not math.isfinite(value):
             return Finding(name, f"the projections are not finite ({name} is {value})")
     std = metrics.get("std", 1.0)
-    if std < LEAST_STD:
-        return Finding("std", f"std is {std:.2g}, below {LEAST_STD}: {_SAME}")
+    if std < MIN_STD:
+        return Finding("std", f"std is {std:.2g}, below {MIN_STD}: {_SAME}")
     if std < DROPPED_STD and std < highest_std / 2:
         return Finding(
             "std",
             f"std has dropped from {highest_std:.2g} to {std:.2g}, below {DROPPED_STD}: {_SAME}",
         )
     rank = metrics.get("effective_rank", math.inf)
-    if rank < LEAST_RANK:
-        return Finding(
-            "effective_rank", f"effective_rank is {rank:.3g}, below {LEAST_RANK}: {_LINE}"
-        )
+    if rank < MIN_RANK:
+        return Finding("effective_rank", f"effective_rank is {rank:.3g}, below {MIN_RANK}: {_LINE}")
     first = metrics.get("first_eigenvalue", 0.0)
-    if first > MOST_FIRST:
+    if first > MAX_FIRST_EIGENVALUE:
         return Finding(
-            "first_eigenvalue", f"first_eigenvalue is {first:.3g}, above {MOST_FIRST}: {_LINE}"
+            "first_eigenvalue",
+            f"first_eigenvalue is {first:.3g}, above {MAX_FIRST_EIGENVALUE}: {_LINE}",
         )
     dead = metrics.get("dead", 0.0)
-    if dead > MOST_DEAD:
-        return Finding("dead", f"dead is {dead:.3g}, above {MOST_DEAD}: nearly no dimension varies")
+    if dead > MAX_DEAD:
+        return Finding("dead", f"dead is {dead:.3g}, above {MAX_DEAD}: nearly no dimension varies")
     if "picture_share" in metrics:
         share, margin = metrics["picture_share"], 2 * metrics["picture_share_error"]
-        if share + margin < LEAST_SHARE:
+        if share + margin < MIN_SHARE:
             return Finding(
                 "picture_share",
-                f"picture_share is {share:.2g}, below {LEAST_SHARE}: two views of an image are no "
+                f"picture_share is {share:.2g}, below {MIN_SHARE}: two views of an image are no "
                 "nearer to each other than to views of other images",
                 PATIENCE if share - margin <= 0 else PATIENCE_BEFORE_LEARNING,
             )

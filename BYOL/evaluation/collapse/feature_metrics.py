@@ -5,9 +5,9 @@ from torch import nn
 
 from BYOL._evenly import evenly
 from BYOL.data.dataset import Images
-from BYOL.evaluation.collapse.metrics import collapse_gauges
+from BYOL.evaluation.collapse.metrics import collapse_metrics
 from BYOL.evaluation.features import extract_features
-from BYOL.views.config import Sight
+from BYOL.views.config import InputSpec
 
 MAX_IMAGES = 1024  # images: the spectrum takes half a second; with ten thousand images, minutes
 
@@ -16,7 +16,7 @@ def feature_gauges(
     backbone: nn.Module,
     untrained: nn.Module,
     images: Images,
-    sight: Sight,
+    input_spec: InputSpec,
     *,
     device: torch.device,
     batch_size: int = 256,
@@ -24,7 +24,7 @@ def feature_gauges(
 ) -> dict[str, dict[str, float]]:
     """Return collapse metrics of the features of ``backbone`` and of ``untrained``.
 
-    The metrics are those of :func:`BYOL.evaluation.collapse.metrics.collapse_gauges`.
+    The metrics are those of :func:`BYOL.evaluation.collapse.metrics.collapse_metrics`.
 
     Args:
         backbone: the trained backbone.
@@ -47,13 +47,13 @@ def feature_gauges(
     metrics = {}
     for name, net in (("untrained", untrained), ("trained", backbone)):
         _, features = extract_features(
-            net, sample, sight, device=device, batch_size=batch_size, workers=workers
+            net, sample, input_spec, device=device, batch_size=batch_size, workers=workers
         )
-        metrics[name] = collapse_gauges(torch.from_numpy(features))
+        metrics[name] = collapse_metrics(torch.from_numpy(features))
     return metrics
 
 
-def feature_gauges_text(metrics: dict[str, dict[str, float]]) -> str:
+def feature_metrics_text(metrics: dict[str, dict[str, float]]) -> str:
     """Format the two most informative metrics as a line for a terminal."""
     parts = [
         f"{label} {metrics['trained'][name]:.3g} (untrained {metrics['untrained'][name]:.3g})"

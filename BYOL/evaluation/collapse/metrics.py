@@ -17,7 +17,7 @@ _DEAD = 1e-3  # relative to the largest standard deviation of a dimension
 
 
 @torch.no_grad()
-def collapse_gauges(
+def collapse_metrics(
     z: Tensor, z1: Tensor | None = None, prediction1: Tensor | None = None
 ) -> dict[str, float]:
     """Return collapse metrics of a batch of projections.

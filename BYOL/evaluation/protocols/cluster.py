@@ -8,28 +8,28 @@ import numpy as np
 from BYOL.config.tasks import CLASSES, Measures
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import mean_interval, statistic_interval
-from BYOL.evaluation.types import Outcome, Subject
+from BYOL.evaluation.types import FeatureSource, Outcome
 
 WHOLE = 20_000  # images; with more, k-means uses mini-batches
 RESTARTS = 5
 SILHOUETTE_OF = 2_000  # images; the number of pairs grows with the square
 
 
-def cluster(subject: Subject) -> Outcome:
+def cluster(source: FeatureSource) -> Outcome:
     """Cluster the test images with k-means: NMI and ARI with their classes, and the silhouette."""
-    exam = subject.exam
-    labels = exam.test_labels if exam.task == CLASSES else None
-    k = exam.clusters or (len(np.unique(labels)) if labels is not None else None)
+    data = source.data
+    labels = data.test_labels if data.task == CLASSES else None
+    k = data.clusters or (len(np.unique(labels)) if labels is not None else None)
     if k is None:
-        raise UserError(f"{exam.test.name} has no classes: give --clusters, the number of clusters")
-    if not 2 <= k < len(subject.queries):
+        raise UserError(f"{data.test.name} has no classes: give --clusters, the number of clusters")
+    if not 2 <= k < len(source.queries):
         raise UserError(
             f"--clusters={k} is out of range: give a number from 2 to less than the "
-            f"{len(subject.queries)} images"
+            f"{len(source.queries)} images"
         )
-    vectors = _unit_vectors(subject.queries)
-    clusters = kmeans(vectors, k, exam.seed)
-    return Outcome(cluster_measures(vectors, clusters, labels, exam.seed, exam.test.groups))
+    vectors = _unit_vectors(source.queries)
+    clusters = kmeans(vectors, k, data.seed)
+    return Outcome(cluster_measures(vectors, clusters, labels, data.seed, data.test.groups))
 
 
 def kmeans(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:

@@ -4,22 +4,22 @@ import numpy as np
 
 from BYOL.errors import UserError
 from BYOL.evaluation.nearest import nearest_neighbours
-from BYOL.evaluation.types import Outcome, Subject
+from BYOL.evaluation.types import FeatureSource, Outcome
 
 SHOTS = (1, 5)
 
 
-def fewshot(subject: Subject) -> Outcome:
+def fewshot(source: FeatureSource) -> Outcome:
     """Evaluate 1-NN with one and five labels per class, if every class has as many."""
-    exam = subject.exam
-    fewest = int(np.unique(exam.train_labels, return_counts=True)[1].min())
+    data = source.data
+    fewest = int(np.unique(data.train_labels, return_counts=True)[1].min())
     measures = {}
     for shots in SHOTS:
         if shots > fewest:
             continue
         accuracies = fewshot_accuracy(
-            subject.bank, exam.train_labels, subject.queries, exam.test_labels,
-            shots=shots, seed=exam.seed,
+            source.bank, data.train_labels, source.queries, data.test_labels,
+            shots=shots, seed=data.seed,
         )  # fmt: skip
         measures[f"{shots}-shot"] = {
             "accuracy": float(accuracies.mean()),

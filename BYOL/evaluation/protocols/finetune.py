@@ -20,8 +20,8 @@ from BYOL.data.dataset import Images
 from BYOL.evaluation.augmented_batches import augmented_batches
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.splits import HELD_OUT, as_classes, balanced_share, validation_mask
-from BYOL.evaluation.targets import goodness, measures_of, targets_of
-from BYOL.evaluation.types import FEATURES_AT_A_TIME, Exam, Outcome, Subject
+from BYOL.evaluation.targets import build_targets, output_measures, selection_score
+from BYOL.evaluation.types import FEATURE_BATCH_SIZE, EvaluationData, FeatureSource, Outcome
 from BYOL.model.backbones import feature_size, pool
 
 LEARNING_RATES = (0.01, 0.05, 0.1)  # the paper: 0.005 … 0.1
@@ -57,28 +57,28 @@ class Classifier(nn.Module):
         return self.head(pool(self.backbone(x)).float())
 
 
-def finetune(subject: Subject) -> Outcome:
+def finetune(source: FeatureSource) -> Outcome:
     """Return measures after fine-tuning with every share of the labels; nothing for raw pixels."""
-    if not any(True for _ in subject.backbone.parameters()):
+    if not any(True for _ in source.backbone.parameters()):
         return Outcome({})
-    exam = subject.exam
+    data = source.data
     measures: Measures = {}
     learning_rates: dict[float, float] = {}  # by the share that chose them
-    for share in sorted(exam.shares):
-        train, choosing_share = _part(exam, share), min(share, SELECTION_SAMPLES / len(exam.train))
+    for share in sorted(data.shares):
+        train, choosing_share = _part(data, share), min(share, SELECTION_SAMPLES / len(data.train))
         if choosing_share not in learning_rates:
-            part = _part(exam, choosing_share)
-            learning_rates[choosing_share] = _choose_learning_rate(subject, part)
-        lr, epochs = learning_rates[choosing_share], _epochs(exam, len(train), MAX_IMAGES_CPU)
-        outputs = _outputs(_trained(subject, train, lr, epochs), subject, exam.test)
+            part = _part(data, choosing_share)
+            learning_rates[choosing_share] = _choose_learning_rate(source, part)
+        lr, epochs = learning_rates[choosing_share], _epochs(data, len(train), MAX_IMAGES_CPU)
+        outputs = _outputs(_trained(source, train, lr, epochs), source, data.test)
         settings = {"labels": len(train), "learning_rate": lr, "epochs": epochs}
-        share_measures = measures_of(f"finetune {100 * share:g}%", outputs, exam)
+        share_measures = output_measures(f"finetune {100 * share:g}%", outputs, data)
         measures |= {name: {**m, **settings} for name, m in share_measures.items()}
     return Outcome(measures)
 
 
 @dataclass(frozen=True, eq=False)
-class Finetuned:
+class FinetunedNetwork:
     """A fine-tuned network.
 
     Args:
@@ -94,91 +94,93 @@ class Finetuned:
     epochs: int
 
 
-def finetuned(subject: Subject, all_: Images) -> Finetuned:
-    """Train with the labels of ``all_``, after a network trained on ``exam.train`` is evaluated.
+def finetuned(source: FeatureSource, all_: Images) -> FinetunedNetwork:
+    """Train with the labels of ``all_``, after a network trained on ``data.train`` is evaluated.
 
     If both are the same images, there is a separate test set, and the network is trained once.
     """
-    exam = subject.exam
-    lr = _choose_learning_rate(subject, _part(exam, min(1.0, SELECTION_SAMPLES / len(exam.train))))
-    network = _trained(subject, exam.train, lr, _epochs(exam, len(exam.train), MAX_IMAGES_CPU))
-    measures = measures_of("", _outputs(network, subject, exam.test), exam)
-    epochs = _epochs(exam, len(all_), MAX_IMAGES_CPU)
-    if all_ is not exam.train:
-        network = _trained(subject, all_, lr, epochs)
+    data = source.data
+    lr = _choose_learning_rate(source, _part(data, min(1.0, SELECTION_SAMPLES / len(data.train))))
+    network = _trained(source, data.train, lr, _epochs(data, len(data.train), MAX_IMAGES_CPU))
+    measures = output_measures("", _outputs(network, source, data.test), data)
+    epochs = _epochs(data, len(all_), MAX_IMAGES_CPU)
+    if all_ is not data.train:
+        network = _trained(source, all_, lr, epochs)
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return Finetuned(network, measures, lr, epochs)
+    return FinetunedNetwork(network, measures, lr, epochs)
 
 
-def finetune_steps(exam: Exam) -> int:
+def count_finetune_images(data: EvaluationData) -> int:
     """Return the number of images in all trainings together, each counted once per epoch."""
     total, counted = 0, set()
-    for share in exam.shares:
+    for share in data.shares:
         labels, choosing_labels = (
-            share * len(exam.train),
-            min(share * len(exam.train), SELECTION_SAMPLES),
+            share * len(data.train),
+            min(share * len(data.train), SELECTION_SAMPLES),
         )
-        total += round(labels * _epochs(exam, round(labels), MAX_IMAGES_CPU))
+        total += round(labels * _epochs(data, round(labels), MAX_IMAGES_CPU))
         if choosing_labels not in counted:
             counted.add(choosing_labels)
             fit = round(choosing_labels * (1 - HELD_OUT))
-            total += len(LEARNING_RATES) * fit * _epochs(exam, fit, MAX_IMAGES_SELECTION)
+            total += len(LEARNING_RATES) * fit * _epochs(data, fit, MAX_IMAGES_SELECTION)
     return total
 
 
-def _epochs(exam: Exam, n: int, limit: int) -> int:
+def _epochs(data: EvaluationData, n: int, limit: int) -> int:
     """Return the number of epochs of a training with ``n`` labels."""
-    if exam.epochs or exam.device.type != "cpu":
-        return exam.epochs or EPOCHS
+    if data.epochs or data.device.type != "cpu":
+        return data.epochs or EPOCHS
     return max(min(EPOCHS, limit // max(n, 1)), MIN_EPOCHS)
 
 
-def _part(exam: Exam, share: float) -> Images:
-    chosen = balanced_share(as_classes(exam.train_labels), share, exam.seed)
-    return exam.train if len(chosen) == len(exam.train) else exam.train.subset(chosen)
+def _part(data: EvaluationData, share: float) -> Images:
+    chosen = balanced_share(as_classes(data.train_labels), share, data.seed)
+    return data.train if len(chosen) == len(data.train) else data.train.subset(chosen)
 
 
-def _choose_learning_rate(subject: Subject, train: Images) -> float:
+def _choose_learning_rate(source: FeatureSource, train: Images) -> float:
     """Return the learning rate with the best score on a fifth of the labels of ``train``."""
-    exam = subject.exam
+    data = source.data
     assert train.labels is not None
     if np.unique(as_classes(train.labels), return_counts=True)[1].min() < 2:
         return DEFAULT_LR
-    held = validation_mask(train.labels, exam.seed, train.groups)
+    held = validation_mask(train.labels, data.seed, train.groups)
     if not held.any() or held.sum() > len(held) - 2:
         return DEFAULT_LR
     fit, validation = (train.subset(np.flatnonzero(part)) for part in (~held, held))
-    epochs = _epochs(exam, len(fit), MAX_IMAGES_SELECTION)
+    epochs = _epochs(data, len(fit), MAX_IMAGES_SELECTION)
     scores = []
     for lr in LEARNING_RATES:
-        outputs = _outputs(_trained(subject, fit, lr, epochs), subject, validation)
+        outputs = _outputs(_trained(source, fit, lr, epochs), source, validation)
         assert validation.labels is not None
-        scores.append(goodness(exam.task, outputs, validation.labels))
+        scores.append(selection_score(data.task, outputs, validation.labels))
     return LEARNING_RATES[int(np.argmax(scores))]
 
 
-def _outputs(classifier: nn.Module, subject: Subject, images: Images) -> np.ndarray:
+def _outputs(classifier: nn.Module, source: FeatureSource, images: Images) -> np.ndarray:
     """Return the (n, t) outputs of the last layer for ``images``."""
-    exam = subject.exam
-    settings = {"batch_size": FEATURES_AT_A_TIME, "workers": exam.workers}
-    return extract_features(classifier, images, subject.sight, device=exam.device, **settings)[1]
+    data = source.data
+    settings = {"batch_size": FEATURE_BATCH_SIZE, "workers": data.workers}
+    return extract_features(classifier, images, source.input_spec, device=data.device, **settings)[
+        1
+    ]
 
 
-def _trained(subject: Subject, train: Images, lr: float, epochs: int) -> Classifier:
-    exam, n = subject.exam, len(train)
-    width = feature_size(subject.backbone, train.channels, subject.sight.size)
+def _trained(source: FeatureSource, train: Images, lr: float, epochs: int) -> Classifier:
+    data, n = source.data, len(train)
+    width = feature_size(source.backbone, train.channels, source.input_spec.size)
     assert width is not None
-    classifier = Classifier(subject.backbone, width, exam.class_count)
-    classifier.to(exam.device).train()
+    classifier = Classifier(source.backbone, width, data.class_count)
+    classifier.to(data.device).train()
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batch_size = min(exam.batch_size or BATCH, max(n // MIN_STEPS, 2), n)
+    batch_size = min(data.batch_size or BATCH, max(n // MIN_STEPS, 2), n)
     optimizer = torch.optim.SGD(classifier.parameters(), lr, momentum=MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
     assert train.labels is not None
-    targets = targets_of(train.labels, exam.task, exam.class_count, exam.device)
+    targets = build_targets(train.labels, data.task, data.class_count, data.device)
     batches = augmented_batches(
-        train, exam, subject.sight, epochs=epochs, batch_size=batch_size,
-        doing=f"fine-tuning, {subject.name}, {n:,} labels",
+        train, data, source.input_spec, epochs=epochs, batch_size=batch_size,
+        doing=f"fine-tuning, {source.name}, {n:,} labels",
     )  # fmt: skip
     for ids, pixels in batches:
         loss = targets.loss(classifier(pixels), ids)

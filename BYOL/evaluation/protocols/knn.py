@@ -10,25 +10,27 @@ from torch import Tensor
 
 from BYOL.config.tasks import CLASSES, Measures
 from BYOL.errors import UserError
-from BYOL.evaluation.metrics import scored
+from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.nearest import BLOCK_SIZE, Array, nearest_neighbours
-from BYOL.evaluation.types import Outcome, Subject
+from BYOL.evaluation.types import FeatureSource, Outcome
 
 neighbours = nearest_neighbours  # the import path of curation and report, until they use nearest.py
 
 
-def knn(subject: Subject) -> Outcome:
+def knn(source: FeatureSource) -> Outcome:
     """Evaluate k-NN for each number of neighbours: votes for classes, means for tags and values."""
-    exam, groups = subject.exam, subject.exam.test.groups
-    similarities, indices = nearest_neighbours(subject.bank, subject.queries, max(exam.neighbours))
+    data, groups = source.data, source.data.test.groups
+    similarities, indices = nearest_neighbours(source.bank, source.queries, max(data.neighbours))
     measures: Measures = {}
-    predict = votes if exam.task == CLASSES else weighted_means
-    for k in exam.neighbours:
+    predict = votes if data.task == CLASSES else weighted_means
+    for k in data.neighbours:
         scores = predict(
-            similarities[:, :k], indices[:, :k], exam.train_labels, temperature=exam.temperature
+            similarities[:, :k], indices[:, :k], data.train_labels, temperature=data.temperature
         )
         predictions = scores.cpu().numpy()
-        measures |= scored(f"knn{k}", exam.task, predictions, exam.test_labels, exam.seed, groups)
+        measures |= score_predictions(
+            f"knn{k}", data.task, predictions, data.test_labels, data.seed, groups
+        )
     return Outcome(measures)
 
 

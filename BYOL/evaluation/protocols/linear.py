@@ -9,9 +9,9 @@ import numpy as np
 
 from BYOL.config.tasks import CLASSES, TAGS, VALUES, Measure
 from BYOL.evaluation.bootstrap import accuracy_interval
-from BYOL.evaluation.metrics import scored
+from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.splits import as_classes, balanced_share, validation_mask
-from BYOL.evaluation.types import Exam, Outcome, Subject
+from BYOL.evaluation.types import EvaluationData, FeatureSource, Outcome
 from BYOL.model.linear_head import LinearLayer, constant_layer, layer_of_tags, layer_of_values
 
 STRENGTHS = (
@@ -34,37 +34,37 @@ MAX_CLASSES = 100  # of a confusion matrix in the results
 MAX_WORK = 5e7
 
 
-def linear(subject: Subject) -> Outcome:
+def linear(source: FeatureSource) -> Outcome:
     """Evaluate the probe for the kind of labels; for classes also return the confusion matrix."""
-    exam = subject.exam
-    chosen, notes = _fitted_samples(exam)
-    labels, (bank, queries) = exam.train_labels[chosen], subject.probe_features
-    bank, test_groups = bank[chosen], exam.test.groups
-    groups = None if exam.train.groups is None else exam.train.groups[chosen]
-    alike = subject.reduction is not None
-    settings: dict[str, Any] = {"seed": exam.seed, "alike": alike, "groups": groups}
-    notes |= subject.probe_details
-    if exam.task != CLASSES:
-        fit = fit_tags if exam.task == TAGS else fit_values
+    data = source.data
+    chosen, notes = _fitted_samples(data)
+    labels, (bank, queries) = data.train_labels[chosen], source.probe_features
+    bank, test_groups = bank[chosen], data.test.groups
+    groups = None if data.train.groups is None else data.train.groups[chosen]
+    alike = source.reduction is not None
+    settings: dict[str, Any] = {"seed": data.seed, "alike": alike, "groups": groups}
+    notes |= source.probe_details
+    if data.task != CLASSES:
+        fit = fit_tags if data.task == TAGS else fit_values
         predictions = fit(bank, labels, **settings)(queries)
-        measures = scored(
-            "linear", exam.task, predictions, exam.test_labels, exam.seed, test_groups
+        measures = score_predictions(
+            "linear", data.task, predictions, data.test_labels, data.seed, test_groups
         )
         return Outcome({name: {**m, **notes} for name, m in measures.items()})
     probe = linear_probe(bank, labels, queries, **settings)
-    measure = accuracy_interval(probe.predictions == exam.test_labels, exam.seed, test_groups)
-    names = max(exam.train.classes, exam.test.classes, key=len)
-    details = _confusion(exam.test_labels, probe.predictions, names)
+    measure = accuracy_interval(probe.predictions == data.test_labels, data.seed, test_groups)
+    names = max(data.train.classes, data.test.classes, key=len)
+    details = _confusion(data.test_labels, probe.predictions, names)
     return Outcome({"linear": {**measure, "C": probe.strength, **notes}}, details)
 
 
-def _fitted_samples(exam: Exam) -> tuple[slice | np.ndarray, Measure]:
+def _fitted_samples(data: EvaluationData) -> tuple[slice | np.ndarray, Measure]:
     """Return which samples the probe is fitted to, and ``learnt_from`` if these are not all."""
-    n = len(exam.train_labels)
-    share = MAX_WORK / (n * exam.class_count)
-    if exam.task == VALUES or share >= 1:
+    n = len(data.train_labels)
+    share = MAX_WORK / (n * data.class_count)
+    if data.task == VALUES or share >= 1:
         return slice(None), {}
-    chosen = balanced_share(as_classes(exam.train_labels), share, exam.seed)
+    chosen = balanced_share(as_classes(data.train_labels), share, data.seed)
     return chosen, {"learnt_from": len(chosen)}
 
 

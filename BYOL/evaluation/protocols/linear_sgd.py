@@ -24,7 +24,7 @@ from torch import Tensor
 
 from BYOL.evaluation.augmented_batches import augmented_batches, labels_tensor
 from BYOL.evaluation.bootstrap import accuracy_interval
-from BYOL.evaluation.types import Exam, Outcome, Subject
+from BYOL.evaluation.types import EvaluationData, FeatureSource, Outcome
 from BYOL.model.backbones import pool
 
 PAPER_LEARNING_RATES = (0.4, 0.3, 0.2, 0.1, 0.05)
@@ -38,57 +38,60 @@ MIN_STEPS = 10  # per epoch; small sets have smaller batches
 MOMENTUM = 0.9
 
 
-def linear_sgd(subject: Subject) -> Outcome:
+def linear_sgd(source: FeatureSource) -> Outcome:
     """Return the accuracy of the linear layer that is trained as in the paper.
 
     The chosen learning rate and the number of crops are added to the measure.
     """
-    exam = subject.exam
-    held = exam.validation_mask
-    heads = _train_heads(subject, held)
-    bank, queries = subject.probe_features
-    scale = _scale(subject)
+    data = source.data
+    held = data.validation_mask
+    heads = _train_heads(source, held)
+    bank, queries = source.probe_features
+    scale = _scale(source)
     standard = [
-        _standardise(torch.from_numpy(features).to(exam.device), scale)
+        _standardise(torch.from_numpy(features).to(data.device), scale)
         for features in (bank[held], queries)
     ]
     best = LEARNING_RATES.index(DEFAULT_LR)
     if held.any():
-        truth = exam.train_labels[held]
+        truth = data.train_labels[held]
         best = int(np.argmax([_accuracy(standard[0], head[0], truth) for head in heads]))
     predictions = _predict(standard[1], heads[best][1])
-    measure = accuracy_interval(predictions == exam.test_labels, exam.seed, exam.test.groups)
-    settings = {"learning_rate": LEARNING_RATES[best], "crops": crops_of(exam, bank.shape[1])}
-    return Outcome({"linear-sgd": {**measure, **settings, **subject.probe_details}})
+    measure = accuracy_interval(predictions == data.test_labels, data.seed, data.test.groups)
+    settings = {
+        "learning_rate": LEARNING_RATES[best],
+        "crops": crops_per_image(data, bank.shape[1]),
+    }
+    return Outcome({"linear-sgd": {**measure, **settings, **source.probe_details}})
 
 
-def crops_of(exam: Exam, dimensions: int) -> int:
+def crops_per_image(data: EvaluationData, dimensions: int) -> int:
     """Return the number of different crops per image: one per epoch, or :data:`CROPS`."""
-    epochs = exam.epochs or EPOCHS
-    kept = CROPS * len(exam.train) * dimensions * 4
-    return min(CROPS, epochs) if exam.device.type == "cpu" and kept <= KEPT_BYTES else epochs
+    epochs = data.epochs or EPOCHS
+    kept = CROPS * len(data.train) * dimensions * 4
+    return min(CROPS, epochs) if data.device.type == "cpu" and kept <= KEPT_BYTES else epochs
 
 
-def _train_heads(subject: Subject, held: np.ndarray) -> list[Tensor]:
+def _train_heads(source: FeatureSource, held: np.ndarray) -> list[Tensor]:
     """Return (2, classes, d + 1) weights per learning rate.
 
     The first are trained without the validation images, the second with all. The last column is the
     bias.
     """
-    exam, n = subject.exam, len(subject.exam.train)
-    batch_size = min(exam.batch_size or BATCH, max(n // MIN_STEPS, 1))
-    epochs, bank = exam.epochs or EPOCHS, subject.probe_features[0]
-    shape = (2, exam.class_count, bank.shape[1] + 1)
-    heads = [torch.zeros(shape, device=exam.device, requires_grad=True) for _ in LEARNING_RATES]
+    data, n = source.data, len(source.data.train)
+    batch_size = min(data.batch_size or BATCH, max(n // MIN_STEPS, 1))
+    epochs, bank = data.epochs or EPOCHS, source.probe_features[0]
+    shape = (2, data.class_count, bank.shape[1] + 1)
+    heads = [torch.zeros(shape, device=data.device, requires_grad=True) for _ in LEARNING_RATES]
     groups = [{"params": [head], "lr": lr} for head, lr in zip(heads, LEARNING_RATES, strict=True)]
     optimizer = torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
-    labels, fit = labels_tensor(exam, exam.train), torch.from_numpy(~held).to(exam.device)
-    scale = _scale(subject)
-    crops = crops_of(exam, bank.shape[1])
-    batches = _feature_batches(subject, crops, batch_size)
+    labels, fit = labels_tensor(data, data.train), torch.from_numpy(~held).to(data.device)
+    scale = _scale(source)
+    crops = crops_per_image(data, bank.shape[1])
+    batches = _feature_batches(source, crops, batch_size)
     if crops != epochs:
-        batches = _repeated(batches, crops, epochs, exam.seed)
+        batches = _repeated(batches, crops, epochs, data.seed)
     for ids, features in batches:
         loss = _loss(_standardise(features, scale), heads, labels[ids], fit[ids])
         optimizer.zero_grad()
@@ -99,20 +102,20 @@ def _train_heads(subject: Subject, held: np.ndarray) -> list[Tensor]:
 
 
 def _feature_batches(
-    subject: Subject, epochs: int, batch_size: int
+    source: FeatureSource, epochs: int, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield numbers (B,) of images and features (B, d) of random crops, batch by batch."""
-    exam = subject.exam
-    backbone = subject.backbone.to(exam.device).eval()
+    data = source.data
+    backbone = source.backbone.to(data.device).eval()
     batches = augmented_batches(
-        exam.train, exam, subject.sight, epochs=epochs, batch_size=batch_size,
-        doing=f"linear-sgd, {subject.name}",
+        data.train, data, source.input_spec, epochs=epochs, batch_size=batch_size,
+        doing=f"linear-sgd, {source.name}",
     )  # fmt: skip
     for ids, pixels in batches:
         with torch.no_grad():
             features = pool(backbone(pixels)).float()
-            if subject.reduction:
-                features = subject.reduction.of_tensor(features)
+            if source.reduction:
+                features = source.reduction.of_tensor(features)
         yield ids, features  # outside of no_grad, which would also apply to the consumer
 
 
@@ -155,14 +158,14 @@ def _loss(features: Tensor, heads: list[Tensor], labels: Tensor, fit: Tensor) ->
     return (errors * torch.stack([part, whole], dim=1)[:, None]).sum()
 
 
-def _scale(subject: Subject) -> tuple[Tensor, Tensor]:
+def _scale(source: FeatureSource) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of every feature.
 
     The deviation is 1 for constant features and for principal components.
     """
-    bank, device = subject.probe_features[0], subject.exam.device
+    bank, device = source.probe_features[0], source.data.device
     mean, std = bank.mean(axis=0), bank.std(axis=0)
-    if subject.reduction is not None:
+    if source.reduction is not None:
         std = np.ones_like(std)
     std = np.where(std > 1e-6 * max(float(std.max()), 1e-30), std, 1)
     return torch.from_numpy(mean).to(device), torch.from_numpy(std.astype(np.float32)).to(device)

@@ -7,23 +7,23 @@ from torch import Tensor
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import mean_interval
 from BYOL.evaluation.nearest import BLOCK_SIZE, unit_vectors
-from BYOL.evaluation.types import Outcome, Subject
+from BYOL.evaluation.types import FeatureSource, Outcome
 
 RECALL_AT = (1, 5, 10)
 
 
-def retrieval(subject: Subject) -> Outcome:
+def retrieval(source: FeatureSource) -> Outcome:
     """Return the mean average precision over the whole ranking, and the recall at 1, 5 and 10."""
-    exam = subject.exam
+    data = source.data
     precision, first = retrieval_scores(
-        subject.bank, exam.train_labels, subject.queries, exam.test_labels
+        source.bank, data.train_labels, source.queries, data.test_labels
     )
-    groups = exam.test.groups
+    groups = data.test.groups
     if groups is not None:
-        groups = groups[np.isin(exam.test_labels, exam.train_labels)]  # of the queries with a score
-    measures = {"mAP": mean_interval(precision, exam.seed, groups)}
+        groups = groups[np.isin(data.test_labels, data.train_labels)]  # of the queries with a score
+    measures = {"mAP": mean_interval(precision, data.seed, groups)}
     for k in RECALL_AT:
-        measures[f"R@{k}"] = mean_interval((first <= k).astype(float), exam.seed, groups)
+        measures[f"R@{k}"] = mean_interval((first <= k).astype(float), data.seed, groups)
     return Outcome(measures)
 
 

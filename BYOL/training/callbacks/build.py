@@ -10,7 +10,7 @@ from BYOL.config import PretrainConfig, save_config
 from BYOL.config.tasks import CLASSES
 from BYOL.evaluation.collapse.alarm import Alarm
 from BYOL.evaluation.online import online_check
-from BYOL.evaluation.splits import task_of, with_same_labels
+from BYOL.evaluation.splits import comparable_test_set, task_of
 from BYOL.training.callbacks.checkpoint import BrokenPictures, Checkpoints, FiniteSteps
 from BYOL.training.callbacks.metrics import Curves, Gauges, OnlineChecks
 from BYOL.training.callbacks.progress import ProgressLine
@@ -97,5 +97,7 @@ def _online_checks(
     if not config.knn_every or task_of(bank) != CLASSES:
         return None
     device = torch_device(machine.accelerator)
-    measure = online_check(bank, with_same_labels(prepared.test, bank), config.sight, device=device)
+    measure = online_check(
+        bank, comparable_test_set(prepared.test, bank), config.input_spec, device=device
+    )
     return OnlineChecks(config.knn_every, measure)

@@ -16,7 +16,7 @@ from BYOL._files import write_atomically
 from BYOL._links import open_no_follow
 from BYOL.errors import UserError
 from BYOL.evaluation.collapse.alarm import Alarm
-from BYOL.evaluation.collapse.metrics import collapse_gauges, covariance_spectrum, picture_share
+from BYOL.evaluation.collapse.metrics import collapse_metrics, covariance_spectrum, picture_share
 from BYOL.evaluation.online import Online
 from BYOL.training.module import Seen
 
@@ -150,7 +150,7 @@ class Gauges(Callback):
             self.stopped = trainer.should_stop = True
 
     def _read(self, trainer: pl.Trainer, seen: Seen) -> str | None:
-        self.last = collapse_gauges(*seen)
+        self.last = collapse_metrics(*seen)
         # From half an epoch on, so that two readings fit into the first.
         most = self.shares.maxlen or LEAST_SHARES
         if len(self.shares) >= max(most // 2, LEAST_SHARES):
