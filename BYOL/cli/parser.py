@@ -3,13 +3,13 @@
 import argparse
 import dataclasses
 import difflib
+import logging
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from BYOL._console import to_stderr
 from BYOL.config.fields import choices_of, fields_of, info_of, is_switch, kinds_of
 from BYOL.config.from_values import build_settings, specified_names, values_of_file
 from BYOL.config.paths import check_named_places
@@ -26,6 +26,8 @@ COMMON = {  # flags of every command
     "help": "show the settings that most people need",
     "help-all": "show every setting",
 }
+
+log = logging.getLogger(__name__)
 
 
 def parse_settings(
@@ -182,7 +184,7 @@ def _with_present_names(settings: type, argv: list[str]) -> list[str]:
         flag, equals, value = word.partition("=")
         if flag == "--trust" and _NUMBER.fullmatch(value if equals else after):
             words[place] = f"--trust-coefficient{equals}{value}"
-            to_stderr("warning: --trust NUMBER is called --trust-coefficient now")
+            log.warning("--trust NUMBER is called --trust-coefficient now")
     return words
 
 

@@ -9,7 +9,7 @@ from BYOL.config.paths import place_names, place_values, shown
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.signing import is_signed, signature_line
 from BYOL.config.validation import refuse_nulls, with_pairs
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 
 _MOST_BYTES = 1 << 20
 
@@ -60,7 +60,7 @@ def _text_of(path: Path) -> str:
     except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise UserError(f"{path} cannot be read: {reason}") from error
 
 
@@ -83,7 +83,7 @@ def parse_settings_text(text: str, path: Path) -> dict[str, Any]:
     except UserError:
         raise
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         if mark := getattr(error, "problem_mark", None):
             reason = f"line {mark.line + 1}: {getattr(error, 'problem', None) or reason}"
         raise UserError(f"{path} cannot be read: {reason}") from error
