@@ -13,7 +13,7 @@ import torch
 
 from BYOL._console import Progress
 from BYOL._hardware import pick_accelerator, pick_precision, pick_workers, torch_device
-from BYOL.config.commands import FeaturesConfig
+from BYOL.config.features import FeaturesConfig
 from BYOL.curation.embeddings import Batches
 from BYOL.curation.feature_store import Collection, collected
 from BYOL.curation.run_images import open_run_images

@@ -6,8 +6,8 @@ import logging
 import numpy as np
 from torch import Tensor
 
+from BYOL.config.curation import PredictConfig
 from BYOL.config.export import ExportConfig
-from BYOL.config.labelling import PredictConfig
 from BYOL.config.view_configs import view_configs
 from BYOL.curation.labelled import (
     TEST,

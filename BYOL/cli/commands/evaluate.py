@@ -7,7 +7,7 @@ from typing import Any
 from BYOL._files import write_json
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.cli.commands.common import Answer
-from BYOL.config.commands import EvaluateConfig
+from BYOL.config.evaluate import EvaluateConfig
 from BYOL.config.view_configs import view_configs
 from BYOL.curation.run_images import open_run_images, with_run_annotations
 from BYOL.data.annotations import annotated
