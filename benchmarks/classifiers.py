@@ -18,9 +18,9 @@ from BYOL.config.view_configs import view_configs
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.dataset import Images
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
-from BYOL.evaluation.cross_val_predict import Known, fit
+from BYOL.evaluation.cross_val_predict import LabelledFeatures, fit_probe
 from BYOL.evaluation.evaluate import feature_function
-from BYOL.evaluation.protocols.finetune import finetuned
+from BYOL.evaluation.protocols.finetune import finetune_on_all_labels
 from BYOL.evaluation.types import EvaluationData, FeatureSource
 
 
@@ -33,7 +33,7 @@ def by_finetuning(features: Features, learn: Images, judge: Images, seed: int) -
         source = FeatureSource(
             name, network, input_spec, data, feature_function(network, input_spec, data)
         )
-        found[name] = finetuned(source, learn).measures["accuracy"]["accuracy"]
+        found[name] = finetune_on_all_labels(source, learn).measures["accuracy"]["accuracy"]
     return found
 
 
@@ -52,8 +52,10 @@ def main() -> None:
         rows = []
         for seed in range(given.seeds):
             at = np.random.default_rng(seed).choice(len(bank), budget, replace=False)
-            known = Known(bank[at], train.labels[at], "classification", len(train.classes))
-            right = (fit(known, seed)(queries).argmax(axis=1) == test.labels).mean()
+            known = LabelledFeatures(
+                bank[at], train.labels[at], "classification", len(train.classes)
+            )
+            right = (fit_probe(known, seed)(queries).argmax(axis=1) == test.labels).mean()
             found = {"linear": right, **by_finetuning(features, train.subset(at), test, seed)}
             rows.append([found[name] for name in names])
         mean, spread = np.mean(rows, axis=0), np.std(rows, axis=0)

@@ -74,12 +74,12 @@ def duplicates(run: str, images: FileImages) -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as name:
         plant(images, Path(name))
         features = opened(run, Path(name))
-        with features.collected() as found:
+        with features.collect() as found:
             names = [Path(found.file(i)).stem for i in range(len(found))]
             pairs = near_pairs(found, min(THRESHOLDS), min(CORRELATIONS), features.device)
     kinds = np.array([n.split("-")[0] if "-" in n else "" for n in names])
     numbers = np.array([int(n.split("-")[-1]) for n in names])
-    a, b = pairs.places.T
+    a, b = pairs.positions.T
     false = numbers[a] != numbers[b]
     rows = []
     for threshold in THRESHOLDS:
@@ -122,7 +122,7 @@ def outliers(run: str, images: FileImages, strangers: FileImages) -> dict[str, l
                     inverted = ImageOps.invert(image.convert("RGB"))
                 inverted.save(folder / f"inverted-{k}.png")
             features = opened(run, folder)
-            with features.collected() as collection:
+            with features.collect() as collection:
                 names = [Path(collection.file(i)).stem for i in range(len(collection))]
                 kinds = np.array([n.split("-")[0] for n in names])
                 scores = {"ours": outlier_scores(collection, features.device).score}

@@ -55,7 +55,7 @@ def limits(run: str, data: str, threads: int, pictures: int = 4096) -> dict[str,
     from BYOL.config.commands import EmbedConfig
     from BYOL.curation.run_features import open_features
     from BYOL.data.eval_loader import eval_batches
-    from BYOL.evaluation.features import look
+    from BYOL.evaluation.features import compute_features
 
     torch.set_num_threads(threads)
     features = open_features(EmbedConfig(run, data, split="train"))
@@ -66,7 +66,7 @@ def limits(run: str, data: str, threads: int, pictures: int = 4096) -> dict[str,
     decoded = time.perf_counter()
     with torch.inference_mode():
         for _, pixels in batches:
-            look(features.network, pixels, input_spec, features.precision)
+            compute_features(features.network, pixels, input_spec, features.precision)
     return {
         "decoding alone, one process": len(images) / (decoded - start),
         "network alone": len(images) / (time.perf_counter() - decoded),

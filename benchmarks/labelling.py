@@ -17,8 +17,8 @@ from common import arguments, header
 
 from BYOL.config.commands import FeaturesConfig
 from BYOL.curation.run_features import open_features
-from BYOL.curation.selection import representatives, standardized_directions
-from BYOL.evaluation.cross_val_predict import Known, fit
+from BYOL.curation.selection import select_representatives, standardized_directions
+from BYOL.evaluation.cross_val_predict import LabelledFeatures, fit_probe
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.protocols.cluster import kmeans
 from BYOL.evaluation.protocols.knn import knn_accuracy
@@ -32,7 +32,7 @@ def by_lot(features: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 def selected(features: np.ndarray, count: int, seed: int) -> np.ndarray:
     all_ = np.ones(len(features), dtype=bool)
-    return representatives(features, count, seed, allowed=all_, labelled=~all_).places
+    return select_representatives(features, count, seed, allowed=all_, labelled=~all_).positions
 
 
 def typical(features: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -79,8 +79,8 @@ def main() -> None:
             for seed in range(given.seeds):
                 at = WAYS[name](bank, budget, seed)
                 nearest = knn_accuracy(bank[at], labels[at], queries, truth, k=1)
-                known = Known(bank[at], labels[at], "classification", classes)
-                right = (fit(known, seed)(queries).argmax(axis=1) == truth).mean()
+                known = LabelledFeatures(bank[at], labels[at], "classification", classes)
+                right = (fit_probe(known, seed)(queries).argmax(axis=1) == truth).mean()
                 found.append((nearest, right, len(np.unique(labels[at]))))
             mean, spread = np.mean(found, axis=0), np.std(found, axis=0)
             cells = [f"{m:.3f} ±{s:.3f}" for m, s in zip(mean[:2], spread[:2], strict=True)]

@@ -19,7 +19,7 @@ from BYOL.config.tasks import Measures
 from BYOL.data.loader_errors import loader_died
 from BYOL.data.open import Splits
 from BYOL.evaluation.baselines import START, Reference
-from BYOL.evaluation.collapse.feature_metrics import feature_gauges
+from BYOL.evaluation.collapse.feature_metrics import feature_collapse_metrics
 from BYOL.evaluation.evaluate import NOTHING_KNOWN, evaluate
 from BYOL.evaluation.splits import comparable_test_set
 from BYOL.export import export_backbone
@@ -99,11 +99,11 @@ def save_report(
         say: gets a line where there is no report, and why.
     """
     from BYOL.report.html import write_report
-    from BYOL.report.sample_features import Looking
+    from BYOL.report.sample_features import SampleConfig
 
     pictures = Splits(prepared.train, prepared.test, prepared.labelled)
     workers = pick_workers(config.workers, machine.accelerator)
-    how = Looking(torch_device(machine.accelerator), workers, seed=config.seed)
+    how = SampleConfig(torch_device(machine.accelerator), workers, seed=config.seed)
     try:
         write_report(open_run(folder.path), pictures, how, folder.report)
     except Exception as error:
@@ -151,7 +151,7 @@ def _feature_gauges(
     machine: Machine,
 ) -> dict[str, dict[str, float]]:
     """The gauges of what the backbone gives, which is what is used afterwards."""
-    return feature_gauges(
+    return feature_collapse_metrics(
         model.onlineNet.backend,
         fresh,
         prepared.train,

@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from BYOL._files import write_atomically
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
-from BYOL.evaluation.bootstrap import level
+from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.runs.folder import RunFolder
 from BYOL.training.launch import first_process
 
@@ -77,7 +77,11 @@ class Tracker:
             {
                 "images_per_second": results["images_per_second"],
                 "alarm": results["alarm"],
-                **{f"{row}/{m}": level(v) for row, ms in rows.items() for m, v in ms.items()},
+                **{
+                    f"{row}/{m}": point_estimate(v)
+                    for row, ms in rows.items()
+                    for m, v in ms.items()
+                },
             }
         )
 
