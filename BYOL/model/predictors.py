@@ -249,7 +249,7 @@ def build_closed_form_predictor(
 
 
 def check_settings(kind: str, rho: float | None, eps: float | None, every: int) -> None:
-    """Check the arguments of :func:`build_closed_form_predictor`: the range, and that ``kind`` uses them.
+    """Check the arguments of :func:`build_closed_form_predictor` and that ``kind`` uses them.
 
     Raises:
         UserError: names the setting, its value and what is accepted.
