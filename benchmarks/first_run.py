@@ -20,6 +20,7 @@ from common import arguments, header
 from scipy.stats import binomtest
 
 from BYOL.config.view_configs import view_configs
+from BYOL.data.dataset import Images
 from BYOL.data.open import open_images
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.baselines import RawPixels
@@ -37,28 +38,28 @@ def sources(run: Run, data: EvaluationData) -> dict[str, FeatureSource]:
     """Raw pixels, and the run's backbone before and after training."""
     spec = run.config.input_spec
 
-    def pixels(images):
+    def pixels(images: Images) -> np.ndarray:
         return pixel_features(images, spec.size)[1]
 
-    found = {"raw pixels": FeatureSource("", RawPixels(spec), spec, data, pixels, PIXEL_COMPONENTS)}
+    rows = {"raw pixels": FeatureSource("", RawPixels(spec), spec, data, pixels, PIXEL_COMPONENTS)}
     for name, network in (("untrained", run.untrained), ("trained", run.backbone)):
         features = feature_function(network, spec, data)
-        found[name] = FeatureSource(name, network, spec, data, features)
-    return found
+        rows[name] = FeatureSource(name, network, spec, data, features)
+    return rows
 
 
 def correct(source: FeatureSource, *, centred: bool = False) -> dict[str, np.ndarray]:
     """Protocol → (n,) bool: whether each test image is classified correctly."""
     data, bank, queries = source.data, source.bank, source.queries
     mean = bank.mean(axis=0) if centred else 0.0
-    found = {}
+    hits = {}
     for k in (20, 200):
         scores = knn_predict(bank - mean, data.train_labels, queries - mean, k=k)
-        found[f"knn{k}"] = scores.argmax(dim=1).numpy() == data.test_labels
+        hits[f"knn{k}"] = scores.argmax(dim=1).numpy() == data.test_labels
     bank, queries = source.probe_features
     probe = linear_probe(bank, data.train_labels, queries, alike=source.reduction is not None)
-    found["linear"] = probe.predictions == data.test_labels
-    return found
+    hits["linear"] = probe.predictions == data.test_labels
+    return hits
 
 
 def compared(first: np.ndarray, second: np.ndarray) -> str:
@@ -69,16 +70,16 @@ def compared(first: np.ndarray, second: np.ndarray) -> str:
 
 
 def main() -> None:
-    given = arguments(__doc__, data="photos/", minutes=10.0, out="runs/first-run")
+    args = arguments(__doc__, data="photos/", minutes=10.0, out="runs/first-run")
     header()
-    command = [sys.executable, "-m", "BYOL", "pretrain", given.data, "--out", given.out]
-    if not Path(given.out).exists():
+    command = [sys.executable, "-m", "BYOL", "pretrain", args.data, "--out", args.out]
+    if not Path(args.out).exists():
         start = time.perf_counter()
-        subprocess.run([*command, "--minutes", str(given.minutes)], check=True)
+        subprocess.run([*command, "--minutes", str(args.minutes)], check=True)
         taken = (time.perf_counter() - start) / 60
-        print(f"requested {given.minutes:g} min, taken {taken:.2f} min", flush=True)
-    run = open_run(given.out)
-    splits = open_images(given.data, channels=run.config.channels)
+        print(f"requested {args.minutes:g} min, taken {taken:.2f} min", flush=True)
+    run = open_run(args.out)
+    splits = open_images(args.data, channels=run.config.channels)
     assert splits.test is not None
     view = crop_and_flip_view(view_configs(run.config)[0], run.config.input_spec.size)
     data = EvaluationData(splits.train, splits.test, view, torch.device("cpu"))

@@ -18,7 +18,7 @@ from BYOL._links import open_no_follow
 from BYOL.errors import UserError
 from BYOL.evaluation.collapse.alarm import Alarm
 from BYOL.evaluation.collapse.metrics import collapse_metrics, covariance_spectrum, picture_share
-from BYOL.evaluation.online import Online
+from BYOL.evaluation.online import OnlineAccuracies
 from BYOL.training.module import Seen
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class Gauges(Callback):
             self.last["picture_share"] = float(shares.mean())
             self.last["picture_share_error"] = float(shares.std()) / math.sqrt(len(shares))
         record(trainer, {f"gauge/{name}": value for name, value in self.last.items()})
-        verdict = self.alarms.judge(self.last)
+        verdict = self.alarms.check(self.last)
         if verdict and self.alarm is None:
             self.alarm = verdict
             ends = "; training stops here (--on-collapse stop)" if self.stop else ""
@@ -202,7 +202,7 @@ class OnlineChecks(Callback):
         measure: gives those of a backbone.
     """
 
-    def __init__(self, every: int, measure: Callable[[torch.nn.Module], Online]):
+    def __init__(self, every: int, measure: Callable[[torch.nn.Module], OnlineAccuracies]):
         self.every = every
         self.measure = measure
         self.knn: list[tuple[int, float]] = []
