@@ -34,8 +34,8 @@ def pages() -> dict[str, str]:
         *(f"| `--{flag}` | {text} |" for flag, text in COMMON.items()),
         "",
         "With `--json`, a mistake is one JSON object on standard output too. Exit codes: 0 for",
-        "success, 2 after one line about a mistake, 3 if the collapse alarm stopped training, 75 if",
-        "a run stopped early and can be resumed, 130 after Ctrl-C.",
+        "success, 2 after one line about a mistake, 3 if the collapse alarm stopped training, 75",
+        "if a run stopped early and can be resumed, 130 after Ctrl-C.",
         "",
     ]
     return {"README.md": "\n".join(lines), **made}
@@ -74,11 +74,11 @@ def page(name: str, command: Command) -> str:
 
 def _table(command: Command, names: list[str]) -> list[str]:
     fields, kinds = fields_of(command.settings), kinds_of(command.settings)
-    rows = [
-        f"| {_flag(fields[n], command)} | {_default(fields[n])} | {accepted(info_of(fields[n]), kinds[n])} "
-        f"| {_escape(info_of(fields[n]).help)} |"
-        for n in names
-    ]
+    rows = []
+    for name in names:
+        field, info = fields[name], info_of(fields[name])
+        cells = _flag(field, command), _default(field), accepted(info, kinds[name])
+        rows.append(f"| {' | '.join(cells)} | {_escape(info.help)} |")
     return ["| setting | default | accepted | meaning |", "|---|---|---|---|", *rows]
 
 
