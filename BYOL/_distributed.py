@@ -1,12 +1,12 @@
-"""Which of how many processes this one is."""
+"""The rank of this process and the number of processes."""
 
 import torch.distributed as dist
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Rank of this process and how many there are; to be asked late, as Lightning starts them late.
+    """The rank of this process and the number of processes; 0 and 1 for a single process.
 
-    Alone, 0 and 1.
+    The result is valid only after Lightning has started the processes.
     """
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()

@@ -19,10 +19,10 @@ from BYOL.config.export import ExportConfig
 from BYOL.config.features import EmbedConfig
 from BYOL.config.from_values import build_settings, specified_names, values_of_file
 
-Path = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 
 
-def pretrain(data: Path | None = None, **settings: Any) -> dict[str, Any]:
+def pretrain(data: StrPath | None = None, **settings: Any) -> dict[str, Any]:
     """Train a backbone on images without labels, as ``byol pretrain`` does.
 
     Args:
@@ -54,7 +54,7 @@ def pretrain(data: Path | None = None, **settings: Any) -> dict[str, Any]:
         return pretrain(config)
 
 
-def evaluate(run: Path, data: Path | None = None, **settings: Any) -> dict[str, Any]:
+def evaluate(run: StrPath, data: StrPath | None = None, **settings: Any) -> dict[str, Any]:
     """Evaluate a backbone on labelled images, as ``byol evaluate`` does.
 
     Args:
@@ -80,7 +80,9 @@ def evaluate(run: Path, data: Path | None = None, **settings: Any) -> dict[str, 
     return evaluate_run(config)[0]
 
 
-def embed(run: Path, data: Path | None = None, *, out: Path, **settings: Any) -> dict[str, Any]:
+def embed(
+    run: StrPath, data: StrPath | None = None, *, out: StrPath, **settings: Any
+) -> dict[str, Any]:
     """Write the feature vector of every image to a file, as ``byol embed`` does.
 
     Args:
@@ -106,7 +108,7 @@ def embed(run: Path, data: Path | None = None, *, out: Path, **settings: Any) ->
     return embed_run(config)[0]
 
 
-def export(run: Path, *, to: Path, **settings: Any) -> dict[str, Any]:
+def export(run: StrPath, *, to: StrPath, **settings: Any) -> dict[str, Any]:
     """Export a backbone or a classifier for other programs, as ``byol export`` does.
 
     ``BYOL.export`` is a package, so this function is imported from this module.

@@ -1,24 +1,24 @@
-"""What ends a run before its end: a mistake that a user can mend, or a request to stop."""
+"""Exceptions that end a run early: mistakes that a user can fix, and requests to stop."""
 
-RESUME_CODE = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same line again goes on
+RESUME_CODE = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command resumes the run
 
 
 class UserError(ValueError):
-    """A mistake of the user's: one line that names the argument, its value and what is accepted.
+    """A mistake of the user. The message is one line: the argument, its value, what is accepted.
 
-    The command line prints the message without a traceback and ends with exit code 2; in Python
-    it is an ordinary ``ValueError``.
+    The command line prints the message without a traceback and ends with exit code 2. In Python it
+    is an ordinary ``ValueError``.
     """
 
 
 class LostError(UserError):
-    """A mistake that befalls pictures while they are read; a run that is mended can go on."""
+    """Images could not be read during training. The run can be resumed once that is fixed."""
 
 
 class StoppedError(BaseException):
-    """A run that stopped before its end and can go on: asked to, or another process of it died.
+    """A run stopped early and can be resumed, after a signal or the end of another of its processes.
 
-    The command line prints the message, which only the first process has where all stop together,
-    and ends with exit code :data:`RESUME_CODE`. Like
-    KeyboardInterrupt it may come out of a signal anywhere, and no ``except Exception`` keeps it.
+    The command line prints the message and ends with exit code :data:`RESUME_CODE`. Where all
+    processes stop together, only the first one has a message. Like KeyboardInterrupt, this exception
+    may be raised by a signal handler anywhere, and ``except Exception`` does not catch it.
     """

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from BYOL._csv import check_output, write_table
+from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import DuplicatesConfig
 from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
@@ -26,9 +26,9 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     Raises:
         UserError: no run, no pictures, a wrong ending, a file that cannot be written.
     """
-    out = check_output("out", config.out, ".csv")
-    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
-    kept = None if config.kept is None else check_output("kept", config.kept, ".txt")
+    out = check_output_file("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
+    kept = None if config.kept is None else check_output_file("kept", config.kept, ".txt")
     features = open_features(config)
     if kept:
         _check_listable(kept, features)
@@ -37,7 +37,7 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         groups = duplicate_groups(collection, config.threshold, features.device, further)
         rows = [_row(collection, k, m) for k, group in enumerate(groups, 1) for m in group]
         surplus = {m.place for group in groups for m in group if not m.keep}
-        write_table(out, COLUMN_NAMES, rows)
+        write_csv(out, COLUMN_NAMES, rows)
         if grid:
             _draw(collection, groups, grid)
         if kept:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from BYOL._csv import check_output, write_table
+from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import OutliersConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
@@ -22,14 +22,14 @@ def outliers_run(config: OutliersConfig) -> Answer:
     Raises:
         UserError: no run, no pictures, a wrong ending, a file that cannot be written.
     """
-    out = check_output("out", config.out, ".csv")
-    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
+    out = check_output_file("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
     features = open_features(config)
     with features.collected() as collection:
         scores = outlier_scores(collection, features.device)
         order = np.argsort(-scores.score, kind="stable")[: config.count].tolist()
         rows = [_row(collection, scores, rank, place) for rank, place in enumerate(order, 1)]
-        write_table(out, COLUMN_NAMES, rows)
+        write_csv(out, COLUMN_NAMES, rows)
         if grid:
             _draw(collection, scores, order, grid)
         count, blank = len(collection), int(scores.blank.sum())

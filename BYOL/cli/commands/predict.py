@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from BYOL._console import counted
-from BYOL._csv import check_output, write_table
+from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import PredictConfig
 from BYOL.config.tasks import CLASSES
@@ -78,14 +78,14 @@ def predict_run(config: PredictConfig) -> Answer:
         UserError: no run, no pictures, no labels or of one class only, files that do not fit, a
             wrong ending, a file that cannot be written.
     """
-    out = check_output("out", config.out, ".csv")
+    out = check_output_file("out", config.out, ".csv")
     features = open_features(config)
     config = settled(config, features.run)
     for file in filter(None, (config.labels, config.groups)):
         if out.exists() and Path(file).exists() and out.samefile(file):
             raise UserError(f"--out={out} is what is learnt from: give another file")
     guesses = _guesses(features, config)
-    write_table(out, guesses.columns(), guesses.rows())
+    write_csv(out, guesses.columns(), guesses.rows())
     return _answer(guesses, out, config.seed)
 
 

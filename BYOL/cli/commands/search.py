@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from BYOL._console import counted
-from BYOL._csv import check_output, write_table
+from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import SearchConfig
 from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
@@ -35,13 +35,13 @@ def search_run(config: SearchConfig) -> Answer:
         UserError: no run, no pictures, none to look for, a wrong ending, a file that cannot be
             written.
     """
-    out = check_output("out", config.out, ".csv")
-    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
+    out = check_output_file("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
     features = _with_questions(open_features(config), config)
     with features.collected(WHITENING) as collection:
         lists = _lists(collection, config)
         rows = list(_rows(collection, lists, config))
-        write_table(out, COLUMN_NAMES, rows)
+        write_csv(out, COLUMN_NAMES, rows)
         if grid:
             _draw(collection, lists, grid)
         asked = sum(len(questions) for questions, _ in lists)

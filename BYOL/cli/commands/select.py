@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from BYOL._csv import check_output, write_table
+from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import SelectConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
@@ -27,8 +27,8 @@ def select_run(config: SelectConfig) -> Answer:
         UserError: no run, no pictures, none left to label, labels that do not fit, a wrong ending,
             a file that cannot be written.
     """
-    out = check_output("out", config.out, ".csv")
-    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
+    out = check_output_file("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
     features = open_features(config)
     labels = config.labels or (features.run.config.labels if config.data is None else None)
     file = read_rows("--labels", labels, "labels", unfilled=True) if labels else None
@@ -110,7 +110,7 @@ def _write(out: Path, file: RowFile | None, names: list[str]) -> None:
     header = _HEADER if file is None else (_HEADER[0], *file.header)
     told = [] if file is None else zip(file.rows, *file.columns, strict=True)
     empty = ("",) * (len(header) - 1)
-    write_table(out, header, [*told, *((name, *empty) for name in names)])
+    write_csv(out, header, [*told, *((name, *empty) for name in names)])
 
 
 def _draw(collection: Collection, found: Selection, names: list[str], path: Path) -> None:

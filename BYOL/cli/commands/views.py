@@ -4,9 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from BYOL._console import counted
-from BYOL._evenly import evenly
 from BYOL._files import check_place
-from BYOL._random import fold
+from BYOL._random import evenly_spaced, fold
 from BYOL.cli.commands.common import Answer
 from BYOL.config.inspection import ViewsConfig
 from BYOL.config.view_configs import view_configs
@@ -28,7 +27,7 @@ def views_run(config: ViewsConfig) -> Answer:
     check_place(f"--out={out}", Path(out))
     settings = dataclasses.replace(config, batch_size=1, accumulate=1, devices=1, nodes=1)
     prepared = prepare(settings, hold=False)
-    images = readable(prepared.train, evenly(len(prepared.train), config.pictures).tolist())
+    images = readable(prepared.train, evenly_spaced(len(prepared.train), config.pictures).tolist())
     if not images:
         raise UserError(f"DATA={config.data}: not one of the pictures looked at can be read")
     key = fold(config.seed, 0)
