@@ -188,7 +188,7 @@ def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -
 
 @contextmanager
 def folder_beside(path: Path) -> Iterator[Path]:
-    """Yield an empty folder next to ``path``, which is renamed to ``path``, or deleted on failure."""
+    """Yield an empty folder next to ``path``. It is renamed to ``path``, or deleted on failure."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir()

@@ -1,4 +1,4 @@
-"""A line for a person who waits for something that shows nothing by itself."""
+"""Progress lines for work that shows no progress itself."""
 
 import sys
 import threading
@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from BYOL._console import to_stderr
 
 _FIRST = 2.0  # seconds of silence before the first line
-_active: list["Work"] = []  # the innermost of nested work speaks, the others keep silent
-_LONGEST = 20.0  # between two lines where there is no terminal; they begin closer together
+_active: list["Work"] = []  # only the innermost of nested work prints lines
+_LONGEST = 20.0  # seconds between two lines without a terminal; the first ones are closer together
 
 
 class Work:
-    """How far something is.
+    """The progress of some work.
 
     Args:
-        name: what is done, as a message begins: ``decoding images``.
-        total: how many there are to do, or None where that is unknown.
+        name: the start of a progress line, such as ``decoding images``.
+        total: the number of items to process; None if it is unknown.
 
     Attributes:
-        done: how many have been done; the caller counts.
+        done: the number of processed items, which the caller increases.
     """
 
     def __init__(self, name: str, total: int | None = None):
@@ -31,13 +31,13 @@ class Work:
         self.started = time.monotonic()
 
     def line(self) -> str:
-        """What is done, how fast, and how long it takes."""
+        """The progress line: items done, items per second, and the remaining time."""
         seconds = time.monotonic() - self.started
         if not self.total:
             return f"{self.name}: {seconds:.0f} s so far"
-        rate = self.done / max(seconds, 1e-9)
-        left = f", {(self.total - self.done) / rate:.0f} s left" if self.done else ""
-        return f"{self.name}: {self.done:,} of {self.total:,}, {rate:,.0f}/s{left}"
+        per_second = self.done / max(seconds, 1e-9)
+        left = f", {(self.total - self.done) / per_second:.0f} s left" if self.done else ""
+        return f"{self.name}: {self.done:,} of {self.total:,}, {per_second:,.0f}/s{left}"
 
 
 @contextmanager
@@ -47,36 +47,36 @@ def waiting(
     say: Callable[[str], None] = to_stderr,
     first: float | None = None,
 ) -> Iterator[Work]:
-    """Say what is being done where it takes longer than ``first`` seconds.
+    """Print progress lines while the body runs, if it takes longer than ``first`` seconds.
 
-    A thread speaks, so that it does not matter what the work itself waits for. On a terminal a line
-    appears every two seconds; elsewhere the pauses double up to twenty seconds.
+    A thread prints the lines, so they appear even while the work itself is blocked. On a terminal a
+    line appears every two seconds. Elsewhere the pauses double up to twenty seconds.
 
     Args:
         name: see :class:`Work`.
         total: see :class:`Work`.
-        say: gets the lines.
-        first: seconds before the first line.
+        say: receives the lines.
+        first: seconds before the first line; None for 2.
 
     Yields:
-        The work, whose ``done`` the caller counts up.
+        The work, whose ``done`` the caller increases.
     """
     work, ended = Work(name, total), threading.Event()
     pause = _FIRST if first is None else first
 
-    def speak() -> None:
+    def print_lines() -> None:
         wait = pause
         while not ended.wait(wait):
             if _active[-1:] == [work]:
                 say(work.line())
             wait = wait if sys.stderr.isatty() else min(wait * 2, _LONGEST)
 
-    speaker = threading.Thread(target=speak, name="waiting", daemon=True)
+    printer = threading.Thread(target=print_lines, name="waiting", daemon=True)
     _active.append(work)
-    speaker.start()
+    printer.start()
     try:
         yield work
     finally:
         ended.set()
         _active.remove(work)
-        speaker.join()
+        printer.join()

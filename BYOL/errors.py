@@ -16,9 +16,9 @@ class LostError(UserError):
 
 
 class StoppedError(BaseException):
-    """A run stopped early and can be resumed, after a signal or the end of another of its processes.
+    """A run stopped early, after a signal or the end of another process, and can be resumed.
 
     The command line prints the message and ends with exit code :data:`RESUME_CODE`. Where all
-    processes stop together, only the first one has a message. Like KeyboardInterrupt, this exception
-    may be raised by a signal handler anywhere, and ``except Exception`` does not catch it.
+    processes stop together, only the first one has a message. Like KeyboardInterrupt, it may be
+    raised by a signal handler anywhere, and ``except Exception`` does not catch it.
     """
