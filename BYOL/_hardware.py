@@ -127,9 +127,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) 
         a, b = torch.randn(2, side, side, device=device).to(dtype)
         timed(lambda: a @ b, device)  # noqa: B023  warm-up, not measured
         once = max(timed(lambda: a @ b, device), 1e-6)  # noqa: B023
-        if (
-            side == largest or 8 * once > seconds
-        ):  # larger ones take too long, as with emulated bf16
+        if side == largest or 8 * once > seconds:  # such as with emulated bf16
             break
         side *= 2
     rounds = max(round(seconds / once), 1)
