@@ -1,4 +1,4 @@
-"""``byol views``."""
+"""The command ``byol views``."""
 
 import dataclasses
 from pathlib import Path
@@ -16,10 +16,10 @@ from BYOL.views.preview import save_preview
 
 
 def views_run(config: ViewsConfig) -> Answer:
-    """``byol views``: a picture of what the network will see.
+    """Write an image of the augmented views that the network would be trained on.
 
     Raises:
-        UserError: no pictures, or a file that cannot be written.
+        UserError: there are no images, or the file cannot be written.
     """
     out = config.out or "views.png"
     if Path(out).suffix.lower() != ".png":
@@ -29,8 +29,8 @@ def views_run(config: ViewsConfig) -> Answer:
     prepared = prepare(settings, hold=False)
     images = readable(prepared.train, evenly_spaced(len(prepared.train), config.pictures).tolist())
     if not images:
-        raise UserError(f"DATA={config.data}: not one of the pictures looked at can be read")
+        raise UserError(f"DATA={config.data}: none of the sampled images can be read")
     key = fold(config.seed, 0)
     path = save_preview(images, view_configs(prepared.config), Path(out), key=key)
     answer = {"out": str(path), "pictures": len(images)}
-    return answer, f"{counted(len(images), 'picture')} in {path}"
+    return answer, f"{counted(len(images), 'image')} in {path}"
