@@ -91,7 +91,8 @@ def test_a_run_is_trained_evaluated_embedded_and_exported(tmp_path: Path) -> Non
     assert written["rows"].keys() == evaluation["rows"].keys() >= {"trained", "untrained"}
 
     answer = BYOL.embed(tmp_path / "run", out=tmp_path / "e.npy")
-    assert answer["shape"] == list(np.load(tmp_path / "e.npy").shape) and answer["pictures"] == 24
+    vectors = np.load(tmp_path / "e.npy")
+    assert answer["pictures"] == 24 and vectors.shape == (24, *answer["shape"])
 
     exported = api.export(tmp_path / "run", to=tmp_path / "b.safetensors")
     assert exported["to"] == str(tmp_path / "b.safetensors")

@@ -97,7 +97,7 @@ def test_without_usable_labels_in_test_a_fifth_is_held_out_as_the_run_itself_doe
     assert main(argv) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["pictures"] == {"learn": 16, "judge": 4}
-    assert "its held-out pictures have no labels" in said.err
+    assert "its test images have no labels" in said.err
 
 
 def test_an_evaluation_that_cannot_be_written_is_shown_all_the_same(

@@ -100,7 +100,7 @@ def test_a_setting_that_needs_a_value_is_not_null(place, name):
 def test_a_pair_is_two_numbers(place, name, pair):
     file = place / "settings.yaml"
     file.write_text(f"{name}: {pair}\n")
-    with pytest.raises(UserError, match=f"--{name}=.* is no pair: give two numbers"):
+    with pytest.raises(UserError, match=f"--{name}: .* is not two numbers"):
         load_config(file)
 
 

@@ -198,8 +198,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
     def opened(*_):
         raise AssertionError("work has begun")
 
-    for module in ("features", "export", "evaluate"):
-        monkeypatch.setattr(f"BYOL.cli.commands.{module}.open_backbone", opened)
+    for module in ("curation.run_features", "cli.commands.export", "cli.commands.evaluate"):
+        monkeypatch.setattr(f"BYOL.{module}.open_backbone", opened)
     monkeypatch.setattr("BYOL.cli.commands.report.open_run", opened)
     (place / f"o.{suffix}").mkdir()
     argv = [command, str(run), f"--{flag}"]

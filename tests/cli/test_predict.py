@@ -183,7 +183,7 @@ def test_labels_that_cannot_teach_are_named(flat, tmp_path, capsys):
     before = two.read_bytes()
     argv = ["predict", str(run), str(pictures), "--labels", str(two), "--out", str(two)]
     assert main(argv) == 2 and two.read_bytes() == before
-    assert "is what is learnt from" in capsys.readouterr().err
+    assert "is read as labels or groups" in capsys.readouterr().err
 
 
 def clouds(n=60, seed=0, apart=4.0):

@@ -1,4 +1,4 @@
-"""``byol search``: the pictures most like given ones."""
+"""``byol search``: the images that are most similar to query images."""
 
 import json
 import shutil
@@ -73,7 +73,7 @@ def test_a_copy_is_found_first_and_the_picture_itself_is_no_answer(run, tmp_path
     (pictures / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     out, grid = tmp_path / "s.csv", tmp_path / "s.png"
     found = asked(run, pictures, out, f"--like={pictures}/07.png", "--count=5", f"--grid={grid}")
-    said = "42 pictures (1 more could not be read): the 5 most like the given one"
+    said = "42 images (1 more could not be read): the 5 most similar to the query image"
     assert said in capsys.readouterr().out
     assert [row["rank"] for row in found] == list("12345")
     assert found[0]["file"] == str(pictures / "copy.jpg") and float(found[0]["similarity"]) > 0.9
@@ -97,7 +97,7 @@ def test_every_picture_of_a_folder_or_a_list_has_its_own_answers_or_all_have_one
     out = tmp_path / "s.csv"
     for like in (likes, listed):
         found = asked(run, pictures, out, f"--like={like}", "--count=2")
-        assert "the 2 most like 2 given ones each" in capsys.readouterr().out
+        assert "the 2 most similar to 2 query images each" in capsys.readouterr().out
         firsts = [row for row in found if row["rank"] == "1"]
         pairs = [(row["like"][-6:], row["file"][-6:]) for row in firsts]
         assert pairs == [("03.png", "03.png"), ("11.png", "11.png")] and len(found) == 4
@@ -126,7 +126,7 @@ def test_a_single_picture_is_data_too(run, tmp_path, capsys):
         ([], "--like is missing"),
         (["--like=nowhere.png"], "--like=nowhere.png is not there"),
         (["--like=note.md"], "--like=note.md is neither a folder nor a picture"),
-        (["--like=torn.png"], "--like=torn.png: not one of its pictures can be read"),
+        (["--like=torn.png"], "--like=torn.png: none of its images can be read"),
         (["--like=pictures", "--count=0"], "--count=0"),
         (["--like=pictures", "--pool=none"], "--pool=none"),
         (["--like=pictures", "--out=found.txt"], "--out=found.txt has an unknown ending"),

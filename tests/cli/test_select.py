@@ -155,7 +155,7 @@ def test_labels_that_somebody_filled_in_are_not_lost(run, tmp_path, capsys):
     )
     before = out.read_bytes()
     assert main(argv) == 2 and out.read_bytes() == before
-    assert "has labels in it, which would be lost" in capsys.readouterr().err
+    assert "has labels, which would be lost" in capsys.readouterr().err
     text = out.read_text().replace(",", ";")  # as a spreadsheet writes it in much of the world
     out.write_text(text)
     assert main(argv) == 2 and out.read_text() == text
@@ -188,4 +188,4 @@ def test_nothing_is_left_where_all_have_a_label(run, tmp_path, capsys):
     file = rows(tmp_path / "all.csv", "file,label", *names)
     out = tmp_path / "out.csv"
     assert main(["select", str(run), "--labels", str(file), "--out", str(out)]) == 2
-    assert "there is no picture left to label" in capsys.readouterr().err and not out.exists()
+    assert "there is no image left to label" in capsys.readouterr().err and not out.exists()
