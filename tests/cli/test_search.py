@@ -30,7 +30,7 @@ def collection(n: int, seed: int = 0) -> Collection:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 60), st.integers(1, 9), st.integers(1, 70), st.integers(1, 50), st.booleans())
-def test_the_most_alike_are_those_of_all_cosines(n, asked, count, chunk, together):
+def test_the_nearest_images_have_the_highest_cosine_similarities(n, asked, count, chunk, together):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "_CHUNK", chunk)
         found = collection(n + asked)
@@ -48,7 +48,7 @@ def test_the_most_alike_are_those_of_all_cosines(n, asked, count, chunk, togethe
     assert all(len(set(row)) == len(row) for row in answer.places.tolist())
 
 
-def test_half_whitening_leaves_half_of_the_spread(tmp_path):
+def test_half_whitening_takes_the_square_root_of_the_spread(tmp_path):
     scales = np.array([1.0, 4.0, 16.0])
     features = np.random.default_rng(0).normal(size=(4000, 3)) * scales
     lengths = []
@@ -65,7 +65,7 @@ def asked(run, pictures, out, *argv):
     return table(out)
 
 
-def test_a_copy_is_found_first_and_the_picture_itself_is_no_answer(run, tmp_path, capsys):
+def test_a_copy_is_the_first_result_and_the_query_image_is_not_a_result(run, tmp_path, capsys):
     pictures = scenes(tmp_path / "p")
     with Image.open(pictures / "07.png") as seventh:
         seventh.save(pictures / "copy.jpg", quality=80)
@@ -85,9 +85,7 @@ def test_a_copy_is_found_first_and_the_picture_itself_is_no_answer(run, tmp_path
         assert page.width > 5 * 112
 
 
-def test_every_picture_of_a_folder_or_a_list_has_its_own_answers_or_all_have_one(
-    run, tmp_path, capsys
-):
+def test_each_query_image_has_a_list_of_results_or_all_share_one(run, tmp_path, capsys):
     pictures, likes = scenes(tmp_path / "p"), tmp_path / "likes"
     likes.mkdir()
     for name in ("03.png", "11.png"):
@@ -109,7 +107,7 @@ def test_every_picture_of_a_folder_or_a_list_has_its_own_answers_or_all_have_one
     assert {row["like"] for row in answer["found"]} == {str(likes)}
 
 
-def test_a_single_picture_is_data_too(run, tmp_path, capsys):
+def test_data_may_be_a_single_image(run, tmp_path, capsys):
     pictures = draw_pictures(tmp_path / "p")
     one = sorted(pictures.rglob("*.png"))[0]
     vectors = []
@@ -134,7 +132,7 @@ def test_a_single_picture_is_data_too(run, tmp_path, capsys):
         (["--like=grey.npy"], "--like=grey.npy has images of 1 channel;"),
     ],
 )
-def test_what_cannot_be_looked_for_is_refused(run, place, capsys, argv, named):  # noqa: F811
+def test_unusable_queries_are_refused(run, place, capsys, argv, named):  # noqa: F811
     (place / "note.md").write_text("no picture")
     (place / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     np.save(place / "grey.npy", np.zeros((3, 1, 32, 32), np.uint8))

@@ -1,4 +1,4 @@
-"""Lines while something takes long."""
+"""Progress lines of slow work."""
 
 import time
 from pathlib import Path
@@ -19,7 +19,7 @@ def _fail_after(seconds: float) -> None:
     raise ZeroDivisionError
 
 
-def test_slow_work_says_what_is_done_and_how_long_it_takes() -> None:
+def test_slow_work_prints_its_progress_and_remaining_time() -> None:
     said: list[str] = []
     with waiting("decoding images", 10, said.append, first=0.05) as work:
         for _ in range(4):
@@ -29,7 +29,7 @@ def test_slow_work_says_what_is_done_and_how_long_it_takes() -> None:
     assert " of 10, " in said[0] and said[0].endswith("s left")
 
 
-def test_of_nested_work_only_the_innermost_speaks() -> None:
+def test_only_the_innermost_of_nested_work_prints_lines() -> None:
     said: list[str] = []
     with (
         waiting("opening", say=said.append, first=0.03),
@@ -39,7 +39,7 @@ def test_of_nested_work_only_the_innermost_speaks() -> None:
     assert said and not any(line.startswith("opening") for line in said)
 
 
-def test_a_slow_disk_and_a_slow_network_are_announced(
+def test_slow_reads_and_slow_construction_print_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every read and every construction is slowed down."""
@@ -66,7 +66,7 @@ def test_a_slow_disk_and_a_slow_network_are_announced(
     assert "resumes after step 1 of 2" in said
 
 
-def test_quick_work_says_nothing_and_no_line_comes_after_the_end() -> None:
+def test_fast_work_prints_nothing_and_no_line_appears_after_the_end() -> None:
     said: list[str] = []
     with waiting("building", say=said.append, first=0.05):
         pass

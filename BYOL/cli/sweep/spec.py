@@ -48,7 +48,8 @@ def read_sweep(path: str | Path, out: str | Path, *, trust: bool = False) -> lis
         trust: whether the places that the file names may be opened.
 
     Raises:
-        UserError: the file cannot be read or is not a sweep, or a setting is unknown or out of range.
+        UserError: the file cannot be read or is not a sweep, or a setting is unknown or out of
+            range.
     """
     try:
         parts = read_settings(Path(path))
@@ -110,9 +111,7 @@ def _runs(
     try:
         first = resolve_backbone(run_settings({**settings, "seed": seeds[0]}))
         return tuple(
-            replace(
-                first, seed=seed, out=str(folder / f"seed-{seed}")
-            )  # checks the range of the seed
+            replace(first, seed=seed, out=str(folder / f"seed-{seed}"))  # checks the seed
             for seed in seeds
         )
     except UserError as error:
