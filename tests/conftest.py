@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Fixtures and helpers of several test files."""
 
 import logging
 import os

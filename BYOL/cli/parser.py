@@ -169,11 +169,16 @@ def _parse_error(message: str, words: list[str]) -> str:
         return message
     spellings = without_value[1].split("/")
     flag = spellings[0]
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in _with_following(words):
         if word in spellings and following.startswith("--"):
             following = following.partition("=")[0]
             return f"{flag} has no value: {following} after it is a setting of its own"
     return f"{flag} has no value"
+
+
+def _with_following(words: list[str]) -> list[tuple[str, str]]:
+    """Every word with the word after it; the last one with an empty text."""
+    return list(zip(words, [*words[1:], ""], strict=False))
 
 
 def _parser(settings: type, argv: list[str], name: str) -> _Parser:
@@ -209,7 +214,7 @@ def _with_present_names(settings: type, argv: list[str]) -> list[str]:
     ``--trust`` is also a flag of every command, so it is the old name only before a number.
     """
     words = list(argv)
-    for position, (word, following) in enumerate(zip(argv, [*argv[1:], ""], strict=True)):
+    for position, (word, following) in enumerate(_with_following(argv)):
         flag, equals, value = word.partition("=")
         if not flag.startswith("--"):
             continue
@@ -236,10 +241,9 @@ def _with_switch_values(settings: type, argv: list[str]) -> list[str]:
         if is_switch(kind) and name != "trust"
         for flag in _flags(name)
     }
-    following = [*argv[1:], ""]
     return [
         f"{word}=true" if word in accepted and value.lower() not in accepted[word] else word
-        for word, value in zip(argv, following, strict=True)
+        for word, value in _with_following(argv)
     ]
 
 

@@ -70,8 +70,7 @@ class ExportConfig(Settings):
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", ACCELERATOR, basic=True)
     seed: int = setting(
         0,
-        "Random seed of the splits that select the classifier's settings, of the "
-        "cross-validation folds and of the confidence intervals.",
+        "Random seed of splits, cross-validation folds and confidence intervals.",
         low=0,
         high=2**63 - 1,
     )

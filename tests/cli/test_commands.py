@@ -18,7 +18,7 @@ from tests.conftest import draw_pictures
 pytestmark = pytest.mark.trains
 
 
-def by_hand(run, pictures) -> dict[str, np.ndarray]:
+def expected_embeddings(run, pictures) -> dict[str, np.ndarray]:
     """Features of every picture, one at a time, with nothing but PIL and the backbone."""
     opened = open_run(run)
     transform = EvalTransform(16, opened.config.mean, opened.config.std)
@@ -32,7 +32,7 @@ def by_hand(run, pictures) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "npz"])
-def test_embeddings_are_the_backbones_features_with_names(run, tmp_path, suffix):
+def test_embeddings_are_the_features_of_the_backbone_with_names(run, tmp_path, suffix):
     pictures = draw_pictures(tmp_path / "pictures", side=16)
     out = tmp_path / f"embeddings.{suffix}"
     argv = ["embed", str(run), str(pictures), "--out", str(out), "--batch-size", "7"]
@@ -45,12 +45,12 @@ def test_embeddings_are_the_backbones_features_with_names(run, tmp_path, suffix)
         with np.load(out) as arrays:
             names, labels = arrays["name"].tolist(), arrays["label"].tolist()
             vectors = arrays["embedding"]
-    expected = by_hand(run, pictures)
+    expected = expected_embeddings(run, pictures)
     assert names == sorted(expected) and labels == ["a"] * 12 + ["b"] * 12
     assert np.abs(vectors - np.stack([expected[name] for name in names])).max() < 1e-4
 
 
-def test_pictures_without_labels_and_broken_ones_are_embedded_or_counted(run, tmp_path, capsys):
+def test_unlabelled_images_are_embedded_and_broken_ones_are_counted(run, tmp_path, capsys):
     pictures = draw_pictures(tmp_path / "pictures", classes=("",), side=200)
     (pictures / "05.png").write_bytes(b"")
     out = tmp_path / "embeddings.parquet"
@@ -60,7 +60,7 @@ def test_pictures_without_labels_and_broken_ones_are_embedded_or_counted(run, tm
     assert "05.png" not in pq.read_table(out).column("name").to_pylist()
 
 
-def test_evaluation_stands_in_the_folder_and_on_the_screen(run, capsys):
+def test_an_evaluation_is_printed_and_written_to_the_run_folder(run, capsys):
     assert main(["evaluate", str(run), "--protocol", "knn,fewshot"]) == 0
     text = capsys.readouterr().out
     written = json.loads((run / "evaluation.json").read_text())
@@ -70,7 +70,7 @@ def test_evaluation_stands_in_the_folder_and_on_the_screen(run, capsys):
     assert f"{written['rows']['trained']['1-shot']['accuracy']:.3f}" in text
 
 
-def test_neighbours_and_their_temperature_are_what_is_asked_for(run, capsys):
+def test_numbers_of_neighbours_and_temperature_are_applied(run, capsys):
     argv = ["evaluate", str(run), "--protocol", "knn", "--neighbours", "5,50"]
     assert main([*argv, "--temperature", ".07"]) == 0
     text = capsys.readouterr().out
@@ -78,7 +78,7 @@ def test_neighbours_and_their_temperature_are_what_is_asked_for(run, capsys):
     assert set(written["rows"]["trained"]) == {"knn5", "knn50"} and "knn50" in text
 
 
-def test_evaluation_takes_other_pictures_than_the_runs(run, tmp_path, capsys):
+def test_evaluation_accepts_other_images_than_those_of_the_run(run, tmp_path, capsys):
     draw_pictures(tmp_path / "set" / "train", classes=("x", "y", "z"), each=6)
     draw_pictures(tmp_path / "set" / "test", classes=("x", "y", "z"), each=4)
     assert main(["evaluate", str(run), str(tmp_path / "set"), "--json"]) == 0
@@ -88,21 +88,17 @@ def test_evaluation_takes_other_pictures_than_the_runs(run, tmp_path, capsys):
         assert all(0 <= m["accuracy"] <= 1 for m in measures.values())
 
 
-def test_without_usable_labels_in_test_a_fifth_is_held_out_as_the_run_itself_does(
-    run, tmp_path, capsys
-):
+def test_without_usable_labels_in_test_a_fifth_is_held_out_as_in_the_run(run, tmp_path, capsys):
     draw_pictures(tmp_path / "set" / "train", each=10)
     draw_pictures(tmp_path / "set" / "test", classes=("",), each=4)
     argv = ["evaluate", str(run), str(tmp_path / "set"), "--protocol", "knn", "--json"]
     assert main(argv) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["pictures"] == {"learn": 16, "judge": 4}
-    assert "its held-out pictures have no labels" in said.err
+    assert "its test images have no labels" in said.err
 
 
-def test_an_evaluation_that_cannot_be_written_is_shown_all_the_same(
-    run, tmp_path, capsys, monkeypatch
-):
+def test_an_evaluation_that_cannot_be_written_is_still_printed(run, tmp_path, capsys, monkeypatch):
     import BYOL.cli.commands.evaluate as module
 
     def full(path, values):
@@ -118,7 +114,7 @@ def test_an_evaluation_that_cannot_be_written_is_shown_all_the_same(
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(2, 3), (24, 1)])
-def test_few_tags_and_a_single_one_are_judged(run, tmp_path, capsys, rows, columns):
+def test_a_few_tags_or_a_single_one_are_evaluated(run, tmp_path, capsys, rows, columns):
     pictures = draw_pictures(tmp_path / "p", classes=("",), each=24)
     lines = [f"{i:02}.png" + f",{i % 2}" * columns for i in range(rows)]
     names = ",".join(["file", *"abc"[:columns]])
@@ -129,7 +125,7 @@ def test_few_tags_and_a_single_one_are_judged(run, tmp_path, capsys, rows, colum
     assert answer["classes"] == columns and "linear mAP" in answer["rows"]["trained"]
 
 
-def test_a_checkpoint_stands_for_its_run(run, tmp_path, capsys):
+def test_a_checkpoint_is_accepted_in_place_of_its_run(run, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     (folder / "evaluation.json").unlink(missing_ok=True)
@@ -154,7 +150,7 @@ def test_a_checkpoint_stands_for_its_run(run, tmp_path, capsys):
     assert "is a checkpoint" in capsys.readouterr().err
 
 
-def test_views_shows_pictures_and_writes_nothing_else(tmp_path, monkeypatch):
+def test_views_writes_one_image_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pictures = draw_pictures(tmp_path / "pictures", side=40)
     assert main(["views", str(pictures), "--pictures", "3", "--image-size", "48"]) == 0
@@ -163,7 +159,7 @@ def test_views_shows_pictures_and_writes_nothing_else(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "views.png"]
 
 
-def test_labels_from_a_file_other_weights_and_short_training_are_taken(run, tmp_path, capsys):
+def test_labels_from_a_file_reference_weights_and_epochs_are_applied(run, tmp_path, capsys):
     pictures = draw_pictures(tmp_path / "p", classes=("",), each=24)
     rows = "".join(f"{i:02}.png,{'even' if i % 2 == 0 else 'odd'}\n" for i in range(20))
     (tmp_path / "labels.csv").write_text("file,kind\n" + rows)
@@ -185,7 +181,7 @@ def test_labels_from_a_file_other_weights_and_short_training_are_taken(run, tmp_
     assert json.loads((run / "evaluation.json").read_text()) == answer
 
 
-def test_timms_weights_are_a_row_only_where_they_are_on_this_disk(tmp_path, monkeypatch):
+def test_weights_of_timm_are_a_row_only_if_they_are_on_this_disk(tmp_path, monkeypatch):
     import timm
 
     import BYOL.evaluation.baselines as module

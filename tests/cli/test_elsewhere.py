@@ -1,4 +1,4 @@
-"""Files from somebody else run nothing, contact nobody, read, change and quote nothing.
+"""Files from another person execute nothing, contact no host, and read, change and quote nothing.
 
 Every field of every file that the program reads, and every entry of a run's folder, is replaced by
 values that attack. What they execute, contact, open, change or have quoted is counted: zero.
@@ -75,7 +75,7 @@ NAMING = {
 }  # fmt: skip
 
 
-def test_every_setting_that_names_a_place_is_marked() -> None:
+def test_every_setting_that_names_a_place_has_metadata() -> None:
     marked = (names_where(c.settings, lambda i: i.place is not None) for c in COMMANDS.values())
     assert {name for names in marked for name in names} == NAMING
 
@@ -138,7 +138,7 @@ def with_value(run: Path, name: str, value: Any) -> None:
     (run / "config.yaml").write_text(yaml.safe_dump(values) + signature)
 
 
-def test_the_watcher_counts_what_it_is_there_for(
+def test_the_tally_counts_reads_writes_and_connections(
     canaries: Canaries, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tally = Tally()
@@ -151,7 +151,7 @@ def test_the_watcher_counts_what_it_is_there_for(
     assert set(KINDS) == set(tally.found)
 
 
-def test_a_run_that_is_trusted_does_open_what_it_names(place: Path, canaries: Canaries) -> None:
+def test_a_trusted_run_opens_the_places_that_it_names(place: Path, canaries: Canaries) -> None:
     with_value(place / "run", "data", str(canaries.root))
     tally = Tally()
     with watched(tally, canaries):
@@ -419,7 +419,7 @@ def test_links_that_stay_in_the_folder_are_followed(place: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_values_put_together_by_chance(place: Path, canaries: Canaries, tally: Tally) -> None:
+def test_random_combinations_of_values(place: Path, canaries: Canaries, tally: Tally) -> None:
     chance = random.Random(0)
     parts = [*attacks(canaries).values(), "::", "{", "}", ",", "://", "~", "\n", " ", "reference"]
     for _ in range(4000):

@@ -1,4 +1,4 @@
-"""Files from strangers: data at most, never code, never a traceback."""
+"""Hostile files are read as data or refused. They run no code and cause no traceback."""
 
 import os
 from pathlib import Path
@@ -100,7 +100,7 @@ def test_a_setting_that_needs_a_value_is_not_null(place, name):
 def test_a_pair_is_two_numbers(place, name, pair):
     file = place / "settings.yaml"
     file.write_text(f"{name}: {pair}\n")
-    with pytest.raises(UserError, match=f"--{name}=.* is no pair: give two numbers"):
+    with pytest.raises(UserError, match=f"--{name}: .* is not two numbers"):
         load_config(file)
 
 
@@ -114,7 +114,7 @@ def test_configuration_is_data_thousands_of_times(place, text):
 
 @QUICK
 @given(st.lists(flags, max_size=4))
-def test_words_are_settings_or_refused(place, words):
+def test_arguments_are_parsed_or_refused(place, words):
     refused_or_fine(lambda: parse("pretrain", words))
     assert not list(place.iterdir())
 
@@ -123,7 +123,7 @@ def test_words_are_settings_or_refused(place, words):
 @pytest.mark.timeout(1800)
 @THOUSANDS
 @given(st.lists(flags, max_size=4))
-def test_words_are_settings_or_refused_thousands_of_times(place, words):
+def test_arguments_are_parsed_or_refused_thousands_of_times(place, words):
     refused_or_fine(lambda: parse("pretrain", words))
     assert not list(place.iterdir())
 
@@ -180,7 +180,7 @@ def test_checkpoints_run_no_code_thousands_of_times(place, content, change, seal
 SUFFIXES = ["jpg", "png", "gif", "bmp", "tiff", "webp", "ppm"]
 
 
-def check_picture(place: Path, suffix: str, changes: list[tuple[int, int]], cut: float) -> None:
+def check_image(place: Path, suffix: str, changes: list[tuple[int, int]], cut: float) -> None:
     from PIL import Image
 
     path = place / f"picture.{suffix}"
@@ -204,16 +204,16 @@ PICTURES = (
 
 @QUICK
 @given(*PICTURES)
-def test_pictures_are_read_or_named(place, suffix, changes, cut):
-    check_picture(place, suffix, changes, cut)
+def test_images_are_read_or_named_in_an_error(place, suffix, changes, cut):
+    check_image(place, suffix, changes, cut)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @THOUSANDS
 @given(*PICTURES)
-def test_pictures_are_read_or_named_thousands_of_times(place, suffix, changes, cut):
-    check_picture(place, suffix, changes, cut)
+def test_images_are_read_or_named_in_an_error_thousands_of_times(place, suffix, changes, cut):
+    check_image(place, suffix, changes, cut)
 
 
 @QUICK

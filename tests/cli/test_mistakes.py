@@ -1,4 +1,4 @@
-"""A user's mistake: exit code 2, one line that names it, nothing written."""
+"""A mistake of the user leads to exit code 2, one line that names it, and no written file."""
 
 import os
 import pickle
@@ -94,25 +94,25 @@ def test_pretrain_refuses(place, capsys, argv, named):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_pretrain_refuses_a_device_that_is_not_there(place, capsys):
+def test_pretrain_refuses_a_device_that_is_not_available(place, capsys):
     argv = ["pretrain", "pictures", *TINY, "--out=new", "--accelerator=gpu"]
     assert "not on this machine" in refuse(argv, capsys)
 
 
-def test_pretrain_refuses_a_folder_without_pictures(place, capsys):
+def test_pretrain_refuses_a_folder_without_images(place, capsys):
     (place / "empty").mkdir()
     (place / "empty" / "notes.txt").write_text("no picture")
     assert ".jpg" in refuse(["pretrain", "empty", *TINY, "--out=new"], capsys)
 
 
-def test_pretrain_refuses_a_folder_of_broken_pictures_only(place, capsys):
+def test_pretrain_refuses_a_folder_of_broken_images(place, capsys):
     (place / "broken").mkdir()
     for i in range(10):
         (place / "broken" / f"{i}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     assert "not one" in refuse(["pretrain", "broken", *TINY, "--out=new"], capsys)
 
 
-def test_one_broken_picture_is_named_and_with_strict_images_fatal(place, capsys):
+def test_a_broken_image_is_named_and_fatal_with_strict_images(place, capsys):
     (place / "pictures" / "a" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     argv = ["pretrain", "pictures", *TINY, "--no-evaluate"]
     assert "a/torn.png" in refuse([*argv, "--out=new", "--strict-images"], capsys)
@@ -177,7 +177,7 @@ def test_commands_on_a_run_refuse(place, run, capsys, argv, named):
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_the_page_of_mistakes_quotes_what_is_printed(place, capsys, argv):
+def test_the_page_of_mistakes_quotes_the_printed_messages(place, capsys, argv):
     (place / "pictures").rename(place / "photos")
     page = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
     assert f"{refuse(argv, capsys)}\n" in page.read_text(encoding="utf-8")
@@ -192,14 +192,14 @@ PLACES = (
 
 
 @pytest.mark.parametrize(("command", "flag", "suffix"), PLACES)
-def test_a_place_that_cannot_be_written_is_refused_before_any_work(
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(
     place, run, capsys, monkeypatch, command, flag, suffix
 ):
     def opened(*_):
         raise AssertionError("work has begun")
 
-    for module in ("features", "export", "evaluate"):
-        monkeypatch.setattr(f"BYOL.cli.commands.{module}.open_backbone", opened)
+    for module in ("curation.run_features", "cli.commands.export", "cli.commands.evaluate"):
+        monkeypatch.setattr(f"BYOL.{module}.open_backbone", opened)
     monkeypatch.setattr("BYOL.cli.commands.report.open_run", opened)
     (place / f"o.{suffix}").mkdir()
     argv = [command, str(run), f"--{flag}"]
@@ -213,7 +213,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
 
 
 @pytest.mark.parametrize("kind", ["code", "noise", "cut short", "other"])
-def test_a_checkpoint_that_is_none_is_refused_and_never_run(place, capsys, kind):
+def test_an_invalid_checkpoint_is_refused_and_not_executed(place, capsys, kind):
     argv = ["pretrain", "pictures", *TINY, "--out=new", "--no-evaluate"]
     assert main(argv) == 0
     capsys.readouterr()
@@ -235,7 +235,7 @@ def test_a_checkpoint_that_is_none_is_refused_and_never_run(place, capsys, kind)
     assert not (place / "ran").exists()
 
 
-def test_weights_with_code_in_them_are_refused_and_never_run(place, run, capsys):
+def test_weights_with_code_are_refused_and_not_executed(place, run, capsys):
     from BYOL.errors import UserError
     from BYOL.export import load_weights
 
@@ -245,7 +245,7 @@ def test_weights_with_code_in_them_are_refused_and_never_run(place, run, capsys)
     assert not (place / "ran").exists()
 
 
-def test_a_full_disk_leaves_no_half_written_file(place, run, capsys, monkeypatch):
+def test_a_full_disk_leaves_no_incomplete_file(place, run, capsys, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

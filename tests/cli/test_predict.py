@@ -1,4 +1,4 @@
-"""``byol predict``: labels for all pictures, and what is said of labelled ones is not by rote."""
+"""``byol predict``: labels of all images; those of labelled images are cross-validated."""
 
 import csv
 import json
@@ -49,7 +49,7 @@ def kind(number):
     return ("dark", "light")[number % 2]
 
 
-def test_labels_of_some_pictures_become_labels_of_all(flat, tmp_path, capsys):
+def test_labels_of_all_images_are_predicted_from_those_of_some(flat, tmp_path, capsys):
     pictures, run = flat
     lines = [f"{i:02}.png,{kind(i)}" for i in range(12)] + ["40.png,", "41.png,"]
     file = rows(tmp_path / "labels.csv", "file,kind", *lines)
@@ -70,7 +70,7 @@ def test_labels_of_some_pictures_become_labels_of_all(flat, tmp_path, capsys):
     assert answer["labelled"] == 60 and all(row["label"] == row["prediction"] for row in again)
 
 
-def test_wrong_labels_are_contradicted_and_torn_pictures_left_out(flat, tmp_path, capsys):
+def test_wrong_labels_are_contradicted_and_broken_images_are_left_out(flat, tmp_path, capsys):
     run = flat[1]
     pictures = flat_set(tmp_path)
     (pictures / "07.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
@@ -87,7 +87,7 @@ def test_wrong_labels_are_contradicted_and_torn_pictures_left_out(flat, tmp_path
     assert "2 labels are contradicted" in said and "1 could not be read" in said
 
 
-def test_splits_keep_pictures_of_one_name_apart(tmp_path, capsys):
+def test_images_with_the_same_name_in_two_splits_are_distinguished(tmp_path, capsys):
     pictures, run = tmp_path / "p", tmp_path / "run"
     draw_pictures(pictures / "train", each=8)
     draw_pictures(pictures / "test", each=4)
@@ -106,7 +106,7 @@ def test_splits_keep_pictures_of_one_name_apart(tmp_path, capsys):
     assert answer["labelled"] == 24 and {row["label"] for row in found} == {"a", "b"}
 
 
-def test_what_new_pictures_are_is_learnt_from_old_ones(flat, tmp_path, capsys):
+def test_labels_of_new_images_are_predicted_from_labelled_ones_elsewhere(flat, tmp_path, capsys):
     pictures, run = flat
     new = tmp_path / "new"
     new.mkdir()
@@ -132,7 +132,7 @@ def test_what_new_pictures_are_is_learnt_from_old_ones(flat, tmp_path, capsys):
         ("file,age", lambda i: f"{i % 2 + 0.5}", "regression", ["age"], ["R²", "MAE"]),
     ],
 )
-def test_tags_and_values(flat, tmp_path, capsys, header, cells, task, columns, measures):
+def test_tags_and_values_predicted(flat, tmp_path, capsys, header, cells, task, columns, measures):
     pictures, run = flat
     file = rows(tmp_path / "l.csv", header, *(f"{i:02}.png,{cells(i)}" for i in range(30)))
     capsys.readouterr()
@@ -145,7 +145,7 @@ def test_tags_and_values(flat, tmp_path, capsys, header, cells, task, columns, m
     assert (first[1::2] > first[::2].max()).all()
 
 
-def test_a_run_that_was_told_of_labels_needs_no_file(tmp_path, capsys):
+def test_a_run_with_a_labels_file_needs_no_other(tmp_path, capsys):
     pictures, run = flat_set(tmp_path), tmp_path / "run"
     labels = rows(tmp_path / "l.csv", "file,kind", *(f"{i:02}.png,{kind(i)}" for i in range(30)))
     groups = rows(tmp_path / "g.csv", "file,who", *(f"{i:02}.png,{i // 6}" for i in range(60)))
@@ -165,7 +165,7 @@ def test_a_run_that_was_told_of_labels_needs_no_file(tmp_path, capsys):
     assert answer["labelled"] == 24 and answer["classes"] == ["a", "b"]
 
 
-def test_labels_that_cannot_teach_are_named(flat, tmp_path, capsys):
+def test_unusable_labels_are_named_in_an_error(flat, tmp_path, capsys):
     pictures, run = flat
     out = tmp_path / "p.csv"
     argv = ["predict", str(run), str(pictures), "--out", str(out)]
@@ -189,7 +189,7 @@ def test_labels_that_cannot_teach_are_named(flat, tmp_path, capsys):
     before = two.read_bytes()
     argv = ["predict", str(run), str(pictures), "--labels", str(two), "--out", str(two)]
     assert main(argv) == 2 and two.read_bytes() == before
-    assert "is what is learnt from" in capsys.readouterr().err
+    assert "is read as labels or groups" in capsys.readouterr().err
 
 
 def clouds(n=60, seed=0, apart=4.0):
@@ -201,7 +201,7 @@ def clouds(n=60, seed=0, apart=4.0):
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 59), st.floats(-50, 50), st.booleans())
-def test_nothing_is_learnt_of_a_picture_or_its_group_to_guess_it(i, value, grouped):
+def test_a_prediction_does_not_depend_on_the_label_of_the_image_or_its_group(i, value, grouped):
     features, _ = clouds()
     values = features[:, :1].astype(np.float64)
     groups = np.arange(60) // 4 if grouped else None
@@ -213,7 +213,7 @@ def test_nothing_is_learnt_of_a_picture_or_its_group_to_guess_it(i, value, group
     assert np.isfinite(before).all()
 
 
-def test_classes_are_guessed_and_planted_mistakes_found():
+def test_classes_are_predicted_and_wrong_labels_are_detected():
     features, labels = clouds(apart=7.0)
     wrong = labels.copy()
     wrong[[3, 30]] = (wrong[[3, 30]] + 1) % 3
@@ -228,14 +228,14 @@ def test_classes_are_guessed_and_planted_mistakes_found():
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [0, 1, 1], [0, 1, 2, 3, 0], [0, 0, 0, 0, 0, 1]])
-def test_a_handful_of_labels_is_enough_to_begin_with(labels):
+def test_a_few_labels_are_enough(labels):
     known = LabelledFeatures(*clouds(len(labels))[:1], np.array(labels), "classification", 4)
     guesses = cross_val_predict(known, seed=0)
     np.testing.assert_allclose(guesses.sum(axis=1), 1, rtol=1e-5)
     assert fit_probe(known, 0)(known.features).shape == (len(labels), 4)
 
 
-def test_a_class_that_nothing_else_teaches_contradicts_nobody():
+def test_a_label_of_a_class_with_one_image_is_not_contradicted():
     labels = np.array([0] * 15 + [1] * 14 + [2])
     features = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     assert cross_val_predict(LabelledFeatures(features, labels, "classification", 3), 0)[29, 2] == 0
@@ -244,7 +244,7 @@ def test_a_class_that_nothing_else_teaches_contradicts_nobody():
     assert contradicts_label(known, sure).tolist() == [False, True, False]
 
 
-def test_a_class_of_the_test_folder_alone_is_predicted_and_said(tmp_path, capsys):
+def test_a_class_in_the_test_folder_only_is_predicted_with_a_warning(tmp_path, capsys):
     data = tmp_path / "p"
     draw_pictures(data / "train", each=8)
     draw_pictures(data / "test", each=4, classes=("a", "b", "c"))
@@ -259,7 +259,7 @@ def test_a_class_of_the_test_folder_alone_is_predicted_and_said(tmp_path, capsys
     assert main(["export", str(run), "--classifier=linear", f"--to={tmp_path}/c.safetensors"]) == 0
 
 
-def test_one_group_alone_says_nothing_of_itself():
+def test_a_single_group_has_no_cross_validated_prediction():
     features, labels = clouds(20)
     known = LabelledFeatures(features, labels, "classification", 3, np.zeros(20, dtype=np.int64))
     guesses = cross_val_predict(known, seed=0)

@@ -72,7 +72,7 @@ def test_the_backbone_alone_has_the_weights_of_the_whole_seeded_model(run: Path)
 
 
 @pytest.mark.parametrize("shape", [(12, 30), (200, 8), (9, 1)])
-def test_the_shrunk_covariance_is_scikit_learns(shape: tuple[int, int]) -> None:
+def test_the_shrunk_covariance_equals_that_of_scikit_learn(shape: tuple[int, int]) -> None:
     from sklearn.covariance import LedoitWolf
 
     samples = np.random.default_rng(0).normal(size=shape) @ np.diag(np.arange(1.0, shape[1] + 1))

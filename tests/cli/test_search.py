@@ -1,4 +1,4 @@
-"""``byol search``: the pictures most like given ones."""
+"""``byol search``: the images that are most similar to query images."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def collection(n: int, seed: int = 0) -> Collection:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 60), st.integers(1, 9), st.integers(1, 70), st.integers(1, 50), st.booleans())
-def test_the_most_alike_are_those_of_all_cosines(n, asked, count, chunk, together):
+def test_the_nearest_images_have_the_highest_cosine_similarities(n, asked, count, chunk, together):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "_CHUNK", chunk)
         found = collection(n + asked)
@@ -47,7 +47,7 @@ def test_the_most_alike_are_those_of_all_cosines(n, asked, count, chunk, togethe
     assert all(len(set(row)) == len(row) for row in answer.positions.tolist())
 
 
-def test_half_whitening_leaves_half_of_the_spread(tmp_path):
+def test_half_whitening_takes_the_square_root_of_the_spread(tmp_path):
     scales = np.array([1.0, 4.0, 16.0])
     features = np.random.default_rng(0).normal(size=(4000, 3)) * scales
     lengths = []
@@ -64,7 +64,7 @@ def asked(run, pictures, out, *argv):
     return table(out)
 
 
-def test_a_copy_is_found_first_and_the_picture_itself_is_no_answer(run, tmp_path, capsys):
+def test_a_copy_is_the_first_result_and_the_query_image_is_not_a_result(run, tmp_path, capsys):
     pictures = smooth_images(tmp_path / "p")
     with Image.open(pictures / "07.png") as seventh:
         seventh.save(pictures / "copy.jpg", quality=80)
@@ -72,7 +72,7 @@ def test_a_copy_is_found_first_and_the_picture_itself_is_no_answer(run, tmp_path
     (pictures / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     out, grid = tmp_path / "s.csv", tmp_path / "s.png"
     found = asked(run, pictures, out, f"--like={pictures}/07.png", "--count=5", f"--grid={grid}")
-    said = "42 pictures (1 more could not be read): the 5 most like the given one"
+    said = "42 images (1 more could not be read): the 5 most similar to the query image"
     assert said in capsys.readouterr().out
     assert [row["rank"] for row in found] == list("12345")
     assert found[0]["file"] == str(pictures / "copy.jpg") and float(found[0]["similarity"]) > 0.9
@@ -84,9 +84,7 @@ def test_a_copy_is_found_first_and_the_picture_itself_is_no_answer(run, tmp_path
         assert page.width > 5 * 112
 
 
-def test_every_picture_of_a_folder_or_a_list_has_its_own_answers_or_all_have_one(
-    run, tmp_path, capsys
-):
+def test_each_query_image_has_a_list_of_results_or_all_share_one(run, tmp_path, capsys):
     pictures, likes = smooth_images(tmp_path / "p"), tmp_path / "likes"
     likes.mkdir()
     for name in ("03.png", "11.png"):
@@ -96,7 +94,7 @@ def test_every_picture_of_a_folder_or_a_list_has_its_own_answers_or_all_have_one
     out = tmp_path / "s.csv"
     for like in (likes, listed):
         found = asked(run, pictures, out, f"--like={like}", "--count=2")
-        assert "the 2 most like 2 given ones each" in capsys.readouterr().out
+        assert "the 2 most similar to 2 query images each" in capsys.readouterr().out
         firsts = [row for row in found if row["rank"] == "1"]
         pairs = [(row["like"][-6:], row["file"][-6:]) for row in firsts]
         assert pairs == [("03.png", "03.png"), ("11.png", "11.png")] and len(found) == 4
@@ -108,7 +106,7 @@ def test_every_picture_of_a_folder_or_a_list_has_its_own_answers_or_all_have_one
     assert {row["like"] for row in answer["found"]} == {str(likes)}
 
 
-def test_a_single_picture_is_data_too(run, tmp_path, capsys):
+def test_data_may_be_a_single_image(run, tmp_path, capsys):
     pictures = draw_pictures(tmp_path / "p")
     one = sorted(pictures.rglob("*.png"))[0]
     vectors = []
@@ -125,7 +123,7 @@ def test_a_single_picture_is_data_too(run, tmp_path, capsys):
         ([], "--like is missing"),
         (["--like=nowhere.png"], "--like=nowhere.png is not there"),
         (["--like=note.md"], "--like=note.md is neither a folder nor a picture"),
-        (["--like=torn.png"], "--like=torn.png: not one of its pictures can be read"),
+        (["--like=torn.png"], "--like=torn.png: none of its images can be read"),
         (["--like=pictures", "--count=0"], "--count=0"),
         (["--like=pictures", "--pool=none"], "--pool=none"),
         (["--like=pictures", "--out=found.txt"], "--out=found.txt has an unknown ending"),
@@ -133,7 +131,7 @@ def test_a_single_picture_is_data_too(run, tmp_path, capsys):
         (["--like=grey.npy"], "--like=grey.npy has images of 1 channel;"),
     ],
 )
-def test_what_cannot_be_looked_for_is_refused(run, place, capsys, argv, named):  # noqa: F811
+def test_unusable_queries_are_refused(run, place, capsys, argv, named):  # noqa: F811
     (place / "note.md").write_text("no picture")
     (place / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     np.save(place / "grey.npy", np.zeros((3, 1, 32, 32), np.uint8))

@@ -1,4 +1,4 @@
-"""``byol select``: few pictures that stand for all, in a file that is filled in and given back."""
+"""``byol select``: a few representative images, in a file to fill in with labels."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ def chosen(features, count, *, labelled=(), barred=(), seed=0):
     return select_representatives(features, count, seed, allowed=~masks[1], labelled=masks[0])
 
 
-def test_each_cluster_is_seen_once_the_largest_first_by_its_middle():
+def test_the_central_image_of_each_cluster_is_chosen_largest_cluster_first():
     features, of = clouds()
     found = chosen(features, 4)
     assert of[found.positions].tolist() == [0, 1, 2, 3] and found.sizes.tolist() == [40, 30, 20, 10]
@@ -43,7 +43,7 @@ def test_each_cluster_is_seen_once_the_largest_first_by_its_middle():
         assert nearness[place] == nearness[of == cluster].max()
 
 
-def test_what_lies_near_labelled_pictures_comes_last():
+def test_images_near_labelled_ones_are_chosen_last():
     features, of = clouds()
     labelled = [3, 17, 95]  # of the first and the last
     found = chosen(features, 4, labelled=labelled)
@@ -60,7 +60,7 @@ def test_what_lies_near_labelled_pictures_comes_last():
     st.sets(st.integers(0, 99), max_size=100),
     st.sets(st.integers(0, 99), max_size=100),
 )
-def test_as_many_as_asked_for_or_all_there_are_and_none_twice(count, labelled, barred):
+def test_the_requested_number_of_distinct_images_is_chosen(count, labelled, barred):
     features, _ = clouds()
     found = chosen(features, count, labelled=labelled, barred=barred)
     free = set(range(100)) - labelled - barred
@@ -69,12 +69,12 @@ def test_as_many_as_asked_for_or_all_there_are_and_none_twice(count, labelled, b
     assert (found.sizes >= 1).all()
 
 
-def test_pictures_all_alike_are_chosen_from_too():
+def test_identical_images_can_be_chosen():
     found = chosen(np.ones((20, 5), np.float32), 6)
     assert len(set(found.positions.tolist())) == 6
 
 
-def test_of_more_pictures_than_can_be_candidates_some_are(monkeypatch):
+def test_the_number_of_candidates_is_limited(monkeypatch):
     monkeypatch.setattr(selection, "CANDIDATES", 50)
     monkeypatch.setattr(selection, "MOST_CLUSTERS", 8)
     features, of = clouds()
@@ -130,7 +130,7 @@ def test_a_folder_is_labelled_in_rounds(tmp_path, capsys):
     assert all(kind == ("dark", "light")[int(name[:2]) % 2] for name, kind in said.items())
 
 
-def test_a_set_with_a_test_folder_gives_names_that_fit_it(tmp_path, capsys):
+def test_names_of_a_data_set_with_a_test_folder_are_relative_to_it(tmp_path, capsys):
     draw_pictures(tmp_path / "p" / "train", each=6)
     draw_pictures(tmp_path / "p" / "test", each=3)
     out = tmp_path / "labels.csv"
@@ -145,7 +145,7 @@ def test_a_set_with_a_test_folder_gives_names_that_fit_it(tmp_path, capsys):
     assert set(left["selected"]) == set(first["selected"])
 
 
-def test_labels_that_somebody_filled_in_are_not_lost(run, tmp_path, capsys):
+def test_labels_that_a_user_filled_in_are_not_overwritten(run, tmp_path, capsys):
     out = tmp_path / "labels.csv"
     argv = ["select", str(run), "--count=3", "--out", str(out)]
     assert main(argv) == 0 and main(argv) == 0  # nothing was filled in
@@ -155,7 +155,7 @@ def test_labels_that_somebody_filled_in_are_not_lost(run, tmp_path, capsys):
     )
     before = out.read_bytes()
     assert main(argv) == 2 and out.read_bytes() == before
-    assert "has labels in it, which would be lost" in capsys.readouterr().err
+    assert "has labels, which would be lost" in capsys.readouterr().err
     text = out.read_text().replace(",", ";")  # as a spreadsheet writes it in much of the world
     out.write_text(text)
     assert main(argv) == 2 and out.read_text() == text
@@ -177,15 +177,15 @@ def test_labels_that_somebody_filled_in_are_not_lost(run, tmp_path, capsys):
         (["--pool=none"], "--pool=none is unknown"),
     ],
 )
-def test_mistakes_are_named(run, flags, said, tmp_path, monkeypatch, capsys):
+def test_mistakes_have_clear_messages(run, flags, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["select", str(run), *flags]) == 2
     assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
-def test_nothing_is_left_where_all_have_a_label(run, tmp_path, capsys):
+def test_no_image_is_left_if_all_have_a_label(run, tmp_path, capsys):
     names = [f"{c}/{i:02}.png,x" for c in "ab" for i in range(12)]
     file = rows(tmp_path / "all.csv", "file,label", *names)
     out = tmp_path / "out.csv"
     assert main(["select", str(run), "--labels", str(file), "--out", str(out)]) == 2
-    assert "there is no picture left to label" in capsys.readouterr().err and not out.exists()
+    assert "there is no image left to label" in capsys.readouterr().err and not out.exists()

@@ -31,7 +31,7 @@ def write(path, **parts):
 
 
 @pytest.mark.parametrize("file", OURS, ids=lambda path: path.stem)
-def test_the_sweeps_of_the_docs_are_three_seeds_of_settings_that_exist(file, tmp_path):
+def test_the_documented_sweeps_are_valid_and_have_three_seeds(file, tmp_path):
     cells = read_sweep(file, tmp_path, trust=True)
     assert len(cells) >= 5 and {len(cell.runs) for cell in cells} == {3}
 
@@ -97,14 +97,14 @@ def test_a_mistake_in_the_file_is_named_before_anything_runs(tmp_path, parts, me
     ],
     ids=("date", "nested", "alias", "list", "torn", "zero"),
 )  # fmt: skip
-def test_a_file_that_is_no_table_of_plain_values_is_refused_in_a_line(tmp_path, text):
+def test_a_file_that_is_not_a_table_of_plain_values_is_refused(tmp_path, text):
     (tmp_path / "s.yaml").write_text(text)
     with pytest.raises(UserError, match=r"^SWEEP=") as caught:
         read_sweep(tmp_path / "s.yaml", tmp_path / "out")
     assert "\n" not in str(caught.value) and "s.yaml" in str(caught.value)
 
 
-def test_a_sweep_runs_skips_what_is_finished_and_ends_with_a_table(tmp_path, capsys, monkeypatch):
+def test_a_sweep_skips_complete_runs_and_writes_a_table(tmp_path, capsys, monkeypatch):
     pictures = draw_pictures(tmp_path / "pictures", each=10)
     settings = {**SETTINGS, "data": str(pictures)}
     rows = {"mlp": {}, "τ = 0": {"target": "online"}}
@@ -145,7 +145,7 @@ def test_a_sweep_runs_skips_what_is_finished_and_ends_with_a_table(tmp_path, cap
 
 
 @pytest.mark.trains
-def test_references_are_measured_once_a_seed_and_are_what_a_run_alone_measures(
+def test_baselines_are_evaluated_once_per_seed_and_equal_those_of_a_single_run(
     tmp_path, monkeypatch
 ):
     pictures = draw_pictures(tmp_path / "pictures", each=10)
@@ -173,7 +173,7 @@ def test_references_are_measured_once_a_seed_and_are_what_a_run_alone_measures(
         assert json.loads((run / "evaluation.json").read_text())["rows"] == there
 
 
-def test_a_run_without_a_checkpoint_begins_anew(tmp_path):
+def test_a_run_without_a_checkpoint_starts_again(tmp_path):
     file = write(tmp_path / "s.yaml", settings={**SETTINGS, "data": "digits"})
     (run,) = read_sweep(file, tmp_path / "out")[0].runs
     folder = tmp_path / "out" / "run" / "seed-0"
@@ -198,7 +198,7 @@ def test_the_table_has_mean_and_spread_of_the_seeds():
     assert table([{"name": "a|b\nc", "measures": {}}]).splitlines()[2] == "| a\\|b c |  |"
 
 
-def test_measures_of_values_and_measures_that_some_seeds_lack_are_summarised(tmp_path):
+def test_measures_that_some_seeds_lack_are_summarised(tmp_path):
     runs = tuple(finished_run(tmp_path, "a", seed) for seed in (0, 1))
     for seed, run in enumerate(runs):
         file = Path(run.out) / "results.json"
@@ -228,7 +228,7 @@ def finished_run(root: Path, name: str, seed: int = 0, start: float | None = Non
     return run
 
 
-def test_an_untrained_row_is_not_taken_from_a_run_whose_weights_settled_its_stem(tmp_path):
+def test_an_untrained_row_is_not_reused_from_a_run_whose_weights_decided_the_stem(tmp_path):
     plain = finished_run(tmp_path, "plain")
     assert set(known_rows(plain, [plain])) == {"raw pixels", "untrained"}
     for change in ({"weights": "w.pth"}, {"pretrained": True}):
@@ -238,7 +238,7 @@ def test_an_untrained_row_is_not_taken_from_a_run_whose_weights_settled_its_stem
         assert known_rows(dataclasses.replace(plain, **change), [plain]) == {}
 
 
-def test_what_variants_began_with_are_rows_of_the_table_each_once(tmp_path):
+def test_initial_weights_of_variants_are_rows_of_the_table_once(tmp_path):
     cells = [
         Cell("scratch", (finished_run(tmp_path, "scratch"),)),
         Cell("w", tuple(finished_run(tmp_path, "w", s, 0.3, weights="w.pth") for s in (0, 1))),

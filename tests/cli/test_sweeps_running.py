@@ -1,4 +1,4 @@
-"""Runs that fail, runs of others, several at once, and what becomes of them when the first dies."""
+"""Sweeps with failed runs, with runs of other processes, and with several processes."""
 
 import errno
 import fcntl
@@ -38,7 +38,7 @@ def finished(out: Path) -> set[str]:
     return {str(path.parent.relative_to(out)) for path in out.glob("*/*/results.json")}
 
 
-def test_a_run_that_fails_ends_no_other(write, tmp_path, capsys, monkeypatch):
+def test_a_failed_run_does_not_stop_the_others(write, tmp_path, capsys, monkeypatch):
     pretrain = running.pretrain
 
     def full(config, **known):
@@ -58,7 +58,7 @@ def test_a_run_that_fails_ends_no_other(write, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("flag", ["--resume", "--resume auto"])
-def test_a_sweep_that_is_stopped_names_no_flag_that_it_lacks(write, monkeypatch, capsys, flag):
+def test_the_message_of_a_stopped_sweep_names_no_flag_of_pretrain(write, monkeypatch, capsys, flag):
     def stopped(config, **known):
         raise StoppedError(
             f"stopped at step 5 by SIGTERM, saved: the same line with {flag} goes on"
@@ -70,7 +70,7 @@ def test_a_sweep_that_is_stopped_names_no_flag_that_it_lacks(write, monkeypatch,
     assert said == "byol: stopped at step 5 by SIGTERM, saved: the same line goes on"
 
 
-def test_a_mistake_of_all_runs_is_said_once(write, tmp_path, capsys):
+def test_a_mistake_of_all_runs_is_reported_once(write, tmp_path, capsys):
     assert main(write({"a": {}, "b": {}}, batch_size=512)) == 2
     lines = capsys.readouterr().err.splitlines()
     assert "a/seed-0: --batch-size=512 is larger than" in lines[-1]
@@ -78,7 +78,7 @@ def test_a_mistake_of_all_runs_is_said_once(write, tmp_path, capsys):
     assert finished(tmp_path / "out") == set()
 
 
-def test_what_another_process_is_at_is_left_to_it(write, tmp_path, capsys):
+def test_a_run_of_another_process_is_skipped(write, tmp_path, capsys):
     argv = write({"a": {}, "b": {}})
     (tmp_path / "out" / "a").mkdir(parents=True)
     context = multiprocessing.get_context("spawn")
@@ -106,7 +106,7 @@ def test_processes_of_a_launcher_are_refused(write, tmp_path, capsys, monkeypatc
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_knows_no_locks_is_used_without(tmp_path, monkeypatch):
+def test_a_folder_without_lock_support_is_used_without_locks(tmp_path, monkeypatch):
     def refuse(number):
         def lockf(descriptor, operation):
             raise OSError(number, os.strerror(number))
@@ -124,7 +124,7 @@ def test_a_folder_that_knows_no_locks_is_used_without(tmp_path, monkeypatch):
         pass
 
 
-def test_a_folder_that_may_not_be_written_to_is_a_line_and_not_a_traceback(write, tmp_path, capsys):
+def test_a_folder_without_write_permission_is_reported_in_one_line(write, tmp_path, capsys):
     for name in ("lock", "out"):
         (tmp_path / name).mkdir()
     refused = pytest.raises(UserError, match="--out=r cannot be written to: Is a directory")

@@ -1,4 +1,4 @@
-"""The table of faults in the documentation quotes what the code says."""
+"""The table of faults in the documentation quotes messages of the code."""
 
 import ast
 import re
@@ -28,7 +28,7 @@ def quoted() -> list[str]:
     return [cells[1].strip("`") for cells in rows if cells[1] != "none"]
 
 
-def test_every_message_of_the_table_of_faults_is_one_of_the_code():
+def test_every_message_in_the_table_of_faults_is_in_the_code():
     code = strings_of_the_code()
     messages = quoted()
     assert len(messages) > 15

@@ -31,7 +31,7 @@ GRID = [
 ]
 
 
-def test_every_recipe_keeps_its_promises():
+def test_every_recipe_has_valid_settings():
     for facts in GRID:
         recipe = choose_recipe(facts)
         config = PretrainConfig(preset="auto", **recipe.settings)  # checks all ranges
@@ -60,13 +60,13 @@ def test_every_recipe_keeps_its_promises():
         ("gpu", 40, 400, ("resnet18", 128, None, 16, "lars")),
     ],
 )
-def test_typical_sets_have_these_recipes(accelerator, images, side, expected):
+def test_typical_data_sets_have_these_recipes(accelerator, images, side, expected):
     found = choose_recipe(Facts(images, side, accelerator=accelerator)).settings
     names = ("backbone", "image_size", "view_size", "batch_size", "optimizer")
     assert tuple(found[name] for name in names) == expected
 
 
-def test_what_the_user_specifies_is_kept_and_the_rest_fits_it():
+def test_specified_settings_are_kept_and_the_others_fit_them():
     specified = {"backbone": "resnet50", "epochs": 300}
     for images, accelerator in itertools.product((40, 200, 2_527, 10**6), ("cpu", "gpu")):
         found = choose_recipe(Facts(images, 384, accelerator=accelerator, specified=specified))
@@ -97,7 +97,7 @@ def test_weights_lower_the_learning_rate_and_shorten_the_run():
 
 
 @pytest.mark.parametrize("backbone", ["vit_small_patch16_224", "convnext_tiny", "swin_tiny"])
-def test_networks_that_need_adamw_get_it_and_a_size_that_they_take(backbone):
+def test_networks_that_need_adamw_have_it_and_a_valid_image_size(backbone):
     for side, accelerator in itertools.product((20, 28, 90, 400), ("cpu", "gpu")):
         facts = Facts(900, side, accelerator=accelerator, specified={"backbone": backbone})
         found = choose_recipe(facts).settings
@@ -106,7 +106,7 @@ def test_networks_that_need_adamw_get_it_and_a_size_that_they_take(backbone):
             assert found["image_size"] % 16 == 0 and found["view_size"] is None
 
 
-def test_batches_are_multiples_of_the_processes_and_parts():
+def test_the_batch_size_is_a_multiple_of_processes_times_parts():
     for unit in (2, 3, 8):
         for images in (40, 200, 5_000):
             assert choose_recipe(Facts(images, 64, unit=unit)).settings["batch_size"] % unit == 0
@@ -125,7 +125,7 @@ def test_batches_are_multiples_of_the_processes_and_parts():
         (-5, 1, 7, {"epochs": 1, "steps": None}),
     ],
 )
-def test_epochs_follow_from_the_steps_that_there_is_time_for(steps, per_epoch, most, expected):
+def test_epochs_follow_from_the_steps_that_fit_the_time_limit(steps, per_epoch, most, expected):
     found = fit_length(steps, per_epoch, most)
     if found["steps"] is not None and found["steps"] == found["epochs"] * per_epoch:
         found["steps"] = None  # the same
@@ -137,7 +137,7 @@ def test_evaluation_follows_the_view_size():
     assert image_size_for(24, 28) == 28 and image_size_for(24, 90) == 32
 
 
-def test_the_recipe_imports_nothing_that_takes_time():
+def test_the_recipe_imports_no_slow_package():
     code = "import sys, BYOL.config.recipe; print('torch' in sys.modules, 'numpy' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]

@@ -1,4 +1,4 @@
-"""A run of the user's own is known by its signature; everything else is from elsewhere."""
+"""The signature of a run shows whether this user made it in its place."""
 
 import multiprocessing
 import shutil
@@ -26,7 +26,7 @@ def make(results: "multiprocessing.Queue[bytes | None]") -> None:
     results.put(user_key(create=True))
 
 
-def test_the_key_is_private_and_made_once(home: Path) -> None:
+def test_the_key_is_private_and_created_once(home: Path) -> None:
     assert user_key() is None and not home.exists(), "asking makes none"
     context = multiprocessing.get_context("fork")
     results: multiprocessing.Queue[bytes | None] = context.Queue()
@@ -40,7 +40,7 @@ def test_the_key_is_private_and_made_once(home: Path) -> None:
     assert [path.name for path in home.iterdir()] == ["key"]
 
 
-def test_where_the_key_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_path_of_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(HOME)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "x"))
     assert key_file() == tmp_path / "x" / "byol" / "key"
@@ -50,7 +50,7 @@ def test_where_the_key_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("fault", ["readable by others", "a link", "short", "no home"])
-def test_a_key_that_is_not_safe_signs_nothing(home: Path, tmp_path: Path, fault: str) -> None:
+def test_an_unsafe_key_is_not_used(home: Path, tmp_path: Path, fault: str) -> None:
     assert user_key(create=True)
     key = home / "key"
     if fault == "readable by others":
@@ -71,7 +71,7 @@ def test_a_key_that_is_not_safe_signs_nothing(home: Path, tmp_path: Path, fault:
 
 
 @pytest.mark.parametrize("change", ["data", "labels", "groups", "weights", "backbone", "data_root"])
-def test_a_signature_is_of_the_places_and_of_the_folder(tmp_path: Path, change: str) -> None:
+def test_a_signature_covers_the_places_and_the_folder(tmp_path: Path, change: str) -> None:
     file = tmp_path / "run" / "config.yaml"
     file.parent.mkdir()
     places = {"data": "d", "labels": "l", "groups": "g", "weights": "w", "backbone": "b"}
@@ -95,7 +95,7 @@ def test_another_user_has_another_key(tmp_path: Path, monkeypatch: pytest.Monkey
     assert user_key(create=True) and not read_run_config(tmp_path / "config.yaml")[1]
 
 
-def test_a_file_that_is_no_lock_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_lock_is_not_changed(tmp_path: Path) -> None:
     thesis = tmp_path / "thesis"
     thesis.write_text("my thesis")
     lock = tmp_path / ".lock"
@@ -137,11 +137,11 @@ def test_paths_and_usual_protocols_may_be_named() -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"data": "digits"}, {"epochs": 3, "backbone": "resnet18"}])
-def test_what_names_no_place_needs_no_trust(values: dict[str, object]) -> None:
+def test_settings_that_name_no_place_need_no_trust(values: dict[str, object]) -> None:
     check_named_places(PretrainConfig, values, "it", trusted=False)
 
 
-def test_a_place_that_the_command_line_gives_itself_is_not_the_files() -> None:
+def test_a_place_that_the_command_line_overrides_is_not_checked() -> None:
     check_named_places(PretrainConfig, {"data": "photos"}, "it", trusted=False, overridden={"data"})
     with pytest.raises(UserError, match=r"it names data=photos: .* --trust"):
         check_named_places(PretrainConfig, {"data": "photos"}, "it", trusted=False)

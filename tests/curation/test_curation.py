@@ -125,7 +125,7 @@ def test_image_arrays_are_supported(tmp_path, monkeypatch, run, capsys):
     files = {row["file"] for row in table(tmp_path / "duplicates.csv")}
     assert files == {"train/0", "train/20", "train/1", "train/21"}
     assert main(["duplicates", str(run), "set.npz", "--kept", "rest.txt"]) == 2
-    assert "--kept=rest.txt is for pictures that are files" in capsys.readouterr().err
+    assert "--kept=rest.txt requires images that are separate files" in capsys.readouterr().err
     assert main(["outliers", str(run), "set.npz", "--count", "3"]) == 0
     assert len(table(tmp_path / "outliers.csv")) == 3
 

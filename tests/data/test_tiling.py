@@ -166,7 +166,7 @@ def test_tiles_are_learnt_from_and_judged_by_their_pictures(tmp_path, capsys):
             Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "scenes" / name / f"{i}.png")
     out = tmp_path / "tiles"
     assert main(["tile", str(tmp_path / "scenes"), f"--out={out}", "--size=32"]) == 0
-    assert "24 tiles of 6 pictures" in capsys.readouterr().out
+    assert "24 tiles of 6 images" in capsys.readouterr().out
     images = open_images(str(out))
     found = group_splits(images, read_groups(out / "groups.csv")).train
     assert found.classes == ("field", "town") and len(np.unique(found.groups)) == 6
@@ -191,11 +191,11 @@ def test_a_large_picture_that_others_refuse_is_cut(tmp_path, capsys, monkeypatch
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        (["nowhere"], "DATA=nowhere is no folder of pictures"),
+        (["nowhere"], "DATA=nowhere is no folder of images"),
         (["p", "--size=0"], "--size=0 is out of range"),
         (["p", "--out=p/tiles"], "is in DATA=p"),
         (["p", "--out=full"], "--out=full is not an empty folder"),
-        (["empty"], "DATA=empty has no pictures in it"),
+        (["empty"], "DATA=empty has no images in it"),
     ],
 )
 def test_mistakes_are_named_and_nothing_is_written(tmp_path, monkeypatch, capsys, flags, named):

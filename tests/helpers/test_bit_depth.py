@@ -23,12 +23,12 @@ from BYOL._bit_depth import eight_bits, is_deep, settled_range, shallow
         (np.array([np.nan, np.inf]), None),
     ],
 )
-def test_the_range_is_what_the_numbers_mean(values, expected):
+def test_the_pixel_range_is_estimated_from_the_values(values, expected):
     found = settled_range([values])
     assert found == (None if expected is None else pytest.approx(expected))
 
 
-def test_one_cloud_and_one_gap_do_not_take_the_range():
+def test_outliers_do_not_change_the_pixel_range():
     tile = np.random.default_rng(0).random((100, 100)) * 0.4
     tile[0, 0], tile[0, 1], tile[0, 2] = 1.3, np.nan, -9999
     low, high = settled_range([tile, tile])
@@ -37,7 +37,7 @@ def test_one_cloud_and_one_gap_do_not_take_the_range():
 
 
 @pytest.mark.parametrize("nothing", [-9999.0, -32768.0, np.finfo(np.float32).min])
-def test_a_corner_without_data_does_not_take_the_range(nothing):
+def test_no_data_values_do_not_change_the_pixel_range(nothing):
     whole = np.random.default_rng(0).random((100, 100)).astype(np.float32) * 0.77
     torn = whole.copy()
     torn[:30, :30] = nothing
@@ -49,7 +49,7 @@ def test_a_corner_without_data_does_not_take_the_range(nothing):
 
 @settings(deadline=None)
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.booleans())
-def test_black_is_0_white_is_255_and_the_order_stays(low, width, turned):
+def test_black_is_0_white_is_255_and_values_stay_ordered(low, width, turned):
     high = low + width
     values = np.linspace(low - width, high + width, 31)
     pixels = eight_bits(values, (high, low) if turned else (low, high)).astype(int)
@@ -60,7 +60,7 @@ def test_black_is_0_white_is_255_and_the_order_stays(low, width, turned):
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_a_deep_image_alone_is_judged_by_itself(mode):
+def test_an_image_of_high_bit_depth_is_converted_by_its_own_range(mode):
     values = np.array([[0, 4095]], {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode])
     image = Image.fromarray(values)
     assert is_deep(image) and not is_deep(Image.new("L", (2, 2)))

@@ -1,4 +1,4 @@
-"""Files are whole, and what they say can be read by any program."""
+"""JSON files can be read by any program."""
 
 import json
 import math
@@ -34,32 +34,32 @@ def same(value: object, read: object) -> bool:
 
 
 @given(plain)
-def test_json_is_read_by_any_program_and_numbers_that_are_none_are_null(values):
+def test_json_follows_the_standard_and_nan_and_infinity_become_null(values):
     assert same(values, json.loads(to_json(values), parse_constant=refuse))
 
 
-def test_a_file_name_that_is_no_text_is_written_too(tmp_path):
+def test_a_file_name_that_is_not_utf8_is_written(tmp_path):
     name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
     write_json(tmp_path / "some.json", {"left_out": [name], "rate": math.nan})
     text = (tmp_path / "some.json").read_text(encoding="utf-8")
     assert json.loads(text, parse_constant=refuse) == {"left_out": [name], "rate": None}
 
 
-def test_gauges_of_a_run_that_broke_are_json(tmp_path):
+def test_collapse_metrics_of_a_diverged_run_are_json(tmp_path):
     import torch
 
-    broken = torch.full((8, 4), torch.nan)
-    gauges = collapse_metrics(broken, broken, broken)
-    assert any(math.isnan(value) for value in gauges.values())
-    json.loads(to_json(gauges), parse_constant=refuse)
+    diverged = torch.full((8, 4), torch.nan)
+    metrics = collapse_metrics(diverged, diverged, diverged)
+    assert any(math.isnan(value) for value in metrics.values())
+    json.loads(to_json(metrics), parse_constant=refuse)
 
 
-def test_json_is_written_in_one_place():
+def test_json_is_written_by_one_module():
     root = Path(BYOL.__file__).parent
     users = {
         str(path.relative_to(root))
         for path in root.rglob("*.py")
         if re.search(r"json\.dumps?\(", path.read_text())
     }
-    words_of_flags = {"arguments.py", "sweeps/reading.py"}
-    assert users == {"files.py", *words_of_flags}
+    text_to_sign = {"config/signing.py"}
+    assert users == {"_files.py", *text_to_sign}

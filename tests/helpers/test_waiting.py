@@ -1,4 +1,4 @@
-"""Lines while something takes long."""
+"""Progress lines of slow work."""
 
 import time
 from pathlib import Path

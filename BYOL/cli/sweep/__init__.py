@@ -1,2 +1,2 @@
-"""Ablations: ``reading`` a sweep's file, ``running`` its runs,
-``results`` of those that are finished, and their ``summary``."""
+"""Sweeps: ``spec`` reads a sweep file, ``run`` executes the runs, ``results`` reads the results of
+complete runs, and ``summary`` writes the table and the plot."""

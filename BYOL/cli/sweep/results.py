@@ -1,4 +1,4 @@
-"""What finished runs of a sweep have left."""
+"""Results of the complete runs of a sweep."""
 
 import json
 from collections.abc import Sequence
@@ -10,33 +10,33 @@ from BYOL.config.paths import rooted
 from BYOL.config.tasks import Measures
 from BYOL.errors import UserError
 
-# settings that decide what the references of a run measure
+# settings that the baselines of a run depend on
 _PIXELS = (
     "data", "data_root", "preset", "channels", "image_size", "memory", "strict_images", "seed",
     "pixel_range", "labels", "task", "groups",
 )  # fmt: skip
-# weights from elsewhere settle stem, mean and std where these are left open
+# settings that the untrained backbone depends on; other weights decide stem, mean and std
 _UNTRAINED = ("backbone", "backbone_args", "stem", "norm", "mean", "std", "pretrained", "weights")
 
 
 def results_of(run: PretrainConfig) -> dict[str, Any] | None:
-    """What a run has left in its folder, or None where it is not finished.
+    """The results of a run from its folder, or None if the run is not complete.
 
     Raises:
-        UserError: the folder holds a run with other settings, or something unreadable.
+        UserError: the folder holds a run with other settings, or its files cannot be read.
     """
     assert run.out is not None
     folder = Path(run.out)
     if not (folder / "config.yaml").exists():
         return None
-    found = load_config(folder / "config.yaml")
+    recorded = load_config(folder / "config.yaml")
     for name, value in vars(rooted(run)).items():
-        # None and "auto" were settled by the run; where folders lie changes nothing
+        # None and "auto" were resolved by the run; the location of folders is irrelevant
         if name not in ("out", "resume") and value not in (None, "auto"):
-            there = getattr(found, name)
-            if there != value:
+            other = getattr(recorded, name)
+            if other != value:
                 raise UserError(
-                    f"{folder} holds a run with {name}={there}, not {value}: give another --out"
+                    f"{folder} holds a run with {name}={other}, not {value}: give another --out"
                 )
     try:
         return json.loads((folder / "results.json").read_text(encoding="utf-8"))
@@ -47,22 +47,22 @@ def results_of(run: PretrainConfig) -> dict[str, Any] | None:
 
 
 def known_rows(run: PretrainConfig, others: Sequence[PretrainConfig]) -> dict[str, Measures]:
-    """The references of a run that another run of the sweep has measured already.
+    """The baselines of a run that another run of the sweep has already evaluated.
 
-    Raw pixels and an untrained backbone are the same in every variant that changes neither
-    pictures nor seed nor backbone, and take three times as long to measure as the trained one.
+    Raw pixels and the untrained backbone are the same in all variants with the same images, seed
+    and backbone. Evaluating them takes three times as long as evaluating the trained backbone.
 
     Args:
-        run: that is to be evaluated.
-        others: runs of the same sweep, finished or not.
+        run: the run to evaluate.
+        others: runs of the same sweep, complete or not.
     """
     known: dict[str, Measures] = {}
     for source, decisive in (("raw pixels", _PIXELS), ("untrained", (*_PIXELS, *_UNTRAINED))):
         for other in others:
             if any(getattr(run, name) != getattr(other, name) for name in decisive):
                 continue
-            found = results_of(other)
-            if found and found["evaluation"]:
-                known[source] = found["evaluation"]["rows"][source]
+            results = results_of(other)
+            if results and results["evaluation"]:
+                known[source] = results["evaluation"]["rows"][source]
                 break
     return known

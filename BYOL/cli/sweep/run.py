@@ -1,7 +1,7 @@
-"""The runs of a sweep that are not finished, made one after another.
+"""Execution of the runs of a sweep that are not complete, one after another.
 
-Any number of processes, on any number of hosts, may work on one sweep in one folder: each takes a
-run that no other is at, and passes over what is finished meanwhile.
+Any number of processes, on any number of hosts, may work on one sweep in one folder. Each takes a
+run that no other process is working on, and skips runs that have been completed meanwhile.
 """
 
 import dataclasses
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """What became of one run.
+    """The outcome of one run.
 
     Args:
-        run: its settings.
-        made: whether it was made here, and not by another process.
-        failure: why it could not be made, or None.
+        run: the settings of the run.
+        made: whether this process executed it, and not another one.
+        failure: the reason why it failed, or None.
     """
 
     run: PretrainConfig
@@ -40,11 +40,11 @@ Attempts = Generator[Attempt, None, None]
 
 
 def one_by_one(waiting: Sequence[PretrainConfig], runs: Sequence[PretrainConfig]) -> Attempts:
-    """Make the runs that wait, in this process.
+    """Execute the remaining runs in this process.
 
     Args:
-        waiting: the runs to make.
-        runs: all of the sweep, which may know what a run need not measure again.
+        waiting: the runs to execute.
+        runs: all runs of the sweep, whose baselines are reused.
     """
     for number, run in enumerate(waiting, start=1):
         log.info(f"run {number} of {len(waiting)}: {run.out}")
@@ -52,9 +52,9 @@ def one_by_one(waiting: Sequence[PretrainConfig], runs: Sequence[PretrainConfig]
 
 
 def attempt(run: PretrainConfig, runs: Sequence[PretrainConfig]) -> Attempt:
-    """Make one run, from where it was stopped; a mistake or an error in it ends no other run.
+    """Execute or resume one run. An error in it does not stop other runs.
 
-    What is no user's mistake leaves its traceback on standard error.
+    The traceback of an error that is not a mistake of the user is printed on standard error.
     """
     assert run.out is not None
     folder = Path(run.out)
@@ -66,7 +66,7 @@ def attempt(run: PretrainConfig, runs: Sequence[PretrainConfig]) -> Attempt:
             pretrain(resumed(run), known=known_rows(run, runs))
     except UserError as error:
         return Attempt(run, failure=str(error))
-    except Exception as error:  # a network that does not fit into memory, say
+    except Exception as error:  # such as a network that does not fit into memory
         traceback.print_exc()
         return Attempt(run, failure=f"{type(error).__name__}: {first_line(error)}")
     return Attempt(run)
@@ -80,7 +80,7 @@ def _make_parent(folder: Path) -> None:
 
 
 def resumed(run: PretrainConfig) -> PretrainConfig:
-    """The run, to go on from where it was stopped; what has no checkpoint yet begins anew."""
+    """The settings that resume ``run``; a run without a checkpoint starts again."""
     assert run.out is not None
     folder = RunFolder(Path(run.out))
     if folder.checkpoint.exists():

@@ -1,15 +1,15 @@
-"""The runs that a sweep file asks for.
+"""The runs that a sweep file specifies.
 
 A sweep file is YAML::
 
-    settings: {preset: digits, epochs: 20}     # of every run
-    rows:                                      # named variants, each some settings
+    settings: {preset: digits, epochs: 20}     # for every run
+    rows:                                      # named variants with their settings
       mlp: {}
       no predictor: {predictor: none}
     grid: {tau: [0.9, 0.99]}                   # every combination, for every row
     seeds: [0, 1, 2]
 
-``settings``, ``rows``, ``grid`` and ``seeds`` may each be left out.
+``settings``, ``rows``, ``grid`` and ``seeds`` are optional.
 """
 
 import itertools
@@ -33,22 +33,23 @@ _PARTS: dict[str, type] = {"settings": dict, "rows": dict, "grid": dict, "seeds"
 
 @dataclass(frozen=True)
 class Cell:
-    """One variant of a sweep: its name and a run's settings for every seed."""
+    """One variant of a sweep: its name and the settings of a run for every seed."""
 
     name: str
     runs: tuple[PretrainConfig, ...]
 
 
 def read_sweep(path: str | Path, out: str | Path, *, trust: bool = False) -> list[Cell]:
-    """Read a sweep file and settle the settings of all of its runs.
+    """Read a sweep file and resolve the settings of all of its runs.
 
     Args:
         path: the YAML file.
-        out: the sweep's folder; the run of a variant and a seed is out/VARIANT/seed-N.
-        trust: whether what the file names may be opened.
+        out: the folder of the sweep; a run is in out/VARIANT/seed-N.
+        trust: whether the places that the file names may be opened.
 
     Raises:
-        UserError: no such file, not a sweep, a setting that does not exist or is out of range.
+        UserError: the file cannot be read or is not a sweep, or a setting is unknown or out of
+            range.
     """
     try:
         parts = read_settings(Path(path))
@@ -75,7 +76,7 @@ def read_sweep(path: str | Path, out: str | Path, *, trust: bool = False) -> lis
 
 
 def _variants(parts: dict[str, Any], path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every row with every combination of the grid: its name and its settings."""
+    """The name and the settings of every row with every combination of the grid."""
     grid = parts.get("grid", {})
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
@@ -104,13 +105,13 @@ def _runs(
         if not _is_plain(value):
             raise UserError(
                 f"SWEEP={path}: {printable(key)}={printable(value)} is neither text, number, true, "
-                "false, null nor a list of these: put what is text in quotation marks"
+                "false, null nor a list of these: write text in quotation marks"
             )
     check_named_places(PretrainConfig, settings, f"SWEEP={path}", trusted=trust)
     try:
         first = resolve_backbone(run_settings({**settings, "seed": seeds[0]}))
         return tuple(
-            replace(first, seed=seed, out=str(folder / f"seed-{seed}"))  # checks the seed's range
+            replace(first, seed=seed, out=str(folder / f"seed-{seed}"))  # checks the seed
             for seed in seeds
         )
     except UserError as error:
@@ -118,7 +119,7 @@ def _runs(
 
 
 def _is_plain(value: Any) -> bool:
-    """YAML also knows dates, sets and bytes, which no setting is."""
+    """Whether a YAML value is a plain one. YAML also has dates, sets and bytes."""
     values = value if isinstance(value, list) else [value]
     return all(item is None or isinstance(item, str | int | float) for item in values)
 

@@ -1,4 +1,4 @@
-"""One table and one plot of what the runs of a sweep have shown."""
+"""The table and the plot of the results of a sweep."""
 
 import io
 import statistics
@@ -17,13 +17,13 @@ COLLAPSE_METRICS = ("std", "effective_rank")
 
 
 def write_summary(cells: Sequence[Cell], out: Path) -> tuple[list[dict[str, Any]], str]:
-    """Write ``table.md``, ``sweep.json`` and ``sweep.png`` of what is finished.
+    """Write ``table.md``, ``sweep.json`` and ``sweep.png`` for the complete runs.
+
+    Several processes may share a sweep. Only one of them reads and writes at a time, so that the
+    files of the last one are complete.
 
     Returns:
         The rows of :func:`summarise`, and their table.
-
-    Several processes may share a sweep: one at a time reads and writes, so that the last one has
-    everything.
 
     Raises:
         UserError: a file cannot be written.
@@ -40,43 +40,43 @@ def write_summary(cells: Sequence[Cell], out: Path) -> tuple[list[dict[str, Any]
 
 
 def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """A row for every variant: the values of all seeds of every measure, and the alarms.
+    """A row for every variant with the values of every measure for all seeds, and the alarms.
 
-    The first rows are the references: raw pixels and the untrained backbone of the first variant,
-    and the weights from elsewhere that variants began with, each once.
+    The first rows are the baselines: raw pixels and the untrained backbone of the first variant,
+    and the initial weights of variants that start from trained weights, each once.
     """
     rows: list[dict[str, Any]] = []
-    judged: dict[str, list[dict[str, Any]]] = {}
+    evaluated: dict[str, list[dict[str, Any]]] = {}
     for cell in cells:
-        found = [results for run in cell.runs if (results := results_of(run)) is not None]
-        evaluations = [results["evaluation"] for results in found if results["evaluation"]]
-        judged[cell.name] = evaluations
+        complete = [results for run in cell.runs if (results := results_of(run)) is not None]
+        evaluations = [results["evaluation"] for results in complete if results["evaluation"]]
+        evaluated[cell.name] = evaluations
         measures = _measures(evaluations, "trained")
-        for gauge in COLLAPSE_METRICS:
-            measures[gauge] = [
-                value for r in found if (value := r["gauges"].get(gauge)) is not None
+        for metric in COLLAPSE_METRICS:
+            measures[metric] = [
+                value for r in complete if (value := r["gauges"].get(metric)) is not None
             ]
         rows.append(
             {
                 "name": cell.name,
                 "measures": measures,
-                "runs": len(found),
-                "alarms": sum(bool(results["alarm"]) for results in found),
-                "seconds": round(sum(results["train_seconds"] for results in found), 1),
+                "runs": len(complete),
+                "alarms": sum(bool(results["alarm"]) for results in complete),
+                "seconds": round(sum(results["train_seconds"] for results in complete), 1),
             }
         )
-    return [*_references(judged), *rows]
+    return [*_references(evaluated), *rows]
 
 
-def _references(judged: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    first: list[dict[str, Any]] = next(iter(judged.values()), [])
+def _references(evaluated: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    first: list[dict[str, Any]] = next(iter(evaluated.values()), [])
     rows = [
         {"name": name, "measures": _measures(first, name)}
         for name in ("raw pixels", "untrained")
         if first
     ]
     known: list[dict[str, Any]] = []
-    for variant, evaluations in judged.items():
+    for variant, evaluations in evaluated.items():
         start = evaluations[0]["rows"].get(START) if evaluations else None
         if start is None or start in known:
             continue
@@ -102,7 +102,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         cells = [_cell(row["measures"].get(column, [])) for column in columns]
         alarms = f"{row['alarms']} of {row['runs']}" if "runs" in row else ""
-        name = " ".join(row["name"].replace("|", "\\|").split())  # or it would end the cell
+        name = " ".join(
+            row["name"].replace("|", "\\|").split()
+        )  # a pipe or a line break would end the cell
         lines.append("| " + " | ".join([name, *cells, alarms]) + " |")
     return "\n".join(lines)
 
@@ -117,7 +119,7 @@ def _cell(values: list[float]) -> str:
 
 
 def save_plot(rows: list[dict[str, Any]], path: Path) -> Path:
-    """Every seed of every variant as a point, its mean as a bar; accuracies, then the gauges."""
+    """Plot every seed of every variant as a point and the mean as a bar, for each measure."""
     from matplotlib.figure import Figure
 
     measured = {name for row in rows for name, values in row["measures"].items() if values}
