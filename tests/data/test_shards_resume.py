@@ -62,4 +62,4 @@ def test_a_run_on_shards_is_measured(shards, tmp_path, capsys):
     assert "trained" in capsys.readouterr().out
     assert main(["evaluate", out, "--protocol=knn"]) == 0
     assert main(["embed", out, str(shards), "--out", str(tmp_path / "e.parquet")]) == 0
-    assert "40 images" in capsys.readouterr().out
+    assert "40 pictures" in capsys.readouterr().out

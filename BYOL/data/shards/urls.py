@@ -51,7 +51,7 @@ def find_shards(data: str) -> list[str]:
     kinds = {suffix_of(shard) for shard in shards}
     if len(kinds) > 1 or not kinds <= set(SUFFIXES):
         raise UserError(
-            f"DATA={data} matches files that end in {', '.join(sorted(kinds))}: use pattern of "
+            f"DATA={data} matches files that end in {', '.join(sorted(kinds))}: use one of "
             f"{', '.join(SUFFIXES)}"
         )
     return shards
