@@ -122,7 +122,7 @@ def test_data_may_be_a_single_image(run, tmp_path, capsys):
     [
         ([], "--like is missing"),
         (["--like=nowhere.png"], "--like=nowhere.png is not there"),
-        (["--like=note.md"], "--like=note.md is neither a folder nor a picture"),
+        (["--like=note.md"], "--like=note.md is neither a folder nor an image"),
         (["--like=torn.png"], "--like=torn.png: none of its images can be read"),
         (["--like=pictures", "--count=0"], "--count=0"),
         (["--like=pictures", "--pool=none"], "--pool=none"),
