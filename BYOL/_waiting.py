@@ -1,15 +1,16 @@
-"""A line for a person who waits for something that shows nothing by itself."""
+"""Messages about slow work that shows no progress by itself."""
 
-import sys
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from BYOL._console import to_stderr
+from BYOL._console import STDERR
 
+log = logging.getLogger(__name__)
 _FIRST = 2.0  # seconds of silence before the first line
-_active: list["Work"] = []  # the innermost of nested work speaks, the others keep silent
+_active: list["Work"] = []  # of nested work only the innermost, the last, writes lines
 _LONGEST = 20.0  # between two lines where there is no terminal; they begin closer together
 
 
@@ -41,21 +42,15 @@ class Work:
 
 
 @contextmanager
-def waiting(
-    name: str,
-    total: int | None = None,
-    say: Callable[[str], None] = to_stderr,
-    first: float | None = None,
-) -> Iterator[Work]:
-    """Say what is being done where it takes longer than ``first`` seconds.
+def waiting(name: str, total: int | None = None, first: float | None = None) -> Iterator[Work]:
+    """Log what is being done if it takes longer than ``first`` seconds.
 
-    A thread speaks, so that it does not matter what the work itself waits for. On a terminal a line
+    A thread logs, so that it does not matter what the work itself waits for. On a terminal a line
     appears every two seconds; elsewhere the pauses double up to twenty seconds.
 
     Args:
         name: see :class:`Work`.
         total: see :class:`Work`.
-        say: gets the lines.
         first: seconds before the first line.
 
     Yields:
@@ -64,19 +59,19 @@ def waiting(
     work, ended = Work(name, total), threading.Event()
     pause = _FIRST if first is None else first
 
-    def speak() -> None:
+    def write_lines() -> None:
         wait = pause
         while not ended.wait(wait):
             if _active[-1:] == [work]:
-                say(work.line())
-            wait = wait if sys.stderr.isatty() else min(wait * 2, _LONGEST)
+                log.info(work.line())
+            wait = wait if STDERR.isatty() else min(wait * 2, _LONGEST)
 
-    speaker = threading.Thread(target=speak, name="waiting", daemon=True)
+    writer = threading.Thread(target=write_lines, name="waiting", daemon=True)
     _active.append(work)
-    speaker.start()
+    writer.start()
     try:
         yield work
     finally:
         ended.set()
         _active.remove(work)
-        speaker.join()
+        writer.join()

@@ -13,7 +13,7 @@ import dataclasses
 import numpy as np
 from common import arguments, header
 
-from BYOL.config.commands import FeaturesConfig
+from BYOL.config.features import FeaturesConfig
 from BYOL.config.view_configs import view_configs
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.dataset import Images

@@ -26,7 +26,7 @@ def child(run: str, data: str, size: int, suffix: str, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    from BYOL.config.commands import EmbedConfig
+    from BYOL.config.features import EmbedConfig
     from BYOL.curation.embedding_files import write_embeddings
     from BYOL.curation.embeddings import Embeddings
     from BYOL.curation.run_features import open_features
@@ -52,7 +52,7 @@ def limits(run: str, data: str, threads: int, limit: int = 4096) -> dict[str, fl
     """Return the images per second of decoding alone and of the network alone."""
     import torch
 
-    from BYOL.config.commands import EmbedConfig
+    from BYOL.config.features import EmbedConfig
     from BYOL.curation.run_features import open_features
     from BYOL.data.eval_loader import eval_batches
     from BYOL.evaluation.features import compute_features

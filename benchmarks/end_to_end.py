@@ -57,7 +57,7 @@ def one(name: str, steps: int, seconds: float, data: str, **settings: Any) -> di
         )  # fmt: skip
         resolved = prepare(config, hold=False).config
         before = step_rate(resolved, seconds)
-        results = pretrain(config, say=lambda line: None)
+        results = pretrain(config)
         step = (before + step_rate(resolved, seconds)) / 2
     run = results["images_per_second"]
     print(f"  {name:44s} step {step:8.1f}  run {run:8.1f} images/s  {run / step:.3f} of the step "

@@ -70,7 +70,7 @@ def by_preset(
             evaluate=False, report=False, knn_every=every, out=f"{folder}/run", **settings,
         )  # fmt: skip
         start = time.perf_counter()
-        results = pretrain(config, say=lambda line: None)
+        results = pretrain(config)
         seconds = time.perf_counter() - start
         run = open_run(f"{folder}/run")
         image_count = results["steps"] * config.batch_size

@@ -110,7 +110,7 @@ def one_step(
     work = operations(lambda: once(x, x1))
     if name != "plain":
         autocast = partial(torch.autocast, device.type, torch.bfloat16)
-        compile_forward(model, x, print, autocast, graphs=name == "graphs")
+        compile_forward(model, x, autocast, graphs=name == "graphs")
     restart_peak_memory(device)
     rate = batch / seconds_each(lambda: once(x, x1), device, 2.0)
     start = time.perf_counter()
@@ -168,7 +168,7 @@ def cifar(args: Args, device: torch.device) -> dict[str, float]:
             evaluate=False, knn_every=0, compile="off" if args.tiny else "on",
             out=f"{folder}/run", accelerator="cpu" if device.type == "cpu" else "gpu",
         )  # fmt: skip
-        results = pretrain(config, say=lambda line: None)
+        results = pretrain(config)
     print(f"byol pretrain, {backbone}, 32 px: {results['images_per_second']:,.0f} images/s over "
           f"{results['steps']} steps", flush=True)  # fmt: skip
     return {"rate": results["images_per_second"]}

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from common import arguments, header
 
-from BYOL.config.commands import FeaturesConfig
+from BYOL.config.features import FeaturesConfig
 from BYOL.curation.run_features import open_features
 from BYOL.curation.selection import select_representatives, standardized_directions
 from BYOL.evaluation.cross_val_predict import LabelledFeatures, fit_probe

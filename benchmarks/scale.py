@@ -252,7 +252,7 @@ def measure(backbone: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = RunFolder(Path(name))
         folder.create()
-        store = CheckpointStore(folder, 1, print, lambda: None)
+        store = CheckpointStore(folder, 1, lambda: None)
         begun = time.perf_counter()
         store.save_checkpoint(state, folder.checkpoint)
         saving, begun = time.perf_counter() - begun, time.perf_counter()

@@ -47,7 +47,7 @@ def ours(
     if compiled:
         example = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
         autocast = torch.autocast("cpu", DTYPES[precision], enabled=precision != "fp32")
-        compile_forward(model, example, print, lambda: autocast)
+        compile_forward(model, example, lambda: autocast)
     step = training_step(config, model, machine)
 
     def in_order(x: Tensor, x1: Tensor) -> Tensor:  # views are channels-last

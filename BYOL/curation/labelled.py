@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from BYOL.config.labelling import PredictConfig
+from BYOL.config.curation import PredictConfig
 from BYOL.config.tasks import CLASSES, NOTHING, Measures
 from BYOL.curation.run_features import Features
 from BYOL.curation.run_images import open_images_of_flag, with_run_annotations

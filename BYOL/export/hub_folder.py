@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._files import save_tensors, to_json, write_folder_atomically
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 from BYOL.export.equality_check import check_equal, images_to_check
 from BYOL.export.exportable import ExportModel
 from BYOL.export.model_card import model_card
@@ -105,6 +105,6 @@ def _load_with_timm(model: ExportModel, folder: Path) -> Any:
     except Exception as error:
         raise UserError(
             f"timm cannot load the folder for backbone {model.config.backbone!r} "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); use .safetensors"
+            f"({type(error).__name__}: {first_line(error, 120)}); use .safetensors"
         ) from error
     return timm_forward(network, model)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from BYOL import __version__
 from BYOL._files import write_atomically
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 from BYOL.export.equality_check import check_equal, images_to_check
 from BYOL.export.exportable import ExportModel
 from BYOL.export.pixel_network import export_graph, pixel_metadata
@@ -91,7 +91,7 @@ def _converted(model: ExportModel) -> Any:
     except Exception as error:  # converter and checker raise many kinds of exceptions
         raise UserError(
             f"backbone {model.config.backbone!r} cannot be written as ONNX "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); use .pt2"
+            f"({type(error).__name__}: {first_line(error, 120)}); use .pt2"
         ) from error
     finally:
         log.setLevel(level)

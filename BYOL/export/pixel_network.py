@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 from BYOL.export.exportable import ExportModel
 from BYOL.model.backbones import pool
 from BYOL.model.classifier import Activation, as_module
@@ -99,6 +99,6 @@ def export_graph(model: ExportModel) -> torch.export.ExportedProgram:
     except Exception as error:  # the tracer raises many kinds of exceptions
         raise UserError(
             f"backbone {config.backbone!r} cannot be exported as a program "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); "
+            f"({type(error).__name__}: {first_line(error, 120)}); "
             "use .safetensors"
         ) from error

@@ -1,13 +1,13 @@
 """The training of a classifier for export: a linear layer, or a fine-tuned network."""
 
 import dataclasses
+import logging
 
 import numpy as np
 from torch import Tensor
 
-from BYOL._console import to_stderr
+from BYOL.config.curation import PredictConfig
 from BYOL.config.export import ExportConfig
-from BYOL.config.labelling import PredictConfig
 from BYOL.config.view_configs import view_configs
 from BYOL.curation.labelled import (
     TEST,
@@ -35,6 +35,7 @@ from BYOL.export.exportable import ExportModel
 from BYOL.model.classifier import Classifier
 from BYOL.model.linear_head import LinearLayer
 
+log = logging.getLogger(__name__)
 # settings that byol export and byol predict have in common
 _SHARED_SETTINGS = (
     "run", "data", "labels", "groups", "task", "seed",
@@ -68,8 +69,8 @@ def _warn_of_common_groups(train: LabelledFeatures, test: LabelledFeatures) -> N
         return
     common = len(np.intersect1d(train.groups, test.groups))
     if common:
-        to_stderr(
-            f"warning: {common:,} groups have images in test/ and among the training images: the "
+        log.warning(
+            f"{common:,} groups have images in test/ and among the training images: the "
             "results on test/ are too optimistic"
         )
 
@@ -108,7 +109,7 @@ def _finetuned(
     result = finetune_on_all_labels(
         FeatureSource("the run", run.backbone, input_spec, data, backbone), images
     )
-    to_stderr(
+    log.info(
         f"{len(images):,} labels, {result.epochs} epochs, learning rate {result.learning_rate:g}"
     )
     head = result.network.head

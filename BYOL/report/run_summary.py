@@ -10,7 +10,7 @@ from typing import Any
 from BYOL.config import PretrainConfig
 from BYOL.config.fields import info_of
 from BYOL.config.presets import PRESETS, preset_config
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 from BYOL.evaluation.collapse.alarm import diagnose
 from BYOL.report.metrics_csv import Curves, read_curves
 from BYOL.runs.folder import RunFolder
@@ -176,7 +176,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} does not contain a JSON object, as a run writes it")
     return values

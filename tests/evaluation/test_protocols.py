@@ -153,15 +153,14 @@ def test_the_linear_probe_does_not_depend_on_the_queries():
     assert (whole.predictions[:10] == part.predictions).all()
 
 
-def test_many_pixels_are_probed_by_components_and_every_measurement_is_timed(monkeypatch):
+def test_many_pixels_are_probed_by_components_and_every_measurement_is_timed(monkeypatch, lines):
     monkeypatch.setattr("BYOL.evaluation.evaluate.MANY_PIXELS", 100)
     monkeypatch.setattr("BYOL.evaluation.evaluate.PIXEL_COMPONENTS", 40)
     monkeypatch.setattr("BYOL.evaluation.evaluate.ANNOUNCED", 0.0)
-    lines: list[str] = []
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     results = evaluate(
         net, net, coloured(), coloured(60, seed=1), SIGHT, device=CPU,
-        protocols=("linear", "linear-sgd", "finetune"), epochs=2, say=lines.append,
+        protocols=("linear", "linear-sgd", "finetune"), epochs=2, log_times=True,
     )  # fmt: skip
     pixels, trained = results["rows"]["raw pixels"], results["rows"]["trained"]
     for name in ("linear", "linear-sgd"):
@@ -170,8 +169,8 @@ def test_many_pixels_are_probed_by_components_and_every_measurement_is_timed(mon
     text = results_text(results)
     for words in ("first 40 principal components of raw pixels", "2 random crops", "2 with 100%"):
         assert words in text
-    assert any(line.startswith("trained: linear took") for line in lines)
-    assert any("finetune will take about" in line for line in lines)
+    assert any(line.startswith("trained: linear took") for line in lines())
+    assert any("finetune will take about" in line for line in lines())
 
 
 def test_a_full_basis_of_components_is_exact():

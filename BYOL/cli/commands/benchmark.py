@@ -5,10 +5,9 @@ from typing import Any
 
 import torch
 
-from BYOL._console import to_stderr
 from BYOL._hardware import Machine, pick_machine
 from BYOL.cli.commands.common import Answer
-from BYOL.config.commands import BenchmarkConfig
+from BYOL.config.inspection import BenchmarkConfig
 from BYOL.runs.build_model import build_model
 from BYOL.training.benchmark import benchmark
 from BYOL.training.compile import settle_compile
@@ -35,7 +34,7 @@ def benchmark_run(config: BenchmarkConfig) -> Answer:
     settled = prepared.config
     model = build_model(settled)
     narrow = check_network(model, settled)
-    machine = trusted_machine(narrow, settled, machine, to_stderr)
+    machine = trusted_machine(narrow, settled, machine)
     settled = settle_compile(settled, len(prepared.train), model, machine)
     found = benchmark(settled, prepared, model, machine, config.seconds)
     answer = {

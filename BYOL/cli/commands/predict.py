@@ -10,7 +10,7 @@ import numpy as np
 from BYOL._console import counted
 from BYOL._csv import check_output, write_table
 from BYOL.cli.commands.common import Answer
-from BYOL.config.labelling import PredictConfig
+from BYOL.config.curation import PredictConfig
 from BYOL.config.tasks import CLASSES
 from BYOL.curation.labelled import (
     concatenate_parts,

@@ -5,7 +5,7 @@ from pathlib import Path
 from BYOL._files import check_place
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.cli.commands.common import Answer
-from BYOL.config.commands import ReportConfig
+from BYOL.config.report import ReportConfig
 from BYOL.curation.run_images import open_run_images
 from BYOL.data.loader_errors import loader_mishaps
 from BYOL.data.open import Splits

@@ -8,7 +8,7 @@ import numpy as np
 
 from BYOL._csv import check_output, write_table
 from BYOL.cli.commands.common import Answer
-from BYOL.config.labelling import SelectConfig
+from BYOL.config.curation import SelectConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
 from BYOL.curation.feature_store import Collection
 from BYOL.curation.run_features import Features, open_features

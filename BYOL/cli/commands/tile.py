@@ -1,6 +1,7 @@
 """``byol tile``."""
 
 import csv
+import logging
 import os
 import time
 from collections import deque
@@ -10,15 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from BYOL._console import first_of, to_stderr
+from BYOL._console import first_of
 from BYOL._files import check_new_folder, folder_beside, write_json
 from BYOL.cli.commands.common import Answer
-from BYOL.config.tile import TileConfig
+from BYOL.config.datasets import TileConfig
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import walk
 from BYOL.data.tiling import Cut, Tiling, cut_picture, large_pictures
 from BYOL.errors import UserError
 
+log = logging.getLogger(__name__)
 _GROUPS = "groups.csv"
 _SAY_EVERY = 20.0  # seconds
 _AHEAD = 4  # pictures for every worker that are begun before the first of them is needed
@@ -64,10 +66,10 @@ def _cut_all(root: Path, files: PathTable, made: Path, how: Tiling, workers: int
             blank += cut.blank
             broken += [cut.name] if cut.error else []
             if cut.error and len(broken) == 1:
-                to_stderr(f"warning: {cut.name} cannot be read: {cut.error}")
+                log.warning(f"{cut.name} cannot be read: {cut.error}")
             if time.monotonic() - spoke > _SAY_EVERY:
                 spoke = time.monotonic()
-                to_stderr(f"{pictures:,} of {len(files):,} pictures, {tiles:,} tiles")
+                log.info(f"{pictures:,} of {len(files):,} pictures, {tiles:,} tiles")
     if not tiles:
         raise UserError(
             f"DATA={root}: not one tile: {len(broken):,} of {len(files):,} pictures cannot be "
