@@ -1,4 +1,4 @@
-"""BYOL as a scikit-learn transformer: images in, feature vectors out."""
+"""BYOL as a scikit-learn transformer: pictures in, feature vectors out."""
 
 import contextlib
 import io
@@ -29,41 +29,41 @@ from BYOL.model.backbones import feature_size
 from BYOL.runs.load import load_backbone
 from BYOL.views.config import InputSpec
 
-_OWN = ("epochs", "batch_size")  # arguments that are also settings of a run
-# Types whose values of black and white are known.
+_OWN = ("epochs", "batch_size")  # arguments that are settings of a run, too
+# Integers whose kind says what white is.
 _KNOWN_RANGES = {"uint8": (0.0, 255.0), "bool": (0.0, 1.0), "uint16": (0.0, 65535.0)}
 
 
 class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Train a backbone on images without labels, and transform images into its features.
+    """Learn a backbone from pictures without labels, then turn pictures into its features.
 
-    ``make_pipeline(BYOLEmbedder(epochs=20), LogisticRegression())`` is a classifier of images.
+    ``make_pipeline(BYOLEmbedder(epochs=20), LogisticRegression())`` is a classifier of pictures.
 
-    Images are an array (n, H, W), (n, H, W, C) or (n, C, H, W), a table (n, pixels) of flattened
-    images, or a list of file names.
+    Pictures are an array (n, H, W), (n, H, W, C) or (n, C, H, W), a table (n, pixels) of flattened
+    pictures, or a list of file names.
 
     Args:
-        run: a result of ``byol pretrain`` or ``byol export``, as for :func:`BYOL.load_backbone`.
-            ``fit`` then opens it and trains nothing.
+        run: what ``byol pretrain`` or ``byol export`` made, as for :func:`BYOL.load_backbone`:
+            ``fit`` opens it then and trains nothing.
         backbone: a timm name, or plain5 or plain6.
-        preset: digits, small, paper-100, paper-300, paper-1000, or auto, which depends on the images.
-        epochs: passes over the images; None is the value of the preset.
-        batch_size: images per optimizer step; None is the value of the preset, at most all.
-        image_shape: shape of the images in a table: (H, W), (H, W, C) or (C, H, W); one number may
-            be −1. None means square images with one channel.
-        pixel_range: values of black and white. None means 0 and 255 for uint8, 0 and 65535 for
-            uint16, 0 and 1 for bool and for floats in that range, otherwise the smallest and the
-            largest value that was passed to ``fit``.
-        settings: other settings of a run, by name; see :class:`BYOL.config.PretrainConfig`.
-        out: a new folder for the run; None keeps only the backbone.
+        preset: digits, small, paper-100, paper-300, paper-1000, or auto: what fits the pictures.
+        epochs: passes over the pictures; None is the preset's.
+        batch_size: pictures per optimizer step; None is the preset's, or all where there are fewer.
+        image_shape: of the pictures in a table: (H, W), (H, W, C) or (C, H, W), one of them
+            possibly −1. None takes them to be square, with one channel.
+        pixel_range: the values of black and white. None: 0 and 255 of uint8, 0 and 65535 of uint16,
+            0 and 1 of bool and of floats that lie there, else the least and the largest value that
+            ``fit`` has seen.
+        settings: any other settings of a run, by name: see :class:`BYOL.config.PretrainConfig`.
+        out: a folder to keep the run in, made new; None keeps only the backbone.
         accelerator: cpu, gpu, mps or auto.
-        random_state: an int makes the result reproducible.
-        verbose: whether to print the progress of the training to standard error.
+        random_state: an int makes everything random repeatable.
+        verbose: say on standard error how far the training is.
 
     Attributes:
-        backbone_: the trained network, as returned by :func:`BYOL.load_backbone`.
-        results_: results of the run (speed, collapse metrics, alarm); empty with ``run``.
-        pixel_range_: values of black and white, as passed or determined.
+        backbone_: the trained network, as :func:`BYOL.load_backbone` gives it.
+        results_: what the run found out (speed, gauges, alarm); empty with ``run``.
+        pixel_range_: black and white, as given or found.
     """
 
     backbone_: Any
@@ -100,14 +100,14 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> "BYOLEmbedder":
-        """Train a backbone on images, or open ``run``.
+        """Train on pictures; with ``run``, open it.
 
         Args:
-            X: images.
-            y: ignored.
+            X: pictures.
+            y: not looked at.
 
         Raises:
-            UserError: (a ValueError) there are no images, their shape is unknown, or a setting does
+            UserError: (a ValueError) no pictures, pictures of unknown shape, or a setting that does
                 not fit them.
         """
         images = self._images(X, fitting=True)
@@ -121,10 +121,10 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the (n, d) float32 features of images, in their order.
+        """Pictures → (n, d) float32 features, in order.
 
         Raises:
-            UserError: (a ValueError) the number of channels differs, or a file cannot be read.
+            UserError: (a ValueError) pictures of other channels, or a file that cannot be read.
         """
         check_is_fitted(self, "backbone_")
         images = self._images(X, fitting=False)
@@ -140,7 +140,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 workers=pick_workers(None, accelerator) if len(images) > 256 else 0,
             )
         finally:
-            self.backbone_.to("cpu")  # so that its pickle can be loaded on any machine
+            self.backbone_.to("cpu")  # a pickle of it opens on any machine
         if len(ids) < len(images):
             lost = np.setdiff1d(np.arange(len(images)), ids)
             raise UserError(f"X[{lost[0]}]={images.sample_name(int(lost[0]))} cannot be read")
@@ -159,12 +159,12 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return array_images(eight_bits(pixels, self._range(pixels, fitting)))
 
     def _shape_of(self, count: int) -> tuple[int, ...]:
-        """Return the shape of one image of ``count`` values in a table."""
+        """The shape of one picture of ``count`` numbers in a table."""
         side = round(count**0.5)
         if self.image_shape is None:
             if side * side != count:
                 raise UserError(
-                    f"X has {count} features, which is not a square image: set image_shape"
+                    f"X has {count} features, which are no square picture: give image_shape"
                 )
             return side, side
         try:
@@ -184,8 +184,8 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 raise UserError(f"pixel_range={self.pixel_range_} must be (black, white)")
         elif self.pixel_range is None and kind != getattr(self, "_kind", kind):
             raise UserError(
-                f"X is {pixels.dtype}, but fit received images of another type: use the same type, "
-                "or set pixel_range"
+                f"X is {pixels.dtype}, and fit saw pictures of another kind: give the same, or "
+                "pixel_range"
             )
         return getattr(self, "pixel_range_", None) or _KNOWN_RANGES.get(kind) or (0.0, 1.0)
 
@@ -193,8 +193,8 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         paths = [Path(os.fspath(path)).expanduser().absolute() for path in X]
         for i, path in enumerate(paths):
             if path.suffix.lower() not in SUFFIXES or not path.is_file():
-                raise UserError(f"X[{i}]={path} is not an existing image file")
-        # Before there is a backbone, images in files are read in colour.
+                raise UserError(f"X[{i}]={path} is not a picture that is there")
+        # Until a backbone says otherwise, pictures in files are in colour.
         channels = 3 if fitting else len(self.backbone_.transform.mean)
         table = PathTable([str(path) for path in paths])
         deep = None if fitting else self.backbone_.transform.pixel_range
@@ -204,11 +204,11 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         wanted = len(self.backbone_.transform.mean)
         if isinstance(images, ArrayImages) and images.channels != wanted:
             raise UserError(
-                f"X has images of {images.channels} channels, but the backbone has {wanted}"
+                f"X has pictures of {images.channels} channels; the backbone takes {wanted}"
             )
 
     def _trained(self, images: Images) -> tuple[Any, dict[str, Any]]:
-        from BYOL.training.pretrain import pretrain  # importing Lightning takes seconds
+        from BYOL.training.pretrain import pretrain  # Lightning takes seconds to import
 
         if self.verbose:
             show_messages()
@@ -246,7 +246,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.input_tags.string = True
-        tags.transformer_tags.preserves_dtype = []  # always float32
+        tags.transformer_tags.preserves_dtype = []  # float32, whatever comes in
         return tags
 
 

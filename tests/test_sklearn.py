@@ -78,7 +78,7 @@ def test_files_are_learnt_from_and_an_unreadable_one_is_named(tmp_path):
     (tmp_path / "pictures" / "b" / "03.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"X\[15\].*cannot be read"):
         embedder.transform(files)
-    with pytest.raises(UserError, match=r"X\[1\].*not an existing image"):
+    with pytest.raises(UserError, match=r"X\[1\].*not a picture"):
         embedder.transform([files[0], "missing.png"])
 
 
@@ -121,7 +121,7 @@ def test_what_black_and_white_are(grey_run):
             assert np.abs(embedder.fit_transform(same) - expected).max() < 1e-4
     stretched = BYOLEmbedder(grey_run).fit(X / 16.0)
     assert stretched.pixel_range_ == (X.min() / 16, X.max() / 16)
-    with pytest.raises(UserError, match="another type"):
+    with pytest.raises(UserError, match="another kind"):
         BYOLEmbedder(grey_run).fit(X).transform(X / 255)
 
 
@@ -150,5 +150,5 @@ def test_what_does_not_fit_is_named(changes, X, named):
 
 
 def test_pictures_of_other_channels_are_refused(grey_run):
-    with pytest.raises(UserError, match="3 channels, but the backbone has 1"):
+    with pytest.raises(UserError, match="3 channels; the backbone takes 1"):
         BYOLEmbedder(grey_run).fit(np.zeros((4, 8, 8, 3), np.uint8))
