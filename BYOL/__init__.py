@@ -1,8 +1,8 @@
-"""BYOL: self-supervised learning of image representations (arXiv 2006.07733).
+"""BYOL: learn image representations without labels (arXiv 2006.07733).
 
-``from BYOL.byol import BYOL`` imports the model. ``byol pretrain`` trains a backbone on a folder of
-images, and ``BYOL.load_backbone("runs/NAME")`` loads it. Importing this package imports nothing
-else, so that ``byol --help`` and the message for a mistyped flag appear at once.
+``from BYOL.byol import BYOL`` is the model, ``byol pretrain`` the whole path from a folder of
+pictures to a backbone, ``BYOL.load_backbone("runs/NAME")`` what it has learnt. Importing this
+package imports nothing else, so that ``byol --help`` and a mistyped flag answer at once.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,8 @@
-"""Images of high bit depth (more than 8 bits): the values of black and white.
+"""Pictures of more than 8 bits: which of their values are black and white.
 
-Neither a file nor an array contains them: 12-bit X-rays and 10-bit microscopy are stored in 16
-bits, and reflectance and Hounsfield units have no limits. One range is used for a whole data set,
-so that equal values look equal in all of its images.
+Neither a file nor an array says it: 12-bit X-rays and 10-bit microscopy lie in 16 bits, reflectance
+and Hounsfield units have no end. One range is settled for a whole set, so that equal values look
+equal in all of its pictures.
 """
 
 from collections.abc import Iterable
@@ -10,31 +10,31 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-Range = tuple[float, float]  # values of black and white
+Range = tuple[float, float]  # of black and white
 _WHITES = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
-_TAILS = (0.5, 99.5)  # percentiles; values beyond them are clouds or metal
-# Values of rasters without data. Otherwise a twentieth of one image would define black for all.
+_TAILS = (0.5, 99.5)  # per cent; beyond are clouds and metal
+# What rasters have where there is no data; a twentieth of one picture would else be black for all.
 _NO_DATA = (-9999.0, -99999.0, -32767.0, -32768.0, float(np.finfo(np.float32).min))
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether the mode of a PIL image has more than 8 bits per value."""
+    """Whether a PIL image has values that 8 bits do not hold."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
 def settled_range(parts: Iterable[np.ndarray]) -> Range | None:
-    """Estimate the values of black and white of a data set from some of its images.
+    """Black and white for a set, by a look at some of its pictures.
 
-    Fractions between 0 and 1: the range is 0 to 1. Non-negative integers of any type: white is the
-    largest number of 8, 10, 12, 14 or 16 bits, whichever is the smallest that is sufficient. All
-    other values, and integers of which nearly all lie in the lowest quarter of that range: the
-    range from the 0.5th to the 99.5th percentile, the widest of all images.
+    Fractions between 0 and 1: these. Whole numbers from 0 up, of any type: white is the largest
+    number of as many bits as they take, of 8, 10, 12, 14 or 16. All else, and whole numbers of
+    which all but a few lie in the lowest quarter of that: what all but 0.5 per cent at either end
+    of a picture lie between.
 
     Args:
-        parts: the values of one image each, of any numeric type.
+        parts: values of any numeric type, of a picture each.
 
     Returns:
-        (black, white), or None if there are no values.
+        None where there are none.
     """
     fractions, whole = True, True
     least, most, low, high = np.inf, -np.inf, np.inf, -np.inf
@@ -58,16 +58,16 @@ def settled_range(parts: Iterable[np.ndarray]) -> Range | None:
 
 
 def eight_bits(values: np.ndarray, pixel_range: Range | None) -> np.ndarray:
-    """Convert values to uint8: black becomes 0, white 255. Others are clipped, NaN becomes 0.
+    """Values from black to white as uint8; beyond them they are cut off, what is no number is 0.
 
     Args:
-        values: pixels of any numeric type.
-        pixel_range: values of black and white; None estimates them from ``values``.
+        values: of any numeric type.
+        pixel_range: black and white; None judges by these values alone.
     """
     low, high = pixel_range or settled_range([values]) or (0.0, 1.0)
     if values.dtype == np.uint8 and (low, high) == (0, 255):
         return values
-    share = values.astype(np.float64)  # in place from here: an X-ray has millions of pixels
+    share = values.astype(np.float64)  # then in place: an X-ray has millions of them
     share -= low
     share /= high - low
     np.clip(share, 0, 1, out=share)
@@ -78,10 +78,10 @@ def eight_bits(values: np.ndarray, pixel_range: Range | None) -> np.ndarray:
 
 
 def shallow(image: Image.Image, pixel_range: Range | None = None) -> Image.Image:
-    """Convert a PIL image of high bit depth to 8 bits.
+    """A deep PIL image in 8 bits.
 
     Args:
-        image: an image of mode I, I;16 or F.
-        pixel_range: values of black and white; None estimates them from this image.
+        image: of mode I, I;16 or F.
+        pixel_range: of its set; None judges by this picture alone.
     """
     return Image.fromarray(eight_bits(np.asarray(image), pixel_range))

@@ -1,4 +1,4 @@
-"""The hardware of this machine: accelerator, precision, cores, memory and speed."""
+"""What this machine has, asked for once and refused early."""
 
 import contextlib
 import os
@@ -15,23 +15,23 @@ from BYOL.errors import UserError
 
 @dataclass(frozen=True)
 class Machine:
-    """Accelerator (cpu, gpu or mps) and precision (fp32, bf16 or fp16) of a run."""
+    """What a run computes on: cpu, gpu or mps, in fp32, bf16 or fp16."""
 
     accelerator: str
     precision: str
 
 
 def pick_machine(accelerator: str, devices: int, precision: str) -> Machine:
-    """Resolve accelerator and precision by :func:`pick_accelerator` and :func:`pick_precision`."""
+    """Settle both; see :func:`pick_accelerator` and :func:`pick_precision`."""
     accelerator = pick_accelerator(accelerator, devices)
     return Machine(accelerator, pick_precision(precision, accelerator))
 
 
 def pick_accelerator(wanted: str, devices: int = 1) -> str:
-    """Resolve ``auto`` to cpu, gpu or mps, and check that the accelerator is available.
+    """Turn ``auto`` into cpu, gpu or mps, and make sure that what is asked for is there.
 
     Raises:
-        UserError: the accelerator is unknown, not available, or has fewer than ``devices``.
+        UserError: the accelerator is unknown, not here, or has fewer devices.
     """
     if wanted == "auto":
         if torch.cuda.is_available():
@@ -39,7 +39,7 @@ def pick_accelerator(wanted: str, devices: int = 1) -> str:
         else:
             wanted = "mps" if torch.backends.mps.is_available() else "cpu"
     count = {
-        "cpu": 2**31,  # a CPU has no limit on processes
+        "cpu": 2**31,  # processes on a CPU are as many as one likes
         "gpu": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "mps": int(torch.backends.mps.is_available()),
     }
@@ -55,12 +55,12 @@ def pick_accelerator(wanted: str, devices: int = 1) -> str:
 
 
 def torch_device(accelerator: str) -> torch.device:
-    """Return the first device of an accelerator."""
+    """The first device of an accelerator."""
     return torch.device({"gpu": "cuda"}.get(accelerator, accelerator))
 
 
 def pick_precision(wanted: str, accelerator: str) -> str:
-    """Resolve ``auto``: bf16 if the hardware has bf16 matrix products, else fp32."""
+    """``fp32``, ``bf16`` or ``fp16``; ``auto`` is bf16 where the hardware multiplies it."""
     if wanted == "fp16" and accelerator == "cpu":
         raise UserError("--precision=fp16 is for GPUs: use bf16 or fp32 on a CPU")
     if wanted != "auto":
@@ -80,21 +80,21 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 def pick_workers(wanted: int | None, accelerator: str) -> int:
-    """Return ``wanted``; if it is None, 1 on a CPU, and half of the cores (1 to 16) otherwise."""
+    """Loader processes: as told; else one beside a training CPU, half the cores beside a GPU."""
     if wanted is not None:
         return wanted
     return 1 if accelerator == "cpu" else max(min(len(own_cores()) // 2, 16), 1)
 
 
 def own_cores() -> list[int]:
-    """Return the cores that this process may use, or all if the system does not report them."""
+    """Numbers of the cores that this process may use; of all where the system cannot say."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def available_memory() -> int | None:
-    """Return the free memory in bytes, limits of containers included; None if unknown."""
+    """Bytes that this process may still use, containers' limits included; None if unknown."""
     found = []
     with contextlib.suppress(OSError, IndexError, ValueError):
         lines = Path("/proc/meminfo").read_text()
@@ -111,19 +111,19 @@ def available_memory() -> int | None:
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> float:
-    """Measure the floating-point operations per second of a large matrix product.
+    """Floating-point operations a second of a large matrix product: what the machine can give.
 
     Args:
-        device: the device to measure.
-        dtype: type of the factors.
-        seconds: approximate duration of the measurement.
+        device: where.
+        dtype: of the factors.
+        seconds: about how long to measure.
     """
     side, largest = (256, 2048) if device.type == "cpu" else (2048, 8192)
     while True:
         a, b = torch.randn(2, side, side, device=device).to(dtype)
-        timed(lambda: a @ b, device)  # noqa: B023  warm-up
+        timed(lambda: a @ b, device)  # noqa: B023  not counted: it sets up
         once = max(timed(lambda: a @ b, device), 1e-6)  # noqa: B023
-        if side == largest or 8 * once > seconds:  # 8 × once: time of the next size
+        if side == largest or 8 * once > seconds:  # of a larger one; where bf16 is emulated, say
             break
         side *= 2
     rounds = max(round(seconds / once), 1)
@@ -131,7 +131,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) 
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds that ``work`` takes until the device has finished."""
+    """Seconds that ``work`` takes, the device's own part included."""
     wait_for(device)
     start = time.perf_counter()
     work()
@@ -140,7 +140,7 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until the device has finished all queued work."""
+    """Until everything queued on the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -148,7 +148,7 @@ def wait_for(device: torch.device) -> None:
 
 
 def restart_peak_memory(device: torch.device) -> None:
-    """Reset the peak memory, if the system supports it (a GPU, Linux)."""
+    """Forget the highest use so far, where the system lets us (a GPU, Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -157,7 +157,7 @@ def restart_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory in bytes: that of the GPU, otherwise that of this process."""
+    """Highest use in bytes: of the GPU's memory, else of this process's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
