@@ -1,4 +1,4 @@
-"""``python -m BYOL`` is ``byol``."""
+"""Makes ``python -m BYOL`` equivalent to ``byol``."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""Pictures of more than 8 bits: which of their values are black and white.
+"""Images of high bit depth (more than 8 bits): the pixel values of black and white.
 
-Neither a file nor an array says it: 12-bit X-rays and 10-bit microscopy lie in 16 bits, reflectance
-and Hounsfield units have no end. One range is settled for a whole set, so that equal values look
-equal in all of its pictures.
+Neither a file nor an array states them. 12-bit X-rays and 10-bit microscopy are stored in 16 bits,
+and reflectance and Hounsfield units have no limits. One range is estimated for a whole data set, so
+that equal values look equal in all of its images.
 """
 
 from collections.abc import Iterable
@@ -10,31 +10,33 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-Range = tuple[float, float]  # of black and white
+Range = tuple[float, float]  # values of black and white
 _WHITES = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
-_TAILS = (0.5, 99.5)  # per cent; beyond are clouds and metal
-# What rasters have where there is no data; a twentieth of one picture would else be black for all.
+_TAILS = (0.5, 99.5)  # percentiles; outliers such as clouds and metal lie beyond
+# No-data values of rasters, which are ignored: otherwise they would define black for all images.
 _NO_DATA = (-9999.0, -99999.0, -32767.0, -32768.0, float(np.finfo(np.float32).min))
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether a PIL image has values that 8 bits do not hold."""
+    """Whether the PIL image ``image`` has a high bit depth (mode I, I;16 or F)."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
 def settled_range(parts: Iterable[np.ndarray]) -> Range | None:
-    """Black and white for a set, by a look at some of its pictures.
+    """Estimate the values of black and white of a data set from a sample of its images.
 
-    Fractions between 0 and 1: these. Whole numbers from 0 up, of any type: white is the largest
-    number of as many bits as they take, of 8, 10, 12, 14 or 16. All else, and whole numbers of
-    which all but a few lie in the lowest quarter of that: what all but 0.5 per cent at either end
-    of a picture lie between.
+    - Floating-point values within 0 and 1 have the range 0 to 1.
+    - For non-negative integers, white is the largest number of 8, 10, 12, 14 or 16 bits, whichever
+      suffices.
+    - For all other values, the range is from the lowest 0.5th to the highest 99.5th percentile of
+      the images. The same holds for integers whose percentiles lie in the lowest quarter of the
+      range above.
 
     Args:
-        parts: values of any numeric type, of a picture each.
+        parts: the values of each image, of any numeric type.
 
     Returns:
-        None where there are none.
+        The values of black and white; None if there are no finite values.
     """
     fractions, whole = True, True
     least, most, low, high = np.inf, -np.inf, np.inf, -np.inf
@@ -58,16 +60,16 @@ def settled_range(parts: Iterable[np.ndarray]) -> Range | None:
 
 
 def eight_bits(values: np.ndarray, pixel_range: Range | None) -> np.ndarray:
-    """Values from black to white as uint8; beyond them they are cut off, what is no number is 0.
+    """Map values from black to white to 0 to 255 as uint8; other values are clipped, NaN is 0.
 
     Args:
-        values: of any numeric type.
-        pixel_range: black and white; None judges by these values alone.
+        values: values of any numeric type.
+        pixel_range: the values of black and white; None estimates them from ``values``.
     """
     low, high = pixel_range or settled_range([values]) or (0.0, 1.0)
     if values.dtype == np.uint8 and (low, high) == (0, 255):
         return values
-    share = values.astype(np.float64)  # then in place: an X-ray has millions of them
+    share = values.astype(np.float64)  # modified in place, because images may be large
     share -= low
     share /= high - low
     np.clip(share, 0, 1, out=share)
@@ -78,10 +80,10 @@ def eight_bits(values: np.ndarray, pixel_range: Range | None) -> np.ndarray:
 
 
 def shallow(image: Image.Image, pixel_range: Range | None = None) -> Image.Image:
-    """A deep PIL image in 8 bits.
+    """Convert a PIL image of high bit depth to 8 bits.
 
     Args:
-        image: of mode I, I;16 or F.
-        pixel_range: of its set; None judges by this picture alone.
+        image: an image of mode I, I;16 or F.
+        pixel_range: the values of black and white; None estimates them from ``image``.
     """
     return Image.fromarray(eight_bits(np.asarray(image), pixel_range))

@@ -1,4 +1,4 @@
-"""Rank and number of the processes of a run."""
+"""The rank of this process and the number of processes."""
 
 import os
 
@@ -15,9 +15,9 @@ def first_process() -> bool:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Return the rank of this process and the number of processes: 0 and 1 for a single process.
+    """The rank of this process and the number of processes; 0 and 1 for a single process.
 
-    Lightning starts processes late, so call this where it is needed and not before.
+    The result is valid only after Lightning has started the processes.
     """
     import torch.distributed as dist
 

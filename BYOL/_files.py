@@ -1,12 +1,13 @@
-"""Files that are either whole or not there."""
+"""Writing files atomically: a file is either complete or does not exist. Also JSON and CSV."""
 
 import contextlib
+import csv
 import errno
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ def write_atomically(
     write: Callable[[Path], object],
     before: Callable[[], object] = lambda: None,
 ) -> Path:
-    """Call ``write(temporary)``, flush to disk, then rename to ``path``: all of it or nothing.
+    """Call ``write(temporary)``, flush to disk, then rename the temporary file to ``path``.
 
-    File and folder are flushed, so that the rename outlives a power cut.
+    The file and its folder are flushed, so that the new file survives a power failure.
 
     Args:
-        path: the file to make; its folder must exist. An older file there is replaced.
-        write: gets a temporary path in the same folder, with the same suffix, and fills it.
-        before: called when the new file is whole and the old one is about to be replaced.
+        path: the file to write. Its folder must exist. An existing file is replaced.
+        write: writes to the temporary path that it receives, in the same folder with the same
+            suffix.
+        before: called when the new file is complete, before the old one is replaced.
 
     Raises:
         UserError: the file cannot be written (no space, no permission, no such folder).
@@ -36,7 +38,7 @@ def write_atomically(
         raise UserError(f"cannot write {path}: there is no folder {path.parent}")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
-        temporary.unlink(missing_ok=True)  # a link of that name would lead elsewhere
+        temporary.unlink(missing_ok=True)  # it could be a symbolic link
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -51,38 +53,61 @@ def write_atomically(
     return path
 
 
-def check_place(given: str, path: Path) -> Path:
-    """The path, if a file can be made there: asked before the work whose result it is to hold.
+def check_output_file(flag: str, value: str, suffix: str) -> Path:
+    """Check, before any work, that a file with this suffix can be written.
 
     Args:
-        given: what the user said, for the message: ``--out=e.npy``.
-        path: the file.
+        flag: the setting that names the file.
+        value: the name of the file.
+        suffix: the required ending, such as ``.csv``.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        UserError: a folder is there, its own folder is not, or may not be written to.
+        UserError: the ending is another, or the file cannot be written.
+    """
+    path = Path(value)
+    if path.suffix.lower() != suffix:
+        raise UserError(f"--{flag}={value} has an unknown ending: use {suffix}")
+    return check_place(f"--{flag}={value}", path)
+
+
+def check_place(argument: str, path: Path) -> Path:
+    """Check, before any work, that a file can be written to ``path``.
+
+    Args:
+        argument: how the user named the file, for the message: ``--out=e.npy``.
+        path: the file.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        UserError: ``path`` is a folder, or its folder does not exist or is not writable.
     """
     if path.is_dir():
-        raise UserError(f"{given}: {path} is a folder; give the name of a file")
+        raise UserError(f"{argument}: {path} is a folder; give the name of a file")
     if not path.parent.is_dir():
-        raise UserError(f"{given}: there is no folder {path.parent}")
+        raise UserError(f"{argument}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UserError(f"{given}: the folder {path.parent} may not be written to")
+        raise UserError(f"{argument}: the folder {path.parent} may not be written to")
     return path
 
 
 def to_json(values: Any, indent: int | None = None, *, compact: bool = False) -> str:
-    """JSON as its standard has it: a number that is not finite, which it does not know, is null.
+    """``values`` as standard JSON, in which numbers that are not finite become null.
 
     Args:
         values: dictionaries, lists, tuples, strings, numbers, None.
-        indent: spaces a level, for people; without it, one line.
-        compact: no spaces.
+        indent: spaces per level; None for a single line.
+        compact: whether to omit all spaces.
     """
     separators = (",", ":") if compact else None
     text = json.dumps(
         _finite(values), indent=indent, separators=separators, ensure_ascii=False, allow_nan=False
     )
-    # Names of files that are no text hold lone surrogates; backslashed, they are JSON's own escape.
+    # File names that are not valid UTF-8 hold lone surrogates, which become JSON escapes.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -95,7 +120,7 @@ def _finite(values: Any) -> Any:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a JSON file that a person can read, whole or not at all.
+    """Write ``values`` as an indented JSON file, atomically.
 
     Raises:
         UserError: the file cannot be written.
@@ -104,33 +129,50 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    """Write a CSV file with a header in UTF-8, atomically.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+
+    def write(temporary: Path) -> None:
+        # surrogateescape preserves file names that are not valid UTF-8
+        with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(rows)
+
+    return write_atomically(path, write)
+
+
 def _flush_folder(folder: Path) -> None:
-    """Flush a folder's list of names; Windows cannot and need not."""
+    """Flush the entries of a folder to disk; Windows neither supports nor needs this."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network folders know no such thing
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network folders do not support it
             raise
     finally:
         os.close(descriptor)
 
 
 def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Call ``write(temporary)`` on an empty folder beside ``path``, then rename: all or nothing.
+    """Call ``write(temporary)`` on an empty folder next to ``path``, then rename it to ``path``.
 
     Args:
-        path: the folder to make; it must not be there yet, and the folder it is in must.
-        write: gets a temporary folder and fills it with files.
+        path: the folder to create. It must not exist, and its parent must exist.
+        write: fills the temporary folder that it receives with files.
 
     Raises:
-        UserError: something is in the way, or the folder cannot be written.
+        UserError: ``path`` exists, or the folder cannot be written.
     """
     path = Path(path)
     if path.exists() or path.is_symlink():
-        raise UserError(f"cannot write {path}: it is there already; give another name")
+        raise UserError(f"cannot write {path}: it exists already; give another name")
     if not path.parent.is_dir():
         raise UserError(f"cannot write {path}: there is no folder {path.parent}")
     try:
@@ -146,7 +188,7 @@ def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -
 
 @contextmanager
 def folder_beside(path: Path) -> Iterator[Path]:
-    """An empty folder to be filled, which then gets the name ``path``; it is gone if that fails."""
+    """Yield an empty folder next to ``path``. It is renamed to ``path``, or deleted on failure."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir()
@@ -156,22 +198,26 @@ def folder_beside(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def check_new_folder(given: str, path: Path) -> None:
-    """See that a folder can be made: nothing is there, or a folder with nothing in it.
+def check_new_folder(argument: str, path: Path) -> None:
+    """Check that ``path`` does not exist or is an empty folder.
 
     Args:
-        given: what the user said, for the message: ``--out=shards``.
+        argument: how the user named the folder, for the message: ``--out=shards``.
         path: the folder.
 
     Raises:
-        UserError: something is in the way.
+        UserError: ``path`` is a file or a folder with content.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{given} is not an empty folder: give a new one")
+        raise UserError(f"{argument} is not an empty folder: give a new one")
 
 
 def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None) -> None:
-    """``torch.save``, or safetensors by the suffix, failing with OSError like any other writer."""
+    """Save tensors with safetensors or ``torch.save``, depending on the suffix of ``path``.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     import torch
     from safetensors.torch import save_file
 
@@ -180,14 +226,14 @@ def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None
             path.touch()
             mode = path.stat().st_mode
             save_file(values, path, metadata)
-            path.chmod(mode)  # safetensors lets nobody but the owner read it
+            path.chmod(mode)  # safetensors makes the file readable by its owner only
         else:
             torch.save(values, path)
 
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Writers that tell of a full disk in words of their own raise OSError inside."""
+    """Convert the errors that torch and safetensors raise on a full disk to OSError."""
     from safetensors import SafetensorError
 
     try:

@@ -1,4 +1,4 @@
-"""What this machine has, asked for once and refused early."""
+"""The hardware of this machine: accelerators, precision, cores, memory and speed."""
 
 import contextlib
 import os
@@ -15,23 +15,23 @@ from BYOL.errors import UserError
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run computes on: cpu, gpu or mps, in fp32, bf16 or fp16."""
+    """The accelerator of a run (cpu, gpu or mps) and its precision (fp32, bf16 or fp16)."""
 
     accelerator: str
     precision: str
 
 
 def pick_machine(accelerator: str, devices: int, precision: str) -> Machine:
-    """Settle both; see :func:`pick_accelerator` and :func:`pick_precision`."""
+    """Resolve the settings; see :func:`pick_accelerator` and :func:`pick_precision`."""
     accelerator = pick_accelerator(accelerator, devices)
     return Machine(accelerator, pick_precision(precision, accelerator))
 
 
 def pick_accelerator(wanted: str, devices: int = 1) -> str:
-    """Turn ``auto`` into cpu, gpu or mps, and make sure that what is asked for is there.
+    """Resolve ``auto`` to cpu, gpu or mps, and check that the accelerator is available.
 
     Raises:
-        UserError: the accelerator is unknown, not here, or has fewer devices.
+        UserError: the accelerator is unknown, not available, or has fewer than ``devices`` devices.
     """
     if wanted == "auto":
         if torch.cuda.is_available():
@@ -39,28 +39,32 @@ def pick_accelerator(wanted: str, devices: int = 1) -> str:
         else:
             wanted = "mps" if torch.backends.mps.is_available() else "cpu"
     count = {
-        "cpu": 2**31,  # processes on a CPU are as many as one likes
+        "cpu": 2**31,  # any number of processes may share a CPU
         "gpu": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "mps": int(torch.backends.mps.is_available()),
     }
     if wanted not in count:
         accepted = ", ".join(["auto", *count])
         raise UserError(f"--accelerator={wanted} is unknown: choose one of {accepted}")
-    there = count[wanted]
-    if there == 0:
+    available = count[wanted]
+    if available == 0:
         raise UserError(f"--accelerator={wanted} is not on this machine: use cpu or auto")
-    if devices > there:
-        raise UserError(f"--devices={devices} is more than this machine has: {there}")
+    if devices > available:
+        raise UserError(f"--devices={devices} is more than this machine has: {available}")
     return wanted
 
 
 def torch_device(accelerator: str) -> torch.device:
-    """The first device of an accelerator."""
+    """The first device of ``accelerator``."""
     return torch.device({"gpu": "cuda"}.get(accelerator, accelerator))
 
 
 def pick_precision(wanted: str, accelerator: str) -> str:
-    """``fp32``, ``bf16`` or ``fp16``; ``auto`` is bf16 where the hardware multiplies it."""
+    """Resolve the precision: ``auto`` is bf16 where the hardware supports it, otherwise fp32.
+
+    Raises:
+        UserError: fp16 on a CPU.
+    """
     if wanted == "fp16" and accelerator == "cpu":
         raise UserError("--precision=fp16 is for GPUs: use bf16 or fp32 on a CPU")
     if wanted != "auto":
@@ -80,21 +84,21 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 def pick_workers(wanted: int | None, accelerator: str) -> int:
-    """Loader processes: as told; else one beside a training CPU, half the cores beside a GPU."""
+    """The number of loader processes; by default 1 on a CPU, and half of the cores with a GPU."""
     if wanted is not None:
         return wanted
     return 1 if accelerator == "cpu" else max(min(len(own_cores()) // 2, 16), 1)
 
 
 def own_cores() -> list[int]:
-    """Numbers of the cores that this process may use; of all where the system cannot say."""
+    """The numbers of the cores that this process may use; all cores if that is unknown."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def available_memory() -> int | None:
-    """Bytes that this process may still use, containers' limits included; None if unknown."""
+    """Available memory in bytes, with the limits of containers; None if unknown."""
     found = []
     with contextlib.suppress(OSError, IndexError, ValueError):
         lines = Path("/proc/meminfo").read_text()
@@ -111,19 +115,19 @@ def available_memory() -> int | None:
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> float:
-    """Floating-point operations a second of a large matrix product: what the machine can give.
+    """Floating-point operations per second of a large matrix product, the speed limit of a device.
 
     Args:
-        device: where.
-        dtype: of the factors.
-        seconds: about how long to measure.
+        device: the device to measure.
+        dtype: the type of the factors.
+        seconds: the approximate duration of the measurement.
     """
     side, largest = (256, 2048) if device.type == "cpu" else (2048, 8192)
     while True:
         a, b = torch.randn(2, side, side, device=device).to(dtype)
-        timed(lambda: a @ b, device)  # noqa: B023  not counted: it sets up
+        timed(lambda: a @ b, device)  # noqa: B023  warm-up, not measured
         once = max(timed(lambda: a @ b, device), 1e-6)  # noqa: B023
-        if side == largest or 8 * once > seconds:  # of a larger one; where bf16 is emulated, say
+        if side == largest or 8 * once > seconds:  # such as with emulated bf16
             break
         side *= 2
     rounds = max(round(seconds / once), 1)
@@ -131,7 +135,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) 
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds that ``work`` takes, the device's own part included."""
+    """The seconds that ``work`` takes, until the device has finished."""
     wait_for(device)
     start = time.perf_counter()
     work()
@@ -140,7 +144,7 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 
 
 def wait_for(device: torch.device) -> None:
-    """Until everything queued on the device is done."""
+    """Wait until all queued work of ``device`` is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -148,7 +152,7 @@ def wait_for(device: torch.device) -> None:
 
 
 def restart_peak_memory(device: torch.device) -> None:
-    """Forget the highest use so far, where the system lets us (a GPU, Linux)."""
+    """Reset the peak memory use, where the system supports it (GPUs, Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -157,7 +161,7 @@ def restart_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Highest use in bytes: of the GPU's memory, else of this process's."""
+    """The peak memory use in bytes: of the GPU, or of this process if ``device`` is not a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:

@@ -1,4 +1,4 @@
-"""Symbolic links in a folder that may come from somebody else: none may lead out of it."""
+"""Symbolic links in a folder that may come from another person must not lead out of it."""
 
 import os
 import stat
@@ -8,27 +8,27 @@ from pathlib import Path
 from BYOL.errors import UserError
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_SNAPSHOTS, _BLOBS = "snapshots", "blobs"  # of the Hugging Face cache
+_SNAPSHOTS, _BLOBS = "snapshots", "blobs"  # folders of the Hugging Face cache
 
 
 def check_run_links(folder: Path, argument: str = "RUN") -> None:
-    """Refuse a run folder in which an entry leads out of it, or is neither file nor folder.
+    """Refuse a run folder with an entry that leads out of it, or is neither file nor folder.
 
-    The folder itself may be a link: the user has named it. Its entries and those of
-    ``checkpoints`` and ``logs`` are examined. A link whose target lies in the folder is accepted.
+    The folder itself may be a link, because the user has named it. Its entries and those of
+    ``checkpoints`` and ``logs`` are checked. A link whose target is in the folder is accepted.
 
     Args:
-        folder: of a run; nothing is examined where there is none.
+        folder: a run folder; it need not exist.
         argument: how the user named the folder, for the message.
 
     Raises:
-        UserError: names the first such entry.
+        UserError: names the first refused entry.
     """
     _check(folder, (folder, folder / "checkpoints", folder / "logs"), argument)
 
 
 def check_tree_links(folder: Path, depth: int, argument: str) -> None:
-    """As :func:`check_run_links`, for the entries of a folder down to ``depth`` levels."""
+    """Check the entries of ``folder`` down to ``depth`` levels, as :func:`check_run_links` does."""
     places, level = [folder], [folder]
     for _ in range(depth - 1):
         level = [
@@ -42,9 +42,9 @@ def check_tree_links(folder: Path, depth: int, argument: str) -> None:
 
 
 def check_file_link(file: Path, argument: str) -> None:
-    """Refuse a file whose name is a link that leads out of the folder in which it lies.
+    """Refuse a file that is a link to a target outside of its folder.
 
-    The Hugging Face cache, in which the files of a snapshot are links to ``blobs``, is accepted.
+    The Hugging Face cache is accepted. The files of its snapshots are links to ``blobs``.
 
     Raises:
         UserError: names the file.
@@ -59,12 +59,12 @@ def check_file_link(file: Path, argument: str) -> None:
 
 
 def open_no_follow(path: Path, flags: int, mode: int = 0o644) -> int:
-    """``os.open`` that refuses a symbolic link and everything but a plain file.
+    """Open a file with ``os.open``; symbolic links and everything but plain files are refused.
 
     Raises:
         OSError: as ``os.open``; ELOOP for a link.
     """
-    nonblocking = getattr(os, "O_NONBLOCK", 0)  # a named pipe would wait for its other end
+    nonblocking = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would block
     descriptor = os.open(path, flags | _NO_FOLLOW | nonblocking, mode)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -76,7 +76,7 @@ def _check(folder: Path, places: "tuple[Path, ...] | list[Path]", argument: str)
     root = Path(os.path.realpath(folder))
     for place in places:
         if place != folder and place.is_symlink():
-            continue  # one of the entries of a place before it: refused there, or it leads inside
+            continue  # checked before, as an entry of its parent folder
         for entry in _entries(place):
             if entry.is_symlink():
                 if not Path(os.path.realpath(entry.path)).is_relative_to(root):
@@ -91,7 +91,7 @@ def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
             yield from sorted(entries, key=lambda entry: entry.name)
-    except OSError:  # not there, or no folder: whoever opens it says so
+    except OSError:  # missing, or not a folder: reported when it is opened
         return
 
 

@@ -1,4 +1,4 @@
-"""One process at a time writes into a run's folder."""
+"""Locks that ensure that only one process at a time writes into a run folder."""
 
 import contextlib
 import errno
@@ -9,24 +9,27 @@ from pathlib import Path
 from BYOL._links import open_no_follow
 from BYOL.errors import UserError
 
-# of folders that know no locks, such as Lustre mounted without them: as on Windows, no lock
+# errors of file systems without locks, such as some Lustre mounts: no lock is used, as on Windows
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
 def claimed(path: Path, wait: bool = False, what: str | None = None) -> Iterator[bool]:
-    """Hold a lock that ends with this process, however it ends; whether it is held.
+    """Take a lock that ends with this process, and yield whether it was taken.
 
-    A POSIX record lock belongs to the process alone: unlike ``flock`` and what is built on it, its
-    forked loader workers do not go on holding it when it is killed. Network folders know it too.
+    A POSIX record lock belongs to one process. Unlike with ``flock``, forked loader workers do not
+    hold it after the process is killed. Network file systems support it too.
 
     Args:
-        path: the lock's file; made if it is not there, and left.
-        wait: until another process that holds it lets go; then it is always held.
-        what: the flag and its value, for the message; without it the folder.
+        path: the lock file. It is created if necessary, and not deleted.
+        wait: whether to wait until another process releases the lock.
+        what: the flag and its value, for the message; None for the folder.
+
+    Yields:
+        Whether this process holds the lock; always true with ``wait``.
 
     Raises:
-        UserError: the folder may not be written to.
+        UserError: the folder is not writable, or ``path`` is not a lock file.
     """
     try:
         descriptor = open_no_follow(path, os.O_RDWR | os.O_CREAT)
@@ -37,7 +40,7 @@ def claimed(path: Path, wait: bool = False, what: str | None = None) -> Iterator
         raise UserError(f"{what or path.parent} cannot be written to: {reason}") from error
     try:
         if not _is_lock(descriptor):
-            raise UserError(f"{what or path.parent}: {path} is not a lock: it is left as it is")
+            raise UserError(f"{what or path.parent}: {path} is not a lock file: it is not changed")
         yield _take(descriptor, wait)
     finally:
         os.close(descriptor)
@@ -45,14 +48,14 @@ def claimed(path: Path, wait: bool = False, what: str | None = None) -> Iterator
 
 @contextlib.contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock of :func:`claimed`, or refuse.
+    """Take the lock of :func:`claimed`, or raise an error if another process holds it.
 
     Args:
-        path: the lock's file.
+        path: the lock file.
         what: the flag and its value, for the message.
 
     Raises:
-        UserError: another process holds it, or the folder may not be written to.
+        UserError: another process holds the lock, or the folder is not writable.
     """
     with claimed(path, what=what) as mine:
         if not mine:
@@ -64,13 +67,13 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 def _is_lock(descriptor: int) -> bool:
-    """Whether a file is empty or holds a process's number: nothing else is overwritten."""
+    """Whether a file is empty or holds a process number. No other file is overwritten."""
     content = os.pread(descriptor, 32, 0).strip(b"\0 \r\n") if hasattr(os, "pread") else b""
     return len(content) < 21 and (not content or content.isdigit())
 
 
 def _holder(path: Path) -> str:
-    """The number of the process that holds a lock, as its file has it."""
+    """The number of the process that holds the lock, from the lock file."""
     try:
         descriptor = open_no_follow(path, os.O_RDONLY)
     except OSError:
@@ -83,7 +86,7 @@ def _holder(path: Path) -> str:
 def _take(descriptor: int, wait: bool) -> bool:
     try:
         import fcntl
-    except ImportError:  # Windows: without a lock
+    except ImportError:  # Windows: no lock is used
         return True
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -1,4 +1,4 @@
-"""A PIL image of any kind becomes 8-bit pixels."""
+"""Conversion of PIL images of any mode to 8-bit pixels."""
 
 from collections.abc import Sequence
 
@@ -12,39 +12,41 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def to_pixels(image: Image.Image, channels: int, pixel_range: Range | None = None) -> np.ndarray:
-    """Pixels of the wanted kind; transparency is laid over white unless four channels are wanted.
+    """The pixels of ``image`` with the given number of channels.
+
+    Transparent images are composed on white, except for four channels.
 
     Args:
-        image: of any mode.
+        image: a PIL image of any mode.
         channels: 1, 3 or 4.
-        pixel_range: values of black and white where it has more than 8 bits; None: judged by it
-            alone.
+        pixel_range: the values of black and white for high bit depth; None estimates them from
+            ``image``.
 
     Returns:
         (H, W, C) uint8.
 
     Raises:
-        UserError: another number of channels.
+        UserError: ``channels`` is another number.
     """
     if channels not in MODES:
-        raise UserError(f"a picture in a file has 1, 3 or 4 channels, not {channels}: give tensors")
+        raise UserError(f"an image file has 1, 3 or 4 channels, not {channels}: give tensors")
     image = shallow(image, pixel_range) if is_deep(image) else image
     pixels = np.array(_convert(image, MODES[channels]))
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def cut(pixels: np.ndarray, edges: Sequence[float], side: int) -> np.ndarray:
-    """A box whose edges may lie between pixels, resized by bicubic interpolation, antialiased.
+    """Crop a box and resize it to a square by antialiased bicubic interpolation.
 
     Args:
         pixels: (H, W, C) uint8.
-        edges: left, top, right, bottom.
-        side: of the result, in pixels.
+        edges: left, top, right and bottom of the box, which may lie between pixels.
+        side: the side of the result in pixels.
 
     Returns:
         (side, side, C) uint8.
     """
-    if pixels.shape[2] not in MODES:  # no image of PIL's
+    if pixels.shape[2] not in MODES:  # PIL has no such mode
         bands = np.moveaxis(pixels, 2, 0)
         return np.concatenate([cut(band[..., None], edges, side) for band in bands], axis=2)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

@@ -1,13 +1,14 @@
-"""Randomness as a pure function of a key: no hidden state, so nothing to save or to lose.
+"""Random numbers as a pure function of a key, without hidden state that would have to be saved.
 
-``uniforms(key, ids, n)`` gives every sample its own n numbers, decided by the key and the sample's
-id alone. Neither the batch it happens to sit in, nor the worker that loads it, nor the device it is
-on changes them: this is what makes a resumed run equal to one that was never stopped.
+``uniforms(key, ids, n)`` returns n numbers for every sample, which depend only on the key and on
+the id of the sample. The batch, the loader process and the device do not change them. A resumed run
+is therefore equal to a run that was never stopped.
 
 The generator is the SplitMix64 finaliser (Steele, Lea and Flood 2014, "Fast splittable
 pseudorandom number generators") applied to a counter.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ _MIX2 = 0x94D049BB133111EB
 
 
 def fold(*parts: int) -> int:
-    """Mix any integers, in order, into one 64-bit key: ``fold(seed, epoch, view)``.
+    """Mix integers, in order, into one 64-bit key: ``fold(seed, epoch, view)``.
 
     Returns:
         A Python int in [0, 2⁶⁴). Different tuples give unrelated keys.
@@ -30,12 +31,12 @@ def fold(*parts: int) -> int:
 
 
 def uniforms(key: int, ids: Tensor, n: int) -> Tensor:
-    """Uniform numbers in [0, 1), n for every id.
+    """``n`` uniform numbers in [0, 1) for every id.
 
     Args:
-        key: from :func:`fold`.
+        key: a key from :func:`fold`.
         ids: (B,) integer tensor on any device.
-        n: how many numbers every id gets.
+        n: the number of values for every id.
 
     Returns:
         (B, n) float32 on the device of ``ids``; equal on every device.
@@ -47,15 +48,24 @@ def uniforms(key: int, ids: Tensor, n: int) -> Tensor:
 
 
 def permutation(key: int, n: int) -> Tensor:
-    """A random order of 0 … n-1, decided by the key: (n,) int64 on the CPU."""
+    """A random permutation of 0 … n-1 that depends only on ``key``: (n,) int64 on the CPU."""
     generator = torch.Generator().manual_seed(key >> 1)
     return torch.randperm(n, generator=generator)
 
 
-def seed_generators(key: int, device: torch.device) -> None:
-    """Seed PyTorch's own generators, of the CPU and of ``device``, for dropout and the like.
+def evenly_spaced(count: int, most: int) -> np.ndarray:
+    """At most ``most`` evenly spaced indices of ``count`` items, the first and last included.
 
-    ``torch.manual_seed`` asks every kind of device there may be, which takes a millisecond.
+    Returns:
+        (m,) int64, increasing; all indices if ``count`` is at most ``most``.
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+
+
+def seed_generators(key: int, device: torch.device) -> None:
+    """Seed PyTorch's generators of the CPU and of ``device``, which dropout uses, for example.
+
+    This is faster than ``torch.manual_seed``, which takes a millisecond for all kinds of devices.
     """
     seed = key >> 1
     torch.default_generator.manual_seed(seed)
@@ -66,7 +76,7 @@ def seed_generators(key: int, device: torch.device) -> None:
 
 
 def _signed(value: int) -> int:
-    """The int64 that has the same 64 bits as the unsigned ``value``."""
+    """The int64 with the same 64 bits as the unsigned ``value``."""
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
@@ -77,8 +87,8 @@ def _mix_int(z: int) -> int:
 
 
 def _mix(z: Tensor) -> Tensor:
-    # int64 products wrap around as the algorithm wants; its shifts are logical, torch's keep the
-    # sign, hence the masks.
+    # int64 products wrap around, as the algorithm requires. Its shifts are logical, whereas torch's
+    # keep the sign, hence the masks.
     z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _signed(_MIX1)
     z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _signed(_MIX2)
     return z ^ ((z >> 31) & ((1 << 33) - 1))

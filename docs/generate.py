@@ -74,11 +74,11 @@ def page(name: str, command: Command) -> str:
 
 def _table(command: Command, names: list[str]) -> list[str]:
     fields, kinds = fields_of(command.settings), kinds_of(command.settings)
-    rows = [
-        f"| {_flag(fields[n], command)} | {_default(fields[n])} "
-        f"| {accepted(info_of(fields[n]), kinds[n])} | {_escape(info_of(fields[n]).help)} |"
-        for n in names
-    ]
+    rows = []
+    for name in names:
+        field, info = fields[name], info_of(fields[name])
+        cells = _flag(field, command), _default(field), accepted(info, kinds[name])
+        rows.append(f"| {' | '.join(cells)} | {_escape(info.help)} |")
     return ["| setting | default | accepted | meaning |", "|---|---|---|---|", *rows]
 
 

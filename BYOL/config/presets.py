@@ -1,4 +1,4 @@
-"""Recipes: one row each, with where its numbers come from."""
+"""Presets: named recipes, each with the source of its numbers."""
 
 import dataclasses
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
 
-# The paper, appendix J, and the authors' configs/byol.py. Their batch is 4096 pictures: on few
-# devices keep the rate per 256 and give the batch that fits.
+# The paper, appendix J, and the authors' configs/byol.py. Their batch size is 4096 images. On few
+# devices, keep the learning rate per 256 images and specify a batch size that fits.
 _PAPER: dict[str, Any] = {
     "backbone": "resnet50",
     "batch_size": 4096,
@@ -27,11 +27,11 @@ _SMALL: dict[str, Any] = {
     "blur": (0.0, 0.0),
 }
 
-# For small pictures, measured by us on CIFAR-10 (docs/results.md): the authors' optimizer, decay
-# and rate of a step (.2 for 256 pictures is 3.2 for their 4096; here it is 3.2 for 256), and a
-# predictor that learns ten times as fast. With a ResNet-18 the best of four from the 20th epoch on
-# ("A ResNet-18 on one GPU"), with plain6 after 14 epochs ("CIFAR-10") and on few pictures ("Two
-# thousand pictures").
+# For small images, measured by us on CIFAR-10 (docs/results.md): the authors' optimizer, weight
+# decay and learning rate per step (.2 per 256 images is 3.2 for their 4096; here it is 3.2 for
+# 256), and a predictor with ten times the learning rate. It was the best of four with a ResNet-18
+# from the 20th epoch on ("A ResNet-18 on one GPU"), with plain6 after 14 epochs ("CIFAR-10"), and
+# on few images ("Two thousand pictures").
 _LARS: dict[str, Any] = {
     "optimizer": "lars",
     "lr": 3.2,
@@ -39,12 +39,12 @@ _LARS: dict[str, Any] = {
     "predictor_lr_scale": 10.0,
 }
 
-# On a GPU an epoch takes seconds and a checkpoint nearly one, hence only every tenth (and, as
-# always, every ten minutes).
+# On a GPU an epoch takes seconds and a checkpoint nearly one second. A checkpoint is therefore
+# saved only every tenth epoch (and, as always, every ten minutes).
 _LONG: dict[str, Any] = {**_SMALL, **_LARS, "warmup_epochs": 5.0, "checkpoint_every": 10}
 
 # MoCo v3 (Chen et al. 2021, arXiv 2104.02057, section 4 and its ViT configuration): AdamW, warm-up
-# of 40 epochs, weight decay .1, momentum .99, three-layer projector, patch embedding frozen.
+# of 40 epochs, weight decay .1, momentum .99, three-layer projector, frozen patch embedding.
 _ADAMW: dict[str, Any] = {
     "optimizer": "adamw",
     "lr": 1.5e-4,
@@ -79,10 +79,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "knn_every": 20,
     },
     "small": {**_SMALL, **_LARS},
-    # Minutes on a CPU: views of 24 px and batches of 128. On CIFAR-10 (plain6, 16 epochs, three
-    # seeds) 200-NN .584; .574 with the authors' brightness, and with that .545 with a rate of .3, a
-    # decay of 1e-4 and λ = 1, which is level after 40 epochs. LARS is three points behind after 16
-    # and after 40: docs/results.md, "Recipes for longer runs".
+    # For minutes on a CPU: views of 24 px and batches of 128. On CIFAR-10 (plain6, 16 epochs, three
+    # seeds), 200-NN is .584. It is .574 with the authors' brightness. With that brightness, a
+    # learning rate of .3, a weight decay of 1e-4 and λ = 1, it is .545, and equal after 40 epochs.
+    # LARS is three points lower after 16 and 40 epochs: docs/results.md, "Recipes for longer runs".
     "32px-minutes": {
         **_SMALL,
         "optimizer": "sgd",
@@ -95,15 +95,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "view_size": 24,
         "brightness": 0.2,
     },
-    # τ is the authors' at the number of steps that 50,000 pictures make: 20,000 to 156,000 against
-    # their 12,500 (.97), 31,000 (.99), 94,000 (.99) and 312,000 (.996).
+    # τ is the authors' value for the number of steps, which is 20,000 to 156,000 for 50,000 images.
+    # The authors used .97 for 12,500 steps, .99 for 31,000 and 94,000, and .996 for 312,000.
     "32px-100": {**_LONG, "epochs": 100, "tau": 0.98},
     "32px-200": {**_LONG, "epochs": 200, "tau": 0.99},
     "32px-400": {**_LONG, "epochs": 400, "tau": 0.99},
     "32px-800": {**_LONG, "epochs": 800, "tau": 0.993},
-    # solo-learn's scripts/pretrain/cifar/byol.yaml (92.58 linear on CIFAR-10). Their LARS caps the
-    # adapted rate at the plain one; ours, the authors', does not. Their brightness of .4 is
-    # torchvision's, which multiplies: .2, added as the authors do, is the like of it.
+    # solo-learn's scripts/pretrain/cifar/byol.yaml (92.58 linear on CIFAR-10). Their LARS limits
+    # the adapted learning rate to the original one; ours follows the authors and does not. Their
+    # brightness of .4 multiplies, as in torchvision. It corresponds to .2 here, which is added.
     "solo-cifar": {
         "backbone": "resnet18",
         "image_size": 32,
@@ -120,9 +120,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "blur": (0.0, 0.0),
         "brightness": 0.2,
     },
-    # lightly's cifar10_benchmark.py (86.9 kNN at 200 epochs): SGD .06 for 128 pictures, weight
-    # decay 5e-4, τ .99 throughout, no warm-up. Their loss is a quarter of the paper's, hence here a
-    # quarter of the rate and four times the decay for the same steps. Brightness as in solo-cifar.
+    # lightly's cifar10_benchmark.py (86.9 k-NN at 200 epochs): SGD .06 for 128 images, weight decay
+    # 5e-4, constant τ of .99, no warm-up. Their loss is a quarter of the paper's. The same steps
+    # therefore need a quarter of the learning rate and four times the weight decay here. Brightness
+    # as in solo-cifar.
     "lightly-cifar": {
         "backbone": "resnet18",
         "image_size": 32,
@@ -151,9 +152,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "warmup_epochs": 10.0,
         "tau": 0.996,
     },
-    # Fewer than 10,000 pictures: "small" in batches of 64, with τ and warm-up of "digits" and less
-    # change of brightness. Measured by us on 2,000 pictures: 200-NN .401 after 100 epochs, with a
-    # brightness of .4 .376; .494 after 400: docs/results.md, "Two thousand pictures".
+    # Fewer than 10,000 images: "small" with batches of 64, τ and warm-up of "digits", and a smaller
+    # change of brightness. Measured by us on 2,000 images: 200-NN is .401 after 100 epochs (.376
+    # with a brightness of .4) and .494 after 400 epochs: docs/results.md, "Two thousand pictures".
     "few": {
         **_SMALL,
         **_LARS,
@@ -164,9 +165,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tau": 0.98,
         "knn_every": 50,
     },
-    # Grey pictures such as X-rays and microscopy, where up and down or a turn mean little and
-    # inverted values or an extreme crop would show something else. Our choice; measured once, on
-    # 2,000 grey photographs: docs/results.md, "Two thousand pictures".
+    # Grayscale images such as X-rays and microscopy, where orientation means little, and inverted
+    # values or an extreme crop would change the content. Our choice, measured once on 2,000
+    # grayscale photographs: docs/results.md, "Two thousand pictures".
     "grey": {
         **_SMALL,
         **_LARS,
@@ -181,8 +182,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "blur": (0.5, 0.1),
         "solarize": (0.0, 0.0),
     },
-    # Satellite and other pictures of many channels, whose values are measurements: only small
-    # changes of brightness and contrast. Our choice, not measured yet.
+    # Satellite and other images of many channels, whose values are measurements: only small changes
+    # of brightness and contrast. Our choice, not measured yet.
     "many-channel": {
         **_SMALL,
         **_LARS,
@@ -194,8 +195,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "grey": 0.0,
         "solarize": (0.0, 0.0),
     },
-    # Going on from timm's weights on pictures of one's own: the authors' rate for short runs, cut
-    # to a quarter so that the weights are not lost in the warm-up. Our choice, not measured yet.
+    # Training from timm's weights on other images: a quarter of the authors' learning rate for
+    # short runs, so that the weights are not lost in the warm-up. Our choice, not measured yet.
     "pretrained": {
         **_PAPER,
         "pretrained": True,
@@ -210,8 +211,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper-100": {**_PAPER, "epochs": 100, "lr": 0.45, "weight_decay": 1e-6, "tau": 0.99},
     "paper-300": {**_PAPER, "epochs": 300, "lr": 0.3, "weight_decay": 1e-6, "tau": 0.99},
     "paper-1000": {**_PAPER, "epochs": 1000, "lr": 0.2, "weight_decay": 1.5e-6, "tau": 0.996},
-    # Group-norm and weight standardisation after Richemond et al. 2020 (arXiv 2010.10241), who
-    # reach 73.9 in 1,000 epochs; the other settings are those of "paper-1000".
+    # Group normalization and weight standardization after Richemond et al. 2020 (arXiv 2010.10241),
+    # who report 73.9 after 1,000 epochs. The other settings are those of "paper-1000".
     "paper-gn-ws": {
         **_PAPER,
         "norm": "gn-ws",
@@ -224,10 +225,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset_values(name: str) -> dict[str, Any]:
-    """The settings of a preset that differ from :class:`PretrainConfig`'s own.
+    """The settings of the preset ``name`` that differ from the defaults of :class:`PretrainConfig`.
 
     Raises:
-        UserError: unknown name.
+        UserError: the name is unknown.
     """
     if name not in PRESETS:
         raise UserError(f"--preset={name} is unknown: choose one of auto, {', '.join(PRESETS)}")
@@ -235,11 +236,11 @@ def preset_values(name: str) -> dict[str, Any]:
 
 
 def preset_for(data: str | None, side: int | None) -> str:
-    """The preset of :class:`BYOL.sklearn.BYOLEmbedder` where none is specified.
+    """The preset of :class:`BYOL.sklearn.BYOLEmbedder` if none is specified.
 
     Args:
-        data: as given to ``byol pretrain``.
-        side: the pictures' size in pixels where it is known and common to all.
+        data: the setting of ``byol pretrain``.
+        side: the side of all images in pixels; None if it is unknown or differs.
     """
     if data in (None, "digits"):
         return "digits"
@@ -247,27 +248,32 @@ def preset_for(data: str | None, side: int | None) -> str:
 
 
 def preset_config(name: str, **changes: Any) -> PretrainConfig:
-    """A preset as a configuration, with changes: ``preset_config("small", epochs=10)``.
+    """The settings of a run from a preset with changes: ``preset_config("small", epochs=10)``.
 
-    With the name "auto" the images and the machine decide about all that ``changes`` does not.
+    With the name "auto", all settings that are not in ``changes`` are chosen later, from the images
+    and the machine.
+
+    Raises:
+        UserError: an unknown name or setting, or a value out of range.
     """
     known = {field.name for field in dataclasses.fields(PretrainConfig)}
     for change in changes:
         if change not in known:
-            raise UserError(f"{change} is no setting of a run; see BYOL.config.PretrainConfig")
+            raise UserError(f"{change} is no setting of a run: see BYOL.config.PretrainConfig")
     if name == "auto":
         return PretrainConfig(**{"recipe": {"specified": sorted(changes)}, **changes})
     return PretrainConfig(**{**preset_values(name), **changes})
 
 
-# Networks that are trained by AdamW elsewhere, by the preset that is for them.
+# Preset → prefixes of backbones that are usually trained with AdamW.
 _FAMILIES = {"vit": ("vit_", "deit", "beit", "eva02", "swin"), "convnext": ("convnext",)}
 
 
 def misfit(config: PretrainConfig) -> str | None:
-    """What is wrong with a preset whose optimizer, or whose network, was changed; None: nothing.
+    """The problem of a preset whose optimizer or backbone was changed; None if there is none.
 
-    Rates of one optimizer are no rates of another: LARS's 3.2 throws AdamW out at the first step.
+    A learning rate of one optimizer does not suit another: with LARS's 3.2, AdamW diverges at the
+    first step.
     """
     usual = PRESETS.get(config.preset, {})
     kept = config.lr == usual.get("lr")
@@ -275,12 +281,12 @@ def misfit(config: PretrainConfig) -> str | None:
     family = next(families, None)
     if family and config.optimizer != "adamw":
         return (
-            f"--backbone={config.backbone} learns by AdamW elsewhere, and here by "
+            f"--backbone={config.backbone} is usually trained with AdamW, and here with "
             f"{config.optimizer}: --preset {family} is for it"
         )
     if config.optimizer == usual.get("optimizer", config.optimizer) or not kept:
         return None
     return (
-        f"--optimizer={config.optimizer} has the rate of the preset {config.preset}, {config.lr:g} "
-        f"for {usual['optimizer']}: give --lr and --weight-decay with it"
+        f"--optimizer={config.optimizer} has the learning rate of the preset {config.preset}, "
+        f"{config.lr:g} for {usual['optimizer']}: give --lr and --weight-decay with it"
     )

@@ -1,5 +1,6 @@
-"""The recipe of ``--preset auto``: a pure function from facts about the images and the machine to
-settings, each group of settings with its reason.
+"""The recipe of ``--preset auto``, a pure function from facts about images and machine to settings.
+
+Each group of settings has a reason.
 
 The numbers are in ``recipe_tables``. The functions here only select and limit them.
 """
@@ -40,18 +41,18 @@ LENGTH = tuple(names_where(PretrainConfig, lambda info: info.chosen == "length")
 
 @dataclass(frozen=True)
 class Facts:
-    """What a recipe depends on.
+    """The facts that a recipe depends on.
 
     Args:
         images: number of training images.
         side: median of their shorter sides in pixels; None where no header could be read.
-        same_size: whether all images that were looked at have the same size.
-        channels: of the images.
+        same_size: whether all sampled images have the same size.
+        channels: number of channels of the images.
         accelerator: cpu, gpu or mps.
-        cores: that this process may use.
+        cores: number of cores that this process may use.
         bf16: whether the hardware multiplies bf16.
         memory: bytes of the GPU's memory, or of the memory that is available; None if unknown.
-        minutes: specified length of the whole command, or None.
+        minutes: time limit of the whole command, or None.
         weights: whether the backbone starts from trained weights.
         weights_backbone: the backbone that the weights belong to, where that is known.
         unit: processes times accumulated parts: the batch is a multiple of it.
@@ -85,7 +86,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings and why they were chosen.
+    """Chosen settings and the reasons.
 
     Args:
         settings: values of :class:`BYOL.config.PretrainConfig`; none that the user has specified.
@@ -97,7 +98,7 @@ class Recipe:
 
 
 def choose_recipe(facts: Facts) -> Recipe:
-    """The settings that fit ``facts``, and the reasons."""
+    """Choose the settings that fit ``facts``, with the reasons."""
     backbone, why_backbone = _backbone(facts)
     large = backbone not in PLAIN_NETWORKS and (not facts.gpu or backbone != "resnet18")
     image_size, view_size, why_size = _sizes(facts, backbone, large)
@@ -125,9 +126,9 @@ def schedule(epochs: int, length: float, checks: int = 10) -> dict[str, Any]:
     """The settings that follow from the length of a run.
 
     Args:
-        epochs: of the run, the last one possibly in part.
-        length: the same without rounding.
-        checks: online checks in it.
+        epochs: number of epochs, of which the last may be incomplete.
+        length: number of epochs without rounding.
+        checks: number of online evaluations in the run.
     """
     return {
         "warmup_epochs": round(min(0.06 * length, 5.0), 4),
@@ -140,12 +141,12 @@ def fit_length(steps: float, per_epoch: int, most_epochs: int | None) -> dict[st
     """Epochs and steps of a run that has time for ``steps`` optimizer steps.
 
     Args:
-        steps: that fit the time; at least one is made.
-        per_epoch: steps of an epoch.
-        most_epochs: the run is not longer than this; None: no limit.
+        steps: number of steps that fit the time limit; at least one is made.
+        per_epoch: number of steps per epoch.
+        most_epochs: maximum number of epochs; None for no limit.
 
     Returns:
-        ``epochs``, and ``steps`` where the run does not end with a whole epoch.
+        ``epochs``, and ``steps`` if the run does not end with a complete epoch.
     """
     whole = max(int(steps), 1)
     if most_epochs is not None and whole >= most_epochs * per_epoch:
@@ -159,19 +160,19 @@ def _backbone(facts: Facts) -> tuple[str, str]:
     if "backbone" in facts.specified:
         return facts.specified["backbone"], ""
     if facts.weights_backbone:
-        return facts.weights_backbone, f"{facts.weights_backbone}: the weights are of it"
+        return facts.weights_backbone, f"{facts.weights_backbone}: the backbone of the weights"
     if not facts.gpu:
         if facts.weights:
             return "resnet18", "resnet18: the smallest usual network with published weights"
         return "plain6", "plain6: a small network, because there is no GPU"
     if facts.small or facts.images < LARGE_SET:
-        what = "small images" if facts.small else f"fewer than {LARGE_SET:,} images"
-        return "resnet18", f"resnet18: enough for {what}"
+        images = "small images" if facts.small else f"fewer than {LARGE_SET:,} images"
+        return "resnet18", f"resnet18: enough for {images}"
     return "resnet50", "resnet50: a large set of photographs on a GPU"
 
 
 def _sizes(facts: Facts, backbone: str, large: bool) -> tuple[int, int | None, str]:
-    """Image size, view size (None: the same) and why."""
+    """The image size, the view size (None: the same) and the reason."""
     side = facts.side or 224
     specified = facts.specified.get("image_size")
     if specified is None and (views := facts.specified.get("view_size")):
@@ -196,7 +197,7 @@ def _sizes(facts: Facts, backbone: str, large: bool) -> tuple[int, int | None, s
 
 
 def _most_side(facts: Facts, backbone: str, large: bool) -> int:
-    """The largest image size that is worth its time."""
+    """The largest image size whose gain is worth the time."""
     if facts.weights:
         return WEIGHTS_IMAGE_SIZE[facts.gpu]
     if facts.gpu or backbone not in PLAIN_NETWORKS:
@@ -206,14 +207,14 @@ def _most_side(facts: Facts, backbone: str, large: bool) -> int:
 
 
 def image_size_for(view_size: int, side: int | None) -> int:
-    """The image size that evaluation uses where only the view size is specified.
+    """The image size that evaluation uses if only the view size is specified.
 
     Views are three quarters of the image size, as in the presets that have both. Small images
     of about that size are evaluated at their own size.
 
     Args:
-        view_size: in pixels.
-        side: that all images have, if it is small and known.
+        view_size: the side of the views in pixels.
+        side: the side of all images, if it is small and known.
     """
     if side is not None and side <= 2 * view_size:
         return side
@@ -228,7 +229,7 @@ def _transformer_size(facts: Facts, backbone: str, side: int) -> tuple[int, str]
 
 
 def _batch(facts: Facts, large: bool) -> tuple[int, str]:
-    """The batch: a power of two times ``unit``, at most half of the set, at least two images."""
+    """The batch size: a power of two times ``unit``, at least 2, at most half of the images."""
     usual = SIZES[facts.gpu, large][1]
     if not facts.gpu and facts.images < FEW:
         usual = min(usual, 64)
@@ -243,13 +244,13 @@ def _batch(facts: Facts, large: bool) -> tuple[int, str]:
 
 
 def _optimization(facts: Facts, backbone: str, large: bool) -> dict[str, Any]:
-    """Optimizer, learning rate, weight decay, τ, for the backbone and its start."""
+    """Optimizer, learning rate, weight decay and τ for the backbone and its initial weights."""
     few = facts.images < FEW
     usual = "sgd" if backbone in PLAIN_NETWORKS and not few else "lars"
     usual = "adamw" if backbone.startswith(ADAMW_BACKBONES) else usual
     optimizer = facts.specified.get("optimizer", usual)
     table = FROM_WEIGHTS if facts.weights else OPTIMIZERS
-    slow = facts.gpu or facts.weights  # long runs, and weights that are to be kept
+    slow = facts.gpu or facts.weights  # long runs, and initial weights to preserve
     chosen = {**table[optimizer], "tau": 0.99 if slow else 0.98 if few else 0.97}
     if optimizer == "adamw":
         chosen["predictor_lr_scale"] = None
@@ -261,7 +262,7 @@ def _optimization(facts: Facts, backbone: str, large: bool) -> dict[str, Any]:
 
 
 def _length(facts: Facts, large: bool, batch_size: int) -> tuple[int, float | None, str]:
-    """Epochs (at most, where there is a time limit), the time limit in minutes, and why."""
+    """The (maximum) number of epochs, the time limit in minutes, and the reason."""
     _, _, least, most, steps = SIZES[facts.gpu, large]
     if facts.weights:
         least, most = min(least, 20), min(most, WEIGHTS_EPOCHS)

@@ -1,9 +1,9 @@
-"""Whether a run's settings were written by this user: a signature with a key that only they have.
+"""Signatures that show whether this user wrote the settings of a run, with a private key.
 
-The key is a file of 32 random bytes in the user's configuration folder (``$BYOL_CONFIG_HOME``, else
-``$XDG_CONFIG_HOME/byol``, else ``~/.config/byol``), readable by nobody else. Hosts that share a
-home share the key. Where there is no writable home, in a container say, nothing is signed, and
-opening a run asks for DATA or ``--trust``.
+The key is a file of 32 random bytes in the user's configuration folder (``$BYOL_CONFIG_HOME``, or
+``$XDG_CONFIG_HOME/byol``, or ``~/.config/byol``), readable by this user only. Hosts that share a
+home folder share the key. Without a writable home folder, as in some containers, nothing is signed,
+and opening a run requires DATA or ``--trust``.
 """
 
 import contextlib
@@ -23,12 +23,12 @@ HOME = "BYOL_CONFIG_HOME"  # environment variable
 
 
 def key_file() -> Path | None:
-    """Where the key of this user lies; None where there is no home."""
-    if given := os.environ.get(HOME):
-        return Path(given) / "key"
+    """The path of the key of this user; None if there is no home folder."""
+    if folder := os.environ.get(HOME):
+        return Path(folder) / "key"
     try:
         base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    except RuntimeError:  # no home is known
+    except RuntimeError:  # there is no home folder
         return None
     return Path(base) / "byol" / "key"
 
@@ -37,11 +37,11 @@ def user_key(*, create: bool = False) -> bytes | None:
     """The key of this user.
 
     Args:
-        create: make one where there is none.
+        create: whether to create a key if there is none.
 
     Returns:
-        32 bytes; None where there is no key, it cannot be made, or it is not safe: it belongs to
-        another user, others may read it, or it is no plain file.
+        32 bytes. None if there is no key, if it cannot be created, or if it is not safe: it belongs
+        to another user, others may read it, or it is not a plain file.
     """
     path = key_file()
     if path is None:
@@ -56,7 +56,7 @@ def user_key(*, create: bool = False) -> bytes | None:
 
 
 def _make_key(path: Path) -> None:
-    """Write a new key whole, or leave the key that another process has just made."""
+    """Write a new key atomically, unless another process has just written one."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".key.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -66,7 +66,7 @@ def _make_key(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(temporary, path)  # fails where another process was first, unlike a rename
+            os.link(temporary, path)  # fails if another process was first, unlike a rename
         except FileExistsError:
             pass
         except OSError:  # a file system without hard links
@@ -79,37 +79,37 @@ def _make_key(path: Path) -> None:
 def _read_key(path: Path) -> bytes | None:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(file.fileno())
+        status = os.fstat(file.fileno())
         private = True
         if os.name == "posix":
-            private = about.st_uid == os.geteuid() and not about.st_mode & 0o077
-        if not stat.S_ISREG(about.st_mode) or not private:
+            private = status.st_uid == os.geteuid() and not status.st_mode & 0o077
+        if not stat.S_ISREG(status.st_mode) or not private:
             return None
         key = file.read(_LENGTH + 1)
     return key if len(key) == _LENGTH else None
 
 
 def signature_line(places: Mapping[str, Any], folder: Path) -> str:
-    """The comment that says that this user wrote these places into the settings of this folder.
+    """The YAML comment with the signature of this user for ``places`` and ``folder``.
 
     Args:
-        places: names of settings and their values.
-        folder: of the run.
+        places: the settings that name places, by name.
+        folder: the run folder.
 
     Returns:
-        A line of YAML that means nothing to other readers; empty where there is no key.
+        A comment line of YAML; empty if there is no key.
     """
     key = user_key(create=True)
     return f"{_TAG}{_digest(key, places, folder)}\n" if key else ""
 
 
 def is_signed(text: str, places: Mapping[str, Any], folder: Path) -> bool:
-    """Whether settings hold the signature of this user for these places and this folder.
+    """Whether ``text`` holds the signature of this user for ``places`` and ``folder``.
 
     Args:
-        text: of the file of settings.
-        places: names of settings and their values, as the file has them.
-        folder: in which the file lies now; a run that was moved or copied is not signed.
+        text: the text of the file of settings.
+        places: the settings in the file that name places, by name.
+        folder: the present folder of the file. The signature of a moved or copied run is invalid.
     """
     lines = [line for line in text.splitlines() if line.startswith(_TAG)]
     key = user_key() if lines else None

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from BYOL._evenly import evenly
+from BYOL._random import evenly_spaced
 from BYOL.curation.covariance import shrunk_covariance
 from BYOL.curation.embedding_files import write_npy
 from BYOL.curation.embeddings import Batches, Embeddings
@@ -203,7 +203,7 @@ def whiten(features: np.ndarray, file: Path, whitening: float = 1.0) -> np.ndarr
     n, d = features.shape
     mean, transform = np.zeros(d, np.float32), np.eye(d, dtype=np.float32)
     if n >= _MIN_COVARIANCE_IMAGES:
-        chosen = evenly(n, _COVARIANCE_IMAGES)
+        chosen = evenly_spaced(n, _COVARIANCE_IMAGES)
         sample = np.asarray(features[chosen], dtype=np.float64)
         mean = sample.mean(axis=0).astype(np.float32)
         variances, axes = np.linalg.eigh(shrunk_covariance(sample))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from BYOL._evenly import evenly
+from BYOL._random import evenly_spaced
 from BYOL.curation.feature_store import Collection
 from BYOL.evaluation.nearest import nearest_neighbours
 
@@ -50,7 +50,7 @@ def outlier_scores(
     candidates = np.flatnonzero(~blank)
     if len(candidates) < 2:
         candidates = np.arange(len(collection))
-    members = candidates[evenly(len(candidates), bank)]
+    members = candidates[evenly_spaced(len(candidates), bank)]
     bank_features = torch.from_numpy(np.array(collection.features[members])).to(device)
     bank_position = np.full(len(collection), -1)
     bank_position[members] = np.arange(len(members))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from BYOL._evenly import evenly
+from BYOL._random import evenly_spaced
 from BYOL.evaluation.protocols.cluster import kmeans
 
 CANDIDATES = 200_000  # images to select from; larger sets are sampled evenly to this number
@@ -53,7 +53,7 @@ def select_representatives(
     clustered = np.flatnonzero(allowed | labelled)
     candidates = np.flatnonzero(allowed & ~labelled)
     if len(clustered) > CANDIDATES:
-        candidates = candidates[evenly(len(candidates), CANDIDATES)]
+        candidates = candidates[evenly_spaced(len(candidates), CANDIDATES)]
         clustered = np.sort(np.concatenate([np.flatnonzero(labelled), candidates]))
     if not len(candidates):
         return Selection(candidates, candidates)

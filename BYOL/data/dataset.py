@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from BYOL._bit_depth import Range
-from BYOL._evenly import evenly
+from BYOL._random import evenly_spaced
 from BYOL.data.decode import BrokenImageError, Encoded, ImageFile, image_size, read_image
 from BYOL.data.path_table import PathTable
 
@@ -47,7 +47,7 @@ class Images:
 
     def probes(self, most: int) -> list[int]:
         """A few pictures to judge the others by: evenly spread, or what is quickly read."""
-        return evenly(len(self), most).tolist()
+        return evenly_spaced(len(self), most).tolist()
 
     @property
     def digest(self) -> str:
@@ -101,7 +101,7 @@ class ArrayImages(Images):
         """Of the names; without any, of the pixels of some."""
         if self.names is not None:
             return self.names.digest()
-        some = self.data[evenly(len(self), _LOOKED_AT)].numpy().tobytes()
+        some = self.data[evenly_spaced(len(self), _LOOKED_AT)].numpy().tobytes()
         return hashlib.blake2b(some, digest_size=16).hexdigest()
 
     def sample_name(self, index: int) -> str:

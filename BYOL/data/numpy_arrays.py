@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from BYOL._bit_depth import Range, eight_bits, settled_range
-from BYOL._evenly import evenly
+from BYOL._random import evenly_spaced
 from BYOL.data.dataset import ArrayImages
 from BYOL.errors import UserError
 
@@ -112,7 +112,7 @@ def _first_of(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
 def _settled(path: Path, pixels: np.ndarray) -> Range:
     if not (np.issubdtype(pixels.dtype, np.number) and np.isrealobj(pixels)):
         raise UserError(f"DATA={path} has images of {pixels.dtype}: give numbers")
-    places = evenly(len(pixels), _PROBED)
+    places = evenly_spaced(len(pixels), _PROBED)
     found = settled_range(pixels[place] for place in places)
     if found is None:
         raise UserError(f"DATA={path} has images without a finite number in them")

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from BYOL._evenly import evenly
+from BYOL._random import evenly_spaced
 from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
 from BYOL.data.open import open_images
@@ -52,7 +52,7 @@ def images_to_check(run: Run) -> tuple[Tensor, str]:
 
 
 def _first_pixels(images: Images, size: int) -> Tensor:
-    chosen = images.subset(evenly(len(images), CHECKED))
+    chosen = images.subset(evenly_spaced(len(images), CHECKED))
     batch = next(eval_batches(chosen, size, CHECKED), None)
     return torch.empty(0) if batch is None else batch[1]
 

@@ -17,8 +17,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from BYOL._console import counted
-from BYOL._evenly import evenly
 from BYOL._hardware import Machine, pick_workers, torch_device, wait_for
+from BYOL._random import evenly_spaced
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config.recipe import SMALL_SIDE, fit_length, schedule
@@ -216,7 +216,7 @@ def _feature_seconds(
     workers = pick_workers(config.workers, machine.accelerator)
 
     def timed(count: int) -> float:
-        part = prepared.train.subset(evenly(len(prepared.train), count))
+        part = prepared.train.subset(evenly_spaced(len(prepared.train), count))
         start = time.monotonic()
         extract_features(backbone, part, config.input_spec, device=device, workers=workers)
         wait_for(device)

@@ -4,12 +4,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from BYOL._evenly import evenly
+from BYOL._random import evenly_spaced
 
 
 @given(st.integers(0, 100_000), st.integers(1, 5_000))
 def test_as_many_as_may_be_from_the_first_to_the_last(count, most):
-    found = evenly(count, most)
+    found = evenly_spaced(count, most)
     assert len(found) == min(count, most)
     assert (np.diff(found) > 0).all()
     if len(found) > 1:

@@ -1,4 +1,5 @@
-"""What is done with a finished run: one module a command, each ending in its ``*_run`` function.
+"""The commands, one module each, with a function ``COMMAND_run``.
 
-A command answers with a dictionary for ``--json`` and a text for a person.
+The function takes the settings of the command. It returns a dictionary for ``--json`` and a text
+for a terminal.
 """

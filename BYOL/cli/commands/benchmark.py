@@ -1,4 +1,4 @@
-"""``byol benchmark``."""
+"""The command ``byol benchmark``."""
 
 import dataclasses
 from typing import Any
@@ -15,57 +15,57 @@ from BYOL.training.dry_run import check_network, trusted_machine
 from BYOL.training.prepare import prepare
 
 ADVICE = {
-    "loading": "give more loader processes (--workers), or a faster disk",
-    "views": "they are made where training happens: fewer or cheaper ones (--blur), or a GPU",
-    "step": "as it should be; a smaller --backbone, a smaller --image-size or faster hardware help",
+    "loading": "use more loader processes (--workers) or a faster disk",
+    "views": "they are computed on the training device: use cheaper views (--blur) or a GPU",
+    "step": "as intended; a smaller --backbone or --image-size, or faster hardware, helps",
 }
 
 
 def benchmark_run(config: BenchmarkConfig) -> Answer:
-    """``byol benchmark``: images per second of every part of training, here, and the slowest.
+    """Measure the images per second of every stage of training, and find the bottleneck.
 
     Nothing is written.
 
     Raises:
-        UserError: as ``byol pretrain`` would.
+        UserError: as for ``byol pretrain``.
     """
     machine = pick_machine(config.accelerator, 1, config.precision)
     prepared = prepare(dataclasses.replace(config, devices=1, nodes=1))
-    settled = prepared.config
-    model = build_model(settled)
-    narrow = check_network(model, settled)
-    machine = trusted_machine(narrow, settled, machine)
-    settled = settle_compile(settled, len(prepared.train), model, machine)
-    found = benchmark(settled, prepared, model, machine, config.seconds)
+    resolved = prepared.config
+    model = build_model(resolved)
+    narrow = check_network(model, resolved)
+    machine = trusted_machine(narrow, resolved, machine, to_stderr)
+    resolved = settle_compile(resolved, len(prepared.train), model, machine)
+    measured = benchmark(resolved, prepared, model, machine, config.seconds)
     answer = {
         "data": config.data or "digits",
-        "backbone": settled.backbone,
-        "image_size": settled.view_shape[-1],
-        "batch_size": settled.micro_batch,
-        "compiled": settled.compile == "on",
+        "backbone": resolved.backbone,
+        "image_size": resolved.view_shape[-1],
+        "batch_size": resolved.micro_batch,
+        "compiled": resolved.compile == "on",
         **dataclasses.asdict(machine),
         "threads": torch.get_num_threads(),
-        **found,
+        **measured,
     }
     return answer, _text(answer, machine)
 
 
-def _text(found: dict[str, Any], machine: Machine) -> str:
-    rates = found["images_per_second"]
-    where = f"{found['threads']} threads" if machine.accelerator == "cpu" else "one device"
-    share = rates["end_to_end"] / rates["step"]
-    reached, possible = found["operations_per_second"], found["matrix_rate"]
+def _text(results: dict[str, Any], machine: Machine) -> str:
+    speeds = results["images_per_second"]
+    where = f"{results['threads']} threads" if machine.accelerator == "cpu" else "one device"
+    share = speeds["end_to_end"] / speeds["step"]
+    reached, possible = results["operations_per_second"], results["matrix_rate"]
     lines = [
-        f"{found['data']}: {found['backbone']} at {found['image_size']} px, batches of "
-        f"{found['batch_size']}; {machine.accelerator} in {machine.precision}, {where}"
-        f"{', compiled' if found['compiled'] else ''}",
+        f"{results['data']}: {results['backbone']} at {results['image_size']} px, batches of "
+        f"{results['batch_size']}; {machine.accelerator} in {machine.precision}, {where}"
+        f"{', compiled' if results['compiled'] else ''}",
         f"{'':12} images/s",
-        *(f"{name.replace('_', ' '):12} {rate:>10,.1f}" for name, rate in rates.items()),
-        f"the step does {reached / 1e9:,.0f} GFLOP/s, {reached / possible:.0%} of a matrix "
+        *(f"{name.replace('_', ' '):12} {speed:>10,.1f}" for name, speed in speeds.items()),
+        f"the step reaches {reached / 1e9:,.0f} GFLOP/s, {reached / possible:.0%} of a matrix "
         f"product's {possible / 1e9:,.0f}",
-        f"end to end is {share:.0%} of the step's rate",
-        f"memory: {found['memory_per_image'] / 1e6:.2f} MB for each picture of a batch; "
-        f"{found['peak_memory'] / 1e6:,.0f} MB at most",
-        f"{found['holds_back']} holds the others back: {ADVICE[found['holds_back']]}",
+        f"end to end is {share:.0%} of the speed of the step",
+        f"memory: {results['memory_per_image'] / 1e6:.2f} MB for each image of a batch; "
+        f"{results['peak_memory'] / 1e6:,.0f} MB at most",
+        f"{results['holds_back']} is the bottleneck: {ADVICE[results['holds_back']]}",
     ]
     return "\n".join(lines)

@@ -1,5 +1,5 @@
-"""What the commands share."""
+"""Types that the commands share."""
 
 from typing import Any
 
-Answer = tuple[dict[str, Any], str]  # for --json, and for a person
+Answer = tuple[dict[str, Any], str]  # the results for --json, and the text for a terminal

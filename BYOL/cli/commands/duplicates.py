@@ -1,9 +1,9 @@
-"""``byol duplicates``."""
+"""The command ``byol duplicates``."""
 
 from pathlib import Path
 from typing import Any
 
-from BYOL._csv import check_output, write_table
+from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import DuplicatesConfig
 from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
@@ -14,21 +14,21 @@ from BYOL.data.dataset import FileImages
 from BYOL.data.file_list import write_list
 from BYOL.errors import UserError
 
-_DRAWN = 40  # groups in the picture
+_DRAWN = 40  # maximum number of groups in the contact sheet
 COLUMN_NAMES = (
     "group", "file", "similarity", "identical", "height", "width", "suggestion",
 )  # fmt: skip
 
 
 def duplicates_run(config: DuplicatesConfig) -> Answer:
-    """``byol duplicates``: groups of near-identical pictures, and which of each to keep.
+    """Find groups of near-identical images, and suggest which image of each to keep.
 
     Raises:
-        UserError: no run, no pictures, a wrong ending, a file that cannot be written.
+        UserError: there is no run, there are no images, or a file cannot be written.
     """
-    out = check_output("out", config.out, ".csv")
-    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
-    kept = None if config.kept is None else check_output("kept", config.kept, ".txt")
+    out = check_output_file("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
+    kept = None if config.kept is None else check_output_file("kept", config.kept, ".txt")
     features = open_features(config)
     if kept:
         _check_listable(kept, features)
@@ -36,8 +36,8 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         further = find_aliases(collection)
         groups = duplicate_groups(collection, config.threshold, features.device, further)
         rows = [_row(collection, k, m) for k, group in enumerate(groups, 1) for m in group]
-        surplus = {m.position for group in groups for m in group if not m.keep}
-        write_table(out, COLUMN_NAMES, rows)
+        surplus = {m.place for group in groups for m in group if not m.keep}
+        write_csv(out, COLUMN_NAMES, rows)
         if grid:
             _draw(collection, groups, grid)
         if kept:
@@ -61,12 +61,12 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
 
 def _text(found: dict[str, Any]) -> str:
     further, groups = found["further_names"], found["groups"]
-    links = f", {further:,} of them further names of the same files" if further else ""
+    links = f", {further:,} of them aliases of the same files" if further else ""
     drawn = f", drawn in {found['grid']}" if found["grid"] else ""
     drawn += f" (the first {_DRAWN})" if found["grid"] and groups > _DRAWN else ""
     kept = f"; the others are listed in {found['kept']}" if found["kept"] else ""
     return (
-        f"{found['pictures']:,} pictures{links}: {groups:,} groups of near-identical ones{drawn}; "
+        f"{found['pictures']:,} images{links}: {groups:,} groups of near-identical ones{drawn}; "
         f"{found['surplus']:,} could be removed, listed in {found['out']}{kept}"
     )
 
@@ -74,9 +74,9 @@ def _text(found: dict[str, Any]) -> str:
 def _check_listable(kept: Path, features: Features) -> None:
     for images in features.sets.values():
         if not isinstance(images, FileImages):
-            raise UserError(f"--kept={kept} is for pictures that are files of their own")
+            raise UserError(f"--kept={kept} requires images that are separate files")
         if images.paths.holds(b"\n") or images.paths.holds(b"\r"):
-            raise UserError(f"--kept={kept}: a picture has a line break in its name")
+            raise UserError(f"--kept={kept}: the name of an image has a line break")
 
 
 def _row(collection: Collection, group: int, member: Member) -> tuple[object, ...]:
@@ -95,13 +95,13 @@ def _draw(collection: Collection, groups: list[list[Member]], path: Path) -> Non
     for number, group in enumerate(groups[:_DRAWN], 1):
         row = []
         for member in group[:COLUMNS]:
-            picture = collection.thumbnail(member.position, SIDE)
-            if picture is None:
+            image = collection.thumbnail(member.place, SIDE)
+            if image is None:
                 continue
             height, width = member.size
             first = f"{number}: {'keep' if member.keep else 'remove'}  {member.similarity:.2f}"
             name = Path(collection.file(member.position)).name
             mood = "good" if member.keep else "bad"
-            row.append(Tile(picture, (first, f"{width} × {height}", name), mood))
+            row.append(Tile(image, (first, f"{width} × {height}", name), mood))
         rows.append(row)
     save_grid(rows, path)

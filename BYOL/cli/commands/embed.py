@@ -1,4 +1,4 @@
-"""``byol embed``."""
+"""The command ``byol embed``."""
 
 from BYOL._console import counted
 from BYOL.cli.commands.common import Answer
@@ -9,22 +9,22 @@ from BYOL.curation.run_features import open_features
 
 
 def embed_run(config: EmbedConfig) -> Answer:
-    """``byol embed``: a feature vector for every picture, with its name.
+    """Write the feature vector of every image, with its name, to a file.
 
     Raises:
-        UserError: no run, no pictures, an unknown ending, layer or pooling, a file that cannot be
-            written.
+        UserError: there is no run, there are no images, the ending, layer or pooling is unknown, or
+            the file cannot be written.
     """
     path = check_embeddings_path(config.out)
     features = open_features(config)
-    about = {
+    metadata = {
         **features.run.metadata,
         "layer": config.layer or "",
         "pool": features.network.pool,
         "precision": features.precision,
     }
-    several = features.splits.test is not None
-    embeddings = Embeddings(features.batches(), config.dtype, about, several)
+    several_splits = features.splits.test is not None
+    embeddings = Embeddings(features.batches(), config.dtype, metadata, several_splits)
     write_embeddings(path, embeddings)
     left_out = features.total - embeddings.count
     answer = {
@@ -37,4 +37,4 @@ def embed_run(config: EmbedConfig) -> Answer:
     }
     size = " × ".join(map(str, embeddings.shape))
     left = f" ({left_out} could not be read)" if left_out else ""
-    return answer, f"{counted(embeddings.count, 'picture')}{left}, {size} numbers each, in {path}"
+    return answer, f"{counted(embeddings.count, 'image')}{left}, {size} numbers each, in {path}"

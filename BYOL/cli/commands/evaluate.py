@@ -1,4 +1,4 @@
-"""``byol evaluate``."""
+"""The command ``byol evaluate``."""
 
 import logging
 from pathlib import Path
@@ -34,13 +34,13 @@ log = logging.getLogger(__name__)
 
 @loader_mishaps()
 def evaluate_run(config: EvaluateConfig) -> Answer:
-    """``byol evaluate``: judge a run's backbone beside raw pixels and its untrained self.
+    """Evaluate the backbone of a run, compared with raw pixels and the untrained backbone.
 
-    Writes ``evaluation.json`` into the run's folder.
+    The results are written to ``evaluation.json`` in the run folder.
 
     Raises:
-        UserError: no run, no labelled pictures, pictures of other channels, labels, groups or
-            weights that do not fit.
+        UserError: there is no run, there are no labelled images, the number of channels differs, or
+            labels, groups or weights do not fit.
     """
     protocols = tuple(name.strip() for name in config.protocol.split(",") if name.strip())
     check_protocols(protocols)
@@ -66,19 +66,19 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         protocols=protocols,
         view=view_configs(run.config)[0],
         references=references,
-        log_times=True,
-        **_asked(config),
+        say=to_stderr,
+        **_data_settings(config),
     )
-    gauges = feature_collapse_metrics(trained, untrained, train, input_spec, **settings)
-    results = {**_given(run, config, left_out), **results, "feature_gauges": gauges}
+    gauges = feature_gauges(trained, untrained, train, input_spec, **settings)
+    results = {**_sources(run, config, left_out), **results, "feature_gauges": gauges}
     lines = [results_text(results), feature_metrics_text(gauges)]
     if left_out:
-        lines.append(f"left out, for want of a row in {config.labels}: {left_out:,} pictures")
-    return results, "\n".join([*lines, *_kept(results, run.evaluation)])
+        lines.append(f"left out, because {config.labels} has no row for them: {left_out:,} images")
+    return results, "\n".join([*lines, *_write(results, run.evaluation)])
 
 
-def _asked(config: EvaluateConfig) -> dict[str, Any]:
-    """What of the settings an :class:`BYOL.evaluation.types.EvaluationData` takes."""
+def _data_settings(config: EvaluateConfig) -> dict[str, Any]:
+    """The settings that :class:`BYOL.evaluation.types.EvaluationData` takes."""
     return {
         "batch_size": config.batch_size,
         "epochs": config.epochs,
@@ -91,38 +91,38 @@ def _asked(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def _labelled(run: Run, config: EvaluateConfig) -> tuple[Images, Images | None, int]:
-    """Pictures to learn from, those held out if any, and how many have no row in the file."""
-    all_ = open_run_images(run, config.data, config.data_root)
-    found = annotated(all_, config.labels, config.task, config.groups)
+    """Training images, test images if there are any, and the number of images without a row."""
+    images = open_run_images(run, config.data, config.data_root)
+    found = annotated(images, config.labels, config.task, config.groups)
     splits = found.splits
-    learn = splits.labelled or splits.train
-    held_out = comparable_test_set(splits.test, learn)
+    labelled = splits.labelled or splits.train
+    held_out = comparable_test_set(splits.test, labelled)
     shared = check_split_groups(splits, found.groups) if found.groups else None
     if splits.test and not held_out:
-        log.info(
-            f"{splits.test.name}: its held-out pictures have no labels of the same kind: a fifth "
+        to_stderr(
+            f"{splits.test.name}: its test images have no labels of the same kind: a fifth "
             "of the others is held out instead"
         )
     if shared:
         log.warning(shared)
     budget = int(run.config.memory * 1e9)
-    train, _ = in_memory(learn, budget)
+    train, _ = in_memory(labelled, budget)
     test, _ = in_memory(held_out, budget) if held_out else (None, [])
     return train, test, found.left_out
 
 
-def _given(run: Run, config: EvaluateConfig, left_out: int) -> dict[str, Any]:
-    """What the results say of where the pictures and what is known of them come from."""
-    given: dict[str, Any] = {"run": run.name, "data": config.data or run.config.data}
+def _sources(run: Run, config: EvaluateConfig, left_out: int) -> dict[str, Any]:
+    """The sources of images, labels and groups, for the results."""
+    sources: dict[str, Any] = {"run": run.name, "data": config.data or run.config.data}
     if config.labels:
-        given |= {"labels": config.labels, "pictures_without_labels": left_out}
+        sources |= {"labels": config.labels, "pictures_without_labels": left_out}
     if config.groups:
-        given |= {"groups_file": config.groups}
-    return given
+        sources |= {"groups_file": config.groups}
+    return sources
 
 
-def _kept(results: dict[str, Any], path: Path) -> list[str]:
-    """Write the results; where that cannot be, they are still shown."""
+def _write(results: dict[str, Any], path: Path) -> list[str]:
+    """Write the results to ``path``; if that fails, a warning is printed instead."""
     try:
         write_json(path, results)
     except UserError as error:
@@ -132,8 +132,10 @@ def _kept(results: dict[str, Any], path: Path) -> list[str]:
 
 
 def _references(run: Run, wanted: EvaluateConfig) -> list[Reference]:
-    """What the run began with, if weights; and those that the user names, else timm's where they
-    are on this disk."""
+    """The initial weights of the run, if there are any, and the reference weights.
+
+    The reference weights are those of ``--reference``, or timm's if they are on this disk.
+    """
     config = run.config
     assert config.channels is not None
     found = []

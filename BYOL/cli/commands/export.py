@@ -1,4 +1,4 @@
-"""``byol export``."""
+"""The command ``byol export``."""
 
 import textwrap
 from pathlib import Path
@@ -15,12 +15,12 @@ from BYOL.runs.published import open_backbone
 
 
 def export_run(config: ExportConfig) -> Answer:
-    """``byol export``: the backbone for timm, torchvision, PyTorch, ONNX or the hub.
+    """Export the backbone or a classifier for timm, torchvision, PyTorch, ONNX or the hub.
 
     Raises:
-        UserError: no run, an unknown ending, missing packages, a file that cannot be written, or
-            one that does not put out what the network does; for a classifier no labels, or files
-            that do not fit.
+        UserError: there is no run, the ending is unknown, packages are missing, the file cannot be
+            written, or its output differs from that of the network. For a classifier also: there
+            are no labels, or the files of labels and groups do not fit.
     """
     write = pick_writer(config.to)
     path = Path(config.to)
@@ -30,17 +30,17 @@ def export_run(config: ExportConfig) -> Answer:
         model = train_classifier(config)
     found = write(model, path)
     checked = (
-        f" (checked on {found['checked_on']}: differs by {found['difference']:.1e} at most)"
+        f" (checked on {found['checked_on']}: maximum difference {found['difference']:.1e})"
         if found
         else ""
     )
     recipe = textwrap.indent(loading_recipe(model.config, path, model.classifier), "  ")
-    lines = [*_said(model.classifier), f"written to {path}{checked}; in Python:\n{recipe}"]
-    answer = {"to": str(path), **model.metadata, **found, **_judged(model.classifier)}
+    lines = [*_description(model.classifier), f"written to {path}{checked}; in Python:\n{recipe}"]
+    answer = {"to": str(path), **model.metadata, **found, **_evaluation(model.classifier)}
     return answer, "\n".join(lines)
 
 
-def _judged(classifier: Classifier | None) -> dict[str, Any]:
+def _evaluation(classifier: Classifier | None) -> dict[str, Any]:
     if classifier is None:
         return {}
     return {
@@ -51,9 +51,9 @@ def _judged(classifier: Classifier | None) -> dict[str, Any]:
     }
 
 
-def _said(classifier: Classifier | None) -> list[str]:
+def _description(classifier: Classifier | None) -> list[str]:
     if classifier is None:
         return []
-    whole = " and the backbone" if classifier.kind == "finetuned" else ""
-    taught_by = f"a layer of {len(classifier.names):,} outputs{whole}, taught by"
-    return [f"{taught_by} {classifier.labels:,} labels", *filter(None, [classifier.evaluation])]
+    trained = " and the backbone" if classifier.kind == "finetuned" else ""
+    layer = f"a layer of {len(classifier.names):,} outputs{trained}, trained on"
+    return [f"{layer} {classifier.labels:,} labels", *filter(None, [classifier.judged])]

@@ -1,10 +1,10 @@
-"""``byol outliers``."""
+"""The command ``byol outliers``."""
 
 from pathlib import Path
 
 import numpy as np
 
-from BYOL._csv import check_output, write_table
+from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import OutliersConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
@@ -12,24 +12,24 @@ from BYOL.curation.feature_store import Collection
 from BYOL.curation.outliers import OutlierScores, describe_blank, outlier_scores
 from BYOL.curation.run_features import open_features
 
-_DRAWN = 200  # pictures in the picture
+_DRAWN = 200  # maximum number of images in the contact sheet
 COLUMN_NAMES = ("rank", "file", "score", "nearest", "nearest_distance", "remark")
 
 
 def outliers_run(config: OutliersConfig) -> Answer:
-    """``byol outliers``: the pictures that are least like the others, the oddest first.
+    """List the images that differ most from the others, in the order of their outlier scores.
 
     Raises:
-        UserError: no run, no pictures, a wrong ending, a file that cannot be written.
+        UserError: there is no run, there are no images, or a file cannot be written.
     """
-    out = check_output("out", config.out, ".csv")
-    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
+    out = check_output_file("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
     features = open_features(config)
     with features.collect() as collection:
         scores = outlier_scores(collection, features.device)
         order = np.argsort(-scores.score, kind="stable")[: config.count].tolist()
         rows = [_row(collection, scores, rank, place) for rank, place in enumerate(order, 1)]
-        write_table(out, COLUMN_NAMES, rows)
+        write_csv(out, COLUMN_NAMES, rows)
         if grid:
             _draw(collection, scores, order, grid)
         count, blank = len(collection), int(scores.blank.sum())
@@ -43,9 +43,9 @@ def outliers_run(config: OutliersConfig) -> Answer:
         "outliers": [dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows],
     }
     drawn = f", drawn in {grid}" if grid else ""
-    blanks = f"; {blank:,} of all are blank" if blank else ""
+    blanks = f"; {blank:,} of all images are blank" if blank else ""
     return answer, (
-        f"{count:,} pictures: the {len(rows):,} least like the others, with scores from "
+        f"{count:,} images: the {len(rows):,} that differ most from the others, with scores from "
         f"{rows[0][2]} to {rows[-1][2]} (median of all: {answer['median_score']:.4f}), "
         f"in {out}{drawn}{blanks}"
     )
@@ -67,11 +67,11 @@ def _row(
 def _draw(collection: Collection, scores: OutlierScores, order: list[int], path: Path) -> None:
     tiles = []
     for rank, place in enumerate(order[:_DRAWN], 1):
-        picture = collection.thumbnail(place, SIDE)
-        if picture is None:
+        image = collection.thumbnail(place, SIDE)
+        if image is None:
             continue
-        said = describe_blank(collection.greys[place], bool(scores.blank[place]))
-        first = f"{rank}: {scores.score[place]:.3f}  {said}"
+        note = remark(collection.greys[place], bool(scores.blank[place]))
+        first = f"{rank}: {scores.score[place]:.3f}  {note}"
         lines = (first, f"nearest {scores.distance[place]:.3f}", Path(collection.file(place)).name)
-        tiles.append(Tile(picture, lines, "bad" if said else ""))
+        tiles.append(Tile(image, lines, "bad" if note else ""))
     save_grid([tiles], path)

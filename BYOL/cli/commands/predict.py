@@ -1,4 +1,4 @@
-"""``byol predict``."""
+"""The command ``byol predict``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from BYOL._console import counted
-from BYOL._csv import check_output, write_table
+from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import PredictConfig
 from BYOL.config.tasks import CLASSES
@@ -33,116 +33,118 @@ from BYOL.model.linear_head import LinearLayer
 
 
 @dataclass
-class Guesses:
-    """What is said of every picture.
+class Predictions:
+    """The predictions for every image.
 
     Args:
-        features: of all of them.
-        known: the labelled ones.
+        features: the features of all images.
+        known: the features and labels of the labelled images.
         classes: names of the classes, tags or values.
-        guess: of pictures without a label.
-        unseen: (n, t) guesses of the labelled pictures by probes that have not seen them.
-        place: in ``known``, of the labelled pictures that are among all of them, by split and name.
-        count: pictures that were passed on.
+        probe: predicts the labels of images without a label.
+        cross_predictions: (n, t) predictions for the labelled images by cross-validation.
+        position: index in ``known`` of the labelled images that are among all images, by split and
+            name.
+        count: number of images that were written.
     """
 
     features: Features
     known: LabelledFeatures
     classes: tuple[str, ...]
-    guess: LinearLayer
-    unseen: np.ndarray
-    place: dict[tuple[str, str], int]
+    probe: LinearLayer
+    cross_predictions: np.ndarray
+    position: dict[tuple[str, str], int]
     count: int = 0
 
     def columns(self) -> tuple[str, ...]:
-        """Of the file: the last are of the guess."""
+        """The columns of the file. The last ones hold the prediction."""
         if self.known.task == CLASSES:
             return ("file", "split", "label", "prediction", "probability")
         return ("file", "split", "labelled", *self.classes)
 
     def rows(self) -> Iterator[tuple[object, ...]]:
-        """Of the file, a batch of pictures at a time."""
-        several = self.features.splits.test is not None
+        """The rows of the file. Features are computed in batches."""
+        several_splits = self.features.splits.test is not None
         for split, images, ids, vectors in self.features.batches():
             names = [images.sample_name(i) for i in ids.tolist()]
-            places = [self.place.get((split, name)) for name in names]
-            found = self.guess(vectors.astype(np.float32, copy=False))
+            places = [self.position.get((split, name)) for name in names]
+            found = self.probe(vectors.astype(np.float32, copy=False))
             for i, place in enumerate(places):
                 if place is not None:
-                    found[i] = self.unseen[place]
+                    found[i] = self.cross_predictions[place]
             self.count += len(ids)
             for i, place, scores in zip(ids.tolist(), places, found, strict=True):
-                yield (row_name(images, i, several), split, *self._said(place, scores))
+                yield (row_name(images, i, several_splits), split, *self._cells(place, scores))
 
-    def _said(self, place: int | None, scores: np.ndarray) -> tuple[object, ...]:
+    def _cells(self, place: int | None, scores: np.ndarray) -> tuple[object, ...]:
         if self.known.task != CLASSES:
             return ("no" if place is None else "yes", *(_number(score) for score in scores))
         label = "" if place is None else self.classes[self.known.labels[place]]
         best = int(np.nan_to_num(scores).argmax())
-        said = "" if np.isnan(scores[best]) else self.classes[best]
-        return (label, said, _number(scores[best]))
+        predicted = "" if np.isnan(scores[best]) else self.classes[best]
+        return (label, predicted, _number(scores[best]))
 
 
 def predict_run(config: PredictConfig) -> Answer:
-    """``byol predict``: labels for all pictures, from those of some and a run's features.
+    """Predict the labels of all images from labelled ones, with a linear probe on the features.
 
     Raises:
-        UserError: no run, no pictures, no labels or of one class only, files that do not fit, a
-            wrong ending, a file that cannot be written.
+        UserError: there is no run, there are no images, there are no labels or only one class, the
+            files do not fit, or the output cannot be written.
     """
-    out = check_output("out", config.out, ".csv")
+    out = check_output_file("out", config.out, ".csv")
     features = open_features(config)
     config = resolve_annotations(config, features.run)
     for file in filter(None, (config.labels, config.groups)):
         if out.exists() and Path(file).exists() and out.samefile(file):
-            raise UserError(f"--out={out} is what is learnt from: give another file")
-    guesses = _guesses(features, config)
-    write_table(out, guesses.columns(), guesses.rows())
-    return _answer(guesses, out, config.seed)
+            raise UserError(f"--out={out} is read as labels or groups: give another file")
+    predictions = _predictions(features, config)
+    write_csv(out, predictions.columns(), predictions.rows())
+    return _answer(predictions, out, config.seed)
 
 
-def _guesses(features: Features, config: PredictConfig) -> Guesses:
+def _predictions(features: Features, config: PredictConfig) -> Predictions:
     parts = labelled_parts(features, config)
     known, seed = concatenate_parts(parts), config.seed
-    place: dict[tuple[str, str], int] = {}
+    position: dict[tuple[str, str], int] = {}
     if config.labelled is None:
         for part in parts:
             for i in range(len(part.images)):
-                place[part.split, part.images.sample_name(i)] = len(place)
-    taught = fit_probe(known, seed), cross_val_predict(known, seed)
-    return Guesses(features, known, parts[0].images.classes, *taught, place)
+                position[part.split, part.images.sample_name(i)] = len(position)
+    fitted = fit(known, seed), unseen(known, seed)
+    return Predictions(features, known, parts[0].images.classes, *fitted, position)
 
 
-def _answer(guesses: Guesses, out: Path, seed: int) -> Answer:
-    known = guesses.known
-    measures = prediction_measures(known, guesses.unseen, seed)
-    doubted = int(contradicts_label(known, guesses.unseen).sum())
-    left_out = guesses.features.total - guesses.count
+def _answer(predictions: Predictions, out: Path, seed: int) -> Answer:
+    known = predictions.known
+    measures = judged(known, predictions.cross_predictions, seed)
+    doubted = int(contradicted(known, predictions.cross_predictions).sum())
+    left_out = predictions.features.total - predictions.count
     answer: dict[str, Any] = {
         "out": str(out),
-        "pictures": guesses.count,
+        "pictures": predictions.count,
         "left_out": left_out,
         "labelled": len(known),
         "task": known.task,
-        "classes": list(guesses.classes),
+        "classes": list(predictions.classes),
         "measures": measures,
         "contradicted": doubted,
     }
     lines = [
-        f"{counted(guesses.count, 'picture')} in {out}, labels of {len(known):,} are known"
+        f"{counted(predictions.count, 'image')} in {out}, labels of {len(known):,} are known"
         + (f"; {left_out:,} could not be read" if left_out else "")
     ]
     if measures:
         lines.append(describe_cross_validation(measures))
     elif known.groups is not None and len(np.unique(known.groups)) < 2:
         lines.append(
-            "all of them are of one group: nothing is said of these, nor of how good the others are"
+            "all of them are in one group: there is no prediction for these, and no estimate "
+            "of accuracy"
         )
     if doubted:
-        said = "label is" if doubted == 1 else "labels are"
+        labels = "label is" if doubted == 1 else "labels are"
         lines.append(
-            f"{doubted:,} {said} contradicted with a probability of {SURE} or more: look at these "
-            "pictures"
+            f"{doubted:,} {labels} contradicted with a probability of {SURE} or more: check these "
+            "images"
         )
     return answer, "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""``byol pretrain``."""
+"""The command ``byol pretrain``."""
 
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from BYOL.training.pretrain import pretrain
 
 
 def pretrain_run(config: PretrainConfig) -> Answer:
-    """``byol pretrain``: see :func:`BYOL.training.pretrain.pretrain`."""
+    """Train a backbone: see :func:`BYOL.training.pretrain.pretrain`."""
     results = pretrain(config)
     return results, summary(results) if first_process() else ""
 
 
 def summary(results: dict[str, Any]) -> str:
-    """What a run has shown, as text for a terminal."""
+    """The results of a run as text for a terminal."""
     lines = [
         f"{results['epochs']} epochs, {results['steps']} steps in {results['train_seconds']} s "
         f"({results['images_per_second']:,.0f} images/s)"

@@ -1,4 +1,4 @@
-"""``byol report``."""
+"""The command ``byol report``."""
 
 from pathlib import Path
 
@@ -20,30 +20,33 @@ from BYOL.runs.open import Run, open_run
 
 @loader_mishaps()
 def report_run(config: ReportConfig) -> Answer:
-    """``byol report``: a run, or several beside each other, as one HTML file.
+    """Write a run, or a comparison of several runs, as one HTML file.
+
+    If the images of a run are no longer where the run read them, the page has no images.
 
     Raises:
-        UserError: no run, more runs than can be told apart, another ending than .html, or a place
-            of pictures that has none. Pictures that are no longer where the run found them are no
-            mistake: the page then does without.
+        UserError: there is no run, there are too many runs, the ending is not .html, or ``data``
+            has no images.
     """
     if not 1 <= len(config.run) <= MOST:
-        raise UserError(f"RUN: {len(config.run)} runs were given; give one to {MOST}")
+        raise UserError(f"RUN: {len(config.run)} runs are too many: give one to {MOST}")
     alone = len(config.run) == 1
-    beside = RunFolder(Path(config.run[0])).report if alone else Path("compare.html")
-    out = Path(config.out) if config.out else beside
+    default = RunFolder(Path(config.run[0])).report if alone else Path("compare.html")
+    out = Path(config.out) if config.out else default
     if out.suffix != ".html":
         raise UserError(f"--out={out} has an unknown ending: use .html")
     if config.out or not alone:
         check_place(f"--out={out}", out)
     accelerator = pick_accelerator(config.accelerator)
     runs = [open_run(path, trust=config.trust) for path in config.run]
-    if part := next((run.checkpoint for run in runs if run.checkpoint), None):
-        raise UserError(f"RUN={part} is a checkpoint: a report is of a whole run, give its folder")
-    opened = [_pictures(run, config) for run in runs]
-    pictures = [splits for splits, _ in opened]
+    if checkpoint := next((run.checkpoint for run in runs if run.checkpoint), None):
+        raise UserError(
+            f"RUN={checkpoint} is a checkpoint: a report is of a whole run, give its folder"
+        )
+    opened = [_images(run, config) for run in runs]
+    images = [splits for splits, _ in opened]
     missing = next((why for _, why in opened if why), None)
-    how = SampleConfig(
+    sample_config = Looking(
         torch_device(accelerator),
         pick_workers(None, accelerator),
         config.batch_size,
@@ -51,17 +54,17 @@ def report_run(config: ReportConfig) -> Answer:
         config.seed,
     )
     if alone:
-        path = write_report(runs[0], pictures[0], how, out, missing)
+        path = write_report(runs[0], images[0], sample_config, out, missing)
     else:
-        path = write_comparison(runs, pictures, how, out, missing)
+        path = write_comparison(runs, images, sample_config, out, missing)
     size = path.stat().st_size
     answer = {"out": str(path), "runs": config.run, "bytes": size, "missing": missing}
-    without = f"without pictures: {missing}\n" if missing else ""
+    without = f"without images: {missing}\n" if missing else ""
     return answer, f"{without}{path} ({size / 1e6:.1f} MB): open it in a browser"
 
 
-def _pictures(run: Run, config: ReportConfig) -> tuple[Splits | None, str | None]:
-    """The pictures of a run, or why there are none."""
+def _images(run: Run, config: ReportConfig) -> tuple[Splits | None, str | None]:
+    """The images of a run, or the reason why there are none."""
     if config.data is not None:
         return open_run_images(run, config.data, config.data_root), None
     try:

@@ -1,4 +1,4 @@
-"""``byol search``."""
+"""The command ``byol search``."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from BYOL._console import counted
-from BYOL._csv import check_output, write_table
+from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import SearchConfig
 from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
@@ -18,33 +18,33 @@ from BYOL.curation.run_images import open_images_of_flag
 from BYOL.curation.search import WHITENING, nearest_images
 from BYOL.errors import UserError
 
-_DRAWN = 40  # lists in the picture
-_SHOWN = 3 * COLUMNS  # answers of each that are drawn
-_LIKE = "like"  # the set of what is looked for
-_SPARE = 16  # answers more than asked for, as some may be names of the question's own file
+_DRAWN = 40  # maximum number of lists in the contact sheet
+_SHOWN = 3 * COLUMNS  # maximum number of results of each list in the contact sheet
+_LIKE = "like"  # the image set of the queries
+_SPARE = 16  # additional results, because some may be aliases of the query file
 COLUMN_NAMES = ("like", "rank", "file", "similarity")
 
-# Questions, and their answers with the similarities of these.
+# Queries, and their results with similarities.
 Lists = list[tuple[list[int], list[tuple[int, float]]]]
 
 
 def search_run(config: SearchConfig) -> Answer:
-    """``byol search``: the pictures most like given ones, the most alike first.
+    """Find the images that are most similar to the query images, in the order of similarity.
 
     Raises:
-        UserError: no run, no pictures, none to look for, a wrong ending, a file that cannot be
+        UserError: there is no run, there are no images or no query images, or a file cannot be
             written.
     """
-    out = check_output("out", config.out, ".csv")
-    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
-    features = _with_questions(open_features(config), config)
-    with features.collect(WHITENING) as collection:
+    out = check_output_file("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
+    features = _with_queries(open_features(config), config)
+    with features.collected(WHITENING) as collection:
         lists = _lists(collection, config)
         rows = list(_rows(collection, lists, config))
-        write_table(out, COLUMN_NAMES, rows)
+        write_csv(out, COLUMN_NAMES, rows)
         if grid:
             _draw(collection, lists, grid)
-        asked = sum(len(questions) for questions, _ in lists)
+        asked = sum(len(queries) for queries, _ in lists)
         answer = {
             "out": str(out),
             "grid": str(grid) if grid else None,
@@ -56,24 +56,24 @@ def search_run(config: SearchConfig) -> Answer:
     return answer, _text(answer, lists, config.together)
 
 
-def _with_questions(features: Features, config: SearchConfig) -> Features:
-    """What is looked for as a further set, that it be looked at as the others are."""
+def _with_queries(features: Features, config: SearchConfig) -> Features:
+    """The features with the query images as an additional set."""
     assert config.like is not None
     found = open_images_of_flag(features.run, config.like, config.data_root, "like")
-    questions = {_LIKE: found.train} | ({f"{_LIKE} (test)": found.test} if found.test else {})
-    return dataclasses.replace(features, sets={**features.sets, **questions})
+    queries = {_LIKE: found.train} | ({f"{_LIKE} (test)": found.test} if found.test else {})
+    return dataclasses.replace(features, sets={**features.sets, **queries})
 
 
 def _lists(collection: Collection, config: SearchConfig) -> Lists:
-    """Answers to every question, or to all as one; a question is no answer to itself."""
+    """The results of every query, or of all as one query; a query image is never a result."""
     names = list(collection.sets)
     numbers = [number for number, name in enumerate(names) if name.startswith(_LIKE)]
-    questions = np.isin(collection.locations[:, 0], numbers)
-    asked, among = np.flatnonzero(questions), np.flatnonzero(~questions)
+    queries = np.isin(collection.places[:, 0], numbers)
+    asked, among = np.flatnonzero(queries), np.flatnonzero(~queries)
     if not len(asked):
-        raise UserError(f"--like={config.like}: not one of its pictures can be read")
+        raise UserError(f"--like={config.like}: none of its images can be read")
     if not len(among):
-        raise UserError("DATA: not one of its pictures can be read")
+        raise UserError("DATA: none of its images can be read")
     groups = [asked.tolist()] if config.together else [[place] for place in asked.tolist()]
     spare = _SPARE + len(groups[0])
     found = nearest_images(collection, asked, among, config.count + spare, combine=config.together)
@@ -92,9 +92,9 @@ def _lists(collection: Collection, config: SearchConfig) -> Lists:
 def _rows(
     collection: Collection, lists: Lists, config: SearchConfig
 ) -> Iterator[tuple[object, ...]]:
-    for questions, answers in lists:
-        like = config.like if config.together else collection.file(questions[0])
-        for rank, (place, cosine) in enumerate(answers, 1):
+    for queries, results in lists:
+        like = config.like if config.together else collection.file(queries[0])
+        for rank, (place, cosine) in enumerate(results, 1):
             yield like, rank, collection.file(place), round(cosine, 4)
 
 
@@ -102,31 +102,31 @@ def _text(answer: dict[str, Any], lists: Lists, together: bool) -> str:
     left = f" ({answer['left_out']:,} more could not be read)" if answer["left_out"] else ""
     drawn = f", drawn in {answer['grid']}" if answer["grid"] else ""
     drawn += f" (the first {_DRAWN})" if answer["grid"] and len(lists) > _DRAWN else ""
-    asked = "the given one"
+    queries = "the query image"
     if answer["like"] > 1:
-        asked = f"{answer['like']:,} given ones " + ("together" if together else "each")
-    count = max(len(answers) for _, answers in lists)
+        queries = f"{answer['like']:,} query images" + (" together" if together else " each")
+    count = max(len(results) for _, results in lists)
     return (
-        f"{counted(answer['pictures'], 'picture')}{left}: the {count:,} most like {asked}, in "
-        f"{answer['out']}{drawn}"
+        f"{counted(answer['pictures'], 'image')}{left}: the {count:,} most similar to {queries}, "
+        f"in {answer['out']}{drawn}"
     )
 
 
 def _draw(collection: Collection, lists: Lists, path: Path) -> None:
-    """For every list a row of what was asked and one of what was found."""
+    """Save a contact sheet with a row of query images and results for every list."""
     rows = []
-    for questions, answers in lists[:_DRAWN]:
-        asked = [_tile(collection, place, "like", "good") for place in questions[:COLUMNS]]
+    for queries, results in lists[:_DRAWN]:
+        asked = [_tile(collection, place, "like", "good") for place in queries[:COLUMNS]]
         found = [
             _tile(collection, place, f"{rank}: {cosine:.3f}")
-            for rank, (place, cosine) in enumerate(answers[:_SHOWN], 1)
+            for rank, (place, cosine) in enumerate(results[:_SHOWN], 1)
         ]
         rows.append([tile for tile in (*asked, *found) if tile])
     save_grid(rows, path)
 
 
-def _tile(collection: Collection, place: int, said: str, mood: str = "") -> Tile | None:
-    picture = collection.thumbnail(place, SIDE)
-    if picture is None:
+def _tile(collection: Collection, place: int, text: str, mood: str = "") -> Tile | None:
+    image = collection.thumbnail(place, SIDE)
+    if image is None:
         return None
-    return Tile(picture, (said, Path(collection.file(place)).name), mood)
+    return Tile(image, (text, Path(collection.file(place)).name), mood)

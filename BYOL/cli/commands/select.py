@@ -1,4 +1,4 @@
-"""``byol select``."""
+"""The command ``byol select``."""
 
 import csv
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from BYOL._csv import check_output, write_table
+from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import SelectConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
@@ -16,19 +16,19 @@ from BYOL.curation.selection import Selection, select_representatives
 from BYOL.data.csv_rows import RowFile, match_rows, read_rows, row_name
 from BYOL.errors import UserError
 
-_DRAWN = 400  # pictures in the picture
+_DRAWN = 400  # maximum number of images in the contact sheet
 _HEADER = ("file", "label")
 
 
 def select_run(config: SelectConfig) -> Answer:
-    """``byol select``: pictures to label, the most telling first, as a file to fill in.
+    """Choose images to label, the most informative first, and write a file to fill in.
 
     Raises:
-        UserError: no run, no pictures, none left to label, labels that do not fit, a wrong ending,
-            a file that cannot be written.
+        UserError: there is no run, there are no images left to label, the labels do not fit, or a
+            file cannot be written.
     """
-    out = check_output("out", config.out, ".csv")
-    grid = None if config.grid is None else check_output("grid", config.grid, ".png")
+    out = check_output_file("out", config.out, ".csv")
+    grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
     features = open_features(config)
     labels = config.labels or (features.run.config.labels if config.data is None else None)
     file = read_rows("--labels", labels, "labels", unfilled=True) if labels else None
@@ -38,9 +38,9 @@ def select_run(config: SelectConfig) -> Answer:
         found = select_representatives(
             collection.features, config.count, config.seed, allowed=~blank, labelled=labelled
         )
-        if not len(found.positions):
-            raise UserError("there is no picture left to label")
-        names = [_name(features, collection, place) for place in found.positions.tolist()]
+        if not len(found.places):
+            raise UserError("there is no image left to label")
+        names = [_name(features, collection, place) for place in found.places.tolist()]
         _write(out, file, names)
         if grid:
             _draw(collection, found, names, grid)
@@ -57,36 +57,36 @@ def select_run(config: SelectConfig) -> Answer:
 
 
 def _text(answer: dict[str, Any], file: RowFile | None) -> str:
-    beside = f", beside the {answer['labelled']:,} that have a label" if file else ""
+    existing = f", in addition to the {answer['labelled']:,} that have a label" if file else ""
     drawn = f", drawn in {answer['grid']}" if answer["grid"] else ""
     column = file.header[0] if file else _HEADER[1]
     return (
-        f"{len(answer['selected']):,} of {answer['pictures']:,} pictures to label{beside}, in "
+        f"{len(answer['selected']):,} of {answer['pictures']:,} images to label{existing}, in "
         f"{answer['out']}{drawn}\nfill in the column {column!r}, then --labels={answer['out']}"
     )
 
 
 def _check_unfilled(out: Path, labels: str | None) -> None:
-    """See that no labels are lost, which somebody has filled in.
+    """Check that no labels are overwritten that somebody has filled in.
 
     Raises:
-        UserError: the file that is to be written has some, and they are not to be kept.
+        UserError: the file ``out`` has labels, and it is not the file ``labels``.
     """
     if not out.exists() or (labels and out.samefile(labels)):
         return
     with out.open(newline="", encoding="utf-8", errors="replace") as lines:
         rows = [row for row in csv.reader(lines) if row]
-        # a row of one cell is not ours: a spreadsheet has put semicolons between them
+        # a row with one cell comes from a spreadsheet that separates cells by semicolons
         filled = any(len(row) < 2 or any(map(str.strip, row[1:])) for row in rows[1:])
     if filled:
         raise UserError(
-            f"--out={out} has labels in it, which would be lost: give it as --labels too, or "
+            f"--out={out} has labels, which would be lost: give it as --labels too, or "
             "another --out"
         )
 
 
 def _labelled(features: Features, collection: Collection, file: RowFile | None) -> np.ndarray:
-    """(n,) bool: pictures of which the file has a row."""
+    """(n,) bool: whether the file has a row for each image."""
     found = np.zeros(len(collection), dtype=bool)
     if file is None:
         return found
@@ -106,18 +106,18 @@ def _name(features: Features, collection: Collection, place: int) -> str:
 
 
 def _write(out: Path, file: RowFile | None, names: list[str]) -> None:
-    """The rows that have a label, then those that are to get one."""
+    """Write the rows that have a label, then those of the chosen images."""
     header = _HEADER if file is None else (_HEADER[0], *file.header)
-    told = [] if file is None else zip(file.rows, *file.columns, strict=True)
+    labelled = [] if file is None else zip(file.rows, *file.columns, strict=True)
     empty = ("",) * (len(header) - 1)
-    write_table(out, header, [*told, *((name, *empty) for name in names)])
+    write_csv(out, header, [*labelled, *((name, *empty) for name in names)])
 
 
 def _draw(collection: Collection, found: Selection, names: list[str], path: Path) -> None:
     tiles = []
     chosen = zip(found.positions.tolist(), found.sizes.tolist(), names, strict=True)
     for rank, (place, size, name) in enumerate(list(chosen)[:_DRAWN], 1):
-        picture = collection.thumbnail(place, SIDE)
-        if picture is not None:
-            tiles.append(Tile(picture, (f"{rank}: of {size:,} alike", Path(name).name)))
+        image = collection.thumbnail(place, SIDE)
+        if image is not None:
+            tiles.append(Tile(image, (f"{rank}: of {size:,} alike", Path(name).name)))
     save_grid([tiles], path)

@@ -1,4 +1,4 @@
-"""``byol sweep``."""
+"""The command ``byol sweep``."""
 
 import contextlib
 import logging
@@ -22,21 +22,21 @@ log = logging.getLogger(__name__)
 
 
 def sweep_run(config: SweepConfig) -> Answer:
-    """``byol sweep``: every run of a sweep file that is not finished yet, then a table and a plot.
+    """Run every run of a sweep that is not complete, then write a table and a plot.
 
-    Writes ``table.md``, ``sweep.json`` and ``sweep.png`` into the sweep's folder, anew after every
-    run. A run that fails ends no other, unless it is the first of all: then the mistake is likely
-    one of the whole sweep.
+    ``table.md``, ``sweep.json`` and ``sweep.png`` in the folder of the sweep are updated after
+    every run. A failed run does not stop the others, unless it is the first run of the sweep. In
+    that case the mistake probably concerns the whole sweep.
 
     Raises:
-        UserError: a mistake in the file, or a folder that holds something else; then nothing has
-            been run. Or some runs failed.
+        UserError: there is a mistake in the file, or the folder holds something else; nothing has
+            been run then. Or some runs failed.
     """
     _refuse_launchers()
     out = Path(config.out or Path("sweeps") / Path(config.sweep).stem)
     check_tree_links(out, 3, f"--out={out}")
     cells = read_sweep(config.sweep, out, trust=config.trust)
-    # seed by seed, so that the table has every variant early
+    # by seed, so that the table has every variant early
     by_seed = zip(*(cell.runs for cell in cells), strict=True)
     runs = [run for same_seed in by_seed for run in same_seed]
     waiting = [run for run in runs if results_of(run) is None]
@@ -49,7 +49,7 @@ def sweep_run(config: SweepConfig) -> Answer:
     rows, text = write_summary(cells, out)
     if failed:
         raise UserError(
-            f"{len(failed)} of {len(runs)} runs failed, as said above; the table of the others is "
+            f"{len(failed)} of {len(runs)} runs failed, see above; the table of the others is "
             f"{out / 'table.md'}"
         )
     answer = {"out": str(out), "runs": len(runs), "rows": rows}
@@ -77,19 +77,19 @@ def _work(
     waiting: Sequence[PretrainConfig],
     out: Path,
 ) -> list[str]:
-    """Make the runs that wait; the folders of those that failed."""
+    """Run the remaining runs, and return the folders of those that failed."""
     failed: list[str] = []
-    nothing_yet = len(waiting) == len(runs)
+    all_remaining = len(waiting) == len(runs)
     with contextlib.closing(one_by_one(waiting, runs)) as attempts:
         for number, attempt in enumerate(attempts, start=1):
             run = str(attempt.run.out)
-            if attempt.failure and nothing_yet and attempt.run == waiting[0]:
+            if attempt.failure and all_remaining and attempt.run == waiting[0]:
                 raise UserError(f"{run}: {attempt.failure}")
             if attempt.failure:
                 failed.append(run)
                 log.info(with_dashes(f"{run} failed: {attempt.failure}"))
                 continue
-            became = "finished" if attempt.made else "is left to another byol sweep"
-            log.info(f"{run} {became}, {number} of {len(waiting)}")
+            outcome = "finished" if attempt.made else "is left to another byol sweep"
+            to_stderr(f"{run} {outcome}, {number} of {len(waiting)}")
             write_summary(cells, out)
     return failed

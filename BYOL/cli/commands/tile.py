@@ -1,4 +1,4 @@
-"""``byol tile``."""
+"""The command ``byol tile``."""
 
 import csv
 import logging
@@ -23,38 +23,39 @@ from BYOL.errors import UserError
 log = logging.getLogger(__name__)
 _GROUPS = "groups.csv"
 _SAY_EVERY = 20.0  # seconds
-_AHEAD = 4  # pictures for every worker that are begun before the first of them is needed
+_AHEAD = 4  # images per worker that are started in advance
 
 
 def tile_run(config: TileConfig) -> Answer:
-    """``byol tile``: a folder of large pictures as a folder of tiles, and whose tile each is.
+    """Cut a folder of large images into a folder of tiles, with the source image of every tile.
 
     Raises:
-        UserError: no folder of pictures, something in the way, not one that can be read, no room.
+        UserError: ``data`` is not a folder of images, none of them can be read, the output folder
+            is not empty, or the disk is full.
     """
     root, out = Path(config.data).expanduser(), Path(config.out)
     if not root.is_dir():
-        raise UserError(f"DATA={root} is no folder of pictures: only those can be cut")
+        raise UserError(f"DATA={root} is no folder of images: only folders can be cut")
     check_new_folder(f"--out={out}", out)
     if root.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UserError(f"--out={out} is in DATA={root}: tiles would be cut anew the next time")
+        raise UserError(f"--out={out} is in DATA={root}: the next call would cut the tiles again")
     files = walk(root)
     if not len(files):
-        raise UserError(f"DATA={root} has no pictures in it")
+        raise UserError(f"DATA={root} has no images in it")
     how = Tiling(config.size, config.stride or config.size, config.blank)
     with _made_whole(out) as made, large_pictures():
         answer = _cut_all(root, files, made, how, config.workers or os.cpu_count() or 1)
     left = answer["left_out"]
     return {"out": str(out), **answer}, (
-        f"{answer['tiles']:,} tiles of {answer['pictures']:,} pictures in {out}; "
+        f"{answer['tiles']:,} tiles of {answer['pictures']:,} images in {out}; "
         f"{answer['blank']:,} blank ones were left out"
         + (f"; not read: {left:,} ({first_of(answer['not_read'])})" if left else "")
-        + f"\ntiles of one picture are no strangers to each other: --groups {out / _GROUPS}"
+        + f"\ntiles of one image are similar: keep them in one split with --groups {out / _GROUPS}"
     )
 
 
 def _cut_all(root: Path, files: PathTable, made: Path, how: Tiling, workers: int) -> dict[str, Any]:
-    pictures = tiles = blank = 0
+    images = tiles = blank = 0
     broken: list[str] = []
     spoke = time.monotonic()
     with (made / _GROUPS).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -62,21 +63,21 @@ def _cut_all(root: Path, files: PathTable, made: Path, how: Tiling, workers: int
         rows.writerow(("file", "picture"))
         for cut in _cuts(root, files, made, how, workers):
             rows.writerows((tile, cut.name) for tile in cut.tiles)
-            pictures, tiles = pictures + (cut.error is None), tiles + len(cut.tiles)
+            images, tiles = images + (cut.error is None), tiles + len(cut.tiles)
             blank += cut.blank
             broken += [cut.name] if cut.error else []
             if cut.error and len(broken) == 1:
                 log.warning(f"{cut.name} cannot be read: {cut.error}")
             if time.monotonic() - spoke > _SAY_EVERY:
                 spoke = time.monotonic()
-                log.info(f"{pictures:,} of {len(files):,} pictures, {tiles:,} tiles")
+                to_stderr(f"{images:,} of {len(files):,} images, {tiles:,} tiles")
     if not tiles:
         raise UserError(
-            f"DATA={root}: not one tile: {len(broken):,} of {len(files):,} pictures cannot be "
+            f"DATA={root}: not one tile: {len(broken):,} of {len(files):,} images cannot be "
             f"read, {blank:,} tiles are blank"
         )
     answer = {
-        "pictures": pictures,
+        "pictures": images,
         "tiles": tiles,
         "blank": blank,
         "left_out": len(broken),
@@ -89,7 +90,7 @@ def _cut_all(root: Path, files: PathTable, made: Path, how: Tiling, workers: int
 
 
 def _cuts(root: Path, files: PathTable, made: Path, how: Tiling, workers: int) -> Iterator[Cut]:
-    """One picture after the other, so many of them at a time."""
+    """Cut the images in parallel, and yield the results in order."""
     pool = ThreadPoolExecutor(workers, "tiles")
     waiting: deque[Future[Cut]] = deque()
     try:
@@ -105,14 +106,14 @@ def _cuts(root: Path, files: PathTable, made: Path, how: Tiling, workers: int) -
 
 @contextmanager
 def _made_whole(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` to be filled, which then takes its name, or is gone."""
-    where = out.resolve()  # "." has no name
+    """Yield a folder next to ``out``, which is renamed to ``out``, or deleted on failure."""
+    target = out.resolve()  # "." has no name
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with folder_beside(where) as made:
+        with folder_beside(target) as made:
             yield made
-            if where.exists():
-                where.rmdir()
+            if target.exists():
+                target.rmdir()
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"--out={out} cannot be written: {reason}") from error

@@ -1,12 +1,11 @@
-"""``byol views``."""
+"""The command ``byol views``."""
 
 import dataclasses
 from pathlib import Path
 
 from BYOL._console import counted
-from BYOL._evenly import evenly
 from BYOL._files import check_place
-from BYOL._random import fold
+from BYOL._random import evenly_spaced, fold
 from BYOL.cli.commands.common import Answer
 from BYOL.config.inspection import ViewsConfig
 from BYOL.config.view_configs import view_configs
@@ -17,10 +16,10 @@ from BYOL.views.preview import save_preview
 
 
 def views_run(config: ViewsConfig) -> Answer:
-    """``byol views``: a picture of what the network will see.
+    """Write an image of the augmented views that the network would be trained on.
 
     Raises:
-        UserError: no pictures, or a file that cannot be written.
+        UserError: there are no images, or the file cannot be written.
     """
     out = config.out or "views.png"
     if Path(out).suffix.lower() != ".png":
@@ -28,10 +27,10 @@ def views_run(config: ViewsConfig) -> Answer:
     check_place(f"--out={out}", Path(out))
     settings = dataclasses.replace(config, batch_size=1, accumulate=1, devices=1, nodes=1)
     prepared = prepare(settings, hold=False)
-    images = readable(prepared.train, evenly(len(prepared.train), config.pictures).tolist())
+    images = readable(prepared.train, evenly_spaced(len(prepared.train), config.pictures).tolist())
     if not images:
-        raise UserError(f"DATA={config.data}: not one of the pictures looked at can be read")
+        raise UserError(f"DATA={config.data}: none of the sampled images can be read")
     key = fold(config.seed, 0)
     path = save_preview(images, view_configs(prepared.config), Path(out), key=key)
     answer = {"out": str(path), "pictures": len(images)}
-    return answer, f"{counted(len(images), 'picture')} in {path}"
+    return answer, f"{counted(len(images), 'image')} in {path}"

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from BYOL._evenly import evenly
+from BYOL._random import evenly_spaced
 from BYOL.data.dataset import Images
 from BYOL.evaluation.collapse.metrics import collapse_metrics
 from BYOL.evaluation.features import extract_features
@@ -42,7 +42,7 @@ def feature_collapse_metrics(
     Raises:
         UserError: no image could be read.
     """
-    positions = evenly(len(images), MAX_IMAGES)
+    positions = evenly_spaced(len(images), MAX_IMAGES)
     sample = images.subset(positions)
     metrics = {}
     for name, net in (("untrained", untrained), ("trained", backbone)):

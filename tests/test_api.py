@@ -1,0 +1,99 @@
+"""The public Python functions do what the commands do."""
+
+import doctest
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import BYOL
+from BYOL import api
+from BYOL.errors import UserError
+from tests.conftest import TINY_SETTINGS, draw_pictures
+
+
+def test_the_functions_are_attributes_of_the_package() -> None:
+    for name in ("pretrain", "evaluate", "embed", "load_backbone", "load_classifier"):
+        assert name in BYOL.__all__ and callable(getattr(BYOL, name))
+    assert BYOL.pretrain is api.pretrain
+    with pytest.raises(AttributeError, match="has no attribute 'pretrian'"):
+        BYOL.pretrian  # noqa: B018
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import sys, BYOL; print(sorted(m for m in sys.modules if m.startswith('BYOL')))"
+    command = [sys.executable, "-c", code]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "['BYOL']"
+
+
+def test_the_examples_in_the_docstrings_are_true() -> None:
+    results = doctest.testmod(api, optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
+    assert results.attempted >= 1 and results.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epoch": 3}, "the setting 'epoch' is unknown: did you mean epochs"),
+        ({"epochs": 0}, "--epochs=0 is out of range"),
+        ({"epochs": "many"}, "--epochs: many is not a whole number"),
+        ({"optimizer": "adam"}, "choose one of lars, sgd, adamw"),
+        ({"data": "nowhere"}, "nowhere is not there"),
+    ],
+)
+def test_a_mistake_is_an_error_that_names_the_setting(
+    settings: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        BYOL.pretrain(**settings)
+    assert not list(tmp_path.iterdir())
+    assert issubclass(UserError, ValueError)
+
+
+def test_settings_are_those_of_the_command_line(tmp_path: Path) -> None:
+    from BYOL.cli.main import parse
+
+    values = {"data": tmp_path, "epochs": 3, "blur": [1, 0.25], "out": "~/x"}
+    words = [str(tmp_path), "--epochs=3", "--blur=1,0.25", "--out=~/x"]
+    assert api._settings(BYOL.config.PretrainConfig, values) == parse("pretrain", words)
+    digits = api._settings(BYOL.config.PretrainConfig, {"data": None})
+    assert (digits.preset, digits) == ("digits", parse("pretrain", []))
+
+
+def test_an_old_name_of_a_setting_is_accepted_with_one_warning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from BYOL.config import from_values
+
+    from_values._warn_renamed.cache_clear()
+    for _ in range(2):
+        config = from_values.run_settings({"data": "photos", "trust": 0.02})
+        assert config.trust_coefficient == 0.02
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [line for line in lines if "trust is now called trust_coefficient" in line]
+    assert len(lines) == 1
+
+
+@pytest.mark.trains
+def test_a_run_is_trained_evaluated_embedded_and_exported(tmp_path: Path) -> None:
+    images = draw_pictures(tmp_path / "images")
+    settings = {**TINY_SETTINGS, "epochs": 1, "report": False, "evaluate": False}
+    results = BYOL.pretrain(images, out=tmp_path / "run", precision="fp32", **settings)
+    assert Path(results["run"]) == tmp_path / "run" and results["epochs"] == 1
+
+    evaluation = BYOL.evaluate(tmp_path / "run", images, protocol="knn")
+    written = json.loads((tmp_path / "run" / "evaluation.json").read_text(encoding="utf-8"))
+    assert written["rows"].keys() == evaluation["rows"].keys() >= {"trained", "untrained"}
+
+    answer = BYOL.embed(tmp_path / "run", out=tmp_path / "e.npy")
+    assert answer["shape"] == list(np.load(tmp_path / "e.npy").shape) and answer["pictures"] == 24
+
+    exported = api.export(tmp_path / "run", to=tmp_path / "b.safetensors")
+    assert exported["to"] == str(tmp_path / "b.safetensors")
+    assert (tmp_path / "b.safetensors").exists()
+    assert BYOL.load_backbone(tmp_path / "run") is not None
