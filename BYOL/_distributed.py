@@ -1,4 +1,4 @@
-"""The rank of this process and the number of processes."""
+"""Rank and number of the processes of a run."""
 
 import os
 
@@ -15,9 +15,9 @@ def first_process() -> bool:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """The rank of this process and the number of processes; 0 and 1 for a single process.
+    """Return the rank of this process and the number of processes: 0 and 1 for a single process.
 
-    The result is valid only after Lightning has started the processes.
+    Lightning starts processes late, so call this where it is needed and not before.
     """
     import torch.distributed as dist
 

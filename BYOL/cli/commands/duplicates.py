@@ -36,7 +36,7 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         further = find_aliases(collection)
         groups = duplicate_groups(collection, config.threshold, features.device, further)
         rows = [_row(collection, k, m) for k, group in enumerate(groups, 1) for m in group]
-        surplus = {m.place for group in groups for m in group if not m.keep}
+        surplus = {m.position for group in groups for m in group if not m.keep}
         write_csv(out, COLUMN_NAMES, rows)
         if grid:
             _draw(collection, groups, grid)
@@ -95,7 +95,7 @@ def _draw(collection: Collection, groups: list[list[Member]], path: Path) -> Non
     for number, group in enumerate(groups[:_DRAWN], 1):
         row = []
         for member in group[:COLUMNS]:
-            image = collection.thumbnail(member.place, SIDE)
+            image = collection.thumbnail(member.position, SIDE)
             if image is None:
                 continue
             height, width = member.size

@@ -66,12 +66,12 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         protocols=protocols,
         view=view_configs(run.config)[0],
         references=references,
-        say=to_stderr,
+        log_times=True,
         **_data_settings(config),
     )
-    gauges = feature_gauges(trained, untrained, train, input_spec, **settings)
-    results = {**_sources(run, config, left_out), **results, "feature_gauges": gauges}
-    lines = [results_text(results), feature_metrics_text(gauges)]
+    collapse = feature_collapse_metrics(trained, untrained, train, input_spec, **settings)
+    results = {**_sources(run, config, left_out), **results, "feature_gauges": collapse}
+    lines = [results_text(results), feature_metrics_text(collapse)]
     if left_out:
         lines.append(f"left out, because {config.labels} has no row for them: {left_out:,} images")
     return results, "\n".join([*lines, *_write(results, run.evaluation)])
@@ -99,7 +99,7 @@ def _labelled(run: Run, config: EvaluateConfig) -> tuple[Images, Images | None, 
     held_out = comparable_test_set(splits.test, labelled)
     shared = check_split_groups(splits, found.groups) if found.groups else None
     if splits.test and not held_out:
-        to_stderr(
+        log.info(
             f"{splits.test.name}: its test images have no labels of the same kind: a fifth "
             "of the others is held out instead"
         )

@@ -56,4 +56,4 @@ def _description(classifier: Classifier | None) -> list[str]:
         return []
     trained = " and the backbone" if classifier.kind == "finetuned" else ""
     layer = f"a layer of {len(classifier.names):,} outputs{trained}, trained on"
-    return [f"{layer} {classifier.labels:,} labels", *filter(None, [classifier.judged])]
+    return [f"{layer} {classifier.labels:,} labels", *filter(None, [classifier.evaluation])]

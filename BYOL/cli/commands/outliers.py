@@ -70,7 +70,7 @@ def _draw(collection: Collection, scores: OutlierScores, order: list[int], path:
         image = collection.thumbnail(place, SIDE)
         if image is None:
             continue
-        note = remark(collection.greys[place], bool(scores.blank[place]))
+        note = describe_blank(collection.greys[place], bool(scores.blank[place]))
         first = f"{rank}: {scores.score[place]:.3f}  {note}"
         lines = (first, f"nearest {scores.distance[place]:.3f}", Path(collection.file(place)).name)
         tiles.append(Tile(image, lines, "bad" if note else ""))

@@ -110,14 +110,14 @@ def _predictions(features: Features, config: PredictConfig) -> Predictions:
         for part in parts:
             for i in range(len(part.images)):
                 position[part.split, part.images.sample_name(i)] = len(position)
-    fitted = fit(known, seed), unseen(known, seed)
+    fitted = fit_probe(known, seed), cross_val_predict(known, seed)
     return Predictions(features, known, parts[0].images.classes, *fitted, position)
 
 
 def _answer(predictions: Predictions, out: Path, seed: int) -> Answer:
     known = predictions.known
-    measures = judged(known, predictions.cross_predictions, seed)
-    doubted = int(contradicted(known, predictions.cross_predictions).sum())
+    measures = prediction_measures(known, predictions.cross_predictions, seed)
+    doubted = int(contradicts_label(known, predictions.cross_predictions).sum())
     left_out = predictions.features.total - predictions.count
     answer: dict[str, Any] = {
         "out": str(out),

@@ -46,7 +46,7 @@ def report_run(config: ReportConfig) -> Answer:
     opened = [_images(run, config) for run in runs]
     images = [splits for splits, _ in opened]
     missing = next((why for _, why in opened if why), None)
-    sample_config = Looking(
+    sample_config = SampleConfig(
         torch_device(accelerator),
         pick_workers(None, accelerator),
         config.batch_size,

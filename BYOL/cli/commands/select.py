@@ -38,9 +38,9 @@ def select_run(config: SelectConfig) -> Answer:
         found = select_representatives(
             collection.features, config.count, config.seed, allowed=~blank, labelled=labelled
         )
-        if not len(found.places):
+        if not len(found.positions):
             raise UserError("there is no image left to label")
-        names = [_name(features, collection, place) for place in found.places.tolist()]
+        names = [_name(features, collection, place) for place in found.positions.tolist()]
         _write(out, file, names)
         if grid:
             _draw(collection, found, names, grid)

@@ -90,6 +90,6 @@ def _work(
                 log.info(with_dashes(f"{run} failed: {attempt.failure}"))
                 continue
             outcome = "finished" if attempt.made else "is left to another byol sweep"
-            to_stderr(f"{run} {outcome}, {number} of {len(waiting)}")
+            log.info(f"{run} {outcome}, {number} of {len(waiting)}")
             write_summary(cells, out)
     return failed

@@ -70,7 +70,7 @@ def _cut_all(root: Path, files: PathTable, made: Path, how: Tiling, workers: int
                 log.warning(f"{cut.name} cannot be read: {cut.error}")
             if time.monotonic() - spoke > _SAY_EVERY:
                 spoke = time.monotonic()
-                to_stderr(f"{images:,} of {len(files):,} images, {tiles:,} tiles")
+                log.info(f"{images:,} of {len(files):,} images, {tiles:,} tiles")
     if not tiles:
         raise UserError(
             f"DATA={root}: not one tile: {len(broken):,} of {len(files):,} images cannot be "
