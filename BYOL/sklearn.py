@@ -1,4 +1,4 @@
-"""BYOL as a scikit-learn transformer: pictures in, feature vectors out."""
+"""BYOL as a scikit-learn transformer from images to feature vectors."""
 
 import contextlib
 import io
@@ -22,48 +22,54 @@ from BYOL.config.presets import preset_config, preset_for, preset_values
 from BYOL.data.dataset import ArrayImages, FileImages, Images
 from BYOL.data.formats.supported import SUFFIXES
 from BYOL.data.path_table import PathTable
-from BYOL.data.python_input import are_paths, array_images, lay_out, range_seen, side_of
+from BYOL.data.sklearn_input import (
+    are_paths,
+    array_images,
+    image_side,
+    observed_range,
+    write_training_data,
+)
 from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features
 from BYOL.model.backbones import feature_size
 from BYOL.runs.load import load_backbone
 from BYOL.views.config import InputSpec
 
-_OWN = ("epochs", "batch_size")  # arguments that are settings of a run, too
-# Integers whose kind says what white is.
+_RUN_SETTINGS = ("epochs", "batch_size")  # arguments that are also settings of a run
+# Data types with a fixed value of white.
 _KNOWN_RANGES = {"uint8": (0.0, 255.0), "bool": (0.0, 1.0), "uint16": (0.0, 65535.0)}
 
 
 class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Learn a backbone from pictures without labels, then turn pictures into its features.
+    """Train a backbone on images without labels, then transform images to its features.
 
-    ``make_pipeline(BYOLEmbedder(epochs=20), LogisticRegression())`` is a classifier of pictures.
+    ``make_pipeline(BYOLEmbedder(epochs=20), LogisticRegression())`` is an image classifier.
 
-    Pictures are an array (n, H, W), (n, H, W, C) or (n, C, H, W), a table (n, pixels) of flattened
-    pictures, or a list of file names.
+    Images are an array (n, H, W), (n, H, W, C) or (n, C, H, W), a table (n, pixels) of flattened
+    images, or a list of file names.
 
     Args:
-        run: what ``byol pretrain`` or ``byol export`` made, as for :func:`BYOL.load_backbone`:
-            ``fit`` opens it then and trains nothing.
+        run: a result of ``byol pretrain`` or ``byol export``, as for :func:`BYOL.load_backbone`;
+            ``fit`` then opens it and does not train.
         backbone: a timm name, or plain5 or plain6.
-        preset: digits, small, paper-100, paper-300, paper-1000, or auto: what fits the pictures.
-        epochs: passes over the pictures; None is the preset's.
-        batch_size: pictures per optimizer step; None is the preset's, or all where there are fewer.
-        image_shape: of the pictures in a table: (H, W), (H, W, C) or (C, H, W), one of them
-            possibly −1. None takes them to be square, with one channel.
-        pixel_range: the values of black and white. None: 0 and 255 of uint8, 0 and 65535 of uint16,
-            0 and 1 of bool and of floats that lie there, else the least and the largest value that
-            ``fit`` has seen.
-        settings: any other settings of a run, by name: see :class:`BYOL.config.PretrainConfig`.
-        out: a folder to keep the run in, made new; None keeps only the backbone.
+        preset: digits, small, paper-100, paper-300, paper-1000, or auto, which fits the images.
+        epochs: passes over the images; None: the preset's.
+        batch_size: images per optimizer step; None: the preset's, limited to the number of images.
+        image_shape: of the images in a table: (H, W), (H, W, C) or (C, H, W); one entry may be
+            −1. None: square with one channel.
+        pixel_range: the values of black and white. None: 0 and 255 for uint8, 0 and 65535 for
+            uint16, 0 and 1 for bool and for floats within this range, else the smallest and the
+            largest value in ``fit``.
+        settings: other settings of a run by name, see :class:`BYOL.config.PretrainConfig`.
+        out: a new folder for the run; None keeps only the backbone.
         accelerator: cpu, gpu, mps or auto.
-        random_state: an int makes everything random repeatable.
-        verbose: say on standard error how far the training is.
+        random_state: an int makes all randomness reproducible.
+        verbose: print training progress to standard error.
 
     Attributes:
-        backbone_: the trained network, as :func:`BYOL.load_backbone` gives it.
-        results_: what the run found out (speed, gauges, alarm); empty with ``run``.
-        pixel_range_: black and white, as given or found.
+        backbone_: the trained network, as returned by :func:`BYOL.load_backbone`.
+        results_: the results of the run (speed, collapse metrics, alarm); empty with ``run``.
+        pixel_range_: black and white, as configured or estimated.
     """
 
     backbone_: Any
@@ -100,15 +106,15 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> "BYOLEmbedder":
-        """Train on pictures; with ``run``, open it.
+        """Train on images, or open ``run``.
 
         Args:
-            X: pictures.
-            y: not looked at.
+            X: images.
+            y: ignored.
 
         Raises:
-            UserError: (a ValueError) no pictures, pictures of unknown shape, or a setting that does
-                not fit them.
+            UserError: (a ValueError) there are no images, their shape is unknown, or a setting
+                does not fit them.
         """
         images = self._images(X, fitting=True)
         if self.run is not None:
@@ -121,29 +127,30 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Pictures → (n, d) float32 features, in order.
+        """Transform images to (n, d) float32 features, in order.
 
         Raises:
-            UserError: (a ValueError) pictures of other channels, or a file that cannot be read.
+            UserError: (a ValueError) the number of channels differs, or a file cannot be read.
         """
         check_is_fitted(self, "backbone_")
         images = self._images(X, fitting=False)
         self._check_channels(images)
-        show = self.backbone_.transform
+        input_spec = self.backbone_.transform
         accelerator = pick_accelerator(self.accelerator)
         try:
             ids, features = extract_features(
                 self.backbone_,
                 images,
-                InputSpec(show.size, show.mean, show.std),
+                InputSpec(input_spec.size, input_spec.mean, input_spec.std),
                 device=torch_device(accelerator),
                 workers=pick_workers(None, accelerator) if len(images) > 256 else 0,
             )
         finally:
-            self.backbone_.to("cpu")  # a pickle of it opens on any machine
+            self.backbone_.to("cpu")  # so its pickle opens on any machine
         if len(ids) < len(images):
-            lost = np.setdiff1d(np.arange(len(images)), ids)
-            raise UserError(f"X[{lost[0]}]={images.sample_name(int(lost[0]))} cannot be read")
+            unreadable = np.setdiff1d(np.arange(len(images)), ids)
+            first = int(unreadable[0])
+            raise UserError(f"X[{first}]={images.sample_name(first)} cannot be read")
         return features
 
     def _images(self, X: Any, *, fitting: bool) -> Images:
@@ -159,12 +166,12 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return array_images(eight_bits(pixels, self._range(pixels, fitting)))
 
     def _shape_of(self, count: int) -> tuple[int, ...]:
-        """The shape of one picture of ``count`` numbers in a table."""
+        """The shape of one image with ``count`` values in a table."""
         side = round(count**0.5)
         if self.image_shape is None:
             if side * side != count:
                 raise UserError(
-                    f"X has {count} features, which are no square picture: give image_shape"
+                    f"X has {count} features, which do not form a square image: pass image_shape"
                 )
             return side, side
         try:
@@ -178,13 +185,14 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         kind = pixels.dtype.name if pixels.dtype.name in _KNOWN_RANGES else "number"
         if fitting:
             self._kind = kind
-            self.pixel_range_ = self.pixel_range or _KNOWN_RANGES.get(kind) or range_seen(pixels)
+            known = self.pixel_range or _KNOWN_RANGES.get(kind)
+            self.pixel_range_ = known or observed_range(pixels)
             low, high = self.pixel_range_
             if not low < high:
                 raise UserError(f"pixel_range={self.pixel_range_} must be (black, white)")
         elif self.pixel_range is None and kind != getattr(self, "_kind", kind):
             raise UserError(
-                f"X is {pixels.dtype}, and fit saw pictures of another kind: give the same, or "
+                f"X is {pixels.dtype}, but fit received another kind of images: pass the same, or "
                 "pixel_range"
             )
         return getattr(self, "pixel_range_", None) or _KNOWN_RANGES.get(kind) or (0.0, 1.0)
@@ -193,8 +201,8 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         paths = [Path(os.fspath(path)).expanduser().absolute() for path in X]
         for i, path in enumerate(paths):
             if path.suffix.lower() not in SUFFIXES or not path.is_file():
-                raise UserError(f"X[{i}]={path} is not a picture that is there")
-        # Until a backbone says otherwise, pictures in files are in colour.
+                raise UserError(f"X[{i}]={path} is not an existing image")
+        # During fit, images in files are read in colour.
         channels = 3 if fitting else len(self.backbone_.transform.mean)
         table = PathTable([str(path) for path in paths])
         deep = None if fitting else self.backbone_.transform.pixel_range
@@ -204,22 +212,21 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         wanted = len(self.backbone_.transform.mean)
         if isinstance(images, ArrayImages) and images.channels != wanted:
             raise UserError(
-                f"X has pictures of {images.channels} channels; the backbone takes {wanted}"
+                f"X has images of {images.channels} channels; the backbone takes {wanted}"
             )
 
     def _trained(self, images: Images) -> tuple[Any, dict[str, Any]]:
         from BYOL.training.pretrain import pretrain  # Lightning takes seconds to import
 
-        if self.verbose:
-            show_messages()
+        silenced: Any = contextlib.redirect_stderr(io.StringIO())
         with (
             tempfile.TemporaryDirectory() as folder,
-            contextlib.nullcontext() if self.verbose else _quiet(),
+            contextlib.nullcontext() if self.verbose else silenced,
         ):
-            data = lay_out(images, Path(folder))
+            data = write_training_data(images, Path(folder))
             out = Path(self.out) if self.out is not None else Path(folder) / "run"
-            config = self._config(data, out, len(images), side_of(images, data))
-            results = pretrain(config)
+            config = self._config(data, out, len(images), image_side(images, data))
+            results = pretrain(config, to_stderr if self.verbose else _warn)
             return load_backbone(out), results
 
     def _config(self, data: Path, out: Path, count: int, side: int | None) -> Any:
@@ -234,7 +241,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             "evaluate": False,
             "seed": int(seed),
             "accelerator": self.accelerator,
-            **{name: own for name in _OWN if (own := getattr(self, name)) is not None},
+            **{name: v for name in _RUN_SETTINGS if (v := getattr(self, name)) is not None},
             **(self.settings or {}),
             "data": str(data),
             "out": str(out),
@@ -246,7 +253,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.input_tags.string = True
-        tags.transformer_tags.preserves_dtype = []  # float32, whatever comes in
+        tags.transformer_tags.preserves_dtype = []  # float32 for any input
         return tags
 
 

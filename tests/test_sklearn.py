@@ -1,4 +1,4 @@
-"""BYOLEmbedder keeps scikit-learn's promises, and its features are those of byol embed."""
+"""BYOLEmbedder follows scikit-learn's conventions, and its features equal those of byol embed."""
 
 import pickle
 
@@ -23,15 +23,15 @@ TINY = {"hidden_size": 8, "output_size": 4, "gauges_every": 0}
 
 
 def tiny(**changes) -> BYOLEmbedder:
-    """One that trains in a moment."""
+    """A BYOLEmbedder that trains in a moment."""
     defaults = {"backbone": "plain5", "epochs": 1, "random_state": 0, "settings": TINY}
     return BYOLEmbedder(**{**defaults, **changes})
 
 
-# A table is a picture only with a shape: the checks' tables are pictures one pixel high. No check
-# is left out.
+# A table needs an image shape: the tables of the checks are images one pixel high. No check is
+# left out.
 @parametrize_with_checks([tiny(image_shape=(1, -1))])
-def test_scikit_learns_own_checks(estimator, check):
+def test_scikit_learns_checks_pass(estimator, check):
     check(estimator)
 
 
@@ -42,7 +42,7 @@ def grey_run(tmp_path_factory):
     return made_run(root / "run", root / "data.npy", backbone="plain5", channels=1, image_size=8)
 
 
-def test_a_pipeline_learns_the_digits_better_with_it_than_untrained():
+def test_a_pipeline_classifies_digits_above_80_percent():
     digits = load_digits()
     X, y = digits.data, digits.target
     embedder = BYOLEmbedder(
@@ -54,15 +54,15 @@ def test_a_pipeline_learns_the_digits_better_with_it_than_untrained():
     assert pipeline[:-1].get_feature_names_out().shape == (128,)
 
 
-def test_with_a_run_it_trains_nothing_and_gives_what_embed_gives(run, tmp_path):
-    pictures = draw_pictures(tmp_path / "pictures", side=16)
-    assert main(["embed", str(run), str(pictures), "--out", str(tmp_path / "e.npz")]) == 0
+def test_with_a_run_features_equal_those_of_embed(run, tmp_path):
+    images = draw_pictures(tmp_path / "images", side=16)
+    assert main(["embed", str(run), str(images), "--out", str(tmp_path / "e.npz")]) == 0
     with np.load(tmp_path / "e.npz") as arrays:
         expected = arrays["embedding"]
-    files = sorted(pictures.rglob("*.png"))
+    files = sorted(images.rglob("*.png"))
     embedder = BYOLEmbedder(run)
-    found = embedder.fit_transform(files)
-    assert found.dtype == np.float32 and np.abs(found - expected).max() < 1e-4
+    features = embedder.fit_transform(files)
+    assert features.dtype == np.float32 and np.abs(features - expected).max() < 1e-4
     from PIL import Image
 
     arrays = np.stack([np.asarray(Image.open(file)) for file in files])
@@ -71,24 +71,24 @@ def test_with_a_run_it_trains_nothing_and_gives_what_embed_gives(run, tmp_path):
         assert np.abs(again - expected).max() < 1e-4
 
 
-def test_files_are_learnt_from_and_an_unreadable_one_is_named(tmp_path):
-    files = [str(f) for f in sorted(draw_pictures(tmp_path / "pictures").rglob("*.png"))]
+def test_files_are_trained_on_and_unreadable_ones_are_reported(tmp_path):
+    files = [str(f) for f in sorted(draw_pictures(tmp_path / "images").rglob("*.png"))]
     embedder = tiny(settings={**TINY, "image_size": 16})
     assert embedder.fit_transform(files).shape == (24, 128)
-    (tmp_path / "pictures" / "b" / "03.png").write_bytes(b"")
+    (tmp_path / "images" / "b" / "03.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"X\[15\].*cannot be read"):
         embedder.transform(files)
-    with pytest.raises(UserError, match=r"X\[1\].*not a picture"):
+    with pytest.raises(UserError, match=r"X\[1\].*not an existing image"):
         embedder.transform([files[0], "missing.png"])
 
 
 def test_the_same_random_state_gives_the_same_features():
     X = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
-    one, same, other = (tiny(random_state=seed).fit_transform(X) for seed in (1, 1, 2))
-    assert np.array_equal(one, same) and not np.array_equal(one, other)
+    first, same, different = (tiny(random_state=seed).fit_transform(X) for seed in (1, 1, 2))
+    assert np.array_equal(first, same) and not np.array_equal(first, different)
 
 
-def test_a_fitted_one_survives_pickle_and_joblib(grey_run, tmp_path):
+def test_a_fitted_embedder_survives_pickle_and_joblib(grey_run, tmp_path):
     X = np.random.default_rng(0).random((5, 8, 8))
     embedder = BYOLEmbedder(grey_run).fit(X)
     expected = embedder.transform(X)
@@ -97,7 +97,7 @@ def test_a_fitted_one_survives_pickle_and_joblib(grey_run, tmp_path):
         assert np.array_equal(again.transform(X), expected)
 
 
-def test_the_run_can_be_kept_and_opened_by_every_command(tmp_path):
+def test_the_run_can_be_stored_and_exported(tmp_path):
     X = np.random.default_rng(0).random((12, 8, 8))
     embedder = tiny(out=tmp_path / "run").fit(X)
     assert main(["export", str(tmp_path / "run"), "--to", str(tmp_path / "b.pth")]) == 0
@@ -106,15 +106,15 @@ def test_the_run_can_be_kept_and_opened_by_every_command(tmp_path):
     assert embedder.results_["steps"] == 1
 
 
-def test_what_black_and_white_are(grey_run):
+def test_black_and_white_follow_the_dtype_or_the_argument(grey_run):
     X = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
     expected = BYOLEmbedder(grey_run).fit_transform(X)
-    for same, given in (
+    for same, pixel_range in (
         (X / 255, None), (X.astype(np.uint16) * 257, None), (X.astype(int), (0, 255)),
         (X.astype(float), (0.0, 255.0)), (255.0 - X, (255.0, 0.0)),
     ):  # fmt: skip
-        embedder = BYOLEmbedder(grey_run, pixel_range=given)
-        if given and given[0] > given[1]:
+        embedder = BYOLEmbedder(grey_run, pixel_range=pixel_range)
+        if pixel_range and pixel_range[0] > pixel_range[1]:
             with pytest.raises(UserError, match="black, white"):
                 embedder.fit(same)
         else:
@@ -143,12 +143,12 @@ def test_what_black_and_white_are(grey_run):
         ({}, np.full((9, 16), np.nan), "NaN"),
     ],
 )
-def test_what_does_not_fit_is_named(changes, X, named):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  UserError, or scikit-learn's own
+def test_invalid_arguments_and_inputs_are_reported(changes, X, named):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  UserError, or scikit-learn's error
         tiny(**changes).fit(X)
     assert named in str(caught.value)
 
 
-def test_pictures_of_other_channels_are_refused(grey_run):
+def test_a_different_number_of_channels_is_rejected(grey_run):
     with pytest.raises(UserError, match="3 channels; the backbone takes 1"):
         BYOLEmbedder(grey_run).fit(np.zeros((4, 8, 8, 3), np.uint8))

@@ -1,5 +1,5 @@
-"""Where pictures come from: built in, folders, arrays, torchvision's sets. uint8 comes out.
+"""Image sources: built-in sets, folders, lists, arrays and shards, read as uint8 pixels.
 
-``sources`` turns what the user said into ``images``; ``decode`` reads files, ``memory`` takes small
-sets into memory, ``loading`` makes batches. No network and no loss is known here.
+``open`` opens a data set, ``decode`` reads image files and ``cache`` keeps small sets in memory.
+``train_loader`` and ``eval_loader`` make batches.
 """

@@ -1,4 +1,4 @@
-"""What files of labels and of groups say of pictures, together."""
+"""Labels and groups from CSV files, added to a data set."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from BYOL.data.open import Splits
 
 
 @dataclass(frozen=True, eq=False)
-class Annotated:
-    """Pictures, and what files say of them.
+class AnnotatedSplits:
+    """A data set with the labels and groups of CSV files.
 
     Args:
-        splits: with a file of labels those that have one, else all; with their groups.
-        groups: the file of these, if any.
-        left_out: pictures that have no label in the file.
+        splits: the labelled images where there is a file of labels, else all images.
+        groups: the file of groups, or None.
+        left_out: the number of images without a label in the file of labels.
     """
 
     splits: Splits
@@ -22,20 +22,20 @@ class Annotated:
     left_out: int = 0
 
 
-def annotated(splits: Splits, labels: str | None, task: str, groups: str | None) -> Annotated:
-    """Read the files, and match them with the pictures.
+def annotated(splits: Splits, labels: str | None, task: str, groups: str | None) -> AnnotatedSplits:
+    """Read the files of labels and groups and match them with the images.
 
-    A picture that the file of groups does not name gets -1: see
+    An image without a row in the file of groups gets group -1, see
     :func:`BYOL.data.groups.check_grouped`.
 
     Args:
-        splits: all pictures.
-        labels: a CSV file, or None: the labels that the pictures have stay.
-        task: what these labels are.
+        splits: all images.
+        labels: a CSV file, or None to keep the labels of ``splits``.
+        task: the kind of the labels.
         groups: a CSV file, or None.
 
     Raises:
-        UserError: a file that cannot be read or does not fit the pictures.
+        UserError: a file cannot be read or does not fit the images.
     """
     labels_file = read_labels(labels, task) if labels else None
     groups_file = read_groups(groups) if groups else None
@@ -44,4 +44,4 @@ def annotated(splits: Splits, labels: str | None, task: str, groups: str | None)
     left_out = 0
     if labels_file:
         splits, left_out = label_splits(splits, labels_file)
-    return Annotated(splits, groups_file, left_out)
+    return AnnotatedSplits(splits, groups_file, left_out)

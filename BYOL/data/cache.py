@@ -1,4 +1,4 @@
-"""Small pictures of one size are decoded once and kept, so that training never waits for a disk."""
+"""Small images of one size are decoded once and kept in memory, so training waits for no disk."""
 
 import numpy as np
 import torch
@@ -8,24 +8,23 @@ from BYOL.data.dataset import ArrayImages, EncodedImages
 from BYOL.data.decode import BrokenImageError
 from BYOL.errors import UserError
 
-PROBED = 32  # headers looked at before any pixel is decoded
-_AT_A_TIME = 256  # pictures of a streamed set
-MAX_SIDE = 128  # pixels; above this, crops from files cost less than holding whole pictures
+PROBED = 32  # headers that are read before any pixel is decoded
+_CHUNK = 256  # images of a streamed set that are prefetched together
+MAX_SIDE = 128  # pixels; above this, crops from files cost less than keeping whole images
 
 
 def to_memory(images: EncodedImages, budget: int) -> tuple[ArrayImages, list[str]] | None:
-    """Decode all pictures, if they are small, of one size, and fit.
+    """Decode all images if they are small, have one size and fit into ``budget``.
 
     Args:
-        images: files.
+        images: encoded images.
         budget: bytes that the pixels may take.
 
     Returns:
-        The pictures that could be read and the names of those that could not, or None where the
-        set is not of this kind.
+        The readable images and the names of the unreadable ones; None for any other set.
 
     Raises:
-        UserError: not one picture could be read.
+        UserError: no image can be read.
     """
     n = len(images)
     sizes = {images.size(i) for i in images.probes(PROBED)} - {None}
@@ -36,10 +35,10 @@ def to_memory(images: EncodedImages, budget: int) -> tuple[ArrayImages, list[str
         return None
     data = torch.empty(n, images.channels, height, width, dtype=torch.uint8)
     broken = np.zeros(n, dtype=bool)
-    # No threads: decoding a small picture is quicker than handing it from one to the other.
+    # No threads: decoding a small image takes less time than passing it between threads.
     for i in range(n):
-        if i % _AT_A_TIME == 0:
-            images.hold([(i, min(i + _AT_A_TIME, n))])
+        if i % _CHUNK == 0:
+            images.prefetch([(i, min(i + _CHUNK, n))])
         try:
             pixels = images.read(i)
         except BrokenImageError:
@@ -54,33 +53,34 @@ def to_memory(images: EncodedImages, budget: int) -> tuple[ArrayImages, list[str
 def _readable(
     images: EncodedImages, data: torch.Tensor, broken: np.ndarray
 ) -> tuple[ArrayImages, list[str]]:
+    """Split decoded images into the readable ones and the names of those marked in ``broken``."""
     if broken.all():
-        raise UserError(f"DATA={images.place}: not one of its {len(images)} files is a picture")
+        raise UserError(f"DATA={images.place}: none of its {len(images)} files is an image")
     names = [images.sample_name(int(i)) for i in broken.nonzero()[0]]
-    found = ArrayImages(
+    decoded = ArrayImages(
         images.name, images.channels, images.labels, images.classes, data, images.names_table(),
         groups=images.groups, remarks=images.notes,
     )  # fmt: skip
-    return (found.subset((~broken).nonzero()[0]) if names else found), names
+    return (decoded.subset((~broken).nonzero()[0]) if names else decoded), names
 
 
 def check_images(images: EncodedImages) -> None:
-    """Decode everything once.
+    """Decode every image once.
 
     Raises:
-        UserError: it names the first pictures that cannot be read, and counts them.
+        UserError: some images cannot be read; the message counts them and names the first ones.
     """
 
     broken = []
     for i in range(len(images)):
-        if i % _AT_A_TIME == 0:
-            images.hold([(i, min(i + _AT_A_TIME, len(images)))])
+        if i % _CHUNK == 0:
+            images.prefetch([(i, min(i + _CHUNK, len(images)))])
         try:
             images.read(i)
         except BrokenImageError as error:
             broken.append(f"{images.sample_name(i)} ({error})")
     if broken:
         raise UserError(
-            f"--strict-images: {len(broken)} of {len(images)} pictures cannot be read: "
+            f"--strict-images: {len(broken)} of {len(images)} images cannot be read: "
             f"{first_of(broken)}"
         )

@@ -1,4 +1,4 @@
-"""A CSV file with a row for every picture: reading it, and finding the row of each picture."""
+"""CSV files with one row per image: parsing them and matching rows with images."""
 
 import csv
 import os
@@ -20,13 +20,13 @@ from BYOL.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class RowFile:
-    """A file of rows.
+    """The content of a CSV file with one row per image.
 
     Args:
-        argument: the flag and the path, which every message begins with.
-        rows: the row of every picture by its name.
-        header: names of the columns, without the first.
-        columns: their cells, as many as there are rows.
+        argument: the flag and the path, the start of every message.
+        rows: maps the name of an image to the index of its row.
+        header: the names of the columns, without the first.
+        columns: the cells of each of these columns, one per row.
     """
 
     argument: str
@@ -36,16 +36,16 @@ class RowFile:
 
 
 def read_rows(flag: str, path: str | Path, content: str, *, unfilled: bool = False) -> RowFile:
-    """Read a CSV file with a header, whose first column is the picture's file.
+    """Read a CSV file with a header whose first column names the image file.
 
     Args:
-        flag: what the file was given as, such as ``--labels``.
+        flag: the flag that passed the file, such as ``--labels``.
         path: the file, in UTF-8.
-        content: what its rows say of pictures, in a word, for messages.
-        unfilled: rows of a file and nothing else are passed over, not refused.
+        content: a word for the other columns, used in messages.
+        unfilled: skip rows that hold only a file name instead of rejecting them.
 
     Raises:
-        UserError: it cannot be read, lacks columns or rows, a cell is empty, a file stands there
+        UserError: the file cannot be read, lacks columns or rows, has an empty cell or names a file
             twice.
     """
     argument = f"{flag}={path}"
@@ -55,7 +55,7 @@ def read_rows(flag: str, path: str | Path, content: str, *, unfilled: bool = Fal
     for number, row in enumerate(body):
         name = Path(row[0]).as_posix()
         if name in rows:
-            raise UserError(f"{argument}: {row[0]} stands there twice")
+            raise UserError(f"{argument}: {row[0]} is listed twice")
         rows[name] = number
     columns = tuple(tuple(row[c] for row in body) for c in range(1, len(header)))
     return RowFile(argument, rows, tuple(header[1:]), columns)
@@ -64,111 +64,120 @@ def read_rows(flag: str, path: str | Path, content: str, *, unfilled: bool = Fal
 def match_rows(
     parts: Sequence[Images | None], argument: str, rows: dict[str, int]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Find the rows of the pictures of a data set.
+    """Match the rows of a file with the images of a data set.
 
-    A picture is named by its path in the folder that the user gave, or below its ``train`` or
-    ``test`` (as ``byol embed`` names it), with DATA before it (as ``byol outliers`` does), or by
-    its absolute path; one in memory by its number; one in a shard also without the shard's name, so
-    that what fits a folder fits the shards that were made of it.
+    A row names an image by its path in DATA, or below ``train`` or ``test`` (as ``byol embed``
+    names it), by DATA and this path (as ``byol outliers`` does) or by its absolute path. An image
+    in memory is named by its index. The name of a shard may be omitted, so rows that fit a folder
+    also fit the shards made from it.
 
     Args:
-        parts: of the set, None for one that there is not.
-        argument: of :class:`RowFile`, and so are ``rows``.
-        rows: by name.
+        parts: the splits of the data set; None for a missing split.
+        argument: see :class:`RowFile`.
+        rows: see :class:`RowFile`.
 
     Returns:
-        For each part the (m,) numbers of its pictures that have a row, and (m,) their rows.
+        For each part, the (m,) indices of the images that have a row, and the (m,) indices of
+        these rows.
 
     Raises:
-        UserError: a row fits two pictures, or none.
+        UserError: a row matches several images or none.
     """
-    found: set[int] = set()
+    used: set[int] = set()
     matched = []
-    rows = {**{name.strip(): row for name, row in rows.items()}, **rows}  # spaces may be its own
+    # Names with their spaces take precedence over stripped ones.
+    rows = {**{name.strip(): row for name, row in rows.items()}, **rows}
     for images in parts:
-        kept, numbers = _matched(images, argument, rows) if images is not None else ([], [])
-        if found & set(numbers):
-            name = next(name for name, row in rows.items() if row in found & set(numbers))
-            raise UserError(f"{argument}: {name} is in two folders: name it with its own")
-        found |= set(numbers)
+        kept, numbers = _match_part(images, argument, rows) if images is not None else ([], [])
+        if used & set(numbers):
+            name = next(name for name, row in rows.items() if row in used & set(numbers))
+            raise UserError(f"{argument}: {name} is in two folders: put its folder before its name")
+        used |= set(numbers)
         matched.append((np.array(kept, dtype=np.int64), np.array(numbers, dtype=np.int64)))
-    missing = list({row: name for name, row in rows.items() if row not in found}.values())
+    missing = list({row: name for name, row in rows.items() if row not in used}.values())
     if missing:
         raise UserError(
-            f"{argument} names pictures that are not there ({len(missing):,}): {first_of(missing)}"
+            f"{argument} names images that are not there ({len(missing):,}): {first_of(missing)}"
         )
     return matched
 
 
-def _matched(images: Images, argument: str, rows: dict[str, int]) -> tuple[list[int], list[int]]:
+def _match_part(images: Images, argument: str, rows: dict[str, int]) -> tuple[list[int], list[int]]:
+    """Match ``rows`` with one split: the indices of its images that have a row, and of the rows."""
     kept, numbers = [], []
     known, sharded = rows, isinstance(images, StreamedImages)
     if isinstance(images, StreamedImages) and images.index.kind != "parquet":
-        known = _with_members(known)  # Parquet keeps the paths as they were
+        known = _with_member_names(known)  # Parquet keeps the original paths
     own = [known.get(_own_name(images, index)) for index in range(len(images))]
     exact, folders = set(own), _folders(images)
     for index, row in enumerate(own):
-        if row is None:  # by another name, unless the row is of the picture that has it for its own
-            others = (known.get(name) for name in _other_names(images, index, folders))
-            row = next((row for row in others if row is not None and row not in exact), None)
+        if row is None:  # try alternative names; rows that match an image exactly are taken
+            names = _alternative_names(images, index, folders)
+            matches = (known.get(name) for name in names)
+            row = next((row for row in matches if row is not None and row not in exact), None)
         if row is not None:
             kept.append(index)
             numbers.append(row)
     if len(set(numbers)) < len(numbers):
         twice = next(row for row, count in Counter(numbers).items() if count > 1)
         name = next(name for name, row in rows.items() if row == twice)
-        how = f"SHARD/{name}" if sharded else "its path in DATA"
-        raise UserError(f"{argument}: {name} is there twice: name it as {how}")
+        unique = f"SHARD/{name}" if sharded else "its path in DATA"
+        raise UserError(f"{argument}: {name} matches two images: name it as {unique}")
     return kept, numbers
 
 
 def row_name(images: Images, index: int, several: bool) -> str:
-    """What a row calls a picture, so that :func:`match_rows` finds it again.
+    """The name of an image that :func:`match_rows` resolves to the same image.
 
     Args:
-        images: of which it is.
-        index: its number there.
-        several: there are other sets, with pictures that may have the same name.
+        images: the set that holds the image.
+        index: the index of the image in ``images``.
+        several: whether other sets may hold an image of the same name.
     """
     name = images.sample_name(index)
     return f"{images.root.name}/{name}" if several and isinstance(images, FileImages) else name
 
 
 def _own_name(images: Images, index: int) -> str:
-    """The path in its folder, or its number, or its name in its shard."""
+    """The path of an image in its folder, its index, or its name in its shard, with ``/``."""
     return images.sample_name(index).replace(os.sep, "/")
 
 
 def _folders(images: Images) -> tuple[str, ...]:
-    """What may stand before a path: the folder's name, all of it as given, and absolute."""
+    """The prefixes accepted before a path: the folder's name, its passed and its absolute path."""
     if not isinstance(images, FileImages):
         return ()
-    absolute = Path(os.path.abspath(images.root))  # noqa: PTH100  # links keep their names
+    absolute = Path(os.path.abspath(images.root))  # noqa: PTH100  # symlinks are not resolved
     return images.root.name, images.root.as_posix(), absolute.as_posix()
 
 
-def _other_names(images: Images, index: int, folders: tuple[str, ...]) -> Iterator[str]:
-    """By which else a picture may be known than by :func:`_own_name`."""
+def _alternative_names(images: Images, index: int, folders: tuple[str, ...]) -> Iterator[str]:
+    """Yield the accepted names of an image other than :func:`_own_name`."""
     name = _own_name(images, index)
     for folder in folders:
         yield f"{folder}/{name}"
     if isinstance(images, StreamedImages):
         inner = Path(images.inner_name(index)).as_posix()
-        yield f"{re.split(r'[-_.]', name)[0]}/{inner}"  # train/… of train-000000.tar
+        yield f"{re.split(r'[-_.]', name)[0]}/{inner}"  # train/… for train-000000.tar
         yield inner
 
 
-def _with_members(rows: dict[str, int]) -> dict[str, int]:
-    """The same, also by the names that ``byol shard`` gives to members; but by no name twice."""
+def _with_member_names(rows: dict[str, int]) -> dict[str, int]:
+    """Add the member names that ``byol shard`` creates to ``rows``; ambiguous names are dropped."""
     members = {name: "".join(member_key(name)) for name in rows}
     count = Counter(members.values())
-    found = {members[name]: row for name, row in rows.items() if count[members[name]] == 1}
-    return {**found, **{name: row for name, row in rows.items() if count[name] < 2}}
+    unique = {members[name]: row for name, row in rows.items() if count[members[name]] == 1}
+    return {**unique, **{name: row for name, row in rows.items() if count[name] < 2}}
 
 
 def _table(argument: str, path: Path, content: str) -> tuple[list[str], list[list[str]]]:
+    """Parse a CSV file into its header and its rows.
+
+    Raises:
+        UserError: the file cannot be read, or a row differs from the header in length.
+    """
     try:
-        # A name of a file, which a group may have too, may hold bytes that are no text.
+        # File names, which also serve as groups, may contain bytes that are not valid UTF-8.
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             first = file.readline()
             delimiter = next((sign for sign in ",;\t" if sign in first), ",")
@@ -182,12 +191,12 @@ def _table(argument: str, path: Path, content: str) -> tuple[list[str], list[lis
         raise UserError(f"{argument} cannot be read: {reason}") from error
     if len(lines) < 2 or len(lines[0]) < 2:
         raise UserError(
-            f"{argument} has no {content}: give a header and a row for every picture, "
+            f"{argument} has no {content}: write a header and a row for every image, "
             f"first its file, then its {content}, separated by commas"
         )
     if Path(lines[0][0]).suffix.lower() in SUFFIXES:
         raise UserError(
-            f"{argument} begins with a picture, {lines[0][0]}: its first line is to be a header"
+            f"{argument} starts with an image, {lines[0][0]}: its first line must be a header"
         )
     header, *body = lines
     for number, row in enumerate(body, 1):
@@ -201,7 +210,11 @@ def _table(argument: str, path: Path, content: str) -> tuple[list[str], list[lis
 def _filled(
     argument: str, header: list[str], body: list[list[str]], content: str, unfilled: bool
 ) -> list[list[str]]:
-    """The rows, or those that say something, without an empty cell."""
+    """Check that no cell is empty; with ``unfilled``, skip rows that hold only a file name.
+
+    Raises:
+        UserError: a cell is empty, or no row remains.
+    """
     kept = []
     for number, row in enumerate(body, 1):
         if unfilled and row[0] and not any(row[1:]):

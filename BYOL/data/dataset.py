@@ -1,4 +1,4 @@
-"""A set of pictures: in memory, or as files."""
+"""Sets of images: in memory, or as encoded files."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ from BYOL._random import evenly_spaced
 from BYOL.data.decode import BrokenImageError, Encoded, ImageFile, image_size, read_image
 from BYOL.data.path_table import PathTable
 
-UNLABELLED = "no labels: "  # begins the remark that says why
-_LOOKED_AT = 64  # pictures that tell a set without names from others
+UNLABELLED = "no labels: "  # start of the remark that gives the reason
+_DIGEST_IMAGES = 64  # images whose pixels identify a set without names
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """What every set of pictures knows.
+    """The interface of every set of images.
 
     Args:
-        name: for messages and folder names.
-        channels: of every picture as it is handed out.
-        labels: (n,) int64 class of every picture, or None; from a file of labels also (n, t) bool
+        name: used in messages and folder names.
+        channels: of every image that :meth:`read` returns.
+        labels: (n,) int64 class of every image, or None; from a file of labels also (n, t) bool
             tags or float64 values.
-        classes: names of the classes, tags or values.
-        groups: (n,) int64, equal for pictures of one patient, camera or part, which do not judge
-            each other; -1 where a file of groups has not named the picture. None: each stands
-            for itself.
-        remarks: a line for everything about the set as a whole that its user may not expect.
+        classes: the names of the classes, tags or values.
+        groups: (n,) int64, equal for images of one patient, camera or scene, which never appear in
+            both the training and the test split; -1 where the file of groups has no row. None:
+            every image is its own group.
+        remarks: one line for each property of the set that users may not expect.
     """
 
     name: str
@@ -46,25 +46,25 @@ class Images:
         raise NotImplementedError
 
     def probes(self, most: int) -> list[int]:
-        """A few pictures to judge the others by: evenly spread, or what is quickly read."""
-        return evenly_spaced(len(self), most).tolist()
+        """At most ``most`` indices of representative images: evenly spaced, or cheap to read."""
+        return evenly(len(self), most).tolist()
 
     @property
     def digest(self) -> str:
-        """Equal for sets of the same names in the same order; without names, of the same pixels."""
+        """A hash that is equal for equal names in equal order; without names, for equal pixels."""
         raise NotImplementedError
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a run says of the set before it begins, a warning a line."""
+        """Warnings about the set, one line each, that are printed before a run starts."""
         return self.remarks
 
     def sample_name(self, index: int) -> str:
-        """What the picture is called: its path in the folder, or its number."""
+        """The name of the image at ``index``: its path in the folder, or its index."""
         raise NotImplementedError
 
     def read(self, index: int) -> Tensor:
-        """The picture as (C, H, W) uint8.
+        """The image at ``index`` as (C, H, W) uint8.
 
         Raises:
             BrokenImageError: it cannot be read.
@@ -72,22 +72,22 @@ class Images:
         raise NotImplementedError
 
     def subset(self, indices: np.ndarray) -> "Images":
-        """The pictures at ``indices``, in that order."""
+        """The images at ``indices``, in that order."""
         raise NotImplementedError
 
-    def _told_of(self, indices: np.ndarray) -> dict[str, Any]:
-        """``labels`` and ``groups`` of the pictures at ``indices``: what every subset keeps."""
-        told = {"labels": self.labels, "groups": self.groups}
-        return {name: None if all_ is None else all_[indices] for name, all_ in told.items()}
+    def _annotations_at(self, indices: np.ndarray) -> dict[str, Any]:
+        """``labels`` and ``groups`` of the images at ``indices``, which every subset keeps."""
+        fields = {"labels": self.labels, "groups": self.groups}
+        return {name: None if all_ is None else all_[indices] for name, all_ in fields.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayImages(Images):
-    """Pictures of one size in memory.
+    """Images of one size in memory.
 
     Args:
         data: (n, C, H, W) uint8.
-        names: what the pictures are called, if not their numbers.
+        names: the names of the images; None: their indices.
     """
 
     data: Tensor
@@ -98,73 +98,73 @@ class ArrayImages(Images):
 
     @property
     def digest(self) -> str:
-        """Of the names; without any, of the pixels of some."""
+        """A hash of the names; without names, of the pixels of some images."""
         if self.names is not None:
             return self.names.digest()
-        some = self.data[evenly_spaced(len(self), _LOOKED_AT)].numpy().tobytes()
+        some = self.data[evenly(len(self), _DIGEST_IMAGES)].numpy().tobytes()
         return hashlib.blake2b(some, digest_size=16).hexdigest()
 
     def sample_name(self, index: int) -> str:
-        """Its name, or its number."""
+        """The name of the image at ``index``, or ``index``."""
         return self.names[index] if self.names else str(index)
 
     def read(self, index: int) -> Tensor:
-        """(C, H, W) uint8."""
+        """The image at ``index`` as (C, H, W) uint8."""
         return self.data[index]
 
     def subset(self, indices: np.ndarray) -> "ArrayImages":
-        """The pictures at ``indices``, copied."""
+        """The images at ``indices``, copied."""
         names = self.names.take(indices) if self.names else None
         data = self.data[torch.as_tensor(indices)]
-        return replace(self, data=data, names=names, **self._told_of(indices))
+        return replace(self, data=data, names=names, **self._annotations_at(indices))
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedImages(Images):
-    """Pictures of any size and mode, each a file, or what would be in one.
+    """Images of any size and mode, each an image file or the bytes of one.
 
     Args:
-        pixel_range: which values are black and white, where there are more than 8 bits.
+        pixel_range: the values of black and white for images of high bit depth.
     """
 
     pixel_range: Range | None = field(default=None, kw_only=True)
 
     @property
     def place(self) -> str:
-        """Where they are, for messages."""
+        """The location of the set, for messages."""
         raise NotImplementedError
 
     def encoded(self, index: int) -> Encoded:
-        """The file, or its content."""
+        """The file of the image at ``index``, or its content."""
         raise NotImplementedError
 
-    def hold(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """The pictures from … to are wanted soon, and no others; for sets that are streamed."""
+    def prefetch(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Start to read ``ranges`` (first, end) of a streamed set and drop all others."""
 
     def names_table(self) -> PathTable:
-        """What all of them are called."""
+        """The names of all images."""
         raise NotImplementedError
 
     def open(self, index: int) -> ImageFile:
-        """The file, its header read and its pixels not yet."""
+        """The image at ``index`` with its header read and its pixels not yet decoded."""
         return ImageFile(self.encoded(index), self.channels, self.pixel_range)
 
     def size(self, index: int) -> tuple[int, int] | None:
-        """(height, width) of the upright picture; None if it is no picture."""
+        """(height, width) of the upright image at ``index``; None if it is not an image."""
         return image_size(self.encoded(index))
 
     def read(self, index: int) -> Tensor:
-        """(C, H, W) uint8."""
+        """The image at ``index`` as (C, H, W) uint8."""
         return read_image(self.encoded(index), self.channels, self.pixel_range)
 
 
 @dataclass(frozen=True, eq=False)
 class FileImages(EncodedImages):
-    """Pictures in files.
+    """Images in the files of a folder.
 
     Args:
         root: the folder.
-        paths: relative to it.
+        paths: relative to ``root``.
     """
 
     root: Path
@@ -175,7 +175,7 @@ class FileImages(EncodedImages):
 
     @property
     def digest(self) -> str:
-        """Of the paths."""
+        """A hash of the paths."""
         return self.paths.digest()
 
     @property
@@ -184,34 +184,34 @@ class FileImages(EncodedImages):
         return str(self.root)
 
     def sample_name(self, index: int) -> str:
-        """The path relative to the root."""
+        """The path of the image at ``index``, relative to the root."""
         return self.paths[index]
 
     def encoded(self, index: int) -> Path:
-        """The file."""
+        """The file of the image at ``index``."""
         return self.root / self.paths[index]
 
     def names_table(self) -> PathTable:
-        """The paths."""
+        """The relative paths."""
         return self.paths
 
     def subset(self, indices: np.ndarray) -> "FileImages":
-        """The pictures at ``indices``."""
-        return replace(self, paths=self.paths.take(indices), **self._told_of(indices))
+        """The images at ``indices``."""
+        return replace(self, paths=self.paths.take(indices), **self._annotations_at(indices))
 
 
 def readable(images: Images, indices: list[int]) -> list[Tensor]:
-    """The pictures at ``indices`` that can be read, each (C, H, W) uint8."""
-    found = []
+    """The images at ``indices`` that can be read, each (C, H, W) uint8."""
+    pixels = []
     for index in indices:
         try:
-            found.append(images.read(index))
+            pixels.append(images.read(index))
         except BrokenImageError:
             continue
-    return found
+    return pixels
 
 
 def why_unlabelled(images: Images) -> str:
-    """What a message adds where class folders tell no labels: a picture lies beside them."""
+    """The reason, in parentheses, why class folders give ``images`` no labels; empty if unknown."""
     reasons = (remark for remark in images.remarks if remark.startswith(UNLABELLED))
     return next((f" ({reason.removeprefix(UNLABELLED)})" for reason in reasons), "")

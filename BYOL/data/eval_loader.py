@@ -1,4 +1,4 @@
-"""Batches for evaluation: every picture once, in order, as it is."""
+"""Batches for evaluation: every image once, in order, without augmentation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,27 +9,27 @@ from torch.utils.data import DataLoader, Dataset
 
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, read_small_jpeg
-from BYOL.data.train_loader import one_thread
-from BYOL.views.transforms import centre_crop, centre_crop_box, centre_crop_fraction
+from BYOL.data.train_loader import limit_threads
+from BYOL.views.transforms import centre, centre_crop_box, centre_crop_fraction
 
-_SMALL_BYTES = 1 << 14  # a larger file costs so much to decode that reading its header is nothing
+_SMALL_BYTES = 1 << 14  # bytes; for larger files the header costs little compared with decoding
 
 
 def eval_batches(
     images: Images, size: int, batch_size: int, workers: int = 0, pin_memory: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """All pictures in order, their centres cut out and resized.
+    """Yield the center crops of all images, in order, resized to ``size``.
 
     Args:
         images: in memory or in files.
-        size: side of the result in pixels.
-        batch_size: pictures at a time.
-        workers: processes that decode files; 0 does it in this one.
-        pin_memory: hand out pixels that a GPU fetches while it computes.
+        size: side of the crops in pixels.
+        batch_size: images per batch.
+        workers: processes that decode files; 0 decodes in this process.
+        pin_memory: yield pinned memory, which a GPU copies while it computes.
 
     Yields:
-        (B,) int64 numbers of the pictures and (B, C, size, size) uint8 pixels. Files that cannot
-        be read are left out.
+        (B,) int64 indices of the images and (B, C, size, size) uint8 pixels. Unreadable files are
+        left out.
     """
     if isinstance(images, ArrayImages):
         for start in range(0, len(images), batch_size):
@@ -43,7 +43,7 @@ def eval_batches(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=pin_memory,
-        worker_init_fn=one_thread if workers else None,
+        worker_init_fn=limit_threads if workers else None,
     )
     for ids, pixels in loader:
         if len(ids):
@@ -51,7 +51,7 @@ def eval_batches(
 
 
 class _CentresDataset(Dataset):  # type: ignore[type-arg]
-    """Item k is the k-th batch."""
+    """A dataset whose item k is the k-th batch of center crops."""
 
     def __init__(self, images: EncodedImages, size: int, batch_size: int):
         self.images = images
@@ -67,7 +67,7 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
         pixels: list[Tensor] = []
         first = k * self.batch_size
         last = min(first + self.batch_size, len(self.images))
-        self.images.hold([(first, last)])
+        self.images.prefetch([(first, last)])
         for i in range(first, last):
             try:
                 pixels.append(self._centre(i))
@@ -83,7 +83,7 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
         if small is not None and small.shape[:2] == (self.size, self.size) and self.whole:
             return torch.from_numpy(small).permute(2, 0, 1)
         file = self.images.open(i)
-        return file.crop_between_pixels(centre_crop_box(*file.size, self.size), self.size)
+        return file.crop_subpixel(centre_crop_box(*file.size, self.size), self.size)
 
 
 def _centres(data: Tensor, size: int) -> Tensor:

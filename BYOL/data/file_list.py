@@ -1,4 +1,4 @@
-"""Pictures that a text file names, one a line."""
+"""Lists of images: text files with one path per line."""
 
 import os
 from bisect import bisect_left
@@ -11,62 +11,62 @@ from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import AFTER_SEPARATOR, SEPARATOR
 from BYOL.errors import UserError
 
-_MARK = b"\xef\xbb\xbf"  # of UTF-8, as some editors begin a file
+_BOM = b"\xef\xbb\xbf"  # byte order mark that some editors write
 
 
 def read_list(path: Path) -> tuple[Path, PathTable]:
-    """The folder below which all pictures of a list are, and their paths in it, sorted.
+    """Read a list of images as their common folder and their sorted paths relative to it.
 
     Args:
-        path: the file; names in it are relative to its folder, or absolute. Empty lines count for
-            nothing, a name that stands there twice is two pictures.
+        path: the list; its entries are absolute or relative to its folder. Empty lines are
+            ignored. A path that is listed twice counts as two images.
 
     Raises:
-        UserError: it cannot be read, or names nothing.
+        UserError: the list cannot be read or is empty.
     """
     try:
         names = PathTable(_names(path)).sorted()
     except OSError as error:
         raise UserError(f"DATA={path} cannot be read: {error.strerror}") from error
     if not len(names):
-        raise UserError(f"DATA={path} names no picture: give a path on each line")
-    # the folder that the first and the last in order have in common is common to all
+        raise UserError(f"DATA={path} names no image: write one path per line")
+    # The common folder of the first and the last sorted path is common to all paths.
     ends = (names.raw(0), names.raw(len(names) - 1))
     common = os.path.commonpath([os.path.dirname(name) for name in ends])  # noqa: PTH120
     cut = len(common.rstrip(SEPARATOR)) + 1
     return Path(os.fsdecode(common)), PathTable(names.raw(i)[cut:] for i in range(len(names)))
 
 
-def first_listed(path: Path, most: int) -> list[Path]:
-    """Some of the pictures of a list; none where it cannot be read."""
+def first_list_entries(path: Path, most: int) -> list[Path]:
+    """The first ``most`` images of the list ``path``; none if it cannot be read."""
     try:
         return [Path(os.fsdecode(name)) for name in islice(_names(path), most)]
     except OSError:
         return []
 
 
-def inside(paths: PathTable, folder: str) -> PathTable:
-    """Those of sorted paths that are in a folder, relative to it."""
+def paths_in_folder(paths: PathTable, folder: str) -> PathTable:
+    """The entries of sorted ``paths`` below ``folder``, relative to it."""
     cut = len(os.fsencode(folder)) + 1
-    return PathTable(paths.raw(i)[cut:] for i in places_inside(paths, folder))
+    return PathTable(paths.raw(i)[cut:] for i in rows_in_folder(paths, folder))
 
 
-def places_inside(paths: PathTable, folder: str) -> range:
-    """Where those stand."""
+def rows_in_folder(paths: PathTable, folder: str) -> range:
+    """The range of indices in sorted ``paths`` whose entries are below ``folder``."""
     start, end = os.fsencode(folder) + SEPARATOR, os.fsencode(folder) + AFTER_SEPARATOR
     numbers = range(len(paths))
     return range(*(bisect_left(numbers, edge, key=paths.raw) for edge in (start, end)))
 
 
 def write_list(path: Path, files: Iterable[str]) -> Path:
-    """Write a list that :func:`read_list` takes, whole or not at all.
+    """Write a list that :func:`read_list` accepts, completely or not at all.
 
     Args:
-        path: the file.
-        files: paths; they are written as absolute ones, so that the list may be moved.
+        path: the list.
+        files: paths; they are written as absolute paths, so the list can be moved.
 
     Raises:
-        UserError: a path that no line can hold.
+        UserError: a path contains a line break.
     """
 
     def write(temporary: Path) -> None:
@@ -80,10 +80,10 @@ def write_list(path: Path, files: Iterable[str]) -> Path:
 
 
 def _names(path: Path) -> Iterator[bytes]:
-    """Absolute ones."""
+    """Yield the absolute paths of a list."""
     folder = os.fsencode(path.absolute().parent)
     with path.open("rb") as lines:
         for number, line in enumerate(lines):
-            name = (line.removeprefix(_MARK) if number == 0 else line).rstrip(b"\r\n")
+            name = (line.removeprefix(_BOM) if number == 0 else line).rstrip(b"\r\n")
             if name:
                 yield os.path.normpath(os.path.join(folder, name))  # noqa: PTH118

@@ -1,4 +1,4 @@
-"""Which pictures belong together, from a CSV file: those of one patient, camera or part."""
+"""Groups of images from a CSV file, such as the images of one patient, camera or scene."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from BYOL.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class GroupFile:
-    """What a file says of pictures.
+    """The content of a file of groups.
 
     Args:
-        argument: the flag and the path, which every message begins with.
-        rows: the row of every picture by its name.
-        groups: (n,) int64 number of each row's group.
-        names: of the groups.
+        argument: the flag and the path, the start of every message.
+        rows: maps the name of an image to the index of its row.
+        groups: (n,) int64 group number of every row.
+        names: the names of the groups.
     """
 
     argument: str
@@ -32,19 +32,19 @@ class GroupFile:
 
 
 def read_groups(path: str | Path) -> GroupFile:
-    """Read a CSV file with a header: the picture's file, and the name of its group.
+    """Read a CSV file with a header and two columns: the image file and the name of its group.
 
     Args:
         path: the file, in UTF-8.
 
     Raises:
-        UserError: it cannot be read, has not two columns or no row, a cell is empty, a file stands
-            there twice.
+        UserError: the file cannot be read, has no row or not exactly two columns, has an empty cell
+            or names a file twice.
     """
     file = read_rows("--groups", path, "group")
     if len(file.columns) > 1:
         raise UserError(
-            f"{file.argument} has {1 + len(file.columns)} columns: give two, the picture's file "
+            f"{file.argument} has {1 + len(file.columns)} columns: give two, the image's file "
             "and the name of its group"
         )
     names, groups = np.unique(file.columns[0], return_inverse=True)
@@ -52,19 +52,19 @@ def read_groups(path: str | Path) -> GroupFile:
 
 
 def group_splits(splits: Splits, file: GroupFile) -> Splits:
-    """Say of every picture that may be labelled which group it belongs to.
+    """Add the groups of ``file`` to the labelled and the test images of ``splits``.
 
-    They are named as :func:`BYOL.data.csv_rows.match_rows` says. A picture without a row gets -1:
-    it may yet prove to have no label either, see :func:`check_grouped`.
+    Rows are matched as in :func:`BYOL.data.csv_rows.match_rows`. An image without a row gets -1,
+    because it may have no label either; :func:`check_grouped` checks this later.
 
     Raises:
-        UserError: the file names pictures that are not there.
+        UserError: the file names images that do not exist.
     """
     parts = (splits.labelled or splits.train, splits.test)
     matched = match_rows(parts, file.argument, file.rows)
     train, test = (
-        images and _grouped(images, file, *found)
-        for images, found in zip(parts, matched, strict=True)
+        images and _grouped(images, file, *match)
+        for images, match in zip(parts, matched, strict=True)
     )
     assert train is not None
     if splits.labelled:
@@ -79,14 +79,14 @@ def _grouped(images: Images, file: GroupFile, kept: np.ndarray, rows: np.ndarray
 
 
 def check_grouped(parts: Sequence[Images | None], file: GroupFile) -> None:
-    """See that every picture has a group.
+    """Check that every image has a group.
 
     Args:
-        parts: what :func:`group_splits` made, or some of it; None for one that there is not.
-        file: of the groups.
+        parts: results of :func:`group_splits`, or subsets of them; None for a missing split.
+        file: the groups.
 
     Raises:
-        UserError: some have none; it counts them and names the first.
+        UserError: some images have no group; the message counts them and names the first ones.
     """
     missing = []
     for images in parts:
@@ -94,19 +94,19 @@ def check_grouped(parts: Sequence[Images | None], file: GroupFile) -> None:
             missing += [images.sample_name(int(i)) for i in np.flatnonzero(images.groups < 0)]
     if missing:
         raise UserError(
-            f"{file.argument} has no row for {len(missing):,} of the labelled pictures: "
+            f"{file.argument} has no row for {len(missing):,} of the labelled images: "
             f"{first_of(missing)}"
         )
 
 
 def in_both(train: Images, test: Images, file: GroupFile) -> str | None:
-    """A line about the groups with pictures to learn from and pictures that judge, or None."""
+    """A warning if groups have images in both ``train`` and ``test``, else None."""
     if train.groups is None or test.groups is None:
         return None
     shared = [file.names[group] for group in np.intersect1d(train.groups, test.groups)]
     if not shared:
         return None
     return (
-        f"{file.argument}: with pictures on both sides ({len(shared):,}), so that accuracy is too "
-        f"good for new groups: {first_of(shared)}"
+        f"{file.argument}: groups with images in both training and test data ({len(shared):,}), "
+        f"so accuracy on new groups is overestimated: {first_of(shared)}"
     )

@@ -1,4 +1,4 @@
-"""Labels from a CSV file: one category, several tags, or numbers for every picture."""
+"""Labels from a CSV file: one class, several tags, or numbers for every image."""
 
 import dataclasses
 import math
@@ -14,19 +14,19 @@ from BYOL.data.dataset import Images
 from BYOL.data.open import Splits
 from BYOL.errors import UserError
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,300}")  # isdigit() takes ² for one, int() does not
-_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")  # 3,5 as much of the world writes it
+_INTEGER = re.compile(r"[+-]?[0-9]{1,300}")  # isdigit() accepts ², int() does not
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")  # 3,5 for 3.5
 
 
 @dataclass(frozen=True, eq=False)
 class LabelFile:
-    """What a file says of pictures.
+    """The content of a file of labels.
 
     Args:
-        argument: the flag and the path, which every message begins with.
-        rows: the row of every picture by its name.
+        argument: the flag and the path, the start of every message.
+        rows: maps the name of an image to the index of its row.
         labels: (n,) int64 classes, (n, t) bool tags or (n, t) float64 values.
-        names: of the classes, tags or values.
+        names: the names of the classes, tags or values.
     """
 
     argument: str
@@ -36,44 +36,44 @@ class LabelFile:
 
 
 def read_labels(path: str | Path, task: str = "auto") -> LabelFile:
-    """Read a CSV file with a header: first the picture's file, then its labels.
+    """Read a CSV file with a header: first the image file, then its labels.
 
-    Rows with nothing behind the file are of pictures without a label yet: they count for nothing.
+    Rows that hold only a file name are unlabelled images and are skipped.
 
     Args:
         path: the file, in UTF-8.
-        task: what the columns are. ``auto``: one column of numbers with a decimal point, or several
-            of numbers, are values (regression); several of nothing but 0 and 1 are tags
-            (multilabel); one column of anything else, whole numbers included, holds classes.
+        task: the kind of the columns. ``auto``: one column of numbers with a decimal point, or
+            several columns of numbers, are values (regression). Several columns of only 0 and 1
+            are tags (multilabel). Any other single column, integers included, holds classes.
 
     Raises:
-        UserError: it cannot be read, lacks columns or rows, a cell is empty or not what the task
-            needs, a file stands there twice.
+        UserError: the file cannot be read, lacks columns or rows, has a cell that is empty or does
+            not fit the task, or names a file twice.
     """
     file = read_rows("--labels", path, "labels", unfilled=True)
-    labels, names = _settled(file.argument, task, file.header, file.columns)
+    labels, names = _encode_labels(file.argument, task, file.header, file.columns)
     return LabelFile(file.argument, file.rows, labels, names)
 
 
 def label_splits(splits: Splits, file: LabelFile) -> tuple[Splits, int]:
-    """Give pictures the labels of a file, in place of those that their folders tell.
+    """Replace the labels of ``splits`` by those of ``file``.
 
-    They are named as :func:`BYOL.data.csv_rows.match_rows` says.
+    Rows are matched as in :func:`BYOL.data.csv_rows.match_rows`.
 
     Returns:
-        The pictures that have labels, and how many were left out because they have none. Without
-        labelled pictures in the held-out part there is none.
+        The labelled images, and the number of images that are left out because they have no label.
+        The test split is None if it has no labelled images.
 
     Raises:
-        UserError: the file names pictures that are not there, or none that is.
+        UserError: the file names images that do not exist, or no training image.
     """
     parts = (splits.labelled or splits.train, splits.test)
     matched = match_rows(parts, file.argument, file.rows)
     train, test = (
-        _labelled(images, file, *found) for images, found in zip(parts, matched, strict=True)
+        _labelled(images, file, *match) for images, match in zip(parts, matched, strict=True)
     )
     if train is None:
-        raise UserError(f"{file.argument} has no picture to learn from: it names only test")
+        raise UserError(f"{file.argument} has no training image: it names only test images")
     all_ = sum(len(images) for images in parts if images is not None)
     return Splits(train, test), all_ - sum(len(kept) for kept, _ in matched)
 
@@ -81,72 +81,79 @@ def label_splits(splits: Splits, file: LabelFile) -> tuple[Splits, int]:
 def _labelled(
     images: Images | None, file: LabelFile, kept: np.ndarray, rows: np.ndarray
 ) -> Images | None:
+    """The images at ``kept`` with the labels of ``rows``; None without any."""
     if images is None or not len(kept):
         return None
     part = dataclasses.replace(images, labels=None).subset(kept)
     return dataclasses.replace(part, labels=file.labels[rows], classes=file.names)
 
 
-def _settled(
+def _encode_labels(
     argument: str, task: str, header: Sequence[str], columns: Sequence[Sequence[str]]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    if task == "auto" and all(_COMMA.fullmatch(cell) for column in columns for cell in column):
+    """Encode the cells as labels of ``task``, and name the classes, tags or values."""
+    cells = [cell for column in columns for cell in column]
+    if task == "auto" and all(map(_DECIMAL_COMMA.fullmatch, cells)):
         raise UserError(
             f"{argument} has numbers with a decimal comma, such as {columns[0][0]!r}: write points"
         )
-    task = _guessed(columns) if task == "auto" else task
+    task = _infer_task(columns) if task == "auto" else task
     if task == "classification":
         if len(columns) > 1:
             raise UserError(
                 f"{argument} has {len(columns)} columns of labels: classes are one column; "
                 "tags (0 or 1) and numbers may be several"
             )
-        names = sorted(set(columns[0]), key=_natural)
+        names = sorted(set(columns[0]), key=_natural_key)
         number = {name: i for i, name in enumerate(names)}
         return np.array([number[cell] for cell in columns[0]], dtype=np.int64), tuple(names)
     values = np.stack(
-        [_numbers(argument, name, cells) for name, cells in zip(header, columns, strict=True)],
+        [_parse_column(argument, name, cells) for name, cells in zip(header, columns, strict=True)],
         axis=1,
     )
     if task == "multilabel":
         for name, column in zip(header, values.T, strict=True):
             if not np.isin(column, (0, 1)).all():
-                raise UserError(f"{argument}: {name!r} is no tag: it is not only 0 and 1")
+                raise UserError(
+                    f"{argument}: {name!r} is not a tag: it has values other than 0 and 1"
+                )
         return values.astype(bool), tuple(header)
     return values, tuple(header)
 
 
-def _guessed(columns: Sequence[Sequence[str]]) -> str:
+def _infer_task(columns: Sequence[Sequence[str]]) -> str:
+    """The task that the cells of ``columns`` suggest."""
     if len(columns) == 1:
-        numbers = [_number(cell) for cell in columns[0]]
-        fractions = all(n is not None for n in numbers) and not all(map(_whole, columns[0]))
+        numbers = [_parse_number(cell) for cell in columns[0]]
+        fractions = all(n is not None for n in numbers) and not all(map(_is_integer, columns[0]))
         return "regression" if fractions else "classification"
     if all(cell in ("0", "1") for column in columns for cell in column):
         return "multilabel"
-    numeric = all(_number(cell) is not None for column in columns for cell in column)
+    numeric = all(_parse_number(cell) is not None for column in columns for cell in column)
     return "regression" if numeric else "classification"
 
 
-def _numbers(argument: str, name: str, cells: Sequence[str]) -> np.ndarray:
+def _parse_column(argument: str, name: str, cells: Sequence[str]) -> np.ndarray:
+    """Parse the cells of a column as finite float64 numbers."""
     for row, cell in enumerate(cells, 1):
-        number = _number(cell)
+        number = _parse_number(cell)
         if number is None or not math.isfinite(number):
             raise UserError(f"{argument}: row {row} has {cell!r} under {name!r}: not a number")
     return np.array(cells, dtype=np.float64)
 
 
-def _number(cell: str) -> float | None:
-    """As numbers are written everywhere: 1_000 and ٣, which Python reads, too, are words."""
+def _parse_number(cell: str) -> float | None:
+    """Parse plain ASCII notation; 1_000 and ٣, which ``float`` accepts, are words."""
     try:
         return float(cell) if cell.isascii() and "_" not in cell else None
     except ValueError:
         return None
 
 
-def _whole(cell: str) -> bool:
+def _is_integer(cell: str) -> bool:
     return _INTEGER.fullmatch(cell) is not None
 
 
-def _natural(name: str) -> tuple[bool, float, str]:
-    """Numbers by their size, before words."""
-    return (not _whole(name), int(name) if _whole(name) else 0, name)
+def _natural_key(name: str) -> tuple[bool, float, str]:
+    """A sort key that puts integers in numeric order before words."""
+    return (not _is_integer(name), int(name) if _is_integer(name) else 0, name)

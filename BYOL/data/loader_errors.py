@@ -1,4 +1,4 @@
-"""Errors of loader processes as one line."""
+"""Messages for errors in data loader processes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from BYOL.errors import UserError
 
 @contextlib.contextmanager
 def loader_mishaps(advice: str = "") -> Iterator[None]:
-    """Turn what can befall loader processes into one line, where there is no run to go on with.
+    """Turn errors of data loader processes in the block into one line.
 
     Args:
-        advice: what to do where one has died.
+        advice: what users can do if a process has died.
 
     Raises:
-        UserError: one died, or has found a mistake.
+        UserError: a process died or raised a UserError.
     """
     try:
         yield
@@ -23,12 +23,12 @@ def loader_mishaps(advice: str = "") -> Iterator[None]:
     except RuntimeError as error:
         if not loader_died(error):
             raise
-        line = "a loader process died, often for want of memory"
+        line = "a loader process died, often because memory ran out"
         raise UserError(f"{line}{advice and f': {advice}'}") from error
 
 
 def loader_message(error: UserError) -> str:
-    """The message, which a loader process hands on as the last line of its traceback."""
+    """The message of ``error``; from a loader process, the last line of its traceback."""
     text = str(error)
     if "in DataLoader worker" not in text:
         return text
@@ -36,6 +36,6 @@ def loader_message(error: UserError) -> str:
 
 
 def loader_died(error: Exception) -> bool:
-    """Whether this is what PyTorch says of a loader process that was killed."""
+    """Whether ``error`` is PyTorch's error about a loader process that was killed."""
     text = str(error)
     return "DataLoader worker" in text and ("killed" in text or "exited" in text)

@@ -1,4 +1,4 @@
-"""Pictures in NumPy arrays: .npy and .npz files."""
+"""Images in NumPy arrays: .npy and .npz files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +12,9 @@ from BYOL._random import evenly_spaced
 from BYOL.data.dataset import ArrayImages
 from BYOL.errors import UserError
 
-TRAIN = ("images", "x_train", "train_images", "x", "data")
-_AT_A_TIME = 256  # pictures brought to 8 bits
-_PROBED = 64  # pictures whose values tell the range of all
+TRAIN_KEYS = ("images", "x_train", "train_images", "x", "data")
+_CHUNK = 256  # images converted to 8 bits together
+_PROBED = 64  # images from which the range is estimated
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -24,31 +24,31 @@ _HEADERS = {
 def open_arrays(
     path: Path, pixel_range: Range | None
 ) -> tuple[ArrayImages, ArrayImages | None, Range | None]:
-    """The pictures of a file, those held out if there are any, and the values of black and white.
+    """Open the images of a file, its test images if any, and the values of black and white.
 
     Args:
         path: .npz or .npy.
-        pixel_range: black and white of anything but uint8 and bool, as told; None: settled by
-            :func:`BYOL._bit_depth.settled_range`.
+        pixel_range: the configured black and white of anything but uint8 and bool; None: estimated
+            by :func:`BYOL._bit_depth.settled_range`.
 
     Returns:
-        uint8 pictures; the range is None where it made no difference.
+        uint8 training images, test images or None, and the range, or None where it has no effect.
 
     Raises:
-        UserError: no arrays, no images among them, or shapes or numbers that do not fit.
+        UserError: the file has no arrays or no images, or their shapes or values are invalid.
     """
     try:
         loaded = np.load(path, allow_pickle=False, mmap_mode="r")
         arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise UserError(f"DATA={path} cannot be read as arrays: {error}") from error
-    train = _first_of(arrays, *TRAIN)
+    train = _first_of(arrays, *TRAIN_KEYS)
     if train is None:
         keys = ", ".join(arrays) or "nothing"
         raise UserError(f"DATA={path} has no images: it holds {keys}; name them images or x_train")
-    train = four_axes(train, f"DATA={path} has images")
+    train = to_nchw(train, f"DATA={path} has images")
     if train.dtype not in (np.uint8, bool):
-        pixel_range = pixel_range or _settled(path, train)
+        pixel_range = pixel_range or _estimate_range(path, train)
     else:
         pixel_range = None
     labels = _first_of(arrays, "labels", "y_train", "train_labels", "y")
@@ -56,16 +56,16 @@ def open_arrays(
     test = _first_of(arrays, "test_images", "x_test")
     if test is None:
         return opened, None, pixel_range
-    test = four_axes(test, f"DATA={path} has test images")
-    held = _images(path, test, _first_of(arrays, "test_labels", "y_test"), pixel_range)
-    return opened, held, pixel_range
+    test = to_nchw(test, f"DATA={path} has test images")
+    held_out = _images(path, test, _first_of(arrays, "test_labels", "y_test"), pixel_range)
+    return opened, held_out, pixel_range
 
 
 def array_side(path: Path) -> int | None:
-    """The longer side of a file's pictures, from its headers alone; None where it has none."""
+    """The longer side of the images of a file, from its headers alone; None without images."""
     try:
         shape = _shape(path)
-        return max(four_axes(np.broadcast_to(np.uint8(0), shape), "").shape[2:])
+        return max(to_nchw(np.broadcast_to(np.uint8(0), shape), "").shape[2:])
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
 
@@ -75,29 +75,29 @@ def _shape(path: Path) -> tuple[int, ...]:
         return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
     with ZipFile(path) as archive:
         inside = set(archive.namelist())
-        name = next((name for name in TRAIN if f"{name}.npy" in inside), "")
-        with archive.open(f"{name}.npy") as file:  # KeyError where there is none
+        name = next((name for name in TRAIN_KEYS if f"{name}.npy" in inside), "")
+        with archive.open(f"{name}.npy") as file:  # KeyError without images
             read = _HEADERS[np.lib.format.read_magic(file)]
             return tuple(read(file)[0])
 
 
-def four_axes(pixels: np.ndarray, whose: str) -> np.ndarray:
-    """(n, H, W), (n, H, W, C) or (n, C, H, W) → (n, C, H, W), not copied.
+def to_nchw(pixels: np.ndarray, whose: str) -> np.ndarray:
+    """Transpose (n, H, W), (n, H, W, C) or (n, C, H, W) to (n, C, H, W) without a copy.
 
-    Square pictures say where their channels stand; of others, channels are fewer than pixels.
+    For square images the odd axis holds the channels; otherwise the axis with fewer entries.
 
     Args:
         pixels: the array.
-        whose: how a message about it begins.
+        whose: the start of an error message about it.
 
     Raises:
-        UserError: another shape.
+        UserError: the array has another shape.
     """
     if pixels.ndim == 3:
         pixels = pixels[:, None]
     if pixels.ndim != 4 or 0 in pixels.shape:
         raise UserError(
-            f"{whose} of shape {pixels.shape}: give (n, height, width), "
+            f"{whose} of shape {pixels.shape}: pass (n, height, width), "
             "(n, height, width, channels) or (n, channels, height, width)"
         )
     _, a, b, c = pixels.shape
@@ -109,21 +109,31 @@ def _first_of(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
     return next((arrays[name] for name in names if name in arrays), None)
 
 
-def _settled(path: Path, pixels: np.ndarray) -> Range:
+def _estimate_range(path: Path, pixels: np.ndarray) -> Range:
+    """The range of some images.
+
+    Raises:
+        UserError: the values are not real numbers, or none is finite.
+    """
     if not (np.issubdtype(pixels.dtype, np.number) and np.isrealobj(pixels)):
-        raise UserError(f"DATA={path} has images of {pixels.dtype}: give numbers")
-    places = evenly_spaced(len(pixels), _PROBED)
-    found = settled_range(pixels[place] for place in places)
-    if found is None:
+        raise UserError(f"DATA={path} has images of {pixels.dtype}: pass numbers")
+    places = evenly(len(pixels), _PROBED)
+    pixel_range = settled_range(pixels[place] for place in places)
+    if pixel_range is None:
         raise UserError(f"DATA={path} has images without a finite number in them")
-    return found
+    return pixel_range
 
 
 def _images(
     path: Path, pixels: np.ndarray, labels: np.ndarray | None, pixel_range: Range | None
 ) -> ArrayImages:
+    """Convert arrays to uint8 images with labels.
+
+    Raises:
+        UserError: the numbers of images and labels differ.
+    """
     data = torch.empty(pixels.shape, dtype=torch.uint8)
-    # A part at a time: in float64 the whole would take eight times its room.
+    # In chunks, because all pixels in float64 would take eight times the memory.
     for start, part in _parts(pixels):
         if pixel_range:
             small = eight_bits(part, pixel_range)
@@ -141,5 +151,6 @@ def _images(
 
 
 def _parts(pixels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, len(pixels), _AT_A_TIME):
-        yield start, pixels[start : start + _AT_A_TIME]
+    """Yield the start and the pixels of consecutive chunks."""
+    for start in range(0, len(pixels), _CHUNK):
+        yield start, pixels[start : start + _CHUNK]

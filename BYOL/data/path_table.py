@@ -1,4 +1,4 @@
-"""Millions of names without a Python object for each."""
+"""A compact table of millions of file names, without one Python object per name."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-_AT_A_TIME = 1 << 16  # names that are joined at once
+_CHUNK = 1 << 16  # names that are joined together
 
 
 class PathTable:
-    """Names as one run of bytes and an array of where each ends: eight bytes beside its letters.
+    """Names stored as one byte string and an array of end positions: 8 bytes plus the letters each.
 
     Args:
-        paths: in the order of the set; text, or bytes as the file system has them. Taken one by
-            one, so that a generator of millions needs no list.
+        paths: in the order of the set; text, or bytes as in the file system. They are consumed
+            one at a time, so a generator of millions needs no list.
     """
 
     def __init__(self, paths: Iterable[str | bytes]):
@@ -33,7 +33,7 @@ class PathTable:
             chunk.append(
                 path if isinstance(path, bytes) else path.encode("utf-8", "surrogateescape")
             )
-            if len(chunk) == _AT_A_TIME:
+            if len(chunk) == _CHUNK:
                 flush()
         flush()
         self._bytes: Any = blob
@@ -46,23 +46,23 @@ class PathTable:
         return self.raw(index).decode("utf-8", "surrogateescape")
 
     def raw(self, index: int) -> bytes:
-        """The name as the file system has it."""
+        """The name at ``index`` as bytes, as in the file system."""
         start = int(self._ends[index - 1]) if index else 0
         return bytes(self._bytes[start : int(self._ends[index])])
 
     @property
     def nbytes(self) -> int:
-        """Memory that the names take."""
+        """The memory of the names in bytes."""
         return len(self._bytes) + self._ends.nbytes
 
     def digest(self) -> str:
-        """By which the names, in their order, are told from others."""
-        found = hashlib.blake2b(self._bytes, digest_size=16)
-        found.update(np.ascontiguousarray(self._ends).data)
-        return found.hexdigest()
+        """A hash of the names and their order."""
+        digest = hashlib.blake2b(self._bytes, digest_size=16)
+        digest.update(np.ascontiguousarray(self._ends).data)
+        return digest.hexdigest()
 
     def holds(self, letters: bytes) -> bool:
-        """Whether any name has these letters in it."""
+        """Whether any name contains ``letters``."""
         return letters in bytes(self._bytes)
 
     def take(self, indices: np.ndarray) -> "PathTable":
@@ -70,14 +70,14 @@ class PathTable:
         return PathTable.from_arrow(self.arrow().take(np.asarray(indices)))
 
     def sorted(self) -> "PathTable":
-        """The names in the order of their bytes, which is that of their letters in UTF-8."""
+        """The names in the order of their bytes, which for UTF-8 is the order of the letters."""
         import pyarrow.compute as pc
 
         names = self.arrow()
         return PathTable.from_arrow(names.take(pc.sort_indices(names)))
 
     def arrow(self) -> Any:
-        """The same memory as a :class:`pyarrow.LargeBinaryArray`."""
+        """The names as a :class:`pyarrow.LargeBinaryArray` that shares the memory."""
         import pyarrow as pa
 
         starts = np.concatenate([[0], self._ends]).astype(np.int64)
@@ -86,7 +86,7 @@ class PathTable:
 
     @classmethod
     def from_arrow(cls, names: Any) -> "PathTable":
-        """The names of a pyarrow array of strings or bytes."""
+        """The table of a pyarrow array of strings or bytes."""
         import pyarrow as pa
 
         names = names.cast(pa.large_binary())

@@ -1,4 +1,4 @@
-"""Copying the next batch to the GPU while the current one is computed on."""
+"""Copying the next batch to the GPU while the current one is processed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,18 +10,18 @@ from torch.utils.data import DataLoader
 Batch = dict[str, Any]
 
 
-class CopiedAhead:
-    """A loader's batches on a CUDA device, each copied on a stream of its own, one batch ahead.
+class CudaPrefetcher:
+    """The batches of a loader on a CUDA device, copied one batch ahead on a separate stream.
 
     Args:
-        loader: gives batches in pinned memory (:class:`torch.utils.data.DataLoader` with
-            ``pin_memory=True``); from any other memory a copy does not overlap.
+        loader: yields batches in pinned memory (:class:`torch.utils.data.DataLoader` with
+            ``pin_memory=True``); copies from other memory do not overlap with computation.
         device: a CUDA device.
     """
 
     def __init__(self, loader: "DataLoader[Any]", device: torch.device):
         self.loader = loader
-        self.sampler = loader.sampler  # where Lightning looks for set_epoch
+        self.sampler = loader.sampler  # Lightning calls set_epoch on it
         self.device = device
 
     def __len__(self) -> int:
@@ -33,10 +33,10 @@ class CopiedAhead:
         for batch in self.loader:
             following = self._copy(batch, stream)
             if ahead is not None:
-                yield _handed_over(*ahead, self.device)
+                yield _synchronized(*ahead, self.device)
             ahead = following
         if ahead is not None:
-            yield _handed_over(*ahead, self.device)
+            yield _synchronized(*ahead, self.device)
 
     def _copy(self, batch: Batch, stream: Any) -> tuple[Batch, Any]:
         with torch.cuda.stream(stream):
@@ -49,12 +49,12 @@ class CopiedAhead:
             return copied, stream.record_event()
 
 
-def _handed_over(batch: Batch, copied: Any, device: torch.device) -> Batch:
-    """The batch, for the computing stream, which waits for the copy; the host does not."""
+def _synchronized(batch: Batch, copied: Any, device: torch.device) -> Batch:
+    """Make the computing stream wait for the event ``copied``, without blocking the host."""
     computing = torch.cuda.current_stream(device)
     computing.wait_event(copied)
     for value in batch.values():
         if isinstance(value, Tensor):
-            # else its memory could be given to the next copy while it is still being read
+            # prevents reuse of its memory for the next copy while it is still being read
             value.record_stream(computing)
     return batch

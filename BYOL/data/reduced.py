@@ -1,7 +1,7 @@
-"""Photographs for training at a small size: decoded once, reduced, and kept.
+"""Photographs for training at a small size: decoded once, reduced and stored.
 
-A photograph would otherwise be decoded anew for every epoch, which takes longer than the training
-step of a small view. The kept pixels have twice the side of the views; they are in memory or in a
+Without this, every epoch decodes each photograph again, which takes longer than the training step
+of a small view. The stored pixels have twice the side of the views; they are in memory or in a
 mapped file. Boxes are drawn from the size of the original, so the draws are the same with and
 without. Evaluation always reads the original files.
 """
@@ -29,20 +29,20 @@ from BYOL.errors import UserError
 
 log = logging.getLogger(__name__)
 LARGEST_VIEW = 128  # pixels; larger views cost more to train on than to decode
-TIMES = 2  # side of what is kept, in sides of a view
-_AT_A_TIME = 256  # images whose sizes are known before their pixels are stored
+TIMES = 2  # side of the stored image divided by the side of a view
+_CHUNK = 256  # images that are decoded together
 
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """Pixels of images of any size, one after the other.
+    """Pixels of images of any size, stored one after the other.
 
     Args:
-        sizes: (n, 2) height and width of the originals; 0 where a file cannot be read.
-        kept: (n, 2) height and width of what is stored.
-        starts: (n,) where the pixels of each begin.
-        memory: uint8 of all of them, or None where they are in ``file``.
-        file: that holds them, or None.
+        sizes: (n, 2) height and width of the originals; 0 for unreadable files.
+        kept: (n, 2) height and width of the stored pixels.
+        starts: (n,) offset of the pixels of each image.
+        memory: uint8 pixels of all images, or None if they are in ``file``.
+        file: the file that holds the pixels, or None.
     """
 
     sizes: np.ndarray
@@ -53,26 +53,26 @@ class Store:
 
     @cached_property
     def pixels(self) -> Tensor:
-        """All bytes; each process maps the file by itself."""
+        """All bytes; each process maps the file itself."""
         if self.memory is not None:
             return self.memory
         assert self.file is not None
         return torch.from_numpy(np.memmap(self.file, np.uint8, "c"))  # "c": torch wants no const
 
     def image(self, index: int, channels: int) -> Tensor:
-        """(C, h, w) uint8, a view of the bytes."""
+        """The image at ``index`` as (C, h, w) uint8, a view of the bytes."""
         height, width = self.kept[index].tolist()
         start = int(self.starts[index])
         part = self.pixels[start : start + channels * height * width]
         return part.view(channels, height, width)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the mapping, which another process makes anew."""
+        """The state without the mapping, which another process creates itself."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 class ReducedFile(ImageFile):
-    """An image whose reduced pixels are kept; everything but training crops reads the file."""
+    """An image with stored reduced pixels; only training crops use them."""
 
     def __init__(self, images: "ReducedImages", index: int):
         self.size = tuple(images.store.sizes[images.rows[index]].tolist())
@@ -82,25 +82,25 @@ class ReducedFile(ImageFile):
         self._index = index
 
     def crops(self, boxes: Sequence[Sequence[int]], sides: Sequence[int]) -> list[Tensor]:
-        """See :meth:`BYOL.data.decode.ImageFile.crops`: the boxes are rounded to kept pixels."""
+        """Like :meth:`BYOL.data.decode.ImageFile.crops`, with boxes rounded to stored pixels."""
         images = self._images
         whole = images.store.image(int(images.rows[self._index]), images.channels)[None]
         y, x = whole.shape[2] / self.size[0], whole.shape[3] / self.size[1]
-        found = []
+        crops = []
         for (top, left, height, width), side in zip(boxes, sides, strict=True):
             t, u = round(top * y), round(left * x)
             b, r = max(round((top + height) * y), t + 1), max(round((left + width) * x), u + 1)
             cut = whole[:, :, min(t, whole.shape[2] - 1) : b, min(u, whole.shape[3] - 1) : r]
-            found.append(F.interpolate(cut, (side, side), mode="bicubic", antialias=True)[0])
-        return found
+            crops.append(F.interpolate(cut, (side, side), mode="bicubic", antialias=True)[0])
+        return crops
 
-    def decode(self, least: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """The pixels of the file itself."""
-        return self._original.decode(least)
+    def decode(self, min_size: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """Decode the original file."""
+        return self._original.decode(min_size)
 
-    def crop_between_pixels(self, box: Sequence[float], side: int) -> Tensor:
-        """From the file itself, so that evaluation does not depend on what is kept."""
-        return self._original.crop_between_pixels(box, side)
+    def crop_subpixel(self, box: Sequence[float], side: int) -> Tensor:
+        """Crop from the original file, so evaluation does not depend on the stored pixels."""
+        return self._original.crop_subpixel(box, side)
 
     @cached_property
     def _original(self) -> ImageFile:
@@ -109,51 +109,51 @@ class ReducedFile(ImageFile):
 
 @dataclass(frozen=True, eq=False)
 class ReducedImages(FileImages):
-    """Files whose reduced pixels are kept for training.
+    """Files whose reduced pixels are stored for training.
 
     Args:
         store: the pixels.
-        rows: (n,) place of each image in ``store``.
+        rows: (n,) position of each image in ``store``.
     """
 
     store: Store = field(kw_only=True)
     rows: np.ndarray = field(kw_only=True)
 
     def open(self, index: int) -> ImageFile:
-        """The image; training crops come from the store."""
+        """The image at ``index``; its training crops come from the store."""
         return ReducedFile(self, index)
 
     def subset(self, indices: np.ndarray) -> "ReducedImages":
         """The images at ``indices``."""
         paths = self.paths.take(indices)
-        return replace(self, paths=paths, rows=self.rows[indices], **self._told_of(indices))
+        return replace(self, paths=paths, rows=self.rows[indices], **self._annotations_at(indices))
 
 
-def reduced(images: FileImages, view: int, budget: int, cache: Path) -> FileImages:
-    """Keep the pixels of photographs that are trained on at a small size.
+def reduce_images(images: FileImages, view: int, budget: int, cache: Path) -> FileImages:
+    """Store the pixels of photographs that are trained on at a small size.
 
     Args:
         images: files.
         view: side of the largest view.
-        budget: bytes of memory; what takes more is kept in a file.
-        cache: the folder of that file.
+        budget: bytes of memory; larger stores are written to a file.
+        cache: the folder of this file.
 
     Returns:
-        The images with their store, or ``images`` where views are large or the disk has no room;
-        a line then says so.
+        The images with their store, or ``images`` if views are large or the disk is full; a warning
+        line then reports it.
     """
     if view > LARGEST_VIEW:
         return images
     side = view * TIMES
-    most = _bytes(images, side)
+    most = _store_bytes(images, side)
     if most <= budget:
-        return _filled(images, side, None)
+        return _fill_store(images, side, None)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         _remove_stale(cache)
         file = cache / f"decoded-{socket.gethostname()}-{os.getpid()}.bin"
-        atexit.register(_remove_own, file, os.getpid())
-        return _filled(images, side, file)
+        atexit.register(_remove_own_file, file, os.getpid())
+        return _fill_store(images, side, file)
     except OSError as error:
         log.info(
             f"{images.name}: no room to keep decoded images in {cache} "
@@ -162,20 +162,25 @@ def reduced(images: FileImages, view: int, budget: int, cache: Path) -> FileImag
         return images
 
 
-def _bytes(images: FileImages, side: int) -> int:
-    """What the store of all images takes, by the sizes of some of them."""
+def _store_bytes(images: FileImages, side: int) -> int:
+    """The estimated size of the store of all images, from the sizes of some of them."""
     sizes = [size for i in images.probes(32) if (size := images.size(i))]
-    some = [np.prod(_kept(size, side)) * images.channels for size in sizes]
+    some = [np.prod(_reduced_size(size, side)) * images.channels for size in sizes]
     return int(np.mean(some) * len(images)) if some else 0
 
 
-def _kept(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Height and width with ``side`` pixels along the shorter one; never enlarged."""
+def _reduced_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Height and width with ``side`` pixels along the shorter side; never enlarged."""
     share = min(side / min(size), 1.0)
     return max(round(size[0] * share), 1), max(round(size[1] * share), 1)
 
 
-def _filled(images: FileImages, side: int, file: Path | None) -> ReducedImages:
+def _fill_store(images: FileImages, side: int, file: Path | None) -> ReducedImages:
+    """Decode all images into a store, in memory or in ``file``.
+
+    Raises:
+        UserError: no image can be read.
+    """
     n = len(images)
     sizes, kept = np.zeros((n, 2), np.int64), np.zeros((n, 2), np.int64)
     starts, at = np.zeros(n, np.int64), 0
@@ -184,15 +189,15 @@ def _filled(images: FileImages, side: int, file: Path | None) -> ReducedImages:
     threads = torch.get_num_threads()
     try:
         with waiting("decoding images", n) as work, ThreadPoolExecutor(threads) as pool:
-            for first in range(0, n, _AT_A_TIME):
-                some = range(first, min(first + _AT_A_TIME, n))
-                for i, found in zip(
-                    some, pool.map(lambda i: _decoded(images, i, side), some), strict=True
+            for first in range(0, n, _CHUNK):
+                some = range(first, min(first + _CHUNK, n))
+                for i, result in zip(
+                    some, pool.map(lambda i: _decode_reduced(images, i, side), some), strict=True
                 ):
                     work.done += 1
-                    if found is None:
+                    if result is None:
                         continue
-                    sizes[i], pixels = found
+                    sizes[i], pixels = result
                     kept[i], starts[i], at = pixels.shape[1:], at, at + pixels.numel()
                     if output:
                         output.write(pixels.numpy().data)
@@ -206,18 +211,18 @@ def _filled(images: FileImages, side: int, file: Path | None) -> ReducedImages:
         if output:
             output.close()
     if not at:
-        raise UserError(f"DATA={images.place}: not one of its {n} files is an image")
+        raise UserError(f"DATA={images.place}: none of its {n} files is an image")
     memory = None if file else torch.cat(parts)
     store = Store(sizes, kept, starts, memory, file)
     known = {f.name: getattr(images, f.name) for f in fields(FileImages)}
     return ReducedImages(**known, store=store, rows=np.arange(n))
 
 
-def _decoded(images: FileImages, i: int, side: int) -> tuple[tuple[int, int], Tensor] | None:
-    """Size of the original, and (C, h, w) reduced pixels; None of what cannot be read."""
+def _decode_reduced(images: FileImages, i: int, side: int) -> tuple[tuple[int, int], Tensor] | None:
+    """The original size and the (C, h, w) reduced pixels; None if the image cannot be read."""
     try:
         file = images.open(i)
-        size = _kept(file.size, side)
+        size = _reduced_size(file.size, side)
         whole = file.decode(size)
     except BrokenImageError:
         return None
@@ -227,13 +232,13 @@ def _decoded(images: FileImages, i: int, side: int) -> tuple[tuple[int, int], Te
     return file.size, pixels.contiguous()
 
 
-def _remove_own(file: Path, process: int) -> None:
+def _remove_own_file(file: Path, process: int) -> None:
     if os.getpid() == process:  # not a forked loader worker
         file.unlink(missing_ok=True)
 
 
 def _remove_stale(cache: Path) -> None:
-    """Files of processes of this host that were killed."""
+    """Remove the files of killed processes of this host."""
     for file in cache.glob(f"decoded-{socket.gethostname()}-*.bin"):
         number = file.stem.rpartition("-")[2]
         if not number.isdigit():

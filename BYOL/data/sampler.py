@@ -1,7 +1,7 @@
-"""Which pictures stand in which batch, of which process.
+"""Assignment of images to batches and processes.
 
-The order of an epoch is a function of (seed, epoch), so neither the number of processes nor a
-restart in the middle changes what is learnt.
+The order of an epoch is a function of (seed, epoch). Neither the number of processes nor a
+restart in the middle of an epoch changes the training.
 """
 
 from collections.abc import Iterator
@@ -15,24 +15,24 @@ from BYOL.data.shards.dataset import StreamedImages
 from BYOL.data.shards.order import Ranges, StreamOrder, Streams
 
 _ONE_STREAM = Streams()
-_ORDER = 0x0DE12  # keeps the order's random numbers apart from the views'
+_ORDER = 0x0DE12  # separates the order's random numbers from the views'
 Request = tuple[int, np.ndarray] | tuple[int, np.ndarray, Ranges]
 
 
 class EpochSampler:
-    """Which pictures stand in which micro-batch of this process.
+    """The micro-batches of this process as indices of images.
 
-    Optimizer step k of an epoch takes places k·G to (k + 1)·G of the epoch's random order, G being
-    the global batch; process r of w takes every w-th of them from the r-th on. The rest of an
-    epoch that does not fill a global batch is left out.
+    Optimizer step k of an epoch takes positions k·G to (k + 1)·G of the epoch's random order. G is
+    the global batch size. Process r of w takes every w-th of them, starting at r. The last
+    images of an epoch that do not fill a global batch are left out.
 
     Args:
-        n: pictures.
-        batch_size: of one process and one accumulated part.
-        accumulate: parts of one optimizer step.
+        n: number of images.
+        batch_size: of one process and one accumulation step.
+        accumulate: micro-batches per optimizer step.
         seed: of the run.
         start_epoch: epoch of the first pass.
-        start_batch: micro-batch with which the first pass begins.
+        start_batch: first micro-batch of the first pass.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class EpochSampler:
         return self.n // (self.batch_size * self.accumulate * world) * self.accumulate
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next pass (Lightning calls this)."""
+        """Set the epoch of the next pass (called by Lightning)."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Request]:
@@ -67,20 +67,20 @@ class EpochSampler:
         epoch, self.epoch = self.epoch, self.epoch + 1
         step = self.batch_size * self.accumulate * world
         for k in range(start, len(self)):
-            mine = order[k // self.accumulate * step :][:step][rank::world]
+            own = order[k // self.accumulate * step :][:step][rank::world]
             part = k % self.accumulate * self.batch_size
-            yield epoch, mine[part : part + self.batch_size]
+            yield epoch, own[part : part + self.batch_size]
 
 
 class StreamSampler(EpochSampler):
-    """The same for shards: the order is that of :class:`StreamOrder`.
+    """The sampler for shards, in the order of :class:`StreamOrder`.
 
-    Process r of w takes the r-th of w equal stretches of every accumulated part, so that it meets
-    only streams of its own if there are as many processes as there were when the run began.
+    Process r of w takes the r-th of w equal parts of every accumulation step. With as many
+    processes as at the start of the run, every process therefore reads only its own streams.
 
     Args:
-        order: of the pictures.
-        batch_size: as of :class:`EpochSampler`.
+        order: of the images.
+        batch_size: see :class:`EpochSampler`.
         place: its ``accumulate``, ``start_epoch`` and ``start_batch``.
     """
 
@@ -110,19 +110,19 @@ def epoch_sampler(
     start_batch: int = 0,
     streams: Streams = _ONE_STREAM,
 ) -> EpochSampler:
-    """The sampler that fits the pictures.
+    """Create the sampler that fits the kind of ``images``.
 
     Args:
         images: in memory, in files or in shards.
-        batch_size, accumulate, seed, start_epoch, start_batch: as of :class:`EpochSampler`.
-        processes: that train, this one among them.
-        buffer: pictures of shards that are shuffled among each other.
-        streams: to which shards are dealt that can only be read on and on.
+        batch_size, accumulate, seed, start_epoch, start_batch: see :class:`EpochSampler`.
+        processes: number of training processes, this one included.
+        buffer: number of images of shards that are shuffled together.
+        streams: assignment of shards that can only be read sequentially.
     """
     place = {"accumulate": accumulate, "start_epoch": start_epoch, "start_batch": start_batch}
     if not isinstance(images, StreamedImages):
         return EpochSampler(len(images), batch_size, seed=seed, **place)
-    streams = _ONE_STREAM if images.index.at_random else streams
+    streams = _ONE_STREAM if images.index.random_access else streams
     batch = batch_size * accumulate * processes
     order = StreamOrder(images.index, batch, buffer, seed, streams)
     return StreamSampler(order, batch_size, **place)

@@ -1,4 +1,4 @@
-"""The pictures of a folder: their paths, and the classes that its folders name."""
+"""The images of a folder: their paths, and the classes given by subfolders."""
 
 import os
 from bisect import bisect_left
@@ -14,29 +14,30 @@ from BYOL.data.formats.supported import MISSING, SUFFIXES, UNREAD
 from BYOL.data.path_table import PathTable
 from BYOL.errors import UserError
 
-_LOOKED_AT = 10_000  # names of one folder among which the first are looked for
-_FOLDERS_LOOKED_AT = 32
+_MOST_ENTRIES = 10_000  # entries of one folder that are read for samples
+_MOST_FOLDERS = 32  # folders that are read for samples
 SEPARATOR = os.fsencode(os.sep)
-AFTER_SEPARATOR = bytes([SEPARATOR[0] + 1])  # what is in a folder stands before it
+AFTER_SEPARATOR = bytes([SEPARATOR[0] + 1])  # sorts after everything in a folder
 _SUFFIXES = frozenset(os.fsencode(suffix) for suffix in SUFFIXES)
 _UNREAD = frozenset(os.fsencode(suffix) for suffix in UNREAD)
 
 
-def walk(root: Path, passed: "Counter[str] | None" = None) -> PathTable:
-    """Relative paths of all pictures below ``root``, sorted.
+def scan_folder(root: Path, passed: "Counter[str] | None" = None) -> PathTable:
+    """The sorted relative paths of all images below ``root``.
 
-    Links to folders are followed, but not twice to the same one, nor into or above ``root``.
-    No more than the names' own bytes and a few numbers for each are held, however many there are.
+    Symlinks to folders are followed, but never twice to the same folder and never into or above
+    ``root``. Memory is limited to the bytes of the names and a few numbers for each.
 
     Args:
         root: the folder.
-        passed: counts what was passed over: files by the ending of a kind of picture that is not
-            read, and folders that may not be looked into as "folders".
+        passed: counts skipped entries: files of unsupported image formats by suffix, and
+            inaccessible folders as "folders".
     """
     return PathTable(_below(root, Counter() if passed is None else passed)).sorted()
 
 
 def _below(root: Path, passed: "Counter[str]") -> Iterator[bytes]:
+    """Yield the paths of the images below ``root``, unsorted, and count skipped entries."""
     start = os.fsencode(root)
     pending = [start]
     cut = len(start.rstrip(SEPARATOR)) + 1
@@ -47,34 +48,34 @@ def _below(root: Path, passed: "Counter[str]") -> Iterator[bytes]:
             entries = os.scandir(folder)
         except PermissionError:
             if folder == start:
-                raise UserError(f"DATA={root} may not be looked into") from None
+                raise UserError(f"DATA={root} cannot be accessed") from None
             passed["folders"] += 1
             continue
         with entries:
             for entry in entries:
                 if entry.name.startswith(b"."):
                     continue
-                if is_picture(entry.name) and not entry.is_dir(follow_symlinks=False):
+                if is_image_file(entry.name) and not entry.is_dir(follow_symlinks=False):
                     yield entry.path[cut:]
-                elif links.lead_on(entry):
+                elif links.should_follow(entry):
                     pending.append(entry.path)
-                elif (ending := _ending(entry.name)) in _UNREAD:
+                elif (ending := _suffix(entry.name)) in _UNREAD:
                     passed[os.fsdecode(ending)] += 1
 
 
-def remarks_on(passed: "Counter[str]") -> list[str]:
-    """What a walk has passed over, in words."""
+def skip_remarks(passed: "Counter[str]") -> list[str]:
+    """Messages about the entries that :func:`scan_folder` skipped."""
     folders = passed.pop("folders", 0)
     plural = "s" if folders > 1 else ""
-    found = [f"left out: {folders} folder{plural} that may not be looked into"] if folders else []
+    remarks = [f"left out: {folders} folder{plural} that cannot be accessed"] if folders else []
     for extra in sorted({MISSING[ending] for ending in passed if ending in MISSING}):
         counts = {e: n for e, n in passed.most_common() if MISSING.get(e) == extra}
-        found.append(f"left out: {_counted(counts)}, read after pip install 'BYOL[{extra}]'")
-    others = {ending: n for ending, n in passed.most_common() if ending not in MISSING}
-    if others:
-        kinds = _counted(others)
-        found.append(f"left out, because their kind is not read: {kinds}; convert them first")
-    return found
+        remarks.append(f"left out: {_counted(counts)}, read after pip install 'BYOL[{extra}]'")
+    unsupported = {ending: n for ending, n in passed.most_common() if ending not in MISSING}
+    if unsupported:
+        formats = _counted(unsupported)
+        remarks.append(f"left out, because of an unsupported format: {formats}; convert them first")
+    return remarks
 
 
 def _counted(counts: dict[str, int]) -> str:
@@ -82,88 +83,88 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 class _Links:
-    """Which links to folders lead somewhere new: no picture comes twice, and no walk has no end.
+    """Decides which symlinks to follow: no image is listed twice, and every scan ends.
 
     Args:
-        root: where the walk begins.
+        root: the start of the scan.
     """
 
     def __init__(self, root: bytes):
         self.root = os.path.realpath(root)
-        self.been: set[bytes] = set()
+        self._visited: set[bytes] = set()
 
-    def lead_on(self, entry: "os.DirEntry[bytes]") -> bool:
-        """Whether an entry is a folder, or a link to one, that is to be walked."""
+    def should_follow(self, entry: "os.DirEntry[bytes]") -> bool:
+        """Whether ``entry`` is a folder, or a symlink to one, that must be scanned."""
         if not entry.is_symlink():
             return entry.is_dir()
-        there = os.path.realpath(entry.path)
-        if there in self.been or not os.path.isdir(there):  # noqa: PTH112
+        target = os.path.realpath(entry.path)
+        if target in self._visited or not os.path.isdir(target):  # noqa: PTH112
             return False
-        self.been.add(there)
-        return os.path.commonpath((self.root, there)) not in (self.root, there)
+        self._visited.add(target)
+        return os.path.commonpath((self.root, target)) not in (self.root, target)
 
 
-def is_picture(name: bytes) -> bool:
-    """Whether a file's ending is one of a picture."""
-    return _ending(name) in _SUFFIXES
+def is_image_file(name: bytes) -> bool:
+    """Whether the suffix of ``name`` is that of a supported image format."""
+    return _suffix(name) in _SUFFIXES
 
 
-def _ending(name: bytes) -> bytes:
+def _suffix(name: bytes) -> bytes:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122
 
 
 def is_folder(entry: "os.DirEntry[Any]") -> bool:
-    """Whether an entry is a folder, or a link that leads to one."""
+    """Whether ``entry`` is a folder, or a symlink to one."""
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, a folder out of reach
+    except OSError:  # a symlink to itself, an inaccessible folder
         return False
 
 
-def first_files(root: Path, most: int) -> list[Path]:
-    """Some pictures of several folders, without walking the whole tree."""
-    found: list[list[Path]] = []
+def sample_files(root: Path, most: int) -> list[Path]:
+    """At most ``most`` images from several folders below ``root``, without a complete scan."""
+    by_folder: list[list[Path]] = []
     pending = [root]
-    for _ in range(_FOLDERS_LOOKED_AT):
+    for _ in range(_MOST_FOLDERS):
         if not pending:
             break
         try:
             with os.scandir(pending.pop(0)) as entries:
-                seen = sorted(islice(entries, _LOOKED_AT), key=lambda entry: entry.name)
+                seen = sorted(islice(entries, _MOST_ENTRIES), key=lambda entry: entry.name)
         except OSError:
             continue
-        found.append([Path(e.path) for e in seen if is_picture(os.fsencode(e.name))][:most])
+        by_folder.append([Path(e.path) for e in seen if is_image_file(os.fsencode(e.name))][:most])
         pending += [Path(e.path) for e in seen if is_folder(e) and not e.name.startswith(".")]
-    in_turn = chain.from_iterable(zip_longest(*found))
-    return list(islice((path for path in in_turn if path), most))
+    interleaved = chain.from_iterable(zip_longest(*by_folder))
+    return list(islice((path for path in interleaved if path), most))
 
 
-def stray(files: PathTable) -> str | None:
-    """The first of a few pictures beside many in folders, which then are no classes.
+def stray_file(files: PathTable) -> str | None:
+    """The first of a few images outside the class folders, which then give no labels; else None.
 
     Args:
         files: sorted.
     """
-    beside: list[bytes] = []
+    stray: list[bytes] = []
     folders, most = 0, max(len(files) // 100, 1)
-    for name, is_one, _ in in_root(files):
-        if is_one:
+    for name, in_folder, _ in root_entries(files):
+        if in_folder:
             folders += 1
-        elif len(beside) > most:
+        elif len(stray) > most:
             break
         else:
-            beside.append(name)
-    few = 0 < len(beside) <= most
-    return os.fsdecode(beside[0]) if few and folders > 1 else None
+            stray.append(name)
+    few = 0 < len(stray) <= most
+    return os.fsdecode(stray[0]) if few and folders > 1 else None
 
 
-def in_root(files: PathTable) -> Iterator[tuple[bytes, bool, int]]:
-    """What lies directly in the root of sorted paths, in order.
+def root_entries(files: PathTable) -> Iterator[tuple[bytes, bool, int]]:
+    """Yield the direct children of the root of sorted paths, in order.
 
-    A folder's pictures stand together, so they are not looked at singly.
+    The images of a folder are consecutive, so they are skipped by binary search.
 
     Yields:
-        The name, whether it is a folder's, and the place behind its last picture.
+        The name, whether it is a folder, and the index after its last image.
     """
     place = 0
     while place < len(files):
@@ -178,15 +179,15 @@ def in_root(files: PathTable) -> Iterator[tuple[bytes, bool, int]]:
 def class_folders(
     files: PathTable, classes: tuple[str, ...]
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Labels by the first folder of every path, where every picture is in one of at least two.
+    """Labels from the first folder of every path; None unless all images are in class folders.
 
     Args:
-        files: sorted.
-        classes: names that have their numbers already.
+        files: sorted; at least two class folders are required.
+        classes: names that already have numbers.
     """
     runs: list[tuple[str, int]] = []
-    for folder, is_one, end in in_root(files):
-        if not is_one:
+    for folder, in_folder, end in root_entries(files):
+        if not in_folder:
             return None, ()
         runs.append((os.fsdecode(folder), end))
     names = sorted(name for name, _ in runs)

@@ -1,6 +1,6 @@
-"""Batches: the pictures of a request, whole from memory, or cut from files by worker processes.
+"""Training batches: whole images from memory, or crops cut from files by worker processes.
 
-A crop is a function of (seed, epoch, picture), so the number of processes does not change it.
+A crop is a function of (seed, epoch, image), so the number of processes does not change it.
 """
 
 from collections.abc import Iterator
@@ -15,29 +15,29 @@ from torch.utils.data import DataLoader, Dataset
 from BYOL._random import fold
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, ImageFile
-from BYOL.data.prefetch import CopiedAhead
+from BYOL.data.prefetch import CudaPrefetcher
 from BYOL.data.sampler import EpochSampler, Request
 from BYOL.errors import UserError
 from BYOL.views.config import ViewConfig
 from BYOL.views.sample_params import sample_crops
 
-_MOST_TOGETHER, _VIEW_BYTES = 8, 1 << 25  # batches, and float32 bytes of a view of all of them
-_OPEN_AT_ONCE = 64  # files: their boxes are drawn together, which is worth ten times as much
+_MOST_JOINT, _VIEW_BYTES = 8, 1 << 25  # limits: batches, and float32 bytes of one view of them
+_OPEN_FILES = 64  # files whose boxes are drawn together, which is ten times as fast
 
 
 class Together:
-    """Batches that follow each other, as one: a GPU makes their views at once.
+    """Consecutive batches whose views a GPU computes together.
 
-    On small pictures the host takes longer to ask for the views of a batch than the GPU to make
-    them, and no longer for those of eight. The same number of pictures always, for the last ones of
-    an epoch with some of them twice, since what is compiled is compiled for a shape.
+    For small images, launching the views of one batch takes the host longer than the GPU needs to
+    compute those of eight. The number of images is constant, because compilation depends on the
+    shape; at the end of an epoch some images are repeated.
 
     Args:
         ids: (N,) int64.
         images: (N, C, H, W) uint8.
 
     Attributes:
-        views: (N, C, S, S) two of all of them, once they are made.
+        views: two views (N, C, S, S) of all images, once they are computed.
     """
 
     def __init__(self, ids: Tensor, images: Tensor):
@@ -47,13 +47,13 @@ class Together:
 
 
 class MemoryLoader:
-    """Batches of whole pictures that lie in memory, on the training device itself if it has room.
+    """Batches of whole images in memory, on the training device if they fit.
 
     Args:
         images: in memory.
-        sampler: which and when.
-        device: where the pictures are kept.
-        together: batches whose views are made at once.
+        sampler: the order of the images.
+        device: where the images are stored.
+        together: batches whose views are computed together.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class MemoryLoader:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        # Only now: of several GPUs each process knows its own when training begins.
+        # Not earlier: with several GPUs, a process knows its device only when training starts.
         self.data = self.data.to(self.device)
         size, requests = self.sampler.batch_size, iter(self.sampler)
         while group := list(islice(requests, self.together)):
             indices = np.concatenate([request[1] for request in group])
-            indices = np.resize(indices, size * self.together)  # repeats them where they are fewer
+            indices = np.resize(indices, size * self.together)  # repeats images to the full length
             ids = torch.from_numpy(indices).to(self.data.device, non_blocking=True)
             shared = Together(ids, self.data[ids])
             for start, (epoch, *_) in zip(range(0, len(ids), size), group, strict=False):
@@ -87,13 +87,13 @@ class MemoryLoader:
 
 
 class CropsDataset(Dataset):  # type: ignore[type-arg]
-    """A uint8 crop for every view of every picture, decoded and cut by a worker process.
+    """A uint8 crop for every view of every image, decoded and cut by a worker process.
 
     Args:
-        images: files, or shards of them.
+        images: files or shards.
         seed: of the run.
-        views: what may happen to each: one view or two, and after two of them the small ones;
-            only the crop is used here.
+        views: the augmentation of each view: one or two views, followed by small views; only the
+            crop is used here.
     """
 
     def __init__(self, images: EncodedImages, seed: int, views: tuple[ViewConfig, ...]):
@@ -105,21 +105,21 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
     def __getitem__(self, request: Request) -> dict[str, Any]:
         epoch, indices, *ranges = request
         if ranges:
-            self.images.hold(ranges[0])  # type: ignore[arg-type]
+            self.images.prefetch(ranges[0])  # type: ignore[arg-type]
         ids = torch.from_numpy(np.asarray(indices))
         shape = len(ids), self.images.channels
         cut = [torch.empty(*shape, side, side, dtype=torch.uint8) for side in self.sides]
         broken: list[str] = []
-        for start in range(0, len(ids), _OPEN_AT_ONCE):
-            some = ids[start : start + _OPEN_AT_ONCE]
+        for start in range(0, len(ids), _OPEN_FILES):
+            some = ids[start : start + _OPEN_FILES]
             files = [self._opened(index) for index in some.tolist()]
             boxes = self._boxes(epoch, some, [file.size if file else (1, 1) for file in files])
             for row in range(start, start + len(files)):
-                # Taken out of the list, so that its pixels do not outlive its turn.
-                found = self._crops(files.pop(0), boxes[row - start])
-                if found is None:
-                    found = self._instead_of(int(ids[row]), epoch, broken)
-                for crops, crop in zip(cut, found, strict=True):
+                # Popped from the list, so the pixels are freed after use.
+                sample = self._crops(files.pop(0), boxes[row - start])
+                if sample is None:
+                    sample = self._next_readable(int(ids[row]), epoch, broken)
+                for crops, crop in zip(cut, sample, strict=True):
                     crops[row] = crop
         large = dict(zip(("crops", "crops1"), cut, strict=False))
         small = {"small": torch.stack(cut[2:])} if cut[2:] else {}
@@ -140,7 +140,7 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
     def _boxes(
         self, epoch: int, ids: Tensor, sizes: list[tuple[int, int]]
     ) -> list[list[list[int]]]:
-        """For every sample of ``ids`` a box for each view, in a picture of its height and width."""
+        """For every sample of ``ids``, one box per view in an image of its height and width."""
         heights, widths = torch.tensor(sizes).T
         key = fold(self.seed, epoch)
         by_view = (
@@ -149,18 +149,18 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
         )
         return [list(boxes) for boxes in zip(*by_view, strict=True)]
 
-    def _instead_of(self, index: int, epoch: int, broken: list[str]) -> list[Tensor]:
-        """The crops of the next picture that can be read; those that cannot join ``broken``."""
+    def _next_readable(self, index: int, epoch: int, broken: list[str]) -> list[Tensor]:
+        """The crops of the next readable image; unreadable ones are added to ``broken``."""
         broken.append(self.images.sample_name(index))
         for step in range(1, len(self.images)):
             place = (index + step) % len(self.images)
             file = self._opened(place)
             if file:
                 boxes = self._boxes(epoch, torch.tensor([index]), [file.size])[0]
-                if found := self._crops(file, boxes):
-                    return found
+                if crops := self._crops(file, boxes):
+                    return crops
             broken.append(self.images.sample_name(place))
-        raise UserError(f"DATA={self.images.place}: not one of its files is a picture")
+        raise UserError(f"DATA={self.images.place}: none of its files is an image")
 
 
 def train_loader(
@@ -170,47 +170,47 @@ def train_loader(
     views: tuple[ViewConfig, ...],
     workers: int,
     device: torch.device,
-) -> "MemoryLoader | DataLoader[Any] | CopiedAhead":
-    """Batches for training, without end: every pass over it is the next epoch.
+) -> "MemoryLoader | DataLoader[Any] | CudaPrefetcher":
+    """Create an endless loader of training batches: every pass over it is the next epoch.
 
     Args:
         images: in memory or in files.
-        sampler: which and when.
-        views: what may happen to each: one view or two, and after two of them the small ones.
-        workers: processes that decode files; 0 does it in this one.
+        sampler: the order of the images.
+        views: the augmentation of each view: one or two views, followed by small views.
+        workers: processes that decode files; 0 decodes in this process.
         device: the training device.
 
     Returns:
-        An iterable of dicts: ``epoch`` (int) and ``ids`` (B,) int64 always; ``images``
-        (B, C, H, W) uint8 from memory, on a GPU also the :class:`Together` that they are from their
-        ``start`` on part of; from files ``crops`` and, for a second view, ``crops1``
-        (B, C, S, S) uint8, where there are small views ``small`` (N, B, C, s, s), and ``broken``,
-        the names of files that could not be read (each replaced by the next one).
+        An iterable of dicts with ``epoch`` (int) and ``ids`` (B,) int64. From memory, ``images``
+        (B, C, H, W) uint8, and on a GPU the :class:`Together` ``together`` that contains them from
+        index ``start``. From files, ``crops`` and, for a second view, ``crops1`` (B, C, S, S)
+        uint8, for small views ``small`` (N, B, C, s, s), and ``broken``, the names of unreadable
+        files (each is replaced by the next readable one).
     """
     if isinstance(images, ArrayImages):
-        return MemoryLoader(images, sampler, device, _together(images, sampler, views, device))
+        return MemoryLoader(images, sampler, device, _joint_batches(images, sampler, views, device))
     assert isinstance(images, EncodedImages)
     loader: DataLoader[Any] = DataLoader(
         CropsDataset(images, sampler.seed, views),
         sampler=sampler,  # type: ignore[arg-type]
-        batch_size=None,  # a request of the sampler is a batch already
+        batch_size=None,  # the sampler already yields batches
         num_workers=workers,
         persistent_workers=workers > 0,
         prefetch_factor=2 if workers else None,
         pin_memory=device.type == "cuda",
-        worker_init_fn=one_thread if workers else None,
+        worker_init_fn=limit_threads if workers else None,
     )
-    return CopiedAhead(loader, device) if device.type == "cuda" else loader
+    return CudaPrefetcher(loader, device) if device.type == "cuda" else loader
 
 
-def _together(
+def _joint_batches(
     images: ArrayImages, sampler: EpochSampler, views: tuple[ViewConfig, ...], device: torch.device
 ) -> int:
-    """How many batches :class:`Together` are: on a GPU as many as are small, else one."""
+    """The number of batches in :class:`Together`: several small batches on a GPU, else one."""
     view = sampler.batch_size * images.channels * views[0].size ** 2 * 4
-    return max(min(_MOST_TOGETHER, _VIEW_BYTES // view), 1) if device.type == "cuda" else 1
+    return max(min(_MOST_JOINT, _VIEW_BYTES // view), 1) if device.type == "cuda" else 1
 
 
-def one_thread(worker: int) -> None:
-    """For ``DataLoader(worker_init_fn=…)``."""
-    torch.set_num_threads(1)  # the cores belong to the other workers and to training
+def limit_threads(worker: int) -> None:
+    """Limit a worker to one thread, for ``DataLoader(worker_init_fn=…)``."""
+    torch.set_num_threads(1)  # the other cores serve the other workers and training

@@ -15,7 +15,7 @@ from BYOL.config.view_configs import largest_view, small_view_configs, view_conf
 from BYOL.data.cache import check_images, to_memory
 from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images, readable
 from BYOL.data.open import Splits, common_side, open_images
-from BYOL.data.reduced import reduced
+from BYOL.data.reduced import reduce_images
 from BYOL.errors import UserError
 from BYOL.evaluation.splits import attach_labels, drop_unusable_labels
 from BYOL.model.backbones import build_backbone
@@ -91,7 +91,7 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     _check_number(config, train)
     if isinstance(train, FileImages) and config.devices * config.nodes == 1:
         cache = Path(config.data_root).expanduser() / "decoded"
-        train = reduced(train, largest_view(config), budget, cache)
+        train = reduce_images(train, largest_view(config), budget, cache)
     splits = drop_unusable_labels(Splits(train, test, labelled))
     return Prepared(config, splits.train, splits.test, splits.labelled, broken + broken_test)
 

@@ -179,7 +179,7 @@ def test_labels_that_cannot_teach_are_named(flat, tmp_path, capsys):
         (["--labels", one], "all labels are of one class"),
         (["--labels", empty], "has no labels yet: fill them in for some of its rows"),
         (["--labels", half], "row 1 (00.png) has nothing under 'y'"),
-        (["--labels", two, "--groups", ungrouped], "has no row for 1 of the labelled pictures"),
+        (["--labels", two, "--groups", ungrouped], "has no row for 1 of the labelled images"),
         (["--task", "regression"], "needs --labels"),
         (["--pool", "none"], "--pool=none is unknown"),
     ):

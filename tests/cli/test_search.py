@@ -124,7 +124,7 @@ def test_a_single_picture_is_data_too(run, tmp_path, capsys):
     [
         ([], "--like is missing"),
         (["--like=nowhere.png"], "--like=nowhere.png is not there"),
-        (["--like=note.md"], "--like=note.md is neither a folder nor a picture"),
+        (["--like=note.md"], "--like=note.md is neither a folder nor an image"),
         (["--like=torn.png"], "--like=torn.png: not one of its pictures can be read"),
         (["--like=pictures", "--count=0"], "--count=0"),
         (["--like=pictures", "--pool=none"], "--pool=none"),

@@ -153,7 +153,7 @@ def test_a_truncated_shard_gives_one_line_without_advice_to_resume(
     argv = ["embed", str(run), str(tmp_path / "s"), "--workers", workers]
     assert main([*argv, "--out", str(tmp_path / "e.npy")]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("byol: DATA: ") and message.endswith("bring it back as it was\n")
+    assert message.startswith("byol: DATA: ") and message.endswith("restore it unchanged\n")
     assert message.count("\n") == 1 and not (tmp_path / "e.npy").exists()
 
 
@@ -166,7 +166,7 @@ def test_a_killed_loader_process_gives_one_line(run, tmp_path, monkeypatch, caps
     argv = ["embed", str(run), str(images), "--workers", "1", "--out", str(tmp_path / "e.npy")]
     assert main(argv) == 2
     message = capsys.readouterr().err.splitlines()[-1]
-    assert message.endswith("often for want of memory: give fewer --workers")
+    assert message.endswith("often because memory ran out: give fewer --workers")
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""Decoding of image files: formats, modes, orientation, crops, and damaged files."""
+
 import numpy as np
 import pytest
 import torch
@@ -15,8 +17,8 @@ def gradient(height: int = 40, width: int = 60) -> np.ndarray:
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tiff", "gif", "ppm"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_every_format_gives_the_wanted_channels(tmp_path, suffix, channels):
-    path = tmp_path / f"picture.{suffix}"
+def test_every_format_decodes_to_the_requested_channels(tmp_path, suffix, channels):
+    path = tmp_path / f"image.{suffix}"
     Image.fromarray(gradient()).save(path)
     pixels = read_image(path, channels)
     assert pixels.shape == (channels, 40, 60) and pixels.dtype == torch.uint8
@@ -28,18 +30,18 @@ def test_every_format_gives_the_wanted_channels(tmp_path, suffix, channels):
 @pytest.mark.parametrize(
     "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"]
 )
-def test_every_mode_gives_eight_bits_of_the_right_brightness(tmp_path, mode):
+def test_every_mode_decodes_to_eight_bits_of_the_same_brightness(tmp_path, mode):
     grey = np.full((8, 8), 128, np.uint8)
     if mode == "I;16":
-        picture = Image.fromarray(grey.astype(np.uint16) * 257)
+        image = Image.fromarray(grey.astype(np.uint16) * 257)
     elif mode == "I":
-        picture = Image.fromarray(grey.astype(np.int32) * 257)
+        image = Image.fromarray(grey.astype(np.int32) * 257)
     elif mode == "F":
-        picture = Image.fromarray(grey.astype(np.float32) / 255)
+        image = Image.fromarray(grey.astype(np.float32) / 255)
     else:
-        picture = Image.fromarray(grey).convert("RGB" if mode == "P" else mode).convert(mode)
-    path = tmp_path / "picture.tiff"
-    picture.save(path)
+        image = Image.fromarray(grey).convert("RGB" if mode == "P" else mode).convert(mode)
+    path = tmp_path / "image.tiff"
+    image.save(path)
     pixels = read_image(path, 3).float()
     assert pixels.shape == (3, 8, 8)
     if mode == "1":
@@ -48,16 +50,16 @@ def test_every_mode_gives_eight_bits_of_the_right_brightness(tmp_path, mode):
         assert abs(pixels.mean().item() - 128) < 3
 
 
-def test_transparency_is_laid_over_white(tmp_path):
+def test_transparency_is_composited_over_white(tmp_path):
     clear = np.zeros((4, 4, 4), np.uint8)
     Image.fromarray(clear).save(tmp_path / "clear.png")
     assert (read_image(tmp_path / "clear.png", 3) == 255).all()
     assert (read_image(tmp_path / "clear.png", 4)[3] == 0).all()
 
 
-def test_pictures_are_turned_upright(tmp_path):
+def test_exif_orientation_is_applied(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise
+    exif[0x0112] = 6  # requires a rotation by 90° clockwise
     for name in ("turned.jpg", "turned.png", "turned.tif", "turned.webp"):
         Image.fromarray(gradient(40, 60)).save(tmp_path / name, exif=exif)
         assert image_size(tmp_path / name) == (60, 40)
@@ -68,9 +70,9 @@ def test_pictures_are_turned_upright(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_crops_are_cut_where_the_box_says(tmp_path, suffix):
+def test_crops_match_their_boxes(tmp_path, suffix):
     whole = Image.fromarray(gradient(200, 240)).resize((480, 400))
-    path = tmp_path / f"picture.{suffix}"
+    path = tmp_path / f"image.{suffix}"
     whole.save(path, quality=95)
     file = ImageFile(path, 3)
     assert file.size == (400, 480)
@@ -82,7 +84,7 @@ def test_crops_are_cut_where_the_box_says(tmp_path, suffix):
         assert gap.mean() < 3
 
 
-def test_grey_is_known_from_the_header(tmp_path):
+def test_grey_is_detected_from_the_header(tmp_path):
     Image.fromarray(gradient()).save(tmp_path / "colour.png")
     Image.fromarray(gradient()[..., 0]).save(tmp_path / "grey.png")
     (tmp_path / "none.png").write_bytes(b"nothing")
@@ -92,8 +94,8 @@ def test_grey_is_known_from_the_header(tmp_path):
     assert image_size(tmp_path / "none.png") is None
 
 
-def test_to_read_a_header_decodes_no_pixels(tmp_path):
-    path = tmp_path / "picture.png"
+def test_reading_a_header_decodes_no_pixels(tmp_path):
+    path = tmp_path / "image.png"
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[:2000])
@@ -105,8 +107,8 @@ def test_to_read_a_header_decodes_no_pixels(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.95])
-def test_a_cut_file_is_broken_and_says_why(tmp_path, suffix, share):
-    path = tmp_path / f"picture.{suffix}"
+def test_truncated_files_raise_an_error_with_a_reason(tmp_path, suffix, share):
+    path = tmp_path / f"image.{suffix}"
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
     content = path.read_bytes()
@@ -116,13 +118,13 @@ def test_a_cut_file_is_broken_and_says_why(tmp_path, suffix, share):
     assert 0 < len(str(error.value)) < 250 and str(tmp_path) not in str(error.value)
 
 
-def test_a_wrongly_named_picture_is_read_by_its_content(tmp_path):
-    Image.fromarray(gradient()).save(tmp_path / "picture.png")
-    (tmp_path / "picture.png").rename(tmp_path / "picture.jpg")
-    assert read_image(tmp_path / "picture.jpg", 3).shape == (3, 40, 60)
+def test_the_format_is_detected_from_the_content_not_the_suffix(tmp_path):
+    Image.fromarray(gradient()).save(tmp_path / "image.png")
+    (tmp_path / "image.png").rename(tmp_path / "image.jpg")
+    assert read_image(tmp_path / "image.jpg", 3).shape == (3, 40, 60)
 
 
-def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
+def test_decompression_bombs_are_rejected_before_decoding(tmp_path):
     import struct
     import zlib
 
@@ -137,11 +139,11 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
         read_image(tmp_path / "bomb.png", 3)
 
 
-def test_a_jpeg_that_claims_to_be_enormous_is_refused_before_it_is_decoded(tmp_path):
+def test_jpegs_with_an_enormous_declared_size_are_rejected_before_decoding(tmp_path):
     path = tmp_path / "bomb.jpg"
     Image.fromarray(gradient(16, 16)).save(path)
     content = bytearray(path.read_bytes())
-    frame = content.index(b"\xff\xc0")  # the marker that height and width come after
+    frame = content.index(b"\xff\xc0")  # height and width follow this marker
     content[frame + 5 : frame + 9] = (60_000).to_bytes(2, "big") * 2
     path.write_bytes(content)
     for read in (read_image, lambda path, channels: ImageFile(path, channels).decode()):
@@ -153,16 +155,16 @@ def test_a_jpeg_that_claims_to_be_enormous_is_refused_before_it_is_decoded(tmp_p
     deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
-def test_damaged_files_are_read_or_named_but_never_crash(tmp_path, data):
+def test_damaged_files_are_decoded_or_rejected_but_never_crash(tmp_path, data):
     suffix = data.draw(st.sampled_from(["jpg", "png", "gif", "bmp", "tiff", "webp"]))
-    path = tmp_path / f"picture.{suffix}"
+    path = tmp_path / f"image.{suffix}"
     Image.fromarray(gradient(16, 16)).save(path)
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
     try:
-        found: torch.Tensor | str = read_image(path, 3)
+        result: torch.Tensor | str = read_image(path, 3)
     except BrokenImageError as error:
-        found = str(error)
-    assert found if isinstance(found, str) else found.shape[0] == 3
+        result = str(error)
+    assert result if isinstance(result, str) else result.shape[0] == 3

@@ -1,3 +1,5 @@
+"""JPEG decoding by libjpeg-turbo compared with Pillow."""
+
 import io
 
 import numpy as np
@@ -23,15 +25,15 @@ def jpeg(pixels: np.ndarray, mode: str = "RGB", orientation: int | None = None) 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_pixels_are_pillows(mode, channels):
+def test_pixels_match_those_of_pillow(mode, channels):
     content = jpeg(smooth(37, 53), mode)
-    found = decode_jpeg(content, channels)
+    pixels = decode_jpeg(content, channels)
     expected = np.array(Image.open(io.BytesIO(content)).convert("L" if channels == 1 else "RGB"))
-    assert np.abs(found.astype(int) - expected.reshape(37, 53, channels)).max() <= 3
+    assert np.abs(pixels.astype(int) - expected.reshape(37, 53, channels)).max() <= 3
 
 
 @pytest.mark.parametrize(
-    ("least", "size"),
+    ("min_size", "size"),
     [
         ((0, 0), (400, 600)),
         ((201, 10), (400, 600)),
@@ -41,32 +43,38 @@ def test_pixels_are_pillows(mode, channels):
         ((1, 1), (50, 75)),
     ],
 )
-def test_a_picture_comes_smaller_but_never_too_small(least, size):
-    found = decode_jpeg(jpeg(smooth(400, 600)), 3, least)
-    assert found.shape[0] >= least[0] and found.shape[1] >= least[1]
-    assert found.shape[0] <= max(2 * least[0], size[0]) and found.shape[:2] >= size
-    expected = np.asarray(Image.fromarray(smooth(400, 600)).resize(found.shape[1::-1]))
-    assert np.abs(found.astype(int) - expected).mean() < 2
+def test_images_are_decoded_smaller_but_not_below_the_minimum(min_size, size):
+    pixels = decode_jpeg(jpeg(smooth(400, 600)), 3, min_size)
+    assert pixels.shape[0] >= min_size[0] and pixels.shape[1] >= min_size[1]
+    assert pixels.shape[0] <= max(2 * min_size[0], size[0]) and pixels.shape[:2] >= size
+    expected = np.asarray(Image.fromarray(smooth(400, 600)).resize(pixels.shape[1::-1]))
+    assert np.abs(pixels.astype(int) - expected).mean() < 2
 
 
-def test_what_it_will_not_read_it_leaves_to_pillow():
+def test_unsupported_files_return_none():
     content = jpeg(smooth(16, 16))
     png = io.BytesIO()
     Image.fromarray(smooth(16, 16)).save(png, "PNG")
-    for other in (b"", b"no picture", png.getvalue(), content[:200], jpeg(smooth(16, 16), "CMYK")):
-        assert decode_jpeg(other, 3) is None
+    for unsupported in (
+        b"",
+        b"no image",
+        png.getvalue(),
+        content[:200],
+        jpeg(smooth(16, 16), "CMYK"),
+    ):
+        assert decode_jpeg(unsupported, 3) is None
     assert decode_jpeg(content, 4) is None
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_pillows(tmp_path, orientation):
+def test_every_orientation_matches_pillow(tmp_path, orientation):
     content = jpeg(smooth(24, 40), orientation=orientation)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
     assert may_be_turned(content)
-    found = upright(decode_jpeg(content, 3), orientation)
-    assert found.shape == expected.shape
-    assert np.abs(found.astype(int) - expected).max() <= 3
-    path = tmp_path / "picture.jpg"
+    pixels = upright(decode_jpeg(content, 3), orientation)
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels.astype(int) - expected).max() <= 3
+    path = tmp_path / "image.jpg"
     path.write_bytes(content)
     file = ImageFile(path, 3)
     assert file.size == expected.shape[:2]

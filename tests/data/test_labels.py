@@ -1,4 +1,4 @@
-"""Labels from a CSV file: what it may say, and the one line for what it may not."""
+"""Labels from a CSV file: accepted content, and one-line errors for invalid content."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ def write(path, text):
     return path
 
 
-def test_one_column_of_words_or_whole_numbers_holds_classes(tmp_path):
+def test_one_column_of_words_or_integers_holds_classes(tmp_path):
     words = read_labels(write(tmp_path / "w.csv", "\ufefffile,kind\na.png,cat\n./b.png, dog\n"))
     assert words.labels.tolist() == [0, 1] and words.names == ("cat", "dog")
     assert words.rows == {"a.png": 0, "b.png": 1}
@@ -38,27 +38,27 @@ def test_zeros_and_ones_are_tags_and_fractions_are_values(tmp_path):
 
 
 @pytest.mark.parametrize("cells", [("²", "①"), ("--1", "2"), ("1_1", "10_2"), ("٣", "+4")])
-def test_what_only_looks_like_a_number_is_a_word(tmp_path, cells):
+def test_unusual_number_notations_are_words(tmp_path, cells):
     rows = "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))
-    found = read_labels(write(tmp_path / "w.csv", "file,x\n" + rows))
-    assert found.labels.dtype == np.int64 and set(found.names) == set(cells)
+    file = read_labels(write(tmp_path / "w.csv", "file,x\n" + rows))
+    assert file.labels.dtype == np.int64 and set(file.names) == set(cells)
     with pytest.raises(UserError, match="not a number"):
         read_labels(tmp_path / "w.csv", "regression")
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
-def test_labels_that_fit_a_folder_fit_its_shards(tmp_path, kind):
+def test_labels_of_a_folder_fit_its_shards(tmp_path, kind):
     draw_pictures(tmp_path / "p" / "train", each=3)
     draw_pictures(tmp_path / "p" / "test", each=3)
     (tmp_path / "p" / "train" / "a" / "00.png").rename(tmp_path / "p" / "train" / "a" / "x.y.PNG")
     rows = "a/x.y.PNG,u\ntrain/b/01.png,v\ntest/b/01.png,u\n"
     file = read_labels(write(tmp_path / "l.csv", "file,kind\n" + rows))
     splits = open_images(str(tmp_path / "p"))
-    how = Packing(1 << 20, kind, 0)
-    pack({"train": splits.train, "test": splits.test}, tmp_path / "s", how)
-    found, left_out = label_splits(open_images(str(tmp_path / "s")), file)
+    packing = Packing(1 << 20, kind, 0)
+    pack({"train": splits.train, "test": splits.test}, tmp_path / "s", packing)
+    shards, left_out = label_splits(open_images(str(tmp_path / "s")), file)
     folder, _ = label_splits(splits, file)
-    for part, same in ((found.train, folder.train), (found.test, folder.test)):
+    for part, same in ((shards.train, folder.train), (shards.test, folder.test)):
         assert {part.encoded(i): part.labels[i] for i in range(len(part))} == {
             same.encoded(i).read_bytes(): same.labels[i] for i in range(len(same))
         }
@@ -68,12 +68,12 @@ def test_labels_that_fit_a_folder_fit_its_shards(tmp_path, kind):
         label_splits(open_images(str(tmp_path / "s")), inside)
 
 
-def test_a_name_that_several_shards_have_needs_its_shard(tmp_path):
+def test_a_name_in_several_shards_requires_the_shard_name(tmp_path):
     images = open_images(str(draw_pictures(tmp_path / "p", each=2))).train
     pack({"x": images, "y": images}, tmp_path / "s", Packing(1 << 20, "tar", None))
     shards = open_images(str(tmp_path / "s"))
     file = read_labels(write(tmp_path / "l.csv", "file,k\na/00.png,u\n"))
-    with pytest.raises(UserError, match=r"a/00.png is there twice: name it as SHARD/a/00.png"):
+    with pytest.raises(UserError, match=r"a/00.png matches two images: name it as SHARD/a/00.png"):
         label_splits(shards, file)
     file = read_labels(write(tmp_path / "l.csv", "file,k\ny-000000.tar/a/00.png,u\n"))
     assert label_splits(shards, file)[0].train.sample_name(0) == "y-000000.tar/a/00.png"
@@ -90,26 +90,26 @@ def test_a_name_that_several_shards_have_needs_its_shard(tmp_path):
         ("file,x\na,1.5\nb,nan\n", "regression", "row 2"),
         ("file,x\na,cat\nb,2\n", "regression", "not a number"),
         ("file,x,y\na,cat,1\nb,dog,0\n", "auto", "classes are one column"),
-        ("file,x,y\na,0,1\nb,2,0\n", "multilabel", "'x' is no tag"),
+        ("file,x,y\na,0,1\nb,2,0\n", "multilabel", "'x' is not a tag"),
         ("file,x\na,cat\na,dog\n", "auto", "twice"),
-        ("a.png,cat\nb.png,dog\n", "auto", "begins with a picture, a.png"),
+        ("a.png,cat\nb.png,dog\n", "auto", "starts with an image, a.png"),
         ('file,x\na,"cat\nb,dog\n', "auto", "unexpected end of data"),
         ("file;x\na;3,5\nb;4,25\n", "auto", "a decimal comma, such as '3,5': write points"),
         ('file,x\na,"3,5"\nb,"4,25"\n', "auto", "decimal comma"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_named_in_one_line(tmp_path, text, task, named):
+def test_invalid_files_raise_one_line_errors(tmp_path, text, task, named):
     with pytest.raises(UserError, match=named) as caught:
         read_labels(write(tmp_path / "labels.csv", text), task)
     assert "labels.csv" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_raises_an_error_with_its_name(tmp_path):
     with pytest.raises(UserError, match=r"labels=.*none\.csv cannot be read"):
         read_labels(tmp_path / "none.csv")
 
 
-def test_pictures_get_their_rows_and_those_without_are_counted(tmp_path):
+def test_images_get_their_labels_and_unlabelled_ones_are_counted(tmp_path):
     draw_pictures(tmp_path / "p" / "train", each=3)
     draw_pictures(tmp_path / "p" / "test", each=2)
     file = read_labels(
@@ -122,16 +122,16 @@ def test_pictures_get_their_rows_and_those_without_are_counted(tmp_path):
 
 
 def numbers_of(tmp_path, folder, *names, delimiter=","):
-    """Of the pictures in ``folder``, by the paths in it, the label of each that got one."""
+    """Map the paths of labelled images in ``folder`` to their labels."""
     lines = [("file", "x"), *((str(name), f"l{i}") for i, name in enumerate(names))]
     text = "\n".join(delimiter.join(line) for line in lines)
     (tmp_path / "l.csv").write_text(text, encoding="utf-8", errors="surrogateescape")
-    found, _ = label_splits(open_images(str(folder)), read_labels(tmp_path / "l.csv"))
-    images = found.train
+    splits, _ = label_splits(open_images(str(folder)), read_labels(tmp_path / "l.csv"))
+    images = splits.train
     return {images.sample_name(i): int(images.labels[i]) for i in range(len(images))}
 
 
-def test_pictures_are_named_as_other_tables_name_them_and_by_absolute_paths(tmp_path, monkeypatch):
+def test_rows_name_images_by_relative_prefixed_or_absolute_paths(tmp_path, monkeypatch):
     draw_pictures(tmp_path / "p", each=2)
     monkeypatch.chdir(tmp_path)
     names = ["a/00.png", "p/a/01.png", (tmp_path / "p/b/00.png").resolve()]
@@ -143,8 +143,8 @@ def test_pictures_are_named_as_other_tables_name_them_and_by_absolute_paths(tmp_
     assert numbers_of(tmp_path, inside, f"{inside}/a/00.png") == {"a/00.png": 0}
 
 
-def test_a_row_is_of_the_picture_that_it_names_and_of_no_other(tmp_path):
-    """In a folder that has one of its own name, as archives are often unpacked."""
+def test_an_exact_name_takes_precedence_over_alternative_names(tmp_path):
+    """The folder contains a subfolder of its own name, as unpacked archives often do."""
     draw_pictures(tmp_path / "a", each=2)  # a/a/00.png and a/b/00.png
     shutil.copy(tmp_path / "a/b/00.png", tmp_path / "a/00.png")
     assert numbers_of(tmp_path, tmp_path / "a", "a/00.png") == {"a/00.png": 0}
@@ -152,7 +152,7 @@ def test_a_row_is_of_the_picture_that_it_names_and_of_no_other(tmp_path):
     assert both == {"00.png": 0, "a/00.png": 1, "b/01.png": 2}
 
 
-def test_names_with_spaces_and_bytes_that_are_no_text_are_found(tmp_path):
+def test_names_with_spaces_and_invalid_utf8_are_matched(tmp_path):
     draw_pictures(tmp_path / "p", each=1, classes=("",))
     folder = tmp_path / "p"
     odd = os.fsencode(folder) + b"/caf\xe9.png"
@@ -173,7 +173,7 @@ def test_names_with_spaces_and_bytes_that_are_no_text_are_found(tmp_path):
         ("test/a/00.png,u\n", "only test"),
     ],
 )
-def test_rows_that_fit_no_picture_are_refused(tmp_path, rows, named):
+def test_rows_without_a_unique_image_are_rejected(tmp_path, rows, named):
     draw_pictures(tmp_path / "p" / "train", each=2)
     draw_pictures(tmp_path / "p" / "test", each=2)
     file = read_labels(write(tmp_path / "l.csv", "file,x\n" + rows), "classification")

@@ -1,3 +1,5 @@
+"""Opening data sets: digits, folders, arrays, and sets in memory."""
+
 import os
 import shutil
 
@@ -13,18 +15,18 @@ from BYOL.errors import UserError
 from tests.conftest import draw_pictures
 
 
-def test_digits_are_built_in_with_a_held_out_fifth():
+def test_digits_are_built_in_with_20_percent_test_images():
     splits = open_images(None)
     assert (len(splits.train), len(splits.test), splits.train.channels) == (1437, 360, 1)
     assert splits.train.read(0).shape == (1, 16, 16)
     counts = np.bincount(splits.test.labels)
     assert len(counts) == 10 and counts.min() >= 35
-    seen = {splits.train.read(i).numpy().tobytes() for i in range(1437)}
-    held = {splits.test.read(i).numpy().tobytes() for i in range(360)}
-    assert len(seen & held) <= 1  # scikit-learn's set has hardly a double
+    train = {splits.train.read(i).numpy().tobytes() for i in range(1437)}
+    test = {splits.test.read(i).numpy().tobytes() for i in range(360)}
+    assert len(train & test) <= 1  # scikit-learn's set has hardly any duplicates
 
 
-def test_class_folders_are_labels_and_flat_folders_have_none(tmp_path):
+def test_class_folders_give_labels_and_flat_folders_do_not(tmp_path):
     nested = open_images(str(draw_pictures(tmp_path / "nested"))).train
     assert nested.classes == ("a", "b") and nested.labels.tolist() == [0] * 12 + [1] * 12
     assert nested.sample_name(13) == "b/01.png"
@@ -32,7 +34,7 @@ def test_class_folders_are_labels_and_flat_folders_have_none(tmp_path):
     assert flat.labels is None and len(flat) == 12
 
 
-def test_train_and_test_inside_are_the_splits(tmp_path):
+def test_subfolders_train_and_test_are_the_splits(tmp_path):
     draw_pictures(tmp_path / "train", classes=("cat", "dog"))
     draw_pictures(tmp_path / "val", classes=("dog",), each=3)
     splits = open_images(str(tmp_path))
@@ -40,7 +42,7 @@ def test_train_and_test_inside_are_the_splits(tmp_path):
     assert splits.train.classes == ("cat", "dog")
 
 
-def test_a_class_called_train_is_no_split(tmp_path):
+def test_a_class_named_train_is_not_a_split(tmp_path):
     draw_pictures(tmp_path, classes=("bus", "car", "train"), each=2)
     splits = open_images(str(tmp_path))
     assert len(splits.train) == 6 and splits.test is None
@@ -50,7 +52,7 @@ def test_a_class_called_train_is_no_split(tmp_path):
     assert open_images(str(listed)).train.classes == ("bus", "car", "train")
 
 
-def test_what_is_left_out_is_said(tmp_path):
+def test_skipped_files_are_reported(tmp_path):
     draw_pictures(tmp_path / "train", classes=("cat", "dog"))
     draw_pictures(tmp_path / "test", classes=("dog",), each=2)
     draw_pictures(tmp_path / "more", classes=("",), each=2)
@@ -58,18 +60,18 @@ def test_what_is_left_out_is_said(tmp_path):
     (tmp_path / "train" / "cat" / "scan.NII").write_bytes(b"")
     (tmp_path / "train" / "cat" / "readme.txt").write_bytes(b"")
     shutil.copy(tmp_path / "train" / "cat" / "00.png", tmp_path / "train" / "cover.png")
-    said = open_images(str(tmp_path)).train.notes
-    assert said == (
-        "no labels: cover.png lies beside the class folders",
-        "left out, beside train/: more/",
-        "left out, because their kind is not read: 1 .nii; convert them first",
+    notes = open_images(str(tmp_path)).train.notes
+    assert notes == (
+        "no labels: cover.png is next to the class folders",
+        "left out, next to train/: more/",
+        "left out, because of an unsupported format: 1 .nii; convert them first",
     )
     held, _ = to_memory(open_images(str(tmp_path)).train, 1 << 30)
-    assert held.notes == said
+    assert held.notes == notes
     assert open_images(str(draw_pictures(tmp_path / "plain", classes=("",)))).train.notes == ()
 
 
-def test_links_to_folders_are_followed_once_and_without_end(tmp_path):
+def test_symlinks_to_folders_are_followed_once_and_loops_end(tmp_path):
     draw_pictures(tmp_path / "elsewhere", classes=("cat", "emu"))
     draw_pictures(tmp_path / "set", classes=("dog",))
     for name in ("cat", "cat-again"):
@@ -83,7 +85,7 @@ def test_links_to_folders_are_followed_once_and_without_end(tmp_path):
     assert common_side(str(tmp_path / "set")) == 20
 
 
-def test_a_folder_that_may_not_be_looked_into_is_passed_over(tmp_path, monkeypatch):
+def test_inaccessible_folders_are_skipped_and_reported(tmp_path, monkeypatch):
     draw_pictures(tmp_path / "set")
     real = os.scandir
 
@@ -94,12 +96,12 @@ def test_a_folder_that_may_not_be_looked_into_is_passed_over(tmp_path, monkeypat
 
     monkeypatch.setattr("os.scandir", scandir)
     images = open_images(str(tmp_path / "set")).train
-    assert len(images) == 12 and images.notes == ("left out: 1 folder that may not be looked into",)
-    with pytest.raises(UserError, match="may not be looked into"):
+    assert len(images) == 12 and images.notes == ("left out: 1 folder that cannot be accessed",)
+    with pytest.raises(UserError, match="cannot be accessed"):
         open_images(str(tmp_path / "set" / "a"))
 
 
-def test_the_size_of_all_is_judged_by_more_than_the_first_folder(tmp_path):
+def test_the_common_size_is_estimated_from_several_folders(tmp_path):
     for name, side in (("a", 32), ("b", 300)):
         (tmp_path / name).mkdir()
         for i in range(20):
@@ -108,8 +110,8 @@ def test_the_size_of_all_is_judged_by_more_than_the_first_folder(tmp_path):
     assert common_side(str(tmp_path / "a")) == 32
 
 
-def deep_pictures(folder, most):
-    """Noise up to ``most`` in 16 bits, two bright pictures and a dark one."""
+def deep_images(folder, most):
+    """Write noise up to ``most`` as 16-bit images: two bright ones and a dark one."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i, share in enumerate((1.0, 0.9, 0.05)):
@@ -120,9 +122,9 @@ def deep_pictures(folder, most):
 
 
 @pytest.mark.parametrize(("most", "white"), [(1000, 1023), (4095, 4095), (60_000, 65_535)])
-def test_one_range_is_settled_for_all_pictures_of_more_than_8_bits(tmp_path, most, white):
-    deep_pictures(tmp_path / "train", most)
-    deep_pictures(tmp_path / "test", min(most * 2, 65_535))
+def test_one_range_is_estimated_for_all_images_of_high_bit_depth(tmp_path, most, white):
+    deep_images(tmp_path / "train", most)
+    deep_images(tmp_path / "test", min(most * 2, 65_535))
     splits = open_images(str(tmp_path))
     assert splits.pixel_range == (0, white)
     for images in (splits.train, splits.test):
@@ -130,20 +132,20 @@ def test_one_range_is_settled_for_all_pictures_of_more_than_8_bits(tmp_path, mos
         expected = (stored / white * 255).round().clip(0, 255)
         assert np.array_equal(images.read(2)[0], expected)
         assert np.array_equal(images.open(2).decode()[..., 0], expected)
-    told = open_images(str(tmp_path), pixel_range=(most, 0))  # black is bright: the negative
-    assert told.pixel_range == (most, 0) and told.train.read(0)[0, 0, 0] == 0
+    inverted = open_images(str(tmp_path), pixel_range=(most, 0))
+    assert inverted.pixel_range == (most, 0) and inverted.train.read(0)[0, 0, 0] == 0
 
 
-def test_arrays_of_more_than_8_bits_have_one_range(tmp_path):
+def test_arrays_of_high_bit_depth_have_one_range(tmp_path):
     values = np.random.default_rng(0).integers(-1000, 3000, (20, 8, 8)).astype(np.int16)
     np.save(tmp_path / "ct.npy", values)
     splits = open_images(str(tmp_path / "ct.npy"))
     low, high = splits.pixel_range
     assert -1000 <= low < -900 and 2900 < high <= 3000
     np.savez(tmp_path / "ct.npz", x_train=values, x_test=values[:3])
-    told = open_images(str(tmp_path / "ct.npz"), pixel_range=(-1000, 1000))
+    windowed = open_images(str(tmp_path / "ct.npz"), pixel_range=(-1000, 1000))
     window = ((values[:3].astype(float) + 1000) / 2000 * 255).clip(0, 255).round()
-    assert np.array_equal(told.test.data[:, 0], window)
+    assert np.array_equal(windowed.test.data[:, 0], window)
     np.save(tmp_path / "bytes.npy", np.zeros((3, 8, 8), np.uint8))
     assert open_images(str(tmp_path / "bytes.npy"), pixel_range=(0, 9)).pixel_range is None
 
@@ -152,7 +154,7 @@ def test_arrays_of_more_than_8_bits_have_one_range(tmp_path):
     ("shape", "channels"),
     [((4, 200, 32, 32), 200), ((4, 32, 32, 200), 200), ((4, 3, 3, 3), 3), ((4, 9, 8, 3), 3)],
 )
-def test_square_pictures_say_where_their_channels_stand(tmp_path, shape, channels):
+def test_the_channel_axis_of_square_images_is_detected(tmp_path, shape, channels):
     np.save(tmp_path / "x.npy", np.zeros(shape, np.uint8))
     assert open_images(str(tmp_path / "x.npy")).train.channels == channels
     side = {200: 32, 3: max(shape[1:3])}[channels]
@@ -160,14 +162,14 @@ def test_square_pictures_say_where_their_channels_stand(tmp_path, shape, channel
     assert common_side(str(tmp_path / "x.npy")) == common_side(str(tmp_path / "x.npz")) == side
 
 
-def test_a_class_keeps_its_number_in_the_test_split(tmp_path):
+def test_classes_have_the_same_numbers_in_both_splits(tmp_path):
     draw_pictures(tmp_path / "train", classes=("cat", "dog", "emu"))
     draw_pictures(tmp_path / "test", classes=("dog", "emu"), each=2)
     splits = open_images(str(tmp_path))
     assert splits.test.labels.tolist() == [1, 1, 2, 2]
 
 
-def test_grey_folders_are_grey_and_mixed_ones_colour(tmp_path):
+def test_grey_folders_have_one_channel_and_mixed_ones_three(tmp_path):
     rng = np.random.default_rng(0)
     for kind in ("grey", "mixed"):
         (tmp_path / kind).mkdir()
@@ -180,7 +182,7 @@ def test_grey_folders_are_grey_and_mixed_ones_colour(tmp_path):
     assert open_images(str(tmp_path / "grey"), channels=3).train.read(0).shape == (3, 9, 9)
 
 
-def test_names_may_be_any_bytes(tmp_path):
+def test_file_names_may_contain_any_bytes(tmp_path):
     names = ["ünïcödé.png", "with space.png", "semi;colon'quote.png", "日本.PNG"]
     for name in names:
         Image.fromarray(np.zeros((5, 5), np.uint8)).save(tmp_path / name, format="PNG")
@@ -192,7 +194,7 @@ def test_names_may_be_any_bytes(tmp_path):
 
 @pytest.mark.parametrize("layout", ["NHW", "NHWC", "NCHW"])
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "float32", "bool"])
-def test_arrays_of_every_layout_and_kind(tmp_path, layout, kind):
+def test_arrays_of_every_layout_and_dtype_are_read(tmp_path, layout, kind):
     shape = {"NHW": (6, 12, 10), "NHWC": (6, 12, 10, 5), "NCHW": (6, 5, 12, 10)}[layout]
     unit = np.random.default_rng(0).random(shape)
     pixels = {
@@ -201,8 +203,8 @@ def test_arrays_of_every_layout_and_kind(tmp_path, layout, kind):
         "float32": unit.astype(np.float32),
         "bool": unit > 0.5,
     }[kind]
-    np.save(tmp_path / "pictures.npy", pixels)
-    images = open_images(str(tmp_path / "pictures.npy")).train
+    np.save(tmp_path / "images.npy", pixels)
+    images = open_images(str(tmp_path / "images.npy")).train
     assert isinstance(images, ArrayImages)
     assert images.channels == (1 if layout == "NHW" else 5)
     assert images.data.shape == (6, images.channels, 12, 10)
@@ -212,14 +214,14 @@ def test_arrays_of_every_layout_and_kind(tmp_path, layout, kind):
 
 
 @pytest.mark.parametrize("shape", [(3, 12, 20), (3, 12, 20, 5), (3, 5, 12, 20)])
-def test_the_longer_side_of_arrays_is_known_whatever_their_layout(tmp_path, shape):
+def test_the_longer_side_of_arrays_is_detected_for_every_layout(tmp_path, shape):
     np.save(tmp_path / "wide.npy", np.zeros(shape, np.uint8))
     assert common_side(str(tmp_path / "wide.npy")) == 20
     np.save(tmp_path / "flat.npy", np.zeros(3, np.uint8))
     assert common_side(str(tmp_path / "flat.npy")) is None
 
 
-def test_arrays_bring_labels_and_a_test_set(tmp_path):
+def test_npz_files_provide_labels_and_a_test_split(tmp_path):
     x = np.zeros((4, 8, 8, 3), np.uint8)
     y = np.array(["cat", "dog", "cat", "emu"])
     np.savez(tmp_path / "set.npz", x_train=x, y_train=y, x_test=x[:2], y_test=y[:2])
@@ -239,14 +241,14 @@ def test_arrays_bring_labels_and_a_test_set(tmp_path):
         ({"images": np.array([{}], dtype=object)}, "cannot be read"),
     ],
 )
-def test_arrays_that_are_no_pictures_are_refused(tmp_path, arrays, named):
+def test_arrays_that_are_not_images_are_rejected(tmp_path, arrays, named):
     np.savez(tmp_path / "set.npz", **arrays)
     with pytest.raises(UserError, match=named):
         open_images(str(tmp_path / "set.npz"))
 
 
-def test_small_pictures_of_one_size_go_to_memory(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "pictures"))).train
+def test_small_images_of_one_size_are_kept_in_memory(tmp_path):
+    images = open_images(str(draw_pictures(tmp_path / "images"))).train
     assert isinstance(images, FileImages)
     held, broken = to_memory(images, 1 << 30)
     assert held.data.shape == (24, 3, 20, 20) and not broken
@@ -255,14 +257,14 @@ def test_small_pictures_of_one_size_go_to_memory(tmp_path):
     assert to_memory(images, 1000) is None
 
 
-def test_pictures_of_several_sizes_stay_files(tmp_path):
+def test_images_of_several_sizes_are_not_kept_in_memory(tmp_path):
     draw_pictures(tmp_path, each=3)
     draw_pictures(tmp_path / "more", each=1, side=21)
     assert to_memory(open_images(str(tmp_path)).train, 1 << 30) is None
     assert common_side(str(tmp_path)) is None
 
 
-def test_broken_pictures_are_left_out_and_named(tmp_path):
+def test_broken_images_are_left_out_and_reported(tmp_path):
     draw_pictures(tmp_path)
     (tmp_path / "b" / "03.png").write_bytes(b"")
     images = open_images(str(tmp_path)).train

@@ -1,4 +1,4 @@
-"""Without a GPU the streams are stand-ins that write down what is asked of them, in order."""
+"""Copying batches ahead; without a GPU, stand-in streams record the calls in order."""
 
 import contextlib
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from BYOL.data.prefetch import CopiedAhead
+from BYOL.data.prefetch import CudaPrefetcher
 
 
 class Stream:
@@ -23,7 +23,7 @@ class Stream:
 
 @pytest.fixture
 def log(monkeypatch):
-    """Replaces CUDA's streams; the "device" is the CPU."""
+    """Replace CUDA's streams by stand-ins; the "device" is the CPU."""
     log: list[str] = []
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream(log, "copying"))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream(log, "computing"))
@@ -40,17 +40,17 @@ def batches(n: int) -> DataLoader:
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5])
-def test_every_batch_comes_once_in_order_whole(log, n):
-    ahead = CopiedAhead(batches(n), torch.device("cpu"))
+def test_every_batch_is_yielded_once_in_order(log, n):
+    ahead = CudaPrefetcher(batches(n), torch.device("cpu"))
     assert len(ahead) == n
     for _ in range(2):
-        found = list(ahead)
-        assert [batch["epoch"] for batch in found] == list(range(n))
-        assert all((batch["crops"] == i).all() for i, batch in enumerate(found))
+        copied = list(ahead)
+        assert [batch["epoch"] for batch in copied] == list(range(n))
+        assert all((batch["crops"] == i).all() for i, batch in enumerate(copied))
 
 
-def test_the_next_copy_is_under_way_before_a_batch_is_handed_over(log):
-    iterator = iter(CopiedAhead(batches(3), torch.device("cpu")))
+def test_the_next_copy_starts_before_a_batch_is_yielded(log):
+    iterator = iter(CudaPrefetcher(batches(3), torch.device("cpu")))
     next(iterator)
     assert log == [
         "copying copied",
@@ -60,6 +60,6 @@ def test_the_next_copy_is_under_way_before_a_batch_is_handed_over(log):
     ]
 
 
-def test_the_epoch_of_the_order_can_be_set_through_it(log):
+def test_the_sampler_of_the_loader_is_accessible(log):
     loader = batches(3)
-    assert CopiedAhead(loader, torch.device("cpu")).sampler is loader.sampler
+    assert CudaPrefetcher(loader, torch.device("cpu")).sampler is loader.sampler

@@ -1,4 +1,4 @@
-"""Shards: what is in them, in which order it comes, and what strangers' archives cannot do."""
+"""Shards: their content, their order, and untrusted archives."""
 
 import io
 import tarfile
@@ -27,15 +27,15 @@ from BYOL.views.config import paper_views
 from tests.conftest import draw_pictures
 
 CPU = torch.device("cpu")
-NOTHING = np.zeros(0, dtype=np.int64)
+EMPTY = np.zeros(0, dtype=np.int64)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Pictures, and the same as tar and as Parquet shards."""
+    """Images, and the same images as tar and as Parquet shards."""
     root = tmp_path_factory.mktemp("shards")
-    draw_pictures(root / "pictures", each=20)
-    images = open_images(str(root / "pictures")).train
+    draw_pictures(root / "images", each=20)
+    images = open_images(str(root / "images")).train
     for kind in ("tar", "parquet"):
         pack({"train": images}, root / kind, Packing(16_000, kind, 3))
     return root
@@ -71,8 +71,8 @@ def patterns(place) -> dict[str, str]:
     }
 
 
-def test_every_way_to_name_shards_gives_all_the_pictures_unchanged(place, tmp_path):
-    wanted = files(place / "pictures")
+def test_every_pattern_of_shards_yields_all_images_unchanged(place, tmp_path):
+    wanted = files(place / "images")
     for name, pattern in patterns(place).items():
         images = opened(pattern, tmp_path)
         assert contents(images) == wanted, name
@@ -81,7 +81,7 @@ def test_every_way_to_name_shards_gives_all_the_pictures_unchanged(place, tmp_pa
         assert common_side(pattern) == 20, name
 
 
-def test_braces_multiply_and_count_with_zeros():
+def test_braces_are_expanded_with_leading_zeros():
     assert list(expand_braces("a{08..10}-{x,y}")) == [
         "a08-x", "a08-y", "a09-x", "a09-y", "a10-x", "a10-y",
     ]  # fmt: skip
@@ -91,7 +91,7 @@ def test_braces_multiply_and_count_with_zeros():
         list(expand_braces("{0..99999999}"))
 
 
-def test_a_folder_of_pictures_with_a_table_beside_them_is_no_shard(tmp_path):
+def test_a_folder_of_images_with_a_parquet_file_is_not_sharded(tmp_path):
     draw_pictures(tmp_path, each=1)
     (tmp_path / "embeddings.parquet").write_bytes(b"")
     assert not is_sharded(str(tmp_path))
@@ -100,7 +100,7 @@ def test_a_folder_of_pictures_with_a_table_beside_them_is_no_shard(tmp_path):
 def plain_index(counts: list[int], kind: str) -> ShardIndex:
     ends = np.cumsum(counts)
     n = int(ends[-1])
-    groups = np.unique(np.concatenate([np.arange(3, n, 3), ends])) if kind == "parquet" else NOTHING
+    groups = np.unique(np.concatenate([np.arange(3, n, 3), ends])) if kind == "parquet" else EMPTY
     return ShardIndex(
         tuple(f"{i}.tar" for i in range(len(counts))), kind, ends, np.zeros(len(counts)), None,
         np.arange(n), np.full(n, 1 << 20), None, (), groups,
@@ -113,7 +113,7 @@ def plain_index(counts: list[int], kind: str) -> ShardIndex:
     st.integers(1, 2), st.integers(1, 3), st.integers(1, 40),
     st.sampled_from(["tar", "parquet"]),
 )  # fmt: skip
-def test_every_picture_comes_once_and_its_stream_has_asked_for_it(
+def test_every_image_appears_once_within_the_prefetched_ranges(
     counts, groups, lanes, parts, micro, buffer, kind
 ):
     index = plain_index(counts, kind)
@@ -121,14 +121,14 @@ def test_every_picture_comes_once_and_its_stream_has_asked_for_it(
     order = StreamOrder(index, batch, buffer, 7, Streams(groups, lanes, parts))
     seen = []
     for step in range(order.steps):
-        pictures, ranges = order.places(2, step, 0, batch)
-        assert all(any(a <= i < b for a, b in ranges) for i in pictures)
-        seen += pictures.tolist()
+        images, ranges = order.places(2, step, 0, batch)
+        assert all(any(a <= i < b for a, b in ranges) for i in images)
+        seen += images.tolist()
     assert len(set(seen)) == len(seen) == sum(counts) // batch * batch
     assert set(seen) <= set(range(sum(counts)))
 
 
-def test_any_number_of_processes_makes_the_same_batches(monkeypatch):
+def test_batches_do_not_depend_on_the_number_of_processes(monkeypatch):
     streams = Streams(2, 3, 1)
     order = StreamOrder(plain_index([50, 70], "parquet"), 12, 24, 1, streams)
 
@@ -146,18 +146,18 @@ def test_any_number_of_processes_makes_the_same_batches(monkeypatch):
     assert whole != [order.places(1, k, 0, 12)[0].tolist() for k in range(10)]
 
 
-def test_a_process_meets_no_stream_of_another():
+def test_processes_read_only_their_own_streams():
     order = StreamOrder(plain_index([64] * 4, "tar"), 16, 64, 1, Streams(2, 2, 1))
-    seen = [
+    read = [
         {i for k in range(order.steps) for i in order.places(0, k, 8 * r, 8 * r + 8)[0].tolist()}
         for r in (0, 1)
     ]
-    asked = [
+    prefetched = [
         {i for k in range(order.steps) for a, b in order.places(0, k, 8 * r, 8 * r + 8)[1]
          for i in range(a, b)}
         for r in (0, 1)
     ]  # fmt: skip
-    assert seen == asked and not seen[0] & seen[1] and len(seen[0] | seen[1]) == 256
+    assert read == prefetched and not read[0] & read[1] and len(read[0] | read[1]) == 256
 
 
 def loaded(images, workers: int, streams: Streams, start: int = 0) -> list[dict]:
@@ -167,7 +167,7 @@ def loaded(images, workers: int, streams: Streams, start: int = 0) -> list[dict]
 
 
 @pytest.mark.parametrize("kind", ["folder", "parquet", "memory"])
-def test_workers_and_a_restart_change_no_batch(place, tmp_path, kind):
+def test_batches_do_not_depend_on_workers_or_restarts(place, tmp_path, kind):
     images = opened(patterns(place)[kind], tmp_path)
     alone = loaded(images, 0, Streams(1, 2))
     assert len({int(i) for b in alone for i in b["ids"]}) == 36
@@ -178,16 +178,16 @@ def test_workers_and_a_restart_change_no_batch(place, tmp_path, kind):
             assert not a["broken"]
 
 
-def test_evaluation_sees_shards_in_their_order(place, tmp_path):
+def test_evaluation_yields_shards_in_their_order(place, tmp_path):
     for kind in ("memory", "parquet"):
         images = opened(patterns(place)[kind], tmp_path)
-        found = list(eval_batches(images, 12, 7, workers=1))
-        assert torch.cat([ids for ids, _ in found]).tolist() == list(range(40))
+        batches = list(eval_batches(images, 12, 7, workers=1))
+        assert torch.cat([ids for ids, _ in batches]).tolist() == list(range(40))
         some = images.subset(np.array([9, 2]))
         assert torch.equal(some.read(1), images.read(2)) and some.labels[0] == images.labels[9]
 
 
-def test_the_splits_of_a_folder_are_shards_of_their_own(tmp_path, capsys):
+def test_the_splits_of_a_folder_become_separate_shards(tmp_path, capsys):
     draw_pictures(tmp_path / "set" / "train", each=4)
     draw_pictures(tmp_path / "set" / "test", each=2)
     (tmp_path / "set" / "test" / "a" / "00.png").write_bytes(b"")
@@ -204,18 +204,18 @@ def test_the_splits_of_a_folder_are_shards_of_their_own(tmp_path, capsys):
     assert main(["shard", str(tmp_path / "set"), "--size=huge"]) == 2
 
 
-def test_the_stored_order_is_the_seeds_and_without_shuffling_the_folders(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "pictures"))).train
+def test_the_stored_order_depends_on_the_seed_or_is_that_of_the_folder(tmp_path):
+    images = open_images(str(draw_pictures(tmp_path / "images"))).train
     for name, seed in (("a", 1), ("b", 1), ("plain", None)):
         pack({"train": images}, tmp_path / name, Packing(1 << 20, "tar", seed))
-    one, same = ((tmp_path / n / "train-000000.tar").read_bytes() for n in ("a", "b"))
-    assert one == same
+    first, same = ((tmp_path / n / "train-000000.tar").read_bytes() for n in ("a", "b"))
+    assert first == same
     plain = opened(tmp_path / "plain", tmp_path)
     assert plain.sample_name(0) == "train-000000.tar/a/00.png"
     assert plain.labels.tolist() == [0] * 12 + [1] * 12
 
 
-def test_hidden_files_are_no_shards(place, tmp_path):
+def test_hidden_files_are_not_shards(place, tmp_path):
     import shutil
 
     shutil.copytree(place / "tar", tmp_path / "tar")
@@ -225,24 +225,24 @@ def test_hidden_files_are_no_shards(place, tmp_path):
     first = tmp_path / "tar" / "train-000000.tar"
     fsspec.filesystem("memory").pipe("/hidden/train-000000.tar", first.read_bytes())
     for data in (tmp_path / "tar", f"{tmp_path}/tar/*.tar"):
-        assert contents(opened(data, tmp_path)) == files(place / "pictures")
+        assert contents(opened(data, tmp_path)) == files(place / "images")
     for data in ("memory://hidden/*.tar", "memory://hidden"):
         assert contents(opened(data, tmp_path)) == contents(opened(first, tmp_path))
 
 
-def test_pictures_of_which_none_can_be_read_become_no_shards(tmp_path, capsys):
+def test_unreadable_images_produce_no_shards(tmp_path, capsys):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "list.txt").write_text("a.png\nb.png\n")
     for kind in ("tar", "parquet"):
         argv = ["shard", str(tmp_path / "list.txt"), "--format", kind]
         assert main([*argv, "--out", str(tmp_path / "out")]) == 2
-        assert "not one of 2 pictures can be read (a.png is empty" in capsys.readouterr().err
+        assert "none of 2 images can be read (a.png is empty" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
-def test_names_that_differ_by_a_dot_are_two_members(tmp_path, seed):
+def test_names_that_differ_by_a_dot_become_two_members(tmp_path, seed):
     draw_pictures(tmp_path / "p", classes=("",), each=3)
     for old, new in (("00", "a.b"), ("01", "a_b"), ("02", "z")):
         (tmp_path / "p" / f"{old}.png").rename(tmp_path / "p" / f"{new}.png")
@@ -253,35 +253,35 @@ def test_names_that_differ_by_a_dot_are_two_members(tmp_path, seed):
     assert contents(opened(tmp_path / "tar", tmp_path)) == files(tmp_path / "p")
 
 
-def test_the_index_of_names_beyond_ascii_is_believed(tmp_path, monkeypatch):
+def test_the_index_of_non_ascii_names_is_used(tmp_path, monkeypatch):
     from BYOL.data.shards import build_index as building
 
     draw_pictures(tmp_path / "p", classes=("Käfer", "жук"), each=3)
     images = open_images(str(tmp_path / "p")).train
     pack({"train": images}, tmp_path / "tar", Packing(1 << 20, "tar", None))
-    monkeypatch.setattr(building, "scan", None)
-    found = opened(tmp_path / "tar", tmp_path)
-    assert found.classes == ("Käfer", "жук") and "/Käfer/00.png" in found.sample_name(0)
+    monkeypatch.setattr(building, "scan_shard", None)
+    images = opened(tmp_path / "tar", tmp_path)
+    assert images.classes == ("Käfer", "жук") and "/Käfer/00.png" in images.sample_name(0)
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
 @pytest.mark.parametrize("indexed", [True, False])
-def test_classes_that_only_test_has_have_their_names(tmp_path, kind, indexed):
+def test_classes_that_occur_only_in_test_keep_their_names(tmp_path, kind, indexed):
     draw_pictures(tmp_path / "p" / "train", classes=("a", "b"), each=2)
     draw_pictures(tmp_path / "p" / "test", classes=("a", "c"), each=2)
     splits = open_images(str(tmp_path / "p"))
-    how = Packing(1 << 20, kind, None)
-    pack({"train": splits.train, "test": splits.test}, tmp_path / "set", how)
+    packing = Packing(1 << 20, kind, None)
+    pack({"train": splits.train, "test": splits.test}, tmp_path / "set", packing)
     if not indexed:
         (tmp_path / "set" / "index.parquet").unlink(missing_ok=True)
-    found = open_images(str(tmp_path / "set"), data_root=str(tmp_path))
+    shards = open_images(str(tmp_path / "set"), data_root=str(tmp_path))
     names = ("a", "b", "c") if indexed or kind == "parquet" else ("0", "1", "2")
-    for images in (found.train, found.test):
+    for images in (shards.train, shards.test):
         assert images.classes == names
-    assert found.test.labels.tolist() == [0, 0, 2, 2]
+    assert shards.test.labels.tolist() == [0, 0, 2, 2]
 
 
-def test_a_strangers_table_may_have_more_classes_than_names_and_rows_without_a_path(tmp_path):
+def test_parquet_files_may_lack_class_names_and_paths(tmp_path):
     import json
 
     import pyarrow as pa
@@ -302,7 +302,7 @@ def test_a_strangers_table_may_have_more_classes_than_names_and_rows_without_a_p
     assert opened(tmp_path / "b.parquet", tmp_path).sample_name(0) == "b.parquet/k0"
 
 
-def test_an_index_that_does_not_fit_is_not_believed(place, tmp_path):
+def test_an_index_that_does_not_match_is_ignored(place, tmp_path):
     import shutil
 
     shutil.copytree(place / "tar", tmp_path / "tar")
@@ -310,37 +310,37 @@ def test_an_index_that_does_not_fit_is_not_believed(place, tmp_path):
     shutil.copy(tmp_path / "tar" / "train-000001.tar", first)
     images = opened(first, tmp_path)
     assert contents(images) == contents(opened(tmp_path / "tar" / "train-000001.tar", tmp_path))
-    (tmp_path / "tar" / "index.parquet").write_bytes(b"PAR1 of no use")
+    (tmp_path / "tar" / "index.parquet").write_bytes(b"PAR1 invalid")
     assert len(opened(tmp_path / "tar", tmp_path)) > 20
 
 
-def test_what_was_looked_through_once_is_kept(place, tmp_path, monkeypatch):
+def test_the_index_of_scanned_archives_is_cached(place, tmp_path, monkeypatch):
     import shutil
 
     from BYOL.data.shards import build_index as building
 
     shutil.copytree(place / "tar", tmp_path / "tar", ignore=shutil.ignore_patterns("index*"))
     first = opened(tmp_path / "tar", tmp_path)
-    monkeypatch.setattr(building, "scan", None)
+    monkeypatch.setattr(building, "scan_shard", None)
     again = opened(tmp_path / "tar", tmp_path)
     assert again.digest == first.digest and again.labels.tolist() == first.labels.tolist()
 
 
 @pytest.mark.parametrize("after", [10, -tarfile.BLOCKSIZE])
-def test_a_truncated_archive_gives_its_whole_pictures_and_a_line(place, tmp_path, after):
+def test_a_truncated_archive_yields_its_complete_images_and_a_warning(place, tmp_path, after):
     source = place / "tar" / "train-000000.tar"
     complete = opened(source, tmp_path)
     path = tmp_path / "short.tar"
     path.write_bytes(source.read_bytes()[: complete.index.offsets[-1] + after])
     images = opened(path, tmp_path)
-    assert "ends in mid-file" in images.notes[0] and "\n" not in images.notes[0]
+    assert "is truncated or damaged" in images.notes[0] and "\n" not in images.notes[0]
     assert len(images) == len(complete) - 1 and set(contents(images)) < set(contents(complete))
     path.write_bytes(source.read_bytes()[:100])
-    with pytest.raises(UserError, match="no tar archive"):
+    with pytest.raises(UserError, match="not a tar archive"):
         opened(path, tmp_path)
 
 
-def test_archives_one_after_the_other_are_one_and_a_line(place, tmp_path):
+def test_concatenated_archives_yield_the_first_and_a_warning(place, tmp_path):
     two = sorted((place / "tar").glob("*.tar"))[:2]
     (tmp_path / "two.tar").write_bytes(b"".join(path.read_bytes() for path in two))
     images = opened(tmp_path / "two.tar", tmp_path)
@@ -350,14 +350,14 @@ def test_archives_one_after_the_other_are_one_and_a_line(place, tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("kind", ["folder", "parquet"])
-def test_a_shard_that_disappears_stops_the_loader_with_one_line(place, tmp_path, workers, kind):
+def test_a_missing_shard_stops_the_loader_with_a_one_line_error(place, tmp_path, workers, kind):
     import shutil
 
     which = "parquet" if kind == "parquet" else "tar"
     shutil.copytree(place / which, tmp_path / "set")
     data = f"{tmp_path}/set/train-{{000000,000001}}.{which}"
     images = opened(data, tmp_path)
-    images = opened(data, tmp_path)  # nothing open yet
+    images = opened(data, tmp_path)  # no shard is open yet
     for path in (tmp_path / "set").glob("train*"):
         path.unlink()
     images = StreamedImages("set", 3, None, (), images.index)
@@ -366,12 +366,12 @@ def test_a_shard_that_disappears_stops_the_loader_with_one_line(place, tmp_path,
 
 
 def hostile(path) -> None:
-    """Names that lead out, links, devices, a sparse bomb, and one good picture."""
-    picture = io.BytesIO()
+    """Write an archive of path traversals, links, devices, a sparse bomb, and valid images."""
+    image = io.BytesIO()
     from PIL import Image
 
-    Image.new("RGB", (9, 9)).save(picture, "PNG")
-    good = picture.getvalue()
+    Image.new("RGB", (9, 9)).save(image, "PNG")
+    good = image.getvalue()
     with tarfile.open(path, "w") as tar:
         for name, kind in (
             ("link.png", tarfile.SYMTYPE), ("hard.png", tarfile.LNKTYPE),
@@ -390,21 +390,21 @@ def hostile(path) -> None:
         tar.fileobj.flush()
 
 
-def test_a_hostile_archive_touches_nothing(tmp_path, monkeypatch):
+def test_a_hostile_archive_writes_no_files(tmp_path, monkeypatch):
     place = tmp_path / "deep" / "deeper"
     place.mkdir(parents=True)
     monkeypatch.chdir(place)
     hostile(place / "set.tar")
     images = opened("set.tar", tmp_path / "cache")
     assert len(images) == 4 and images.read(0).shape == (3, 9, 9)
-    assert len(images.notes) == 1  # the huge member ends it
+    assert len(images.notes) == 1  # the huge member ends the archive
     assert {p.name for p in tmp_path.rglob("*.png")} == set()
     assert {p.name for p in place.iterdir()} == {"set.tar"}
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=8), st.floats(0, 1))
-def test_any_bytes_are_an_archive_or_refused(changes, cut):
+def test_any_bytes_are_an_archive_or_rejected(changes, cut):
     from BYOL.data.shards.tar import scan_tar
 
     body = io.BytesIO()
@@ -418,30 +418,30 @@ def test_any_bytes_are_an_archive_or_refused(changes, cut):
         content[where] = value
     content = content[: int(len(content) * cut)]
     try:
-        found = scan_tar(io.BytesIO(content), "s.tar")
+        archive = scan_tar(io.BytesIO(content), "s.tar")
     except UserError:
         return
-    assert (found.offsets + found.sizes <= len(content)).all()
+    assert (archive.offsets + archive.sizes <= len(content)).all()
 
 
 @pytest.mark.parametrize(
     ("data", "named"),
     [
-        ("none.tar", "no shard none.tar"), ("none-*.tar", "matches no .tar"),
+        ("none.tar", "shard none.tar does not exist"), ("none-*.tar", "matches no .tar"),
         ("set.tar.gz", "unpack"), ("nosuch://x.tar", "nosuch"), ("pipe:false", "is not there"),
         ("memory://absent.tar", "absent.tar"), ("text.parquet", "Parquet"), ("text.tar", "archive"),
     ],
 )  # fmt: skip
-def test_what_is_no_shard_is_named_in_one_line(tmp_path, monkeypatch, data, named):
+def test_invalid_shards_raise_one_line_errors(tmp_path, monkeypatch, data, named):
     monkeypatch.chdir(tmp_path)
     for name in ("text.parquet", "text.tar"):
-        (tmp_path / name).write_text("no shard")
+        (tmp_path / name).write_text("not a shard")
     with pytest.raises(UserError, match=named) as caught:
         open_images(data, data_root=str(tmp_path))
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_of_settings_cannot_run_a_command(tmp_path, capsys):
+def test_a_settings_file_cannot_run_a_command(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text(f"data: 'pipe:touch {tmp_path}/ran'\nepochs: 1\n")
     assert main(["pretrain", "--config", str(tmp_path / "c.yaml")]) == 2
     assert "a file opens no place by itself" in capsys.readouterr().err

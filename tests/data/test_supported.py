@@ -1,4 +1,4 @@
-"""DICOM and HEIC: read where their libraries are, counted where not."""
+"""DICOM and HEIC files: read if their libraries are installed, else counted."""
 
 import contextlib
 import subprocess
@@ -14,7 +14,7 @@ from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.data import open as sources
 from BYOL.data.decode import BrokenImageError, ImageFile, image_size, is_grey, read_image
-from BYOL.data.formats import supported as kinds
+from BYOL.data.formats import supported
 from BYOL.data.open import open_images
 from tests.conftest import TINY, draw_pictures
 
@@ -24,8 +24,8 @@ from pydicom.dataset import FileMetaDataset  # noqa: E402
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless  # noqa: E402
 
 
-def scan(stored: np.ndarray, kind: str = "MONOCHROME2", bits: int = 0, **further: object):
-    """A data set of these stored values, (H, W) or (frames, H, W) or (H, W, 3)."""
+def scan(stored: np.ndarray, kind: str = "MONOCHROME2", bits: int = 0, **attributes: object):
+    """Create a DICOM data set of stored values (H, W), (frames, H, W) or (H, W, 3)."""
     data = pydicom.Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -45,7 +45,7 @@ def scan(stored: np.ndarray, kind: str = "MONOCHROME2", bits: int = 0, **further
     data.PixelRepresentation = int(np.issubdtype(stored.dtype, np.signedinteger))
     data.PixelData = stored.tobytes()
     data["PixelData"].VR = "OB" if stored.dtype.itemsize == 1 else "OW"
-    for name, value in further.items():
+    for name, value in attributes.items():
         setattr(data, name, value)
     return data
 
@@ -54,44 +54,44 @@ def ramp(height: int = 20, width: int = 30, white: int = 4095) -> np.ndarray:
     return np.linspace(0, white, height * width).reshape(height, width).round().astype(np.uint16)
 
 
-def test_twelve_bits_of_grey_are_scaled_by_the_range_of_the_set(tmp_path):
+def test_12_bit_grey_is_scaled_by_the_range_of_the_set(tmp_path):
     path = tmp_path / "scan.dcm"
     scan(ramp(), bits=12).save_as(path, enforce_file_format=True)
     assert image_size(path) == (20, 30) and is_grey(path) is True
     expected = (ramp() / 4095 * 255).round()
     for source in (path, path.read_bytes()):
         for channels in (1, 3):
-            found = read_image(source, channels, (0, 4095)).numpy()
-            assert found.shape == (channels, 20, 30)
-            assert np.abs(found[0] - expected).max() <= 1
+            pixels = read_image(source, channels, (0, 4095)).numpy()
+            assert pixels.shape == (channels, 20, 30)
+            assert np.abs(pixels[0] - expected).max() <= 1
     crop = ImageFile(path, 1, (0, 4095)).crops([(0, 0, 10, 10)], [5])[0]
     assert crop.shape == (1, 5, 5)
 
 
-def test_what_a_ct_measures_is_hounsfield_units_without_its_padding(tmp_path):
+def test_ct_values_are_hounsfield_units_without_padding(tmp_path):
     stored = np.array([[-2000, 0, 1024, 2048]], np.int16)
     data = scan(stored, RescaleSlope=1, RescaleIntercept=-1024, PixelPaddingValue=-2000)
     data.save_as(tmp_path / "ct.dcm", enforce_file_format=True)
-    found = read_image(tmp_path / "ct.dcm", 1, (-1024, 1024))
-    assert found[0, 0].tolist() == [0, 0, 128, 255]
+    pixels = read_image(tmp_path / "ct.dcm", 1, (-1024, 1024))
+    assert pixels[0, 0].tolist() == [0, 0, 128, 255]
     opened = open_images(str(tmp_path))
     assert opened.pixel_range is not None and -1024 <= opened.pixel_range[0] < 0
     assert opened.pixel_range[1] <= 1024
 
 
 @pytest.mark.parametrize(("bits", "signed"), [(12, False), (16, False), (16, True), (8, False)])
-def test_monochrome1_is_turned_over(tmp_path, bits, signed):
+def test_monochrome1_is_inverted(tmp_path, bits, signed):
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
     kind = np.dtype(np.int16 if signed else np.uint16 if bits > 8 else np.uint8)
     stored = np.linspace(low, high, 64).round().astype(kind).reshape(8, 8)
     for name in ("MONOCHROME1", "MONOCHROME2"):
         data = scan(stored, name, bits=bits)
         data.save_as(tmp_path / f"{name}.dcm", enforce_file_format=True)
-    one, two = (read_image(tmp_path / f"MONOCHROME{i}.dcm", 1, (low, high)) for i in (1, 2))
-    assert (one.int() + two.int() - 255).abs().max() <= 1 and two[0, -1, -1] == 255
+    a, b = (read_image(tmp_path / f"MONOCHROME{i}.dcm", 1, (low, high)) for i in (1, 2))
+    assert (a.int() + b.int() - 255).abs().max() <= 1 and b[0, -1, -1] == 255
 
 
-def test_colours_palettes_and_frames(tmp_path):
+def test_colours_palettes_and_first_frames_are_read(tmp_path):
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)
     scan(colours, "RGB").save_as(tmp_path / "rgb.dcm", enforce_file_format=True)
@@ -115,11 +115,11 @@ def test_colours_palettes_and_frames(tmp_path):
     indices = np.array([[0, 90, 255]], np.uint8)
     painted = scan(indices, "PALETTE COLOR", **table)
     painted.save_as(tmp_path / "painted.dcm", enforce_file_format=True)
-    found = read_image(tmp_path / "painted.dcm", 3).numpy()[:, 0]
-    assert found.T.tolist() == [[0, 0, 0], [30, 60, 90], [85, 170, 255]]
+    pixels = read_image(tmp_path / "painted.dcm", 3).numpy()[:, 0]
+    assert pixels.T.tolist() == [[0, 0, 0], [30, 60, 90], [85, 170, 255]]
 
 
-def test_compressed_ones_and_ones_without_a_preamble(tmp_path):
+def test_compressed_files_and_files_without_preamble_are_read(tmp_path):
     packed = scan(ramp(), bits=12)
     packed.compress(RLELossless)
     packed.save_as(tmp_path / "packed.dcm", enforce_file_format=True)
@@ -131,7 +131,7 @@ def test_compressed_ones_and_ones_without_a_preamble(tmp_path):
     assert packed.equal(bare) and packed.max() == 255
 
 
-THEIRS = Path(pydicom.__file__).parent / "data" / "test_files"  # of real devices
+DEVICE_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
 @pytest.mark.parametrize(
@@ -142,18 +142,18 @@ THEIRS = Path(pydicom.__file__).parent / "data" / "test_files"  # of real device
         ("MR_small_implicit", "MR_small"),
         ("MR_small_jp2klossless", "MR_small"),
         ("MR_small_jpeg_ls_lossless", "MR_small"),
-        ("SC_rgb_jpeg_gdcm", "SC_rgb_rle"),  # JPEG's lossless process
+        ("SC_rgb_jpeg_gdcm", "SC_rgb_rle"),  # lossless JPEG
         ("SC_rgb_rle_16bit", "SC_rgb_rle"),
         ("SC_rgb_jls_lossy_sample", "SC_rgb_rle"),
         ("SC_rgb_jpeg_dcmtk", "SC_rgb_rle"),
     ],
 )
-def test_files_of_devices_are_the_same_however_compressed(name, like):
-    if not (THEIRS / f"{name}.dcm").exists():
-        pytest.skip("this pydicom comes without its test files")
-    found, expected = (read_image(THEIRS / f"{n}.dcm", 3).float() for n in (name, like))
+def test_device_files_decode_equally_for_every_compression(name, like):
+    if not (DEVICE_FILES / f"{name}.dcm").exists():
+        pytest.skip("this pydicom has no test files")
+    pixels, expected = (read_image(DEVICE_FILES / f"{n}.dcm", 3).float() for n in (name, like))
     lossy = "lossy" in name or name.endswith("dcmtk")
-    assert (found - expected).abs().mean() < (3 if lossy else 1e-6)
+    assert (pixels - expected).abs().mean() < (3 if lossy else 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -162,29 +162,29 @@ def test_files_of_devices_are_the_same_however_compressed(name, like):
         ("CT_small", (128, 128), "F"),
         ("JPGExtended", (1024, 256), "F"),  # 12 bits
         ("examples_palette", (350, 800), "RGB"),
-        ("examples_rgb_color", (240, 320), "RGB"),  # begins as a TIFF does
-        ("examples_ybr_color", (240, 320), "RGB"),  # of many frames
-        ("liver_1frame", (512, 512), "F"),  # of one bit
+        ("examples_rgb_color", (240, 320), "RGB"),  # starts like a TIFF
+        ("examples_ybr_color", (240, 320), "RGB"),  # many frames
+        ("liver_1frame", (512, 512), "F"),  # one bit
     ],
 )
-def test_files_of_devices_are_read(name, shape, mode):
-    if not (THEIRS / f"{name}.dcm").exists():
-        pytest.skip("this pydicom comes without its test files")
-    file = ImageFile(THEIRS / f"{name}.dcm", 3)
+def test_device_files_are_read(name, shape, mode):
+    if not (DEVICE_FILES / f"{name}.dcm").exists():
+        pytest.skip("this pydicom has no test files")
+    file = ImageFile(DEVICE_FILES / f"{name}.dcm", 3)
     assert file.size == shape and file._image.mode == mode
     pixels = file.decode()
     assert pixels.shape == (*shape, 3) and pixels.std() > 10
 
 
 @pytest.mark.parametrize("name", ["UN_sequence", "rtplan", "MR_truncated", "badVR"])
-def test_files_of_devices_without_a_whole_picture_are_named_errors(name):
-    if not (THEIRS / f"{name}.dcm").exists():
-        pytest.skip("this pydicom comes without its test files")
+def test_device_files_without_a_complete_image_are_rejected(name):
+    if not (DEVICE_FILES / f"{name}.dcm").exists():
+        pytest.skip("this pydicom has no test files")
     with pytest.raises(BrokenImageError):
-        read_image(THEIRS / f"{name}.dcm", 3)
+        read_image(DEVICE_FILES / f"{name}.dcm", 3)
 
 
-def test_damaged_ones_are_named_errors(tmp_path):
+def test_damaged_dicom_files_are_rejected(tmp_path):
     path = tmp_path / "scan.dcm"
     scan(ramp(), bits=12).save_as(path, enforce_file_format=True)
     whole = path.read_bytes()
@@ -206,16 +206,16 @@ def test_damaged_ones_are_named_errors(tmp_path):
 
 
 @pytest.mark.slow
-def test_damaged_files_of_devices_crash_nothing_thousands_of_times():
+def test_thousands_of_damaged_device_files_cause_no_crash():
     names = (
         "SC_rgb_jpeg_gdcm", "MR_small_jpeg_ls_lossless", "JPGExtended", "MR_small_RLE", "CT_small",
         "SC_rgb_jpeg_dcmtk", "MR_small_jp2klossless", "examples_palette",
     )  # fmt: skip
     rng, outcomes = np.random.default_rng(0), set()
     for name in names:
-        path = THEIRS / f"{name}.dcm"
+        path = DEVICE_FILES / f"{name}.dcm"
         if not path.exists():
-            pytest.skip("this pydicom comes without its test files")
+            pytest.skip("this pydicom has no test files")
         for _ in range(400):
             hurt = bytearray(path.read_bytes())
             for place in rng.integers(0, len(hurt), rng.integers(1, 12)):
@@ -228,7 +228,7 @@ def test_damaged_files_of_devices_crash_nothing_thousands_of_times():
     assert outcomes == {torch.uint8, "named"}
 
 
-def test_a_folder_of_scans_is_learnt_from_embedded_and_looked_at(tmp_path, capsys):
+def test_a_folder_of_scans_is_trained_on_embedded_and_searched_for_outliers(tmp_path, capsys):
     for number, name in enumerate(("chest", "hand")):
         (tmp_path / "set" / name).mkdir(parents=True)
         for i in range(10):
@@ -238,31 +238,31 @@ def test_a_folder_of_scans_is_learnt_from_embedded_and_looked_at(tmp_path, capsy
     (tmp_path / "set" / "hand" / "10.dcm").write_bytes(b"no scan at all")
     argv = ["pretrain", str(tmp_path / "set"), *TINY, "--out", str(tmp_path / "run")]
     assert main([*argv, "--preset", "grey"]) == 0
-    said = capsys.readouterr().err
-    assert "1 channel" in said and "10.dcm" in said
+    output = capsys.readouterr().err
+    assert "1 channel" in output and "10.dcm" in output
     config = load_config(tmp_path / "run" / "config.yaml")
     assert config.channels == 1 and config.pixel_range == (0, 4095)
     out = tmp_path / "e.npz"
     assert main(["embed", str(tmp_path / "run"), str(tmp_path / "set"), "--out", str(out)]) == 0
     assert len(np.load(out)["embedding"]) == 20
-    found = tmp_path / "found.csv"
-    assert main(["outliers", str(tmp_path / "run"), "--out", str(found), "--count", "3"]) == 0
+    table = tmp_path / "found.csv"
+    assert main(["outliers", str(tmp_path / "run"), "--out", str(table), "--count", "3"]) == 0
 
 
-def test_heic_is_read_upright(tmp_path):
+def test_heic_orientation_is_applied(tmp_path):
     pixels = np.zeros((32, 64, 3), np.uint8)
     pixels[:, :32] = 250, 20, 20
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels).save(tmp_path / "phone.heic", quality=95, exif=exif.tobytes())
     assert image_size(tmp_path / "phone.heic") == (64, 32)
-    found = read_image(tmp_path / "phone.heic", 3).float()
-    assert found.shape == (3, 64, 32)
-    assert found[0, :24].mean() > 220 and found[:, 40:].mean() < 25
+    pixels = read_image(tmp_path / "phone.heic", 3).float()
+    assert pixels.shape == (3, 64, 32)
+    assert pixels[0, :24].mean() > 220 and pixels[:, 40:].mean() < 25
     assert len(open_images(str(tmp_path)).train) == 1
 
 
-def test_without_the_library_they_are_counted_and_the_extra_is_named(tmp_path):
+def test_without_its_library_a_format_is_counted_and_its_extra_is_reported(tmp_path):
     draw_pictures(tmp_path, classes=("a",), each=3)
     for name in ("a.dcm", "b.DCM", "c.heic", "d.nii"):
         (tmp_path / name).write_bytes(b"")
@@ -280,6 +280,6 @@ def test_without_the_library_they_are_counted_and_the_extra_is_named(tmp_path):
     assert done.stdout.splitlines() == [
         "left out: 2 .dcm, read after pip install 'BYOL[dicom]'",
         "left out: 1 .heic, read after pip install 'BYOL[heif]'",
-        "left out, because their kind is not read: 1 .nii; convert them first",
+        "left out, because of an unsupported format: 1 .nii; convert them first",
     ]
-    assert kinds.MISSING == {} and not kinds.SUFFIXES & kinds.UNREAD
+    assert supported.MISSING == {} and not supported.SUFFIXES & supported.UNREAD

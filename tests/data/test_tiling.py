@@ -1,4 +1,4 @@
-"""``byol tile``: every value of a picture is in a tile, and every tile knows its picture."""
+"""``byol tile``: every value of an image is in a tile, and every tile is mapped to its image."""
 
 import csv
 import json
@@ -18,19 +18,19 @@ from BYOL.data.csv_rows import read_rows
 from BYOL.data.decode import read_image
 from BYOL.data.groups import group_splits, read_groups
 from BYOL.data.open import open_images
-from BYOL.data.tiling import is_blank, read_values, starts
+from BYOL.data.tiling import is_blank, read_values, tile_starts
 from tests.conftest import TINY
 
 
 @given(st.integers(1, 400), st.integers(1, 150), st.integers(1, 150))
 def test_tiles_cover_a_side_and_none_reaches_beyond(total, size, stride):
-    found = starts(total, size, stride)
-    assert found == sorted(set(found)) and found[0] == 0
-    assert all(start + size <= total for start in found) or found == [0]
+    starts = tile_starts(total, size, stride)
+    assert starts == sorted(set(starts)) and starts[0] == 0
+    assert all(start + size <= total for start in starts) or starts == [0]
     if stride <= size:
-        covered = {place for start in found for place in range(start, min(start + size, total))}
+        covered = {place for start in starts for place in range(start, min(start + size, total))}
         assert covered == set(range(total))
-    assert found[-1] + min(size, total) == total
+    assert starts[-1] + min(size, total) == total
 
 
 def scene(height: int = 70, width: int = 100, bands: int = 3, dtype: type = np.uint8):
@@ -48,13 +48,13 @@ def rows_of(path: Path) -> dict[str, str]:
         return {row["file"]: row["picture"] for row in csv.DictReader(file)}
 
 
-def put_together(out: Path, names: list[str], like: np.ndarray) -> np.ndarray:
-    found = np.zeros_like(like)
+def reassembled(out: Path, names: list[str], like: np.ndarray) -> np.ndarray:
+    image = np.zeros_like(like)
     for name in names:
         values = read_values(out / name)
         top, left = map(int, Path(name).stem.split("_")[-2:])
-        found[top : top + values.shape[0], left : left + values.shape[1]] = values
-    return found
+        image[top : top + values.shape[0], left : left + values.shape[1]] = values
+    return image
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def put_together(out: Path, names: list[str], like: np.ndarray) -> np.ndarray:
     ],
 )
 @pytest.mark.parametrize("stride", [None, 20])
-def test_tiles_hold_every_value_of_a_picture(tmp_path, capsys, values, ending, made, stride):
+def test_tiles_contain_every_value_of_an_image(tmp_path, capsys, values, ending, made, stride):
     folder = tmp_path / "scenes" / "north"
     folder.mkdir(parents=True)
     if ending == "png":
@@ -86,13 +86,13 @@ def test_tiles_hold_every_value_of_a_picture(tmp_path, capsys, values, ending, m
     assert set(rows.values()) == {f"north/one.{ending}"}
     assert all(name.startswith("north/") and name.endswith(made) for name in rows)
     assert {p.relative_to(out).as_posix() for p in out.rglob("one*")} == rows.keys()
-    together = put_together(out, list(rows), values)
+    together = reassembled(out, list(rows), values)
     assert together.dtype == values.dtype and (together == values).all()
     sizes = {read_values(out / name).shape[:2] for name in rows}
     assert sizes == {(32, 32)}
 
 
-def test_an_empty_folder_is_filled_the_one_that_one_is_in_too(tmp_path, capsys, monkeypatch):
+def test_the_output_may_be_an_empty_current_folder(tmp_path, capsys, monkeypatch):
     (tmp_path / "p").mkdir()
     (tmp_path / "t").mkdir()
     Image.fromarray(scene()).save(tmp_path / "p" / "a.png")
@@ -103,7 +103,7 @@ def test_an_empty_folder_is_filled_the_one_that_one_is_in_too(tmp_path, capsys, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "t"]
 
 
-def test_small_pictures_stay_whole_and_turned_ones_are_turned(tmp_path, capsys):
+def test_small_images_are_one_tile_and_orientation_is_applied(tmp_path, capsys):
     folder = tmp_path / "p"
     folder.mkdir()
     pixels = scene(20, 60)
@@ -116,15 +116,15 @@ def test_small_pictures_stay_whole_and_turned_ones_are_turned(tmp_path, capsys):
     assert (read_values(tmp_path / "t" / names[0]) == np.rot90(pixels, -1)[:32]).all()
 
 
-def test_blank_tiles_and_broken_pictures_are_left_out_and_counted(tmp_path, capsys):
+def test_blank_tiles_and_broken_images_are_counted_and_left_out(tmp_path, capsys):
     folder = tmp_path / "p"
     folder.mkdir()
     pixels = np.full((64, 64, 3), 240, np.uint8)
     pixels[:32, :32] = scene(32, 32)
     noise = np.random.default_rng(0).integers(-1, 2, (32, 32, 3))
-    pixels[32:, 32:] = 240 + noise  # what a scanner makes of nothing
+    pixels[32:, 32:] = 240 + noise  # scanner noise on an empty area
     Image.fromarray(pixels).save(folder / "slide.png")
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     flags = [str(folder), "--size=32"]
     first = tiled([*flags, f"--out={tmp_path / 'a'}"], capsys)
     assert (first["tiles"], first["blank"], first["left_out"]) == (2, 2, 1)
@@ -136,17 +136,17 @@ def test_blank_tiles_and_broken_pictures_are_left_out_and_counted(tmp_path, caps
     assert is_blank(np.full((4, 4), np.nan), 0.0) and not is_blank(scene(4, 4), 0.0)
 
 
-def test_a_tile_with_some_pixels_of_no_data_is_not_blank():
+def test_a_tile_with_few_no_data_pixels_is_not_blank():
     values = np.random.default_rng(0).normal(size=(8, 8, 5)).astype(np.float32)
-    for nothing in (np.nan, np.inf):
-        values[3, 3, :] = nothing
+    for no_data in (np.nan, np.inf):
+        values[3, 3, :] = no_data
         assert not is_blank(values, 0.5)
     deviations = values[np.isfinite(values).all(axis=2)].std(axis=0)
     assert is_blank(values, float(deviations.max()) + 1e-6)
     assert not is_blank(values, float(deviations.max()) - 1e-6)
 
 
-def test_names_that_are_no_text_are_cut_and_found_again(tmp_path, capsys):
+def test_images_with_invalid_utf8_names_are_tiled(tmp_path, capsys):
     folder = tmp_path / "p"
     folder.mkdir()
     Image.fromarray(scene(32, 32)).save(folder / "a.png")
@@ -154,11 +154,11 @@ def test_names_that_are_no_text_are_cut_and_found_again(tmp_path, capsys):
     assert tiled([str(folder), "--size=16", f"--out={tmp_path / 't'}"], capsys)["tiles"] == 4
     file = read_rows("--groups", tmp_path / "t" / "groups.csv", "groups")
     assert set(file.columns[0]) == {os.fsdecode(b"caf\xe9.png")}
-    made = open_images(str(tmp_path / "t")).train
-    assert {made.sample_name(i) for i in range(4)} == file.rows.keys()
+    tiles = open_images(str(tmp_path / "t")).train
+    assert {tiles.sample_name(i) for i in range(4)} == file.rows.keys()
 
 
-def test_tiles_are_learnt_from_and_judged_by_their_pictures(tmp_path, capsys):
+def test_tiles_are_trained_on_and_evaluated_by_groups_of_their_images(tmp_path, capsys):
     for number, name in enumerate(("field", "town")):
         (tmp_path / "scenes" / name).mkdir(parents=True)
         for i in range(3):
@@ -168,16 +168,16 @@ def test_tiles_are_learnt_from_and_judged_by_their_pictures(tmp_path, capsys):
     assert main(["tile", str(tmp_path / "scenes"), f"--out={out}", "--size=32"]) == 0
     assert "24 tiles of 6 pictures" in capsys.readouterr().out
     images = open_images(str(out))
-    found = group_splits(images, read_groups(out / "groups.csv")).train
-    assert found.classes == ("field", "town") and len(np.unique(found.groups)) == 6
+    train = group_splits(images, read_groups(out / "groups.csv")).train
+    assert train.classes == ("field", "town") and len(np.unique(train.groups)) == 6
     run = tmp_path / "run"
     argv = ["pretrain", str(out), *TINY, f"--out={run}", f"--groups={out}/groups.csv"]
     assert main([*argv, "--no-report"]) == 0
-    judged = json.loads((run / "results.json").read_text())["evaluation"]
-    assert judged["held_out_by"] == "groups" and judged["groups"]["both"] == 0
+    results = json.loads((run / "results.json").read_text())["evaluation"]
+    assert results["held_out_by"] == "groups" and results["groups"]["both"] == 0
 
 
-def test_a_large_picture_that_others_refuse_is_cut(tmp_path, capsys, monkeypatch):
+def test_images_above_pillows_limit_are_tiled(tmp_path, capsys, monkeypatch):
     folder = tmp_path / "p"
     folder.mkdir()
     Image.fromarray(scene(60, 60)).save(folder / "large.png")
@@ -195,10 +195,10 @@ def test_a_large_picture_that_others_refuse_is_cut(tmp_path, capsys, monkeypatch
         (["p", "--size=0"], "--size=0 is out of range"),
         (["p", "--out=p/tiles"], "is in DATA=p"),
         (["p", "--out=full"], "--out=full is not an empty folder"),
-        (["empty"], "DATA=empty has no pictures in it"),
+        (["empty"], "DATA=empty contains no images"),
     ],
 )
-def test_mistakes_are_named_and_nothing_is_written(tmp_path, monkeypatch, capsys, flags, named):
+def test_mistakes_are_reported_and_nothing_is_written(tmp_path, monkeypatch, capsys, flags, named):
     monkeypatch.chdir(tmp_path)
     for name in ("p", "full", "empty"):
         (tmp_path / name).mkdir()
@@ -209,11 +209,11 @@ def test_mistakes_are_named_and_nothing_is_written(tmp_path, monkeypatch, capsys
     assert named in capsys.readouterr().err and sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+def test_a_full_disk_leaves_no_files(tmp_path, monkeypatch, capsys):
     (tmp_path / "p").mkdir()
     Image.fromarray(scene()).save(tmp_path / "p" / "a.png")
 
-    def full(*given):
+    def full(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(command, "cut_picture", full)

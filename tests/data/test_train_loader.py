@@ -1,3 +1,5 @@
+"""Training and evaluation batches from memory and from files."""
+
 import weakref
 
 import numpy as np
@@ -19,7 +21,7 @@ def batches(images, workers: int, epochs: int = 2) -> list[dict]:
     return [batch for _ in range(epochs) for batch in loader]
 
 
-def test_memory_gives_the_pictures_of_the_request():
+def test_the_memory_loader_yields_the_requested_images():
     images = open_images(None).train
     sampler = EpochSampler(len(images), 6, seed=5)
     loader = train_loader(images, sampler, views=paper_views(12), workers=0, device=CPU)
@@ -28,8 +30,8 @@ def test_memory_gives_the_pictures_of_the_request():
     assert torch.equal(batch["images"], images.data[batch["ids"]])
 
 
-def test_pictures_move_to_the_device_when_training_begins():
-    """Of several GPUs a process has its own only then; before, all would move to the first."""
+def test_images_move_to_the_device_when_training_starts():
+    """With several GPUs, a process knows its device only then; earlier, all would use the first."""
     images = open_images(None).train
     loader = MemoryLoader(images, EpochSampler(len(images), 6), torch.device("meta"), 2)
     assert loader.data.device == CPU
@@ -38,8 +40,8 @@ def test_pictures_move_to_the_device_when_training_begins():
     assert devices == {torch.device("meta")}
 
 
-def test_batches_made_together_are_those_of_each_alone():
-    """As on a GPU: four at a time, of an epoch of ten that goes on with its second batch."""
+def test_joint_batches_equal_separate_batches():
+    """As on a GPU: four batches together, of an epoch of ten that resumes at its second batch."""
     images = open_images(None).train
     images = images.subset(np.arange(63))
 
@@ -57,8 +59,8 @@ def test_batches_made_together_are_those_of_each_alone():
     assert len({id(b["together"]) for b in shared}) == 3
 
 
-def test_the_number_of_workers_changes_nothing(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "pictures", side=30))).train
+def test_batches_do_not_depend_on_the_number_of_workers(tmp_path):
+    images = open_images(str(draw_pictures(tmp_path / "images", side=30))).train
     alone = batches(images, 0)
     assert len(alone) == 8 and alone[0]["crops"].shape == (6, 3, 12, 12)
     assert [b["epoch"] for b in alone] == [0] * 4 + [1] * 4
@@ -68,15 +70,15 @@ def test_the_number_of_workers_changes_nothing(tmp_path):
             assert torch.equal(a["crops"], b["crops"]) and torch.equal(a["crops1"], b["crops1"])
 
 
-def test_a_broken_picture_is_replaced_by_the_next_and_named(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "pictures", each=3))).train
-    (tmp_path / "pictures" / "a" / "01.png").write_bytes(b"")
+def test_a_broken_image_is_replaced_by_the_next_and_reported(tmp_path):
+    images = open_images(str(draw_pictures(tmp_path / "images", each=3))).train
+    (tmp_path / "images" / "a" / "01.png").write_bytes(b"")
     batch = CropsDataset(images, 0, paper_views(12))[(0, np.array([0, 1, 2]))]
     assert batch["broken"] == ["a/01.png"] and batch["crops"].shape == (3, 3, 12, 12)
 
 
-def test_pixels_of_one_picture_at_a_time_are_held(tmp_path, monkeypatch):
-    images = open_images(str(draw_pictures(tmp_path / "pictures", each=5))).train
+def test_pixels_of_only_one_image_at_a_time_are_in_memory(tmp_path, monkeypatch):
+    images = open_images(str(draw_pictures(tmp_path / "images", each=5))).train
     real, before = CropsDataset._crops, []
 
     def crops(self, file, boxes):
@@ -89,19 +91,19 @@ def test_pixels_of_one_picture_at_a_time_are_held(tmp_path, monkeypatch):
     assert len(before) == 10
 
 
-def test_evaluation_sees_every_picture_once_in_order(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "pictures", side=30))).train
-    (tmp_path / "pictures" / "a" / "01.png").write_bytes(b"")
+def test_evaluation_yields_every_image_once_in_order(tmp_path):
+    images = open_images(str(draw_pictures(tmp_path / "images", side=30))).train
+    (tmp_path / "images" / "a" / "01.png").write_bytes(b"")
     for workers in (0, 2):
-        found = list(eval_batches(images, 12, 7, workers))
-        assert torch.cat([ids for ids, _ in found]).tolist() == [0, *range(2, 24)]
-        assert all(pixels.shape[1:] == (3, 12, 12) for _, pixels in found)
+        batches = list(eval_batches(images, 12, 7, workers))
+        assert torch.cat([ids for ids, _ in batches]).tolist() == [0, *range(2, 24)]
+        assert all(pixels.shape[1:] == (3, 12, 12) for _, pixels in batches)
 
 
-def test_evaluation_of_memory_and_of_files_is_the_same(tmp_path):
+def test_evaluation_batches_of_memory_and_files_are_equal(tmp_path):
     from BYOL.data.cache import to_memory
 
-    images = open_images(str(draw_pictures(tmp_path / "pictures", side=30))).train
+    images = open_images(str(draw_pictures(tmp_path / "images", side=30))).train
     held, _ = to_memory(images, 1 << 30)
     for (_, a), (_, b) in zip(
         eval_batches(images, 15, 24), eval_batches(held, 15, 24), strict=True

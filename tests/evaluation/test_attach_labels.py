@@ -113,7 +113,7 @@ def test_files_that_do_not_match_are_an_error_before_anything_is_written(tmp_pat
     argv = ["pretrain", str(pictures), *TINY, "--out", str(run)]
     wrong = rows(tmp_path / "wrong.csv", "file,kind", "77.png,a")
     for flags, named in (
-        ([f"--labels={wrong}"], "names pictures that are not there (1): 77.png"),
+        ([f"--labels={wrong}"], "names images that are not there (1): 77.png"),
         ([f"--labels={tmp_path}/none.csv"], "none.csv cannot be read"),
         (["--task=regression"], "--task=regression needs --labels"),
     ):

@@ -92,7 +92,7 @@ def test_images_get_the_groups_of_their_rows(tmp_path):
     with pytest.raises(UserError) as caught:
         check_grouped((found.train, found.test), file)
     assert str(caught.value) == (
-        f"--groups={tmp_path}/g.csv has no row for 2 of the labelled pictures: b/01.png, b/00.png"
+        f"--groups={tmp_path}/g.csv has no row for 2 of the labelled images: b/01.png, b/00.png"
     )
     check_grouped((found.train.subset(np.array([0, 1, 2])), None), file)
     line = in_both(found.train, found.test.subset(np.array([0])), file)
@@ -123,7 +123,7 @@ def test_images_without_a_group_are_counted_and_three_are_named(tmp_path):
         ("file,g,h\na,1,2\n", "has 3 columns: give two"),
         ("file,g\na,1,2\n", "row 1 has 3 cells"),
         ("file,g\na,\n", "nothing under 'g'"),
-        ("file,g\na,1\na,2\n", "a stands there twice"),
+        ("file,g\na,1\na,2\n", "a is listed twice"),
     ],
 )
 def test_an_error_in_a_groups_file_is_named_in_one_line(tmp_path, text, named):
@@ -478,7 +478,7 @@ def test_groups_in_both_splits_cause_a_warning(run, tmp_path, capsys):
         ("a/00.png,p\na/77.png,p\n", "not there (1): a/77.png"),
         (
             "a/00.png,p\n",
-            "has no row for 11 of the labelled pictures: a/01.png, a/02.png, a/03.png",
+            "has no row for 11 of the labelled images: a/01.png, a/02.png, a/03.png",
         ),
         ("a/00.png,p,q\n", "row 1 has 3 cells"),
         (None, "all labelled images are of one group"),
@@ -545,7 +545,7 @@ def test_a_run_warns_of_groups_in_both_splits_and_rejects_unusable_groups(tmp_pa
     argv = ["pretrain", str(tmp_path / "p"), *TINY, "--out", str(tmp_path / "run")]
     assert main([*argv, "--groups", str(file), "--epochs=1", "--no-report"]) == 0
     said = capsys.readouterr().err
-    assert said.count("with pictures on both sides (8)") == 1
+    assert said.count("groups with images in both training and test data (8)") == 1
     one = write(tmp_path / "one.csv", "file,camera\n" + "".join(f"{n},x\n" for n in names[:16]))
     argv = ["pretrain", str(tmp_path / "p" / "train"), *TINY, "--out", str(tmp_path / "other")]
     rows = one.read_text().replace("train/", "")

@@ -16,7 +16,7 @@ from BYOL._files import check_new_folder, folder_beside, write_json
 from BYOL.cli.commands.common import Answer
 from BYOL.config.datasets import TileConfig
 from BYOL.data.path_table import PathTable
-from BYOL.data.scan_folder import walk
+from BYOL.data.scan_folder import scan_folder
 from BYOL.data.tiling import Cut, Tiling, cut_picture, large_pictures
 from BYOL.errors import UserError
 
@@ -38,8 +38,8 @@ def tile_run(config: TileConfig) -> Answer:
         raise UserError(f"DATA={root} is no folder of images: only folders can be cut")
     check_new_folder(f"--out={out}", out)
     if root.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UserError(f"--out={out} is in DATA={root}: the next call would cut the tiles again")
-    files = walk(root)
+        raise UserError(f"--out={out} is in DATA={root}: tiles would be cut anew the next time")
+    files = scan_folder(root)
     if not len(files):
         raise UserError(f"DATA={root} has no images in it")
     how = Tiling(config.size, config.stride or config.size, config.blank)

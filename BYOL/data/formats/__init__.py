@@ -1,1 +1,1 @@
-"""Readers of image files, one file per format."""
+"""Readers of image files, one module per format."""

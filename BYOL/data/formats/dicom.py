@@ -1,9 +1,9 @@
-"""DICOM files as pictures of Pillow's, by pydicom: X-rays, slices of CT and MR, ultrasound.
+"""DICOM files as Pillow images, read by pydicom: X-rays, CT and MR slices, ultrasound.
 
-Grey values are those of the modality (Hounsfield units, where a CT says how), not of a window for
-the eye: one range for a whole set makes them 8 bits, as it does for other deep pictures. Values of
-MONOCHROME1, where low is bright, are turned over; those that a file says are padding are black. Of
-several frames the first is taken.
+Grey values are those of the modality (Hounsfield units for CT), not those of a display window. One
+range for a whole set converts them to 8 bits, as for other images of high bit depth. MONOCHROME1
+values, where low is bright, are inverted. Padding values become black. A file with several frames
+yields the first frame.
 """
 
 import warnings
@@ -17,14 +17,14 @@ ENDINGS = (".dcm", ".dicom")
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins so is one."""
+    """Whether ``head`` is the start of a DICOM file."""
     return head[_MAGIC_AT:].startswith(_MAGIC)
 
 
 class DicomImageFile(ImageFile.ImageFile):
-    """A DICOM file: mode L of 8 bits of grey, F of other or measured grey, or RGB.
+    """A DICOM file in mode L (8-bit grey), F (other or calibrated grey) or RGB.
 
-    The header is read when it is opened, pixels when they are asked for.
+    The header is read when the file is opened, the pixels when they are requested.
     """
 
     format = "DICOM"
@@ -33,22 +33,23 @@ class DicomImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         assert self.fp is not None
-        named = str(self.filename or "").lower().endswith(ENDINGS)  # old ones begin without
+        named = str(self.filename or "").lower().endswith(ENDINGS)  # old files have no preamble
         if not is_dicom(self.fp.read(_MAGIC_AT + len(_MAGIC))) and not named:
             raise SyntaxError("not a DICOM file")
         try:
             header = self._read(stop_before_pixels=True)
             self._size = int(header.Columns), int(header.Rows)
             self._mode = _mode(header)
-        except Exception as error:  # pydicom raises nearly anything on hostile bytes
-            raise SyntaxError(f"a DICOM file without a picture: {error}") from error
+        except Exception as error:  # pydicom raises nearly any exception on hostile bytes
+            raise SyntaxError(f"a DICOM file without an image: {error}") from error
 
     def load(self) -> Any:
         """Decode the first frame, once."""
         if not self._loaded and self.fp is not None:
             pixels = _pixels(self._read(), self.mode)
-            if pixels.shape[1::-1] != self.size:
-                raise ValueError(f"it has {pixels.shape[1::-1]} pixels and says {self.size}")
+            size = pixels.shape[1::-1]
+            if size != self.size:
+                raise ValueError(f"it has {size} pixels, but its header says {self.size}")
             self.load_prepare()
             self.frombytes(np.ascontiguousarray(pixels).tobytes())
             self._loaded = True
@@ -57,21 +58,21 @@ class DicomImageFile(ImageFile.ImageFile):
             self.fp = None
         return super().load()
 
-    def _read(self, **how: Any) -> Any:
+    def _read(self, **options: Any) -> Any:
         import pydicom
 
         assert self.fp is not None
         self.fp.seek(0)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # values against the standard that are no matter here
-            return pydicom.dcmread(self.fp, force=True, **how)
+            warnings.simplefilter("ignore")  # harmless violations of the standard
+            return pydicom.dcmread(self.fp, force=True, **options)
 
 
 def _mode(header: Any) -> str:
     if header.SamplesPerPixel == 3 or header.PhotometricInterpretation == "PALETTE COLOR":
         return "RGB"
-    measured = "ModalityLUTSequence" in header or _rescaled(header)
-    return "F" if measured or header.BitsStored != 8 else "L"
+    calibrated = "ModalityLUTSequence" in header or _rescaled(header)
+    return "F" if calibrated or header.BitsStored != 8 else "L"
 
 
 def _rescaled(header: Any) -> bool:
@@ -84,10 +85,10 @@ def _pixels(data: Any, mode: str) -> np.ndarray:
     from pydicom.pixels import pixel_array
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    from BYOL.data.formats.dicom_codecs import teach_pydicom
+    from BYOL.data.formats.dicom_codecs import register_decoders
 
-    teach_pydicom()
-    if "TransferSyntaxUID" not in data.file_meta:  # of a file that begins without its preamble
+    register_decoders()
+    if "TransferSyntaxUID" not in data.file_meta:  # of a file without preamble
         implicit = data.original_encoding[0]
         data.file_meta.TransferSyntaxUID = (
             ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -125,7 +126,7 @@ def _grey(stored: np.ndarray, data: Any) -> np.ndarray:
 
 
 def _padding(stored: np.ndarray, data: Any) -> np.ndarray:
-    """Where a file says that there is nothing (PS3.3, C.7.5.1.1.2)."""
+    """The mask of padding values (PS3.3, C.7.5.1.1.2)."""
     first = data.get("PixelPaddingValue")
     if first is None:
         return np.zeros(stored.shape, dtype=bool)

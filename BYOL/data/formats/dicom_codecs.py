@@ -1,8 +1,8 @@
-"""Compressions of DICOM files that pydicom and Pillow do not undo, by imagecodecs.
+"""DICOM compressions that pydicom and Pillow do not decode, decoded by imagecodecs.
 
-A plugin as pydicom wants it: lossless JPEG and JPEG-LS, in which the archives of hospitals keep
-what they get, and JPEG of 12 bits. Of the libraries that pydicom itself names for them GDCM was
-tried, which crashes on damaged files, with the process and all; pylibjpeg-libjpeg is under the GPL.
+This is a pydicom plugin for lossless JPEG and JPEG-LS, which hospital archives use, and 12-bit
+JPEG. Of the libraries that pydicom recommends, GDCM crashes the process on damaged files, and
+pylibjpeg-libjpeg is licensed under the GPL.
 """
 
 from functools import cache
@@ -18,19 +18,19 @@ DECODER_DEPENDENCIES = dict.fromkeys((*_JPEG, *_JPEG_LS), ("imagecodecs",))
 
 
 @cache
-def teach_pydicom() -> None:
+def register_decoders() -> None:
     """Register the plugin, once."""
     for syntax in DECODER_DEPENDENCIES:
         get_decoder(syntax).add_plugin("imagecodecs", (__name__, "decode_frame"))
 
 
 def is_available(syntax: str) -> bool:
-    """Whether such a file can be decoded here."""
+    """Whether frames with the transfer syntax ``syntax`` can be decoded."""
     return syntax in DECODER_DEPENDENCIES and find_spec("imagecodecs") is not None
 
 
 def decode_frame(encoded: bytes, runner: Any) -> bytes:
-    """The values of a frame, colours of a pixel side by side; pydicom sets their signs right."""
+    """Decode a frame to pixel-interleaved bytes; pydicom then corrects the signs."""
     import imagecodecs
 
     ls = runner.transfer_syntax in _JPEG_LS

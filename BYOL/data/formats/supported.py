@@ -1,7 +1,7 @@
-"""Which kinds of picture files are read, and what further libraries add to them.
+"""The supported image formats, including those of optional libraries.
 
-pillow-heif and our own reader of DICOM teach Pillow: everything that opens a picture by Pillow then
-opens theirs. Each is there where its library is; without it its files are counted, not read.
+pillow-heif and :mod:`BYOL.data.formats.dicom` register with Pillow, so everything that opens images
+by Pillow supports their formats. Without its library, a format is counted as not supported.
 """
 
 from contextlib import suppress
@@ -11,38 +11,38 @@ from PIL import Image
 
 from BYOL.data.formats.dicom import ENDINGS, DicomImageFile
 
-_PILLOWS = frozenset(
+_PILLOW_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm",
      ".pgm", ".jp2", ".avif")
 )  # fmt: skip
-# What an extra of the package adds: the library that reads them, and their endings.
+# Extras of the package: the library, and the suffixes that it adds.
 _EXTRAS = {
     "dicom": ("pydicom", ENDINGS),
     "heif": ("pillow_heif", (".heic", ".heif")),
 }
-_PRESENT = [extra for extra, (library, _) in _EXTRAS.items() if find_spec(library)]
-SUFFIXES = _PILLOWS.union(*(_EXTRAS[extra][1] for extra in _PRESENT))
-# Pictures of a kind that an extra would read, and its name.
+_INSTALLED = [extra for extra, (library, _) in _EXTRAS.items() if find_spec(library)]
+SUFFIXES = _PILLOW_SUFFIXES.union(*(_EXTRAS[extra][1] for extra in _INSTALLED))
+# Suffixes that need an extra which is not installed, and the extra.
 MISSING = {
     ending: extra
     for extra, (_, endings) in _EXTRAS.items()
-    if extra not in _PRESENT
+    if extra not in _INSTALLED
     for ending in endings
 }
-# Pictures of a kind that is not read: counted, so that nobody misses them without a word.
+# Unsupported image formats; their files are counted and reported.
 UNREAD = frozenset(
     (".nii", ".svs", ".ndpi", ".mrxs", ".czi", ".nd2", ".lif", ".raw", ".cr2", ".cr3", ".nef",
      ".arw", ".dng", ".psd", ".exr", ".hdr", ".fits", ".jxl", ".j2k", *MISSING)
 )  # fmt: skip
 
 
-def teach_pillow() -> None:
-    """Register the readers of the libraries that are there; costs milliseconds."""
-    Image.preinit()  # Pillow's own common kinds stay the first that are tried
-    if "heif" in _PRESENT:
-        with suppress(ImportError):  # of its own parts: then its files are broken, no others
+def register_readers() -> None:
+    """Register the readers of the installed libraries; takes milliseconds."""
+    Image.preinit()  # Pillow tries its own common formats first
+    if "heif" in _INSTALLED:
+        with suppress(ImportError):  # of its dependencies: then only its own files are unreadable
             from pillow_heif import register_heif_opener
 
             register_heif_opener()
-    if "dicom" in _PRESENT:
+    if "dicom" in _INSTALLED:
         Image.register_open(DicomImageFile.format, DicomImageFile)

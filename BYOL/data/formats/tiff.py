@@ -1,7 +1,7 @@
-"""TIFFs that Pillow does not read: of many bands, or of more than 8 bits in several.
+"""TIFFs that Pillow does not read: many bands, or several bands of high bit depth.
 
-Sentinel-2 has 13 bands of 16 bits, a microscope five channels. tifffile reads the first page, or
-the pages that OME's and ImageJ's files say are channels of one picture.
+Sentinel-2 images have 13 bands of 16 bits, microscopy images five channels. tifffile reads the
+first page, or the pages that OME and ImageJ files declare as channels of one image.
 """
 
 import io
@@ -14,57 +14,57 @@ from BYOL.data.formats.dicom import is_dicom
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # also BigTIFF
 _GREY = (0, 1)  # photometric interpretations: 0 is white, 0 is black
-_PILLOWS_BANDS = 4
+_PILLOW_BANDS = 4
 
 
 def band_shape(source: Path | bytes, head: bytes) -> tuple[int, int, int] | None:
-    """(height, width, bands) of a TIFF that is not for Pillow; None of any other file.
+    """(height, width, bands) of a TIFF that Pillow cannot read; None for any other file.
 
     Args:
         source: the file, or its content.
         head: its first bytes.
     """
-    if head[:4] not in _MAGIC or is_dicom(head):  # whose first bytes may be a TIFF's, too
+    if head[:4] not in _MAGIC or is_dicom(head):  # DICOM files may start like a TIFF
         return None
     from tifffile import TiffFile
 
-    with TiffFile(_opened(source)) as file:
+    with TiffFile(_readable_source(source)) as file:
         page = file.pages.first
         if (pages := _channels(file)) > 1:
             return page.imagelength, page.imagewidth, pages
         bits = page.bitspersample
         deep = max(bits) > 8 if isinstance(bits, tuple) else bits > 8
         bands = page.samplesperpixel
-        # Pillow reads bands as colours; grey with an alpha channel is the only other kind it knows.
-        no_colours = bands > 2 and page.photometric in _GREY
-        if bands <= _PILLOWS_BANDS and not (bands > 1 and deep) and not no_colours:
+        # Pillow reads bands as colours; the only other kind it supports is grey with alpha.
+        grey_bands = bands > 2 and page.photometric in _GREY
+        if bands <= _PILLOW_BANDS and not (bands > 1 and deep) and not grey_bands:
             return None
         return page.imagelength, page.imagewidth, bands
 
 
 def read_bands(source: Path | bytes) -> np.ndarray:
-    """The values of such a TIFF's first page, (H, W, bands) of any numeric type.
+    """The values of the first page of such a TIFF, (H, W, bands) of any numeric type.
 
     Raises:
-        ValueError: damaged, or compressed in a way that needs ``pip install 'BYOL[tiff]'``.
+        ValueError: the file is damaged, or its compression needs ``pip install 'BYOL[tiff]'``.
     """
     from tifffile import TiffFile
 
-    with TiffFile(_opened(source)) as file:
+    with TiffFile(_readable_source(source)) as file:
         page = file.pages.first
         if _channels(file) > 1:
             return np.moveaxis(file.series[0].asarray(), 0, -1)
         values = page.asarray()
-        said = page.imagelength, page.imagewidth, page.samplesperpixel
-        if page.axes.startswith("S"):  # a plane a band
+        declared = page.imagelength, page.imagewidth, page.samplesperpixel
+        if page.axes.startswith("S"):  # one plane per band
             values = np.moveaxis(values, 0, -1)
-    if values.shape != said:
-        raise ValueError(f"its values are {values.shape}, and it says {said}")
+    if values.shape != declared:
+        raise ValueError(f"its values are {values.shape}, but its header says {declared}")
     return values
 
 
 def _channels(file: Any) -> int:
-    """How many pages are channels of one picture; of other files of several pages the first counts.
+    """The number of pages that are channels of one image; 1 for other multi-page files.
 
     Args:
         file: a TiffFile.
@@ -74,5 +74,5 @@ def _channels(file: Any) -> int:
     return int(file.series[0].shape[0])
 
 
-def _opened(source: Path | bytes) -> Path | io.BytesIO:
+def _readable_source(source: Path | bytes) -> Path | io.BytesIO:
     return source if isinstance(source, Path) else io.BytesIO(source)

@@ -1,7 +1,7 @@
-"""Sets larger than the disk: tar and Parquet shards, read where they lie.
+"""Sets larger than the disk: tar and Parquet shards, read in place.
 
-``patterns`` turns what the user said into files, ``tars`` and ``tables`` look into one of either
-kind, ``index`` is what is known of all of them, ``building`` makes it and ``stored`` keeps it;
-``order`` says which picture comes when, ``readers`` fetch pictures' bytes, ``streamed`` is the set,
-``packing`` makes shards. Nothing is ever extracted: a member's name is a label and never a path.
+``urls`` resolves DATA to files. ``tar`` and ``parquet`` read the contents of one shard. ``index``
+describes all shards, and ``build_index`` creates, stores and reads it. ``order`` defines the order
+of the images, ``readers`` fetches their bytes, ``dataset`` is the set, ``write`` creates shards.
+Nothing is ever extracted: a member's name is a label and never a path.
 """

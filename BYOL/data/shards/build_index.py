@@ -1,67 +1,70 @@
-"""The index of a set of shards: read where there is one, else made once and kept.
+"""The index of a set of shards: read if it is stored, else built and stored.
 
-An ``index.parquet`` beside the shards, which ``byol shard`` writes, is read instead of them.
-Without one, every archive's headers are looked through in one pass, and what was found is kept in
-a cache.
+``byol shard`` writes an ``index.parquet`` next to the shards, which is read instead of them.
+Without one, the headers of every archive are read in one pass, and the result is stored in a cache.
 """
 
 import contextlib
 import hashlib
+import json
 import os
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from BYOL._files import to_json, write_atomically
 from BYOL.data.path_table import PathTable
-from BYOL.data.shards.index import ShardIndex, from_contents, known, named
-from BYOL.data.shards.index_file import read_index, write_index
-from BYOL.data.shards.parquet import Table, look_into
-from BYOL.data.shards.tar import Contents, scan_tar
-from BYOL.data.shards.urls import INDEX, file_system, is_url, suffix_of
-from BYOL.errors import UserError, first_line
+from BYOL.data.shards.index import ShardIndex, class_names, complete_labels, index_from_contents
+from BYOL.data.shards.parquet import Table, read_footer
+from BYOL.data.shards.tar import LARGEST_IMAGE, Contents, scan_tar
+from BYOL.data.shards.urls import INDEX, base_name, file_system, is_url, suffix_of
+from BYOL.errors import UserError
+
+_VERSION = 1  # of the format of stored indices
 
 
 def build_index(shards: Sequence[str], cache: Path | None = None) -> ShardIndex:
-    """The index of shards of one kind: read if it is there, else made and kept.
+    """The index of shards of one format: read if it is stored, else built and stored.
 
     Args:
         shards: from :func:`BYOL.data.shards.urls.find_shards`.
-        cache: folder of indices made before; None: neither looked into nor written.
+        cache: folder of stored indices; None: neither read nor written.
 
     Raises:
-        UserError: a shard cannot be read, or there is no picture in any.
+        UserError: a shard cannot be read, or no shard contains an image.
     """
     if suffix_of(shards[0]) == ".parquet":
-        index = _of_tables(shards)
+        index = _index_parquet(shards)
     else:
-        index = _beside(shards) or _kept(shards, "tar", cache)
+        index = _read_stored_index(shards) or _cached_index(shards, "tar", cache)
     if not len(index):
-        raise UserError(f"DATA: there is no picture in {_named(shards)}")
+        raise UserError(f"DATA: {_describe(shards)} has no image")
     return index
 
 
-def _named(shards: Sequence[str]) -> str:
+def _describe(shards: Sequence[str]) -> str:
     return shards[0] if len(shards) == 1 else f"{shards[0]} and {len(shards) - 1} more shards"
 
 
-def _of_tables(shards: Sequence[str]) -> ShardIndex:
-    tables = [look_into(shard) for shard in shards]
+def _index_parquet(shards: Sequence[str]) -> ShardIndex:
+    tables = [read_footer(shard) for shard in shards]
     starts = np.cumsum([0, *(len(t.labels) for t in tables)])
     labels = np.concatenate([t.labels for t in tables])
     groups = np.concatenate([t.ends + s for t, s in zip(tables, starts, strict=False)])
-    nothing = np.zeros(0, dtype=np.int64)
+    empty = np.zeros(0, dtype=np.int64)
     classes = max((t.classes for t in tables), key=len)
     return ShardIndex(
-        tuple(shards), "parquet", starts[1:], np.full(len(shards), -1), _names_of(tables),
-        nothing, nothing, known(labels), named(labels, classes), np.unique(groups[groups > 0]),
-        tuple(t.column for t in tables),
+        tuple(shards), "parquet", starts[1:], np.full(len(shards), -1), _row_names(tables),
+        empty, empty, complete_labels(labels), class_names(labels, classes),
+        np.unique(groups[groups > 0]), tuple(t.column for t in tables),
     )  # fmt: skip
 
 
-def _names_of(tables: Sequence[Table]) -> PathTable | None:
-    """What the rows are called, where any has a name: the others are called by their number."""
+def _row_names(tables: Sequence[Table]) -> PathTable | None:
+    """The names of the rows if any row has one; rows without a name get their index."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -70,17 +73,17 @@ def _names_of(tables: Sequence[Table]) -> PathTable | None:
     names = []
     for table in tables:
         numbers = pa.array(range(len(table.labels))).cast(pa.large_string())
-        given = table.names if table.names is not None else numbers
-        blank = pc.equal(given, "").fill_null(True)
-        names.append(pc.if_else(blank, numbers, given))
+        own = table.names if table.names is not None else numbers
+        blank = pc.equal(own, "").fill_null(True)
+        names.append(pc.if_else(blank, numbers, own))
     return PathTable.from_arrow(pa.chunked_array(names))
 
 
-def scan(shard: str) -> Contents:
-    """Look through one archive, wherever it is.
+def scan_shard(shard: str) -> Contents:
+    """Read the headers of one archive, local or remote.
 
     Raises:
-        UserError: it cannot be opened, or is no archive.
+        UserError: it cannot be opened or is not an archive.
     """
     try:
         if not is_url(shard):
@@ -91,13 +94,13 @@ def scan(shard: str) -> Contents:
             return scan_tar(file, shard)
     except UserError:
         raise
-    except Exception as error:  # every file system has errors of its own
-        reason = first_line(error)
+    except Exception as error:  # every file system raises different errors
+        reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
         raise UserError(f"DATA: {shard} cannot be read: {reason}") from error
 
 
-def _beside(shards: Sequence[str]) -> ShardIndex | None:
-    """From the index beside the shards, if there is one and it knows all of them."""
+def _read_stored_index(shards: Sequence[str]) -> ShardIndex | None:
+    """Read the index next to the shards if it exists and describes all of them."""
     folder, slash, _ = shards[0].split("?")[0].rpartition("/")
     if any(shard.split("?")[0].rpartition("/")[0] != folder for shard in shards):
         return None
@@ -107,28 +110,28 @@ def _beside(shards: Sequence[str]) -> ShardIndex | None:
         try:
             with fs.open(inside, "rb") as file:
                 content = file.read()
-        except Exception:  # there is none, or it may not be read: the shards will say more
+        except Exception:  # missing or inaccessible; reading the shards reports the error
             return None
         return read_index(content, shards)
     return read_index(Path(path), shards) if Path(path).is_file() else None
 
 
-def _kept(shards: Sequence[str], kind: str, cache: Path | None) -> ShardIndex:
+def _cached_index(shards: Sequence[str], kind: str, cache: Path | None) -> ShardIndex:
     path = cache / f"{_fingerprint(shards)}.parquet" if cache else None
     if path and path.is_file():
-        found = read_index(path, shards, kind)
-        if found is not None:
-            return found
-    index = from_contents(shards, kind, [scan(shard) for shard in shards])
+        cached = read_index(path, shards, kind)
+        if cached is not None:
+            return cached
+    index = index_from_contents(shards, kind, [scan_shard(shard) for shard in shards])
     if path and not index.notes:
-        with contextlib.suppress(UserError, OSError):  # a cache that cannot be written is none
+        with contextlib.suppress(UserError, OSError):  # an unwritable cache is ignored
             path.parent.mkdir(parents=True, exist_ok=True)
             write_index(index, path)
     return index
 
 
 def _fingerprint(shards: Sequence[str]) -> str:
-    """Changes when a shard does, as far as that can be seen without reading it."""
+    """A hash that changes when a shard changes, as far as is visible without reading it."""
     digest = hashlib.blake2b(digest_size=16)
     for shard in shards:
         about: Any = None
@@ -144,5 +147,104 @@ def _fingerprint(shards: Sequence[str]) -> str:
 
 
 def _stamp(shard: str) -> tuple[int, int]:
-    found = Path(shard).stat()
-    return found.st_size, found.st_mtime_ns
+    status = Path(shard).stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def write_index(index: ShardIndex, path: Path) -> None:
+    """Write the index as one Parquet file with one row per image.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    counts = np.diff(index.ends, prepend=0)
+    about = {
+        "version": _VERSION,
+        "shards": [
+            {"file": base_name(shard), "bytes": int(size), "pictures": int(count)}
+            for shard, size, count in zip(index.shards, index.sizes, counts, strict=True)
+        ],
+        "classes": list(index.classes),
+    }
+    labels = index.labels if index.labels is not None else np.full(len(index), -1)
+    assert index.names is not None
+    table = pa.table(
+        {
+            "name": index.names.arrow(),
+            "offset": index.offsets,
+            "bytes": index.lengths,
+            "label": labels,
+        }
+    ).replace_schema_metadata({"byol": to_json(about)})
+    write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def read_index(source: Path | bytes, shards: Sequence[str], kind: str = "tar") -> ShardIndex | None:
+    """The index of ``shards`` in their order; None if the file does not describe them as they are.
+
+    The content is validated, because it may come from an untrusted source: an offset can only refer
+    to bytes of a shard that the user has named.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(pa.BufferReader(source) if isinstance(source, bytes) else source)
+        about = json.loads((table.schema.metadata or {})[b"byol"])
+        rows = {str(entry["file"]): entry for entry in about["shards"]}
+        first = dict(
+            zip(rows, np.cumsum([0, *(int(e["pictures"]) for e in about["shards"])]), strict=False)
+        )
+        classes = tuple(str(c) for c in about["classes"])
+        columns = {name: table.column(name).to_numpy() for name in ("offset", "bytes", "label")}
+        contents = []
+        for shard in shards:
+            entry = rows[base_name(shard)]
+            size, start, count = int(entry["bytes"]), first[base_name(shard)], entry["pictures"]
+            part = {name: values[start : start + count] for name, values in columns.items()}
+            names = PathTable.from_arrow(table.column("name").slice(start, count))
+            content = Contents(names, part["offset"], part["bytes"], part["label"], size)
+            if not _plausible(content, count) or not _unchanged(shard, content):
+                return None
+            contents.append(content)
+    except (pa.ArrowException, KeyError, ValueError, TypeError, OSError):
+        return None
+    if about.get("version") != _VERSION or not contents:
+        return None
+    return index_from_contents(shards, kind, contents, classes)
+
+
+def _plausible(content: Contents, count: int) -> bool:
+    ends = content.offsets + content.sizes
+    return (
+        len(content.names) == len(content.offsets) == count
+        and bool((content.offsets >= 0).all())
+        and bool(((content.sizes > 0) & (content.sizes <= LARGEST_IMAGE)).all())
+        and bool((ends <= content.size).all())
+        and bool((np.diff(content.offsets) > 0).all())
+    )
+
+
+def _unchanged(shard: str, content: Contents) -> bool:
+    """Whether a local archive has its size, and its first and last image at their offsets."""
+    if is_url(shard):
+        return True  # errors show when it is read
+    with Path(shard).open("rb") as file:
+        if file.seek(0, 2) != content.size:
+            return False
+        for i in {0, len(content.names) - 1} if len(content.names) else ():
+            file.seek(int(content.offsets[i]) - tarfile.BLOCKSIZE)
+            try:
+                header = file.read(tarfile.BLOCKSIZE)
+                member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+            except tarfile.HeaderError:
+                return False
+            name = content.names[i]
+            # Long and non-ASCII names are stored in a separate header.
+            compared = len(name) < 90 and name.isascii()
+            if member.size != content.sizes[i] or (compared and member.name != name):
+                return False
+    return True

@@ -1,4 +1,4 @@
-"""A set of pictures in shards, of which only what is wanted soon is held."""
+"""A set of images in shards; only the images needed soon are in memory."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,12 @@ from BYOL.data.dataset import EncodedImages
 from BYOL.data.path_table import PathTable
 from BYOL.data.shards.build_index import build_index
 from BYOL.data.shards.index import ShardIndex
-from BYOL.data.shards.readers import Reader, peek, reader_for
-from BYOL.data.shards.urls import base_name, by_split, find_shards
+from BYOL.data.shards.readers import Reader, open_reader, read_first_images
+from BYOL.data.shards.urls import base_name, find_shards, split_shards
 
 
 class Store:
-    """Reads pictures, and holds the ranges that are wanted soon: in each process its own.
+    """Reads images and prefetches ranges, separately in each process.
 
     Args:
         index: of the shards.
@@ -30,41 +30,41 @@ class Store:
         self._process = -1
         self._reader: Reader | None = None
         self._pool: ThreadPoolExecutor | None = None
-        self._held: dict[tuple[int, int], Future[list[bytes]]] = {}
+        self._prefetched: dict[tuple[int, int], Future[list[bytes]]] = {}
 
-    def hold(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Begin to read what is new, forget what is not named."""
-        if self.index.at_random:
-            return  # the operating system's cache does better
-        reader, pool = self._mine()
+    def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Start to read new ``ranges`` and drop all others."""
+        if self.index.random_access:
+            return  # the operating system's cache is faster
+        reader, pool = self._own_reader()
         wanted = {}
         for first, last in ranges:
-            known = self._held.get((first, last))
-            wanted[first, last] = known or pool.submit(reader.read, first, last)
-        for key, future in self._held.items():
+            pending = self._prefetched.get((first, last))
+            wanted[first, last] = pending or pool.submit(reader.read, first, last)
+        for key, future in self._prefetched.items():
             if key not in wanted:
                 future.cancel()
-        self._held = wanted
+        self._prefetched = wanted
 
-    def content(self, picture: int) -> bytes:
-        """The bytes of one picture; waits for them.
+    def content(self, image: int) -> bytes:
+        """The bytes of the image at ``image``; blocks until they are read.
 
         Raises:
-            UserError: its shard has gone, or is shorter than it was.
+            UserError: its shard is missing or shorter than before.
         """
-        reader, pool = self._mine()
-        if self.index.at_random:
-            return reader.read(picture, picture + 1)[0]
-        for (first, last), future in self._held.items():
-            if first <= picture < last:
-                return future.result()[picture - first]
-        return pool.submit(reader.read, picture, picture + 1).result()[0]
+        reader, pool = self._own_reader()
+        if self.index.random_access:
+            return reader.read(image, image + 1)[0]
+        for (first, last), future in self._prefetched.items():
+            if first <= image < last:
+                return future.result()[image - first]
+        return pool.submit(reader.read, image, image + 1).result()[0]
 
-    def _mine(self) -> tuple[Reader, ThreadPoolExecutor]:
-        """Threads and connections do not outlive a fork."""
+    def _own_reader(self) -> tuple[Reader, ThreadPoolExecutor]:
+        """The reader and threads of this process; threads and connections do not survive a fork."""
         if self._process != os.getpid() or self._reader is None or self._pool is None:
-            self._process, self._held = os.getpid(), {}
-            self._reader = reader_for(self.index)
+            self._process, self._prefetched = os.getpid(), {}
+            self._reader = open_reader(self.index)
             self._pool = ThreadPoolExecutor(self._reader.threads)
         return self._reader, self._pool
 
@@ -77,12 +77,12 @@ class Store:
 
 @dataclass(frozen=True, eq=False)
 class StreamedImages(EncodedImages):
-    """Pictures in shards.
+    """Images in shards.
 
     Args:
         index: of the shards.
-        rows: which of its pictures, in their order; None: all.
-        store: reads them.
+        rows: indices of the images in the shards, in order; None: all.
+        store: reads the images.
     """
 
     index: ShardIndex
@@ -98,75 +98,75 @@ class StreamedImages(EncodedImages):
 
     @property
     def place(self) -> str:
-        """The first shard, and how many more there are."""
+        """The first shard, and the number of further shards."""
         more = len(self.index.shards) - 1
         return self.index.shards[0] + (f" and {more} more" if more else "")
 
     def probes(self, most: int) -> list[int]:
-        """The first ones, where others cannot be had without what lies before them."""
-        few = list(range(min(len(self), most)))
-        return super().probes(most) if self.index.at_random else few
+        """The first indices if random access is expensive, else evenly spaced ones."""
+        first = list(range(min(len(self), most)))
+        return super().probes(most) if self.index.random_access else first
 
     @property
     def digest(self) -> str:
-        """That of the index."""
+        """The hash of the index."""
         return self.index.digest
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The shards that are damaged, and all else."""
+        """Warnings about damaged shards, and all remarks."""
         return (*self.index.notes, *self.remarks)
 
     def sample_name(self, index: int) -> str:
-        """The member's name, or that of a row of Parquet, after that of its shard."""
-        shard, _ = self.index.shard_of(self._picture(index))
+        """The name of the image's shard, followed by its name in the shard."""
+        shard, _ = self.index.shard_of(self._row(index))
         return f"{base_name(self.index.shards[shard])}/{self.inner_name(index)}"
 
     def inner_name(self, index: int) -> str:
-        """What the picture is called in its shard: its path when it was packed, or its number."""
-        picture = self._picture(index)
+        """The name of the image in its shard: its path when it was packed, or its index."""
+        image = self._row(index)
         names = self.index.names
-        return str(self.index.shard_of(picture)[1]) if names is None else names[picture]
+        return str(self.index.shard_of(image)[1]) if names is None else names[image]
 
     def encoded(self, index: int) -> bytes:
-        """The content of the file."""
-        return self.store.content(self._picture(index))
+        """The bytes of the image at ``index``."""
+        return self.store.content(self._row(index))
 
-    def hold(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Read these ranges ahead, and keep no others."""
+    def prefetch(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Start to read ``ranges`` and drop all others."""
         if self.rows is None:
-            self.store.hold(ranges)
+            self.store.prefetch(ranges)
 
     def names_table(self) -> PathTable:
-        """What all of them are called."""
+        """The names of all images."""
         return PathTable(self.sample_name(i) for i in range(len(self)))
 
     def subset(self, indices: np.ndarray) -> "StreamedImages":
-        """The pictures at ``indices``."""
+        """The images at ``indices``."""
         indices = np.asarray(indices)
         rows = indices if self.rows is None else self.rows[indices]
-        return replace(self, rows=rows, **self._told_of(indices))
+        return replace(self, rows=rows, **self._annotations_at(indices))
 
-    def _picture(self, index: int) -> int:
+    def _row(self, index: int) -> int:
         return index if self.rows is None else int(self.rows[index])
 
 
 def open_streamed(
     data: str, cache: Path | None = None
 ) -> tuple[StreamedImages, StreamedImages | None]:
-    """The shards that a user means: those to learn from, and those held out if there are any.
+    """Open the shards of DATA: the training images, and the test images if there are any.
 
     Args:
         data: see :func:`BYOL.data.shards.urls.find_shards`.
-        cache: where the indices of archives without one are kept.
+        cache: folder for indices of archives without one.
 
     Raises:
-        UserError: nothing there, not readable, or no pictures in it.
+        UserError: the shards do not exist, cannot be read or have no images.
     """
-    train, test = by_split(find_shards(data))
+    train, test = split_shards(find_shards(data))
     name = set_name(data)
-    opened = [_opened(name, shards, cache) for shards in (train, test) if shards]
-    # Where classes are called by their numbers, either may have more of them than the other.
+    opened = [_open_split(name, shards, cache) for shards in (train, test) if shards]
+    # If classes are named by their numbers, either split may have more of them.
     most = max((images.classes for images in opened), key=len)
     opened = [
         replace(images, classes=images.classes + most[len(images.classes) :])
@@ -177,22 +177,22 @@ def open_streamed(
     return opened[0], opened[1] if test else None
 
 
-def _opened(name: str, shards: list[str], cache: Path | None) -> StreamedImages:
+def _open_split(name: str, shards: list[str], cache: Path | None) -> StreamedImages:
     index = build_index(shards, cache)
     classes = index.classes if index.labels is not None else ()
     return StreamedImages(name, 3, index.labels, classes, index)
 
 
 def set_name(data: str) -> str:
-    """What to call the set: the last part of the path with letters in it."""
+    """The name of the set: the last part of the path that contains letters."""
     parts: list[Any] = [p for p in data.split("?")[0].replace("\\", "/").split("/") if p]
     last = base_name(data.rstrip("/")).split("{")[0].split("*")[0].split(".")[0].rstrip("-_")
     return last or (parts[-2] if len(parts) > 1 else "shards")
 
 
-def first_pictures(data: str, most: int) -> list[bytes]:
-    """A few pictures of the first shard, without an index."""
+def first_shard_images(data: str, most: int) -> list[bytes]:
+    """The first ``most`` images of the first shard, without an index."""
     try:
-        return list(islice(peek(find_shards(data)[0]), most))
-    except Exception:  # whoever opens the set in earnest says what is wrong
+        return list(islice(read_first_images(find_shards(data)[0]), most))
+    except Exception:  # opening the set reports the error
         return []

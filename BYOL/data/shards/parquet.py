@@ -1,4 +1,4 @@
-"""Parquet files with a column of pictures: bytes, or Hugging Face's struct of bytes and path."""
+"""Parquet files with an image column: bytes, or Hugging Face's struct of bytes and path."""
 
 import json
 from dataclasses import dataclass
@@ -12,21 +12,20 @@ from BYOL.errors import UserError, first_line
 
 _NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "content", "bytes")
 _LABELS = ("label", "labels", "cls", "fine_label")
-_CALLED = ("filename", "file_name", "__key__")  # columns that say what a picture is called
-LARGEST_GROUP = 1 << 30  # bytes of a row group: the least that can be read
+_NAME_COLUMNS = ("filename", "file_name", "__key__")  # columns that hold the name of an image
+LARGEST_GROUP = 1 << 30  # bytes of a row group, the smallest unit that can be read
 
 
 @dataclass(frozen=True)
 class Table:
-    """What the footer of one file says.
+    """The content of the footer of one file.
 
     Args:
-        column: of the pictures, down to the bytes.
-        ends: (g,) int64 rows up to the end of every row group.
+        column: path of the image column, down to the bytes.
+        ends: (g,) int64 cumulative number of rows at the end of every row group.
         labels: (n,) int64, -1 for none.
-        classes: their names, where the file has them.
-        names: (n,) pyarrow array of what the pictures are called, some perhaps null; None: the file
-            does not say.
+        classes: the names of the classes, if the file has them.
+        names: (n,) pyarrow array of image names with possible nulls; None: the file has no names.
     """
 
     column: str
@@ -37,10 +36,10 @@ class Table:
 
 
 def open_table(shard: str) -> Any:
-    """A :class:`pyarrow.parquet.ParquetFile`; only its footer is read.
+    """Open a :class:`pyarrow.parquet.ParquetFile`; only its footer is read.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a Parquet file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -55,11 +54,11 @@ def open_table(shard: str) -> Any:
         raise UserError(f"DATA: {shard} cannot be read as Parquet: {reason}") from error
 
 
-def look_into(shard: str) -> Table:
-    """The pictures' column, the row groups, the labels.
+def read_footer(shard: str) -> Table:
+    """Find the image column, the row groups, the labels and the names of a shard.
 
     Raises:
-        UserError: no column of pictures, or row groups too large to be read at once.
+        UserError: the shard has no image column, or its row groups are too large.
     """
     file = open_table(shard)
     column = _column(file.schema_arrow, shard)
@@ -69,8 +68,8 @@ def look_into(shard: str) -> Table:
         group = file.metadata.row_group(number)
         if group.column(leaf).total_uncompressed_size > LARGEST_GROUP:
             raise UserError(
-                f"DATA: {shard} has row groups of more than 1 GB, and no less can be read at once: "
-                "write it with fewer rows in each"
+                f"DATA: {shard} has row groups of more than 1 GB, the smallest unit that can be "
+                "read: write it with fewer rows in each"
             )
         rows += group.num_rows
         ends.append(rows)
@@ -80,40 +79,45 @@ def look_into(shard: str) -> Table:
 
 
 def _column(schema: Any, shard: str) -> str:
+    """The path of the image column in ``schema``.
+
+    Raises:
+        UserError: there is none.
+    """
     import pyarrow.types as t
 
-    found = {}
+    candidates = {}
     for field in schema:
         kind = field.type
         if t.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-            found[field.name] = f"{field.name}.bytes"
+            candidates[field.name] = f"{field.name}.bytes"
         elif t.is_binary(kind) or t.is_large_binary(kind):
-            found[field.name] = field.name
-    name = next((name for name in _NAMES if name in found), None)
-    if name is None and len(found) == 1:
-        name = next(iter(found))
+            candidates[field.name] = field.name
+    name = next((name for name in _NAMES if name in candidates), None)
+    if name is None and len(candidates) == 1:
+        name = next(iter(candidates))
     if name is None:
         raise UserError(
-            f"DATA: {shard} has no column of pictures (bytes, or a struct with bytes, named "
+            f"DATA: {shard} has no column of images (bytes, or a struct with bytes, named "
             f"{_NAMES[0]}): it has {', '.join(schema.names)}"
         )
-    return found[name]
+    return candidates[name]
 
 
 def _names(file: Any, column: str) -> Any:
-    """Hugging Face's path beside the bytes of a picture, or a column of names."""
+    """The image names: Hugging Face's path next to the bytes, or a column of names."""
     import pyarrow as pa
     import pyarrow.types as t
 
-    beside = f"{column.removesuffix('.bytes')}.path"
+    path = f"{column.removesuffix('.bytes')}.path"
     leaves = [file.schema.column(i).path for i in range(len(file.schema))]
-    name = next((n for n in (beside, *_CALLED) if n in leaves), None)
+    name = next((n for n in (path, *_NAME_COLUMNS) if n in leaves), None)
     if name is None:
         return None
-    found = file.read(columns=[name]).column(0).combine_chunks()
-    found = found.field("path") if name == beside else found
-    text = t.is_string(found.type) or t.is_large_string(found.type)
-    return found.cast(pa.large_string()) if text and found.null_count < len(found) else None
+    names = file.read(columns=[name]).column(0).combine_chunks()
+    names = names.field("path") if name == path else names
+    is_text = t.is_string(names.type) or t.is_large_string(names.type)
+    return names.cast(pa.large_string()) if is_text and names.null_count < len(names) else None
 
 
 def _labels(file: Any) -> tuple[np.ndarray, tuple[str, ...]]:

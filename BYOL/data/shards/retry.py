@@ -1,4 +1,4 @@
-"""Shards that do not come as they should: asked for again, and then one line."""
+"""Retries of failed reads from shards, and their error messages."""
 
 import time
 from collections.abc import Callable
@@ -6,37 +6,46 @@ from typing import TypeVar
 
 from BYOL.errors import LostError, UserError, first_line
 
-_WAITS = (0.5, 2.0, 8.0)  # seconds before a remote read is tried again
+_RETRY_DELAYS = (0.5, 2.0, 8.0)  # seconds before each retry of a remote read
 _T = TypeVar("_T")
 
 
-def lost(shard: str, reason: str) -> LostError:
-    """What to say of a shard that was there when the run began."""
-    return LostError(f"DATA: {shard} cannot be read any more ({reason}): bring it back as it was")
+def lost_error(shard: str, reason: str) -> LostError:
+    """The error for a shard that was available when the run started."""
+    return LostError(f"DATA: {shard} cannot be read any more ({reason}): restore it unchanged")
 
 
-def whole(content: bytes, size: int, shard: str) -> bytes:
-    """The content, if it is all that was asked for."""
+def check_length(content: bytes, size: int, shard: str) -> bytes:
+    """Return ``content`` if it has ``size`` bytes.
+
+    Raises:
+        LostError: it is shorter or longer.
+    """
     if len(content) < size:
-        raise lost(shard, "it ends before it did")
+        raise lost_error(shard, "it is shorter than before")
     if len(content) > size:
-        raise lost(shard, "its server gives all of a file where a part was asked for")
+        raise lost_error(shard, "its server sends the whole file instead of the requested part")
     return content
 
 
-def tried(read: Callable[[], _T], shard: str, forget: Callable[[], object] = lambda: None) -> _T:
-    """What ``read`` gives, after a few more tries if need be: networks have bad moments.
+def with_retries(
+    read: Callable[[], _T], shard: str, forget: Callable[[], object] = lambda: None
+) -> _T:
+    """Return the result of ``read``, retried after transient errors.
 
-    A shard that is not there, or may not be read, is not asked for again.
+    Missing and inaccessible shards are not retried.
+
+    Raises:
+        LostError: every attempt failed.
     """
-    for wait in (*_WAITS, None):
+    for wait in (*_RETRY_DELAYS, None):
         try:
             return read()
-        except Exception as error:  # every file system has errors of its own
-            gone = isinstance(error, FileNotFoundError | PermissionError | UserError)
-            if wait is None or gone:
-                reason = first_line(error)
-                raise lost(shard, reason) from error
+        except Exception as error:  # every file system raises different errors
+            permanent = isinstance(error, FileNotFoundError | PermissionError | UserError)
+            if wait is None or permanent:
+                reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
+                raise lost_error(shard, reason) from error
             forget()
             time.sleep(wait)
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")

@@ -1,7 +1,7 @@
-"""What is in a tar archive: one pass over its headers, and no pixel read.
+"""The contents of a tar archive, from one pass over its headers without reading pixels.
 
-An archive may come from a stranger. Its names are labels and never paths, nothing but plain files
-counts, and a header that asks for more memory than headers need ends the archive.
+An archive may come from an untrusted source. Its names are labels and never paths. Only regular
+files count. A header that requires more memory than any valid header ends the archive.
 """
 
 import tarfile
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from BYOL.data.path_table import PathTable
-from BYOL.data.scan_folder import is_picture
+from BYOL.data.scan_folder import is_image_file
 from BYOL.errors import UserError
 
-LARGEST_PICTURE = 1 << 28  # bytes; a larger member is none
+LARGEST_IMAGE = 1 << 28  # bytes; a larger member is none
 _LARGEST_MEMBER = 1 << 36
 _LARGEST_HEADER = 1 << 20  # of a long name or of pax attributes
 _LARGEST_LABEL = 32
@@ -25,21 +25,21 @@ _HEADERS = frozenset(
         tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
     )
 )  # fmt: skip
-_PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
+_REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
 NO_LABEL = -1
 
 
 @dataclass
 class Contents:
-    """The pictures of one shard, in their order.
+    """The images of one shard, in their order.
 
     Args:
         names: of the members.
-        offsets: (n,) int64 of the first byte in the archive; empty for Parquet.
+        offsets: (n,) int64 offset of the first byte in the archive; empty for Parquet.
         sizes: (n,) int64 bytes.
         labels: (n,) int64, -1 for none.
-        size: bytes of the whole shard; -1: not known.
-        note: what is wrong with it, or "".
+        size: bytes of the whole shard; -1: unknown.
+        note: a warning about damage, or "".
     """
 
     names: PathTable
@@ -57,10 +57,10 @@ class _Columns:
     sizes: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     key: bytes = b""
-    since: int = 0  # the first picture of the current key
+    since: int = 0  # the first image of the current key
 
-    def turn_to(self, name: bytes) -> None:
-        """Members of one key stand together, a label before or after its picture."""
+    def start_member(self, name: bytes) -> None:
+        """Start a new key if ``name`` has one; a label may come before or after its image."""
         folder, slash, last = name.rpartition(b"/")
         key = folder + slash + last.partition(b".")[0]
         if key != self.key:
@@ -68,26 +68,26 @@ class _Columns:
 
     label: int = NO_LABEL
 
-    def picture(self, name: bytes, offset: int, size: int) -> None:
+    def add_image(self, name: bytes, offset: int, size: int) -> None:
         self.names.append(name)
         self.offsets.append(offset)
         self.sizes.append(size)
         self.labels.append(self.label)
 
-    def labelled(self, label: int) -> None:
+    def set_label(self, label: int) -> None:
         self.label = label
         self.labels[self.since :] = [label] * (len(self.labels) - self.since)
 
 
 def scan_tar(file: Any, shard: str) -> Contents:
-    """One pass over the headers of an archive.
+    """Read all headers of an archive once.
 
     Args:
         file: open for reading bytes.
         shard: its name, for messages.
 
     Raises:
-        UserError: it is no tar archive.
+        UserError: it is not a tar archive.
     """
     info = _bounded_info()
     columns = _Columns()
@@ -95,28 +95,27 @@ def scan_tar(file: Any, shard: str) -> Contents:
     try:
         with tarfile.open(fileobj=file, mode="r:", tarinfo=info) as tar:  # type: ignore[call-overload]
             for member in _members(tar):
-                _note(columns, tar, member)
-            more = info.ended and _goes_on(tar)
+                _add_member(columns, tar, member)
+            more = info.ended and _has_data_after_end(tar)
     except tarfile.TarError as error:
         broken = str(error)
-    contents = _whole_ones(columns, file.seek(0, 2))
+    contents = _complete_images(columns, file.seek(0, 2))
     if broken or not info.ended:
         if not len(contents.names):
-            raise UserError(f"DATA: {shard} is no tar archive, or its first member is cut short")
+            raise UserError(f"DATA: {shard} is not a tar archive, or its first member is truncated")
         contents.note = (
-            f"{shard} ends in mid-file, or is damaged: its first {len(contents.names):,} pictures "
-            "are used"
+            f"{shard} is truncated or damaged: its first {len(contents.names):,} images are used"
         )
     elif more:
         contents.note = (
-            f"{shard} goes on after its archive's end: only the first archive in it is used; name "
-            "each by itself, with braces"
+            f"{shard} has data after the end of its archive: only the first archive in it is used; "
+            "put each archive into its own file and name them with braces"
         )
     return contents
 
 
-def _goes_on(tar: tarfile.TarFile) -> bool:
-    """Whether anything but zeros comes after the mark of the end."""
+def _has_data_after_end(tar: tarfile.TarFile) -> bool:
+    """Whether anything but zeros follows the end marker."""
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
     while rest := tar.fileobj.read(1 << 20):
@@ -125,69 +124,71 @@ def _goes_on(tar: tarfile.TarFile) -> bool:
     return False
 
 
-def read_pictures(file: Any) -> Iterator[bytes]:
-    """The pictures of an archive one after the other, as long as it can be read."""
+def read_archive_images(file: Any) -> Iterator[bytes]:
+    """Yield the images of an archive in order, as long as it can be read."""
     try:
         with tarfile.open(fileobj=file, mode="r|", tarinfo=_bounded_info()) as tar:  # type: ignore[call-overload]
             for member in _members(tar):
-                if _is_picture(member) and (opened := tar.extractfile(member)):
+                if _is_image_member(member) and (opened := tar.extractfile(member)):
                     yield opened.read()
     except tarfile.TarError:
         return
 
 
-def _is_picture(member: tarfile.TarInfo) -> bool:
-    plain = member.type in _PLAIN and member.sparse is None
+def _is_image_member(member: tarfile.TarInfo) -> bool:
+    regular = member.type in _REGULAR and member.sparse is None
     name = member.name.rpartition("/")[2].encode("utf-8", "surrogateescape")
-    fits = 0 < member.size <= LARGEST_PICTURE
-    return plain and fits and not name.startswith(b".") and is_picture(name)
+    fits = 0 < member.size <= LARGEST_IMAGE
+    return regular and fits and not name.startswith(b".") and is_image_file(name)
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (member := tar.next()) is not None:
-        tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all
+        tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps all of them otherwise
         yield member
 
 
-def _note(columns: _Columns, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+def _add_member(columns: _Columns, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
     name = member.name.encode("utf-8", "surrogateescape")
-    columns.turn_to(name)
-    if _is_picture(member):
-        columns.picture(name, member.offset_data, member.size)
+    columns.start_member(name)
+    if _is_image_member(member):
+        columns.add_image(name, member.offset_data, member.size)
     elif (
         name.lower().endswith(b".cls")
-        and member.type in _PLAIN
+        and member.type in _REGULAR
         and 0 < member.size <= _LARGEST_LABEL
     ):
-        opened = tar.extractfile(member)  # a view of the archive: nothing is written
+        opened = tar.extractfile(member)  # nothing is written to disk
         text = opened.read() if opened else b""
         if text.strip().isdigit():
-            columns.labelled(min(int(text), 1 << 62))
+            columns.set_label(min(int(text), 1 << 62))
 
 
-def _whole_ones(columns: _Columns, size: int) -> Contents:
+def _complete_images(columns: _Columns, size: int) -> Contents:
     offsets, sizes = (np.array(c, dtype=np.int64) for c in (columns.offsets, columns.sizes))
-    whole = int((offsets + sizes <= size).sum())  # only the last can be cut short
-    names = PathTable(columns.names[:whole])
-    labels = np.array(columns.labels[:whole], dtype=np.int64)
-    return Contents(names, offsets[:whole], sizes[:whole], labels, size)
+    complete = int((offsets + sizes <= size).sum())  # only the last can be truncated
+    names = PathTable(columns.names[:complete])
+    labels = np.array(columns.labels[:complete], dtype=np.int64)
+    return Contents(names, offsets[:complete], sizes[:complete], labels, size)
 
 
 def _bounded_info() -> Any:
-    class BoundedInfo(tarfile.TarInfo):
-        """Refuses headers of a size that no honest archive has."""
+    """A TarInfo class that rejects headers of implausible size and records the end marker."""
 
-        ended = False  # whether the mark of an archive's end was seen
+    class BoundedInfo(tarfile.TarInfo):
+        """Rejects headers of a size that no valid archive has."""
+
+        ended = False  # whether the end marker was read
 
         @classmethod
         def frombuf(cls, buf: Any, encoding: str, errors: str) -> Any:
-            """A member's header."""
+            """Parse the header of a member."""
             if buf.count(tarfile.NUL) == tarfile.BLOCKSIZE:
                 cls.ended = True
-            found = super().frombuf(buf, encoding, errors)
-            most = _LARGEST_HEADER if found.type in _HEADERS else _LARGEST_MEMBER
-            if not 0 <= found.size <= most or found.type == tarfile.GNUTYPE_SPARSE:
-                raise tarfile.HeaderError("a header of a size that no archive needs")
-            return found
+            info = super().frombuf(buf, encoding, errors)
+            most = _LARGEST_HEADER if info.type in _HEADERS else _LARGEST_MEMBER
+            if not 0 <= info.size <= most or info.type == tarfile.GNUTYPE_SPARSE:
+                raise tarfile.HeaderError("a header of implausible size")
+            return info
 
     return BoundedInfo

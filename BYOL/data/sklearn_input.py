@@ -1,4 +1,4 @@
-"""Pictures that are handed over in Python, as arrays or as names of files."""
+"""Images passed to :mod:`BYOL.sklearn` as arrays or as file names."""
 
 import os
 from pathlib import Path
@@ -8,20 +8,20 @@ import numpy as np
 import torch
 
 from BYOL.data.dataset import ArrayImages, Images
-from BYOL.data.numpy_arrays import four_axes
+from BYOL.data.numpy_arrays import to_nchw
 from BYOL.data.open import common_side
 from BYOL.errors import UserError
 
 
 def are_paths(X: Any) -> bool:
-    """Whether these are names of files."""
+    """Whether ``X`` is a sequence of file names."""
     if isinstance(X, np.ndarray):
         return X.ndim == 1 and len(X) > 0 and isinstance(X[0], str | os.PathLike)
     return isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], str | os.PathLike)
 
 
-def range_seen(pixels: np.ndarray) -> tuple[float, float]:
-    """Black and white by the values that are there: 0 and 1 where all lie between."""
+def observed_range(pixels: np.ndarray) -> tuple[float, float]:
+    """Black and white from the values of ``pixels``: 0 and 1 where all lie between."""
     low, high = float(pixels.min()), float(pixels.max())
     if low >= 0 and high <= 1:
         return 0.0, 1.0
@@ -29,28 +29,28 @@ def range_seen(pixels: np.ndarray) -> tuple[float, float]:
 
 
 def array_images(pixels: np.ndarray) -> ArrayImages:
-    """uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) as pictures.
+    """Wrap uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) ``pixels`` as images.
 
     Raises:
-        UserError: another shape.
+        UserError: the array has another shape.
     """
     if pixels.ndim not in (3, 4):
         raise UserError(
-            f"X has shape {pixels.shape}: give (n, H, W), (n, H, W, C), (n, C, H, W), a table of "
-            "flattened pictures or a list of file names"
+            f"X has shape {pixels.shape}: pass (n, H, W), (n, H, W, C), (n, C, H, W), a table of "
+            "flattened images or a list of file names"
         )
-    data = torch.from_numpy(np.ascontiguousarray(four_axes(pixels, "X has pictures")))
+    data = torch.from_numpy(np.ascontiguousarray(to_nchw(pixels, "X has images")))
     return ArrayImages("X", data.shape[1], None, (), data)
 
 
-def lay_out(images: Images, folder: Path) -> Path:
-    """The pictures as data that a run opens: an array, or a folder of links to the files."""
+def write_training_data(images: Images, folder: Path) -> Path:
+    """Write images as data that a run can open: an array, or a folder of symlinks to the files."""
     if isinstance(images, ArrayImages):
-        path = folder / "pictures.npy"
+        path = folder / "images.npy"
         pixels = images.data[:, 0] if images.channels == 1 else images.data
         np.save(path, pixels.numpy())
         return path
-    links = folder / "pictures"
+    links = folder / "images"
     links.mkdir()
     for i in range(len(images)):
         target = Path(images.sample_name(i))
@@ -58,6 +58,11 @@ def lay_out(images: Images, folder: Path) -> Path:
     return links
 
 
-def side_of(images: Images, data: Path) -> int | None:
-    """The pictures' size in pixels, where all have one; ``data`` is what :func:`lay_out` made."""
+def image_side(images: Images, data: Path) -> int | None:
+    """The longer side of the images in pixels if it is the same for all, else None.
+
+    Args:
+        images: the images.
+        data: the result of :func:`write_training_data`.
+    """
     return max(images.data.shape[2:]) if isinstance(images, ArrayImages) else common_side(str(data))
