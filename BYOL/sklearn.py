@@ -218,15 +218,16 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _trained(self, images: Images) -> tuple[Any, dict[str, Any]]:
         from BYOL.training.pretrain import pretrain  # Lightning takes seconds to import
 
-        silenced: Any = contextlib.redirect_stderr(io.StringIO())
+        if self.verbose:
+            show_messages()
         with (
             tempfile.TemporaryDirectory() as folder,
-            contextlib.nullcontext() if self.verbose else silenced,
+            contextlib.nullcontext() if self.verbose else _quiet(),
         ):
             data = write_training_data(images, Path(folder))
             out = Path(self.out) if self.out is not None else Path(folder) / "run"
             config = self._config(data, out, len(images), image_side(images, data))
-            results = pretrain(config, to_stderr if self.verbose else _warn)
+            results = pretrain(config)
             return load_backbone(out), results
 
     def _config(self, data: Path, out: Path, count: int, side: int | None) -> Any:
@@ -266,7 +267,7 @@ class _PythonWarnings(logging.Handler):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing on standard error; the package's warnings become Python warnings."""
+    """Discard standard error; warnings of the package become Python warnings."""
     logger, handler = logging.getLogger("BYOL"), _PythonWarnings(logging.WARNING)
     logger.addHandler(handler)
     try:

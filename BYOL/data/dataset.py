@@ -47,7 +47,7 @@ class Images:
 
     def probes(self, most: int) -> list[int]:
         """At most ``most`` indices of representative images: evenly spaced, or cheap to read."""
-        return evenly(len(self), most).tolist()
+        return evenly_spaced(len(self), most).tolist()
 
     @property
     def digest(self) -> str:
@@ -101,7 +101,7 @@ class ArrayImages(Images):
         """A hash of the names; without names, of the pixels of some images."""
         if self.names is not None:
             return self.names.digest()
-        some = self.data[evenly(len(self), _DIGEST_IMAGES)].numpy().tobytes()
+        some = self.data[evenly_spaced(len(self), _DIGEST_IMAGES)].numpy().tobytes()
         return hashlib.blake2b(some, digest_size=16).hexdigest()
 
     def sample_name(self, index: int) -> str:

@@ -49,7 +49,7 @@ def image_errors(source: Encoded) -> Iterator[None]:
             f"more than {most / 1e6:.0f} million pixels: cut it into tiles"
         ) from error
     except Exception as error:  # decoders raise nearly any exception on hostile bytes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         if isinstance(source, Path):
             reason = reason.replace(str(source), source.name)
         reason = reason[:200]

@@ -117,7 +117,7 @@ def _estimate_range(path: Path, pixels: np.ndarray) -> Range:
     """
     if not (np.issubdtype(pixels.dtype, np.number) and np.isrealobj(pixels)):
         raise UserError(f"DATA={path} has images of {pixels.dtype}: pass numbers")
-    places = evenly(len(pixels), _PROBED)
+    places = evenly_spaced(len(pixels), _PROBED)
     pixel_range = settled_range(pixels[place] for place in places)
     if pixel_range is None:
         raise UserError(f"DATA={path} has images without a finite number in them")

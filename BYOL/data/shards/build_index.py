@@ -21,7 +21,7 @@ from BYOL.data.shards.index import ShardIndex, class_names, complete_labels, ind
 from BYOL.data.shards.parquet import Table, read_footer
 from BYOL.data.shards.tar import LARGEST_IMAGE, Contents, scan_tar
 from BYOL.data.shards.urls import INDEX, base_name, file_system, is_url, suffix_of
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 
 _VERSION = 1  # of the format of stored indices
 
@@ -95,7 +95,7 @@ def scan_shard(shard: str) -> Contents:
     except UserError:
         raise
     except Exception as error:  # every file system raises different errors
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
+        reason = first_line(error)
         raise UserError(f"DATA: {shard} cannot be read: {reason}") from error
 
 

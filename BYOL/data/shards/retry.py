@@ -44,7 +44,7 @@ def with_retries(
         except Exception as error:  # every file system raises different errors
             permanent = isinstance(error, FileNotFoundError | PermissionError | UserError)
             if wait is None or permanent:
-                reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
+                reason = first_line(error)
                 raise lost_error(shard, reason) from error
             forget()
             time.sleep(wait)

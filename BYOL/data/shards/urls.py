@@ -8,7 +8,7 @@ from typing import Any
 
 from BYOL.config.data_names import expand_braces
 from BYOL.data.scan_folder import is_folder, is_image_file
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 
 SUFFIXES = (".tar", ".parquet")
 TEST_NAMES = ("test", "val", "valid", "validation")
