@@ -15,14 +15,14 @@ _LONGEST = 20.0  # between two lines where there is no terminal; they begin clos
 
 
 class Work:
-    """The progress of some work.
+    """How far something is.
 
     Args:
-        name: the start of a progress line, such as ``decoding images``.
-        total: the number of items to process; None if it is unknown.
+        name: what is done, as a message begins: ``decoding images``.
+        total: how many there are to do, or None where that is unknown.
 
     Attributes:
-        done: the number of processed items, which the caller increases.
+        done: how many have been done; the caller counts.
     """
 
     def __init__(self, name: str, total: int | None = None):
@@ -32,13 +32,13 @@ class Work:
         self.started = time.monotonic()
 
     def line(self) -> str:
-        """The progress line: items done, items per second, and the remaining time."""
+        """What is done, how fast, and how long it takes."""
         seconds = time.monotonic() - self.started
         if not self.total:
             return f"{self.name}: {seconds:.0f} s so far"
-        per_second = self.done / max(seconds, 1e-9)
-        left = f", {(self.total - self.done) / per_second:.0f} s left" if self.done else ""
-        return f"{self.name}: {self.done:,} of {self.total:,}, {per_second:,.0f}/s{left}"
+        rate = self.done / max(seconds, 1e-9)
+        left = f", {(self.total - self.done) / rate:.0f} s left" if self.done else ""
+        return f"{self.name}: {self.done:,} of {self.total:,}, {rate:,.0f}/s{left}"
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def waiting(name: str, total: int | None = None, first: float | None = None) -> 
         first: seconds before the first line.
 
     Yields:
-        The work, whose ``done`` the caller increases.
+        The work, whose ``done`` the caller counts up.
     """
     work, ended = Work(name, total), threading.Event()
     pause = _FIRST if first is None else first

@@ -267,7 +267,7 @@ class _PythonWarnings(logging.Handler):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing on standard error; the package's warnings become Python warnings."""
+    """Discard standard error; warnings of the package become Python warnings."""
     logger, handler = logging.getLogger("BYOL"), _PythonWarnings(logging.WARNING)
     logger.addHandler(handler)
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from BYOL._bit_depth import Range, settled_range
 from BYOL._console import first_of
-from BYOL._evenly import evenly
 from BYOL._pixels import MODES
+from BYOL._random import evenly_spaced
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
 from BYOL.data.decode import Encoded, band_count, high_depth_values, image_size, is_grey
 from BYOL.data.file_list import first_list_entries, paths_in_folder, read_list, rows_in_folder
@@ -179,7 +179,7 @@ def _folder(root: Path, channels: int | None) -> Splits:
 def _list(path: Path, channels: int | None) -> Splits:
     """Open a list like a folder that contains only the listed images."""
     root, files = read_list(path)
-    if not any((root / files[i]).exists() for i in evenly(len(files), PROBED)):
+    if not any((root / files[i]).exists() for i in evenly_spaced(len(files), PROBED)):
         raise UserError(
             f"DATA={path}: there is no {root / files[0]}; paths in it are relative to its folder"
         )
@@ -241,7 +241,7 @@ def _files(
     root: Path, files: PathTable, channels: int | None, name: str, classes: tuple[str, ...] = ()
 ) -> FileImages:
     labels, names = class_folders(files, classes)
-    probed = [root / files[i] for i in evenly(len(files), PROBED)]
+    probed = [root / files[i] for i in evenly_spaced(len(files), PROBED)]
     stray = stray_file(files) if labels is None else None
     remarks = (f"{UNLABELLED}{stray} is next to the class folders",) if stray else ()
     channels = channels or _probe_channels(probed)

@@ -118,7 +118,7 @@ def evaluate(
         settings: further fields of :class:`EvaluationData`.
 
     Returns:
-        - ``pictures``: ``{learn, judge}``, the numbers of readable training and test images. For
+        - ``pictures``: numbers of readable training (``learn``) and test (``judge``) images. For
           groups see :func:`BYOL.evaluation.split_summary.group_counts`.
         - ``classes``: number of classes (or columns of tags or values; 0 without labels); ``task``.
         - ``rows[source][measure]``: ``{accuracy, low, high}``, where low and high are the ends of a
@@ -264,9 +264,9 @@ def _sources(
     components = PIXEL_COMPONENTS if image_pixels[0][1].shape[1] > MANY_PIXELS else None
     yield FeatureSource("raw pixels", RawPixels(input_spec), input_spec, data, pixels, components)
     image_pixels.clear()
-    for name, backbone, own_sight in backbones:
+    for name, backbone, own_spec in backbones:
         yield FeatureSource(
-            name, backbone, own_sight, data, feature_function(backbone, own_sight, data)
+            name, backbone, own_spec, data, feature_function(backbone, own_spec, data)
         )
 
 

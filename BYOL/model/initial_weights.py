@@ -1,4 +1,4 @@
-"""Weights that a backbone starts from: those of a run, or of a file, whoever wrote it."""
+"""Initial weights of a backbone: from a run, or from a file of any program."""
 
 import json
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ from BYOL.model.weights import (
     load_candidates,
 )
 
-_TOKENS = ("cls_token", "dist_token", "reg_token", "pos_embed")  # a transformer's own
-_LEARNT = ("weight", "bias", "scale", *_TOKENS)  # ends of names, beside gamma
+_TOKENS = ("cls_token", "dist_token", "reg_token", "pos_embed")  # of transformers
+_TRAINED = ("weight", "bias", "scale", *_TOKENS)  # last parts of names; gamma is checked separately
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What was trained elsewhere.
+    """Trained weights that were read from a file.
 
     Args:
-        candidates: the state dicts in the file, the preferred one first; most files have one.
-        facts: what this package's own files say of themselves; of others nothing.
-        path: of the file, for messages.
+        candidates: the state dicts in the file, the preferred one first. Most files have one.
+        facts: the metadata of files that this package wrote; empty for other files.
+        path: path of the file, for messages.
     """
 
     candidates: list[dict[str, Tensor]]
@@ -39,7 +39,7 @@ class Weights:
 
     @property
     def normalisation(self) -> tuple[list[float], list[float]] | None:
-        """Mean and standard deviation of every channel that they are used to, if known."""
+        """Mean and standard deviation of every channel in the training, or None if unknown."""
         try:
             mean, std = (json.loads(self.facts[name]) for name in ("mean", "std"))
             return [float(value) for value in mean], [float(value) for value in std]
@@ -48,7 +48,7 @@ class Weights:
 
     @property
     def small_stem(self) -> bool:
-        """Whether they are a ResNet's with a first convolution for small pictures, 3×3."""
+        """Whether the first convolution is that of a ResNet for small images: 3×3."""
         for weights in self.candidates:
             for name, weight in weights.items():
                 if weight.ndim == 4 and f".{name}".endswith((".conv1.weight", ".0.weight")):
@@ -57,15 +57,15 @@ class Weights:
 
 
 def read_start(place: str | Path, argument: str = "--weights") -> Weights:
-    """Read weights.
+    """Read the weights at ``place``.
 
     Args:
-        place: the folder of a run that has ended, one for the Hugging Face hub, or a .safetensors
-            or PyTorch file (.pth, .pt, .bin, .ckpt).
-        argument: what the user calls ``place``.
+        place: folder of a complete run, folder of a Hugging Face hub model, or a .safetensors or
+            PyTorch file (.pth, .pt, .bin, .ckpt).
+        argument: name of ``place`` in messages.
 
     Raises:
-        UserError: nothing there, or nothing that can be read without running code.
+        UserError: ``place`` does not exist, or it cannot be read without running code.
     """
     path = Path(place).expanduser()
     if not path.exists():
@@ -80,56 +80,56 @@ def read_start(place: str | Path, argument: str = "--weights") -> Weights:
         path = inside[0]
         check_file_link(path, f"{argument}={place}")
     candidates, facts = load_candidates(path)
-    return Weights(candidates, {**_beside(path), **facts}, path)
+    return Weights(candidates, {**_normalisation_of_config(path), **facts}, path)
 
 
-def _beside(path: Path) -> dict[str, str]:
-    """Mean and standard deviation that timm's config.json tells of the weights beside it."""
+def _normalisation_of_config(path: Path) -> dict[str, str]:
+    """Return the mean and standard deviation in the config.json of timm next to ``path``."""
     if path.name not in (HUB_WEIGHTS, TORCH_WEIGHTS):
         return {}
     try:
         check_file_link(path.with_name(HUB_CONFIG), "--weights")
-        told = json.loads(path.with_name(HUB_CONFIG).read_text(encoding="utf-8"))
-        known = told.get("pretrained_cfg") or told
+        config = json.loads(path.with_name(HUB_CONFIG).read_text(encoding="utf-8"))
+        known = config.get("pretrained_cfg") or config
         return {name: to_json(known[name]) for name in ("mean", "std")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
 def start_from(backbone: nn.Module, place: str | Path, argument: str = "--weights") -> None:
-    """Load into a backbone, in place, weights that were trained elsewhere.
+    """Load trained weights into ``backbone`` in place.
 
-    A file may hold state dicts one to five levels down, under any name. What stands before the
-    backbone's own names (``module.``, ``encoder_q.``, ``backbone.``) is taken away; of several
-    copies the first that fits counts, in the order of :mod:`BYOL.model.tensor_files`. What the
-    backbone does not have, a classifier say, is left out. Other people's names for timm's
-    transformers, and position embeddings of another size, are put right by timm, a first layer for
-    3 channels likewise.
+    A file may contain state dicts at one to five levels of nesting, under any name. Prefixes of the
+    names of the backbone (``module.``, ``encoder_q.``, ``backbone.``) are removed. If there are
+    several copies, the first one that fits is used, in the order of
+    :mod:`BYOL.model.tensor_files`. Weights that the backbone does not have, for example those of a
+    classifier, are ignored. timm converts the names that other projects use for its transformers,
+    position embeddings of another size, and a first layer for 3 channels.
 
     Args:
-        backbone: (B, C, H, W) → features; as it is to be trained.
+        backbone: (B, C, H, W) → features; the network to train.
         place: see :func:`read_start`.
-        argument: what the user calls ``place``.
+        argument: name of ``place`` in messages.
 
     Raises:
-        UserError: as :func:`read_start`; or weights of another network: it names the first that
-            is missing or of another shape.
+        UserError: as :func:`read_start`; or the weights are those of another network. The message
+            names the first weight that is missing or has another shape.
     """
-    found = read_start(place, argument)
+    start = read_start(place, argument)
     wanted = {n: w for n, w in backbone.state_dict().items() if not _is_counter(n)}
-    weights = finite(found.path, fitting(backbone, found.candidates, wanted))
+    weights = finite(start.path, fitting(backbone, start.candidates, wanted))
     first = _first_convolution(backbone)
     if first in weights and first in wanted:
         weights = {**weights, first: _for_channels(weights[first], wanted[first])}
     if problem := _misfit(weights, wanted) or _surplus(weights, wanted, _classifiers(backbone)):
-        whose = f"; it is of {found.facts['backbone']}" if "backbone" in found.facts else ""
+        whose = f"; it is of {start.facts['backbone']}" if "backbone" in start.facts else ""
         raise UserError(f"{argument}={place} does not fit the backbone: {problem}{whose}")
     own = backbone.state_dict()
     backbone.load_state_dict({name: weights.get(name, value) for name, value in own.items()})
 
 
 def _misfit(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str | None:
-    """What is wrong with the first weight that does not fit."""
+    """Describe the first weight that is missing or has another shape; None if all fit."""
     for name, value in wanted.items():
         if name not in weights:
             return f"{name} is missing"
@@ -145,29 +145,30 @@ def _misfit(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str | None
 def _surplus(
     weights: dict[str, Tensor], wanted: dict[str, Tensor], classifiers: tuple[str, ...]
 ) -> str | None:
-    """What was learnt there inside of a part that the backbone has without it: another network.
+    """Describe the first trained weight in a module of the backbone that has no such weight.
 
-    Layer scale, say, which many transformers have and others of the same shapes have not.
+    Such weights are those of another network, for example with layer scale, which other
+    transformers of the same shapes do not have. None means that there is no such weight.
     """
     parts = {part for name in wanted for part in _parts(name)}
     for name in weights:
         last = name.rpartition(".")[2]
-        learnt = last in _LEARNT or last.startswith("gamma")
+        is_trained = last in _TRAINED or last.startswith("gamma")
         inside = name in _TOKENS or not parts.isdisjoint(_parts(name))
-        if name not in wanted and learnt and inside and not name.startswith(classifiers):
+        if name not in wanted and is_trained and inside and not name.startswith(classifiers):
             return f"{name} is there, and the backbone has no such thing"
     return None
 
 
 def _parts(name: str) -> list[str]:
-    """The modules that a weight is in: of ``blocks.0.norm.weight`` blocks, blocks.0 …"""
+    """Return the modules of a weight: blocks, blocks.0, … for ``blocks.0.norm.weight``."""
     return [name[:i] for i, letter in enumerate(name) if letter == "."]
 
 
 def _classifiers(backbone: nn.Module) -> tuple[str, ...]:
-    """How names of a classifier begin in timm's network of this kind."""
-    found = (getattr(backbone, "pretrained_cfg", None) or {}).get("classifier") or ()
-    return tuple(f"{name}." for name in ((found,) if isinstance(found, str) else found))
+    """Return the prefixes of the names of a classifier in the timm network of this kind."""
+    names = (getattr(backbone, "pretrained_cfg", None) or {}).get("classifier") or ()
+    return tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
 
 
 def _first_convolution(backbone: nn.Module) -> str:
@@ -176,7 +177,7 @@ def _first_convolution(backbone: nn.Module) -> str:
 
 
 def _for_channels(weight: Tensor, wanted: Tensor) -> Tensor:
-    """A first layer's weight (out, in, k, k) for as many channels as wanted, if it is for 3."""
+    """Adapt the weight (out, 3, k, k) of a first layer to the channels of ``wanted``."""
     from timm.models import adapt_input_conv
 
     if weight.ndim != 4 or weight.shape[1] != 3 or wanted.shape[1] == 3:
@@ -185,7 +186,7 @@ def _for_channels(weight: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _is_counter(name: str) -> bool:
-    """Of batches that a batch-norm has seen, which older files lack and nothing here reads."""
+    """Whether ``name`` is the batch counter of a batch-norm, which is unused and optional."""
     return name.endswith("num_batches_tracked")
 
 

@@ -69,9 +69,9 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         log_times=True,
         **_data_settings(config),
     )
-    gauges = feature_collapse_metrics(trained, untrained, train, input_spec, **settings)
-    results = {**_sources(run, config, left_out), **results, "feature_gauges": gauges}
-    lines = [results_text(results), feature_metrics_text(gauges)]
+    collapse = feature_collapse_metrics(trained, untrained, train, input_spec, **settings)
+    results = {**_sources(run, config, left_out), **results, "feature_gauges": collapse}
+    lines = [results_text(results), feature_metrics_text(collapse)]
     if left_out:
         lines.append(f"left out, because {config.labels} has no row for them: {left_out:,} images")
     return results, "\n".join([*lines, *_write(results, run.evaluation)])
