@@ -17,12 +17,12 @@ _TAILS = (0.5, 99.5)  # percentiles; outliers such as clouds and metal lie beyon
 _NO_DATA = (-9999.0, -99999.0, -32767.0, -32768.0, float(np.finfo(np.float32).min))
 
 
-def is_deep(image: Image.Image) -> bool:
+def is_high_depth(image: Image.Image) -> bool:
     """Whether the PIL image ``image`` has a high bit depth (mode I, I;16 or F)."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
-def settled_range(parts: Iterable[np.ndarray]) -> Range | None:
+def estimate_pixel_range(parts: Iterable[np.ndarray]) -> Range | None:
     """Estimate the values of black and white of a data set from a sample of its images.
 
     - Floating-point values within 0 and 1 have the range 0 to 1.
@@ -59,14 +59,14 @@ def settled_range(parts: Iterable[np.ndarray]) -> Range | None:
     return low, high if high > low else low + 1
 
 
-def eight_bits(values: np.ndarray, pixel_range: Range | None) -> np.ndarray:
+def to_uint8(values: np.ndarray, pixel_range: Range | None) -> np.ndarray:
     """Map values from black to white to 0 to 255 as uint8; other values are clipped, NaN is 0.
 
     Args:
         values: values of any numeric type.
         pixel_range: the values of black and white; None estimates them from ``values``.
     """
-    low, high = pixel_range or settled_range([values]) or (0.0, 1.0)
+    low, high = pixel_range or estimate_pixel_range([values]) or (0.0, 1.0)
     if values.dtype == np.uint8 and (low, high) == (0, 255):
         return values
     share = values.astype(np.float64)  # modified in place, because images may be large
@@ -86,4 +86,4 @@ def shallow(image: Image.Image, pixel_range: Range | None = None) -> Image.Image
         image: an image of mode I, I;16 or F.
         pixel_range: the values of black and white; None estimates them from ``image``.
     """
-    return Image.fromarray(eight_bits(np.asarray(image), pixel_range))
+    return Image.fromarray(to_uint8(np.asarray(image), pixel_range))

@@ -70,10 +70,10 @@ def check_output_file(flag: str, value: str, suffix: str) -> Path:
     path = Path(value)
     if path.suffix.lower() != suffix:
         raise UserError(f"--{flag}={value} has an unknown ending: use {suffix}")
-    return check_place(f"--{flag}={value}", path)
+    return check_output_path(f"--{flag}={value}", path)
 
 
-def check_place(argument: str, path: Path) -> Path:
+def check_output_path(argument: str, path: Path) -> Path:
     """Check, before any work, that a file can be written to ``path``.
 
     Args:
@@ -176,7 +176,7 @@ def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -
     if not path.parent.is_dir():
         raise UserError(f"cannot write {path}: there is no folder {path.parent}")
     try:
-        with folder_beside(path) as temporary:
+        with temporary_folder(path) as temporary:
             write(temporary)
             for name in temporary.iterdir():
                 with name.open("rb+") as file:
@@ -187,7 +187,7 @@ def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -
 
 
 @contextmanager
-def folder_beside(path: Path) -> Iterator[Path]:
+def temporary_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder next to ``path``. It is renamed to ``path``, or deleted on failure."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

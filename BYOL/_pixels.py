@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from BYOL._bit_depth import Range, is_deep, shallow
+from BYOL._bit_depth import Range, is_high_depth, shallow
 from BYOL.errors import UserError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -30,7 +30,7 @@ def to_pixels(image: Image.Image, channels: int, pixel_range: Range | None = Non
     """
     if channels not in MODES:
         raise UserError(f"an image file has 1, 3 or 4 channels, not {channels}: give tensors")
-    image = shallow(image, pixel_range) if is_deep(image) else image
+    image = shallow(image, pixel_range) if is_high_depth(image) else image
     pixels = np.array(_convert(image, MODES[channels]))
     return pixels[..., None] if pixels.ndim == 2 else pixels
 

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from BYOL._bit_depth import eight_bits
+from BYOL._bit_depth import to_uint8
 from BYOL._console import show_messages
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.config.presets import preset_config, preset_for, preset_values
@@ -163,7 +163,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         else:
             pixels = validate_data(self, X, reset=fitting, ensure_min_samples=least)
             pixels = pixels.reshape(len(pixels), *self._shape_of(pixels.shape[1]))
-        return array_images(eight_bits(pixels, self._range(pixels, fitting)))
+        return array_images(to_uint8(pixels, self._range(pixels, fitting)))
 
     def _shape_of(self, count: int) -> tuple[int, ...]:
         """The shape of one image with ``count`` values in a table."""

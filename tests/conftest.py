@@ -78,7 +78,7 @@ def seed_all() -> None:
     torch.manual_seed(0)
 
 
-def draw_pictures(
+def draw_images(
     root: Path, classes: tuple[str, ...] = ("a", "b"), each: int = 12, side: int = 20
 ) -> Path:
     """A folder of small PNGs: bright noise in the first class, dark in the last."""
@@ -123,13 +123,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from BYOL.cli.main import main
 
     root = tmp_path_factory.mktemp("finished")
-    draw_pictures(root / "pictures")
+    draw_images(root / "pictures")
     argv = ["pretrain", str(root / "pictures"), *TINY, "--out", str(root / "run")]
     assert main([*argv, "--precision", "fp32"]) == 0  # the same network on every processor
     return root / "run"
 
 
-def made_run(root: Path, data: Path, **settings: Any) -> Path:
+def make_run(root: Path, data: Path, **settings: Any) -> Path:
     """The folder of a run as training leaves it, but for the training: weights are random, and so
     are the statistics of batch norm, without which a network forgets nothing that matters here."""
     from BYOL.config import save_config

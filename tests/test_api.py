@@ -12,7 +12,7 @@ import pytest
 import BYOL
 from BYOL import api
 from BYOL.errors import UserError
-from tests.conftest import TINY_SETTINGS, draw_pictures
+from tests.conftest import TINY_SETTINGS, draw_images
 
 
 def test_the_functions_are_attributes_of_the_package() -> None:
@@ -81,7 +81,7 @@ def test_an_old_name_of_a_setting_is_accepted_with_one_warning(
 
 @pytest.mark.trains
 def test_a_run_is_trained_evaluated_embedded_and_exported(tmp_path: Path) -> None:
-    images = draw_pictures(tmp_path / "images")
+    images = draw_images(tmp_path / "images")
     settings = {**TINY_SETTINGS, "epochs": 1, "report": False, "evaluate": False}
     results = BYOL.pretrain(images, out=tmp_path / "run", precision="fp32", **settings)
     assert Path(results["run"]) == tmp_path / "run" and results["epochs"] == 1

@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from BYOL.cli.main import main
 from BYOL.errors import UserError
 from BYOL.sklearn import BYOLEmbedder
-from tests.conftest import draw_pictures, made_run
+from tests.conftest import draw_images, make_run
 
 pytestmark = pytest.mark.trains
 
@@ -39,7 +39,7 @@ def test_scikit_learns_checks_pass(estimator, check):
 def grey_run(tmp_path_factory):
     root = tmp_path_factory.mktemp("grey")
     np.save(root / "data.npy", np.zeros((4, 8, 8), np.uint8))
-    return made_run(root / "run", root / "data.npy", backbone="plain5", channels=1, image_size=8)
+    return make_run(root / "run", root / "data.npy", backbone="plain5", channels=1, image_size=8)
 
 
 def test_a_pipeline_classifies_digits_above_80_percent():
@@ -55,7 +55,7 @@ def test_a_pipeline_classifies_digits_above_80_percent():
 
 
 def test_with_a_run_features_equal_those_of_embed(run, tmp_path):
-    images = draw_pictures(tmp_path / "images", side=16)
+    images = draw_images(tmp_path / "images", side=16)
     assert main(["embed", str(run), str(images), "--out", str(tmp_path / "e.npz")]) == 0
     with np.load(tmp_path / "e.npz") as arrays:
         expected = arrays["embedding"]
@@ -72,7 +72,7 @@ def test_with_a_run_features_equal_those_of_embed(run, tmp_path):
 
 
 def test_files_are_trained_on_and_unreadable_ones_are_reported(tmp_path):
-    files = [str(f) for f in sorted(draw_pictures(tmp_path / "images").rglob("*.png"))]
+    files = [str(f) for f in sorted(draw_images(tmp_path / "images").rglob("*.png"))]
     embedder = tiny(settings={**TINY, "image_size": 16})
     assert embedder.fit_transform(files).shape == (24, 128)
     (tmp_path / "images" / "b" / "03.png").write_bytes(b"")

@@ -36,7 +36,7 @@ def place_names() -> set[str]:
     return set(names_where(PretrainConfig, _names_a_place))
 
 
-def named_places(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
+def values_naming_places(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of ``values`` that name a place, except built-in ones and defaults.
 
     Args:
@@ -76,7 +76,7 @@ def check_named_places(
     Raises:
         UserError: names the first such setting.
     """
-    for name, value in named_places(settings, values).items():
+    for name, value in values_naming_places(settings, values).items():
         if name in overridden:
             continue
         if not trusted:
@@ -88,7 +88,7 @@ def check_named_places(
             check_named_images(str(value), file)
 
 
-def rooted(config: PretrainConfig) -> PretrainConfig:
+def with_absolute_paths(config: PretrainConfig) -> PretrainConfig:
     """The settings with absolute paths, so that the run can be opened from any folder."""
     paths: dict[str, Any] = {}
     if config.out is not None:
@@ -102,13 +102,13 @@ def rooted(config: PretrainConfig) -> PretrainConfig:
     return dataclasses.replace(config, **paths)
 
 
-def found_again(config: PretrainConfig, folder: Path) -> PretrainConfig:
+def with_moved_paths(config: PretrainConfig, folder: Path) -> PretrainConfig:
     """The settings with new paths, if a run and its images were moved together.
 
     A path that no longer exists is looked for at the same position relative to the run folder.
 
     Args:
-        config: the settings in the run folder, as :func:`rooted` returned them.
+        config: the settings in the run folder, as :func:`with_absolute_paths` returned them.
         folder: the present location of the run folder.
     """
     paths: dict[str, Any] = {}

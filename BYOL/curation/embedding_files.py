@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from BYOL._files import check_place, to_json, write_atomically
+from BYOL._files import check_output_path, to_json, write_atomically
 from BYOL.curation.embeddings import Columns, Embeddings
 from BYOL.errors import UserError
 
@@ -35,8 +35,8 @@ def check_embeddings_path(path: str | Path) -> Path:
     if path.suffix not in _WRITERS:
         raise UserError(f"--out={path} has an unknown ending: use {', '.join(_WRITERS)}")
     if path.suffix == ".npy":
-        check_place(f"--out={path}", names_path(path))
-    return check_place(f"--out={path}", path)
+        check_output_path(f"--out={path}", names_path(path))
+    return check_output_path(f"--out={path}", path)
 
 
 def write_embeddings(path: str | Path, embeddings: Embeddings) -> Path:

@@ -10,9 +10,9 @@ from BYOL.config.curation import PredictConfig
 from BYOL.config.tasks import CLASSES, NOTHING, Measures
 from BYOL.curation.run_features import Features
 from BYOL.curation.run_images import open_images_of_flag, with_run_annotations
-from BYOL.data.annotations import annotated
-from BYOL.data.dataset import Images, why_unlabelled
-from BYOL.data.groups import check_grouped
+from BYOL.data.annotations import annotate_splits
+from BYOL.data.dataset import Images, unlabelled_reason
+from BYOL.data.groups import check_all_grouped
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import measures_text
 from BYOL.evaluation.cross_val_predict import FOLDS, LabelledFeatures
@@ -83,14 +83,14 @@ def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     splits = features.splits
     if config.labelled is not None:
         splits = open_images_of_flag(features.run, config.labelled, config.data_root, "labelled")
-    annotations = annotated(splits, config.labels, config.task, config.groups)
+    annotations = annotate_splits(splits, config.labels, config.task, config.groups)
     splits = annotations.splits
     parts = {"train": splits.train, "labelled": splits.labelled, TEST: splits.test}
     labelled = {name: part for name, part in parts.items() if part and task_of(part) != NOTHING}
     if not labelled:
         raise UserError(
-            f"{splits.train.name} has no labels{why_unlabelled(splits.train)}: give labels of some "
-            "images as --labels=FILE.csv"
+            f"{splits.train.name} has no labels{unlabelled_reason(splits.train)}: give labels of "
+            "some images as --labels=FILE.csv"
         )
     longest = max((part.classes for part in labelled.values()), key=len)
     is_prefix = all(part.classes == longest[: len(part.classes)] for part in labelled.values())
@@ -100,7 +100,7 @@ def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     elif len({(task_of(part), part.classes) for part in labelled.values()}) > 1:
         raise UserError(f"{splits.train.name}: train and test have labels of different kinds")
     if annotations.groups:
-        check_grouped(list(labelled.values()), annotations.groups)
+        check_all_grouped(list(labelled.values()), annotations.groups)
     return labelled
 
 

@@ -18,7 +18,7 @@ from BYOL.curation.embeddings import Batches
 from BYOL.curation.feature_store import Collection, collect
 from BYOL.curation.run_images import open_run_images
 from BYOL.data.dataset import Images
-from BYOL.data.loader_errors import loader_mishaps
+from BYOL.data.loader_errors import concise_loader_errors
 from BYOL.data.open import Splits
 from BYOL.errors import UserError
 from BYOL.evaluation.features import feature_batches
@@ -97,7 +97,7 @@ class Features:
                 batch_size=self.batch_size,
                 precision=self.precision,
             )
-            with loader_mishaps("give fewer --workers"):
+            with concise_loader_errors("give fewer --workers"):
                 for ids, vectors in batches:
                     yield split, images, ids, vectors
 

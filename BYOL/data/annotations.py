@@ -22,11 +22,13 @@ class AnnotatedSplits:
     left_out: int = 0
 
 
-def annotated(splits: Splits, labels: str | None, task: str, groups: str | None) -> AnnotatedSplits:
+def annotate_splits(
+    splits: Splits, labels: str | None, task: str, groups: str | None
+) -> AnnotatedSplits:
     """Read the files of labels and groups and match them with the images.
 
     An image without a row in the file of groups gets group -1, see
-    :func:`BYOL.data.groups.check_grouped`.
+    :func:`BYOL.data.groups.check_all_grouped`.
 
     Args:
         splits: all images.

@@ -211,7 +211,7 @@ def readable(images: Images, indices: list[int]) -> list[Tensor]:
     return pixels
 
 
-def why_unlabelled(images: Images) -> str:
+def unlabelled_reason(images: Images) -> str:
     """The reason, in parentheses, why class folders give ``images`` no labels; empty if unknown."""
     reasons = (remark for remark in images.remarks if remark.startswith(UNLABELLED))
     return next((f" ({reason.removeprefix(UNLABELLED)})" for reason in reasons), "")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from BYOL._bit_depth import Range, eight_bits, is_deep
+from BYOL._bit_depth import Range, is_high_depth, to_uint8
 from BYOL._pixels import MODES, cut, to_pixels
 from BYOL.data.formats.jpeg import decode_jpeg, jpeg_size, upright
 from BYOL.data.formats.supported import register_readers
@@ -141,7 +141,7 @@ class ImageFile:
         values = read_bands(self.source)
         if values.dtype == np.uint8:
             return values
-        return eight_bits(values, self.pixel_range)
+        return to_uint8(values, self.pixel_range)
 
     def crops(self, boxes: Sequence[Sequence[int]], sides: Sequence[int]) -> list[Tensor]:
         """Cut ``boxes`` (top, left, height, width when upright), each resized to side × side.
@@ -283,7 +283,7 @@ def high_depth_values(source: Encoded) -> np.ndarray | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(_readable_source(source)) as image:
-                return np.asarray(image) if is_deep(image) else None
+                return np.asarray(image) if is_high_depth(image) else None
     except Exception:
         return None
 

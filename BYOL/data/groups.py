@@ -55,7 +55,7 @@ def group_splits(splits: Splits, file: GroupFile) -> Splits:
     """Add the groups of ``file`` to the labelled and the test images of ``splits``.
 
     Rows are matched as in :func:`BYOL.data.csv_rows.match_rows`. An image without a row gets -1,
-    because it may have no label either; :func:`check_grouped` checks this later.
+    because it may have no label either; :func:`check_all_grouped` checks this later.
 
     Raises:
         UserError: the file names images that do not exist.
@@ -78,7 +78,7 @@ def _grouped(images: Images, file: GroupFile, kept: np.ndarray, rows: np.ndarray
     return dataclasses.replace(images, groups=groups)
 
 
-def check_grouped(parts: Sequence[Images | None], file: GroupFile) -> None:
+def check_all_grouped(parts: Sequence[Images | None], file: GroupFile) -> None:
     """Check that every image has a group.
 
     Args:
@@ -99,7 +99,7 @@ def check_grouped(parts: Sequence[Images | None], file: GroupFile) -> None:
         )
 
 
-def in_both(train: Images, test: Images, file: GroupFile) -> str | None:
+def shared_groups_warning(train: Images, test: Images, file: GroupFile) -> str | None:
     """A warning if groups have images in both ``train`` and ``test``, else None."""
     if train.groups is None or test.groups is None:
         return None

@@ -7,7 +7,7 @@ from BYOL.errors import UserError
 
 
 @contextlib.contextmanager
-def loader_mishaps(advice: str = "") -> Iterator[None]:
+def concise_loader_errors(advice: str = "") -> Iterator[None]:
     """Turn errors of data loader processes in the block into one line.
 
     Args:

@@ -7,7 +7,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import torch
 
-from BYOL._bit_depth import Range, eight_bits, settled_range
+from BYOL._bit_depth import Range, estimate_pixel_range, to_uint8
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import ArrayImages
 from BYOL.errors import UserError
@@ -29,7 +29,7 @@ def open_arrays(
     Args:
         path: .npz or .npy.
         pixel_range: the configured black and white of anything but uint8 and bool; None: estimated
-            by :func:`BYOL._bit_depth.settled_range`.
+            by :func:`BYOL._bit_depth.estimate_pixel_range`.
 
     Returns:
         uint8 training images, test images or None, and the range, or None where it has no effect.
@@ -118,7 +118,7 @@ def _estimate_range(path: Path, pixels: np.ndarray) -> Range:
     if not (np.issubdtype(pixels.dtype, np.number) and np.isrealobj(pixels)):
         raise UserError(f"DATA={path} has images of {pixels.dtype}: pass numbers")
     places = evenly_spaced(len(pixels), _PROBED)
-    pixel_range = settled_range(pixels[place] for place in places)
+    pixel_range = estimate_pixel_range(pixels[place] for place in places)
     if pixel_range is None:
         raise UserError(f"DATA={path} has images without a finite number in them")
     return pixel_range
@@ -136,7 +136,7 @@ def _images(
     # In chunks, because all pixels in float64 would take eight times the memory.
     for start, part in _parts(pixels):
         if pixel_range:
-            small = eight_bits(part, pixel_range)
+            small = to_uint8(part, pixel_range)
         else:
             small = part.astype(np.uint8) * (255 if part.dtype == bool else 1)
         data[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(small))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from BYOL._bit_depth import Range, settled_range
+from BYOL._bit_depth import Range, estimate_pixel_range
 from BYOL._console import first_of
 from BYOL._pixels import MODES
 from BYOL._random import evenly_spaced
@@ -69,7 +69,7 @@ def open_images(
         channels: 1, 3 or 4 for a folder or shards; ignored for arrays; the band count for TIFFs of
             many bands. None: detected.
         pixel_range: the values of black and white for high bit depth; None: estimated from some
-            images (:func:`BYOL._bit_depth.settled_range`).
+            images (:func:`BYOL._bit_depth.estimate_pixel_range`).
         data_root: the folder of torchvision's sets and of shard indices.
 
     Raises:
@@ -152,7 +152,7 @@ def _with_range(splits: Splits, pixel_range: Range | None) -> Splits:
     if train.channels not in ({bands} if bands else MODES):
         accepted = str(bands) if bands else "1, 3 or 4"
         raise UserError(f"--channels={train.channels} is not for these images: give {accepted}")
-    estimated = settled_range(v for p in probed if (v := high_depth_values(p)) is not None)
+    estimated = estimate_pixel_range(v for p in probed if (v := high_depth_values(p)) is not None)
     if estimated is None:
         return splits
     pixel_range = pixel_range or estimated

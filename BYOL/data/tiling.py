@@ -60,7 +60,7 @@ def tile_starts(total: int, size: int, stride: int) -> list[int]:
     return [*range(0, total - size, stride), total - size]
 
 
-def cut_picture(root: Path, name: str, out: Path, tiling: Tiling) -> Cut:
+def tile_image(root: Path, name: str, out: Path, tiling: Tiling) -> Cut:
     """Write the tiles of ``root / name`` below ``out``, in the subfolder of the image.
 
     Raises:
@@ -123,7 +123,7 @@ def is_blank(tile: np.ndarray, most: float) -> bool:
 
 
 @contextmanager
-def large_pictures() -> Iterator[None]:
+def allow_large_images() -> Iterator[None]:
     """Let Pillow open images of up to :data:`MOST_PIXELS`, which it rejects by default."""
     default, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MOST_PIXELS // 2
     try:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES, Measures
-from BYOL.data.dataset import Images, why_unlabelled
+from BYOL.data.dataset import Images, unlabelled_reason
 from BYOL.errors import UserError
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.baselines import RawPixels, Reference
@@ -222,7 +222,7 @@ def _applicable(protocols: tuple[str, ...], images: Images) -> tuple[list[str], 
             name for name, protocol in PROTOCOLS.items() if task in protocol.tasks
         )
         problem = (
-            f"has no labels{why_unlabelled(images)}: put its images into a folder for each "
+            f"has no labels{unlabelled_reason(images)}: put its images into a folder for each "
             "class, give --labels,"
             if task == NOTHING
             else f"has labels for {task}:"

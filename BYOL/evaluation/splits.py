@@ -11,9 +11,9 @@ import numpy as np
 
 from BYOL.config import PretrainConfig
 from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES
-from BYOL.data.annotations import annotated
+from BYOL.data.annotations import annotate_splits
 from BYOL.data.dataset import Images
-from BYOL.data.groups import GroupFile, check_grouped, in_both
+from BYOL.data.groups import GroupFile, check_all_grouped, shared_groups_warning
 from BYOL.data.open import Splits
 from BYOL.errors import UserError
 
@@ -29,7 +29,7 @@ def attach_labels(splits: Splits, config: PretrainConfig) -> Splits:
     Raises:
         UserError: a file cannot be read or does not match the images.
     """
-    file = annotated(splits, config.labels, config.task, config.groups)
+    file = annotate_splits(splits, config.labels, config.task, config.groups)
     annotated_splits = file.splits
     if config.labels:
         all_labelled = splits.labelled is None and len(annotated_splits.train) == len(splits.train)
@@ -80,8 +80,8 @@ def check_split_groups(splits: Splits, file: GroupFile) -> str | None:
     """
     train = splits.labelled or splits.train
     test = comparable_test_set(splits.test, train)
-    check_grouped((train, test), file)
-    return in_both(train, test, file) if test else None
+    check_all_grouped((train, test), file)
+    return shared_groups_warning(train, test, file) if test else None
 
 
 def train_and_test_images(train: Images, test: Images | None, seed: int) -> tuple[Images, Images]:

@@ -18,7 +18,7 @@ from BYOL.curation.labelled import (
     resolve_annotations,
 )
 from BYOL.curation.run_features import Features, open_features
-from BYOL.data.loader_errors import loader_mishaps
+from BYOL.data.loader_errors import concise_loader_errors
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.bootstrap import measures_text
 from BYOL.evaluation.cross_val_predict import (
@@ -91,7 +91,7 @@ def _linear(
     return ExportModel(features.run, classifier)
 
 
-@loader_mishaps("give fewer --workers")
+@concise_loader_errors("give fewer --workers")
 def _finetuned(
     features: Features, train: list[LabelledSplit], test: list[LabelledSplit], config: ExportConfig
 ) -> ExportModel:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from BYOL._files import check_place
+from BYOL._files import check_output_path
 from BYOL.errors import UserError
 from BYOL.export.equality_check import check_equal, images_to_check
 from BYOL.export.exportable import ExportModel
@@ -55,7 +55,7 @@ def pick_writer(to: str) -> Writer:
         )
     if ending == FOLDER and path.exists():
         raise UserError(f"--to={to} already exists: give another name")
-    check_place(f"--to={to}", path)
+    check_output_path(f"--to={to}", path)
     if ending == ".onnx":
         check_onnx(path)
     return WRITERS[ending]

@@ -16,7 +16,7 @@ from BYOL._files import to_json
 from BYOL._links import check_run_links
 from BYOL.config import PretrainConfig
 from BYOL.config.data_names import check_named_images
-from BYOL.config.paths import found_again, named_places, place_values
+from BYOL.config.paths import place_values, values_naming_places, with_moved_paths
 from BYOL.config.yaml_io import read_run_config
 from BYOL.errors import UserError
 from BYOL.model.weights import load_weights
@@ -132,14 +132,14 @@ def _run_settings(
 ) -> tuple[PretrainConfig, str | None]:
     """The settings of a run, and why the places that they name are not opened, if so."""
     config, signed = read_run_config(folder.config)
-    places = named_places(PretrainConfig, place_values(config))
+    places = values_naming_places(PretrainConfig, place_values(config))
     named = next((name for name in ("data", "labels", "groups") if name in places), None)
     if named is None:
         return config, None
     if signed or trust:
         if config.data is not None:
             check_named_images(config.data, f"RUN={path}")
-        return found_again(config, folder.path), None
+        return with_moved_paths(config, folder.path), None
     elsewhere = (
         f"RUN={path} is from elsewhere (not made by you, or moved), and its settings name "
         f"{named}={printable(places[named])}: give DATA, or --trust to open what they name"

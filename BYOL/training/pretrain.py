@@ -22,7 +22,7 @@ from BYOL._hardware import Machine, peak_memory, pick_machine, pick_workers, tor
 from BYOL._random import fold
 from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig, save_config
-from BYOL.config.paths import rooted
+from BYOL.config.paths import with_absolute_paths
 from BYOL.config.presets import misfit
 from BYOL.config.tasks import Measures
 from BYOL.config.view_configs import view_configs
@@ -85,7 +85,9 @@ def pretrain(
     with StopRequest() as stop:
         with waiting("opening the images"):
             prepared = prepare(config)
-        config = rooted(dataclasses.replace(prepared.config, out=str(out), resume=False))
+        config = with_absolute_paths(
+            dataclasses.replace(prepared.config, out=str(out), resume=False)
+        )
         start.check(config, prepared.train)
         if start.results:
             return _complete(config, prepared, start, machine)

@@ -13,7 +13,7 @@ from BYOL.errors import UserError
 from BYOL.runs.checksum import seal
 from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.views.transforms import EvalTransform
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 
 pytestmark = pytest.mark.trains
 
@@ -33,7 +33,7 @@ def expected_embeddings(run, pictures) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("suffix", ["parquet", "npz"])
 def test_embeddings_are_the_features_of_the_backbone_with_names(run, tmp_path, suffix):
-    pictures = draw_pictures(tmp_path / "pictures", side=16)
+    pictures = draw_images(tmp_path / "pictures", side=16)
     out = tmp_path / f"embeddings.{suffix}"
     argv = ["embed", str(run), str(pictures), "--out", str(out), "--batch-size", "7"]
     assert main(argv) == 0
@@ -51,7 +51,7 @@ def test_embeddings_are_the_features_of_the_backbone_with_names(run, tmp_path, s
 
 
 def test_unlabelled_images_are_embedded_and_broken_ones_are_counted(run, tmp_path, capsys):
-    pictures = draw_pictures(tmp_path / "pictures", classes=("",), side=200)
+    pictures = draw_images(tmp_path / "pictures", classes=("",), side=200)
     (pictures / "05.png").write_bytes(b"")
     out = tmp_path / "embeddings.parquet"
     assert main(["embed", str(run), str(pictures), "--out", str(out), "--json"]) == 0
@@ -79,8 +79,8 @@ def test_numbers_of_neighbours_and_temperature_are_applied(run, capsys):
 
 
 def test_evaluation_accepts_other_images_than_those_of_the_run(run, tmp_path, capsys):
-    draw_pictures(tmp_path / "set" / "train", classes=("x", "y", "z"), each=6)
-    draw_pictures(tmp_path / "set" / "test", classes=("x", "y", "z"), each=4)
+    draw_images(tmp_path / "set" / "train", classes=("x", "y", "z"), each=6)
+    draw_images(tmp_path / "set" / "test", classes=("x", "y", "z"), each=4)
     assert main(["evaluate", str(run), str(tmp_path / "set"), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["pictures"] == {"learn": 18, "judge": 12} and answer["classes"] == 3
@@ -89,8 +89,8 @@ def test_evaluation_accepts_other_images_than_those_of_the_run(run, tmp_path, ca
 
 
 def test_without_usable_labels_in_test_a_fifth_is_held_out_as_in_the_run(run, tmp_path, capsys):
-    draw_pictures(tmp_path / "set" / "train", each=10)
-    draw_pictures(tmp_path / "set" / "test", classes=("",), each=4)
+    draw_images(tmp_path / "set" / "train", each=10)
+    draw_images(tmp_path / "set" / "test", classes=("",), each=4)
     argv = ["evaluate", str(run), str(tmp_path / "set"), "--protocol", "knn", "--json"]
     assert main(argv) == 0
     said = capsys.readouterr()
@@ -115,7 +115,7 @@ def test_an_evaluation_that_cannot_be_written_is_still_printed(run, tmp_path, ca
 
 @pytest.mark.parametrize(("rows", "columns"), [(2, 3), (24, 1)])
 def test_a_few_tags_or_a_single_one_are_evaluated(run, tmp_path, capsys, rows, columns):
-    pictures = draw_pictures(tmp_path / "p", classes=("",), each=24)
+    pictures = draw_images(tmp_path / "p", classes=("",), each=24)
     lines = [f"{i:02}.png" + f",{i % 2}" * columns for i in range(rows)]
     names = ",".join(["file", *"abc"[:columns]])
     (tmp_path / "tags.csv").write_text("\n".join([names, *lines]))
@@ -152,7 +152,7 @@ def test_a_checkpoint_is_accepted_in_place_of_its_run(run, tmp_path, capsys):
 
 def test_views_writes_one_image_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pictures = draw_pictures(tmp_path / "pictures", side=40)
+    pictures = draw_images(tmp_path / "pictures", side=40)
     assert main(["views", str(pictures), "--pictures", "3", "--image-size", "48"]) == 0
     with Image.open("views.png") as picture:
         assert picture.size == (7 * (2 * 48 + 4), 3 * (2 * 48 + 4))
@@ -160,7 +160,7 @@ def test_views_writes_one_image_and_nothing_else(tmp_path, monkeypatch):
 
 
 def test_labels_from_a_file_reference_weights_and_epochs_are_applied(run, tmp_path, capsys):
-    pictures = draw_pictures(tmp_path / "p", classes=("",), each=24)
+    pictures = draw_images(tmp_path / "p", classes=("",), each=24)
     rows = "".join(f"{i:02}.png,{'even' if i % 2 == 0 else 'odd'}\n" for i in range(20))
     (tmp_path / "labels.csv").write_text("file,kind\n" + rows)
     argv = [

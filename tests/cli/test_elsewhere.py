@@ -26,7 +26,7 @@ from BYOL.cli.sweep.spec import read_sweep
 from BYOL.config import PretrainConfig
 from BYOL.config.fields import names_where
 from BYOL.curation.run_images import open_run_images
-from BYOL.data.annotations import annotated
+from BYOL.data.annotations import annotate_splits
 from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack
 from BYOL.errors import UserError
@@ -39,7 +39,7 @@ from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.runs.published import open_backbone
 from BYOL.training.pretrain import pretrain
 from BYOL.training.resume import find_start
-from tests.conftest import draw_pictures, made_run, tiny
+from tests.conftest import draw_images, make_run, tiny
 from tests.hostile_files import (
     INJECTED,
     KINDS,
@@ -84,8 +84,8 @@ def test_every_setting_that_names_a_place_has_metadata() -> None:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with images, a run that is signed, and a hub folder; tests work on copies."""
     root = tmp_path_factory.mktemp("elsewhere")
-    images = draw_pictures(root / "images", each=5)
-    run = made_run(root / "run", images, backbone="plain5", image_size=16)
+    images = draw_images(root / "images", each=5)
+    run = make_run(root / "run", images, backbone="plain5", image_size=16)
     rows = {"trained": {"knn20": {"accuracy": 0.5}}, "untrained": {"knn20": {"accuracy": 0.4}}}
     evaluation = {
         "rows": rows, "pictures": {"learn": 8, "judge": 2}, "classes": 2, "task": "classification",
@@ -350,8 +350,8 @@ def test_every_cell_of_a_table_and_every_line_of_a_list(
         for row in (("a/00.png", value), (value, "b")):
             (place / "l.csv").write_text(f'file,label\na/01.png,x\n"{row[0]}","{row[1]}"\n')
             with watched(tally, canaries):
-                quietly(lambda: annotated(splits, "l.csv", "auto", None))
-                quietly(lambda: annotated(splits, None, "auto", "l.csv"))
+                quietly(lambda: annotate_splits(splits, "l.csv", "auto", None))
+                quietly(lambda: annotate_splits(splits, None, "auto", "l.csv"))
         if what in ("path", "folder", "relative"):
             continue  # a list is how the user names files
         (place / "l.txt").write_text(f"images/a/00.png\n{value}\n")

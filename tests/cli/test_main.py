@@ -12,7 +12,7 @@ import BYOL
 from BYOL.cli.main import COMMANDS, main, parse
 from BYOL.config import from_values, save_config
 from BYOL.export import load_weights
-from tests.conftest import TINY, draw_pictures
+from tests.conftest import TINY, draw_images
 
 
 def test_overview_names_every_command(capsys):
@@ -182,7 +182,7 @@ def test_the_specified_settings_are_recorded(tmp_path):
 
 
 def test_json_is_one_object_on_standard_output(tmp_path, capsys):
-    pictures = draw_pictures(tmp_path / "pictures")
+    pictures = draw_images(tmp_path / "pictures")
     assert main(["views", str(pictures), "--out", str(tmp_path / "v.png"), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer == {"out": str(tmp_path / "v.png"), "pictures": 8}

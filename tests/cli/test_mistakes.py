@@ -9,7 +9,7 @@ import torch
 
 from BYOL.cli.main import main
 from BYOL.runs.checksum import seal
-from tests.conftest import TINY, draw_pictures
+from tests.conftest import TINY, draw_images
 
 
 class Hostile:
@@ -26,7 +26,7 @@ class Hostile:
 def place(tmp_path, monkeypatch):
     """A folder to stand in, with some pictures, and nothing else."""
     monkeypatch.chdir(tmp_path)
-    draw_pictures(tmp_path / "pictures", each=6)
+    draw_images(tmp_path / "pictures", each=6)
     return tmp_path
 
 
@@ -163,7 +163,7 @@ def test_other_commands_refuse(place, capsys, argv, named):
     ],
 )
 def test_commands_on_a_run_refuse(place, run, capsys, argv, named):
-    draw_pictures(place / "flat", classes=("",))
+    draw_images(place / "flat", classes=("",))
     assert named in refuse([str(run) if a == "RUN" else a for a in argv], capsys)
 
 

@@ -17,7 +17,7 @@ from BYOL.evaluation.cross_val_predict import (
     fit_probe,
     prediction_measures,
 )
-from tests.conftest import TINY, draw_pictures, made_run
+from tests.conftest import TINY, draw_images, make_run
 from tests.evaluation.test_attach_labels import flat_set, rows
 
 pytestmark = pytest.mark.trains
@@ -36,7 +36,7 @@ def flat(tmp_path_factory):
     """
     root = tmp_path_factory.mktemp("flat")
     pictures = flat_set(root)
-    run = made_run(root / "run", pictures, backbone="plain5", image_size=16)
+    run = make_run(root / "run", pictures, backbone="plain5", image_size=16)
     return pictures, run
 
 
@@ -89,8 +89,8 @@ def test_wrong_labels_are_contradicted_and_broken_images_are_left_out(flat, tmp_
 
 def test_images_with_the_same_name_in_two_splits_are_distinguished(tmp_path, capsys):
     pictures, run = tmp_path / "p", tmp_path / "run"
-    draw_pictures(pictures / "train", each=8)
-    draw_pictures(pictures / "test", each=4)
+    draw_images(pictures / "train", each=8)
+    draw_images(pictures / "test", each=4)
     assert main(["pretrain", str(pictures), *TINY, "--no-report", "--out", str(run)]) == 0
     lines = [f"train/a/{i:02}.png,up" for i in range(4)]
     lines += [f"test/b/{i:02}.png,down" for i in range(4)]
@@ -159,7 +159,7 @@ def test_a_run_with_a_labels_file_needs_no_other(tmp_path, capsys):
     chosen = json.loads(capsys.readouterr().out)
     assert chosen["labelled"] == 30 and [row["kind"] for row in table(out)][30:] == [""] * 3
     # elsewhere, the run's files say nothing
-    classes = draw_pictures(tmp_path / "classes")
+    classes = draw_images(tmp_path / "classes")
     argv = ["--labelled", classes]
     answer, _ = predicted(run, *argv, out=tmp_path / "q.csv", capsys=capsys)
     assert answer["labelled"] == 24 and answer["classes"] == ["a", "b"]
@@ -246,8 +246,8 @@ def test_a_label_of_a_class_with_one_image_is_not_contradicted():
 
 def test_a_class_in_the_test_folder_only_is_predicted_with_a_warning(tmp_path, capsys):
     data = tmp_path / "p"
-    draw_pictures(data / "train", each=8)
-    draw_pictures(data / "test", each=4, classes=("a", "b", "c"))
+    draw_images(data / "train", each=8)
+    draw_images(data / "test", each=4, classes=("a", "b", "c"))
     run = tmp_path / "run"
     argv = ["pretrain", str(data), *TINY, "--epochs=1", "--no-report", "--out", str(run)]
     assert main(argv) == 0

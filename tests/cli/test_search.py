@@ -14,7 +14,7 @@ from BYOL.curation import search
 from BYOL.curation.feature_store import Collection, whiten
 from BYOL.curation.search import nearest_images
 from tests.cli.test_mistakes import place, refuse  # noqa: F401
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 from tests.curation.test_curation import smooth_images, table
 
 pytestmark = pytest.mark.trains
@@ -107,7 +107,7 @@ def test_each_query_image_has_a_list_of_results_or_all_share_one(run, tmp_path, 
 
 
 def test_data_may_be_a_single_image(run, tmp_path, capsys):
-    pictures = draw_pictures(tmp_path / "p")
+    pictures = draw_images(tmp_path / "p")
     one = sorted(pictures.rglob("*.png"))[0]
     vectors = []
     for data in (one, pictures):

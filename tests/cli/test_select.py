@@ -13,7 +13,7 @@ from BYOL.cli.main import main
 from BYOL.curation import selection
 from BYOL.curation.selection import select_representatives
 from BYOL.data.labels import read_labels
-from tests.conftest import draw_pictures, made_run
+from tests.conftest import draw_images, make_run
 from tests.evaluation.test_attach_labels import flat_set, rows
 
 pytestmark = pytest.mark.trains
@@ -96,7 +96,7 @@ def test_a_folder_is_labelled_in_rounds(tmp_path, capsys):
     pictures = flat_set(tmp_path)
     # Random weights tell dark from light by far; what two epochs of training leave of it depends
     # on how a processor rounds.
-    run = made_run(tmp_path / "run", pictures, backbone="plain5", image_size=16)
+    run = make_run(tmp_path / "run", pictures, backbone="plain5", image_size=16)
     Image.new("RGB", (20, 20)).save(pictures / "black.png")
     (pictures / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     out, page = tmp_path / "labels.csv", tmp_path / "page.png"
@@ -131,10 +131,10 @@ def test_a_folder_is_labelled_in_rounds(tmp_path, capsys):
 
 
 def test_names_of_a_data_set_with_a_test_folder_are_relative_to_it(tmp_path, capsys):
-    draw_pictures(tmp_path / "p" / "train", each=6)
-    draw_pictures(tmp_path / "p" / "test", each=3)
+    draw_images(tmp_path / "p" / "train", each=6)
+    draw_images(tmp_path / "p" / "test", each=3)
     out = tmp_path / "labels.csv"
-    run = made_run(tmp_path / "run", tmp_path / "p", backbone="plain5", image_size=16)
+    run = make_run(tmp_path / "run", tmp_path / "p", backbone="plain5", image_size=16)
     first = told(["select", run, "--count=3", "--out", out], capsys)
     assert all(name.startswith("train/") for name in first["selected"])
     rows(out, "file,label", *(f"{name},x" for name in first["selected"]), "test/a/00.png,y")

@@ -16,7 +16,7 @@ from BYOL.config import save_config
 from BYOL.config.presets import preset_config
 from BYOL.errors import UserError
 from BYOL.training.prepare import prepare
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 
 OURS = sorted((Path(__file__).parents[2] / "benchmarks" / "sweeps").glob("*.yaml"))
 SETTINGS = {
@@ -105,7 +105,7 @@ def test_a_file_that_is_not_a_table_of_plain_values_is_refused(tmp_path, text):
 
 
 def test_a_sweep_skips_complete_runs_and_writes_a_table(tmp_path, capsys, monkeypatch):
-    pictures = draw_pictures(tmp_path / "pictures", each=10)
+    pictures = draw_images(tmp_path / "pictures", each=10)
     settings = {**SETTINGS, "data": str(pictures)}
     rows = {"mlp": {}, "τ = 0": {"target": "online"}}
     file = write(tmp_path / "s.yaml", settings=settings, rows=rows, seeds=[0, 1])
@@ -148,7 +148,7 @@ def test_a_sweep_skips_complete_runs_and_writes_a_table(tmp_path, capsys, monkey
 def test_baselines_are_evaluated_once_per_seed_and_equal_those_of_a_single_run(
     tmp_path, monkeypatch
 ):
-    pictures = draw_pictures(tmp_path / "pictures", each=10)
+    pictures = draw_images(tmp_path / "pictures", each=10)
     rows = {"bn": {}, "again": {"predictor": "linear"}, "gn-ws": {"norm": "gn-ws"}}
     settings = {**SETTINGS, "data": str(pictures)}
     file = write(tmp_path / "s.yaml", settings=settings, rows=rows, seeds=[0, 1])
@@ -253,7 +253,7 @@ def test_initial_weights_of_variants_are_rows_of_the_table_once(tmp_path):
 
 
 def test_statistics_of_the_file_are_those_of_the_run(tmp_path):
-    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    pictures = draw_images(tmp_path / "pictures", each=4)
     std = [0.267334285, 0.25643846, 0.27615047]
     run = preset_config("small", data=str(pictures), batch_size=4, std=std, out=str(tmp_path / "r"))
     (tmp_path / "r").mkdir()

@@ -14,12 +14,12 @@ from BYOL.cli.main import main
 from BYOL.cli.sweep import run as running
 from BYOL.errors import StoppedError, UserError
 from tests.cli.test_sweeps import SETTINGS
-from tests.conftest import draw_pictures, hold_lock
+from tests.conftest import draw_images, hold_lock
 
 
 @pytest.fixture
 def write(tmp_path):
-    pictures = draw_pictures(tmp_path / "pictures", each=10)
+    pictures = draw_images(tmp_path / "pictures", each=10)
 
     def sweep(rows, seeds=(0,), **settings):
         path = tmp_path / "s.yaml"

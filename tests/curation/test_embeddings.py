@@ -18,7 +18,7 @@ from BYOL.data.open import open_images
 from BYOL.data.path_table import PathTable
 from BYOL.data.shards.write import Packing, pack
 from BYOL.errors import UserError
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 
 IMAGES = ArrayImages("x", 1, None, (), torch.zeros(50, 1, 4, 4, dtype=torch.uint8))
 
@@ -123,7 +123,7 @@ def test_features_beyond_the_range_of_float16_are_reported(tmp_path):
 
 
 def test_the_command_writes_the_feature_grid_of_a_layer_in_bf16(run, tmp_path, capsys):
-    images = draw_pictures(tmp_path / "images", each=4, side=16)
+    images = draw_images(tmp_path / "images", each=4, side=16)
     out = tmp_path / "e.npy"
     argv = ["embed", str(run), str(images), "--out", str(out), "--layer", "features.relu2"]
     grid = [*argv, "--pool", "none", "--dtype", "float16"]
@@ -141,7 +141,7 @@ def test_the_command_writes_the_feature_grid_of_a_layer_in_bf16(run, tmp_path, c
 def test_a_truncated_shard_gives_one_line_without_advice_to_resume(
     run, tmp_path, monkeypatch, capsys, workers
 ):
-    images = open_images(str(draw_pictures(tmp_path / "p"))).train
+    images = open_images(str(draw_images(tmp_path / "p"))).train
     pack({"train": images}, tmp_path / "s", Packing(1 << 20, "tar", None))
     eval_batches = eval_loader.eval_batches
 
@@ -162,7 +162,7 @@ def test_a_killed_loader_process_gives_one_line(run, tmp_path, monkeypatch, caps
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(eval_loader._CentresDataset, "__getitem__", kill_itself)
-    images = draw_pictures(tmp_path / "p")
+    images = draw_images(tmp_path / "p")
     argv = ["embed", str(run), str(images), "--workers", "1", "--out", str(tmp_path / "e.npy")]
     assert main(argv) == 2
     message = capsys.readouterr().err.splitlines()[-1]

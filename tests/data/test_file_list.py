@@ -11,7 +11,7 @@ from BYOL.cli.main import main
 from BYOL.data.file_list import read_list, write_list
 from BYOL.data.open import common_side, open_images
 from BYOL.errors import UserError
-from tests.conftest import TINY, draw_pictures
+from tests.conftest import TINY, draw_images
 
 
 def names(images):
@@ -19,7 +19,7 @@ def names(images):
 
 
 def test_a_list_opens_like_a_folder_of_the_listed_images(tmp_path):
-    draw_pictures(tmp_path / "all" / "images", classes=("cat", "dog", "emu"))
+    draw_images(tmp_path / "all" / "images", classes=("cat", "dog", "emu"))
     chosen = ["images/dog/03.png", "", "./images/cat/05.png", "images/emu/../cat/01.png"]
     (tmp_path / "all" / "l.txt").write_bytes(
         "\r\n".join(["\ufeff" + chosen[0], *chosen[1:]]).encode()
@@ -33,7 +33,7 @@ def test_a_list_opens_like_a_folder_of_the_listed_images(tmp_path):
 
 def test_a_list_has_the_same_splits_as_its_folder(tmp_path):
     for split in ("train", "val"):
-        draw_pictures(tmp_path / split, classes=("cat", "dog"), each=4)
+        draw_images(tmp_path / split, classes=("cat", "dog"), each=4)
     folder = open_images(str(tmp_path))
     everything = sorted(tmp_path.rglob("*.png"))
     write_list(tmp_path / "l.txt", map(str, everything))
@@ -55,7 +55,7 @@ def test_root_and_names_form_the_listed_paths(tmp_path_factory, parts):
 
 
 def test_names_that_are_not_utf8_are_read_and_written(tmp_path):
-    source = draw_pictures(tmp_path / "p", each=1) / "a" / "00.png"
+    source = draw_images(tmp_path / "p", each=1) / "a" / "00.png"
     odd = os.fsencode(tmp_path) + b"/\xff\xfe.png"
     os.link(source, odd)
     write_list(tmp_path / "l.txt", [os.fsdecode(odd)])
@@ -77,7 +77,7 @@ def test_invalid_lists_raise_one_line_errors(tmp_path, content, named):
 
 
 def test_a_run_trains_on_a_list_and_skips_missing_images(tmp_path, capsys):
-    images = draw_pictures(tmp_path / "p")
+    images = draw_images(tmp_path / "p")
     write_list(tmp_path / "l.txt", [*map(str, images.rglob("*.png")), str(images / "a/99.png")])
     argv = ["pretrain", str(tmp_path / "l.txt"), *TINY, "--no-report", "--epochs=1"]
     assert main([*argv, f"--out={tmp_path / 'run'}"]) == 0

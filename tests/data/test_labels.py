@@ -10,7 +10,7 @@ from BYOL.data.labels import label_splits, read_labels
 from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack
 from BYOL.errors import UserError
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 
 
 def write(path, text):
@@ -48,8 +48,8 @@ def test_unusual_number_notations_are_words(tmp_path, cells):
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
 def test_labels_of_a_folder_fit_its_shards(tmp_path, kind):
-    draw_pictures(tmp_path / "p" / "train", each=3)
-    draw_pictures(tmp_path / "p" / "test", each=3)
+    draw_images(tmp_path / "p" / "train", each=3)
+    draw_images(tmp_path / "p" / "test", each=3)
     (tmp_path / "p" / "train" / "a" / "00.png").rename(tmp_path / "p" / "train" / "a" / "x.y.PNG")
     rows = "a/x.y.PNG,u\ntrain/b/01.png,v\ntest/b/01.png,u\n"
     file = read_labels(write(tmp_path / "l.csv", "file,kind\n" + rows))
@@ -69,7 +69,7 @@ def test_labels_of_a_folder_fit_its_shards(tmp_path, kind):
 
 
 def test_a_name_in_several_shards_requires_the_shard_name(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "p", each=2))).train
+    images = open_images(str(draw_images(tmp_path / "p", each=2))).train
     pack({"x": images, "y": images}, tmp_path / "s", Packing(1 << 20, "tar", None))
     shards = open_images(str(tmp_path / "s"))
     file = read_labels(write(tmp_path / "l.csv", "file,k\na/00.png,u\n"))
@@ -110,8 +110,8 @@ def test_a_missing_file_raises_an_error_with_its_name(tmp_path):
 
 
 def test_images_get_their_labels_and_unlabelled_ones_are_counted(tmp_path):
-    draw_pictures(tmp_path / "p" / "train", each=3)
-    draw_pictures(tmp_path / "p" / "test", each=2)
+    draw_images(tmp_path / "p" / "train", each=3)
+    draw_images(tmp_path / "p" / "test", each=2)
     file = read_labels(
         write(tmp_path / "l.csv", "file,x\ntest/a/00.png,u\na/02.png,v\ntrain/b/01.png,w\n")
     )
@@ -132,7 +132,7 @@ def numbers_of(tmp_path, folder, *names, delimiter=","):
 
 
 def test_rows_name_images_by_relative_prefixed_or_absolute_paths(tmp_path, monkeypatch):
-    draw_pictures(tmp_path / "p", each=2)
+    draw_images(tmp_path / "p", each=2)
     monkeypatch.chdir(tmp_path)
     names = ["a/00.png", "p/a/01.png", (tmp_path / "p/b/00.png").resolve()]
     expected = {"a/00.png": 0, "a/01.png": 1, "b/00.png": 2}
@@ -145,7 +145,7 @@ def test_rows_name_images_by_relative_prefixed_or_absolute_paths(tmp_path, monke
 
 def test_an_exact_name_takes_precedence_over_alternative_names(tmp_path):
     """The folder contains a subfolder of its own name, as unpacked archives often do."""
-    draw_pictures(tmp_path / "a", each=2)  # a/a/00.png and a/b/00.png
+    draw_images(tmp_path / "a", each=2)  # a/a/00.png and a/b/00.png
     shutil.copy(tmp_path / "a/b/00.png", tmp_path / "a/00.png")
     assert numbers_of(tmp_path, tmp_path / "a", "a/00.png") == {"a/00.png": 0}
     both = numbers_of(tmp_path, tmp_path / "a", "00.png", "a/00.png", "a/b/01.png")
@@ -153,7 +153,7 @@ def test_an_exact_name_takes_precedence_over_alternative_names(tmp_path):
 
 
 def test_names_with_spaces_and_invalid_utf8_are_matched(tmp_path):
-    draw_pictures(tmp_path / "p", each=1, classes=("",))
+    draw_images(tmp_path / "p", each=1, classes=("",))
     folder = tmp_path / "p"
     odd = os.fsencode(folder) + b"/caf\xe9.png"
     shutil.copy(folder / "00.png", folder / " lead.png")
@@ -174,8 +174,8 @@ def test_names_with_spaces_and_invalid_utf8_are_matched(tmp_path):
     ],
 )
 def test_rows_without_a_unique_image_are_rejected(tmp_path, rows, named):
-    draw_pictures(tmp_path / "p" / "train", each=2)
-    draw_pictures(tmp_path / "p" / "test", each=2)
+    draw_images(tmp_path / "p" / "train", each=2)
+    draw_images(tmp_path / "p" / "test", each=2)
     file = read_labels(write(tmp_path / "l.csv", "file,x\n" + rows), "classification")
     with pytest.raises(UserError, match=named):
         label_splits(open_images(str(tmp_path / "p")), file)

@@ -12,7 +12,7 @@ from BYOL.data.dataset import ArrayImages, FileImages, readable
 from BYOL.data.open import common_side, open_images
 from BYOL.data.path_table import PathTable
 from BYOL.errors import UserError
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 
 
 def test_digits_are_built_in_with_20_percent_test_images():
@@ -27,23 +27,23 @@ def test_digits_are_built_in_with_20_percent_test_images():
 
 
 def test_class_folders_give_labels_and_flat_folders_do_not(tmp_path):
-    nested = open_images(str(draw_pictures(tmp_path / "nested"))).train
+    nested = open_images(str(draw_images(tmp_path / "nested"))).train
     assert nested.classes == ("a", "b") and nested.labels.tolist() == [0] * 12 + [1] * 12
     assert nested.sample_name(13) == "b/01.png"
-    flat = open_images(str(draw_pictures(tmp_path / "flat", classes=("",)))).train
+    flat = open_images(str(draw_images(tmp_path / "flat", classes=("",)))).train
     assert flat.labels is None and len(flat) == 12
 
 
 def test_subfolders_train_and_test_are_the_splits(tmp_path):
-    draw_pictures(tmp_path / "train", classes=("cat", "dog"))
-    draw_pictures(tmp_path / "val", classes=("dog",), each=3)
+    draw_images(tmp_path / "train", classes=("cat", "dog"))
+    draw_images(tmp_path / "val", classes=("dog",), each=3)
     splits = open_images(str(tmp_path))
     assert len(splits.train) == 24 and len(splits.test) == 3
     assert splits.train.classes == ("cat", "dog")
 
 
 def test_a_class_named_train_is_not_a_split(tmp_path):
-    draw_pictures(tmp_path, classes=("bus", "car", "train"), each=2)
+    draw_images(tmp_path, classes=("bus", "car", "train"), each=2)
     splits = open_images(str(tmp_path))
     assert len(splits.train) == 6 and splits.test is None
     assert splits.train.classes == ("bus", "car", "train")
@@ -53,9 +53,9 @@ def test_a_class_named_train_is_not_a_split(tmp_path):
 
 
 def test_skipped_files_are_reported(tmp_path):
-    draw_pictures(tmp_path / "train", classes=("cat", "dog"))
-    draw_pictures(tmp_path / "test", classes=("dog",), each=2)
-    draw_pictures(tmp_path / "more", classes=("",), each=2)
+    draw_images(tmp_path / "train", classes=("cat", "dog"))
+    draw_images(tmp_path / "test", classes=("dog",), each=2)
+    draw_images(tmp_path / "more", classes=("",), each=2)
     (tmp_path / "notes").mkdir()
     (tmp_path / "train" / "cat" / "scan.NII").write_bytes(b"")
     (tmp_path / "train" / "cat" / "readme.txt").write_bytes(b"")
@@ -68,12 +68,12 @@ def test_skipped_files_are_reported(tmp_path):
     )
     held, _ = to_memory(open_images(str(tmp_path)).train, 1 << 30)
     assert held.notes == notes
-    assert open_images(str(draw_pictures(tmp_path / "plain", classes=("",)))).train.notes == ()
+    assert open_images(str(draw_images(tmp_path / "plain", classes=("",)))).train.notes == ()
 
 
 def test_symlinks_to_folders_are_followed_once_and_loops_end(tmp_path):
-    draw_pictures(tmp_path / "elsewhere", classes=("cat", "emu"))
-    draw_pictures(tmp_path / "set", classes=("dog",))
+    draw_images(tmp_path / "elsewhere", classes=("cat", "emu"))
+    draw_images(tmp_path / "set", classes=("dog",))
     for name in ("cat", "cat-again"):
         (tmp_path / "set" / name).symlink_to(tmp_path / "elsewhere" / "cat")
     (tmp_path / "set" / "dog" / "loop").symlink_to(tmp_path / "set")
@@ -86,7 +86,7 @@ def test_symlinks_to_folders_are_followed_once_and_loops_end(tmp_path):
 
 
 def test_inaccessible_folders_are_skipped_and_reported(tmp_path, monkeypatch):
-    draw_pictures(tmp_path / "set")
+    draw_images(tmp_path / "set")
     real = os.scandir
 
     def scandir(folder):
@@ -163,8 +163,8 @@ def test_the_channel_axis_of_square_images_is_detected(tmp_path, shape, channels
 
 
 def test_classes_have_the_same_numbers_in_both_splits(tmp_path):
-    draw_pictures(tmp_path / "train", classes=("cat", "dog", "emu"))
-    draw_pictures(tmp_path / "test", classes=("dog", "emu"), each=2)
+    draw_images(tmp_path / "train", classes=("cat", "dog", "emu"))
+    draw_images(tmp_path / "test", classes=("dog", "emu"), each=2)
     splits = open_images(str(tmp_path))
     assert splits.test.labels.tolist() == [1, 1, 2, 2]
 
@@ -248,7 +248,7 @@ def test_arrays_that_are_not_images_are_rejected(tmp_path, arrays, named):
 
 
 def test_small_images_of_one_size_are_kept_in_memory(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "images"))).train
+    images = open_images(str(draw_images(tmp_path / "images"))).train
     assert isinstance(images, FileImages)
     held, broken = to_memory(images, 1 << 30)
     assert held.data.shape == (24, 3, 20, 20) and not broken
@@ -258,14 +258,14 @@ def test_small_images_of_one_size_are_kept_in_memory(tmp_path):
 
 
 def test_images_of_several_sizes_are_not_kept_in_memory(tmp_path):
-    draw_pictures(tmp_path, each=3)
-    draw_pictures(tmp_path / "more", each=1, side=21)
+    draw_images(tmp_path, each=3)
+    draw_images(tmp_path / "more", each=1, side=21)
     assert to_memory(open_images(str(tmp_path)).train, 1 << 30) is None
     assert common_side(str(tmp_path)) is None
 
 
 def test_broken_images_are_left_out_and_reported(tmp_path):
-    draw_pictures(tmp_path)
+    draw_images(tmp_path)
     (tmp_path / "b" / "03.png").write_bytes(b"")
     images = open_images(str(tmp_path)).train
     held, broken = to_memory(images, 1 << 30)

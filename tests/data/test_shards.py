@@ -24,7 +24,7 @@ from BYOL.data.shards.write import Packing, pack
 from BYOL.data.train_loader import train_loader
 from BYOL.errors import UserError
 from BYOL.views.config import paper_views
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 
 CPU = torch.device("cpu")
 EMPTY = np.zeros(0, dtype=np.int64)
@@ -34,7 +34,7 @@ EMPTY = np.zeros(0, dtype=np.int64)
 def place(tmp_path_factory):
     """Images, and the same images as tar and as Parquet shards."""
     root = tmp_path_factory.mktemp("shards")
-    draw_pictures(root / "images", each=20)
+    draw_images(root / "images", each=20)
     images = open_images(str(root / "images")).train
     for kind in ("tar", "parquet"):
         pack({"train": images}, root / kind, Packing(16_000, kind, 3))
@@ -92,7 +92,7 @@ def test_braces_are_expanded_with_leading_zeros():
 
 
 def test_a_folder_of_images_with_a_parquet_file_is_not_sharded(tmp_path):
-    draw_pictures(tmp_path, each=1)
+    draw_images(tmp_path, each=1)
     (tmp_path / "embeddings.parquet").write_bytes(b"")
     assert not is_sharded(str(tmp_path))
 
@@ -188,8 +188,8 @@ def test_evaluation_yields_shards_in_their_order(place, tmp_path):
 
 
 def test_the_splits_of_a_folder_become_separate_shards(tmp_path, capsys):
-    draw_pictures(tmp_path / "set" / "train", each=4)
-    draw_pictures(tmp_path / "set" / "test", each=2)
+    draw_images(tmp_path / "set" / "train", each=4)
+    draw_images(tmp_path / "set" / "test", each=2)
     (tmp_path / "set" / "test" / "a" / "00.png").write_bytes(b"")
     argv = ["shard", str(tmp_path / "set"), "--size=8KB", "--json"]
     for kind in ("tar", "parquet"):
@@ -205,7 +205,7 @@ def test_the_splits_of_a_folder_become_separate_shards(tmp_path, capsys):
 
 
 def test_the_stored_order_depends_on_the_seed_or_is_that_of_the_folder(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "images"))).train
+    images = open_images(str(draw_images(tmp_path / "images"))).train
     for name, seed in (("a", 1), ("b", 1), ("plain", None)):
         pack({"train": images}, tmp_path / name, Packing(1 << 20, "tar", seed))
     first, same = ((tmp_path / n / "train-000000.tar").read_bytes() for n in ("a", "b"))
@@ -243,7 +243,7 @@ def test_unreadable_images_produce_no_shards(tmp_path, capsys):
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
 def test_names_that_differ_by_a_dot_become_two_members(tmp_path, seed):
-    draw_pictures(tmp_path / "p", classes=("",), each=3)
+    draw_images(tmp_path / "p", classes=("",), each=3)
     for old, new in (("00", "a.b"), ("01", "a_b"), ("02", "z")):
         (tmp_path / "p" / f"{old}.png").rename(tmp_path / "p" / f"{new}.png")
     images = open_images(str(tmp_path / "p")).train
@@ -256,7 +256,7 @@ def test_names_that_differ_by_a_dot_become_two_members(tmp_path, seed):
 def test_the_index_of_non_ascii_names_is_used(tmp_path, monkeypatch):
     from BYOL.data.shards import build_index as building
 
-    draw_pictures(tmp_path / "p", classes=("Käfer", "жук"), each=3)
+    draw_images(tmp_path / "p", classes=("Käfer", "жук"), each=3)
     images = open_images(str(tmp_path / "p")).train
     pack({"train": images}, tmp_path / "tar", Packing(1 << 20, "tar", None))
     monkeypatch.setattr(building, "scan_shard", None)
@@ -267,8 +267,8 @@ def test_the_index_of_non_ascii_names_is_used(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
 @pytest.mark.parametrize("indexed", [True, False])
 def test_classes_that_occur_only_in_test_keep_their_names(tmp_path, kind, indexed):
-    draw_pictures(tmp_path / "p" / "train", classes=("a", "b"), each=2)
-    draw_pictures(tmp_path / "p" / "test", classes=("a", "c"), each=2)
+    draw_images(tmp_path / "p" / "train", classes=("a", "b"), each=2)
+    draw_images(tmp_path / "p" / "test", classes=("a", "c"), each=2)
     splits = open_images(str(tmp_path / "p"))
     packing = Packing(1 << 20, kind, None)
     pack({"train": splits.train, "test": splits.test}, tmp_path / "set", packing)
@@ -287,7 +287,7 @@ def test_parquet_files_may_lack_class_names_and_paths(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    content = (draw_pictures(tmp_path / "p", each=1) / "a" / "00.png").read_bytes()
+    content = (draw_images(tmp_path / "p", each=1) / "a" / "00.png").read_bytes()
     about = {"info": {"features": {"label": {"names": ["cat", "dog"]}}}}
     rows = [{"bytes": content, "path": path} for path in ("x/1.png", None, "y/3.png")]
     table = pa.table({"image": rows, "label": [0, 3, 1]})

@@ -10,14 +10,14 @@ from BYOL.data.shards.write import Packing, pack
 from BYOL.errors import UserError
 from BYOL.runs.open import load_checkpoint
 from BYOL.training.pretrain import pretrain
-from tests.conftest import TINY, draw_pictures, tiny
+from tests.conftest import TINY, draw_images, tiny
 from tests.training.test_resume import assert_same_run, interrupted, start, wait_for
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     root = tmp_path_factory.mktemp("shards")
-    images = open_images(str(draw_pictures(root / "images", each=20))).train
+    images = open_images(str(draw_images(root / "images", each=20))).train
     pack({"train": images}, root / "tar", Packing(30_000, "tar", 0))
     pack({"train": images}, root / "parquet", Packing(30_000, "parquet", 0))
     return root / "tar"

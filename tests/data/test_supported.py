@@ -16,7 +16,7 @@ from BYOL.data import open as sources
 from BYOL.data.decode import BrokenImageError, ImageFile, image_size, is_grey, read_image
 from BYOL.data.formats import supported
 from BYOL.data.open import open_images
-from tests.conftest import TINY, draw_pictures
+from tests.conftest import TINY, draw_images
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
@@ -263,7 +263,7 @@ def test_heic_orientation_is_applied(tmp_path):
 
 
 def test_without_its_library_a_format_is_counted_and_its_extra_is_reported(tmp_path):
-    draw_pictures(tmp_path, classes=("a",), each=3)
+    draw_images(tmp_path, classes=("a",), each=3)
     for name in ("a.dcm", "b.DCM", "c.heic", "d.nii"):
         (tmp_path / name).write_bytes(b"")
     script = (

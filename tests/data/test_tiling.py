@@ -216,7 +216,7 @@ def test_a_full_disk_leaves_no_files(tmp_path, monkeypatch, capsys):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(command, "cut_picture", full)
+    monkeypatch.setattr(command, "tile_image", full)
     assert main(["tile", str(tmp_path / "p"), f"--out={tmp_path / 't'}"]) == 2
     assert "cannot be written: No space left" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["p"]

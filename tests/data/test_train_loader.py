@@ -10,7 +10,7 @@ from BYOL.data.open import open_images
 from BYOL.data.sampler import EpochSampler
 from BYOL.data.train_loader import CropsDataset, MemoryLoader, train_loader
 from BYOL.views.config import paper_views
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 
 CPU = torch.device("cpu")
 
@@ -60,7 +60,7 @@ def test_joint_batches_equal_separate_batches():
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "images", side=30))).train
+    images = open_images(str(draw_images(tmp_path / "images", side=30))).train
     alone = batches(images, 0)
     assert len(alone) == 8 and alone[0]["crops"].shape == (6, 3, 12, 12)
     assert [b["epoch"] for b in alone] == [0] * 4 + [1] * 4
@@ -71,14 +71,14 @@ def test_batches_do_not_depend_on_the_number_of_workers(tmp_path):
 
 
 def test_a_broken_image_is_replaced_by_the_next_and_reported(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "images", each=3))).train
+    images = open_images(str(draw_images(tmp_path / "images", each=3))).train
     (tmp_path / "images" / "a" / "01.png").write_bytes(b"")
     batch = CropsDataset(images, 0, paper_views(12))[(0, np.array([0, 1, 2]))]
     assert batch["broken"] == ["a/01.png"] and batch["crops"].shape == (3, 3, 12, 12)
 
 
 def test_pixels_of_only_one_image_at_a_time_are_in_memory(tmp_path, monkeypatch):
-    images = open_images(str(draw_pictures(tmp_path / "images", each=5))).train
+    images = open_images(str(draw_images(tmp_path / "images", each=5))).train
     real, before = CropsDataset._crops, []
 
     def crops(self, file, boxes):
@@ -92,7 +92,7 @@ def test_pixels_of_only_one_image_at_a_time_are_in_memory(tmp_path, monkeypatch)
 
 
 def test_evaluation_yields_every_image_once_in_order(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "images", side=30))).train
+    images = open_images(str(draw_images(tmp_path / "images", side=30))).train
     (tmp_path / "images" / "a" / "01.png").write_bytes(b"")
     for workers in (0, 2):
         batches = list(eval_batches(images, 12, 7, workers))
@@ -103,7 +103,7 @@ def test_evaluation_yields_every_image_once_in_order(tmp_path):
 def test_evaluation_batches_of_memory_and_files_are_equal(tmp_path):
     from BYOL.data.cache import to_memory
 
-    images = open_images(str(draw_pictures(tmp_path / "images", side=30))).train
+    images = open_images(str(draw_images(tmp_path / "images", side=30))).train
     held, _ = to_memory(images, 1 << 30)
     for (_, a), (_, b) in zip(
         eval_batches(images, 15, 24), eval_batches(held, 15, 24), strict=True

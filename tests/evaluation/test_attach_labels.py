@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from BYOL.cli.main import main
-from tests.conftest import TINY, draw_pictures
+from tests.conftest import TINY, draw_images
 
 pytestmark = pytest.mark.trains
 
@@ -70,7 +70,7 @@ def test_a_few_labels_evaluate_a_run_and_do_not_change_its_training(tmp_path, ca
 
 
 def test_labels_of_all_images_replace_those_of_their_folders(tmp_path):
-    pictures, run = draw_pictures(tmp_path / "p"), tmp_path / "run"
+    pictures, run = draw_images(tmp_path / "p"), tmp_path / "run"
     lines = (f"{c}/{i:02}.png,{('odd', 'even')[i % 2]}" for c in "ab" for i in range(12))
     file = rows(tmp_path / "labels.csv", "file,kind", *lines)
     argv = ["pretrain", str(pictures), *TINY, "--no-report", "--out", str(run)]

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from BYOL.cli.main import main
 from BYOL.data.cache import to_memory
 from BYOL.data.dataset import ArrayImages
-from BYOL.data.groups import check_grouped, group_splits, in_both, read_groups
+from BYOL.data.groups import check_all_grouped, group_splits, read_groups, shared_groups_warning
 from BYOL.data.labels import label_splits, read_labels
 from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack
@@ -41,7 +41,7 @@ from BYOL.evaluation.split_summary import classes_without_training_images, group
 from BYOL.evaluation.splits import held_out_mask, holdout_problem, validation_mask
 from BYOL.evaluation.table import groups_note, results_text
 from BYOL.report.results_table import accuracy_note
-from tests.conftest import TINY, draw_pictures
+from tests.conftest import TINY, draw_images
 from tests.evaluation.test_protocols import CPU, SIGHT, MeanColour, coloured
 from tests.evaluation.test_training_protocols import EVALUATION_DATA, conv, source
 
@@ -82,37 +82,37 @@ def results_for(images: ArrayImages, *protocols: str, **settings):
 
 
 def test_images_get_the_groups_of_their_rows(tmp_path):
-    draw_pictures(tmp_path / "p" / "train", each=2)
-    draw_pictures(tmp_path / "p" / "test", each=1)
+    draw_images(tmp_path / "p" / "train", each=2)
+    draw_images(tmp_path / "p" / "test", each=1)
     rows = "train/a/00.png,p2\na/01.png,p1\ntrain/b/00.png,p2\ntest/a/00.png,p1\n"
     file = read_groups(write(tmp_path / "g.csv", "file,patient\n" + rows))
     found = group_splits(open_images(str(tmp_path / "p")), file)
     assert file.names == ("p1", "p2")
     assert found.train.groups.tolist() == [1, 0, 1, -1] and found.test.groups.tolist() == [0, -1]
     with pytest.raises(UserError) as caught:
-        check_grouped((found.train, found.test), file)
+        check_all_grouped((found.train, found.test), file)
     assert str(caught.value) == (
         f"--groups={tmp_path}/g.csv has no row for 2 of the labelled images: b/01.png, b/00.png"
     )
-    check_grouped((found.train.subset(np.array([0, 1, 2])), None), file)
-    line = in_both(found.train, found.test.subset(np.array([0])), file)
+    check_all_grouped((found.train.subset(np.array([0, 1, 2])), None), file)
+    line = shared_groups_warning(found.train, found.test.subset(np.array([0])), file)
     assert "(1)" in line and line.endswith(": p1") and "\n" not in line
-    assert in_both(found.train.subset(np.array([0])), found.test, file) is None
+    assert shared_groups_warning(found.train.subset(np.array([0])), found.test, file) is None
 
 
 def test_an_ambiguous_file_name_is_an_error(tmp_path):
     for part in ("train", "test"):
-        draw_pictures(tmp_path / "p" / part, each=1)
+        draw_images(tmp_path / "p" / part, each=1)
     file = read_groups(write(tmp_path / "g.csv", "file,patient\nb/00.png,p\n"))
     with pytest.raises(UserError, match=r"^--groups.*b/00.png is in two folders"):
         group_splits(open_images(str(tmp_path / "p")), file)
 
 
 def test_images_without_a_group_are_counted_and_three_are_named(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "p", each=1000, classes=("a",), side=1)))
+    images = open_images(str(draw_images(tmp_path / "p", each=1000, classes=("a",), side=1)))
     file = read_groups(write(tmp_path / "g.csv", "file,part\na/00.png,p\n"))
     with pytest.raises(UserError, match=r"999 of .*: a/01.png, a/02.png, a/03.png and 996 more$"):
-        check_grouped((group_splits(images, file).train,), file)
+        check_all_grouped((group_splits(images, file).train,), file)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_an_error_in_a_groups_file_is_named_in_one_line(tmp_path, text, named):
 
 
 def test_groups_are_kept_with_labels_in_subsets_and_in_memory(tmp_path):
-    pictures = draw_pictures(tmp_path / "p", classes=("",), each=6)
+    pictures = draw_images(tmp_path / "p", classes=("",), each=6)
     names = [f"{i:02}.png" for i in range(6)]
     (pictures / "01.png").write_bytes(b"broken")
     rows = "".join(f"{name},g{i // 2}\n" for i, name in enumerate(names))
@@ -152,7 +152,7 @@ def test_groups_are_kept_with_labels_in_subsets_and_in_memory(tmp_path):
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
 def test_groups_of_a_folder_also_match_its_shards_and_their_subsets(tmp_path, kind):
-    images = open_images(str(draw_pictures(tmp_path / "p", each=3))).train
+    images = open_images(str(draw_images(tmp_path / "p", each=3))).train
     pack({"train": images}, tmp_path / "s", Packing(1 << 20, kind, 0))
     rows = "".join(f"a/{i:02}.png,one\nb/{i:02}.png,b{i}\n" for i in range(3))
     file = read_groups(write(tmp_path / "g.csv", "file,g\n" + rows))
@@ -440,7 +440,7 @@ def test_every_protocol_resamples_the_test_groups():
 
 
 def test_groups_are_held_out_from_the_command_line(run, tmp_path, capsys):
-    pictures = draw_pictures(tmp_path / "p", each=20)
+    pictures = draw_images(tmp_path / "p", each=20)
     names = [f"{c}/{i:02}.png" for c in "ab" for i in range(20)]
     rows = "".join(f"{name},patient {int(name[2:4]) // 2}\n" for name in names)
     file = write(tmp_path / "groups.csv", "file,patient\n" + rows)
@@ -460,7 +460,7 @@ def test_groups_are_held_out_from_the_command_line(run, tmp_path, capsys):
 
 def test_groups_in_both_splits_cause_a_warning(run, tmp_path, capsys):
     for part in ("train", "test"):
-        draw_pictures(tmp_path / "p" / part, each=8)
+        draw_images(tmp_path / "p" / part, each=8)
     names = [f"{p}/{c}/{i:02}.png" for p in ("train", "test") for c in "ab" for i in range(8)]
     rows = "".join(f"{name},{name[-6:-4]}\n" for name in names)
     file = write(tmp_path / "groups.csv", "file,camera\n" + rows)
@@ -487,7 +487,7 @@ def test_groups_in_both_splits_cause_a_warning(run, tmp_path, capsys):
 def test_groups_that_do_not_match_the_images_are_an_error_of_one_line(
     run, tmp_path, capsys, rows, named
 ):
-    pictures = draw_pictures(tmp_path / "p", each=6)
+    pictures = draw_images(tmp_path / "p", each=6)
     rows = rows or "".join(f"{c}/{i:02}.png,p\n" for c in "ab" for i in range(6))
     file = write(tmp_path / "g.csv", "file,g\n" + rows)
     assert main(["evaluate", str(run), str(pictures), f"--groups={file}", "--protocol=knn"]) == 2
@@ -538,7 +538,7 @@ def test_a_run_uses_groups_from_the_online_check_to_the_report(tmp_path, capsys)
 
 def test_a_run_warns_of_groups_in_both_splits_and_rejects_unusable_groups(tmp_path, capsys):
     for part in ("train", "test"):
-        draw_pictures(tmp_path / "p" / part, each=8)
+        draw_images(tmp_path / "p" / part, each=8)
     names = [f"{p}/{c}/{i:02}.png" for p in ("train", "test") for c in "ab" for i in range(8)]
     rows = "".join(f"{name},{name[-6:-4]}\n" for name in names)
     file = write(tmp_path / "groups.csv", "file,camera\n" + rows)
@@ -555,7 +555,7 @@ def test_a_run_warns_of_groups_in_both_splits_and_rejects_unusable_groups(tmp_pa
 
 
 def test_groups_of_images_without_labels_change_nothing(tmp_path, capsys):
-    pictures = draw_pictures(tmp_path / "p", classes=("",))
+    pictures = draw_images(tmp_path / "p", classes=("",))
     file = write(tmp_path / "groups.csv", "file,camera\n00.png,x\n")
     argv = ["pretrain", str(pictures), *TINY, "--out", str(tmp_path / "run"), "--no-report"]
     assert main([*argv, "--groups", str(file)]) == 0

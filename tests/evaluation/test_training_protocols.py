@@ -25,7 +25,7 @@ from BYOL.evaluation.splits import balanced_share
 from BYOL.evaluation.targets import build_targets, selection_score
 from BYOL.evaluation.types import EvaluationData, FeatureSource
 from BYOL.views.config import ViewConfig
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 from tests.evaluation.test_protocols import SIGHT, MeanColour, coloured
 
 pytestmark = pytest.mark.trains
@@ -208,7 +208,7 @@ def test_a_classifier_starts_from_zero_with_a_copy_of_the_backbone():
 
 
 def test_images_in_files_are_supported(tmp_path):
-    images = open_images(str(draw_pictures(tmp_path / "p", side=140))).train
+    images = open_images(str(draw_images(tmp_path / "p", side=140))).train
     data = dataclasses.replace(EVALUATION_DATA, train=images, test=images, batch_size=8)
     measure = linear_sgd(source(MeanColour(), data)).measures["linear-sgd"]
     assert measure["accuracy"] == pytest.approx(1.0)

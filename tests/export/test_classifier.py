@@ -22,7 +22,7 @@ from BYOL.model.linear_head import LinearLayer
 from BYOL.runs.open import open_run
 from BYOL.views.transforms import normalise
 from tests.cli.test_predict import table
-from tests.conftest import draw_pictures, made_run
+from tests.conftest import draw_images, make_run
 from tests.evaluation.test_attach_labels import rows
 from tests.export.test_hub_folder import NETWORKS
 
@@ -33,18 +33,18 @@ NAMES = ["a", "b", "c"]
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    return draw_pictures(tmp_path_factory.mktemp("c") / "p", classes=tuple(NAMES), side=32)
+    return draw_images(tmp_path_factory.mktemp("c") / "p", classes=tuple(NAMES), side=32)
 
 
 @pytest.fixture(scope="module", params=[*NETWORKS, "resnet18 without batch statistics"])
 def trained(request, images, tmp_path_factory):
     network = NETWORKS.get(request.param, {"backbone": "resnet18", "norm": "gn-ws"})
-    return made_run(tmp_path_factory.mktemp("c") / "run", images, **network)
+    return make_run(tmp_path_factory.mktemp("c") / "run", images, **network)
 
 
 @pytest.fixture(scope="module")
 def plain(images, tmp_path_factory):
-    return made_run(tmp_path_factory.mktemp("c") / "run", images, backbone="plain5")
+    return make_run(tmp_path_factory.mktemp("c") / "run", images, backbone="plain5")
 
 
 def pixels_of(path) -> torch.Tensor:
@@ -87,7 +87,7 @@ def test_timm_loads_the_classifier_and_gives_the_predictions_of_predict(
 
 
 def test_torchvision_loads_the_classifier(images, tmp_path):
-    run = made_run(tmp_path / "run", images, backbone="resnet18")
+    run = make_run(tmp_path / "run", images, backbone="resnet18")
     assert exported(run, tmp_path / "c.pth") == 0
     from_torchvision = torchvision.models.resnet18(num_classes=3).eval()
     from_torchvision.load_state_dict(torch.load(tmp_path / "c.pth"), strict=True)
@@ -213,7 +213,7 @@ def test_classifier_settings_are_rejected_without_a_classifier(plain, images, tm
 
 
 def test_images_without_labels_cannot_train_a_classifier(plain, tmp_path, capsys):
-    flat = draw_pictures(tmp_path / "flat", classes=(".",), side=32)
+    flat = draw_images(tmp_path / "flat", classes=(".",), side=32)
     assert exported(plain, tmp_path / "c.pth", flat) == 2
     assert "has no labels" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["flat"]
@@ -235,7 +235,7 @@ def test_loading_a_classifier_from_a_backbone_is_rejected(plain, tmp_path):
 
 
 def test_a_network_without_a_single_linear_classifier_is_rejected(images, tmp_path):
-    run = open_run(made_run(tmp_path / "run", images, backbone="mobilenetv3_small_050"))
+    run = open_run(make_run(tmp_path / "run", images, backbone="mobilenetv3_small_050"))
     layer = LinearLayer(np.zeros((3, 5)), np.zeros(3), "classification")  # a wrong width
     with pytest.raises(UserError, match="no classifier of one linear layer"):
         with_classifier(run.backbone, run.config, layer)
@@ -245,8 +245,8 @@ def test_a_network_without_a_single_linear_classifier_is_rejected(images, tmp_pa
 def train_and_test(tmp_path_factory):
     """Training and test images of three classes."""
     root = tmp_path_factory.mktemp("parted") / "p"
-    draw_pictures(root / "train", classes=tuple(NAMES), each=16, side=32)
-    draw_pictures(root / "test", classes=tuple(NAMES), each=5, side=32)
+    draw_images(root / "train", classes=tuple(NAMES), each=16, side=32)
+    draw_images(root / "test", classes=tuple(NAMES), each=5, side=32)
     return root
 
 
@@ -263,7 +263,7 @@ def test_labelled_test_images_are_used_for_evaluation_only(plain, train_and_test
 
 @pytest.mark.parametrize("network", ["resnet18", "vit"])
 def test_a_finetuned_network_is_exported_with_its_backbone(images, tmp_path, capsys, network):
-    run = made_run(tmp_path / "run", images, **NETWORKS[network])
+    run = make_run(tmp_path / "run", images, **NETWORKS[network])
     before = safetensors.torch.load_file(run / "backbone.safetensors")
     argv = ["--classifier=finetuned", "--epochs=1"]
     assert exported(run, tmp_path / "c.safetensors", *argv, "--json") == 0

@@ -10,7 +10,7 @@ from BYOL.errors import UserError
 from BYOL.export import export_backbone, load_weights
 from BYOL.model.backbones import build_backbone
 from BYOL.training.pretrain import pretrain
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 
 
 def test_an_exported_run_loads_into_timm_with_strict_true(run, tmp_path, capsys):
@@ -45,7 +45,7 @@ def test_the_five_resnets_load_into_timm_and_torchvision(tmp_path, name):
 
 
 def test_a_trained_resnet_is_exported_with_all_weights(tmp_path):
-    images = draw_pictures(tmp_path / "images", each=4)
+    images = draw_images(tmp_path / "images", each=4)
     pretrain(
         preset_config(
             "small", data=str(images), out=str(tmp_path / "run"), backbone="resnet18",
@@ -78,7 +78,7 @@ def test_an_unknown_suffix_and_a_damaged_file_are_rejected(tmp_path):
 def test_a_run_with_group_norm_opens_from_its_export_and_its_checkpoint(tmp_path):
     from BYOL.runs.open import open_run
 
-    images = draw_pictures(tmp_path / "images", each=4)
+    images = draw_images(tmp_path / "images", each=4)
     run = tmp_path / "run"
     pretrain(
         preset_config(

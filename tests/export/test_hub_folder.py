@@ -16,7 +16,7 @@ import BYOL
 from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.runs.open import open_run
-from tests.conftest import draw_pictures, made_run
+from tests.conftest import draw_images, make_run
 
 NETWORKS = {
     "resnet18": {"backbone": "resnet18"},
@@ -29,14 +29,14 @@ NETWORKS = {
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    return draw_pictures(tmp_path_factory.mktemp("hub") / "images", side=32)
+    return draw_images(tmp_path_factory.mktemp("hub") / "images", side=32)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def folder(request, images, tmp_path_factory):
     """A hub folder for each kind of network, and its run."""
     root = tmp_path_factory.mktemp("hub")
-    run = made_run(root / "run", images, **NETWORKS[request.param])
+    run = make_run(root / "run", images, **NETWORKS[request.param])
     assert main(["export", str(run), "--to", f"{root}/hub/"]) == 0
     assert sorted(p.name for p in root.iterdir()) == ["hub", "run"]
     return root / "hub", run
@@ -77,7 +77,7 @@ def test_load_backbone_opens_the_folder(folder, tmp_path):
 def test_images_with_other_numbers_of_channels_are_supported(tmp_path, channels):
     data = tmp_path / "data.npz"
     np.savez(data, images=np.zeros((3, 16, 16, channels), np.uint8))
-    run = made_run(tmp_path / "run", data, backbone="resnet18", stem="small", channels=channels)
+    run = make_run(tmp_path / "run", data, backbone="resnet18", stem="small", channels=channels)
     assert main(["export", str(run), "--to", f"{tmp_path}/hub/"]) == 0
     model = timm.create_model(f"local-dir:{tmp_path}/hub", pretrained=True).eval()
     assert len(timm.data.resolve_model_data_config(model)["mean"]) == channels
@@ -106,7 +106,7 @@ def test_the_card_contains_data_recipe_results_and_limits(run, tmp_path):
 
 
 def test_the_card_of_a_run_evaluated_on_values_has_their_measures(images, tmp_path):
-    run = made_run(tmp_path / "run", images, backbone="plain5")
+    run = make_run(tmp_path / "run", images, backbone="plain5")
     measured = {"linear R²": {"value": 0.25}, "linear MAE": {"value": 3.0}}
     rows = {"raw pixels": {**measured, "finetune R²": {"value": 0.5}}, "trained": measured}
     evaluation = {"rows": rows, "task": "regression", "classes": 2}
@@ -119,7 +119,7 @@ def test_the_card_of_a_run_evaluated_on_values_has_their_measures(images, tmp_pa
 
 
 def test_a_card_without_results_states_it(images, tmp_path):
-    run = made_run(tmp_path / "run", images, backbone="plain5")
+    run = make_run(tmp_path / "run", images, backbone="plain5")
     assert main(["export", str(run), "--to", f"{tmp_path}/hub/"]) == 0
     text = (tmp_path / "hub" / "README.md").read_text()
     assert "Not measured" in text and "was not finished" in text
@@ -142,7 +142,7 @@ def test_an_existing_folder_is_not_changed(run, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["hub/", "m.onnx", "m.pt2", "m.pth"])
 def test_a_run_without_weights_is_rejected(images, tmp_path, capsys, name):
-    run = made_run(tmp_path / "run", images, backbone="plain5")
+    run = make_run(tmp_path / "run", images, backbone="plain5")
     (run / "backbone.safetensors").unlink()
     assert main(["export", str(run), "--to", f"{tmp_path}/{name}"]) == 2
     assert "no weights yet" in capsys.readouterr().err
@@ -155,7 +155,7 @@ RECIPES = [("m.safetensors", "vit"), ("m.pth", "resnet18 small stem"), ("m.pt2",
 
 def test_the_printed_code_runs_unchanged(images, tmp_path, capsys):
     runs = {
-        name: made_run(tmp_path / f"run {name}", images, **NETWORKS[name])
+        name: make_run(tmp_path / f"run {name}", images, **NETWORKS[name])
         for name in {network for _, network in RECIPES}
     }
     programs = []

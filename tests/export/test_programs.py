@@ -16,7 +16,7 @@ from BYOL.data.eval_loader import eval_batches
 from BYOL.data.open import open_images
 from BYOL.export import onnx as onnx_export
 from BYOL.export import torch_export as program
-from tests.conftest import draw_pictures, made_run
+from tests.conftest import draw_images, make_run
 
 
 def embedded(run, out) -> np.ndarray:
@@ -44,7 +44,7 @@ def exported(request, tmp_path_factory):
         "resnet18 small stem": {"backbone": "resnet18", "stem": "small"},
         "vit 4 channels": {"backbone": "test_vit"},
     }[request.param]
-    run = made_run(root / "run", data, channels=channels, **network)
+    run = make_run(root / "run", data, channels=channels, **network)
     for name in ("m.onnx", "m.pt2"):
         assert main(["export", str(run), "--to", str(root / name)]) == 0
     return root, pixels_of(data, channels, 32), embedded(run, root / "e.npz")
@@ -96,8 +96,8 @@ def test_the_answer_reports_the_checked_images_and_the_difference(run, tmp_path,
 
 
 def test_a_program_is_checked_on_noise_if_the_images_are_not_available(tmp_path, capsys):
-    images = draw_pictures(tmp_path / "images")
-    run = made_run(tmp_path / "run", images, backbone="plain5")
+    images = draw_images(tmp_path / "images")
+    run = make_run(tmp_path / "run", images, backbone="plain5")
     images.rename(tmp_path / "elsewhere")
     assert main(["export", str(run), "--to", str(tmp_path / "m.pt2")]) == 0
     assert "noise" in capsys.readouterr().out

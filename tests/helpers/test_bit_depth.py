@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from BYOL._bit_depth import eight_bits, is_deep, settled_range, shallow
+from BYOL._bit_depth import estimate_pixel_range, is_high_depth, shallow, to_uint8
 
 
 @pytest.mark.parametrize(
@@ -24,16 +24,16 @@ from BYOL._bit_depth import eight_bits, is_deep, settled_range, shallow
     ],
 )
 def test_the_pixel_range_is_estimated_from_the_values(values, expected):
-    found = settled_range([values])
+    found = estimate_pixel_range([values])
     assert found == (None if expected is None else pytest.approx(expected))
 
 
 def test_outliers_do_not_change_the_pixel_range():
     tile = np.random.default_rng(0).random((100, 100)) * 0.4
     tile[0, 0], tile[0, 1], tile[0, 2] = 1.3, np.nan, -9999
-    low, high = settled_range([tile, tile])
+    low, high = estimate_pixel_range([tile, tile])
     assert 0 <= low < 0.01 and 0.39 < high < 0.41
-    assert len(np.unique(eight_bits(tile, (low, high)))) == 256
+    assert len(np.unique(to_uint8(tile, (low, high)))) == 256
 
 
 @pytest.mark.parametrize("nothing", [-9999.0, -32768.0, np.finfo(np.float32).min])
@@ -41,10 +41,10 @@ def test_no_data_values_do_not_change_the_pixel_range(nothing):
     whole = np.random.default_rng(0).random((100, 100)).astype(np.float32) * 0.77
     torn = whole.copy()
     torn[:30, :30] = nothing
-    assert settled_range([whole, torn]) == (0, 1)
-    low, high = settled_range([7 * whole, np.where(torn < 0, torn, 7 * whole)])
+    assert estimate_pixel_range([whole, torn]) == (0, 1)
+    low, high = estimate_pixel_range([7 * whole, np.where(torn < 0, torn, 7 * whole)])
     assert 0 <= low < 0.1 and 5.2 < high < 5.5
-    assert settled_range([np.full((4, 4), nothing)]) is None
+    assert estimate_pixel_range([np.full((4, 4), nothing)]) is None
 
 
 @settings(deadline=None)
@@ -52,17 +52,17 @@ def test_no_data_values_do_not_change_the_pixel_range(nothing):
 def test_black_is_0_white_is_255_and_values_stay_ordered(low, width, turned):
     high = low + width
     values = np.linspace(low - width, high + width, 31)
-    pixels = eight_bits(values, (high, low) if turned else (low, high)).astype(int)
+    pixels = to_uint8(values, (high, low) if turned else (low, high)).astype(int)
     steps = np.diff(pixels)
     assert (steps <= 0).all() if turned else (steps >= 0).all()
     assert {pixels[0], pixels[-1]} == {0, 255}
-    assert eight_bits(np.array([np.nan]), (low, high)) == 0
+    assert to_uint8(np.array([np.nan]), (low, high)) == 0
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
 def test_an_image_of_high_bit_depth_is_converted_by_its_own_range(mode):
     values = np.array([[0, 4095]], {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode])
     image = Image.fromarray(values)
-    assert is_deep(image) and not is_deep(Image.new("L", (2, 2)))
+    assert is_high_depth(image) and not is_high_depth(Image.new("L", (2, 2)))
     assert np.asarray(shallow(image)).tolist() == [[0, 255]]
     assert np.asarray(shallow(image, (0, 8190))).tolist() == [[0, 128]]

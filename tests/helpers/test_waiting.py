@@ -11,7 +11,7 @@ from BYOL.config import PretrainConfig
 from BYOL.data import open as sources
 from BYOL.training import prepare as preparation
 from BYOL.training import pretrain as pretraining
-from tests.conftest import Lines, draw_pictures, tiny
+from tests.conftest import Lines, draw_images, tiny
 
 
 def _fail_after(seconds: float) -> None:
@@ -41,7 +41,7 @@ def test_a_slow_disk_and_a_slow_network_are_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: Lines
 ) -> None:
     """Every read and every construction is slowed down."""
-    images = draw_pictures(tmp_path / "images", each=6)
+    images = draw_images(tmp_path / "images", each=6)
     monkeypatch.setattr(waiting_module, "_FIRST", 0.05)
     real_size, real_build = sources.open_images, pretraining.build_model
 

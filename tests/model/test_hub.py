@@ -15,7 +15,7 @@ from BYOL.errors import UserError
 from BYOL.model.backbones import build_backbone
 from BYOL.model.hub import resolve_backbone
 from BYOL.runs.folder import RunFolder
-from tests.conftest import TINY, draw_pictures, tiny
+from tests.conftest import TINY, draw_images, tiny
 
 MEAN, STD = [0.3, 0.4, 0.5], [0.1, 0.2, 0.3]
 
@@ -48,7 +48,7 @@ def test_a_run_starts_from_a_model_in_timms_format_and_then_does_not_need_it(
     tmp_path, capsys, weights
 ):
     donor = write_timm_folder(tmp_path / "model", weights=weights)
-    pictures, run = draw_pictures(tmp_path / "p"), tmp_path / "run"
+    pictures, run = draw_images(tmp_path / "p"), tmp_path / "run"
     tiny_but = [word for word in TINY if "backbone" not in word and "image-size" not in word]
     argv = ["pretrain", str(pictures), *tiny_but, "--image-size=32", "--pretrained"]
     argv += [f"--backbone=local-dir:{tmp_path / 'model'}", "--out", str(run), "--no-report"]
@@ -145,7 +145,7 @@ def test_invalid_models_are_an_error(tmp_path, monkeypatch):
     ],
 )
 def test_invalid_backbone_arguments_are_named(tmp_path, capsys, flag, message):
-    pictures = draw_pictures(tmp_path / "p")
+    pictures = draw_images(tmp_path / "p")
     argv = ["pretrain", str(pictures), *TINY, "--backbone=resnet10t", "--out", str(tmp_path / "r")]
     assert main([*argv, flag]) == 2
     error = capsys.readouterr().err
@@ -153,7 +153,7 @@ def test_invalid_backbone_arguments_are_named(tmp_path, capsys, flag, message):
 
 
 def test_backbone_arguments_apply_to_the_trained_and_the_untrained_network(tmp_path, capsys):
-    pictures, run = draw_pictures(tmp_path / "p"), tmp_path / "run"
+    pictures, run = draw_images(tmp_path / "p"), tmp_path / "run"
     argv = ["pretrain", str(pictures), *TINY, "--backbone=resnet10t", "--stem=imagenet"]
     argv += ["--backbone-args.drop_path_rate", "0.25", "--backbone-args.zero_init_last=false"]
     assert main([*argv, "--epochs=1", "--out", str(run), "--no-report"]) == 0
@@ -166,7 +166,7 @@ def test_backbone_arguments_apply_to_the_trained_and_the_untrained_network(tmp_p
 
 
 def test_a_run_resumes_only_with_the_same_backbone_arguments(tmp_path, capsys):
-    pictures, run = draw_pictures(tmp_path / "p"), tmp_path / "run"
+    pictures, run = draw_images(tmp_path / "p"), tmp_path / "run"
     argv = ["pretrain", str(pictures), *TINY, "--backbone=resnet10t", "--stem=imagenet"]
     argv += ["--no-evaluate", "--no-report", "--out", str(run)]
     assert main([*argv, "--epochs=1", "--backbone-args.drop_path_rate=.25"]) == 0
@@ -179,7 +179,7 @@ def test_a_run_resumes_only_with_the_same_backbone_arguments(tmp_path, capsys):
 def test_a_sweep_varies_backbone_arguments_and_keeps_those_of_the_hub_model(tmp_path, capsys):
     write_timm_folder(tmp_path / "model")
     settings = {
-        "data": str(draw_pictures(tmp_path / "p")), "backbone": f"local-dir:{tmp_path / 'model'}",
+        "data": str(draw_images(tmp_path / "p")), "backbone": f"local-dir:{tmp_path / 'model'}",
         "image_size": 32, "batch_size": 8, "hidden_size": 16, "output_size": 8, "epochs": 1,
         "optimizer": "sgd", "lr": 0.1, "knn_every": 0, "report": False, "evaluate": False,
         "preset": "small", "warmup_epochs": 0,

@@ -21,7 +21,7 @@ from BYOL.runs.build_model import build_model, seeded_model
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import open_run
 from BYOL.training.prepare import IMAGENET_MEAN, prepare
-from tests.conftest import TINY, draw_pictures, made_run, tiny
+from tests.conftest import TINY, draw_images, make_run, tiny
 
 pytestmark = pytest.mark.trains
 
@@ -175,8 +175,8 @@ def test_weights_with_a_classifier_are_accepted(tmp_path, name):
 
 @pytest.mark.parametrize(("stem", "found"), [("small", "small"), ("imagenet", "imagenet")])
 def test_stem_and_normalisation_follow_the_weights(tmp_path, stem, found):
-    pictures = draw_pictures(tmp_path / "p")
-    donor = made_run(tmp_path / "donor", pictures, backbone="resnet18", stem=stem)
+    pictures = draw_images(tmp_path / "p")
+    donor = make_run(tmp_path / "donor", pictures, backbone="resnet18", stem=stem)
     config = tiny(pictures, tmp_path / "out", backbone="resnet18", image_size=32)
     resolved = prepare(dataclasses.replace(config, weights=str(donor))).config
     assert (resolved.stem, resolved.mean) == (found, [0.4] * 3)
@@ -193,7 +193,7 @@ def test_stem_and_normalisation_follow_the_weights(tmp_path, stem, found):
 def started_run(run, tmp_path_factory) -> Path:
     """A run that started from the weights of another run, which is deleted."""
     root = tmp_path_factory.mktemp("further")
-    draw_pictures(root / "pictures")
+    draw_images(root / "pictures")
     shutil.copytree(run, root / "first")
     argv = ["pretrain", str(root / "pictures"), *TINY, "--out", str(root / "run")]
     assert main([*argv, "--precision", "fp32", "--weights", str(root / "first")]) == 0
@@ -260,7 +260,7 @@ def test_a_run_from_timms_weights_opens_without_them(donor, tmp_path, monkeypatc
     path = export_backbone(donor, tmp_path / "timm.safetensors", FACTS)
     known = dataclasses.replace(registered["plain5"], file=str(path), mean=(0.5, 0.4, 0.3))
     monkeypatch.setitem(registered, "plain5", known)
-    argv = ["pretrain", str(draw_pictures(tmp_path / "p")), *TINY, "--no-evaluate", "--no-report"]
+    argv = ["pretrain", str(draw_images(tmp_path / "p")), *TINY, "--no-evaluate", "--no-report"]
     assert main([*argv, "--pretrained", "--out", str(tmp_path / "run")]) == 0
     monkeypatch.undo()
     path.unlink()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from BYOL.cli.main import main, parse
-from tests.conftest import TINY, draw_pictures
+from tests.conftest import TINY, draw_images
 
 HOSTILE = "<script>alert(1)<"  # a folder's name cannot hold a slash
 
@@ -34,7 +34,7 @@ def text(page: str) -> str:
 @pytest.fixture(scope="module")
 def unlabelled(tmp_path_factory):
     root = tmp_path_factory.mktemp("unlabelled")
-    images = draw_pictures(root / "images", classes=("",))
+    images = draw_images(root / "images", classes=("",))
     argv = ["pretrain", str(images), *TINY, "--gauges-every=1", "--out", str(root / "run")]
     assert main(argv) == 0
     return root / "run"
@@ -79,7 +79,7 @@ def test_settings_that_differ_from_the_preset_are_marked(run):
 
 def test_names_are_escaped(tmp_path):
     names = (HOSTILE, '"><img src=x onerror=alert(2)>')
-    images = draw_pictures(tmp_path / "<b>images", classes=names)
+    images = draw_images(tmp_path / "<b>images", classes=names)
     assert main(["pretrain", str(images), *TINY, "--out", str(tmp_path / "<i>run")]) == 0
     page = (tmp_path / "<i>run" / "report.html").read_text()
     assert page.count("<script") == 2 and page.count("</script>") == 2
@@ -117,7 +117,7 @@ def test_moved_images_are_omitted_or_found_by_data(run, tmp_path):
     assert "There are no images on this page" in text(page) and "is not there" in text(page)
     assert not any("map" in heading for heading in headings(page))
     assert "Evaluation results" in headings(page)
-    images = draw_pictures(tmp_path / "here")
+    images = draw_images(tmp_path / "here")
     page = report(copy, "--data", images, "--out", tmp_path / "page.html")
     assert "Embedding map of 24 images" in headings(page)
 
@@ -140,7 +140,7 @@ def test_a_failed_report_does_not_fail_the_run(tmp_path, monkeypatch, capsys):
         raise RuntimeError("the first\nline")
 
     monkeypatch.setattr(page, "write_page", fail)
-    images = draw_pictures(tmp_path / "images")
+    images = draw_images(tmp_path / "images")
     argv = ["pretrain", str(images), *TINY, "--no-evaluate", "--out", str(tmp_path / "run")]
     assert main(argv) == 0
     warnings = [e for e in capsys.readouterr().err.splitlines() if e.startswith("warning: ")]

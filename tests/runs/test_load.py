@@ -20,7 +20,7 @@ from BYOL.export.exportable import ExportModel
 from BYOL.export.pixel_network import pixel_metadata
 from BYOL.runs.open import open_run
 from BYOL.training.pretrain import pretrain
-from tests.conftest import draw_pictures, tiny
+from tests.conftest import draw_images, tiny
 
 
 def test_deep_pictures_are_shown_as_in_training(tmp_path):
@@ -51,7 +51,7 @@ def test_deep_pictures_are_shown_as_in_training(tmp_path):
 
 
 def test_a_runs_backbone_and_transform_give_what_embed_gives(run, tmp_path):
-    pictures = draw_pictures(tmp_path / "pictures", side=50)
+    pictures = draw_images(tmp_path / "pictures", side=50)
     assert main(["embed", str(run), str(pictures), "--out", str(tmp_path / "e.npz")]) == 0
     backbone = BYOL.load_backbone(run)
     assert not backbone.training and backbone.transform.size == 16

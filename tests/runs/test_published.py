@@ -11,14 +11,14 @@ from BYOL.cli.main import main
 from BYOL.runs.open import open_run
 from BYOL.runs.published import open_backbone
 from tests.cli.test_predict import table
-from tests.conftest import draw_pictures, made_run
+from tests.conftest import draw_images, make_run
 from tests.export.test_hub_folder import NETWORKS
 from tests.model.test_hub import MEAN, STD, write_timm_folder
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    return draw_pictures(tmp_path_factory.mktemp("published") / "p", side=32)
+    return draw_images(tmp_path_factory.mktemp("published") / "p", side=32)
 
 
 def embedded(run, pictures, tmp_path) -> np.ndarray:
@@ -31,7 +31,7 @@ def embedded(run, pictures, tmp_path) -> np.ndarray:
 @pytest.mark.parametrize("classifier", ["none", "linear"])
 def test_what_was_exported_sees_as_its_run_does(pictures, tmp_path, network, classifier):
     settings = NETWORKS.get(network, {"backbone": "resnet18", "norm": "gn-ws"})
-    run = made_run(tmp_path / "run", pictures, **settings)
+    run = make_run(tmp_path / "run", pictures, **settings)
     names = ["b.safetensors"] + (["hub/"] if "norm" not in settings else [])
     expected = embedded(run, pictures, tmp_path)
     for name in names:

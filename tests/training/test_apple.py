@@ -13,7 +13,7 @@ from BYOL.model import predictors, solvers
 from BYOL.training.pretrain import pretrain
 from BYOL.views.config import ViewConfig
 from BYOL.views.pipeline import make_view, view_from_crop
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 from tests.training.test_module import settings
 
 pytestmark = pytest.mark.trains
@@ -55,7 +55,7 @@ def test_views_are_made_without_float64():
 def test_a_run_computes_without_float64_where_the_device_has_none(predictor, tmp_path, monkeypatch):
     for module in (solvers, predictors):
         monkeypatch.setattr(module, "solver_dtype", lambda _: torch.float32)
-    pictures = draw_pictures(tmp_path / "pictures", each=8)
+    pictures = draw_images(tmp_path / "pictures", each=8)
     with Doubles() as found:
         pretrain(settings(pictures, tmp_path / "run", predictor=predictor))
     assert found.lines == set()

@@ -19,7 +19,7 @@ from BYOL.runs.build_model import build_model
 from BYOL.training import auto_recipe, budget, microbatch
 from BYOL.training.prepare import prepare
 from BYOL.training.pretrain import pretrain
-from tests.conftest import draw_pictures, tiny
+from tests.conftest import draw_images, tiny
 
 QUICK = ["--workers", "0", "--accelerator", "cpu"]
 
@@ -91,7 +91,7 @@ def test_one_image_is_one_line(tmp_path, capsys):
 
 
 def test_the_number_of_steps_fills_the_minutes(tmp_path, slow_clock, monkeypatch):
-    folder = draw_pictures(tmp_path / "p", each=20)  # 40 images: batches of 16, 2 steps an epoch
+    folder = draw_images(tmp_path / "p", each=20)  # 40 images: batches of 16, 2 steps an epoch
     monkeypatch.setattr(budget.time, "monotonic", lambda: 1000.0)
 
     def lengths(*words: str) -> tuple[int, int | None]:
@@ -115,7 +115,7 @@ def test_the_number_of_steps_fills_the_minutes(tmp_path, slow_clock, monkeypatch
 
 
 def test_a_long_run_on_a_cpu_says_so_first(tmp_path, slow_clock, monkeypatch, lines):
-    folder = draw_pictures(tmp_path / "p", each=20)
+    folder = draw_images(tmp_path / "p", each=20)
     monkeypatch.setattr(
         "BYOL.training.pretrain._train", lambda *_: pytest.fail("as far as it needs")
     )
@@ -132,7 +132,7 @@ def test_a_long_run_on_a_cpu_says_so_first(tmp_path, slow_clock, monkeypatch, li
 def test_a_resumed_run_keeps_its_length_and_repeats_by_its_own_file(
     tmp_path, slow_clock, monkeypatch
 ):
-    folder = draw_pictures(tmp_path / "p", each=10, side=24)
+    folder = draw_images(tmp_path / "p", each=10, side=24)
     out = tmp_path / "run"
     words = [str(folder), "--minutes", "0.4", "--out", str(out), "--no-evaluate", "--no-report"]
     assert main(["pretrain", *words, *QUICK]) == 0
@@ -167,7 +167,7 @@ def test_a_preset_is_exactly_its_recipe_and_an_error_names_what_fits(tmp_path, c
 
 
 def test_the_measured_step_is_that_of_training_and_the_networks_stay_as_they_were(tmp_path):
-    folder = draw_pictures(tmp_path / "p", each=12)
+    folder = draw_images(tmp_path / "p", each=12)
     prepared = prepare(tiny(folder, tmp_path / "run", minutes=0.1, workers=0))
     model = build_model(prepared.config)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -179,7 +179,7 @@ def test_the_measured_step_is_that_of_training_and_the_networks_stay_as_they_wer
 
 @pytest.fixture
 def resolved(tmp_path):
-    config = tiny(draw_pictures(tmp_path / "p"), tmp_path / "run", batch_size=24)
+    config = tiny(draw_images(tmp_path / "p"), tmp_path / "run", batch_size=24)
     config = prepare(config).config
     return config, build_model(config)
 

@@ -3,12 +3,12 @@ import json
 import pytest
 
 from BYOL.cli.main import main
-from tests.conftest import TINY, draw_pictures
+from tests.conftest import TINY, draw_images
 
 
 @pytest.mark.parametrize("more", [(), ("--memory=0", "--workers=1", "--accumulate=2")], ids=str)
 def test_every_part_is_timed_and_the_slowest_named(tmp_path, capsys, monkeypatch, more):
-    pictures = draw_pictures(tmp_path / "pictures")
+    pictures = draw_images(tmp_path / "pictures")
     monkeypatch.chdir(tmp_path)
     argv = ["benchmark", str(pictures), *TINY, "--preset=small", "--seconds=0.2", *more]
     assert main([*argv, "--json"]) == 0
@@ -26,7 +26,7 @@ def test_every_part_is_timed_and_the_slowest_named(tmp_path, capsys, monkeypatch
 
 
 def test_the_table_names_what_holds_the_rest_back(tmp_path, capsys):
-    pictures = draw_pictures(tmp_path / "pictures")
+    pictures = draw_images(tmp_path / "pictures")
     argv = ["benchmark", str(pictures), *TINY, "--preset=small", "--seconds=0.2"]
     assert main(argv) == 0
     text = capsys.readouterr().out
@@ -50,7 +50,7 @@ def test_the_step_timed_alone_is_the_step_that_training_does(tmp_path, small_vie
     from BYOL.training.pretrain import pretrain
     from tests.conftest import TINY_SETTINGS
 
-    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    pictures = draw_images(tmp_path / "pictures", each=4)
     config = preset_config(
         "small", data=str(pictures), out=str(tmp_path / "run"), evaluate=False,
         **{**TINY_SETTINGS, "epochs": 1, "warmup_epochs": 0.0, "knn_every": 0,

@@ -9,7 +9,7 @@ from BYOL.runs.build_model import build_model
 from BYOL.training.dry_run import check_network, trusted_machine
 from BYOL.training.prepare import prepare
 from BYOL.training.pretrain import pretrain
-from tests.conftest import draw_pictures, tiny
+from tests.conftest import draw_images, tiny
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from tests.conftest import draw_pictures, tiny
     ],
 )
 def test_a_size_that_the_network_cannot_take_is_one_line(tmp_path, backbone, sizes, named):
-    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    pictures = draw_images(tmp_path / "pictures", each=4)
     config = tiny(pictures, tmp_path / "run", backbone=backbone, **sizes)
     with pytest.raises(UserError, match=f"{named} is not for backbone '{backbone}'") as caught:
         pretrain(config)
@@ -31,7 +31,7 @@ def test_a_size_that_the_network_cannot_take_is_one_line(tmp_path, backbone, siz
 
 
 def test_looking_at_the_sizes_leaves_the_network_as_it_was(tmp_path):
-    config = prepare(tiny(draw_pictures(tmp_path / "p", each=4), tmp_path / "run")).config
+    config = prepare(tiny(draw_images(tmp_path / "p", each=4), tmp_path / "run")).config
     model = build_model(config)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     check_network(model, config)
@@ -51,7 +51,7 @@ def test_a_cpu_trains_in_fp32_where_a_strided_convolution_sees_one_pixel(
     tmp_path, settings, precision, lines
 ):
     """Its gradient in bf16 was another one every time: fitting twice gave two backbones."""
-    pictures = draw_pictures(tmp_path / "pictures", each=4)
+    pictures = draw_images(tmp_path / "pictures", each=4)
     config = prepare(tiny(pictures, tmp_path / "run", **settings)).config
     narrow = check_network(build_model(config), config)
     fast = Machine("cpu", "bf16")

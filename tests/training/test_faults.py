@@ -20,14 +20,14 @@ from BYOL.export import load_weights
 from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.training.module import Pretraining
 from BYOL.training.pretrain import pretrain
-from tests.conftest import TINY, draw_pictures, hold_lock, tiny
+from tests.conftest import TINY, draw_images, hold_lock, tiny
 
 pytestmark = pytest.mark.trains
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    return draw_pictures(tmp_path_factory.mktemp("data") / "pictures", each=20)
+    return draw_images(tmp_path_factory.mktemp("data") / "pictures", each=20)
 
 
 def last_step(run) -> int:
@@ -176,7 +176,7 @@ KINDS = ["empty", "cut short", "wrongly named", "another size", "gone", "a folde
 def test_a_picture_that_changes_while_a_run_is_on_does_not_end_it(
     tmp_path, monkeypatch, kind, lines
 ):
-    folder = draw_pictures(tmp_path / "pictures")
+    folder = draw_images(tmp_path / "pictures")
 
     def spoil(self):
         if self.current_epoch == 1:
@@ -192,7 +192,7 @@ def test_a_picture_that_changes_while_a_run_is_on_does_not_end_it(
 
 
 def test_a_set_of_broken_files_ends_with_one_line_from_a_loader_process(tmp_path):
-    folder = draw_pictures(tmp_path / "pictures", each=8, side=200)
+    folder = draw_images(tmp_path / "pictures", each=8, side=200)
     for path in folder.rglob("*.png"):
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="not one") as caught:

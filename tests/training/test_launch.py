@@ -14,14 +14,14 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from BYOL.cli.main import main
-from BYOL.data.loader_errors import loader_mishaps
+from BYOL.data.loader_errors import concise_loader_errors
 from BYOL.errors import LostError, UserError
 from BYOL.export import load_weights
 from BYOL.model.sync_batchnorm import GlobalBatchNorm, synchronise_batchnorm
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint
 from BYOL.training.launch import mishaps
-from tests.conftest import TINY, draw_pictures
+from tests.conftest import TINY, draw_images
 
 CLEAN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 FLAGS = (
@@ -33,7 +33,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    return draw_pictures(tmp_path_factory.mktemp("data") / "pictures", each=20)
+    return draw_images(tmp_path_factory.mktemp("data") / "pictures", each=20)
 
 
 def launch(launcher: list[str], pictures, run, *flags: str) -> subprocess.Popen:
@@ -81,7 +81,7 @@ def test_a_lost_shard_of_a_run_is_a_line_that_says_how_to_go_on(tmp_path):
             raise LostError(text)
         told = "DATA: a.tar is gone, then the same line with --resume auto goes on"
         assert str(caught.value) == told
-        with pytest.raises(UserError) as caught, loader_mishaps():
+        with pytest.raises(UserError) as caught, concise_loader_errors():
             raise LostError(text)
         assert str(caught.value) == "DATA: a.tar is gone"
 

@@ -17,7 +17,7 @@ from BYOL.training.module import Pretraining
 from BYOL.training.prepare import prepare
 from BYOL.training.pretrain import pretrain
 from BYOL.views.pipeline import Views
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 
 pytestmark = pytest.mark.trains
 
@@ -32,7 +32,7 @@ def settings(pictures, out, **changes):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    return draw_pictures(tmp_path_factory.mktemp("data") / "pictures", each=8)
+    return draw_images(tmp_path_factory.mktemp("data") / "pictures", each=8)
 
 
 def test_small_views_are_seen_by_the_online_network_only_and_predict_both_targets(

@@ -6,7 +6,7 @@ from BYOL.config.presets import preset_config
 from BYOL.config.view_configs import view_configs
 from BYOL.errors import UserError
 from BYOL.training.prepare import IMAGENET_MEAN, IMAGENET_STD, prepare
-from tests.conftest import draw_pictures
+from tests.conftest import draw_images
 
 
 def arrays(path, shape):
@@ -18,7 +18,7 @@ def arrays(path, shape):
     ("side", "size", "stem"), [(20, 20, "small"), (80, 80, "imagenet"), (150, 224, "imagenet")]
 )
 def test_size_and_stem_follow_the_pictures(tmp_path, side, size, stem):
-    data = str(draw_pictures(tmp_path / "pictures", each=4, side=side))
+    data = str(draw_images(tmp_path / "pictures", each=4, side=side))
     config = prepare(preset_config("small", data=data, batch_size=4)).config
     assert (config.image_size, config.stem, config.channels) == (size, stem, 3)
     assert config.mean == IMAGENET_MEAN
@@ -81,7 +81,7 @@ def test_grey_files_are_measured_whether_they_are_held_in_memory_or_not(tmp_path
 
 
 def test_mean_and_std_are_each_kept_to_the_last_digit_and_alone(tmp_path):
-    data = str(draw_pictures(tmp_path / "p", each=4))
+    data = str(draw_images(tmp_path / "p", each=4))
     mine = [0.267334285, 0.1, 0.2]
     config = prepare(preset_config("small", data=data, batch_size=4, std=mine)).config
     assert (config.mean, config.std) == (IMAGENET_MEAN, mine)
@@ -96,7 +96,7 @@ def test_mean_and_std_are_each_kept_to_the_last_digit_and_alone(tmp_path):
 
 def test_folders_that_are_no_classes_leave_pictures_without_labels_and_a_remark(tmp_path):
     albums = tuple(f"album{i}" for i in range(8))
-    root = draw_pictures(tmp_path / "albums", classes=albums, each=1)
+    root = draw_images(tmp_path / "albums", classes=albums, each=1)
     train = prepare(preset_config("small", data=str(root), batch_size=4)).train
     assert train.labels is None and train.classes == ()
     assert (
@@ -105,7 +105,7 @@ def test_folders_that_are_no_classes_leave_pictures_without_labels_and_a_remark(
     Image.new("RGB", (20, 20)).save(root / "album0" / "second.png")
     train = prepare(preset_config("small", data=str(root), batch_size=4)).train
     assert train.labels is None and "8 classes 1 has two" in train.notes[-1]
-    draw_pictures(tmp_path / "two" / "train", classes=albums, each=1)
-    draw_pictures(tmp_path / "two" / "test", classes=albums, each=2)
+    draw_images(tmp_path / "two" / "train", classes=albums, each=1)
+    draw_images(tmp_path / "two" / "test", classes=albums, each=2)
     prepared = prepare(preset_config("small", data=str(tmp_path / "two"), batch_size=4))
     assert prepared.train.labels is not None, "others judge"

@@ -11,7 +11,7 @@ from BYOL.export import load_weights
 from BYOL.report.run_summary import read_run_summary
 from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.training.pretrain import pretrain
-from tests.conftest import draw_pictures, tiny
+from tests.conftest import draw_images, tiny
 
 pytestmark = pytest.mark.trains
 
@@ -23,7 +23,7 @@ def rows(run) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    return draw_pictures(tmp_path_factory.mktemp("data") / "pictures", each=20)
+    return draw_images(tmp_path_factory.mktemp("data") / "pictures", each=20)
 
 
 def test_a_run_leaves_one_folder_with_everything_in_it(run):
@@ -197,7 +197,7 @@ def test_smaller_views_are_for_training_only(pictures, tmp_path):
     ],
 )
 def test_transformers_and_convnexts_train_stably_with_adamw(tmp_path, preset, backbone, steps):
-    pictures = draw_pictures(tmp_path / "pictures", each=8, side=32)
+    pictures = draw_images(tmp_path / "pictures", each=8, side=32)
     results = pretrain(
         preset_config(
             preset, data=str(pictures), out=str(tmp_path / "run"), backbone=backbone,
@@ -247,7 +247,7 @@ def test_a_healthy_run_gives_no_warning(pictures, tmp_path, lines):
 
 def test_albums_of_one_picture_each_are_learnt_from_without_labels_and_said(tmp_path, lines):
     albums = tuple(f"album{i}" for i in range(12))
-    pictures = draw_pictures(tmp_path / "albums", classes=albums, each=1)
+    pictures = draw_images(tmp_path / "albums", classes=albums, each=1)
     config = tiny(pictures, tmp_path / "run", knn_every=1, evaluate=True, epochs=1)
     results = pretrain(config)
     assert results["evaluation"] is None and results["online_knn"] == []

@@ -18,12 +18,12 @@ import torch
 
 from BYOL.cli.main import main, parse
 from BYOL.config import PretrainConfig, load_config
-from BYOL.config.paths import rooted
+from BYOL.config.paths import with_absolute_paths
 from BYOL.errors import StoppedError, UserError
 from BYOL.export import load_weights
 from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.training.pretrain import pretrain
-from tests.conftest import TINY, draw_pictures, tiny
+from tests.conftest import TINY, draw_images, tiny
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["BYOL.training.pretrain", "torch", "timm", "sklearn.neighbors"])
@@ -76,7 +76,7 @@ def assert_same_run(one, two) -> None:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    return draw_pictures(tmp_path_factory.mktemp("data") / "pictures", each=20)
+    return draw_images(tmp_path_factory.mktemp("data") / "pictures", each=20)
 
 
 def interrupted(pictures, out, workers: int) -> dict:
@@ -206,7 +206,7 @@ def test_a_run_that_was_killed_behind_its_checkpoint_makes_no_row_of_the_spectru
 
 
 def test_pictures_that_went_missing_are_seen(tmp_path):
-    pictures = draw_pictures(tmp_path / "pictures")
+    pictures = draw_images(tmp_path / "pictures")
     pretrain(tiny(pictures, tmp_path / "run", epochs=1))
     (pictures / "a" / "00.png").unlink()
     with pytest.raises(UserError, match=r"23 pictures, but .* 24"):
@@ -214,7 +214,7 @@ def test_pictures_that_went_missing_are_seen(tmp_path):
 
 
 def test_other_pictures_of_the_same_number_are_seen(tmp_path):
-    first, second = (draw_pictures(tmp_path / name) for name in ("first", "second"))
+    first, second = (draw_images(tmp_path / name) for name in ("first", "second"))
     pretrain(tiny(first, tmp_path / "run", epochs=1))
     moved = first.rename(tmp_path / "moved")  # the same ones elsewhere
     pretrain(tiny(moved, tmp_path / "run", epochs=2, resume=True))
@@ -272,7 +272,7 @@ def test_a_run_is_opened_from_other_folders_than_it_was_started_in(pictures, tmp
 
 
 def test_a_run_that_moved_with_its_pictures_finds_them_again(tmp_path, monkeypatch):
-    draw_pictures(tmp_path / "here" / "photos", each=5)
+    draw_images(tmp_path / "here" / "photos", each=5)
     monkeypatch.chdir(tmp_path / "here")
     pretrain(tiny(Path("photos"), Path("runs/x"), epochs=1))
     (tmp_path / "here").rename(tmp_path / "there")
@@ -288,8 +288,8 @@ def test_a_run_that_moved_with_its_pictures_finds_them_again(tmp_path, monkeypat
 def test_what_is_built_in_is_no_folder_of_that_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
-    assert rooted(PretrainConfig(data="digits", out="x")).data == "digits"
-    assert rooted(PretrainConfig(data="digits", out="x")).out == str(tmp_path / "x")
+    assert with_absolute_paths(PretrainConfig(data="digits", out="x")).data == "digits"
+    assert with_absolute_paths(PretrainConfig(data="digits", out="x")).out == str(tmp_path / "x")
 
 
 @pytest.mark.parametrize("damage", ["one byte", "cut short", "empty"])

@@ -11,14 +11,14 @@ import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 from BYOL.cli.main import main
-from tests.conftest import TINY, draw_pictures
+from tests.conftest import TINY, draw_images
 
 BLOCK = 1 << 15
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    return draw_pictures(tmp_path_factory.mktemp("data") / "pictures", each=20)
+    return draw_images(tmp_path_factory.mktemp("data") / "pictures", each=20)
 
 
 def records(path):

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from BYOL._files import check_place
+from BYOL._files import check_output_path
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.cli.commands.common import Answer
 from BYOL.config.report import ReportConfig
 from BYOL.curation.run_images import open_run_images
-from BYOL.data.loader_errors import loader_mishaps
+from BYOL.data.loader_errors import concise_loader_errors
 from BYOL.data.open import Splits
 from BYOL.errors import UserError
 from BYOL.evaluation.splits import attach_labels
@@ -18,7 +18,7 @@ from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import Run, open_run
 
 
-@loader_mishaps()
+@concise_loader_errors()
 def report_run(config: ReportConfig) -> Answer:
     """Write a run, or a comparison of several runs, as one HTML file.
 
@@ -36,7 +36,7 @@ def report_run(config: ReportConfig) -> Answer:
     if out.suffix != ".html":
         raise UserError(f"--out={out} has an unknown ending: use .html")
     if config.out or not alone:
-        check_place(f"--out={out}", out)
+        check_output_path(f"--out={out}", out)
     accelerator = pick_accelerator(config.accelerator)
     runs = [open_run(path, trust=config.trust) for path in config.run]
     if checkpoint := next((run.checkpoint for run in runs if run.checkpoint), None):

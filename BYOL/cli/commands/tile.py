@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._console import first_of
-from BYOL._files import check_new_folder, folder_beside, write_json
+from BYOL._files import check_new_folder, temporary_folder, write_json
 from BYOL.cli.commands.common import Answer
 from BYOL.config.datasets import TileConfig
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import scan_folder
-from BYOL.data.tiling import Cut, Tiling, cut_picture, large_pictures
+from BYOL.data.tiling import Cut, Tiling, allow_large_images, tile_image
 from BYOL.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def tile_run(config: TileConfig) -> Answer:
     if not len(files):
         raise UserError(f"DATA={root} has no images in it")
     how = Tiling(config.size, config.stride or config.size, config.blank)
-    with _made_whole(out) as made, large_pictures():
+    with _made_whole(out) as made, allow_large_images():
         answer = _cut_all(root, files, made, how, config.workers or os.cpu_count() or 1)
     left = answer["left_out"]
     return {"out": str(out), **answer}, (
@@ -95,7 +95,7 @@ def _cuts(root: Path, files: PathTable, made: Path, how: Tiling, workers: int) -
     waiting: deque[Future[Cut]] = deque()
     try:
         for index in range(len(files)):
-            waiting.append(pool.submit(cut_picture, root, files[index], made, how))
+            waiting.append(pool.submit(tile_image, root, files[index], made, how))
             if len(waiting) > _AHEAD * workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -110,7 +110,7 @@ def _made_whole(out: Path) -> Iterator[Path]:
     target = out.resolve()  # "." has no name
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with folder_beside(target) as made:
+        with temporary_folder(target) as made:
             yield made
             if target.exists():
                 target.rmdir()

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from BYOL._console import counted
-from BYOL._files import check_place
+from BYOL._files import check_output_path
 from BYOL._random import evenly_spaced, fold
 from BYOL.cli.commands.common import Answer
 from BYOL.config.inspection import ViewsConfig
@@ -24,7 +24,7 @@ def views_run(config: ViewsConfig) -> Answer:
     out = config.out or "views.png"
     if Path(out).suffix.lower() != ".png":
         raise UserError(f"--out={out} has an unknown ending: use .png")
-    check_place(f"--out={out}", Path(out))
+    check_output_path(f"--out={out}", Path(out))
     settings = dataclasses.replace(config, batch_size=1, accumulate=1, devices=1, nodes=1)
     prepared = prepare(settings, hold=False)
     images = readable(prepared.train, evenly_spaced(len(prepared.train), config.pictures).tolist())

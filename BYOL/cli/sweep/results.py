@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL.config import PretrainConfig, load_config
-from BYOL.config.paths import rooted
+from BYOL.config.paths import with_absolute_paths
 from BYOL.config.tasks import Measures
 from BYOL.errors import UserError
 
@@ -30,7 +30,7 @@ def results_of(run: PretrainConfig) -> dict[str, Any] | None:
     if not (folder / "config.yaml").exists():
         return None
     recorded = load_config(folder / "config.yaml")
-    for name, value in vars(rooted(run)).items():
+    for name, value in vars(with_absolute_paths(run)).items():
         # None and "auto" were resolved by the run; the location of folders is irrelevant
         if name not in ("out", "resume") and value not in (None, "auto"):
             other = getattr(recorded, name)
