@@ -47,7 +47,7 @@ def test_the_nearest_images_have_the_highest_cosine_similarities(n, asked, count
     assert all(len(set(row)) == len(row) for row in answer.positions.tolist())
 
 
-def test_half_whitening_takes_the_square_root_of_the_spread(tmp_path):
+def test_more_whitening_leaves_less_spread(tmp_path):
     scales = np.array([1.0, 4.0, 16.0])
     features = np.random.default_rng(0).normal(size=(4000, 3)) * scales
     lengths = []
