@@ -23,7 +23,7 @@ def loader_mishaps(advice: str = "") -> Iterator[None]:
     except RuntimeError as error:
         if not loader_died(error):
             raise
-        line = "a loader process died, often for want of memory"
+        line = "a loader process died, often because memory ran out"
         raise UserError(f"{line}{advice and f': {advice}'}") from error
 
 

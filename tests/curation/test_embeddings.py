@@ -166,7 +166,7 @@ def test_a_killed_loader_process_gives_one_line(run, tmp_path, monkeypatch, caps
     argv = ["embed", str(run), str(images), "--workers", "1", "--out", str(tmp_path / "e.npy")]
     assert main(argv) == 2
     message = capsys.readouterr().err.splitlines()[-1]
-    assert message.endswith("often for want of memory: give fewer --workers")
+    assert message.endswith("often because memory ran out: give fewer --workers")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from BYOL.config import PretrainConfig, load_config
 from BYOL.config.paths import rooted
 from BYOL.config.tasks import Measures
 from BYOL.errors import UserError
+from BYOL.runs.folder import RunFolder
 
 # settings that decide what the references of a run measure
 _PIXELS = (
@@ -26,24 +27,25 @@ def results_of(run: PretrainConfig) -> dict[str, Any] | None:
         UserError: the folder holds a run with other settings, or something unreadable.
     """
     assert run.out is not None
-    folder = Path(run.out)
-    if not (folder / "config.yaml").exists():
+    folder = RunFolder(Path(run.out))
+    if not folder.config.exists():
         return None
-    found = load_config(folder / "config.yaml")
+    found = load_config(folder.config)
     for name, value in vars(rooted(run)).items():
         # None and "auto" were settled by the run; where folders lie changes nothing
         if name not in ("out", "resume") and value not in (None, "auto"):
             there = getattr(found, name)
             if there != value:
                 raise UserError(
-                    f"{folder} holds a run with {name}={there}, not {value}: give another --out"
+                    f"{folder.path} holds a run with {name}={there}, not {value}: "
+                    "give another --out"
                 )
     try:
-        return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        return json.loads(folder.results.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / 'results.json'} cannot be read: {error}") from error
+        raise UserError(f"{folder.results} cannot be read: {error}") from error
 
 
 def known_rows(run: PretrainConfig, others: Sequence[PretrainConfig]) -> dict[str, Measures]:
