@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _REDRAW = 0.5  # seconds between updates of a bar
 
+_LONGEST = 120  # characters of a value in a message
+
 
 class SafeStream(io.TextIOBase):
     """A text stream on standard error whose failures end nothing.
@@ -180,16 +182,25 @@ class Progress:
 
 
 def with_dashes(message: str) -> str:
-    """Flags as they are usually typed: ``--batch-size`` for the setting ``batch_size``."""
+    """The message with flags as they are usually typed: ``--batch-size`` for ``--batch_size``."""
     return re.sub(r"--\w+", lambda flag: flag[0].replace("_", "-"), message)
 
 
-def counted(number: int, thing: str) -> str:
-    """``1 picture``, ``2,000 pictures``."""
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+def counted(number: int, noun: str) -> str:
+    """The number with its noun: ``1 image``, ``2,000 images``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def first_of(names: Sequence[str]) -> str:
-    """The first three, and how many more there are."""
+    """The first three of ``names``, and how many more there are."""
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
+
+
+def printable(value: object) -> str:
+    """The value as text of at most 120 characters, with control characters replaced.
+
+    For values of files, which another person may have written.
+    """
+    text = "".join(sign if sign.isprintable() else "?" for sign in str(value))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

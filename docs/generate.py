@@ -1,87 +1,104 @@
-"""Write docs/commands/: a page for every command, from the code: ``python docs/generate.py``."""
+"""Write docs/commands/, a page for every command, from the code: ``python docs/generate.py``."""
 
 import dataclasses
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from BYOL.cli.help import default_text, setting_groups, usage_word
 from BYOL.cli.main import COMMANDS, Command
+from BYOL.cli.parser import COMMON
 from BYOL.config import PretrainConfig
+from BYOL.config.fields import Info, choices_of, fields_of, info_of, is_switch, kinds_of
 
 FOLDER = Path(__file__).parent / "commands"
-_NOTE = "<!-- Made by docs/generate.py from the code; change the settings' docstrings instead. -->"
+_NOTE = "<!-- Made by docs/generate.py from the code: change the settings' help texts instead. -->"
 
 
 def pages() -> dict[str, str]:
-    """File name → text, the overview included."""
+    """The text of every page, the overview included, by file name."""
     made = {f"{name}.md": page(name, command) for name, command in COMMANDS.items()}
     rows = [f"| [`byol {name}`]({name}.md) | {c.summary} |" for name, c in COMMANDS.items()]
     lines = [
         "# Commands",
         _NOTE,
         "",
-        "Every command also takes `--help`, `--config FILE.yaml` (flags override it) and `--json`",
-        "(one JSON object on standard output, also of a mistake). Exit codes: 0, 2 after one line",
-        "about a mistake, 3 where the collapse alarm has stopped training, 130 after Ctrl-C.",
-        "",
-        "| command | what it does |",
+        "| command | description |",
         "|---|---|",
         *rows,
+        "",
+        "Every command has these flags:",
+        "",
+        "| flag | description |",
+        "|---|---|",
+        *(f"| `--{flag}` | {text} |" for flag, text in COMMON.items()),
+        "",
+        "With `--json`, a mistake is one JSON object on standard output too. Exit codes: 0 for",
+        "success, 2 after one line about a mistake, 3 if the collapse alarm stopped training, 75",
+        "if a run stopped early and can be resumed, 130 after Ctrl-C.",
         "",
     ]
     return {"README.md": "\n".join(lines), **made}
 
 
 def page(name: str, command: Command) -> str:
-    """The page of one command."""
-    fields = dataclasses.fields(command.settings)
-    required = {f.name for f in fields if f.default is dataclasses.MISSING}
-    words = [w.upper() if w in required else f"[{w.upper()}]" for w in command.positional]
-    helps = documented(command.settings)
-    inherited: set[str] = set()
-    if command.settings is not PretrainConfig and issubclass(command.settings, PretrainConfig):
-        inherited = {f.name for f in dataclasses.fields(PretrainConfig)}
-    own = [f for f in fields if f.name not in inherited or f.name in documented_here(command)]
-    rows = [f"| {_flag(f, command)} | {_default(f)} | {helps.get(f.name, '')} |" for f in own]
+    """The page of the command ``name``."""
+    settings = command.settings
+    words = [usage_word(settings, word) for word in command.positional]
+    inherits = settings is not PretrainConfig and issubclass(settings, PretrainConfig)
     lines = [
         f"# byol {name}",
         _NOTE,
         "",
-        command.summary[0].upper() + command.summary[1:] + ".",
+        f"{command.summary}.",
         "",
         "```",
         " ".join(["byol", name, *words, "[--SETTING VALUE …]"]),
         "```",
         "",
-        "| setting | default | meaning |",
-        "|---|---|---|",
-        *rows,
-        "",
     ]
-    if inherited:
+    groups = [
+        (title, [n for n in names if not inherits or n in vars(settings)["__annotations__"]])
+        for title, names in setting_groups(settings)
+    ]
+    for title, names in groups:
+        if names:
+            lines += [f"## {title[0].upper()}{title[1:]}", "", *_table(command, names), ""]
+    if inherits:
         lines += ["All settings of [`byol pretrain`](pretrain.md) are accepted too.", ""]
-    if "preset" in {f.name for f in fields}:
-        lines += ["A preset's values go before these defaults: [recipes](../recipes.md).", ""]
+    if issubclass(settings, PretrainConfig):
+        lines += ["A preset replaces these defaults: see [recipes](../recipes.md).", ""]
+    lines += ["The flags of every command are listed in the [overview](README.md).", ""]
     return "\n".join(lines)
 
 
-def documented(settings: type) -> dict[str, str]:
-    """Field → its line under ``Args:``, those of base classes included."""
-    found: dict[str, str] = {}
-    for cls in reversed(settings.__mro__):
-        text = (cls.__doc__ or "").partition("Args:\n")[2]
-        for entry in re.split(r"\n(?=        \w+: )", "\n" + text.rstrip()):
-            name, colon, meaning = entry.strip().partition(": ")
-            if colon:
-                found[name] = " ".join(meaning.split()).replace("|", "\\|")
-    return found
+def _table(command: Command, names: list[str]) -> list[str]:
+    fields, kinds = fields_of(command.settings), kinds_of(command.settings)
+    rows = [
+        f"| {_flag(fields[n], command)} | {_default(fields[n])} "
+        f"| {accepted(info_of(fields[n]), kinds[n])} | {_escape(info_of(fields[n]).help)} |"
+        for n in names
+    ]
+    return ["| setting | default | accepted | meaning |", "|---|---|---|---|", *rows]
 
 
-def documented_here(command: Command) -> set[str]:
-    """Fields that the command's own settings say something about, or add."""
-    text = (command.settings.__doc__ or "").partition("Args:\n")[2]
-    return set(re.findall(r"^        (\w+): ", text, re.MULTILINE))
+def accepted(info: Info, kind: Any) -> str:
+    """The accepted values of a setting: its choices or its range; empty where any value is."""
+    if choices := choices_of(kind):
+        switch = ("on", "off") if is_switch(kind) else ()
+        return ", ".join(f"`{word}`" for word in (*switch, *choices))
+    if is_switch(kind):
+        return "on, off"
+    if info.low is None:
+        return ""
+    number = _number(info.low)
+    if info.high is None or info.high > 1e9:
+        return f"from {number}"
+    return f"{number} to {_number(info.high)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:g}"
 
 
 def _flag(field: "dataclasses.Field[Any]", command: Command) -> str:
@@ -90,19 +107,17 @@ def _flag(field: "dataclasses.Field[Any]", command: Command) -> str:
 
 
 def _default(field: "dataclasses.Field[Any]") -> str:
-    if field.default is dataclasses.MISSING:
-        return "needed" if field.default_factory is dataclasses.MISSING else "…"
-    if field.default is None:
-        return ""
-    if isinstance(field.default, tuple):
-        return (
-            "`"
-            + ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in field.default)
-            + "`"
-        )
+    if field.default is field.default_factory is dataclasses.MISSING:
+        return "required"
     if isinstance(field.default, bool):
-        return f"`{str(field.default).lower()}`"
-    return f"`{field.default}`"
+        return "on" if field.default else "off"
+    text = default_text(field)
+    return f"`{text}`" if text else ""
+
+
+def _escape(text: str) -> str:
+    """Text for a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The documentation says what the code does."""
+"""The documentation matches the code."""
 
 import importlib.util
 import re
@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from BYOL.cli.main import COMMANDS
+from BYOL.config.fields import fields_of, info_of
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -29,15 +30,25 @@ def test_the_pages_of_the_commands_are_those_of_the_code(generate: ModuleType) -
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_setting_of_a_command_is_explained(generate: ModuleType, name: str) -> None:
-    import dataclasses
+def test_every_setting_has_a_help_text_that_starts_with_a_short_sentence(name: str) -> None:
+    for field_name, field in fields_of(COMMANDS[name].settings).items():
+        info = info_of(field)
+        assert len(info.help) > 5 and info.help.endswith("."), field_name
+        assert info.summary[0].isupper() and info.summary.endswith("."), field_name
+        assert len(info.summary) <= 120, field_name
 
-    helps = generate.documented(COMMANDS[name].settings)
-    for field in dataclasses.fields(COMMANDS[name].settings):
-        assert len(helps.get(field.name, "")) > 5, field.name
+
+def test_a_page_has_defaults_ranges_and_choices(generate: ModuleType) -> None:
+    text = generate.page("pretrain", COMMANDS["pretrain"])
+    assert "| `--tau` | `0.996` | 0 to 1 | " in text
+    assert "| `--on-collapse` | `warn` | `warn`, `stop` | " in text
+    assert "| `--epochs` | `300` | from 1 | " in text
+    assert "| `--evaluate` | on | on, off | " in text
+    assert "| `DATA` or `--data` |  |  | " in text
+    assert text.index("## Images") < text.index("## Networks") < text.index("## Evaluation")
 
 
-def test_links_between_the_pages_lead_somewhere() -> None:
+def test_links_between_the_pages_have_targets() -> None:
     for page in DOCS.rglob("*.md"):
         for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]*)?\)", page.read_text()):
             if "://" not in link:

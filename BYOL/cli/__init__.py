@@ -1,1 +1,1 @@
-"""The command line: parser, commands and sweeps. No logic lives here."""
+"""The command line: parser, commands and sweeps."""

@@ -1,4 +1,4 @@
-"""The help of a command: grouped settings with the defaults that would really be used."""
+"""The help of a command: grouped settings with the defaults that would apply."""
 
 import argparse
 import dataclasses
@@ -10,11 +10,11 @@ from BYOL.config.fields import Info, choices_of, fields_of, info_of, is_switch, 
 from BYOL.config.presets import preset_values
 from BYOL.config.pretrain import PretrainConfig
 
-_AUTO = "fits the images"  # the default of what the preset auto chooses
+_AUTO = "fits the images"  # shown as the default of settings that the preset auto chooses
 
 
 class _Formatter(argparse.HelpFormatter):
-    """One spelling of every flag, on 100 columns."""
+    """Formats one spelling of every flag, on 100 columns."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28, width=100)
@@ -31,39 +31,40 @@ def help_text(
     positional: tuple[str, ...],
     arguments: Arguments,
 ) -> str:
-    """The help of a command.
+    """The help of the command ``name``.
 
     Args:
         settings: the dataclass whose fields are the flags.
         name: the command.
         summary: its line in the overview.
         positional: settings that may be specified without their flags.
-        arguments: of the command line, whose data and preset decide the defaults that are shown,
-            and which help is wanted: every setting, or those that most people need.
+        arguments: the parsed command line. Its data and preset decide the defaults that are shown.
+            ``arguments.help`` decides whether all settings are explained in full, or the basic
+            ones in one sentence each.
     """
     words = [usage_word(settings, word) for word in positional]
     everything, defaults = arguments.help == "all", used_defaults(settings, arguments)
     parser = argparse.ArgumentParser(
         prog=f"byol {name}", formatter_class=_Formatter, add_help=False,
         usage=" ".join(["byol", name, *words, "[--SETTING VALUE …]"]),
-        description=summary[0].upper() + summary[1:] + ".",
+        description=f"{summary}.",
     )  # fmt: skip
-    for title, names in group_counts(settings):
+    for title, names in setting_groups(settings):
         shown = [n for n in names if everything or info_of(fields_of(settings)[n]).basic]
         group = parser.add_argument_group(title)
         for field in shown:
-            _add_help(group, settings, field, defaults)
+            _add_help(group, settings, field, defaults, everything)
     group = parser.add_argument_group("every command")
     for flag, text in COMMON.items():
         if flag == "config":
-            group.add_argument(f"--{flag}", help=text, metavar="F")
+            group.add_argument(f"--{flag}", help=text, metavar="PATH")
         else:
             group.add_argument(f"--{flag}", help=text, action="store_true")
     return parser.format_help()
 
 
 def used_defaults(settings: type, arguments: Arguments) -> dict[str, str]:
-    """Name → the default of a run's setting with the preset and the data of this command line."""
+    """The defaults of a run by name, with the preset and the data of this command line."""
     if not issubclass(settings, PretrainConfig):
         return {}
     preset = arguments.values.get("preset", "auto")
@@ -76,44 +77,49 @@ def used_defaults(settings: type, arguments: Arguments) -> dict[str, str]:
     return {name: _AUTO for name, field in fields_of(settings).items() if info_of(field).chosen}
 
 
-def _add_help(group: Any, settings: type, name: str, defaults: Mapping[str, str]) -> None:
+def _add_help(
+    group: Any, settings: type, name: str, defaults: Mapping[str, str], everything: bool
+) -> None:
     field, kind = fields_of(settings)[name], kinds_of(settings)[name]
-    info: Info = info_of(field)
-    choices = choices_of(kind)
-    text = info.help
-    if choices:
+    info, choices = info_of(field), choices_of(kind)
+    text = info.help if everything else info.summary
+    if choices and not is_switch(kind):
         text += f" One of {', '.join(choices)}."
     default = defaults.get(name, default_text(field))
     if default:
         text += f" [{default}]"
-    how: dict[str, Any] = (
-        {"action": "store_true"} if is_switch(kind) else {"metavar": _metavar(kind)}
-    )
-    flag = f"--{name.replace('_', '-')}"
-    if kind is bool and field.default is True:
-        flag = f"--[no-]{name.replace('_', '-')}"
-    group.add_argument(flag, help=text.replace("%", "%%"), **how)
+    options: dict[str, Any] = {"metavar": _metavar(kind, info)}
+    if is_switch(kind) and not choices:
+        options = {"action": "store_true"}
+    no = "[no-]" if kind is bool and field.default is True else ""
+    flag = f"--{no}{name.replace('_', '-')}"
+    group.add_argument(flag, help=text.replace("%", "%%"), **options)
 
 
-def _metavar(kind: Any) -> str:
+def _metavar(kind: Any, info: Info) -> str:
+    """How the value of a setting is named after its flag."""
+    if is_switch(kind):
+        return f"[{'|'.join(choices_of(kind))}]"
     text = str(kind)
     if "tuple" in text:
         return "A,B"
     if "list[float]" in text or "list[int]" in text:
         return "A,B,…"
-    return "N" if "int" in text or "float" in text else "X"
+    if "int" in text or "float" in text:
+        return "N"
+    return "PATH" if info.place in ("images", "input", "output") else "NAME"
 
 
 def default_text(field: "dataclasses.Field[Any]") -> str:
-    """A default as it is written on a command line; empty where there is none."""
+    """The default of ``field`` as it is written on a command line; empty if there is none."""
     if field.default is dataclasses.MISSING:
-        made = None if field.default_factory is dataclasses.MISSING else field.default_factory()
-        return value_text(made or None)
+        factory = field.default_factory
+        return "" if factory is dataclasses.MISSING else value_text(factory() or None)
     return value_text(field.default)
 
 
 def value_text(value: Any) -> str:
-    """A value as it is written on a command line; empty for None and False."""
+    """``value`` as it is written on a command line; empty for None and False."""
     if value is None or value is False:
         return ""
     if value is True:
@@ -123,19 +129,24 @@ def value_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def group_counts(settings: type) -> Iterator[tuple[str, list[str]]]:
-    """Title and names of the settings of every group: of each base class, then of the class."""
-    names = fields_of(settings).keys() - {"trust"}  # which is a flag of every command
-    seen: set[str] = set()
+def setting_groups(settings: type) -> Iterator[tuple[str, list[str]]]:
+    """Title and names of the settings of every group: of the class itself, then of its bases.
+
+    ``trust`` is left out, because it is a flag of every command.
+    """
+    names, seen = fields_of(settings).keys() - {"trust"}, set[str]()
+    groups = []
     for cls in reversed(settings.__mro__):
         own = [n for n in vars(cls).get("__annotations__", {}) if n in names - seen]
         seen |= set(own)
         if own and dataclasses.is_dataclass(cls):
-            yield vars(cls).get("title", "settings"), own
+            groups.append((cls, vars(cls).get("title", "settings"), own))
+    groups.sort(key=lambda group: group[0] is not settings)
+    yield from ((title, own) for _, title, own in groups)
 
 
 def usage_word(settings: type, name: str) -> str:
-    """A positional setting in the usage line: RUN, [DATA], or RUN [RUN …]."""
+    """The positional setting ``name`` in the usage line: RUN, [DATA], or RUN [RUN …]."""
     field = fields_of(settings)[name]
     if kinds_of(settings)[name] == list[str]:
         return f"{name.upper()} [{name.upper()} …]"

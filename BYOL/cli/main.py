@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. What the commands do lives elsewhere."""
+"""The command line: parses arguments, calls a command and prints its results."""
 
 import dataclasses
 import importlib
@@ -13,33 +13,42 @@ from BYOL._clock import command_clock
 from BYOL._console import STDERR, show_messages, with_dashes
 from BYOL._files import to_json
 from BYOL.config import PretrainConfig
-from BYOL.config import commands as settings
-from BYOL.config.curation import DuplicatesConfig, OutliersConfig, SearchConfig
+from BYOL.config.curation import (
+    DuplicatesConfig,
+    OutliersConfig,
+    PredictConfig,
+    SearchConfig,
+    SelectConfig,
+)
+from BYOL.config.datasets import ShardConfig, TileConfig
+from BYOL.config.evaluate import EvaluateConfig
 from BYOL.config.export import ExportConfig
-from BYOL.config.labelling import PredictConfig, SelectConfig
-from BYOL.config.shard import ShardConfig
-from BYOL.config.tile import TileConfig
+from BYOL.config.features import EmbedConfig
+from BYOL.config.inspection import BenchmarkConfig, ViewsConfig
+from BYOL.config.report import ReportConfig
+from BYOL.config.sweep import SweepConfig
 from BYOL.errors import RESUME_CODE, StoppedError, UserError
 
 COLLAPSED = 3  # exit code
-READ_ENOUGH = 141  # what a shell reports of a program that SIGPIPE has ended
+BROKEN_PIPE = 141  # the exit code that a shell reports for a program ended by SIGPIPE
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of ``byol`` and ``python -m BYOL``.
 
     Returns:
-        0; 2 after one line on standard error that says what the user can mend (with ``--json`` also
-        ``{"error": …, "code": 2}`` on standard output); 3 where training
-        was stopped by the collapse alarm; 75 where a run stopped before its end and the same line
-        with ``--resume auto`` goes on; 141 where whoever read the output, ``head`` say, stopped.
+        The exit code. 0: success. 2: a mistake of the user, described in one line on standard
+        error, and with ``--json`` as ``{"error": …, "code": 2}`` on standard output. 3: the
+        collapse alarm stopped training. 75: a run stopped early, and the same command with
+        ``--resume auto`` resumes it. 130: Ctrl-C. 141: the reader of the output, such as ``head``,
+        closed it.
     """
     argv = sys.argv[1:] if argv is None else argv
     show_messages()
-    # torch, which is not imported yet, then leaves what Apple's GPUs cannot do to the CPU
+    # Read by torch, which is not imported yet: operations that Apple's GPUs lack run on the CPU.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no "±" shows another sign
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without "±" shows "?"
             stream.reconfigure(errors="replace")
     try:
         with command_clock():
@@ -49,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         if not _reader_is_gone():
             raise
-        return READ_ENOUGH
+        return BROKEN_PIPE
     except UserError as error:
         message = with_dashes(str(error))
         print(f"byol: {message}", file=STDERR)
@@ -66,13 +75,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _reader_is_gone() -> bool:
-    """Whether it is standard output that is broken; then the interpreter is kept from saying so."""
+    """Whether standard output is the broken pipe; if so, the interpreter will not report it."""
     if not hasattr(select, "poll"):  # Windows
         return False
     output = select.poll()
     output.register(sys.stdout.fileno(), 0)
     gone = any(event & select.POLLERR for _, event in output.poll(0))
-    if gone:  # the interpreter flushes once more when it ends
+    if gone:  # the interpreter flushes standard output again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return gone
 
@@ -82,121 +91,121 @@ class Command:
     """One command.
 
     Args:
-        summary: its line in the help.
-        settings: what it can be told.
-        positional: settings that may be given as bare words, in this order.
-        does: "module:function" from settings to a dictionary and a text; imported when called, so
-            that help and mistakes need not wait for torch.
+        summary: its line in the overview.
+        settings: the dataclass of its settings.
+        positional: settings that may be specified without their flags, in this order.
+        function: "module:function", which takes the settings and returns a dictionary and a text.
+            It is imported when it is called, so that help and mistakes do not wait for torch.
         compiles: whether it may compile or trace a network.
     """
 
     summary: str
     settings: type
     positional: tuple[str, ...]
-    does: str
+    function: str
     compiles: bool = False
 
     def __call__(self, config: Any) -> tuple[dict[str, Any], str]:
-        """Do it."""
+        """Run the command with the settings ``config``."""
         from BYOL.model.timm_import import import_timm_quickly
 
         if not self.compiles:
             import_timm_quickly()
-        module, function = self.does.split(":")
+        module, function = self.function.split(":")
         return getattr(importlib.import_module(module), function)(config)
 
 
 COMMANDS = {
     "pretrain": Command(
-        "learn from pictures without labels; without DATA, from built-in handwritten digits",
+        "Train a backbone on images without labels; by default on handwritten digits",
         PretrainConfig,
         ("data",),
         "BYOL.cli.commands.pretrain:pretrain_run",
         compiles=True,
     ),
     "evaluate": Command(
-        "measure a run with labelled pictures, beside raw pixels and the untrained backbone",
-        settings.EvaluateConfig,
+        "Evaluate a backbone on labelled images, compared with raw pixels and an untrained one",
+        EvaluateConfig,
         ("run", "data"),
         "BYOL.cli.commands.evaluate:evaluate_run",
     ),
     "embed": Command(
-        "write the feature vector of every picture to a file",
-        settings.EmbedConfig,
+        "Write the feature vector of every image to a file",
+        EmbedConfig,
         ("run", "data"),
         "BYOL.cli.commands.embed:embed_run",
     ),
     "duplicates": Command(
-        "find near-identical pictures, and say which to keep",
+        "Find near-identical images and suggest which to keep",
         DuplicatesConfig,
         ("run", "data"),
         "BYOL.cli.commands.duplicates:duplicates_run",
     ),
     "outliers": Command(
-        "list the pictures that are least like the others",
+        "List the images that differ most from the others",
         OutliersConfig,
         ("run", "data"),
         "BYOL.cli.commands.outliers:outliers_run",
     ),
     "search": Command(
-        "find the pictures that are most like given ones",
+        "Find the images that are most similar to query images",
         SearchConfig,
         ("run", "data"),
         "BYOL.cli.commands.search:search_run",
     ),
     "select": Command(
-        "choose the pictures to label first: a few that stand for all",
+        "Choose a small representative set of images to label first",
         SelectConfig,
         ("run", "data"),
         "BYOL.cli.commands.select:select_run",
     ),
     "predict": Command(
-        "guess the labels of all pictures from those of some, and say how good the guesses are",
+        "Predict the labels of all images from a few, and estimate the accuracy",
         PredictConfig,
         ("run", "data"),
         "BYOL.cli.commands.predict:predict_run",
     ),
     "export": Command(
-        "write the backbone, or a classifier on it, for timm, torchvision, ONNX or the hub",
+        "Export a backbone or classifier for timm, torchvision, ONNX or the Hugging Face hub",
         ExportConfig,
         ("run", "data"),
         "BYOL.cli.commands.export:export_run",
         compiles=True,
     ),
     "report": Command(
-        "a run as one HTML page: verdict, curves, neighbours, map; or several runs compared",
-        settings.ReportConfig,
+        "Write a run as one HTML page, or a comparison of several runs",
+        ReportConfig,
         ("run",),
         "BYOL.cli.commands.report:report_run",
     ),
     "views": Command(
-        "look at what the network will see, before paying for a run",
-        settings.ViewsConfig,
+        "Show the augmented views that the network would be trained on",
+        ViewsConfig,
         ("data",),
         "BYOL.cli.commands.views:views_run",
     ),
     "shard": Command(
-        "pack a folder of pictures into shards, for sets larger than a disk",
+        "Pack a folder of images into shards, for data sets larger than a disk",
         ShardConfig,
         ("data",),
         "BYOL.cli.commands.shard:shard_run",
     ),
     "tile": Command(
-        "cut large pictures into tiles: scenes, slides, boards",
+        "Cut large images into tiles: satellite scenes, slides, circuit boards",
         TileConfig,
         ("data",),
         "BYOL.cli.commands.tile:tile_run",
     ),
     "benchmark": Command(
-        "measure what this machine does a second, and which part holds the rest back",
-        settings.BenchmarkConfig,
+        "Measure the training speed on this machine and find the bottleneck",
+        BenchmarkConfig,
         ("data",),
         "BYOL.cli.commands.benchmark:benchmark_run",
         compiles=True,
     ),
     "sweep": Command(
-        "run every variant of an ablation that is not finished, then tabulate and plot them",
-        settings.SweepConfig,
+        "Run all variants of an ablation that are not complete, then tabulate and plot them",
+        SweepConfig,
         ("sweep",),
         "BYOL.cli.commands.sweep:sweep_run",
         compiles=True,
@@ -204,16 +213,17 @@ COMMANDS = {
 }
 
 _OVERVIEW = f"""BYOL {BYOL.__version__}
-A folder of pictures without labels goes in, a backbone that has learnt to see comes out.
+Self-supervised training of image backbones: images without labels in, a trained backbone out.
 
 usage: byol COMMAND [ARGUMENTS]
 
 {{commands}}
 
-start here:
-  byol pretrain                        the built-in digits, about two minutes on two cores
-  byol pretrain photos/                any folder of pictures
-  byol COMMAND --help                  every setting of a command
+examples:
+  byol pretrain                        train on the built-in digits (two minutes on two cores)
+  byol pretrain photos/                train on a folder of images
+  byol COMMAND --help                  show the most common settings of a command
+  byol COMMAND --help-all              show all settings of a command
 """
 
 
@@ -238,15 +248,15 @@ def _run(argv: list[str]) -> int:
     if config is None:
         return 0
     results, text = command(config)
-    if text:  # only the first of several processes speaks
+    if text:  # empty in all but the first of several processes
         print(to_json(results) if as_json else text)
     return COLLAPSED if results.get("stopped") else 0
 
 
 def parse(name: str, argv: list[str]) -> Any:
-    """The settings of command ``name`` from its arguments, or None where only help was wanted.
+    """Parse the arguments of the command ``name``, or print its help and return None.
 
-    Order, later ones win: the preset, the file of ``--config``, the arguments.
+    Later values override earlier ones: the preset, the file of ``--config``, the arguments.
 
     Raises:
         UserError: an unknown flag, a value of the wrong type or out of range.

@@ -1,4 +1,4 @@
-"""The words of a command line as settings: argparse, built from the fields of the settings."""
+"""Parses a command line into settings, with argparse built from the fields of the settings."""
 
 import argparse
 import dataclasses
@@ -11,20 +11,24 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from BYOL.config.fields import choices_of, fields_of, info_of, is_switch, kinds_of
-from BYOL.config.from_values import build_settings, specified_names, values_of_file
+from BYOL.config.from_values import (
+    build_settings,
+    present_name,
+    specified_names,
+    values_of_file,
+)
 from BYOL.config.paths import check_named_places
-from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.yaml_io import read_settings, signed_by_user
 from BYOL.errors import UserError
 
-_NEGATIVE = re.compile(r"^-[\d.][-\d.,e+]*$")  # a number, or several: -1000,400
+_NEGATIVE = re.compile(r"^-[\d.][-\d.,e+]*$")  # one or several numbers: -1000,400
 _NUMBER = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?")
 COMMON = {  # flags of every command
-    "config": "a YAML file of settings; flags override it",
-    "json": "print one JSON object on standard output in place of text",
-    "trust": "open what a file of somebody else names: images, labels, hosts",
-    "help": "show the settings that most people need",
-    "help-all": "show every setting",
+    "config": "YAML file of settings. Flags override it.",
+    "json": "Print one JSON object on standard output instead of text.",
+    "trust": "Open the images, labels and hosts that a file from another person names.",
+    "help": "Show the most common settings.",
+    "help-all": "Show all settings with full explanations.",
 }
 
 log = logging.getLogger(__name__)
@@ -37,16 +41,17 @@ def parse_settings(
     summary: str = "-",
     positional: tuple[str, ...] = (),
 ) -> Any:
-    """The settings that the words of a command line ask for; None if only help was wanted.
+    """Parse a command line into settings, or print the help and return None.
 
-    Order, later ones win: the preset (for settings of a run), the files of ``--config``, ``argv``.
-    What a file names is opened only as :func:`BYOL.config.paths.check_named_places` allows.
+    Later values override earlier ones: the preset (for settings of a run), the files of
+    ``--config``, then ``argv``. Places that a file names are checked by
+    :func:`BYOL.config.paths.check_named_places`.
 
     Args:
         settings: the dataclass to fill.
         argv: the words after the command.
         name: the command.
-        summary: its line in the help.
+        summary: its line in the overview.
         positional: settings that may be specified without their flags.
 
     Raises:
@@ -58,19 +63,19 @@ def parse_settings(
 
         print(help_text(settings, name, summary, positional, arguments), end="")
         return None
-    found = _file_values(settings, arguments)
-    words = at_home(settings, arguments.values)
+    from_files = _file_values(settings, arguments)
+    from_flags = expand_home(settings, arguments.values)
     if arguments.trust and "trust" in fields_of(settings):
-        words["trust"] = True
-    values = {**at_home(settings, found), **words}
-    for table, entries in words.items():  # entries of a table are added to those of a file
-        if isinstance(entries, dict) and isinstance(found.get(table), dict):
-            values[table] = {**found[table], **entries}
-    return build_settings(settings, values, specified_names(words, found))
+        from_flags["trust"] = True
+    values = {**expand_home(settings, from_files), **from_flags}
+    for table, entries in from_flags.items():  # entries of a table are added to those of a file
+        if isinstance(entries, dict) and isinstance(from_files.get(table), dict):
+            values[table] = {**from_files[table], **entries}
+    return build_settings(settings, values, specified_names(from_flags, from_files))
 
 
 def _file_values(settings: type, arguments: "Arguments") -> dict[str, Any]:
-    """The values of the files of ``--config``, checked.
+    """The checked values of the files of ``--config``.
 
     Raises:
         UserError: a file that cannot be read, an unknown setting, or a place it may not name.
@@ -79,14 +84,15 @@ def _file_values(settings: type, arguments: "Arguments") -> dict[str, Any]:
     for file in arguments.files:
         path = Path(os.path.expanduser(file))  # noqa: PTH111
         content = read_settings(path)
-        if content.get("trust") in (True, False):
-            raise UserError(f"--config={path}: trust is for the command line alone")
-        found = values_of_file(settings, content, "--config: setting {!r}")
+        # for pretrain, a number is the old name of another setting
+        if "trust" in content.keys() & fields_of(settings) or content.get("trust") in (True, False):
+            raise UserError(f"--config={path}: trust is accepted on the command line only")
+        of_file = values_of_file(settings, content, "--config: setting {!r}")
         check_named_places(
-            settings, found, f"--config={path}",
+            settings, of_file, f"--config={path}",
             trusted=arguments.trust or signed_by_user(path), overridden=arguments.values,
         )  # fmt: skip
-        values |= found
+        values |= of_file
     return values
 
 
@@ -95,10 +101,10 @@ class Arguments:
     """A parsed command line.
 
     Args:
-        values: name of a setting → its text, or a list of texts for a setting that takes several.
-        files: of ``--config``, in order.
-        trust: whether ``--trust`` was there.
-        help: "" or "basic" or "all": which help was asked for.
+        values: texts by name of the setting; a list of texts for a setting that takes several.
+        files: the files of ``--config``, in order.
+        trust: whether ``--trust`` was passed.
+        help: the requested help: "basic", "all", or "" for none.
     """
 
     values: dict[str, Any]
@@ -109,34 +115,37 @@ class Arguments:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Raise in place of printing the usage and ending the process."""
-        lacking = re.match(r"argument (--[\w.-]+).*expected", message)
-        raise UserError(f"{lacking[1]} has no value" if lacking else message)
+        """Raise an error instead of printing the usage and ending the process.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(message)
 
 
 def parse_arguments(
     settings: type, argv: list[str], name: str, positional: tuple[str, ...] = ()
 ) -> Arguments:
-    """Read the words of a command line, without converting values.
+    """Parse a command line without converting values.
 
     Args:
         settings: the dataclass whose fields are the flags.
         argv: the words after the command.
         name: the command.
-        positional: settings that may be specified without their flags, in this order; the last one
+        positional: settings that may be specified without their flags, in this order. The last one
             takes all further words if it is a list.
 
     Raises:
-        UserError: an unknown flag, a flag without its value, or one word too many.
+        UserError: an unknown flag, a flag without its value, or a surplus word.
     """
     argv = _with_present_names(settings, argv)
     parser = _parser(settings, argv, name)
+    words = _with_switch_values(settings, argv)
     try:
-        words = _with_switch_values(settings, argv)
-        found, unknown = parser.parse_known_intermixed_args(words)
+        namespace, unknown = parser.parse_known_intermixed_args(words)
     except argparse.ArgumentError as error:
-        parser.error(str(error))
-    values = vars(found)
+        raise UserError(_parse_error(str(error), words)) from error
+    values = vars(namespace)
     words = values.pop("words")
     if unknown:
         flag = unknown[0].partition("=")[0]
@@ -146,6 +155,25 @@ def parse_arguments(
     values.pop("json", None)
     values |= _positional(settings, words, positional)
     return Arguments(_with_tables(values), files, trust, shown)
+
+
+def _parse_error(message: str, words: list[str]) -> str:
+    """A message of argparse in the words of this program.
+
+    Args:
+        message: what argparse says.
+        words: of the command line.
+    """
+    without_value = re.match(r"argument (--[^:]+): expected", message)
+    if without_value is None:
+        return message
+    spellings = without_value[1].split("/")
+    flag = spellings[0]
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word in spellings and following.startswith("--"):
+            following = following.partition("=")[0]
+            return f"{flag} has no value: {following} after it is a setting of its own"
+    return f"{flag} has no value"
 
 
 def _parser(settings: type, argv: list[str], name: str) -> _Parser:
@@ -176,27 +204,31 @@ def _parser(settings: type, argv: list[str], name: str) -> _Parser:
 
 
 def _with_present_names(settings: type, argv: list[str]) -> list[str]:
-    """``--trust NUMBER`` was LARS's coefficient in earlier versions; accepted for one version."""
-    if not issubclass(settings, PretrainConfig):
-        return argv
+    """Replace the old names of settings, which are accepted for one version with a warning.
+
+    ``--trust`` is also a flag of every command, so it is the old name only before a number.
+    """
     words = list(argv)
-    for place, (word, after) in enumerate(zip(argv, [*argv[1:], ""], strict=True)):
+    for position, (word, following) in enumerate(zip(argv, [*argv[1:], ""], strict=True)):
         flag, equals, value = word.partition("=")
-        if flag == "--trust" and _NUMBER.fullmatch(value if equals else after):
-            words[place] = f"--trust-coefficient{equals}{value}"
-            log.warning("--trust NUMBER is called --trust-coefficient now")
+        if not flag.startswith("--"):
+            continue
+        old = flag.removeprefix("--").replace("-", "_")
+        is_common = old in COMMON and not _NUMBER.fullmatch(value if equals else following)
+        if not is_common and (new := present_name(old, fields_of(settings))) != old:
+            words[position] = f"--{new.replace('_', '-')}{equals}{value}"
     return words
 
 
 def _flags(name: str) -> list[str]:
-    """``--batch-size`` and, as it was in earlier versions and is in YAML, ``--batch_size``."""
+    """The two spellings of a flag: ``--batch-size``, and ``--batch_size`` as in YAML."""
     return list(dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}")))
 
 
 def _with_switch_values(settings: type, argv: list[str]) -> list[str]:
-    """``--resume`` as ``--resume=true``, unless a word of its own follows, such as ``auto``.
+    """Replace a switch by ``--resume=true``, unless one of its values follows, such as ``auto``.
 
-    argparse would take any next word, of a folder for example, as the value.
+    argparse would take any following word as the value, such as the name of a folder.
     """
     accepted = {
         flag: ("true", "false", *choices_of(kind))
@@ -206,36 +238,37 @@ def _with_switch_values(settings: type, argv: list[str]) -> list[str]:
     }
     following = [*argv[1:], ""]
     return [
-        f"{word}=true" if word in accepted and after.lower() not in accepted[word] else word
-        for word, after in zip(argv, following, strict=True)
+        f"{word}=true" if word in accepted and value.lower() not in accepted[word] else word
+        for word, value in zip(argv, following, strict=True)
     ]
 
 
 def _positional(settings: type, words: list[str], positional: tuple[str, ...]) -> dict[str, Any]:
-    kinds, found = kinds_of(settings), dict[str, Any]()
+    """The values of the words without flags, by name of the setting."""
+    kinds, values = kinds_of(settings), dict[str, Any]()
     for number, word in enumerate(words):
         if number >= len(positional) and not (positional and kinds[positional[-1]] == list[str]):
-            raise UserError(f"{word!r} is one word too many: settings are given as --NAME VALUE")
+            raise UserError(f"{word!r} is surplus: settings are written as --NAME VALUE")
         name = positional[min(number, len(positional) - 1)]
         if kinds[name] == list[str]:
-            found.setdefault(name, []).append(word)
+            values.setdefault(name, []).append(word)
         else:
-            found[name] = word
-    return found
+            values[name] = word
+    return values
 
 
 def _with_tables(values: dict[str, Any]) -> dict[str, Any]:
-    """``backbone_args.depth`` as an entry of ``backbone_args``; its value is read as YAML."""
+    """Make ``backbone_args.depth`` an entry of ``backbone_args``; its value is parsed as YAML."""
     import yaml
 
-    found: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for name, value in values.items():
         table, dot, entry = name.partition(".")
         if dot:
-            found[table] = {**found.get(table, {}), entry: yaml.safe_load(value)}
+            merged[table] = {**merged.get(table, {}), entry: yaml.safe_load(value)}
         else:
-            found[name] = value
-    return found
+            merged[name] = value
+    return merged
 
 
 def _hint(word: str, settings: type, name: str) -> str:
@@ -244,8 +277,8 @@ def _hint(word: str, settings: type, name: str) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"see byol {name} --help"
 
 
-def at_home(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with ``~`` expanded where a setting names a file."""
+def expand_home(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with a leading ``~`` expanded, for settings whose field asks for it."""
 
     def expanded(value: Any) -> Any:
         if isinstance(value, list):

@@ -1,8 +1,10 @@
-"""What every command can be told: one dataclass a command, nothing imported that takes time.
+"""Settings: one dataclass per command. Importing them is fast.
 
-The command line, the YAML files and the Python functions all take these; a run's folder holds the
-one that made it. ``pretrain`` has a run's settings, ``commands`` those of everything else,
-``checks`` what values are accepted, ``files`` reads and writes them.
+The command line, YAML files and the Python functions all fill these dataclasses. ``pretrain`` has
+the settings of a run, in six groups from the modules ``*_settings``. The other commands' settings
+are in ``evaluate``, ``features``, ``curation``, ``export``, ``report``, ``datasets``,
+``inspection`` and ``sweep``. ``fields`` holds the metadata of settings and checks values,
+``from_values`` builds settings, and ``yaml_io`` reads and writes the settings of a run.
 """
 
 from BYOL.config.pretrain import PretrainConfig

@@ -1,9 +1,14 @@
-"""Settings of the commands that look through a set: duplicates, outliers, search."""
+"""Settings of the commands that work on the images of a run: ``duplicates``, ``outliers``,
+``search``, ``select`` and ``predict``.
+"""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from BYOL.config.commands import PooledFeaturesConfig
+from BYOL.config.features import PooledFeaturesConfig
 from BYOL.config.fields import setting
+from BYOL.config.shared_help import TASK
+from BYOL.config.validation import check_task
 from BYOL.errors import UserError
 
 
@@ -13,30 +18,26 @@ class DuplicatesConfig(PooledFeaturesConfig):
 
     threshold: float = setting(
         0.7,
-        "Cosine of the whitened features from which two pictures are compared pixel by pixel; "
-        "higher finds fewer.",
+        "Cosine similarity of whitened features from which two images are compared pixel by "
+        "pixel. A higher value finds fewer duplicates.",
         low=0,
         high=1,
         basic=True,
     )
     out: str = setting(
-        "duplicates.csv",
-        "The .csv file to write.",
-        place="output",
-        home=True,
-        basic=True,
+        "duplicates.csv", "CSV file to write.", place="output", home=True, basic=True
     )
     grid: str | None = setting(
         None,
-        "A .png of the groups; without it, none.",
+        "PNG file of the groups of duplicates. The default is none.",
         place="output",
         home=True,
         basic=True,
     )
     kept: str | None = setting(
         None,
-        "A .txt file of all pictures but the surplus ones, to be given as DATA to any "
-        "command; without it, none.",
+        "TXT file to list all images except the surplus ones. Other commands accept it as DATA. "
+        "The default is none.",
         place="output",
         home=True,
         basic=True,
@@ -47,22 +48,11 @@ class DuplicatesConfig(PooledFeaturesConfig):
 class OutliersConfig(PooledFeaturesConfig):
     """Settings of ``byol outliers``."""
 
-    count: int = setting(
-        50,
-        "How many pictures are listed.",
-        low=1,
-        basic=True,
-    )
-    out: str = setting(
-        "outliers.csv",
-        "The .csv file to write.",
-        place="output",
-        home=True,
-        basic=True,
-    )
+    count: int = setting(50, "Number of images to list.", low=1, basic=True)
+    out: str = setting("outliers.csv", "CSV file to write.", place="output", home=True, basic=True)
     grid: str | None = setting(
         None,
-        "A .png of them; without it, none.",
+        "PNG file of the outliers. The default is none.",
         place="output",
         home=True,
         basic=True,
@@ -75,41 +65,110 @@ class SearchConfig(PooledFeaturesConfig):
 
     like: str | None = setting(
         None,
-        "What to look for: a picture, a folder of pictures, or a .txt file with the path of "
-        "one on each line.",
+        "Query images: an image, a folder of images, or a .txt file with one path per line.",
         place="images",
         basic=True,
     )
     together: bool = setting(
         False,
-        "One list for all of these, for several pictures of one thing; without it, a list for "
-        "each.",
+        "Combine the query images into one query and write one result list. This suits several "
+        "images of the same object. Without it, every query image has a list of its own.",
         basic=True,
     )
-    count: int = setting(
-        20,
-        "How many pictures are listed, for each or for all together.",
-        low=1,
+    count: int = setting(20, "Number of results per list.", low=1, basic=True)
+    out: str = setting("search.csv", "CSV file to write.", place="output", home=True, basic=True)
+    grid: str | None = setting(
+        None, "PNG file of the results. The default is none.", place="output", home=True, basic=True
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.like:
+            raise UserError("--like is missing: give an image, a folder of images or a .txt list")
+
+
+@dataclass(frozen=True)
+class SelectConfig(PooledFeaturesConfig):
+    """Settings of ``byol select``."""
+
+    count: int = setting(100, "Number of images to choose.", low=1, basic=True)
+    labels: str | None = setting(
+        None,
+        "CSV file of existing labels, in the format of byol evaluate. Images similar to labelled "
+        "ones are chosen last. Without it and without DATA, the labels file of the run is used, "
+        "if it has one.",
+        place="input",
+        home=True,
         basic=True,
+    )
+    split: Literal["all", "train", "test"] = setting(
+        "train", "Split of the data to choose from.", basic=True
     )
     out: str = setting(
-        "search.csv",
-        "The .csv file to write.",
+        "labels.csv",
+        "CSV file to write, with the rows of --labels and one row per chosen image. The rows of "
+        "chosen images have no label yet and are sorted by how informative the image is. With the "
+        "labels filled in, it is a file for --labels of any command.",
         place="output",
         home=True,
         basic=True,
     )
     grid: str | None = setting(
         None,
-        "A .png of them; without it, none.",
+        "PNG file of the chosen images. The default is none.",
         place="output",
         home=True,
+        basic=True,
+    )
+    seed: int = setting(0, "Random seed of the clustering.", low=0, high=2**63 - 1, basic=True)
+
+
+@dataclass(frozen=True)
+class PredictConfig(PooledFeaturesConfig):
+    """Settings of ``byol predict``."""
+
+    labels: str | None = setting(
+        None,
+        "CSV file of existing labels, in the format of byol evaluate. Without it, class folders "
+        "provide the labels. Without DATA too, the labels file of the run is used, if it has "
+        "one.",
+        place="input",
+        home=True,
+        basic=True,
+    )
+    labelled: str | None = setting(
+        None,
+        "Labelled images, if they are not part of DATA. The classifier is trained on these and "
+        "predicts the labels of DATA.",
+        place="images",
+        basic=True,
+    )
+    groups: str | None = setting(
+        None,
+        "CSV file that assigns images to groups, in the format of byol evaluate. The prediction "
+        "for a labelled image never uses another image of its group.",
+        place="input",
+        home=True,
+        basic=True,
+    )
+    task: Literal["auto", "classification", "multilabel", "regression"] = setting(
+        "auto", TASK, basic=True
+    )
+    out: str = setting(
+        "predictions.csv",
+        "CSV file to write, with one row per image.",
+        place="output",
+        home=True,
+        basic=True,
+    )
+    seed: int = setting(
+        0,
+        "Random seed of the cross-validation folds and of the confidence intervals.",
+        low=0,
+        high=2**63 - 1,
         basic=True,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.like:
-            raise UserError(
-                "--like is missing: give a picture, a folder of pictures or a .txt list"
-            )
+        check_task(self.task, self.labels)

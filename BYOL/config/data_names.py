@@ -1,4 +1,4 @@
-"""Names of data: patterns with braces, and what a file from somebody else may name."""
+"""Names of data: patterns with braces, and what a file from another person may name."""
 
 import re
 from collections.abc import Iterator
@@ -6,27 +6,29 @@ from collections.abc import Iterator
 from BYOL.errors import UserError
 
 _MOST = 100_000  # shards
-# What a file may name. fsspec knows others that read local files, unpack, or fill in templates.
+# Protocols that a file may name. Others of fsspec read local files, unpack, or fill in templates.
 PROTOCOLS = ("file", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 def check_named_images(data: str, file: str) -> None:
-    """Refuse what a file must not name as images: unusual protocols, and chains of them.
+    """Refuse images that a file must not name: unusual protocols, and chains of protocols.
 
-    What the user names on the command line is not checked.
+    Images that the user names on the command line are not checked.
 
     Args:
-        data: the value in the file, in which braces may hide what it means.
+        data: the value in the file. Its braces are expanded before the check.
         file: how the user named the file, for the message.
 
     Raises:
         UserError: names the protocol, or the chain.
     """
-    for one in (data, *expand_braces(data)):
-        if "::" in one:
-            raise UserError(f"{file}: its data has a chain (::), which no file may name")
-        protocol, colon, _ = one.partition("://")
+    for name in (data, *expand_braces(data)):
+        if "::" in name:
+            raise UserError(
+                f"{file}: its data has a chain of protocols (::), which no file may name"
+            )
+        protocol, colon, _ = name.partition("://")
         if colon and protocol.lower() not in PROTOCOLS:
             raise UserError(
                 f"{file}: its data has a protocol that no file may name: it may name a path, or "
@@ -35,15 +37,15 @@ def check_named_images(data: str, file: str) -> None:
 
 
 def expand_braces(pattern: str) -> Iterator[str]:
-    """``a{08..10}`` as a08, a09, a10; ``{x,y}`` as x, y; several multiply.
+    """Expand ``a{08..10}`` to a08, a09, a10, and ``{x,y}`` to x, y; several braces multiply.
 
     Raises:
-        UserError: more than a hundred thousand.
+        UserError: there are more than a hundred thousand names.
     """
-    for count, one in enumerate(_expanded(pattern)):
+    for count, name in enumerate(_expanded(pattern)):
         if count == _MOST:
             raise UserError(f"DATA={pattern} means more than {_MOST:,} shards")
-        yield one
+        yield name
 
 
 def _expanded(pattern: str) -> Iterator[str]:

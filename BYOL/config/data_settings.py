@@ -1,50 +1,50 @@
-"""Which images a run is trained on, and what is known about them."""
+"""The training images, and what is known about them."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from BYOL.config.fields import setting
+from BYOL.config.shared_help import DATA_ROOT, TASK
 from BYOL.views.config import Pair
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which images a run is trained on, and what is known about them."""
+    """The training images, and what is known about them."""
 
     title: ClassVar[str] = "images"
 
     data: str | None = setting(
         None,
-        "A folder of pictures, a .txt file with the path of one on each line, an .npz or .npy "
-        "of images, .tar or .parquet shards (a folder of them, a pattern such as "
-        '"s3://bucket/{000..127}.tar"), or one of digits, cifar10, cifar100, stl10. Without '
-        "it: scikit-learn's handwritten digits.",
+        "Training images: folder, list, array file, shards or name of a data set. A "
+        "list is a .txt file with one path per line. An array file is an .npz or .npy file. "
+        "Shards are .tar or .parquet files, a folder of them, or a pattern such as "
+        '"s3://bucket/{000..127}.tar". Names of data sets are digits, cifar10, cifar100 and '
+        "stl10. The default is scikit-learn's handwritten digits.",
         private=True,
         place="images",
         basic=True,
     )
     labels: str | None = setting(
         None,
-        "A CSV file of labels, with a header: first the picture's file, then its class, or "
-        "several columns of 0 and 1, or numbers. Nothing is learnt from them: they judge, as "
-        "class folders do, which they replace. Pictures without a row are learnt from too.",
+        "CSV file of labels, used for evaluation only and never for training. It has a header. "
+        "The first column is the image file. It is followed by one column with the class, by "
+        "several columns of 0 and 1, or by columns of numbers. The file replaces the labels that "
+        "class folders imply. Images without a row are still used for training.",
         on_resume="incomplete",
         place="input",
         home=True,
         basic=True,
     )
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
-        "auto",
-        "What the labels are: classification, multilabel, regression, or auto: what they look "
-        "like.",
-        on_resume="incomplete",
-        basic=True,
+        "auto", TASK, on_resume="incomplete"
     )
     groups: str | None = setting(
         None,
-        "A CSV file of pictures that belong together, with a header: first the picture's "
-        "file, then the name of its patient, camera or part. Nothing is learnt from it: where "
-        "labels judge, no group is on both sides then, and intervals are over groups.",
+        "CSV file that assigns images to groups, such as the patient or the camera. It has a "
+        "header. The first column is the image file, the second the name of its group. It is not "
+        "used for training. In evaluation, a group never appears in both the training and the "
+        "test split, and confidence intervals resample whole groups.",
         on_resume="incomplete",
         place="input",
         home=True,
@@ -52,47 +52,33 @@ class DataSettings:
     )
     channels: int | None = setting(
         None,
-        "1, 3, 4 … channels of the pictures; without it, what the pictures have.",
+        "Number of image channels. The default is the number of channels of the images.",
         low=1,
         on_resume="fixed",
         basic=True,
     )
     pixel_range: Pair | None = setting(
         None,
-        "Values of black and white in pictures of more than 8 bits (0,4095); without it "
-        "settled by a look at some of them. Values beyond are cut off.",
+        "Pixel values of black and white in images of high bit depth, such as 0,4095. The "
+        "default is estimated from a sample of the images. Values outside the range are clipped.",
         on_resume="fixed",
-        basic=True,
     )
-    data_root: str = setting(
-        "~/.cache/byol",
-        "Where named data sets lie or are downloaded to.",
-        private=True,
-        place="output",
-    )
+    data_root: str = setting("~/.cache/byol", DATA_ROOT, private=True, place="output")
     memory: float = setting(
-        4.0,
-        "Gigabytes that pictures may take to be held decoded in memory.",
-        low=0,
-        private=True,
-        basic=True,
+        4.0, "Gigabytes of memory in which decoded images may be cached.", low=0, private=True
     )
     workers: int | None = setting(
         None,
-        "Processes that load pictures; without it, what fits the machine.",
+        "Number of processes that load images. The default depends on the machine.",
         low=0,
         private=True,
         basic=True,
     )
     shuffle_buffer: int = setting(
         8192,
-        "Pictures of shards that are shuffled among each other at a time, over all processes "
-        "and workers. Where shards are not local archives, twice as many are held in memory, "
-        "encoded.",
+        "Number of images from shards in the shuffle buffer, over all processes and workers. "
+        "Where shards are not local archives, twice as many encoded images are held in memory.",
         low=1,
         on_resume="fixed",
     )
-    strict_images: bool = setting(
-        False,
-        "Stop before training if any picture cannot be read.",
-    )
+    strict_images: bool = setting(False, "Stop before training if any image cannot be read.")

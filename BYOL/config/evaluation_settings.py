@@ -1,4 +1,4 @@
-"""What is measured during a run and at its end."""
+"""Evaluation during a run and at its end."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -8,33 +8,32 @@ from BYOL.config.fields import setting
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is measured during a run and at its end."""
+    """Evaluation during a run and at its end."""
 
     title: ClassVar[str] = "evaluation"
 
     knn_every: int = setting(
         10,
-        "Epochs between online checks, by k-NN and a linear probe (0: never).",
+        "Epochs between online evaluations by k-NN and a linear probe (0 disables them).",
         low=0,
         chosen="length",
     )
     gauges_every: int = setting(
         50,
-        "Optimizer steps between readings of the collapse gauges (0: never); at least four "
-        "readings an epoch.",
+        "Optimizer steps between two computations of the collapse metrics (0 disables them). "
+        "They are computed at least four times per epoch.",
         low=0,
     )
     on_collapse: Literal["warn", "stop"] = setting(
         "warn",
-        "Warn, or stop: end training in order, with exit code 3.",
+        "Reaction to representation collapse. warn prints a warning. stop ends training in good "
+        "order with exit code 3.",
+        basic=True,
     )
     evaluate: bool = setting(
         True,
-        "End with the comparison against raw pixels and the untrained backbone.",
+        "Evaluate at the end. The trained backbone is compared with raw pixels and the untrained "
+        "backbone.",
         basic=True,
     )
-    report: bool = setting(
-        True,
-        "End with report.html, the run as one page.",
-        basic=True,
-    )
+    report: bool = setting(True, "Write report.html, the run as one page, at the end.", basic=True)

@@ -4,114 +4,79 @@ from dataclasses import dataclass
 from typing import Literal
 
 from BYOL.config.fields import Settings, setting
+from BYOL.config.shared_help import ACCELERATOR, DATA_ROOT, RUN, TASK, TRUST, WORKERS
 from BYOL.config.validation import check_task
 from BYOL.errors import UserError
-
-CLASSIFIERS = ("none", "linear", "finetuned")
 
 
 @dataclass(frozen=True)
 class ExportConfig(Settings):
     """Settings of ``byol export``."""
 
-    run: str = setting(
-        help=(
-            "A run's folder, or one of its checkpoints (RUN/checkpoints/best.ckpt); or a backbone "
-            "without a run: what byol export wrote, hf-hub:OWNER/NAME, or local-dir:FOLDER."
-        ),
-        place="input",
-        home=True,
-        basic=True,
-    )
+    run: str = setting(help=RUN, place="input", home=True, basic=True)
     data: str | None = setting(
         None,
-        "The labelled pictures that teach a classifier; without it, those of the run.",
+        "Labelled images for training a classifier. The default is the data of the run.",
         place="images",
         basic=True,
     )
     to: str = setting(
         "backbone.safetensors",
-        "The file to write: .safetensors or .pth for weights, .onnx or .pt2 for a program "
-        "that takes pixels from 0 to 1; or NAME/, with a slash at the end, for a folder that "
-        "the Hugging Face hub and timm (local-dir:NAME) take.",
+        "File or folder to write: .safetensors, .pth, .onnx, .pt2, or NAME/ for a hub folder. "
+        ".safetensors and .pth files hold weights. .onnx and .pt2 files hold a program that "
+        "takes pixel values from 0 to 1. NAME/, with a slash at the end, is a folder that the "
+        "Hugging Face hub and timm (local-dir:NAME) accept.",
         place="output",
         home=True,
         basic=True,
     )
     classifier: Literal["none", "linear", "finetuned"] = setting(
         "none",
-        "What stands on the backbone: none; linear: the layer by which byol predict guesses, "
-        "while the backbone stays as it is; or finetuned: a layer that has been trained "
-        "together with the whole backbone, as byol evaluate --protocol finetune does. "
-        "Labelled pictures in test/ judge it and do not teach.",
+        "Classifier to train on top of the backbone. With none, only the backbone is exported. "
+        "linear trains a linear layer on frozen features, the layer that byol predict uses. "
+        "finetuned trains the layer together with the whole backbone, as byol evaluate "
+        "--protocol finetune does. Labelled images in test/ are used for evaluation only.",
         basic=True,
     )
     labels: str | None = setting(
         None,
-        "A CSV file of labels for the classifier, as of byol evaluate. Without it, the class "
-        "folders tell; without DATA too, the run's own file, where it has one.",
+        "CSV file of labels for the classifier, in the format of byol evaluate. Without it, "
+        "class folders provide the labels. Without DATA too, the labels file of the run is used, "
+        "if it has one.",
         place="input",
         home=True,
         basic=True,
     )
     groups: str | None = setting(
         None,
-        "A CSV file of pictures that belong together, as of byol evaluate: how good the "
-        "classifier is, is found out on whole groups.",
+        "CSV file that assigns images to groups, in the format of byol evaluate. The classifier "
+        "is evaluated on whole groups.",
         place="input",
         home=True,
         basic=True,
     )
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
-        "auto",
-        "What the labels are: classification, multilabel, regression, or auto: what they look "
-        "like.",
-        basic=True,
+        "auto", TASK, basic=True
     )
     epochs: int | None = setting(
         None,
-        "Of the training for finetuned; without it 50, on a CPU fewer where there are many labels.",
+        "Training epochs of --classifier finetuned. The default is 50. On a CPU, fewer epochs "
+        "are used if there are many labels.",
         low=1,
         basic=True,
     )
-    batch_size: int = setting(
-        256,
-        "Pictures at a time whose features are computed.",
-        low=1,
-        basic=True,
-    )
-    workers: int | None = setting(
-        None,
-        "Processes that decode files; without it, one for every core of a CPU, or half the "
-        "cores beside a GPU.",
-        low=0,
-        basic=True,
-    )
-    accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting(
-        "auto",
-        "Cpu, gpu, mps or auto: where the labelled pictures are looked at.",
-        basic=True,
-    )
+    batch_size: int = setting(256, "Images per batch when features are computed.", low=1)
+    workers: int | None = setting(None, WORKERS, low=0)
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", ACCELERATOR, basic=True)
     seed: int = setting(
         0,
-        "Of the splits that choose the classifier's settings, of the parts that judge it, and "
-        "of the intervals.",
+        "Random seed of the splits that select the classifier's settings, of the "
+        "cross-validation folds and of the confidence intervals.",
         low=0,
         high=2**63 - 1,
-        basic=True,
     )
-    data_root: str = setting(
-        "~/.cache/byol",
-        "Where named data sets lie or are downloaded to.",
-        place="output",
-        basic=True,
-    )
-    trust: bool = setting(
-        False,
-        "Open what the settings of a run from elsewhere, or a file of --config, name: images, "
-        "labels, hosts. A run that you made, in its place, needs no such word.",
-        basic=True,
-    )
+    data_root: str = setting("~/.cache/byol", DATA_ROOT, place="output")
+    trust: bool = setting(False, TRUST)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,8 +87,8 @@ class ExportConfig(Settings):
             return
         for name in ("data", "labels", "groups"):
             if (value := getattr(self, name)) is not None:
-                said = "DATA" if name == "data" else f"--{name}"
+                argument = "DATA" if name == "data" else f"--{name}"
                 raise UserError(
-                    f"{said}={value} is for a classifier: give --classifier=linear or "
+                    f"{argument}={value} is for a classifier: give --classifier=linear or "
                     "--classifier=finetuned too"
                 )

@@ -1,7 +1,7 @@
-"""Fields of settings: what each accepts, its help text, and what it means for a resumed run.
+"""Fields of settings: accepted values, help text, and further metadata.
 
-Everything that the program knows about a setting is stored on its field, so that no list elsewhere
-repeats names of settings.
+All knowledge about a setting is stored on its field, so that no list elsewhere repeats the names of
+settings.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from BYOL._console import printable
 from BYOL.errors import UserError
 
 _WORDS: dict[Any, str] = {
@@ -27,23 +28,24 @@ _WORDS: dict[Any, str] = {
 
 @dataclass(frozen=True)
 class Info:
-    """What is known about a setting.
+    """The metadata of a setting.
 
     Args:
-        help: what it does, for ``--help`` and docs/commands.
+        help: what it does, for ``--help`` and docs/commands. The first sentence is a complete short
+            description. Details follow in further sentences.
         low: the smallest accepted number, or None.
         high: the largest accepted number, or None.
-        on_resume: whether a resumed run may have another value: ``fixed``, never; ``incomplete``,
-            only until the run is complete; ``any``, always, because it does not change what the
-            run learns or says how much is wanted.
-        place: ``images`` or ``input`` where the value names what is read, ``output`` where it names
-            what is written or kept, ``network`` where it may contact a host. A file from somebody
-            else may not set it (docs/security.md).
-        home: whether ``~`` at its beginning is expanded when the command line is read.
-        private: whether it stays out of files that are published, such as model cards.
-        unswept: why a sweep cannot vary it, or None.
-        chosen: ``recipe`` where the preset auto may choose it, ``length`` where the time also
-            decides; None where it never does.
+        on_resume: whether a resumed run may have another value. ``fixed``: never. ``incomplete``:
+            only until the run is complete. ``any``: always, because the value does not change the
+            trained weights or only extends the run.
+        place: ``images`` or ``input`` if the value names what is read, ``output`` if it names what
+            is written or stored, ``network`` if it may contact a host. A file from another person
+            may not set it (docs/security.md).
+        home: whether a leading ``~`` is expanded when the command line is read.
+        private: whether it is left out of published files, such as model cards.
+        unswept: the reason why a sweep cannot vary it, or None.
+        chosen: ``recipe`` if the preset auto may choose it, ``length`` if it also depends on the
+            time limit, None if the preset auto never chooses it.
         basic: whether ``--help`` shows it; ``--help-all`` shows every setting.
     """
 
@@ -58,6 +60,12 @@ class Info:
     chosen: Literal["recipe", "length"] | None = None
     basic: bool = False
 
+    @property
+    def summary(self) -> str:
+        """The first sentence of the help text."""
+        first, period, _ = self.help.partition(". ")
+        return first + period.rstrip()
+
 
 def setting(
     default: Any = MISSING,
@@ -69,9 +77,9 @@ def setting(
     """A dataclass field with its :class:`Info`.
 
     Args:
-        default: its value where nothing is configured; without it the setting is required.
+        default: the default value; without it and ``factory`` the setting is required.
         help: see :class:`Info`.
-        factory: makes the default, in place of ``default``.
+        factory: returns the default value, for mutable defaults.
         known: further arguments of :class:`Info`.
     """
     metadata = {"info": Info(help, **known)}
@@ -82,19 +90,19 @@ def setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """Base class of the settings of a command: every value is checked against its field."""
+    """Base class of the settings of a command. Every value is checked against its field."""
 
     def __post_init__(self) -> None:
         check_settings(self)
 
 
 def fields_of(settings: Any) -> dict[str, "dataclasses.Field[Any]"]:
-    """Name → field of a dataclass of settings, or of an object of one."""
+    """The fields of ``settings``, a dataclass or an instance of one, by name."""
     return {field.name: field for field in dataclasses.fields(settings)}
 
 
 def info_of(field: "dataclasses.Field[Any]") -> Info:
-    """What is known about a field."""
+    """The metadata of ``field``; empty for a field without metadata."""
     return field.metadata.get("info") or Info("")
 
 
@@ -104,25 +112,26 @@ def names_where(settings: Any, accepts: Callable[[Info], bool]) -> Iterator[str]
 
 
 def kinds_of(settings: type) -> dict[str, Any]:
-    """Name → type of a setting."""
+    """The types of the settings of the dataclass ``settings``, by name."""
     return get_type_hints(settings)
 
 
 def choices_of(kind: Any) -> tuple[str, ...]:
     """The accepted words of a ``Literal``, alone or in a union; empty for other types."""
-    found = get_args(kind) if get_origin(kind) is Literal else ()
     if _is_union(kind):
-        found = tuple(word for part in get_args(kind) for word in choices_of(part))
-    return found
+        return tuple(word for part in get_args(kind) for word in choices_of(part))
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def is_switch(kind: Any) -> bool:
-    """Whether a flag of this type needs no value."""
+    """Whether a flag of type ``kind`` needs no value."""
     return kind is bool or (_is_union(kind) and bool in get_args(kind))
 
 
 def check_settings(settings: Any) -> None:
-    """Check every value against the range and the choices of its field; None is accepted.
+    """Check every value against the type, the range and the choices of its field.
+
+    None is always accepted. Of the type, only the length of pairs is checked here.
 
     Raises:
         UserError: names the flag, its value and what is accepted.
@@ -130,12 +139,27 @@ def check_settings(settings: Any) -> None:
     kinds = kinds_of(type(settings))
     for name, field in fields_of(settings).items():
         value, info = getattr(settings, name), info_of(field)
+        if value is not None and _is_pair(kinds[name]):
+            _check_pair(name, value)
         if choices := choices_of(kinds[name]):
             if value is not None and not isinstance(value, bool) and value not in choices:
-                raise UserError(f"--{name}={value} is unknown: choose one of {', '.join(choices)}")
+                raise UserError(
+                    f"--{name}={printable(value)} is unknown: choose one of {', '.join(choices)}"
+                )
         elif info.low is not None or info.high is not None:
             low = -math.inf if info.low is None else info.low
             _check_range(name, value, low, math.inf if info.high is None else info.high)
+
+
+def _is_pair(kind: Any) -> bool:
+    parts = get_args(kind) if _is_union(kind) else (kind,)
+    return any(get_origin(part) is tuple for part in parts)
+
+
+def _check_pair(name: str, value: Any) -> None:
+    is_sequence = isinstance(value, tuple | list) and len(value) == 2
+    if not is_sequence or not all(isinstance(number, int | float) for number in value):
+        raise UserError(f"--{name}={value} is no pair: give two numbers")
 
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:
@@ -148,7 +172,7 @@ def _check_range(name: str, value: Any, low: float, high: float) -> None:
 
 
 def convert_all(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of a file or of a command line as the types of their fields.
+    """Convert the values of a file or of a command line to the types of their fields.
 
     Raises:
         UserError: names the setting, its value and what is accepted.
@@ -158,7 +182,7 @@ def convert_all(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert(name: str, kind: Any, value: Any) -> Any:
-    """One value as the type ``kind``; texts of a command line are read as numbers where needed.
+    """Convert ``value`` to the type ``kind``; text of a command line is parsed as numbers.
 
     Raises:
         UserError: names the setting, its value and what is accepted.
@@ -171,13 +195,15 @@ def convert(name: str, kind: Any, value: Any) -> Any:
         if choices := choices_of(kind):
             words = ("true", "false", *choices) if is_switch(kind) else choices
             accepted = ", ".join(words)
-            raise UserError(f"--{name}={value} is unknown: choose one of {accepted}") from error
+            raise UserError(
+                f"--{name}={printable(value)} is unknown: choose one of {accepted}"
+            ) from error
         if value is None:
             raise UserError(
                 f"--{name}=null is not a value: leave it out for the default"
             ) from error
         words_of_kind = _WORDS.get(wanted, "a table of names and values")
-        raise UserError(f"--{name}: {value} is not {words_of_kind}") from error
+        raise UserError(f"--{name}: {printable(value)} is not {words_of_kind}") from error
 
 
 def _is_union(kind: Any) -> bool:

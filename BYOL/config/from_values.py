@@ -1,28 +1,32 @@
-"""Settings from names and values: of a file, of a command line, of a call in Python."""
+"""Settings from names and values: of a file, of a command line, or of a call in Python."""
 
 import dataclasses
 import difflib
+import functools
+import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from BYOL._console import printable
 from BYOL.config.fields import convert_all, fields_of, kinds_of
-from BYOL.config.paths import shown
 from BYOL.config.presets import preset_values
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.errors import UserError
 
-# Names of earlier versions, which are accepted for one version.
+log = logging.getLogger(__name__)
+
+# Old name → new name of settings. The old names are accepted for one version, with a warning.
 RENAMED = {"trust": "trust_coefficient"}
 
 
 def build_settings(settings: type, values: Mapping[str, Any], specified: Collection[str]) -> Any:
-    """The settings of a command, from values of any kind that :func:`convert_all` accepts.
+    """Build the settings of a command from values of any type that :func:`convert_all` accepts.
 
     Args:
         settings: the dataclass to fill. For the settings of a run, a preset replaces defaults.
-        values: by name.
-        specified: the names among them that the user has specified; the preset auto never changes
-            these.
+        values: values by name of the setting.
+        specified: the names of the settings that the user has specified. The preset auto never
+            changes these.
 
     Raises:
         UserError: a required setting is missing, or a value is of the wrong type or out of range.
@@ -46,34 +50,61 @@ def build_settings(settings: type, values: Mapping[str, Any], specified: Collect
 
 
 def values_of_file(settings: type, values: Mapping[str, Any], called: str) -> dict[str, Any]:
-    """The values of a file by the names of settings, ``backbone_args.NAME`` among them.
+    """The values of a file by name of the setting; ``backbone_args.NAME`` becomes an entry.
+
+    An old name of a setting is replaced by the new one, with a warning.
 
     Args:
-        settings: the dataclass that they are for.
-        values: by name, as the file has them.
-        called: how a message names an unknown name, as a format.
+        settings: the dataclass that the values are for.
+        values: values by name, as they are in the file.
+        called: format of an unknown name in a message.
 
     Raises:
         UserError: a name that is not the name of a setting.
     """
     fields, kinds = fields_of(settings), kinds_of(settings)
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for key, value in values.items():
         name, dot, entry = key.partition(".")
-        name = RENAMED.get(name, name) if name not in fields or name in RENAMED else name
+        name = present_name(name, fields)
         is_table = kinds.get(name) == dict[str, Any]
         if name not in fields or (dot and not (is_table and entry.isidentifier())):
             near = difflib.get_close_matches(key, fields, n=2)
-            hint = f"did you mean {' or '.join(near)}?" if near else "it is no name of a setting"
-            raise UserError(f"{called.format(shown(key))} is unknown: {hint}")
-        found[name] = {**found.get(name, {}), entry: value} if dot else value
-    return found
+            hint = f"did you mean {' or '.join(near)}?" if near else "no setting has this name"
+            raise UserError(f"{called.format(printable(key))} is unknown: {hint}")
+        by_name[name] = {**by_name.get(name, {}), entry: value} if dot else value
+    return by_name
+
+
+def present_name(name: str, fields: Collection[str], *, warn: bool = True) -> str:
+    """The present name of a setting, which may have been renamed.
+
+    Args:
+        name: the present or an old name.
+        fields: names of all settings of a command.
+        warn: whether an old name leads to a warning, once per process.
+    """
+    new = RENAMED.get(name)
+    if name in fields or new not in fields or new is None:
+        return name
+    if warn:
+        _warn_renamed(name, new)
+    return new
+
+
+@functools.cache
+def _warn_renamed(old: str, new: str) -> None:
+    log.warning(f"the setting {old} is now called {new}; {old} will not be accepted later")
 
 
 def specified_names(names: Collection[str], values: Mapping[str, Any]) -> set[str]:
-    """The settings that the user specified: on the command line and in files.
+    """The names of the settings that the user specified, on the command line and in files.
 
-    A sweep writes all settings into a file, and which of them the user specified.
+    A sweep writes all settings into a file. The entry ``recipe`` then lists the specified ones.
+
+    Args:
+        names: settings on the command line.
+        values: values of files.
     """
     recipe = values.get("recipe")
     if isinstance(recipe, dict) and "specified" in recipe and "facts" not in recipe:
@@ -82,11 +113,15 @@ def specified_names(names: Collection[str], values: Mapping[str, Any]) -> set[st
 
 
 def run_settings(values: Mapping[str, Any], called: str = "--{}") -> PretrainConfig:
-    """The settings of a run from names and values, of which none can become a flag.
+    """Build the settings of a run from names and values.
+
+    Args:
+        values: values by name of the setting.
+        called: format of an unknown name in a message.
 
     Raises:
         UserError: an unknown name, a value of the wrong type or out of range.
     """
-    found = values_of_file(PretrainConfig, values, called)
-    config: PretrainConfig = build_settings(PretrainConfig, found, specified_names((), found))
+    by_name = values_of_file(PretrainConfig, values, called)
+    config: PretrainConfig = build_settings(PretrainConfig, by_name, specified_names((), by_name))
     return config

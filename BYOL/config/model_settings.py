@@ -14,30 +14,34 @@ class ModelSettings:
 
     backbone: str = setting(
         "resnet50",
-        "A timm name (resnet18, resnet50, convnext_tiny, …), plain5 or plain6, or a model in "
-        "timm's format: hf-hub:OWNER/NAME, local-dir:FOLDER.",
+        "Backbone network: a timm name such as resnet50, plain5 or plain6, or a published model. "
+        "A published model is in timm's format: hf-hub:OWNER/NAME or local-dir:FOLDER.",
         on_resume="fixed",
         place="network",
-        basic=True,
         chosen="recipe",
+        basic=True,
     )
     backbone_args: dict[str, Any] = setting(
-        help="Further arguments of timm's network, such as --backbone-args.drop_path_rate 0.1.",
+        help=(
+            "Further arguments of timm's network. Each is written as a flag of its own, such as "
+            "--backbone-args.drop_path_rate 0.1."
+        ),
         factory=dict,
         on_resume="fixed",
     )
     pretrained: bool = setting(
         False,
-        "Start from timm's weights, or from those of hf-hub: and local-dir:.",
+        "Start from timm's pretrained weights. For hf-hub: and local-dir: backbones, start from "
+        "their own weights.",
         on_resume="fixed",
         place="network",
         basic=True,
     )
     weights: str | None = setting(
         None,
-        "Start from these instead: the folder of a run that has ended, or a .safetensors or "
-        "PyTorch file of weights for the backbone, whoever trained it. A classifier in it is "
-        "left out, and a first layer for 3 channels is adapted to others.",
+        "Start from these backbone weights: a run folder, or a .safetensors or PyTorch file. The "
+        "run must be complete. A classifier in the file is ignored. A first layer for 3 channels "
+        "is adapted to another number of channels.",
         on_resume="fixed",
         private=True,
         place="input",
@@ -45,17 +49,20 @@ class ModelSettings:
     )
     stem: Literal["auto", "imagenet", "small"] = setting(
         "auto",
-        "Imagenet, small (3×3 without stride, for ResNets on small pictures) or auto.",
+        "First layers of a ResNet. imagenet is the usual stem, small is a 3×3 convolution "
+        "without stride for small images, auto selects one by image size.",
         on_resume="fixed",
     )
     norm: Literal["bn", "gn-ws"] = setting(
         "bn",
-        "Bn, or gn-ws: group-norm and weight standardisation in place of every batch-norm.",
+        "Normalization layers. bn is batch normalization. gn-ws replaces every batch "
+        "normalization by group normalization with weight standardization.",
         on_resume="fixed",
     )
     freeze_patches: bool = setting(
         False,
-        "Leave a transformer's patch embedding as it is, for stability (MoCo v3).",
+        "Do not train the patch embedding of a vision transformer. This stabilizes training "
+        "(MoCo v3).",
         on_resume="fixed",
     )
     hidden_size: int = setting(
@@ -66,76 +73,68 @@ class ModelSettings:
         chosen="recipe",
     )
     output_size: int = setting(
-        256,
-        "Dimension of projections and predictions.",
-        low=1,
-        on_resume="fixed",
-        chosen="recipe",
+        256, "Dimension of projections and predictions.", low=1, on_resume="fixed", chosen="recipe"
     )
     depth_proj: int = setting(
-        2,
-        "Linear layers of the projector.",
-        low=1,
-        on_resume="fixed",
+        2, "Number of linear layers of the projector.", low=1, on_resume="fixed"
     )
     depth_pred: int = setting(
-        2,
-        "Linear layers of the predictor.",
-        low=1,
-        on_resume="fixed",
+        2, "Number of linear layers of the predictor.", low=1, on_resume="fixed"
     )
     predictor: Literal[
         "mlp", "linear", "optimal", "orthogonal", "directpred", "directcopy", "none"
     ] = setting(
         "mlp",
-        "Mlp, linear, none, or one that is computed and never trained: optimal (least "
-        "squares) or orthogonal (Procrustes), both solved on every batch, directpred or "
-        "directcopy, both set from a moving average of the projections' correlation.",
+        "Kind of predictor. mlp and linear are trained, none is the identity, and the others are "
+        "computed in closed form and never trained. optimal (least squares) and orthogonal "
+        "(Procrustes) are solved on every batch. directpred and directcopy are set from a moving "
+        "average of the projections' correlation matrix.",
         on_resume="fixed",
     )
     predictor_rho: float | None = setting(
         None,
-        "Ρ of directpred and directcopy; without it the papers' .3 and .5.",
+        "Decay ρ of the moving average of directpred and directcopy. The default is the papers' "
+        "value: 0.3 and 0.5.",
         low=0,
         high=0.999999,
         on_resume="incomplete",
     )
     predictor_eps: float | None = setting(
         None,
-        "Ε of directpred and directcopy; without it the papers' .01 and .3. Of optimal: the "
-        "ridge, in mean eigenvalues of the projections' covariance; without it .1.",
+        "Regularization ε of directpred, directcopy and optimal. For directpred and directcopy "
+        "the default is the papers' value, 0.01 and 0.3. For optimal it is the ridge as a "
+        "multiple of the mean eigenvalue of the projections' covariance, by default 0.1.",
         low=0,
         on_resume="incomplete",
     )
     predictor_every: int = setting(
         1,
-        "Optimizer steps between two settings of directpred and directcopy.",
+        "Optimizer steps between two updates of the directpred or directcopy predictor.",
         low=1,
         on_resume="incomplete",
     )
     target: Literal["ema", "online", "fixed"] = setting(
         "ema",
-        "Ema (a moving average of the online network), online (the online network itself), or "
-        "fixed (the untrained network).",
+        "Target network. ema is a moving average of the online network, online is the online "
+        "network itself, fixed is the untrained network.",
         on_resume="fixed",
     )
     target_norm: Literal["batch", "running"] = setting(
         "batch",
-        "What the target's batch-norms use: the statistics of the batch, or running ones that "
-        "follow the online network's as the weights do.",
+        "Statistics that the target network's batch normalization uses. batch uses those of the "
+        "current batch. running uses running statistics that follow the online network's as the "
+        "weights do.",
         on_resume="fixed",
     )
     tau: float = setting(
         0.996,
-        "Τ at the start of the run.",
+        "Decay rate τ of the target network at the start of the run.",
         low=0,
         high=1,
         on_resume="incomplete",
-        basic=True,
         chosen="recipe",
+        basic=True,
     )
     tau_schedule: Literal["cosine", "constant"] = setting(
-        "cosine",
-        "Cosine (τ rises to 1 over the run) or constant.",
-        on_resume="incomplete",
+        "cosine", "Schedule of τ. cosine raises it to 1 over the run.", on_resume="incomplete"
     )

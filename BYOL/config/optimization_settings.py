@@ -1,4 +1,4 @@
-"""Length, batches and optimizer of a run."""
+"""Length, batch size and optimizer of a run."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -8,91 +8,77 @@ from BYOL.config.fields import setting
 
 @dataclass(frozen=True)
 class OptimizationSettings:
-    """Length, batches and optimizer of a run."""
+    """Length, batch size and optimizer of a run."""
 
     title: ClassVar[str] = "optimization"
 
     minutes: float | None = setting(
         None,
-        "How long the whole command takes: reading, training, evaluation and report. The "
-        "speed is measured before the first step, and the epochs follow from it. With "
-        "``epochs`` the run ends at whichever is shorter.",
+        "Time limit in minutes for the whole command, evaluation and report included. The "
+        "training speed is measured before the first step, and the number of epochs follows from "
+        "it. If --epochs is specified too, the shorter of the two applies.",
         low=0.05,
         basic=True,
     )
     epochs: int = setting(
-        300,
-        "Passes over the pictures.",
-        low=1,
-        basic=True,
-        chosen="length",
+        300, "Number of passes over the training images.", low=1, chosen="length", basic=True
     )
     steps: int | None = setting(
         None,
-        "Optimizer steps after which the run ends, where that is before the last epoch does.",
+        "Optimizer steps after which the run ends, if that is before the last epoch ends.",
         low=1,
         chosen="length",
         on_resume="incomplete",
     )
     batch_size: int = setting(
         256,
-        "Pictures per optimizer step, over all processes and accumulated parts.",
+        "Images per optimizer step. They are divided over processes and --accumulate.",
         low=1,
         on_resume="fixed",
-        basic=True,
         chosen="recipe",
+        basic=True,
     )
     accumulate: int = setting(
         1,
-        "Parts that a process computes one after the other for one optimizer step.",
+        "Number of micro-batches that a process accumulates for one optimizer step.",
         low=1,
         chosen="recipe",
     )
     optimizer: Literal["lars", "sgd", "adamw"] = setting(
-        "lars",
-        "Lars, sgd or adamw.",
-        on_resume="fixed",
-        basic=True,
-        chosen="recipe",
+        "lars", "Optimizer.", on_resume="fixed", chosen="recipe", basic=True
     )
     lr: float = setting(
         0.3,
-        "Learning rate for a batch of 256; the rate used is lr · batch_size / 256.",
+        "Learning rate for a batch of 256 images. The learning rate of a step is lr · batch_size "
+        "/ 256.",
         low=0,
         on_resume="incomplete",
-        basic=True,
         chosen="recipe",
+        basic=True,
     )
     weight_decay: float = setting(
         1e-06,
-        "For weights; biases and norms have none.",
+        "Weight decay. It applies to weights, not to biases and normalization parameters.",
         low=0,
         on_resume="incomplete",
         chosen="recipe",
     )
     momentum: float = setting(
-        0.9,
-        "Of LARS and SGD, β₁ of AdamW.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
+        0.9, "Momentum of LARS and SGD, or β₁ of AdamW.", low=0, high=1, on_resume="incomplete"
     )
     trust_coefficient: float = setting(
-        0.001,
-        "LARS's trust coefficient η.",
-        low=0,
-        on_resume="incomplete",
+        0.001, "Trust coefficient η of LARS.", low=0, on_resume="incomplete"
     )
     warmup_epochs: float = setting(
         10.0,
-        "Length of the linear rise of the rate.",
+        "Epochs over which the learning rate rises linearly.",
         low=0,
         on_resume="incomplete",
         chosen="length",
     )
     predictor_lr_scale: float | None = setting(
         None,
-        "Λ, times the rate for the predictor; without it 1, or 10 with ``target`` online.",
+        "Factor λ on the predictor's learning rate. The default is 1, or 10 with --target online.",
         low=0,
         on_resume="incomplete",
         chosen="recipe",

@@ -1,4 +1,4 @@
-"""Settings that name places: files, folders, hosts. Which of them a file may set, and for whom."""
+"""Settings that name places: files, folders and hosts. Which of them a file may set."""
 
 import dataclasses
 import os
@@ -6,14 +6,18 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from BYOL._console import printable
 from BYOL.config.data_names import check_named_images
 from BYOL.config.fields import Info, fields_of, info_of, names_where
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.errors import UserError
 
-# What a run reads, which config.yaml stores with absolute paths.
+# Settings that name what a run reads. config.yaml stores them as absolute paths.
 _INPUTS = tuple(names_where(PretrainConfig, lambda info: info.place in ("images", "input")))
-_REMOTE = ("hf-hub:", "local-dir:")  # beginnings of a backbone that is more than a name
+_REMOTE = (
+    "hf-hub:",
+    "local-dir:",
+)  # prefixes of a backbone that may contact a host or read a folder
 _BUILT_IN = (None, "digits", False)
 
 
@@ -22,22 +26,22 @@ def _names_a_place(info: Info) -> bool:
 
 
 def place_values(config: Any) -> dict[str, Any]:
-    """The settings of a run, by name, that name places: what a signature covers."""
+    """The settings of ``config`` that name places, by name. The signature covers these."""
     names = sorted(names_where(config, _names_a_place))
     return {name: getattr(config, name) for name in names}
 
 
 def place_names() -> set[str]:
-    """The names of a run's settings that name places."""
+    """The names of the settings of a run that name places."""
     return set(names_where(PretrainConfig, _names_a_place))
 
 
 def named_places(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values of a file that name a place other than a built-in one or the default.
+    """The entries of ``values`` that name a place, except built-in ones and defaults.
 
     Args:
         settings: the dataclass that the file fills.
-        values: of the file.
+        values: the values of the file, by name.
     """
     defaults = {field.name: field.default for field in dataclasses.fields(settings)}
     places = set(names_where(settings, _names_a_place))
@@ -45,7 +49,7 @@ def named_places(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
         name: value
         for name, value in values.items()
         if name in places
-        and isinstance(value, str | list | bool)  # others are of the wrong type, and refused
+        and isinstance(value, str | list | bool)  # other types are refused when they are converted
         and value not in _BUILT_IN
         and value != defaults.get(name)
         and (name != "backbone" or str(value).startswith(_REMOTE))
@@ -60,14 +64,14 @@ def check_named_places(
     trusted: bool,
     overridden: Collection[str] = (),
 ) -> None:
-    """Refuse a file that names places, unless the user allows it; and places no file may name.
+    """Refuse a file that names places without permission, or that names forbidden places.
 
     Args:
         settings: the dataclass that the file fills.
-        values: of the file.
+        values: the values of the file, by name.
         file: how the user named the file, for the message.
-        trusted: the user has written the file, or has said ``--trust``.
-        overridden: settings that the command line sets itself.
+        trusted: whether the user wrote the file or passed ``--trust``.
+        overridden: settings that the command line sets as well; these are not checked.
 
     Raises:
         UserError: names the first such setting.
@@ -77,50 +81,46 @@ def check_named_places(
             continue
         if not trusted:
             raise UserError(
-                f"{file} names {name}={shown(value)}: a file opens no place by itself; give "
+                f"{file} names {name}={printable(value)}: a file opens no place by itself; give "
                 f"--{name} on the command line, or --trust if you trust the file"
             )
         if info_of(fields_of(settings)[name]).place == "images":
             check_named_images(str(value), file)
 
 
-def shown(value: object) -> str:
-    """A value of a file as a message may have it: short, and without control characters."""
-    text = "".join(sign if sign.isprintable() else "?" for sign in str(value))
-    return text if len(text) <= 120 else f"{text[:119]}…"
-
-
 def rooted(config: PretrainConfig) -> PretrainConfig:
-    """The same with absolute paths: a run is opened from other folders than it was started in."""
-    found: dict[str, Any] = {}
+    """The settings with absolute paths, so that the run can be opened from any folder."""
+    paths: dict[str, Any] = {}
     if config.out is not None:
-        found["out"] = _absolute(Path(config.out).expanduser())
+        paths["out"] = _absolute(Path(config.out).expanduser())
     for name in _INPUTS:
-        given = getattr(config, name)
-        if given in (None, "digits"):  # which is built in, whatever lies here by that name
+        value = getattr(config, name)
+        if value in (None, "digits"):  # digits is built in, even if a folder has that name
             continue
-        if (path := Path(given).expanduser()).exists():
-            found[name] = _absolute(path)
-    return dataclasses.replace(config, **found)
+        if (path := Path(value).expanduser()).exists():
+            paths[name] = _absolute(path)
+    return dataclasses.replace(config, **paths)
 
 
 def found_again(config: PretrainConfig, folder: Path) -> PretrainConfig:
-    """The same where a run and its pictures have moved together, to another machine say.
+    """The settings with new paths, if a run and its images were moved together.
+
+    A path that no longer exists is looked for at the same position relative to the run folder.
 
     Args:
-        config: what :func:`rooted` made, as the run's folder has it.
-        folder: where that folder is now.
+        config: the settings in the run folder, as :func:`rooted` returned them.
+        folder: the present location of the run folder.
     """
-    found: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
     for name in _INPUTS:
-        was = getattr(config, name)
-        if was is None or config.out is None or not Path(was).is_absolute() or Path(was).exists():
+        old = getattr(config, name)
+        if old is None or config.out is None or not Path(old).is_absolute() or Path(old).exists():
             continue
-        moved = Path(_absolute(folder / os.path.relpath(was, config.out)))
+        moved = Path(_absolute(folder / os.path.relpath(old, config.out)))
         if moved.exists():
-            found[name] = str(moved)
-    return dataclasses.replace(config, **found)
+            paths[name] = str(moved)
+    return dataclasses.replace(config, **paths)
 
 
 def _absolute(path: Path) -> str:
-    return os.path.abspath(path)  # noqa: PTH100  # links stay as they are named
+    return os.path.abspath(path)  # noqa: PTH100  # symbolic links are not resolved

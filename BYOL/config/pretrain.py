@@ -1,4 +1,4 @@
-"""Settings of a run."""
+"""The settings of a run."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from BYOL.config.fields import check_settings
 from BYOL.config.model_settings import ModelSettings
 from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.config.run_settings import RunSettings
-from BYOL.config.validation import check_numbers, check_pairs, check_task
+from BYOL.config.validation import check_numbers, check_task
 from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import UserError
 from BYOL.views.config import InputSpec
@@ -19,14 +19,13 @@ from BYOL.views.config import InputSpec
 class PretrainConfig(
     EvaluationSettings, RunSettings, ViewSettings, OptimizationSettings, ModelSettings, DataSettings
 ):
-    """Settings of a run, in six groups. A preset replaces their defaults: ``BYOL.config.presets``.
+    """The settings of a run, in six groups. A preset replaces defaults: ``BYOL.config.presets``.
 
-    The groups are base classes, so a name is the same as a flag, in YAML and in Python, and a
-    function that needs one group can say so.
+    The groups are base classes. A setting therefore has the same name as a flag, in YAML and in
+    Python, and a function that needs one group only can declare that group as its parameter.
     """
 
     def __post_init__(self) -> None:
-        check_pairs(self)
         check_settings(self)
         check_task(self.task, self.labels)
         if self.batch_size % (self.accumulate * self.devices * self.nodes):
@@ -46,31 +45,32 @@ class PretrainConfig(
         check_numbers("mean", self.mean, (-math.inf, math.inf))
         check_numbers("std", self.std, (0.0, math.inf))
         if self.resume is True and self.out is None:
-            raise UserError("--resume needs --out: the folder of the run to go on with")
+            raise UserError("--resume needs --out: the folder of the run to resume")
 
     @property
     def specified(self) -> frozenset[str]:
-        """The settings that the user has specified, where that is known."""
+        """The names of the settings that the user has specified; empty if that is unknown."""
         return frozenset(self.recipe.get("specified", ()))
 
     @property
     def undecided(self) -> bool:
-        """Whether the preset is auto and the images have not been looked at yet."""
+        """Whether the preset is auto and its settings have not been chosen yet."""
         return self.preset == "auto" and "specified" in self.recipe and "facts" not in self.recipe
 
     def total_steps(self, images: int) -> int:
-        """Optimizer steps of the whole run over so many images."""
+        """The number of optimizer steps of the whole run on ``images`` images."""
         steps = images // self.batch_size * self.epochs
         return steps if self.steps is None else min(steps, self.steps)
 
     @property
     def micro_batch(self) -> int:
-        """Pictures that one process sees at a time."""
+        """The number of images in one forward pass of one process."""
         return self.batch_size // (self.accumulate * self.devices * self.nodes)
 
     @property
     def view_shape(self) -> tuple[int, int, int, int]:
-        """(B, C, S, S) of a process's views, once that is settled."""
+        """The shape (B, C, S, S) of the views of one process, once image size and channels are
+        resolved."""
         assert self.channels is not None
         assert self.image_size is not None
         side = self.view_size or self.image_size
@@ -78,7 +78,7 @@ class PretrainConfig(
 
     @property
     def input_spec(self) -> InputSpec:
-        """How the backbone is shown pictures, once that is settled."""
+        """The size and the normalization of the backbone's input, once they are resolved."""
         assert self.image_size is not None
         assert self.mean is not None
         assert self.std is not None

@@ -1,7 +1,7 @@
 """The recipe of ``--preset auto``: a pure function from facts about the images and the machine to
 settings, each group of settings with its reason.
 
-The numbers stand in the tables at the top. The functions below only select and limit them.
+The numbers are in ``recipe_tables``. The functions here only select and limit them.
 """
 
 import math
@@ -11,69 +11,27 @@ from typing import Any
 
 from BYOL.config.fields import names_where
 from BYOL.config.pretrain import PretrainConfig
-
-SMALL_SIDE = 96  # pixels: images up to this size are trained on at their own size
-LEAST_SIDE = 8  # pixels: no backbone takes smaller images
-CPU_MINUTES = 20.0  # the length of a run on a CPU that has neither --minutes nor --epochs
-FEW = 10_000  # images: below, small batches and LARS (docs/results.md, "Two thousand pictures")
-LARGE_SET = 20_000  # images: from here on a GPU trains a ResNet-50 on photographs
-VIEW_SHARE = 3 / 4  # views on a CPU: less computation, and nearer to evaluation's scale
-
-# What every recipe shares: small networks on small views, measured on CIFAR-10 (docs/results.md).
-_SHARED: dict[str, Any] = {
-    "hidden_size": 1024,
-    "output_size": 256,
-    "predictor_lr_scale": 10.0,
-    "crop_scale": (0.2, 1.0),
-    "blur": (0.0, 0.0),
-    "brightness": 0.2,
-}
-# Learning rate (for a batch of 256) and weight decay belong to an optimizer.
-_OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "sgd": {"optimizer": "sgd", "lr": 0.1, "weight_decay": 1e-3},
-    "lars": {"optimizer": "lars", "lr": 3.2, "weight_decay": 1.5e-6},
-    "adamw": {"optimizer": "adamw", "lr": 1.5e-4, "weight_decay": 0.1},
-}
-# The same from trained weights, which a high learning rate would erase.
-_FROM_WEIGHTS: dict[str, dict[str, Any]] = {
-    "sgd": {"optimizer": "sgd", "lr": 0.03, "weight_decay": 1e-4},
-    "lars": {"optimizer": "lars", "lr": 0.1, "weight_decay": 1e-6},
-    "adamw": {"optimizer": "adamw", "lr": 5e-5, "weight_decay": 0.1},
-}
-# Few images and a plain network on a CPU: measured on 1,651 photographs in 80 seconds of one core
-# (20-NN .633, linear .766; with crops of .2 to 1 .538 and .701) and on 2,000 images of CIFAR-10.
-_FEW_ON_CPU: dict[str, Any] = {"crop_scale": (0.5, 1.0)}
-# The authors' recipe for 100 epochs of a ResNet-50 (presets.py, "paper-100").
-_PAPER: dict[str, Any] = {
-    "lr": 0.45,
-    "weight_decay": 1e-6,
-    "hidden_size": 4096,
-    "predictor_lr_scale": None,
-    "crop_scale": (0.08, 1.0),
-    "blur": (1.0, 0.1),
-    "brightness": 0.4,
-    "tau": 0.99,
-}
-# Values of many bands are measurements: only small changes of brightness and contrast.
-_MANY_CHANNELS: dict[str, Any] = {"contrast": 0.2, "grey": 0.0, "solarize": (0.0, 0.0)}
-
-# (is a GPU, is a large backbone) → image size at most, batch size, shortest and longest run in
-# epochs, optimizer steps that are worth their time.
-_SIZES: dict[tuple[bool, bool], tuple[int, int, int, int, int]] = {
-    (False, False): (64, 128, 1, 1000, 40_000),
-    (False, True): (96, 128, 1, 1000, 40_000),
-    (True, False): (128, 256, 100, 1000, 40_000),
-    (True, True): (224, 1024, 100, 300, 40_000),
-}
-# Minutes → image size of photographs for a plain network on a CPU. Measured on 3,453 photographs:
-# after two minutes of one core 32 px is better in k-NN (20-NN .566 against .530), 48 px in the
-# linear probe (.610 against .588).
-_PLAIN_SIDES = ((5.0, 32), (math.inf, 48))
-_WEIGHTS_SIDE = {False: 128, True: 224}  # image size at most from trained weights, by "is a GPU"
-_WEIGHTS_EPOCHS = 200  # at most: trained weights need fewer
-_TRANSFORMERS = ("vit_", "deit", "beit", "eva02", "swin")
-_BY_ADAMW = (*_TRANSFORMERS, "convnext")
-_PLAIN = ("plain5", "plain6")
+from BYOL.config.recipe_tables import (
+    ADAMW_BACKBONES,
+    CPU_MINUTES,
+    FEW,
+    FEW_ON_CPU,
+    FROM_WEIGHTS,
+    LARGE_SET,
+    LEAST_SIDE,
+    MANY_CHANNELS,
+    OPTIMIZERS,
+    PAPER_RECIPE,
+    PLAIN_IMAGE_SIZES,
+    PLAIN_NETWORKS,
+    SHARED_SETTINGS,
+    SIZES,
+    SMALL_SIDE,
+    TRANSFORMERS,
+    VIEW_SHARE,
+    WEIGHTS_EPOCHS,
+    WEIGHTS_IMAGE_SIZE,
+)
 
 # The settings that a recipe may choose. A resumed run takes them from its own config.yaml.
 CHOSEN = tuple(names_where(PretrainConfig, lambda info: info.chosen is not None))
@@ -141,11 +99,11 @@ class Recipe:
 def choose_recipe(facts: Facts) -> Recipe:
     """The settings that fit ``facts``, and the reasons."""
     backbone, why_backbone = _backbone(facts)
-    large = backbone not in _PLAIN and (not facts.gpu or backbone != "resnet18")
+    large = backbone not in PLAIN_NETWORKS and (not facts.gpu or backbone != "resnet18")
     image_size, view_size, why_size = _sizes(facts, backbone, large)
     batch_size, why_batch = _batch(facts, large)
     settings: dict[str, Any] = {
-        **_SHARED,
+        **SHARED_SETTINGS,
         **_optimization(facts, backbone, large),
         "backbone": backbone,
         "image_size": image_size,
@@ -153,7 +111,7 @@ def choose_recipe(facts: Facts) -> Recipe:
         "batch_size": batch_size,
     }
     if facts.channels not in (1, 3):
-        settings |= _MANY_CHANNELS
+        settings |= MANY_CHANNELS
     batch_size = facts.specified.get("batch_size", batch_size)
     epochs, minutes, why_length = _length(facts, large, batch_size)
     settings |= {"epochs": epochs, "minutes": minutes}
@@ -220,7 +178,7 @@ def _sizes(facts: Facts, backbone: str, large: bool) -> tuple[int, int | None, s
         specified = image_size_for(views, None)
     if specified is not None:
         image_size, why = specified, ""
-    elif backbone.startswith(_TRANSFORMERS):
+    elif backbone.startswith(TRANSFORMERS):
         image_size, why = _transformer_size(facts, backbone, side)
     elif facts.small:
         exact = side if facts.same_size else side // 4 * 4
@@ -232,7 +190,7 @@ def _sizes(facts: Facts, backbone: str, large: bool) -> tuple[int, int | None, s
         why = f"{image_size} px: images have {side} px, and larger ones cost more time on this "
         why += f"{where}"
     views = None
-    if not facts.gpu and image_size >= 24 and not backbone.startswith(_TRANSFORMERS):
+    if not facts.gpu and image_size >= 24 and not backbone.startswith(TRANSFORMERS):
         views = round(image_size * VIEW_SHARE / 4) * 4
     return image_size, views, why
 
@@ -240,11 +198,11 @@ def _sizes(facts: Facts, backbone: str, large: bool) -> tuple[int, int | None, s
 def _most_side(facts: Facts, backbone: str, large: bool) -> int:
     """The largest image size that is worth its time."""
     if facts.weights:
-        return _WEIGHTS_SIDE[facts.gpu]
-    if facts.gpu or backbone not in _PLAIN:
-        return _SIZES[facts.gpu, large][0]
+        return WEIGHTS_IMAGE_SIZE[facts.gpu]
+    if facts.gpu or backbone not in PLAIN_NETWORKS:
+        return SIZES[facts.gpu, large][0]
     minutes = facts.minutes or CPU_MINUTES
-    return next(side for most, side in _PLAIN_SIDES if minutes <= most)
+    return next(side for most, side in PLAIN_IMAGE_SIZES if minutes <= most)
 
 
 def image_size_for(view_size: int, side: int | None) -> int:
@@ -271,7 +229,7 @@ def _transformer_size(facts: Facts, backbone: str, side: int) -> tuple[int, str]
 
 def _batch(facts: Facts, large: bool) -> tuple[int, str]:
     """The batch: a power of two times ``unit``, at most half of the set, at least two images."""
-    usual = _SIZES[facts.gpu, large][1]
+    usual = SIZES[facts.gpu, large][1]
     if not facts.gpu and facts.images < FEW:
         usual = min(usual, 64)
     limit = min(usual, max(facts.images // 2, 2))
@@ -287,26 +245,26 @@ def _batch(facts: Facts, large: bool) -> tuple[int, str]:
 def _optimization(facts: Facts, backbone: str, large: bool) -> dict[str, Any]:
     """Optimizer, learning rate, weight decay, τ, for the backbone and its start."""
     few = facts.images < FEW
-    usual = "sgd" if backbone in _PLAIN and not few else "lars"
-    usual = "adamw" if backbone.startswith(_BY_ADAMW) else usual
+    usual = "sgd" if backbone in PLAIN_NETWORKS and not few else "lars"
+    usual = "adamw" if backbone.startswith(ADAMW_BACKBONES) else usual
     optimizer = facts.specified.get("optimizer", usual)
-    table = _FROM_WEIGHTS if facts.weights else _OPTIMIZERS
+    table = FROM_WEIGHTS if facts.weights else OPTIMIZERS
     slow = facts.gpu or facts.weights  # long runs, and weights that are to be kept
     chosen = {**table[optimizer], "tau": 0.99 if slow else 0.98 if few else 0.97}
     if optimizer == "adamw":
         chosen["predictor_lr_scale"] = None
-    if few and backbone in _PLAIN and not facts.gpu:
-        chosen |= _FEW_ON_CPU
+    if few and backbone in PLAIN_NETWORKS and not facts.gpu:
+        chosen |= FEW_ON_CPU
     if facts.gpu and large and optimizer == "lars":
-        chosen |= {**_PAPER, **(table[optimizer] if facts.weights else {})}
+        chosen |= {**PAPER_RECIPE, **(table[optimizer] if facts.weights else {})}
     return chosen
 
 
 def _length(facts: Facts, large: bool, batch_size: int) -> tuple[int, float | None, str]:
     """Epochs (at most, where there is a time limit), the time limit in minutes, and why."""
-    _, _, least, most, steps = _SIZES[facts.gpu, large]
+    _, _, least, most, steps = SIZES[facts.gpu, large]
     if facts.weights:
-        least, most = min(least, 20), min(most, _WEIGHTS_EPOCHS)
+        least, most = min(least, 20), min(most, WEIGHTS_EPOCHS)
     per_epoch = max(facts.images // max(batch_size, 1), 1)
     own = min(max(math.ceil(steps / per_epoch), least), most)
     if "epochs" in facts.specified or "steps" in facts.specified:

@@ -1,4 +1,4 @@
-"""What labels may be, and the type of a measured result: known to every package."""
+"""Kinds of labels, and the type of a measured result."""
 
 CLASSES, TAGS, VALUES, NOTHING = "classification", "multilabel", "regression", "none"
 TASKS = ("auto", CLASSES, TAGS, VALUES)

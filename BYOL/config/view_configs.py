@@ -1,4 +1,4 @@
-"""What the views of a run are drawn from, by its settings."""
+"""The distributions of the views of a run, from its settings."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,7 @@ from BYOL.views.config import ViewConfig
 
 
 def view_configs(config: ViewSettings) -> tuple[ViewConfig, ViewConfig]:
-    """What the two views are drawn from."""
+    """The distributions of the two views."""
     size = config.view_size or config.image_size
     assert size is not None
     shared = _shared(config)
@@ -21,7 +21,11 @@ def view_configs(config: ViewSettings) -> tuple[ViewConfig, ViewConfig]:
 
 
 def small_view_configs(config: ViewSettings) -> tuple[ViewConfig, ...]:
-    """What the small views are drawn from: as the second view, but for size and share."""
+    """The distributions of the small views: that of the second view with another size and scale.
+
+    Raises:
+        UserError: the small views are not smaller than the others.
+    """
     large = config.view_size or config.image_size
     assert large is not None
     size = config.small_size or large // 2
@@ -33,7 +37,7 @@ def small_view_configs(config: ViewSettings) -> tuple[ViewConfig, ...]:
 
 
 def largest_view(config: ViewSettings) -> int:
-    """Side of the largest view, in pixels."""
+    """The side of the largest view in pixels."""
     return max(view.size for view in (*view_configs(config), *small_view_configs(config)))
 
 

@@ -1,4 +1,4 @@
-"""How the random views of an image are made."""
+"""The random views of an image."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,31 +9,31 @@ from BYOL.views.config import Pair
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """How the random views of an image are made."""
+    """The random views of an image."""
 
     title: ClassVar[str] = "views"
 
     image_size: int | None = setting(
         None,
-        "Side in pixels of what the network sees; without it, that of the pictures where all "
-        "are alike and at most 96 px, else 224.",
+        "Side in pixels of the images that the network takes. The default is the side of the "
+        "images if all are equal and at most 96 px, otherwise 224.",
         low=1,
         on_resume="fixed",
-        basic=True,
         chosen="recipe",
+        basic=True,
     )
     view_size: int | None = setting(
         None,
-        "Side in pixels of the views in training; without it, image_size. Smaller views cost "
-        "less, and suit the size at which evaluation shows things, since a crop enlarges them "
-        "(arXiv 1906.06423).",
+        "Side in pixels of the training views. The default is --image-size. Smaller views take "
+        "less computation. They also match the apparent size of objects in evaluation, because a "
+        "random crop enlarges them (arXiv 1906.06423).",
         low=1,
         on_resume="fixed",
         chosen="recipe",
     )
     crop_scale: Pair = setting(
         (0.08, 1.0),
-        "Share of the picture's area that a view shows, least and most.",
+        "Smallest and largest fraction of the image's area that a crop covers.",
         low=0,
         high=1,
         on_resume="incomplete",
@@ -41,41 +41,30 @@ class ViewSettings:
     )
     crop_ratio: Pair = setting(
         (3 / 4, 4 / 3),
-        "Width / height of a crop before it is made square, least and most.",
+        "Smallest and largest aspect ratio (width / height) of a crop before it is resized to a "
+        "square.",
         low=0,
         on_resume="incomplete",
     )
     flip: float = setting(
-        0.5,
-        "Probability of a mirrored view.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
+        0.5, "Probability of a horizontal flip.", low=0, high=1, on_resume="incomplete"
     )
     vertical_flip: float = setting(
-        0.0,
-        "Probability of an upside-down view.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
+        0.0, "Probability of a vertical flip.", low=0, high=1, on_resume="incomplete"
     )
     rotate: float = setting(
-        0.0,
-        "Largest turn of a view, in degrees.",
-        low=0,
-        high=180,
-        on_resume="incomplete",
+        0.0, "Largest rotation of a view in degrees.", low=0, high=180, on_resume="incomplete"
     )
     jitter: float = setting(
         0.8,
-        "Probability of the colour changes below.",
+        "Probability of color jitter: brightness, contrast, saturation and hue.",
         low=0,
         high=1,
         on_resume="incomplete",
     )
     brightness: float = setting(
         0.4,
-        "Largest change of brightness.",
+        "Largest change of brightness in color jitter.",
         low=0,
         high=1,
         on_resume="incomplete",
@@ -83,7 +72,7 @@ class ViewSettings:
     )
     contrast: float = setting(
         0.4,
-        "Largest change of contrast.",
+        "Largest change of contrast in color jitter.",
         low=0,
         high=1,
         on_resume="incomplete",
@@ -91,21 +80,21 @@ class ViewSettings:
     )
     saturation: float = setting(
         0.2,
-        "Largest change of saturation (colour pictures only).",
+        "Largest change of saturation in color jitter, for color images only.",
         low=0,
         high=1,
         on_resume="incomplete",
     )
     hue: float = setting(
         0.1,
-        "Largest change of hue, in turns (colour pictures only).",
+        "Largest change of hue in color jitter, in turns, for color images only.",
         low=0,
         high=0.5,
         on_resume="incomplete",
     )
     grey: float = setting(
         0.2,
-        "Probability of a grey view (colour pictures only).",
+        "Probability that a view is converted to grayscale, for color images only.",
         low=0,
         high=1,
         on_resume="incomplete",
@@ -113,7 +102,7 @@ class ViewSettings:
     )
     blur: Pair = setting(
         (1.0, 0.1),
-        "Probability of a blur, for the first and the second view.",
+        "Probability of Gaussian blur for the first and the second view.",
         low=0,
         high=1,
         on_resume="incomplete",
@@ -121,13 +110,13 @@ class ViewSettings:
     )
     blur_sigma: Pair = setting(
         (0.1, 2.0),
-        "Its standard deviation in pixels, least and most.",
+        "Smallest and largest standard deviation of the blur in pixels.",
         low=0,
         on_resume="incomplete",
     )
     solarize: Pair = setting(
         (0.0, 0.2),
-        "Probability of solarizing, for the first and the second view.",
+        "Probability of solarization for the first and the second view.",
         low=0,
         high=1,
         on_resume="incomplete",
@@ -135,32 +124,33 @@ class ViewSettings:
     )
     small_views: int = setting(
         0,
-        "Further views of every picture that only the online network sees (multi-crop).",
+        "Number of additional small views per image, which only the online network sees "
+        "(multi-crop).",
         low=0,
         on_resume="fixed",
     )
     small_size: int | None = setting(
         None,
-        "Their side in pixels; without it half of view_size.",
+        "Side in pixels of the small views. The default is half of --view-size.",
         low=1,
         on_resume="fixed",
     )
     small_scale: Pair = setting(
         (0.05, 0.4),
-        "Share of the picture's area that they show, least and most.",
+        "Smallest and largest fraction of the image's area that a small view covers.",
         low=0,
         high=1,
         on_resume="incomplete",
     )
     mean: list[float] | None = setting(
         None,
-        "Of every channel, for normalisation; without it what the weights are used to that "
-        "the run begins with, ImageNet's for three channels, or measured on some of the "
-        "pictures.",
+        "Mean of each channel, for normalization. The default is the mean that the starting "
+        "weights expect, ImageNet's for three channels, or the mean of a sample of the images.",
         on_resume="fixed",
     )
     std: list[float] | None = setting(
         None,
-        "Likewise.",
+        "Standard deviation of each channel, for normalization. The default is chosen as for "
+        "--mean.",
         on_resume="fixed",
     )

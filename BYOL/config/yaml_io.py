@@ -1,23 +1,25 @@
-"""A run's settings as a YAML file."""
+"""The settings of a run as a YAML file."""
 
 import dataclasses
 from pathlib import Path
 from typing import Any
 
+from BYOL._console import printable
 from BYOL._files import write_atomically
-from BYOL.config.paths import place_names, place_values, shown
+from BYOL.config.fields import convert_all, fields_of
+from BYOL.config.from_values import present_name
+from BYOL.config.paths import place_names, place_values
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.signing import is_signed, signature_line
-from BYOL.config.validation import refuse_nulls, with_pairs
 from BYOL.errors import UserError, first_line
 
 _MOST_BYTES = 1 << 20
 
 
 def save_config(config: PretrainConfig, path: Path) -> None:
-    """Write the configuration as YAML that ``byol pretrain --config`` reads, signed by the user.
+    """Write the settings as YAML that ``byol pretrain --config`` reads, signed by the user.
 
-    It is written whole or not at all, and never through a link.
+    The file is written atomically, and never through a symbolic link.
 
     Raises:
         UserError: the file cannot be written.
@@ -35,19 +37,19 @@ def save_config(config: PretrainConfig, path: Path) -> None:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """A YAML file of settings as plain data: see :func:`parse_settings_text`.
+    """Read a YAML file of settings as plain data; see :func:`parse_settings_text`.
 
     Raises:
-        UserError: no such file, not YAML, or not a table of names and values.
+        UserError: the file cannot be read, is not YAML, or is not a table of names and values.
     """
     return parse_settings_text(_text_of(path), path)
 
 
 def _text_of(path: Path) -> str:
-    """The text of a file of settings.
+    """The text of the file of settings at ``path``.
 
     Raises:
-        UserError: it is not there, no plain file, too large, or no text.
+        UserError: the file does not exist, is not a plain file, is too large, or is not text.
     """
     try:
         if path.exists() and not path.is_file():
@@ -65,14 +67,14 @@ def _text_of(path: Path) -> str:
 
 
 def parse_settings_text(text: str, path: Path) -> dict[str, Any]:
-    """Settings as plain data: no objects, no aliases (which may have no end).
+    """Parse settings as plain data. Objects and aliases, which may be endless, are refused.
 
     Args:
         text: YAML.
-        path: of the file, for messages.
+        path: the path of the file, for messages.
 
     Raises:
-        UserError: not YAML, or not a table of names and values.
+        UserError: the text is not YAML, or not a table of names and values.
     """
     import yaml
 
@@ -94,16 +96,19 @@ def parse_settings_text(text: str, path: Path) -> dict[str, Any]:
 
 
 def load_config(path: Path) -> PretrainConfig:
-    """Read what :func:`save_config` wrote.
+    """Read the settings that :func:`save_config` wrote to ``path``.
 
     Raises:
-        UserError: no such file, not YAML, or not the settings of a run.
+        UserError: the file cannot be read, is not YAML, or has no settings of a run.
     """
     return read_run_config(path)[0]
 
 
 def read_run_config(path: Path) -> tuple[PretrainConfig, bool]:
-    """Read what :func:`save_config` wrote, and whether this user wrote it, for this folder.
+    """Read the settings that :func:`save_config` wrote to ``path``, and check their signature.
+
+    Returns:
+        The settings, and whether this user wrote them for the folder in which the file is.
 
     Raises:
         UserError: as :func:`load_config`.
@@ -114,7 +119,7 @@ def read_run_config(path: Path) -> tuple[PretrainConfig, bool]:
 
 
 def signed_by_user(path: Path) -> bool:
-    """Whether a file of settings is the config.yaml of a run that this user made in its place."""
+    """Whether ``path`` is the config.yaml of a run that this user made in the same folder."""
     try:
         return read_run_config(path)[1]
     except UserError:
@@ -122,17 +127,19 @@ def signed_by_user(path: Path) -> bool:
 
 
 def _run_config(values: dict[str, Any], path: Path) -> PretrainConfig:
-    fields = {field.name: field for field in dataclasses.fields(PretrainConfig)}
+    """The settings of a run from the values of its config.yaml, old names included."""
+    fields = fields_of(PretrainConfig)
+    values = {present_name(name, fields, warn=False): value for name, value in values.items()}
     unknown = sorted(values.keys() - fields.keys())
     if unknown:
         raise UserError(
-            f"{path} is not the configuration of a run: it has no setting {shown(unknown[0])}"
+            f"{path} is not the configuration of a run: it has no setting {printable(unknown[0])}"
         )
-    refuse_nulls(PretrainConfig, values)
     for name in place_names() & values.keys() - {"pretrained"}:
         if not isinstance(values[name], str | None):
-            raise UserError(f"{path}: {name}={shown(values[name])} is not text: write it in quotes")
+            value = printable(values[name])
+            raise UserError(f"{path}: {name}={value} is not text: write it in quotes")
     try:
-        return PretrainConfig(**with_pairs(PretrainConfig, values))
-    except (TypeError, OverflowError) as error:
-        raise UserError(f"{path} has a value of the wrong type: {error}") from error
+        return PretrainConfig(**convert_all(PretrainConfig, values))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error

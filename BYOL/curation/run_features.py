@@ -13,9 +13,9 @@ import torch
 
 from BYOL._console import Progress
 from BYOL._hardware import pick_accelerator, pick_precision, pick_workers, torch_device
-from BYOL.config.commands import FeaturesConfig
+from BYOL.config.features import FeaturesConfig
 from BYOL.curation.embeddings import Batches
-from BYOL.curation.feature_store import Collection, collected
+from BYOL.curation.feature_store import Collection, collect
 from BYOL.curation.run_images import open_run_images
 from BYOL.data.dataset import Images
 from BYOL.data.loader_errors import loader_mishaps
@@ -78,15 +78,13 @@ class Features:
         _, _, ids, vectors = zip(*batches, strict=True)
         return np.concatenate(ids), np.concatenate(vectors).astype(np.float32, copy=False)
 
-    def collected(self, whitening: float = 1.0) -> AbstractContextManager[Collection]:
+    def collect(self, whitening: float = 1.0) -> AbstractContextManager[Collection]:
         """Return a context with all features in a temporary folder.
 
         Args:
             whitening: degree of whitening; see :func:`BYOL.curation.feature_store.whitened`.
         """
-        return collected(
-            self.batches, self.network, self.run.config.input_spec, self.sets, whitening
-        )
+        return collect(self.batches, self.network, self.run.config.input_spec, self.sets, whitening)
 
     def _batches(self, network: torch.nn.Module) -> Batches:
         for split, images in self.sets.items():

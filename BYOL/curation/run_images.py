@@ -4,8 +4,8 @@ import dataclasses
 from typing import TypeVar
 
 from BYOL._console import counted
-from BYOL.config.commands import EvaluateConfig
-from BYOL.config.labelling import PredictConfig
+from BYOL.config.curation import PredictConfig
+from BYOL.config.evaluate import EvaluateConfig
 from BYOL.data.open import Splits, open_images
 from BYOL.errors import UserError
 from BYOL.runs.open import Run

@@ -36,8 +36,8 @@ def augmented_batches(
 
     Args:
         images: images, all of them readable.
-        exam: provides the view, seed, device and workers.
-        sight: input specification: mean and standard deviation of the normalisation.
+        data: provides the view, seed, device and workers.
+        input_spec: input specification: mean and standard deviation of the normalisation.
         epochs: number of passes over the images.
         batch_size: at most ``len(images)``.
         doing: text of the progress bar.

@@ -25,8 +25,8 @@ from BYOL.evaluation.protocols.knn import knn
 from BYOL.evaluation.protocols.linear import linear
 from BYOL.evaluation.protocols.linear_sgd import crops_per_image, linear_sgd
 from BYOL.evaluation.protocols.retrieval import retrieval
-from BYOL.evaluation.split_summary import group_counts, untaught
-from BYOL.evaluation.splits import parted, task_of
+from BYOL.evaluation.split_summary import classes_without_training_images, group_counts
+from BYOL.evaluation.splits import task_of, train_and_test_images
 from BYOL.evaluation.types import (
     FEATURE_BATCH_SIZE,
     EvaluationData,
@@ -105,7 +105,7 @@ def evaluate(
             :func:`BYOL.evaluation.splits.task_of`); only ``cluster`` needs no labels.
         test: test images. If None, a fifth of ``train`` is held out, in whole groups if it has
             groups. Pretraining may have used the held-out images without their labels.
-        sight: input specification of the backbones.
+        input_spec: input specification of the backbones.
         device: device of the backbones.
         protocols: names from :data:`PROTOCOLS`, or "all"; protocols that do not support the labels
             are left out.
@@ -141,7 +141,7 @@ def evaluate(
     if test is not None and task_of(test) != task_of(train):
         raise UserError(f"{test.name}: its test images have no labels of the same kind")
     data = EvaluationData(
-        *parted(train, test, settings.get("seed", 0)),
+        *train_and_test_images(train, test, settings.get("seed", 0)),
         view=crop_and_flip_view(view or ViewConfig(input_spec.size), input_spec.size),
         device=device,
         **settings,
@@ -166,7 +166,7 @@ def evaluate(
     return {
         "pictures": {"learn": len(data.train), "judge": len(data.test)},
         **group_counts(data, test),
-        **untaught(data),
+        **classes_without_training_images(data),
         "classes": _label_count(data),
         "task": data.task,
         **({"left_out": left_out} if left_out else {}),

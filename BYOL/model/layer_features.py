@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from BYOL.config.commands import POOLS
+from BYOL.config.features import POOLS
 from BYOL.errors import UserError
 from BYOL.model.backbones import pool as pool_output
 

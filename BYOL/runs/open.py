@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from BYOL._console import printable
 from BYOL._files import to_json
 from BYOL.config import PretrainConfig
 from BYOL.config.data_names import check_named_images
-from BYOL.config.paths import found_again, named_places, place_values, shown
+from BYOL.config.paths import found_again, named_places, place_values
 from BYOL.config.yaml_io import read_run_config
 from BYOL.errors import UserError, WeightsError
 from BYOL.model.weights import load_weights
@@ -144,7 +145,7 @@ def _run_settings(
         return found_again(config, folder.path), None
     elsewhere = (
         f"RUN={path} is from elsewhere (not made by you, or moved), and its settings name "
-        f"{named}={shown(places[named])}: give DATA, or --trust to open what they name"
+        f"{named}={printable(places[named])}: give DATA, or --trust to open what they name"
     )
     return dataclasses.replace(config, labels=None, groups=None, task="auto"), elsewhere
 

@@ -21,7 +21,7 @@ from BYOL.data.loader_errors import loader_died
 from BYOL.data.open import Splits
 from BYOL.errors import first_line
 from BYOL.evaluation.baselines import START, Reference
-from BYOL.evaluation.collapse.feature_metrics import feature_gauges
+from BYOL.evaluation.collapse.feature_metrics import feature_collapse_metrics
 from BYOL.evaluation.evaluate import NOTHING_KNOWN, evaluate
 from BYOL.evaluation.splits import comparable_test_set
 from BYOL.export import export_backbone
@@ -98,11 +98,11 @@ def save_report(
         machine: the machine that computes the features.
     """
     from BYOL.report.html import write_report
-    from BYOL.report.sample_features import Looking
+    from BYOL.report.sample_features import SampleConfig
 
     images = Splits(prepared.train, prepared.test, prepared.labelled)
     workers = pick_workers(config.workers, machine.accelerator)
-    settings = Looking(torch_device(machine.accelerator), workers, seed=config.seed)
+    settings = SampleConfig(torch_device(machine.accelerator), workers, seed=config.seed)
     try:
         write_report(open_run(folder.path), images, settings, folder.report)
     except Exception as error:
@@ -145,7 +145,7 @@ def _feature_metrics(
     machine: Machine,
 ) -> dict[str, dict[str, float]]:
     """Return the collapse metrics of the features, which are used later."""
-    return feature_gauges(
+    return feature_collapse_metrics(
         model.onlineNet.backend,
         initial,
         prepared.train,

@@ -32,7 +32,7 @@ from BYOL.data.shards.order import Streams
 from BYOL.data.train_loader import train_loader
 from BYOL.evaluation.evaluate import NOTHING_KNOWN
 from BYOL.export import export_backbone
-from BYOL.model.sync_batchnorm import synchronised
+from BYOL.model.sync_batchnorm import synchronise_batchnorm
 from BYOL.runs.build_model import build_model, seeded_model
 from BYOL.runs.folder import RunFolder, default_folder
 from BYOL.runs.open import backbone_metadata
@@ -212,7 +212,7 @@ def _train(
     loader = _loader(config, prepared, views, start.step, machine, streams)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.sync_batchnorm and config.devices * config.nodes > 1:
-        model = synchronised(model, machine.accelerator)
+        model = synchronise_batchnorm(model, machine.accelerator)
     module = Pretraining(model, config, views, steps_per_epoch)
     facts = {**fixed_facts(config, prepared.train), "streams": dataclasses.asdict(streams)}
     callbacks = RunCallbacks(config, prepared, start, machine, stop, module.total_steps, facts)

@@ -17,7 +17,7 @@ from BYOL._distributed import first_process
 from BYOL._files import write_atomically
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError, first_line
-from BYOL.evaluation.bootstrap import level
+from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -79,7 +79,11 @@ class WandbRun:
             {
                 "images_per_second": results["images_per_second"],
                 "alarm": results["alarm"],
-                **{f"{row}/{m}": level(v) for row, ms in rows.items() for m, v in ms.items()},
+                **{
+                    f"{row}/{m}": point_estimate(v)
+                    for row, ms in rows.items()
+                    for m, v in ms.items()
+                },
             }
         )
 

@@ -119,7 +119,7 @@ class EvalTransform:
         if isinstance(image, Image.Image):
             return normalise(self._centre_crop(image), self.mean, self.std)[0]
         batch, single = as_batch(image, len(self.mean))
-        x = normalise(centre(batch, self.size), self.mean, self.std)
+        x = normalise(centre_crop(batch, self.size), self.mean, self.std)
         return x[0] if single else x
 
     def _centre_crop(self, image: Image.Image) -> Tensor:
@@ -166,7 +166,7 @@ def centre_crop_box(height: int, width: int, size: int) -> tuple[float, float, f
     return (height - side) / 2, (width - side) / 2, side, side
 
 
-def centre(images: Tensor, size: int) -> Tensor:
+def centre_crop(images: Tensor, size: int) -> Tensor:
     """Resize the shorter side to ``size`` / :func:`centre_crop_fraction`, then crop the centre.
 
     Args:

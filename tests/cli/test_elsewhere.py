@@ -296,7 +296,7 @@ def test_every_field_that_weights_carry(place: Path, canaries: Canaries, tally: 
 def test_every_field_of_the_results(
     place: Path, canaries: Canaries, tally: Tally, name: str
 ) -> None:
-    from BYOL.report.run_summary import gather
+    from BYOL.report.run_summary import read_run_summary
     from BYOL.report.verdict import verdict
 
     known = json.loads((place / "run" / name).read_text())
@@ -305,7 +305,7 @@ def test_every_field_of_the_results(
         for value in attacks(canaries).values():
             (place / "run" / name).write_text(json.dumps(replaced(known, path, value)))
             with watched(tally, canaries):
-                quietly(lambda: verdict(gather(opened), None))
+                quietly(lambda: verdict(read_run_summary(opened), None))
 
 
 def test_every_field_of_an_index_of_shards(place: Path, canaries: Canaries, tally: Tally) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from BYOL.cli.main import main
 from BYOL.curation import selection
-from BYOL.curation.selection import representatives
+from BYOL.curation.selection import select_representatives
 from BYOL.data.labels import read_labels
 from tests.conftest import draw_pictures, made_run
 from tests.evaluation.test_attach_labels import flat_set, rows
@@ -30,15 +30,15 @@ def clouds(sizes=(40, 30, 20, 10), seed=0):
 def chosen(features, count, *, labelled=(), barred=(), seed=0):
     masks = np.zeros((2, len(features)), dtype=bool)
     masks[0, list(labelled)], masks[1, list(barred)] = True, True
-    return representatives(features, count, seed, allowed=~masks[1], labelled=masks[0])
+    return select_representatives(features, count, seed, allowed=~masks[1], labelled=masks[0])
 
 
 def test_each_cluster_is_seen_once_the_largest_first_by_its_middle():
     features, of = clouds()
     found = chosen(features, 4)
-    assert of[found.places].tolist() == [0, 1, 2, 3] and found.sizes.tolist() == [40, 30, 20, 10]
+    assert of[found.positions].tolist() == [0, 1, 2, 3] and found.sizes.tolist() == [40, 30, 20, 10]
     vectors = selection.standardized_directions(features)
-    for cluster, place in enumerate(found.places):
+    for cluster, place in enumerate(found.positions):
         nearness = vectors @ vectors[of == cluster].mean(axis=0)
         assert nearness[place] == nearness[of == cluster].max()
 
@@ -47,11 +47,11 @@ def test_what_lies_near_labelled_pictures_comes_last():
     features, of = clouds()
     labelled = [3, 17, 95]  # of the first and the last
     found = chosen(features, 4, labelled=labelled)
-    first = of[found.places].tolist()
+    first = of[found.positions].tolist()
     assert 1 in first[:2] and 2 in first[:3]
-    assert not set(found.places.tolist()) & set(labelled)
+    assert not set(found.positions.tolist()) & set(labelled)
     alone = chosen(features, 1, labelled=[0, 45, 75])
-    assert of[alone.places].tolist() == [3]
+    assert of[alone.positions].tolist() == [3]
 
 
 @settings(max_examples=25, deadline=None)
@@ -64,14 +64,14 @@ def test_as_many_as_asked_for_or_all_there_are_and_none_twice(count, labelled, b
     features, _ = clouds()
     found = chosen(features, count, labelled=labelled, barred=barred)
     free = set(range(100)) - labelled - barred
-    places = found.places.tolist()
+    places = found.positions.tolist()
     assert len(places) == len(set(places)) == min(count, len(free)) and set(places) <= free
     assert (found.sizes >= 1).all()
 
 
 def test_pictures_all_alike_are_chosen_from_too():
     found = chosen(np.ones((20, 5), np.float32), 6)
-    assert len(set(found.places.tolist())) == 6
+    assert len(set(found.positions.tolist())) == 6
 
 
 def test_of_more_pictures_than_can_be_candidates_some_are(monkeypatch):
@@ -79,7 +79,7 @@ def test_of_more_pictures_than_can_be_candidates_some_are(monkeypatch):
     monkeypatch.setattr(selection, "MOST_CLUSTERS", 8)
     features, of = clouds()
     found = chosen(features, 30, labelled=[1])
-    assert len(found.places) == 30 and set(of[found.places]) == {0, 1, 2, 3}
+    assert len(found.positions) == 30 and set(of[found.positions]) == {0, 1, 2, 3}
 
 
 def told(argv, capsys):

@@ -20,7 +20,7 @@ from BYOL.evaluation.protocols import linear as linear_module
 from BYOL.evaluation.protocols.fewshot import fewshot_accuracy
 from BYOL.evaluation.protocols.knn import knn_accuracy
 from BYOL.evaluation.protocols.linear import STRENGTH, STRENGTHS, _split, linear_probe
-from BYOL.evaluation.splits import held_out, holdout_problem
+from BYOL.evaluation.splits import held_out_mask, holdout_problem
 from BYOL.evaluation.table import results_text
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.views.config import InputSpec
@@ -248,7 +248,7 @@ def test_without_a_test_set_a_fifth_is_held_out():
     assert results["pictures"] == {"learn": 72, "judge": 18}
     assert set(results["rows"]["trained"]) == {"knn20", "knn200"}
     labels = np.array([0] * 10 + [1] * 5 + [2])
-    held = held_out(labels, 0)
+    held = held_out_mask(labels, 0)
     assert [int(held[labels == c].sum()) for c in range(3)] == [2, 1, 0]
 
 

@@ -8,7 +8,7 @@ from BYOL.config import load_config
 from BYOL.config.presets import PRESETS, preset_config
 from BYOL.errors import UserError
 from BYOL.export import load_weights
-from BYOL.report.run_summary import gather
+from BYOL.report.run_summary import read_run_summary
 from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.training.pretrain import pretrain
 from tests.conftest import draw_pictures, tiny
@@ -269,7 +269,7 @@ def test_a_run_that_the_alarm_stops_says_how_many_epochs_it_has_seen(pictures, t
     results = pretrain(config)
     assert results["stopped"] and results["epochs"] == 9
     assert results["epochs_seen"] == round(results["steps"] / 5, 2) < 9
-    facts = gather(open_run(tmp_path / "run"))
+    facts = read_run_summary(open_run(tmp_path / "run"))
     assert facts.epoch == results[
         "epochs_seen"
     ] and facts.epochs == f"{facts.epoch:.1f}".removesuffix(".0")

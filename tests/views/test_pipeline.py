@@ -16,7 +16,7 @@ from BYOL.views.config import ViewConfig, paper_views
 from BYOL.views.cpu import cpu_view
 from BYOL.views.cpu_kernels import compiled
 from BYOL.views.crop_resize import crop_resize
-from BYOL.views.pipeline import Views, _jitter, make_view, paint, view_from_crop
+from BYOL.views.pipeline import Views, _jitter, augment_appearance, make_view, view_from_crop
 from BYOL.views.preview import save_preview
 from BYOL.views.sample_params import sample_appearance, sample_crops
 
@@ -100,7 +100,7 @@ def test_the_cpu_kernels_equal_the_batched_operations(kind, channels, side, size
     draw = sample_appearance(config, 3, ids)
     boxes = sample_crops(config, 3, ids, torch.tensor(side), torch.tensor(side))
     crops = crop_resize(images, boxes, size, draw.flip)
-    expected = paint(config, crops, draw, mean, std)
+    expected = augment_appearance(config, crops, draw, mean, std)
     got = cpu_view(config, images, boxes, draw, mean, std)
     assert got.is_contiguous(memory_format=torch.channels_last)
     # Rounding alone may move a pixel across a boundary of hue or solarize.
@@ -271,6 +271,8 @@ def test_compiled_batched_operations_give_the_same_views():
     """Here the compiler targets the CPU; it fuses the same operations as on a GPU."""
     config = ViewConfig(40, blur=0.5, solarize=0.5)
     crops, draw = torch.rand(6, 3, 40, 40), sample_appearance(config, 0, torch.arange(6))
-    expected = paint(config, crops, draw, **NO_NORMALISATION)
-    fused = torch.compile(paint, dynamic=False)(config, crops, draw, **NO_NORMALISATION)
+    expected = augment_appearance(config, crops, draw, **NO_NORMALISATION)
+    fused = torch.compile(augment_appearance, dynamic=False)(
+        config, crops, draw, **NO_NORMALISATION
+    )
     torch.testing.assert_close(fused, expected, rtol=0, atol=1e-5)

@@ -7,7 +7,7 @@ import torch
 
 from BYOL._hardware import Machine, pick_machine
 from BYOL.cli.commands.common import Answer
-from BYOL.config.commands import BenchmarkConfig
+from BYOL.config.inspection import BenchmarkConfig
 from BYOL.runs.build_model import build_model
 from BYOL.training.benchmark import benchmark
 from BYOL.training.compile import resolve_compile

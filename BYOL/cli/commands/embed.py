@@ -2,7 +2,7 @@
 
 from BYOL._console import counted
 from BYOL.cli.commands.common import Answer
-from BYOL.config.commands import EmbedConfig
+from BYOL.config.features import EmbedConfig
 from BYOL.curation.embedding_files import check_embeddings_path, write_embeddings
 from BYOL.curation.embeddings import Embeddings
 from BYOL.curation.run_features import open_features

@@ -7,7 +7,7 @@ from typing import Any
 from BYOL._files import write_json
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.cli.commands.common import Answer
-from BYOL.config.commands import EvaluateConfig
+from BYOL.config.evaluate import EvaluateConfig
 from BYOL.config.view_configs import view_configs
 from BYOL.curation.run_images import open_run_images, with_run_annotations
 from BYOL.data.annotations import annotated
@@ -20,7 +20,7 @@ from BYOL.evaluation.baselines import (
     reference_from_file,
     supervised_reference,
 )
-from BYOL.evaluation.collapse.feature_metrics import feature_gauges, feature_metrics_text
+from BYOL.evaluation.collapse.feature_metrics import feature_collapse_metrics, feature_metrics_text
 from BYOL.evaluation.evaluate import check_protocols, evaluate
 from BYOL.evaluation.splits import check_split_groups, comparable_test_set
 from BYOL.evaluation.table import results_text
@@ -69,7 +69,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         log_times=True,
         **_asked(config),
     )
-    gauges = feature_gauges(trained, untrained, train, input_spec, **settings)
+    gauges = feature_collapse_metrics(trained, untrained, train, input_spec, **settings)
     results = {**_given(run, config, left_out), **results, "feature_gauges": gauges}
     lines = [results_text(results), feature_metrics_text(gauges)]
     if left_out:

@@ -10,13 +10,25 @@ import numpy as np
 from BYOL._console import counted
 from BYOL._csv import check_output, write_table
 from BYOL.cli.commands.common import Answer
-from BYOL.config.labelling import PredictConfig
+from BYOL.config.curation import PredictConfig
 from BYOL.config.tasks import CLASSES
-from BYOL.curation.labelled import concatenate_parts, labelled_parts, measured, settled
+from BYOL.curation.labelled import (
+    concatenate_parts,
+    describe_cross_validation,
+    labelled_parts,
+    resolve_annotations,
+)
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.csv_rows import row_name
 from BYOL.errors import UserError
-from BYOL.evaluation.cross_val_predict import SURE, Known, contradicted, fit, judged, unseen
+from BYOL.evaluation.cross_val_predict import (
+    SURE,
+    LabelledFeatures,
+    contradicts_label,
+    cross_val_predict,
+    fit_probe,
+    prediction_measures,
+)
 from BYOL.model.linear_head import LinearLayer
 
 
@@ -35,7 +47,7 @@ class Guesses:
     """
 
     features: Features
-    known: Known
+    known: LabelledFeatures
     classes: tuple[str, ...]
     guess: LinearLayer
     unseen: np.ndarray
@@ -80,7 +92,7 @@ def predict_run(config: PredictConfig) -> Answer:
     """
     out = check_output("out", config.out, ".csv")
     features = open_features(config)
-    config = settled(config, features.run)
+    config = resolve_annotations(config, features.run)
     for file in filter(None, (config.labels, config.groups)):
         if out.exists() and Path(file).exists() and out.samefile(file):
             raise UserError(f"--out={out} is what is learnt from: give another file")
@@ -97,14 +109,14 @@ def _guesses(features: Features, config: PredictConfig) -> Guesses:
         for part in parts:
             for i in range(len(part.images)):
                 place[part.split, part.images.sample_name(i)] = len(place)
-    taught = fit(known, seed), unseen(known, seed)
+    taught = fit_probe(known, seed), cross_val_predict(known, seed)
     return Guesses(features, known, parts[0].images.classes, *taught, place)
 
 
 def _answer(guesses: Guesses, out: Path, seed: int) -> Answer:
     known = guesses.known
-    measures = judged(known, guesses.unseen, seed)
-    doubted = int(contradicted(known, guesses.unseen).sum())
+    measures = prediction_measures(known, guesses.unseen, seed)
+    doubted = int(contradicts_label(known, guesses.unseen).sum())
     left_out = guesses.features.total - guesses.count
     answer: dict[str, Any] = {
         "out": str(out),
@@ -121,7 +133,7 @@ def _answer(guesses: Guesses, out: Path, seed: int) -> Answer:
         + (f"; {left_out:,} could not be read" if left_out else "")
     ]
     if measures:
-        lines.append(measured(measures))
+        lines.append(describe_cross_validation(measures))
     elif known.groups is not None and len(np.unique(known.groups)) < 2:
         lines.append(
             "all of them are of one group: nothing is said of these, nor of how good the others are"

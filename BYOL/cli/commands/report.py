@@ -5,7 +5,7 @@ from pathlib import Path
 from BYOL._files import check_place
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.cli.commands.common import Answer
-from BYOL.config.commands import ReportConfig
+from BYOL.config.report import ReportConfig
 from BYOL.curation.run_images import open_run_images
 from BYOL.data.loader_errors import loader_mishaps
 from BYOL.data.open import Splits
@@ -13,7 +13,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.splits import attach_labels
 from BYOL.report.compare import MOST, write_comparison
 from BYOL.report.html import write_report
-from BYOL.report.sample_features import Looking
+from BYOL.report.sample_features import SampleConfig
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import Run, open_run
 
@@ -43,7 +43,7 @@ def report_run(config: ReportConfig) -> Answer:
     opened = [_pictures(run, config) for run in runs]
     pictures = [splits for splits, _ in opened]
     missing = next((why for _, why in opened if why), None)
-    how = Looking(
+    how = SampleConfig(
         torch_device(accelerator),
         pick_workers(None, accelerator),
         config.batch_size,

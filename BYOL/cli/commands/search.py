@@ -38,7 +38,7 @@ def search_run(config: SearchConfig) -> Answer:
     out = check_output("out", config.out, ".csv")
     grid = None if config.grid is None else check_output("grid", config.grid, ".png")
     features = _with_questions(open_features(config), config)
-    with features.collected(WHITENING) as collection:
+    with features.collect(WHITENING) as collection:
         lists = _lists(collection, config)
         rows = list(_rows(collection, lists, config))
         write_table(out, COLUMN_NAMES, rows)
@@ -68,7 +68,7 @@ def _lists(collection: Collection, config: SearchConfig) -> Lists:
     """Answers to every question, or to all as one; a question is no answer to itself."""
     names = list(collection.sets)
     numbers = [number for number, name in enumerate(names) if name.startswith(_LIKE)]
-    questions = np.isin(collection.places[:, 0], numbers)
+    questions = np.isin(collection.locations[:, 0], numbers)
     asked, among = np.flatnonzero(questions), np.flatnonzero(~questions)
     if not len(asked):
         raise UserError(f"--like={config.like}: not one of its pictures can be read")
@@ -76,9 +76,9 @@ def _lists(collection: Collection, config: SearchConfig) -> Lists:
         raise UserError("DATA: not one of its pictures can be read")
     groups = [asked.tolist()] if config.together else [[place] for place in asked.tolist()]
     spare = _SPARE + len(groups[0])
-    found = nearest_images(collection, asked, among, config.count + spare, together=config.together)
+    found = nearest_images(collection, asked, among, config.count + spare, combine=config.together)
     lists: Lists = []
-    for group, places, cosines in zip(groups, found.places, found.similarity, strict=True):
+    for group, places, cosines in zip(groups, found.positions, found.similarity, strict=True):
         own = {collection.identity(place) for place in group} - {None}
         others = [
             (place, cosine)

@@ -5,7 +5,7 @@ from pathlib import Path
 from BYOL._console import counted
 from BYOL._files import check_new_folder
 from BYOL.cli.commands.common import Answer
-from BYOL.config.shard import ShardConfig
+from BYOL.config.datasets import ShardConfig
 from BYOL.data.dataset import FileImages
 from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack

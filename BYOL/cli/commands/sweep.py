@@ -14,7 +14,7 @@ from BYOL.cli.sweep.run import one_by_one
 from BYOL.cli.sweep.spec import Cell, read_sweep
 from BYOL.cli.sweep.summary import write_summary
 from BYOL.config import PretrainConfig
-from BYOL.config.commands import SweepConfig
+from BYOL.config.sweep import SweepConfig
 from BYOL.errors import StoppedError, UserError
 from BYOL.training.launch import launched_processes
 

@@ -14,7 +14,7 @@ from typing import Any
 from BYOL._console import first_of
 from BYOL._files import check_new_folder, folder_beside, write_json
 from BYOL.cli.commands.common import Answer
-from BYOL.config.tile import TileConfig
+from BYOL.config.datasets import TileConfig
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import walk
 from BYOL.data.tiling import Cut, Tiling, cut_picture, large_pictures

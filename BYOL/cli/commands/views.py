@@ -8,7 +8,7 @@ from BYOL._evenly import evenly
 from BYOL._files import check_place
 from BYOL._random import fold
 from BYOL.cli.commands.common import Answer
-from BYOL.config.commands import ViewsConfig
+from BYOL.config.inspection import ViewsConfig
 from BYOL.config.view_configs import view_configs
 from BYOL.data.dataset import readable
 from BYOL.errors import UserError

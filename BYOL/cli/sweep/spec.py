@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from BYOL._console import printable
 from BYOL.config import PretrainConfig
 from BYOL.config.fields import fields_of, info_of
 from BYOL.config.from_values import run_settings
-from BYOL.config.paths import check_named_places, shown
+from BYOL.config.paths import check_named_places
 from BYOL.config.yaml_io import read_settings
 from BYOL.errors import UserError
 from BYOL.model.hub import resolve_backbone
@@ -55,7 +56,9 @@ def read_sweep(path: str | Path, out: str | Path, *, trust: bool = False) -> lis
         raise UserError(f"SWEEP={error}") from error
     for part, value in parts.items():
         if part not in _PARTS:
-            raise UserError(f"SWEEP={path} has a part {shown(part)!r}: give {', '.join(_PARTS)}")
+            raise UserError(
+                f"SWEEP={path} has a part {printable(part)!r}: give {', '.join(_PARTS)}"
+            )
         if not isinstance(value, _PARTS[part]):
             kind = "a list" if _PARTS[part] is list else "names with values"
             raise UserError(f"SWEEP={path}: {part} must be {kind}")
@@ -100,8 +103,8 @@ def _runs(
     for key, value in settings.items():
         if not _is_plain(value):
             raise UserError(
-                f"SWEEP={path}: {shown(key)}={shown(value)} is neither text, number, true, false, "
-                "null nor a list of these: put what is text in quotation marks"
+                f"SWEEP={path}: {printable(key)}={printable(value)} is neither text, number, true, "
+                "false, null nor a list of these: put what is text in quotation marks"
             )
     check_named_places(PretrainConfig, settings, f"SWEEP={path}", trusted=trust)
     try:

@@ -122,7 +122,7 @@ class CollapseMetrics(Callback):
             self.last["picture_share"] = float(shares.mean())
             self.last["picture_share_error"] = float(shares.std()) / math.sqrt(len(shares))
         log_values(trainer, {f"gauge/{name}": value for name, value in self.last.items()})
-        cause = self.alarms.judge(self.last)
+        cause = self.alarms.check(self.last)
         if cause and self.alarm is None:
             self.alarm = cause
             ending = "; training stops here (--on-collapse stop)" if self.stop else ""

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from BYOL.evaluation.online import Online
+from BYOL.evaluation.online import OnlineAccuracies
 from BYOL.training.callbacks.log_values import log_values
 
 
@@ -19,7 +19,7 @@ class OnlineEvaluation(Callback):
         measure: function that returns the accuracies of a backbone.
     """
 
-    def __init__(self, every: int, measure: Callable[[torch.nn.Module], Online]):
+    def __init__(self, every: int, measure: Callable[[torch.nn.Module], OnlineAccuracies]):
         self.every = every
         self.measure = measure
         self.knn: list[tuple[int, float]] = []

@@ -1,0 +1,100 @@
+"""Settings of the commands that write data sets: ``byol shard`` and ``byol tile``."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from BYOL.config.fields import Settings, setting
+from BYOL.errors import UserError
+
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+@dataclass(frozen=True)
+class ShardConfig(Settings):
+    """Settings of ``byol shard``."""
+
+    data: str = setting(
+        help="Folder of images. Subfolders train and test become separate sets of shards.",
+        place="images",
+        basic=True,
+    )
+    out: str = setting(
+        "shards",
+        "Folder of the shards, which must be new or empty.",
+        place="output",
+        home=True,
+        basic=True,
+    )
+    size: str = setting(
+        "256MB",
+        "Largest size of a shard in KB, MB or GB. Only an image that is larger makes a larger "
+        "shard.",
+        basic=True,
+    )
+    format: Literal["tar", "parquet"] = setting(
+        "tar",
+        "Format of the shards. tar is WebDataset's format, parquet is Hugging Face's.",
+        basic=True,
+    )
+    shuffle: bool = setting(
+        True,
+        "Store the images in random order instead of class by class. A shuffle buffer of limited "
+        "size could not randomize a class-by-class order when the shards are read.",
+        basic=True,
+    )
+    seed: int = setting(0, "Random seed of the order.", low=0, high=2**63 - 1, basic=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bytes < 1:
+            raise UserError(f"--size={self.size} is not a size: give one such as 256MB or 1GB")
+
+    @property
+    def bytes(self) -> int:
+        """The size in bytes; 0 if ``size`` is not a size."""
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([KMG]B)", self.size.strip(), re.IGNORECASE)
+        return int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
+
+
+@dataclass(frozen=True)
+class TileConfig(Settings):
+    """Settings of ``byol tile``."""
+
+    data: str = setting(
+        help="Folder of images of any size and number of channels.", place="images", basic=True
+    )
+    out: str = setting(
+        "tiles",
+        "Folder of the tiles, which must be new or empty. It has the same subfolders as DATA, "
+        "and groups.csv, which names the source image of every tile.",
+        place="output",
+        home=True,
+        basic=True,
+    )
+    size: int = setting(
+        256, "Side of a tile in pixels. Smaller images are not cut.", low=1, basic=True
+    )
+    stride: int | None = setting(
+        None,
+        "Pixels from one tile to the next. The default is --size, so that tiles do not overlap. "
+        "The last tile of a row or column is aligned to the edge of the image.",
+        low=1,
+        basic=True,
+    )
+    blank: float = setting(
+        0.0,
+        "Leave out tiles whose channels all have a standard deviation of at most this fraction "
+        "of the value range. 0 leaves out tiles of a single value. 0.02 leaves out the empty "
+        "background of a slide.",
+        low=0,
+        high=1,
+        basic=True,
+    )
+    workers: int | None = setting(
+        None,
+        "Number of images processed at the same time, each decoded in memory. The default is the "
+        "number of CPU cores.",
+        low=1,
+        basic=True,
+    )

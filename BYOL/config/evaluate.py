@@ -1,0 +1,107 @@
+"""Settings of ``byol evaluate``."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from BYOL.config.fields import Settings, setting
+from BYOL.config.shared_help import (
+    ACCELERATOR,
+    DATA_ROOT,
+    GROUPS,
+    LABELS,
+    LAYER,
+    POOL,
+    RUN,
+    TASK,
+    TRUST,
+)
+from BYOL.config.validation import check_task
+from BYOL.errors import UserError
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(Settings):
+    """Settings of ``byol evaluate``."""
+
+    run: str = setting(help=RUN, place="input", home=True, basic=True)
+    data: str | None = setting(
+        None, "Labelled images. The default is the data of the run.", place="images", basic=True
+    )
+    layer: str | None = setting(None, LAYER, basic=True)
+    pool: Literal["auto", "mean", "max", "token"] = setting("auto", POOL)
+    protocol: str = setting(
+        "fewshot,knn,linear",
+        "Evaluation protocols, separated by commas. They are fewshot, knn, linear (logistic "
+        "regression), linear-sgd (as in the paper), finetune, cluster and retrieval. all selects "
+        "every protocol that fits the labels. The results are printed and written to "
+        "evaluation.json in the run folder.",
+        basic=True,
+    )
+    labels: str | None = setting(None, LABELS, place="input", home=True, basic=True)
+    groups: str | None = setting(None, GROUPS, place="input", home=True, basic=True)
+    task: Literal["auto", "classification", "multilabel", "regression"] = setting(
+        "auto", TASK, basic=True
+    )
+    epochs: int | None = setting(
+        None,
+        "Training epochs of linear-sgd and finetune. The default is 80 and 50. On a CPU, "
+        "finetune uses fewer epochs if there are many labels.",
+        low=1,
+    )
+    batch_size: int | None = setting(
+        None,
+        "Images per batch. The default is 256, or 1024 for linear-sgd, and less for small data "
+        "sets.",
+        low=1,
+        basic=True,
+    )
+    label_shares: list[float] = setting(
+        help="Fractions of the labels that finetune trains on, each above 0 and at most 1.",
+        factory=lambda: [0.01, 0.1, 1.0],
+    )
+    clusters: int | None = setting(
+        None,
+        "Number of clusters of the protocol cluster. The default is the number of classes.",
+        low=2,
+    )
+    neighbours: list[int] = setting(
+        help="Numbers of neighbours that vote in k-NN, each reported in a column of its own.",
+        factory=lambda: [20, 200],
+        low=1,
+        basic=True,
+    )
+    temperature: float = setting(
+        0.1,
+        "Temperature of the k-NN vote. The lower it is, the more the nearest neighbours decide.",
+        low=0.0001,
+    )
+    reference: str | None = setting(
+        None,
+        "Other weights of the same backbone to compare with: a weights file or a run folder. A "
+        "weights file is a .safetensors or PyTorch file. The default is timm's weights, if they "
+        "are on this disk.",
+        place="input",
+        home=True,
+        basic=True,
+    )
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", ACCELERATOR, basic=True)
+    seed: int = setting(
+        0,
+        "Random seed of the few-shot samples, the splits and the confidence intervals.",
+        low=0,
+        high=2**63 - 1,
+        basic=True,
+    )
+    data_root: str = setting("~/.cache/byol", DATA_ROOT, place="output")
+    trust: bool = setting(False, TRUST)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_task(self.task, self.labels)
+        if not self.neighbours:
+            raise UserError("--neighbours is empty: give at least one number")
+        for share in self.label_shares:
+            if not 0 < share <= 1:
+                raise UserError(
+                    f"--label_shares={share} is out of range: give numbers above 0, at most 1"
+                )

@@ -1,0 +1,22 @@
+"""Settings of ``byol views`` and ``byol benchmark``: those of a run and one more."""
+
+from dataclasses import dataclass
+
+from BYOL.config.fields import setting
+from BYOL.config.pretrain import PretrainConfig
+
+
+@dataclass(frozen=True)
+class ViewsConfig(PretrainConfig):
+    """Settings of ``byol views``: those of a run. Only those of the views matter."""
+
+    pictures: int = setting(8, "Number of images to show, one per row.", low=1, basic=True)
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig(PretrainConfig):
+    """Settings of ``byol benchmark``: those of the run whose speed is measured."""
+
+    seconds: float = setting(
+        5.0, "Approximate time in seconds for measuring each stage.", low=0.1, high=3600, basic=True
+    )
