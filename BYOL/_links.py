@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from BYOL.errors import UserError
@@ -11,24 +11,25 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _SNAPSHOTS, _BLOBS = "snapshots", "blobs"  # folders of the Hugging Face cache
 
 
-def check_run_links(folder: Path, argument: str = "RUN") -> None:
-    """Refuse a run folder with an entry that leads out of it, or is neither file nor folder.
+def check_folder_links(folder: Path, subfolders: Iterable[str], argument: str) -> None:
+    """Reject a folder in which an entry leads out of it, or is neither a file nor a folder.
 
-    The folder itself may be a link, because the user has named it. Its entries and those of
-    ``checkpoints`` and ``logs`` are checked. A link whose target is in the folder is accepted.
+    The folder itself may be a link, because the user has named it. Its entries and those of its
+    ``subfolders`` are checked. A link whose target is in the folder is accepted.
 
     Args:
-        folder: a run folder; it need not exist.
-        argument: how the user named the folder, for the message.
+        folder: the folder; nothing is checked if it does not exist.
+        subfolders: names of the subfolders whose entries are checked.
+        argument: the name of the folder as the user specified it, for the message.
 
     Raises:
-        UserError: names the first refused entry.
+        UserError: it names the first such entry.
     """
-    _check(folder, (folder, folder / "checkpoints", folder / "logs"), argument)
+    _check(folder, (folder, *(folder / name for name in subfolders)), argument)
 
 
 def check_tree_links(folder: Path, depth: int, argument: str) -> None:
-    """Check the entries of ``folder`` down to ``depth`` levels, as :func:`check_run_links` does."""
+    """As :func:`check_folder_links`, for the entries of a folder down to ``depth`` levels."""
     places, level = [folder], [folder]
     for _ in range(depth - 1):
         level = [

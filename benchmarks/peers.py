@@ -56,7 +56,7 @@ class LightlyStep:
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=5e-4
         )
-        self.loss_of = NegativeCosineSimilarity()
+        self.batch_loss = NegativeCosineSimilarity()
         self.autocast = autocast
 
     def __call__(self, x: Tensor, x1: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class LightlyStep:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             p0, z0 = model(x), model.forward_momentum(x)
             p1, z1 = model(x1), model.forward_momentum(x1)
-            loss = 0.5 * (self.loss_of(p0, z1) + self.loss_of(p1, z0))
+            loss = 0.5 * (self.batch_loss(p0, z1) + self.batch_loss(p1, z0))
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -23,8 +23,8 @@ from BYOL.data.open import Splits
 from BYOL.errors import UserError
 from BYOL.evaluation.features import feature_batches
 from BYOL.model.layer_features import LayerFeatures
+from BYOL.runs.load import open_backbone
 from BYOL.runs.open import Run
-from BYOL.runs.published import open_backbone
 
 _REPORT_SECONDS = 20.0  # between progress lines without a terminal
 

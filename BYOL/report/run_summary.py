@@ -113,7 +113,7 @@ def read_run_summary(run: Run) -> RunSummary:
     return RunSummary(
         folder,
         run.config,
-        read_curves(folder.logs / "metrics.csv"),
+        read_curves(folder.metrics),
         results,
         _read_json(folder.evaluation),
         epoch,

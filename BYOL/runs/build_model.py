@@ -1,4 +1,4 @@
-"""From settings to networks."""
+"""Networks from settings."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from torch import nn
 
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 from BYOL.model.backbones import (
     build_backbone,
     enable_grad_checkpointing,
@@ -20,13 +20,13 @@ from BYOL.model.initial_weights import start_from
 
 
 def build_model(config: PretrainConfig) -> BYOL:
-    """The model of a configuration whose ``channels``, ``image_size`` and ``stem`` are settled.
+    """Return the model of ``config``, whose ``channels``, ``image_size`` and ``stem`` are resolved.
 
-    The seed decides the weights, but for those of the backbone that ``pretrained`` or ``weights``
-    bring from elsewhere.
+    The weights depend on the seed only, except those of the backbone with ``pretrained`` or
+    ``weights``.
 
     Raises:
-        UserError: settings that do not fit each other, or weights that cannot be had.
+        UserError: settings do not fit each other, or the weights cannot be loaded.
     """
     assert config.channels is not None
     with torch.random.fork_rng(devices=[]):
@@ -35,8 +35,8 @@ def build_model(config: PretrainConfig) -> BYOL:
         backbone = _backbone(config)
         features = feature_size(backbone, config.channels, config.image_size)
         if features is None:
-            raise UserError(
-                f"--backbone={config.backbone} cannot see pictures of {config.image_size} px "
+            raise SettingsError(
+                f"--backbone={config.backbone} does not accept images of {config.image_size} px "
                 f"with {config.channels} channels"
             )
         return BYOL(
@@ -60,23 +60,27 @@ def build_model(config: PretrainConfig) -> BYOL:
 
 
 def _check_sizes(config: PretrainConfig) -> None:
-    """See that views of several sizes are for the backbone."""
+    """Check that the backbone accepts views of several sizes.
+
+    Raises:
+        SettingsError: it accepts one size only.
+    """
     if not has_fixed_size(config.backbone):
         return
     if config.view_size not in (None, config.image_size):
-        raise UserError(
-            f"--view_size={config.view_size} is not for backbone {config.backbone!r}, which is "
-            f"built for one size: leave it out, or give --image_size={config.view_size}"
+        raise SettingsError(
+            f"--view_size={config.view_size} does not fit backbone {config.backbone!r}, which "
+            f"accepts one size only: omit it, or give --image_size={config.view_size}"
         )
     if config.small_views:
-        raise UserError(
-            f"--small_views={config.small_views} needs a backbone that takes any size: "
-            f"{config.backbone} is built for one"
+        raise SettingsError(
+            f"--small_views={config.small_views} needs a backbone that accepts any size: "
+            f"{config.backbone} accepts one size only"
         )
 
 
 def _backbone(config: PretrainConfig) -> nn.Module:
-    """The backbone with what is wanted of it, and the weights that it begins with."""
+    """Return the backbone with its options and initial weights."""
     assert config.channels is not None
     backbone = build_backbone(
         config.backbone,
@@ -86,7 +90,7 @@ def _backbone(config: PretrainConfig) -> nn.Module:
         pretrained=config.pretrained and not config.weights,
         arguments=config.backbone_args,
     )
-    if config.norm == "gn-ws":  # before weights come, which are those of such a network
+    if config.norm == "gn-ws":  # before loading weights, which are those of such a network
         without_batch_statistics(backbone)
     if config.weights:
         start_from(backbone, config.weights)
@@ -98,7 +102,7 @@ def _backbone(config: PretrainConfig) -> nn.Module:
 
 
 def seeded_backbone(config: PretrainConfig) -> nn.Module:
-    """The backbone of :func:`seeded_model` alone, with the same weights.
+    """Return the backbone of :func:`seeded_model` alone, with the same weights.
 
     The backbone is the first network that :func:`build_model` builds after seeding, so nothing else
     has to be built to get it. Opening a run needs no heads and no target network.
@@ -109,5 +113,5 @@ def seeded_backbone(config: PretrainConfig) -> nn.Module:
 
 
 def seeded_model(config: PretrainConfig) -> BYOL:
-    """The model as its seed alone makes it, without weights from elsewhere: it needs no file."""
+    """Return the model with weights that depend on the seed only; no file is needed."""
     return build_model(dataclasses.replace(config, pretrained=False, weights=None))

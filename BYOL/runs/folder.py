@@ -1,12 +1,13 @@
-"""A run's folder: what lies where.
+"""Names of the files in a run folder.
 
 config.yaml            the settings, enough to repeat the run
-views.png              what the network saw
-start.safetensors      what the backbone began with, where that is more than the seed
-checkpoints/last.ckpt  everything needed to go on (older ones and the best beside it)
+views.png              views of some images
+start.safetensors      the backbone before training, if the run starts from other weights
+checkpoints/last.ckpt  everything that resuming needs (next to older ones and the best)
 logs/                  metrics.csv, spectrum.csv and TensorBoard's files
 backbone.safetensors   the trained backbone, at the end
-results.json           the evidence, at the end
+results.json           the results, at the end
+evaluation.json        the latest results of byol evaluate
 report.html            all of it as one page
 """
 
@@ -14,97 +15,138 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from BYOL._links import check_folder_links
 from BYOL.data.shards.dataset import set_name
 from BYOL.data.shards.urls import is_sharded
-from BYOL.errors import UserError
+from BYOL.errors import MachineError
 from BYOL.model.weights import RUN_WEIGHTS
+
+_CHECKPOINTS, _LOGS = "checkpoints", "logs"
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Names inside the folder of a run."""
+    """Paths of the files in the folder of a run.
+
+    Args:
+        path: path of the folder; it need not exist.
+    """
 
     path: Path
 
     @property
     def config(self) -> Path:
-        """The settings."""
+        """Path of the settings."""
         return self.path / "config.yaml"
 
     @property
+    def checkpoints(self) -> Path:
+        """Path of the folder of checkpoints."""
+        return self.path / _CHECKPOINTS
+
+    @property
     def checkpoint(self) -> Path:
-        """The last checkpoint."""
-        return self.path / "checkpoints" / "last.ckpt"
+        """Path of the last checkpoint."""
+        return self.checkpoints / "last.ckpt"
 
     @property
     def best_checkpoint(self) -> Path:
-        """The best by the online k-NN."""
-        return self.checkpoint.with_name("best.ckpt")
+        """Path of the checkpoint with the best online k-NN."""
+        return self.checkpoints / "best.ckpt"
+
+    def older_checkpoint(self, step: int) -> Path:
+        """Return the path of the checkpoint of optimizer step ``step`` that is not the last."""
+        return self.checkpoints / f"step-{step:09}.ckpt"
 
     def older_checkpoints(self) -> list[Path]:
-        """Those before the last, newest first."""
-        return sorted(self.checkpoint.parent.glob("step-*.ckpt"), reverse=True)
+        """Return the paths of the existing checkpoints before the last, newest first."""
+        return sorted(self.checkpoints.glob("step-*.ckpt"), reverse=True)
 
     @property
     def lock(self) -> Path:
-        """Held by the process that writes here."""
+        """Path of the file that the process locks which writes into the folder."""
         return self.path / ".lock"
 
     @property
     def backbone(self) -> Path:
-        """The trained backbone."""
+        """Path of the trained backbone."""
         return self.path / RUN_WEIGHTS
 
     @property
     def start(self) -> Path:
-        """The backbone as the run began with it, if with weights from elsewhere."""
+        """Path of the backbone before training, if the run starts from other weights."""
         return self.path / "start.safetensors"
 
     @property
     def results(self) -> Path:
-        """The evidence."""
+        """Path of the results."""
         return self.path / "results.json"
 
     @property
     def evaluation(self) -> Path:
-        """The latest answer of ``byol evaluate``."""
+        """Path of the latest results of ``byol evaluate``."""
         return self.path / "evaluation.json"
 
     @property
     def report(self) -> Path:
-        """The run as a page."""
+        """Path of the report."""
         return self.path / "report.html"
 
     @property
     def views(self) -> Path:
-        """What the network saw."""
+        """Path of the preview of views."""
         return self.path / "views.png"
 
     @property
     def logs(self) -> Path:
-        """Curves."""
-        return self.path / "logs"
+        """Path of the folder of curves."""
+        return self.path / _LOGS
+
+    @property
+    def metrics(self) -> Path:
+        """Path of the table of curves."""
+        return self.logs / "metrics.csv"
 
     @property
     def spectrum(self) -> Path:
-        """Eigenvalues of the projections' covariance at the end of every epoch."""
+        """Path of the eigenvalues of the projections' covariance at the end of every epoch."""
         return self.logs / "spectrum.csv"
 
+    @property
+    def wandb_id(self) -> Path:
+        """Path of the file with the identifier of the run at Weights & Biases."""
+        return self.logs / "wandb-id"
+
     def create(self) -> None:
-        """Make the folder and those inside.
+        """Create the folder and its subfolders.
 
         Raises:
-            UserError: it cannot be made.
+            MachineError: it cannot be created.
         """
         try:
-            self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
             self.logs.mkdir(exist_ok=True)
         except OSError as error:
-            raise UserError(f"--out={self.path} cannot be made: {error.strerror}") from error
+            raise MachineError(f"--out={self.path} cannot be made: {error.strerror}") from error
+
+    def check_links(self, argument: str) -> None:
+        """Reject a folder whose entries lead out of it: see :mod:`BYOL._links`.
+
+        Args:
+            argument: the name of the folder as the user specified it, for the message.
+
+        Raises:
+            UserError: it names the first such entry.
+        """
+        check_folder_links(self.path, (_CHECKPOINTS, _LOGS), argument)
 
 
 def default_folder(data: str | None, *, stamped: bool = True) -> Path:
-    """runs/NAME-TIME, new every second; without the stamp runs/NAME, the same every time."""
+    """Return the default folder of a run on the images ``data``.
+
+    Returns:
+        ``runs/NAME-TIME``, which is new every second, or ``runs/NAME`` if ``stamped`` is False.
+    """
     name = Path(data).resolve().name.split(".")[0] if data else "digits"
     if data and is_sharded(data):
         name = set_name(data)

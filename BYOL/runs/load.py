@@ -1,4 +1,9 @@
-"""A trained backbone in one line of Python, with the transform that its pictures need."""
+"""Weights from somewhere: a run, an exported file or folder, or a model in timm's format.
+
+Every command that takes a run also takes a backbone without a run: what ``byol export`` wrote (a
+.safetensors file or a folder for the hub), or a model in timm's format (``hf-hub:OWNER/NAME``,
+``local-dir:FOLDER``).
+"""
 
 import json
 import math
@@ -9,46 +14,58 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from BYOL._links import check_file_link, check_run_links
+from BYOL._links import check_file_link
 from BYOL.config import load_config
-from BYOL.errors import UserError
+from BYOL.config.presets import preset_config
+from BYOL.errors import UserError, WeightsError
 from BYOL.model.backbones import build_backbone
 from BYOL.model.classifier import OUTPUTS, Activation
 from BYOL.model.group_norm import without_batch_statistics
-from BYOL.model.hub import MAX_CHANNELS, MAX_SIDE
-from BYOL.model.weights import HUB_WEIGHTS, load_weights
-from BYOL.runs.open import backbone_metadata, backbone_of, folder_and_checkpoint, trained_weights
+from BYOL.model.hub import FOLDER, MAX_CHANNELS, MAX_SIDE, hub_model, is_hub_model
+from BYOL.model.initial_weights import start_from
+from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, load_weights
+from BYOL.runs.folder import RunFolder
+from BYOL.runs.open import (
+    Run,
+    backbone_metadata,
+    checkpoint_backbone,
+    folder_and_checkpoint,
+    open_run,
+    trained_weights,
+)
 from BYOL.views.transforms import EvalTransform
+
+_OWN_METADATA = {"backbone", "channels", "image_size", "mean", "std"}  # in files of this package
 
 
 def load_backbone(source: str | Path) -> nn.Module:
-    """Open a trained backbone, ready for use::
+    """Load a trained backbone, ready for use::
 
         backbone = BYOL.load_backbone("runs/NAME")
         features = backbone(backbone.transform(image)[None])  # (1, d)
 
     Args:
-        source: the folder of a run (finished or not: then its last checkpoint is taken), one of
-            its checkpoints (``RUN/checkpoints/best.ckpt``), or a .safetensors file or a folder for
-            the Hugging Face hub that ``byol export`` wrote; of one with a classifier the backbone
-            is taken.
+        source: folder of a run (its last checkpoint is used if the run is not finished), one of its
+            checkpoints (``RUN/checkpoints/best.ckpt``), or a .safetensors file or a folder for the
+            Hugging Face hub that ``byol export`` wrote. A classifier in it is left out.
 
     Returns:
         The network, on the CPU and in evaluation mode: (B, C, size, size) normalised float32 →
-        (B, d). Its attribute ``transform`` is the :class:`BYOL.views.transforms.EvalTransform`
-        that shows it pictures as ``byol embed`` does: a PIL image, a (C, H, W) tensor or a
-        (B, C, H, W) batch, uint8 or float in [0, 1], becomes what the network takes;
-        ``transform.size``, ``.mean`` and ``.std`` are what it does.
+        (B, d). Its attribute ``transform`` is the :class:`BYOL.views.transforms.EvalTransform` of
+        ``byol embed``: it turns a PIL image, a (C, H, W) tensor or a (B, C, H, W) batch, uint8 or
+        float in [0, 1], into the input of the network. ``transform.size``, ``.mean`` and ``.std``
+        are its parameters.
 
     Raises:
-        UserError: none of these, damaged, or weights of another network than it says.
+        WeightsError: ``source`` is none of these, is damaged, or holds the weights of another
+            network than its metadata describe.
     """
-    found = find_weights(source)
-    return _with_transform(network_of(found), found)
+    weights = find_weights(source)
+    return _with_transform(build_network(weights), weights)
 
 
 def load_classifier(source: str | Path) -> nn.Module:
-    """Open a backbone with the classifier that ``byol export --classifier`` put on it::
+    """Load a backbone with the classifier of ``byol export --classifier``::
 
         classifier = BYOL.load_classifier("photos.safetensors")
         (probabilities,) = classifier(classifier.transform(image)[None])
@@ -60,85 +77,88 @@ def load_classifier(source: str | Path) -> nn.Module:
     Returns:
         The network, on the CPU and in evaluation mode: (B, C, size, size) normalised float32 →
         (B, t), probabilities of classes or tags, or values. Its attribute ``classes`` is the tuple
-        of their names, ``task`` says what they are (classification, multilabel or regression), and
-        ``transform`` is as in :func:`load_backbone`.
+        of their names, ``task`` is classification, multilabel or regression, and ``transform`` is
+        as in :func:`load_backbone`.
 
     Raises:
-        UserError: it has no classifier, is damaged, or holds another network than it says.
+        WeightsError: ``source`` has no classifier, is damaged, or holds another network than its
+            metadata describe.
     """
-    found = find_weights(source)
-    classes = _classes(found.metadata)
+    weights = find_weights(source)
+    classes = _class_names(weights.metadata)
     if not classes:
-        raise UserError(
+        raise WeightsError(
             f"source={source} has no classifier: byol export --classifier linear writes one"
         )
-    task = found.metadata["task"]
-    classifier = nn.Sequential(network_of(found, len(classes)), Activation(task)).eval()
+    task = weights.metadata["task"]
+    classifier = nn.Sequential(build_network(weights, len(classes)), Activation(task)).eval()
     classifier.classes, classifier.task = classes, task  # type: ignore[assignment]
-    return _with_transform(classifier, found)
+    return _with_transform(classifier, weights)
 
 
 @dataclass(frozen=True)
-class Found:
-    """Weights and what is known of them.
+class LoadedWeights:
+    """Weights and their metadata.
 
     Args:
-        place: where they were, for messages.
-        metadata: what they say of themselves.
-        weights: a state dict.
+        path: where they are, for messages.
+        metadata: metadata as strings.
+        state: a state dict.
     """
 
-    place: Path
+    path: Path
     metadata: dict[str, str]
-    weights: dict[str, Tensor]
+    state: dict[str, Tensor]
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The metadata as values: see :func:`BYOL.runs.open.backbone_metadata`.
 
         Raises:
-            UserError: they make no sense.
+            WeightsError: they are incomplete or invalid.
         """
-        return _read_metadata(self.place, self.metadata)
+        return _read_metadata(self.path, self.metadata)
 
 
-def find_weights(source: str | Path) -> Found:
-    """The weights that a source of :func:`load_backbone` holds."""
+def find_weights(source: str | Path) -> LoadedWeights:
+    """Return the weights of ``source``: see :func:`load_backbone`."""
     path = Path(source).expanduser()
     if not path.exists():
-        raise UserError(f"source={path} is not there: give a run's folder or a .safetensors file")
+        raise WeightsError(
+            f"source={path} is not there: give a run's folder or a .safetensors file"
+        )
     folder, checkpoint = folder_and_checkpoint(path)
     if folder.path.is_dir() and folder.config.exists():
-        check_run_links(folder.path, f"source={source}")
+        folder.check_links(f"source={source}")
     if checkpoint and folder.config.exists():
         metadata = backbone_metadata(load_config(folder.config))
-        return Found(path, metadata, backbone_of(checkpoint))
+        return LoadedWeights(path, metadata, checkpoint_backbone(checkpoint))
     if path.is_file() and path.suffix != ".safetensors":
-        raise UserError(
+        raise WeightsError(
             f"source={path} does not say which network it is of: give a run's folder, a hub "
             "folder or a .safetensors file that byol export wrote"
         )
     if path.is_dir() and folder.config.exists():
         metadata = backbone_metadata(load_config(folder.config))
-        return Found(path, metadata, trained_weights(folder))
+        return LoadedWeights(path, metadata, trained_weights(folder))
     file = path / HUB_WEIGHTS if path.is_dir() else path
     if not file.exists():
-        raise UserError(
-            f"source={path} is neither a run's folder (no config.yaml) nor one for the hub "
-            f"(no {HUB_WEIGHTS})"
+        raise WeightsError(
+            f"source={path} is neither a run's folder (no {folder.config.name}) nor one for the "
+            f"hub (no {HUB_WEIGHTS})"
         )
     if path.is_dir():
         check_file_link(file, f"source={source}")
-    weights, metadata = load_weights(file)
-    return Found(path, metadata, weights)
+    state, metadata = load_weights(file)
+    return LoadedWeights(path, metadata, state)
 
 
-def network_of(found: Found, classes: int = 0) -> nn.Module:
-    """The network, in evaluation mode; without ``classes`` a classifier is left out."""
-    settings, weights = found.settings, found.weights
-    if not classes and (name := found.metadata.get("classifier")):
-        own = (f"{name}.weight", f"{name}.bias")
-        weights = {key: value for key, value in weights.items() if key not in own}
+def build_network(weights: LoadedWeights, classes: int = 0) -> nn.Module:
+    """Return the network of ``weights`` in evaluation mode, with a head of ``classes`` outputs."""
+    settings, state = weights.settings, weights.state
+    if not classes and (name := weights.metadata.get("classifier")):
+        head = (f"{name}.weight", f"{name}.bias")
+        state = {key: value for key, value in state.items() if key not in head}
     network = build_backbone(
         settings["backbone"],
         in_channels=settings["channels"],
@@ -147,53 +167,119 @@ def network_of(found: Found, classes: int = 0) -> nn.Module:
         arguments=settings["backbone_args"],
         classes=classes,
     )
-    if found.metadata.get("norm") == "gn-ws":
+    if weights.metadata.get("norm") == "gn-ws":
         network = without_batch_statistics(network)
     try:
-        network.load_state_dict(weights, strict=True)
+        network.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise UserError(
-            f"the weights in {found.place} are not those of a {settings['backbone']}"
+        raise WeightsError(
+            f"the weights in {weights.path} are not those of a {settings['backbone']}"
         ) from error
     return network.eval()
 
 
-def _with_transform(network: nn.Module, found: Found) -> nn.Module:
-    input_spec = (found.settings[name] for name in ("image_size", "mean", "std", "pixel_range"))
+def open_backbone(name: str, *, trust: bool = False) -> Run:
+    """Open a run, or a backbone without a run.
+
+    Args:
+        name: the folder of a run or one of its checkpoints (see :func:`BYOL.runs.open.open_run`), a
+            file or a folder that ``byol export`` wrote, ``hf-hub:OWNER/NAME`` or
+            ``local-dir:FOLDER``.
+        trust: see :func:`BYOL.runs.open.open_run`.
+
+    Raises:
+        UserError: ``name`` is none of these or cannot be loaded.
+    """
+    path = Path(name.removeprefix(FOLDER)).expanduser()
+    no_run = path.is_dir() and not RunFolder(path).config.exists()
+    if path.is_file() and path.suffix == ".safetensors":
+        return _open_file(name, path)
+    if no_run and (path / HUB_WEIGHTS).is_file():
+        weights = find_weights(path)
+        if weights.metadata.keys() >= _OWN_METADATA:
+            return _open_exported(name, weights)
+    if is_hub_model(name):
+        return _open_timm_format(name, name)
+    if no_run and (path / HUB_CONFIG).is_file():
+        return _open_timm_format(f"{FOLDER}{name}", name)
+    return open_run(name, trust=trust)
+
+
+def _open_file(name: str, path: Path) -> Run:
+    try:
+        return _open_exported(name, find_weights(path))
+    except UserError as error:
+        raise type(error)(str(error).replace("source=", "RUN=", 1)) from error
+
+
+def _open_exported(name: str, weights: LoadedWeights) -> Run:
+    norm = weights.metadata.get("norm", "bn")
+    return _run_without_folder(name, build_network(weights), norm=norm, **weights.settings)
+
+
+def _open_timm_format(model_name: str, name: str) -> Run:
+    argument = f"RUN={name}"
+    model = hub_model(model_name, argument)
+    input_spec, channels = model.input_spec, len(model.input_spec.mean)
+    backbone = build_backbone(
+        model.network, in_channels=channels, image_size=input_spec.size, arguments=model.arguments
+    )
+    start_from(backbone, model.weights, argument)
+    return _run_without_folder(
+        name,
+        backbone.eval(),
+        backbone=model.network,
+        backbone_args=model.arguments,
+        stem="imagenet",
+        channels=channels,
+        image_size=input_spec.size,
+        mean=list(input_spec.mean),
+        std=list(input_spec.std),
+    )
+
+
+def _run_without_folder(name: str, network: nn.Module, **settings: Any) -> Run:
+    """Return a run with the settings of a small data set; fine-tuning on labels uses them."""
+    config = preset_config("small", **settings)
+    return Run(RunFolder(Path(name)), config, network, published=name)
+
+
+def _with_transform(network: nn.Module, weights: LoadedWeights) -> nn.Module:
+    input_spec = (weights.settings[name] for name in ("image_size", "mean", "std", "pixel_range"))
     network.transform = EvalTransform(*input_spec)  # type: ignore[assignment]
     return network
 
 
-def _classes(metadata: dict[str, str]) -> tuple[str, ...]:
-    """Names of what a classifier tells apart; none where there is none, or it says no sense."""
+def _class_names(metadata: dict[str, str]) -> tuple[str, ...]:
+    """Return the names of the classes; none without a classifier or if they are invalid."""
     try:
         names = json.loads(metadata.get("classes", "[]"))
     except ValueError:
         return ()
-    sound = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    return tuple(names) if sound and metadata.get("task") in OUTPUTS else ()
+    valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if valid and metadata.get("task") in OUTPUTS else ()
 
 
 def _read_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
-    """What :func:`BYOL.runs.open.backbone_metadata` wrote, from strings to values, checked."""
+    """Convert and check what :func:`BYOL.runs.open.backbone_metadata` wrote."""
     try:
         settings: dict[str, Any] = {name: metadata[name] for name in ("backbone", "stem")}
         settings |= {name: int(metadata[name]) for name in ("channels", "image_size")}
         for name in ("mean", "std"):
             settings[name] = [float(value) for value in json.loads(metadata[name])]
         settings["backbone_args"] = dict(json.loads(metadata.get("backbone_args", "{}")))
-        deep = json.loads(metadata.get("pixel_range", "null"))
-        settings["pixel_range"] = deep and (float(deep[0]), float(deep[1]))
-        sound = len(settings["mean"]) == len(settings["std"]) == settings["channels"]
-        sound = sound and 0 < settings["image_size"] <= MAX_SIDE
-        sound = sound and settings["channels"] <= MAX_CHANNELS
+        pixel_range = json.loads(metadata.get("pixel_range", "null"))
+        settings["pixel_range"] = pixel_range and (float(pixel_range[0]), float(pixel_range[1]))
+        valid = len(settings["mean"]) == len(settings["std"]) == settings["channels"]
+        valid = valid and 0 < settings["image_size"] <= MAX_SIDE
+        valid = valid and settings["channels"] <= MAX_CHANNELS
         numbers = (*settings["mean"], *settings["std"], *(settings["pixel_range"] or ()))
-        sound = sound and all(map(math.isfinite, numbers)) and min(settings["std"]) > 0
+        valid = valid and all(map(math.isfinite, numbers)) and min(settings["std"]) > 0
     except (KeyError, ValueError, TypeError, IndexError, RecursionError):
-        sound = False
-    if not sound:
-        raise UserError(
-            f"source={path} does not say which network it is of and how it sees pictures: "
+        valid = False
+    if not valid:
+        raise WeightsError(
+            f"source={path} does not say which network it is of and which input it needs: "
             "give a file that byol export wrote"
         )
     return settings

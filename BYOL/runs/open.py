@@ -1,4 +1,4 @@
-"""A run is opened again: its settings, its weights, its checkpoints."""
+"""Opening a run: its settings, its weights and its checkpoints."""
 
 import dataclasses
 import logging
@@ -13,15 +13,14 @@ from torch import Tensor, nn
 
 from BYOL._console import printable
 from BYOL._files import to_json
-from BYOL._links import check_run_links
 from BYOL.config import PretrainConfig
 from BYOL.config.data_names import check_named_images
 from BYOL.config.paths import place_values, values_naming_places, with_moved_paths
 from BYOL.config.yaml_io import read_run_config
-from BYOL.errors import UserError
+from BYOL.errors import UserError, WeightsError
 from BYOL.model.weights import load_weights
 from BYOL.runs.build_model import seeded_backbone
-from BYOL.runs.checksum import check_seal
+from BYOL.runs.checksum import check_checksum
 from BYOL.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -29,17 +28,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has been opened.
+    """A run, or a backbone without a run.
 
     Args:
-        folder: of the run.
-        config: its settings.
-        backbone: trained.
-        checkpoint: which of its checkpoints the backbone is from, if one was asked for.
-        published: the name of a backbone without a run (:mod:`BYOL.runs.published`), which knows of
-            no pictures, or None.
-        elsewhere: why the places that its settings name are not opened; None: this user made the
-            run, or trusts it. ``config`` then names neither labels nor groups.
+        folder: folder of the run.
+        config: settings of the run.
+        backbone: the trained backbone.
+        checkpoint: the checkpoint that the backbone is from, if the user specified one.
+        published: the name of a backbone without a run (:func:`BYOL.runs.load.open_backbone`),
+            which has no images; None for a run.
+        elsewhere: reason why the places that the settings name are not opened. ``config`` then
+            names neither labels nor groups. None if this user made the run or trusts it.
     """
 
     folder: RunFolder
@@ -51,65 +50,69 @@ class Run:
 
     @cached_property
     def untrained(self) -> nn.Module:
-        """The backbone as the seed makes it; built at the first use, since few commands need it."""
-        return untrained(self.config)
+        """The backbone before training; built at the first use, because few commands need it."""
+        return untrained_backbone(self.config)
 
     @cached_property
     def start(self) -> nn.Module | None:
         """The backbone with the weights that the run started from; None without such weights."""
-        return None if self.published else started_from(self.config, self.folder)
+        return None if self.published else starting_backbone(self.config, self.folder)
 
     @property
     def name(self) -> str:
-        """What the user calls it."""
+        """The name that the user specified."""
         return self.published or str(self.folder.path)
 
     def check_places(self) -> None:
-        """Make sure that the images which the settings of the run name may be opened.
+        """Check that the images which the settings of the run name may be opened.
 
         Raises:
-            UserError: they name none, or the run is from elsewhere.
+            UserError: the settings name none, or the run is not from this user.
         """
         if self.published:
             raise UserError(
-                f"RUN={self.name} is a backbone without a run and knows of no pictures: give DATA"
+                f"RUN={self.name} is a backbone without a run and has no images: give DATA"
             )
         if self.elsewhere:
             raise UserError(self.elsewhere)
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What an exported file says of itself."""
+        """The metadata of an exported file."""
         return backbone_metadata(self.config)
 
     @property
     def evaluation(self) -> Path:
-        """Where the answer of ``byol evaluate`` is kept, for each checkpoint in its own place."""
-        if self.published:  # not into a place that is not ours
-            return Path(f"{Path(self.published.replace(':', '/')).name}.evaluation.json")
-        known = self.folder.evaluation
-        return known.with_stem(f"{known.stem}-{self.checkpoint.stem}") if self.checkpoint else known
+        """Path of the results of ``byol evaluate``; each checkpoint has its own."""
+        if self.published:  # the place of the weights may belong to others
+            name = Path(self.published.replace(":", "/")).name
+            return Path(f"{name}.{self.folder.evaluation.name}")
+        path = self.folder.evaluation
+        return path.with_stem(f"{path.stem}-{self.checkpoint.stem}") if self.checkpoint else path
 
 
 def backbone_metadata(config: PretrainConfig) -> dict[str, str]:
-    """What someone needs to use the weights without this package."""
+    """Return the metadata that is needed to use the weights without this package."""
     names = ("backbone", "stem", "norm", "channels", "image_size", "mean", "std")
-    found = {name: str(getattr(config, name)) for name in names}
-    deep = {"pixel_range": str(list(config.pixel_range))} if config.pixel_range else {}
-    further = {"backbone_args": to_json(config.backbone_args)} if config.backbone_args else {}
-    return {**found, **deep, **further}
+    metadata = {name: str(getattr(config, name)) for name in names}
+    if config.pixel_range:
+        metadata["pixel_range"] = str(list(config.pixel_range))
+    if config.backbone_args:
+        metadata["backbone_args"] = to_json(config.backbone_args)
+    return metadata
 
 
 def open_run(path: str | Path, *, trust: bool = False) -> Run:
-    """Open the folder of a run, finished or not (then the newest whole checkpoint is taken).
+    """Open the folder of a run; if it is not finished, its newest complete checkpoint is used.
 
     Args:
-        path: of the folder, or of one of the checkpoints in it.
+        path: path of the folder, or of one of the checkpoints in it.
         trust: whether the places that its settings name may be opened although this user has not
-            written them; a run of the user's own, in its place, needs no such word.
+            written them. A run that this user made and did not move needs no trust.
 
     Raises:
-        UserError: no such folder, not a run, nothing trained in it yet, or links that lead out.
+        UserError: ``path`` is not the folder of a run, has no weights yet, or has links that lead
+            out of it.
     """
     folder, checkpoint = folder_and_checkpoint(Path(path))
     if not folder.path.is_dir():
@@ -117,11 +120,11 @@ def open_run(path: str | Path, *, trust: bool = False) -> Run:
             f"RUN={path} is not a folder: give the folder that byol pretrain made, or "
             "a .safetensors file that byol export wrote"
         )
-    check_run_links(folder.path, f"RUN={path}")
+    folder.check_links(f"RUN={path}")
     if not folder.config.exists():
-        raise UserError(f"RUN={path} is not the folder of a run: it has no config.yaml")
+        raise UserError(f"RUN={path} is not the folder of a run: it has no {folder.config.name}")
     config, elsewhere = _run_settings(folder, path, trust)
-    weights = backbone_of(checkpoint) if checkpoint else trained_weights(folder)
+    weights = checkpoint_backbone(checkpoint) if checkpoint else trained_weights(folder)
     return Run(
         folder, config, with_weights(config, weights, folder.path), checkpoint, elsewhere=elsewhere
     )
@@ -130,7 +133,7 @@ def open_run(path: str | Path, *, trust: bool = False) -> Run:
 def _run_settings(
     folder: RunFolder, path: str | Path, trust: bool
 ) -> tuple[PretrainConfig, str | None]:
-    """The settings of a run, and why the places that they name are not opened, if so."""
+    """Return the settings of a run, and the reason if the places that they name stay closed."""
     config, signed = read_run_config(folder.config)
     places = values_naming_places(PretrainConfig, place_values(config))
     named = next((name for name in ("data", "labels", "groups") if name in places), None)
@@ -148,86 +151,87 @@ def _run_settings(
 
 
 def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:
-    """The run that is meant by its folder, or by RUN/checkpoints/NAME.ckpt, and that checkpoint."""
-    if path.suffix == ".ckpt" and path.parent.name == "checkpoints" and path.is_file():
-        return RunFolder(path.parent.parent), path
+    """Return the run of ``path``, and the checkpoint if ``path`` is RUN/checkpoints/NAME.ckpt."""
+    folder = RunFolder(path.parent.parent)
+    if path.suffix == ".ckpt" and path.parent == folder.checkpoints and path.is_file():
+        return folder, path
     return RunFolder(path), None
 
 
-def untrained(config: PretrainConfig) -> nn.Module:
-    """A run's backbone as its seed makes it, in evaluation mode."""
+def untrained_backbone(config: PretrainConfig) -> nn.Module:
+    """Return the backbone of a run before training, in evaluation mode."""
     return seeded_backbone(config).eval()
 
 
-def started_from(config: PretrainConfig, folder: RunFolder) -> nn.Module | None:
-    """A run's backbone with the weights from elsewhere that it began with; None without any."""
+def starting_backbone(config: PretrainConfig, folder: RunFolder) -> nn.Module | None:
+    """Return the backbone with the weights that the run started from; None without such weights."""
     if not folder.start.exists():
         return None
     return with_weights(config, load_weights(folder.start)[0], folder.start)
 
 
 def with_weights(config: PretrainConfig, weights: dict[str, Tensor], place: Path) -> nn.Module:
-    """A run's backbone with ``weights``, in evaluation mode.
+    """Return the backbone of a run with ``weights``, in evaluation mode.
 
     Args:
-        config: of the run.
+        config: settings of the run.
         weights: a state dict.
-        place: where they were found, for the message.
+        place: path of the weights, for the message.
 
     Raises:
-        UserError: they are another network's.
+        WeightsError: they are the weights of another network.
     """
-    backbone = untrained(config)
+    backbone = untrained_backbone(config)
     try:
         backbone.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise UserError(f"the weights in {place} are not those of its config.yaml") from error
+        raise WeightsError(f"the weights in {place} are not those of its config.yaml") from error
     return backbone
 
 
 def trained_weights(folder: RunFolder) -> dict[str, Tensor]:
-    """The state dict of a run's trained backbone: the finished one, else the last checkpoint's.
+    """Return the state dict of a trained backbone: the final one, or that of the last checkpoint.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
 
     Raises:
-        UserError: nothing trained yet, or only files that are damaged.
+        WeightsError: there are no weights yet, or all files are damaged.
     """
     if folder.backbone.exists():
         return load_weights(folder.backbone)[0]
-    found = newest_usable(folder)
-    if found is None:
-        raise UserError(
-            f"RUN={folder.path} has no weights yet: no backbone.safetensors, no checkpoint"
+    newest = newest_complete_checkpoint(folder)
+    if newest is None:
+        raise WeightsError(
+            f"RUN={folder.path} has no weights yet: no {folder.backbone.name}, no checkpoint"
         )
-    return _backbone_in(found[1])
+    return _backbone_state(newest[1])
 
 
-def backbone_of(checkpoint: Path) -> dict[str, Tensor]:
-    """The state dict of the online network's backbone in a checkpoint.
+def checkpoint_backbone(checkpoint: Path) -> dict[str, Tensor]:
+    """Return the state dict of the online network's backbone in ``checkpoint``.
 
     Raises:
-        UserError: it is damaged, or no checkpoint of this package.
+        WeightsError: it is damaged, or no checkpoint of this package.
     """
-    return _backbone_in(load_checkpoint(checkpoint))
+    return _backbone_state(load_checkpoint(checkpoint))
 
 
-def _backbone_in(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+def _backbone_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     prefix, state = "model.onlineNet.backend.", checkpoint["state_dict"]
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def newest_usable(folder: RunFolder) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that is whole, and what is in it; None where there is none at all.
+def newest_complete_checkpoint(folder: RunFolder) -> tuple[Path, dict[str, Any]] | None:
+    """Return the path and content of the newest complete checkpoint; None without checkpoints.
 
-    A warning is logged where newer ones are damaged.
+    A warning is logged if newer checkpoints are damaged.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
 
     Raises:
-        UserError: there are checkpoints, and every one is damaged.
+        UserError: all checkpoints are damaged.
     """
     problem: UserError | None = None
     for path in (folder.checkpoint, *folder.older_checkpoints()):
@@ -249,34 +253,34 @@ def newest_usable(folder: RunFolder) -> tuple[Path, dict[str, Any]] | None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a training checkpoint without running any code that it may carry.
+    """Read a training checkpoint; code in it is not executed.
 
     Raises:
-        UserError: it cannot be read, is damaged (by its checksum), is not a checkpoint of this
-            package, or holds anything but tensors and plain values.
+        WeightsError: it cannot be read, its checksum is wrong, it is not a checkpoint of this
+            package, or it contains anything but tensors and plain values.
     """
     import pickle
 
     try:
-        check_seal(path)
+        check_checksum(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch's, about the pickle; the errors say more
+            warnings.simplefilter("ignore")  # PyTorch's about the pickle; the errors are clearer
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UserError(f"checkpoint {path} cannot be read: {error.strerror}") from error
+        raise WeightsError(f"checkpoint {path} cannot be read: {error.strerror}") from error
     except pickle.UnpicklingError as error:
-        raise UserError(
+        raise WeightsError(
             f"checkpoint {path} is refused: it is damaged, or holds code and not only weights"
         ) from error
     except UserError:
         raise
-    except Exception as error:  # a sealed file of someone's making may hold anything
-        raise UserError(f"checkpoint {path} is damaged, or not a checkpoint") from error
+    except Exception as error:  # a file with a valid checksum may contain anything
+        raise WeightsError(f"checkpoint {path} is damaged, or not a checkpoint") from error
     if (
         not isinstance(checkpoint, dict)
         or "byol_version" not in checkpoint
         or not isinstance(checkpoint.get("byol_config"), dict)
         or not isinstance(checkpoint.get("global_step"), int)
     ):
-        raise UserError(f"checkpoint {path} is not one of a BYOL run")
+        raise WeightsError(f"checkpoint {path} is not one of a BYOL run")
     return checkpoint

@@ -17,7 +17,7 @@ from BYOL.runs.folder import RunFolder
 PROBED = 64  # images whose headers are read
 
 
-def with_recipe(config: PretrainConfig, images: Images) -> PretrainConfig:
+def resolve_recipe(config: PretrainConfig, images: Images) -> PretrainConfig:
     """The settings with those that the preset auto chooses for these images on this machine.
 
     A configuration of another preset, or one that is resolved already, is returned as it is.
@@ -33,13 +33,13 @@ def with_recipe(config: PretrainConfig, images: Images) -> PretrainConfig:
     return dataclasses.replace(config, **recipe.settings, recipe=record)
 
 
-def for_fewer_images(config: PretrainConfig, images: Images) -> PretrainConfig:
+def update_recipe(config: PretrainConfig, images: Images) -> PretrainConfig:
     """The same where fewer images could be read than were counted: the recipe is chosen again."""
     facts = config.recipe.get("facts")
     if facts is None or facts["images"] == len(images):
         return config
     open_again = {"specified": config.recipe["specified"]}
-    return with_recipe(dataclasses.replace(config, recipe=open_again), images)
+    return resolve_recipe(dataclasses.replace(config, recipe=open_again), images)
 
 
 def recorded_settings(config: PretrainConfig, folder: RunFolder) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What this machine does a second with a recipe and pictures, and what holds the rest back."""
+"""The speed of each part of training on this machine."""
 
 import itertools
 import statistics
@@ -27,12 +27,13 @@ from BYOL.config import PretrainConfig
 from BYOL.data.sampler import epoch_sampler
 from BYOL.data.train_loader import train_loader
 from BYOL.evaluation.collapse.alarm import Alarm
-from BYOL.training.callbacks.metrics import Curves, Gauges
+from BYOL.training.callbacks.collapse import CollapseMetrics
+from BYOL.training.callbacks.losses import Losses
 from BYOL.training.compile import DTYPES
-from BYOL.training.module import Pretraining, loss_of
+from BYOL.training.module import Pretraining, batch_loss
 from BYOL.training.optimizers import build_optimizer
 from BYOL.training.prepare import Prepared, build_views
-from BYOL.training.trainer import engine
+from BYOL.training.trainer import build_trainer
 
 ROUNDS = 3
 Step = Callable[..., Tensor]  # of the views
@@ -41,24 +42,24 @@ Step = Callable[..., Tensor]  # of the views
 def benchmark(
     config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine, seconds: float
 ) -> dict[str, Any]:
-    """Time loading, views and the training step alone, then training as it is.
+    """Time loading, views and the training step separately, then all of training.
 
     Args:
-        config: settled settings of a run; ``compile`` is "on" or "off".
-        prepared: the pictures.
-        model: the networks; they are trained a little.
-        machine: what it computes on.
-        seconds: about how long each part is measured, in three turns.
+        config: resolved settings of a run; ``compile`` is "on" or "off".
+        prepared: the images.
+        model: the networks, which are trained a little.
+        machine: the machine that computes.
+        seconds: approximate time for the measurement of each part, in three rounds.
 
     Returns:
         ``images_per_second`` of ``loading``, ``views``, ``step`` and ``end_to_end``;
         ``step_operations`` (floating-point, of a micro-batch), ``operations_per_second`` and
         ``matrix_rate`` (of a matrix product in the same precision); ``peak_memory`` in bytes, and
-        ``memory_per_image``, what a step takes beyond what was there; ``holds_back``, the slowest.
+        ``memory_per_image``, the additional memory of a step; ``holds_back``, the slowest part.
     """
     device, size = torch_device(machine.accelerator), config.micro_batch
-    run = BareRun(config, prepared, model, machine)
-    run.train(1)  # compiles what there is to compile
+    run = TrialRun(config, prepared, model, machine)
+    run.train(1)  # compiles, if configured
     batches = itertools.chain.from_iterable(iter(lambda: iter(run.loader), None))
     batch = next(batches)
     model.to(device).train()
@@ -71,42 +72,42 @@ def benchmark(
         "views": lambda: run.make_views(batch),
         "step": lambda: step(*views),
     }
-    at_once = len(batch["together"].ids) if "together" in batch else size
-    found: dict[str, list[float]] = {name: [] for name in (*parts, "end_to_end")}
+    view_batch = len(batch["together"].ids) if "together" in batch else size
+    speeds: dict[str, list[float]] = {name: [] for name in (*parts, "end_to_end")}
     products = []
-    for _ in range(ROUNDS):  # by turns, so that a slow moment of the machine hits all of them
+    for _ in range(ROUNDS):  # in turns, so that a slow moment of the machine affects all of them
         for name, part in parts.items():
-            pictures = at_once if name == "views" else size
-            found[name].append(pictures / seconds_each(part, device, seconds / ROUNDS))
-        steps = max(round(seconds / ROUNDS * found["step"][-1] / config.batch_size), 2)
-        found["end_to_end"].append(steps * config.batch_size / run.train(steps))
+            images = view_batch if name == "views" else size
+            speeds[name].append(images / seconds_each(part, device, seconds / ROUNDS))
+        steps = max(round(seconds / ROUNDS * speeds["step"][-1] / config.batch_size), 2)
+        speeds["end_to_end"].append(steps * config.batch_size / run.train(steps))
         products.append(matrix_rate(device, DTYPES[machine.precision], seconds / 10))
-    rates = {name: round(statistics.median(values), 1) for name, values in found.items()}
+    medians = {name: round(statistics.median(values), 1) for name, values in speeds.items()}
     return {
-        "images_per_second": rates,
+        "images_per_second": medians,
         "step_operations": work,
-        "operations_per_second": work * rates["step"] / size,
+        "operations_per_second": work * medians["step"] / size,
         "matrix_rate": statistics.median(products),
         "peak_memory": peak_memory(device),
         "memory_per_image": needed / size,
-        "holds_back": min(parts, key=rates.__getitem__),
+        "holds_back": min(parts, key=medians.__getitem__),
     }
 
 
 def seconds_each(work: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """Seconds of one call: the mean over about ``seconds``, what was queued included."""
+    """Return the seconds of one call of ``work``, the mean over about ``seconds``."""
     guess = max(timed(work, device), 1e-6)  # warms up as well
     calls = max(min(int(seconds / guess), 100_000), 2)
 
-    def often() -> None:
+    def repeat() -> None:
         for _ in range(calls):
             work()
 
-    return timed(often, device) / calls
+    return timed(repeat, device) / calls
 
 
 def training_step(config: PretrainConfig, model: BYOL, machine: Machine) -> Step:
-    """An optimizer step as a function of a batch's views: what training does, nothing around it."""
+    """Return an optimizer step as a function of the views of a batch, without Lightning."""
     optimizer = build_optimizer(
         config.optimizer,
         model,
@@ -127,7 +128,7 @@ def training_step(config: PretrainConfig, model: BYOL, machine: Machine) -> Step
         if device == "cuda":  # the passes may be CUDA graphs
             torch.compiler.cudagraph_mark_step_begin()
         with autocast():
-            loss, _ = loss_of(model, x, x1, small)
+            loss, _ = batch_loss(model, x, x1, small)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -138,23 +139,23 @@ def training_step(config: PretrainConfig, model: BYOL, machine: Machine) -> Step
 
 
 def _cost(work: Callable[[], object], device: torch.device) -> tuple[int, int]:
-    """Bytes that ``work`` takes beyond what is there already, and its floating-point operations.
+    """Return the additional memory of ``work`` in bytes, and its floating-point operations.
 
-    No fewer than none: where ``work`` takes next to nothing, memory that is given back meanwhile
-    leaves the highest use below what was there (seen once, by 57 kB a picture).
+    The memory is at least 0: if ``work`` needs almost none, memory that is freed meanwhile lowers
+    the peak below the use before (observed once, by 57 kB per image).
     """
     restart_peak_memory(device)
     before = peak_memory(device)
     work()
     needed = max(peak_memory(device) - before, 0)
-    # what is compiled would be compiled once more to be counted
+    # counting would compile compiled code again
     with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
         work()
     return needed, counter.get_total_flops()
 
 
-class BareRun:
-    """The parts of ``byol pretrain``, without a folder."""
+class TrialRun:
+    """Training as in ``byol pretrain``, without a run folder."""
 
     def __init__(self, config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -176,30 +177,30 @@ class BareRun:
         )
 
     def make_views(self, batch: dict[str, Any]) -> list[Tensor]:
-        """Both views of a batch, then the small ones; those that are made together every time."""
+        """Return both views of a batch, then the small ones; views made together are made again."""
         if "together" in batch:
             batch["together"].views = None
         return [*self.module.make_views(batch), *self.module.make_small_views(batch)]
 
-    def train(self, steps: int, *further: Callback) -> float:
-        """Seconds of so many optimizer steps by Lightning, from before the first batch.
+    def train(self, steps: int, *callbacks: Callback) -> float:
+        """Train, and return the seconds from before the first batch to the end of the last.
 
         Args:
-            steps: at most; a callback may stop it earlier.
-            further: callbacks.
+            steps: greatest number of optimizer steps; a callback may stop earlier.
+            callbacks: further callbacks.
         """
         clock = _Clock(torch_device(self.machine.accelerator))
         alarm, every = Alarm(self.config), max(self.config.gauges_every, 1)
-        trainer = engine(
+        trainer = build_trainer(
             self.config,
             self.machine,
             devices=1,
             max_steps=steps,
             callbacks=[
                 clock,
-                Curves(every=50),
-                Gauges(every, alarm, log_alarm=False),
-                *further,
+                Losses(every=50),
+                CollapseMetrics(every, alarm, log_alarm=False),
+                *callbacks,
             ],
             logger=False,
         )

@@ -1,8 +1,8 @@
 """How long a run takes: the speed of real steps is measured before the first one, and with
 ``--minutes`` the number of steps follows from it.
 
-The decision is made once and stands in config.yaml. A schedule that followed the clock could not
-be resumed bit for bit.
+The decision is made once and recorded in config.yaml. A schedule that depended on the clock could
+not be resumed bit for bit.
 """
 
 import copy
@@ -23,17 +23,17 @@ from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config.recipe import SMALL_SIDE, fit_length, schedule
 from BYOL.errors import UserError
-from BYOL.evaluation.collapse.feature_metrics import MAX_IMAGES as GAUGED
+from BYOL.evaluation.collapse.feature_metrics import MAX_IMAGES as MAX_METRIC_IMAGES
 from BYOL.evaluation.features import extract_features
 from BYOL.report.sample_features import MOST_LARGE, MOST_SMALL
-from BYOL.training.benchmark import BareRun
+from BYOL.training.benchmark import TrialRun
 from BYOL.training.prepare import Prepared
 
 log = logging.getLogger(__name__)
 _SHARE = 0.03  # of the time limit that the measurement takes
-_LEAST, _MOST = 1.0, 20.0  # seconds of it
-_BRIEF = 2.0  # seconds of it where nothing depends on it but a line of output
-_WORTH = 50  # steps: the length of shorter runs is not estimated
+_MIN_SECONDS, _MAX_SECONDS = 1.0, 20.0  # of the measurement
+_SHORT_SECONDS = 2.0  # of the measurement if only a message depends on it
+_MIN_STEPS = 50  # the length of shorter runs is not estimated
 _SAMPLE = 96  # images whose features are timed
 _CHECKS_SHARE = 0.1  # of the training time that online checks may take
 _LONG = 3600  # seconds: a run on a CPU that takes longer begins with a warning
@@ -62,7 +62,7 @@ class Estimate:
         return steps * self.step + self.rest
 
 
-def with_length(
+def resolve_length(
     config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine, began: float
 ) -> tuple[PretrainConfig, Estimate | None]:
     """The settings with ``epochs`` and ``steps`` that fit ``minutes``, and the measured speed.
@@ -87,7 +87,7 @@ def with_length(
         raise UserError(
             f"--minutes={config.minutes:g} is for one process: specify --epochs for several"
         )
-    if not alone or (config.minutes is None and steps < _WORTH):
+    if not alone or (config.minutes is None and steps < _MIN_STEPS):
         return dataclasses.replace(config, minutes=None), None
     estimate = measure(config, prepared, model, machine)
     if config.minutes is None:
@@ -114,19 +114,19 @@ def _fitted(config: PretrainConfig, images: int, left: float, estimate: Estimate
         values["steps"] = min(config.steps, values["steps"] or config.steps)
     if config.preset == "auto":
         length = (values["steps"] or values["epochs"] * per_epoch) / per_epoch
-        follows = schedule(values["epochs"], length, checks or 10)
-        values |= {k: v for k, v in follows.items() if k not in config.specified}
+        derived = schedule(values["epochs"], length, checks or 10)
+        values |= {k: v for k, v in derived.items() if k not in config.specified}
     return values
 
 
-def announce_recipe(
+def log_recipe(
     config: PretrainConfig,
     images: int,
     estimate: Estimate | None,
     machine: Machine,
     began: float,
 ) -> None:
-    """Say what the preset auto has chosen and why, how long it will take, and what changes it."""
+    """Log the choices of the preset auto, their reasons, and the expected time of the run."""
     for reason in config.recipe.get("reasons", ()):
         log.info(f"  {reason}")
     if estimate is None:
@@ -147,7 +147,7 @@ def announce_recipe(
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: seconds, minutes, hours or days."""
+    """Return ``seconds`` in the usual unit: seconds, minutes, hours or days."""
     for unit, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
         if seconds >= 2 * unit:
             return (
@@ -160,15 +160,15 @@ def duration(seconds: float) -> str:
 
 def measure(config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine) -> Estimate:
     """Time some steps of training, on a copy of the networks, and what comes after training."""
-    seconds = _BRIEF
+    seconds = _SHORT_SECONDS
     if config.minutes is not None:
-        seconds = min(max(60 * config.minutes * _SHARE, _LEAST), _MOST)
+        seconds = min(max(60 * config.minutes * _SHARE, _MIN_SECONDS), _MAX_SECONDS)
     short = dataclasses.replace(
         config, compile="off" if config.compile == "auto" else config.compile
     )
     workers = pick_workers(config.workers, machine.accelerator)
     clock = _StepClock(seconds, skip=1 + (2 * workers if config.minutes is not None else 0))
-    run = BareRun(short, prepared, copy.deepcopy(model), machine)
+    run = TrialRun(short, prepared, copy.deepcopy(model), machine)
     run.make_views(next(iter(run.loader)))  # compiles the views, where no run before has done so
     began, used = time.monotonic(), time.process_time()
     run.train(100_000, clock)
@@ -193,7 +193,7 @@ def _rest(
     each, start = _feature_seconds(config, prepared, model, machine)
     bank = prepared.labelled or prepared.train
     labelled = len(bank) + len(prepared.test or ())
-    passes, calls, fixed = 2.0 * min(len(prepared.train), GAUGED), 2, _EXIT
+    passes, calls, fixed = 2.0 * min(len(prepared.train), MAX_METRIC_IMAGES), 2, _EXIT
     if bank.labels is not None and config.evaluate:
         passes, calls = passes + 3 * labelled, calls + 3
         fixed += _EVALUATION + _PROBES * labelled

@@ -1,11 +1,11 @@
-"""Checkpoints on disk: which there are, which to go on from, and how a new one gets there.
+"""Checkpoints on disk: their files, their schedule, and atomic writes.
 
 last.ckpt             the newest
-step-000001200.ckpt   older ones, as many as are kept
+step-000001200.ckpt   older ones, as many as are configured
 best.ckpt             the best by the online k-NN
 
-All are sealed with a checksum. A new one is written under a temporary name, flushed and renamed, so
-at every moment there is a whole one.
+All have a checksum. A new checkpoint is written under a temporary name, flushed and renamed, so a
+complete checkpoint exists at every moment.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from pytorch_lightning.plugins import TorchCheckpointIO
 
 from BYOL._files import save_tensors, write_atomically
 from BYOL.errors import UserError
-from BYOL.runs.checksum import seal
+from BYOL.runs.checksum import add_checksum
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint
 
@@ -28,24 +28,26 @@ log = logging.getLogger(__name__)
 
 
 class CheckpointStore(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all, keeps the last few, survives a full disk.
+    """Writes checkpoints atomically and removes old ones.
+
+    If a checkpoint cannot be written, a warning is logged and training continues.
 
     Args:
-        folder: of the run.
-        keep: how many of the last are kept, from 1 up; the best is kept besides.
-        restore: makes the run's folder again where someone has removed it.
-        step: optimizer step of the ``last.ckpt`` that is there already.
+        folder: folder of the run.
+        keep: number of latest checkpoints that are kept, at least 1; the best one is kept too.
+        restore_folder: function that creates the folder of the run again if it was removed.
+        step: optimizer step of an existing ``last.ckpt``.
     """
 
     def __init__(
         self,
         folder: RunFolder,
         keep: int,
-        restore: Callable[[], object],
+        restore_folder: Callable[[], object],
         step: int | None = None,
     ):
         super().__init__()
-        self.restore = restore
+        self.restore_folder = restore_folder
         self.folder = folder
         self.keep = keep
         self.step = step
@@ -54,25 +56,25 @@ class CheckpointStore(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write ``checkpoint`` to ``path``; an older file stays until the new one is whole."""
+        """Write ``checkpoint`` to ``path``; an older file stays until the new one is complete."""
         path = Path(path)
 
         def write(temporary: Path) -> None:
             save_tensors(checkpoint, temporary)
-            seal(temporary)
+            add_checksum(temporary)
 
         step = self._writing = int(checkpoint["global_step"])
         try:
             if not path.parent.is_dir():
-                log.warning(f"{path.parent} was removed while the run was on: it is made again")
-                self.restore()
-            write_atomically(path, write, before=self._set_aside)
+                log.warning(f"{path.parent} was removed during the run: it is created again")
+                self.restore_folder()
+            write_atomically(path, write, before=self._rename_last)
             self.step = step
-            self._forget()
+            self._remove_oldest()
         except (UserError, OSError) as error:
             kept = f"that of step {self.step} is kept" if self.step is not None else "there is none"
             log.warning(
-                f"no checkpoint at step {step}: {error}; {kept}, training goes on and tries again"
+                f"no checkpoint at step {step}: {error}; {kept}, training continues and tries again"
             )
 
     def load_checkpoint(
@@ -81,61 +83,64 @@ class CheckpointStore(TorchCheckpointIO):
         map_location: Callable[..., Any] | None = None,
         weights_only: bool | None = True,
     ) -> dict[str, Any]:
-        """Read a checkpoint; ``weights_only`` is True whatever is asked."""
+        """Read the checkpoint at ``path``; ``weights_only`` is always True."""
         return load_checkpoint(Path(path))
 
     def mark_best(self) -> None:
-        """Give the last checkpoint its second name, ``best.ckpt``."""
+        """Make ``best.ckpt`` an alias of the last checkpoint."""
         try:
             _link(self.folder.checkpoint, self.folder.best_checkpoint)
         except OSError as error:
-            log.warning(f"best.ckpt could not be made: {error.strerror or error}")
+            name, reason = self.folder.best_checkpoint.name, error.strerror or error
+            log.warning(f"{name} could not be written: {reason}")
 
-    def _set_aside(self) -> None:
-        """The checkpoint that is about to be replaced gets a name of its own."""
+    def _rename_last(self) -> None:
+        """Give the checkpoint that is about to be replaced the name with its step."""
         last = self.folder.checkpoint
-        if self.keep > 1 and self.step not in (None, self._writing) and last.exists():
-            _link(last, last.with_name(f"step-{self.step:09}.ckpt"))
+        if self.step is None or self.step == self._writing:
+            return
+        if self.keep > 1 and last.exists():
+            _link(last, self.folder.older_checkpoint(self.step))
 
-    def _forget(self) -> None:
+    def _remove_oldest(self) -> None:
         for path in self.folder.older_checkpoints()[self.keep - 1 :]:
             path.unlink(missing_ok=True)
 
 
 def _link(path: Path, name: Path) -> None:
-    """A second name for a file: at once and without a copy, replacing an older file there."""
+    """Make ``name`` an alias of ``path`` atomically; a copy where the disk has no hard links."""
     temporary = name.with_name(f".{name.stem}.{os.getpid()}.tmp{name.suffix}")
     temporary.unlink(missing_ok=True)
     try:
         os.link(path, temporary)
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links
         import shutil
 
         shutil.copyfile(path, temporary)
     temporary.replace(name)
-    temporary.unlink(missing_ok=True)  # to rename one name of a file to another does nothing
+    temporary.unlink(missing_ok=True)  # renaming an alias of a file to another alias does nothing
 
 
-def adopt(folder: RunFolder, path: Path) -> None:
-    """Make an older checkpoint the last one, in place of a damaged one."""
+def make_last(folder: RunFolder, path: Path) -> None:
+    """Make the older checkpoint ``path`` the last one, in place of a damaged one."""
     if path != folder.checkpoint:
         _link(path, folder.checkpoint)
 
 
-def sweep(folder: RunFolder) -> None:
-    """Remove what a killed process left half written."""
-    for place in (folder.path, folder.checkpoint.parent, folder.logs):
+def remove_temporary_files(folder: RunFolder) -> None:
+    """Remove the incomplete files that a killed process has left in ``folder``."""
+    for place in (folder.path, folder.checkpoints, folder.logs):
         for path in place.glob(".*.tmp*"):
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
-class Due:
-    """When a checkpoint is due.
+class CheckpointSchedule:
+    """Decides within an epoch when a checkpoint is due.
 
     Args:
-        steps: every so many optimizer steps (0: never).
-        minutes: this long after the last one (0: never).
+        steps: optimizer steps between checkpoints; 0 means never.
+        minutes: minutes after the last checkpoint; 0 means never.
     """
 
     def __init__(self, steps: int, minutes: float):
@@ -143,14 +148,14 @@ class Due:
         self.seconds = minutes * 60
         self.since = time.monotonic()
 
-    def by_steps(self, step: int) -> bool:
-        """Whether the step asks for one."""
+    def due_by_steps(self, step: int) -> bool:
+        """Return whether a checkpoint is due after optimizer step ``step``."""
         return bool(self.steps) and step % self.steps == 0
 
-    def by_time(self) -> bool:
-        """Whether the clock asks for one."""
+    def due_by_time(self) -> bool:
+        """Return whether a checkpoint is due at this time."""
         return bool(self.seconds) and time.monotonic() - self.since >= self.seconds
 
-    def done(self) -> None:
-        """One has been made, or tried."""
+    def restart(self) -> None:
+        """Start the time anew after a checkpoint, or an attempt to write one."""
         self.since = time.monotonic()

@@ -1,5 +1,4 @@
-"""What a copy of the networks shows of itself before training: whether the sizes fit, and the
-precision."""
+"""Checks of a copy of the networks before training: image sizes and numeric precision."""
 
 import copy
 import dataclasses
@@ -12,26 +11,26 @@ from BYOL._hardware import Machine
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config.view_configs import small_view_configs
-from BYOL.errors import UserError, first_line
+from BYOL.errors import SettingsError, first_line
 
 log = logging.getLogger(__name__)
 
 
 def check_network(model: BYOL, config: PretrainConfig) -> bool:
-    """Show a copy of the network two pictures of every size that it will see.
+    """Pass two images of every size that occurs in training through a copy of the network.
 
     Returns:
-        Whether a convolution with a stride saw pictures one pixel wide: see
-        :func:`trusted_machine`.
+        Whether a convolution with a stride has an input one pixel wide: see
+        :func:`reliable_machine`.
 
     Raises:
-        UserError: pictures of that size are too small for it, or not what it is built for; or
-            batches too small for batch-norm.
+        SettingsError: the network does not accept images of a size, or the batches are too small
+            for batch-norm.
     """
     together = config.micro_batch * (config.devices * config.nodes if config.sync_batchnorm else 1)
     if config.norm == "bn" and together < 2:
-        raise UserError(
-            f"--batch_size={config.batch_size} leaves batch-norm one picture at a time, whose "
+        raise SettingsError(
+            f"--batch_size={config.batch_size} leaves batch-norm one image at a time, whose "
             f"variance is 0: give at least {2 * config.batch_size}, or --norm gn-ws"
         )
     network = copy.deepcopy(model.onlineNet)
@@ -40,55 +39,55 @@ def check_network(model: BYOL, config: PretrainConfig) -> bool:
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 network(x)
-        except Exception as error:  # every network has its own way to say so
+        except Exception as error:  # the kind of error depends on the network
             reason = first_line(error, 160)
-            raise UserError(
-                f"--{name}={x.shape[-1]} is not for backbone {config.backbone!r}: give a larger "
+            raise SettingsError(
+                f"--{name}={x.shape[-1]} does not fit backbone {config.backbone!r}: give a larger "
                 f"size, or another backbone ({reason})"
             ) from error
     return bool(narrow)
 
 
-def trusted_machine(narrow: bool, config: PretrainConfig, machine: Machine) -> Machine:
-    """``machine``, but in fp32 where a processor's bf16 would give wrong gradients.
+def reliable_machine(narrow: bool, config: PretrainConfig, machine: Machine) -> Machine:
+    """Return ``machine``, with fp32 where bf16 on a CPU would give wrong gradients.
 
-    Where a convolution with a stride sees pictures one pixel wide, oneDNN's gradient of its weights
-    in bf16 reads memory that nobody has written (seen with torch 2.14): it is another one at every
-    call, often not finite.
+    If a convolution with a stride has an input one pixel wide, oneDNN's bf16 gradient of its
+    weights reads uninitialised memory (observed with torch 2.14): it differs from call to call and
+    is often not finite. The change to fp32 is logged.
 
     Args:
         narrow: whether there is such a convolution; from :func:`check_network`.
-        config: settled.
-        machine: that trains.
+        config: resolved settings.
+        machine: the machine that trains.
 
     Raises:
-        UserError: bf16 was asked for by name.
+        SettingsError: ``config`` specifies bf16.
     """
     if not narrow or (machine.accelerator, machine.precision) != ("cpu", "bf16"):
         return machine
-    reason = "on a CPU bf16 gradients are wrong where a convolution sees pictures one pixel wide"
+    reason = "on a CPU bf16 gradients are wrong where a convolution has inputs one pixel wide"
     if config.precision == "bf16":
-        raise UserError(f"--precision=bf16: {reason}: use fp32 or larger pictures")
+        raise SettingsError(f"--precision=bf16: {reason}: use fp32 or larger images")
     log.info(f"training in fp32: {reason}")
     return dataclasses.replace(machine, precision="fp32")
 
 
 def _narrow_inputs(network: nn.Module) -> list[nn.Module]:
-    """Grows, as the network is used, by convolutions with a stride that saw width 1."""
-    found: list[nn.Module] = []
+    """Return a list to which strided convolutions add themselves when an input is 1 pixel wide."""
+    narrow: list[nn.Module] = []
 
-    def look(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    def check(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         if inputs[0].shape[-1] == 1:
-            found.append(layer)
+            narrow.append(layer)
 
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and max(layer.stride) > 1:
-            layer.register_forward_pre_hook(look)
-    return found
+            layer.register_forward_pre_hook(check)
+    return narrow
 
 
 def _two_of_every_size(config: PretrainConfig) -> dict[str, torch.Tensor]:
-    """Black pictures of every size that the network will see, by the setting that says so."""
+    """Return two black images of every size in training, by the setting of the size."""
     assert config.channels is not None and config.image_size is not None
     sides = {"image_size": config.image_size}
     if config.view_size:

@@ -1,4 +1,4 @@
-"""What a trained run leaves: the backbone, the evidence that it has learnt, and the report."""
+"""The end of a run: the exported backbone, its evaluation, and the report."""
 
 import dataclasses
 import logging
@@ -26,14 +26,14 @@ from BYOL.evaluation.evaluate import NOTHING_KNOWN, evaluate
 from BYOL.evaluation.splits import comparable_test_set
 from BYOL.export import export_backbone
 from BYOL.runs.folder import RunFolder
-from BYOL.runs.open import backbone_metadata, open_run, started_from, untrained
+from BYOL.runs.open import backbone_metadata, open_run, starting_backbone, untrained_backbone
 from BYOL.training.prepare import Prepared
 
 log = logging.getLogger(__name__)
-QUIET_UP_TO = 10_000  # pictures whose comparison is a matter of a minute or two
+MAX_SILENT_IMAGES = 10_000  # images whose evaluation takes a minute or two
 
 
-def finish(
+def finalize_run(
     config: PretrainConfig,
     prepared: Prepared,
     model: byol.BYOL,
@@ -42,38 +42,40 @@ def finish(
     machine: Machine,
     known: Mapping[str, Measures] = NOTHING_KNOWN,
 ) -> dict[str, Any]:
-    """Write the backbone, measure it, and write what is known of the run.
+    """Write the backbone, evaluate it, and write the results of the run.
+
+    A comparison that fails is logged as a warning and ends no run.
 
     Args:
-        config: of the run, settled.
-        prepared: its pictures.
-        model: trained.
-        folder: gets ``backbone.safetensors`` and ``results.json``.
-        results: of the training itself.
-        machine: that trains.
+        config: resolved settings of the run.
+        prepared: its images.
+        model: the trained networks.
+        folder: run folder, for ``backbone.safetensors`` and ``results.json``.
+        results: results of the training itself.
+        machine: the machine that trains.
         known: rows of the comparison that were measured before.
 
     Returns:
-        ``results`` with the gauges of the features, the comparison, machine and versions.
+        ``results`` with the collapse metrics of the features, the comparison, machine and versions.
     """
-    fresh = untrained(config)
+    initial = untrained_backbone(config)
     export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
-    features = _feature_gauges(config, prepared, model, fresh, machine)
+    features = _feature_metrics(config, prepared, model, initial, machine)
     usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
-    start = started_from(config, folder)
+    start = starting_backbone(config, folder)
     references = [Reference(START, start, config.input_spec)] if start else []
-    evidence = None
+    evaluation = None
     try:
         if usable:
-            evidence = _evidence(config, prepared, model, machine, fresh, references, known)
+            evaluation = _evaluation(config, prepared, model, machine, initial, references, known)
     except Exception as error:
-        if loader_died(error):  # the machine's fault, not the pictures': a resumed run makes it up
+        if loader_died(error):  # a fault of the machine: a resumed run repeats the evaluation
             raise
         log.warning(f"no comparison ({first_line(error)}); byol evaluate {folder.path} makes one")
     results |= {
         "pictures": len(prepared.train),
         "feature_gauges": features,
-        "evaluation": evidence,
+        "evaluation": evaluation,
         "machine": dataclasses.asdict(machine),
         "versions": _versions(),
     }
@@ -87,42 +89,42 @@ def save_report(
     folder: RunFolder,
     machine: Machine,
 ) -> None:
-    """The run as a page. A run that has come to its end does not fail for it.
+    """Write the report of a complete run; a failure is logged as a warning and ends no run.
 
     Args:
-        config: of the run.
-        prepared: its pictures.
-        folder: gets ``report.html``.
-        machine: that looks at the pictures.
+        config: settings of the run.
+        prepared: its images.
+        folder: run folder, for ``report.html``.
+        machine: the machine that computes the features.
     """
     from BYOL.report.html import write_report
     from BYOL.report.sample_features import SampleConfig
 
-    pictures = Splits(prepared.train, prepared.test, prepared.labelled)
+    images = Splits(prepared.train, prepared.test, prepared.labelled)
     workers = pick_workers(config.workers, machine.accelerator)
-    how = SampleConfig(torch_device(machine.accelerator), workers, seed=config.seed)
+    settings = SampleConfig(torch_device(machine.accelerator), workers, seed=config.seed)
     try:
-        write_report(open_run(folder.path), pictures, how, folder.report)
+        write_report(open_run(folder.path), images, settings, folder.report)
     except Exception as error:
         log.warning(f"no report ({first_line(error)}); byol report {folder.path} makes one")
 
 
-def _evidence(
+def _evaluation(
     config: PretrainConfig,
     prepared: Prepared,
     model: byol.BYOL,
     machine: Machine,
-    fresh: nn.Module,
+    initial: nn.Module,
     references: list[Reference],
     known: Mapping[str, Measures],
 ) -> dict[str, Any] | None:
-    """The comparison of ``byol evaluate``, where there are labels to compare with."""
+    """Return the comparison of ``byol evaluate``; None without labels."""
     bank = prepared.labelled or prepared.train
     if not config.evaluate or bank.labels is None:
         return None
     return evaluate(
         model.onlineNet.backend,
-        fresh,
+        initial,
         bank,
         comparable_test_set(prepared.test, bank),
         config.input_spec,
@@ -131,21 +133,21 @@ def _evidence(
         seed=config.seed,
         references=references,
         known=known,
-        log_times=len(bank) > QUIET_UP_TO,
+        log_times=len(bank) > MAX_SILENT_IMAGES,
     )
 
 
-def _feature_gauges(
+def _feature_metrics(
     config: PretrainConfig,
     prepared: Prepared,
     model: byol.BYOL,
-    fresh: nn.Module,
+    initial: nn.Module,
     machine: Machine,
 ) -> dict[str, dict[str, float]]:
-    """The gauges of what the backbone gives, which is what is used afterwards."""
+    """Return the collapse metrics of the features, which are used later."""
     return feature_collapse_metrics(
         model.onlineNet.backend,
-        fresh,
+        initial,
         prepared.train,
         config.input_spec,
         device=torch_device(machine.accelerator),

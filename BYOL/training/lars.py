@@ -1,8 +1,8 @@
 """LARS as in the authors' code (You, Gitman and Ginsburg 2017, arXiv 1708.03888).
 
-timm's ``Lars`` was tried first. It takes the trust ratio from ‖g‖ + weight_decay·‖w‖ where the
-authors take ‖g + weight_decay·w‖, which is another step wherever the two point apart or a gradient
-is zero, and no setting of it makes them equal.
+timm's ``Lars`` was tried first. Its trust ratio uses ‖g‖ + weight_decay·‖w‖, the authors' ratio
+uses ‖g + weight_decay·w‖. The steps differ where g and w differ in direction or a gradient is zero,
+and no setting of timm's makes them equal.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,9 +26,9 @@ class LARS(torch.optim.Optimizer):
         trust: the coefficient η.
         adapt: False for biases and norm parameters: plain momentum SGD without decay.
 
-    ``unfit`` may be set before a step, to a bool tensor () on the device: where true, the gradients
-    were no good and are zeros now, and nothing is adapted. The decay alone, adapted, would be a
-    step as long as any other, towards 0.
+    ``unfit`` may be set before a step to a bool tensor () on the device. True means that gradients
+    were not finite and were replaced by zeros: then the ratio is 0. Otherwise the decay alone would
+    be scaled to a step of the usual length towards 0.
     """
 
     unfit: Tensor | None = None

@@ -1,7 +1,6 @@
-"""A run of several processes: how they meet, and what becomes of the others
-when one dies.
+"""A run of several processes: how they are connected, and what happens when one of them dies.
 
-Processes are started by Lightning (``--devices 4``), by torchrun or by SLURM's srun.
+Lightning (``--devices 4``), torchrun or SLURM's srun starts the processes.
 """
 
 import contextlib
@@ -14,83 +13,97 @@ from typing import Any
 
 from BYOL.config import PretrainConfig
 from BYOL.data.loader_errors import loader_died, loader_message
-from BYOL.errors import LostError, StoppedError, UserError, first_line
+from BYOL.errors import (
+    LostError,
+    SettingsError,
+    StoppedError,
+    UserError,
+    WeightsError,
+    first_line,
+)
 from BYOL.runs.folder import RunFolder
 
-PATIENCE = timedelta(minutes=10)  # for a process that does not answer
+TIMEOUT = timedelta(minutes=10)  # of a process that does not answer
 _LOST = re.compile(
     r"gloo|nccl|connection (closed|reset|refused)|timed out|socket|store", re.IGNORECASE
 )
 
 
 def with_processes(config: PretrainConfig) -> PretrainConfig:
-    """Under torchrun, as many devices and nodes as it has started processes."""
+    """Return ``config`` with the numbers of devices and nodes that torchrun has started."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return config
     here, all_ = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     return dataclasses.replace(config, devices=here, nodes=all_ // here)
 
 
-def strategy(processes: int) -> Any:
-    """Lightning's: one process, or DDP that gives up on a silent process after ``PATIENCE``."""
+def build_strategy(processes: int) -> Any:
+    """Return Lightning's strategy for ``processes``; DDP waits at most :data:`TIMEOUT`."""
     if processes == 1:
         return "auto"
     from pytorch_lightning.strategies import DDPStrategy
 
-    return DDPStrategy(timeout=PATIENCE)
+    return DDPStrategy(timeout=TIMEOUT)
 
 
-def cluster() -> list[Any]:
-    """On SLURM: without Lightning's requeueing, which saves wherever the signal finds it."""
+def slurm_plugins() -> list[Any]:
+    """Return a plugin on SLURM that turns off requeueing, which saves within a step."""
     from lightning_fabric.plugins.environments import SLURMEnvironment
 
     return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 @contextlib.contextmanager
-def mishaps(folder: RunFolder) -> Iterator[None]:
-    """Turn what can befall training into one line.
+def translated_errors(folder: RunFolder) -> Iterator[None]:
+    """Translate errors of training into one line each, in a context.
+
+    Args:
+        folder: folder of the run, for the messages.
 
     Raises:
         StoppedError: a loader process or another process of the run died.
-        UserError: an operation that is not deterministic, or a mistake found by a loader process.
+        UserError: an operation is not deterministic, or a loader process found a mistake.
     """
     try:
         yield
     except (RuntimeError, UserError) as error:
         text = str(error)
-        kept = f"the last checkpoint is {folder.checkpoint}; the same line with --resume auto"
+        resume = (
+            f"the last checkpoint is {folder.checkpoint}; the same command with --resume auto "
+            "resumes the run"
+        )
         if isinstance(error, UserError):
-            lost = isinstance(error, LostError)
-            again = ", then the same line with --resume auto goes on" if lost else ""
-            raise UserError(loader_message(error) + again) from error
+            advice = ""
+            if isinstance(error, LostError):
+                advice = ", then the same command with --resume auto resumes the run"
+            raise type(error)(loader_message(error) + advice) from error
         if loader_died(error):
             raise StoppedError(
-                "a loader process died, often for want of memory (then: fewer --workers); "
-                f"{kept} goes on"
+                "a loader process died, often because memory ran out (then: fewer --workers); "
+                f"{resume}"
             ) from error
         if "in loading state_dict" in text:
-            raise UserError(
+            raise WeightsError(
                 f"{folder.checkpoint} does not fit these settings: its weights have other names or "
                 "shapes"
             ) from error
         if "deterministic" in text and "implementation" in text:
-            raise UserError(
+            raise SettingsError(
                 f"--deterministic is not possible with this network: {first_line(error)}"
             ) from error
-        if _in_company() and _LOST.search(text):
+        if _several_processes() and _LOST.search(text):
             raise StoppedError(
-                f"another process of this run ended or does not answer; {kept} goes on"
+                f"another process of this run ended or does not answer; {resume}"
             ) from error
         raise
 
 
-def _in_company() -> bool:
+def _several_processes() -> bool:
     import torch.distributed as dist
 
     return "WORLD_SIZE" in os.environ or (dist.is_available() and dist.is_initialized())
 
 
-def started_together() -> int:
-    """Processes that torchrun or srun has started, this one among them; 1 for one alone."""
+def launched_processes() -> int:
+    """Return the number of processes that torchrun or srun has started, including this one."""
     return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1)

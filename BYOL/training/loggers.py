@@ -1,4 +1,4 @@
-"""Curves on disk that outlive a kill: no row lost, none doubled."""
+"""Curves on disk; a killed and resumed run neither loses nor repeats a row."""
 
 import contextlib
 import csv
@@ -20,24 +20,25 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from BYOL._files import write_atomically
 from BYOL.errors import UserError
+from BYOL.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
-_COUNTER = itertools.count()  # no two files of a process have one name
+_COUNTER = itertools.count()  # for file names that are unique within a process
 
 
 class CurveTable(Logger):
-    """``metrics.csv``: a row for every call, written whole every time.
+    """``metrics.csv``: a row for every call; the whole file is written every time.
 
     If the file cannot be written, a warning is logged and the rows are written with the next ones.
 
     Lightning's own CSV logger deletes the rows of a run that is resumed.
 
     Args:
-        path: the file.
-        until: optimizer step of the checkpoint that a run goes on from: rows up to it are kept,
-            later ones are made again. None: a new table.
-        seconds: between writes, at least; every checkpoint writes too. Whoever watches a run reads
-            the file while it grows.
+        path: path of the file.
+        until: optimizer step of the checkpoint that the run resumes from: rows up to it are kept,
+            later ones are written again. None means a new table.
+        seconds: least time between writes, for users who read the file during the run; every
+            checkpoint writes it too.
     """
 
     def __init__(
@@ -55,24 +56,24 @@ class CurveTable(Logger):
 
     @property
     def name(self) -> str:
-        """None: the table is in the run's folder."""
+        """Return no name: the table is in the folder of the run."""
         return ""
 
     @property
     def version(self) -> str:
-        """None."""
+        """Return no version."""
         return ""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Add a row."""
+        """Add a row with ``metrics`` and ``step``."""
         self.rows.append({**metrics, "step": step})
         if time.monotonic() - self.saved_at >= self.seconds:
             self.save()
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """They are in ``config.yaml``."""
+        """Do nothing: the settings are in ``config.yaml``."""
 
     @rank_zero_only
     def save(self) -> None:
@@ -96,7 +97,7 @@ class CurveTable(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is left."""
+        """Write the remaining rows."""
         self.save()
 
 
@@ -121,12 +122,12 @@ class EventFile(Logger):
 
     @property
     def name(self) -> str:
-        """None: the files are in the run's folder."""
+        """Return no name: the files are in the folder of the run."""
         return ""
 
     @property
     def version(self) -> str:
-        """None."""
+        """Return no version."""
         return ""
 
     @rank_zero_only
@@ -138,11 +139,11 @@ class EventFile(Logger):
                 self._path = self._new_file()
             _append(self._path, Event(step=step, summary=Summary(value=values)))
         except OSError:
-            self._path = None  # TensorBoard reads nothing behind a record that was cut off
+            self._path = None  # TensorBoard reads nothing after an incomplete record
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """They are in ``config.yaml``."""
+        """Do nothing: the settings are in ``config.yaml``."""
 
     def _new_file(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -162,14 +163,14 @@ def _append(path: Path, event: Event) -> None:
         RecordWriter(file).write(event.SerializeToString())
 
 
-def loggers(folder: Path, until: int | None) -> list[Logger]:
-    """Those of a run: CSV and TensorBoard.
+def build_loggers(folder: RunFolder, until: int | None) -> list[Logger]:
+    """Return the loggers of a run: CSV and TensorBoard.
 
     Args:
-        folder: where they write.
+        folder: folder of the run.
         until: see :class:`CurveTable` and :class:`EventFile`.
     """
-    return [CurveTable(folder / "metrics.csv", until), EventFile(folder, until)]
+    return [CurveTable(folder.metrics, until), EventFile(folder.logs, until)]
 
 
 def _rows_until(path: Path, step: int) -> list[dict[str, Any]]:

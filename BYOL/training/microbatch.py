@@ -13,13 +13,13 @@ from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError
 from BYOL.training.benchmark import training_step
-from BYOL.training.module import loss_of
+from BYOL.training.module import batch_loss
 
 log = logging.getLogger(__name__)
 _USABLE = 0.7  # of the available memory: loaders, evaluation and other programs need some, too
 
 
-def with_parts_that_fit(config: PretrainConfig, model: BYOL, machine: Machine) -> PretrainConfig:
+def fit_micro_batch(config: PretrainConfig, model: BYOL, machine: Machine) -> PretrainConfig:
     """The settings with ``accumulate`` so large that a part of a batch fits the memory.
 
     On a GPU a step is tried. On a CPU, which would swap or be killed, the memory of a step is
@@ -104,7 +104,7 @@ def step_bytes(config: PretrainConfig, model: BYOL) -> int:
     pointers = {p.untyped_storage().data_ptr() for p in tried.parameters()}
     views = [_view(config, 2, torch.device("cpu")) for _ in range(2)]
     with torch.random.fork_rng(devices=[]), saved_tensors_hooks(count, lambda tensor: tensor):
-        loss, _ = loss_of(tried, views[0], views[1])
+        loss, _ = batch_loss(tried, views[0], views[1])
     activations = sum(size for pointer, size in kept.items() if pointer not in pointers)
     del loss
     return 3 * weights + activations * config.micro_batch // 2

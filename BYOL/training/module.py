@@ -1,4 +1,4 @@
-"""One training step, as Lightning sees it."""
+"""The training step as a Lightning module."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,46 +20,50 @@ from BYOL.training.optimizers import build_optimizer, keep_settings, set_learnin
 from BYOL.views.pipeline import Views
 
 
-class Seen(NamedTuple):
-    """What the gauges look at, (B, P) each: both views' targets, and the prediction of the first
-    from the second view."""
+class Projections(NamedTuple):
+    """Outputs that the collapse metrics need, (B, P) each.
+
+    ``target`` and ``target1`` are the target projections of the two views. ``prediction1`` predicts
+    ``target`` from the second view.
+    """
 
     target: Tensor
     target1: Tensor
     prediction1: Tensor
 
 
-def loss_of(
+def batch_loss(
     model: byol.BYOL, x: Tensor, x1: Tensor, small: Sequence[Tensor] = ()
-) -> tuple[Tensor, Seen]:
-    """The loss of a batch's views, and what the gauges look at.
+) -> tuple[Tensor, Projections]:
+    """Return the loss of the views of a batch, and the projections for the collapse metrics.
 
-    Small views (multi-crop, Caron et al. 2020, arXiv 2006.09882) are seen by the online network
-    alone and predict both targets; the mean keeps the loss in its range and the rate its size.
+    Only the online network processes small views (multi-crop, Caron et al. 2020, arXiv 2006.09882),
+    and each of them predicts both targets. The loss is the mean over views, so its range and the
+    suitable learning rate do not depend on their number.
 
     Args:
         model: the networks.
         x: (B, C, S, S), the first view.
-        x1: the second.
-        small: (B, C, s, s) each.
+        x1: (B, C, S, S), the second view.
+        small: small views, (B, C, s, s) each.
     """
     onlinex, onlinex1, targetx, targetx1 = model(x, x1)
     losses = [criterion(onlinex, targetx1, onlinex1, targetx)]
     for view in small:
         prediction = model.predict_further(view, targetx, targetx1)
         losses.append(criterion(prediction, targetx1, prediction, targetx))
-    seen = Seen(targetx.detach(), targetx1.detach(), onlinex1.detach())
-    return torch.stack(losses).mean(), seen
+    projections = Projections(targetx.detach(), targetx1.detach(), onlinex1.detach())
+    return torch.stack(losses).mean(), projections
 
 
 class Pretraining(pl.LightningModule):
-    """Views of a batch, the model, the loss; after the optimizer, the target.
+    """Makes views of a batch, computes the loss, and updates the target after the optimizer.
 
     Args:
         model: the networks.
-        config: settled settings.
-        views: makes two views of a batch, on the batch's device.
-        steps_per_epoch: optimizer steps.
+        config: resolved settings.
+        views: makes two views of a batch on the device of the batch.
+        steps_per_epoch: number of optimizer steps per epoch.
     """
 
     def __init__(
@@ -76,51 +80,54 @@ class Pretraining(pl.LightningModule):
         self.total_steps = steps_per_epoch * config.epochs
         if config.steps is not None:
             self.total_steps = min(self.total_steps, config.steps)
-        # A trial run of one epoch is to learn too, hence at most half of the run.
+        # At most half of the run, so that a trial run of one epoch has the full learning rate too.
         self.warmup_steps = min(
             round(config.warmup_epochs * steps_per_epoch), self.total_steps // 2
         )
-        self.seen: Seen | None = None  # of the last batch, for the gauges
-        self.graphs = False  # whether the networks' passes may be CUDA graphs
-        self.underway = False  # whether a batch has passed
+        self.projections: Projections | None = None  # of the last batch, for the collapse metrics
+        self.graphs = False  # whether the passes of the networks may be CUDA graphs
+        self.had_batch = False  # whether a batch was processed
 
     def on_fit_start(self) -> None:
-        """Compile, where that is wanted: the model is on its device only now."""
+        """Compile the model if configured; it is on its device only now."""
         if self.config.compile != "on":
             return
         example = torch.zeros(self.config.view_shape, device=self.device)
         example = example.contiguous(memory_format=torch.channels_last)
         autocast = self.trainer.precision_plugin.forward_context
-        # Graphs keep what they put out at one place: a second part of a step would overwrite it.
-        alone = self.config.accumulate == 1 and not self.config.small_views
-        self.graphs = alone and self.device.type == "cuda" and self.trainer.world_size == 1
+        # Graphs have fixed memory for their outputs: a second part of a step would overwrite it.
+        single_pass = self.config.accumulate == 1 and not self.config.small_views
+        on_one_gpu = self.device.type == "cuda" and self.trainer.world_size == 1
+        self.graphs = single_pass and on_one_gpu
         compile_forward(self.model, example, autocast, self.graphs)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Dropout and the like draw from PyTorch's generator: it is a function of the place too."""
-        place = fold(self.config.seed, int(batch["epoch"]), batch_idx, self.global_rank)
-        seed_generators(place, self.device)
+        """Seed PyTorch's generator, which dropout uses, from seed, epoch, batch and process."""
+        seed = fold(self.config.seed, int(batch["epoch"]), batch_idx, self.global_rank)
+        seed_generators(seed, self.device)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """The loss of a batch from :func:`BYOL.data.train_loader.train_loader`."""
-        self.seen = None  # it may lie where this step's will
+        """Return the loss of a batch of :func:`BYOL.data.train_loader.train_loader`."""
+        self.projections = None  # with CUDA graphs, this step overwrites their memory
         if self.graphs:
             torch.compiler.cudagraph_mark_step_begin()
-        loss, self.seen = loss_of(self.model, *self.make_views(batch), self.make_small_views(batch))
+        loss, self.projections = batch_loss(
+            self.model, *self.make_views(batch), self.make_small_views(batch)
+        )
         return loss
 
     @torch.no_grad()
     def make_views(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Two views of a batch, (B, C, S, S) each; decided by seed, epoch and sample alone."""
+        """Return two views of a batch, (B, C, S, S) each; they depend on seed, epoch and sample."""
         shared: Together | None = batch.get("together")
         if shared is None:
-            return self._made(batch)
+            return self._new_views(batch)
         if shared.views is None:
-            shared.views = self._made({**batch, "ids": shared.ids, "images": shared.images})
+            shared.views = self._new_views({**batch, "ids": shared.ids, "images": shared.images})
         part = slice(batch["start"], batch["start"] + len(batch["ids"]))
         return shared.views[0][part], shared.views[1][part]
 
-    def _made(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def _new_views(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         key = fold(self.config.seed, int(batch["epoch"]))
         with torch.autocast(self.device.type, enabled=False):
             if "images" in batch:
@@ -132,7 +139,7 @@ class Pretraining(pl.LightningModule):
 
     @torch.no_grad()
     def make_small_views(self, batch: dict[str, Any]) -> list[Tensor]:
-        """The small views of a batch, (B, C, s, s) each, decided as the two large ones are."""
+        """Return the small views of a batch, (B, C, s, s) each, with the seed of the large ones."""
         key = fold(self.config.seed, int(batch["epoch"]))
         with torch.autocast(self.device.type, enabled=False):
             views = self.views.small_views(
@@ -141,13 +148,13 @@ class Pretraining(pl.LightningModule):
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Count a GPU's memory from the second batch on: compiling and cuDNN's search are over."""
-        if not self.underway and self.device.type == "cuda":
+        """Measure a GPU's memory from the second batch on: without compilation and tuning."""
+        if not self.had_batch and self.device.type == "cuda":
             restart_peak_memory(self.device)
-        self.underway = True
+        self.had_batch = True
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The configured optimizer; its rate is set at every step."""
+        """Return the configured optimizer; every step sets its learning rate."""
         c = self.config
         optimizer = build_optimizer(
             c.optimizer,
@@ -164,23 +171,23 @@ class Pretraining(pl.LightningModule):
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
-        """Rate, update, target: once per optimizer step, whatever the accumulation."""
+        """Set the learning rate, update the weights, then the target: once per optimizer step."""
         step, c = self.trainer.global_step, self.config
-        rate = learning_rate(step, self.total_steps, self.warmup_steps, c.lr, c.batch_size)
-        set_learning_rate(optimizer, rate)
+        lr = learning_rate(step, self.total_steps, self.warmup_steps, c.lr, c.batch_size)
+        set_learning_rate(optimizer, lr)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.model.updateTargetNetwork(tau(step, self.total_steps, c.tau, c.tau_schedule))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Count the batches of the epoch in parts of the size that this run has."""
-        was, now = checkpoint["byol_config"].get("accumulate", 1), self.config.accumulate
+        """Convert the number of micro-batches in the epoch to the accumulation of this run."""
+        earlier, present = checkpoint["byol_config"].get("accumulate", 1), self.config.accumulate
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         for counts in (progress["total"], progress["current"]):
             for name, count in counts.items():
-                counts[name] = count * now // was  # it was saved between two steps
+                counts[name] = count * present // earlier  # exact: saved between two steps
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say in the checkpoint what it is."""
+        """Add version and settings to ``checkpoint``."""
         checkpoint["byol_version"] = __version__
         checkpoint["byol_config"] = {
             name: list(value) if isinstance(value, tuple) else value

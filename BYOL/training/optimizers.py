@@ -15,18 +15,18 @@ OPTIMIZERS = ("lars", "sgd", "adamw")
 def parameter_groups(
     model: BYOL, weight_decay: float, predictor_lr_scale: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Parameters of the online network, in groups that are treated alike.
+    """Return the parameters of the online network in groups with equal settings.
 
-    Biases, norm parameters (all that has one number a channel, whatever its shape, and is no
-    weight of a linear or convolutional layer), position embeddings and what a timm backbone asks to
-    be spared (class tokens) get neither weight decay nor LARS adaptation (paper, section 3.3). The
-    predictor's groups carry ``lr_scale``.
+    Neither weight decay nor LARS adaptation (paper, section 3.3) applies to biases, norm parameters
+    (all with one number per channel, whatever their shape, that are no weight of a linear or
+    convolutional layer), position embeddings, and parameters that a timm backbone excludes (class
+    tokens). The groups of the predictor have ``lr_scale``.
 
     Returns:
         Groups with ``params``, ``weight_decay``, ``adapt`` (LARS) and ``lr_scale``.
     """
-    asked: Any = getattr(model.onlineNet.backend, "no_weight_decay", ())
-    spare: set[str] = set(asked() if callable(asked) else asked)
+    excluded: Any = getattr(model.onlineNet.backend, "no_weight_decay", ())
+    without_decay: set[str] = set(excluded() if callable(excluded) else excluded)
     weights = {
         id(module.weight)
         for module in model.onlineNet.modules()
@@ -36,18 +36,18 @@ def parameter_groups(
     for name, parameter in model.onlineNet.named_parameters():
         if not parameter.requires_grad:
             continue
-        plain = id(parameter) in weights or parameter.numel() > max(parameter.shape, default=1)
-        if name.removeprefix("backend.") in spare or "pos_embed" in name.rpartition(".")[2]:
-            plain = False
-        groups.setdefault((plain, name.startswith("predictor.")), []).append(parameter)
+        adapted = id(parameter) in weights or parameter.numel() > max(parameter.shape, default=1)
+        if name.removeprefix("backend.") in without_decay or "pos_embed" in name.rpartition(".")[2]:
+            adapted = False
+        groups.setdefault((adapted, name.startswith("predictor.")), []).append(parameter)
     return [
         {
             "params": parameters,
-            "weight_decay": weight_decay if plain else 0.0,
-            "adapt": plain,
+            "weight_decay": weight_decay if adapted else 0.0,
+            "adapt": adapted,
             "lr_scale": predictor_lr_scale if in_predictor else 1.0,
         }
-        for (plain, in_predictor), parameters in groups.items()
+        for (adapted, in_predictor), parameters in groups.items()
     ]
 
 
@@ -61,22 +61,22 @@ def build_optimizer(
     trust: float = 1e-3,
     predictor_lr_scale: float | None = None,
 ) -> torch.optim.Optimizer:
-    """An optimizer over the online network.
+    """Return an optimizer of the online network.
 
     Args:
         name: "lars" (equal to the authors'), "sgd" or "adamw".
-        model: the target network is never given to the optimizer.
+        model: the networks; the optimizer gets no parameters of the target network.
         lr: learning rate; :func:`set_learning_rate` changes it later.
         weight_decay: for weights only.
         momentum: of LARS and SGD, or β₁ of AdamW.
         trust: LARS's trust coefficient η.
-        predictor_lr_scale: λ, times the rate of the predictor; None means 10 where the target is
-            the online network itself (paper, section 5), else 1.
+        predictor_lr_scale: λ, factor of the predictor's learning rate; None means 10 if the
+            target is the online network itself (paper, section 5), else 1.
     """
     if predictor_lr_scale is None:
         predictor_lr_scale = 10.0 if model.target == "online" else 1.0
     groups = parameter_groups(model, weight_decay, predictor_lr_scale)
-    # one kernel that reads every weight once, where it is well tried
+    # one kernel that reads every weight once; on CUDA it is reliable
     fused = True if next(model.parameters()).device.type == "cuda" else None
     optimizer: torch.optim.Optimizer
     if name == "lars":
@@ -84,7 +84,7 @@ def build_optimizer(
     elif name == "sgd":
         optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
         if fused:
-            _at_rest(optimizer)
+            _zero_momentum(optimizer)
     elif name == "adamw":
         optimizer = torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
     else:
@@ -94,9 +94,9 @@ def build_optimizer(
 
 
 def keep_settings(optimizer: torch.optim.Optimizer) -> None:
-    """Let a state that is loaded bring no settings: decay, momentum, λ and the kernels stay.
+    """Keep decay, momentum, λ and kernels when a state is loaded into ``optimizer``.
 
-    A run may go on with other settings, and on another device, than its checkpoint had.
+    A run may be resumed with other settings, and on another device, than its checkpoint had.
     """
 
     def with_own(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
@@ -106,11 +106,11 @@ def keep_settings(optimizer: torch.optim.Optimizer) -> None:
     optimizer.register_load_state_dict_pre_hook(with_own)
 
 
-def _at_rest(optimizer: torch.optim.SGD) -> None:
-    """Momentum zero instead of none yet.
+def _zero_momentum(optimizer: torch.optim.SGD) -> None:
+    """Initialise the momentum of ``optimizer`` with zeros.
 
-    Where the very first step is skipped, PyTorch's fused SGD leaves the momentum that it makes then
-    uninitialised, and every later step moves by it (seen with torch 2.11 and 2.14).
+    If the first step is skipped, PyTorch's fused SGD leaves the momentum uninitialised, and every
+    later step uses it (observed with torch 2.11 and 2.14).
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -118,6 +118,6 @@ def _at_rest(optimizer: torch.optim.SGD) -> None:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set every group's rate to ``lr`` times the group's ``lr_scale``."""
+    """Set the learning rate of every group to ``lr`` times the group's ``lr_scale``."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]

@@ -1,5 +1,4 @@
-"""From what the user said to what the run does: everything is settled and checked before a file is
-written."""
+"""Preparation of a run: settings are resolved and images opened before a file is written."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -22,27 +21,27 @@ from BYOL.model.backbones import build_backbone
 from BYOL.model.hub import resolve_backbone
 from BYOL.model.initial_weights import read_start
 from BYOL.model.stems import has_large_stem
-from BYOL.training.auto_recipe import for_fewer_images, with_recipe
+from BYOL.training.auto_recipe import resolve_recipe, update_recipe
 from BYOL.views.pipeline import Views
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
-SMALL_SIDE = 96  # pixels: pictures up to this are seen whole, larger ones at 224
+SMALL_SIDE = 96  # pixels: images up to this size keep it, larger ones are reduced to 224
 SMALL_STEM_SIDE = 64
-MEASURED = 64  # files whose pixels are measured, of channels that no one else has measured
-MIN_STD = 0.02  # measured: a channel that hardly varies is not blown up
+MEASURED = 64  # files from which the statistics of unusual channels are measured
+MIN_STD = 0.02  # of measured values: a channel that hardly varies is not amplified
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Settled settings and opened pictures.
+    """Resolved settings and opened images.
 
     Args:
-        config: no ``auto`` and no None in it but where None means "none".
-        train: pictures to learn from.
-        test: labelled pictures held out, or None.
-        labelled: labelled training pictures where they are others than ``train``, or None.
-        broken: names of pictures that were left out because they cannot be read.
+        config: settings without ``auto``, and with None only where it means "none".
+        train: training images.
+        test: labelled test images, or None.
+        labelled: labelled training images if they are not ``train``, or None.
+        broken: names of unreadable images, which were left out.
     """
 
     config: PretrainConfig
@@ -53,14 +52,14 @@ class Prepared:
 
 
 def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
-    """Open the pictures, take small ones into memory, settle what depends on them.
+    """Open the images, load small ones to memory, and resolve the settings that depend on them.
 
     Args:
-        config: as given.
-        hold: whether small pictures are taken into memory; a look at a few does not need it.
+        config: settings as specified.
+        hold: whether small images are loaded to memory; a few samples do not need it.
 
     Raises:
-        UserError: the data or a setting that does not fit it.
+        UserError: the data cannot be used, or a setting does not fit them.
     """
     config = resolve_backbone(config)
     splits = open_images(
@@ -72,11 +71,11 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     config = dataclasses.replace(config, pixel_range=splits.pixel_range)
     if config.channels not in (None, splits.train.channels):
         raise UserError(
-            f"--channels={config.channels} is not what the pictures have: {splits.train.channels}"
+            f"--channels={config.channels} is not what the images have: {splits.train.channels}"
         )
-    config = with_recipe(config, splits.train)
+    config = resolve_recipe(config, splits.train)
     side = common_side(config.data) if config.image_size is None else None
-    config = _settle(config, splits.train, side)
+    config = _resolve(config, splits.train, side)
     splits = attach_labels(splits, config)
     _check_number(config, splits.train, least=2 if hold else 1)
     if config.strict_images and isinstance(splits.train, EncodedImages):
@@ -87,7 +86,7 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     train, broken = in_memory(splits.train, budget)
     test, broken_test = in_memory(splits.test, budget) if splits.test else (None, [])
     labelled = in_memory(splits.labelled, budget)[0] if splits.labelled else None
-    config = for_fewer_images(config, train)
+    config = update_recipe(config, train)
     _check_number(config, train)
     if isinstance(train, FileImages) and config.devices * config.nodes == 1:
         cache = Path(config.data_root).expanduser() / "decoded"
@@ -97,21 +96,21 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
 
 
 def in_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
-    """Pictures held in memory if they are small files that fit; and names of unreadable ones."""
-    found = to_memory(images, budget) if isinstance(images, EncodedImages) else None
-    return found or (images, [])
+    """Return images in memory if they fit ``budget`` bytes, and the names of unreadable ones."""
+    loaded = to_memory(images, budget) if isinstance(images, EncodedImages) else None
+    return loaded or (images, [])
 
 
 def _check_number(config: PretrainConfig, images: Images, least: int = 2) -> None:
-    """Refuse sets that do not fill a batch.
+    """Check that ``images`` are enough for a batch.
 
     Raises:
-        UserError: it names the flag that fixes it, where one does.
+        UserError: they are not; if a flag fixes that, the message names it.
     """
     count = len(images)
     if count < least:
         raise UserError(
-            f"DATA={config.data} has {counted(count, 'picture')}: training compares images with "
+            f"DATA={config.data} has {counted(count, 'image')}: training compares images with "
             "each other and needs at least 2"
         )
     if count < config.batch_size:
@@ -119,25 +118,25 @@ def _check_number(config: PretrainConfig, images: Images, least: int = 2) -> Non
         fits = max(count // 2, 2)
         raise UserError(
             f"--batch_size={config.batch_size}{by} is larger than the set: {images.name} has "
-            f"{counted(count, 'picture')}; give --batch_size={fits}, or --preset=auto"
+            f"{counted(count, 'image')}; give --batch_size={fits}, or --preset=auto"
         )
 
 
-def _settle(config: PretrainConfig, train: Images, side: int | None) -> PretrainConfig:
+def _resolve(config: PretrainConfig, train: Images, side: int | None) -> PretrainConfig:
     size = config.image_size or _image_size(config, side)
     mean, std = _statistics(config, train)
-    settled = dataclasses.replace(
+    resolved = dataclasses.replace(
         config, channels=train.channels, image_size=size, mean=mean, std=std
     )
-    view_configs(settled), small_view_configs(settled)  # refuses sizes and ranges that make no view
+    view_configs(resolved), small_view_configs(resolved)  # reject invalid sizes and ranges
     if config.stem != "auto":
-        return settled
+        return resolved
     with torch.device("meta"):  # the shape of the network, without its weights
         large = has_large_stem(build_backbone(config.backbone, arguments=config.backbone_args))
     small = size <= SMALL_STEM_SIDE and not config.pretrained
     if config.weights:
         small = read_start(config.weights).small_stem
-    return dataclasses.replace(settled, stem="small" if small and large else "imagenet")
+    return dataclasses.replace(resolved, stem="small" if small and large else "imagenet")
 
 
 def _image_size(config: PretrainConfig, side: int | None) -> int:
@@ -149,25 +148,28 @@ def _image_size(config: PretrainConfig, side: int | None) -> int:
 
 
 def _statistics(config: PretrainConfig, train: Images) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of every channel: each as given, else as weights are used to
-    them, ImageNet's, or measured."""
+    """Return mean and standard deviation of every channel.
+
+    Those that are not specified are those of the initial weights, those of ImageNet, or measured.
+    """
     mean, std = config.mean, config.std
     if mean is None or std is None:
-        usual = _usual_statistics(config, train)
-        mean, std = usual[0] if mean is None else mean, usual[1] if std is None else std
+        default_mean, default_std = _default_statistics(config, train)
+        mean = default_mean if mean is None else mean
+        std = default_std if std is None else std
     for name, values in (("mean", mean), ("std", std)):
         if len(values) != train.channels:
             raise UserError(
-                f"--{name}={values} has {len(values)} numbers for pictures of "
+                f"--{name}={values} has {len(values)} numbers for images of "
                 f"{train.channels} channels"
             )
     return list(mean), list(std)
 
 
-def _usual_statistics(config: PretrainConfig, train: Images) -> tuple[list[float], list[float]]:
-    used_to = _of_weights(config)
-    if used_to and len(used_to[0]) == train.channels:
-        return used_to
+def _default_statistics(config: PretrainConfig, train: Images) -> tuple[list[float], list[float]]:
+    of_weights = _weight_statistics(config)
+    if of_weights and len(of_weights[0]) == train.channels:
+        return of_weights
     if train.channels == 3:
         return IMAGENET_MEAN, IMAGENET_STD
     mean, std = _measured(train)
@@ -177,21 +179,21 @@ def _usual_statistics(config: PretrainConfig, train: Images) -> tuple[list[float
 
 
 def _measured(train: Images) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every channel of some of the pictures, (C,) each."""
+    """Return mean and standard deviation of every channel of some of the images, (C,) each."""
     if isinstance(train, ArrayImages):
         sample = train.data[:: max(len(train) // 2000, 1)].float() / 255
         return sample.mean(dim=(0, 2, 3)), sample.std(dim=(0, 2, 3))
     files = [p.flatten(1).double() / 255 for p in readable(train, train.probes(MEASURED))]
     if not files:
         return torch.full((train.channels,), 0.5), torch.full((train.channels,), 0.25)
-    # each counts alike, however large it is
+    # every file has the same weight, whatever its size
     mean = torch.stack([pixels.mean(dim=1) for pixels in files]).mean(dim=0)
     square = torch.stack([pixels.square().mean(dim=1) for pixels in files]).mean(dim=0)
     return mean, (square - mean.square()).clamp_min(0).sqrt()
 
 
-def _of_weights(config: PretrainConfig) -> tuple[list[float], list[float]] | None:
-    """Mean and standard deviation that the weights were trained with, where they say so."""
+def _weight_statistics(config: PretrainConfig) -> tuple[list[float], list[float]] | None:
+    """Return mean and standard deviation that the initial weights were trained with, if known."""
     if config.weights:
         return read_start(config.weights).normalisation
     if config.pretrained:
@@ -203,7 +205,7 @@ def _of_weights(config: PretrainConfig) -> tuple[list[float], list[float]] | Non
 
 
 def build_views(config: PretrainConfig) -> Views:
-    """What makes a run's views, small ones included."""
+    """Return the views of a run, including small ones."""
     input_spec = config.input_spec
     return Views(
         *view_configs(config),

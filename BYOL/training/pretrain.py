@@ -1,7 +1,7 @@
-"""Pretraining: where pictures, views, networks, loss, schedules and evidence meet.
+"""Pretraining: images, views, networks, loss and schedules become a trained and evaluated backbone.
 
-:func:`pretrain` reads top to bottom as a run does: settle the settings, make the run's folder,
-train, export, measure. The engine is Lightning's Trainer; there is no training loop here.
+:func:`pretrain` follows the order of a run: resolve the settings, create the run folder, train,
+export, evaluate. Lightning's Trainer has the training loop.
 """
 
 import dataclasses
@@ -37,20 +37,20 @@ from BYOL.runs.build_model import build_model, seeded_model
 from BYOL.runs.folder import RunFolder, default_folder
 from BYOL.runs.open import backbone_metadata
 from BYOL.training.auto_recipe import recorded_settings
-from BYOL.training.budget import announce_recipe, with_length
-from BYOL.training.callbacks.build import Watchers
-from BYOL.training.compile import settle_compile
-from BYOL.training.dry_run import check_network, trusted_machine
-from BYOL.training.finalize import finish, save_report
-from BYOL.training.launch import cluster, mishaps, strategy, with_processes
-from BYOL.training.loggers import loggers
-from BYOL.training.microbatch import with_parts_that_fit
+from BYOL.training.budget import Estimate, log_recipe, resolve_length
+from BYOL.training.callbacks.build import RunCallbacks
+from BYOL.training.compile import resolve_compile
+from BYOL.training.dry_run import check_network, reliable_machine
+from BYOL.training.finalize import finalize_run, save_report
+from BYOL.training.launch import build_strategy, slurm_plugins, translated_errors, with_processes
+from BYOL.training.loggers import build_loggers
+from BYOL.training.microbatch import fit_micro_batch
 from BYOL.training.module import Pretraining
 from BYOL.training.prepare import Prepared, build_views, prepare
-from BYOL.training.resume import Start, facts, find_start
+from BYOL.training.resume import Start, find_start, fixed_facts
 from BYOL.training.signals import StopRequest
-from BYOL.training.trainer import engine
-from BYOL.training.wandb import check_tracking, tracked
+from BYOL.training.trainer import build_trainer
+from BYOL.training.wandb import check_wandb, wandb_run
 from BYOL.views.pipeline import Views
 from BYOL.views.preview import save_preview
 
@@ -60,18 +60,23 @@ log = logging.getLogger(__name__)
 def pretrain(
     config: PretrainConfig, known: Mapping[str, Measures] = NOTHING_KNOWN
 ) -> dict[str, Any]:
-    """Train a backbone on pictures without labels, and measure it.
+    """Train a backbone on images without labels, and evaluate it.
+
+    Messages go to the logger ``BYOL``. Standard error shows them unless the application has log
+    handlers of its own.
 
     Args:
-        config: see :class:`PretrainConfig`; :func:`BYOL.config.presets.preset_config` makes one.
-        known: references of the comparison that were measured before: :func:`evaluate`.
+        config: settings; :func:`BYOL.config.presets.preset_config` makes them.
+        known: rows of the comparison that were measured before: see
+            :func:`BYOL.evaluation.evaluate.evaluate`.
 
     Returns:
-        What ``results.json`` holds: the settings, speed, gauges, and where there are labels the
+        The content of ``results.json``: settings, speed, collapse metrics, and with labels the
         comparison with raw pixels and the untrained backbone.
 
     Raises:
-        UserError: a mistake in the settings or the data; nothing has been written then.
+        UserError: a mistake in the settings or the data; nothing was written in this case.
+        StoppedError: the run was stopped and can be resumed.
     """
     show_messages_by_default()
     began = command_start()
@@ -94,42 +99,25 @@ def pretrain(
         with waiting("building the network"):
             model = seeded_model(config) if start.checkpoint else build_model(config)
             narrow = check_network(model, config)
-        machine = trusted_machine(narrow, config, machine)
-        if start.compiled and config.compile == "auto":  # another choice rounds otherwise
+        machine = reliable_machine(narrow, config, machine)
+        if start.compiled and config.compile == "auto":  # another choice rounds differently
             config = dataclasses.replace(config, compile="on" if start.compiled == "on" else "off")
         if not start.checkpoint:
-            config = with_parts_that_fit(config, model, machine)
-        config, estimate = with_length(config, prepared, model, machine, began)
-        config = settle_compile(config, len(prepared.train), model, machine)
-        check_tracking(config)
-        with start.opened():
+            config = fit_micro_batch(config, model, machine)
+        config, estimate = resolve_length(config, prepared, model, machine, began)
+        config = resolve_compile(config, len(prepared.train), machine)
+        check_wandb(config)
+        with start.locked_folder():
             if first_process():
-                save_config(config, start.folder.config)  # a run that goes on may have changed it
-                if not start.folder.views.exists():
-                    _save_views(prepared, config, start.folder)
-                if (config.pretrained or config.weights) and not start.checkpoint:
-                    _save_start(config, model, start.folder)
-                _announce(config, prepared, model, machine)
-                if start.step:
-                    steps = config.epochs * (len(prepared.train) // config.batch_size)
-                    log.info(f"resumes after step {start.step:,} of {steps:,}")
-                announce_recipe(config, len(prepared.train), estimate, machine, began)
-            with tracked(config, start.folder) as tracker:
-                run = _train(config, prepared, model, start, machine, stop, tracker.loggers)
-                results = {"run": str(out), **run, "evaluation": None}
-                if not first_process():
-                    return results
-                results = finish(config, prepared, model, start.folder, results, machine, known)
-                tracker.conclude(results)
-            if config.report:
-                save_report(config, prepared, start.folder, machine)
-            return results
+                _write_start_files(config, prepared, model, start)
+                _log_start(config, prepared, model, start, machine, estimate, began)
+            return _train_and_finalize(config, prepared, model, start, machine, stop, known)
 
 
 def _complete(
     config: PretrainConfig, prepared: Prepared, start: Start, machine: Machine
 ) -> dict[str, Any]:
-    """What is known of a run that has come to its end before; its report, where there is none."""
+    """Return the results of a run that is already complete; write its report if it has none."""
     assert start.results is not None
     start.check_complete(config)
     log.info(f"the run in {start.folder.path} is complete: nothing was trained")
@@ -138,34 +126,42 @@ def _complete(
     return start.results
 
 
-def _save_start(config: PretrainConfig, model: byol.BYOL, folder: RunFolder) -> None:
-    """The weights from elsewhere, which may be gone when they are to be compared with."""
-    export_backbone(model.onlineNet.backend, folder.start, backbone_metadata(config))
-
-
-def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -> None:
-    assert config.image_size is not None
-    images = readable(prepared.train, prepared.train.probes(8))
-    if images:  # if all of them are broken, whoever reads the others says so
-        save_preview(images, view_configs(config), folder.views, key=fold(config.seed, 0))
-
-
-def _announce(
-    config: PretrainConfig, prepared: Prepared, model: byol.BYOL, machine: Machine
+def _write_start_files(
+    config: PretrainConfig, prepared: Prepared, model: byol.BYOL, start: Start
 ) -> None:
-    weights = sum(p.numel() for p in model.onlineNet.backend.parameters()) / 1e6
-    begun = f", begun with {config.weights}" if config.weights else ""
+    """Write the settings, the preview of views, and the weights that the run starts from."""
+    folder = start.folder
+    save_config(config, folder.config)  # a resumed run may have changed settings
+    if not folder.views.exists():
+        images = readable(prepared.train, prepared.train.probes(8))
+        if images:  # if all of them are broken, the loader reports it
+            save_preview(images, view_configs(config), folder.views, key=fold(config.seed, 0))
+    if (config.pretrained or config.weights) and not start.checkpoint:
+        # The source of the weights may no longer exist when they are compared with.
+        export_backbone(model.onlineNet.backend, folder.start, backbone_metadata(config))
+
+
+def _log_start(
+    config: PretrainConfig,
+    prepared: Prepared,
+    model: byol.BYOL,
+    start: Start,
+    machine: Machine,
+    estimate: Estimate | None,
+    began: float,
+) -> None:
+    """Log the images, the network, the resolved settings and the expected time."""
+    millions = sum(p.numel() for p in model.onlineNet.backend.parameters()) / 1e6
+    weights = f", starting from {config.weights}" if config.weights else ""
     log.info(
-        f"{prepared.train.name}: {counted(len(prepared.train), 'picture')}, "
+        f"{prepared.train.name}: {counted(len(prepared.train), 'image')}, "
         f"{counted(config.channels or 0, 'channel')}, "
-        f"seen at {config.view_shape[-1]} px; preset {config.preset}; {config.backbone} "
-        f"({weights:.2f} M weights{begun}), {machine.accelerator} in {machine.precision}"
+        f"input size {config.view_shape[-1]} px; preset {config.preset}; {config.backbone} "
+        f"({millions:.2f} M weights{weights}), {machine.accelerator} in {machine.precision}"
         f"{', compiled' if config.compile == 'on' else ''}"
     )
     if prepared.labelled:
-        log.info(
-            f"{len(prepared.labelled):,} of them have labels, which judge and are not learnt from"
-        )
+        log.info(f"{len(prepared.labelled):,} of them have labels, used for evaluation only")
     if config.pixel_range:
         low, high = config.pixel_range
         log.info(f"values from {low:g} to {high:g} are black to white (--pixel-range sets others)")
@@ -173,9 +169,33 @@ def _announce(
         log.warning(note)
     if prepared.broken:
         names = ", ".join(prepared.broken[:3]) + (" …" if len(prepared.broken) > 3 else "")
-        log.info(
-            f"left out, because it cannot be read: {len(prepared.broken)} of the files: {names}"
-        )
+        count = len(prepared.broken)
+        log.info(f"left out, because it cannot be read: {count} of the files: {names}")
+    if start.step:
+        steps = config.epochs * (len(prepared.train) // config.batch_size)
+        log.info(f"resumes after step {start.step:,} of {steps:,}")
+    log_recipe(config, len(prepared.train), estimate, machine, began)
+
+
+def _train_and_finalize(
+    config: PretrainConfig,
+    prepared: Prepared,
+    model: byol.BYOL,
+    start: Start,
+    machine: Machine,
+    stop: StopRequest,
+    known: Mapping[str, Measures],
+) -> dict[str, Any]:
+    with wandb_run(config, start.folder) as wandb:
+        measured = _train(config, prepared, model, start, machine, stop, wandb.loggers)
+        results = {"run": str(start.folder.path), **measured, "evaluation": None}
+        if not first_process():
+            return results
+        results = finalize_run(config, prepared, model, start.folder, results, machine, known)
+        wandb.log_results(results)
+    if config.report:
+        save_report(config, prepared, start.folder, machine)
+    return results
 
 
 def _train(
@@ -185,8 +205,9 @@ def _train(
     start: Start,
     machine: Machine,
     stop: StopRequest,
-    further: Sequence[Logger],
+    more_loggers: Sequence[Logger],
 ) -> dict[str, Any]:
+    """Train ``model`` and return the results of the training itself."""
     steps_per_epoch = len(prepared.train) // config.batch_size
     streams = _streams(config, start, machine)
     views = build_views(config)
@@ -195,38 +216,38 @@ def _train(
     if config.sync_batchnorm and config.devices * config.nodes > 1:
         model = synchronise_batchnorm(model, machine.accelerator)
     module = Pretraining(model, config, views, steps_per_epoch)
-    held_to = {**facts(config, prepared.train), "streams": dataclasses.asdict(streams)}
-    watch = Watchers(config, prepared, start, machine, stop, module.total_steps, held_to)
-    curves = [*loggers(start.folder.logs, start.step), *further]
-    trainer = _trainer(config, start, watch, machine, curves)
-    with mishaps(start.folder):
+    facts = {**fixed_facts(config, prepared.train), "streams": dataclasses.asdict(streams)}
+    callbacks = RunCallbacks(config, prepared, start, machine, stop, module.total_steps, facts)
+    loggers = [*build_loggers(start.folder, start.step), *more_loggers]
+    trainer = _trainer(config, start, callbacks, machine, loggers)
+    with translated_errors(start.folder):
         trainer.fit(module, loader, ckpt_path=start.checkpoint)
     return {
         "epochs": config.epochs,
         "epochs_seen": round(trainer.global_step / steps_per_epoch, 2),
         "steps": trainer.global_step,
         "peak_memory": peak_memory(torch_device(machine.accelerator)),
-        **watch.found(),
+        **callbacks.results(),
     }
 
 
 def _streams(config: PretrainConfig, start: Start, machine: Machine) -> Streams:
-    """Those of the run that goes on; else one for every loader process of every process."""
-    held_to = (start.held_to or {}).get("streams")
+    """Return the streams of the run that is resumed, or one for every loader process."""
+    recorded = (start.facts or {}).get("streams")
     workers = pick_workers(config.workers, machine.accelerator)
     fresh = Streams(config.devices * config.nodes, max(workers, 1), config.accumulate)
-    return Streams(**held_to) if held_to else fresh
+    return Streams(**recorded) if recorded else fresh
 
 
 def _loader(
     config: PretrainConfig,
     prepared: Prepared,
     views: Views,
-    done: int | None,
+    completed_steps: int | None,
     machine: Machine,
     streams: Streams,
 ) -> Any:
-    epoch, step = divmod(done or 0, len(prepared.train) // config.batch_size)
+    epoch, step = divmod(completed_steps or 0, len(prepared.train) // config.batch_size)
     sampler = epoch_sampler(
         prepared.train,
         config.micro_batch,
@@ -250,21 +271,21 @@ def _loader(
 def _trainer(
     config: PretrainConfig,
     start: Start,
-    watch: Watchers,
+    callbacks: RunCallbacks,
     machine: Machine,
-    curves: list[Logger],
+    loggers: list[Logger],
 ) -> pl.Trainer:
-    return engine(
+    return build_trainer(
         config,
         machine,
         devices=config.devices,
         num_nodes=config.nodes,
-        strategy=strategy(config.devices * config.nodes),
+        strategy=build_strategy(config.devices * config.nodes),
         max_epochs=config.epochs,
         max_steps=-1 if config.steps is None else config.steps,
-        use_distributed_sampler=False,  # the loader shards by itself, the same for any world size
-        callbacks=watch.callbacks,
-        plugins=[watch.store, *cluster()],
-        logger=curves,
+        use_distributed_sampler=False,  # the loader shards by itself, equally for any world size
+        callbacks=callbacks.callbacks,
+        plugins=[callbacks.store, *slurm_plugins()],
+        logger=loggers,
         default_root_dir=start.folder.path,
     )

@@ -1,7 +1,7 @@
-"""A run that is asked to stop: it finishes its step, saves, and says that it can go on.
+"""Requests to stop a run: it completes its step, saves a checkpoint and can be resumed.
 
-Signals are SIGTERM and SIGINT, SIGUSR1 (what SLURM is usually told to send before the time is up),
-and SIGHUP. The first one asks; a second one ends the process at once.
+The signals are SIGTERM, SIGINT, SIGHUP and SIGUSR1 (which SLURM is usually configured to send
+before the time is up). The first one is a request; a second one ends the process at once.
 """
 
 import logging
@@ -19,23 +19,28 @@ SIGNALS = tuple(
     for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
     if hasattr(signal, name)
 )
-_SAME = 0.2  # seconds: a launcher and a terminal may both pass on one signal
+_REPEATED = 0.2  # seconds: a launcher and a terminal may both send the same signal
 
 
 class StopRequest:
-    """A context in which signals are requests; the first one is logged."""
+    """A context in which signals are requests to stop.
+
+    Attributes:
+        signal_name: name of the signal that was received, or None.
+        deferred: whether the run checks ``signal_name``; if not, a signal raises StoppedError.
+    """
 
     def __init__(self) -> None:
-        self.asked: str | None = None
+        self.signal_name: str | None = None
         self.deferred = False
-        self._at = 0.0
+        self._received_at = 0.0
         self._process = os.getpid()
-        self._before: dict[signal.Signals, object] = {}
+        self._earlier_handlers: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.getsignal(number) for number in SIGNALS}
-        self.listen()
+            self._earlier_handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        self.install_handlers()
         return self
 
     def __exit__(
@@ -44,34 +49,42 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._earlier_handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    def listen(self) -> None:
-        """Take the signals over; again after someone else has taken them."""
-        for number in self._before:
+    def install_handlers(self) -> None:
+        """Install the signal handlers; call it again after another library replaced them."""
+        for number in self._earlier_handlers:
             signal.signal(number, self._handle)
 
-    def defer(self, deferred: bool) -> None:
-        """Whether someone will look at :attr:`asked`; otherwise a signal stops right away."""
+    def set_deferred(self, deferred: bool) -> None:
+        """Set ``deferred``.
+
+        Raises:
+            StoppedError: ``deferred`` is False and a signal was received before.
+        """
         self.deferred = deferred
-        if not deferred and self.asked:
+        if not deferred and self.signal_name:
             raise self._stopped()
 
     def _stopped(self) -> StoppedError:
-        return StoppedError(f"stopped by {self.asked}: the same line with --resume auto goes on")
+        return StoppedError(
+            f"stopped by {self.signal_name}: the same command with --resume auto resumes it"
+        )
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a forked loader worker: its parent ends it
+        if os.getpid() != self._process:  # a forked loader process: its parent ends it
             return
         now = time.monotonic()
-        if self.asked:
-            if now - self._at < _SAME:
+        if self.signal_name:
+            if now - self._received_at < _REPEATED:
                 return
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
-        self.asked, self._at = signal.Signals(number).name, now
+        self.signal_name, self._received_at = signal.Signals(number).name, now
         if not self.deferred:
             raise self._stopped()
-        log.info(f"{self.asked}: the step is finished and saved; once more stops at once")
+        log.info(
+            f"{self.signal_name}: the step is completed and saved; a second signal stops at once"
+        )

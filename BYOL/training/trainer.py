@@ -1,4 +1,4 @@
-"""Lightning's Trainer as every training here has it."""
+"""Lightning's Trainer with the settings that all training here shares."""
 
 import logging
 import warnings
@@ -9,16 +9,16 @@ import pytorch_lightning as pl
 from BYOL._hardware import Machine
 from BYOL.config import PretrainConfig
 
-_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # Lightning's words
+_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # Lightning's names
 
 
-def engine(config: PretrainConfig, machine: Machine, **further: Any) -> pl.Trainer:
-    """A Trainer that computes as a run of these settings does, and says nothing by itself.
+def build_trainer(config: PretrainConfig, machine: Machine, **arguments: Any) -> pl.Trainer:
+    """Return a Trainer for ``config`` that prints nothing itself.
 
     Args:
-        config: settled settings.
-        machine: what it computes on.
-        further: arguments of ``Trainer``: for how long, on how many devices, what watches it.
+        config: resolved settings.
+        machine: the machine that trains.
+        arguments: further arguments of ``Trainer``, such as length, devices and callbacks.
     """
     _quiet_lightning()
     return pl.Trainer(
@@ -26,19 +26,19 @@ def engine(config: PretrainConfig, machine: Machine, **further: Any) -> pl.Train
         precision=_PRECISIONS[machine.precision],  # type: ignore[arg-type]
         accumulate_grad_batches=config.accumulate,
         deterministic=config.deterministic,
-        # cuDNN's search for the quickest convolutions, which may choose differently every time
+        # cuDNN's search for the fastest convolutions, whose choice may differ from run to run
         benchmark=machine.accelerator == "gpu" and not config.deterministic,
-        enable_checkpointing=False,  # ours do it
+        enable_checkpointing=False,  # BYOL.training.callbacks.checkpoints does it
         enable_progress_bar=False,
         enable_model_summary=False,
-        **further,
+        **arguments,
     )
 
 
 def _quiet_lightning() -> None:
-    """Silence what Lightning says to people who write Lightning code (workers, tensor cores, tips).
+    """Suppress Lightning's messages to authors of Lightning code (workers, tensor cores, tips).
 
-    What a user of this program must know, this program says.
+    This package reports what its users need to know.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")

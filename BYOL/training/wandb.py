@@ -1,6 +1,6 @@
-"""Weights & Biases, for those who follow their runs there: settings, curves, the last figures.
+"""Weights & Biases: settings, curves and final results of a run.
 
-What it gets is in the run's folder as well, and a run never fails for its sake.
+All of them are in the folder of the run as well, and a failure there never ends a run.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     import wandb
 
 log = logging.getLogger(__name__)
-_STEP = "trainer/global_step"  # what Lightning's logger calls it
+_STEP = "trainer/global_step"  # the name in Lightning's logger
 
 
-def check_tracking(config: PretrainConfig) -> None:
-    """See to it that Weights & Biases will take the run, before anything is written.
+def check_wandb(config: PretrainConfig) -> None:
+    """Check that Weights & Biases is installed and accepts the login, before anything is written.
 
     Raises:
-        UserError: it is not installed, or nobody is logged in.
+        UserError: it is not installed, or there is no login.
     """
     if config.wandb is None or not first_process():
         return
@@ -51,11 +51,11 @@ def check_tracking(config: PretrainConfig) -> None:
         ) from error
 
 
-class Tracker:
-    """A run at Weights & Biases, or nothing.
+class WandbRun:
+    """A run at Weights & Biases.
 
     Args:
-        run: what ``wandb.init`` gave, or None.
+        run: the result of ``wandb.init``; None means that nothing is sent.
     """
 
     def __init__(self, run: "wandb.Run | None"):
@@ -63,14 +63,14 @@ class Tracker:
 
     @property
     def loggers(self) -> list[Logger]:
-        """For the trainer."""
+        """Return the loggers for the trainer."""
         return [WandbLogger(experiment=self._run)] if self._run else []
 
-    def conclude(self, results: dict[str, Any]) -> None:
-        """Add the last figures: speed, the alarm, and every measure of every row of the evidence.
+    def log_results(self, results: dict[str, Any]) -> None:
+        """Send speed, alarm and every measure of the evaluation.
 
         Args:
-            results: what ``results.json`` holds.
+            results: content of ``results.json``.
         """
         if not self._run:
             return
@@ -89,43 +89,45 @@ class Tracker:
 
 
 @contextlib.contextmanager
-def tracked(config: PretrainConfig, folder: RunFolder) -> Iterator[Tracker]:
-    """The run at Weights & Biases while it lasts; a run that goes on goes on there as well.
+def wandb_run(config: PretrainConfig, folder: RunFolder) -> Iterator[WandbRun]:
+    """Open the run at Weights & Biases as a context; a resumed run is resumed there as well.
+
+    If Weights & Biases does not answer, a warning is logged and nothing is sent.
 
     Args:
-        config: of the run, settled.
-        folder: of the run.
+        config: resolved settings of the run.
+        folder: folder of the run.
     """
-    run = _begin(config, folder) if config.wandb and first_process() else None
+    run = _start(config, folder) if config.wandb and first_process() else None
     code = 1
     try:
-        yield Tracker(run)
+        yield WandbRun(run)
         code = 0
     finally:
         if run:
             run.finish(exit_code=code)
 
 
-def _begin(config: PretrainConfig, folder: RunFolder) -> "wandb.Run | None":
+def _start(config: PretrainConfig, folder: RunFolder) -> "wandb.Run | None":
     import wandb
 
     folder.logs.mkdir(exist_ok=True)
-    name = folder.logs / "wandb-id"
-    if not name.exists():
+    path = folder.wandb_id
+    if not path.exists():
         identity = secrets.token_hex(4)
-        write_atomically(name, lambda temporary: temporary.write_text(identity))
+        write_atomically(path, lambda temporary: temporary.write_text(identity))
     try:
         run = wandb.init(
             project=config.wandb,
             name=str(folder.path),
-            id=name.read_text(),
+            id=path.read_text(),
             resume="allow",
             dir=folder.logs,
             config=dataclasses.asdict(config),
             settings=wandb.Settings(console="off", silent=True),
         )
     except wandb.Error as error:
-        log.warning(f"Weights & Biases does not answer ({first_line(error)}); logs/ has it all")
+        log.warning(f"Weights & Biases does not answer ({first_line(error)}); logs/ has everything")
         return None
     run.define_metric(_STEP)
     run.define_metric("*", step_metric=_STEP)

@@ -10,7 +10,7 @@ from PIL import Image
 import BYOL
 from BYOL.cli.main import main
 from BYOL.errors import UserError
-from BYOL.runs.checksum import seal
+from BYOL.runs.checksum import add_checksum
 from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.views.transforms import EvalTransform
 from tests.conftest import draw_images
@@ -134,7 +134,7 @@ def test_a_checkpoint_is_accepted_in_place_of_its_run(run, tmp_path, capsys):
     name = next(n for n in state["state_dict"] if n.startswith("model.onlineNet.backend."))
     expected = state["state_dict"][name].mul_(0.5)
     torch.save(state, best)
-    seal(best)
+    add_checksum(best)
     first = name.removeprefix("model.onlineNet.backend.")
     assert torch.equal(BYOL.load_backbone(best).state_dict()[first], expected)
     cards = []

@@ -32,11 +32,10 @@ from BYOL.data.shards.write import Packing, pack
 from BYOL.errors import UserError
 from BYOL.export.equality_check import images_to_check
 from BYOL.model.initial_weights import read_start
-from BYOL.runs.checksum import seal
+from BYOL.runs.checksum import add_checksum
 from BYOL.runs.folder import RunFolder
-from BYOL.runs.load import load_backbone
+from BYOL.runs.load import load_backbone, open_backbone
 from BYOL.runs.open import load_checkpoint, open_run
-from BYOL.runs.published import open_backbone
 from BYOL.training.pretrain import pretrain
 from BYOL.training.resume import find_start
 from tests.conftest import draw_images, make_run, tiny
@@ -334,7 +333,7 @@ def test_every_field_of_a_checkpoint(place: Path, canaries: Canaries, tally: Tal
     for path in leaves({k: v for k, v in known.items() if k != "state_dict"}):
         for what in ("command", "url", "path"):
             torch.save(replaced(known, path, attacks(canaries)[what]), folder.checkpoint)
-            seal(folder.checkpoint)
+            add_checksum(folder.checkpoint)
             with watched(tally, canaries):
                 quietly(
                     lambda: load_checkpoint(folder.checkpoint),

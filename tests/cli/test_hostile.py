@@ -15,7 +15,7 @@ from BYOL.data.decode import BrokenImageError, ImageFile, read_image
 from BYOL.data.open import open_images
 from BYOL.errors import UserError
 from BYOL.export import load_weights
-from BYOL.runs.checksum import seal
+from BYOL.runs.checksum import add_checksum
 from BYOL.runs.open import load_checkpoint
 
 QUICK = settings(
@@ -152,7 +152,7 @@ def check_checkpoint(place: Path, content, change: tuple[int, int], sealed: bool
             body[change[0] % len(body)] ^= change[1]
             path.write_bytes(body)
         if sealed and len(path.read_bytes()) > 2:
-            seal(path)  # a stranger can compute a checksum too
+            add_checksum(path)  # a stranger can compute a checksum too
         refused_or_fine(lambda load=load, path=path: load(path))
         path.rename(place / "weights.safetensors")
         refused_or_fine(lambda: load_weights(place / "weights.safetensors"))

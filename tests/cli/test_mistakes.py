@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from BYOL.cli.main import main
-from BYOL.runs.checksum import seal
+from BYOL.runs.checksum import add_checksum
 from tests.conftest import TINY, draw_images
 
 
@@ -223,10 +223,10 @@ def test_an_invalid_checkpoint_is_refused_and_not_executed(place, capsys, kind):
         older.unlink()
     if kind == "code":
         torch.save({"byol_version": "0", "state_dict": Hostile(place / "ran")}, path)
-        seal(path)  # a stranger can compute a checksum too
+        add_checksum(path)  # a stranger can compute a checksum too
     elif kind == "other":
         torch.save({"state_dict": {}}, path)
-        seal(path)
+        add_checksum(path)
     else:
         path.write_bytes(
             {"noise": bytes(range(256)) * 9, "cut short": whole[: len(whole) // 2]}[kind]

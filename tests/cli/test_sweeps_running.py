@@ -61,13 +61,13 @@ def test_a_failed_run_does_not_stop_the_others(write, tmp_path, capsys, monkeypa
 def test_the_message_of_a_stopped_sweep_names_no_flag_of_pretrain(write, monkeypatch, capsys, flag):
     def stopped(config, **known):
         raise StoppedError(
-            f"stopped at step 5 by SIGTERM, saved: the same line with {flag} goes on"
+            f"stopped at step 5 by SIGTERM, saved: the same command with {flag} resumes it"
         )
 
     monkeypatch.setattr(running, "pretrain", stopped)
     assert main(write({"a": {}, "b": {}})) == 75
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said == "byol: stopped at step 5 by SIGTERM, saved: the same line goes on"
+    assert said == "byol: stopped at step 5 by SIGTERM, saved: the same command resumes it"
 
 
 def test_a_mistake_of_all_runs_is_reported_once(write, tmp_path, capsys):

@@ -238,8 +238,8 @@ def test_a_run_is_resumed_and_exported_without_the_file_of_its_initial_weights(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ("--weights={tmp}/run", "--weights={tmp}/run does not go with --resume"),
-        ("--weights=null", "no --weights does not go with --resume"),
+        ("--weights={tmp}/run", "--weights={tmp}/run does not fit --resume"),
+        ("--weights=null", "no --weights does not fit --resume"),
     ],
 )
 def test_a_run_is_not_resumed_with_other_initial_weights(
@@ -251,7 +251,7 @@ def test_a_run_is_not_resumed_with_other_initial_weights(
             str(tmp_path / "run"), "--trust", "--resume", "--epochs", "3"]  # fmt: skip
     assert main([*argv, changed.format(tmp=tmp_path)]) == 2
     refused = capsys.readouterr().err
-    assert message.format(tmp=tmp_path) in refused and "was made with" in refused
+    assert message.format(tmp=tmp_path) in refused and "was started with" in refused
     assert (tmp_path / "run" / "config.yaml").read_text() == before
 
 

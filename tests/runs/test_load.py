@@ -90,7 +90,7 @@ def test_what_cannot_be_opened_is_named_in_one_line(run, tmp_path):
         "not there": tmp_path / "missing",
         "neither": tmp_path,
         "which network": export_backbone(torch.nn.Linear(1, 1), tmp_path / "b.pth", {}),
-        "how it sees": export_backbone(torch.nn.Linear(1, 1), tmp_path / "n.safetensors", {}),
+        "which input": export_backbone(torch.nn.Linear(1, 1), tmp_path / "n.safetensors", {}),
     }
     for wrong in (
         {"channels": "3.5"}, {"mean": "0.5"}, {"mean": "[0.5]"}, {"std": "[0, 1, 1]"},
@@ -100,7 +100,7 @@ def test_what_cannot_be_opened_is_named_in_one_line(run, tmp_path):
     ):  # fmt: skip
         path = tmp_path / "wrong.safetensors"
         safetensors.torch.save_file(weights, path, {**metadata, **wrong})
-        with pytest.raises(UserError, match="how it sees"):
+        with pytest.raises(UserError, match="which input it needs"):
             BYOL.load_backbone(path)
     for message, source in cases.items():
         with pytest.raises(UserError, match=message) as caught:

@@ -8,8 +8,8 @@ import timm
 import torch
 
 from BYOL.cli.main import main
+from BYOL.runs.load import open_backbone
 from BYOL.runs.open import open_run
-from BYOL.runs.published import open_backbone
 from tests.cli.test_predict import table
 from tests.conftest import draw_images, make_run
 from tests.export.test_hub_folder import NETWORKS
@@ -88,7 +88,7 @@ def test_it_knows_of_no_pictures(tmp_path, monkeypatch, capsys, command):
     write_timm_folder(tmp_path / "model")
     name, *more = command
     assert main([name, "local-dir:model", *more]) == 2
-    assert "knows of no pictures: give DATA" in capsys.readouterr().err
+    assert "has no images: give DATA" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 

@@ -99,7 +99,7 @@ def test_the_number_of_steps_fills_the_minutes(tmp_path, slow_clock, monkeypatch
         prepared = prepare(config)
         model = build_model(prepared.config)
         machine = Machine("cpu", "fp32")
-        found, _ = budget.with_length(prepared.config, prepared, model, machine, 990.0)
+        found, _ = budget.resolve_length(prepared.config, prepared, model, machine, 990.0)
         assert found.minutes is None
         return found.epochs, found.steps
 
@@ -199,7 +199,7 @@ def test_a_batch_that_does_not_fit_a_gpu_is_accumulated(resolved, monkeypatch, l
     monkeypatch.setattr(microbatch, "training_step", step)
     monkeypatch.setattr(microbatch, "torch_device", lambda name: torch.device("cpu"))
     gpu = Machine("gpu", "bf16")
-    found = microbatch.with_parts_that_fit(config, model, gpu)
+    found = microbatch.fit_micro_batch(config, model, gpu)
     assert (found.accumulate, found.micro_batch, found.batch_size) == (8, 3, 24)
     assert sizes == [24, 12, 6, 3]
     assert len(lines()) == 1 and "accumulated from 8 parts of 3 images" in lines()[0]
@@ -209,7 +209,7 @@ def test_a_batch_that_does_not_fit_a_gpu_is_accumulated(resolved, monkeypatch, l
 
     monkeypatch.setattr(microbatch, "training_step", broken)
     with pytest.raises(UserError, match=r"--batch_size=24 does not fit the memory"):
-        microbatch.with_parts_that_fit(config, model, gpu)
+        microbatch.fit_micro_batch(config, model, gpu)
 
 
 def test_a_batch_that_does_not_fit_the_memory_of_a_cpu_is_accumulated(resolved, monkeypatch, lines):
@@ -217,13 +217,13 @@ def test_a_batch_that_does_not_fit_the_memory_of_a_cpu_is_accumulated(resolved, 
     cpu = Machine("cpu", "fp32")
     needed = microbatch.step_bytes(config, model)
     monkeypatch.setattr(microbatch, "available_memory", lambda: 2 * needed)
-    assert microbatch.with_parts_that_fit(config, model, cpu) == config
+    assert microbatch.fit_micro_batch(config, model, cpu) == config
     assert not lines()
     monkeypatch.setattr(microbatch, "available_memory", lambda: int(1.3 * needed))
-    found = microbatch.with_parts_that_fit(config, model, cpu)
+    found = microbatch.fit_micro_batch(config, model, cpu)
     assert found.accumulate == 2 and "accumulated from 2 parts of 12 images" in lines()[0]
     monkeypatch.setattr(microbatch, "available_memory", lambda: None)
-    assert microbatch.with_parts_that_fit(config, model, cpu) == config
+    assert microbatch.fit_micro_batch(config, model, cpu) == config
 
 
 def test_the_estimated_memory_grows_with_batch_and_size(resolved):

@@ -3,16 +3,39 @@ from types import SimpleNamespace
 import torch
 
 from BYOL.evaluation.collapse.alarm import Alarm
-from BYOL.training.callbacks.metrics import Gauges
+from BYOL.runs.folder import RunFolder
+from BYOL.training.callbacks.broken_images import BrokenImages
+from BYOL.training.callbacks.collapse import CollapseMetrics
+from BYOL.training.callbacks.losses import Losses
+from BYOL.training.callbacks.non_finite import NonFiniteSteps
+from BYOL.training.callbacks.online import OnlineEvaluation
 from tests.conftest import tiny
 
 
-def test_gauges_that_go_on_keep_all_they_compare_on_the_runs_device(tmp_path):
-    """A checkpoint's values are on the CPU, those of the run's next steps are not."""
-    gauges = Gauges(1, Alarm(tiny(tmp_path, tmp_path)))
-    gauges.load_state_dict({**gauges.state_dict(), "shares": torch.tensor([0.5, 0.25])})
+def test_resumed_collapse_metrics_keep_all_tensors_on_the_device_of_the_run(tmp_path):
+    """The values of a checkpoint are on the CPU, those of the next steps are not."""
+    metrics = CollapseMetrics(1, Alarm(tiny(tmp_path, tmp_path)))
+    metrics.load_state_dict({**metrics.state_dict(), "shares": torch.tensor([0.5, 0.25])})
     trainer = SimpleNamespace(num_training_batches=4, accumulate_grad_batches=1, global_step=2)
-    gauges.on_train_start(trainer, SimpleNamespace(device=torch.device("meta")))
-    gauges.shares.append(torch.tensor(0.5, device="meta"))
-    assert {share.device.type for share in gauges.shares} == {"meta"}
-    assert torch.stack(list(gauges.shares)).shape == (3,)
+    metrics.on_train_start(trainer, SimpleNamespace(device=torch.device("meta")))
+    metrics.shares.append(torch.tensor(0.5, device="meta"))
+    assert {share.device.type for share in metrics.shares} == {"meta"}
+    assert torch.stack(list(metrics.shares)).shape == (3,)
+
+
+def test_checkpoints_of_earlier_versions_have_the_states_of_the_callbacks(tmp_path):
+    collapse = CollapseMetrics(1, Alarm(tiny(tmp_path, tmp_path)))
+    callbacks = (
+        BrokenImages(), Losses(1), collapse, NonFiniteSteps(RunFolder(tmp_path), collapse),
+        OnlineEvaluation(1, lambda backbone: None),
+    )  # fmt: skip
+    keys = [callback.state_key for callback in callbacks]
+    assert keys == ["BrokenPictures", "Curves", "Gauges", "FiniteSteps", "OnlineChecks"]
+
+
+def test_an_unreadable_image_is_logged_once_and_every_name_is_kept(lines):
+    broken = BrokenImages()
+    for names in ([], ["a.png"], ["b.png", "a.png"]):
+        broken.on_train_batch_end(None, None, None, {"broken": names}, 0)
+    assert lines() == ["warning: a.png cannot be read: the next image replaces it"]
+    assert broken.state_dict() == {"names": ["a.png", "b.png"]}

@@ -6,7 +6,7 @@ import torch
 from BYOL._hardware import Machine
 from BYOL.errors import UserError
 from BYOL.runs.build_model import build_model
-from BYOL.training.dry_run import check_network, trusted_machine
+from BYOL.training.dry_run import check_network, reliable_machine
 from BYOL.training.prepare import prepare
 from BYOL.training.pretrain import pretrain
 from tests.conftest import draw_images, tiny
@@ -24,7 +24,7 @@ from tests.conftest import draw_images, tiny
 def test_a_size_that_the_network_cannot_take_is_one_line(tmp_path, backbone, sizes, named):
     pictures = draw_images(tmp_path / "pictures", each=4)
     config = tiny(pictures, tmp_path / "run", backbone=backbone, **sizes)
-    with pytest.raises(UserError, match=f"{named} is not for backbone '{backbone}'") as caught:
+    with pytest.raises(UserError, match=f"{named} does not fit backbone '{backbone}'") as caught:
         pretrain(config)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
@@ -55,11 +55,11 @@ def test_a_cpu_trains_in_fp32_where_a_strided_convolution_sees_one_pixel(
     config = prepare(tiny(pictures, tmp_path / "run", **settings)).config
     narrow = check_network(build_model(config), config)
     fast = Machine("cpu", "bf16")
-    assert trusted_machine(narrow, config, fast) == Machine("cpu", precision)
+    assert reliable_machine(narrow, config, fast) == Machine("cpu", precision)
     assert len(lines()) == (precision == "fp32")
     for other in (Machine("gpu", "bf16"), Machine("cpu", "fp32")):
-        assert trusted_machine(narrow, config, other) == other
+        assert reliable_machine(narrow, config, other) == other
     named = dataclasses.replace(config, precision="bf16")
     if precision == "fp32":
         with pytest.raises(UserError, match="--precision=bf16"):
-            trusted_machine(narrow, named, fast)
+            reliable_machine(narrow, named, fast)

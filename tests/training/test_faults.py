@@ -114,7 +114,7 @@ def test_a_run_of_nothing_else_ends_with_step_rate_gauges_and_a_good_checkpoint(
     assert main([*argv, "--out", str(tmp_path / "run")]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "stopped at step 28" in line and "learning rate 0.0" in line and "std" in line
-    assert "last.ckpt is from before" in line
+    assert "last.ckpt is earlier" in line
     state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
     assert state["global_step"] == 5
     assert all(value.isfinite().all() for value in state["state_dict"].values())

@@ -1,4 +1,4 @@
-"""Several processes learn what one with the same global batch learns."""
+"""Several processes train the same weights as one process with the same global batch."""
 
 import csv
 import os
@@ -20,7 +20,7 @@ from BYOL.export import load_weights
 from BYOL.model.sync_batchnorm import GlobalBatchNorm, synchronise_batchnorm
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint
-from BYOL.training.launch import mishaps
+from BYOL.training.launch import translated_errors
 from tests.conftest import TINY, draw_images
 
 CLEAN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -74,13 +74,14 @@ def test_two_processes_equal_one_with_the_same_global_batch(pictures, tmp_path):
     assert names == second.keys()
 
 
-def test_a_lost_shard_of_a_run_is_a_line_that_says_how_to_go_on(tmp_path):
+def test_the_message_about_a_lost_shard_names_how_to_resume(tmp_path):
     trace = "Caught LostError in DataLoader worker process 0.\nTraceback …\nBYOL.errors.LostError: "
     for text in ("DATA: a.tar is gone", f"{trace}DATA: a.tar is gone\n"):
-        with pytest.raises(UserError) as caught, mishaps(RunFolder(tmp_path)):
+        with pytest.raises(UserError) as caught, translated_errors(RunFolder(tmp_path)):
             raise LostError(text)
-        told = "DATA: a.tar is gone, then the same line with --resume auto goes on"
-        assert str(caught.value) == told
+        advice = "then the same command with --resume auto resumes the run"
+        assert str(caught.value) == f"DATA: a.tar is gone, {advice}"
+        assert isinstance(caught.value, LostError)
         with pytest.raises(UserError) as caught, concise_loader_errors():
             raise LostError(text)
         assert str(caught.value) == "DATA: a.tar is gone"

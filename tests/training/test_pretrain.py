@@ -184,7 +184,7 @@ def test_smaller_views_are_for_training_only(pictures, tmp_path):
     pretrain(tiny(pictures, run, view_size=12))
     config = load_config(run / "config.yaml")
     assert config.input_spec.size == config.image_size == 16 and config.view_shape == (8, 3, 12, 12)
-    with pytest.raises(UserError, match="view_size=16 is not for backbone 'test_vit'"):
+    with pytest.raises(UserError, match="view_size=16 does not fit backbone 'test_vit'"):
         pretrain(tiny(pictures, tmp_path / "vit", view_size=16, image_size=32, backbone="test_vit"))
     assert not (tmp_path / "vit").exists()
 

@@ -160,7 +160,7 @@ def _never_ending() -> None:
     from BYOL.training.signals import StopRequest
 
     with StopRequest() as stop:
-        stop.defer(True)
+        stop.set_deferred(True)
         while True:
             time.sleep(0.01)
 
@@ -244,7 +244,7 @@ def test_a_complete_run_is_no_answer_to_other_settings_and_gets_what_it_lacks(
     assert lines() == [f"the run in {run} is complete: nothing was trained"]
     assert (run / "report.html").exists() and results["steps"] == 10
     for change, named in (({"lr": 0.7}, "--lr=0.7"), ({"flip": 0.0}, "--flip")):
-        with pytest.raises(UserError, match=f"{named}.* does not go with --resume"):
+        with pytest.raises(UserError, match=f"{named}.* does not fit --resume"):
             pretrain(tiny(pictures, run, resume="auto", **change))
     with pytest.raises(UserError, match="nowhere is not there"):
         pretrain(tiny(tmp_path / "nowhere", run, resume="auto"))
@@ -256,7 +256,7 @@ def test_a_complete_run_is_no_answer_to_other_settings_and_gets_what_it_lacks(
     for path in (run / "checkpoints").iterdir():  # as where no disk had room for one
         path.unlink()
     assert pretrain(again)["steps"] == 10
-    with pytest.raises(UserError, match="has no checkpoint to go on from"):
+    with pytest.raises(UserError, match="has no checkpoint to resume from"):
         pretrain(tiny(pictures, run, resume="auto", epochs=9))
 
 

@@ -57,10 +57,10 @@ def test_settings_curves_and_figures_are_tracked_and_a_run_that_goes_on_is_the_s
     (begun,) = [record.run for record in found if record.WhichOneof("record_type") == "run"][:1]
     assert begun.project == "faces" and values(begun.config.update)["backbone"] == "plain5"
     history = [values(record.history.item) for path in files for record in records(path)]
-    tracked = {row["trainer/global_step"]: row["loss"] for row in history if row and "loss" in row}
+    logged = {row["trainer/global_step"]: row["loss"] for row in history if row and "loss" in row}
     with (run / "logs" / "metrics.csv").open(newline="") as file:
         written = {int(r["step"]): float(r["loss"]) for r in csv.DictReader(file) if r["loss"]}
-    assert tracked == pytest.approx(written) and max(written) == 15
+    assert logged == pytest.approx(written) and max(written) == 15
     summary = {k: v for record in found for k, v in values(record.summary.update).items()}
     assert "untrained/linear" in summary and 0 <= summary["trained/knn20"] <= 1
 

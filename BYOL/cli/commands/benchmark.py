@@ -10,8 +10,8 @@ from BYOL.cli.commands.common import Answer
 from BYOL.config.inspection import BenchmarkConfig
 from BYOL.runs.build_model import build_model
 from BYOL.training.benchmark import benchmark
-from BYOL.training.compile import settle_compile
-from BYOL.training.dry_run import check_network, trusted_machine
+from BYOL.training.compile import resolve_compile
+from BYOL.training.dry_run import check_network, reliable_machine
 from BYOL.training.prepare import prepare
 
 ADVICE = {
@@ -34,8 +34,8 @@ def benchmark_run(config: BenchmarkConfig) -> Answer:
     resolved = prepared.config
     model = build_model(resolved)
     narrow = check_network(model, resolved)
-    machine = trusted_machine(narrow, resolved, machine)
-    resolved = settle_compile(resolved, len(prepared.train), model, machine)
+    machine = reliable_machine(narrow, resolved, machine)
+    resolved = resolve_compile(resolved, len(prepared.train), machine)
     measured = benchmark(resolved, prepared, model, machine, config.seconds)
     answer = {
         "data": config.data or "digits",

@@ -25,8 +25,8 @@ from BYOL.evaluation.evaluate import check_protocols, evaluate
 from BYOL.evaluation.splits import check_split_groups, comparable_test_set
 from BYOL.evaluation.table import results_text
 from BYOL.model.layer_features import LayerFeatures
+from BYOL.runs.load import open_backbone
 from BYOL.runs.open import Run
-from BYOL.runs.published import open_backbone
 from BYOL.training.prepare import in_memory
 
 log = logging.getLogger(__name__)

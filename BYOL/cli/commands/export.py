@@ -11,7 +11,7 @@ from BYOL.export.snippet import loading_recipe
 from BYOL.export.train_classifier import train_classifier
 from BYOL.export.writers import pick_writer
 from BYOL.model.classifier import Classifier
-from BYOL.runs.published import open_backbone
+from BYOL.runs.load import open_backbone
 
 
 def export_run(config: ExportConfig) -> Answer:

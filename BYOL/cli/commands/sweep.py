@@ -16,7 +16,7 @@ from BYOL.cli.sweep.summary import write_summary
 from BYOL.config import PretrainConfig
 from BYOL.config.sweep import SweepConfig
 from BYOL.errors import StoppedError, UserError
-from BYOL.training.launch import started_together
+from BYOL.training.launch import launched_processes
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def sweep_run(config: SweepConfig) -> Answer:
 
 
 def _refuse_launchers() -> None:
-    if started_together() > 1:
+    if launched_processes() > 1:
         raise UserError(
             "byol sweep is one process, not several of torchrun or srun: start the same command "
             "several times, and the processes share the runs"

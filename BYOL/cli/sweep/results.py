@@ -9,6 +9,7 @@ from BYOL.config import PretrainConfig, load_config
 from BYOL.config.paths import with_absolute_paths
 from BYOL.config.tasks import Measures
 from BYOL.errors import UserError
+from BYOL.runs.folder import RunFolder
 
 # settings that the baselines of a run depend on
 _PIXELS = (
@@ -26,24 +27,25 @@ def results_of(run: PretrainConfig) -> dict[str, Any] | None:
         UserError: the folder holds a run with other settings, or its files cannot be read.
     """
     assert run.out is not None
-    folder = Path(run.out)
-    if not (folder / "config.yaml").exists():
+    folder = RunFolder(Path(run.out))
+    if not folder.config.exists():
         return None
-    recorded = load_config(folder / "config.yaml")
+    recorded = load_config(folder.config)
     for name, value in vars(with_absolute_paths(run)).items():
         # None and "auto" were resolved by the run; the location of folders is irrelevant
         if name not in ("out", "resume") and value not in (None, "auto"):
             other = getattr(recorded, name)
             if other != value:
                 raise UserError(
-                    f"{folder} holds a run with {name}={other}, not {value}: give another --out"
+                    f"{folder.path} holds a run with {name}={other}, not {value}: "
+                    "give another --out"
                 )
     try:
-        return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        return json.loads(folder.results.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / 'results.json'} cannot be read: {error}") from error
+        raise UserError(f"{folder.results} cannot be read: {error}") from error
 
 
 def known_rows(run: PretrainConfig, others: Sequence[PretrainConfig]) -> dict[str, Measures]:

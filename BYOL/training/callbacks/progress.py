@@ -1,4 +1,4 @@
-"""How far a run is, on the screen."""
+"""Progress of training on standard error."""
 
 import time
 from typing import Any
@@ -10,14 +10,12 @@ from BYOL._console import Progress
 
 
 class ProgressLine(Callback):
-    """One line on standard error: share done, images/s, time left, loss.
-
-    A bar on a terminal; elsewhere a plain line at most every ``quiet`` seconds.
+    """Shows the number of steps, images per second, the time left and the loss.
 
     Args:
-        images_per_step: over all processes.
-        total_steps: of the run.
-        quiet: seconds.
+        images_per_step: images of an optimizer step, over all processes.
+        total_steps: optimizer steps of the run.
+        quiet: least seconds between lines where standard error is no terminal.
     """
 
     def __init__(self, images_per_step: int, total_steps: int, quiet: float = 20.0):
@@ -26,17 +24,17 @@ class ProgressLine(Callback):
         self.progress = Progress("training", total_steps, seconds=quiet, transient=False)
         self.started = 0.0
         self.first_step = 0
-        self.seconds = 0.0  # of training, in this process and in those that it goes on from
+        self.seconds = 0.0  # of training, including the runs that this one resumes
         self.images_per_second = 0.0
         self.earlier = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Time spent, and how fast it went."""
+        """Return the seconds of training and the speed in images per second."""
         running = time.monotonic() - self.started if self.started else 0.0
         return {"seconds": self.earlier + running, "rate": self.images_per_second}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Time spent before."""
+        """Restore the seconds of training and the speed."""
         self.seconds = self.earlier = float(state_dict["seconds"])
         self.images_per_second = float(state_dict["rate"])
 
@@ -50,28 +48,28 @@ class ProgressLine(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
-        """Say how far the run is, now and then."""
+        """Update the progress if that is due."""
         if not self.progress.due() or not trainer.is_global_zero:
             return
         step = trainer.global_step
         loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
-        note = f"{self.rate(trainer):,.0f} images/s  loss {loss:.3f}"
+        note = f"{self.speed(trainer):,.0f} images/s  loss {loss:.3f}"
         done = step - self.first_step
         left = (time.monotonic() - self.started) / max(done, 1) * (self.total_steps - step)
         line = f"step {step}/{self.total_steps}  {note}  {left / 60:.1f} min left"
         self.progress.update(step, note, line)
 
-    def rate(self, trainer: pl.Trainer) -> float:
-        """Images a second since the start of training, checks and checkpoints included."""
+    def speed(self, trainer: pl.Trainer) -> float:
+        """Return images per second since the start, including evaluations and checkpoints."""
         seconds = max(time.monotonic() - self.started, 1e-9)
         return (trainer.global_step - self.first_step) * self.images_per_step / seconds
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Stop the clock and the bar."""
         self.seconds = self.earlier + time.monotonic() - self.started
-        self.images_per_second = self.rate(trainer)
+        self.images_per_second = self.speed(trainer)
         self.progress.stop()
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """Give the terminal back."""
+        """Stop the bar, so that the error message is readable."""
         self.progress.stop()
