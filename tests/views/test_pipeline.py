@@ -227,9 +227,9 @@ def test_floats_up_to_255_raise_a_warning_and_noise_around_0_to_1_does_not(monke
     for transform in transforms:
         monkeypatch.setattr("BYOL.views.transforms._Reported.floats", False)
         transform(image), transform(torch.randn(2, 3, 16, 16)), transform((image * 255).byte())
-        assert not lines()
+        assert not any(line.startswith("warning: ") for line in lines())
         transform(image * 255), transform(image * 255)  # once per process
-        (line,) = lines()
+        (line,) = [line for line in lines() if line.startswith("warning: ")]
         assert "read as 0 to 1: give uint8, or divide by 255" in line
         lines.clear()
 
