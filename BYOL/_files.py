@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 
 
 def write_atomically(
@@ -241,7 +241,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     except (RuntimeError, SafetensorError) as error:
         full = shutil.disk_usage(path.parent).free < 1 << 20
         number = errno.ENOSPC if full else errno.EIO
-        raise OSError(number, f"writing stopped ({str(error).splitlines()[0][:120]})") from error
+        raise OSError(number, f"writing stopped ({first_line(error, 120)})") from error
 
 
 def _reason(error: OSError) -> str:

@@ -1,16 +1,17 @@
-"""Progress lines for work that shows no progress itself."""
+"""Messages about slow work that shows no progress by itself."""
 
-import sys
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from BYOL._console import to_stderr
+from BYOL._console import STDERR
 
+log = logging.getLogger(__name__)
 _FIRST = 2.0  # seconds of silence before the first line
-_active: list["Work"] = []  # only the innermost of nested work prints lines
-_LONGEST = 20.0  # seconds between two lines without a terminal; the first ones are closer together
+_active: list["Work"] = []  # of nested work only the innermost, the last, writes lines
+_LONGEST = 20.0  # between two lines where there is no terminal; they begin closer together
 
 
 class Work:
@@ -41,22 +42,16 @@ class Work:
 
 
 @contextmanager
-def waiting(
-    name: str,
-    total: int | None = None,
-    say: Callable[[str], None] = to_stderr,
-    first: float | None = None,
-) -> Iterator[Work]:
-    """Print progress lines while the body runs, if it takes longer than ``first`` seconds.
+def waiting(name: str, total: int | None = None, first: float | None = None) -> Iterator[Work]:
+    """Log what is being done if it takes longer than ``first`` seconds.
 
-    A thread prints the lines, so they appear even while the work itself is blocked. On a terminal a
-    line appears every two seconds. Elsewhere the pauses double up to twenty seconds.
+    A thread logs, so that it does not matter what the work itself waits for. On a terminal a line
+    appears every two seconds; elsewhere the pauses double up to twenty seconds.
 
     Args:
         name: see :class:`Work`.
         total: see :class:`Work`.
-        say: receives the lines.
-        first: seconds before the first line; None for 2.
+        first: seconds before the first line.
 
     Yields:
         The work, whose ``done`` the caller increases.
@@ -64,19 +59,19 @@ def waiting(
     work, ended = Work(name, total), threading.Event()
     pause = _FIRST if first is None else first
 
-    def print_lines() -> None:
+    def write_lines() -> None:
         wait = pause
         while not ended.wait(wait):
             if _active[-1:] == [work]:
-                say(work.line())
-            wait = wait if sys.stderr.isatty() else min(wait * 2, _LONGEST)
+                log.info(work.line())
+            wait = wait if STDERR.isatty() else min(wait * 2, _LONGEST)
 
-    printer = threading.Thread(target=print_lines, name="waiting", daemon=True)
+    writer = threading.Thread(target=write_lines, name="waiting", daemon=True)
     _active.append(work)
-    printer.start()
+    writer.start()
     try:
         yield work
     finally:
         ended.set()
         _active.remove(work)
-        printer.join()
+        writer.join()

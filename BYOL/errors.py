@@ -1,24 +1,49 @@
-"""Exceptions that end a run early: mistakes that a user can fix, and requests to stop."""
+"""Errors that end a command: a user's mistake, or a request to stop."""
 
-RESUME_CODE = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command resumes the run
+RESUME_CODE = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command can resume
 
 
 class UserError(ValueError):
-    """A mistake of the user. The message is one line: the argument, its value, what is accepted.
+    """A user's mistake: one line that names the argument, its value and what is accepted.
 
     The command line prints the message without a traceback and ends with exit code 2. In Python it
-    is an ordinary ``ValueError``.
+    is an ordinary ``ValueError``. A subclass tells what has to be changed.
     """
 
 
-class LostError(UserError):
-    """Images could not be read during training. The run can be resumed once that is fixed."""
+class SettingsError(UserError):
+    """A setting is unknown, out of range, or does not fit another setting."""
+
+
+class DataError(UserError):
+    """Images, labels or another input file are missing, unreadable or inconsistent."""
+
+
+class WeightsError(UserError):
+    """Weights or a checkpoint are missing, damaged or those of another network."""
+
+
+class MachineError(UserError):
+    """The machine lacks something: memory, disk space, a device, a program or a permission."""
+
+
+class LostError(DataError):
+    """Images were lost while a run was reading them; the run can resume once they are back."""
 
 
 class StoppedError(BaseException):
-    """A run stopped early, after a signal or the end of another process, and can be resumed.
+    """A run stopped before its end and can resume: on request, or because a process died.
 
     The command line prints the message and ends with exit code :data:`RESUME_CODE`. Where all
-    processes stop together, only the first one has a message. Like KeyboardInterrupt, it may be
-    raised by a signal handler anywhere, and ``except Exception`` does not catch it.
+    processes stop together, only the first one has a message. Like KeyboardInterrupt, the error may
+    be raised in a signal handler at any place, and no ``except Exception`` catches it.
     """
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """Return the message of ``error`` as one line of at most ``limit`` characters.
+
+    The line is the first one that is not blank; without a message it is the name of the class.
+    """
+    lines = (" ".join(line.split()) for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:limit]

@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from BYOL._bit_depth import eight_bits
+from BYOL._console import show_messages
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.config.presets import preset_config, preset_for, preset_values
 from BYOL.data.dataset import ArrayImages, FileImages, Images
@@ -205,18 +208,18 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             )
 
     def _trained(self, images: Images) -> tuple[Any, dict[str, Any]]:
-        from BYOL._console import to_stderr
         from BYOL.training.pretrain import pretrain  # Lightning takes seconds to import
 
-        hushed: Any = contextlib.redirect_stderr(io.StringIO())
+        if self.verbose:
+            show_messages()
         with (
             tempfile.TemporaryDirectory() as folder,
-            contextlib.nullcontext() if self.verbose else hushed,
+            contextlib.nullcontext() if self.verbose else _quiet(),
         ):
             data = lay_out(images, Path(folder))
             out = Path(self.out) if self.out is not None else Path(folder) / "run"
             config = self._config(data, out, len(images), side_of(images, data))
-            results = pretrain(config, to_stderr if self.verbose else _warn)
+            results = pretrain(config)
             return load_backbone(out), results
 
     def _config(self, data: Path, out: Path, count: int, side: int | None) -> Any:
@@ -247,6 +250,20 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return tags
 
 
-def _warn(line: str) -> None:
-    if line.startswith("warning: "):
-        warnings.warn(line.removeprefix("warning: "), stacklevel=2)
+class _PythonWarnings(logging.Handler):
+    """Turns logged warnings into Python warnings, as users of scikit-learn expect them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warnings.warn(record.getMessage(), stacklevel=2)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on standard error; the package's warnings become Python warnings."""
+    logger, handler = logging.getLogger("BYOL"), _PythonWarnings(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.removeHandler(handler)

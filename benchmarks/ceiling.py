@@ -1,12 +1,12 @@
-"""What the labels of all pictures reach on the same files: the ceiling of a run without labels.
+"""Accuracy of supervised training on the same files: the upper limit for a run without labels.
 
     python -m pip install airbench==0.1.8
     python benchmarks/ceiling.py --data cifar/ --seeds 3
 
-Keller Jordan's airbench94 trains with labels, by its own code and settings; on CIFAR-10 as it is
-published it has .9401 of the test pictures (a mean of 1,000 runs). Here it reads the files that our
-runs read, so what is missing to .9401 is what the compression of these files takes. Without a GPU
-its parts run on the processor, where bf16 takes the place of fp16.
+Keller Jordan's airbench94 trains with labels, with its own code and settings. On CIFAR-10 as
+published its accuracy is .9401 (mean of 1,000 runs). Here it reads the files of our runs, so the
+difference from .9401 is the effect of the compression of these files. Without a GPU it runs on the
+processor, where bf16 replaces fp16.
 """
 
 import os
@@ -29,7 +29,7 @@ from BYOL.data.open import open_images
 
 
 class Clock:
-    """What of ``torch.cuda.Event`` the training asks for."""
+    """The part of ``torch.cuda.Event`` that the training uses."""
 
     def __init__(self, enable_timing: bool = False) -> None:
         self.at = 0.0
@@ -42,16 +42,16 @@ class Clock:
 
 
 class OnProcessor(utils.CifarLoader):
-    """Its loader, in float32 on the processor."""
+    """The loader of airbench, in float32 on the processor."""
 
-    def __init__(self, *given: Any, **settings: Any) -> None:
-        super().__init__(*given, **{**settings, "gpu": "cpu"})
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{**settings, "gpu": "cpu"})
         self.images = self.images.float()
 
 
 @contextmanager
 def without_a_gpu() -> Iterator[None]:
-    """Stand-ins for what it asks of CUDA."""
+    """Replace the CUDA functions that airbench uses."""
     with (
         mock.patch.object(torch.cuda, "Event", Clock),
         mock.patch.object(torch.cuda, "synchronize"),
@@ -64,7 +64,7 @@ def without_a_gpu() -> Iterator[None]:
 
 
 def keep(images: Images, path: Path) -> None:
-    """The pictures as the file that its loader reads."""
+    """Write ``images`` as the file that the loader of airbench reads."""
     pixels = torch.stack([images.read(i) for i in range(len(images))])
     held = {
         "images": pixels.permute(0, 2, 3, 1).contiguous(),
@@ -75,7 +75,7 @@ def keep(images: Images, path: Path) -> None:
 
 
 def network() -> torch.nn.Sequential:
-    """Its network; on the processor it alone computes in bf16, as the whitening needs more."""
+    """Return its network. On the processor only it uses bf16: whitening needs more precision."""
     made = airbench.make_net94()
     if not torch.cuda.is_available():
         inner = torch.autocast("cpu", dtype=torch.bfloat16)(made.forward)
@@ -86,30 +86,30 @@ def network() -> torch.nn.Sequential:
 def trained(seed: int, epochs: float) -> dict[str, float]:
     torch.manual_seed(seed)
     start = time.perf_counter()
-    found = airbench.train94(epochs=epochs, make_net=network)
+    model = airbench.train94(epochs=epochs, make_net=network)
     seconds = time.perf_counter() - start
     test = utils.CifarLoader("cifar10", train=False)
-    plain, flips = (utils.evaluate(found, test, tta_level=level) for level in (0, 2))
+    plain, flips = (utils.evaluate(model, test, tta_level=level) for level in (0, 2))
     print(f"seed {seed}: {plain:.4f}, {flips:.4f} over six views, {seconds:.0f} s", flush=True)
     return {"plain": plain, "six views": flips, "seconds": seconds}
 
 
 def main() -> None:
-    given = arguments(__doc__, data="cifar/", seeds=3, epochs=9.9)
+    args = arguments(__doc__, data="cifar/", seeds=3, epochs=9.9)
     header("airbench")
-    splits = open_images(given.data)
+    splits = open_images(args.data)
     with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)  # its loader looks into the folder cifar10 of the working directory
+        os.chdir(folder)  # its loader reads the folder cifar10 of the working directory
         Path("cifar10").mkdir()
         keep(splits.train, Path("cifar10/train.pt"))
         keep(splits.test, Path("cifar10/test.pt"))
         if torch.cuda.is_available():
-            rows = [trained(seed, given.epochs) for seed in range(given.seeds)]
+            rows = [trained(seed, args.epochs) for seed in range(args.seeds)]
         else:
             with without_a_gpu():
-                rows = [trained(seed, given.epochs) for seed in range(given.seeds)]
-        os.chdir("/")  # so that the folder can go
-    save(given.json, rows=rows)
+                rows = [trained(seed, args.epochs) for seed in range(args.seeds)]
+        os.chdir("/")  # so that the folder can be removed
+    save(args.json, rows=rows)
 
 
 if __name__ == "__main__":

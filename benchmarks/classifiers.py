@@ -1,11 +1,11 @@
-"""What labels are worth to a classifier on a trained backbone: linear, fine-tuned, or from nothing.
+"""Accuracy of three classifiers with few labels: linear, fine-tuned, trained from scratch.
 
     python benchmarks/classifiers.py --run runs/cifar --data cifar/ --budgets 100,300,1000,3000
 
-``cifar/`` has ``train/`` and ``test/`` with class folders. For every budget as many pictures of
-train/ are drawn by lot and get their labels. ``linear`` and ``finetuned`` are what ``byol export
---classifier`` makes of these; ``untrained`` is the fine-tuning of the same network as the seed
-makes it, which has learnt from the labels alone. All judge the whole of test/.
+``cifar/`` has ``train/`` and ``test/`` with class folders. For every budget, that number of random
+images of train/ is labelled. ``linear`` and ``finetuned`` are the classifiers of ``byol export
+--classifier``. ``untrained`` is the fine-tuning of the same network with its initial weights, so it
+is trained on the labelled images alone. All are evaluated on all of test/.
 """
 
 import dataclasses
@@ -18,44 +18,44 @@ from BYOL.config.view_configs import view_configs
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.dataset import Images
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
-from BYOL.evaluation.cross_val_predict import Known, fit
+from BYOL.evaluation.cross_val_predict import LabelledFeatures, fit_probe
 from BYOL.evaluation.evaluate import feature_function
-from BYOL.evaluation.protocols.finetune import finetuned
+from BYOL.evaluation.protocols.finetune import finetune_on_all_labels
 from BYOL.evaluation.types import EvaluationData, FeatureSource
 
 
-def by_finetuning(features: Features, learn: Images, judge: Images, seed: int) -> dict[str, float]:
+def by_finetuning(features: Features, train: Images, test: Images, seed: int) -> dict[str, float]:
     run, input_spec = features.run, features.run.config.input_spec
     view = crop_and_flip_view(view_configs(run.config)[0], input_spec.size)
-    data = EvaluationData(learn, judge, view, features.device, features.workers, seed)
-    found = {}
+    data = EvaluationData(train, test, view, features.device, features.workers, seed)
+    accuracies = {}
     for name, network in (("finetuned", run.backbone), ("untrained", run.untrained)):
         source = FeatureSource(
             name, network, input_spec, data, feature_function(network, input_spec, data)
         )
-        found[name] = finetuned(source, learn).measures["accuracy"]["accuracy"]
-    return found
+        accuracies[name] = finetune_on_all_labels(source, train).measures["accuracy"]["accuracy"]
+    return accuracies
 
 
 def main() -> None:
-    given = arguments(
-        __doc__, run="runs/cifar", data="cifar/", budgets="100,300,1000,3000", seeds=3
-    )
+    args = arguments(__doc__, run="runs/cifar", data="cifar/", budgets="100,300,1000,3000", seeds=3)
     header()
-    features = open_features(FeaturesConfig(given.run, given.data))
+    features = open_features(FeaturesConfig(args.run, args.data))
     features = dataclasses.replace(features, workers=0)
     train, test = features.splits.train, features.splits.test
     (_, bank), (_, queries) = features.of(train), features.of(test)
     names = ("linear", "finetuned", "untrained")
     print(f"{'labels':>7} " + " ".join(f"{name:>14}" for name in names), flush=True)
-    for budget in map(int, given.budgets.split(",")):
+    for budget in map(int, args.budgets.split(",")):
         rows = []
-        for seed in range(given.seeds):
+        for seed in range(args.seeds):
             at = np.random.default_rng(seed).choice(len(bank), budget, replace=False)
-            known = Known(bank[at], train.labels[at], "classification", len(train.classes))
-            right = (fit(known, seed)(queries).argmax(axis=1) == test.labels).mean()
-            found = {"linear": right, **by_finetuning(features, train.subset(at), test, seed)}
-            rows.append([found[name] for name in names])
+            known = LabelledFeatures(
+                bank[at], train.labels[at], "classification", len(train.classes)
+            )
+            right = (fit_probe(known, seed)(queries).argmax(axis=1) == test.labels).mean()
+            accuracies = {"linear": right, **by_finetuning(features, train.subset(at), test, seed)}
+            rows.append([accuracies[name] for name in names])
         mean, spread = np.mean(rows, axis=0), np.std(rows, axis=0)
         cells = " ".join(f"{m:7.3f} ±{s:.3f}" for m, s in zip(mean, spread, strict=True))
         print(f"{budget:7} {cells}", flush=True)

@@ -1,4 +1,4 @@
-"""What every benchmark shares: both sides by turns in one process, medians, ratios."""
+"""Helpers of all benchmarks: alternating measurements in one process, medians, ratios."""
 
 import argparse
 import importlib.metadata
@@ -14,11 +14,11 @@ import torch
 
 
 def alternate(sides: dict[str, Callable[[], int]], rounds: int) -> dict[str, list[float]]:
-    """Images per second of every side, by turns, so that a slow minute hits all of them.
+    """Measure the images per second of all sides in turns, so that a slow minute affects them all.
 
     Args:
-        sides: by name, a function that works and returns how many images it has done.
-        rounds: measured ones; one more before them is not counted.
+        sides: name → function that does the work and returns the number of images it processed.
+        rounds: number of measured rounds. One more round runs first and is not counted.
     """
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(rounds + 1):
@@ -31,12 +31,12 @@ def alternate(sides: dict[str, Callable[[], int]], rounds: int) -> dict[str, lis
 
 
 def report(title: str, rates: dict[str, list[float]], ours: str = "BYOL") -> dict[str, Any]:
-    """Print medians, their spread, and how many times as fast ours is; return the same."""
+    """Print medians, ranges and the ratio of ``ours`` to each side; return the same figures."""
     print(f"\n{title}")
     middle = {name: statistics.median(values) for name, values in rates.items()}
     for name, values in rates.items():
         ratio = (
-            "" if name == ours else f"   ours is {middle[ours] / middle[name]:.2f} times as fast"
+            "" if name == ours else f"   {ours} is {middle[ours] / middle[name]:.2f} times as fast"
         )
         print(
             f"  {name:34s} {middle[name]:9,.1f} images/s  "
@@ -47,7 +47,7 @@ def report(title: str, rates: dict[str, list[float]], ours: str = "BYOL") -> dic
 
 
 def arguments(description: str, **defaults: Any) -> argparse.Namespace:
-    """Flags from names and default values, beside ``--threads`` and ``--json FILE``."""
+    """Parse the flags of ``defaults`` (name → default), ``--threads`` and ``--json FILE``."""
     parser = argparse.ArgumentParser(description=description)
     for name, value in {"threads": 1, "json": None, **defaults}.items():
         parser.add_argument(
@@ -61,7 +61,7 @@ def arguments(description: str, **defaults: Any) -> argparse.Namespace:
 
 
 def header(*packages: str) -> str:
-    """The machine and the versions, for the first line."""
+    """Print and return the machine and the versions of ``packages``."""
     versions = [
         f"{name} {importlib.metadata.version(name)}" for name in ("BYOL", "torch", *packages)
     ]
@@ -73,12 +73,12 @@ def header(*packages: str) -> str:
     return line
 
 
-def save(path: str | None, **found: Any) -> None:
-    """Keep the figures, if ``--json`` says where."""
+def save(path: str | None, **figures: Any) -> None:
+    """Write ``figures`` as JSON to ``path``, the value of ``--json``; None writes nothing."""
     if path:
-        Path(path).write_text(json.dumps(found, indent=1))
+        Path(path).write_text(json.dumps(figures, indent=1))
 
 
 def small_stem(backbone: str) -> str:
-    """The stem for 32 px that ``byol pretrain`` would choose."""
+    """Return the stem that ``byol pretrain`` chooses for images of 32 px."""
     return "small" if backbone.startswith("resnet") else "imagenet"

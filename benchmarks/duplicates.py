@@ -1,10 +1,11 @@
-"""Planted copies and strangers: precision and recall of ``byol duplicates``, AUROC of the outliers.
+"""Precision and recall of ``byol duplicates`` on planted copies; AUROC of ``byol outliers``.
 
     python benchmarks/duplicates.py --run runs/cifar --data cifar/ --strangers photos/
 
-Of some pictures of DATA changed copies are written beside the originals; then every pair of
-originals that is found counts as false, though a set may well hold duplicates of its own.
-Strangers are planted among the pictures of each class folder (or among all without classes).
+Changed copies of some images of DATA are written next to the originals. Every other pair that is
+reported counts as false, although a data set may contain duplicates of its own. For outliers,
+images of another kind are planted among the images of each class folder (or among all images, if
+there are no classes).
 """
 
 import io
@@ -40,7 +41,7 @@ def resized(image: Image.Image) -> Image.Image:
 
 
 def cropped(image: Image.Image) -> Image.Image:
-    """Without 5 % of each side's length."""
+    """Return the image without 5 % of the length of each side."""
     x, y = (max(round(side * 0.025), 1) for side in image.size)
     return image.crop((x, y, image.width - x, image.height - y))
 
@@ -55,7 +56,7 @@ COPIES: dict[str, Change] = {
 
 
 def plant(images: FileImages, folder: Path) -> None:
-    """Copies named KIND-NUMBER.png, beside links to all pictures, NUMBER.SUFFIX."""
+    """Write links to all images (NUMBER.SUFFIX) and changed copies of some (KIND-NUMBER.png)."""
     for i in range(len(images)):
         source = (images.root / images.paths[i]).resolve()
         (folder / f"{i:06d}{source.suffix}").symlink_to(source)
@@ -74,12 +75,12 @@ def duplicates(run: str, images: FileImages) -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as name:
         plant(images, Path(name))
         features = opened(run, Path(name))
-        with features.collected() as found:
-            names = [Path(found.file(i)).stem for i in range(len(found))]
-            pairs = near_pairs(found, min(THRESHOLDS), min(CORRELATIONS), features.device)
+        with features.collect() as collection:
+            names = [Path(collection.file(i)).stem for i in range(len(collection))]
+            pairs = near_pairs(collection, min(THRESHOLDS), min(CORRELATIONS), features.device)
     kinds = np.array([n.split("-")[0] if "-" in n else "" for n in names])
     numbers = np.array([int(n.split("-")[-1]) for n in names])
-    a, b = pairs.places.T
+    a, b = pairs.positions.T
     false = numbers[a] != numbers[b]
     rows = []
     for threshold in THRESHOLDS:
@@ -97,13 +98,13 @@ def duplicates(run: str, images: FileImages) -> list[dict[str, object]]:
 
 
 def outliers(run: str, images: FileImages, strangers: FileImages) -> dict[str, list[float]]:
-    """AUROC of each kind of stranger among every class."""
+    """Return the AUROCs of each method and kind of stranger, one for each of three classes."""
     from sklearn.metrics import roc_auc_score
 
     labels = images.labels if images.labels is not None else np.zeros(len(images), np.int64)
     side = max(images.size(0) or (224, 224))
     rng = np.random.default_rng(0)
-    found: dict[str, list[float]] = {}
+    areas: dict[str, list[float]] = {}
     for label in np.unique(labels)[:3]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -122,7 +123,7 @@ def outliers(run: str, images: FileImages, strangers: FileImages) -> dict[str, l
                     inverted = ImageOps.invert(image.convert("RGB"))
                 inverted.save(folder / f"inverted-{k}.png")
             features = opened(run, folder)
-            with features.collected() as collection:
+            with features.collect() as collection:
                 names = [Path(collection.file(i)).stem for i in range(len(collection))]
                 kinds = np.array([n.split("-")[0] for n in names])
                 scores = {"ours": outlier_scores(collection, features.device).score}
@@ -131,12 +132,12 @@ def outliers(run: str, images: FileImages, strangers: FileImages) -> dict[str, l
             for kind in ("photograph", "noise", "black", "inverted"):
                 both = (kinds == "own") | (kinds == kind)
                 area = float(roc_auc_score(kinds[both] == kind, score[both]))
-                found.setdefault(f"{method}: {kind}", []).append(area)
-    return found
+                areas.setdefault(f"{method}: {kind}", []).append(area)
+    return areas
 
 
 def peers(directions: np.ndarray) -> dict[str, np.ndarray]:
-    """scikit-learn's scores on the same whitened features."""
+    """Return the outlier scores of scikit-learn for the same whitened features."""
     from sklearn.ensemble import IsolationForest
     from sklearn.neighbors import LocalOutlierFactor
 
@@ -149,16 +150,16 @@ def peers(directions: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    given = arguments(__doc__, run="runs/cifar", data="cifar", strangers="photos", most=10_000)
+    args = arguments(__doc__, run="runs/cifar", data="cifar", strangers="photos", most=10_000)
     line = header("scikit-learn", "scipy")
-    images = open_images(given.data).train
-    strangers = open_images(given.strangers).train
+    images = open_images(args.data).train
+    strangers = open_images(args.strangers).train
     assert isinstance(images, FileImages) and isinstance(strangers, FileImages)
-    chosen = np.unique(np.linspace(0, len(images) - 1, given.most).astype(int))
+    chosen = np.unique(np.linspace(0, len(images) - 1, args.most).astype(int))
     images = images.subset(chosen)
     torch.manual_seed(0)
-    rows = duplicates(given.run, images)
-    print(f"\nplanted copies among {len(images):,} pictures of {given.data}")
+    rows = duplicates(args.run, images)
+    print(f"\nplanted copies among {len(images):,} images of {args.data}")
     print("cosine  pixels  precision  false   recall: " + "  ".join(f"{k:>8s}" for k in COPIES))
     for row in rows:
         recall = row["recall"]
@@ -166,12 +167,12 @@ def main() -> None:
         cells = "  ".join(f"{recall[k]:8.3f}" for k in COPIES)
         print(f"{row['threshold']:6.2f}{row['correlation']:8.2f}{row['precision']:11.3f}"
               f"{row['false']:7d}{'':9s} {cells}")  # fmt: skip
-    areas = outliers(given.run, images, strangers) if images.labels is not None else {}
+    areas = outliers(args.run, images, strangers) if images.labels is not None else {}
     if areas:
         print("\nAUROC of 20 strangers among a class, for each of three classes")
     for name, values in areas.items():
         print(f"  {name:36s}" + "  ".join(f"{value:.3f}" for value in values))
-    save(given.json, machine=line, duplicates=rows, outliers=areas)
+    save(args.json, machine=line, duplicates=rows, outliers=areas)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""``byol pretrain`` as a whole against its own training step: do loading and views ever wait?
+"""``byol pretrain`` compared with its own training step: does a step wait for loading or for views?
 
     python benchmarks/end_to_end.py --small cifar/train --photos photos/ --threads 2
 
-Three runs of the product, each beside the same step fed with views that are ready: 32-px pictures
-held in memory, the same from their files, and photographs at 224 px from files. The step is timed
-before and after the run, and the mean taken, so that a machine that slows down hits both.
+There are three runs: 32-px images in memory, the same from files, and photographs at 224 px from
+files. Each is compared with the same step on views that are ready. The step is measured before and
+after the run, and the mean is used, so that a machine that slows down affects both.
 """
 
 import tempfile
@@ -36,7 +36,7 @@ def step_rate(config: Any, seconds: float) -> float:
 
 
 def linked(data: str, most: int, folder: Path) -> str:
-    """A folder with links to at most so many of the pictures, for a run of one epoch."""
+    """Write a folder with links to at most ``most`` images of ``data``; return its path."""
     images = open_images(data).train
     folder.mkdir()
     for i in np.linspace(0, len(images) - 1, min(most, len(images))).astype(int):
@@ -46,44 +46,44 @@ def linked(data: str, most: int, folder: Path) -> str:
 
 
 def one(name: str, steps: int, seconds: float, data: str, **settings: Any) -> dict[str, float]:
-    """A run of about ``steps`` steps."""
+    """Measure a run of about ``steps`` steps, and its training step."""
     with tempfile.TemporaryDirectory() as folder:
         batch = settings["batch_size"]
-        pictures = linked(data, steps * batch, Path(folder) / "pictures")
-        epochs = max(round(steps * batch / len(list(Path(pictures).iterdir()))), 1)
+        images = linked(data, steps * batch, Path(folder) / "images")
+        epochs = max(round(steps * batch / len(list(Path(images).iterdir()))), 1)
         config = preset_config(
-            "small", data=pictures, out=f"{folder}/run", epochs=epochs, knn_every=0,
+            "small", data=images, out=f"{folder}/run", epochs=epochs, knn_every=0,
             evaluate=False, **settings,
         )  # fmt: skip
-        settled = prepare(config, hold=False).config
-        before = step_rate(settled, seconds)
-        results = pretrain(config, say=lambda line: None)
-        step = (before + step_rate(settled, seconds)) / 2
+        resolved = prepare(config, hold=False).config
+        before = step_rate(resolved, seconds)
+        results = pretrain(config)
+        step = (before + step_rate(resolved, seconds)) / 2
     run = results["images_per_second"]
-    print(f"  {name:44s} step {step:8.1f}  run {run:8.1f} images/s  {run / step:.3f} of it "
+    print(f"  {name:44s} step {step:8.1f}  run {run:8.1f} images/s  {run / step:.3f} of the step "
           f"({results['steps']} steps)", flush=True)  # fmt: skip
     return {"step": step, "run": run, "share": run / step, "steps": results["steps"]}
 
 
 def main() -> None:
-    given = arguments(
+    args = arguments(
         __doc__, small="cifar/train", photos="photos", backbone="resnet18", batch=64, steps=20,
         seconds=20.0, threads=2, parts="memory,files,photos",
     )  # fmt: skip
     line = header("pytorch-lightning")
-    small = {"data": given.small, "backbone": given.backbone, "batch_size": given.batch}
-    print(f"byol pretrain against its own step, {given.backbone}, batch {given.batch}")
-    photos = {**small, "data": given.photos, "batch_size": 32, "image_size": 224}
+    small = {"data": args.small, "backbone": args.backbone, "batch_size": args.batch}
+    print(f"byol pretrain compared with its own step, {args.backbone}, batch {args.batch}")
+    photos = {**small, "data": args.photos, "batch_size": 32, "image_size": 224}
     parts: dict[str, tuple[str, dict[str, Any]]] = {
         "memory": ("32 px, held in memory", small),
         "files": ("32 px, from files", {**small, "memory": 0.0}),
         "photos": ("photographs, 224 px, from files, batch 32", photos),
     }
-    found = {}
-    for part in given.parts.split(","):
+    shares = {}
+    for part in args.parts.split(","):
         name, settings = parts[part]
-        found[part] = one(name, given.steps, given.seconds, **settings)
-    save(given.json, machine=line, **found)
+        shares[part] = one(name, args.steps, args.seconds, **settings)
+    save(args.json, machine=line, **shares)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""k-NN evaluation: ours beside lightly's and scikit-learn's, on the same features.
+"""k-NN evaluation: BYOL compared with lightly and scikit-learn on the same features.
 
     python benchmarks/evaluation.py --bank 50000 --queries 10000 --size 256
 
-Features are drawn around a centre for each of ten classes, so that neighbours disagree now and then
-as they do in practice. All three weigh the votes of the k nearest by exp(cosine / temperature).
-lightly gives back the order of the classes and not their scores; so scores are compared
-with scikit-learn, which gives probabilities, and guesses with both.
+Features are drawn around one centre per class, so that neighbours sometimes disagree, as they do in
+practice. All three weight the votes of the k nearest by exp(cosine / temperature). lightly returns
+the order of the classes and not their scores. So scores are compared with scikit-learn, which
+returns probabilities, and predictions with both.
 """
 
 from collections.abc import Callable
@@ -22,33 +22,33 @@ from BYOL.evaluation.protocols.knn import knn_predict
 
 CLASSES = 10
 TEMPERATURE = 0.1
-BLOCK = 256  # queries at a time: lightly takes a batch, as its benchmark module hands it over
+BLOCK = 256  # queries per call: lightly expects a batch, as its benchmark module passes it
 
 
 def main() -> None:
-    given = arguments(__doc__, bank=50_000, queries=10_000, size=256, k=200, rounds=3)
+    args = arguments(__doc__, bank=50_000, queries=10_000, size=256, k=200, rounds=3)
     line = header("lightly", "scikit-learn")
-    centres = torch.randn(CLASSES, given.size)
-    labels, truth = (torch.randint(CLASSES, (n,)) for n in (given.bank, given.queries))
-    bank, queries = (centres[y] + 4 * torch.randn(len(y), given.size) for y in (labels, truth))
-    known, asked = normalize(bank), normalize(queries)
+    centres = torch.randn(CLASSES, args.size)
+    labels, truth = (torch.randint(CLASSES, (n,)) for n in (args.bank, args.queries))
+    bank, queries = (centres[y] + 4 * torch.randn(len(y), args.size) for y in (labels, truth))
+    unit_bank, unit_queries = normalize(bank), normalize(queries)
     peer = KNeighborsClassifier(
-        given.k,
+        args.k,
         algorithm="brute",
         metric="cosine",
         weights=lambda distance: np.exp((1 - distance) / TEMPERATURE),
-        n_jobs=given.threads,
+        n_jobs=args.threads,
     ).fit(bank.numpy(), labels.numpy())
     kept: dict[str, Any] = {}
 
     def ours() -> None:
-        scores = knn_predict(bank, labels, queries, k=given.k, temperature=TEMPERATURE)
+        scores = knn_predict(bank, labels, queries, k=args.k, temperature=TEMPERATURE)
         kept["BYOL"] = scores.numpy()
 
     def lightly() -> None:
         orders = [
-            lightly_predict(part, known.T, labels, CLASSES, knn_k=given.k, knn_t=TEMPERATURE)
-            for part in asked.split(BLOCK)
+            lightly_predict(part, unit_bank.T, labels, CLASSES, knn_k=args.k, knn_t=TEMPERATURE)
+            for part in unit_queries.split(BLOCK)
         ]
         kept["lightly"] = torch.cat(orders)[:, 0].numpy()
 
@@ -58,28 +58,26 @@ def main() -> None:
     def counted(work: Callable[[], None]) -> Callable[[], int]:
         def once() -> int:
             work()
-            return given.queries
+            return args.queries
 
         return once
 
     rates = alternate(
         {"BYOL": counted(ours), "lightly": counted(lightly), "scikit-learn": counted(scikit)},
-        given.rounds,
+        args.rounds,
     )
-    title = (
-        f"k-NN, k = {given.k}: {given.queries:,} queries, {given.bank:,} × {given.size} in the bank"
-    )
-    found = report(title, rates)
-    guess = kept["BYOL"].argmax(axis=1)
+    title = f"k-NN, k = {args.k}: {args.queries:,} queries, {args.bank:,} × {args.size} in the bank"
+    figures = report(title, rates)
+    predicted = kept["BYOL"].argmax(axis=1)
     apart = float(np.abs(kept["BYOL"] - kept["scikit-learn"]).max())
     same = {
-        "lightly": float((guess == kept["lightly"]).mean()),
-        "scikit-learn": float((guess == kept["scikit-learn"].argmax(axis=1)).mean()),
+        "lightly": float((predicted == kept["lightly"]).mean()),
+        "scikit-learn": float((predicted == kept["scikit-learn"].argmax(axis=1)).mean()),
     }
     print(f"  largest difference of a score from scikit-learn's: {apart:.1e}")
     for name, share in same.items():
-        print(f"  the same guess as {name}: {share:.4%} of the queries")
-    save(given.json, machine=line, **found, largest_difference=apart, same_guess=same)
+        print(f"  same prediction as {name}: {share:.4%} of the queries")
+    save(args.json, machine=line, **figures, largest_difference=apart, same_prediction=same)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What failures cost a long run, simulated and by formula. For scale.py."""
+"""Cost of failures of a long run, by simulation and by formula. Used by scale.py."""
 
 import math
 
@@ -9,24 +9,24 @@ def simulate(
     work: float, mtbf: float, interval: float, save: float, restart: float,
     rng: np.random.Generator,
 ) -> dict[str, float]:  # fmt: skip
-    """A run with failures at random (exponential) times; all arguments in seconds.
+    """Simulate a run with failures at exponentially distributed times; all times are in seconds.
 
     Args:
-        work: of training.
+        work: training time.
         mtbf: mean time between failures of the whole job.
-        interval: of training between two checkpoints.
-        save: of one checkpoint, during which training waits; there is one at the end as well.
-        restart: from a failure to training again; it may fail too.
-        rng: of the failures.
+        interval: training time between two checkpoints.
+        save: time to save a checkpoint, during which training waits. One is saved at the end too.
+        restart: time from a failure until training continues. It can fail too.
+        rng: generator of the failures.
 
     Returns:
-        ``wall`` seconds, ``failures``, and ``lost``: seconds of training done in vain.
+        ``wall`` seconds, ``failures``, and ``lost``: seconds of training that are repeated.
     """
     wall = lost = done = 0.0
     failures = 0
-    until = rng.exponential(mtbf)  # the next failure, from now on
+    until = rng.exponential(mtbf)  # time until the next failure
     while done < work:
-        # All parts that end before the failure at once: a long run has thousands of them.
+        # All intervals that end before the failure at once: a long run has thousands.
         whole = int(min(until // (interval + save), (work - done) // interval))
         part = interval * whole or min(interval, work - done)
         spent = part + save * max(whole, 1)
@@ -51,11 +51,14 @@ def simulate(
 def expected_wall(
     work: float, mtbf: float, interval: float, save: float, restart: float
 ) -> float:  # fmt: skip
-    """The mean of :func:`simulate`'s wall (Daly 2006, doi 10.1016/j.future.2004.11.016, eq. 13)."""
+    """Return the mean ``wall`` of :func:`simulate`.
+
+    Daly 2006, doi 10.1016/j.future.2004.11.016, equation 13.
+    """
     growth = math.expm1((interval + save) / mtbf)
     return mtbf * math.exp(restart / mtbf) * growth * work / interval
 
 
 def best_interval(mtbf: float, save: float) -> float:
-    """Seconds between checkpoints with the least wall, to first order: √(2·save·mtbf) (Young)."""
+    """Return the interval of the smallest ``wall``, to first order: √(2·save·mtbf) (Young)."""
     return math.sqrt(2 * save * mtbf)

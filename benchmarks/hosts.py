@@ -1,4 +1,4 @@
-"""Two hosts on one machine: network namespaces with addresses of their own. For processes.py."""
+"""Two hosts on one machine: network namespaces with separate addresses. Used by processes.py."""
 
 import contextlib
 import os
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 
 class NotPossibleError(Exception):
-    """What is missing for network namespaces, in a line."""
+    """Network namespaces are not available; the message names the reason."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """A network namespace (None: this machine as it is) and its way to the others."""
+    """A network namespace (None: this machine itself) and its interface to the others."""
 
     namespace: str | None = None
     interface: str = "lo"
@@ -22,17 +22,17 @@ class Host:
 
     @property
     def prefix(self) -> list[str]:
-        """What runs a command there."""
+        """Return the words that run a command in the namespace."""
         return ["ip", "netns", "exec", self.namespace] if self.namespace else []
 
     def sent(self) -> int:
-        """Bytes that its interface has sent since it is there."""
+        """Return the bytes that its interface has sent since its creation."""
         counter = f"/sys/class/net/{self.interface}/statistics/tx_bytes"
         return int(command(*self.prefix, "cat", counter))
 
 
 def command(*words: str) -> str:
-    """The standard output of a command that must succeed."""
+    """Run a command that must succeed; return its standard output."""
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
         raise NotPossibleError(f"{' '.join(words)}: {done.stderr.strip()}")
@@ -41,7 +41,7 @@ def command(*words: str) -> str:
 
 @contextlib.contextmanager
 def hosts(count: int) -> Iterator[list[Host]]:
-    """One namespace with nothing but its loopback, or two that are joined.
+    """Create one namespace with only its loopback, or two that are connected.
 
     Raises:
         NotPossibleError: no ``ip``, not root, or a kernel without namespaces.
@@ -75,7 +75,7 @@ def hosts(count: int) -> Iterator[list[Host]]:
 
 
 def slow_down(ends: list[Host], megabits: float) -> None:
-    """Let every interface send so much a second and no more."""
+    """Limit the rate of every interface to ``megabits`` per second."""
     for end in ends:
         command(*end.prefix, "tc", "qdisc", "add", "dev", end.interface, "root", "tbf",
                 "rate", f"{megabits}mbit", "burst", "256kb", "latency", "1000ms")  # fmt: skip

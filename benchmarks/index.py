@@ -1,7 +1,7 @@
-"""What ten million pictures cost before the first of them is read: ``python benchmarks/index.py``.
+"""Cost of ten million images before the first is read: ``python benchmarks/index.py``.
 
-The names are generated straight into the index, in no order, as a file system would give them; no
-file is made. Peak memory is that of the whole process, beside what it took before.
+The names are passed to the index in no order, as a file system lists them; no file is written.
+Peak memory is that of the whole process, relative to its memory before.
 """
 
 import json
@@ -26,21 +26,21 @@ SHARDS = 1000
 
 
 def names(n: int) -> Iterator[bytes]:
-    """Names as ImageNet's, in an order that is not theirs."""
+    """Yield ``n`` names like those of ImageNet, not sorted."""
     for i in range(n):
-        k = i * 7_368_787 % n  # a prime: every number once, unless it divides n
+        k = i * 7_368_787 % n  # prime: every number occurs once, unless it divides n
         yield b"n%08d/n%08d_%d.JPEG" % (k % CLASSES, k % CLASSES, k)
 
 
 def peak() -> float:
-    """Megabytes that the process has taken at most."""
+    """Return the peak memory of the process in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     start = time.perf_counter()
-    found = work()
-    return found, {"seconds": time.perf_counter() - start, "peak_mb": peak()}
+    result = work()
+    return result, {"seconds": time.perf_counter() - start, "peak_mb": peak()}
 
 
 def folder(n: int) -> dict[str, dict[str, float]]:
@@ -76,17 +76,17 @@ def shards(n: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    given = arguments(__doc__.splitlines()[0], pictures=10_000_000)
+    args = arguments(__doc__.splitlines()[0], images=10_000_000)
     before = peak()
-    rows = folder(given.pictures) | shards(given.pictures)
-    print(f"{given.pictures:,} pictures; {before:,.0f} MB before")
+    rows = folder(args.images) | shards(args.images)
+    print(f"{args.images:,} images; {before:,.0f} MB before")
     for name, row in rows.items():
         held = f"   holds {row['holds_mb']:,.0f} MB" if "holds_mb" in row else ""
         print(
             f"  {name:30s} {row['seconds']:9.4f} s   peak {row['peak_mb'] - before:+8,.0f} MB{held}"
         )
-    if given.json:
-        Path(given.json).write_text(json.dumps({"before_mb": before, "rows": rows}, indent=1))
+    if args.json:
+        Path(args.json).write_text(json.dumps({"before_mb": before, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The peers' models, put together from their parts as their documentation does."""
+"""The models of lightly, combined from its parts as in its documentation."""
 
 import copy
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from lightly.models.utils import deactivate_requires_grad, update_momentum
 from lightly.transforms.byol_transform import BYOLTransform, BYOLView1Transform, BYOLView2Transform
 from torch import Tensor, nn
 
-HIDDEN, OUTPUT = 1024, 256  # of lightly's CIFAR-10 recipe
-RATE = 6e-2  # likewise, for a batch of 128
+HIDDEN, OUTPUT = 1024, 256  # of the CIFAR-10 recipe of lightly
+LEARNING_RATE = 6e-2  # likewise, for a batch of 128
 
 
 class LightlyBYOL(nn.Module):
@@ -45,16 +45,16 @@ class LightlyStep:
     """A training step of lightly's CIFAR-10 recipe: SGD .06, weight decay 5e-4, m = .99.
 
     Args:
-        backbone: on its device.
-        features: what it gives.
-        autocast: compute in bf16 where that is allowed.
+        backbone: the backbone, on its device.
+        features: number of its features.
+        autocast: use bf16 where autocast allows it.
     """
 
     def __init__(self, backbone: nn.Module, features: int, autocast: bool = False):
         self.device = next(backbone.parameters()).device
         self.model = LightlyBYOL(backbone, features).to(self.device).train()
         self.optimizer = torch.optim.SGD(
-            self.model.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4
+            self.model.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=5e-4
         )
         self.loss_of = NegativeCosineSimilarity()
         self.autocast = autocast
@@ -71,18 +71,18 @@ class LightlyStep:
         self.optimizer.zero_grad()
         return loss.detach()
 
-    def set_share_of_rate(self, share: float) -> None:
-        """Where the schedule is: the rate as a share of the recipe's."""
+    def set_learning_rate_share(self, share: float) -> None:
+        """Set the learning rate to ``share`` of that of the recipe."""
         for group in self.optimizer.param_groups:
-            group["lr"] = RATE * share
+            group["lr"] = LEARNING_RATE * share
 
 
 def lightly_batches(
     data: str | Path, batch: int, workers: int, pin_memory: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs of views, without end, of the files under ``data`` by lightly's data set and transform.
+    """Yield endless pairs of views of the files in ``data`` by the data set of lightly.
 
-    The views are those of its CIFAR-10 recipe: BYOL's at 32 px, without blur.
+    The views are those of its CIFAR-10 recipe: those of BYOL at 32 px, without blur.
     """
     transform = BYOLTransform(
         BYOLView1Transform(input_size=32, gaussian_blur=0.0),

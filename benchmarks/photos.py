@@ -1,9 +1,9 @@
-"""Photographs in files to crops, and to finished views: ours beside lightly, on one thread.
+"""Photographs in files → crops, and → finished views: BYOL compared with lightly on one thread.
 
     python benchmarks/photos.py --data photos/
 
-Ours decodes a JPEG and cuts both crops to uint8 as a loader's worker does, then finishes the batch;
-lightly decodes by Pillow, as its dataset does, and makes both views picture by picture.
+BYOL decodes a JPEG file and cuts both crops to uint8, as a loader worker does, and then finishes
+the batch. lightly decodes with Pillow, as its data set does, and creates both views image by image.
 """
 
 from pathlib import Path
@@ -26,10 +26,10 @@ BATCH = 50
 
 
 def main() -> None:
-    given = arguments(__doc__, data="photos", size=224, rounds=5)
+    args = arguments(__doc__, data="photos", size=224, rounds=5)
     line = header("lightly", "simplejpeg", "pillow", "numba")
-    size = given.size
-    images = open_images(given.data).train
+    size = args.size
+    images = open_images(args.data).train
     files = [Path(images.root) / images.paths[i] for i in range(len(images))]
     crops, views = CropsDataset(images, 0, paper_views(size)), Views(*paper_views(size), MEAN, STD)
     peer = BYOLTransform(BYOLView1Transform(input_size=size), BYOLView2Transform(input_size=size))
@@ -69,14 +69,14 @@ def main() -> None:
             "limit: decoding alone (simplejpeg)": decoder,
             "decoding alone (Pillow)": pillow,
         },
-        given.rounds,
+        args.rounds,
     )
     title = f"{len(files)} photographs to {size} px"
     save(
-        given.json,
+        args.json,
         machine=line,
         crops=report(f"{title}: decode and two crops", rates, "decode, two crops to uint8"),
-        views=report(f"{title}: the whole way to two views", rates, "BYOL, two finished views"),
+        views=report(f"{title}: from files to two views", rates, "BYOL, two finished views"),
     )
 
 

@@ -1,17 +1,18 @@
-"""Several processes and several hosts: do they learn what one learns, what do they send, how fast?
+"""Several processes and hosts: is the result that of one process, what is sent, and how fast is it?
 
     python benchmarks/processes.py --json processes.json
     python benchmarks/processes.py --parts scaling --rounds 5
 
-``equal``: 2 and 4 processes, started by Lightning and by torchrun, beside one process with the same
-global batch. ``hosts``: the same over two hosts, which are two network namespaces joined by a pair
-of virtual interfaces with addresses of their own, so nothing can go by the loopback of one machine;
-and over a slow line. ``scaling``: one process and two, a thread each, and one with two threads.
+``equal``: 2 and 4 processes, started by Lightning and by torchrun, compared with one process with
+the same global batch. ``hosts``: the same on two hosts, which are two network namespaces connected
+by a pair of virtual interfaces with separate addresses, so that nothing uses the loopback of one
+machine; and on a slow connection. ``scaling``: one process and two processes with one thread each,
+and one process with two threads.
 
-Every run is ``byol pretrain`` in processes of its own. Where namespaces can be had (Linux, root),
-every run of several processes is in one, and its interface counts what the run sends: the bytes of
-a step are the difference of two runs that differ in length alone. Beside them stands what
-``scale.py`` predicts from the module.
+Every run is ``byol pretrain`` in processes of its own. If namespaces are available (Linux, root),
+every run of several processes is in one, and its interface counts the bytes that the run sends. The
+bytes of a step are the difference of two runs that differ only in length. They are compared with
+the number that ``scale.py`` predicts from the module.
 """
 
 import os
@@ -45,7 +46,7 @@ QUIET = (
 
 @dataclass
 class Bench:
-    """Where runs go, and what all of them have in common."""
+    """The folder of the runs and their common flags."""
 
     folder: Path
     flags: tuple[str, ...]
@@ -60,77 +61,77 @@ class Bench:
         threads: int = 1,
         more: tuple[str, ...] = (),
     ) -> dict[str, Any]:
-        """A whole run; its results, and ``sent``, the bytes that left its hosts' interfaces.
+        """Run ``byol pretrain``; return its results and ``sent``, the bytes that its hosts sent.
 
         Args:
             launcher: "lightning" or "torchrun".
-            processes: on every host.
-            on: the hosts.
-            threads: of every process.
-            more: flags.
+            processes: number on every host.
+            on: the hosts; None is this machine.
+            threads: number of every process.
+            more: additional flags.
 
         Raises:
-            RuntimeError: a process of it failed.
+            RuntimeError: a process failed.
         """
-        there = on or [Host()]
+        machines = on or [Host()]
         self.count += 1
         out = self.folder / f"run{self.count}"
-        before = sum(host.sent() for host in there)
+        before = sum(host.sent() for host in machines)
         started = []
-        for number, host in enumerate(there):
-            words = _words(launcher, processes, number, there)
-            argv = ["pretrain", str(self.folder / "pictures.npy"), *QUIET, *self.flags, *more]
+        for number, host in enumerate(machines):
+            words = _words(launcher, processes, number, machines)
+            argv = ["pretrain", str(self.folder / "images.npy"), *QUIET, *self.flags, *more]
             if launcher == "lightning":
-                argv += [f"--devices={processes}", f"--nodes={len(there)}"]
-            env = _environment(host, number, there, threads)
+                argv += [f"--devices={processes}", f"--nodes={len(machines)}"]
+            env = _environment(host, number, machines, threads)
             started.append(
                 subprocess.Popen(
                     [*host.prefix, sys.executable, "-m", *words, "BYOL", *argv, "--out", str(out)],
                     env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                 )
             )  # fmt: skip
-        said = [process.communicate()[1] for process in started]
+        errors = [process.communicate()[1] for process in started]
         if any(process.returncode for process in started):
-            raise RuntimeError("\n".join(said))
+            raise RuntimeError("\n".join(errors))
         import json
 
         results = json.loads(RunFolder(out).results.read_text())
-        sent = sum(host.sent() for host in there) - before
-        return {**results, "out": out, "sent": sent if there[0].namespace else None}
+        sent = sum(host.sent() for host in machines) - before
+        return {**results, "out": out, "sent": sent if machines[0].namespace else None}
 
 
-def _words(launcher: str, processes: int, number: int, there: list[Host]) -> list[str]:
-    """Between ``python -m`` and ``BYOL``."""
+def _words(launcher: str, processes: int, number: int, machines: list[Host]) -> list[str]:
+    """Return the arguments between ``python -m`` and ``BYOL``."""
     if launcher == "lightning":
         return []
     meet = ["--standalone"]
-    if len(there) > 1:
-        meet = [f"--nnodes={len(there)}", f"--node-rank={number}",
-                f"--master-addr={there[0].address}", f"--master-port={PORT}"]  # fmt: skip
+    if len(machines) > 1:
+        meet = [f"--nnodes={len(machines)}", f"--node-rank={number}",
+                f"--master-addr={machines[0].address}", f"--master-port={PORT}"]  # fmt: skip
     return ["torch.distributed.run", *meet, f"--nproc-per-node={processes}", "-m"]
 
 
-def _environment(host: Host, number: int, there: list[Host], threads: int) -> dict[str, str]:
+def _environment(host: Host, number: int, machines: list[Host], threads: int) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if name not in LAUNCH}
     env |= {"OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}
     if host.namespace:
         env["GLOO_SOCKET_IFNAME"] = host.interface
-    if len(there) > 1:
-        env |= {"MASTER_ADDR": there[0].address, "MASTER_PORT": PORT, "NODE_RANK": str(number)}
+    if len(machines) > 1:
+        env |= {"MASTER_ADDR": machines[0].address, "MASTER_PORT": PORT, "NODE_RANK": str(number)}
     return env
 
 
 def seconds(results: dict[str, Any], batch: int) -> float:
-    """Of training."""
+    """Return the seconds of training."""
     return float(results["steps"]) * batch / float(results["images_per_second"])
 
 
 def distance(one: Path, other: Path) -> dict[str, float]:
-    """How far two runs' networks (online, target, running statistics) ended from each other.
+    """Return the distance of the networks (online, target, running statistics) of two runs.
 
     Returns:
-        ``largest`` difference of two numbers; ``share``: the distance of the online weights
-        against the way that they have come from where both began.
+        ``largest``: the largest difference of two values; ``share``: the distance of the online
+        weights, divided by their distance from the initial weights.
     """
     first, second = (load_checkpoint(RunFolder(r).checkpoint)["state_dict"] for r in (one, other))
     begun = build_model(load_config(RunFolder(one).config)).state_dict()
@@ -145,90 +146,99 @@ def distance(one: Path, other: Path) -> dict[str, float]:
     return {"largest": largest, "share": (apart / way) ** 0.5}
 
 
-def line(label: str, found: dict[str, float]) -> None:
-    print(f"  {label:52s} {found['largest']:9.1e}   {found['share']:9.1e} of the way", flush=True)
+def line(label: str, figures: dict[str, float]) -> None:
+    print(
+        f"  {label:52s} {figures['largest']:9.1e}   {figures['share']:9.1e} of the way", flush=True
+    )
 
 
 def equal(bench: Bench, whole: Path) -> dict[str, Any]:
-    """Part (a); and beside it what rounding alone does, and what happens without SyncBN."""
-    print("\nlargest difference of two numbers after the last step, from one process, one thread")
-    found = {"one process, two threads": distance(whole, bench.run("lightning", threads=2)["out"])}
-    line(*next(iter(found.items())))
+    """Measure part ``equal``, and the effects of rounding alone and of no SyncBN."""
+    print("\nlargest difference of two values after the last step, from one process, one thread")
+    figures = {
+        "one process, two threads": distance(whole, bench.run("lightning", threads=2)["out"])
+    }
+    line(*next(iter(figures.items())))
     runs = [(name, count) for count in (2, 4) for name in ("lightning", "torchrun")]
     for launcher, count in runs:
         label = f"{count} processes, {launcher}"
-        found[label] = distance(whole, bench.run(launcher, count)["out"])
-        line(label, found[label])
+        figures[label] = distance(whole, bench.run(launcher, count)["out"])
+        line(label, figures[label])
     label = "2 processes, --no-sync-batchnorm (must differ)"
-    found[label] = distance(whole, bench.run("lightning", 2, more=("--no-sync-batchnorm",))["out"])
-    line(label, found[label])
-    return found
+    figures[label] = distance(
+        whole, bench.run("lightning", 2, more=("--no-sync-batchnorm",))["out"]
+    )
+    line(label, figures[label])
+    return figures
 
 
 def traffic(
     bench: Bench, whole: Path, on: list[Host], processes: int, batch: int
 ) -> dict[str, Any]:
-    """Bytes and seconds of a step, from two runs of different length; beside the forecast."""
+    """Return bytes and seconds of a step, from two runs of different length, and the forecast."""
     short = bench.run("torchrun", processes, on=on)
     long = bench.run("torchrun", processes, on=on, more=("--epochs=8",))
     steps = long["steps"] - short["steps"]
     world = processes * len(on)
     parts = collectives(build_model(load_config(RunFolder(whole).config)))
-    found = {
+    figures = {
         "hosts": len(on),
         "processes": world,
         "sent": (long["sent"] - short["sent"]) / steps,
-        # Where a host has several processes, their ring crosses each host's interface once.
+        # If a host has several processes, their ring crosses each host's interface once.
         "forecast": bytes_sent(parts, world) * (world if len(on) == 1 else len(on)),
         "seconds": (seconds(long, batch) - seconds(short, batch)) / steps,
         "collectives": sum(part.count for part in parts),
     }
-    print(f"  {len(on)} host(s), {world} processes: {found['sent'] / 1e6:7.3f} MB a step sent, "
-          f"{found['forecast'] / 1e6:7.3f} forecast ({found['forecast'] / found['sent']:.2f}); "
-          f"{found['seconds'] * 1e3:6.1f} ms a step", flush=True)  # fmt: skip
-    return found
+    print(f"  {len(on)} host(s), {world} processes: {figures['sent'] / 1e6:7.3f} MB per step sent, "
+          f"{figures['forecast'] / 1e6:7.3f} forecast "
+          f"({figures['forecast'] / figures['sent']:.2f}); "
+          f"{figures['seconds'] * 1e3:6.1f} ms per step", flush=True)  # fmt: skip
+    return figures
 
 
 def over_hosts(bench: Bench, whole: Path, batch: int, megabits: float) -> dict[str, Any]:
-    """Part (b), and what is sent."""
-    found: dict[str, Any] = {"apart": {}, "traffic": []}
+    """Measure part ``hosts`` and the bytes that are sent."""
+    figures: dict[str, Any] = {"apart": {}, "traffic": []}
     try:
         print("\ntwo hosts, each a network namespace with an address of its own")
         with hosts(2) as ends:
             for launcher, count in (("torchrun", 1), ("lightning", 1), ("torchrun", 2)):
                 label = f"2 hosts × {count} process(es), {launcher}"
                 run = bench.run(launcher, count, on=ends)
-                found["apart"][label] = distance(whole, run["out"])
-                line(label, found["apart"][label])
-            print("\nwhat a step sends, and what it takes")
+                figures["apart"][label] = distance(whole, run["out"])
+                line(label, figures["apart"][label])
+            print("\nbytes and time of a step")
             for count in (1, 2):
-                found["traffic"].append(traffic(bench, whole, ends, count, batch))
+                figures["traffic"].append(traffic(bench, whole, ends, count, batch))
             slow_down(ends, megabits)
             print(f"  at {megabits:g} Mbit/s:")
-            found["traffic"].append({"megabits": megabits, **traffic(bench, whole, ends, 1, batch)})
+            figures["traffic"].append(
+                {"megabits": megabits, **traffic(bench, whole, ends, 1, batch)}
+            )
         with hosts(1) as ends:
             for count in (2, 4):
-                found["traffic"].append(traffic(bench, whole, ends, count, batch))
+                figures["traffic"].append(traffic(bench, whole, ends, count, batch))
     except NotPossibleError as reason:
         print(f"  skipped: {reason}")
-        found["skipped"] = str(reason)
-    return found
+        figures["skipped"] = str(reason)
+    return figures
 
 
 def scaling(bench: Bench, rounds: int) -> dict[str, Any]:
-    """Part (c)."""
+    """Measure part ``scaling``."""
     sides = {
         "1 process, 1 thread": (1, 1),
         "1 process, 2 threads": (1, 2),
         "2 processes, 1 thread each": (2, 1),
     }
     rates: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):  # by turns, so that a slow minute of the machine hits all of them
+    for _ in range(rounds):  # in turns, so that a slow minute affects all of them
         for name, (processes, threads) in sides.items():
             run = bench.run("lightning", processes, threads=threads, more=("--epochs=8",))
             rates[name].append(run["images_per_second"])
     base = statistics.median(rates["1 process, 1 thread"])
-    print("\nimages/s (least … most)                             efficiency on two cores")
+    print("\nimages/s (min … max)                                efficiency on two cores")
     for name, values in rates.items():
         middle = statistics.median(values)
         share = "" if name == "1 process, 1 thread" else f"{middle / base / 2:6.0%}"
@@ -237,32 +247,30 @@ def scaling(bench: Bench, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    given = arguments(
-        __doc__, parts="equal,hosts,scaling", backbone="plain6", pictures=1024, batch=128,
+    args = arguments(
+        __doc__, parts="equal,hosts,scaling", backbone="plain6", images=1024, batch=128,
         epochs=3, rounds=3, megabits=200.0,
     )  # fmt: skip
-    found: dict[str, Any] = {"machine": header("pytorch-lightning"), "cores": os.cpu_count()}
+    figures: dict[str, Any] = {"machine": header("pytorch-lightning"), "cores": os.cpu_count()}
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         rng = np.random.default_rng(0)
-        pictures = rng.integers(0, 256, (given.pictures, SIDE, SIDE, 3), dtype=np.uint8)
-        np.save(Path(name) / "pictures.npy", pictures)
-        flags = (f"--backbone={given.backbone}", f"--batch-size={given.batch}",
-                 f"--epochs={given.epochs}")  # fmt: skip
+        images = rng.integers(0, 256, (args.images, SIDE, SIDE, 3), dtype=np.uint8)
+        np.save(Path(name) / "images.npy", images)
+        flags = (f"--backbone={args.backbone}", f"--batch-size={args.batch}",
+                 f"--epochs={args.epochs}")  # fmt: skip
         bench = Bench(Path(name), flags)
-        parts = given.parts.split(",")
+        parts = args.parts.split(",")
         if "equal" in parts or "hosts" in parts:
             whole = bench.run("lightning")
-            print(
-                f"{given.backbone}, {SIDE} px, global batch {given.batch}: {whole['steps']} steps"
-            )
+            print(f"{args.backbone}, {SIDE} px, global batch {args.batch}: {whole['steps']} steps")
         if "equal" in parts:
-            found["equal"] = equal(bench, whole["out"])
+            figures["equal"] = equal(bench, whole["out"])
         if "hosts" in parts:
-            found["hosts"] = over_hosts(bench, whole["out"], given.batch, given.megabits)
+            figures["hosts"] = over_hosts(bench, whole["out"], args.batch, args.megabits)
         if "scaling" in parts:
-            found["scaling"] = scaling(bench, given.rounds)
-    save(given.json, **found)
+            figures["scaling"] = scaling(bench, args.rounds)
+    save(args.json, **figures)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Training crops of photographs: from files, and from reduced images that are kept.
+"""Training crops of photographs: from files, and from reduced images in memory.
 
     python benchmarks/reduced.py --data photos/ --size 64
 
-Processor time of one thread for each image, next to a training step of plain6 at that size; and how
-far the crops differ, since a kept image has twice the side of a view and a small box of it fewer
-pixels than the file.
+Prints the processor time per image on one thread, and that of a training step of plain6 at that
+size. Also prints how far the crops differ: a reduced image has twice the side of a view, so a small
+crop of it has fewer pixels than in the file.
 """
 
 import argparse
@@ -34,20 +34,20 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
-    files = open_images(given.data).train
+    files = open_images(args.data).train
     assert isinstance(files, FileImages)
-    configs = paper_views(given.size)
+    configs = paper_views(args.size)
     begun = time.process_time()
-    kept = reduced(files, given.size, 4 << 30, Path("unused"))
-    print(f"decoding once: {(time.process_time() - begun) / len(files) * 1e3:.2f} ms an image")
+    kept = reduced(files, args.size, 4 << 30, Path("unused"))
+    print(f"decoding once: {(time.process_time() - begun) / len(files) * 1e3:.2f} ms per image")
     batches = list(np.array_split(np.arange(len(files)), len(files) // BATCH))
     views, model = Views(*configs, MEAN, STD), BYOL(128, 512, 128, backend="plain6")
     sets = {"files": CropsDataset(files, 0, configs), "kept": CropsDataset(kept, 0, configs)}
     spent: dict[str, list[float]] = {name: [] for name in (*sets, "step")}
     errors = []
-    for epoch in range(given.rounds):
+    for epoch in range(args.rounds):
         for ids in batches[:4]:
             made = {}
             for name, crops in sets.items():
@@ -63,10 +63,10 @@ def main() -> None:
             criterion(online, target1, online1, target).backward()
             spent["step"].append((time.process_time() - begun) / len(ids))
     for name, seconds in spent.items():
-        print(f"{name}: {np.median(seconds) * 1e3:.3f} ms an image")
+        print(f"{name}: {np.median(seconds) * 1e3:.3f} ms per image")
     step, crop = np.median(spent["step"]), np.median(spent["kept"])
     print(
-        f"share of the step's own rate in one process: {step / (step + crop):.3f} kept, "
+        f"share of the rate of the step in one process: {step / (step + crop):.3f} reduced, "
         f"{step / (step + np.median(spent['files'])):.3f} from files"
     )
     psnr = 10 * torch.log10(255**2 / torch.cat(errors).clamp_min(1e-3))

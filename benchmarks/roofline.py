@@ -1,17 +1,17 @@
-"""The least that a training step must move through memory, beside what it must multiply.
+"""Lower bound of the memory traffic of a training step, compared with its arithmetic.
 
     python benchmarks/roofline.py
     python benchmarks/roofline.py --backbone resnet18 --size 32 --stem small --bandwidth 3350e9
 
-Counted on tensors without content, for a network of convolutions and batch-norms in 16 bits whose
-element-wise operations are all fused with their neighbours, as good as a compiler can without new
-convolution kernels. Forward: a convolution reads its input and writes its output, batch-norm reads
-that twice (statistics, values) and writes once, a sum reads its other half. Backward: a convolution
-reads its output's gradient twice and its input once and writes the input's gradient; batch-norm
-reads gradient and input twice and writes once; a sum passes its gradient on, read and written once.
-Heads, weights, optimizer and views are left out. Both views pass the online network forward and
-backward and the target forward. ``--rate`` and ``--bandwidth`` are what ``benchmarks/gpu.py`` says
-of the card.
+The count uses meta tensors and assumes a network of convolutions and batch-norms in 16 bits, whose
+element-wise operations are all fused with their neighbours: the best that a compiler can do without
+new convolution kernels. Forward, a convolution reads its input and writes its output; batch-norm
+reads that twice (statistics, values) and writes once; a sum reads its other operand. Backward, a
+convolution reads the gradient of its output twice and its input once, and writes the gradient of
+its input; batch-norm reads gradient and input twice and writes once; a sum reads and writes its
+gradient once. Heads, weights, optimizer and views are not counted. Both views pass through the
+online network forward and backward, and through the target network forward. ``--rate`` and
+``--bandwidth`` are the values that ``benchmarks/gpu.py`` measures on the GPU.
 """
 
 from typing import Any
@@ -23,50 +23,50 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from BYOL.model.backbones import build_backbone
 
-BYTES = 2  # of a number
+BYTES = 2  # of one value
 
 
 def counted(backbone: nn.Module, example: Tensor) -> dict[str, int]:
-    """Numbers that a picture's forward pass reads and writes, by kind, and its operations."""
-    found = {"conv_in": 0, "conv_out": 0, "norm": 0, "sum": 0}
+    """Count the values that the forward pass of one image reads and writes, and its operations."""
+    counts = {"conv_in": 0, "conv_out": 0, "norm": 0, "sum": 0}
 
-    def note(module: nn.Module, given: Any, out: Tensor) -> None:
+    def note(module: nn.Module, inputs: Any, out: Tensor) -> None:
         if isinstance(module, nn.Conv2d):
-            found["conv_in"] += given[0].numel()
-            found["conv_out"] += out.numel()
+            counts["conv_in"] += inputs[0].numel()
+            counts["conv_out"] += out.numel()
         elif isinstance(module, nn.BatchNorm2d):
-            found["norm"] += out.numel()
+            counts["norm"] += out.numel()
         elif type(module).__name__ in ("BasicBlock", "Bottleneck"):
-            found["sum"] += out.numel()
+            counts["sum"] += out.numel()
 
     for module in backbone.modules():
         module.register_forward_hook(note)
     with FlopCounterMode(display=False) as counter:
         backbone(example)
-    return {**found, "operations": counter.get_total_flops()}
+    return {**counts, "operations": counter.get_total_flops()}
 
 
 def main() -> None:
-    given = arguments(
+    args = arguments(
         __doc__, backbone="resnet50", size=224, stem="imagenet", rate=707e12, bandwidth=4243e9
     )
     backbone = build_backbone(
-        given.backbone, in_channels=3, image_size=given.size, stem=given.stem
+        args.backbone, in_channels=3, image_size=args.size, stem=args.stem
     ).to("meta")
-    n = counted(backbone, torch.empty(1, 3, given.size, given.size, device="meta"))
+    n = counted(backbone, torch.empty(1, 3, args.size, args.size, device="meta"))
     forward = BYTES * (n["conv_in"] + n["conv_out"] + 3 * n["norm"] + n["sum"])
     backward = BYTES * (2 * n["conv_out"] + 2 * n["conv_in"] + 5 * n["norm"] + 2 * n["sum"])
     moved = 2 * (forward + backward) + 2 * forward
     operations = 2 * 3 * n["operations"] + 2 * n["operations"]
-    by_memory, by_products = given.bandwidth / moved, given.rate / operations
+    by_memory, by_products = args.bandwidth / moved, args.rate / operations
     both = 1 / (1 / by_memory + 1 / by_products)
-    print(f"{given.backbone}, {given.size} px: {operations / 1e9:.1f} GFLOP and "
+    print(f"{args.backbone}, {args.size} px: {operations / 1e9:.1f} GFLOP and "
           f"{moved / 1e6:,.0f} MB an image")  # fmt: skip
-    print(f"at most {by_products:,.0f} images/s by products ({given.rate / 1e12:.0f} TFLOP/s), "
-          f"{by_memory:,.0f} by memory ({given.bandwidth / 1e9:,.0f} GB/s, "
+    print(f"at most {by_products:,.0f} images/s by products ({args.rate / 1e12:.0f} TFLOP/s), "
+          f"{by_memory:,.0f} by memory ({args.bandwidth / 1e9:,.0f} GB/s, "
           f"{by_memory / by_products:.0%} of the matrix rate), "
           f"{both:,.0f} one after the other ({both / by_products:.0%})")  # fmt: skip
-    save(given.json, operations=operations, bytes=moved, by_memory=by_memory,
+    save(args.json, operations=operations, bytes=moved, by_memory=by_memory,
          by_products=by_products, both=both)  # fmt: skip
 
 

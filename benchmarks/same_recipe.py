@@ -1,11 +1,12 @@
-"""One recipe, two codes: lightly's CIFAR-10 recipe by its own parts, and by ``byol pretrain``.
+"""One recipe in two implementations: lightly's CIFAR-10 recipe by its own parts and by BYOL.
 
-    python benchmarks/same_recipe.py --data cifar/ --epochs 6 --seeds 1 --json found.json
+    python benchmarks/same_recipe.py --data cifar/ --epochs 6 --seeds 1 --json record.json
 
-Equal epochs, equal backbone, the same files, judged alike: what differs is the code alone. Sides:
-``lightly`` (its data set, transform, heads, loss and momentum update), ``lightly-cifar`` (our
-preset of it, with changes of brightness as large as torchvision's .4 are on average: it multiplies
-where we, as the authors do, add) and ``brightness .4`` (the same, with the number as it stands).
+Epochs, backbone, files and evaluation are equal, so only the code differs. Sides: ``lightly`` (its
+data set, transform, heads, loss and momentum update); ``lightly-cifar`` (the preset of ``byol
+pretrain`` for this recipe, whose brightness changes are on average as large as torchvision's of
+0.4: torchvision multiplies, BYOL adds as the authors do); and ``brightness .4`` (the same with the
+value 0.4 itself).
 """
 
 import itertools
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 from common import arguments, header, save
-from equal_time import BATCH, SIGHT, by_preset, judge, new_backbone, table
+from equal_time import BATCH, INPUT_SPEC, by_preset, evaluate, new_backbone, table
 from peers import LightlyStep, lightly_batches
 
 from BYOL.data.dataset import Images
@@ -31,50 +32,50 @@ SIDES: dict[str, dict[str, Any]] = {
 }
 
 
-def by_lightly(given: Any, seed: int, pictures: int) -> tuple[torch.nn.Module, Any]:
+def by_lightly(args: Any, seed: int, count: int) -> tuple[torch.nn.Module, Any]:
     torch.manual_seed(seed)
-    backbone = new_backbone(given)
+    backbone = new_backbone(args)
     step = LightlyStep(backbone, backbone(torch.zeros(2, 3, 32, 32)).shape[1])
-    steps = given.epochs * (pictures // BATCH)
-    batches = lightly_batches(Path(given.data) / "train", BATCH, workers=given.threads)
+    steps = args.epochs * (count // BATCH)
+    batches = lightly_batches(Path(args.data) / "train", BATCH, workers=args.threads)
     for number, (x, x1) in enumerate(itertools.islice(batches, steps)):
-        step.set_share_of_rate(0.5 * (1 + math.cos(math.pi * number / steps)))
+        step.set_learning_rate_share(0.5 * (1 + math.cos(math.pi * number / steps)))
         step(x, x1)
-    return backbone, SIGHT
+    return backbone, INPUT_SPEC
 
 
-def one(given: Any, side: str, seed: int, train: Images, test: Images) -> dict[str, float]:
+def one(args: Any, side: str, seed: int, train: Images, test: Images) -> dict[str, float]:
     start = time.perf_counter()
     if side == "lightly":
-        backbone, input_spec = by_lightly(given, seed, len(train))
+        backbone, input_spec = by_lightly(args, seed, len(train))
     else:
-        trained = by_preset(given, "lightly-cifar", seed, given.epochs, checks=0, **SIDES[side])
+        trained = by_preset(args, "lightly-cifar", seed, args.epochs, checks=0, **SIDES[side])
         backbone, input_spec = trained.backbone, trained.input_spec
     seconds = time.perf_counter() - start
-    rate = given.epochs * len(train) / seconds
-    return {"seconds": seconds, "rate": rate, **judge(backbone, input_spec, train, test)}
+    rate = args.epochs * len(train) / seconds
+    return {"seconds": seconds, "rate": rate, **evaluate(backbone, input_spec, train, test)}
 
 
 def main() -> None:
-    given = arguments(
+    args = arguments(
         __doc__, data="cifar", epochs=6, seeds=1, first_seed=0, backbone="plain6", threads=1,
         sides=",".join(SIDES),
     )  # fmt: skip
-    found: dict[str, Any] = {"machine": header("lightly"), "rows": {}}
-    if given.json and Path(given.json).exists():
-        found = json.loads(Path(given.json).read_text())
-    splits = open_images(given.data)
+    record: dict[str, Any] = {"machine": header("lightly"), "rows": {}}
+    if args.json and Path(args.json).exists():
+        record = json.loads(Path(args.json).read_text())
+    splits = open_images(args.data)
     assert splits.test is not None
     train, _ = in_memory(splits.train, 1 << 32)
     test, _ = in_memory(splits.test, 1 << 32)
-    seeds = range(given.first_seed, given.first_seed + given.seeds)
-    for seed, side in itertools.product(seeds, given.sides.split(",")):
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
+    for seed, side in itertools.product(seeds, args.sides.split(",")):
         name = f"{side} {seed}"
-        if name not in found["rows"]:
-            found["rows"][name] = one(given, side, seed, train, test)
-            print(name, found["rows"][name], flush=True)
-            save(given.json, **found)
-    table(found["rows"], given.sides.split(","))
+        if name not in record["rows"]:
+            record["rows"][name] = one(args, side, seed, train, test)
+            print(name, record["rows"][name], flush=True)
+            save(args.json, **record)
+    table(record["rows"], args.sides.split(","))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How cost grows with the size of the pictures, of the batch and of the set.
+"""Cost as a function of the size of the images, of the batch and of the data set.
 
     python benchmarks/scaling.py --threads 2
 
-Random pictures; ``byol benchmark`` for each size, and opening a folder of so many files.
+Runs ``byol benchmark`` on random images for each size, and opens folders of many files.
 """
 
 import tempfile
@@ -32,24 +32,24 @@ def part(folder: Path, backbone: str, size: int, batch: int, seconds: float) -> 
     )
     prepared = prepare(config)
     machine = pick_machine(config.accelerator, 1, config.precision)
-    found = benchmark(prepared.config, prepared, build_model(prepared.config), machine, seconds)
-    rates = found["images_per_second"]
+    figures = benchmark(prepared.config, prepared, build_model(prepared.config), machine, seconds)
+    rates = figures["images_per_second"]
     print(f"  {size:4d} px, batch {batch:4d}: views {rates['views']:9,.1f}  "
           f"step {rates['step']:8,.1f}  end to end {rates['end_to_end']:8,.1f} images/s  "
-          f"{found['operations_per_second'] / found['matrix_rate']:4.0%} of the matrix rate  "
-          f"{found['memory_per_image'] / 1e6:7.2f} MB a picture", flush=True)  # fmt: skip
-    return found
+          f"{figures['operations_per_second'] / figures['matrix_rate']:4.0%} of the matrix rate  "
+          f"{figures['memory_per_image'] / 1e6:7.2f} MB per image", flush=True)  # fmt: skip
+    return figures
 
 
 def opening(folder: Path, count: int) -> dict[str, float]:
-    """Seconds to index a folder; the files are links to a hundred pictures."""
+    """Measure the seconds to index a folder of ``count`` files, links to a hundred images."""
     root = folder / str(count)
-    picture = Image.fromarray(np.zeros((32, 32, 3), np.uint8))
+    image = Image.fromarray(np.zeros((32, 32, 3), np.uint8))
     for i in range(count):
         path = root / f"{i % 100:02}" / f"{i}.jpg"
         if i < 100:
             path.parent.mkdir(parents=True)
-            picture.save(path)
+            image.save(path)
         else:  # a file system allows some 65,000 links to one file
             path.hardlink_to(root / f"{i % 100:02}" / f"{i % 100}.jpg")
     start = time.perf_counter()
@@ -60,28 +60,28 @@ def opening(folder: Path, count: int) -> dict[str, float]:
 
 
 def main() -> None:
-    given = arguments(
+    args = arguments(
         __doc__, backbone="plain6", sizes="32,64,128,224", batches="32,128,512", seconds=3.0,
         files="1000,10000,100000",
     )  # fmt: skip
     line = header("pytorch-lightning")
-    found: dict[str, Any] = {"machine": line, "threads": torch.get_num_threads()}
+    figures: dict[str, Any] = {"machine": line, "threads": torch.get_num_threads()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # Small ones first: what a part takes is how much the process grew.
-        print(f"size of the batch, {given.backbone}")
-        found["batches"] = [
-            part(folder, given.backbone, 32, int(batch), given.seconds)
-            for batch in given.batches.split(",")
+        # Small ones first: the memory of a part is the growth of the process.
+        print(f"size of the batch, {args.backbone}")
+        figures["batches"] = [
+            part(folder, args.backbone, 32, int(batch), args.seconds)
+            for batch in args.batches.split(",")
         ]
-        print(f"size of the pictures, {given.backbone}")
-        found["sizes"] = [
-            part(folder, given.backbone, int(size), 64, given.seconds)
-            for size in given.sizes.split(",")
+        print(f"size of the images, {args.backbone}")
+        figures["sizes"] = [
+            part(folder, args.backbone, int(size), 64, args.seconds)
+            for size in args.sizes.split(",")
         ]
-        print("size of the set")
-        found["files"] = [opening(folder, int(count)) for count in given.files.split(",")]
-    save(given.json, **found)
+        print("size of the data set")
+        figures["files"] = [opening(folder, int(count)) for count in args.files.split(",")]
+    save(args.json, **figures)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A loader's pictures per second from shards and from files: ``python benchmarks/shards.py DATA``.
+"""Images per second of a loader from shards and from files: ``python benchmarks/shards.py DATA``.
 
-One worker decodes and cuts two views; the files are in the operating system's cache on both sides.
+One worker decodes images and cuts two views. On both sides, the operating system caches the files.
 """
 
 import sys
@@ -23,11 +23,11 @@ CPU = torch.device("cpu")
 
 def main() -> None:
     data = sys.argv.pop(1)
-    given = arguments(__doc__.splitlines()[0], size=224, batch=64, most=4096, rounds=3, workers=1)
+    args = arguments(__doc__.splitlines()[0], size=224, batch=64, most=4096, rounds=3, workers=1)
     files = open_images(data).train
     assert isinstance(files, FileImages)
     files = files.subset(
-        torch.linspace(0, len(files) - 1, min(given.most, len(files))).long().numpy()
+        torch.linspace(0, len(files) - 1, min(args.most, len(files))).long().numpy()
     )
     with tempfile.TemporaryDirectory() as folder:
         sets = {"files": files}
@@ -38,15 +38,15 @@ def main() -> None:
 
         def work(images: FileImages) -> int:
             sampler = epoch_sampler(
-                images, given.batch, buffer=2048, streams=Streams(1, given.workers, 1)
+                images, args.batch, buffer=2048, streams=Streams(1, args.workers, 1)
             )
             loader = train_loader(
-                images, sampler, views=paper_views(given.size), workers=given.workers, device=CPU
+                images, sampler, views=paper_views(args.size), workers=args.workers, device=CPU
             )
             return sum(len(batch["ids"]) for batch in loader)
 
         sides = {name: lambda images=images: work(images) for name, images in sets.items()}
-        report(f"{len(files)} pictures of {data}", alternate(sides, given.rounds), ours="tar")
+        report(f"{len(files)} images of {data}", alternate(sides, args.rounds), ours="tar")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""One training step: ours beside lightly's building blocks, put together as in its documentation.
+"""The training step compared with the same step from lightly's building blocks.
 
     python benchmarks/step.py --threads 2
     python benchmarks/step.py --threads 2 --curves 200
 
-Both train the same backbone and heads on the same views by SGD. Ours is the step of ``byol
-pretrain`` in the precision that it chooses here (bf16 where the processor multiplies it). The share
-of the matrix rate is the step's floating-point operations per second over those of a matrix product
-in the same precision, timed in the same run. With ``--curves N`` the loss of N steps in fp32 and in
-bf16 is compared instead.
+lightly's blocks are combined as in its documentation. Both sides train the same backbone and heads
+on the same views by SGD. BYOL's step is that of ``byol pretrain``, in the precision that it chooses
+on this machine (bf16 if the processor has bf16 matrix products). The share of the matrix rate is
+the number of floating-point operations per second of the step, divided by that of a matrix product
+in the same precision, measured in the same run. ``--curves N`` compares the losses of N steps in
+fp32 and in bf16 instead.
 """
 
 import copy
@@ -46,18 +47,18 @@ def ours(
     if compiled:
         example = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
         autocast = torch.autocast("cpu", DTYPES[precision], enabled=precision != "fp32")
-        compile_forward(model, example, print, lambda: autocast)
+        compile_forward(model, example, lambda: autocast)
     step = training_step(config, model, machine)
 
-    def in_order(x: Tensor, x1: Tensor) -> Tensor:  # views come in channels-last order
+    def in_order(x: Tensor, x1: Tensor) -> Tensor:  # views are channels-last
         return step(*(v.contiguous(memory_format=order) for v in (x, x1)))
 
     return model, in_order
 
 
 def curves(backbone: str, batch: int, steps: int) -> dict[str, object]:
-    """Loss of the same run in fp32 twice (two layouts, which round differently) and in bf16."""
-    found = {}
+    """Return the losses of one run in bf16 and twice in fp32: two layouts round differently."""
+    figures = {}
     for name, precision, order in (
         ("fp32", "fp32", torch.channels_last),
         ("fp32, other rounding", "fp32", torch.contiguous_format),
@@ -65,34 +66,34 @@ def curves(backbone: str, batch: int, steps: int) -> dict[str, object]:
     ):
         torch.manual_seed(0)
         _, step = ours(backbone, precision, batch, order=order)
-        pictures = torch.rand(1024, 3, 32, 32)
+        images = torch.rand(1024, 3, 32, 32)
         torch.manual_seed(1)
         losses = []
         for _ in range(steps):
-            x = pictures[torch.randint(1024, (batch,))]
+            x = images[torch.randint(1024, (batch,))]
             losses.append(step(x + 0.2 * torch.randn_like(x), x + 0.2 * torch.randn_like(x)).item())
-        found[name] = losses
+        figures[name] = losses
     print(f"\nloss over {steps} steps of {batch}, {backbone}: mean of each quarter")
-    for name, losses in found.items():
+    for name, losses in figures.items():
         quarters = [losses[i * steps // 4 : (i + 1) * steps // 4] for i in range(4)]
         print(f"  {name:22s}" + "".join(f"  {statistics.mean(q):.4f}" for q in quarters))
-    return found
+    return figures
 
 
 def main() -> None:
-    given = arguments(__doc__, backbone="resnet18", batch=64, rounds=5, curves=0, compiled=0)
+    args = arguments(__doc__, backbone="resnet18", batch=64, rounds=5, curves=0, compiled=0)
     line = header("lightly")
     torch.manual_seed(0)
-    if given.curves:
-        save(given.json, machine=line, losses=curves(given.backbone, given.batch, given.curves))
+    if args.curves:
+        save(args.json, machine=line, losses=curves(args.backbone, args.batch, args.curves))
         return
     precision = pick_precision("auto", "cpu")
-    model, fast = ours(given.backbone, precision, given.batch)
+    model, fast = ours(args.backbone, precision, args.batch)
     peer = LightlyStep(
         copy.deepcopy(model.onlineNet.backend).to(memory_format=torch.contiguous_format),
         model.onlineNet.projection[0].in_features,
     )
-    x, x1 = torch.randn(2, given.batch, 3, 32, 32)
+    x, x1 = torch.randn(2, args.batch, 3, 32, 32)
     with FlopCounterMode(display=False) as counter:
         fast(x, x1)
     products: list[float] = []
@@ -100,7 +101,7 @@ def main() -> None:
     def run(step: Step) -> Callable[[], int]:
         def once() -> int:
             step(x, x1)
-            return given.batch
+            return args.batch
 
         return once
 
@@ -114,19 +115,19 @@ def main() -> None:
         "(matrix product)": product,
     }
     if precision != "fp32":
-        sides["BYOL in fp32"] = run(ours(given.backbone, "fp32", given.batch)[1])
-    if given.compiled:
-        sides["BYOL compiled"] = run(ours(given.backbone, precision, given.batch, True)[1])
-    rates = alternate(sides, given.rounds)
+        sides["BYOL in fp32"] = run(ours(args.backbone, "fp32", args.batch)[1])
+    if args.compiled:
+        sides["BYOL compiled"] = run(ours(args.backbone, precision, args.batch, True)[1])
+    rates = alternate(sides, args.rounds)
     del rates["(matrix product)"]
-    found = report(
-        f"training step, {given.backbone}, 32 px, batch {given.batch}, ours in {precision}", rates
+    figures = report(
+        f"training step, {args.backbone}, 32 px, batch {args.batch}, BYOL in {precision}", rates
     )
     work, rate = counter.get_total_flops(), statistics.median(products)
-    reached = work * statistics.median(rates["BYOL"]) / given.batch
+    reached = work * statistics.median(rates["BYOL"]) / args.batch
     print(f"  {work / 1e9:.1f} GFLOP a step: {reached / 1e9:.0f} GFLOP/s, "
           f"{reached / rate:.0%} of the {precision} matrix rate of {rate / 1e9:.0f}")  # fmt: skip
-    save(given.json, machine=line, precision=precision, **found, flops=reached, matrix_rate=rate)
+    save(args.json, machine=line, precision=precision, **figures, flops=reached, matrix_rate=rate)
 
 
 if __name__ == "__main__":

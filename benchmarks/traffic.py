@@ -1,4 +1,4 @@
-"""What several processes say to each other in a step, counted from the module. For scale.py."""
+"""Bytes that several processes exchange in a step, counted from the module. Used by scale.py."""
 
 import math
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class Collective:
     """Messages of one kind in an optimizer step.
 
     Args:
-        what: they carry.
+        what: their content.
         kind: "all_reduce" or "all_gather".
-        count: how many.
-        size: bytes that a process puts into all of them.
+        count: their number.
+        size: bytes of one process in all of them.
     """
 
     what: str
@@ -30,12 +30,12 @@ class Collective:
 
 
 def collectives(model: BYOL) -> list[Collective]:
-    """What a step of several processes says to the others: gradients, and batch statistics.
+    """Return the collectives of a step of several processes: gradients and batch statistics.
 
-    Counted as DDP and synchronised batch-norm do it (PyTorch's on a GPU,
-    ``BYOL.model.sync_batchnorm`` elsewhere): two views through the online network, forward and
-    backward, and through the target network, forward. Mean, deviation and count are gathered on the
-    way forward, two sums reduced on the way back.
+    The count follows DDP and synchronised batch-norm (that of PyTorch on a GPU,
+    ``BYOL.model.sync_batchnorm`` elsewhere). Two views pass through the online network forward and
+    backward, and through the target network forward. Mean, deviation and count are gathered in the
+    forward pass; two sums are reduced in the backward pass.
     """
     size = FLOAT * sum(p.numel() for p in model.parameters() if p.requires_grad)
     buckets = 1 + max(math.ceil((size - BUCKETS[0]) / BUCKETS[1]), 0)
@@ -52,12 +52,12 @@ def collectives(model: BYOL) -> list[Collective]:
 
 
 def _norms(network: nn.Module) -> list[int]:
-    """Channels of every batch norm."""
+    """Return the number of channels of every batch norm."""
     return [m.num_features for m in network.modules() if isinstance(m, _BatchNorm)]
 
 
 def bytes_sent(parts: list[Collective], processes: int) -> float:
-    """By each process, as rings do it, which send the least that is possible."""
+    """Return the bytes that each process sends with ring algorithms, which send the minimum."""
     others = processes - 1
     factor = {"all_reduce": 2 * others / processes, "all_gather": others}
     return sum(part.size * factor[part.kind] for part in parts)

@@ -1,10 +1,10 @@
-"""Two finished views of uint8 images: ours beside lightly, kornia and torchvision, on one thread.
+"""Two finished views of uint8 images: BYOL, lightly, kornia and torchvision on one thread.
 
     python benchmarks/views.py --size 32 --images 512
     python benchmarks/views.py --size 224 --images 64
 
-All sides get the same images in memory (those that work on one picture as PIL images, as their
-loaders would hand them over) and make the paper's two views, normalised.
+All sides receive the same images in memory and create the two views of the paper, normalised.
+Sides that process single images receive PIL images, as their loaders do.
 """
 
 import kornia.augmentation as K
@@ -56,14 +56,16 @@ def torchvision_view(size: int, blur: float, solarize: float) -> v2.Compose:
 
 
 def main() -> None:
-    given = arguments(__doc__, size=32, images=512, rounds=5)
+    args = arguments(__doc__, size=32, images=512, rounds=5)
     line = header("lightly", "kornia", "torchvision", "numba")
-    size, n = given.size, given.images
+    size, n = args.size, args.images
     source = round(size * 8 / 7) if size > 64 else size
-    coarse = torch.rand(n, 3, source // 4, source // 4)  # neighbouring pixels alike, as in pictures
+    coarse = torch.rand(
+        n, 3, source // 4, source // 4
+    )  # neighbouring pixels are similar, as in images
     images = torch.nn.functional.interpolate(coarse, source, mode="bicubic").clamp_(0, 1)
     images = (images * 255).byte()
-    pictures = [Image.fromarray(np.ascontiguousarray(i.permute(1, 2, 0).numpy())) for i in images]
+    pil_images = [Image.fromarray(np.ascontiguousarray(i.permute(1, 2, 0).numpy())) for i in images]
 
     ours = Views(*paper_views(size), MEAN, STD)
     ids = torch.arange(n)
@@ -77,7 +79,7 @@ def main() -> None:
         return n
 
     def with_lightly() -> int:
-        made = [peer(picture) for picture in pictures]
+        made = [peer(image) for image in pil_images]
         for view in (0, 1):
             torch.stack([pair[view] for pair in made])
         return n
@@ -99,11 +101,11 @@ def main() -> None:
         "kornia, batched": with_kornia,
         "torchvision v2, per image": with_torchvision,
     }
-    found = report(
+    figures = report(
         f"two views at {size} px from {n} images of {source} px",
-        alternate(sides, given.rounds),
+        alternate(sides, args.rounds),
     )
-    save(given.json, machine=line, **found)
+    save(args.json, machine=line, **figures)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Fixtures and helpers of several test files."""
 
+import logging
 import os
 import random
 import tempfile
@@ -12,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from BYOL._console import line_of
 from BYOL._lock import locked
 from BYOL.config import PretrainConfig
 from BYOL.config.presets import preset_config
@@ -41,6 +43,26 @@ def authors() -> dict[str, np.ndarray]:
 @pytest.fixture(autouse=True)
 def _fixed_seed() -> None:
     seed_all()
+
+
+class Lines:
+    """The messages of the package in a test, as a terminal shows them."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture):
+        caplog.set_level(logging.INFO, logger="BYOL")
+        self._caplog = caplog
+
+    def __call__(self) -> list[str]:
+        records = self._caplog.records
+        return [line_of(record) for record in records if record.name.startswith("BYOL")]
+
+    def clear(self) -> None:
+        self._caplog.clear()
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Lines:
+    return Lines(caplog)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -68,7 +68,7 @@ def test_the_best_interval_is_where_the_closed_form_is_least(failures):
 def test_statistics_are_as_many_as_the_synchronised_norms_say(traffic, monkeypatch):
     model = BYOL.byol.BYOL(128, 16, 8, backend="plain5")
     _, forward, backward = traffic.collectives(model)
-    model = BYOL.model.sync_batchnorm.synchronised(model, "cpu").train()
+    model = BYOL.model.sync_batchnorm.synchronise_batchnorm(model, "cpu").train()
     said = {"all_gather": [], "all_reduce": []}
     world = BYOL.model.sync_batchnorm.dist
     monkeypatch.setattr(world, "is_initialized", lambda: True)

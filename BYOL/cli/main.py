@@ -10,7 +10,7 @@ from typing import Any
 
 import BYOL
 from BYOL._clock import command_clock
-from BYOL._console import with_dashes
+from BYOL._console import STDERR, show_messages, with_dashes
 from BYOL._files import to_json
 from BYOL.config import PretrainConfig
 from BYOL.config.curation import (
@@ -44,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         closed it.
     """
     argv = sys.argv[1:] if argv is None else argv
+    show_messages()
     # Read by torch, which is not imported yet: operations that Apple's GPUs lack run on the CPU.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     for stream in (sys.stdout, sys.stderr):
@@ -60,16 +61,16 @@ def main(argv: list[str] | None = None) -> int:
         return BROKEN_PIPE
     except UserError as error:
         message = with_dashes(str(error))
-        print(f"byol: {message}", file=sys.stderr)
+        print(f"byol: {message}", file=STDERR)
         if "--json" in argv:
             print(to_json({"error": message, "code": 2}))
         return 2
     except StoppedError as error:
         if str(error):
-            print(f"byol: {error}", file=sys.stderr)
+            print(f"byol: {error}", file=STDERR)
         return RESUME_CODE
     except KeyboardInterrupt:
-        print("byol: stopped", file=sys.stderr)
+        print("byol: stopped", file=STDERR)
         return 130
 
 

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import difflib
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ COMMON = {  # flags of every command
     "help": "Show the most common settings.",
     "help-all": "Show all settings with full explanations.",
 }
+
+log = logging.getLogger(__name__)
 
 
 def parse_settings(

@@ -3,14 +3,17 @@
 import dataclasses
 import difflib
 import functools
+import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from BYOL._console import printable, to_stderr
+from BYOL._console import printable
 from BYOL.config.fields import convert_all, fields_of, kinds_of
 from BYOL.config.presets import preset_values
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.errors import UserError
+
+log = logging.getLogger(__name__)
 
 # Old name → new name of settings. The old names are accepted for one version, with a warning.
 RENAMED = {"trust": "trust_coefficient"}
@@ -91,7 +94,7 @@ def present_name(name: str, fields: Collection[str], *, warn: bool = True) -> st
 
 @functools.cache
 def _warn_renamed(old: str, new: str) -> None:
-    to_stderr(f"warning: the setting {old} is now called {new}; {old} will not be accepted later")
+    log.warning(f"the setting {old} is now called {new}; {old} will not be accepted later")
 
 
 def specified_names(names: Collection[str], values: Mapping[str, Any]) -> set[str]:

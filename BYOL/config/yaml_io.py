@@ -11,7 +11,7 @@ from BYOL.config.from_values import present_name
 from BYOL.config.paths import place_names, place_values
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.signing import is_signed, signature_line
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 
 _MOST_BYTES = 1 << 20
 
@@ -62,7 +62,7 @@ def _text_of(path: Path) -> str:
     except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise UserError(f"{path} cannot be read: {reason}") from error
 
 
@@ -85,7 +85,7 @@ def parse_settings_text(text: str, path: Path) -> dict[str, Any]:
     except UserError:
         raise
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         if mark := getattr(error, "problem_mark", None):
             reason = f"line {mark.line + 1}: {getattr(error, 'problem', None) or reason}"
         raise UserError(f"{path} cannot be read: {reason}") from error

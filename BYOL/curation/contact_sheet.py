@@ -22,14 +22,14 @@ class Tile:
     """A thumbnail with its captions.
 
     Args:
-        picture: (C, H, W) uint8. With more than three channels, the first three are shown.
+        image: (C, H, W) uint8. With more than three channels, the first three are shown.
         lines: captions below the image. Captions that are too long are shortened in the middle.
-        mood: "", "good" or "bad", which sets the colour of the frame and of the first line.
+        status: "", "good" or "bad", which sets the colour of the frame and of the first line.
     """
 
-    picture: Tensor
+    image: Tensor
     lines: tuple[str, ...]
-    mood: str = ""
+    status: str = ""
 
 
 def save_grid(rows: list[list[Tile]], path: Path) -> Path:
@@ -54,14 +54,14 @@ def save_grid(rows: list[list[Tile]], path: Path) -> Path:
 
 
 def _draw(page: Image.Image, tile: Tile, x: int, y: int) -> None:
-    image = thumbnail(tile.picture)
+    image = thumbnail(tile.image)
     draw = ImageDraw.Draw(page)
     left, top = x + (SIDE - image.width) // 2, y + (SIDE - image.height) // 2
     page.paste(image, (left, top))
     edge = (left - 1, top - 1, left + image.width, top + image.height)
-    draw.rectangle(edge, outline=_INK[tile.mood])
+    draw.rectangle(edge, outline=_INK[tile.status])
     for k, line in enumerate(tile.lines):
-        ink = _INK[tile.mood if k == 0 else ""]
+        ink = _INK[tile.status if k == 0 else ""]
         draw.text((x, y + SIDE + 2 + k * _LINE), _shortened(line), ink, _font())
 
 

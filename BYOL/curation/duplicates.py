@@ -25,12 +25,12 @@ class Pairs:
     """Pairs of similar images.
 
     Args:
-        places: (m, 2) int64 positions in the collection, the smaller one first.
+        positions: (m, 2) int64 positions in the collection, the smaller one first.
         cosines: (m,) float32 cosines of the features.
         correlations: (m,) float32 correlations of the grey thumbnails.
     """
 
-    places: np.ndarray
+    positions: np.ndarray
     cosines: np.ndarray
     correlations: np.ndarray
 
@@ -40,7 +40,7 @@ class Member:
     """An image of a group of near-identical images.
 
     Args:
-        place: position in the collection.
+        position: position in the collection.
         similarity: cosine to the image that is kept.
         identical: whether another file of the group has the same bytes.
         size: height and width in pixels.
@@ -48,7 +48,7 @@ class Member:
             images of equal size.
     """
 
-    place: int
+    position: int
     similarity: float
     identical: bool
     size: tuple[int, int]
@@ -56,7 +56,7 @@ class Member:
 
 
 def duplicate_groups(
-    collection: Collection, threshold: float, device: torch.device, further: Mapping[int, int]
+    collection: Collection, threshold: float, device: torch.device, aliases: Mapping[int, int]
 ) -> list[list[Member]]:
     """Return groups of images that differ only in compression, size, flip, border or brightness.
 
@@ -68,7 +68,7 @@ def duplicate_groups(
         collection: the images.
         threshold: smallest cosine of the whitened features at which a pair is compared by pixels.
         device: where the blocks of cosines are computed.
-        further: the aliases, as returned by :func:`further_names`.
+        aliases: the aliases, as returned by :func:`find_aliases`.
 
     Returns:
         Groups of at least two images, largest group first. The image to keep is first in its group.
@@ -79,11 +79,11 @@ def duplicate_groups(
     n = len(collection)
     same = identical_pairs(collection)
     pairs = np.concatenate(
-        [near_pairs(collection, threshold, MIN_CORRELATION, device).places, same]
+        [near_pairs(collection, threshold, MIN_CORRELATION, device).positions, same]
     )
     # Aliases are replaced by their file, because a pair with an alias also connects its file.
     file = np.arange(n)
-    for alias, first in further.items():
+    for alias, first in aliases.items():
         file[alias] = first
     pairs, same = (file[p][file[p[:, 0]] != file[p[:, 1]]] for p in (pairs, same))
     if not len(pairs):
@@ -100,7 +100,7 @@ def duplicate_groups(
     return sorted(groups, key=lambda members: -len(members))
 
 
-def further_names(collection: Collection) -> dict[int, int]:
+def find_aliases(collection: Collection) -> dict[int, int]:
     """Return the images that are aliases (hard links, symlinks, repeated paths) of another file.
 
     Deleting an alias frees no space, and deleting the target of a symlink loses the image. So every
@@ -123,7 +123,7 @@ def further_names(collection: Collection) -> dict[int, int]:
 
 def _links_last(collection: Collection, positions: Iterable[int]) -> list[int]:
     def order(position: int) -> tuple[bool, str, int]:
-        images, index = collection.place(position)
+        images, index = collection.location(position)
         assert isinstance(images, FileImages)
         path = os.path.join(os.path.realpath(images.root), images.paths[index])  # noqa: PTH118
         return os.path.realpath(path) != path, collection.file(position), position
@@ -225,14 +225,14 @@ def identical_pairs(collection: Collection) -> np.ndarray:
     """Return pairs (m, 2) of images with the same bytes, each with the first such image."""
     positions_by_size = defaultdict(list)
     for position in range(len(collection)):
-        positions_by_size[_file_size(*collection.place(position))].append(position)
+        positions_by_size[_file_size(*collection.location(position))].append(position)
     pairs = []
     for positions in positions_by_size.values():
         if len(positions) == 1:
             continue
         first_with_digest: dict[bytes, int] = {}
         for position in positions:
-            digest = _digest(*collection.place(position))
+            digest = _digest(*collection.location(position))
             first = first_with_digest.setdefault(digest, position)
             if first != position:
                 pairs.append((first, position))

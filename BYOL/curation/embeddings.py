@@ -23,8 +23,8 @@ class Embeddings:
         batches: see :data:`Batches`.
         dtype: float32 or float16.
         metadata: strings that are stored in the file.
-        several: whether another split may contain images of the same name. Then the names are those
-            of :func:`BYOL.data.csv_rows.row_name`, which ``--labels`` accepts.
+        several_splits: whether another split may contain images of the same name. Then the
+            names are those of :func:`BYOL.data.csv_rows.row_name`, which ``--labels`` accepts.
         count: number of rows so far.
         shape: shape of the features of one image, (d,) or (h, w, d). It is set by the first batch.
     """
@@ -32,7 +32,7 @@ class Embeddings:
     batches: Batches
     dtype: str = "float32"
     metadata: dict[str, str] = field(default_factory=dict)
-    several: bool = False
+    several_splits: bool = False
     count: int = 0
     shape: tuple[int, ...] = ()
 
@@ -45,7 +45,7 @@ class Embeddings:
         for split, images, ids, vectors in self.batches:
             self.count += len(ids)
             self.shape = vectors.shape[1:]
-            names = [row_name(images, i, self.several) for i in ids.tolist()]
+            names = [row_name(images, i, self.several_splits) for i in ids.tolist()]
             columns = {
                 "name": names,
                 "split": [split] * len(ids),

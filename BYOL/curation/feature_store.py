@@ -30,7 +30,7 @@ _CHUNK = 8192
 _MIN_COVARIANCE_IMAGES = 8  # with fewer images no covariance is estimated
 
 
-class Looks(nn.Module):
+class FeaturesWithThumbnail(nn.Module):
     """The features, grey thumbnail and contrast of an image, in one forward pass.
 
     Features are averaged over the image and its mirror image, so that a mirrored copy has the same
@@ -39,7 +39,7 @@ class Looks(nn.Module):
 
     Args:
         network: (B, C, S, S) → (B, d).
-        sight: the input specification with which the images were normalised.
+        input_spec: the input specification with which the images were normalised.
 
     Shapes: (B, C, S, S) → (B, d + GREY_SIDE² + 1).
     """
@@ -72,35 +72,35 @@ class Collection:
         directions: (n, d) float32, whitened features of unit length.
         greys: (n, GREY_SIDE²) float32 thumbnails in [0, 1].
         sets: the image sets by split.
-        places: (n, 2) int64, the number of the set and the number of the image in it.
-        contrasts: (n,) float32, as defined by :class:`Looks`.
+        locations: (n, 2) int64, the number of the set and the number of the image in it.
+        contrasts: (n,) float32, as defined by :class:`FeaturesWithThumbnail`.
     """
 
     features: np.ndarray
     directions: np.ndarray
     greys: np.ndarray
     sets: dict[str, Images]
-    places: np.ndarray
+    locations: np.ndarray
     contrasts: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.locations)
 
-    def place(self, i: int) -> tuple[Images, int]:
+    def location(self, i: int) -> tuple[Images, int]:
         """Return the set of image ``i`` and its number in the set."""
-        number, index = self.places[i].tolist()
+        number, index = self.locations[i].tolist()
         return list(self.sets.values())[number], index
 
     def file(self, i: int) -> str:
         """Return the path of image ``i``, or its split and name if it is not a separate file."""
-        images, index = self.place(i)
+        images, index = self.location(i)
         if isinstance(images, FileImages):
             return str(images.root / images.paths[index])
-        return f"{list(self.sets)[int(self.places[i, 0])]}/{images.sample_name(index)}"
+        return f"{list(self.sets)[int(self.locations[i, 0])]}/{images.sample_name(index)}"
 
     def identity(self, i: int) -> tuple[int, int] | None:
         """Return device and inode of the file of image ``i``, or None if they are not available."""
-        images, index = self.place(i)
+        images, index = self.location(i)
         if not isinstance(images, FileImages):
             return None
         try:
@@ -112,7 +112,7 @@ class Collection:
 
     def size(self, i: int) -> tuple[int, int]:
         """Return (height, width) of image ``i``, or (0, 0) if it is no longer readable."""
-        images, index = self.place(i)
+        images, index = self.location(i)
         if isinstance(images, EncodedImages):
             return images.size(index) or (0, 0)
         height, width = images.read(index).shape[1:]
@@ -123,7 +123,7 @@ class Collection:
 
         Encoded images may be decoded at a reduced size of at least ``side`` pixels.
         """
-        images, index = self.place(i)
+        images, index = self.location(i)
         try:
             if isinstance(images, EncodedImages):
                 pixels = images.open(index).decode((side, side))
@@ -138,7 +138,7 @@ class Collection:
 
 
 @contextmanager
-def collected(
+def collect(
     batches: Callable[[nn.Module], Batches],
     network: nn.Module,
     input_spec: InputSpec,
@@ -150,9 +150,9 @@ def collected(
     Args:
         batches: returns the batches of features that a network computes.
         network: (B, C, S, S) → (B, d).
-        sight: the input specification of the network.
+        input_spec: the input specification of the network.
         sets: the images by split.
-        whitening: degree of whitening; see :func:`whitened`.
+        whitening: degree of whitening; see :func:`whiten`.
 
     Raises:
         UserError: fewer than two images can be read, or the temporary folder has too little space.
@@ -164,7 +164,7 @@ def collected(
     with temporary_folder() as room:
 
         def recorded() -> Batches:
-            for split, images, ids, vectors in batches(Looks(network, input_spec)):
+            for split, images, ids, vectors in batches(FeaturesWithThumbnail(network, input_spec)):
                 if not places:
                     d = vectors[0].size - _EXTRA_COLUMNS
                     # space for the rows of this file and for the whitened features
@@ -172,19 +172,19 @@ def collected(
                 places.append(np.stack([np.full_like(ids, numbers[split]), ids], axis=1))
                 yield split, images, ids, vectors
 
-        with room.watched():
+        with room.check_disk_full():
             file = room.folder / "rows.npy"
             write_npy(file, Embeddings(recorded()), lambda _: None)
             rows = np.load(file, mmap_mode="r")
             if len(rows) < 2:
                 raise UserError("a single image has no neighbours: give at least two images")
             d = rows.shape[1] - _EXTRA_COLUMNS
-            directions = whitened(rows[:, :d], room.folder / "directions.npy", whitening)
+            directions = whiten(rows[:, :d], room.folder / "directions.npy", whitening)
         greys, contrasts = rows[:, d:-1], np.array(rows[:, -1])
         yield Collection(rows[:, :d], directions, greys, sets, np.concatenate(places), contrasts)
 
 
-def whitened(features: np.ndarray, file: Path, whitening: float = 1.0) -> np.ndarray:
+def whiten(features: np.ndarray, file: Path, whitening: float = 1.0) -> np.ndarray:
     """Whiten ``features`` and scale them to unit length.
 
     Features of briefly trained networks lie in a narrow cone, where all cosines are near 1. After

@@ -15,7 +15,7 @@ from BYOL.data.dataset import Images, why_unlabelled
 from BYOL.data.groups import check_grouped
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import measures_text
-from BYOL.evaluation.cross_val_predict import PARTS, Known
+from BYOL.evaluation.cross_val_predict import FOLDS, LabelledFeatures
 from BYOL.evaluation.splits import task_of
 from BYOL.runs.open import Run
 
@@ -23,7 +23,7 @@ TEST = "test"  # the name of the test split
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class LabelledSplit:
     """The labelled images of a split.
 
     Args:
@@ -37,17 +37,17 @@ class Part:
     features: np.ndarray
 
 
-def settled(config: PredictConfig, run: Run) -> PredictConfig:
+def resolve_annotations(config: PredictConfig, run: Run) -> PredictConfig:
     """Fill in the label and group files of ``run`` if its own images are the training images."""
     return config if config.labelled else with_run_annotations(config, run)
 
 
-def labelled_parts(features: Features, config: PredictConfig) -> list[Part]:
+def labelled_parts(features: Features, config: PredictConfig) -> list[LabelledSplit]:
     """Return the labelled images of ``features`` or of ``config.labelled``, with their features.
 
     Args:
         features: opened with the same settings.
-        config: the configuration, as returned by :func:`settled`.
+        config: the configuration, as returned by :func:`resolve_annotations`.
 
     Raises:
         UserError: there are no labels, the label files do not match the images, or no image can be
@@ -57,11 +57,11 @@ def labelled_parts(features: Features, config: PredictConfig) -> list[Part]:
     for split, images in _labelled(features, config).items():
         ids, vectors = features.of(images)
         readable = images if len(ids) == len(images) else images.subset(ids)
-        parts.append(Part(split, readable, vectors))
+        parts.append(LabelledSplit(split, readable, vectors))
     return parts
 
 
-def concatenate_parts(parts: Sequence[Part]) -> Known:
+def concatenate_parts(parts: Sequence[LabelledSplit]) -> LabelledFeatures:
     """Concatenate ``parts`` to one labelled set, for training or evaluation of a probe."""
     first = parts[0].images
     labels, groups = [], []
@@ -69,7 +69,7 @@ def concatenate_parts(parts: Sequence[Part]) -> Known:
         assert part.images.labels is not None
         labels.append(part.images.labels)
         groups += [] if part.images.groups is None else [part.images.groups]
-    return Known(
+    return LabelledFeatures(
         np.concatenate([part.features for part in parts]),
         np.concatenate(labels),
         task_of(first),
@@ -104,6 +104,6 @@ def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     return labelled
 
 
-def measured(measures: Measures) -> str:
+def describe_cross_validation(measures: Measures) -> str:
     """Return a line with the cross-validated scores of the labelled images."""
-    return f"{PARTS}-fold cross-validation: {measures_text(measures)}"
+    return f"{FOLDS}-fold cross-validation: {measures_text(measures)}"

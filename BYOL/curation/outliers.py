@@ -15,7 +15,7 @@ _CHUNK = 4096
 
 
 @dataclass(frozen=True)
-class Scores:
+class OutlierScores:
     """The distance of every image to its neighbours.
 
     Args:
@@ -33,7 +33,7 @@ class Scores:
 
 def outlier_scores(
     collection: Collection, device: torch.device, k: int = NEIGHBOURS, bank: int = _BANK
-) -> Scores:
+) -> OutlierScores:
     """Return the mean distance to the k nearest neighbours (Ramaswamy et al. 2000, averaged).
 
     Neighbours are searched among at most ``bank`` evenly chosen images, so that time and memory
@@ -61,10 +61,10 @@ def outlier_scores(
         blocks.append(nearest_neighbours(bank_features, queries, k, exclude=bank_position[rows]))
     cosines, indices = (torch.cat(parts).cpu().numpy() for parts in zip(*blocks, strict=True))
     distances = 1 - cosines
-    return Scores(distances.mean(axis=1), members[indices[:, 0]], distances[:, 0], blank)
+    return OutlierScores(distances.mean(axis=1), members[indices[:, 0]], distances[:, 0], blank)
 
 
-def remark(grey: np.ndarray, blank: bool) -> str:
+def describe_blank(grey: np.ndarray, blank: bool) -> str:
     """Describe a blank image as "black", "white" or "one colour"; return "" for other images.
 
     Args:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from BYOL._console import to_stderr
+from BYOL._console import Progress
 from BYOL._hardware import pick_accelerator, pick_precision, pick_workers, torch_device
 from BYOL.config.features import FeaturesConfig
 from BYOL.curation.embeddings import Batches
-from BYOL.curation.feature_store import Collection, collected
+from BYOL.curation.feature_store import Collection, collect
 from BYOL.curation.run_images import open_run_images
 from BYOL.data.dataset import Images
 from BYOL.data.loader_errors import loader_mishaps
@@ -78,15 +78,13 @@ class Features:
         _, _, ids, vectors = zip(*batches, strict=True)
         return np.concatenate(ids), np.concatenate(vectors).astype(np.float32, copy=False)
 
-    def collected(self, whitening: float = 1.0) -> AbstractContextManager[Collection]:
+    def collect(self, whitening: float = 1.0) -> AbstractContextManager[Collection]:
         """Return a context with all features in a temporary folder.
 
         Args:
             whitening: degree of whitening; see :func:`BYOL.curation.feature_store.whitened`.
         """
-        return collected(
-            self.batches, self.network, self.run.config.input_spec, self.sets, whitening
-        )
+        return collect(self.batches, self.network, self.run.config.input_spec, self.sets, whitening)
 
     def _batches(self, network: torch.nn.Module) -> Batches:
         for split, images in self.sets.items():
@@ -139,24 +137,14 @@ def _with_progress(batches: Batches, total: int) -> Iterator[Any]:
 
     Progress is a bar on a terminal, and otherwise a line every :data:`_REPORT_SECONDS`.
     """
-    from rich.console import Console
-    from rich.progress import Progress, TextColumn
-
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[rate]}"))
-    started = reported = time.monotonic()
-    done = 0
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("features", total=total, rate="")
+    started, done = time.monotonic(), 0
+    with Progress("features", total, seconds=_REPORT_SECONDS) as progress:
         for batch in batches:
             yield batch
             done += len(batch[2])
-            now = time.monotonic()
-            per_second = done / max(now - started, 1e-9)
-            bar.update(task, completed=done, rate=f"{per_second:,.0f} images/s")
-            if not console.is_terminal and now - reported >= _REPORT_SECONDS:
-                reported = now
+            if progress.due():
+                per_second = done / max(time.monotonic() - started, 1e-9)
                 left = (total - done) / per_second / 60
-                to_stderr(f"{done:,} of {total:,} images  {per_second:,.0f}/s  {left:.1f} min left")
+                note = f"{per_second:,.0f} images/s"
+                line = f"{done:,} of {total:,} images  {per_second:,.0f}/s  {left:.1f} min left"
+                progress.update(done, note, line)

@@ -18,38 +18,43 @@ _CHUNK = 8192
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The most similar images for every query, most similar first.
 
     Args:
-        places: (q, k) int64 positions in the collection.
+        positions: (q, k) int64 positions in the collection.
         similarity: (q, k) float32 cosines.
     """
 
-    places: np.ndarray
+    positions: np.ndarray
     similarity: np.ndarray
 
 
 def nearest_images(
-    collection: Collection, asked: np.ndarray, among: np.ndarray, count: int, *, together: bool
-) -> Found:
+    collection: Collection,
+    queries: np.ndarray,
+    candidates: np.ndarray,
+    count: int,
+    *,
+    combine: bool,
+) -> SearchResult:
     """Return the images with the largest cosine of ``collection.directions`` to each query.
 
     The candidates are read in chunks, so memory does not grow with their number.
 
     Args:
         collection: the collection, which also contains the queries.
-        asked: (q,) positions of the queries.
-        among: (n,) positions of the candidates.
+        queries: (q,) positions of the queries.
+        candidates: (n,) positions of the candidates.
         count: number of results per query. It is limited to n.
-        together: return one result for all queries, by the mean of their directions.
+        combine: return one result for all queries, by the mean of their directions.
     """
-    queries = torch.from_numpy(np.array(collection.directions[asked]))
-    if together:
-        queries = F.normalize(queries.mean(dim=0, keepdim=True))
+    directions = torch.from_numpy(np.array(collection.directions[queries]))
+    if combine:
+        directions = F.normalize(directions.mean(dim=0, keepdim=True))
     chunks = (
-        torch.from_numpy(np.array(collection.directions[among[start : start + _CHUNK]]))
-        for start in range(0, len(among), _CHUNK)
+        torch.from_numpy(np.array(collection.directions[candidates[start : start + _CHUNK]]))
+        for start in range(0, len(candidates), _CHUNK)
     )
-    cosines, indices = top_k(queries, chunks, count)
-    return Found(among[indices.numpy()], cosines.numpy())
+    cosines, indices = top_k(directions, chunks, count)
+    return SearchResult(candidates[indices.numpy()], cosines.numpy())

@@ -24,15 +24,15 @@ class Selection:
     """The selected images.
 
     Args:
-        places: (k,) int64 positions, in the order in which to label the images.
+        positions: (k,) int64 positions, in the order in which to label the images.
         sizes: (k,) int64, the size of the cluster of each image.
     """
 
-    places: np.ndarray
+    positions: np.ndarray
     sizes: np.ndarray
 
 
-def representatives(
+def select_representatives(
     features: np.ndarray,
     count: int,
     seed: int,

@@ -20,7 +20,7 @@ from BYOL.errors import UserError
 
 
 @dataclass
-class Room:
+class TemporaryFolder:
     """A temporary folder.
 
     Args:
@@ -42,7 +42,7 @@ class Room:
             raise self._full()
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def check_disk_full(self) -> Iterator[None]:
         """Convert errors of a full disk or an exceeded quota inside the context to a UserError.
 
         Raises:
@@ -63,7 +63,7 @@ class Room:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Room]:
+def temporary_folder() -> Iterator[TemporaryFolder]:
     """Return a context with a folder that is removed at its end, and on SIGTERM.
 
     Raises:
@@ -90,7 +90,7 @@ def temporary_folder() -> Iterator[Room]:
         if handles_sigterm:
             signal.signal(signal.SIGTERM, exit_on_signal)
         try:
-            yield Room(Path(name))
+            yield TemporaryFolder(Path(name))
         finally:
             if handles_sigterm:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -20,6 +20,7 @@ from BYOL._pixels import MODES, cut, to_pixels
 from BYOL.data.formats.jpeg import decode_jpeg, jpeg_size, upright
 from BYOL.data.formats.supported import teach_pillow
 from BYOL.data.formats.tiff import band_shape, read_bands
+from BYOL.errors import first_line
 
 _ORIENTATION = 0x0112  # EXIF
 Encoded = Path | bytes  # a file, or what is in one
@@ -48,7 +49,7 @@ def named_errors(source: Encoded) -> Iterator[None]:
             f"more than {most / 1e6:.0f} million pixels: cut it into tiles"
         ) from error
     except Exception as error:  # decoders raise nearly anything on hostile bytes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         if isinstance(source, Path):
             reason = reason.replace(str(source), source.name)
         reason = reason[:200]

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, read_small_jpeg
 from BYOL.data.train_loader import one_thread
-from BYOL.views.transforms import centre, centre_crop_box, centre_crop_fraction
+from BYOL.views.transforms import centre_crop, centre_crop_box, centre_crop_fraction
 
 _SMALL_BYTES = 1 << 14  # a larger file costs so much to decode that reading its header is nothing
 
@@ -89,4 +89,4 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
 def _centres(data: Tensor, size: int) -> Tensor:
     if data.shape[-2:] == (size, size):
         return data
-    return centre(data, size).mul_(255).round_().byte()
+    return centre_crop(data, size).mul_(255).round_().byte()

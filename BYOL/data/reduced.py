@@ -7,6 +7,7 @@ without. Evaluation always reads the original files.
 """
 
 import atexit
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -21,12 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from BYOL._console import to_stderr
 from BYOL._waiting import waiting
 from BYOL.data.dataset import FileImages
 from BYOL.data.decode import BrokenImageError, ImageFile
 from BYOL.errors import UserError
 
+log = logging.getLogger(__name__)
 LARGEST_VIEW = 128  # pixels; larger views cost more to train on than to decode
 TIMES = 2  # side of what is kept, in sides of a view
 _AT_A_TIME = 256  # images whose sizes are known before their pixels are stored
@@ -154,7 +155,7 @@ def reduced(images: FileImages, view: int, budget: int, cache: Path) -> FileImag
         atexit.register(_remove_own, file, os.getpid())
         return _filled(images, side, file)
     except OSError as error:
-        to_stderr(
+        log.info(
             f"{images.name}: no room to keep decoded images in {cache} "
             f"({error.strerror or error}): every epoch decodes them anew"
         )

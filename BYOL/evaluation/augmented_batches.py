@@ -1,12 +1,12 @@
 """Batches of random crops and flips of labelled images, for protocols that train on images."""
 
 import dataclasses
-import sys
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from BYOL._console import Progress
 from BYOL._random import fold
 from BYOL.data.dataset import Images
 from BYOL.data.sampler import EpochSampler
@@ -36,8 +36,8 @@ def augmented_batches(
 
     Args:
         images: images, all of them readable.
-        exam: provides the view, seed, device and workers.
-        sight: input specification: mean and standard deviation of the normalisation.
+        data: provides the view, seed, device and workers.
+        input_spec: input specification: mean and standard deviation of the normalisation.
         epochs: number of passes over the images.
         batch_size: at most ``len(images)``.
         doing: text of the progress bar.
@@ -80,9 +80,8 @@ def labels_tensor(data: EvaluationData, images: Images) -> Tensor:
 def _with_progress(
     batches: Iterator[tuple[Tensor, Tensor]], total: int, doing: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(file=sys.stderr)
-    quiet = not console.is_terminal
-    yield from track(batches, doing, total, console=console, transient=True, disable=quiet)
+    with Progress(doing, total, seconds=None) as progress:
+        for done, batch in enumerate(batches, start=1):
+            yield batch
+            if progress.due():
+                progress.update(done, "", "")

@@ -24,7 +24,7 @@ class Reference:
     Args:
         name: name of its row in the results.
         backbone: the network with its weights loaded.
-        sight: input specification of the backbone.
+        input_spec: input specification of the backbone.
     """
 
     name: str
@@ -36,7 +36,7 @@ class RawPixels(nn.Module):
     """The pixels in [0, 1] as one vector, with a side of at most :data:`PIXEL_SIDE`.
 
     Args:
-        sight: the input specification whose normalisation is undone.
+        input_spec: the input specification whose normalisation is undone.
     """
 
     def __init__(self, input_spec: InputSpec):
@@ -61,8 +61,8 @@ def supervised_reference(
     Args:
         name: timm name of the backbone.
         channels: channels of the images; timm adapts the first layer.
-        sight: input specification. The size is kept; for three channels mean and standard deviation
-            are replaced by those of the weights.
+        input_spec: input specification. The size is kept; for three channels mean and standard
+            deviation are replaced by those of the weights.
         arguments: arguments of the backbone. timm's weights fit none, so any argument gives None.
     """
     import timm
@@ -116,7 +116,7 @@ def reference_from_file(
         name: timm name of the backbone.
         channels: channels of the images.
         stem: stem of the run. If the weights do not fit it, timm's own stem is used.
-        sight: input specification of the run.
+        input_spec: input specification of the run.
         arguments: arguments of the backbone.
 
     Raises:

@@ -16,7 +16,7 @@ SLOW_RESAMPLES = 200  # for statistics that scikit-learn recomputes for each res
 _BLOCK = 1 << 22  # indices drawn at once
 
 
-def level(measure: Measure) -> float:
+def point_estimate(measure: Measure) -> float:
     """Return the number of ``measure``: its accuracy or its value."""
     return measure["accuracy"] if "accuracy" in measure else measure["value"]
 
@@ -24,7 +24,8 @@ def level(measure: Measure) -> float:
 def measures_text(measures: Measures) -> str:
     """Return ``accuracy 0.437 [0.407, 0.467], …``: each measure with its interval."""
     return ", ".join(
-        f"{name} {level(m):.3f} [{m['low']:.3f}, {m['high']:.3f}]" for name, m in measures.items()
+        f"{name} {point_estimate(m):.3f} [{m['low']:.3f}, {m['high']:.3f}]"
+        for name, m in measures.items()
     )
 
 

@@ -18,12 +18,12 @@ from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.protocols.linear import fit_classes, fit_tags, fit_values
 from BYOL.model.linear_head import NEVER, LinearLayer, constant_layer, layer_of_classes
 
-PARTS = 5  # folds of the cross-validation
+FOLDS = 5  # folds of the cross-validation
 SURE = 0.9  # minimum probability of a prediction that contradicts a label
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class LabelledFeatures:
     """Labelled images.
 
     Args:
@@ -44,7 +44,9 @@ class Known:
         return len(self.labels)
 
 
-def fit(known: Known, seed: int, positions: np.ndarray | None = None) -> LinearLayer:
+def fit_probe(
+    known: LabelledFeatures, seed: int, positions: np.ndarray | None = None
+) -> LinearLayer:
     """Fit a probe: (q, d) features → (q, count) probabilities of classes or tags, or values.
 
     Args:
@@ -72,24 +74,24 @@ def fit(known: Known, seed: int, positions: np.ndarray | None = None) -> LinearL
     return layer_of_classes(fit_classes(features, labels, **settings)[0], known.count)
 
 
-def unseen(known: Known, seed: int) -> np.ndarray:
-    """Return cross-validated predictions for all images of ``known``, in the form of :func:`fit`.
+def cross_val_predict(known: LabelledFeatures, seed: int) -> np.ndarray:
+    """Return cross-validated predictions for all images of ``known``, as :func:`fit_probe` does.
 
     Returns:
         (n, count); all NaN if there is only one group or one image.
     """
     predictions = np.full((len(known), known.count), np.nan)
     for train, test in _folds(known, seed):
-        predictions[test] = fit(known, seed, train)(known.features[test])
+        predictions[test] = fit_probe(known, seed, train)(known.features[test])
     return predictions
 
 
-def _folds(known: Known, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _folds(known: LabelledFeatures, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield positions of training and test images: folds by class and, if any, by whole groups."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     n, groups = len(known), known.groups
-    folds = min(PARTS, n if groups is None else len(np.unique(groups)))
+    folds = min(FOLDS, n if groups is None else len(np.unique(groups)))
     if folds < 2:
         return
     classes = np.zeros(n, dtype=np.int64)
@@ -103,13 +105,13 @@ def _folds(known: Known, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield from list(splitter.split(classes, classes, groups))
 
 
-def judged(known: Known, predictions: np.ndarray, seed: int) -> Measures:
+def prediction_measures(known: LabelledFeatures, predictions: np.ndarray, seed: int) -> Measures:
     """Return the measures of predictions for images that were not trained on, with 95 % intervals.
 
     Args:
         known: the images with their true labels.
-        predictions: (n, count), from :func:`unseen` or from a probe that was trained on other
-            images.
+        predictions: (n, count), from :func:`cross_val_predict` or from a probe that was trained on
+            other images.
         seed: seed of the intervals.
 
     Returns:
@@ -121,7 +123,7 @@ def judged(known: Known, predictions: np.ndarray, seed: int) -> Measures:
     return score_predictions("", known.task, predictions, known.labels, seed, known.groups)
 
 
-def contradicted(known: Known, predictions: np.ndarray) -> np.ndarray:
+def contradicts_label(known: LabelledFeatures, predictions: np.ndarray) -> np.ndarray:
     """Return (n,) bool: another class has a probability of at least :data:`SURE`.
 
     Labels whose class has no other image are never contradicted, because the probe cannot predict

@@ -1,6 +1,7 @@
 """All measurements side by side: raw pixels, the untrained backbone, and the trained backbone."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ from BYOL.evaluation.protocols.knn import knn
 from BYOL.evaluation.protocols.linear import linear
 from BYOL.evaluation.protocols.linear_sgd import crops_per_image, linear_sgd
 from BYOL.evaluation.protocols.retrieval import retrieval
-from BYOL.evaluation.split_summary import group_counts, untaught
-from BYOL.evaluation.splits import parted, task_of
+from BYOL.evaluation.split_summary import classes_without_training_images, group_counts
+from BYOL.evaluation.splits import task_of, train_and_test_images
 from BYOL.evaluation.types import (
     FEATURE_BATCH_SIZE,
     EvaluationData,
@@ -75,6 +76,7 @@ MANY_PIXELS = 1024  # values per image above which linear probes use principal c
 PIXEL_COMPONENTS = 256
 ANNOUNCED = 60.0  # seconds; the expected time of a longer measurement is announced
 ImagePixels = list[tuple[Images, np.ndarray]]  # images and their pixels as vectors
+log = logging.getLogger(__name__)
 DEFAULT = ("fewshot", "knn", "linear")
 NOTHING_KNOWN: Mapping[str, Measures] = MappingProxyType({})
 
@@ -91,7 +93,7 @@ def evaluate(
     view: ViewConfig | None = None,
     references: Sequence[Reference] = (),
     known: Mapping[str, Measures] = NOTHING_KNOWN,
-    say: Callable[[str], None] = lambda line: None,
+    log_times: bool = False,
     **settings: Any,
 ) -> dict[str, Any]:
     """Evaluate a backbone and its baselines.
@@ -103,7 +105,7 @@ def evaluate(
             :func:`BYOL.evaluation.splits.task_of`); only ``cluster`` needs no labels.
         test: test images. If None, a fifth of ``train`` is held out, in whole groups if it has
             groups. Pretraining may have used the held-out images without their labels.
-        sight: input specification of the backbones.
+        input_spec: input specification of the backbones.
         device: device of the backbones.
         protocols: names from :data:`PROTOCOLS`, or "all"; protocols that do not support the labels
             are left out.
@@ -111,8 +113,8 @@ def evaluate(
         references: further backbones to compare with, one row each.
         known: rows of an earlier evaluation of the same images with the same seed, by the names of
             their sources; they are copied.
-        say: function that gets a line for every measurement: the time it took, and its expected
-            time before it starts if that is minutes.
+        log_times: whether the time of every measurement is logged, and its expected time before it
+            starts if that is minutes.
         settings: further fields of :class:`EvaluationData`.
 
     Returns:
@@ -139,7 +141,7 @@ def evaluate(
     if test is not None and task_of(test) != task_of(train):
         raise UserError(f"{test.name}: its test images have no labels of the same kind")
     data = EvaluationData(
-        *parted(train, test, settings.get("seed", 0)),
+        *train_and_test_images(train, test, settings.get("seed", 0)),
         view=crop_and_flip_view(view or ViewConfig(input_spec.size), input_spec.size),
         device=device,
         **settings,
@@ -151,19 +153,20 @@ def evaluate(
         ("trained", backbone, input_spec),
     ]
     rows: dict[str, Measures] = {}
+    level = logging.INFO if log_times else logging.DEBUG
     details: dict[str, Any] = {}
     for source in _sources(data, image_pixels, input_spec, backbones):
         if source.name in known:
             rows[source.name] = known[source.name]
             continue
-        outcomes = _run_protocols(source, chosen, say)
+        outcomes = _run_protocols(source, chosen, level)
         rows[source.name] = {k: v for outcome in outcomes for k, v in outcome.measures.items()}
         if source.backbone is backbone:
             details = {k: v for outcome in outcomes for k, v in outcome.details.items()}
     return {
         "pictures": {"learn": len(data.train), "judge": len(data.test)},
         **group_counts(data, test),
-        **untaught(data),
+        **classes_without_training_images(data),
         "classes": _label_count(data),
         "task": data.task,
         **({"left_out": left_out} if left_out else {}),
@@ -172,27 +175,25 @@ def evaluate(
     }
 
 
-def _run_protocols(
-    source: FeatureSource, chosen: list[str], say: Callable[[str], None]
-) -> list[Outcome]:
-    """Run the ``chosen`` protocols one after the other and report their times to ``say``."""
+def _run_protocols(source: FeatureSource, chosen: list[str], level: int) -> list[Outcome]:
+    """Run the ``chosen`` protocols one after the other and log their times at ``level``."""
     start = time.monotonic()
     images = len(source.bank) + len(source.queries)
     seconds_per_image = (time.monotonic() - start) / images
     has_weights = any(True for _ in source.backbone.parameters())
     if has_weights:
         duration = _duration(seconds_per_image * images)
-        say(f"{source.name}: features of {images:,} images took {duration}")
+        log.log(level, f"{source.name}: features of {images:,} images took {duration}")
     outcomes = []
     for name in chosen:
         cost = PROTOCOLS[name].cost
         if cost and has_weights:
             expected = cost(source) * seconds_per_image
             if expected >= ANNOUNCED:
-                say(f"{source.name}: {name} will take about {_duration(expected)}")
+                log.log(level, f"{source.name}: {name} will take about {_duration(expected)}")
         start = time.monotonic()
         outcomes.append(PROTOCOLS[name].run(source))
-        say(f"{source.name}: {name} took {_duration(time.monotonic() - start)}")
+        log.log(level, f"{source.name}: {name} took {_duration(time.monotonic() - start)}")
     return outcomes
 
 

@@ -36,7 +36,7 @@ def feature_batches(
         backbone: a module (B, C, size, size) → (B, d), or (B, d, h, w), which is averaged; or a
             :class:`LayerFeatures`, whose grids (B, h, w, d) are yielded unchanged.
         images: the images.
-        sight: input specification of the backbone.
+        input_spec: input specification of the backbone.
         device: device to which the backbone is moved.
         batch_size: images per batch.
         workers: number of processes that decode files.
@@ -55,14 +55,16 @@ def feature_batches(
             with evaluation_mode(network), torch.inference_mode():
                 yield (
                     ids,
-                    look(network, pixels.to(device, non_blocking=True), input_spec, precision),
+                    compute_features(
+                        network, pixels.to(device, non_blocking=True), input_spec, precision
+                    ),
                 )
 
     for ids, features in _one_behind(batches()):
         yield ids.numpy(), features.numpy()
 
 
-def look(
+def compute_features(
     network: nn.Module, pixels: Tensor, input_spec: InputSpec, precision: str = "fp32"
 ) -> Tensor:
     """Compute float32 features of ``pixels`` (B, C, size, size) uint8, on their device."""

@@ -28,7 +28,7 @@ def score_predictions(
     Args:
         name: name of the protocol; if empty, only the measure is named.
         task: kind of ``truth``.
-        guess: (q, t) predictions: class scores, tag scores in [0, 1], or values.
+        predictions: (q, t) predictions: class scores, tag scores in [0, 1], or values.
         truth: (q,) integers below t, (q, t) bool, or (q, t) values.
         seed: seed of the resampling.
         groups: (q,) integers of images that are resampled together, or None.

@@ -13,7 +13,7 @@ from BYOL._distributed import rank_and_world
 from BYOL.data.dataset import Images
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.protocols.knn import knn_accuracy
-from BYOL.evaluation.splits import held_out, holdout_problem
+from BYOL.evaluation.splits import held_out_mask, holdout_problem
 from BYOL.views.config import InputSpec
 
 K = 20
@@ -22,7 +22,7 @@ K = 20
 RIDGE = 100.0
 
 
-class Online(NamedTuple):
+class OnlineAccuracies(NamedTuple):
     """The result of a check.
 
     Args:
@@ -42,14 +42,14 @@ def online_check(
     *,
     device: torch.device,
     most: int = 5000,
-) -> Callable[[nn.Module], Online]:
+) -> Callable[[nn.Module], OnlineAccuracies]:
     """Return a function that computes the accuracies of a backbone in seconds.
 
     Args:
         train: labelled images. If ``test`` is None, :func:`holdout_problem` must not apply to them.
         test: labelled images, or None. If None, a fifth of the sampled ``train`` is held out, in
             whole groups if it has groups.
-        sight: input specification of the backbone.
+        input_spec: input specification of the backbone.
         device: device of the backbone.
         most: maximum number of images of each split.
 
@@ -61,7 +61,7 @@ def online_check(
     bank = _sample(train, most, split_here=queries is None)
     assert bank.labels is not None
     # before unreadable images are known
-    held = held_out(bank.labels, 0, bank.groups) if queries is None else None
+    held = held_out_mask(bank.labels, 0, bank.groups) if queries is None else None
 
     def features(backbone: nn.Module, images: Images) -> tuple[np.ndarray, ...]:
         rank, processes = rank_and_world()
@@ -71,7 +71,7 @@ def online_check(
         assert images.labels is not None
         return ids, vectors, images.labels[ids]
 
-    def measure(backbone: nn.Module) -> Online:
+    def measure(backbone: nn.Module) -> OnlineAccuracies:
         ids, bank_features, labels = features(backbone, bank)
         if queries is not None:
             _, query_features, query_labels = features(backbone, queries)
@@ -81,10 +81,10 @@ def online_check(
             bank_features, query_features = bank_features[~is_test], bank_features[is_test]
             labels, query_labels = labels[~is_test], labels[is_test]
         if not len(bank_features) or not len(query_features):  # all readable images are on one side
-            return Online(math.nan, None)
+            return OnlineAccuracies(math.nan, None)
         knn = knn_accuracy(bank_features, labels, query_features, query_labels, k=K)
         first = rank_and_world()[0] == 0
-        return Online(
+        return OnlineAccuracies(
             knn, _probe(bank_features, labels, query_features, query_labels) if first else None
         )
 

@@ -13,7 +13,7 @@ def group_counts(data: EvaluationData, test: Images | None) -> dict[str, Any]:
     """Return the number of groups in each split of ``data``, or nothing without groups.
 
     Args:
-        exam: the evaluation data.
+        data: the evaluation data.
         test: the test set, or None if the test images were held out from the training images.
 
     Returns:
@@ -32,7 +32,7 @@ def group_counts(data: EvaluationData, test: Images | None) -> dict[str, Any]:
     return {"groups": counts, **({"held_out_by": "groups"} if split_here else {})}
 
 
-def untaught(data: EvaluationData) -> dict[str, list[str]]:
+def classes_without_training_images(data: EvaluationData) -> dict[str, list[str]]:
     """Return ``untaught``: the names of classes with test images but without training images.
 
     This happens if test/ has a folder more than train/, or if all groups of a class are held out.

@@ -58,7 +58,7 @@ def drop_unusable_labels(splits: Splits) -> Splits:
     if task_of(bank) == CLASSES:
         assert bank.labels is not None
         if comparable_test_set(splits.test, bank) is None:
-            by_groups = None if bank.groups is None else held_out(bank.labels, 0, bank.groups)
+            by_groups = None if bank.groups is None else held_out_mask(bank.labels, 0, bank.groups)
             problem = holdout_problem(bank.labels, by_groups)
         elif len(np.unique(bank.labels)) < 2:
             problem = "the training images are of one class"
@@ -84,7 +84,7 @@ def check_split_groups(splits: Splits, file: GroupFile) -> str | None:
     return in_both(train, test, file) if test else None
 
 
-def parted(train: Images, test: Images | None, seed: int) -> tuple[Images, Images]:
+def train_and_test_images(train: Images, test: Images | None, seed: int) -> tuple[Images, Images]:
     """Return training images and test images.
 
     If ``test`` is None, a part of ``train`` that ``seed`` determines is held out, in whole groups
@@ -97,11 +97,11 @@ def parted(train: Images, test: Images | None, seed: int) -> tuple[Images, Image
         return train, test
     if train.labels is None:
         return train, train
-    by_groups = None if train.groups is None else held_out(train.labels, seed, train.groups)
+    by_groups = None if train.groups is None else held_out_mask(train.labels, seed, train.groups)
     problem = holdout_problem(train.labels, by_groups) if task_of(train) == CLASSES else None
     if problem:
         raise UserError(f"{train.name}: {problem}; give test images as its test/")
-    held = held_out(train.labels, seed) if by_groups is None else by_groups
+    held = held_out_mask(train.labels, seed) if by_groups is None else by_groups
     return train.subset(np.flatnonzero(~held)), train.subset(np.flatnonzero(held))
 
 
@@ -149,13 +149,13 @@ def holdout_problem(labels: np.ndarray, held: np.ndarray | None = None) -> str |
             f"of {len(counts):,} classes {both or 'none'} has images on both sides when whole "
             "groups are held out; two classes must"
         )
-    test_count = int((held_out(labels, 0) if held is None else held).sum())
+    test_count = int((held_out_mask(labels, 0) if held is None else held).sum())
     if test_count < len(counts):
         return f"holding out a fifth leaves {test_count:,} test images for {len(counts):,} classes"
     return None
 
 
-def held_out(labels: np.ndarray, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
+def held_out_mask(labels: np.ndarray, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
     """Return a mask (n,) bool of a fifth of every class, but never of the last sample of a class.
 
     For labels that are not classes it is a fifth of all samples.
@@ -185,8 +185,8 @@ def held_out(labels: np.ndarray, seed: int, groups: np.ndarray | None = None) ->
 def validation_mask(labels: np.ndarray, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
     """Return the mask (n,) bool of the validation samples, which choose hyperparameters.
 
-    The arguments are those of :func:`held_out`, which draws the samples. The mask is empty if no
-    class has two samples, if all samples are of one group, or if fewer than two classes are on
+    The arguments are those of :func:`held_out_mask`, which draws the samples. The mask is empty if
+    no class has two samples, if all samples are of one group, or if fewer than two classes are on
     both sides of a split by groups.
     """
     none = np.zeros(len(labels), dtype=bool)
@@ -194,7 +194,7 @@ def validation_mask(labels: np.ndarray, seed: int, groups: np.ndarray | None = N
         return none
     if groups is None and np.unique(as_classes(labels), return_counts=True)[1].max() < 2:
         return none
-    held = held_out(labels, seed, groups)
+    held = held_out_mask(labels, seed, groups)
     if groups is not None and labels.ndim == 1 and _classes_on_both_sides(labels, held) < 2:
         return none
     return held

@@ -6,7 +6,7 @@ from typing import Any
 from BYOL._console import first_of
 from BYOL.config.tasks import CLASSES, NOTHING, Measure
 from BYOL.evaluation.baselines import START
-from BYOL.evaluation.bootstrap import level
+from BYOL.evaluation.bootstrap import point_estimate
 
 COLUMNS = 5  # columns of a table, limited by the width of a terminal
 WIDTH = 100
@@ -47,7 +47,7 @@ def _cell(measure: Measure | None) -> str:
     if measure is None:
         return "–"
     half = measure.get("spread", (measure.get("high", 0.0) - measure.get("low", 0.0)) / 2)
-    return f"{level(measure):.3f} ±{half:.3f}"
+    return f"{point_estimate(measure):.3f} ±{half:.3f}"
 
 
 def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:

@@ -96,8 +96,8 @@ class FeatureSource:
     Args:
         name: name of its row in the results.
         backbone: the network; for raw pixels a module without weights.
-        sight: input specification of the backbone.
-        exam: images and settings of the evaluation.
+        input_spec: input specification of the backbone.
+        data: images and settings of the evaluation.
         features_of: function from images to their (n, d) float32 features.
         components: maximum number of principal components that a linear probe is fitted to; None
             means that the probe is fitted to all features, each standardised.

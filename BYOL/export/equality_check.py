@@ -11,7 +11,7 @@ from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
 from BYOL.data.open import open_images
 from BYOL.errors import UserError
-from BYOL.export.exportable import Model
+from BYOL.export.exportable import ExportModel
 from BYOL.export.pixel_network import pixel_network
 from BYOL.runs.open import Run
 
@@ -58,7 +58,7 @@ def _first_pixels(images: Images, size: int) -> Tensor:
 
 
 def check_equal(
-    path: Path, model: Model, exported: Callable[[Tensor], Tensor], images: Tensor
+    path: Path, model: ExportModel, exported: Callable[[Tensor], Tensor], images: Tensor
 ) -> float:
     """Check an exported program against the network it was made from, at two batch sizes.
 

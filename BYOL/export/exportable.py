@@ -11,7 +11,7 @@ from BYOL.runs.open import Run
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class ExportModel:
     """The backbone of a run, with an optional classifier.
 
     Args:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._files import save_tensors, to_json, write_folder_atomically
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 from BYOL.export.equality_check import check_equal, images_to_check
-from BYOL.export.exportable import Model
+from BYOL.export.exportable import ExportModel
 from BYOL.export.model_card import model_card
 from BYOL.export.pixel_network import timm_forward
 from BYOL.model.backbones import feature_size
@@ -16,7 +16,7 @@ from BYOL.views.transforms import centre_crop_fraction
 CARD = "README.md"  # the file name that the hub expects
 
 
-def export_folder(model: Model, path: Path) -> dict[str, Any]:
+def export_folder(model: ExportModel, path: Path) -> dict[str, Any]:
     """Write a folder that ``timm.create_model("local-dir:PATH", pretrained=True)`` loads.
 
     After an upload to the hub, its name is ``hf-hub:OWNER/NAME``. Before the folder gets its final
@@ -60,7 +60,7 @@ def export_folder(model: Model, path: Path) -> dict[str, Any]:
     return {"checked_on": description, "difference": difference}
 
 
-def timm_config(model: Model) -> dict[str, Any]:
+def timm_config(model: ExportModel) -> dict[str, Any]:
     """Return config.json in timm's format: the architecture and the input specification."""
     from BYOL.model.timm_registry import timm_name_and_arguments
 
@@ -95,7 +95,7 @@ def timm_config(model: Model) -> dict[str, Any]:
     }
 
 
-def _load_with_timm(model: Model, folder: Path) -> Any:
+def _load_with_timm(model: ExportModel, folder: Path) -> Any:
     import timm
 
     import BYOL.model.timm_registry  # noqa: F401  registers the networks of this package
@@ -105,6 +105,6 @@ def _load_with_timm(model: Model, folder: Path) -> Any:
     except Exception as error:
         raise UserError(
             f"timm cannot load the folder for backbone {model.config.backbone!r} "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); use .safetensors"
+            f"({type(error).__name__}: {first_line(error, 120)}); use .safetensors"
         ) from error
     return timm_forward(network, model)

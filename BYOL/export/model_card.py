@@ -8,8 +8,8 @@ from typing import Any
 from BYOL.config.fields import names_where
 from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.evaluation.baselines import START
-from BYOL.evaluation.bootstrap import level
-from BYOL.export.exportable import Model
+from BYOL.evaluation.bootstrap import point_estimate
+from BYOL.export.exportable import ExportModel
 from BYOL.export.snippet import loading_recipe
 from BYOL.model.classifier import Classifier
 from BYOL.runs.open import Run
@@ -29,7 +29,7 @@ CITATION = """```bibtex
 ```"""
 
 
-def model_card(model: Model, name: str) -> str:
+def model_card(model: ExportModel, name: str) -> str:
     """Return README.md of a hub folder: YAML front matter for the hub, then the text.
 
     The user adds the licence, because it depends on the training images.
@@ -54,7 +54,7 @@ def model_card(model: Model, name: str) -> str:
     return f"---\n{_front_matter(model)}---\n\n" + "\n\n".join(parts) + "\n"
 
 
-def _front_matter(model: Model) -> str:
+def _front_matter(model: ExportModel) -> str:
     import yaml
 
     classes = model.classifier is not None and model.classifier.task == CLASSES
@@ -111,12 +111,12 @@ def _classifier(classifier: Classifier | None) -> list[str]:
         + ", ".join(f"`{name}`" for name in classifier.names)
         + "."
     )
-    if classifier.judged:
-        text += f"\n\nEvaluation, with a 95 % interval: {classifier.judged}."
+    if classifier.evaluation:
+        text += f"\n\nEvaluation, with a 95 % interval: {classifier.evaluation}."
     return ["## Classifier\n" + text]
 
 
-def _loading(model: Model, name: str) -> str:
+def _loading(model: ExportModel, name: str) -> str:
     transform = (
         "settings = timm.data.resolve_model_data_config(model)\n"
         "transform = timm.data.create_transform(**settings)"
@@ -166,7 +166,8 @@ def _measures(results: dict[str, Any]) -> str:
     ]
     for source, measures in rows.items():
         cells = (
-            f"{level(measures[name]):.3f}" if name in measures else "–" for name in is_accuracy
+            f"{point_estimate(measures[name]):.3f}" if name in measures else "–"
+            for name in is_accuracy
         )
         lines.append(f"| {source} | " + " | ".join(cells) + " |")
     counts = evaluation["pictures"]

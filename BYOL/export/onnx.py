@@ -11,16 +11,16 @@ from torch import Tensor
 
 from BYOL import __version__
 from BYOL._files import write_atomically
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 from BYOL.export.equality_check import check_equal, images_to_check
-from BYOL.export.exportable import Model
-from BYOL.export.pixel_network import pixel_metadata, traced
+from BYOL.export.exportable import ExportModel
+from BYOL.export.pixel_network import export_graph, pixel_metadata
 
 REQUIRED_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 LARGEST = 2_000_000_000  # bytes; the limit of a single ONNX file
 
 
-def export_onnx(model: Model, path: Path) -> dict[str, Any]:
+def export_onnx(model: ExportModel, path: Path) -> dict[str, Any]:
     """Write an .onnx file: ``images`` (pixels in [0, 1], any batch size) → ``features``.
 
     With a classifier, the output is ``probabilities`` or ``values``. The file is checked by onnx's
@@ -69,10 +69,10 @@ def check_onnx(path: Path) -> None:
             ) from error
 
 
-def _converted(model: Model) -> Any:
+def _converted(model: ExportModel) -> Any:
     import onnx
 
-    program = traced(model)
+    program = export_graph(model)
     log = logging.getLogger("torch.onnx")
     level = log.level
     try:
@@ -91,7 +91,7 @@ def _converted(model: Model) -> Any:
     except Exception as error:  # converter and checker raise many kinds of exceptions
         raise UserError(
             f"backbone {model.config.backbone!r} cannot be written as ONNX "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); use .pt2"
+            f"({type(error).__name__}: {first_line(error, 120)}); use .pt2"
         ) from error
     finally:
         log.setLevel(level)

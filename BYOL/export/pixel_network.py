@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from BYOL.errors import UserError
-from BYOL.export.exportable import Model
+from BYOL.errors import UserError, first_line
+from BYOL.export.exportable import ExportModel
 from BYOL.model.backbones import pool
 from BYOL.model.classifier import Activation, as_module
 from BYOL.views.config import InputSpec
@@ -22,7 +22,7 @@ class PixelNetwork(nn.Module):
 
     Args:
         backbone: (B, C, size, size) normalised → (B, d) or (B, d, h, w).
-        sight: the input specification of the backbone.
+        input_spec: the input specification of the backbone.
         head: (B, d) → (B, t), applied to the features. If None, the features are the output.
 
     Shapes: (B, C, size, size) float32 in [0, 1] → (B, d) or (B, t).
@@ -43,13 +43,13 @@ class PixelNetwork(nn.Module):
         return self.head(pool(self.backbone((images - self.mean) / self.std)))
 
 
-def pixel_network(model: Model) -> PixelNetwork:
+def pixel_network(model: ExportModel) -> PixelNetwork:
     """Return ``model`` as a network that takes pixels, in evaluation mode."""
     head = as_module(model.classifier.layer) if model.classifier else None
     return PixelNetwork(model.backbone, model.config.input_spec, head).eval()
 
 
-def timm_forward(network: nn.Module, model: Model) -> Callable[[Tensor], Tensor]:
+def timm_forward(network: nn.Module, model: ExportModel) -> Callable[[Tensor], Tensor]:
     """Return a function that applies timm's ``network`` to (N, C, size, size) pixels in [0, 1].
 
     The function normalises the pixels as ``model`` specifies, and applies the activation of the
@@ -60,7 +60,7 @@ def timm_forward(network: nn.Module, model: Model) -> Callable[[Tensor], Tensor]
     return lambda images: activation(network(normalise(images, input_spec.mean, input_spec.std)))
 
 
-def pixel_metadata(model: Model) -> dict[str, str]:
+def pixel_metadata(model: ExportModel) -> dict[str, str]:
     """Return the metadata of an exported program: that of the weights, its inputs and outputs."""
     size = model.config.input_spec.size
     low, high = model.config.pixel_range or (0.0, 255.0)
@@ -80,7 +80,7 @@ def pixel_metadata(model: Model) -> dict[str, str]:
     }
 
 
-def traced(model: Model) -> torch.export.ExportedProgram:
+def export_graph(model: ExportModel) -> torch.export.ExportedProgram:
     """Return the pixel network of ``model`` as a graph with a dynamic batch size.
 
     Raises:
@@ -99,6 +99,6 @@ def traced(model: Model) -> torch.export.ExportedProgram:
     except Exception as error:  # the tracer raises many kinds of exceptions
         raise UserError(
             f"backbone {config.backbone!r} cannot be exported as a program "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); "
+            f"({type(error).__name__}: {first_line(error, 120)}); "
             "use .safetensors"
         ) from error

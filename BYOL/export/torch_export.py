@@ -8,13 +8,13 @@ import torch
 
 from BYOL._files import to_json, write_atomically
 from BYOL.export.equality_check import check_equal, images_to_check
-from BYOL.export.exportable import Model
-from BYOL.export.pixel_network import pixel_metadata, traced
+from BYOL.export.exportable import ExportModel
+from BYOL.export.pixel_network import export_graph, pixel_metadata
 
 METADATA = "byol.json"  # inside the file: torch.export.load(..., extra_files={"byol.json": ""})
 
 
-def export_program(model: Model, path: Path) -> dict[str, Any]:
+def export_program(model: ExportModel, path: Path) -> dict[str, Any]:
     """Write a .pt2 file, whose ``torch.export.load(path).module()`` takes pixels.
 
     Args:
@@ -29,7 +29,7 @@ def export_program(model: Model, path: Path) -> dict[str, Any]:
             loaded file differ. Nothing is left behind in this case.
     """
     images, description = images_to_check(model.run)
-    program = traced(model)
+    program = export_graph(model)
     difference = 0.0
 
     def write(temporary: Path) -> None:

@@ -1,35 +1,41 @@
 """The training of a classifier for export: a linear layer, or a fine-tuned network."""
 
 import dataclasses
+import logging
 
 import numpy as np
 from torch import Tensor
 
-from BYOL._console import to_stderr
 from BYOL.config.curation import PredictConfig
 from BYOL.config.export import ExportConfig
 from BYOL.config.view_configs import view_configs
 from BYOL.curation.labelled import (
     TEST,
-    Part,
+    LabelledSplit,
     concatenate_parts,
+    describe_cross_validation,
     labelled_parts,
-    measured,
-    settled,
+    resolve_annotations,
 )
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.loader_errors import loader_mishaps
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.bootstrap import measures_text
-from BYOL.evaluation.cross_val_predict import Known, fit, judged, unseen
+from BYOL.evaluation.cross_val_predict import (
+    LabelledFeatures,
+    cross_val_predict,
+    fit_probe,
+    prediction_measures,
+)
 from BYOL.evaluation.evaluate import feature_function
-from BYOL.evaluation.protocols.finetune import finetuned
-from BYOL.evaluation.splits import parted
+from BYOL.evaluation.protocols.finetune import finetune_on_all_labels
+from BYOL.evaluation.splits import train_and_test_images
 from BYOL.evaluation.types import EvaluationData, FeatureSource
-from BYOL.export.exportable import Model
+from BYOL.export.exportable import ExportModel
 from BYOL.model.classifier import Classifier
 from BYOL.model.linear_head import LinearLayer
 
+log = logging.getLogger(__name__)
 # settings that byol export and byol predict have in common
 _SHARED_SETTINGS = (
     "run", "data", "labels", "groups", "task", "seed",
@@ -37,7 +43,7 @@ _SHARED_SETTINGS = (
 )  # fmt: skip
 
 
-def train_classifier(config: ExportConfig) -> Model:
+def train_classifier(config: ExportConfig) -> ExportModel:
     """Train the classifier that ``config`` specifies on the labelled images of its run.
 
     Labelled images of the test split are used for evaluation only.
@@ -48,7 +54,7 @@ def train_classifier(config: ExportConfig) -> Model:
     """
     predict_config = PredictConfig(**{name: getattr(config, name) for name in _SHARED_SETTINGS})
     features = open_features(predict_config)
-    parts = labelled_parts(features, settled(predict_config, features.run))
+    parts = labelled_parts(features, resolve_annotations(predict_config, features.run))
     train = [part for part in parts if part.split != TEST] or parts
     test = [part for part in parts if part not in train]
     if test:
@@ -58,39 +64,41 @@ def train_classifier(config: ExportConfig) -> Model:
     return _finetuned(features, train, test, config)
 
 
-def _warn_of_common_groups(train: Known, test: Known) -> None:
+def _warn_of_common_groups(train: LabelledFeatures, test: LabelledFeatures) -> None:
     if train.groups is None or test.groups is None:
         return
     common = len(np.intersect1d(train.groups, test.groups))
     if common:
-        to_stderr(
-            f"warning: {common:,} groups have images in test/ and among the training images: the "
+        log.warning(
+            f"{common:,} groups have images in test/ and among the training images: the "
             "results on test/ are too optimistic"
         )
 
 
-def _linear(features: Features, train: list[Part], test: list[Part], seed: int) -> Model:
+def _linear(
+    features: Features, train: list[LabelledSplit], test: list[LabelledSplit], seed: int
+) -> ExportModel:
     train_set, classes = concatenate_parts(train), train[0].images.classes
-    layer = fit(train_set, seed)
+    layer = fit_probe(train_set, seed)
     if test:
         test_set = concatenate_parts(test)
-        measures = judged(test_set, layer(test_set.features), seed)
+        measures = prediction_measures(test_set, layer(test_set.features), seed)
         summary = _test_summary(len(test_set), measures_text(measures))
     else:
-        measures = judged(train_set, unseen(train_set, seed), seed)
-        summary = measured(measures) if measures else ""
+        measures = prediction_measures(train_set, cross_val_predict(train_set, seed), seed)
+        summary = describe_cross_validation(measures) if measures else ""
     classifier = Classifier(layer, classes, "linear", len(train_set), measures, summary)
-    return Model(features.run, classifier)
+    return ExportModel(features.run, classifier)
 
 
 @loader_mishaps("give fewer --workers")
 def _finetuned(
-    features: Features, train: list[Part], test: list[Part], config: ExportConfig
-) -> Model:
+    features: Features, train: list[LabelledSplit], test: list[LabelledSplit], config: ExportConfig
+) -> ExportModel:
     run, images = features.run, train[0].images
     input_spec = run.config.input_spec
     data = EvaluationData(
-        *parted(images, test[0].images if test else None, config.seed),
+        *train_and_test_images(images, test[0].images if test else None, config.seed),
         view=crop_and_flip_view(view_configs(run.config)[0], input_spec.size),
         device=features.device,
         workers=features.workers,
@@ -98,8 +106,10 @@ def _finetuned(
         epochs=config.epochs,
     )
     backbone = feature_function(run.backbone, input_spec, data)
-    result = finetuned(FeatureSource("the run", run.backbone, input_spec, data, backbone), images)
-    to_stderr(
+    result = finetune_on_all_labels(
+        FeatureSource("the run", run.backbone, input_spec, data, backbone), images
+    )
+    log.info(
         f"{len(images):,} labels, {result.epochs} epochs, learning rate {result.learning_rate:g}"
     )
     head = result.network.head
@@ -115,7 +125,7 @@ def _finetuned(
     classifier = Classifier(
         layer, images.classes, "finetuned", len(images), result.measures, summary
     )
-    return Model(dataclasses.replace(run, backbone=result.network.backbone), classifier)
+    return ExportModel(dataclasses.replace(run, backbone=result.network.backbone), classifier)
 
 
 def _test_summary(count: int, scores: str) -> str:

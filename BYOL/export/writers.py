@@ -7,7 +7,7 @@ from typing import Any
 from BYOL._files import check_place
 from BYOL.errors import UserError
 from BYOL.export.equality_check import check_equal, images_to_check
-from BYOL.export.exportable import Model
+from BYOL.export.exportable import ExportModel
 from BYOL.export.hub_folder import export_folder
 from BYOL.export.onnx import check_onnx, export_onnx
 from BYOL.export.pixel_network import timm_forward
@@ -15,11 +15,11 @@ from BYOL.export.torch_export import export_program
 from BYOL.model.weights import export_backbone
 
 # A writer takes a model and a path. It returns the result of its equality check, if there was one.
-Writer = Callable[[Model, Path], dict[str, Any]]
+Writer = Callable[[ExportModel, Path], dict[str, Any]]
 FOLDER = "/"
 
 
-def _write_weights(model: Model, path: Path) -> dict[str, Any]:
+def _write_weights(model: ExportModel, path: Path) -> dict[str, Any]:
     network, metadata = model.timm_weights()
     check: dict[str, Any] = {}
     if model.classifier:  # a backbone is saved unchanged; only an added layer needs a check

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 from BYOL.model.stems import STEMS, make_small_stem
 
 _LOADS = "weights and their settings are specified by --weights or --pretrained"
@@ -237,7 +237,7 @@ def _create(
         return timm.create_model(name, **kwargs)
     except Exception as error:
         if pretrained:
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            reason = f"{type(error).__name__}: {first_line(error)}"
             raise UserError(
                 f"pretrained=True: the weights of {name} cannot be loaded ({reason[:200]}); "
                 "check the network connection, or use pretrained=False"

@@ -26,7 +26,7 @@ class Classifier:
         labels: number of labelled training images.
         measures: measures of a classifier trained in the same way, on labelled images that it was
             not trained on.
-        judged: a sentence about these test images, with the measures.
+        evaluation: a sentence about these test images, with the measures.
     """
 
     layer: LinearLayer
@@ -34,7 +34,7 @@ class Classifier:
     kind: str
     labels: int
     measures: Measures
-    judged: str
+    evaluation: str
 
     @property
     def task(self) -> str:

@@ -3,7 +3,7 @@
 from torch import nn
 
 from BYOL.errors import UserError
-from BYOL.model.predictors import CLOSED_FORMS, check_settings, closed_form
+from BYOL.model.predictors import CLOSED_FORMS, build_closed_form_predictor, check_settings
 
 
 class MLP(nn.Sequential):
@@ -54,7 +54,7 @@ def build_predictor(
         raise UserError(f"predictor {kind!r} is unknown: choose one of {', '.join(PREDICTORS)}")
     check_settings(kind, rho, eps, every)
     if kind in CLOSED_FORMS:
-        return closed_form(kind, size, rho, eps, every)
+        return build_closed_form_predictor(kind, size, rho, eps, every)
     if kind == "none":
         return nn.Identity()
     return MLP(size, hidden_size, size, depth if kind == "mlp" else 1)

@@ -14,7 +14,7 @@ from typing import Any
 
 from BYOL._links import check_file_link
 from BYOL.config import PretrainConfig
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 from BYOL.model.backbones import RESERVED_ARGUMENTS
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, TORCH_WEIGHTS
 from BYOL.views.config import InputSpec
@@ -184,7 +184,7 @@ def _find_on_hub(repository: str, argument: str) -> FindFile:
 
 
 def _download_error(argument: str, error: Exception) -> UserError:
-    reason = (str(error).strip().splitlines() or [""])[0]
     return UserError(
-        f"{argument} cannot be downloaded from the hub ({type(error).__name__}: {reason})"
+        f"{argument} cannot be downloaded from the hub "
+        f"({type(error).__name__}: {first_line(error)})"
     )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from BYOL.errors import UserError
-from BYOL.model.solvers import least_squares, precise, procrustes, sum_over_processes
+from BYOL.model.solvers import least_squares, procrustes, solver_dtype, sum_over_processes
 
 
 class ClosedFormPredictor(nn.Module):
@@ -197,7 +197,7 @@ class DirectPred(MovingPredictor):
 
         The decomposition is in float64 if the device supports it.
         """
-        values, vectors = torch.linalg.eigh(correlation.to(precise(correlation)))
+        values, vectors = torch.linalg.eigh(correlation.to(solver_dtype(correlation)))
         largest = values[-1].clamp_min(torch.finfo(values.dtype).tiny)
         values = (values.clamp_min(0) / largest).sqrt() + self.eps
         return (vectors * values) @ vectors.T
@@ -225,7 +225,7 @@ _MOVING: dict[str, tuple[type[MovingPredictor], float, float]] = {
 CLOSED_FORMS = ("optimal", "orthogonal", *_MOVING)
 
 
-def closed_form(
+def build_closed_form_predictor(
     kind: str, size: int, rho: float | None = None, eps: float | None = None, every: int = 1
 ) -> ClosedFormPredictor:
     """Build one of :data:`CLOSED_FORMS`.
@@ -249,7 +249,7 @@ def closed_form(
 
 
 def check_settings(kind: str, rho: float | None, eps: float | None, every: int) -> None:
-    """Check that the arguments of :func:`closed_form` are in range and that ``kind`` uses them.
+    """Check the arguments of :func:`build_closed_form_predictor` and that ``kind`` uses them.
 
     Raises:
         UserError: names the setting, its value and what is accepted.

@@ -20,7 +20,7 @@ def least_squares(z: Tensor, t: Tensor, ridge: float) -> Tensor:
         (D, E) float32.
     """
     with torch.autocast(z.device.type, enabled=False):
-        dtype = precise(z)
+        dtype = solver_dtype(z)
         z, t = z.to(dtype), t.to(dtype)
         moments = sum_over_processes(torch.cat([z.T @ z, z.T @ t], dim=1))
         covariance, cross = moments.split([z.shape[1], t.shape[1]], dim=1)
@@ -45,12 +45,12 @@ def procrustes(z: Tensor, t: Tensor) -> Tensor:
         (D, D) float32, orthogonal for any rank of ZᵀT.
     """
     with torch.autocast(z.device.type, enabled=False):
-        cross = sum_over_processes(z.to(precise(z)).T @ t.to(precise(z)))
+        cross = sum_over_processes(z.to(solver_dtype(z)).T @ t.to(solver_dtype(z)))
         u, _, vt = torch.linalg.svd(torch.nan_to_num(cross))
         return (u @ vt).float()
 
 
-def precise(tensor: Tensor) -> torch.dtype:
+def solver_dtype(tensor: Tensor) -> torch.dtype:
     """Return float64 if the device of ``tensor`` supports it, else float32."""
     return torch.float32 if tensor.device.type == "mps" else torch.float64
 

@@ -114,7 +114,7 @@ class _GlobalStatistics(torch.autograd.Function):
         return share * (by_mean + 2 * offset * by_variance), by_variance / total, None
 
 
-def synchronised(module: M, accelerator: str) -> M:
+def synchronise_batchnorm(module: M, accelerator: str) -> M:
     """Replace every batch norm by one over all processes; names in the state dict are unchanged.
 
     Args:
@@ -129,5 +129,5 @@ def synchronised(module: M, accelerator: str) -> M:
     if isinstance(module, _BatchNorm):
         return cast(M, GlobalBatchNorm(module))
     for name, child in module.named_children():
-        setattr(module, name, synchronised(child, accelerator))
+        setattr(module, name, synchronise_batchnorm(child, accelerator))
     return module

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from BYOL._files import to_json
-from BYOL.report.metric_descriptions import CurveDescription, describe_curve, in_order
+from BYOL.report.metric_descriptions import CurveDescription, describe_curve, sort_columns
 from BYOL.report.metrics_csv import Curves, Series, downsample
 
 WIDTH, HEIGHT = 340, 184
@@ -58,7 +58,7 @@ class Chart:
         x: ticks of the x axis.
         y: ticks of the y axis.
         alarm: threshold of the collapse alarm, if the quantity has one.
-        lost: number of values that were not finite.
+        omitted: number of values that were not finite.
     """
 
     title: str
@@ -68,7 +68,7 @@ class Chart:
     x: tuple[Tick, ...]
     y: tuple[Tick, ...]
     alarm: Tick | None
-    lost: int
+    omitted: int
 
 
 def draw_all(runs: dict[str, Curves]) -> dict[str, Chart]:
@@ -88,7 +88,7 @@ def draw_all(runs: dict[str, Curves]) -> dict[str, Chart]:
             {name: c.series[column] for name, c in drawn.items() if column in c.series},
             slots,
         )
-        for column in in_order(list(columns))
+        for column in sort_columns(list(columns))
     }
 
 
@@ -128,7 +128,7 @@ def draw(
         tuple(Tick(round(x(t), 1), f"{t:g}") for t in visible_x_ticks),
         tuple(Tick(round(y(t), 1), _text(t, meaning)) for t in y_ticks),
         alarm,
-        sum(curve.lost for curve in series.values()),
+        sum(curve.omitted for curve in series.values()),
     )
 
 

@@ -10,9 +10,15 @@ from BYOL.report.charts import draw_all
 from BYOL.report.html import render, write_page
 from BYOL.report.metric_descriptions import is_collapse_metric
 from BYOL.report.neighbours import Gallery, build_gallery
-from BYOL.report.results_table import REFERENCES, Evidence, accuracy_note, measures_note, tabulate
-from BYOL.report.run_summary import RunSummary, differing, gather
-from BYOL.report.sample_features import Looking, look
+from BYOL.report.results_table import (
+    BASELINES,
+    ResultsTable,
+    accuracy_note,
+    measures_note,
+    tabulate,
+)
+from BYOL.report.run_summary import RunSummary, differing_settings, read_run_summary
+from BYOL.report.sample_features import SampleConfig, sample_features
 from BYOL.report.verdict import verdict
 from BYOL.runs.open import Run
 
@@ -35,7 +41,7 @@ class Queries:
 def write_comparison(
     runs: list[Run],
     images: list[Splits | None],
-    how: Looking,
+    sample_config: SampleConfig,
     out: str | Path,
     missing: str | None = None,
 ) -> Path:
@@ -44,7 +50,7 @@ def write_comparison(
     Args:
         runs: two or more runs in the order of the page.
         images: the images of each run, or None if they are not available.
-        how: how features are computed.
+        sample_config: how features are computed.
         out: the file to write.
         missing: the reason if a run has no images.
 
@@ -52,23 +58,23 @@ def write_comparison(
         UserError: as for :func:`BYOL.report.html.write_report`.
     """
     letters = string.ascii_uppercase[: len(runs)]
-    facts = {letter: gather(run) for letter, run in zip(letters, runs, strict=True)}
+    facts = {letter: read_run_summary(run) for letter, run in zip(letters, runs, strict=True)}
     charts = draw_all({letter: f.curves for letter, f in facts.items()})
     page = render(
         "compare.html.j2",
         facts=facts,
         verdicts={letter: verdict(f) for letter, f in facts.items()},
-        differing=differing([f.config for f in facts.values()]),
+        differing_settings=differing_settings([f.config for f in facts.values()]),
         evidence=_results(facts),
         curves=[chart for name, chart in charts.items() if not is_collapse_metric(name)],
         collapse_metrics=[chart for name, chart in charts.items() if is_collapse_metric(name)],
         omitted=_in_other_units(facts),
-        queries=_queries(dict(zip(letters, runs, strict=True)), images, how, missing),
+        queries=_queries(dict(zip(letters, runs, strict=True)), images, sample_config, missing),
     )
     return write_page(page, out)
 
 
-def _results(facts: dict[str, RunSummary]) -> list[Evidence]:
+def _results(facts: dict[str, RunSummary]) -> list[ResultsTable]:
     """Return tables with the results of every run and the baselines of the first run."""
     evaluations = {k: next(iter(f.evaluations.values())) for k, f in facts.items() if f.evaluations}
     if not evaluations:
@@ -76,7 +82,7 @@ def _results(facts: dict[str, RunSummary]) -> list[Evidence]:
     first = next(iter(evaluations))
     rows: dict[str, Any] = {
         f"{source} ({first})": evaluations[first]["rows"][source]
-        for source in REFERENCES
+        for source in BASELINES
         if source in evaluations[first]["rows"]
     }
     rows |= {k: e["rows"]["trained"] for k, e in evaluations.items() if "trained" in e["rows"]}
@@ -93,14 +99,21 @@ def _in_other_units(facts: dict[str, RunSummary]) -> list[str]:
 
 
 def _queries(
-    runs: dict[str, Run], images: list[Splits | None], how: Looking, missing: str | None
+    runs: dict[str, Run],
+    images: list[Splits | None],
+    sample_config: SampleConfig,
+    missing: str | None,
 ) -> Queries:
     if missing or any(splits is None for splits in images):
         return Queries({}, missing)
     galleries = {}
     for (letter, run), splits in zip(runs.items(), images, strict=True):
         assert splits is not None
-        gallery = build_gallery(look(run, splits, how), how.seed, run.config.input_spec.size)
+        gallery = build_gallery(
+            sample_features(run, splits, sample_config),
+            sample_config.seed,
+            run.config.input_spec.size,
+        )
         if gallery is None:
             return Queries({}, "there are too few images")
         galleries[letter] = gallery

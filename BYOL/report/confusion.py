@@ -7,7 +7,7 @@ import numpy as np
 
 from BYOL.errors import UserError
 from BYOL.evaluation.protocols.linear import linear_probe
-from BYOL.evaluation.splits import held_out, holdout_problem
+from BYOL.evaluation.splits import held_out_mask, holdout_problem
 from BYOL.report.sample_features import Samples
 
 MOST = 2000  # training images of the probe, and the same number of test images
@@ -93,7 +93,7 @@ def recorded_confusion(evaluation: dict[str, Any]) -> Confusion | None:
 def _test_mask(labels: np.ndarray, seed: int, groups: np.ndarray | None) -> np.ndarray | None:
     """Return a mask (n,) of the test images, or None if the images cannot be split."""
     try:
-        mask = held_out(labels, seed, groups)
+        mask = held_out_mask(labels, seed, groups)
     except UserError:  # no class has two images, or all images are of one group
         return None
     return None if holdout_problem(labels, mask) else mask

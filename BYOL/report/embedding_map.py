@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.report.sample_features import Seen
-from BYOL.report.thumbnails import sheet
+from BYOL.report.sample_features import FeatureSample
+from BYOL.report.thumbnails import thumbnail_grid
 
 MOST = 1500  # images; more would make t-SNE slow and the map unreadable
 LEAST = 5  # images; fewer do not make a useful map
@@ -17,7 +17,7 @@ _DIMENSIONS = 50  # dimensions of the PCA that is the input of t-SNE
 
 
 @dataclass(frozen=True)
-class Map:
+class EmbeddingMap:
     """The data of an embedding map.
 
     Args:
@@ -35,7 +35,7 @@ class Map:
     classes: tuple[str, ...]
 
 
-def build_embedding_map(seen: Seen, seed: int, size: int) -> Map | None:
+def build_embedding_map(seen: FeatureSample, seed: int, size: int) -> EmbeddingMap | None:
     """Compute the layouts of the images by their normalized features.
 
     Args:
@@ -49,9 +49,9 @@ def build_embedding_map(seen: Seen, seed: int, size: int) -> Map | None:
     rows = np.sort(np.random.default_rng(seed).permutation(len(seen))[:MOST])
     if len(rows) < LEAST:
         return None
-    pca, explained, tsne = layouts(seen.features[rows], seed)
+    pca, explained, tsne = compute_layouts(seen.features[rows], seed)
     side = min(size, _TILE)
-    uri, columns = sheet(seen.tiles(rows, side))
+    uri, columns = thumbnail_grid(seen.tiles(rows, side))
     labels = seen.labels
     classes = tuple(seen.images.classes) if labels is not None else ()
     data = {
@@ -63,10 +63,10 @@ def build_embedding_map(seen: Seen, seed: int, size: int) -> Map | None:
         "side": side,
         "columns": columns,
     }
-    return Map(data, uri, len(rows), explained, classes)
+    return EmbeddingMap(data, uri, len(rows), explained, classes)
 
 
-def layouts(features: np.ndarray, seed: int) -> tuple[np.ndarray, float, np.ndarray]:
+def compute_layouts(features: np.ndarray, seed: int) -> tuple[np.ndarray, float, np.ndarray]:
     """Return PCA (n, 2), its explained share of the variance, and t-SNE (n, 2).
 
     t-SNE is initialized with the PCA.

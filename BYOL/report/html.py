@@ -13,15 +13,19 @@ from BYOL.report.embedding_map import build_embedding_map
 from BYOL.report.metric_descriptions import MEASURES, is_collapse_metric
 from BYOL.report.neighbours import build_gallery
 from BYOL.report.results_table import accuracy_note, intervals, measures_note, tabulate
-from BYOL.report.run_summary import RunSummary, finite, gather, list_settings
-from BYOL.report.sample_features import Looking, Samples, look
+from BYOL.report.run_summary import RunSummary, finite, list_settings, read_run_summary
+from BYOL.report.sample_features import SampleConfig, Samples, sample_features
 from BYOL.report.thumbnails import file_uri
 from BYOL.report.verdict import verdict
 from BYOL.runs.open import Run
 
 
 def write_report(
-    run: Run, splits: Splits | None, how: Looking, out: str | Path, missing: str | None = None
+    run: Run,
+    splits: Splits | None,
+    sample_config: SampleConfig,
+    out: str | Path,
+    missing: str | None = None,
 ) -> Path:
     """Write the report page of ``run``.
 
@@ -29,7 +33,7 @@ def write_report(
         run: a finished or unfinished run.
         splits: the images of the run, or None if they are not available. Then the page omits the
             sections that need them and says so.
-        how: how features are computed.
+        sample_config: how features are computed.
         out: the file to write.
         missing: the reason if there are no images.
 
@@ -37,8 +41,8 @@ def write_report(
         UserError: a file of the run folder is damaged, the images cannot be read, or the page
             cannot be written.
     """
-    facts = gather(run)
-    image_sections = _image_sections(run, facts, splits, how)
+    facts = read_run_summary(run)
+    image_sections = _image_sections(run, facts, splits, sample_config)
     confusion = image_sections["confusion"]
     probe = confusion.accuracy if confusion else None
     page = render(
@@ -99,20 +103,20 @@ def _folder_sections(facts: RunSummary) -> dict[str, Any]:
 
 
 def _image_sections(
-    run: Run, facts: RunSummary, splits: Splits | None, how: Looking
+    run: Run, facts: RunSummary, splits: Splits | None, sample_config: SampleConfig
 ) -> dict[str, Any]:
     """Return the template values that need the images of the run."""
     recorded = [recorded_confusion(e) for e in facts.evaluations.values()]
     confusion: Confusion | None = next((c for c in recorded if c), None)
     if splits is None:
         return {"samples": None, "gallery": None, "map": None, "confusion": confusion}
-    samples: Samples = look(run, splits, how)
+    samples: Samples = sample_features(run, splits, sample_config)
     size = run.config.input_spec.size
     return {
         "samples": samples,
-        "gallery": build_gallery(samples, how.seed, size),
-        "map": build_embedding_map(samples.queries, how.seed, size),
-        "confusion": confusion or fit_confusion(samples, how.seed),
+        "gallery": build_gallery(samples, sample_config.seed, size),
+        "map": build_embedding_map(samples.queries, sample_config.seed, size),
+        "confusion": confusion or fit_confusion(samples, sample_config.seed),
     }
 
 
@@ -126,7 +130,7 @@ def _tiles(facts: RunSummary) -> list[tuple[str, str, str]]:
             tiles.append(
                 (MEASURES[name], f"{value * 100:.1f} %", f"± {(high - low) / 2 * 100:.1f}")
             )
-    metrics = facts.gauges
+    metrics = facts.collapse_metrics
     if finite(metrics.get("std")):
         tiles.append(("projection std", f"{metrics['std']:.2f}", "of 1; 0 is a collapse"))
     if finite(metrics.get("effective_rank")):
@@ -139,8 +143,8 @@ def _tiles(facts: RunSummary) -> list[tuple[str, str, str]]:
     seconds = facts.results.get("train_seconds")
     time = f"in {_duration(seconds)}" if seconds else f"of {facts.config.epochs}"
     tiles.append(("epochs", facts.epochs, time))
-    if facts.pace:
-        tiles.append(("speed", f"{facts.pace:,.0f}", "images per second"))
+    if facts.images_per_second:
+        tiles.append(("speed", f"{facts.images_per_second:,.0f}", "images per second"))
     return tiles
 
 

@@ -136,7 +136,7 @@ def is_collapse_metric(column: str) -> bool:
     return column.startswith("gauge/")
 
 
-def in_order(columns: list[str]) -> list[str]:
+def sort_columns(columns: list[str]) -> list[str]:
     """Sort columns: described columns in the order of this module, then the others by name."""
     described = [*CURVES, *(f"gauge/{name}" for name in COLLAPSE_METRICS)]
     return sorted(

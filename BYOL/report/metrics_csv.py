@@ -17,12 +17,12 @@ class Series:
     Args:
         x: (n,) increasing positions in the unit of :class:`Curves`.
         y: (n,) finite values.
-        lost: number of values that were not finite and are omitted.
+        omitted: number of values that were not finite and are omitted.
     """
 
     x: np.ndarray
     y: np.ndarray
-    lost: int = 0
+    omitted: int = 0
 
     @property
     def last(self) -> float:
@@ -37,12 +37,12 @@ class Curves:
     Args:
         unit: the unit of x: epochs, or steps if the length of an epoch is unknown.
         series: name of the column → curve with at least one point.
-        lost: number of values in all columns that were not finite.
+        omitted: number of values in all columns that were not finite.
     """
 
     unit: str
     series: dict[str, Series]
-    lost: int = 0
+    omitted: int = 0
 
 
 def read_curves(path: Path) -> Curves:
@@ -61,7 +61,7 @@ def read_curves(path: Path) -> Curves:
     epoch = _steps_per_epoch(rows)
     series = {name: _series(values, epoch or 1.0) for name, values in points.items()}
     drawable = {name: s for name, s in series.items() if len(s.x)}
-    return Curves("epochs" if epoch else "steps", drawable, sum(s.lost for s in series.values()))
+    return Curves("epochs" if epoch else "steps", drawable, sum(s.omitted for s in series.values()))
 
 
 def downsample(series: Series) -> Series:
@@ -72,7 +72,7 @@ def downsample(series: Series) -> Series:
     starts = np.linspace(0, n - 1, MOST_POINTS).astype(int)[:-1]
     counts = np.diff([*starts, n - 1])
     x, y = (np.add.reduceat(v[:-1], starts) / counts for v in (series.x, series.y))
-    return Series(np.append(x, series.x[-1]), np.append(y, series.y[-1]), series.lost)
+    return Series(np.append(x, series.x[-1]), np.append(y, series.y[-1]), series.omitted)
 
 
 def _series(points: dict[float, float], steps_per_epoch: float) -> Series:

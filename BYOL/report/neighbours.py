@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from BYOL.evaluation.nearest import nearest_neighbours
-from BYOL.report.sample_features import Samples, Seen
+from BYOL.report.sample_features import FeatureSample, Samples
 from BYOL.report.thumbnails import CRISP, data_uri, to_image
 
 QUERIES = 8
@@ -14,7 +14,7 @@ _LARGE = 104  # side length in pixels at which large images are shown
 
 
 @dataclass(frozen=True)
-class Picture:
+class GalleryImage:
     """An image on the page.
 
     Args:
@@ -38,14 +38,14 @@ class Gallery:
 
     Args:
         rows: each query with its neighbours, nearest first.
-        agreeing: mean number of neighbours with the label of the query, over all queries and not
+        same_label: mean number of neighbours with the label of the query, over all queries and not
             only those on the page; None without labels.
         chance: the expected number for randomly chosen neighbours; None without labels.
         crisp: whether the images are small and shown enlarged.
     """
 
-    rows: tuple[tuple[Picture, tuple[Picture, ...]], ...]
-    agreeing: float | None
+    rows: tuple[tuple[GalleryImage, tuple[GalleryImage, ...]], ...]
+    same_label: float | None
     chance: float | None
     crisp: bool
 
@@ -69,7 +69,7 @@ def build_gallery(samples: Samples, seed: int, size: int) -> Gallery | None:
     bank, queries = samples.bank, samples.queries
     if len(bank) < 1 + samples.same:
         return None
-    cosines, indices = nearest(samples)
+    cosines, indices = gallery_neighbours(samples)
     drawn = np.random.default_rng(seed).permutation(len(queries))[:QUERIES]
     side = size if size <= CRISP else _LARGE
     query_tiles = dict(zip(drawn.tolist(), queries.tiles(drawn, side), strict=True))
@@ -78,18 +78,18 @@ def build_gallery(samples: Samples, seed: int, size: int) -> Gallery | None:
     rows = []
     for q in drawn.tolist():
         label = queries.class_name(q)
-        query = Picture(data_uri(to_image(query_tiles[q])), queries.name(q), label)
+        query = GalleryImage(data_uri(to_image(query_tiles[q])), queries.name(q), label)
         near = []
         for b, cosine in zip(indices[q].tolist(), cosines[q].tolist(), strict=True):
             bank_label = bank.class_name(b)
             match = None if label is None or bank_label is None else label == bank_label
             uri = data_uri(to_image(bank_tiles[b]))
-            near.append(Picture(uri, bank.name(b), bank_label, cosine, match))
+            near.append(GalleryImage(uri, bank.name(b), bank_label, cosine, match))
         rows.append((query, tuple(near)))
     return Gallery(tuple(rows), *_agreement(bank, queries, indices), side <= CRISP)
 
 
-def nearest(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+def gallery_neighbours(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     """Return cosines and bank positions of the neighbours of every query, (q, 8) each.
 
     A query that is in the bank is not its own neighbour.
@@ -100,7 +100,9 @@ def nearest(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     return cosines.cpu().numpy(), indices.cpu().numpy()
 
 
-def _agreement(bank: Seen, queries: Seen, indices: np.ndarray) -> tuple[float | None, float | None]:
+def _agreement(
+    bank: FeatureSample, queries: FeatureSample, indices: np.ndarray
+) -> tuple[float | None, float | None]:
     bank_labels, query_labels = bank.labels, queries.labels
     if bank_labels is None or query_labels is None:
         return None, None

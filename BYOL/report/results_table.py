@@ -9,7 +9,7 @@ from BYOL.evaluation.baselines import START
 from BYOL.evaluation.table import groups_note, restrictions
 from BYOL.report.metric_descriptions import MEASURES
 
-REFERENCES = ("raw pixels", "untrained", START)
+BASELINES = ("raw pixels", "untrained", START)
 Interval = tuple[float, float, float]
 
 
@@ -33,7 +33,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ResultsTable:
     """A table of results.
 
     Args:
@@ -57,7 +57,7 @@ class Evidence:
 
 def tabulate(
     title: str, rows: dict[str, dict[str, Any]], note: str, others: str = ""
-) -> list[Evidence]:
+) -> list[ResultsTable]:
     """Return a table of accuracies and a table of other measures, if there are any.
 
     Args:
@@ -92,7 +92,7 @@ def _table(
     unit: str,
     axis: tuple[float, float] | None,
     note: str,
-) -> Evidence:
+) -> ResultsTable:
     names = list(dict.fromkeys(name for measures in rows.values() for name in measures))
     table = tuple(
         (
@@ -101,9 +101,9 @@ def _table(
         )
         for name in names
     )
-    trained = [source for source in rows if not source.startswith(REFERENCES)]
+    trained = [source for source in rows if not source.startswith(BASELINES)]
     slots = tuple(trained.index(s) if s in trained else None for s in rows)
-    return Evidence(title, tuple(rows), table, unit, axis, slots, note)
+    return ResultsTable(title, tuple(rows), table, unit, axis, slots, note)
 
 
 def accuracy_note(evaluation: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from BYOL.config import PretrainConfig
 from BYOL.config.fields import info_of
 from BYOL.config.presets import PRESETS, preset_config
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 from BYOL.evaluation.collapse.alarm import diagnose
 from BYOL.report.metrics_csv import Curves, read_curves
 from BYOL.runs.folder import RunFolder
@@ -72,7 +72,7 @@ class RunSummary:
         return {name: value for name, value in evaluations.items() if value}
 
     @property
-    def gauges(self) -> dict[str, float]:
+    def collapse_metrics(self) -> dict[str, float]:
         """The last value of every collapse metric."""
         logged = {
             column.removeprefix("gauge/"): series.last
@@ -84,21 +84,21 @@ class RunSummary:
     @property
     def alarm(self) -> str | None:
         """The message of the collapse alarm, or None if it was not raised."""
-        if self.curves.lost and not self.finished:
+        if self.curves.omitted and not self.finished:
             return "values in the logs are not finite: the run cannot recover"
         if self.finished:
             return self.results.get("alarm")
-        finding = diagnose(self.gauges)
+        finding = diagnose(self.collapse_metrics)
         return finding.text if finding else None
 
     @property
-    def pace(self) -> float | None:
+    def images_per_second(self) -> float | None:
         """The training speed in images per second."""
         speed = self.results.get("images_per_second")
         return float(speed) if speed else None
 
 
-def gather(run: Run) -> RunSummary:
+def read_run_summary(run: Run) -> RunSummary:
     """Read the folder of ``run``.
 
     Raises:
@@ -135,21 +135,21 @@ def list_settings(config: PretrainConfig) -> list[Setting]:
         value, default = getattr(config, field.name), getattr(base, field.name)
         is_location = info_of(field).place in ("images", "output")
         changed = value != default and default not in (None, "auto") and not is_location
-        settings.append(Setting(field.name, plain(value), plain(default), changed))
+        settings.append(Setting(field.name, format_value(value), format_value(default), changed))
     return settings
 
 
-def differing(configs: list[PretrainConfig]) -> list[tuple[str, list[str]]]:
+def differing_settings(configs: list[PretrainConfig]) -> list[tuple[str, list[str]]]:
     """Return the settings that differ between ``configs``: name, and the value of each."""
     rows = []
     for field in dataclasses.fields(PretrainConfig):
-        values = [plain(getattr(config, field.name)) for config in configs]
+        values = [format_value(getattr(config, field.name)) for config in configs]
         if len(set(values)) > 1 and field.name not in ("out", "recipe"):
             rows.append((field.name, values))
     return rows
 
 
-def plain(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value of the configuration as text."""
     if value is None:
         return "–"
@@ -158,7 +158,7 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
-        return ", ".join(plain(v) for v in value)
+        return ", ".join(format_value(v) for v in value)
     return str(value)
 
 
@@ -176,7 +176,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} does not contain a JSON object, as a run writes it")
     return values

@@ -20,39 +20,39 @@ MOST_LARGE = 1000
 
 
 @dataclass(frozen=True)
-class Looking:
+class SampleConfig:
     """How the features of the sample are computed.
 
     Args:
         device: where the backbone runs.
         workers: number of processes that decode files.
         batch_size: images per batch.
-        most: largest number of images of each set. None means 5,000 small or 1,000 large images.
+        limit: largest number of images of each set. None means 5,000 small or 1,000 large images.
         seed: random seed of the sample and of everything drawn from it.
     """
 
     device: torch.device
     workers: int = 0
     batch_size: int = 256
-    most: int | None = None
+    limit: int | None = None
     seed: int = 0
 
 
 @dataclass(frozen=True)
-class Seen:
+class FeatureSample:
     """A sample of images and their features.
 
     Args:
         images: the images of the sample.
         ids: (n,) positions in ``images`` of the readable images.
         features: (n, d) float32 features of the readable images.
-        of: number of images that the sample was drawn from.
+        total: number of images that the sample was drawn from.
     """
 
     images: Images
     ids: np.ndarray
     features: np.ndarray
-    of: int
+    total: int
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,8 +92,8 @@ class Samples:
         queries: sample of the test images, or ``bank`` itself without a test set.
     """
 
-    bank: Seen
-    queries: Seen
+    bank: FeatureSample
+    queries: FeatureSample
 
     @property
     def same(self) -> bool:
@@ -101,21 +101,21 @@ class Samples:
         return self.bank is self.queries
 
 
-def look(run: Run, splits: Splits, how: Looking) -> Samples:
+def sample_features(run: Run, splits: Splits, sample_config: SampleConfig) -> Samples:
     """Compute the features of a random sample of the images.
 
     Args:
         run: the run whose backbone is used.
         splits: the images.
-        how: size of the sample, device and seed.
+        sample_config: size of the sample, device and seed.
 
     Raises:
         UserError: no image can be read.
     """
-    bank = _extract(run, _with_classes(splits.labelled or splits.train), how)
+    bank = _extract(run, _with_classes(splits.labelled or splits.train), sample_config)
     if splits.test is None:
         return Samples(bank, bank)
-    return Samples(bank, _extract(run, _with_classes(splits.test), how))
+    return Samples(bank, _extract(run, _with_classes(splits.test), sample_config))
 
 
 def _with_classes(images: Images) -> Images:
@@ -123,19 +123,21 @@ def _with_classes(images: Images) -> Images:
     return images if task_of(images) == CLASSES else replace(images, labels=None, classes=())
 
 
-def _extract(run: Run, images: Images, how: Looking) -> Seen:
+def _extract(run: Run, images: Images, sample_config: SampleConfig) -> FeatureSample:
     small = run.config.input_spec.size <= SMALL
-    limit = how.most or (MOST_SMALL if small else MOST_LARGE)
+    limit = sample_config.limit or (MOST_SMALL if small else MOST_LARGE)
     chosen = images
     if len(images) > limit:
-        rows = np.random.default_rng(how.seed).choice(len(images), limit, replace=False)
+        rows = np.random.default_rng(sample_config.seed).choice(len(images), limit, replace=False)
         chosen = images.subset(np.sort(rows))
     ids, features = extract_features(
         run.backbone,
         chosen,
         run.config.input_spec,
-        device=how.device,
-        batch_size=how.batch_size,
-        workers=0 if small else how.workers,  # for small images, starting processes is slower
+        device=sample_config.device,
+        batch_size=sample_config.batch_size,
+        workers=0
+        if small
+        else sample_config.workers,  # for small images, starting processes is slower
     )
-    return Seen(chosen, ids, features, len(images))
+    return FeatureSample(chosen, ids, features, len(images))

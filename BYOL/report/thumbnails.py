@@ -30,7 +30,7 @@ def data_uri(image: Image.Image) -> str:
     return _encoded(image, "JPEG", quality=82, optimize=True)
 
 
-def sheet(pixels: Tensor) -> tuple[str, int]:
+def thumbnail_grid(pixels: Tensor) -> tuple[str, int]:
     """Combine small images into one image, row by row.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 
 from BYOL.evaluation.baselines import START
 from BYOL.report.metric_descriptions import MEASURES
-from BYOL.report.results_table import REFERENCES, Interval, intervals, label_kind
+from BYOL.report.results_table import BASELINES, Interval, intervals, label_kind
 from BYOL.report.run_summary import RunSummary, finite
 
 # Protocol → its measures. The first measure that is available decides. With more measures, one of
@@ -35,23 +35,23 @@ _CLAUSE_ORDER = ("better", "mixed", "even", "worse")
 
 
 @dataclass(frozen=True)
-class Standing:
+class BaselineComparison:
     """The comparison of the trained backbone with the baselines in one protocol.
 
     Args:
         protocol: a key of :data:`PROTOCOLS`.
         measure: the measure that is compared.
         trained: value, low and high of the trained backbone.
-        references: value, low and high of each baseline.
-        against: for each baseline 1 if the trained backbone is better, -1 if it is worse, and 0 if
+        baselines: value, low and high of each baseline.
+        signs: for each baseline 1 if the trained backbone is better, -1 if it is worse, and 0 if
             no difference is shown.
     """
 
     protocol: str
     measure: str
     trained: Interval
-    references: dict[str, Interval]
-    against: dict[str, int]
+    baselines: dict[str, Interval]
+    signs: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ def verdict(facts: RunSummary, probe: float | None = None) -> Verdict:
     return compared or Verdict("open", *_without_references(facts, probe))
 
 
-def compare_with_baselines(rows: dict[str, dict[str, Any]]) -> list[Standing]:
+def compare_with_baselines(rows: dict[str, dict[str, Any]]) -> list[BaselineComparison]:
     """Return a comparison for each protocol that has results of the backbone and of a baseline.
 
     Args:
         rows: source → measure → result, as stored in an evaluation.
     """
-    baselines = {name: rows[name] for name in REFERENCES if name in rows}
+    baselines = {name: rows[name] for name in BASELINES if name in rows}
     comparisons = []
     for protocol, measures in PROTOCOLS.items():
         for measure in measures:
@@ -105,13 +105,16 @@ def compare_with_baselines(rows: dict[str, dict[str, Any]]) -> list[Standing]:
             }
             if results and measure in rows.get("trained", {}):
                 trained = intervals(rows["trained"][measure])
-                signs = {name: ahead(measure, trained, other) for name, other in results.items()}
-                comparisons.append(Standing(protocol, measure, trained, results, signs))
+                signs = {
+                    name: compare_intervals(measure, trained, other)
+                    for name, other in results.items()
+                }
+                comparisons.append(BaselineComparison(protocol, measure, trained, results, signs))
                 break
     return comparisons
 
 
-def ahead(measure: str, first: Interval, second: Interval) -> int:
+def compare_intervals(measure: str, first: Interval, second: Interval) -> int:
     """Return 1 if ``first`` is better than ``second``, -1 if it is worse, 0 if the two overlap."""
     above = (first[1] > second[2]) - (first[2] < second[1])
     return -above if measure.endswith("MAE") else above
@@ -123,7 +126,7 @@ def _compare(evaluation: dict[str, Any]) -> Verdict | None:
     if not comparisons:
         return None
     kind, headline = _headline(comparisons)
-    undecided = [c.protocol for c in comparisons if 0 in c.against.values()]
+    undecided = [c.protocol for c in comparisons if 0 in c.signs.values()]
     return Verdict(
         kind,
         headline,
@@ -136,11 +139,11 @@ def _compare(evaluation: dict[str, Any]) -> Verdict | None:
     )
 
 
-def _headline(comparisons: list[Standing]) -> tuple[str, str]:
+def _headline(comparisons: list[BaselineComparison]) -> tuple[str, str]:
     """Return kind and headline, with one clause for all baselines with the same outcome."""
     clauses: dict[tuple[str, str, str], list[str]] = {}
-    for baseline in REFERENCES:
-        signs = {c.protocol: c.against[baseline] for c in comparisons if baseline in c.against}
+    for baseline in BASELINES:
+        signs = {c.protocol: c.signs[baseline] for c in comparisons if baseline in c.signs}
         if signs:
             clauses.setdefault(_clause(signs), []).append(baseline)
     ordered = sorted(clauses, key=lambda clause: _CLAUSE_ORDER.index(clause[0]))
@@ -173,17 +176,19 @@ def _in(protocols: list[str]) -> str:
     return f"in the {', '.join(protocols[:-1])} and {protocols[-1]} evaluations"
 
 
-def _exceptions(rows: dict[str, dict[str, Any]], comparisons: list[Standing]) -> list[str]:
+def _exceptions(
+    rows: dict[str, dict[str, Any]], comparisons: list[BaselineComparison]
+) -> list[str]:
     """Return a sentence for each baseline that is better in a measure outside the headline."""
     sentences, compared = [], {comparison.measure for comparison in comparisons}
-    for baseline in REFERENCES:
+    for baseline in BASELINES:
         better = [
             MEASURES.get(name, name)
             for name, measure in rows.get(baseline, {}).items()
             if name in rows["trained"]
             and name not in compared
             and ("accuracy" in measure or name.split()[-1] in _COMPARABLE)
-            and ahead(name, intervals(measure), intervals(rows["trained"][name])) == 1
+            and compare_intervals(name, intervals(measure), intervals(rows["trained"][name])) == 1
         ]
         if better:
             name = _BASELINE_NAMES[baseline]
@@ -191,11 +196,11 @@ def _exceptions(rows: dict[str, dict[str, Any]], comparisons: list[Standing]) ->
     return sentences
 
 
-def _sentence(standing: Standing) -> str:
+def _sentence(standing: BaselineComparison) -> str:
     """Return the results of a protocol as a sentence, with accuracies per 100 images."""
     protocol, _, figure = standing.measure.partition(" ")
     value, low, high = standing.trained
-    baselines = {_BASELINE_NAMES[name]: v for name, (v, *_) in standing.references.items()}
+    baselines = {_BASELINE_NAMES[name]: v for name, (v, *_) in standing.baselines.items()}
     if figure:
         results = ", ".join(f"{name}: {v:.3f}" for name, v in baselines.items())
         return (
@@ -240,7 +245,7 @@ def _basis(evaluation: dict[str, Any]) -> str:
 
 
 def _without_references(facts: RunSummary, probe: float | None) -> tuple[str, tuple[str, ...]]:
-    metrics = facts.gauges
+    metrics = facts.collapse_metrics
     details = []
     if finite(metrics.get("std")):
         rank = metrics.get("effective_rank")

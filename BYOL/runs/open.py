@@ -1,8 +1,8 @@
 """A run is opened again: its settings, its weights, its checkpoints."""
 
 import dataclasses
+import logging
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from BYOL._console import as_warnings, printable, to_stderr
+from BYOL._console import printable
 from BYOL._files import to_json
 from BYOL._links import check_run_links
 from BYOL.config import PretrainConfig
@@ -23,6 +23,8 @@ from BYOL.model.weights import load_weights
 from BYOL.runs.build_model import seeded_backbone
 from BYOL.runs.checksum import check_seal
 from BYOL.runs.folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,11 @@ def backbone_metadata(config: PretrainConfig) -> dict[str, str]:
     return {**found, **deep, **further}
 
 
-def open_run(
-    path: str | Path, say: Callable[[str], None] = to_stderr, *, trust: bool = False
-) -> Run:
+def open_run(path: str | Path, *, trust: bool = False) -> Run:
     """Open the folder of a run, finished or not (then the newest whole checkpoint is taken).
 
     Args:
         path: of the folder, or of one of the checkpoints in it.
-        say: gets a line where the newest checkpoint is damaged and one before it is taken.
         trust: whether the places that its settings name may be opened although this user has not
             written them; a run of the user's own, in its place, needs no such word.
 
@@ -122,7 +121,7 @@ def open_run(
     if not folder.config.exists():
         raise UserError(f"RUN={path} is not the folder of a run: it has no config.yaml")
     config, elsewhere = _run_settings(folder, path, trust)
-    weights = backbone_of(checkpoint) if checkpoint else trained_weights(folder, say)
+    weights = backbone_of(checkpoint) if checkpoint else trained_weights(folder)
     return Run(
         folder, config, with_weights(config, weights, folder.path), checkpoint, elsewhere=elsewhere
     )
@@ -186,19 +185,18 @@ def with_weights(config: PretrainConfig, weights: dict[str, Tensor], place: Path
     return backbone
 
 
-def trained_weights(folder: RunFolder, say: Callable[[str], None] = to_stderr) -> dict[str, Tensor]:
+def trained_weights(folder: RunFolder) -> dict[str, Tensor]:
     """The state dict of a run's trained backbone: the finished one, else the last checkpoint's.
 
     Args:
         folder: of the run.
-        say: as in :func:`open_run`.
 
     Raises:
         UserError: nothing trained yet, or only files that are damaged.
     """
     if folder.backbone.exists():
         return load_weights(folder.backbone)[0]
-    found = newest_usable(folder, as_warnings(say))
+    found = newest_usable(folder)
     if found is None:
         raise UserError(
             f"RUN={folder.path} has no weights yet: no backbone.safetensors, no checkpoint"
@@ -220,14 +218,13 @@ def _backbone_in(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def newest_usable(
-    folder: RunFolder, warn: Callable[[str], None]
-) -> tuple[Path, dict[str, Any]] | None:
+def newest_usable(folder: RunFolder) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint that is whole, and what is in it; None where there is none at all.
+
+    A warning is logged where newer ones are damaged.
 
     Args:
         folder: of the run.
-        warn: gets a line for every newer one that is damaged.
 
     Raises:
         UserError: there are checkpoints, and every one is damaged.
@@ -242,7 +239,9 @@ def newest_usable(
             problem = problem or error
             continue
         if problem:
-            warn(f"{problem}; {path.name} of step {checkpoint['global_step']} is used instead")
+            log.warning(
+                f"{problem}; {path.name} of step {checkpoint['global_step']} is used instead"
+            )
         return path, checkpoint
     if problem:
         raise problem

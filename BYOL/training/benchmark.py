@@ -198,7 +198,7 @@ class BareRun:
             callbacks=[
                 clock,
                 Curves(every=50),
-                Gauges(every, alarm, warn=lambda line: None),
+                Gauges(every, alarm, log_alarm=False),
                 *further,
             ],
             logger=False,

@@ -8,8 +8,8 @@ be resumed bit for bit.
 import copy
 import dataclasses
 import gc
+import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from BYOL.report.sample_features import MOST_LARGE, MOST_SMALL
 from BYOL.training.benchmark import BareRun
 from BYOL.training.prepare import Prepared
 
+log = logging.getLogger(__name__)
 _SHARE = 0.03  # of the time limit that the measurement takes
 _LEAST, _MOST = 1.0, 20.0  # seconds of it
 _BRIEF = 2.0  # seconds of it where nothing depends on it but a line of output
@@ -124,11 +125,10 @@ def announce_recipe(
     estimate: Estimate | None,
     machine: Machine,
     began: float,
-    say: Callable[[str], None],
 ) -> None:
     """Say what the preset auto has chosen and why, how long it will take, and what changes it."""
     for reason in config.recipe.get("reasons", ()):
-        say(f"  {reason}")
+        log.info(f"  {reason}")
     if estimate is None:
         return
     steps = config.total_steps(images)
@@ -141,8 +141,9 @@ def announce_recipe(
         f"{duration(seconds)} in all (--minutes or --epochs change it)"
     )
     if machine.accelerator == "cpu" and seconds > _LONG:
-        line = f"warning: {line}; --minutes=60 makes it an hour"
-    say(line)
+        log.warning(f"{line}; --minutes=60 makes it an hour")
+    else:
+        log.info(line)
 
 
 def duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ at every moment there is a whole one.
 """
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from BYOL.runs.checksum import seal
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint
 
+log = logging.getLogger(__name__)
+
 
 class CheckpointStore(TorchCheckpointIO):
     """Writes checkpoints whole or not at all, keeps the last few, survives a full disk.
@@ -30,7 +33,6 @@ class CheckpointStore(TorchCheckpointIO):
     Args:
         folder: of the run.
         keep: how many of the last are kept, from 1 up; the best is kept besides.
-        warn: gets one line where a checkpoint could not be written: training goes on then.
         restore: makes the run's folder again where someone has removed it.
         step: optimizer step of the ``last.ckpt`` that is there already.
     """
@@ -39,7 +41,6 @@ class CheckpointStore(TorchCheckpointIO):
         self,
         folder: RunFolder,
         keep: int,
-        warn: Callable[[str], None],
         restore: Callable[[], object],
         step: int | None = None,
     ):
@@ -47,7 +48,6 @@ class CheckpointStore(TorchCheckpointIO):
         self.restore = restore
         self.folder = folder
         self.keep = keep
-        self.warn = warn
         self.step = step
         self._writing: int | None = None
 
@@ -64,14 +64,14 @@ class CheckpointStore(TorchCheckpointIO):
         step = self._writing = int(checkpoint["global_step"])
         try:
             if not path.parent.is_dir():
-                self.warn(f"{path.parent} was removed while the run was on: it is made again")
+                log.warning(f"{path.parent} was removed while the run was on: it is made again")
                 self.restore()
             write_atomically(path, write, before=self._set_aside)
             self.step = step
             self._forget()
         except (UserError, OSError) as error:
             kept = f"that of step {self.step} is kept" if self.step is not None else "there is none"
-            self.warn(
+            log.warning(
                 f"no checkpoint at step {step}: {error}; {kept}, training goes on and tries again"
             )
 
@@ -89,7 +89,7 @@ class CheckpointStore(TorchCheckpointIO):
         try:
             _link(self.folder.checkpoint, self.folder.best_checkpoint)
         except OSError as error:
-            self.warn(f"best.ckpt could not be made: {error.strerror or error}")
+            log.warning(f"best.ckpt could not be made: {error.strerror or error}")
 
     def _set_aside(self) -> None:
         """The checkpoint that is about to be replaced gets a name of its own."""

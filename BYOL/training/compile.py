@@ -6,6 +6,7 @@ minute or more before the first step, which a short run never earns back.
 
 import copy
 import dataclasses
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -16,8 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from BYOL._hardware import Machine, matrix_rate, torch_device
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
+from BYOL.errors import first_line
 from BYOL.model.loss import criterion
 
+log = logging.getLogger(__name__)
 # By accelerator and precision: the seconds that compiling takes, the share of a step that it saves,
 # and the share of the matrix rate that a step reaches without it; where it saves too little to
 # matter there is no entry. Measured but for the GPU's fp32 and fp16 (docs/performance.md,
@@ -84,7 +87,6 @@ def _operations(model: BYOL, shape: tuple[int, int, int, int]) -> int:
 def compile_forward(
     model: BYOL,
     example: Tensor,
-    say: Callable[[str], None],
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     graphs: bool = False,
 ) -> bool:
@@ -95,7 +97,6 @@ def compile_forward(
     Args:
         model: in training mode, on its device.
         example: (B, C, S, S) like the batches to come.
-        say: gets the one line, where it fails.
         autocast: a context like that of training.
         graphs: on a GPU, record forward and backward pass as CUDA graphs: the host then asks for
             all of their kernels at once. Every step must begin with
@@ -110,7 +111,7 @@ def compile_forward(
         reason = _failure(model, example, autocast, recorded)
         if reason is None:
             return True
-        say(f"{what[recorded]} without: {reason}")
+        log.info(f"{what[recorded]} without: {reason}")
     return False
 
 
@@ -133,8 +134,7 @@ def _failure(
                 model.zero_grad(set_to_none=True)
     except Exception as error:
         model._compiled_call_impl = None
-        reason = (str(error).strip().splitlines() or [""])[0]
-        return f"{type(error).__name__}: {reason[:200]}"
+        return f"{type(error).__name__}: {first_line(error)}"
     finally:
         model.zero_grad(set_to_none=True)
         with torch.no_grad():

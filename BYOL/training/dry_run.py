@@ -3,7 +3,7 @@ precision."""
 
 import copy
 import dataclasses
-from collections.abc import Callable
+import logging
 
 import torch
 from torch import nn
@@ -12,7 +12,9 @@ from BYOL._hardware import Machine
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config.view_configs import small_view_configs
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
+
+log = logging.getLogger(__name__)
 
 
 def check_network(model: BYOL, config: PretrainConfig) -> bool:
@@ -39,7 +41,7 @@ def check_network(model: BYOL, config: PretrainConfig) -> bool:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 network(x)
         except Exception as error:  # every network has its own way to say so
-            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            reason = first_line(error, 160)
             raise UserError(
                 f"--{name}={x.shape[-1]} is not for backbone {config.backbone!r}: give a larger "
                 f"size, or another backbone ({reason})"
@@ -47,9 +49,7 @@ def check_network(model: BYOL, config: PretrainConfig) -> bool:
     return bool(narrow)
 
 
-def trusted_machine(
-    narrow: bool, config: PretrainConfig, machine: Machine, say: Callable[[str], None]
-) -> Machine:
+def trusted_machine(narrow: bool, config: PretrainConfig, machine: Machine) -> Machine:
     """``machine``, but in fp32 where a processor's bf16 would give wrong gradients.
 
     Where a convolution with a stride sees pictures one pixel wide, oneDNN's gradient of its weights
@@ -60,7 +60,6 @@ def trusted_machine(
         narrow: whether there is such a convolution; from :func:`check_network`.
         config: settled.
         machine: that trains.
-        say: gets a line where bf16 is given up.
 
     Raises:
         UserError: bf16 was asked for by name.
@@ -70,7 +69,7 @@ def trusted_machine(
     reason = "on a CPU bf16 gradients are wrong where a convolution sees pictures one pixel wide"
     if config.precision == "bf16":
         raise UserError(f"--precision=bf16: {reason}: use fp32 or larger pictures")
-    say(f"training in fp32: {reason}")
+    log.info(f"training in fp32: {reason}")
     return dataclasses.replace(machine, precision="fp32")
 
 

@@ -1,10 +1,11 @@
 """What a trained run leaves: the backbone, the evidence that it has learnt, and the report."""
 
 import dataclasses
+import logging
 import math
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,8 +19,9 @@ from BYOL.config import PretrainConfig
 from BYOL.config.tasks import Measures
 from BYOL.data.loader_errors import loader_died
 from BYOL.data.open import Splits
+from BYOL.errors import first_line
 from BYOL.evaluation.baselines import START, Reference
-from BYOL.evaluation.collapse.feature_metrics import feature_gauges
+from BYOL.evaluation.collapse.feature_metrics import feature_collapse_metrics
 from BYOL.evaluation.evaluate import NOTHING_KNOWN, evaluate
 from BYOL.evaluation.splits import comparable_test_set
 from BYOL.export import export_backbone
@@ -27,6 +29,7 @@ from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import backbone_metadata, open_run, started_from, untrained
 from BYOL.training.prepare import Prepared
 
+log = logging.getLogger(__name__)
 QUIET_UP_TO = 10_000  # pictures whose comparison is a matter of a minute or two
 
 
@@ -38,7 +41,6 @@ def finish(
     results: dict[str, Any],
     machine: Machine,
     known: Mapping[str, Measures] = NOTHING_KNOWN,
-    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Write the backbone, measure it, and write what is known of the run.
 
@@ -50,7 +52,6 @@ def finish(
         results: of the training itself.
         machine: that trains.
         known: rows of the comparison that were measured before.
-        say: gets a line where there is no comparison, and why: a trained run does not fail for it.
 
     Returns:
         ``results`` with the gauges of the features, the comparison, machine and versions.
@@ -64,13 +65,11 @@ def finish(
     evidence = None
     try:
         if usable:
-            many = len(prepared.labelled or prepared.train) > QUIET_UP_TO
-            speak = say if many else lambda line: None
-            evidence = _evidence(config, prepared, model, machine, fresh, references, known, speak)
+            evidence = _evidence(config, prepared, model, machine, fresh, references, known)
     except Exception as error:
         if loader_died(error):  # the machine's fault, not the pictures': a resumed run makes it up
             raise
-        say(f"warning: no comparison ({_reason(error)}); byol evaluate {folder.path} makes one")
+        log.warning(f"no comparison ({first_line(error)}); byol evaluate {folder.path} makes one")
     results |= {
         "pictures": len(prepared.train),
         "feature_gauges": features,
@@ -87,7 +86,6 @@ def save_report(
     prepared: Prepared,
     folder: RunFolder,
     machine: Machine,
-    say: Callable[[str], None],
 ) -> None:
     """The run as a page. A run that has come to its end does not fail for it.
 
@@ -96,22 +94,17 @@ def save_report(
         prepared: its pictures.
         folder: gets ``report.html``.
         machine: that looks at the pictures.
-        say: gets a line where there is no report, and why.
     """
     from BYOL.report.html import write_report
-    from BYOL.report.sample_features import Looking
+    from BYOL.report.sample_features import SampleConfig
 
     pictures = Splits(prepared.train, prepared.test, prepared.labelled)
     workers = pick_workers(config.workers, machine.accelerator)
-    how = Looking(torch_device(machine.accelerator), workers, seed=config.seed)
+    how = SampleConfig(torch_device(machine.accelerator), workers, seed=config.seed)
     try:
         write_report(open_run(folder.path), pictures, how, folder.report)
     except Exception as error:
-        say(f"warning: no report ({_reason(error)}); byol report {folder.path} makes one")
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        log.warning(f"no report ({first_line(error)}); byol report {folder.path} makes one")
 
 
 def _evidence(
@@ -122,7 +115,6 @@ def _evidence(
     fresh: nn.Module,
     references: list[Reference],
     known: Mapping[str, Measures],
-    say: Callable[[str], None],
 ) -> dict[str, Any] | None:
     """The comparison of ``byol evaluate``, where there are labels to compare with."""
     bank = prepared.labelled or prepared.train
@@ -139,7 +131,7 @@ def _evidence(
         seed=config.seed,
         references=references,
         known=known,
-        say=say,
+        log_times=len(bank) > QUIET_UP_TO,
     )
 
 
@@ -151,7 +143,7 @@ def _feature_gauges(
     machine: Machine,
 ) -> dict[str, dict[str, float]]:
     """The gauges of what the backbone gives, which is what is used afterwards."""
-    return feature_gauges(
+    return feature_collapse_metrics(
         model.onlineNet.backend,
         fresh,
         prepared.train,

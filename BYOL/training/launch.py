@@ -1,4 +1,4 @@
-"""A run of several processes: who is the first, how they meet, and what becomes of the others
+"""A run of several processes: how they meet, and what becomes of the others
 when one dies.
 
 Processes are started by Lightning (``--devices 4``), by torchrun or by SLURM's srun.
@@ -14,21 +14,13 @@ from typing import Any
 
 from BYOL.config import PretrainConfig
 from BYOL.data.loader_errors import loader_died, loader_message
-from BYOL.errors import LostError, StoppedError, UserError
+from BYOL.errors import LostError, StoppedError, UserError, first_line
 from BYOL.runs.folder import RunFolder
 
 PATIENCE = timedelta(minutes=10)  # for a process that does not answer
 _LOST = re.compile(
     r"gloo|nccl|connection (closed|reset|refused)|timed out|socket|store", re.IGNORECASE
 )
-
-
-def first_process() -> bool:
-    """Whether this is the process that writes; known before the processes have met."""
-    for name in ("RANK", "SLURM_PROCID"):
-        if name in os.environ:
-            return os.environ[name] == "0"
-    return os.environ.get("NODE_RANK", "0") == "0" and os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def with_processes(config: PretrainConfig) -> PretrainConfig:
@@ -84,7 +76,7 @@ def mishaps(folder: RunFolder) -> Iterator[None]:
             ) from error
         if "deterministic" in text and "implementation" in text:
             raise UserError(
-                f"--deterministic is not possible with this network: {text.splitlines()[0][:200]}"
+                f"--deterministic is not possible with this network: {first_line(error)}"
             ) from error
         if _in_company() and _LOST.search(text):
             raise StoppedError(

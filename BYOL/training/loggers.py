@@ -4,10 +4,11 @@ import contextlib
 import csv
 import io
 import itertools
+import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from BYOL._files import write_atomically
 from BYOL.errors import UserError
 
+log = logging.getLogger(__name__)
 _COUNTER = itertools.count()  # no two files of a process have one name
 
 
 class CurveTable(Logger):
     """``metrics.csv``: a row for every call, written whole every time.
+
+    If the file cannot be written, a warning is logged and the rows are written with the next ones.
 
     Lightning's own CSV logger deletes the rows of a run that is resumed.
 
@@ -32,8 +36,6 @@ class CurveTable(Logger):
         path: the file.
         until: optimizer step of the checkpoint that a run goes on from: rows up to it are kept,
             later ones are made again. None: a new table.
-        warn: gets one line where the file could not be written; the rows are kept in memory then
-            and written with the next ones.
         seconds: between writes, at least; every checkpoint writes too. Whoever watches a run reads
             the file while it grows.
     """
@@ -42,12 +44,10 @@ class CurveTable(Logger):
         self,
         path: Path,
         until: int | None = None,
-        warn: Callable[[str], None] = lambda line: None,
         seconds: float = 30.0,
     ):
         super().__init__()
         self.path = path
-        self.warn = warn
         self.seconds = seconds
         self.saved_at = time.monotonic()
         self.rows: list[dict[str, Any]] = [] if until is None else _rows_until(path, until)
@@ -92,7 +92,7 @@ class CurveTable(Logger):
             )
             self.written = len(self.rows)
         except (UserError, OSError) as error:
-            self.warn(f"the curves were not written: {error}; they are kept and tried again")
+            log.warning(f"the curves were not written: {error}; they are kept and tried again")
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -162,15 +162,14 @@ def _append(path: Path, event: Event) -> None:
         RecordWriter(file).write(event.SerializeToString())
 
 
-def loggers(folder: Path, until: int | None, warn: Callable[[str], None]) -> list[Logger]:
+def loggers(folder: Path, until: int | None) -> list[Logger]:
     """Those of a run: CSV and TensorBoard.
 
     Args:
         folder: where they write.
         until: see :class:`CurveTable` and :class:`EventFile`.
-        warn: see :class:`CurveTable`.
     """
-    return [CurveTable(folder / "metrics.csv", until, warn), EventFile(folder, until)]
+    return [CurveTable(folder / "metrics.csv", until), EventFile(folder, until)]
 
 
 def _rows_until(path: Path, step: int) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable
+import logging
 
 import torch
 from torch import Tensor
@@ -15,12 +15,11 @@ from BYOL.errors import UserError
 from BYOL.training.benchmark import training_step
 from BYOL.training.module import loss_of
 
+log = logging.getLogger(__name__)
 _USABLE = 0.7  # of the available memory: loaders, evaluation and other programs need some, too
 
 
-def with_parts_that_fit(
-    config: PretrainConfig, model: BYOL, machine: Machine, say: Callable[[str], None]
-) -> PretrainConfig:
+def with_parts_that_fit(config: PretrainConfig, model: BYOL, machine: Machine) -> PretrainConfig:
     """The settings with ``accumulate`` so large that a part of a batch fits the memory.
 
     On a GPU a step is tried. On a CPU, which would swap or be killed, the memory of a step is
@@ -30,7 +29,6 @@ def with_parts_that_fit(
         config: resolved settings.
         model: the networks; they are not changed.
         machine: that trains.
-        say: gets a line where the batch does not fit.
 
     Raises:
         UserError: not even the smallest part fits.
@@ -43,7 +41,7 @@ def with_parts_that_fit(
         tried = dataclasses.replace(config, accumulate=parts)
         if fits(tried, model, machine):
             if parts != config.accumulate:
-                say(
+                log.info(
                     f"a batch of {config.batch_size} does not fit the memory: each step is "
                     f"accumulated from {parts} parts of {tried.micro_batch} images; a smaller "
                     "--batch_size or --grad_checkpointing need less".replace("_", "-")

@@ -1,7 +1,7 @@
 """One training step, as Lightning sees it."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -60,7 +60,6 @@ class Pretraining(pl.LightningModule):
         config: settled settings.
         views: makes two views of a batch, on the batch's device.
         steps_per_epoch: optimizer steps.
-        say: gets a line where the model cannot be compiled.
     """
 
     def __init__(
@@ -69,10 +68,8 @@ class Pretraining(pl.LightningModule):
         config: PretrainConfig,
         views: Views,
         steps_per_epoch: int,
-        say: Callable[[str], None] = print,
     ):
         super().__init__()
-        self.say = say
         self.model = model
         self.config = config
         self.views = views
@@ -97,7 +94,7 @@ class Pretraining(pl.LightningModule):
         # Graphs keep what they put out at one place: a second part of a step would overwrite it.
         alone = self.config.accumulate == 1 and not self.config.small_views
         self.graphs = alone and self.device.type == "cuda" and self.trainer.world_size == 1
-        compile_forward(self.model, example, self.say, autocast, self.graphs)
+        compile_forward(self.model, example, autocast, self.graphs)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Dropout and the like draw from PyTorch's generator: it is a function of the place too."""

@@ -5,7 +5,8 @@ train, export, measure. The engine is Lightning's Trainer; there is no training 
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from pytorch_lightning.loggers import Logger
 
 from BYOL import byol
 from BYOL._clock import command_start
-from BYOL._console import as_warnings, counted, to_stderr
+from BYOL._console import counted, show_messages_by_default
+from BYOL._distributed import first_process
 from BYOL._hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
 from BYOL._random import fold
 from BYOL._waiting import waiting
@@ -30,7 +32,7 @@ from BYOL.data.shards.order import Streams
 from BYOL.data.train_loader import train_loader
 from BYOL.evaluation.evaluate import NOTHING_KNOWN
 from BYOL.export import export_backbone
-from BYOL.model.sync_batchnorm import synchronised
+from BYOL.model.sync_batchnorm import synchronise_batchnorm
 from BYOL.runs.build_model import build_model, seeded_model
 from BYOL.runs.folder import RunFolder, default_folder
 from BYOL.runs.open import backbone_metadata
@@ -40,7 +42,7 @@ from BYOL.training.callbacks.build import Watchers
 from BYOL.training.compile import settle_compile
 from BYOL.training.dry_run import check_network, trusted_machine
 from BYOL.training.finalize import finish, save_report
-from BYOL.training.launch import cluster, first_process, mishaps, strategy, with_processes
+from BYOL.training.launch import cluster, mishaps, strategy, with_processes
 from BYOL.training.loggers import loggers
 from BYOL.training.microbatch import with_parts_that_fit
 from BYOL.training.module import Pretraining
@@ -52,17 +54,16 @@ from BYOL.training.wandb import check_tracking, tracked
 from BYOL.views.pipeline import Views
 from BYOL.views.preview import save_preview
 
+log = logging.getLogger(__name__)
+
 
 def pretrain(
-    config: PretrainConfig,
-    say: Callable[[str], None] = to_stderr,
-    known: Mapping[str, Measures] = NOTHING_KNOWN,
+    config: PretrainConfig, known: Mapping[str, Measures] = NOTHING_KNOWN
 ) -> dict[str, Any]:
     """Train a backbone on pictures without labels, and measure it.
 
     Args:
         config: see :class:`PretrainConfig`; :func:`BYOL.config.presets.preset_config` makes one.
-        say: gets lines for the user: what was settled, warnings.
         known: references of the comparison that were measured before: :func:`evaluate`.
 
     Returns:
@@ -72,6 +73,7 @@ def pretrain(
     Raises:
         UserError: a mistake in the settings or the data; nothing has been written then.
     """
+    show_messages_by_default()
     began = command_start()
     config = with_processes(config)
     machine = pick_machine(config.accelerator, config.devices, config.precision)
@@ -79,23 +81,22 @@ def pretrain(
     out = Path(config.out) if config.out else default_folder(config.data, stamped=stamped)
     if config.resume:
         config = dataclasses.replace(config, **recorded_settings(config, RunFolder(out)))
-    start = find_start(RunFolder(out), config.resume, config.epochs, as_warnings(say))
-    speak = say if first_process() else lambda line: None  # another one says it already
-    with StopRequest(speak) as stop:
-        with waiting("opening the images", say=speak):
+    start = find_start(RunFolder(out), config.resume, config.epochs)
+    with StopRequest() as stop:
+        with waiting("opening the images"):
             prepared = prepare(config)
         config = rooted(dataclasses.replace(prepared.config, out=str(out), resume=False))
         start.check(config, prepared.train)
         if start.results:
-            return _complete(config, prepared, start, machine, speak)
-        with waiting("building the network", say=speak):
+            return _complete(config, prepared, start, machine)
+        with waiting("building the network"):
             model = seeded_model(config) if start.checkpoint else build_model(config)
             narrow = check_network(model, config)
-        machine = trusted_machine(narrow, config, machine, speak)
+        machine = trusted_machine(narrow, config, machine)
         if start.compiled and config.compile == "auto":  # another choice rounds otherwise
             config = dataclasses.replace(config, compile="on" if start.compiled == "on" else "off")
         if not start.checkpoint:
-            config = with_parts_that_fit(config, model, machine, speak)
+            config = with_parts_that_fit(config, model, machine)
         config, estimate = with_length(config, prepared, model, machine, began)
         config = settle_compile(config, len(prepared.train), model, machine)
         check_tracking(config)
@@ -106,38 +107,32 @@ def pretrain(
                     _save_views(prepared, config, start.folder)
                 if (config.pretrained or config.weights) and not start.checkpoint:
                     _save_start(config, model, start.folder)
-                _announce(config, prepared, model, machine, say)
+                _announce(config, prepared, model, machine)
                 if start.step:
                     steps = config.epochs * (len(prepared.train) // config.batch_size)
-                    say(f"resumes after step {start.step:,} of {steps:,}")
-                announce_recipe(config, len(prepared.train), estimate, machine, began, say)
-            with tracked(config, start.folder, as_warnings(speak)) as tracker:
-                run = _train(config, prepared, model, start, machine, stop, say, tracker.loggers)
+                    log.info(f"resumes after step {start.step:,} of {steps:,}")
+                announce_recipe(config, len(prepared.train), estimate, machine, began)
+            with tracked(config, start.folder) as tracker:
+                run = _train(config, prepared, model, start, machine, stop, tracker.loggers)
                 results = {"run": str(out), **run, "evaluation": None}
                 if not first_process():
                     return results
-                results = finish(
-                    config, prepared, model, start.folder, results, machine, known, say
-                )
+                results = finish(config, prepared, model, start.folder, results, machine, known)
                 tracker.conclude(results)
             if config.report:
-                save_report(config, prepared, start.folder, machine, say)
+                save_report(config, prepared, start.folder, machine)
             return results
 
 
 def _complete(
-    config: PretrainConfig,
-    prepared: Prepared,
-    start: Start,
-    machine: Machine,
-    say: Callable[[str], None],
+    config: PretrainConfig, prepared: Prepared, start: Start, machine: Machine
 ) -> dict[str, Any]:
     """What is known of a run that has come to its end before; its report, where there is none."""
     assert start.results is not None
     start.check_complete(config)
-    say(f"the run in {start.folder.path} is complete: nothing was trained")
+    log.info(f"the run in {start.folder.path} is complete: nothing was trained")
     if config.report and first_process() and not start.folder.report.exists():
-        save_report(config, prepared, start.folder, machine, say)
+        save_report(config, prepared, start.folder, machine)
     return start.results
 
 
@@ -154,15 +149,11 @@ def _save_views(prepared: Prepared, config: PretrainConfig, folder: RunFolder) -
 
 
 def _announce(
-    config: PretrainConfig,
-    prepared: Prepared,
-    model: byol.BYOL,
-    machine: Machine,
-    say: Callable[[str], None],
+    config: PretrainConfig, prepared: Prepared, model: byol.BYOL, machine: Machine
 ) -> None:
     weights = sum(p.numel() for p in model.onlineNet.backend.parameters()) / 1e6
     begun = f", begun with {config.weights}" if config.weights else ""
-    say(
+    log.info(
         f"{prepared.train.name}: {counted(len(prepared.train), 'picture')}, "
         f"{counted(config.channels or 0, 'channel')}, "
         f"seen at {config.view_shape[-1]} px; preset {config.preset}; {config.backbone} "
@@ -170,15 +161,19 @@ def _announce(
         f"{', compiled' if config.compile == 'on' else ''}"
     )
     if prepared.labelled:
-        say(f"{len(prepared.labelled):,} of them have labels, which judge and are not learnt from")
+        log.info(
+            f"{len(prepared.labelled):,} of them have labels, which judge and are not learnt from"
+        )
     if config.pixel_range:
         low, high = config.pixel_range
-        say(f"values from {low:g} to {high:g} are black to white (--pixel-range sets others)")
+        log.info(f"values from {low:g} to {high:g} are black to white (--pixel-range sets others)")
     for note in filter(None, (misfit(config), *prepared.train.notes)):
-        say(f"warning: {note}")
+        log.warning(note)
     if prepared.broken:
         names = ", ".join(prepared.broken[:3]) + (" …" if len(prepared.broken) > 3 else "")
-        say(f"left out, because it cannot be read: {len(prepared.broken)} of the files: {names}")
+        log.info(
+            f"left out, because it cannot be read: {len(prepared.broken)} of the files: {names}"
+        )
 
 
 def _train(
@@ -188,7 +183,6 @@ def _train(
     start: Start,
     machine: Machine,
     stop: StopRequest,
-    say: Callable[[str], None],
     further: Sequence[Logger],
 ) -> dict[str, Any]:
     steps_per_epoch = len(prepared.train) // config.batch_size
@@ -197,12 +191,11 @@ def _train(
     loader = _loader(config, prepared, views, start.step, machine, streams)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.sync_batchnorm and config.devices * config.nodes > 1:
-        model = synchronised(model, machine.accelerator)
-    module = Pretraining(model, config, views, steps_per_epoch, say)
-    warn = as_warnings(say)
+        model = synchronise_batchnorm(model, machine.accelerator)
+    module = Pretraining(model, config, views, steps_per_epoch)
     held_to = {**facts(config, prepared.train), "streams": dataclasses.asdict(streams)}
-    watch = Watchers(config, prepared, start, machine, stop, warn, module.total_steps, held_to)
-    curves = [*loggers(start.folder.logs, start.step, warn), *further]
+    watch = Watchers(config, prepared, start, machine, stop, module.total_steps, held_to)
+    curves = [*loggers(start.folder.logs, start.step), *further]
     trainer = _trainer(config, start, watch, machine, curves)
     with mishaps(start.folder):
         trainer.fit(module, loader, ckpt_path=start.checkpoint)

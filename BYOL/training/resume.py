@@ -2,11 +2,12 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from BYOL._distributed import first_process
 from BYOL._links import check_run_links
 from BYOL._lock import locked
 from BYOL.config import PretrainConfig, load_config
@@ -17,7 +18,6 @@ from BYOL.errors import UserError
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import newest_usable
 from BYOL.training.checkpoint_io import adopt, sweep
-from BYOL.training.launch import first_process
 
 # Settings that a resumed run must share with its checkpoint.
 _FIXED = tuple(names_where(PretrainConfig, lambda info: info.on_resume == "fixed"))
@@ -108,16 +108,13 @@ class Start:
             yield
 
 
-def find_start(
-    folder: RunFolder, resume: Resume, epochs: int, warn: Callable[[str], None]
-) -> Start:
+def find_start(folder: RunFolder, resume: Resume, epochs: int) -> Start:
     """What ``resume`` means for a folder; nothing is written.
 
     Args:
         folder: of the run.
         resume: False: it must be new. True: it must have a checkpoint. "auto": either.
         epochs: that are wanted; with "auto", a run that has ended with fewer goes on.
-        warn: gets a line for every checkpoint that is damaged.
 
     Raises:
         UserError: the folder is not as it must be, or every checkpoint in it is damaged.
@@ -131,7 +128,7 @@ def find_start(
             )
         return Start(folder)
     check_run_links(folder.path, f"--out={folder.path}")
-    found = newest_usable(folder, warn)
+    found = newest_usable(folder)
     results = _results(folder) if resume == "auto" else None
     if found is None:
         if results and results.get("epochs", 0) >= epochs:  # no disk had room for a checkpoint

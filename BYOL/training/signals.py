@@ -4,15 +4,16 @@ Signals are SIGTERM and SIGINT, SIGUSR1 (what SLURM is usually told to send befo
 and SIGHUP. The first one asks; a second one ends the process at once.
 """
 
+import logging
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from types import FrameType, TracebackType
 
 from BYOL.errors import StoppedError
 
+log = logging.getLogger(__name__)
 SIGNALS = tuple(
     getattr(signal, name)
     for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
@@ -22,14 +23,9 @@ _SAME = 0.2  # seconds: a launcher and a terminal may both pass on one signal
 
 
 class StopRequest:
-    """A context in which signals are requests.
+    """A context in which signals are requests; the first one is logged."""
 
-    Args:
-        say: gets one line when the first one comes.
-    """
-
-    def __init__(self, say: Callable[[str], None]):
-        self.say = say
+    def __init__(self) -> None:
         self.asked: str | None = None
         self.deferred = False
         self._at = 0.0
@@ -78,4 +74,4 @@ class StopRequest:
         self.asked, self._at = signal.Signals(number).name, now
         if not self.deferred:
             raise self._stopped()
-        self.say(f"{self.asked}: the step is finished and saved; once more stops at once")
+        log.info(f"{self.asked}: the step is finished and saved; once more stops at once")

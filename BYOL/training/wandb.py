@@ -5,23 +5,25 @@ What it gets is in the run's folder as well, and a run never fails for its sake.
 
 import contextlib
 import dataclasses
+import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning.loggers import Logger, WandbLogger
 
+from BYOL._distributed import first_process
 from BYOL._files import write_atomically
 from BYOL.config import PretrainConfig
-from BYOL.errors import UserError
-from BYOL.evaluation.bootstrap import level
+from BYOL.errors import UserError, first_line
+from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.runs.folder import RunFolder
-from BYOL.training.launch import first_process
 
 if TYPE_CHECKING:
     import wandb
 
+log = logging.getLogger(__name__)
 _STEP = "trainer/global_step"  # what Lightning's logger calls it
 
 
@@ -77,23 +79,24 @@ class Tracker:
             {
                 "images_per_second": results["images_per_second"],
                 "alarm": results["alarm"],
-                **{f"{row}/{m}": level(v) for row, ms in rows.items() for m, v in ms.items()},
+                **{
+                    f"{row}/{m}": point_estimate(v)
+                    for row, ms in rows.items()
+                    for m, v in ms.items()
+                },
             }
         )
 
 
 @contextlib.contextmanager
-def tracked(
-    config: PretrainConfig, folder: RunFolder, warn: Callable[[str], None]
-) -> Iterator[Tracker]:
+def tracked(config: PretrainConfig, folder: RunFolder) -> Iterator[Tracker]:
     """The run at Weights & Biases while it lasts; a run that goes on goes on there as well.
 
     Args:
         config: of the run, settled.
         folder: of the run.
-        warn: gets a line where Weights & Biases does not answer; the run goes on without it.
     """
-    run = _begin(config, folder, warn) if config.wandb and first_process() else None
+    run = _begin(config, folder) if config.wandb and first_process() else None
     code = 1
     try:
         yield Tracker(run)
@@ -103,9 +106,7 @@ def tracked(
             run.finish(exit_code=code)
 
 
-def _begin(
-    config: PretrainConfig, folder: RunFolder, warn: Callable[[str], None]
-) -> "wandb.Run | None":
+def _begin(config: PretrainConfig, folder: RunFolder) -> "wandb.Run | None":
     import wandb
 
     folder.logs.mkdir(exist_ok=True)
@@ -124,7 +125,7 @@ def _begin(
             settings=wandb.Settings(console="off", silent=True),
         )
     except wandb.Error as error:
-        warn(f"Weights & Biases does not answer ({str(error).splitlines()[0]}); logs/ has it all")
+        log.warning(f"Weights & Biases does not answer ({first_line(error)}); logs/ has it all")
         return None
     run.define_metric(_STEP)
     run.define_metric("*", step_metric=_STEP)

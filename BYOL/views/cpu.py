@@ -22,7 +22,7 @@ def cpu_view(
     config: ViewConfig,
     images: Tensor,
     boxes: Tensor | None,
-    draw: AppearanceParams,
+    appearance: AppearanceParams,
     mean: list[float],
     std: list[float],
 ) -> Tensor:
@@ -32,7 +32,7 @@ def cpu_view(
         config: the augmentations.
         images: (B, C, H, W) uint8, or float in [0, 1], on the CPU.
         boxes: (B, 4) crop boxes, or None if ``images`` are already cropped.
-        draw: the parameters of each image.
+        appearance: the parameters of each image.
         mean: mean of each channel.
         std: standard deviation of each channel.
 
@@ -43,12 +43,12 @@ def cpu_view(
     is_uint8 = images.dtype == torch.uint8
     images, unit = (images, 1 / 255) if is_uint8 else (images.float(), 1.0)
     radius = ops.blur_radius(config.size)
-    params = _kernel_params(draw, with_blur=radius > 0)
+    params = _kernel_params(appearance, with_blur=radius > 0)
     cropped = boxes is not None
     if boxes is None:
         boxes = torch.zeros(len(images), 4, dtype=torch.int64)
     pixels, corners = images.contiguous().numpy(), boxes.contiguous().numpy()
-    blur = ops.blur_kernels(draw.sigma, max(radius, 1)).numpy()
+    blur = ops.blur_kernels(appearance.sigma, max(radius, 1)).numpy()
     centre, scale = np.array(mean, np.float32), 1 / np.array(std, np.float32)
     out = torch.empty(len(images), config.size, config.size, images.shape[1])
 
@@ -84,16 +84,30 @@ def _kernels() -> ModuleType:
     return kernels
 
 
-def _kernel_params(draw: AppearanceParams, with_blur: bool) -> tuple[np.ndarray, ...]:
+def _kernel_params(appearance: AppearanceParams, with_blur: bool) -> tuple[np.ndarray, ...]:
     """Return the arrays that the kernels read.
 
     These are (B, 6) bool flags, the (B, 4) order of the colour operations, and (B, 6) values.
     """
-    blurred = draw.blur if with_blur else torch.zeros_like(draw.blur)
-    flags = (draw.flip, draw.vertical_flip, draw.jitter, draw.grey, blurred, draw.solarize)
-    angle = torch.deg2rad(draw.angle)
-    values = (draw.brightness, draw.contrast, draw.saturation, draw.hue, angle.sin(), angle.cos())
-    parts = (torch.stack(flags, 1), draw.order.argsort(dim=1), torch.stack(values, 1))
+    blurred = appearance.blur if with_blur else torch.zeros_like(appearance.blur)
+    flags = (
+        appearance.flip,
+        appearance.vertical_flip,
+        appearance.jitter,
+        appearance.grey,
+        blurred,
+        appearance.solarize,
+    )
+    angle = torch.deg2rad(appearance.angle)
+    values = (
+        appearance.brightness,
+        appearance.contrast,
+        appearance.saturation,
+        appearance.hue,
+        angle.sin(),
+        angle.cos(),
+    )
+    parts = (torch.stack(flags, 1), appearance.order.argsort(dim=1), torch.stack(values, 1))
     return tuple(part.numpy() for part in parts)
 
 

@@ -13,13 +13,15 @@ from BYOL.views.cpu import cpu_view
 from BYOL.views.crop_resize import crop_resize
 from BYOL.views.sample_params import AppearanceParams, sample_appearance, sample_crops
 
-Painter = Callable[[ViewConfig, Tensor, AppearanceParams, list[float], list[float]], Tensor]
+AppearanceFunction = Callable[
+    [ViewConfig, Tensor, AppearanceParams, list[float], list[float]], Tensor
+]
 # a colour operation: its column in the draw's order, the function, its values, its strength
 _ColourOperation = tuple[int, Callable[[Tensor, Tensor], Tensor], Tensor, float]
 
 
-def paint(
-    config: ViewConfig, x: Tensor, draw: AppearanceParams, mean: list[float], std: list[float]
+def augment_appearance(
+    config: ViewConfig, x: Tensor, params: AppearanceParams, mean: list[float], std: list[float]
 ) -> Tensor:
     """Apply everything that follows the crop and the horizontal flip, and normalise.
 
@@ -30,7 +32,7 @@ def paint(
     Args:
         config: the augmentations.
         x: (B, C, size, size) float in [0, 1], cropped and flipped.
-        draw: the parameters of each image.
+        params: the parameters of each image.
         mean: mean of each channel.
         std: standard deviation of each channel.
 
@@ -38,17 +40,17 @@ def paint(
         (B, C, size, size), normalised.
     """
     if config.vertical_flip:
-        x = ops.vertical_flip(x, draw.vertical_flip)
+        x = ops.vertical_flip(x, params.vertical_flip)
     if config.rotate:
-        x = ops.rotate(x, draw.angle).clamp_(0, 1)
+        x = ops.rotate(x, params.angle).clamp_(0, 1)
     if config.jitter:
-        x = _jitter(config, x, draw)
+        x = _jitter(config, x, params)
     if config.grey and x.shape[1] == 3:
-        x = _apply_where(draw.grey, config.grey, x, ops.grey)
+        x = _apply_where(params.grey, config.grey, x, ops.grey)
     if config.blur and ops.blur_radius(config.size):
-        x = _apply_where(draw.blur, config.blur, x, ops.blur, draw.sigma)
+        x = _apply_where(params.blur, config.blur, x, ops.blur, params.sigma)
     if config.solarize:
-        x = _apply_where(draw.solarize, config.solarize, x, ops.solarize)
+        x = _apply_where(params.solarize, config.solarize, x, ops.solarize)
     scale = 1 / ops.per_channel(std, x)
     return torch.addcmul(-ops.per_channel(mean, x) * scale, x, scale)
 
@@ -61,21 +63,21 @@ def _apply_where(
     return torch.where(chosen[:, None, None, None], operation(x, *values), x)
 
 
-def _jitter(config: ViewConfig, x: Tensor, draw: AppearanceParams) -> Tensor:
+def _jitter(config: ViewConfig, x: Tensor, params: AppearanceParams) -> Tensor:
     """Apply the four colour operations in the order that was drawn for each image."""
     operations: list[_ColourOperation] = [
-        (0, ops.brightness, draw.brightness, config.brightness),
-        (1, ops.contrast, draw.contrast, config.contrast),
+        (0, ops.brightness, params.brightness, config.brightness),
+        (1, ops.contrast, params.contrast, config.contrast),
     ]
     if x.shape[1] == 3:
         operations += [
-            (2, ops.saturation, draw.saturation, config.saturation),
-            (3, ops.hue, draw.hue, config.hue),
+            (2, ops.saturation, params.saturation, config.saturation),
+            (3, ops.hue, params.hue, config.hue),
         ]
     operations = [entry for entry in operations if entry[3]]
     for position in range(4):
         for column, operation, value, _ in operations:
-            chosen = draw.jitter & (draw.order[:, column] == position)
+            chosen = params.jitter & (params.order[:, column] == position)
             x = torch.where(chosen[:, None, None, None], operation(x, value), x)
     return x
 
@@ -106,7 +108,9 @@ class Views:
         self.small = small
         self.mean = list(mean)
         self.std = list(std)
-        self.painter: Painter = torch.compile(paint, dynamic=False) if compiled else paint
+        self.appearance: AppearanceFunction = (
+            torch.compile(augment_appearance, dynamic=False) if compiled else augment_appearance
+        )
 
     @property
     def all_configs(self) -> tuple[ViewConfig, ...]:
@@ -125,7 +129,7 @@ class Views:
             Two (B, C, size, size) float32 tensors, normalised.
         """
         first, second = (
-            make_view(config, images, ids, fold(key, view), self.mean, self.std, self.painter)
+            make_view(config, images, ids, fold(key, view), self.mean, self.std, self.appearance)
             for view, config in enumerate(self.configs)
         )
         return first, second
@@ -142,7 +146,7 @@ class Views:
             key: as in :meth:`__call__`.
         """
         first, second = (
-            view_from_crop(config, crop, ids, fold(key, view), self.mean, self.std, self.painter)
+            view_from_crop(config, crop, ids, fold(key, view), self.mean, self.std, self.appearance)
             for view, (config, crop) in enumerate(zip(self.configs, (crops, crops1), strict=True))
         )
         return first, second
@@ -158,7 +162,7 @@ class Views:
             ids: as in :meth:`__call__`.
             key: as in :meth:`__call__`.
         """
-        views, arguments = [], (self.mean, self.std, self.painter)
+        views, arguments = [], (self.mean, self.std, self.appearance)
         for i, config in enumerate(self.small):
             view_key = fold(key, len(self.configs) + i)
             if crops is None:
@@ -176,7 +180,7 @@ def make_view(
     key: int,
     mean: list[float],
     std: list[float],
-    painter: Painter = paint,
+    appearance: AppearanceFunction = augment_appearance,
 ) -> Tensor:
     """Return one view of every image.
 
@@ -190,7 +194,7 @@ def make_view(
         key: random key of the view.
         mean: mean of each channel.
         std: standard deviation of each channel.
-        painter: :func:`paint`, or its compiled form. It is not used on a CPU.
+        appearance: :func:`augment_appearance`, or its compiled form. It is not used on a CPU.
 
     Returns:
         (B, C, size, size) float32.
@@ -204,7 +208,7 @@ def make_view(
     if images.device.type == "cpu":
         return cpu_view(config, images, boxes, draw, mean, std)
     x = crop_resize(images, boxes, config.size, draw.flip)
-    return painter(config, x, draw, mean, std)
+    return appearance(config, x, draw, mean, std)
 
 
 def view_from_crop(
@@ -214,7 +218,7 @@ def view_from_crop(
     key: int,
     mean: list[float],
     std: list[float],
-    painter: Painter = paint,
+    appearance: AppearanceFunction = augment_appearance,
 ) -> Tensor:
     """Apply what :func:`make_view` does after the crop, to (B, C, size, size) ``crops``."""
     _check_channels(crops, mean, std)
@@ -222,7 +226,7 @@ def view_from_crop(
     if crops.device.type == "cpu":
         return cpu_view(config, crops, None, draw, mean, std)
     x = crops if crops.is_floating_point() else crops * (1 / 255)
-    return painter(config, ops.flip(x, draw.flip), draw, mean, std)
+    return appearance(config, ops.flip(x, draw.flip), draw, mean, std)
 
 
 def _check_channels(x: Tensor, mean: list[float], std: list[float]) -> None:

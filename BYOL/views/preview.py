@@ -11,7 +11,7 @@ from BYOL._files import write_atomically
 from BYOL._random import fold
 from BYOL.views.config import ViewConfig
 from BYOL.views.pipeline import make_view
-from BYOL.views.transforms import centre
+from BYOL.views.transforms import centre_crop
 
 GAP = 2
 
@@ -47,7 +47,7 @@ def _row(
 ) -> list[Tensor]:
     channels = image.shape[1]
     no_normalisation = [0.0] * channels, [1.0] * channels
-    tiles = [centre(image, configs[0].size)]
+    tiles = [centre_crop(image, configs[0].size)]
     for draw in range(draws):
         for view, config in enumerate(configs):
             ids = torch.tensor([i])

@@ -1,7 +1,7 @@
 """The transforms of the specification: callables for one image or a batch."""
 
+import logging
 import operator
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +19,7 @@ from BYOL.views.config import ViewConfig, paper_views
 from BYOL.views.ops import per_channel
 from BYOL.views.pipeline import make_view
 
+log = logging.getLogger(__name__)
 _UNSCALED_VALUE = 16.0  # exceeded by images in [0, 255] and never by (noisy) images in [0, 1]
 
 
@@ -118,7 +119,7 @@ class EvalTransform:
         if isinstance(image, Image.Image):
             return normalise(self._centre_crop(image), self.mean, self.std)[0]
         batch, single = as_batch(image, len(self.mean))
-        x = normalise(centre(batch, self.size), self.mean, self.std)
+        x = normalise(centre_crop(batch, self.size), self.mean, self.std)
         return x[0] if single else x
 
     def _centre_crop(self, image: Image.Image) -> Tensor:
@@ -165,7 +166,7 @@ def centre_crop_box(height: int, width: int, size: int) -> tuple[float, float, f
     return (height - side) / 2, (width - side) / 2, side, side
 
 
-def centre(images: Tensor, size: int) -> Tensor:
+def centre_crop(images: Tensor, size: int) -> Tensor:
     """Resize the shorter side to ``size`` / :func:`centre_crop_fraction`, then crop the centre.
 
     Args:
@@ -192,6 +193,18 @@ def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
             f"mean has {len(mean)} and std {len(std)} numbers for images of {x.shape[1]} channels"
         )
     return (x - per_channel(mean, x)) / per_channel(std, x)
+
+
+class _Reported:
+    """Whether the warning about unscaled floats was logged: once per process is enough."""
+
+    floats = False
+
+
+def _warn_of_floats(message: str) -> None:
+    if not _Reported.floats:
+        _Reported.floats = True
+        log.warning(message)
 
 
 def as_batch(image: Any, channels: int) -> tuple[Tensor, bool]:
@@ -222,9 +235,8 @@ def as_batch(image: Any, channels: int) -> tuple[Tensor, bool]:
     if image.is_floating_point() and image.device.type == "cpu":
         sample = image[..., ::8, ::8]
         if sample.numel() and float(sample.amax()) > _UNSCALED_VALUE:
-            warnings.warn(
+            _warn_of_floats(
                 f"a transform got floats up to {float(sample.amax()):g}, which are read as 0 to 1: "
-                "give uint8, or divide by 255",
-                stacklevel=3,
+                "give uint8, or divide by 255"
             )
     return (image[None], True) if image.ndim == 3 else (image, False)

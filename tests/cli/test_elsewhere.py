@@ -173,7 +173,7 @@ def test_every_setting_of_a_run(place: Path, canaries: Canaries, tally: Tally) -
 
 
 def open_and_use(folder: Path) -> None:
-    run = open_run(folder, say=lambda line: None)
+    run = open_run(folder)
     quietly(lambda: open_run_images(run, None, "root"), lambda: images_to_check(run))
     assert run.config.labels is None or run.elsewhere is None
 
@@ -297,7 +297,7 @@ def test_every_field_that_weights_carry(place: Path, canaries: Canaries, tally: 
 def test_every_field_of_the_results(
     place: Path, canaries: Canaries, tally: Tally, name: str
 ) -> None:
-    from BYOL.report.run_summary import gather
+    from BYOL.report.run_summary import read_run_summary
     from BYOL.report.verdict import verdict
 
     known = json.loads((place / "run" / name).read_text())
@@ -306,7 +306,7 @@ def test_every_field_of_the_results(
         for value in attacks(canaries).values():
             (place / "run" / name).write_text(json.dumps(replaced(known, path, value)))
             with watched(tally, canaries):
-                quietly(lambda: verdict(gather(opened), None))
+                quietly(lambda: verdict(read_run_summary(opened), None))
 
 
 def test_every_field_of_an_index_of_shards(place: Path, canaries: Canaries, tally: Tally) -> None:
@@ -338,7 +338,7 @@ def test_every_field_of_a_checkpoint(place: Path, canaries: Canaries, tally: Tal
             with watched(tally, canaries):
                 quietly(
                     lambda: load_checkpoint(folder.checkpoint),
-                    lambda: find_start(folder, "auto", 2, lambda line: None),
+                    lambda: find_start(folder, "auto", 2),
                 )
 
 
@@ -381,7 +381,7 @@ def test_every_entry_of_a_run_folder(
     config = tiny(place / "images", place / "run", epochs=1, resume="auto")
     for use in (
         lambda: open_run("run"), lambda: load_backbone("run"), lambda: read_start("run"),
-        lambda: pretrain(config, say=lambda line: None),
+        lambda: pretrain(config),
     ):  # fmt: skip
         with watched(tally, canaries):
             if use.__code__.co_names[0] == "read_start" and entry != "backbone.safetensors":

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from BYOL.cli.main import main
 from BYOL.errors import UserError
-from BYOL.evaluation.cross_val_predict import Known, contradicted, fit, judged, unseen
+from BYOL.evaluation.cross_val_predict import (
+    LabelledFeatures,
+    contradicts_label,
+    cross_val_predict,
+    fit_probe,
+    prediction_measures,
+)
 from tests.conftest import TINY, draw_pictures, made_run
 from tests.evaluation.test_attach_labels import flat_set, rows
 
@@ -199,10 +205,10 @@ def test_a_prediction_does_not_depend_on_the_label_of_the_image_or_its_group(i, 
     features, _ = clouds()
     values = features[:, :1].astype(np.float64)
     groups = np.arange(60) // 4 if grouped else None
-    before = unseen(Known(features, values, "regression", 1, groups), seed=3)
+    before = cross_val_predict(LabelledFeatures(features, values, "regression", 1, groups), seed=3)
     changed = values.copy()
     changed[groups == groups[i] if grouped else i] += value
-    after = unseen(Known(features, changed, "regression", 1, groups), seed=3)
+    after = cross_val_predict(LabelledFeatures(features, changed, "regression", 1, groups), seed=3)
     np.testing.assert_array_equal(before[i], after[i])
     assert np.isfinite(before).all()
 
@@ -211,31 +217,31 @@ def test_classes_are_predicted_and_wrong_labels_are_detected():
     features, labels = clouds(apart=7.0)
     wrong = labels.copy()
     wrong[[3, 30]] = (wrong[[3, 30]] + 1) % 3
-    known = Known(features, wrong, "classification", 4)
-    guesses = unseen(known, seed=0)
+    known = LabelledFeatures(features, wrong, "classification", 4)
+    guesses = cross_val_predict(known, seed=0)
     assert guesses.shape == (60, 4)
     np.testing.assert_allclose(guesses.sum(axis=1), 1, rtol=1e-5)
-    assert np.flatnonzero(contradicted(known, guesses)).tolist() == [3, 30]
-    assert judged(known, guesses, 0)["accuracy"]["accuracy"] >= 0.9
-    right = Known(features, labels, "classification", 4)
-    np.testing.assert_array_equal(fit(right, 0)(features).argmax(axis=1), labels)
+    assert np.flatnonzero(contradicts_label(known, guesses)).tolist() == [3, 30]
+    assert prediction_measures(known, guesses, 0)["accuracy"]["accuracy"] >= 0.9
+    right = LabelledFeatures(features, labels, "classification", 4)
+    np.testing.assert_array_equal(fit_probe(right, 0)(features).argmax(axis=1), labels)
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [0, 1, 1], [0, 1, 2, 3, 0], [0, 0, 0, 0, 0, 1]])
 def test_a_few_labels_are_enough(labels):
-    known = Known(*clouds(len(labels))[:1], np.array(labels), "classification", 4)
-    guesses = unseen(known, seed=0)
+    known = LabelledFeatures(*clouds(len(labels))[:1], np.array(labels), "classification", 4)
+    guesses = cross_val_predict(known, seed=0)
     np.testing.assert_allclose(guesses.sum(axis=1), 1, rtol=1e-5)
-    assert fit(known, 0)(known.features).shape == (len(labels), 4)
+    assert fit_probe(known, 0)(known.features).shape == (len(labels), 4)
 
 
 def test_a_label_of_a_class_with_one_image_is_not_contradicted():
     labels = np.array([0] * 15 + [1] * 14 + [2])
     features = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
-    assert unseen(Known(features, labels, "classification", 3), 0)[29, 2] == 0
+    assert cross_val_predict(LabelledFeatures(features, labels, "classification", 3), 0)[29, 2] == 0
     sure = np.tile([0.95, 0.05, 0.0], (3, 1))
-    known = Known(features[:3], np.array([0, 1, 2]), "classification", 3)
-    assert contradicted(known, sure).tolist() == [False, True, False]
+    known = LabelledFeatures(features[:3], np.array([0, 1, 2]), "classification", 3)
+    assert contradicts_label(known, sure).tolist() == [False, True, False]
 
 
 def test_a_class_in_the_test_folder_only_is_predicted_with_a_warning(tmp_path, capsys):
@@ -255,9 +261,9 @@ def test_a_class_in_the_test_folder_only_is_predicted_with_a_warning(tmp_path, c
 
 def test_a_single_group_has_no_cross_validated_prediction():
     features, labels = clouds(20)
-    known = Known(features, labels, "classification", 3, np.zeros(20, dtype=np.int64))
-    guesses = unseen(known, seed=0)
-    assert np.isnan(guesses).all() and judged(known, guesses, 0) == {}
-    assert not contradicted(known, guesses).any()
+    known = LabelledFeatures(features, labels, "classification", 3, np.zeros(20, dtype=np.int64))
+    guesses = cross_val_predict(known, seed=0)
+    assert np.isnan(guesses).all() and prediction_measures(known, guesses, 0) == {}
+    assert not contradicts_label(known, guesses).any()
     with pytest.raises(UserError, match="all labels are of one class"):
-        fit(Known(features, np.zeros(20, dtype=np.int64), "classification", 3), 0)
+        fit_probe(LabelledFeatures(features, np.zeros(20, dtype=np.int64), "classification", 3), 0)

@@ -11,12 +11,11 @@ from PIL import Image
 
 from BYOL.cli.main import main
 from BYOL.curation import search
-from BYOL.curation.feature_store import Collection, whitened
+from BYOL.curation.feature_store import Collection, whiten
 from BYOL.curation.search import nearest_images
 from tests.cli.test_mistakes import place, refuse  # noqa: F401
 from tests.conftest import draw_pictures
-from tests.curation.test_curation import smooth_images as scenes
-from tests.curation.test_curation import table
+from tests.curation.test_curation import smooth_images, table
 
 pytestmark = pytest.mark.trains
 
@@ -35,7 +34,7 @@ def test_the_nearest_images_have_the_highest_cosine_similarities(n, asked, count
         patch.setattr(search, "_CHUNK", chunk)
         found = collection(n + asked)
         questions, among = np.arange(asked), np.arange(asked, asked + n)
-        answer = nearest_images(found, questions, among, count, together=together)
+        answer = nearest_images(found, questions, among, count, combine=together)
     directions = found.directions[questions]
     if together:
         mean = directions.mean(axis=0, keepdims=True)
@@ -43,9 +42,9 @@ def test_the_nearest_images_have_the_highest_cosine_similarities(n, asked, count
     cosines = directions @ found.directions[among].T
     best = np.sort(cosines, axis=1)[:, ::-1][:, :count]
     np.testing.assert_allclose(answer.similarity, best, atol=1e-6)
-    taken = np.take_along_axis(cosines, answer.places - asked, axis=1)
+    taken = np.take_along_axis(cosines, answer.positions - asked, axis=1)
     np.testing.assert_allclose(taken, answer.similarity, atol=1e-6)
-    assert all(len(set(row)) == len(row) for row in answer.places.tolist())
+    assert all(len(set(row)) == len(row) for row in answer.positions.tolist())
 
 
 def test_more_whitening_leaves_less_spread(tmp_path):
@@ -53,7 +52,7 @@ def test_more_whitening_leaves_less_spread(tmp_path):
     features = np.random.default_rng(0).normal(size=(4000, 3)) * scales
     lengths = []
     for part in (0.0, 0.5, 1.0):
-        found = np.asarray(whitened(features, tmp_path / "d.npy", part))
+        found = np.asarray(whiten(features, tmp_path / "d.npy", part))
         np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
         spread = np.sort(found.std(axis=0))
         lengths.append(spread[-1] / spread[0])
@@ -66,7 +65,7 @@ def asked(run, pictures, out, *argv):
 
 
 def test_a_copy_is_the_first_result_and_the_query_image_is_not_a_result(run, tmp_path, capsys):
-    pictures = scenes(tmp_path / "p")
+    pictures = smooth_images(tmp_path / "p")
     with Image.open(pictures / "07.png") as seventh:
         seventh.save(pictures / "copy.jpg", quality=80)
     (pictures / "07-link.png").symlink_to("07.png")
@@ -86,7 +85,7 @@ def test_a_copy_is_the_first_result_and_the_query_image_is_not_a_result(run, tmp
 
 
 def test_each_query_image_has_a_list_of_results_or_all_share_one(run, tmp_path, capsys):
-    pictures, likes = scenes(tmp_path / "p"), tmp_path / "likes"
+    pictures, likes = smooth_images(tmp_path / "p"), tmp_path / "likes"
     likes.mkdir()
     for name in ("03.png", "11.png"):
         shutil.copy(pictures / name, likes)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from BYOL.cli.main import main
 from BYOL.curation import selection
-from BYOL.curation.selection import representatives
+from BYOL.curation.selection import select_representatives
 from BYOL.data.labels import read_labels
 from tests.conftest import draw_pictures, made_run
 from tests.evaluation.test_attach_labels import flat_set, rows
@@ -30,15 +30,15 @@ def clouds(sizes=(40, 30, 20, 10), seed=0):
 def chosen(features, count, *, labelled=(), barred=(), seed=0):
     masks = np.zeros((2, len(features)), dtype=bool)
     masks[0, list(labelled)], masks[1, list(barred)] = True, True
-    return representatives(features, count, seed, allowed=~masks[1], labelled=masks[0])
+    return select_representatives(features, count, seed, allowed=~masks[1], labelled=masks[0])
 
 
 def test_the_central_image_of_each_cluster_is_chosen_largest_cluster_first():
     features, of = clouds()
     found = chosen(features, 4)
-    assert of[found.places].tolist() == [0, 1, 2, 3] and found.sizes.tolist() == [40, 30, 20, 10]
+    assert of[found.positions].tolist() == [0, 1, 2, 3] and found.sizes.tolist() == [40, 30, 20, 10]
     vectors = selection.standardized_directions(features)
-    for cluster, place in enumerate(found.places):
+    for cluster, place in enumerate(found.positions):
         nearness = vectors @ vectors[of == cluster].mean(axis=0)
         assert nearness[place] == nearness[of == cluster].max()
 
@@ -47,11 +47,11 @@ def test_images_near_labelled_ones_are_chosen_last():
     features, of = clouds()
     labelled = [3, 17, 95]  # of the first and the last
     found = chosen(features, 4, labelled=labelled)
-    first = of[found.places].tolist()
+    first = of[found.positions].tolist()
     assert 1 in first[:2] and 2 in first[:3]
-    assert not set(found.places.tolist()) & set(labelled)
+    assert not set(found.positions.tolist()) & set(labelled)
     alone = chosen(features, 1, labelled=[0, 45, 75])
-    assert of[alone.places].tolist() == [3]
+    assert of[alone.positions].tolist() == [3]
 
 
 @settings(max_examples=25, deadline=None)
@@ -64,14 +64,14 @@ def test_the_requested_number_of_distinct_images_is_chosen(count, labelled, barr
     features, _ = clouds()
     found = chosen(features, count, labelled=labelled, barred=barred)
     free = set(range(100)) - labelled - barred
-    places = found.places.tolist()
+    places = found.positions.tolist()
     assert len(places) == len(set(places)) == min(count, len(free)) and set(places) <= free
     assert (found.sizes >= 1).all()
 
 
 def test_identical_images_can_be_chosen():
     found = chosen(np.ones((20, 5), np.float32), 6)
-    assert len(set(found.places.tolist())) == 6
+    assert len(set(found.positions.tolist())) == 6
 
 
 def test_the_number_of_candidates_is_limited(monkeypatch):
@@ -79,7 +79,7 @@ def test_the_number_of_candidates_is_limited(monkeypatch):
     monkeypatch.setattr(selection, "MOST_CLUSTERS", 8)
     features, of = clouds()
     found = chosen(features, 30, labelled=[1])
-    assert len(found.places) == 30 and set(of[found.places]) == {0, 1, 2, 3}
+    assert len(found.positions) == 30 and set(of[found.positions]) == {0, 1, 2, 3}
 
 
 def told(argv, capsys):

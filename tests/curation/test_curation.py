@@ -18,7 +18,7 @@ from BYOL.cli.main import main
 from BYOL.curation import duplicates
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid, thumbnail
 from BYOL.curation.duplicates import near_pairs, unit_thumbnails
-from BYOL.curation.feature_store import Collection, Looks, whitened
+from BYOL.curation.feature_store import Collection, FeaturesWithThumbnail, whiten
 from BYOL.data.dataset import ArrayImages
 from BYOL.data.open import open_images
 from BYOL.views.config import InputSpec
@@ -135,7 +135,7 @@ def test_channels_with_a_constant_mean_are_not_blank(tmp_path):
     rise = np.linspace(0, 255, 32)[None, :].repeat(32, axis=0)
     pixels = np.stack([np.stack([rise, 255 - rise], axis=2), np.full((32, 32, 2), 128.0)])
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    network = Looks(nn.Flatten(), InputSpec(32, [0.0, 0.0], [1.0, 1.0]))
+    network = FeaturesWithThumbnail(nn.Flatten(), InputSpec(32, [0.0, 0.0], [1.0, 1.0]))
     greys, contrasts = network(x)[:, -257:].split([256, 1], dim=1)
     assert greys.std(dim=1).max() < 0.01
     assert contrasts[0] > 0.2 and contrasts[1] < 0.01
@@ -162,12 +162,12 @@ def test_blocks_and_bounded_memory_give_the_same_groups_as_all_pairs(monkeypatch
     all_pairs = near_pairs(images, 0.9, 0.9, torch.device("cpu"))
     monkeypatch.setattr(duplicates, "_BLOCK", 17)
     in_blocks = near_pairs(images, 0.9, 0.9, torch.device("cpu"))
-    assert set(map(tuple, all_pairs.places)) == set(map(tuple, in_blocks.places))
+    assert set(map(tuple, all_pairs.positions)) == set(map(tuple, in_blocks.positions))
     monkeypatch.setattr(duplicates, "_KEPT", 200)
     reduced = near_pairs(images, 0.9, 0.9, torch.device("cpu"))
-    assert len(reduced.places) < len(all_pairs.places)
+    assert len(reduced.positions) < len(all_pairs.positions)
     for pairs in (all_pairs, reduced):
-        graph = coo_array((np.ones(len(pairs.places)), pairs.places.T), shape=(120, 120))
+        graph = coo_array((np.ones(len(pairs.positions)), pairs.positions.T), shape=(120, 120))
         component = connected_components(graph, directed=False)[1]
         assert len(set(component)) == 6 and all(
             len(set(component[i::1][:20])) == 1 for i in range(0, 120, 20)
@@ -177,7 +177,7 @@ def test_blocks_and_bounded_memory_give_the_same_groups_as_all_pairs(monkeypatch
 def test_whitening_gives_unrelated_images_of_a_narrow_cone_cosines_near_0(tmp_path):
     rng = np.random.default_rng(0)
     narrow = (10 + rng.normal(size=(500, 8)) * 10.0 ** -np.arange(8)).astype(np.float32)
-    directions = whitened(narrow, tmp_path / "d.npy")
+    directions = whiten(narrow, tmp_path / "d.npy")
     cosines = directions @ directions.T
     assert abs(np.linalg.norm(directions, axis=1) - 1).max() < 1e-5
     assert abs(cosines[~np.eye(500, dtype=bool)].mean()) < 0.02
@@ -221,7 +221,7 @@ def test_a_full_temporary_folder_gives_one_line(run, tmp_path, monkeypatch, caps
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("BYOL.curation.feature_store.whitened", full)
+        monkeypatch.setattr("BYOL.curation.feature_store.whiten", full)
     argv = [command, str(run), str(images), "--out", str(tmp_path / "o.csv")]
     assert main(argv) == 2
     size = 6 * 4 * (2 * load_backbone(run).num_features + 257)
@@ -247,7 +247,7 @@ def test_the_temporary_folder_is_removed_when_the_command_is_terminated(tmp_path
 def test_undrawable_characters_of_a_name_become_question_marks(tmp_path, name):
     tile = Tile(torch.zeros(3, 8, 8, dtype=torch.uint8), ("1", name))
     save_grid([[tile]], tmp_path / "g.png")
-    same = Tile(tile.picture, ("1", "".join(c if c.isprintable() else "?" for c in name)))
+    same = Tile(tile.image, ("1", "".join(c if c.isprintable() else "?" for c in name)))
     save_grid([[same]], tmp_path / "same.png")
     assert (tmp_path / "g.png").read_bytes() == (tmp_path / "same.png").read_bytes()
 

@@ -55,10 +55,10 @@ def test_missing_metrics_are_not_checked() -> None:
 
 def test_the_alarm_needs_two_consecutive_symptoms() -> None:
     watch, bad = alarm(), {**HEALTHY, "std": 0.01}
-    assert watch.judge(bad) is None
-    assert watch.judge(HEALTHY) is None
-    assert watch.judge(bad) is None
-    line = watch.judge(bad)
+    assert watch.check(bad) is None
+    assert watch.check(HEALTHY) is None
+    assert watch.check(bad) is None
+    line = watch.check(bad)
     assert line is not None and line.startswith("collapse: ") and "\n" not in line
 
 
@@ -66,22 +66,22 @@ def test_a_low_share_above_zero_has_a_longer_patience() -> None:
     """An untrained network may have a share of .02 ± .005 until the end of the warm-up."""
     low = {**HEALTHY, "picture_share": 0.02, "picture_share_error": 0.0025}
     watch = alarm()
-    assert [watch.judge(low) for _ in range(11)] == [None] * 11
-    assert "picture_share is 0.02" in (watch.judge(low) or "")
+    assert [watch.check(low) for _ in range(11)] == [None] * 11
+    assert "picture_share is 0.02" in (watch.check(low) or "")
     watch, none = alarm(), {**low, "picture_share": 0.004}
-    assert watch.judge(none) is None
-    assert "picture_share is 0.004" in (watch.judge(none) or "")
+    assert watch.check(none) is None
+    assert "picture_share is 0.004" in (watch.check(none) or "")
 
 
 def test_a_reading_with_a_symptom_does_not_count_for_the_highest_std() -> None:
     watch = alarm()
-    watch.judge({**HEALTHY, "std": 0.9, "dead": 1.0})
-    assert watch.judge({**HEALTHY, "std": 0.2}) is None
+    watch.check({**HEALTHY, "std": 0.9, "dead": 1.0})
+    assert watch.check({**HEALTHY, "std": 0.2}) is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_values_that_are_not_finite_trigger_the_alarm_at_once(value: float) -> None:
-    line = alarm(lr=20.0).judge({**HEALTHY, "uniformity": value})
+    line = alarm(lr=20.0).check({**HEALTHY, "uniformity": value})
     assert line is not None
     assert "not finite" in line and "--lr 20" in line
 

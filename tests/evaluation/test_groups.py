@@ -37,8 +37,8 @@ from BYOL.evaluation.protocols.linear import (
     fit_values,
     linear_probe,
 )
-from BYOL.evaluation.split_summary import group_counts, untaught
-from BYOL.evaluation.splits import held_out, holdout_problem, validation_mask
+from BYOL.evaluation.split_summary import classes_without_training_images, group_counts
+from BYOL.evaluation.splits import held_out_mask, holdout_problem, validation_mask
 from BYOL.evaluation.table import groups_note, results_text
 from BYOL.report.results_table import accuracy_note
 from tests.conftest import TINY, draw_pictures
@@ -188,23 +188,23 @@ def grouped(draw):
 def test_no_group_is_in_both_splits_and_no_split_is_empty(drawn):
     labels, groups, seed = drawn
     assume(len(np.unique(groups)) > 1)
-    held = held_out(labels, seed, groups)
+    held = held_out_mask(labels, seed, groups)
     assert held.dtype == bool and held.shape == (len(labels),) and held.any() and not held.all()
     assert not set(groups[held]) & set(groups[~held])
-    assert (held_out(labels, seed, groups) == held).all()
+    assert (held_out_mask(labels, seed, groups) == held).all()
     chosen = validation_mask(labels, seed, groups)
     assert not chosen.any() or (chosen == held).all()
 
 
 def test_a_fifth_of_every_class_is_held_out_and_it_depends_on_the_seed():
     images = near_duplicates(groups=100)
-    draws = [held_out(images.labels, seed, images.groups) for seed in range(4)]
+    draws = [held_out_mask(images.labels, seed, images.groups) for seed in range(4)]
     for held in draws:
         shares = [held[images.labels == c].mean() for c in range(2)]
         assert shares == pytest.approx([0.2, 0.2], abs=0.01)
     assert len({held.tobytes() for held in draws}) == 4
     values = np.random.default_rng(0).normal(size=(len(images), 2))
-    draws = [held_out(values, seed, images.groups) for seed in range(4)]
+    draws = [held_out_mask(values, seed, images.groups) for seed in range(4)]
     assert len({held.tobytes() for held in draws}) == 4
     assert [held.mean() for held in draws] == pytest.approx([0.2] * 4, abs=0.01)
 
@@ -212,13 +212,13 @@ def test_a_fifth_of_every_class_is_held_out_and_it_depends_on_the_seed():
 def test_the_larger_of_two_groups_is_the_training_split():
     groups = np.repeat([7, 3], [90, 10])
     for labels in (np.arange(100) % 2, np.arange(100)[:, None] / 7):
-        assert (held_out(labels, 0, groups) == (groups == 3)).all()
+        assert (held_out_mask(labels, 0, groups) == (groups == 3)).all()
 
 
 def test_a_split_with_classes_on_both_sides_is_preferred_to_one_of_the_right_size():
     groups, labels = np.repeat([0, 1, 2], [50, 50, 25]), np.zeros(125, dtype=int)
     labels[:100:2] = 1  # the smallest group, a fifth of all, has only one class
-    held = held_out(labels, 0, groups)
+    held = held_out_mask(labels, 0, groups)
     assert held.sum() == 50 and holdout_problem(labels, held) is None
 
 
@@ -282,8 +282,8 @@ def test_classes_without_training_images_are_listed():
     )
     data = dataclasses.replace(EVALUATION_DATA, train=train, test=test)
     assert group_counts(data, None)["groups"] == {"learn": 32, "judge": 8, "both": 0}
-    assert untaught(data) == {"untaught": ["2"]}
-    assert untaught(dataclasses.replace(data, train=test, test=train)) == {}
+    assert classes_without_training_images(data) == {"untaught": ["2"]}
+    assert classes_without_training_images(dataclasses.replace(data, train=test, test=train)) == {}
 
 
 def test_without_labels_all_images_are_test_images_and_their_groups_are_resampled():

@@ -20,7 +20,7 @@ from BYOL.evaluation.protocols import linear as linear_module
 from BYOL.evaluation.protocols.fewshot import fewshot_accuracy
 from BYOL.evaluation.protocols.knn import knn_accuracy
 from BYOL.evaluation.protocols.linear import STRENGTH, STRENGTHS, _split, linear_probe
-from BYOL.evaluation.splits import held_out, holdout_problem
+from BYOL.evaluation.splits import held_out_mask, holdout_problem
 from BYOL.evaluation.table import results_text
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.views.config import InputSpec
@@ -153,15 +153,14 @@ def test_the_linear_probe_does_not_depend_on_the_queries():
     assert (whole.predictions[:10] == part.predictions).all()
 
 
-def test_many_pixels_are_probed_by_components_and_every_measurement_is_timed(monkeypatch):
+def test_many_pixels_are_probed_by_components_and_every_measurement_is_timed(monkeypatch, lines):
     monkeypatch.setattr("BYOL.evaluation.evaluate.MANY_PIXELS", 100)
     monkeypatch.setattr("BYOL.evaluation.evaluate.PIXEL_COMPONENTS", 40)
     monkeypatch.setattr("BYOL.evaluation.evaluate.ANNOUNCED", 0.0)
-    lines: list[str] = []
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     results = evaluate(
         net, net, coloured(), coloured(60, seed=1), SIGHT, device=CPU,
-        protocols=("linear", "linear-sgd", "finetune"), epochs=2, say=lines.append,
+        protocols=("linear", "linear-sgd", "finetune"), epochs=2, log_times=True,
     )  # fmt: skip
     pixels, trained = results["rows"]["raw pixels"], results["rows"]["trained"]
     for name in ("linear", "linear-sgd"):
@@ -170,8 +169,8 @@ def test_many_pixels_are_probed_by_components_and_every_measurement_is_timed(mon
     text = results_text(results)
     for words in ("first 40 principal components of raw pixels", "2 random crops", "2 with 100%"):
         assert words in text
-    assert any(line.startswith("trained: linear took") for line in lines)
-    assert any("finetune will take about" in line for line in lines)
+    assert any(line.startswith("trained: linear took") for line in lines())
+    assert any("finetune will take about" in line for line in lines())
 
 
 def test_a_full_basis_of_components_is_exact():
@@ -249,7 +248,7 @@ def test_without_a_test_set_a_fifth_is_held_out():
     assert results["pictures"] == {"learn": 72, "judge": 18}
     assert set(results["rows"]["trained"]) == {"knn20", "knn200"}
     labels = np.array([0] * 10 + [1] * 5 + [2])
-    held = held_out(labels, 0)
+    held = held_out_mask(labels, 0)
     assert [int(held[labels == c].sum()) for c in range(3)] == [2, 1, 0]
 
 

@@ -11,7 +11,7 @@ from BYOL.config import PretrainConfig
 from BYOL.data import open as sources
 from BYOL.training import prepare as preparation
 from BYOL.training import pretrain as pretraining
-from tests.conftest import draw_pictures, tiny
+from tests.conftest import Lines, draw_pictures, tiny
 
 
 def _fail_after(seconds: float) -> None:
@@ -19,28 +19,26 @@ def _fail_after(seconds: float) -> None:
     raise ZeroDivisionError
 
 
-def test_slow_work_prints_its_progress_and_remaining_time() -> None:
-    said: list[str] = []
-    with waiting("decoding images", 10, said.append, first=0.05) as work:
+def test_slow_work_says_what_is_done_and_how_long_it_takes(lines: Lines) -> None:
+    with waiting("decoding images", 10, first=0.05) as work:
         for _ in range(4):
             work.done += 1
             time.sleep(0.05)
-    assert said and all(line.startswith("decoding images: ") for line in said)
-    assert " of 10, " in said[0] and said[0].endswith("s left")
+    assert lines() and all(line.startswith("decoding images: ") for line in lines())
+    assert " of 10, " in lines()[0] and lines()[0].endswith("s left")
 
 
-def test_only_the_innermost_of_nested_work_prints_lines() -> None:
-    said: list[str] = []
+def test_of_nested_work_only_the_innermost_speaks(lines: Lines) -> None:
     with (
-        waiting("opening", say=said.append, first=0.03),
-        waiting("decoding", say=said.append, first=0.03),
+        waiting("opening", first=0.03),
+        waiting("decoding", first=0.03),
     ):
         time.sleep(0.2)
-    assert said and not any(line.startswith("opening") for line in said)
+    assert lines() and not any(line.startswith("opening") for line in lines())
 
 
-def test_slow_reads_and_slow_construction_print_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_slow_disk_and_a_slow_network_are_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: Lines
 ) -> None:
     """Every read and every construction is slowed down."""
     images = draw_pictures(tmp_path / "images", each=6)
@@ -57,24 +55,22 @@ def test_slow_reads_and_slow_construction_print_lines(
 
     monkeypatch.setattr(preparation, "open_images", slow_open)
     monkeypatch.setattr(pretraining, "build_model", slow_build)
-    said: list[str] = []
-    pretraining.pretrain(tiny(images, tmp_path / "run", epochs=1), said.append)
+    pretraining.pretrain(tiny(images, tmp_path / "run", epochs=1))
     for name in ("opening the images: ", "building the network: "):
-        assert any(line.startswith(name) for line in said), said
-    said.clear()
-    pretraining.pretrain(tiny(images, tmp_path / "run", epochs=2, resume=True), said.append)
-    assert "resumes after step 1 of 2" in said
+        assert any(line.startswith(name) for line in lines()), lines()
+    lines.clear()
+    pretraining.pretrain(tiny(images, tmp_path / "run", epochs=2, resume=True))
+    assert "resumes after step 1 of 2" in lines()
 
 
-def test_fast_work_prints_nothing_and_no_line_appears_after_the_end() -> None:
-    said: list[str] = []
-    with waiting("building", say=said.append, first=0.05):
+def test_quick_work_says_nothing_and_no_line_comes_after_the_end(lines: Lines) -> None:
+    with waiting("building", first=0.05):
         pass
     time.sleep(0.12)
-    assert said == []
-    with pytest.raises(ZeroDivisionError), waiting("building", say=said.append, first=0.02):
+    assert lines() == []
+    with pytest.raises(ZeroDivisionError), waiting("building", first=0.02):
         _fail_after(0.05)
-    assert said and said[0].startswith("building: ")
-    count = len(said)
+    assert lines() and lines()[0].startswith("building: ")
+    count = len(lines())
     time.sleep(0.1)
-    assert len(said) == count
+    assert len(lines()) == count

@@ -14,7 +14,7 @@ from BYOL.model.predictors import (
     DirectCopy,
     DirectPred,
     MovingPredictor,
-    closed_form,
+    build_closed_form_predictor,
     least_squares,
     procrustes,
 )
@@ -168,7 +168,7 @@ def reference_weight(kind: str, batches: list[torch.Tensor], every: int = 1) -> 
 @pytest.mark.parametrize("kind", ["directpred", "directcopy"])
 def test_moving_predictors_equal_the_papers_equations_in_float64(kind, every):
     batches = list(torch.randn(5, 24, 8) @ torch.diag(torch.logspace(0, -2, 8)))
-    predictor = closed_form(kind, 8, every=every)
+    predictor = build_closed_form_predictor(kind, 8, every=every)
     for z in batches:
         predictor.observe(z, z)
         predictor.update()
@@ -179,7 +179,7 @@ def test_moving_predictors_equal_the_papers_equations_in_float64(kind, every):
 
 @pytest.mark.parametrize("kind", ["directpred", "directcopy"])
 def test_accumulated_micro_batches_count_as_one_batch(kind):
-    whole, parts = closed_form(kind, 6), closed_form(kind, 6)
+    whole, parts = build_closed_form_predictor(kind, 6), build_closed_form_predictor(kind, 6)
     for z in torch.randn(3, 20, 6):
         whole.observe(z, z)
         for part in (z[:4], z[4:15], z[15:]):
@@ -192,7 +192,7 @@ def test_accumulated_micro_batches_count_as_one_batch(kind):
 
 def _observe_share(rank: int, path: str, batches: torch.Tensor) -> None:
     dist.init_process_group("gloo", init_method=f"file://{path}/meet", rank=rank, world_size=2)
-    predictors = {kind: closed_form(kind, 6) for kind in CLOSED_FORMS}
+    predictors = {kind: build_closed_form_predictor(kind, 6) for kind in CLOSED_FORMS}
     for z in batches[:, rank::2]:
         for predictor in predictors.values():
             predictor.observe(z[:3], z[:3].roll(1, 1))
@@ -209,7 +209,7 @@ def test_statistics_are_those_of_all_processes(tmp_path):
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     for kind in CLOSED_FORMS:
         assert torch.equal(ranks[0][kind], ranks[1][kind])
-        alone = closed_form(kind, 6)
+        alone = build_closed_form_predictor(kind, 6)
         for z in batches:
             if not isinstance(alone, MovingPredictor):
                 z = torch.cat([z[6::2], z[7::2]])  # solved predictors use only the last micro-batch
@@ -296,7 +296,7 @@ def test_the_state_dict_is_complete_between_micro_batches(make):
 
 @pytest.mark.parametrize("kind", CLOSED_FORMS)
 def test_a_dead_network_gives_a_finite_predictor(kind):
-    predictor = closed_form(kind, 4)
+    predictor = build_closed_form_predictor(kind, 4)
     predictor.observe(torch.zeros(8, 4), torch.zeros(8, 4))
     predictor.update()
     assert predictor.weight.isfinite().all()
@@ -304,7 +304,7 @@ def test_a_dead_network_gives_a_finite_predictor(kind):
 
 @pytest.mark.parametrize("kind", ["directpred", "directcopy"])
 def test_a_batch_that_is_not_finite_does_not_change_the_predictor(kind):
-    predictor = closed_form(kind, 4)
+    predictor = build_closed_form_predictor(kind, 4)
     good = torch.randn(8, 4)
     predictor.observe(good, good)
     predictor.update()
@@ -334,7 +334,7 @@ def test_a_model_of_another_dtype_keeps_its_statistics_in_float32(kind, dtype):
 @pytest.mark.parametrize("kind", CLOSED_FORMS)
 def test_weights_are_contiguous(kind):
     """safetensors requires it, and a compiled model is not recompiled."""
-    predictor = closed_form(kind, 4)
+    predictor = build_closed_form_predictor(kind, 4)
     predictor.observe(*torch.randn(2, 16, 4))
     predictor.update()
     assert predictor.weight.is_contiguous()

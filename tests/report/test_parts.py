@@ -12,12 +12,12 @@ from BYOL.config import PretrainConfig
 from BYOL.data.dataset import ArrayImages
 from BYOL.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_all
 from BYOL.report.confusion import fit_confusion, recorded_confusion
-from BYOL.report.embedding_map import layouts
+from BYOL.report.embedding_map import compute_layouts
 from BYOL.report.metrics_csv import MOST_POINTS, Curves, Series, downsample, read_curves
-from BYOL.report.neighbours import NEIGHBOURS, build_gallery, nearest
+from BYOL.report.neighbours import NEIGHBOURS, build_gallery, gallery_neighbours
 from BYOL.report.results_table import measures_note, tabulate
-from BYOL.report.run_summary import RunSummary, differing, list_settings
-from BYOL.report.sample_features import Samples, Seen
+from BYOL.report.run_summary import RunSummary, differing_settings, list_settings
+from BYOL.report.sample_features import FeatureSample, Samples
 from BYOL.report.verdict import compare_with_baselines, verdict
 from BYOL.runs.folder import RunFolder
 
@@ -104,14 +104,14 @@ def test_the_headline_claims_what_all_protocols_support(rows, kind, headline):
         "± 4.0 over draws",
     ):
         assert words in result.details[0]
-    even = any(0 in s.against.values() for s in compare_with_baselines(rows))
+    even = any(0 in s.signs.values() for s in compare_with_baselines(rows))
     assert even == any("intervals overlap" in d for d in result.details)
 
 
 def test_one_measure_per_protocol_decides_and_better_baselines_in_others_are_named():
     rows = protocols(knn=(3, 3, 6), knn200=(8, 3, 6))
     (knn,) = compare_with_baselines(rows)
-    assert (knn.measure, knn.against) == ("knn20", {"raw pixels": 1, "untrained": 1})
+    assert (knn.measure, knn.signs) == ("knn20", {"raw pixels": 1, "untrained": 1})
     assert any("raw pixels: k-NN, k = 200" in d for d in verdict(facts(rows)).details)
     del rows["trained"]["knn20"]
     assert [s.measure for s in compare_with_baselines(rows)] == ["knn200"]
@@ -156,10 +156,12 @@ def test_curves_are_in_epochs_and_rows_of_a_resumed_run_replace_old_ones(tmp_pat
     rows += [{"step": 15, "gauge/std": 0.5}, {"step": 25, "gauge/std": "nan"}]
     rows += [{"epoch": 1, "step": 20, "loss": 9.0}]
     curves = read_curves(write_rows(tmp_path / "metrics.csv", rows))
-    assert curves.unit == "epochs" and curves.lost == 1
+    assert curves.unit == "epochs" and curves.omitted == 1
     assert curves.series["loss"].x.tolist() == [1, 2, 3]
     assert curves.series["loss"].y.tolist() == [4, 9, 2]
-    assert curves.series["gauge/std"].x.tolist() == [1.5] and curves.series["gauge/std"].lost == 1
+    assert (
+        curves.series["gauge/std"].x.tolist() == [1.5] and curves.series["gauge/std"].omitted == 1
+    )
 
 
 def test_without_logs_there_are_no_curves(tmp_path):
@@ -199,21 +201,21 @@ def test_settings_are_compared_with_the_preset_except_those_resolved_from_the_im
     assert {"epochs", "hidden_size"} <= changed
     assert not changed & {"backbone", "image_size", "data", "preset", "channels", "mean"}
     other = PretrainConfig(preset="small", epochs=3, backbone="resnet18", image_size=32, lr=0.7)
-    assert dict(differing([config, other])) == {"lr": ["0.3", "0.7"], "data": ["x", "–"]}
+    assert dict(differing_settings([config, other])) == {"lr": ["0.3", "0.7"], "data": ["x", "–"]}
 
 
-def sample(features, labels=None) -> Seen:
+def sample(features, labels=None) -> FeatureSample:
     n = len(features)
     pixels = torch.zeros(n, 1, 8, 8, dtype=torch.uint8)
     known = None if labels is None else np.asarray(labels)
     images = ArrayImages("set", 1, known, ("a", "b"), pixels)
-    return Seen(images, np.arange(n), np.asarray(features, dtype=np.float32), n)
+    return FeatureSample(images, np.arange(n), np.asarray(features, dtype=np.float32), n)
 
 
 def test_an_image_is_not_its_own_neighbour_even_among_copies():
     features = np.repeat(np.random.default_rng(0).normal(size=(6, 4)), 5, axis=0)
     images = sample(features)
-    cosines, indices = nearest(Samples(images, images))
+    cosines, indices = gallery_neighbours(Samples(images, images))
     assert indices.shape == (30, NEIGHBOURS)
     assert not (indices == np.arange(30)[:, None]).any()
     assert np.allclose(cosines[:, :4], 1, atol=1e-5), "its four copies come first"
@@ -225,7 +227,7 @@ def test_neighbours_that_agree_are_counted_against_chance():
     features = rng.normal(size=(40, 3)) * 0.01 + np.where(labels[:, None], [1, 0, 0], [0, 1, 0])
     bank, asked = sample(features, labels), sample(features[:10], labels[:10])
     gallery = build_gallery(Samples(bank, asked), 0, 8)
-    assert gallery.agreeing == 8 and gallery.chance == pytest.approx(4)
+    assert gallery.same_label == 8 and gallery.chance == pytest.approx(4)
     assert all(p.match for _, near in gallery.rows for p in near)
     assert build_gallery(Samples(images := sample([[1.0]]), images), 0, 8) is None
 
@@ -233,14 +235,14 @@ def test_neighbours_that_agree_are_counted_against_chance():
 def test_the_map_separates_groups_and_accepts_degenerate_features():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.eye(6)[:3], 20, axis=0) + rng.normal(size=(60, 6)) * 0.05
-    pca, explained, tsne = layouts(groups.astype(np.float32), 0)
+    pca, explained, tsne = compute_layouts(groups.astype(np.float32), 0)
     assert 0.8 < explained <= 1
     for places in (pca, tsne):
         within = np.linalg.norm(places[:20] - places[:20].mean(0), axis=1).mean()
         between = np.linalg.norm(places[:20].mean(0) - places[20:40].mean(0))
         assert between > 2 * within
     for degenerate in (np.ones((8, 6)), np.zeros((8, 6)), np.ones((8, 1))):
-        pca, explained, tsne = layouts(degenerate.astype(np.float32), 0)
+        pca, explained, tsne = compute_layouts(degenerate.astype(np.float32), 0)
         assert np.isfinite(pca).all() and np.isfinite(tsne).all() and np.isfinite(explained)
 
 

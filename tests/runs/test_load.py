@@ -16,7 +16,7 @@ from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.errors import UserError
 from BYOL.export import export_backbone, load_weights
-from BYOL.export.exportable import Model
+from BYOL.export.exportable import ExportModel
 from BYOL.export.pixel_network import pixel_metadata
 from BYOL.runs.open import open_run
 from BYOL.training.pretrain import pretrain
@@ -46,7 +46,7 @@ def test_deep_pictures_are_shown_as_in_training(tmp_path):
     assert main(["export", run, "--to", f"{tmp_path}/hub/"]) == 0
     card = (tmp_path / "hub" / "README.md").read_text()
     assert "0 corresponds to 0 in the files and 1 to 4095" in card
-    said = pixel_metadata(Model(open_run(run)))["preprocessing"]
+    said = pixel_metadata(ExportModel(open_run(run)))["preprocessing"]
     assert "clip to [0, 4095]" in said and "255" not in said
 
 

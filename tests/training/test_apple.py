@@ -54,7 +54,7 @@ def test_views_are_made_without_float64():
 @pytest.mark.parametrize("predictor", ["mlp", "optimal", "directpred"])
 def test_a_run_computes_without_float64_where_the_device_has_none(predictor, tmp_path, monkeypatch):
     for module in (solvers, predictors):
-        monkeypatch.setattr(module, "precise", lambda _: torch.float32)
+        monkeypatch.setattr(module, "solver_dtype", lambda _: torch.float32)
     pictures = draw_pictures(tmp_path / "pictures", each=8)
     with Doubles() as found:
         pretrain(settings(pictures, tmp_path / "run", predictor=predictor))

@@ -114,18 +114,17 @@ def test_the_number_of_steps_fills_the_minutes(tmp_path, slow_clock, monkeypatch
     assert lengths("--preset", "few", "--batch-size=20", "--minutes=1") == (23, None)
 
 
-def test_a_long_run_on_a_cpu_says_so_first(tmp_path, slow_clock, monkeypatch):
+def test_a_long_run_on_a_cpu_says_so_first(tmp_path, slow_clock, monkeypatch, lines):
     folder = draw_pictures(tmp_path / "p", each=20)
     monkeypatch.setattr(
         "BYOL.training.pretrain._train", lambda *_: pytest.fail("as far as it needs")
     )
-    said: list[str] = []
     config = preset_config(
         "auto", data=str(folder), out=str(tmp_path / "r"), epochs=3000, accelerator="cpu"
     )
     with pytest.raises(pytest.fail.Exception):
-        pretrain(config, said.append)
-    line = next(line for line in said if "in all" in line)
+        pretrain(config)
+    line = next(line for line in lines() if "in all" in line)
     assert line.startswith("warning: 3,000 epochs, 6,000 steps of 1,000 ms: about")
     assert "100 minutes in all" in line and "--minutes=60 makes it an hour" in line
 
@@ -185,7 +184,7 @@ def resolved(tmp_path):
     return config, build_model(config)
 
 
-def test_a_batch_that_does_not_fit_a_gpu_is_accumulated(resolved, monkeypatch):
+def test_a_batch_that_does_not_fit_a_gpu_is_accumulated(resolved, monkeypatch, lines):
     config, model = resolved
     sizes: list[int] = []
 
@@ -199,33 +198,32 @@ def test_a_batch_that_does_not_fit_a_gpu_is_accumulated(resolved, monkeypatch):
 
     monkeypatch.setattr(microbatch, "training_step", step)
     monkeypatch.setattr(microbatch, "torch_device", lambda name: torch.device("cpu"))
-    said: list[str] = []
     gpu = Machine("gpu", "bf16")
-    found = microbatch.with_parts_that_fit(config, model, gpu, said.append)
+    found = microbatch.with_parts_that_fit(config, model, gpu)
     assert (found.accumulate, found.micro_batch, found.batch_size) == (8, 3, 24)
     assert sizes == [24, 12, 6, 3]
-    assert len(said) == 1 and "accumulated from 8 parts of 3 images" in said[0]
+    assert len(lines()) == 1 and "accumulated from 8 parts of 3 images" in lines()[0]
 
     def broken(config, model, machine):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(microbatch, "training_step", broken)
     with pytest.raises(UserError, match=r"--batch_size=24 does not fit the memory"):
-        microbatch.with_parts_that_fit(config, model, gpu, said.append)
+        microbatch.with_parts_that_fit(config, model, gpu)
 
 
-def test_a_batch_that_does_not_fit_the_memory_of_a_cpu_is_accumulated(resolved, monkeypatch):
+def test_a_batch_that_does_not_fit_the_memory_of_a_cpu_is_accumulated(resolved, monkeypatch, lines):
     config, model = resolved
-    cpu, said = Machine("cpu", "fp32"), []
+    cpu = Machine("cpu", "fp32")
     needed = microbatch.step_bytes(config, model)
     monkeypatch.setattr(microbatch, "available_memory", lambda: 2 * needed)
-    assert microbatch.with_parts_that_fit(config, model, cpu, said.append) == config
-    assert not said
+    assert microbatch.with_parts_that_fit(config, model, cpu) == config
+    assert not lines()
     monkeypatch.setattr(microbatch, "available_memory", lambda: int(1.3 * needed))
-    found = microbatch.with_parts_that_fit(config, model, cpu, said.append)
-    assert found.accumulate == 2 and "accumulated from 2 parts of 12 images" in said[0]
+    found = microbatch.with_parts_that_fit(config, model, cpu)
+    assert found.accumulate == 2 and "accumulated from 2 parts of 12 images" in lines()[0]
     monkeypatch.setattr(microbatch, "available_memory", lambda: None)
-    assert microbatch.with_parts_that_fit(config, model, cpu, said.append) == config
+    assert microbatch.with_parts_that_fit(config, model, cpu) == config
 
 
 def test_the_estimated_memory_grows_with_batch_and_size(resolved):
@@ -256,7 +254,7 @@ def test_the_grid_of_folders(tmp_path, capsys, count, kind):
 
 
 def test_a_large_network_on_few_photographs_starts_and_says_how_long_it_takes(
-    tmp_path, slow_clock, monkeypatch
+    tmp_path, slow_clock, monkeypatch, lines
 ):
     folder = draw(tmp_path / "photos", 40, "photos")
     reached: list[int] = []
@@ -265,10 +263,9 @@ def test_a_large_network_on_few_photographs_starts_and_says_how_long_it_takes(
     )
     words = [str(folder), "--backbone=resnet50", "--epochs=300", "--accelerator=cpu"]
     config = parse("pretrain", [*words, "--out", str(tmp_path / "run"), "--compile=off"])
-    said: list[str] = []
     with pytest.raises(TypeError):  # there are no results of a training that was left out
-        pretrain(config, said.append)
+        pretrain(config)
     assert reached == [300]
-    line = next(line for line in said if "in all" in line)
+    line = next(line for line in lines() if "in all" in line)
     assert "300 epochs, 600 steps of 1,000 ms: about 10 minutes in all" in line
-    assert any("batches of 16: at most half of the 40 images" in line for line in said)
+    assert any("batches of 16: at most half of the 40 images" in line for line in lines())

@@ -56,7 +56,7 @@ def test_the_step_timed_alone_is_the_step_that_training_does(tmp_path, small_vie
         **{**TINY_SETTINGS, "epochs": 1, "warmup_epochs": 0.0, "knn_every": 0,
            "small_views": small_views, "precision": "fp32"},
     )  # fmt: skip
-    pretrain(config, lambda line: None)
+    pretrain(config)
     trained = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["state_dict"]
 
     prepared = prepare(config)

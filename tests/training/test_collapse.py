@@ -18,6 +18,7 @@ from BYOL.config.presets import preset_config
 from BYOL.model.loss import _normalise
 from BYOL.training import module as training
 from BYOL.training.pretrain import pretrain
+from tests.conftest import Lines
 
 pytestmark = pytest.mark.trains
 
@@ -32,12 +33,12 @@ Trained = Callable[..., tuple[dict[str, Any], list[str]]]
 
 
 @pytest.fixture
-def trained(tmp_path: Path) -> Trained:
+def trained(tmp_path: Path, lines: Lines) -> Trained:
     def train(preset: str = "digits", **changes: Any) -> tuple[dict[str, Any], list[str]]:
-        said: list[str] = []
+        lines.clear()
         config = preset_config(preset, **{**BRISK, **changes, "out": str(tmp_path / "run")})
-        results = pretrain(config, said.append)
-        return results, [line for line in said if line.startswith("warning: ")]
+        results = pretrain(config)
+        return results, [line for line in lines() if line.startswith("warning: ")]
 
     return train
 

@@ -34,8 +34,8 @@ def last_step(run) -> int:
     return load_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"]
 
 
-def test_a_disk_full_for_a_while_costs_one_checkpoint(pictures, tmp_path, monkeypatch):
-    real, calls, seen, said = BYOL.training.checkpoint_io.save_tensors, [], [], []
+def test_a_disk_full_for_a_while_costs_one_checkpoint(pictures, tmp_path, monkeypatch, lines):
+    real, calls, seen = BYOL.training.checkpoint_io.save_tensors, [], []
 
     def save(values, path):
         calls.append(values["global_step"])
@@ -46,25 +46,25 @@ def test_a_disk_full_for_a_while_costs_one_checkpoint(pictures, tmp_path, monkey
         real(values, path)
 
     monkeypatch.setattr(BYOL.training.checkpoint_io, "save_tensors", save)
-    pretrain(tiny(pictures, tmp_path / "run", epochs=3), said.append)
+    pretrain(tiny(pictures, tmp_path / "run", epochs=3))
     assert calls == [5, 10, 15] and seen == [5] and last_step(tmp_path / "run") == 15
-    warned = [line for line in said if "warning" in line]
+    warned = [line for line in lines() if "warning" in line]
     assert len(warned) == 1
     assert "no checkpoint at step 10" in warned[0] and "no space left" in warned[0]
     assert "that of step 5 is kept" in warned[0]
     assert not [path for path in tmp_path.rglob("*") if ".tmp" in path.name]
 
 
-def test_a_folder_removed_under_a_run_is_made_again(pictures, tmp_path, monkeypatch):
-    said, run = [], tmp_path / "run"
+def test_a_folder_removed_under_a_run_is_made_again(pictures, tmp_path, monkeypatch, lines):
+    run = tmp_path / "run"
 
     def remove(self):
         if self.current_epoch == 1:
             shutil.rmtree(run)
 
     monkeypatch.setattr(Pretraining, "on_train_epoch_start", remove)
-    pretrain(tiny(pictures, run), said.append)
-    assert any("was removed" in line for line in said)
+    pretrain(tiny(pictures, run))
+    assert any("was removed" in line for line in lines())
     assert last_step(run) == 10 and load_config(run / "config.yaml").out == str(run)
     assert (run / "results.json").exists() and (run / "logs" / "metrics.csv").exists()
     accumulator = EventAccumulator(str(run / "logs")).Reload()
@@ -82,12 +82,13 @@ def spoil(monkeypatch, steps: range, value: float) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_one_step_that_is_not_finite_is_skipped_and_counted(pictures, tmp_path, monkeypatch, value):
-    said = []
+def test_one_step_that_is_not_finite_is_skipped_and_counted(
+    pictures, tmp_path, monkeypatch, value, lines
+):
     spoil(monkeypatch, range(3, 4), value)
-    results = pretrain(tiny(pictures, tmp_path / "run"), said.append)
+    results = pretrain(tiny(pictures, tmp_path / "run"))
     assert results["steps"] == 10 and results["steps_skipped"] == 1
-    assert len([line for line in said if "not finite" in line]) == 1
+    assert len([line for line in lines() if "not finite" in line]) == 1
     weights, _ = load_weights(tmp_path / "run" / "backbone.safetensors")
     assert all(weight.isfinite().all() for weight in weights.values())
 
@@ -147,7 +148,7 @@ def test_a_loader_process_that_dies_ends_the_run_with_one_line(pictures, tmp_pat
     monkeypatch.setattr(CropsDataset, "__getitem__", deadly)
     config = tiny(pictures, tmp_path / "run", memory=0.0, workers=1)
     with pytest.raises(StoppedError, match=r"fewer --workers.*--resume auto"):
-        pretrain(config, lambda line: None)
+        pretrain(config)
     assert last_step(tmp_path / "run") <= 5
 
 
@@ -172,8 +173,10 @@ KINDS = ["empty", "cut short", "wrongly named", "another size", "gone", "a folde
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_picture_that_changes_while_a_run_is_on_does_not_end_it(tmp_path, monkeypatch, kind):
-    folder, said = draw_pictures(tmp_path / "pictures"), []
+def test_a_picture_that_changes_while_a_run_is_on_does_not_end_it(
+    tmp_path, monkeypatch, kind, lines
+):
+    folder = draw_pictures(tmp_path / "pictures")
 
     def spoil(self):
         if self.current_epoch == 1:
@@ -181,11 +184,11 @@ def test_a_picture_that_changes_while_a_run_is_on_does_not_end_it(tmp_path, monk
 
     monkeypatch.setattr(Pretraining, "on_train_epoch_start", spoil)
     config = tiny(folder, tmp_path / "run", memory=0.0, workers=0, epochs=3)
-    results = pretrain(config, said.append)
+    results = pretrain(config)
     assert results["steps"] == 9
     lost = kind not in ("wrongly named", "another size")
     assert results["pictures_left_out"] == (["a/03.png"] if lost else [])
-    assert any("a/03.png cannot be read" in line for line in said) == lost
+    assert any("a/03.png cannot be read" in line for line in lines()) == lost
 
 
 def test_a_set_of_broken_files_ends_with_one_line_from_a_loader_process(tmp_path):

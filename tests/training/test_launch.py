@@ -17,7 +17,7 @@ from BYOL.cli.main import main
 from BYOL.data.loader_errors import loader_mishaps
 from BYOL.errors import LostError, UserError
 from BYOL.export import load_weights
-from BYOL.model.sync_batchnorm import GlobalBatchNorm, synchronised
+from BYOL.model.sync_batchnorm import GlobalBatchNorm, synchronise_batchnorm
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint
 from BYOL.training.launch import mishaps
@@ -123,7 +123,7 @@ def _normalise(rank: int, world: int, file: str, answers) -> None:
     x = torch.randn(6, 5, 3, 3, generator=torch.Generator().manual_seed(0)) * 3 + 100
     x, weights = x.double().float(), torch.linspace(-1, 1, 6).view(-1, 1, 1, 1)
     mine = slice(0, 2) if rank == 0 else slice(2, 6)  # processes may have unequal parts
-    norm = synchronised(nn.BatchNorm2d(5), "cpu")
+    norm = synchronise_batchnorm(nn.BatchNorm2d(5), "cpu")
     with torch.no_grad():
         norm.weight.copy_(torch.linspace(0.5, 2, 5))
     part = x[mine].clone().requires_grad_()
@@ -162,7 +162,7 @@ def test_conversion_keeps_names_activations_and_what_one_process_computes():
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         before, names = plain(x), plain.state_dict().keys()
-        after = synchronised(plain, "cpu")
+        after = synchronise_batchnorm(plain, "cpu")
         assert torch.equal(after(x), before) and after.state_dict().keys() == names
     kinds = {type(m) for m in after.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
     assert kinds == {GlobalBatchNorm}

@@ -8,7 +8,7 @@ from BYOL.config import load_config
 from BYOL.config.presets import PRESETS, preset_config
 from BYOL.errors import UserError
 from BYOL.export import load_weights
-from BYOL.report.run_summary import gather
+from BYOL.report.run_summary import read_run_summary
 from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.training.pretrain import pretrain
 from tests.conftest import draw_pictures, tiny
@@ -229,50 +229,47 @@ def test_every_preset_makes_a_configuration(preset):
     ],
     ids=["no predictor", "absurd learning rate"],
 )
-def test_collapse_ends_with_a_warning_that_names_gauge_and_cause(pictures, tmp_path, changes):
-    said = []
-    results = pretrain(
-        tiny(pictures, tmp_path / "run", gauges_every=1, tau=0.5, **changes), said.append
-    )
+def test_collapse_ends_with_a_warning_that_names_gauge_and_cause(
+    pictures, tmp_path, changes, lines
+):
+    results = pretrain(tiny(pictures, tmp_path / "run", gauges_every=1, tau=0.5, **changes))
     assert results["alarm"]
-    warnings = [line for line in said if line.startswith("warning: ")]
+    warnings = [line for line in lines() if line.startswith("warning: ")]
     assert len(warnings) == 1
     assert ("no predictor" if "predictor" in changes else "learning rate") in warnings[0]
     assert any(gauge in warnings[0] for gauge in results["gauges"])
 
 
-def test_a_healthy_run_gives_no_warning(pictures, tmp_path):
-    said = []
-    assert pretrain(tiny(pictures, tmp_path / "run", gauges_every=1), said.append)["alarm"] is None
-    assert not [line for line in said if line.startswith("warning")]
+def test_a_healthy_run_gives_no_warning(pictures, tmp_path, lines):
+    assert pretrain(tiny(pictures, tmp_path / "run", gauges_every=1))["alarm"] is None
+    assert not [line for line in lines() if line.startswith("warning")]
 
 
-def test_albums_of_one_picture_each_are_learnt_from_without_labels_and_said(tmp_path):
+def test_albums_of_one_picture_each_are_learnt_from_without_labels_and_said(tmp_path, lines):
     albums = tuple(f"album{i}" for i in range(12))
-    pictures, said = draw_pictures(tmp_path / "albums", classes=albums, each=1), []
+    pictures = draw_pictures(tmp_path / "albums", classes=albums, each=1)
     config = tiny(pictures, tmp_path / "run", knn_every=1, evaluate=True, epochs=1)
-    results = pretrain(config, said.append)
+    results = pretrain(config)
     assert results["evaluation"] is None and results["online_knn"] == []
-    assert sum("none has two images" in line for line in said) == 1
+    assert sum("none has two images" in line for line in lines()) == 1
 
 
-def test_a_comparison_that_fails_ends_no_run(pictures, tmp_path, monkeypatch):
+def test_a_comparison_that_fails_ends_no_run(pictures, tmp_path, monkeypatch, lines):
     def fail(*args, **settings):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr("BYOL.training.finalize.evaluate", fail)
-    said = []
-    results = pretrain(tiny(pictures, tmp_path / "run", evaluate=True, epochs=1), said.append)
+    results = pretrain(tiny(pictures, tmp_path / "run", evaluate=True, epochs=1))
     assert results["evaluation"] is None and (tmp_path / "run" / "results.json").exists()
-    assert any("no comparison (out of memory); byol evaluate" in line for line in said)
+    assert any("no comparison (out of memory); byol evaluate" in line for line in lines())
 
 
 def test_a_run_that_the_alarm_stops_says_how_many_epochs_it_has_seen(pictures, tmp_path):
     config = tiny(pictures, tmp_path / "run", epochs=9, lr=2000.0, on_collapse="stop")
-    results = pretrain(config, lambda line: None)
+    results = pretrain(config)
     assert results["stopped"] and results["epochs"] == 9
     assert results["epochs_seen"] == round(results["steps"] / 5, 2) < 9
-    facts = gather(open_run(tmp_path / "run"))
+    facts = read_run_summary(open_run(tmp_path / "run"))
     assert facts.epoch == results[
         "epochs_seen"
     ] and facts.epochs == f"{facts.epoch:.1f}".removesuffix(".0")

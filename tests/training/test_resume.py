@@ -35,7 +35,7 @@ def train(config) -> None:
     # Loader workers are forked, as in an ordinary run: a nested server would outlive the kill.
     multiprocessing.set_start_method("fork", force=True)
     try:
-        pretrain(config, lambda line: None)
+        pretrain(config)
     except StoppedError:
         os._exit(75)
 
@@ -159,7 +159,7 @@ def test_a_second_signal_stops_at_once():
 def _never_ending() -> None:
     from BYOL.training.signals import StopRequest
 
-    with StopRequest(lambda line: None) as stop:
+    with StopRequest() as stop:
         stop.defer(True)
         while True:
             time.sleep(0.01)
@@ -232,13 +232,16 @@ def test_other_pictures_of_the_same_number_are_seen(tmp_path):
         pretrain(tiny(arrays[1], tmp_path / "array", epochs=2, resume=True))
 
 
-def test_a_complete_run_is_no_answer_to_other_settings_and_gets_what_it_lacks(pictures, tmp_path):
-    run, said = tmp_path / "run", []
+def test_a_complete_run_is_no_answer_to_other_settings_and_gets_what_it_lacks(
+    pictures, tmp_path, lines
+):
+    run = tmp_path / "run"
     results = pretrain(tiny(pictures, run, report=True))
     again = tiny(pictures, run, resume="auto", report=True, knn_every=2, workers=1, memory=1.0)
     (run / "report.html").unlink()
-    assert pretrain(again, said.append) == json.loads((run / "results.json").read_text())
-    assert said == [f"the run in {run} is complete: nothing was trained"]
+    lines.clear()
+    assert pretrain(again) == json.loads((run / "results.json").read_text())
+    assert lines() == [f"the run in {run} is complete: nothing was trained"]
     assert (run / "report.html").exists() and results["steps"] == 10
     for change, named in (({"lr": 0.7}, "--lr=0.7"), ({"flip": 0.0}, "--flip")):
         with pytest.raises(UserError, match=f"{named}.* does not go with --resume"):
@@ -290,32 +293,36 @@ def test_what_is_built_in_is_no_folder_of_that_name(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["one byte", "cut short", "empty"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(pictures, tmp_path, damage):
-    run, said = tmp_path / "run", []
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
+    pictures, tmp_path, damage, lines
+):
+    run = tmp_path / "run"
     pretrain(tiny(pictures, run))
     whole = load_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
     last = run / "checkpoints" / "last.ckpt"
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
     last.write_bytes({"one byte": content, "cut short": content[:-9], "empty": b""}[damage])
-    pretrain(tiny(pictures, run, resume=True), said.append)
-    assert "last.ckpt is damaged" in said[0] and "step-000000005.ckpt of step 5" in said[0]
+    lines.clear()
+    pretrain(tiny(pictures, run, resume=True))
+    assert "last.ckpt is damaged" in lines()[0] and "step-000000005.ckpt of step 5" in lines()[0]
     again = load_checkpoint(last)["state_dict"]
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
-def test_a_run_is_opened_by_the_checkpoint_that_resume_would_use(pictures, tmp_path):
+def test_a_run_is_opened_by_the_checkpoint_that_resume_would_use(pictures, tmp_path, lines):
     import BYOL
 
-    run, said = tmp_path / "run", []
+    run = tmp_path / "run"
     pretrain(tiny(pictures, run))
     (run / "backbone.safetensors").unlink()  # as if training were not over
     folder = run / "checkpoints"
     before = load_checkpoint(folder / "step-000000005.ckpt")["state_dict"]
     (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:-9])
-    opened = open_run(run, said.append)
-    assert len(said) == 1
-    assert "last.ckpt is damaged" in said[0] and "step-000000005.ckpt of step 5 is used" in said[0]
+    lines.clear()
+    opened = open_run(run)
+    (line,) = lines()
+    assert "last.ckpt is damaged" in line and "step-000000005.ckpt of step 5 is used" in line
     for backbone in (opened.backbone, BYOL.load_backbone(run)):
         for name, value in backbone.state_dict().items():
             assert torch.equal(value, before[f"model.onlineNet.backend.{name}"])

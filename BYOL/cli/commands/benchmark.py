@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from BYOL._console import to_stderr
 from BYOL._hardware import Machine, pick_machine
 from BYOL.cli.commands.common import Answer
 from BYOL.config.inspection import BenchmarkConfig
@@ -35,7 +34,7 @@ def benchmark_run(config: BenchmarkConfig) -> Answer:
     resolved = prepared.config
     model = build_model(resolved)
     narrow = check_network(model, resolved)
-    machine = trusted_machine(narrow, resolved, machine, to_stderr)
+    machine = trusted_machine(narrow, resolved, machine)
     resolved = settle_compile(resolved, len(prepared.train), model, machine)
     measured = benchmark(resolved, prepared, model, machine, config.seconds)
     answer = {

@@ -7,7 +7,7 @@ from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import DuplicatesConfig
 from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
-from BYOL.curation.duplicates import Member, duplicate_groups, further_names
+from BYOL.curation.duplicates import Member, duplicate_groups, find_aliases
 from BYOL.curation.feature_store import Collection
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.dataset import FileImages
@@ -32,11 +32,11 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     features = open_features(config)
     if kept:
         _check_listable(kept, features)
-    with features.collected() as collection:
-        further = further_names(collection)
+    with features.collect() as collection:
+        further = find_aliases(collection)
         groups = duplicate_groups(collection, config.threshold, features.device, further)
         rows = [_row(collection, k, m) for k, group in enumerate(groups, 1) for m in group]
-        surplus = {m.place for group in groups for m in group if not m.keep}
+        surplus = {m.position for group in groups for m in group if not m.keep}
         write_csv(out, COLUMN_NAMES, rows)
         if grid:
             _draw(collection, groups, grid)
@@ -82,7 +82,7 @@ def _check_listable(kept: Path, features: Features) -> None:
 def _row(collection: Collection, group: int, member: Member) -> tuple[object, ...]:
     return (
         group,
-        collection.file(member.place),
+        collection.file(member.position),
         round(member.similarity, 4),
         "yes" if member.identical else "no",
         *member.size,
@@ -95,12 +95,12 @@ def _draw(collection: Collection, groups: list[list[Member]], path: Path) -> Non
     for number, group in enumerate(groups[:_DRAWN], 1):
         row = []
         for member in group[:COLUMNS]:
-            image = collection.thumbnail(member.place, SIDE)
+            image = collection.thumbnail(member.position, SIDE)
             if image is None:
                 continue
             height, width = member.size
             first = f"{number}: {'keep' if member.keep else 'remove'}  {member.similarity:.2f}"
-            name = Path(collection.file(member.place)).name
+            name = Path(collection.file(member.position)).name
             mood = "good" if member.keep else "bad"
             row.append(Tile(image, (first, f"{width} × {height}", name), mood))
         rows.append(row)

@@ -1,9 +1,9 @@
 """The command ``byol evaluate``."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
-from BYOL._console import to_stderr
 from BYOL._files import write_json
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.cli.commands.common import Answer
@@ -20,7 +20,7 @@ from BYOL.evaluation.baselines import (
     reference_from_file,
     supervised_reference,
 )
-from BYOL.evaluation.collapse.feature_metrics import feature_gauges, feature_metrics_text
+from BYOL.evaluation.collapse.feature_metrics import feature_collapse_metrics, feature_metrics_text
 from BYOL.evaluation.evaluate import check_protocols, evaluate
 from BYOL.evaluation.splits import check_split_groups, comparable_test_set
 from BYOL.evaluation.table import results_text
@@ -28,6 +28,8 @@ from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.open import Run
 from BYOL.runs.published import open_backbone
 from BYOL.training.prepare import in_memory
+
+log = logging.getLogger(__name__)
 
 
 @loader_mishaps()
@@ -64,10 +66,10 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         protocols=protocols,
         view=view_configs(run.config)[0],
         references=references,
-        say=to_stderr,
+        log_times=True,
         **_data_settings(config),
     )
-    gauges = feature_gauges(trained, untrained, train, input_spec, **settings)
+    gauges = feature_collapse_metrics(trained, untrained, train, input_spec, **settings)
     results = {**_sources(run, config, left_out), **results, "feature_gauges": gauges}
     lines = [results_text(results), feature_metrics_text(gauges)]
     if left_out:
@@ -97,12 +99,12 @@ def _labelled(run: Run, config: EvaluateConfig) -> tuple[Images, Images | None, 
     held_out = comparable_test_set(splits.test, labelled)
     shared = check_split_groups(splits, found.groups) if found.groups else None
     if splits.test and not held_out:
-        to_stderr(
+        log.info(
             f"{splits.test.name}: its test images have no labels of the same kind: a fifth "
             "of the others is held out instead"
         )
     if shared:
-        to_stderr(f"warning: {shared}")
+        log.warning(shared)
     budget = int(run.config.memory * 1e9)
     train, _ = in_memory(labelled, budget)
     test, _ = in_memory(held_out, budget) if held_out else (None, [])
@@ -124,7 +126,7 @@ def _write(results: dict[str, Any], path: Path) -> list[str]:
     try:
         write_json(path, results)
     except UserError as error:
-        to_stderr(f"warning: {error}")
+        log.warning(error)
         return []
     return [f"written to {path}"]
 

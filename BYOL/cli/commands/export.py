@@ -6,7 +6,7 @@ from typing import Any
 
 from BYOL.cli.commands.common import Answer
 from BYOL.config.export import ExportConfig
-from BYOL.export.exportable import Model
+from BYOL.export.exportable import ExportModel
 from BYOL.export.snippet import loading_recipe
 from BYOL.export.train_classifier import train_classifier
 from BYOL.export.writers import pick_writer
@@ -25,7 +25,7 @@ def export_run(config: ExportConfig) -> Answer:
     write = pick_writer(config.to)
     path = Path(config.to)
     if config.classifier == "none":
-        model = Model(open_backbone(config.run, trust=config.trust))
+        model = ExportModel(open_backbone(config.run, trust=config.trust))
     else:
         model = train_classifier(config)
     found = write(model, path)
@@ -47,7 +47,7 @@ def _evaluation(classifier: Classifier | None) -> dict[str, Any]:
         "classes": list(classifier.names),
         "labelled": classifier.labels,
         "measures": classifier.measures,
-        "judged": classifier.judged,
+        "judged": classifier.evaluation,
     }
 
 
@@ -56,4 +56,4 @@ def _description(classifier: Classifier | None) -> list[str]:
         return []
     trained = " and the backbone" if classifier.kind == "finetuned" else ""
     layer = f"a layer of {len(classifier.names):,} outputs{trained}, trained on"
-    return [f"{layer} {classifier.labels:,} labels", *filter(None, [classifier.judged])]
+    return [f"{layer} {classifier.labels:,} labels", *filter(None, [classifier.evaluation])]

@@ -9,7 +9,7 @@ from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import OutliersConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
 from BYOL.curation.feature_store import Collection
-from BYOL.curation.outliers import Scores, outlier_scores, remark
+from BYOL.curation.outliers import OutlierScores, describe_blank, outlier_scores
 from BYOL.curation.run_features import open_features
 
 _DRAWN = 200  # maximum number of images in the contact sheet
@@ -25,7 +25,7 @@ def outliers_run(config: OutliersConfig) -> Answer:
     out = check_output_file("out", config.out, ".csv")
     grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
     features = open_features(config)
-    with features.collected() as collection:
+    with features.collect() as collection:
         scores = outlier_scores(collection, features.device)
         order = np.argsort(-scores.score, kind="stable")[: config.count].tolist()
         rows = [_row(collection, scores, rank, place) for rank, place in enumerate(order, 1)]
@@ -51,24 +51,26 @@ def outliers_run(config: OutliersConfig) -> Answer:
     )
 
 
-def _row(collection: Collection, scores: Scores, rank: int, place: int) -> tuple[object, ...]:
+def _row(
+    collection: Collection, scores: OutlierScores, rank: int, place: int
+) -> tuple[object, ...]:
     return (
         rank,
         collection.file(place),
         round(float(scores.score[place]), 4),
         collection.file(int(scores.nearest[place])),
         round(float(scores.distance[place]), 4),
-        remark(collection.greys[place], bool(scores.blank[place])),
+        describe_blank(collection.greys[place], bool(scores.blank[place])),
     )
 
 
-def _draw(collection: Collection, scores: Scores, order: list[int], path: Path) -> None:
+def _draw(collection: Collection, scores: OutlierScores, order: list[int], path: Path) -> None:
     tiles = []
     for rank, place in enumerate(order[:_DRAWN], 1):
         image = collection.thumbnail(place, SIDE)
         if image is None:
             continue
-        note = remark(collection.greys[place], bool(scores.blank[place]))
+        note = describe_blank(collection.greys[place], bool(scores.blank[place]))
         first = f"{rank}: {scores.score[place]:.3f}  {note}"
         lines = (first, f"nearest {scores.distance[place]:.3f}", Path(collection.file(place)).name)
         tiles.append(Tile(image, lines, "bad" if note else ""))

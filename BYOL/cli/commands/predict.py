@@ -12,11 +12,23 @@ from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import PredictConfig
 from BYOL.config.tasks import CLASSES
-from BYOL.curation.labelled import concatenate_parts, labelled_parts, measured, settled
+from BYOL.curation.labelled import (
+    concatenate_parts,
+    describe_cross_validation,
+    labelled_parts,
+    resolve_annotations,
+)
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.csv_rows import row_name
 from BYOL.errors import UserError
-from BYOL.evaluation.cross_val_predict import SURE, Known, contradicted, fit, judged, unseen
+from BYOL.evaluation.cross_val_predict import (
+    SURE,
+    LabelledFeatures,
+    contradicts_label,
+    cross_val_predict,
+    fit_probe,
+    prediction_measures,
+)
 from BYOL.model.linear_head import LinearLayer
 
 
@@ -36,7 +48,7 @@ class Predictions:
     """
 
     features: Features
-    known: Known
+    known: LabelledFeatures
     classes: tuple[str, ...]
     probe: LinearLayer
     cross_predictions: np.ndarray
@@ -81,7 +93,7 @@ def predict_run(config: PredictConfig) -> Answer:
     """
     out = check_output_file("out", config.out, ".csv")
     features = open_features(config)
-    config = settled(config, features.run)
+    config = resolve_annotations(config, features.run)
     for file in filter(None, (config.labels, config.groups)):
         if out.exists() and Path(file).exists() and out.samefile(file):
             raise UserError(f"--out={out} is read as labels or groups: give another file")
@@ -98,14 +110,14 @@ def _predictions(features: Features, config: PredictConfig) -> Predictions:
         for part in parts:
             for i in range(len(part.images)):
                 position[part.split, part.images.sample_name(i)] = len(position)
-    fitted = fit(known, seed), unseen(known, seed)
+    fitted = fit_probe(known, seed), cross_val_predict(known, seed)
     return Predictions(features, known, parts[0].images.classes, *fitted, position)
 
 
 def _answer(predictions: Predictions, out: Path, seed: int) -> Answer:
     known = predictions.known
-    measures = judged(known, predictions.cross_predictions, seed)
-    doubted = int(contradicted(known, predictions.cross_predictions).sum())
+    measures = prediction_measures(known, predictions.cross_predictions, seed)
+    doubted = int(contradicts_label(known, predictions.cross_predictions).sum())
     left_out = predictions.features.total - predictions.count
     answer: dict[str, Any] = {
         "out": str(out),
@@ -122,7 +134,7 @@ def _answer(predictions: Predictions, out: Path, seed: int) -> Answer:
         + (f"; {left_out:,} could not be read" if left_out else "")
     ]
     if measures:
-        lines.append(measured(measures))
+        lines.append(describe_cross_validation(measures))
     elif known.groups is not None and len(np.unique(known.groups)) < 2:
         lines.append(
             "all of them are in one group: there is no prediction for these, and no estimate "

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from BYOL._distributed import first_process
 from BYOL.cli.commands.common import Answer
 from BYOL.config import PretrainConfig
 from BYOL.evaluation.collapse.feature_metrics import feature_metrics_text
 from BYOL.evaluation.table import results_text
 from BYOL.runs.folder import RunFolder
-from BYOL.training.launch import first_process
 from BYOL.training.pretrain import pretrain
 
 

@@ -13,7 +13,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.splits import attach_labels
 from BYOL.report.compare import MOST, write_comparison
 from BYOL.report.html import write_report
-from BYOL.report.sample_features import Looking
+from BYOL.report.sample_features import SampleConfig
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import Run, open_run
 
@@ -46,7 +46,7 @@ def report_run(config: ReportConfig) -> Answer:
     opened = [_images(run, config) for run in runs]
     images = [splits for splits, _ in opened]
     missing = next((why for _, why in opened if why), None)
-    sample_config = Looking(
+    sample_config = SampleConfig(
         torch_device(accelerator),
         pick_workers(None, accelerator),
         config.batch_size,

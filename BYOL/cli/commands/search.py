@@ -38,7 +38,7 @@ def search_run(config: SearchConfig) -> Answer:
     out = check_output_file("out", config.out, ".csv")
     grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
     features = _with_queries(open_features(config), config)
-    with features.collected(WHITENING) as collection:
+    with features.collect(WHITENING) as collection:
         lists = _lists(collection, config)
         rows = list(_rows(collection, lists, config))
         write_csv(out, COLUMN_NAMES, rows)
@@ -68,7 +68,7 @@ def _lists(collection: Collection, config: SearchConfig) -> Lists:
     """The results of every query, or of all as one query; a query image is never a result."""
     names = list(collection.sets)
     numbers = [number for number, name in enumerate(names) if name.startswith(_LIKE)]
-    queries = np.isin(collection.places[:, 0], numbers)
+    queries = np.isin(collection.locations[:, 0], numbers)
     asked, among = np.flatnonzero(queries), np.flatnonzero(~queries)
     if not len(asked):
         raise UserError(f"--like={config.like}: none of its images can be read")
@@ -76,9 +76,9 @@ def _lists(collection: Collection, config: SearchConfig) -> Lists:
         raise UserError("DATA: none of its images can be read")
     groups = [asked.tolist()] if config.together else [[place] for place in asked.tolist()]
     spare = _SPARE + len(groups[0])
-    found = nearest_images(collection, asked, among, config.count + spare, together=config.together)
+    found = nearest_images(collection, asked, among, config.count + spare, combine=config.together)
     lists: Lists = []
-    for group, places, cosines in zip(groups, found.places, found.similarity, strict=True):
+    for group, places, cosines in zip(groups, found.positions, found.similarity, strict=True):
         own = {collection.identity(place) for place in group} - {None}
         others = [
             (place, cosine)

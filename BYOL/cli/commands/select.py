@@ -12,7 +12,7 @@ from BYOL.config.curation import SelectConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
 from BYOL.curation.feature_store import Collection
 from BYOL.curation.run_features import Features, open_features
-from BYOL.curation.selection import Selection, representatives
+from BYOL.curation.selection import Selection, select_representatives
 from BYOL.data.csv_rows import RowFile, match_rows, read_rows, row_name
 from BYOL.errors import UserError
 
@@ -33,14 +33,14 @@ def select_run(config: SelectConfig) -> Answer:
     labels = config.labels or (features.run.config.labels if config.data is None else None)
     file = read_rows("--labels", labels, "labels", unfilled=True) if labels else None
     _check_unfilled(out, labels)
-    with features.collected() as collection:
+    with features.collect() as collection:
         labelled, blank = _labelled(features, collection, file), collection.blank()
-        found = representatives(
+        found = select_representatives(
             collection.features, config.count, config.seed, allowed=~blank, labelled=labelled
         )
-        if not len(found.places):
+        if not len(found.positions):
             raise UserError("there is no image left to label")
-        names = [_name(features, collection, place) for place in found.places.tolist()]
+        names = [_name(features, collection, place) for place in found.positions.tolist()]
         _write(out, file, names)
         if grid:
             _draw(collection, found, names, grid)
@@ -95,13 +95,13 @@ def _labelled(features: Features, collection: Collection, file: RowFile | None) 
     numbers = {name: number for number, name in enumerate(features.sets)}
     for name, (kept, _) in zip(parts, matched, strict=True):
         if name in numbers:
-            own = collection.places[:, 0] == numbers[name]
-            found |= own & np.isin(collection.places[:, 1], kept)
+            own = collection.locations[:, 0] == numbers[name]
+            found |= own & np.isin(collection.locations[:, 1], kept)
     return found
 
 
 def _name(features: Features, collection: Collection, place: int) -> str:
-    images, index = collection.place(place)
+    images, index = collection.location(place)
     return row_name(images, index, features.splits.test is not None)
 
 
@@ -115,7 +115,7 @@ def _write(out: Path, file: RowFile | None, names: list[str]) -> None:
 
 def _draw(collection: Collection, found: Selection, names: list[str], path: Path) -> None:
     tiles = []
-    chosen = zip(found.places.tolist(), found.sizes.tolist(), names, strict=True)
+    chosen = zip(found.positions.tolist(), found.sizes.tolist(), names, strict=True)
     for rank, (place, size, name) in enumerate(list(chosen)[:_DRAWN], 1):
         image = collection.thumbnail(place, SIDE)
         if image is not None:

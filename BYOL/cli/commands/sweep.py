@@ -1,11 +1,12 @@
 """The command ``byol sweep``."""
 
 import contextlib
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from BYOL._console import to_stderr, with_dashes
+from BYOL._console import with_dashes
 from BYOL._links import check_tree_links
 from BYOL.cli.commands.common import Answer
 from BYOL.cli.sweep.results import results_of
@@ -16,6 +17,8 @@ from BYOL.config import PretrainConfig
 from BYOL.config.sweep import SweepConfig
 from BYOL.errors import StoppedError, UserError
 from BYOL.training.launch import started_together
+
+log = logging.getLogger(__name__)
 
 
 def sweep_run(config: SweepConfig) -> Answer:
@@ -38,7 +41,7 @@ def sweep_run(config: SweepConfig) -> Answer:
     runs = [run for same_seed in by_seed for run in same_seed]
     waiting = [run for run in runs if results_of(run) is None]
     _make_folder(out)
-    to_stderr(f"{len(runs)} runs of {len(cells)} variants, {len(runs) - len(waiting)} finished")
+    log.info(f"{len(runs)} runs of {len(cells)} variants, {len(runs) - len(waiting)} finished")
     try:
         failed = _work(cells, runs, waiting, out)
     except StoppedError as error:  # a sweep always resumes
@@ -84,9 +87,9 @@ def _work(
                 raise UserError(f"{run}: {attempt.failure}")
             if attempt.failure:
                 failed.append(run)
-                to_stderr(with_dashes(f"{run} failed: {attempt.failure}"))
+                log.info(with_dashes(f"{run} failed: {attempt.failure}"))
                 continue
             outcome = "finished" if attempt.made else "is left to another byol sweep"
-            to_stderr(f"{run} {outcome}, {number} of {len(waiting)}")
+            log.info(f"{run} {outcome}, {number} of {len(waiting)}")
             write_summary(cells, out)
     return failed

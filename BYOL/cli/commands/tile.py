@@ -1,6 +1,7 @@
 """The command ``byol tile``."""
 
 import csv
+import logging
 import os
 import time
 from collections import deque
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from BYOL._console import first_of, to_stderr
+from BYOL._console import first_of
 from BYOL._files import check_new_folder, folder_beside, write_json
 from BYOL.cli.commands.common import Answer
 from BYOL.config.datasets import TileConfig
@@ -19,6 +20,7 @@ from BYOL.data.scan_folder import walk
 from BYOL.data.tiling import Cut, Tiling, cut_picture, large_pictures
 from BYOL.errors import UserError
 
+log = logging.getLogger(__name__)
 _GROUPS = "groups.csv"
 _SAY_EVERY = 20.0  # seconds
 _AHEAD = 4  # images per worker that are started in advance
@@ -65,10 +67,10 @@ def _cut_all(root: Path, files: PathTable, made: Path, how: Tiling, workers: int
             blank += cut.blank
             broken += [cut.name] if cut.error else []
             if cut.error and len(broken) == 1:
-                to_stderr(f"warning: {cut.name} cannot be read: {cut.error}")
+                log.warning(f"{cut.name} cannot be read: {cut.error}")
             if time.monotonic() - spoke > _SAY_EVERY:
                 spoke = time.monotonic()
-                to_stderr(f"{images:,} of {len(files):,} images, {tiles:,} tiles")
+                log.info(f"{images:,} of {len(files):,} images, {tiles:,} tiles")
     if not tiles:
         raise UserError(
             f"DATA={root}: not one tile: {len(broken):,} of {len(files):,} images cannot be "

@@ -5,18 +5,20 @@ run that no other process is working on, and skips runs that have been completed
 """
 
 import dataclasses
+import logging
 import shutil
 import traceback
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from BYOL._console import to_stderr
 from BYOL._lock import claimed
 from BYOL.cli.sweep.results import known_rows, results_of
 from BYOL.config import PretrainConfig
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 from BYOL.runs.folder import RunFolder
 from BYOL.training.pretrain import pretrain
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,7 @@ def one_by_one(waiting: Sequence[PretrainConfig], runs: Sequence[PretrainConfig]
         runs: all runs of the sweep, whose baselines are reused.
     """
     for number, run in enumerate(waiting, start=1):
-        to_stderr(f"run {number} of {len(waiting)}: {run.out}")
+        log.info(f"run {number} of {len(waiting)}: {run.out}")
         yield attempt(run, runs)
 
 
@@ -66,8 +68,7 @@ def attempt(run: PretrainConfig, runs: Sequence[PretrainConfig]) -> Attempt:
         return Attempt(run, failure=str(error))
     except Exception as error:  # such as a network that does not fit into memory
         traceback.print_exc()
-        reason = (str(error).splitlines() or [""])[0]
-        return Attempt(run, failure=f"{type(error).__name__}: {reason}")
+        return Attempt(run, failure=f"{type(error).__name__}: {first_line(error)}")
     return Attempt(run)
 
 

@@ -11,7 +11,7 @@ from BYOL._lock import claimed
 from BYOL.cli.sweep.results import results_of
 from BYOL.cli.sweep.spec import Cell
 from BYOL.evaluation.baselines import START
-from BYOL.evaluation.bootstrap import level
+from BYOL.evaluation.bootstrap import point_estimate
 
 COLLAPSE_METRICS = ("std", "effective_rank")
 
@@ -89,7 +89,7 @@ def _references(evaluated: dict[str, list[dict[str, Any]]]) -> list[dict[str, An
 def _measures(evaluations: list[dict[str, Any]], row: str) -> dict[str, list[float]]:
     found = [e["rows"][row] for e in evaluations if row in e["rows"]]
     names = dict.fromkeys(name for measures in found for name in measures)
-    return {name: [level(m[name]) for m in found if name in m] for name in names}
+    return {name: [point_estimate(m[name]) for m in found if name in m] for name in names}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -20,7 +20,7 @@ from BYOL.data.shards.index_file import read_index, write_index
 from BYOL.data.shards.parquet import Table, look_into
 from BYOL.data.shards.tar import Contents, scan_tar
 from BYOL.data.shards.urls import INDEX, file_system, is_url, suffix_of
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 
 
 def build_index(shards: Sequence[str], cache: Path | None = None) -> ShardIndex:
@@ -92,7 +92,7 @@ def scan(shard: str) -> Contents:
     except UserError:
         raise
     except Exception as error:  # every file system has errors of its own
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
+        reason = first_line(error)
         raise UserError(f"DATA: {shard} cannot be read: {reason}") from error
 
 

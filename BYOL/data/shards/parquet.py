@@ -8,7 +8,7 @@ import numpy as np
 
 from BYOL.data.shards.tar import NO_LABEL
 from BYOL.data.shards.urls import file_system, is_url
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 
 _NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "content", "bytes")
 _LABELS = ("label", "labels", "cls", "fine_label")
@@ -51,7 +51,7 @@ def open_table(shard: str) -> Any:
         fs, path = file_system(shard)
         return pq.ParquetFile(fs.open(path, "rb"))
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = first_line(error)
         raise UserError(f"DATA: {shard} cannot be read as Parquet: {reason}") from error
 
 

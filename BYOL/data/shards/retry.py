@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from BYOL.errors import LostError, UserError
+from BYOL.errors import LostError, UserError, first_line
 
 _WAITS = (0.5, 2.0, 8.0)  # seconds before a remote read is tried again
 _T = TypeVar("_T")
@@ -35,7 +35,7 @@ def tried(read: Callable[[], _T], shard: str, forget: Callable[[], object] = lam
         except Exception as error:  # every file system has errors of its own
             gone = isinstance(error, FileNotFoundError | PermissionError | UserError)
             if wait is None or gone:
-                reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
+                reason = first_line(error)
                 raise lost(shard, reason) from error
             forget()
             time.sleep(wait)

@@ -8,7 +8,7 @@ from typing import Any
 
 from BYOL.config.data_names import expand_braces
 from BYOL.data.scan_folder import is_folder, is_picture
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 
 SUFFIXES = (".tar", ".parquet")
 TEST_NAMES = ("test", "val", "valid", "validation")
@@ -133,4 +133,4 @@ def _holds_shards(folder: Path) -> bool:
 
 
 def _line(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+    return first_line(error)

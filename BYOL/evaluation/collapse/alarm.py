@@ -111,7 +111,7 @@ class Alarm:
         self.highest_std = float(state["highest_std"])
         self.bad_in_a_row = int(state["bad_in_a_row"])
 
-    def judge(self, metrics: dict[str, float]) -> str | None:
+    def check(self, metrics: dict[str, float]) -> str | None:
         """Check the next reading; return one line with metric, cause and remedy, or None."""
         finding = diagnose(metrics, self.highest_std)
         if finding is None:

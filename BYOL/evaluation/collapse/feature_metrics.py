@@ -12,7 +12,7 @@ from BYOL.views.config import InputSpec
 MAX_IMAGES = 1024  # images: the spectrum takes half a second; with ten thousand images, minutes
 
 
-def feature_gauges(
+def feature_collapse_metrics(
     backbone: nn.Module,
     untrained: nn.Module,
     images: Images,
@@ -31,7 +31,7 @@ def feature_gauges(
         untrained: the backbone before training.
         images: the images, of which at most :data:`MAX_IMAGES` evenly spaced ones are used (files
             are often sorted by class).
-        sight: input specification of the backbones.
+        input_spec: input specification of the backbones.
         device: device of the backbones.
         batch_size: images per batch.
         workers: number of processes that decode files.

@@ -94,7 +94,7 @@ class FinetunedNetwork:
     epochs: int
 
 
-def finetuned(source: FeatureSource, all_: Images) -> FinetunedNetwork:
+def finetune_on_all_labels(source: FeatureSource, all_: Images) -> FinetunedNetwork:
     """Train with the labels of ``all_``, after a network trained on ``data.train`` is evaluated.
 
     If both are the same images, there is a separate test set, and the network is trained once.

@@ -14,8 +14,6 @@ from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.nearest import BLOCK_SIZE, Array, nearest_neighbours
 from BYOL.evaluation.types import FeatureSource, Outcome
 
-neighbours = nearest_neighbours  # the import path of curation and report, until they use nearest.py
-
 
 def knn(source: FeatureSource) -> Outcome:
     """Evaluate k-NN for each number of neighbours: votes for classes, means for tags and values."""

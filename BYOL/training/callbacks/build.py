@@ -1,6 +1,5 @@
 """Everything that watches a run, put together: progress, curves, gauges, safety, checkpoints."""
 
-from collections.abc import Callable
 from typing import Any
 
 from pytorch_lightning.callbacks import Callback
@@ -29,7 +28,6 @@ class Watchers:
         start: where the run begins.
         machine: what it computes on.
         stop: looked at after every optimizer step.
-        warn: gets warnings.
         total_steps: of the run.
         held_to: what a run that goes on must not change; stands in every checkpoint.
     """
@@ -41,7 +39,6 @@ class Watchers:
         start: Start,
         machine: Machine,
         stop: StopRequest,
-        warn: Callable[[str], None],
         total_steps: int,
         held_to: dict[str, Any],
     ):
@@ -51,17 +48,16 @@ class Watchers:
 
         folder = start.folder
         self.left_out = prepared.broken
-        self.store = CheckpointStore(folder, config.checkpoint_keep, warn, restore, start.step)
+        self.store = CheckpointStore(folder, config.checkpoint_keep, restore, start.step)
         self.progress = ProgressLine(config.batch_size, total_steps)
-        self.broken = BrokenPictures(warn)
+        self.broken = BrokenPictures()
         self.gauges = Gauges(
             config.gauges_every,
             Alarm(config),
-            warn,
             stop=config.on_collapse == "stop",
             spectrum=folder.spectrum,
         )
-        self.finite = FiniteSteps(warn, folder, self.gauges)
+        self.finite = FiniteSteps(folder, self.gauges)
         self.online = _online_checks(config, prepared, machine)
         due = Due(config.checkpoint_steps, config.checkpoint_minutes)
         every = config.checkpoint_every

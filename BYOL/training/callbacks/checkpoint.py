@@ -1,6 +1,6 @@
 """What keeps a run safe: checkpoints in time, requests to stop, steps that are not finite."""
 
-from collections.abc import Callable
+import logging
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,20 +15,16 @@ from BYOL.training.checkpoint_io import CheckpointStore, Due
 from BYOL.training.lars import LARS
 from BYOL.training.signals import StopRequest
 
+log = logging.getLogger(__name__)
 MOST_IN_A_ROW = 20  # fp16 halves its scale about ten times when a run begins
 LOOK_EVERY = 50  # optimizer steps between looks at an accelerator's count of bad steps
 AGREE_EVERY = 8  # optimizer steps between questions to the other processes
 
 
 class BrokenPictures(Callback):
-    """Keeps the names of pictures that could not be read; the next one stood in for each.
+    """Keeps the names of pictures that could not be read; the next one stood in for each."""
 
-    Args:
-        warn: gets one line for the first.
-    """
-
-    def __init__(self, warn: Callable[[str], None]):
-        self.warn = warn
+    def __init__(self) -> None:
         self.names: set[str] = set()
 
     def state_dict(self) -> dict[str, Any]:
@@ -46,7 +42,7 @@ class BrokenPictures(Callback):
         found = batch.get("broken")
         if found:
             if not self.names:
-                self.warn(f"{found[0]} cannot be read: the next picture stands in for it")
+                log.warning(f"{found[0]} cannot be read: the next picture stands in for it")
             self.names.update(found)
 
 
@@ -58,13 +54,11 @@ class FiniteSteps(Callback):
     :data:`LOOK_EVERY` steps elsewhere.
 
     Args:
-        warn: gets one line when the first such step is seen.
         folder: of the run, for the message.
         gauges: their last reading is part of the message.
     """
 
-    def __init__(self, warn: Callable[[str], None], folder: RunFolder, gauges: Gauges):
-        self.warn = warn
+    def __init__(self, folder: RunFolder, gauges: Gauges):
         self.folder = folder
         self.gauges = gauges
         self.skipped = 0
@@ -127,7 +121,7 @@ class FiniteSteps(Callback):
         if count == self.skipped:
             return
         if not self.skipped:
-            self.warn(
+            log.warning(
                 f"step {trainer.global_step}: the loss or its gradient is not finite; the step is "
                 "skipped, and so are others of this kind"
             )

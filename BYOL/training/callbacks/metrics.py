@@ -1,6 +1,7 @@
 """What watches a run: curves and gauges in the logs, the alarm."""
 
 import contextlib
+import logging
 import math
 import os
 from collections import deque
@@ -17,9 +18,10 @@ from BYOL._links import open_no_follow
 from BYOL.errors import UserError
 from BYOL.evaluation.collapse.alarm import Alarm
 from BYOL.evaluation.collapse.metrics import collapse_metrics, covariance_spectrum, picture_share
-from BYOL.evaluation.online import Online
+from BYOL.evaluation.online import OnlineAccuracies
 from BYOL.training.module import Seen
 
+log = logging.getLogger(__name__)
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 LEAST_READINGS = 4  # of the gauges, an epoch
 LEAST_SHARES = 32  # batches whose mean picture_share is worth judging, where an epoch has fewer
@@ -78,8 +80,8 @@ class Gauges(Callback):
     Args:
         every: optimizer steps between readings, at most.
         alarm: judges the readings.
-        warn: called with one line, once, when the alarm first fires.
         stop: whether training ends then.
+        log_alarm: whether a warning is logged when the alarm first fires.
         spectrum: the .csv file, if any, that gets the eigenvalues of the covariance at the end of
             every epoch, a row each: step, then the largest first.
     """
@@ -88,16 +90,16 @@ class Gauges(Callback):
         self,
         every: int,
         alarm: Alarm,
-        warn: Callable[[str], None],
         *,
         stop: bool = False,
         spectrum: Path | None = None,
+        log_alarm: bool = True,
     ):
         self.every = every
         self.alarms = alarm
-        self.warn = warn
         self.stop = stop
         self.spectrum = spectrum
+        self.log_alarm = log_alarm
         self.last: dict[str, float] = {}
         self.alarm: str | None = None
         self.stopped = False
@@ -158,11 +160,12 @@ class Gauges(Callback):
             self.last["picture_share"] = float(shares.mean())
             self.last["picture_share_error"] = float(shares.std()) / math.sqrt(len(shares))
         record(trainer, {f"gauge/{name}": value for name, value in self.last.items()})
-        verdict = self.alarms.judge(self.last)
+        verdict = self.alarms.check(self.last)
         if verdict and self.alarm is None:
             self.alarm = verdict
             ends = "; training stops here (--on-collapse stop)" if self.stop else ""
-            self.warn(f"step {trainer.global_step}: {verdict}{ends}")
+            if self.log_alarm:
+                log.warning(f"step {trainer.global_step}: {verdict}{ends}")
         return verdict
 
     def _keep_spectrum(self, step: int, seen: Seen) -> None:
@@ -199,7 +202,7 @@ class OnlineChecks(Callback):
         measure: gives those of a backbone.
     """
 
-    def __init__(self, every: int, measure: Callable[[torch.nn.Module], Online]):
+    def __init__(self, every: int, measure: Callable[[torch.nn.Module], OnlineAccuracies]):
         self.every = every
         self.measure = measure
         self.knn: list[tuple[int, float]] = []

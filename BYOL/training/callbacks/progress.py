@@ -1,13 +1,12 @@
 """How far a run is, on the screen."""
 
-import sys
 import time
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from BYOL._console import Progress
 
 
 class ProgressLine(Callback):
@@ -24,14 +23,12 @@ class ProgressLine(Callback):
     def __init__(self, images_per_step: int, total_steps: int, quiet: float = 20.0):
         self.images_per_step = images_per_step
         self.total_steps = total_steps
-        self.quiet = quiet
-        self.console = Console(file=sys.stderr)
-        self.started = self.spoke = 0.0
+        self.progress = Progress("training", total_steps, seconds=quiet, transient=False)
+        self.started = 0.0
         self.first_step = 0
         self.seconds = 0.0  # of training, in this process and in those that it goes on from
         self.images_per_second = 0.0
         self.earlier = 0.0
-        self.bar: Progress | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Time spent, and how fast it went."""
@@ -45,37 +42,24 @@ class ProgressLine(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Start the clock."""
-        self.started = self.spoke = time.monotonic()
+        self.started = time.monotonic()
         self.first_step = trainer.global_step
-        if trainer.is_global_zero and self.console.is_terminal:
-            self.bar = Progress(
-                TextColumn("training"),
-                BarColumn(),
-                TextColumn("{task.percentage:>3.0f} %  {task.fields[note]}"),
-                TimeRemainingColumn(),
-                console=self.console,
-            )
-            self.bar.start()
-            self.task = self.bar.add_task("", total=self.total_steps, note="")
+        if trainer.is_global_zero:
+            self.progress.start()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
         """Say how far the run is, now and then."""
-        now = time.monotonic()
-        due = now - self.spoke >= (0.5 if self.bar else self.quiet)
-        if not due or not trainer.is_global_zero:
+        if not self.progress.due() or not trainer.is_global_zero:
             return
-        self.spoke = now
         step = trainer.global_step
         loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
         note = f"{self.rate(trainer):,.0f} images/s  loss {loss:.3f}"
-        if self.bar:
-            self.bar.update(self.task, completed=step, note=note)
-            return
         done = step - self.first_step
-        left = (now - self.started) / max(done, 1) * (self.total_steps - step)
-        print(f"step {step}/{self.total_steps}  {note}  {left / 60:.1f} min left", file=sys.stderr)
+        left = (time.monotonic() - self.started) / max(done, 1) * (self.total_steps - step)
+        line = f"step {step}/{self.total_steps}  {note}  {left / 60:.1f} min left"
+        self.progress.update(step, note, line)
 
     def rate(self, trainer: pl.Trainer) -> float:
         """Images a second since the start of training, checks and checkpoints included."""
@@ -86,13 +70,8 @@ class ProgressLine(Callback):
         """Stop the clock and the bar."""
         self.seconds = self.earlier + time.monotonic() - self.started
         self.images_per_second = self.rate(trainer)
-        self._stop()
+        self.progress.stop()
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         """Give the terminal back."""
-        self._stop()
-
-    def _stop(self) -> None:
-        if self.bar:
-            self.bar.stop()
-            self.bar = None
+        self.progress.stop()
