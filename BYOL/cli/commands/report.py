@@ -1,4 +1,4 @@
-"""The command ``byol report``."""
+"""The command ``byol report``. Without the images of a run, its page has none."""
 
 from pathlib import Path
 
@@ -21,8 +21,6 @@ from BYOL.runs.open import Run, open_run
 @loader_mishaps()
 def report_run(config: ReportConfig) -> Answer:
     """Write a run, or a comparison of several runs, as one HTML file.
-
-    If the images of a run are no longer where the run read them, the page has no images.
 
     Raises:
         UserError: no run, too many runs, an ending other than .html, or ``data`` without images.
