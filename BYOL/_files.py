@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from BYOL.errors import UserError, first_line
+from BYOL.errors import MachineError, UserError, first_line
 
 
 def write_atomically(
@@ -46,7 +46,7 @@ def write_atomically(
         temporary.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {_reason(error)}") from error
+        raise MachineError(f"cannot write {path}: {_reason(error)}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -91,7 +91,7 @@ def check_output_path(argument: str, path: Path) -> Path:
     if not path.parent.is_dir():
         raise UserError(f"{argument}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UserError(f"{argument}: the folder {path.parent} may not be written to")
+        raise MachineError(f"{argument}: the folder {path.parent} may not be written to")
     return path
 
 
@@ -182,7 +182,7 @@ def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -
                 with name.open("rb+") as file:
                     os.fsync(file.fileno())
     except OSError as error:
-        raise UserError(f"cannot write {path}: {_reason(error)}") from error
+        raise MachineError(f"cannot write {path}: {_reason(error)}") from error
     return path
 
 

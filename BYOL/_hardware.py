@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from BYOL.errors import UserError
+from BYOL.errors import MachineError, SettingsError
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ def pick_accelerator(wanted: str, devices: int = 1) -> str:
     }
     if wanted not in count:
         accepted = ", ".join(["auto", *count])
-        raise UserError(f"--accelerator={wanted} is unknown: choose one of {accepted}")
+        raise SettingsError(f"--accelerator={wanted} is unknown: choose one of {accepted}")
     available = count[wanted]
     if available == 0:
-        raise UserError(f"--accelerator={wanted} is not on this machine: use cpu or auto")
+        raise MachineError(f"--accelerator={wanted} is not on this machine: use cpu or auto")
     if devices > available:
-        raise UserError(f"--devices={devices} is more than this machine has: {available}")
+        raise MachineError(f"--devices={devices} is more than this machine has: {available}")
     return wanted
 
 
@@ -66,7 +66,7 @@ def pick_precision(wanted: str, accelerator: str) -> str:
         UserError: fp16 on a CPU.
     """
     if wanted == "fp16" and accelerator == "cpu":
-        raise UserError("--precision=fp16 is for GPUs: use bf16 or fp32 on a CPU")
+        raise SettingsError("--precision=fp16 is for GPUs: use bf16 or fp32 on a CPU")
     if wanted != "auto":
         return wanted
     if accelerator == "gpu":

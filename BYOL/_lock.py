@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from BYOL._links import open_no_follow
-from BYOL.errors import UserError
+from BYOL.errors import MachineError, UserError
 
 # errors of file systems without locks, such as some Lustre mounts: no lock is used, as on Windows
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -37,7 +37,7 @@ def claimed(path: Path, wait: bool = False, what: str | None = None) -> Iterator
         if path.is_symlink():
             raise UserError(f"{what or path.parent}: {path} is a link: remove it") from error
         reason = error.strerror or str(error)
-        raise UserError(f"{what or path.parent} cannot be written to: {reason}") from error
+        raise MachineError(f"{what or path.parent} cannot be written to: {reason}") from error
     try:
         if not _is_lock(descriptor):
             raise UserError(f"{what or path.parent}: {path} is not a lock file: it is not changed")

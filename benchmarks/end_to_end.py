@@ -55,7 +55,7 @@ def one(name: str, steps: int, seconds: float, data: str, **settings: Any) -> di
             "small", data=images, out=f"{folder}/run", epochs=epochs, knn_every=0,
             evaluate=False, **settings,
         )  # fmt: skip
-        resolved = prepare(config, hold=False).config
+        resolved = prepare(config, into_memory=False).config
         before = step_rate(resolved, seconds)
         results = pretrain(config)
         step = (before + step_rate(resolved, seconds)) / 2

@@ -40,7 +40,7 @@ from BYOL.evaluation.protocols.knn import knn_accuracy
 from BYOL.evaluation.protocols.linear import linear_probe
 from BYOL.model.backbones import build_backbone
 from BYOL.runs.open import open_run
-from BYOL.training.prepare import IMAGENET_MEAN, IMAGENET_STD, in_memory
+from BYOL.training.prepare import IMAGENET_MEAN, IMAGENET_STD, load_into_memory
 from BYOL.training.pretrain import pretrain
 from BYOL.views.config import InputSpec
 
@@ -167,8 +167,8 @@ def main() -> None:
     if args.json and Path(args.json).exists():
         record = json.loads(Path(args.json).read_text())
     splits = open_images(args.data)
-    train, _ = in_memory(splits.train, 1 << 32)
-    test, _ = in_memory(splits.test, 1 << 32)
+    train, _ = load_into_memory(splits.train, 1 << 32)
+    test, _ = load_into_memory(splits.test, 1 << 32)
     if "untrained" not in record:
         torch.manual_seed(0)
         record["untrained"] = evaluate(new_backbone(args), INPUT_SPEC, train, test)

@@ -23,7 +23,7 @@ from peers import LightlyStep, lightly_batches
 
 from BYOL.data.dataset import Images
 from BYOL.data.open import open_images
-from BYOL.training.prepare import in_memory
+from BYOL.training.prepare import load_into_memory
 
 SIDES: dict[str, dict[str, Any]] = {
     "lightly": {},
@@ -66,8 +66,8 @@ def main() -> None:
         record = json.loads(Path(args.json).read_text())
     splits = open_images(args.data)
     assert splits.test is not None
-    train, _ = in_memory(splits.train, 1 << 32)
-    test, _ = in_memory(splits.test, 1 << 32)
+    train, _ = load_into_memory(splits.train, 1 << 32)
+    test, _ = load_into_memory(splits.test, 1 << 32)
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     for seed, side in itertools.product(seeds, args.sides.split(",")):
         name = f"{side} {seed}"

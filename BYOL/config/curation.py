@@ -9,7 +9,7 @@ from BYOL.config.features import PooledFeaturesConfig
 from BYOL.config.fields import setting
 from BYOL.config.shared_help import TASK
 from BYOL.config.validation import check_task
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,9 @@ class SearchConfig(PooledFeaturesConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.like:
-            raise UserError("--like is missing: give an image, a folder of images or a .txt list")
+            raise SettingsError(
+                "--like is missing: give an image, a folder of images or a .txt list"
+            )
 
 
 @dataclass(frozen=True)

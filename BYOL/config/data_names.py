@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 
 _MOST = 100_000  # shards
 # Protocols that a file may name. Others of fsspec read local files, unpack, or fill in templates.
@@ -25,12 +25,12 @@ def check_named_images(data: str, file: str) -> None:
     """
     for name in (data, *expand_braces(data)):
         if "::" in name:
-            raise UserError(
+            raise SettingsError(
                 f"{file}: its data has a chain of protocols (::), which no file may name"
             )
         protocol, colon, _ = name.partition("://")
         if colon and protocol.lower() not in PROTOCOLS:
-            raise UserError(
+            raise SettingsError(
                 f"{file}: its data has a protocol that no file may name: it may name a path, or "
                 f"one of {', '.join(PROTOCOLS)}"
             )
@@ -44,7 +44,7 @@ def expand_braces(pattern: str) -> Iterator[str]:
     """
     for count, name in enumerate(_expanded(pattern)):
         if count == _MOST:
-            raise UserError(f"DATA={pattern} means more than {_MOST:,} shards")
+            raise SettingsError(f"DATA={pattern} means more than {_MOST:,} shards")
         yield name
 
 

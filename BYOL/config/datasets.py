@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from BYOL.config.fields import Settings, setting
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -48,7 +48,7 @@ class ShardConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.bytes < 1:
-            raise UserError(f"--size={self.size} is not a size: give one such as 256MB or 1GB")
+            raise SettingsError(f"--size={self.size} is not a size: give one such as 256MB or 1GB")
 
     @property
     def bytes(self) -> int:

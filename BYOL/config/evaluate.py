@@ -16,7 +16,7 @@ from BYOL.config.shared_help import (
     TRUST,
 )
 from BYOL.config.validation import check_task
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ class EvaluateConfig(Settings):
         super().__post_init__()
         check_task(self.task, self.labels)
         if not self.neighbours:
-            raise UserError("--neighbours is empty: give at least one number")
+            raise SettingsError("--neighbours is empty: give at least one number")
         for share in self.label_shares:
             if not 0 < share <= 1:
-                raise UserError(
+                raise SettingsError(
                     f"--label_shares={share} is out of range: give numbers above 0, at most 1"
                 )

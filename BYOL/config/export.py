@@ -6,7 +6,7 @@ from typing import Literal
 from BYOL.config.fields import Settings, setting
 from BYOL.config.shared_help import ACCELERATOR, DATA_ROOT, RUN, TASK, TRUST, WORKERS
 from BYOL.config.validation import check_task
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ class ExportConfig(Settings):
         super().__post_init__()
         check_task(self.task, self.labels)
         if self.epochs and self.classifier != "finetuned":
-            raise UserError(f"--epochs={self.epochs} is for --classifier=finetuned alone")
+            raise SettingsError(f"--epochs={self.epochs} is for --classifier=finetuned alone")
         if self.classifier != "none":
             return
         for name in ("data", "labels", "groups"):
             if (value := getattr(self, name)) is not None:
                 argument = "DATA" if name == "data" else f"--{name}"
-                raise UserError(
+                raise SettingsError(
                     f"{argument}={value} is for a classifier: give --classifier=linear or "
                     "--classifier=finetuned too"
                 )

@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from BYOL._console import printable
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 
 _WORDS: dict[Any, str] = {
     str: "text: write it in quotes",
@@ -143,7 +143,7 @@ def check_settings(settings: Any) -> None:
             _check_pair(name, value)
         if choices := choices_of(kinds[name]):
             if value is not None and not isinstance(value, bool) and value not in choices:
-                raise UserError(
+                raise SettingsError(
                     f"--{name}={printable(value)} is unknown: choose one of {', '.join(choices)}"
                 )
         elif info.low is not None or info.high is not None:
@@ -159,16 +159,16 @@ def _is_pair(kind: Any) -> bool:
 def _check_pair(name: str, value: Any) -> None:
     is_sequence = isinstance(value, tuple | list) and len(value) == 2
     if not is_sequence or not all(isinstance(number, int | float) for number in value):
-        raise UserError(f"--{name}={value} is no pair: give two numbers")
+        raise SettingsError(f"--{name}={value} is no pair: give two numbers")
 
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:
     for number in value if isinstance(value, list | tuple) else [value]:
         if not isinstance(number, int | float | None):
-            raise UserError(f"--{name}={number!r} is out of range: give a number")
+            raise SettingsError(f"--{name}={number!r} is out of range: give a number")
         if number is not None and not low <= number <= high:
             accepted = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"
-            raise UserError(f"--{name}={number} is out of range: give a number {accepted}")
+            raise SettingsError(f"--{name}={number} is out of range: give a number {accepted}")
 
 
 def convert_all(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,15 +195,15 @@ def convert(name: str, kind: Any, value: Any) -> Any:
         if choices := choices_of(kind):
             words = ("true", "false", *choices) if is_switch(kind) else choices
             accepted = ", ".join(words)
-            raise UserError(
+            raise SettingsError(
                 f"--{name}={printable(value)} is unknown: choose one of {accepted}"
             ) from error
         if value is None:
-            raise UserError(
+            raise SettingsError(
                 f"--{name}=null is not a value: leave it out for the default"
             ) from error
         words_of_kind = _WORDS.get(wanted, "a table of names and values")
-        raise UserError(f"--{name}: {printable(value)} is not {words_of_kind}") from error
+        raise SettingsError(f"--{name}: {printable(value)} is not {words_of_kind}") from error
 
 
 def _is_union(kind: Any) -> bool:

@@ -11,7 +11,7 @@ from BYOL._console import printable
 from BYOL.config.fields import convert_all, fields_of, kinds_of
 from BYOL.config.presets import preset_values
 from BYOL.config.pretrain import PretrainConfig
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def build_settings(settings: type, values: Mapping[str, Any], specified: Collect
             if field.default is field.default_factory is dataclasses.MISSING and name not in values
         ]
         if missing:
-            raise UserError(f"--{missing[0]} is missing: it has no default")
+            raise SettingsError(f"--{missing[0]} is missing: it has no default")
         return settings(**converted)
     preset = converted.get("preset", "auto") if "preset" in specified else "auto"
     if preset == "auto" and converted.get("data") in (None, "digits"):
@@ -71,7 +71,7 @@ def values_of_file(settings: type, values: Mapping[str, Any], called: str) -> di
         if name not in fields or (dot and not (is_table and entry.isidentifier())):
             near = difflib.get_close_matches(key, fields, n=2)
             hint = f"did you mean {' or '.join(near)}?" if near else "no setting has this name"
-            raise UserError(f"{called.format(printable(key))} is unknown: {hint}")
+            raise SettingsError(f"{called.format(printable(key))} is unknown: {hint}")
         by_name[name] = {**by_name.get(name, {}), entry: value} if dot else value
     return by_name
 

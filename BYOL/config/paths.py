@@ -10,7 +10,7 @@ from BYOL._console import printable
 from BYOL.config.data_names import check_named_images
 from BYOL.config.fields import Info, fields_of, info_of, names_where
 from BYOL.config.pretrain import PretrainConfig
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 
 # Settings that name what a run reads. config.yaml stores them as absolute paths.
 _INPUTS = tuple(names_where(PretrainConfig, lambda info: info.place in ("images", "input")))
@@ -80,7 +80,7 @@ def check_named_places(
         if name in overridden:
             continue
         if not trusted:
-            raise UserError(
+            raise SettingsError(
                 f"{file} names {name}={printable(value)}: a file opens no place by itself; give "
                 f"--{name} on the command line, or --trust if you trust the file"
             )

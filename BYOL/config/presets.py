@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from BYOL.config import PretrainConfig
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 
 # The paper, appendix J, and the authors' configs/byol.py. Their batch size is 4096 images. On few
 # devices, keep the learning rate per 256 images and specify a batch size that fits.
@@ -231,7 +231,7 @@ def preset_values(name: str) -> dict[str, Any]:
         UserError: the name is unknown.
     """
     if name not in PRESETS:
-        raise UserError(f"--preset={name} is unknown: choose one of auto, {', '.join(PRESETS)}")
+        raise SettingsError(f"--preset={name} is unknown: choose one of auto, {', '.join(PRESETS)}")
     return {"preset": name, **PRESETS[name]}
 
 
@@ -259,7 +259,7 @@ def preset_config(name: str, **changes: Any) -> PretrainConfig:
     known = {field.name for field in dataclasses.fields(PretrainConfig)}
     for change in changes:
         if change not in known:
-            raise UserError(f"{change} is no setting of a run: see BYOL.config.PretrainConfig")
+            raise SettingsError(f"{change} is no setting of a run: see BYOL.config.PretrainConfig")
     if name == "auto":
         return PretrainConfig(**{"recipe": {"specified": sorted(changes)}, **changes})
     return PretrainConfig(**{**preset_values(name), **changes})

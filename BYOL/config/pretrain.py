@@ -11,7 +11,7 @@ from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.config.run_settings import RunSettings
 from BYOL.config.validation import check_numbers, check_task
 from BYOL.config.view_settings import ViewSettings
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 from BYOL.views.config import InputSpec
 
 
@@ -29,23 +29,23 @@ class PretrainConfig(
         check_settings(self)
         check_task(self.task, self.labels)
         if self.batch_size % (self.accumulate * self.devices * self.nodes):
-            raise UserError(
+            raise SettingsError(
                 f"--batch_size={self.batch_size} does not divide evenly over {self.devices} "
                 f"devices × {self.nodes} nodes × {self.accumulate} accumulated parts"
             )
         if self.norm != "bn" and self.pretrained and not self.weights:
-            raise UserError(
+            raise SettingsError(
                 f"--norm={self.norm} and --pretrained exclude each other: the pretrained weights "
                 "need their batch-norms"
             )
         if self.pixel_range and not 0 < abs(self.pixel_range[1] - self.pixel_range[0]) < math.inf:
-            raise UserError(
+            raise SettingsError(
                 f"--pixel_range={self.pixel_range} is no range: give the values of black and white"
             )
         check_numbers("mean", self.mean, (-math.inf, math.inf))
         check_numbers("std", self.std, (0.0, math.inf))
         if self.resume is True and self.out is None:
-            raise UserError("--resume needs --out: the folder of the run to resume")
+            raise SettingsError("--resume needs --out: the folder of the run to resume")
 
     @property
     def specified(self) -> frozenset[str]:

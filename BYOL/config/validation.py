@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 
 
 def check_task(task: str, labels: str | None) -> None:
@@ -13,7 +13,7 @@ def check_task(task: str, labels: str | None) -> None:
         UserError: ``task`` is specified without ``labels``.
     """
     if task != "auto" and labels is None:
-        raise UserError(f"--task={task} needs --labels: class folders are classification")
+        raise SettingsError(f"--task={task} needs --labels: class folders are classification")
 
 
 def check_numbers(name: str, values: Any, between: tuple[float, float]) -> None:
@@ -26,4 +26,4 @@ def check_numbers(name: str, values: Any, between: tuple[float, float]) -> None:
     for number in values or ():
         if not isinstance(number, int | float) or not low < number < high:
             accepted = "numbers" if low == -math.inf else f"numbers above {low:g}"
-            raise UserError(f"--{name}={values} is out of range: give {accepted}")
+            raise SettingsError(f"--{name}={values} is out of range: give {accepted}")

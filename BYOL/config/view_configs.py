@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from BYOL.config.view_settings import ViewSettings
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 from BYOL.views.config import ViewConfig
 
 
@@ -30,7 +30,7 @@ def small_view_configs(config: ViewSettings) -> tuple[ViewConfig, ...]:
     assert large is not None
     size = config.small_size or large // 2
     if config.small_views and size >= large:
-        raise UserError(f"--small_size={size} is not smaller than the other views: {large}")
+        raise SettingsError(f"--small_size={size} is not smaller than the other views: {large}")
     shared = {**_shared(config), "crop_scale": config.small_scale}
     small = ViewConfig(max(size, 1), blur=config.blur[1], solarize=config.solarize[1], **shared)
     return (small,) * config.small_views

@@ -11,7 +11,7 @@ from BYOL.config.from_values import present_name
 from BYOL.config.paths import place_names, place_values
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.signing import is_signed, signature_line
-from BYOL.errors import UserError, first_line
+from BYOL.errors import SettingsError, UserError, first_line
 
 _MOST_BYTES = 1 << 20
 
@@ -53,17 +53,17 @@ def _text_of(path: Path) -> str:
     """
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{path} cannot be read: it is not a plain file")
+            raise SettingsError(f"{path} cannot be read: it is not a plain file")
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
-            raise UserError(f"{path} is larger than settings are: at most 1 MB is read")
+            raise SettingsError(f"{path} is larger than settings are: at most 1 MB is read")
         return content.decode("utf-8")
     except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         reason = first_line(error)
-        raise UserError(f"{path} cannot be read: {reason}") from error
+        raise SettingsError(f"{path} cannot be read: {reason}") from error
 
 
 def parse_settings_text(text: str, path: Path) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def parse_settings_text(text: str, path: Path) -> dict[str, Any]:
 
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise UserError(f"{path} has an alias (*NAME): settings are plain values")
+            raise SettingsError(f"{path} has an alias (*NAME): settings are plain values")
         values = yaml.safe_load(text)
     except UserError:
         raise
@@ -88,10 +88,10 @@ def parse_settings_text(text: str, path: Path) -> dict[str, Any]:
         reason = first_line(error)
         if mark := getattr(error, "problem_mark", None):
             reason = f"line {mark.line + 1}: {getattr(error, 'problem', None) or reason}"
-        raise UserError(f"{path} cannot be read: {reason}") from error
+        raise SettingsError(f"{path} cannot be read: {reason}") from error
     values = {} if values is None else values
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise UserError(f"{path} is not a table of settings: write NAME: VALUE on every line")
+        raise SettingsError(f"{path} is not a table of settings: write NAME: VALUE on every line")
     return values
 
 
@@ -132,14 +132,14 @@ def _run_config(values: dict[str, Any], path: Path) -> PretrainConfig:
     values = {present_name(name, fields, warn=False): value for name, value in values.items()}
     unknown = sorted(values.keys() - fields.keys())
     if unknown:
-        raise UserError(
+        raise SettingsError(
             f"{path} is not the configuration of a run: it has no setting {printable(unknown[0])}"
         )
     for name in place_names() & values.keys() - {"pretrained"}:
         if not isinstance(values[name], str | None):
             value = printable(values[name])
-            raise UserError(f"{path}: {name}={value} is not text: write it in quotes")
+            raise SettingsError(f"{path}: {name}={value} is not text: write it in quotes")
     try:
         return PretrainConfig(**convert_all(PretrainConfig, values))
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise SettingsError(f"{path}: {error}") from error

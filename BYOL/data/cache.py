@@ -6,7 +6,7 @@ import torch
 from BYOL._console import first_of
 from BYOL.data.dataset import ArrayImages, EncodedImages
 from BYOL.data.decode import BrokenImageError
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 
 PROBED = 32  # headers that are read before any pixel is decoded
 _CHUNK = 256  # images of a streamed set that are prefetched together
@@ -55,7 +55,7 @@ def _readable(
 ) -> tuple[ArrayImages, list[str]]:
     """Split decoded images into the readable ones and the names of those marked in ``broken``."""
     if broken.all():
-        raise UserError(f"DATA={images.place}: none of its {len(images)} files is an image")
+        raise DataError(f"DATA={images.place}: none of its {len(images)} files is an image")
     names = [images.sample_name(int(i)) for i in broken.nonzero()[0]]
     decoded = ArrayImages(
         images.name, images.channels, images.labels, images.classes, data, images.names_table(),
@@ -80,7 +80,7 @@ def check_images(images: EncodedImages) -> None:
         except BrokenImageError as error:
             broken.append(f"{images.sample_name(i)} ({error})")
     if broken:
-        raise UserError(
+        raise DataError(
             f"--strict-images: {len(broken)} of {len(images)} images cannot be read: "
             f"{first_of(broken)}"
         )

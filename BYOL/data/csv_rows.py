@@ -15,7 +15,7 @@ from BYOL.data.dataset import FileImages, Images
 from BYOL.data.formats.supported import SUFFIXES
 from BYOL.data.shards.dataset import StreamedImages
 from BYOL.data.shards.write import member_key
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def read_rows(flag: str, path: str | Path, content: str, *, unfilled: bool = Fal
     for number, row in enumerate(body):
         name = Path(row[0]).as_posix()
         if name in rows:
-            raise UserError(f"{argument}: {row[0]} is listed twice")
+            raise DataError(f"{argument}: {row[0]} is listed twice")
         rows[name] = number
     columns = tuple(tuple(row[c] for row in body) for c in range(1, len(header)))
     return RowFile(argument, rows, tuple(header[1:]), columns)
@@ -91,12 +91,12 @@ def match_rows(
         kept, numbers = _match_part(images, argument, rows) if images is not None else ([], [])
         if used & set(numbers):
             name = next(name for name, row in rows.items() if row in used & set(numbers))
-            raise UserError(f"{argument}: {name} is in two folders: put its folder before its name")
+            raise DataError(f"{argument}: {name} is in two folders: put its folder before its name")
         used |= set(numbers)
         matched.append((np.array(kept, dtype=np.int64), np.array(numbers, dtype=np.int64)))
     missing = list({row: name for name, row in rows.items() if row not in used}.values())
     if missing:
-        raise UserError(
+        raise DataError(
             f"{argument} names images that are not there ({len(missing):,}): {first_of(missing)}"
         )
     return matched
@@ -122,7 +122,7 @@ def _match_part(images: Images, argument: str, rows: dict[str, int]) -> tuple[li
         twice = next(row for row, count in Counter(numbers).items() if count > 1)
         name = next(name for name, row in rows.items() if row == twice)
         unique = f"SHARD/{name}" if sharded else "its path in DATA"
-        raise UserError(f"{argument}: {name} matches two images: name it as {unique}")
+        raise DataError(f"{argument}: {name} matches two images: name it as {unique}")
     return kept, numbers
 
 
@@ -188,20 +188,20 @@ def _table(argument: str, path: Path, content: str) -> tuple[list[str], list[lis
                 "".join(cell for row in lines for cell in row[1:]).encode()
     except (OSError, UnicodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{argument} cannot be read: {reason}") from error
+        raise DataError(f"{argument} cannot be read: {reason}") from error
     if len(lines) < 2 or len(lines[0]) < 2:
-        raise UserError(
+        raise DataError(
             f"{argument} has no {content}: write a header and a row for every image, "
             f"first its file, then its {content}, separated by commas"
         )
     if Path(lines[0][0]).suffix.lower() in SUFFIXES:
-        raise UserError(
+        raise DataError(
             f"{argument} starts with an image, {lines[0][0]}: its first line must be a header"
         )
     header, *body = lines
     for number, row in enumerate(body, 1):
         if len(row) != len(header):
-            raise UserError(
+            raise DataError(
                 f"{argument}: row {number} has {len(row)} cells, the header {len(header)}"
             )
     return header, body
@@ -220,10 +220,10 @@ def _filled(
         if unfilled and row[0] and not any(row[1:]):
             continue
         if "" in row:
-            raise UserError(
+            raise DataError(
                 f"{argument}: row {number} ({row[0]}) has nothing under {header[row.index('')]!r}"
             )
         kept.append(row)
     if not kept:
-        raise UserError(f"{argument} has no {content} yet: fill them in for some of its rows")
+        raise DataError(f"{argument} has no {content} yet: fill them in for some of its rows")
     return kept

@@ -9,7 +9,7 @@ from pathlib import Path
 from BYOL._files import write_atomically
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import AFTER_SEPARATOR, SEPARATOR
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"  # byte order mark that some editors write
 
@@ -27,9 +27,9 @@ def read_list(path: Path) -> tuple[Path, PathTable]:
     try:
         names = PathTable(_names(path)).sorted()
     except OSError as error:
-        raise UserError(f"DATA={path} cannot be read: {error.strerror}") from error
+        raise DataError(f"DATA={path} cannot be read: {error.strerror}") from error
     if not len(names):
-        raise UserError(f"DATA={path} names no image: write one path per line")
+        raise DataError(f"DATA={path} names no image: write one path per line")
     # The common folder of the first and the last sorted path is common to all paths.
     ends = (names.raw(0), names.raw(len(names) - 1))
     common = os.path.commonpath([os.path.dirname(name) for name in ends])  # noqa: PTH120
@@ -73,7 +73,7 @@ def write_list(path: Path, files: Iterable[str]) -> Path:
         with temporary.open("wb") as lines:
             for file in files:
                 if "\n" in file or "\r" in file:
-                    raise UserError(f"--kept={path}: {file!r} has a line break in its name")
+                    raise DataError(f"--kept={path}: {file!r} has a line break in its name")
                 lines.write(os.fsencode(os.path.abspath(file)) + b"\n")  # noqa: PTH100
 
     return write_atomically(path, write)

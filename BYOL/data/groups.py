@@ -11,7 +11,7 @@ from BYOL._console import first_of
 from BYOL.data.csv_rows import match_rows, read_rows
 from BYOL.data.dataset import Images
 from BYOL.data.open import Splits
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ def read_groups(path: str | Path) -> GroupFile:
     """
     file = read_rows("--groups", path, "group")
     if len(file.columns) > 1:
-        raise UserError(
+        raise DataError(
             f"{file.argument} has {1 + len(file.columns)} columns: give two, the image's file "
             "and the name of its group"
         )
@@ -93,7 +93,7 @@ def check_all_grouped(parts: Sequence[Images | None], file: GroupFile) -> None:
         if images is not None and images.groups is not None:
             missing += [images.sample_name(int(i)) for i in np.flatnonzero(images.groups < 0)]
     if missing:
-        raise UserError(
+        raise DataError(
             f"{file.argument} has no row for {len(missing):,} of the labelled images: "
             f"{first_of(missing)}"
         )

@@ -12,7 +12,7 @@ import numpy as np
 from BYOL.data.csv_rows import match_rows, read_rows
 from BYOL.data.dataset import Images
 from BYOL.data.open import Splits
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")  # isdigit() accepts ², int() does not
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")  # 3,5 for 3.5
@@ -73,7 +73,7 @@ def label_splits(splits: Splits, file: LabelFile) -> tuple[Splits, int]:
         _labelled(images, file, *match) for images, match in zip(parts, matched, strict=True)
     )
     if train is None:
-        raise UserError(f"{file.argument} has no training image: it names only test images")
+        raise DataError(f"{file.argument} has no training image: it names only test images")
     all_ = sum(len(images) for images in parts if images is not None)
     return Splits(train, test), all_ - sum(len(kept) for kept, _ in matched)
 
@@ -94,13 +94,13 @@ def _encode_labels(
     """Encode the cells as labels of ``task``, and name the classes, tags or values."""
     cells = [cell for column in columns for cell in column]
     if task == "auto" and all(map(_DECIMAL_COMMA.fullmatch, cells)):
-        raise UserError(
+        raise DataError(
             f"{argument} has numbers with a decimal comma, such as {columns[0][0]!r}: write points"
         )
     task = _infer_task(columns) if task == "auto" else task
     if task == "classification":
         if len(columns) > 1:
-            raise UserError(
+            raise DataError(
                 f"{argument} has {len(columns)} columns of labels: classes are one column; "
                 "tags (0 or 1) and numbers may be several"
             )
@@ -114,7 +114,7 @@ def _encode_labels(
     if task == "multilabel":
         for name, column in zip(header, values.T, strict=True):
             if not np.isin(column, (0, 1)).all():
-                raise UserError(
+                raise DataError(
                     f"{argument}: {name!r} is not a tag: it has values other than 0 and 1"
                 )
         return values.astype(bool), tuple(header)
@@ -138,7 +138,7 @@ def _parse_column(argument: str, name: str, cells: Sequence[str]) -> np.ndarray:
     for row, cell in enumerate(cells, 1):
         number = _parse_number(cell)
         if number is None or not math.isfinite(number):
-            raise UserError(f"{argument}: row {row} has {cell!r} under {name!r}: not a number")
+            raise DataError(f"{argument}: row {row} has {cell!r} under {name!r}: not a number")
     return np.array(cells, dtype=np.float64)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from BYOL.errors import UserError
+from BYOL.errors import DataError, UserError
 
 
 @contextlib.contextmanager
@@ -19,12 +19,12 @@ def concise_loader_errors(advice: str = "") -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(loader_message(error)) from error
+        raise DataError(loader_message(error)) from error
     except RuntimeError as error:
         if not loader_died(error):
             raise
         line = "a loader process died, often because memory ran out"
-        raise UserError(f"{line}{advice and f': {advice}'}") from error
+        raise DataError(f"{line}{advice and f': {advice}'}") from error
 
 
 def loader_message(error: UserError) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from BYOL.data.dataset import ArrayImages
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 
 NAMED = ("digits", "cifar10", "cifar100", "stl10")
 
@@ -51,7 +51,7 @@ def open_torchvision(name: str, root: Path, **split: Any) -> ArrayImages:
     try:
         dataset = classes(str(root), download=True, **split)
     except Exception as error:
-        raise UserError(
+        raise DataError(
             f"DATA={name} is not in --data_root={root} and cannot be downloaded "
             f"({type(error).__name__}); copy it there or check the network"
         ) from error

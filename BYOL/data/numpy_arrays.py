@@ -10,7 +10,7 @@ import torch
 from BYOL._bit_depth import Range, estimate_pixel_range, to_uint8
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import ArrayImages
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 
 TRAIN_KEYS = ("images", "x_train", "train_images", "x", "data")
 _CHUNK = 256  # images converted to 8 bits together
@@ -41,11 +41,11 @@ def open_arrays(
         loaded = np.load(path, allow_pickle=False, mmap_mode="r")
         arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise UserError(f"DATA={path} cannot be read as arrays: {error}") from error
+        raise DataError(f"DATA={path} cannot be read as arrays: {error}") from error
     train = _first_of(arrays, *TRAIN_KEYS)
     if train is None:
         keys = ", ".join(arrays) or "nothing"
-        raise UserError(f"DATA={path} has no images: it holds {keys}; name them images or x_train")
+        raise DataError(f"DATA={path} has no images: it holds {keys}; name them images or x_train")
     train = to_nchw(train, f"DATA={path} has images")
     if train.dtype not in (np.uint8, bool):
         pixel_range = pixel_range or _estimate_range(path, train)
@@ -96,7 +96,7 @@ def to_nchw(pixels: np.ndarray, whose: str) -> np.ndarray:
     if pixels.ndim == 3:
         pixels = pixels[:, None]
     if pixels.ndim != 4 or 0 in pixels.shape:
-        raise UserError(
+        raise DataError(
             f"{whose} of shape {pixels.shape}: pass (n, height, width), "
             "(n, height, width, channels) or (n, channels, height, width)"
         )
@@ -116,11 +116,11 @@ def _estimate_range(path: Path, pixels: np.ndarray) -> Range:
         UserError: the values are not real numbers, or none is finite.
     """
     if not (np.issubdtype(pixels.dtype, np.number) and np.isrealobj(pixels)):
-        raise UserError(f"DATA={path} has images of {pixels.dtype}: pass numbers")
+        raise DataError(f"DATA={path} has images of {pixels.dtype}: pass numbers")
     places = evenly_spaced(len(pixels), _PROBED)
     pixel_range = estimate_pixel_range(pixels[place] for place in places)
     if pixel_range is None:
-        raise UserError(f"DATA={path} has images without a finite number in them")
+        raise DataError(f"DATA={path} has images without a finite number in them")
     return pixel_range
 
 
@@ -144,7 +144,7 @@ def _images(
         return ArrayImages(path.stem, data.shape[1], None, (), data)
     labels = np.asarray(labels).reshape(-1)
     if len(labels) != len(data):
-        raise UserError(f"DATA={path} has {len(data)} images but {len(labels)} labels")
+        raise DataError(f"DATA={path} has {len(data)} images but {len(labels)} labels")
     classes, numbers = np.unique(labels, return_inverse=True)
     names = tuple(str(c) for c in classes)
     return ArrayImages(path.stem, data.shape[1], numbers.astype(np.int64), names, data)

@@ -29,7 +29,7 @@ from BYOL.data.scan_folder import (
 )
 from BYOL.data.shards.dataset import first_shard_images, open_streamed
 from BYOL.data.shards.urls import is_sharded
-from BYOL.errors import UserError
+from BYOL.errors import DataError, SettingsError
 
 PROBED = 64  # files whose headers determine the channels of a folder
 SIZE_PROBES = 16  # files whose headers determine the common size
@@ -96,7 +96,7 @@ def open_images(
     near = difflib.get_close_matches(data, NAMED, n=1, cutoff=0.7)
     hint = f"; did you mean {near[0]}?" if near else ""
     kind = "is neither a folder nor an image" if path.exists() else "is not there"
-    raise UserError(
+    raise DataError(
         f"DATA={data} {kind}: give a folder, an image, a .txt list, an .npz or .npy file, .tar or "
         f".parquet shards, or one of {', '.join(NAMED)}{hint}"
     )
@@ -151,7 +151,7 @@ def _with_range(splits: Splits, pixel_range: Range | None) -> Splits:
     bands = _probe_bands(probed)
     if train.channels not in ({bands} if bands else MODES):
         accepted = str(bands) if bands else "1, 3 or 4"
-        raise UserError(f"--channels={train.channels} is not for these images: give {accepted}")
+        raise SettingsError(f"--channels={train.channels} is not for these images: give {accepted}")
     estimated = estimate_pixel_range(v for p in probed if (v := high_depth_values(p)) is not None)
     if estimated is None:
         return splits
@@ -180,7 +180,7 @@ def _list(path: Path, channels: int | None) -> Splits:
     """Open a list like a folder that contains only the listed images."""
     root, files = read_list(path)
     if not any((root / files[i]).exists() for i in evenly_spaced(len(files), PROBED)):
-        raise UserError(
+        raise DataError(
             f"DATA={path}: there is no {root / files[0]}; paths in it are relative to its folder"
         )
     inner = root_entries(files) if rows_in_folder(files, "train") else ()
@@ -231,7 +231,7 @@ def _open_splits(
 def _scan(root: Path, passed: "Counter[str]") -> PathTable:
     files = scan_folder(root, passed)
     if not len(files):
-        raise UserError(
+        raise DataError(
             f"DATA={root} contains no images: searched for {', '.join(sorted(SUFFIXES))}"
         )
     return files

@@ -25,7 +25,7 @@ from torch import Tensor
 from BYOL._waiting import waiting
 from BYOL.data.dataset import FileImages
 from BYOL.data.decode import BrokenImageError, ImageFile
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 
 log = logging.getLogger(__name__)
 LARGEST_VIEW = 128  # pixels; larger views cost more to train on than to decode
@@ -211,7 +211,7 @@ def _fill_store(images: FileImages, side: int, file: Path | None) -> ReducedImag
         if output:
             output.close()
     if not at:
-        raise UserError(f"DATA={images.place}: none of its {n} files is an image")
+        raise DataError(f"DATA={images.place}: none of its {n} files is an image")
     memory = None if file else torch.cat(parts)
     store = Store(sizes, kept, starts, memory, file)
     known = {f.name: getattr(images, f.name) for f in fields(FileImages)}

@@ -12,7 +12,7 @@ import numpy as np
 
 from BYOL.data.formats.supported import MISSING, SUFFIXES, UNREAD
 from BYOL.data.path_table import PathTable
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 
 _MOST_ENTRIES = 10_000  # entries of one folder that are read for samples
 _MOST_FOLDERS = 32  # folders that are read for samples
@@ -48,7 +48,7 @@ def _below(root: Path, passed: "Counter[str]") -> Iterator[bytes]:
             entries = os.scandir(folder)
         except PermissionError:
             if folder == start:
-                raise UserError(f"DATA={root} cannot be accessed") from None
+                raise DataError(f"DATA={root} cannot be accessed") from None
             passed["folders"] += 1
             continue
         with entries:

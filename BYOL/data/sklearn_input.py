@@ -10,7 +10,7 @@ import torch
 from BYOL.data.dataset import ArrayImages, Images
 from BYOL.data.numpy_arrays import to_nchw
 from BYOL.data.open import common_side
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 
 
 def are_paths(X: Any) -> bool:
@@ -35,7 +35,7 @@ def array_images(pixels: np.ndarray) -> ArrayImages:
         UserError: the array has another shape.
     """
     if pixels.ndim not in (3, 4):
-        raise UserError(
+        raise DataError(
             f"X has shape {pixels.shape}: pass (n, H, W), (n, H, W, C), (n, C, H, W), a table of "
             "flattened images or a list of file names"
         )

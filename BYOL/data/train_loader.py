@@ -17,7 +17,7 @@ from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, ImageFile
 from BYOL.data.prefetch import CudaPrefetcher
 from BYOL.data.sampler import EpochSampler, Request
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 from BYOL.views.config import ViewConfig
 from BYOL.views.sample_params import sample_crops
 
@@ -160,7 +160,7 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
                 if crops := self._crops(file, boxes):
                     return crops
             broken.append(self.images.sample_name(place))
-        raise UserError(f"DATA={self.images.place}: none of its files is an image")
+        raise DataError(f"DATA={self.images.place}: none of its files is an image")
 
 
 def train_loader(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from BYOL._files import to_json
 from BYOL._links import check_file_link
-from BYOL.errors import UserError
+from BYOL.errors import WeightsError
 from BYOL.model.weight_layouts import fitting
 from BYOL.model.weights import (
     HUB_CONFIG,
@@ -69,11 +69,11 @@ def read_start(place: str | Path, argument: str = "--weights") -> Weights:
     """
     path = Path(place).expanduser()
     if not path.exists():
-        raise UserError(f"{argument}={place} is not there: give a run's folder, or a file")
+        raise WeightsError(f"{argument}={place} is not there: give a run's folder, or a file")
     if path.is_dir():
         inside = [path / name for name in (RUN_WEIGHTS, HUB_WEIGHTS) if (path / name).is_file()]
         if not inside:
-            raise UserError(
+            raise WeightsError(
                 f"{argument}={place} holds neither {RUN_WEIGHTS} nor {HUB_WEIGHTS}: give the "
                 "folder of a run that has ended, or a file"
             )
@@ -123,7 +123,7 @@ def start_from(backbone: nn.Module, place: str | Path, argument: str = "--weight
         weights = {**weights, first: _for_channels(weights[first], wanted[first])}
     if problem := _misfit(weights, wanted) or _surplus(weights, wanted, _classifiers(backbone)):
         whose = f"; it is of {start.facts['backbone']}" if "backbone" in start.facts else ""
-        raise UserError(f"{argument}={place} does not fit the backbone: {problem}{whose}")
+        raise WeightsError(f"{argument}={place} does not fit the backbone: {problem}{whose}")
     own = backbone.state_dict()
     backbone.load_state_dict({name: weights.get(name, value) for name, value in own.items()})
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL.errors import UserError
+from BYOL.errors import UserError, WeightsError
 
 # Where programs keep weights in their checkpoints, the preferred ones first: as timm's own loader,
 # an exponential moving average before what was trained; as DINO, the teacher before the student.
@@ -43,20 +43,20 @@ def read_file(path: Path) -> tuple[Any, dict[str, str]]:
         if head[8:9] == b"{" or (path.suffix == ".safetensors" and head[:2] != b"PK"):
             return _safetensors(path)
         if head[:2] != b"PK" and head[:1] != b"\x80" and not _is_old_tar(path):
-            raise UserError(f"{path} is neither a PyTorch nor a .safetensors file{_empty(head)}")
+            raise WeightsError(f"{path} is neither a PyTorch nor a .safetensors file{_empty(head)}")
         if path.suffix == ".safetensors":  # by which torch.load would choose its reader
-            raise UserError(f"{path} is a PyTorch file: rename it to end in .pth")
+            raise WeightsError(f"{path} is a PyTorch file: rename it to end in .pth")
         with warnings.catch_warnings(), torch.serialization.safe_globals(_plain_classes()):
             warnings.simplefilter("ignore")  # PyTorch's, about the pickle; the errors say more
             return torch.load(path, map_location="cpu", weights_only=True), {}
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
-        raise UserError(_refused(path, str(error))) from error
+        raise WeightsError(_refused(path, str(error))) from error
     except UserError:
         raise
     except Exception as error:  # every layer of a damaged file fails in its own way
-        raise UserError(_unreadable(path, str(error))) from error
+        raise WeightsError(_unreadable(path, str(error))) from error
 
 
 def state_dicts(content: Any) -> list[dict[str, Tensor]]:

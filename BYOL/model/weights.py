@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from BYOL._files import save_tensors, write_atomically
-from BYOL.errors import UserError
+from BYOL.errors import WeightsError
 from BYOL.model.group_norm import with_standardised_weights
 from BYOL.model.tensor_files import no_weights, read_file, state_dicts
 
@@ -30,7 +30,7 @@ def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, s
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
-        raise UserError(f"--to={path} has an unknown ending: use {' or '.join(SUFFIXES)}")
+        raise WeightsError(f"--to={path} has an unknown ending: use {' or '.join(SUFFIXES)}")
     weights = copy_state_dict(backbone)
     return write_atomically(path, lambda temporary: save_tensors(weights, temporary, metadata))
 
@@ -88,5 +88,5 @@ def finite(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     for name, value in weights.items():
         if value.is_floating_point() and not value.isfinite().all():
-            raise UserError(f"{path} has weights that are not finite: {name}")
+            raise WeightsError(f"{path} has weights that are not finite: {name}")
     return weights

@@ -22,7 +22,7 @@ from BYOL._random import evenly_spaced
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config.recipe import SMALL_SIDE, fit_length, schedule
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 from BYOL.evaluation.collapse.feature_metrics import MAX_IMAGES as MAX_METRIC_IMAGES
 from BYOL.evaluation.features import extract_features
 from BYOL.report.sample_features import MOST_LARGE, MOST_SMALL
@@ -75,7 +75,7 @@ def resolve_length(
         began: start of the command, on ``time.monotonic``.
 
     Raises:
-        UserError: a time limit for a run of several processes.
+        SettingsError: a time limit for a run of several processes.
 
     Returns:
         Settings without ``minutes``, which ``recipe`` records; the estimate is None for runs so
@@ -84,7 +84,7 @@ def resolve_length(
     steps = config.total_steps(len(prepared.train))
     alone = config.devices * config.nodes == 1
     if not alone and config.minutes is not None:
-        raise UserError(
+        raise SettingsError(
             f"--minutes={config.minutes:g} is for one process: specify --epochs for several"
         )
     if not alone or (config.minutes is None and steps < _MIN_STEPS):

@@ -29,7 +29,7 @@ _LOST = re.compile(
 )
 
 
-def with_processes(config: PretrainConfig) -> PretrainConfig:
+def resolve_processes(config: PretrainConfig) -> PretrainConfig:
     """Return ``config`` with the numbers of devices and nodes that torchrun has started."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return config

@@ -11,7 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from BYOL._hardware import Machine, available_memory, torch_device
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
-from BYOL.errors import UserError
+from BYOL.errors import MachineError
 from BYOL.training.benchmark import training_step
 from BYOL.training.module import batch_loss
 
@@ -31,7 +31,7 @@ def fit_micro_batch(config: PretrainConfig, model: BYOL, machine: Machine) -> Pr
         machine: that trains.
 
     Raises:
-        UserError: not even the smallest part fits.
+        MachineError: not even the smallest part fits.
     """
     fits = _fits_gpu if machine.accelerator == "gpu" else _fits_memory
     processes = config.devices * config.nodes
@@ -47,7 +47,7 @@ def fit_micro_batch(config: PretrainConfig, model: BYOL, machine: Machine) -> Pr
                     "--batch_size or --grad_checkpointing need less".replace("_", "-")
                 )
             return tried
-    raise UserError(
+    raise MachineError(
         f"--batch_size={config.batch_size} does not fit the memory, in parts of two images "
         f"neither: use a smaller --backbone, --image_size (now {config.image_size}) or "
         "--grad_checkpointing"

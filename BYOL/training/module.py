@@ -16,7 +16,7 @@ from BYOL.data.train_loader import Together
 from BYOL.model.loss import criterion
 from BYOL.model.schedules import learning_rate, tau
 from BYOL.training.compile import compile_forward
-from BYOL.training.optimizers import build_optimizer, keep_settings, set_learning_rate
+from BYOL.training.optimizers import build_optimizer, keep_present_settings, set_learning_rate
 from BYOL.views.pipeline import Views
 
 
@@ -165,7 +165,7 @@ class Pretraining(pl.LightningModule):
             trust=c.trust_coefficient,
             predictor_lr_scale=c.predictor_lr_scale,
         )
-        keep_settings(optimizer)
+        keep_present_settings(optimizer)
         return optimizer
 
     def optimizer_step(

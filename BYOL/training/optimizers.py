@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from BYOL.byol import BYOL
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError
 from BYOL.training.lars import LARS
 
 OPTIMIZERS = ("lars", "sgd", "adamw")
@@ -88,12 +88,12 @@ def build_optimizer(
     elif name == "adamw":
         optimizer = torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
     else:
-        raise UserError(f"optimizer {name!r} is unknown: choose one of {', '.join(OPTIMIZERS)}")
+        raise SettingsError(f"optimizer {name!r} is unknown: choose one of {', '.join(OPTIMIZERS)}")
     set_learning_rate(optimizer, lr)
     return optimizer
 
 
-def keep_settings(optimizer: torch.optim.Optimizer) -> None:
+def keep_present_settings(optimizer: torch.optim.Optimizer) -> None:
     """Keep decay, momentum, λ and kernels when a state is loaded into ``optimizer``.
 
     A run may be resumed with other settings, and on another device, than its checkpoint had.

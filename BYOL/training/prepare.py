@@ -15,7 +15,7 @@ from BYOL.data.cache import check_images, to_memory
 from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images, readable
 from BYOL.data.open import Splits, common_side, open_images
 from BYOL.data.reduced import reduce_images
-from BYOL.errors import UserError
+from BYOL.errors import DataError, SettingsError
 from BYOL.evaluation.splits import attach_labels, drop_unusable_labels
 from BYOL.model.backbones import build_backbone
 from BYOL.model.hub import resolve_backbone
@@ -51,12 +51,12 @@ class Prepared:
     broken: list[str]
 
 
-def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
+def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
     """Open the images, load small ones to memory, and resolve the settings that depend on them.
 
     Args:
         config: settings as specified.
-        hold: whether small images are loaded to memory; a few samples do not need it.
+        into_memory: whether small images are loaded to memory; a few samples do not need it.
 
     Raises:
         UserError: the data cannot be used, or a setting does not fit them.
@@ -70,22 +70,22 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     )
     config = dataclasses.replace(config, pixel_range=splits.pixel_range)
     if config.channels not in (None, splits.train.channels):
-        raise UserError(
+        raise SettingsError(
             f"--channels={config.channels} is not what the images have: {splits.train.channels}"
         )
     config = resolve_recipe(config, splits.train)
     side = common_side(config.data) if config.image_size is None else None
     config = _resolve(config, splits.train, side)
     splits = attach_labels(splits, config)
-    _check_number(config, splits.train, least=2 if hold else 1)
+    _check_number(config, splits.train, least=2 if into_memory else 1)
     if config.strict_images and isinstance(splits.train, EncodedImages):
         check_images(splits.train)
-    if not hold:
+    if not into_memory:
         return Prepared(config, splits.train, splits.test, splits.labelled, [])
     budget = int(config.memory * 1e9)
-    train, broken = in_memory(splits.train, budget)
-    test, broken_test = in_memory(splits.test, budget) if splits.test else (None, [])
-    labelled = in_memory(splits.labelled, budget)[0] if splits.labelled else None
+    train, broken = load_into_memory(splits.train, budget)
+    test, broken_test = load_into_memory(splits.test, budget) if splits.test else (None, [])
+    labelled = load_into_memory(splits.labelled, budget)[0] if splits.labelled else None
     config = update_recipe(config, train)
     _check_number(config, train)
     if isinstance(train, FileImages) and config.devices * config.nodes == 1:
@@ -95,7 +95,7 @@ def prepare(config: PretrainConfig, *, hold: bool = True) -> Prepared:
     return Prepared(config, splits.train, splits.test, splits.labelled, broken + broken_test)
 
 
-def in_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
+def load_into_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
     """Return images in memory if they fit ``budget`` bytes, and the names of unreadable ones."""
     loaded = to_memory(images, budget) if isinstance(images, EncodedImages) else None
     return loaded or (images, [])
@@ -109,14 +109,14 @@ def _check_number(config: PretrainConfig, images: Images, least: int = 2) -> Non
     """
     count = len(images)
     if count < least:
-        raise UserError(
+        raise DataError(
             f"DATA={config.data} has {counted(count, 'image')}: training compares images with "
             "each other and needs at least 2"
         )
     if count < config.batch_size:
         by = "" if "batch_size" in config.specified else f" of --preset={config.preset}"
         fits = max(count // 2, 2)
-        raise UserError(
+        raise SettingsError(
             f"--batch_size={config.batch_size}{by} is larger than the set: {images.name} has "
             f"{counted(count, 'image')}; give --batch_size={fits}, or --preset=auto"
         )
@@ -159,7 +159,7 @@ def _statistics(config: PretrainConfig, train: Images) -> tuple[list[float], lis
         std = default_std if std is None else std
     for name, values in (("mean", mean), ("std", std)):
         if len(values) != train.channels:
-            raise UserError(
+            raise SettingsError(
                 f"--{name}={values} has {len(values)} numbers for images of "
                 f"{train.channels} channels"
             )

@@ -42,7 +42,7 @@ from BYOL.training.callbacks.build import RunCallbacks
 from BYOL.training.compile import resolve_compile
 from BYOL.training.dry_run import check_network, reliable_machine
 from BYOL.training.finalize import finalize_run, save_report
-from BYOL.training.launch import build_strategy, slurm_plugins, translated_errors, with_processes
+from BYOL.training.launch import build_strategy, resolve_processes, slurm_plugins, translated_errors
 from BYOL.training.loggers import build_loggers
 from BYOL.training.microbatch import fit_micro_batch
 from BYOL.training.module import Pretraining
@@ -80,7 +80,7 @@ def pretrain(
     """
     show_messages_by_default()
     began = command_start()
-    config = with_processes(config)
+    config = resolve_processes(config)
     machine = pick_machine(config.accelerator, config.devices, config.precision)
     stamped = config.resume != "auto"
     out = Path(config.out) if config.out else default_folder(config.data, stamped=stamped)

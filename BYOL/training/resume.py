@@ -13,7 +13,7 @@ from BYOL.config import PretrainConfig, load_config
 from BYOL.config.fields import fields_of, info_of, names_where
 from BYOL.config.run_settings import Resume
 from BYOL.data.dataset import Images
-from BYOL.errors import DataError, SettingsError, UserError
+from BYOL.errors import DataError, SettingsError, UserError, WeightsError
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import newest_complete_checkpoint
 from BYOL.training.checkpoint_io import make_last, remove_temporary_files
@@ -121,7 +121,7 @@ def find_start(folder: RunFolder, resume: Resume, epochs: int) -> Start:
     if not resume:
         # The first process may have created it before the others check.
         if folder.path.exists() and first_process():
-            raise UserError(
+            raise SettingsError(
                 f"--out={folder.path} already exists: give --resume to resume its run, or another "
                 "name"
             )
@@ -133,7 +133,7 @@ def find_start(folder: RunFolder, resume: Resume, epochs: int) -> Start:
         if results and results.get("epochs", 0) >= epochs:  # the disk had no room for a checkpoint
             return Start(folder, results=results)
         if resume is True or results:
-            raise UserError(f"--resume: {folder.path} has no checkpoint to resume from")
+            raise WeightsError(f"--resume: {folder.path} has no checkpoint to resume from")
         if folder.path.exists() and not _may_be_a_run(folder):
             raise UserError(f"--out={folder.path} is not the folder of a run: give another name")
         return Start(folder)

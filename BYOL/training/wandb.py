@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from BYOL._distributed import first_process
 from BYOL._files import write_atomically
 from BYOL.config import PretrainConfig
-from BYOL.errors import UserError, first_line
+from BYOL.errors import MachineError, first_line
 from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.runs.folder import RunFolder
 
@@ -31,21 +31,21 @@ def check_wandb(config: PretrainConfig) -> None:
     """Check that Weights & Biases is installed and accepts the login, before anything is written.
 
     Raises:
-        UserError: it is not installed, or there is no login.
+        MachineError: it is not installed, or there is no login.
     """
     if config.wandb is None or not first_process():
         return
     try:
         import wandb
     except ImportError as error:
-        raise UserError(
+        raise MachineError(
             f"--wandb={config.wandb} needs Weights & Biases: pip install 'BYOL[wandb]'"
         ) from error
     try:
         if os.environ.get("WANDB_MODE", "online") == "online":
             wandb.login()
     except wandb.Error as error:
-        raise UserError(
+        raise MachineError(
             f"--wandb={config.wandb} needs a login: wandb login, or WANDB_MODE=offline for files "
             "that wandb sync sends later"
         ) from error

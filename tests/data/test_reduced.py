@@ -109,4 +109,4 @@ def test_store_files_of_finished_and_killed_processes_are_deleted(
 def test_prepare_stores_reduced_images_only_for_training(photos: Path, tmp_path: Path) -> None:
     config = tiny(photos, tmp_path / "run", batch_size=4)
     assert isinstance(prepare(config).train, ReducedImages)
-    assert not isinstance(prepare(config, hold=False).train, ReducedImages)
+    assert not isinstance(prepare(config, into_memory=False).train, ReducedImages)

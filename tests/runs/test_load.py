@@ -23,7 +23,7 @@ from BYOL.training.pretrain import pretrain
 from tests.conftest import draw_images, tiny
 
 
-def test_deep_pictures_are_shown_as_in_training(tmp_path):
+def test_images_of_high_bit_depth_are_read_as_in_training(tmp_path):
     """12-bit values in 16 bits: the range of the set, not of each picture, in every place."""
     folder = tmp_path / "scans"
     folder.mkdir()
@@ -51,11 +51,11 @@ def test_deep_pictures_are_shown_as_in_training(tmp_path):
 
 
 def test_a_runs_backbone_and_transform_give_what_embed_gives(run, tmp_path):
-    pictures = draw_images(tmp_path / "pictures", side=50)
-    assert main(["embed", str(run), str(pictures), "--out", str(tmp_path / "e.npz")]) == 0
+    images = draw_images(tmp_path / "pictures", side=50)
+    assert main(["embed", str(run), str(images), "--out", str(tmp_path / "e.npz")]) == 0
     backbone = BYOL.load_backbone(run)
     assert not backbone.training and backbone.transform.size == 16
-    files = sorted(pictures.rglob("*.png"))
+    files = sorted(images.rglob("*.png"))
     with torch.no_grad():
         found = torch.stack([backbone.transform(Image.open(file)) for file in files])
         found = backbone(found).numpy()

@@ -17,23 +17,23 @@ from tests.model.test_hub import MEAN, STD, write_timm_folder
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     return draw_images(tmp_path_factory.mktemp("published") / "p", side=32)
 
 
-def embedded(run, pictures, tmp_path) -> np.ndarray:
+def embedded(run, images, tmp_path) -> np.ndarray:
     out = tmp_path / "e.npy"
-    assert main(["embed", str(run), str(pictures), "--out", str(out)]) == 0
+    assert main(["embed", str(run), str(images), "--out", str(out)]) == 0
     return np.load(out)
 
 
 @pytest.mark.parametrize("network", [*NETWORKS, "without batch statistics"])
 @pytest.mark.parametrize("classifier", ["none", "linear"])
-def test_what_was_exported_sees_as_its_run_does(pictures, tmp_path, network, classifier):
+def test_an_exported_backbone_has_the_features_of_its_run(images, tmp_path, network, classifier):
     settings = NETWORKS.get(network, {"backbone": "resnet18", "norm": "gn-ws"})
-    run = make_run(tmp_path / "run", pictures, **settings)
+    run = make_run(tmp_path / "run", images, **settings)
     names = ["b.safetensors"] + (["hub/"] if "norm" not in settings else [])
-    expected = embedded(run, pictures, tmp_path)
+    expected = embedded(run, images, tmp_path)
     for name in names:
         argv = ["export", str(run), "--to", f"{tmp_path}/{name}", f"--classifier={classifier}"]
         assert main(argv) == 0
@@ -41,11 +41,11 @@ def test_what_was_exported_sees_as_its_run_does(pictures, tmp_path, network, cla
         places += [f"local-dir:{tmp_path}/hub"] if name == "hub/" else []
         for place in places:
             # to the bit, but where standardised weights are standardised anew
-            found, near = embedded(place, pictures, tmp_path), 1e-5 * ("norm" in settings)
+            found, near = embedded(place, images, tmp_path), 1e-5 * ("norm" in settings)
             np.testing.assert_allclose(found, expected, rtol=near, atol=near, err_msg=place)
 
 
-def test_a_model_in_timms_format_sees_as_timm_says(pictures, tmp_path):
+def test_a_model_in_timms_format_has_the_features_of_timm(images, tmp_path):
     write_timm_folder(tmp_path / "model")
     model = timm.create_model(f"local-dir:{tmp_path}/model", pretrained=True).eval()
     model.reset_classifier(0)
@@ -55,14 +55,14 @@ def test_a_model_in_timms_format_sees_as_timm_says(pictures, tmp_path):
         x = torch.randn(2, 3, 32, 32)
         with torch.no_grad():
             torch.testing.assert_close(run.backbone(x), model(x))
-    assert embedded(name, pictures, tmp_path).shape == (24, 192)
+    assert embedded(name, images, tmp_path).shape == (24, 192)
 
 
-def test_it_is_evaluated_curated_and_taught_like_a_run(pictures, tmp_path, monkeypatch, capsys):
+def test_it_is_evaluated_curated_and_fine_tuned_like_a_run(images, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_timm_folder(tmp_path / "model")
     name = f"local-dir:{tmp_path}/model"
-    assert main(["evaluate", name, str(pictures), "--json"]) == 0
+    assert main(["evaluate", name, str(images), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["run"] == name and {"untrained", "trained"} <= answer["rows"].keys()
     assert json.loads((tmp_path / "model.evaluation.json").read_text())["run"] == name
@@ -70,10 +70,10 @@ def test_it_is_evaluated_curated_and_taught_like_a_run(pictures, tmp_path, monke
         "config.json", "model.safetensors",
     ]  # fmt: skip
     for command in ("duplicates", "outliers", "select"):
-        assert main([command, name, str(pictures), "--out", f"{command}.csv"]) == 0
-    assert main(["predict", name, str(pictures), "--out", "p.csv"]) == 0
+        assert main([command, name, str(images), "--out", f"{command}.csv"]) == 0
+    assert main(["predict", name, str(images), "--out", "p.csv"]) == 0
     assert {row["prediction"] for row in table(tmp_path / "p.csv")} == {"a", "b"}
-    argv = ["export", name, str(pictures), "--classifier=linear", "--to", "c.safetensors"]
+    argv = ["export", name, str(images), "--classifier=linear", "--to", "c.safetensors"]
     assert main(argv) == 0
     assert "noise" in capsys.readouterr().out
     assert open_backbone("c.safetensors").config.backbone == "vit_tiny_patch16_224"
@@ -83,7 +83,7 @@ def test_it_is_evaluated_curated_and_taught_like_a_run(pictures, tmp_path, monke
     "command",
     [["embed"], ["evaluate"], ["select"], ["predict"], ["export", "--classifier=linear"]],
 )
-def test_it_knows_of_no_pictures(tmp_path, monkeypatch, capsys, command):
+def test_a_backbone_without_a_run_needs_data(tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
     write_timm_folder(tmp_path / "model")
     name, *more = command
@@ -139,7 +139,7 @@ def test_a_run_is_still_a_run(run):
         {"pretrained_cfg": {"mean": MEAN, "std": STD}, "model_args": {"in_chans": "x"}},
     ],
 )
-def test_a_strangers_config_that_makes_no_sense_is_one_line(tmp_path, capsys, told):
+def test_an_invalid_config_of_somebody_else_is_one_line(tmp_path, capsys, told):
     write_timm_folder(tmp_path / "model", **told)
     assert main(["embed", f"local-dir:{tmp_path}/model", "digits", "--out", "e.npy"]) == 2
     (line,) = capsys.readouterr().err.splitlines()

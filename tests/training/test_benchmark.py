@@ -8,9 +8,9 @@ from tests.conftest import TINY, draw_images
 
 @pytest.mark.parametrize("more", [(), ("--memory=0", "--workers=1", "--accumulate=2")], ids=str)
 def test_every_part_is_timed_and_the_slowest_named(tmp_path, capsys, monkeypatch, more):
-    pictures = draw_images(tmp_path / "pictures")
+    images = draw_images(tmp_path / "pictures")
     monkeypatch.chdir(tmp_path)
-    argv = ["benchmark", str(pictures), *TINY, "--preset=small", "--seconds=0.2", *more]
+    argv = ["benchmark", str(images), *TINY, "--preset=small", "--seconds=0.2", *more]
     assert main([*argv, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     rates = found["images_per_second"]
@@ -26,8 +26,8 @@ def test_every_part_is_timed_and_the_slowest_named(tmp_path, capsys, monkeypatch
 
 
 def test_the_table_names_what_holds_the_rest_back(tmp_path, capsys):
-    pictures = draw_images(tmp_path / "pictures")
-    argv = ["benchmark", str(pictures), *TINY, "--preset=small", "--seconds=0.2"]
+    images = draw_images(tmp_path / "pictures")
+    argv = ["benchmark", str(images), *TINY, "--preset=small", "--seconds=0.2"]
     assert main(argv) == 0
     text = capsys.readouterr().out
     assert "is the bottleneck" in text and "images/s" in text and "of a matrix product" in text
@@ -50,9 +50,9 @@ def test_the_step_timed_alone_is_the_step_that_training_does(tmp_path, small_vie
     from BYOL.training.pretrain import pretrain
     from tests.conftest import TINY_SETTINGS
 
-    pictures = draw_images(tmp_path / "pictures", each=4)
+    images = draw_images(tmp_path / "pictures", each=4)
     config = preset_config(
-        "small", data=str(pictures), out=str(tmp_path / "run"), evaluate=False,
+        "small", data=str(images), out=str(tmp_path / "run"), evaluate=False,
         **{**TINY_SETTINGS, "epochs": 1, "warmup_epochs": 0.0, "knn_every": 0,
            "small_views": small_views, "precision": "fp32"},
     )  # fmt: skip

@@ -80,9 +80,7 @@ def test_a_gradient_through_the_target_is_caught_too(
     assert "std" in results["alarm"]
 
 
-def test_pictures_that_are_all_alike_fire_the_alarm_within_an_epoch(
-    trained: Trained, tmp_path: Path
-) -> None:
+def test_equal_images_fire_the_alarm_within_an_epoch(trained: Trained, tmp_path: Path) -> None:
     np.save(tmp_path / "grey.npy", np.full((4480, 8, 8, 1), 120, np.uint8))
     grey = {"data": str(tmp_path / "grey.npy"), "channels": 1, "batch_size": 64, "lr": 0.4}
     results, warnings = trained(**grey, precision="fp32")  # in bf16 another gauge may be first

@@ -22,15 +22,15 @@ from tests.conftest import draw_images, tiny
     ],
 )
 def test_a_size_that_the_network_cannot_take_is_one_line(tmp_path, backbone, sizes, named):
-    pictures = draw_images(tmp_path / "pictures", each=4)
-    config = tiny(pictures, tmp_path / "run", backbone=backbone, **sizes)
+    images = draw_images(tmp_path / "pictures", each=4)
+    config = tiny(images, tmp_path / "run", backbone=backbone, **sizes)
     with pytest.raises(UserError, match=f"{named} does not fit backbone '{backbone}'") as caught:
         pretrain(config)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_looking_at_the_sizes_leaves_the_network_as_it_was(tmp_path):
+def test_checking_the_sizes_does_not_change_the_network(tmp_path):
     config = prepare(tiny(draw_images(tmp_path / "p", each=4), tmp_path / "run")).config
     model = build_model(config)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -47,12 +47,12 @@ def test_looking_at_the_sizes_leaves_the_network_as_it_was(tmp_path):
         ({"image_size": 16, "small_views": 1, "small_size": 2}, "fp32"),
     ],
 )
-def test_a_cpu_trains_in_fp32_where_a_strided_convolution_sees_one_pixel(
+def test_a_cpu_trains_in_fp32_if_a_strided_convolution_has_inputs_one_pixel_wide(
     tmp_path, settings, precision, lines
 ):
     """Its gradient in bf16 was another one every time: fitting twice gave two backbones."""
-    pictures = draw_images(tmp_path / "pictures", each=4)
-    config = prepare(tiny(pictures, tmp_path / "run", **settings)).config
+    images = draw_images(tmp_path / "pictures", each=4)
+    config = prepare(tiny(images, tmp_path / "run", **settings)).config
     narrow = check_network(build_model(config), config)
     fast = Machine("cpu", "bf16")
     assert reliable_machine(narrow, config, fast) == Machine("cpu", precision)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.trains
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     return draw_images(tmp_path_factory.mktemp("data") / "pictures", each=20)
 
 
@@ -34,7 +34,7 @@ def last_step(run) -> int:
     return load_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"]
 
 
-def test_a_disk_full_for_a_while_costs_one_checkpoint(pictures, tmp_path, monkeypatch, lines):
+def test_a_disk_full_for_a_while_costs_one_checkpoint(images, tmp_path, monkeypatch, lines):
     real, calls, seen = BYOL.training.checkpoint_io.save_tensors, [], []
 
     def save(values, path):
@@ -46,7 +46,7 @@ def test_a_disk_full_for_a_while_costs_one_checkpoint(pictures, tmp_path, monkey
         real(values, path)
 
     monkeypatch.setattr(BYOL.training.checkpoint_io, "save_tensors", save)
-    pretrain(tiny(pictures, tmp_path / "run", epochs=3))
+    pretrain(tiny(images, tmp_path / "run", epochs=3))
     assert calls == [5, 10, 15] and seen == [5] and last_step(tmp_path / "run") == 15
     warned = [line for line in lines() if "warning" in line]
     assert len(warned) == 1
@@ -55,7 +55,7 @@ def test_a_disk_full_for_a_while_costs_one_checkpoint(pictures, tmp_path, monkey
     assert not [path for path in tmp_path.rglob("*") if ".tmp" in path.name]
 
 
-def test_a_folder_removed_under_a_run_is_made_again(pictures, tmp_path, monkeypatch, lines):
+def test_a_folder_removed_under_a_run_is_made_again(images, tmp_path, monkeypatch, lines):
     run = tmp_path / "run"
 
     def remove(self):
@@ -63,7 +63,7 @@ def test_a_folder_removed_under_a_run_is_made_again(pictures, tmp_path, monkeypa
             shutil.rmtree(run)
 
     monkeypatch.setattr(Pretraining, "on_train_epoch_start", remove)
-    pretrain(tiny(pictures, run))
+    pretrain(tiny(images, run))
     assert any("was removed" in line for line in lines())
     assert last_step(run) == 10 and load_config(run / "config.yaml").out == str(run)
     assert (run / "results.json").exists() and (run / "logs" / "metrics.csv").exists()
@@ -83,10 +83,10 @@ def spoil(monkeypatch, steps: range, value: float) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_one_step_that_is_not_finite_is_skipped_and_counted(
-    pictures, tmp_path, monkeypatch, value, lines
+    images, tmp_path, monkeypatch, value, lines
 ):
     spoil(monkeypatch, range(3, 4), value)
-    results = pretrain(tiny(pictures, tmp_path / "run"))
+    results = pretrain(tiny(images, tmp_path / "run"))
     assert results["steps"] == 10 and results["steps_skipped"] == 1
     assert len([line for line in lines() if "not finite" in line]) == 1
     weights, _ = load_weights(tmp_path / "run" / "backbone.safetensors")
@@ -95,22 +95,22 @@ def test_one_step_that_is_not_finite_is_skipped_and_counted(
 
 @pytest.mark.parametrize("optimizer", ["lars", "sgd"])
 def test_first_steps_that_are_not_finite_leave_the_weights_where_they_are(
-    pictures, tmp_path, monkeypatch, optimizer
+    images, tmp_path, monkeypatch, optimizer
 ):
     spoil(monkeypatch, range(10), float("nan"))
     settings = {"optimizer": optimizer, "lr": 3.2, "weight_decay": 1e-6}
-    config = tiny(pictures, tmp_path / "run", evaluate=False, **settings)
+    config = tiny(images, tmp_path / "run", evaluate=False, **settings)
     assert pretrain(config)["steps_skipped"] == 10
     run = open_run(tmp_path / "run")
     for name, value in run.untrained.named_parameters():
         torch.testing.assert_close(run.backbone.get_parameter(name), value, rtol=1e-4, atol=1e-6)
 
 
-def test_a_run_of_nothing_else_ends_with_step_rate_gauges_and_a_good_checkpoint(
-    pictures, tmp_path, monkeypatch, capsys
+def test_a_run_of_only_such_steps_ends_with_its_metrics_and_a_good_checkpoint(
+    images, tmp_path, monkeypatch, capsys
 ):
     spoil(monkeypatch, range(8, 1000), float("nan"))
-    argv = ["pretrain", str(pictures), *TINY, "--epochs=9", "--gauges-every=2", "--no-evaluate"]
+    argv = ["pretrain", str(images), *TINY, "--epochs=9", "--gauges-every=2", "--no-evaluate"]
     assert main([*argv, "--out", str(tmp_path / "run")]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "stopped at step 28" in line and "learning rate 0.0" in line and "std" in line
@@ -120,8 +120,8 @@ def test_a_run_of_nothing_else_ends_with_step_rate_gauges_and_a_good_checkpoint(
     assert all(value.isfinite().all() for value in state["state_dict"].values())
 
 
-def test_two_runs_cannot_share_a_folder(pictures, tmp_path, capsys):
-    argv = ["pretrain", str(pictures), *TINY, "--epochs=1", "--no-evaluate"]
+def test_two_runs_cannot_share_a_folder(images, tmp_path, capsys):
+    argv = ["pretrain", str(images), *TINY, "--epochs=1", "--no-evaluate"]
     argv += ["--out", str(tmp_path / "run")]
     assert main(argv) == 0
     context = multiprocessing.get_context("spawn")
@@ -137,7 +137,7 @@ def test_two_runs_cannot_share_a_folder(pictures, tmp_path, capsys):
     assert main([*argv, "--resume"]) == 0  # the lock died with its holder
 
 
-def test_a_loader_process_that_dies_ends_the_run_with_one_line(pictures, tmp_path, monkeypatch):
+def test_a_loader_process_that_dies_ends_the_run_with_one_line(images, tmp_path, monkeypatch):
     real = CropsDataset.__getitem__
 
     def deadly(self, request):
@@ -146,7 +146,7 @@ def test_a_loader_process_that_dies_ends_the_run_with_one_line(pictures, tmp_pat
         return real(self, request)
 
     monkeypatch.setattr(CropsDataset, "__getitem__", deadly)
-    config = tiny(pictures, tmp_path / "run", memory=0.0, workers=1)
+    config = tiny(images, tmp_path / "run", memory=0.0, workers=1)
     with pytest.raises(StoppedError, match=r"fewer --workers.*--resume auto"):
         pretrain(config)
     assert last_step(tmp_path / "run") <= 5
@@ -173,9 +173,7 @@ KINDS = ["empty", "cut short", "wrongly named", "another size", "gone", "a folde
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_picture_that_changes_while_a_run_is_on_does_not_end_it(
-    tmp_path, monkeypatch, kind, lines
-):
+def test_an_image_that_changes_during_a_run_does_not_end_it(tmp_path, monkeypatch, kind, lines):
     folder = draw_images(tmp_path / "pictures")
 
     def spoil(self):
@@ -200,7 +198,7 @@ def test_a_set_of_broken_files_ends_with_one_line_from_a_loader_process(tmp_path
     assert "\n" not in str(caught.value)
 
 
-def test_what_draws_from_the_generator_of_pytorch_is_repeated_too(pictures, tmp_path, monkeypatch):
+def test_what_draws_from_the_generator_of_pytorch_is_repeated_too(images, tmp_path, monkeypatch):
     """Dropout and the like: the generator is set at every step, its state before is nothing."""
     real, weights = Pretraining.training_step, []
     monkeypatch.setattr(
@@ -208,6 +206,6 @@ def test_what_draws_from_the_generator_of_pytorch_is_repeated_too(pictures, tmp_
     )  # fmt: skip
     for name in ("one", "two"):
         torch.manual_seed(len(weights))
-        pretrain(tiny(pictures, tmp_path / name, epochs=1))
+        pretrain(tiny(images, tmp_path / name, epochs=1))
         weights.append(load_weights(tmp_path / name / "backbone.safetensors")[0])
     assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])

@@ -32,13 +32,13 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     return draw_images(tmp_path_factory.mktemp("data") / "pictures", each=20)
 
 
-def launch(launcher: list[str], pictures, run, *flags: str) -> subprocess.Popen:
+def launch(launcher: list[str], images, run, *flags: str) -> subprocess.Popen:
     clean = {name: value for name, value in os.environ.items() if name not in CLEAN}
-    argv = ["pretrain", str(pictures), *TINY, *FLAGS, "--out", str(run), *flags]
+    argv = ["pretrain", str(images), *TINY, *FLAGS, "--out", str(run), *flags]
     command = [sys.executable, "-m", *launcher, "BYOL", *argv]
     return subprocess.Popen(
         command, env={**clean, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
@@ -62,9 +62,9 @@ def assert_equal_to_rounding(one, many) -> None:
 
 
 @pytest.mark.trains
-def test_two_processes_equal_one_with_the_same_global_batch(pictures, tmp_path):
-    two = launch([], pictures, tmp_path / "two", "--devices=2")
-    argv = ["pretrain", str(pictures), *TINY, *FLAGS, "--out", str(tmp_path / "one")]
+def test_two_processes_equal_one_with_the_same_global_batch(images, tmp_path):
+    two = launch([], images, tmp_path / "two", "--devices=2")
+    argv = ["pretrain", str(images), *TINY, *FLAGS, "--out", str(tmp_path / "one")]
     assert main(argv) == 0
     error = two.communicate(timeout=240)[1]
     assert two.returncode == 0 and "byol: " not in error, error  # of none of the processes
@@ -89,19 +89,19 @@ def test_the_message_about_a_lost_shard_names_how_to_resume(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 4])
-def test_torchrun_equals_one_process(pictures, tmp_path, processes):
+def test_torchrun_equals_one_process(images, tmp_path, processes):
     run = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
-    many = launch(run, pictures, tmp_path / "many")
-    argv = ["pretrain", str(pictures), *TINY, *FLAGS, "--out", str(tmp_path / "one")]
+    many = launch(run, images, tmp_path / "many")
+    argv = ["pretrain", str(images), *TINY, *FLAGS, "--out", str(tmp_path / "one")]
     assert main(argv) == 0
     error = many.communicate(timeout=280)[1]
     assert many.returncode == 0, error
     assert_equal_to_rounding(tmp_path / "one", tmp_path / "many")
 
 
-def test_the_others_end_when_one_process_is_killed(pictures, tmp_path):
+def test_the_others_end_when_one_process_is_killed(images, tmp_path):
     run = tmp_path / "run"
-    first = launch([], pictures, run, "--devices=2", "--epochs=100000", "--knn-every=0")
+    first = launch([], images, run, "--devices=2", "--epochs=100000", "--knn-every=0")
     until = time.monotonic() + 200
     while not (run / "checkpoints" / "last.ckpt").exists():
         assert first.poll() is None and time.monotonic() < until

@@ -35,7 +35,7 @@ def test_rows_are_written_when_it_is_time_and_with_every_save(tmp_path, monkeypa
     assert len(rows_of(path)) == 502  # counted from the last save
 
 
-def test_a_run_that_goes_on_keeps_the_rows_of_its_checkpoint(tmp_path):
+def test_a_resumed_run_keeps_the_rows_of_its_checkpoint(tmp_path):
     path = tmp_path / "metrics.csv"
     table = CurveTable(path, seconds=0)
     for step in (1, 2, 3):

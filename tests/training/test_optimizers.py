@@ -5,7 +5,7 @@ from torch import nn
 from BYOL.byol import BYOL
 from BYOL.errors import UserError
 from BYOL.training.lars import LARS
-from BYOL.training.optimizers import build_optimizer, keep_settings, parameter_groups
+from BYOL.training.optimizers import build_optimizer, keep_present_settings, parameter_groups
 
 
 def _model(**kwargs) -> BYOL:
@@ -83,7 +83,7 @@ def test_a_state_that_is_loaded_brings_its_moments_and_no_settings(name):
 
     def built(**settings):
         optimizer = build_optimizer(name, model, lr=0.1, **settings)
-        keep_settings(optimizer)
+        keep_present_settings(optimizer)
         return optimizer
 
     first = built(weight_decay=1e-4, momentum=0.9)
@@ -116,7 +116,7 @@ def test_biases_and_norms_get_no_decay_and_no_adaptation():
 
 
 @pytest.mark.parametrize(("ema", "factor"), [(True, 1.0), (False, 10.0)])
-def test_without_moving_average_the_predictor_learns_ten_times_faster(ema, factor):
+def test_without_moving_average_the_predictor_has_ten_times_the_learning_rate(ema, factor):
     model = _model(EAvg=ema)
     optimizer = build_optimizer("sgd", model, lr=0.5, weight_decay=0.0)
     predictor = {id(p) for p in model.onlineNet.predictor.parameters()}

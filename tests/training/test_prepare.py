@@ -17,7 +17,7 @@ def arrays(path, shape):
 @pytest.mark.parametrize(
     ("side", "size", "stem"), [(20, 20, "small"), (80, 80, "imagenet"), (150, 224, "imagenet")]
 )
-def test_size_and_stem_follow_the_pictures(tmp_path, side, size, stem):
+def test_size_and_stem_depend_on_the_images(tmp_path, side, size, stem):
     data = str(draw_images(tmp_path / "pictures", each=4, side=side))
     config = prepare(preset_config("small", data=data, batch_size=4)).config
     assert (config.image_size, config.stem, config.channels) == (size, stem, 3)
@@ -51,7 +51,7 @@ def test_views_are_what_the_settings_say():
     assert first.rotate == second.rotate == 7.0 and first.flip == 0.1
 
 
-def test_a_wish_that_the_pictures_cannot_meet_is_refused(tmp_path):
+def test_settings_that_do_not_fit_the_images_are_rejected(tmp_path):
     data = arrays(tmp_path / "x.npy", (12, 10, 10))
     for change, named in (
         ({"channels": 3}, "channels"), ({"mean": [0.5] * 3, "std": [1.0] * 3}, "3 numbers"),
@@ -94,7 +94,7 @@ def test_mean_and_std_are_each_kept_to_the_last_digit_and_alone(tmp_path):
             preset_config("small", std=std)
 
 
-def test_folders_that_are_no_classes_leave_pictures_without_labels_and_a_remark(tmp_path):
+def test_folders_that_are_no_classes_give_no_labels_and_a_note(tmp_path):
     albums = tuple(f"album{i}" for i in range(8))
     root = draw_images(tmp_path / "albums", classes=albums, each=1)
     train = prepare(preset_config("small", data=str(root), batch_size=4)).train

@@ -22,7 +22,7 @@ def rows(run) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     return draw_images(tmp_path_factory.mktemp("data") / "pictures", each=20)
 
 
@@ -45,7 +45,7 @@ def test_a_run_leaves_one_folder_with_everything_in_it(run):
     assert all(float(row["loss"]) <= 8 for row in logged if row["loss"])
 
 
-def test_settings_in_the_folder_are_settled(run):
+def test_settings_in_the_folder_are_resolved(run):
     config = load_config(run / "config.yaml")
     assert (config.channels, config.image_size, config.stem) == (3, 16, "imagenet")
     assert config.mean and config.std and config.resume is False
@@ -67,10 +67,10 @@ def test_an_opened_run_has_its_trained_and_its_untrained_backbone(run):
     assert not opened.backbone.training
 
 
-def test_a_run_is_repeated_bit_for_bit_by_its_seed(pictures, tmp_path):
+def test_a_run_is_repeated_bit_for_bit_by_its_seed(images, tmp_path):
     for name in ("one", "two"):
-        pretrain(tiny(pictures, tmp_path / name))
-    pretrain(tiny(pictures, tmp_path / "other", seed=1))
+        pretrain(tiny(images, tmp_path / name))
+    pretrain(tiny(images, tmp_path / "other", seed=1))
     one, two, other = (
         load_weights(tmp_path / n / "backbone.safetensors")[0] for n in ("one", "two", "other")
     )
@@ -78,11 +78,11 @@ def test_a_run_is_repeated_bit_for_bit_by_its_seed(pictures, tmp_path):
     assert not torch.equal(one["features.conv0.weight"], other["features.conv0.weight"])
 
 
-def test_a_run_that_goes_on_ends_like_one_that_never_stopped(pictures, tmp_path, monkeypatch):
+def test_a_resumed_run_ends_like_one_that_never_stopped(images, tmp_path, monkeypatch):
     """Stopped after an epoch, resumed with the same plan: the same weights, bit for bit."""
     from BYOL.training.module import Pretraining
 
-    pretrain(tiny(pictures, tmp_path / "whole", epochs=3))
+    pretrain(tiny(images, tmp_path / "whole", epochs=3))
 
     def stop(self):
         if self.current_epoch == 1:
@@ -90,9 +90,9 @@ def test_a_run_that_goes_on_ends_like_one_that_never_stopped(pictures, tmp_path,
 
     monkeypatch.setattr(Pretraining, "on_train_epoch_start", stop)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        pretrain(tiny(pictures, tmp_path / "halves", epochs=3))
+        pretrain(tiny(images, tmp_path / "halves", epochs=3))
     monkeypatch.undo()
-    results = pretrain(tiny(pictures, tmp_path / "halves", epochs=3, resume=True))
+    results = pretrain(tiny(images, tmp_path / "halves", epochs=3, resume=True))
     assert results["steps"] == 15
     whole, halves = (
         load_weights(tmp_path / n / "backbone.safetensors")[0] for n in ("whole", "halves")
@@ -100,7 +100,7 @@ def test_a_run_that_goes_on_ends_like_one_that_never_stopped(pictures, tmp_path,
     assert all(torch.equal(whole[k], halves[k]) for k in whole)
 
 
-def test_the_target_moves_once_per_optimizer_step_whatever_the_accumulation(pictures, tmp_path):
+def test_the_target_moves_once_per_optimizer_step_whatever_the_accumulation(images, tmp_path):
     from BYOL.byol import BYOL
 
     moves = []
@@ -109,14 +109,14 @@ def test_the_target_moves_once_per_optimizer_step_whatever_the_accumulation(pict
         patch.setattr(
             BYOL, "updateTargetNetwork", lambda self, t=None: (moves.append(t), update(self, t))
         )
-        results = pretrain(tiny(pictures, tmp_path / "run", batch_size=16, accumulate=4, tau=0.9))
+        results = pretrain(tiny(images, tmp_path / "run", batch_size=16, accumulate=4, tau=0.9))
     assert len(moves) == results["steps"] == 4
     assert moves[0] == pytest.approx(0.9) and moves == sorted(moves) and moves[-1] < 1
 
 
-def test_learning_rate_follows_the_schedule(pictures, tmp_path):
+def test_learning_rate_follows_the_schedule(images, tmp_path):
     run = tmp_path / "run"
-    pretrain(tiny(pictures, run, epochs=4, warmup_epochs=1.0, lr=0.32))
+    pretrain(tiny(images, run, epochs=4, warmup_epochs=1.0, lr=0.32))
     rates = [float(row["learning_rate"]) for row in rows(run) if row["learning_rate"]]
     assert max(rates) == pytest.approx(0.32 * 8 / 256, rel=0.05)
     assert rates[-1] < rates[len(rates) // 2]
@@ -138,24 +138,22 @@ def test_learning_rate_follows_the_schedule(pictures, tmp_path):
     ],
     ids=str,
 )  # fmt: skip
-def test_every_kind_of_run_runs(pictures, tmp_path, changes):
-    results = pretrain(tiny(pictures, tmp_path / "run", **{"epochs": 1, **changes}))
+def test_every_kind_of_run_runs(images, tmp_path, changes):
+    results = pretrain(tiny(images, tmp_path / "run", **{"epochs": 1, **changes}))
     assert results["steps"] == 5
     assert all(abs(v) < 1e6 for v in results["gauges"].values())
     weights, _ = load_weights(tmp_path / "run" / "backbone.safetensors")
     assert all(value.isfinite().all() for value in weights.values())
 
 
-def test_accumulated_parts_learn_like_the_whole_batch_where_no_batch_statistics_are_taken(
-    pictures, tmp_path
-):
+def test_without_batch_statistics_accumulated_parts_train_like_the_whole_batch(images, tmp_path):
     """A transformer and heads of one layer know no batch-norm; with it, every part has its own."""
     small = {
         "backbone": "test_vit", "image_size": 32, "depth_proj": 1, "depth_pred": 1, "optimizer":
         "lars", "lr": 0.5, "batch_size": 16, "precision": "fp32",
     }  # fmt: skip
     whole, parts = (
-        pretrain(tiny(pictures, tmp_path / str(n), accumulate=n, **small)) for n in (1, 4)
+        pretrain(tiny(images, tmp_path / str(n), accumulate=n, **small)) for n in (1, 4)
     )
     assert whole["steps"] == parts["steps"] == 4
     one, other = (load_weights(tmp_path / n / "backbone.safetensors")[0] for n in ("1", "4"))
@@ -165,9 +163,9 @@ def test_accumulated_parts_learn_like_the_whole_batch_where_no_batch_statistics_
         assert (value - other[name]).norm() <= 1e-4 * moved + 1e-6
 
 
-def test_less_memory_by_checkpointing_learns_the_same(pictures, tmp_path):
+def test_gradient_checkpointing_trains_the_same_weights(images, tmp_path):
     plain, saving = (
-        pretrain(tiny(pictures, tmp_path / str(on), grad_checkpointing=on, precision="fp32"))
+        pretrain(tiny(images, tmp_path / str(on), grad_checkpointing=on, precision="fp32"))
         for on in (False, True)
     )
     assert plain["steps"] == saving["steps"]
@@ -179,13 +177,13 @@ def test_less_memory_by_checkpointing_learns_the_same(pictures, tmp_path):
             torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-6)
 
 
-def test_smaller_views_are_for_training_only(pictures, tmp_path):
+def test_smaller_views_are_for_training_only(images, tmp_path):
     run = tmp_path / "run"
-    pretrain(tiny(pictures, run, view_size=12))
+    pretrain(tiny(images, run, view_size=12))
     config = load_config(run / "config.yaml")
     assert config.input_spec.size == config.image_size == 16 and config.view_shape == (8, 3, 12, 12)
     with pytest.raises(UserError, match="view_size=16 does not fit backbone 'test_vit'"):
-        pretrain(tiny(pictures, tmp_path / "vit", view_size=16, image_size=32, backbone="test_vit"))
+        pretrain(tiny(images, tmp_path / "vit", view_size=16, image_size=32, backbone="test_vit"))
     assert not (tmp_path / "vit").exists()
 
 
@@ -197,10 +195,10 @@ def test_smaller_views_are_for_training_only(pictures, tmp_path):
     ],
 )
 def test_transformers_and_convnexts_train_stably_with_adamw(tmp_path, preset, backbone, steps):
-    pictures = draw_images(tmp_path / "pictures", each=8, side=32)
+    images = draw_images(tmp_path / "pictures", each=8, side=32)
     results = pretrain(
         preset_config(
-            preset, data=str(pictures), out=str(tmp_path / "run"), backbone=backbone,
+            preset, data=str(images), out=str(tmp_path / "run"), backbone=backbone,
             image_size=32, batch_size=16, epochs=steps, hidden_size=64, output_size=32, lr=1.5e-3,
             evaluate=False, knn_every=0, checkpoint_every=steps, workers=0,
         )
@@ -229,10 +227,8 @@ def test_every_preset_makes_a_configuration(preset):
     ],
     ids=["no predictor", "absurd learning rate"],
 )
-def test_collapse_ends_with_a_warning_that_names_gauge_and_cause(
-    pictures, tmp_path, changes, lines
-):
-    results = pretrain(tiny(pictures, tmp_path / "run", gauges_every=1, tau=0.5, **changes))
+def test_collapse_ends_with_a_warning_that_names_metric_and_cause(images, tmp_path, changes, lines):
+    results = pretrain(tiny(images, tmp_path / "run", gauges_every=1, tau=0.5, **changes))
     assert results["alarm"]
     warnings = [line for line in lines() if line.startswith("warning: ")]
     assert len(warnings) == 1
@@ -240,32 +236,32 @@ def test_collapse_ends_with_a_warning_that_names_gauge_and_cause(
     assert any(gauge in warnings[0] for gauge in results["gauges"])
 
 
-def test_a_healthy_run_gives_no_warning(pictures, tmp_path, lines):
-    assert pretrain(tiny(pictures, tmp_path / "run", gauges_every=1))["alarm"] is None
+def test_a_healthy_run_gives_no_warning(images, tmp_path, lines):
+    assert pretrain(tiny(images, tmp_path / "run", gauges_every=1))["alarm"] is None
     assert not [line for line in lines() if line.startswith("warning")]
 
 
-def test_albums_of_one_picture_each_are_learnt_from_without_labels_and_said(tmp_path, lines):
+def test_albums_of_one_image_each_are_used_without_labels_and_reported(tmp_path, lines):
     albums = tuple(f"album{i}" for i in range(12))
-    pictures = draw_images(tmp_path / "albums", classes=albums, each=1)
-    config = tiny(pictures, tmp_path / "run", knn_every=1, evaluate=True, epochs=1)
+    images = draw_images(tmp_path / "albums", classes=albums, each=1)
+    config = tiny(images, tmp_path / "run", knn_every=1, evaluate=True, epochs=1)
     results = pretrain(config)
     assert results["evaluation"] is None and results["online_knn"] == []
     assert sum("none has two images" in line for line in lines()) == 1
 
 
-def test_a_comparison_that_fails_ends_no_run(pictures, tmp_path, monkeypatch, lines):
+def test_a_comparison_that_fails_ends_no_run(images, tmp_path, monkeypatch, lines):
     def fail(*args, **settings):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr("BYOL.training.finalize.evaluate", fail)
-    results = pretrain(tiny(pictures, tmp_path / "run", evaluate=True, epochs=1))
+    results = pretrain(tiny(images, tmp_path / "run", evaluate=True, epochs=1))
     assert results["evaluation"] is None and (tmp_path / "run" / "results.json").exists()
     assert any("no comparison (out of memory); byol evaluate" in line for line in lines())
 
 
-def test_a_run_that_the_alarm_stops_says_how_many_epochs_it_has_seen(pictures, tmp_path):
-    config = tiny(pictures, tmp_path / "run", epochs=9, lr=2000.0, on_collapse="stop")
+def test_a_run_that_the_alarm_stops_reports_its_completed_epochs(images, tmp_path):
+    config = tiny(images, tmp_path / "run", epochs=9, lr=2000.0, on_collapse="stop")
     results = pretrain(config)
     assert results["stopped"] and results["epochs"] == 9
     assert results["epochs_seen"] == round(results["steps"] / 5, 2) < 9

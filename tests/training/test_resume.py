@@ -75,65 +75,65 @@ def assert_same_run(one, two) -> None:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     return draw_images(tmp_path_factory.mktemp("data") / "pictures", each=20)
 
 
-def interrupted(pictures, out, workers: int) -> dict:
+def interrupted(images, out, workers: int) -> dict:
     """Everything that has a state: accumulation, momentum, gauges, k-NN, dropout."""
     return tiny(
-        pictures, out, epochs=4, accumulate=2, knn_every=1, gauges_every=3, optimizer="lars",
+        images, out, epochs=4, accumulate=2, knn_every=1, gauges_every=3, optimizer="lars",
         memory=0.0, workers=workers, checkpoint_steps=1, resume="auto",
     )  # fmt: skip
 
 
-def kill_at_random(pictures, whole, place, workers: int, kills: int, seconds: float) -> None:
+def kill_at_random(images, whole, place, workers: int, kills: int, seconds: float) -> None:
     chance = random.Random(workers)
     run = place / f"killed{workers}"
     for _ in range(kills):
-        process = start(interrupted(pictures, run, workers))
+        process = start(interrupted(images, run, workers))
         time.sleep(chance.uniform(0.05, 1.0) * seconds)
         process.kill()
         process.join()
-    process = start(interrupted(pictures, run, workers))
+    process = start(interrupted(images, run, workers))
     process.join()
     assert process.exitcode == 0
     assert_same_run(whole, run)
 
 
-def timed_whole_run(pictures, place) -> float:
+def timed_whole_run(images, place) -> float:
     server = CONTEXT.Process(target=int)  # the first one waits until the server has imported all
     server.start()
     server.join()
     begun = time.monotonic()
-    process = start(interrupted(pictures, place / "whole", 0))
+    process = start(interrupted(images, place / "whole", 0))
     process.join()
     assert process.exitcode == 0
     return time.monotonic() - begun
 
 
-def test_a_run_killed_at_random_moments_ends_with_the_same_bits(pictures, tmp_path):
-    seconds = timed_whole_run(pictures, tmp_path)
-    kill_at_random(pictures, tmp_path / "whole", tmp_path, 1, 3, seconds)
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(images, tmp_path):
+    seconds = timed_whole_run(images, tmp_path)
+    kill_at_random(images, tmp_path / "whole", tmp_path, 1, 3, seconds)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("workers", [0, 1, 3])
-def test_twenty_kills_change_no_bit(pictures, tmp_path, workers):
-    seconds = timed_whole_run(pictures, tmp_path)
-    kill_at_random(pictures, tmp_path / "whole", tmp_path, workers, 20, seconds)
+def test_twenty_kills_change_no_bit(images, tmp_path, workers):
+    seconds = timed_whole_run(images, tmp_path)
+    kill_at_random(images, tmp_path / "whole", tmp_path, workers, 20, seconds)
 
 
-def test_a_run_asked_to_stop_saves_in_the_middle_of_an_epoch_and_goes_on(pictures, tmp_path):
-    config = interrupted(pictures, tmp_path / "stopped", 1)
+def test_a_run_stopped_on_request_saves_within_an_epoch_and_can_be_resumed(images, tmp_path):
+    config = interrupted(images, tmp_path / "stopped", 1)
     process = start(config)
     wait_for(tmp_path / "stopped" / "checkpoints" / "step-000000001.ckpt", process)
     os.kill(process.pid, signal.SIGTERM)
     process.join()
     assert process.exitcode == 75
     # In processes like the first: another number of threads adds up in another order.
-    for settings in (config, interrupted(pictures, tmp_path / "whole", 0)):
+    for settings in (config, interrupted(images, tmp_path / "whole", 0)):
         process = start(settings)
         process.join()
         assert process.exitcode == 0
@@ -165,8 +165,8 @@ def _never_ending() -> None:
             time.sleep(0.01)
 
 
-def test_resume_auto_is_one_line_for_a_job_array(pictures, tmp_path, capsys):
-    argv = ["pretrain", str(pictures), *TINY, "--no-evaluate", "--out", str(tmp_path / "run")]
+def test_resume_auto_is_one_line_for_a_job_array(images, tmp_path, capsys):
+    argv = ["pretrain", str(images), *TINY, "--no-evaluate", "--out", str(tmp_path / "run")]
     argv += ["--resume", "auto"]
     assert parse("pretrain", argv[1:]).resume == "auto"
     assert main([*argv, "--json"]) == 0
@@ -183,37 +183,37 @@ def test_resume_auto_is_one_line_for_a_job_array(pictures, tmp_path, capsys):
     ("change", "named"),
     [({"hidden_size": 32}, "--hidden_size=32"), ({"batch_size": 4}, "--batch_size=4")],
 )
-def test_settings_that_do_not_fit_the_checkpoint_are_refused(pictures, tmp_path, change, named):
-    pretrain(tiny(pictures, tmp_path / "run", epochs=1))
+def test_settings_that_do_not_fit_the_checkpoint_are_rejected(images, tmp_path, change, named):
+    pretrain(tiny(images, tmp_path / "run", epochs=1))
     with pytest.raises(UserError, match=named):
-        pretrain(tiny(pictures, tmp_path / "run", resume=True, **{"epochs": 2, **change}))
+        pretrain(tiny(images, tmp_path / "run", resume=True, **{"epochs": 2, **change}))
 
 
 def test_a_run_that_was_killed_behind_its_checkpoint_makes_no_row_of_the_spectrum_twice(
-    pictures, tmp_path
+    images, tmp_path
 ):
     run = tmp_path / "run"
-    pretrain(tiny(pictures, run, epochs=2))
+    pretrain(tiny(images, run, epochs=2))
     spectrum = run / "logs" / "spectrum.csv"
     before = spectrum.read_text()
     with spectrum.open("a") as file:
         print("15,0.5,0.4", file=file)  # as if killed then, with a row half written
         file.write("2")
-    pretrain(tiny(pictures, run, epochs=3, resume=True))
+    pretrain(tiny(images, run, epochs=3, resume=True))
     after = spectrum.read_text()
     assert after.startswith(before) and "15,0.5,0.4" not in after
     assert [line.split(",")[0] for line in after.splitlines()] == ["5", "10", "15"]
 
 
-def test_pictures_that_went_missing_are_seen(tmp_path):
-    pictures = draw_images(tmp_path / "pictures")
-    pretrain(tiny(pictures, tmp_path / "run", epochs=1))
-    (pictures / "a" / "00.png").unlink()
+def test_missing_images_are_detected_on_resume(tmp_path):
+    images = draw_images(tmp_path / "pictures")
+    pretrain(tiny(images, tmp_path / "run", epochs=1))
+    (images / "a" / "00.png").unlink()
     with pytest.raises(UserError, match=r"23 pictures, but .* 24"):
-        pretrain(tiny(pictures, tmp_path / "run", epochs=2, resume=True))
+        pretrain(tiny(images, tmp_path / "run", epochs=2, resume=True))
 
 
-def test_other_pictures_of_the_same_number_are_seen(tmp_path):
+def test_other_images_of_the_same_number_are_detected_on_resume(tmp_path):
     first, second = (draw_images(tmp_path / name) for name in ("first", "second"))
     pretrain(tiny(first, tmp_path / "run", epochs=1))
     moved = first.rename(tmp_path / "moved")  # the same ones elsewhere
@@ -233,11 +233,11 @@ def test_other_pictures_of_the_same_number_are_seen(tmp_path):
 
 
 def test_a_complete_run_is_no_answer_to_other_settings_and_gets_what_it_lacks(
-    pictures, tmp_path, lines
+    images, tmp_path, lines
 ):
     run = tmp_path / "run"
-    results = pretrain(tiny(pictures, run, report=True))
-    again = tiny(pictures, run, resume="auto", report=True, knn_every=2, workers=1, memory=1.0)
+    results = pretrain(tiny(images, run, report=True))
+    again = tiny(images, run, resume="auto", report=True, knn_every=2, workers=1, memory=1.0)
     (run / "report.html").unlink()
     lines.clear()
     assert pretrain(again) == json.loads((run / "results.json").read_text())
@@ -245,7 +245,7 @@ def test_a_complete_run_is_no_answer_to_other_settings_and_gets_what_it_lacks(
     assert (run / "report.html").exists() and results["steps"] == 10
     for change, named in (({"lr": 0.7}, "--lr=0.7"), ({"flip": 0.0}, "--flip")):
         with pytest.raises(UserError, match=f"{named}.* does not fit --resume"):
-            pretrain(tiny(pictures, run, resume="auto", **change))
+            pretrain(tiny(images, run, resume="auto", **change))
     with pytest.raises(UserError, match="nowhere is not there"):
         pretrain(tiny(tmp_path / "nowhere", run, resume="auto"))
     weights, metadata = load_weights(run / "backbone.safetensors")
@@ -257,21 +257,21 @@ def test_a_complete_run_is_no_answer_to_other_settings_and_gets_what_it_lacks(
         path.unlink()
     assert pretrain(again)["steps"] == 10
     with pytest.raises(UserError, match="has no checkpoint to resume from"):
-        pretrain(tiny(pictures, run, resume="auto", epochs=9))
+        pretrain(tiny(images, run, resume="auto", epochs=9))
 
 
-def test_a_run_is_opened_from_other_folders_than_it_was_started_in(pictures, tmp_path, monkeypatch):
-    monkeypatch.chdir(pictures.parent)
-    config = tiny(Path(pictures.name), tmp_path / "run", epochs=1)
+def test_a_run_is_opened_from_other_folders_than_it_was_started_in(images, tmp_path, monkeypatch):
+    monkeypatch.chdir(images.parent)
+    config = tiny(Path(images.name), tmp_path / "run", epochs=1)
     pretrain(config)
-    assert load_config(tmp_path / "run" / "config.yaml").data == str(pictures)
+    assert load_config(tmp_path / "run" / "config.yaml").data == str(images)
     pretrain(dataclasses.replace(config, epochs=2, resume=True))
     monkeypatch.chdir(tmp_path)
     assert main(["embed", "run", "--out", "e.npy"]) == 0
     assert len(np.load("e.npy")) == 40
 
 
-def test_a_run_that_moved_with_its_pictures_finds_them_again(tmp_path, monkeypatch):
+def test_a_run_that_moved_with_its_images_finds_them_again(tmp_path, monkeypatch):
     draw_images(tmp_path / "here" / "photos", each=5)
     monkeypatch.chdir(tmp_path / "here")
     pretrain(tiny(Path("photos"), Path("runs/x"), epochs=1))
@@ -293,28 +293,26 @@ def test_what_is_built_in_is_no_folder_of_that_name(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["one byte", "cut short", "empty"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
-    pictures, tmp_path, damage, lines
-):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(images, tmp_path, damage, lines):
     run = tmp_path / "run"
-    pretrain(tiny(pictures, run))
+    pretrain(tiny(images, run))
     whole = load_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
     last = run / "checkpoints" / "last.ckpt"
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
     last.write_bytes({"one byte": content, "cut short": content[:-9], "empty": b""}[damage])
     lines.clear()
-    pretrain(tiny(pictures, run, resume=True))
+    pretrain(tiny(images, run, resume=True))
     assert "last.ckpt is damaged" in lines()[0] and "step-000000005.ckpt of step 5" in lines()[0]
     again = load_checkpoint(last)["state_dict"]
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
-def test_a_run_is_opened_by_the_checkpoint_that_resume_would_use(pictures, tmp_path, lines):
+def test_a_run_is_opened_by_the_checkpoint_that_resume_would_use(images, tmp_path, lines):
     import BYOL
 
     run = tmp_path / "run"
-    pretrain(tiny(pictures, run))
+    pretrain(tiny(images, run))
     (run / "backbone.safetensors").unlink()  # as if training were not over
     folder = run / "checkpoints"
     before = load_checkpoint(folder / "step-000000005.ckpt")["state_dict"]
@@ -333,17 +331,17 @@ def test_a_run_is_opened_by_the_checkpoint_that_resume_would_use(pictures, tmp_p
 
 @pytest.mark.parametrize(("first", "then"), [(4, 1), (1, 2)])
 def test_another_number_of_parts_goes_on_in_mid_epoch_with_the_same_steps(
-    pictures, tmp_path, first, then
+    images, tmp_path, first, then
 ):
     settings = {"checkpoint_steps": 1, "checkpoint_keep": 50, "gauges_every": 1000, "epochs": 3}
-    whole = pretrain(tiny(pictures, tmp_path / "run", accumulate=first, **settings))
+    whole = pretrain(tiny(images, tmp_path / "run", accumulate=first, **settings))
     before = rows(tmp_path / "run")
     folder = tmp_path / "run" / "checkpoints"
     for path in folder.iterdir():
         if path.name != "step-000000007.ckpt":
             path.unlink()
     (tmp_path / "run" / "results.json").unlink()
-    again = pretrain(tiny(pictures, tmp_path / "run", accumulate=then, resume=True, **settings))
+    again = pretrain(tiny(images, tmp_path / "run", accumulate=then, resume=True, **settings))
     assert again["steps"] == whole["steps"] == 15 and again["epochs_seen"] == 3
     after = rows(tmp_path / "run")
     for name in ("step", "learning_rate", "epoch"):  # the last of an epoch is known as the last
@@ -354,9 +352,7 @@ def test_another_number_of_parts_goes_on_in_mid_epoch_with_the_same_steps(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
-def test_another_number_of_processes_goes_on_with_the_same_schedule(
-    pictures, tmp_path, first, then
-):
+def test_another_number_of_processes_goes_on_with_the_same_schedule(images, tmp_path, first, then):
     """The same steps of the same global batches; not the same bits, since sums are in parts."""
     runs = {}
     for name, counts in (("whole", (1,)), ("changed", (first, then))):
@@ -366,7 +362,7 @@ def test_another_number_of_processes_goes_on_with_the_same_schedule(
             words += ["--no-evaluate", "--no-report", "--accelerator=cpu", "--checkpoint-steps=3"]
             words += ["--resume=auto", "--out", str(run), "--precision=fp32"]
             process = subprocess.Popen(
-                [sys.executable, "-m", "BYOL", "pretrain", str(pictures), *TINY, *words],
+                [sys.executable, "-m", "BYOL", "pretrain", str(images), *TINY, *words],
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
                 stderr=subprocess.PIPE,
                 text=True,
@@ -391,8 +387,8 @@ def test_another_number_of_processes_goes_on_with_the_same_schedule(
     assert apart < 0.1**2 * way
 
 
-def test_the_last_few_and_the_best_are_kept(pictures, tmp_path):
-    results = pretrain(tiny(pictures, tmp_path / "run", epochs=5, knn_every=1, checkpoint_keep=3))
+def test_the_last_few_and_the_best_are_kept(images, tmp_path):
+    results = pretrain(tiny(images, tmp_path / "run", epochs=5, knn_every=1, checkpoint_keep=3))
     folder = tmp_path / "run" / "checkpoints"
     names = {path.name for path in folder.iterdir()}
     assert names == {"last.ckpt", "best.ckpt", "step-000000020.ckpt", "step-000000015.ckpt"}

@@ -17,7 +17,7 @@ BLOCK = 1 << 15
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     return draw_images(tmp_path_factory.mktemp("data") / "pictures", each=20)
 
 
@@ -41,11 +41,9 @@ def values(items):
     return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
 
 
-def test_settings_curves_and_figures_are_tracked_and_a_run_that_goes_on_is_the_same_one(
-    pictures, tmp_path
-):
+def test_settings_curves_and_results_are_sent_and_a_resumed_run_is_the_same_run(images, tmp_path):
     run = tmp_path / "run"
-    argv = [sys.executable, "-m", "BYOL", "pretrain", str(pictures), *TINY, "--wandb=faces"]
+    argv = [sys.executable, "-m", "BYOL", "pretrain", str(images), *TINY, "--wandb=faces"]
     argv += ["--no-report", f"--out={run}", "--resume=auto"]
     environment = {**os.environ, "WANDB_MODE": "offline"}
     subprocess.run(argv, check=True, env=environment)
@@ -65,13 +63,13 @@ def test_settings_curves_and_figures_are_tracked_and_a_run_that_goes_on_is_the_s
     assert "untrained/linear" in summary and 0 <= summary["trained/knn20"] <= 1
 
 
-def test_without_a_login_nothing_is_written(pictures, tmp_path, monkeypatch, capsys):
+def test_without_a_login_nothing_is_written(images, tmp_path, monkeypatch, capsys):
     def refuse(**settings):
         raise wandb.errors.UsageError("No API key configured.")
 
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setattr(wandb, "login", refuse)
-    argv = ["pretrain", str(pictures), *TINY, "--wandb=faces", f"--out={tmp_path / 'run'}"]
+    argv = ["pretrain", str(images), *TINY, "--wandb=faces", f"--out={tmp_path / 'run'}"]
     assert main(argv) == 2
     assert "--wandb=faces needs a login: wandb login" in capsys.readouterr().err.splitlines()[-1]
     monkeypatch.setitem(sys.modules, "wandb", None)
@@ -80,13 +78,13 @@ def test_without_a_login_nothing_is_written(pictures, tmp_path, monkeypatch, cap
     assert not (tmp_path / "run").exists()
 
 
-def test_a_server_that_does_not_answer_costs_no_run(pictures, tmp_path, monkeypatch, capsys):
+def test_a_server_that_does_not_answer_costs_no_run(images, tmp_path, monkeypatch, capsys):
     def silent(**settings):
         raise wandb.errors.CommError("no answer\nin 90 seconds")
 
     monkeypatch.setattr(wandb, "login", lambda: True)
     monkeypatch.setattr(wandb, "init", silent)
-    argv = ["pretrain", str(pictures), *TINY, "--wandb=faces", "--no-evaluate", "--no-report"]
+    argv = ["pretrain", str(images), *TINY, "--wandb=faces", "--no-evaluate", "--no-report"]
     assert main([*argv, f"--out={tmp_path / 'run'}"]) == 0
     assert "warning: Weights & Biases does not answer (no answer)" in capsys.readouterr().err
     assert (tmp_path / "run" / "results.json").exists()

@@ -27,7 +27,7 @@ from BYOL.evaluation.table import results_text
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.load import open_backbone
 from BYOL.runs.open import Run
-from BYOL.training.prepare import in_memory
+from BYOL.training.prepare import load_into_memory
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +103,8 @@ def _labelled(run: Run, config: EvaluateConfig) -> tuple[Images, Images | None, 
     if shared:
         log.warning(shared)
     budget = int(run.config.memory * 1e9)
-    train, _ = in_memory(labelled, budget)
-    test, _ = in_memory(held_out, budget) if held_out else (None, [])
+    train, _ = load_into_memory(labelled, budget)
+    test, _ = load_into_memory(held_out, budget) if held_out else (None, [])
     return train, test, found.left_out
 
 

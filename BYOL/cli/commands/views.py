@@ -26,7 +26,7 @@ def views_run(config: ViewsConfig) -> Answer:
         raise UserError(f"--out={out} has an unknown ending: use .png")
     check_output_path(f"--out={out}", Path(out))
     settings = dataclasses.replace(config, batch_size=1, accumulate=1, devices=1, nodes=1)
-    prepared = prepare(settings, hold=False)
+    prepared = prepare(settings, into_memory=False)
     images = readable(prepared.train, evenly_spaced(len(prepared.train), config.pictures).tolist())
     if not images:
         raise UserError(f"DATA={config.data}: none of the sampled images can be read")

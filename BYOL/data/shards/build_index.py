@@ -21,7 +21,7 @@ from BYOL.data.shards.index import ShardIndex, class_names, complete_labels, ind
 from BYOL.data.shards.parquet import Table, read_footer
 from BYOL.data.shards.tar import LARGEST_IMAGE, Contents, scan_tar
 from BYOL.data.shards.urls import INDEX, base_name, file_system, is_url, suffix_of
-from BYOL.errors import UserError, first_line
+from BYOL.errors import DataError, UserError, first_line
 
 _VERSION = 1  # of the format of stored indices
 
@@ -41,7 +41,7 @@ def build_index(shards: Sequence[str], cache: Path | None = None) -> ShardIndex:
     else:
         index = _read_stored_index(shards) or _cached_index(shards, "tar", cache)
     if not len(index):
-        raise UserError(f"DATA: {_describe(shards)} has no image")
+        raise DataError(f"DATA: {_describe(shards)} has no image")
     return index
 
 
@@ -96,7 +96,7 @@ def scan_shard(shard: str) -> Contents:
         raise
     except Exception as error:  # every file system raises different errors
         reason = first_line(error)
-        raise UserError(f"DATA: {shard} cannot be read: {reason}") from error
+        raise DataError(f"DATA: {shard} cannot be read: {reason}") from error
 
 
 def _read_stored_index(shards: Sequence[str]) -> ShardIndex | None:

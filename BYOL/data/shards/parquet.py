@@ -8,7 +8,7 @@ import numpy as np
 
 from BYOL.data.shards.tar import NO_LABEL
 from BYOL.data.shards.urls import file_system, is_url
-from BYOL.errors import UserError, first_line
+from BYOL.errors import DataError, first_line
 
 _NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "content", "bytes")
 _LABELS = ("label", "labels", "cls", "fine_label")
@@ -51,7 +51,7 @@ def open_table(shard: str) -> Any:
         return pq.ParquetFile(fs.open(path, "rb"))
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = first_line(error)
-        raise UserError(f"DATA: {shard} cannot be read as Parquet: {reason}") from error
+        raise DataError(f"DATA: {shard} cannot be read as Parquet: {reason}") from error
 
 
 def read_footer(shard: str) -> Table:
@@ -67,7 +67,7 @@ def read_footer(shard: str) -> Table:
     for number in range(file.num_row_groups):
         group = file.metadata.row_group(number)
         if group.column(leaf).total_uncompressed_size > LARGEST_GROUP:
-            raise UserError(
+            raise DataError(
                 f"DATA: {shard} has row groups of more than 1 GB, the smallest unit that can be "
                 "read: write it with fewer rows in each"
             )
@@ -97,7 +97,7 @@ def _column(schema: Any, shard: str) -> str:
     if name is None and len(candidates) == 1:
         name = next(iter(candidates))
     if name is None:
-        raise UserError(
+        raise DataError(
             f"DATA: {shard} has no column of images (bytes, or a struct with bytes, named "
             f"{_NAMES[0]}): it has {', '.join(schema.names)}"
         )

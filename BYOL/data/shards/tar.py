@@ -13,7 +13,7 @@ import numpy as np
 
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import is_image_file
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 
 LARGEST_IMAGE = 1 << 28  # bytes; a larger member is none
 _LARGEST_MEMBER = 1 << 36
@@ -102,7 +102,7 @@ def scan_tar(file: Any, shard: str) -> Contents:
     contents = _complete_images(columns, file.seek(0, 2))
     if broken or not info.ended:
         if not len(contents.names):
-            raise UserError(f"DATA: {shard} is not a tar archive, or its first member is truncated")
+            raise DataError(f"DATA: {shard} is not a tar archive, or its first member is truncated")
         contents.note = (
             f"{shard} is truncated or damaged: its first {len(contents.names):,} images are used"
         )

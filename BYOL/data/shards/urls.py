@@ -8,7 +8,7 @@ from typing import Any
 
 from BYOL.config.data_names import expand_braces
 from BYOL.data.scan_folder import is_folder, is_image_file
-from BYOL.errors import UserError, first_line
+from BYOL.errors import DataError, first_line
 
 SUFFIXES = (".tar", ".parquet")
 TEST_NAMES = ("test", "val", "valid", "validation")
@@ -40,17 +40,17 @@ def find_shards(data: str) -> list[str]:
         UserError: there are no shards, or shards of several formats.
     """
     if _COMPRESSED.search(data):
-        raise UserError(
+        raise DataError(
             f"DATA={data} is compressed: unpack it to a .tar, because compression hardly makes "
             "images smaller"
         )
     shards = [shard for pattern in expand_braces(data) for shard in _matches(pattern)]
     shards = [shard for shard in shards if base_name(shard) != INDEX]
     if not shards:
-        raise UserError(f"DATA={data} matches no {' or '.join(SUFFIXES)} file")
+        raise DataError(f"DATA={data} matches no {' or '.join(SUFFIXES)} file")
     kinds = {suffix_of(shard) for shard in shards}
     if len(kinds) > 1 or not kinds <= set(SUFFIXES):
-        raise UserError(
+        raise DataError(
             f"DATA={data} matches files that end in {', '.join(sorted(kinds))}: use one of "
             f"{', '.join(SUFFIXES)}"
         )
@@ -86,9 +86,9 @@ def file_system(url: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise UserError(f"DATA={url} needs another package: {_line(error)}") from error
+        raise DataError(f"DATA={url} needs another package: {_line(error)}") from error
     except Exception as error:
-        raise UserError(f"DATA={url} cannot be opened: {_line(error)}") from error
+        raise DataError(f"DATA={url} cannot be opened: {_line(error)}") from error
 
 
 def _matches(pattern: str) -> list[str]:
@@ -100,7 +100,7 @@ def _matches(pattern: str) -> list[str]:
             matches = glob.glob(path)  # noqa: PTH207
             return sorted(p for p in matches if not base_name(p).startswith("."))
         if not Path(path).is_file():
-            raise UserError(f"DATA: shard {path} does not exist")
+            raise DataError(f"DATA: shard {path} does not exist")
         return [path]
     if suffix_of(pattern) in SUFFIXES and not glob.has_magic(pattern.split("?")[0]):
         return [pattern]  # checked when it is opened
@@ -109,7 +109,7 @@ def _matches(pattern: str) -> list[str]:
         folder = path if glob.has_magic(path) else path.rstrip("/") + "/*"
         matches = sorted(p for p in fs.glob(folder) if _is_shard(base_name(p)))
     except Exception as error:
-        raise UserError(f"DATA={pattern} cannot be listed: {_line(error)}") from error
+        raise DataError(f"DATA={pattern} cannot be listed: {_line(error)}") from error
     return [str(fs.unstrip_protocol(p)) for p in matches]
 
 

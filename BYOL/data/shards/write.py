@@ -18,7 +18,7 @@ from BYOL.data.shards.build_index import scan_shard, write_index
 from BYOL.data.shards.index import index_from_contents
 from BYOL.data.shards.tar import LARGEST_IMAGE, Contents
 from BYOL.data.shards.urls import INDEX
-from BYOL.errors import UserError
+from BYOL.errors import DataError
 
 _SHUFFLE = 0x5A4D  # separates the random numbers of the stored order from those of an epoch
 _GROUP_BYTES = 1 << 23  # of a Parquet row group, the unit of a read
@@ -61,14 +61,14 @@ def pack(sets: dict[str, FileImages], out: Path, packing: Packing) -> dict[str, 
     left_out: list[str] = []
     sources = {name: _ImageSource(images, packing, left_out) for name, images in sets.items()}
     if not any(source.more() for source in sources.values()):
-        raise UserError(
+        raise DataError(
             f"DATA: none of {len(left_out):,} images can be read ({min(left_out)} is empty, "
             "too large or missing)"
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out={out} cannot be created: {error.strerror}") from error
+        raise DataError(f"--out={out} cannot be created: {error.strerror}") from error
     shards: list[dict[str, Any]] = []
     contents: list[Contents] = []
     for name, source in sources.items():
