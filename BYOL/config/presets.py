@@ -31,7 +31,7 @@ _SMALL: dict[str, Any] = {
 # decay and learning rate per step (.2 per 256 images is 3.2 for their 4096; here it is 3.2 for
 # 256), and a predictor with ten times the learning rate. It was the best of four with a ResNet-18
 # from the 20th epoch on ("A ResNet-18 on one GPU"), with plain6 after 14 epochs ("CIFAR-10"), and
-# on few images ("Two thousand pictures").
+# on few images ("Two thousand images").
 _LARS: dict[str, Any] = {
     "optimizer": "lars",
     "lr": 3.2,
@@ -154,7 +154,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Fewer than 10,000 images: "small" with batches of 64, τ and warm-up of "digits", and a smaller
     # change of brightness. Measured by us on 2,000 images: 200-NN is .401 after 100 epochs (.376
-    # with a brightness of .4) and .494 after 400 epochs: docs/results.md, "Two thousand pictures".
+    # with a brightness of .4) and .494 after 400 epochs: docs/results.md, "Two thousand images".
     "few": {
         **_SMALL,
         **_LARS,
@@ -167,7 +167,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Grayscale images such as X-rays and microscopy, where orientation means little, and inverted
     # values or an extreme crop would change the content. Our choice, measured once on 2,000
-    # grayscale photographs: docs/results.md, "Two thousand pictures".
+    # grayscale photographs: docs/results.md, "Two thousand images".
     "grey": {
         **_SMALL,
         **_LARS,

@@ -1,4 +1,4 @@
-"""The command ``byol evaluate``."""
+"""The command ``byol evaluate``, which writes ``evaluation.json`` into the run folder."""
 
 import logging
 from pathlib import Path
@@ -36,11 +36,8 @@ log = logging.getLogger(__name__)
 def evaluate_run(config: EvaluateConfig) -> Answer:
     """Evaluate the backbone of a run, compared with raw pixels and the untrained backbone.
 
-    The results are written to ``evaluation.json`` in the run folder.
-
     Raises:
-        UserError: there is no run, there are no labelled images, the number of channels differs, or
-            labels, groups or weights do not fit.
+        UserError: there is no run, there are no labelled images, or something does not fit.
     """
     protocols = tuple(name.strip() for name in config.protocol.split(",") if name.strip())
     check_protocols(protocols)

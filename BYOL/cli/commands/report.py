@@ -1,4 +1,4 @@
-"""The command ``byol report``."""
+"""The command ``byol report``. Without the images of a run, its page has none."""
 
 from pathlib import Path
 
@@ -22,11 +22,8 @@ from BYOL.runs.open import Run, open_run
 def report_run(config: ReportConfig) -> Answer:
     """Write a run, or a comparison of several runs, as one HTML file.
 
-    If the images of a run are no longer where the run read them, the page has no images.
-
     Raises:
-        UserError: there is no run, there are too many runs, the ending is not .html, or ``data``
-            has no images.
+        UserError: no run, too many runs, an ending other than .html, or ``data`` without images.
     """
     if not 1 <= len(config.run) <= MOST:
         raise UserError(f"RUN: {len(config.run)} runs are too many: give one to {MOST}")
