@@ -86,7 +86,7 @@ def test_one_image_is_one_line(tmp_path, capsys):
     folder = draw(tmp_path / "photos", 1, "photos")
     code, said = lines_of([str(folder), "--out", str(tmp_path / "run")], capsys)
     assert code == 2 and said.count("\n") == 1
-    assert "has 1 picture: training compares images with each other and needs at least 2" in said
+    assert "has 1 image: training compares images with each other and needs at least 2" in said
     assert not (tmp_path / "run").exists()
 
 

@@ -209,7 +209,7 @@ def test_missing_images_are_detected_on_resume(tmp_path):
     images = draw_images(tmp_path / "pictures")
     pretrain(tiny(images, tmp_path / "run", epochs=1))
     (images / "a" / "00.png").unlink()
-    with pytest.raises(UserError, match=r"23 pictures, but .* 24"):
+    with pytest.raises(UserError, match=r"23 images, but .* 24"):
         pretrain(tiny(images, tmp_path / "run", epochs=2, resume=True))
 
 
@@ -221,14 +221,14 @@ def test_other_images_of_the_same_number_are_detected_on_resume(tmp_path):
     (second / "a" / "00.png").rename(second / "a" / "other.png")
     for resume, epochs in ((True, 3), ("auto", 3), ("auto", 2)):
         with pytest.raises(
-            UserError, match="the pictures of DATA are others than those of the run"
+            UserError, match="the images of DATA are not those of the run"
         ):
             pretrain(tiny(second, tmp_path / "run", epochs=epochs, resume=resume))
     arrays = [tmp_path / name for name in ("a.npy", "b.npy")]
     for number, path in enumerate(arrays):
         np.save(path, np.random.default_rng(number).integers(0, 256, (24, 16, 16, 3), np.uint8))
     pretrain(tiny(arrays[0], tmp_path / "array", epochs=1))
-    with pytest.raises(UserError, match="the pictures of DATA are others than those of the run"):
+    with pytest.raises(UserError, match="the images of DATA are not those of the run"):
         pretrain(tiny(arrays[1], tmp_path / "array", epochs=2, resume=True))
 
 
