@@ -101,7 +101,9 @@ def test_torchrun_equals_one_process(images, tmp_path, processes):
 
 def test_the_others_end_when_one_process_is_killed(images, tmp_path):
     run = tmp_path / "run"
-    first = launch([], images, run, "--devices=2", "--epochs=100000", "--knn-every=0")
+    first = launch(
+        [], images, run, "--devices=2", "--epochs=100000", "--knn-every=0", "--checkpoint-every=1"
+    )
     until = time.monotonic() + 200
     while not (run / "checkpoints" / "last.ckpt").exists():
         assert first.poll() is None and time.monotonic() < until
