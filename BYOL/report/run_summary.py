@@ -123,6 +123,7 @@ def read_run_summary(run: Run) -> RunSummary:
 def list_settings(config: PretrainConfig) -> list[Setting]:
     """Return all settings, each marked if it differs from the preset.
 
+    With the preset auto, the settings that the user specified are marked.
     A setting that the preset leaves open (None or "auto") is resolved from the images and does not
     count as changed.
     """
@@ -134,8 +135,13 @@ def list_settings(config: PretrainConfig) -> list[Setting]:
             continue
         value, default = getattr(config, field.name), getattr(base, field.name)
         is_location = info_of(field).place in ("images", "output")
-        changed = value != default and default not in (None, "auto") and not is_location
-        settings.append(Setting(field.name, format_value(value), format_value(default), changed))
+        if config.preset == "auto":  # it has no values of its own; the user's settings stand out
+            changed, usual = field.name in config.specified, "auto"
+        else:
+            changed = value != default and default not in (None, "auto")
+            usual = format_value(default)
+        changed = changed and not is_location
+        settings.append(Setting(field.name, format_value(value), usual, changed))
     return settings
 
 

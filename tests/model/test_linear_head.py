@@ -29,7 +29,7 @@ def test_classes(seed, count, with_std):
     rng, features = drawn(seed)
     labels = rng.integers(0, count, len(features))
     labels[:2] = 0, 1
-    model = make_pipeline(StandardScaler(with_std=with_std), LogisticRegression())
+    model = make_pipeline(StandardScaler(with_std=with_std), LogisticRegression(max_iter=10_000))
     model.fit(features, labels)
     outputs = layer_of_classes(model, count + 1)(features)  # with a class without samples
     assert outputs.shape == (40, count + 1) and not outputs[:, count].any()

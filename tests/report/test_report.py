@@ -72,8 +72,8 @@ def test_the_page_has_no_external_references(run):
 
 def test_settings_that_differ_from_the_preset_are_marked(run):
     page = text((run / "report.html").read_text())
-    assert re.search(r"hidden_size 16 1024", page)
-    assert re.search(r"backbone plain5 resnet18", page)
+    assert re.search(r"hidden_size 16 auto", page)
+    assert re.search(r"backbone plain5 auto", page)
     assert not re.search(r"\bmomentum 0.9 0.9", page)
 
 

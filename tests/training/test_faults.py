@@ -14,6 +14,7 @@ import BYOL.training.checkpoint_io
 import BYOL.training.module
 from BYOL.cli.main import main
 from BYOL.config import load_config
+from BYOL.data import reduced
 from BYOL.data.train_loader import CropsDataset
 from BYOL.errors import StoppedError, UserError
 from BYOL.export import load_weights
@@ -72,13 +73,14 @@ def test_a_folder_removed_under_a_run_is_made_again(images, tmp_path, monkeypatc
 
 
 def spoil(monkeypatch, steps: range, value: float) -> None:
-    real, calls = BYOL.training.module.criterion, []
+    """Multiply the loss of some training steps; trials before the first step are not counted."""
+    real, calls = Pretraining.training_step, []
 
-    def criterion(*args):
+    def training_step(self, *args):
         calls.append(0)
-        return real(*args) * (value if len(calls) - 1 in steps else 1.0)
+        return real(self, *args) * (value if len(calls) - 1 in steps else 1.0)
 
-    monkeypatch.setattr(BYOL.training.module, "criterion", criterion)
+    monkeypatch.setattr(Pretraining, "training_step", training_step)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -152,6 +154,12 @@ def test_a_loader_process_that_dies_ends_the_run_with_one_line(images, tmp_path,
     assert last_step(tmp_path / "run") <= 5
 
 
+@pytest.fixture
+def _files_are_read(monkeypatch):
+    """Photographs are not kept decoded, so every crop reads its file."""
+    monkeypatch.setattr(reduced, "LARGEST_VIEW", 0)
+
+
 def damage(folder, kind: str) -> None:
     path = folder / "a" / "03.png"
     if kind == "empty":
@@ -172,6 +180,7 @@ def damage(folder, kind: str) -> None:
 KINDS = ["empty", "cut short", "wrongly named", "another size", "gone", "a folder"]
 
 
+@pytest.mark.usefixtures("_files_are_read")
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_image_that_changes_during_a_run_does_not_end_it(tmp_path, monkeypatch, kind, lines):
     folder = draw_images(tmp_path / "pictures")

@@ -220,9 +220,7 @@ def test_other_images_of_the_same_number_are_detected_on_resume(tmp_path):
     pretrain(tiny(moved, tmp_path / "run", epochs=2, resume=True))
     (second / "a" / "00.png").rename(second / "a" / "other.png")
     for resume, epochs in ((True, 3), ("auto", 3), ("auto", 2)):
-        with pytest.raises(
-            UserError, match="the images of DATA are not those of the run"
-        ):
+        with pytest.raises(UserError, match="the images of DATA are not those of the run"):
             pretrain(tiny(second, tmp_path / "run", epochs=epochs, resume=resume))
     arrays = [tmp_path / name for name in ("a.npy", "b.npy")]
     for number, path in enumerate(arrays):
