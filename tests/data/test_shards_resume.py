@@ -49,7 +49,7 @@ def test_resuming_with_reordered_shards_is_rejected(shards, tmp_path):
     pretrain(tiny(shards, tmp_path / "run", epochs=1, memory=0.0))
     first = sorted(shards.glob("*.tar"))
     swapped = f"{shards}/{{{','.join(p.stem for p in reversed(first))}}}.tar"
-    with pytest.raises(UserError, match="the pictures of DATA are others"):
+    with pytest.raises(UserError, match="the images of DATA are not those"):
         pretrain(tiny(swapped, tmp_path / "run", epochs=2, memory=0.0, resume=True))
     with pytest.raises(UserError, match="--shuffle_buffer=9"):
         pretrain(tiny(shards, tmp_path / "run", memory=0.0, resume=True, shuffle_buffer=9))
