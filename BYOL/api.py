@@ -11,13 +11,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from BYOL._clock import command_clock
 from BYOL.cli.parser import expand_home
 from BYOL.config import PretrainConfig
 from BYOL.config.evaluate import EvaluateConfig
 from BYOL.config.export import ExportConfig
 from BYOL.config.features import EmbedConfig
 from BYOL.config.from_values import build_settings, specified_names, values_of_file
+from BYOL.training.clock import command_clock
 
 StrPath = str | os.PathLike[str]
 

@@ -15,9 +15,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from BYOL._bit_depth import to_uint8
 from BYOL._console import show_messages
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
+from BYOL._pixels import to_uint8
 from BYOL.config.presets import preset_config, preset_for, preset_values
 from BYOL.data.dataset import ArrayImages, FileImages, Images
 from BYOL.data.formats.supported import SUFFIXES

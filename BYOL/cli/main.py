@@ -9,7 +9,6 @@ import sys
 from typing import Any
 
 import BYOL
-from BYOL._clock import command_clock
 from BYOL._console import STDERR, show_messages, with_dashes
 from BYOL._files import to_json
 from BYOL.config import PretrainConfig
@@ -28,6 +27,7 @@ from BYOL.config.inspection import BenchmarkConfig, ViewsConfig
 from BYOL.config.report import ReportConfig
 from BYOL.config.sweep import SweepConfig
 from BYOL.errors import RESUME_CODE, StoppedError, UserError
+from BYOL.training.clock import command_clock
 
 COLLAPSED = 3  # exit code
 BROKEN_PIPE = 141  # the exit code that a shell reports for a program ended by SIGPIPE

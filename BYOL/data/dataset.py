@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL._bit_depth import Range
+from BYOL._pixels import Range
 from BYOL._random import evenly_spaced
 from BYOL.data.decode import BrokenImageError, Encoded, ImageFile, image_size, read_image
 from BYOL.data.path_table import PathTable

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from BYOL._bit_depth import Range, is_high_depth, to_uint8
-from BYOL._pixels import MODES, cut, to_pixels
+from BYOL._pixels import MODES, Range, cut, is_high_depth, to_pixels, to_uint8
 from BYOL.data.formats.jpeg import decode_jpeg, jpeg_size, upright
 from BYOL.data.formats.supported import register_readers
 from BYOL.data.formats.tiff import band_shape, read_bands

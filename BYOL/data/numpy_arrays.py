@@ -7,7 +7,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import torch
 
-from BYOL._bit_depth import Range, estimate_pixel_range, to_uint8
+from BYOL._pixels import Range, estimate_pixel_range, to_uint8
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import ArrayImages
 from BYOL.errors import DataError
@@ -29,7 +29,7 @@ def open_arrays(
     Args:
         path: .npz or .npy.
         pixel_range: the configured black and white of anything but uint8 and bool; None: estimated
-            by :func:`BYOL._bit_depth.estimate_pixel_range`.
+            by :func:`BYOL._pixels.estimate_pixel_range`.
 
     Returns:
         uint8 training images, test images or None, and the range, or None where it has no effect.

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from BYOL._bit_depth import Range, estimate_pixel_range
 from BYOL._console import first_of
-from BYOL._pixels import MODES
+from BYOL._pixels import MODES, Range, estimate_pixel_range
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
 from BYOL.data.decode import Encoded, band_count, high_depth_values, image_size, is_grey
@@ -69,7 +68,7 @@ def open_images(
         channels: 1, 3 or 4 for a folder or shards; ignored for arrays; the band count for TIFFs of
             many bands. None: detected.
         pixel_range: the values of black and white for high bit depth; None: estimated from some
-            images (:func:`BYOL._bit_depth.estimate_pixel_range`).
+            images (:func:`BYOL._pixels.estimate_pixel_range`).
         data_root: the folder of torchvision's sets and of shard indices.
 
     Raises:

@@ -15,7 +15,6 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from BYOL import byol
-from BYOL._clock import command_start
 from BYOL._console import counted, show_messages_by_default
 from BYOL._distributed import first_process
 from BYOL._hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
@@ -39,6 +38,7 @@ from BYOL.runs.open import backbone_metadata
 from BYOL.training.auto_recipe import recorded_settings
 from BYOL.training.budget import Estimate, log_recipe, resolve_length
 from BYOL.training.callbacks.build import RunCallbacks
+from BYOL.training.clock import command_start
 from BYOL.training.compile import resolve_compile
 from BYOL.training.dry_run import check_network, reliable_machine
 from BYOL.training.finalize import finalize_run, save_report

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from BYOL._bit_depth import Range
-from BYOL._pixels import cut, to_pixels
+from BYOL._pixels import Range, cut, to_pixels
 from BYOL._random import fold
 from BYOL.errors import UserError
 from BYOL.views.config import ViewConfig, paper_views

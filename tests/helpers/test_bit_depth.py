@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from BYOL._bit_depth import estimate_pixel_range, is_high_depth, shallow, to_uint8
+from BYOL._pixels import estimate_pixel_range, is_high_depth, shallow, to_uint8
 
 
 @pytest.mark.parametrize(
