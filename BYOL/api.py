@@ -45,7 +45,7 @@ def pretrain(data: StrPath | None = None, **settings: Any) -> dict[str, Any]:
 
     >>> pretrain("digits", epochs=0)
     Traceback (most recent call last):
-    BYOL.errors.UserError: --epochs=0 is out of range: give a number from 1 up
+    BYOL.errors.SettingsError: --epochs=0 is out of range: give a number from 1 up
     """
     config = _settings(PretrainConfig, {"data": data, **settings})
     from BYOL.training.pretrain import pretrain

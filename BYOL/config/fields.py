@@ -192,15 +192,15 @@ def convert(name: str, kind: Any, value: Any) -> Any:
     except (TypeError, ValueError, OverflowError) as error:
         wanted = next((part for part in get_args(kind) if part is not type(None)), kind)
         wanted = wanted if _is_union(kind) else kind
+        if value is None:
+            raise SettingsError(
+                f"--{name}=null is not a value: leave it out for the default"
+            ) from error
         if choices := choices_of(kind):
             words = ("true", "false", *choices) if is_switch(kind) else choices
             accepted = ", ".join(words)
             raise SettingsError(
                 f"--{name}={printable(value)} is unknown: choose one of {accepted}"
-            ) from error
-        if value is None:
-            raise SettingsError(
-                f"--{name}=null is not a value: leave it out for the default"
             ) from error
         words_of_kind = _WORDS.get(wanted, "a table of names and values")
         raise SettingsError(f"--{name}: {printable(value)} is not {words_of_kind}") from error

@@ -100,7 +100,10 @@ class ReducedFile(ImageFile):
 
     def crop_subpixel(self, box: Sequence[float], side: int) -> Tensor:
         """Crop from the original file, so evaluation does not depend on the stored pixels."""
-        return self._original.crop_subpixel(box, side)
+        height, width = self._original.size  # of a file that may have changed since it was stored
+        y, x = height / self.size[0], width / self.size[1]
+        top, left, h, w = box
+        return self._original.crop_subpixel((top * y, left * x, h * y, w * x), side)
 
     @cached_property
     def _original(self) -> ImageFile:

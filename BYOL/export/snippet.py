@@ -64,8 +64,8 @@ def _norm_layers(config: PretrainConfig) -> list[str]:
     if config.norm == "bn":
         return []
     return [
-        "from BYOL.model.group_norm import standardised_for_good, without_batch_statistics",
-        "model = standardised_for_good(without_batch_statistics(model))",
+        "from BYOL.model.group_norm import with_standardised_weights, without_batch_statistics",
+        "model = with_standardised_weights(without_batch_statistics(model))",
     ]
 
 

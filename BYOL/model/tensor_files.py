@@ -151,14 +151,18 @@ def _unreadable(path: Path, message: str) -> str:
             f"{path} is a TorchScript program: save its weights, "
             "torch.save(torch.jit.load(file).state_dict(), 'weights.pth')"
         )
-    if zipfile.is_zipfile(path) and not _is_torch(path):
+    if _is_other_archive(path):
         return f"{path} is a zip archive, but none that torch.save wrote"
     return f"{path} is damaged"
 
 
-def _is_torch(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("data.pkl") for name in archive.namelist())
+def _is_other_archive(path: Path) -> bool:
+    """Whether the file is a whole zip archive without the content of PyTorch's."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not any(name.endswith("data.pkl") for name in archive.namelist())
+    except Exception:  # zipfile raises many types of errors on damaged archives
+        return False
 
 
 def _is_old_tar(path: Path) -> bool:

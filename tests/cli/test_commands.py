@@ -153,7 +153,10 @@ def test_a_checkpoint_is_accepted_in_place_of_its_run(run, tmp_path, capsys):
 def test_views_writes_one_image_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pictures = draw_images(tmp_path / "pictures", side=40)
-    assert main(["views", str(pictures), "--pictures", "3", "--image-size", "48"]) == 0
+    assert (
+        main(["views", str(pictures), "--pictures", "3", "--image-size", "48", "--view-size", "48"])
+        == 0
+    )
     with Image.open("views.png") as picture:
         assert picture.size == (7 * (2 * 48 + 4), 3 * (2 * 48 + 4))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "views.png"]

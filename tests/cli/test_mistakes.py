@@ -47,7 +47,7 @@ def refuse(argv, capsys) -> str:
     [
         (["missing"], "missing is not there"),
         (["cifar11"], "did you mean cifar10"),
-        (["pictures", "--batch-size=100"], "12 pictures"),
+        (["pictures", "--batch-size=100"], "12 images"),
         (["pictures", "--backbone=resnet51"], "resnet50"),
         (["pictures", "--image-size=0"], "--image-size=0"),
         (["pictures", "--batch-size=0"], "--batch-size=0"),
@@ -67,7 +67,7 @@ def refuse(argv, capsys) -> str:
         (["pictures", "--preset=best"], "--preset=best"),
         (["pictures", "--freeze-patches"], "no patch embedding"),
         (["pictures", "--small-views=2", "--small-size=16"], "--small-size=16"),
-        (["pictures", "--small-views=1", "--backbone=test_vit"], "takes any size"),
+        (["pictures", "--small-views=1", "--backbone=test_vit"], "accepts any size"),
         (["pictures", "--target=moving"], "ema"),
         (["pictures", "--target=online", "--target-norm=running"], "target='ema'"),
         (["pictures", "--norm=gn-ws", "--pretrained"], "exclude each other"),
@@ -76,7 +76,7 @@ def refuse(argv, capsys) -> str:
         (["pictures", "--precision=fp16", "--accelerator=cpu"], "bf16"),
         (["pictures", "--accelerator=tpu"], "--accelerator=tpu"),
         (["pictures", "--config=missing.yaml"], "missing.yaml"),
-        (["pictures", "--out=pictures"], "exists already"),
+        (["pictures", "--out=pictures"], "already exists"),
         (["pictures", "--out=pictures/a/00.png/run"], "cannot be made"),
         (["pictures", "--out=new", "--resume"], "no checkpoint"),
         (["pictures", "--resume"], "--out"),
@@ -109,7 +109,7 @@ def test_pretrain_refuses_a_folder_of_broken_images(place, capsys):
     (place / "broken").mkdir()
     for i in range(10):
         (place / "broken" / f"{i}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
-    assert "not one" in refuse(["pretrain", "broken", *TINY, "--out=new"], capsys)
+    assert "none of its" in refuse(["pretrain", "broken", *TINY, "--out=new"], capsys)
 
 
 def test_a_broken_image_is_named_and_fatal_with_strict_images(place, capsys):

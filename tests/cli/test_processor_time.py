@@ -66,7 +66,7 @@ def test_opening_a_run_builds_one_backbone_and_no_heads(
 def test_the_backbone_alone_has_the_weights_of_the_whole_seeded_model(run: Path) -> None:
     config = open_run(run).config
     whole = building.seeded_model(config).onlineNet.backend.state_dict()
-    alone = runs.untrained(config).state_dict()
+    alone = runs.untrained_backbone(config).state_dict()
     assert whole.keys() == alone.keys()
     assert all(bool((whole[name] == alone[name]).all()) for name in whole)
 

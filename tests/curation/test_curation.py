@@ -98,7 +98,7 @@ def test_aliases_of_one_file_are_not_duplicates(run, tmp_path, capsys):
     twice.write_text("".join(f"p/{i:02}.png\n" * 2 for i in range(4)))
     assert main([*argv, str(twice)]) == 0
     assert not table(out) and len(rest.read_text().splitlines()) == 4
-    assert "4 of them further names" in capsys.readouterr().out
+    assert "4 of them aliases" in capsys.readouterr().out
 
 
 def test_outliers_come_first_and_blank_images_are_marked(run, tmp_path, capsys):

@@ -131,7 +131,7 @@ def test_weights_that_do_not_fit_are_named(donor, tmp_path):
     with pytest.raises(UserError, match="--weights=nowhere is not there"):
         started(Path("nowhere"))
     torch.save({"state_dict": {}}, tmp_path / "hollow.pth")
-    with pytest.raises(UserError, match="has no weights"):
+    with pytest.raises(UserError, match="holds no weights"):
         started(tmp_path / "hollow.pth")
 
 

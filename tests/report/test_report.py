@@ -144,7 +144,7 @@ def test_a_failed_report_does_not_fail_the_run(tmp_path, monkeypatch, capsys):
     argv = ["pretrain", str(images), *TINY, "--no-evaluate", "--out", str(tmp_path / "run")]
     assert main(argv) == 0
     warnings = [e for e in capsys.readouterr().err.splitlines() if e.startswith("warning: ")]
-    assert len([w for w in warnings if "no report (the first line)" in w]) == 1
+    assert len([w for w in warnings if "no report (the first)" in w]) == 1
     assert (tmp_path / "run" / "results.json").exists()
     assert not (tmp_path / "run" / "report.html").exists()
 

@@ -55,7 +55,7 @@ def test_settings_that_do_not_fit_the_images_are_rejected(tmp_path):
     data = arrays(tmp_path / "x.npy", (12, 10, 10))
     for change, named in (
         ({"channels": 3}, "channels"), ({"mean": [0.5] * 3, "std": [1.0] * 3}, "3 numbers"),
-        ({"batch_size": 16}, "12 pictures"),
+        ({"batch_size": 16}, "12 images"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=named):
             prepare(preset_config("small", data=data, **{"batch_size": 4, **change}))
