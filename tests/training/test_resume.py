@@ -152,7 +152,7 @@ def test_a_second_signal_stops_at_once():
     os.kill(process.pid, signal.SIGINT)
     process.join(5)
     assert process.exitcode == -signal.SIGINT
-    with StopRequest(print), pytest.raises(StoppedError, match="SIGTERM"):
+    with StopRequest(), pytest.raises(StoppedError, match="SIGTERM"):
         signal.raise_signal(signal.SIGTERM)
 
 
