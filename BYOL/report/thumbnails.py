@@ -2,11 +2,16 @@
 
 import base64
 import io
+import logging
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
+
+from BYOL.errors import first_line
+
+log = logging.getLogger(__name__)
 
 CRISP = 64  # pixels; up to this size images are lossless and shown enlarged
 LOSSLESS = 300_000  # bytes; larger sheets are stored as JPEG
@@ -53,18 +58,30 @@ def thumbnail_grid(pixels: Tensor) -> tuple[str, int]:
 
 
 def file_uri(path: Path) -> str | None:
-    """Return the image file at ``path`` as a data URI, reduced if it is large; None if missing."""
+    """Return the image file at ``path`` as a data URI, reduced if it is large.
+
+    None if the file is missing. A file that cannot be read, such as one of an interrupted copy, is
+    left out with a warning.
+    """
     if not path.exists():
         return None
-    with Image.open(path) as file:
-        image = file.convert("RGB")
-        lossless = _encoded(image, "PNG", optimize=True)
-        if len(lossless) <= LOSSLESS:
-            return lossless
-        if image.width > _WIDEST:
-            height = round(image.height * _WIDEST / image.width)
-            image = image.resize((_WIDEST, height), Image.Resampling.LANCZOS)
-        return _encoded(image, "JPEG", quality=80, optimize=True)
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        log.warning(f"{path} is left out of the page: {first_line(error)}")
+        return None
+    return _file_uri(image)
+
+
+def _file_uri(image: Image.Image) -> str:
+    lossless = _encoded(image, "PNG", optimize=True)
+    if len(lossless) <= LOSSLESS:
+        return lossless
+    if image.width > _WIDEST:
+        height = round(image.height * _WIDEST / image.width)
+        image = image.resize((_WIDEST, height), Image.Resampling.LANCZOS)
+    return _encoded(image, "JPEG", quality=80, optimize=True)
 
 
 def _encoded(image: Image.Image, file_format: str, **settings: bool | int) -> str:

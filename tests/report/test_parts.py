@@ -18,6 +18,7 @@ from BYOL.report.neighbours import NEIGHBOURS, build_gallery, gallery_neighbours
 from BYOL.report.results_table import measures_note, tabulate
 from BYOL.report.run_summary import RunSummary, differing_settings, list_settings
 from BYOL.report.sample_features import FeatureSample, Samples
+from BYOL.report.thumbnails import file_uri
 from BYOL.report.verdict import compare_with_baselines, verdict
 from BYOL.runs.folder import RunFolder
 
@@ -336,3 +337,10 @@ def test_a_smaller_error_is_better():
 def test_a_fraction_of_an_epoch_is_shown():
     for epoch, text in ((1.6, "1.6"), (2.0, "2"), (1200, "1,200")):
         assert dataclasses.replace(facts(), epoch=epoch).epochs == text
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
+def test_an_image_of_an_interrupted_copy_is_left_out_with_a_line(tmp_path, content, caplog):
+    (tmp_path / "views.png").write_bytes(content)
+    assert file_uri(tmp_path / "views.png") is None and file_uri(tmp_path / "absent.png") is None
+    assert len([r for r in caplog.records if "views.png is left out" in r.getMessage()]) == 1
