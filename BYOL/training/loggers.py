@@ -26,7 +26,21 @@ log = logging.getLogger(__name__)
 _COUNTER = itertools.count()  # for file names that are unique within a process
 
 
-class CurveTable(Logger):
+class _RunLogger(Logger):
+    """A logger without a name and a version, because its files are in the folder of the run."""
+
+    @property
+    def name(self) -> str:
+        """Return no name."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Return no version."""
+        return ""
+
+
+class CurveTable(_RunLogger):
     """``metrics.csv``: a row for every call; the whole file is written every time.
 
     If the file cannot be written, a warning is logged and the rows are written with the next ones.
@@ -53,16 +67,6 @@ class CurveTable(Logger):
         self.saved_at = time.monotonic()
         self.rows: list[dict[str, Any]] = [] if until is None else _rows_until(path, until)
         self.written = len(self.rows) if until is not None else -1
-
-    @property
-    def name(self) -> str:
-        """Return no name: the table is in the folder of the run."""
-        return ""
-
-    @property
-    def version(self) -> str:
-        """Return no version."""
-        return ""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -101,7 +105,7 @@ class CurveTable(Logger):
         self.save()
 
 
-class EventFile(Logger):
+class EventFile(_RunLogger):
     """Curves for TensorBoard; a removed folder or a full disk costs points, never the run.
 
     TensorBoard's own writer is a thread that ends with a traceback at its first error, and its
@@ -119,16 +123,6 @@ class EventFile(Logger):
         self.folder = folder
         self._purge_step = None if until is None else until + 1
         self._path: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """Return no name: the files are in the folder of the run."""
-        return ""
-
-    @property
-    def version(self) -> str:
-        """Return no version."""
-        return ""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -128,7 +128,7 @@ def test_a_run_is_still_a_run(run):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "config",
     [
         {"pretrained_cfg": [3, 32, 32]},
         {"pretrained_cfg": {"mean": [float("nan")] * 3, "std": STD}},
@@ -139,8 +139,8 @@ def test_a_run_is_still_a_run(run):
         {"pretrained_cfg": {"mean": MEAN, "std": STD}, "model_args": {"in_chans": "x"}},
     ],
 )
-def test_an_invalid_config_of_somebody_else_is_one_line(tmp_path, capsys, told):
-    write_timm_folder(tmp_path / "model", **told)
+def test_an_invalid_config_of_somebody_else_is_one_line(tmp_path, capsys, config):
+    write_timm_folder(tmp_path / "model", **config)
     assert main(["embed", f"local-dir:{tmp_path}/model", "digits", "--out", "e.npy"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "has no input specification" in line
