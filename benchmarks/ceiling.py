@@ -25,7 +25,7 @@ from airbench import utils
 from common import arguments, header, save
 
 from BYOL.data.dataset import Images
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 
 
 class Clock:

@@ -23,7 +23,7 @@ from BYOL.curation.duplicates import near_pairs
 from BYOL.curation.outliers import outlier_scores
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.dataset import FileImages
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 
 COPIED = 200
 THRESHOLDS, CORRELATIONS = (0.4, 0.5, 0.6, 0.7, 0.8), (0.7, 0.8, 0.85, 0.9)

@@ -17,7 +17,7 @@ from common import arguments, header, save
 
 from BYOL._hardware import pick_machine
 from BYOL.config.presets import preset_config
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.runs.build_model import build_model
 from BYOL.training.benchmark import seconds_each, training_step
 from BYOL.training.prepare import prepare

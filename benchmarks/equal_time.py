@@ -33,7 +33,7 @@ from torch import nn
 
 from BYOL.config.presets import preset_config
 from BYOL.data.dataset import Images
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.online import online_check
 from BYOL.evaluation.protocols.knn import knn_accuracy

@@ -21,7 +21,7 @@ from scipy.stats import binomtest
 
 from BYOL.config.view_configs import view_configs
 from BYOL.data.dataset import Images
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.baselines import RawPixels
 from BYOL.evaluation.evaluate import feature_function

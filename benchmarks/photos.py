@@ -16,7 +16,7 @@ from PIL import Image
 
 from BYOL._random import fold
 from BYOL.data.formats.jpeg import decode_jpeg
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.data.train_loader import CropsDataset
 from BYOL.views.config import paper_views
 from BYOL.views.pipeline import Views

@@ -17,8 +17,8 @@ import torch
 from BYOL._random import fold
 from BYOL.byol import BYOL
 from BYOL.data.dataset import FileImages
-from BYOL.data.open import open_images
 from BYOL.data.reduced import reduced
+from BYOL.data.sources import open_images
 from BYOL.data.train_loader import CropsDataset
 from BYOL.model.loss import criterion
 from BYOL.views.config import paper_views

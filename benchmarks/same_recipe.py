@@ -22,7 +22,7 @@ from equal_time import BATCH, INPUT_SPEC, by_preset, evaluate, new_backbone, tab
 from peers import LightlyStep, lightly_batches
 
 from BYOL.data.dataset import Images
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.training.prepare import load_into_memory
 
 SIDES: dict[str, dict[str, Any]] = {

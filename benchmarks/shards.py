@@ -11,10 +11,10 @@ import torch
 from common import alternate, arguments, report
 
 from BYOL.data.dataset import FileImages
-from BYOL.data.open import open_images
 from BYOL.data.sampler import epoch_sampler
 from BYOL.data.shards.order import Streams
 from BYOL.data.shards.write import Packing, pack
+from BYOL.data.sources import open_images
 from BYOL.data.train_loader import train_loader
 from BYOL.views.config import paper_views
 

@@ -19,7 +19,7 @@ from BYOL.curation.feature_store import Collection, collect
 from BYOL.curation.run_images import open_run_images
 from BYOL.data.dataset import Images
 from BYOL.data.loader_errors import concise_loader_errors
-from BYOL.data.open import Splits
+from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 from BYOL.evaluation.features import feature_batches
 from BYOL.model.layer_features import LayerFeatures

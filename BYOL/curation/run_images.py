@@ -6,7 +6,7 @@ from typing import TypeVar
 from BYOL._console import counted
 from BYOL.config.curation import PredictConfig
 from BYOL.config.evaluate import EvaluateConfig
-from BYOL.data.open import Splits, open_images
+from BYOL.data.sources import Splits, open_images
 from BYOL.errors import UserError
 from BYOL.runs.open import Run
 

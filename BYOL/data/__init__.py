@@ -1,5 +1,5 @@
 """Image sources: built-in sets, folders, lists, arrays and shards, read as uint8 pixels.
 
-``open`` opens a data set, ``decode`` reads image files and ``cache`` keeps small sets in memory.
+``sources`` opens a data set, ``decode`` reads image files and ``cache`` keeps small sets in memory.
 ``train_loader`` and ``eval_loader`` make batches.
 """

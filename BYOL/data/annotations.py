@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from BYOL.data.groups import GroupFile, group_splits, read_groups
 from BYOL.data.labels import label_splits, read_labels
-from BYOL.data.open import Splits
+from BYOL.data.sources import Splits
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from BYOL._console import first_of
 from BYOL.data.csv_rows import match_rows, read_rows
 from BYOL.data.dataset import Images
-from BYOL.data.open import Splits
+from BYOL.data.sources import Splits
 from BYOL.errors import DataError
 
 

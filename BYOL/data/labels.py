@@ -11,7 +11,7 @@ import numpy as np
 
 from BYOL.data.csv_rows import match_rows, read_rows
 from BYOL.data.dataset import Images
-from BYOL.data.open import Splits
+from BYOL.data.sources import Splits
 from BYOL.errors import DataError
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")  # isdigit() accepts ², int() does not

@@ -9,7 +9,7 @@ import torch
 
 from BYOL.data.dataset import ArrayImages, Images
 from BYOL.data.numpy_arrays import to_nchw
-from BYOL.data.open import common_side
+from BYOL.data.sources import common_side
 from BYOL.errors import DataError
 
 

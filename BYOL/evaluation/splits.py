@@ -14,7 +14,7 @@ from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES
 from BYOL.data.annotations import annotate_splits
 from BYOL.data.dataset import Images
 from BYOL.data.groups import GroupFile, check_all_grouped, shared_groups_warning
-from BYOL.data.open import Splits
+from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 
 HELD_OUT = 0.2  # share of the labelled images that is held out if there is no test set

@@ -9,7 +9,7 @@ from torch import Tensor
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.export.exportable import ExportModel
 from BYOL.export.pixel_network import pixel_network

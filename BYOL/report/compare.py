@@ -5,7 +5,7 @@ import string
 from pathlib import Path
 from typing import Any
 
-from BYOL.data.open import Splits
+from BYOL.data.sources import Splits
 from BYOL.report.charts import draw_all
 from BYOL.report.html import render, write_page
 from BYOL.report.metric_descriptions import is_collapse_metric

@@ -5,7 +5,7 @@ from typing import Any
 
 from BYOL import __version__
 from BYOL._files import write_atomically
-from BYOL.data.open import Splits
+from BYOL.data.sources import Splits
 from BYOL.export.snippet import loading_recipe
 from BYOL.report.charts import draw_all
 from BYOL.report.confusion import Confusion, fit_confusion, recorded_confusion

@@ -9,7 +9,7 @@ from torch import Tensor
 from BYOL.config.tasks import CLASSES
 from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
-from BYOL.data.open import Splits
+from BYOL.data.sources import Splits
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.splits import task_of
 from BYOL.runs.open import Run

@@ -18,7 +18,7 @@ from BYOL._hardware import Machine, pick_workers, torch_device
 from BYOL.config import PretrainConfig
 from BYOL.config.tasks import Measures
 from BYOL.data.loader_errors import loader_died
-from BYOL.data.open import Splits
+from BYOL.data.sources import Splits
 from BYOL.errors import first_line
 from BYOL.evaluation.baselines import START, Reference
 from BYOL.evaluation.collapse.feature_metrics import feature_collapse_metrics

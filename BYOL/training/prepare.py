@@ -13,8 +13,8 @@ from BYOL.config.recipe import image_size_for
 from BYOL.config.view_configs import largest_view, small_view_configs, view_configs
 from BYOL.data.cache import check_images, to_memory
 from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images, readable
-from BYOL.data.open import Splits, common_side, open_images
 from BYOL.data.reduced import reduce_images
+from BYOL.data.sources import Splits, common_side, open_images
 from BYOL.errors import DataError, SettingsError
 from BYOL.evaluation.splits import attach_labels, drop_unusable_labels
 from BYOL.model.backbones import build_backbone

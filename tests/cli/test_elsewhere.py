@@ -27,8 +27,8 @@ from BYOL.config import PretrainConfig
 from BYOL.config.fields import names_where
 from BYOL.curation.run_images import open_run_images
 from BYOL.data.annotations import annotate_splits
-from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack
+from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.export.equality_check import images_to_check
 from BYOL.model.initial_weights import read_start

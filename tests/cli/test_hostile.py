@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from BYOL.cli.main import parse
 from BYOL.config import PretrainConfig, load_config
 from BYOL.data.decode import BrokenImageError, ImageFile, read_image
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.export import load_weights
 from BYOL.runs.checksum import add_checksum

@@ -20,7 +20,7 @@ from BYOL.curation.contact_sheet import SIDE, Tile, save_grid, thumbnail
 from BYOL.curation.duplicates import near_pairs, unit_thumbnails
 from BYOL.curation.feature_store import Collection, FeaturesWithThumbnail, whiten
 from BYOL.data.dataset import ArrayImages
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.views.config import InputSpec
 
 pytestmark = pytest.mark.trains

@@ -14,9 +14,9 @@ from BYOL.curation.embedding_files import write_embeddings
 from BYOL.curation.embeddings import Embeddings
 from BYOL.data import eval_loader
 from BYOL.data.dataset import ArrayImages
-from BYOL.data.open import open_images
 from BYOL.data.path_table import PathTable
 from BYOL.data.shards.write import Packing, pack
+from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from tests.conftest import draw_images
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from BYOL.cli.main import main
 from BYOL.data.file_list import read_list, write_list
-from BYOL.data.open import common_side, open_images
+from BYOL.data.sources import common_side, open_images
 from BYOL.errors import UserError
 from tests.conftest import TINY, draw_images
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from BYOL.data.labels import label_splits, read_labels
-from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack
+from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from tests.conftest import draw_images
 

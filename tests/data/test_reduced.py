@@ -13,8 +13,8 @@ from PIL import Image
 from BYOL.data import reduced as module
 from BYOL.data.decode import BrokenImageError
 from BYOL.data.eval_loader import eval_batches
-from BYOL.data.open import open_images
 from BYOL.data.reduced import ReducedImages, reduce_images
+from BYOL.data.sources import open_images
 from BYOL.data.train_loader import CropsDataset
 from BYOL.training.prepare import prepare
 from BYOL.views.config import paper_views
@@ -94,8 +94,8 @@ def test_store_files_of_finished_and_killed_processes_are_deleted(
 ) -> None:
     cache = tmp_path / "root" / "decoded"
     program = (
-        "import sys, os, signal; from pathlib import Path; from BYOL.data.open import open_images; "
-        "from BYOL.data.reduced import reduce_images;  "
+        "import sys, os, signal; from pathlib import Path; "
+        "from BYOL.data.sources import open_images; from BYOL.data.reduced import reduce_images;  "
         f"kept = reduce_images(open_images({str(photos)!r}).train, 16, 0, Path({str(cache)!r})); "
         "assert kept.store.file.exists(); "
         "sys.argv[1] == 'kill' and os.kill(os.getpid(), signal.SIGKILL)"

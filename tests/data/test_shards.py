@@ -14,13 +14,13 @@ from BYOL.cli.main import main
 from BYOL.config.data_names import expand_braces
 from BYOL.data import sampler as sampling
 from BYOL.data.eval_loader import eval_batches
-from BYOL.data.open import common_side, open_images
 from BYOL.data.sampler import epoch_sampler
 from BYOL.data.shards.dataset import StreamedImages
 from BYOL.data.shards.index import ShardIndex
 from BYOL.data.shards.order import StreamOrder, Streams
 from BYOL.data.shards.urls import is_sharded
 from BYOL.data.shards.write import Packing, pack
+from BYOL.data.sources import common_side, open_images
 from BYOL.data.train_loader import train_loader
 from BYOL.errors import UserError
 from BYOL.views.config import paper_views

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from BYOL.cli.main import main
-from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack
+from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.runs.open import load_checkpoint
 from BYOL.training.pretrain import pretrain

@@ -12,10 +12,10 @@ from PIL import Image
 
 from BYOL.cli.main import main
 from BYOL.config import load_config
-from BYOL.data import open as sources
+from BYOL.data import sources
 from BYOL.data.decode import BrokenImageError, ImageFile, image_size, is_grey, read_image
 from BYOL.data.formats import supported
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from tests.conftest import TINY, draw_images
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
@@ -270,7 +270,7 @@ def test_without_its_library_a_format_is_counted_and_its_extra_is_reported(tmp_p
         "import importlib.util as u; found = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name in ('pydicom', 'pillow_heif')"
         " else found(name, *a)\n"
-        "from BYOL.data.open import open_images\n"
+        "from BYOL.data.sources import open_images\n"
         "print(*open_images('.').train.notes, sep='\\n')"
     )
     done = subprocess.run(

@@ -8,7 +8,7 @@ from PIL import Image
 from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.data.decode import BrokenImageError, ImageFile, band_count, image_size, read_image
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.data.tiling import read_values
 from BYOL.errors import UserError
 from tests.conftest import TINY

@@ -17,7 +17,7 @@ from BYOL.cli.main import main
 from BYOL.data.csv_rows import read_rows
 from BYOL.data.decode import read_image
 from BYOL.data.groups import group_splits, read_groups
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.data.tiling import is_blank, read_values, tile_starts
 from tests.conftest import TINY
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from BYOL.data.eval_loader import eval_batches
-from BYOL.data.open import open_images
 from BYOL.data.sampler import EpochSampler
+from BYOL.data.sources import open_images
 from BYOL.data.train_loader import CropsDataset, MemoryLoader, train_loader
 from BYOL.views.config import paper_views
 from tests.conftest import draw_images

@@ -17,8 +17,8 @@ from BYOL.data.cache import to_memory
 from BYOL.data.dataset import ArrayImages
 from BYOL.data.groups import check_all_grouped, group_splits, read_groups, shared_groups_warning
 from BYOL.data.labels import label_splits, read_labels
-from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack
+from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import (
     accuracy_interval,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.evaluation.baselines import RawPixels
 from BYOL.evaluation.protocols import finetune as finetuning
 from BYOL.evaluation.protocols.finetune import Classifier, count_finetune_images, finetune

@@ -15,7 +15,7 @@ import yaml
 import BYOL
 from BYOL.cli.main import main
 from BYOL.data.eval_loader import eval_batches
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.model.classifier import with_classifier
 from BYOL.model.linear_head import LinearLayer

@@ -13,7 +13,7 @@ import torch
 
 from BYOL.cli.main import main
 from BYOL.data.eval_loader import eval_batches
-from BYOL.data.open import open_images
+from BYOL.data.sources import open_images
 from BYOL.export import onnx as onnx_export
 from BYOL.export import torch_export as program
 from tests.conftest import draw_images, make_run

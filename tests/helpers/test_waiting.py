@@ -8,7 +8,7 @@ import pytest
 from BYOL import _waiting as waiting_module
 from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig
-from BYOL.data import open as sources
+from BYOL.data import sources
 from BYOL.training import prepare as preparation
 from BYOL.training import pretrain as pretraining
 from tests.conftest import Lines, draw_images, tiny

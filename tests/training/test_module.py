@@ -7,8 +7,8 @@ from BYOL._random import fold
 from BYOL.config.presets import preset_config
 from BYOL.config.view_configs import small_view_configs, view_configs
 from BYOL.data.dataset import FileImages
-from BYOL.data.open import open_images
 from BYOL.data.sampler import EpochSampler
+from BYOL.data.sources import open_images
 from BYOL.data.train_loader import CropsDataset, MemoryLoader
 from BYOL.model.loss import criterion
 from BYOL.runs.build_model import build_model

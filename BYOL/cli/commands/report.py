@@ -8,7 +8,7 @@ from BYOL.cli.commands.common import Answer
 from BYOL.config.report import ReportConfig
 from BYOL.curation.run_images import open_run_images
 from BYOL.data.loader_errors import concise_loader_errors
-from BYOL.data.open import Splits
+from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 from BYOL.evaluation.splits import attach_labels
 from BYOL.report.compare import MOST, write_comparison

@@ -7,8 +7,8 @@ from BYOL._files import check_new_folder
 from BYOL.cli.commands.common import Answer
 from BYOL.config.datasets import ShardConfig
 from BYOL.data.dataset import FileImages
-from BYOL.data.open import open_images
 from BYOL.data.shards.write import Packing, pack
+from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 
 

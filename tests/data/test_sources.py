@@ -9,8 +9,8 @@ from PIL import Image
 
 from BYOL.data.cache import check_images, to_memory
 from BYOL.data.dataset import ArrayImages, FileImages, readable
-from BYOL.data.open import common_side, open_images
 from BYOL.data.path_table import PathTable
+from BYOL.data.sources import common_side, open_images
 from BYOL.errors import UserError
 from tests.conftest import draw_images
 
