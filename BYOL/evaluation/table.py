@@ -7,6 +7,7 @@ from BYOL._console import first_of
 from BYOL.config.tasks import CLASSES, NOTHING, Measure
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
+from BYOL.evaluation.class_summary import is_shown, majority_text, recall_text
 
 COLUMNS = 5  # columns of a table, limited by the width of a terminal
 WIDTH = 100
@@ -20,12 +21,16 @@ def results_text(results: dict[str, Any]) -> str:
     from rich.console import Console
 
     rows = results["rows"]
-    measures = {name: m for row in rows.values() for name, m in row.items()}
+    measures = {
+        name: m for row in rows.values() for name, m in row.items() if is_shown(name, results)
+    }
     console = Console(file=io.StringIO(), width=WIDTH)
     for heading, key in (("accuracy", "accuracy"), ("measure", "value")):
         names = [name for name, measure in measures.items() if key in measure]
         for start in range(0, len(names), COLUMNS):
             console.print(_table(heading, names[start : start + COLUMNS], rows))
+    if any(results.get("comparisons", {}).values()):
+        console.print(_comparison_table(results))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue() + _note(results, measures)
 
@@ -41,6 +46,36 @@ def _table(heading: str, names: list[str], rows: dict[str, dict[str, Measure]]) 
         cells = (_cell(measures.get(name)) for name in names)
         table.add_row(source, *cells, style="bold" if source == "trained" else "")
     return table
+
+
+def _comparison_table(results: dict[str, Any]) -> Any:
+    """Return a table of differences in the deciding measures, with their corrected p-values."""
+    from rich.table import Table
+
+    deciding = {
+        source: {c["measure"]: c for c in found if "decides" in c}
+        for source, found in results["comparisons"].items()
+    }
+    table = Table()
+    table.add_column("trained minus")
+    names = list(dict.fromkeys(name for found in deciding.values() for name in found))
+    for name in names:
+        table.add_column(name, justify="right")
+    for source, found in deciding.items():
+        table.add_row(source, *(_difference(found.get(name)) for name in names))
+    return table
+
+
+def _difference(comparison: dict[str, Any] | None) -> str:
+    if comparison is None:
+        return "–"
+    p = f" {p_text(comparison['p_holm'])}" if comparison.get("p_holm") is not None else ""
+    return f"{comparison['difference']:+.3f}{p}"
+
+
+def p_text(p: float) -> str:
+    """Return a p-value as text: ``p = 0.017``, or ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def _cell(measure: Measure | None) -> str:
@@ -65,15 +100,37 @@ def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
         )
     else:
         text += "± half a 95 % interval."
+    if any(results.get("comparisons", {}).values()):
+        text += (
+            "\np: paired test on the same test images (n-shot, groups and measures other than "
+            "accuracies: paired bootstrap; others: McNemar), corrected for the columns (Holm)."
+        )
     if START in results["rows"]:
         text += f"\n{START}: the backbone with the initial weights of the run."
-    lines = [*filter(None, [groups_note(results)]), *restrictions(results["rows"])]
+    lines = [*class_lines(results), *filter(None, [groups_note(results)])]
+    lines += restrictions(results["rows"])
     if untaught := results.get("untaught"):
         lines.append(f"Classes with test images but without training images: {first_of(untaught)}.")
     text += "".join(f"\n{line}" for line in lines)
     if results.get("left_out"):
         text += f"\nnot for labels of this kind: {', '.join(results['left_out'])}"
     return text
+
+
+def class_lines(results: dict[str, Any]) -> list[str]:
+    """Return sentences about what an accuracy hides; without classes there are none."""
+    lines = [majority_text(results)]
+    if "positive" in results:
+        lines.append(f"AUROC and AP are those of the class {results['positive']!r}.")
+    if results.get("unequal"):
+        recall = recall_text(results.get("recall", {}))
+        lines.append(f"Trained, linear probe: {recall}" if recall else "")
+        if results.get("metric") == "accuracy":
+            lines.append(
+                "The classes are unequally frequent: --metric=balanced-accuracy lets the mean of "
+                "their recalls decide."
+            )
+    return [line for line in lines if line]
 
 
 def groups_note(results: dict[str, Any]) -> str:

@@ -112,7 +112,8 @@ def _classifier(classifier: Classifier | None) -> list[str]:
         + "."
     )
     if classifier.evaluation:
-        text += f"\n\nEvaluation, with a 95 % interval: {classifier.evaluation}."
+        evaluation = classifier.evaluation.rstrip(".").replace("\n", ". ")
+        text += f"\n\nEvaluation, with a 95 % interval: {evaluation}."
     return ["## Classifier\n" + text]
 
 
