@@ -58,7 +58,10 @@ def write_comparison(
         UserError: as for :func:`BYOL.report.html.write_report`.
     """
     letters = string.ascii_uppercase[: len(runs)]
-    facts = {letter: read_run_summary(run) for letter, run in zip(letters, runs, strict=True)}
+    facts = {
+        letter: read_run_summary(run.folder, run.config)
+        for letter, run in zip(letters, runs, strict=True)
+    }
     charts = draw_all({letter: f.curves for letter, f in facts.items()})
     page = render(
         "compare.html.j2",

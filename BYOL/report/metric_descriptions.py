@@ -38,18 +38,9 @@ CURVES: dict[str, CurveDescription] = {
     "loss": CurveDescription(
         "Loss",
         "Squared distance between predictions and targets, summed over both views: from 0 to 8, "
-        "and 4 if they are unrelated. A low loss alone proves nothing: a constant network reaches "
-        "0.",
+        "and 4 if they are unrelated. A low loss alone proves nothing, because a constant network "
+        "reaches 0.",
         low=0,
-    ),
-    "learning_rate": CurveDescription(
-        "Learning rate", "Linear warm-up, then cosine decay to zero.", low=0
-    ),
-    "tau": CurveDescription(
-        "τ of the moving average",
-        "Fraction of the target network that is kept at every step. It increases to 1, where the "
-        "target network no longer changes.",
-        high=1,
     ),
     "knn": CurveDescription(
         "Online k-NN",
@@ -61,13 +52,22 @@ CURVES: dict[str, CurveDescription] = {
         "Share of test images that a linear model of the features classifies correctly.",
         low=0, high=1, percent=True,
     ),
+    "learning_rate": CurveDescription(
+        "Learning rate", "Linear warm-up, then cosine decay to zero.", low=0
+    ),
+    "tau": CurveDescription(
+        "τ of the moving average",
+        "Fraction of the target network that is kept at every step. It increases to 1, where the "
+        "target network no longer changes.",
+        high=1,
+    ),
 }  # fmt: skip
 
 COLLAPSE_METRICS: dict[str, CurveDescription] = {
     "std": CurveDescription(
-        "Standard deviation of the projections",
-        "1 if the projections are spread evenly in all directions, 0 if all images have the same "
-        "projection.",
+        "Spread",
+        "Standard deviation of the projections: 1 if they are spread evenly in all directions, 0 "
+        "if all images have the same projection.",
         low=0, high=1, alarm=MIN_STD, side="below",
     ),
     "effective_rank": CurveDescription(

@@ -28,8 +28,8 @@ _BASELINE_NAMES = {
 }
 _FIGURES = {
     "mAP": "mean average precision",
-    "R²": "R² (1 is perfect, 0 is predicting the mean)",
-    "MAE": "mean absolute error (lower is better)",
+    "R²": "R² (1 is perfect)",
+    "MAE": "mean absolute error (0 is perfect)",
 }
 _CLAUSE_ORDER = ("better", "mixed", "even", "worse")
 
@@ -125,13 +125,12 @@ def _compare(evaluation: dict[str, Any]) -> Verdict | None:
     comparisons = compare_with_baselines(rows)
     if not comparisons:
         return None
-    kind, headline = _headline(comparisons)
+    kind, claim = _claim(comparisons)
     undecided = [c.protocol for c in comparisons if 0 in c.signs.values()]
     return Verdict(
         kind,
-        headline,
+        f"{claim}: {_figures(comparisons[-1])}.",
         (
-            *(_sentence(comparison) for comparison in comparisons),
             *([_overlap(undecided)] if undecided else []),
             *(_exceptions(rows, comparisons) if kind == "good" else []),
             _basis(evaluation),
@@ -139,8 +138,8 @@ def _compare(evaluation: dict[str, Any]) -> Verdict | None:
     )
 
 
-def _headline(comparisons: list[BaselineComparison]) -> tuple[str, str]:
-    """Return kind and headline, with one clause for all baselines with the same outcome."""
+def _claim(comparisons: list[BaselineComparison]) -> tuple[str, str]:
+    """Return the kind and the claim, with one clause for all baselines with the same outcome."""
     clauses: dict[tuple[str, str, str], list[str]] = {}
     for baseline in BASELINES:
         signs = {c.protocol: c.signs[baseline] for c in comparisons if baseline in c.signs}
@@ -154,8 +153,8 @@ def _headline(comparisons: list[BaselineComparison]) -> tuple[str, str]:
         parts.append(f"{before} {names}{after}")
     kinds = [kind for kind, *_ in ordered]
     if kinds[-1] == "better":
-        return "good", f"Pretraining was effective: the backbone is {', and '.join(parts)}."
-    return "unsure", f"The backbone is {', but '.join(parts)}."
+        return "good", f"The backbone is {', and '.join(parts)}"
+    return "unsure", f"The backbone is {', but '.join(parts)}"
 
 
 def _clause(signs: dict[str, int]) -> tuple[str, str, str]:
@@ -196,35 +195,17 @@ def _exceptions(
     return sentences
 
 
-def _sentence(standing: BaselineComparison) -> str:
-    """Return the results of a protocol as a sentence, with accuracies per 100 images."""
-    protocol, _, figure = standing.measure.partition(" ")
-    value, low, high = standing.trained
-    baselines = {_BASELINE_NAMES[name]: v for name, (v, *_) in standing.baselines.items()}
-    if figure:
-        results = ", ".join(f"{name}: {v:.3f}" for name, v in baselines.items())
-        return (
-            f"{_protocol_name(protocol)}: {_FIGURES[figure]} {value:.3f} on the test images "
-            f"(95 % interval {low:.3f} to {high:.3f}); {results}."
-        )
-    digits = 0 if min(abs(value - v) for v in baselines.values()) >= 0.02 else 1
-    shots = standing.measure.removesuffix("-shot")
-    if shots != standing.measure:
-        title = f"Nearest neighbour with {MEASURES[standing.measure]}"
-        margin = f"± {(high - low) * 50:.1f} over draws of the labelled images"
-    else:
-        title = _protocol_name(protocol)
-        margin = f"95 % interval {low * 100:.1f} to {high * 100:.1f}"
-    results = ", ".join(f"{name}: {v * 100:.{digits}f}" for name, v in baselines.items())
-    return (
-        f"{title}: {value * 100:.{digits}f} of 100 test images are correct ({margin}); {results}."
+def _figures(comparison: BaselineComparison) -> str:
+    """Return the results of one measure: of the trained backbone, and of its baselines."""
+    baselines = {_BASELINE_NAMES[name]: v for name, (v, *_) in comparison.baselines.items()}
+    protocol, _, figure = comparison.measure.partition(" ")
+    trained, *values = (
+        f"{v:.3f}" if figure else f"{v * 100:.1f} %"
+        for v in (comparison.trained[0], *baselines.values())
     )
-
-
-def _protocol_name(protocol: str) -> str:
-    if protocol == "linear":
-        return "Linear probe"
-    return f"k-NN with {protocol.removeprefix('knn')} neighbours"
+    others = ", ".join(f"{name} {v}" for name, v in zip(baselines, values, strict=True))
+    title = MEASURES.get(protocol, protocol) + (f", {_FIGURES[figure]}," if figure else "")
+    return f"{title} {trained} ({others})"
 
 
 def _overlap(protocols: list[str]) -> str:
