@@ -125,5 +125,13 @@ def is_shown(name: str, evaluation: dict[str, Any]) -> bool:
     return decides or bool(evaluation.get("unequal")) or not name.endswith(BALANCED)
 
 
+def shown_rows(evaluation: dict[str, Any]) -> dict[str, Measures]:
+    """Return the rows of ``evaluation`` without the measures that its tables leave out."""
+    return {
+        source: {name: m for name, m in row.items() if is_shown(name, evaluation)}
+        for source, row in evaluation["rows"].items()
+    }
+
+
 def _name(names: tuple[str, ...], number: int) -> str:
     return names[number] if number < len(names) else str(number)

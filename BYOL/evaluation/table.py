@@ -1,16 +1,22 @@
 """The results of an evaluation as tables for a terminal."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from BYOL._console import first_of
 from BYOL.config.tasks import CLASSES, NOTHING, Measure
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
-from BYOL.evaluation.class_summary import is_shown, majority_text, recall_text
+from BYOL.evaluation.class_summary import majority_text, recall_text, shown_rows
+from BYOL.evaluation.comparison import RunComparison
 
 COLUMNS = 5  # columns of a table, limited by the width of a terminal
 WIDTH = 100
+PAIRED = (
+    "p: paired test on the same test images (McNemar for accuracies, paired bootstrap for n-shot, "
+    "groups and other measures), corrected for several protocols (Holm)"
+)
 
 
 def results_text(results: dict[str, Any]) -> str:
@@ -20,10 +26,8 @@ def results_text(results: dict[str, Any]) -> str:
     """
     from rich.console import Console
 
-    rows = results["rows"]
-    measures = {
-        name: m for row in rows.values() for name, m in row.items() if is_shown(name, results)
-    }
+    rows = shown_rows(results)
+    measures = {name: m for row in rows.values() for name, m in row.items()}
     console = Console(file=io.StringIO(), width=WIDTH)
     for heading, key in (("accuracy", "accuracy"), ("measure", "value")):
         names = [name for name, measure in measures.items() if key in measure]
@@ -73,6 +77,43 @@ def _difference(comparison: dict[str, Any] | None) -> str:
     return f"{comparison['difference']:+.3f}{p}"
 
 
+def comparison_sentences(results: dict[str, Any]) -> list[str]:
+    """Return a sentence for each row that the trained backbone was compared with."""
+    sentences = []
+    for source, found in results.get("comparisons", {}).items():
+        parts = [
+            f"{c['measure']} {c['difference']:+.3f}, {p_text(c['p_holm'])}{_counts(c)}"
+            for c in found
+            if "decides" in c and c.get("p_holm") is not None
+        ]
+        if parts:
+            sentences.append(f"Trained minus {source}: {'; '.join(parts)}.")
+    if sentences:
+        sentences.append(f"{PAIRED}.")
+    return sentences
+
+
+def run_comparison_sentences(comparisons: Sequence[RunComparison]) -> list[str]:
+    """Return a sentence for each pair of runs, and how they were compared."""
+    sentences, notes = [], dict.fromkeys(c.note or f"{PAIRED}." for c in comparisons)
+    words = {1: "better", 0: "no difference shown", -1: "worse"}
+    for pair in comparisons:
+        parts = []
+        for c in pair.comparisons:
+            p = "" if c.p_corrected is None else f", {p_text(c.p_corrected)}"
+            counts = _counts(c.as_dict())
+            parts.append(f"{c.measure} {c.difference:+.3f}{p}{counts}: {words[c.sign]}")
+        sentences.append(f"{pair.first} minus {pair.second}: {'; '.join(parts)}.")
+    return [*sentences, *notes]
+
+
+def _counts(comparison: dict[str, Any]) -> str:
+    """Return how many images only one of the two backbones classifies correctly."""
+    if "only_first" not in comparison:
+        return ""
+    return f" (only one is right: {comparison['only_first']:,} to {comparison['only_second']:,})"
+
+
 def p_text(p: float) -> str:
     """Return a p-value as text: ``p = 0.017``, or ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
@@ -101,10 +142,7 @@ def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
     else:
         text += "± half a 95 % interval."
     if any(results.get("comparisons", {}).values()):
-        text += (
-            "\np: paired test on the same test images (n-shot, groups and measures other than "
-            "accuracies: paired bootstrap; others: McNemar), corrected for the columns (Holm)."
-        )
+        text += f"\n{PAIRED}."
     if START in results["rows"]:
         text += f"\n{START}: the backbone with the initial weights of the run."
     lines = [*class_lines(results), *filter(None, [groups_note(results)])]
