@@ -323,7 +323,7 @@ def test_a_smaller_error_is_better():
         both["rows"][source] |= row
     result = verdict(dataclasses.replace(facts(), evaluation=both))
     assert result.kind == "good"
-    assert "Measures with a better result for raw pixels: linear MAE." in result.details
+    assert "Measures with a better result for raw pixels: linear probe, MAE." in result.details
 
 
 def test_a_fraction_of_an_epoch_is_shown():
