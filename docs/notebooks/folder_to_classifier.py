@@ -10,7 +10,8 @@
 #
 # Nobody has labelled these images. We train a backbone on all of them, let BYOL choose 50 images to
 # label, label those, and get a classifier for the rest. The images are scikit-learn's handwritten
-# digits, written as PNG files; put your own folder in their place. Two to four minutes on two cores.
+# digits, written as PNG files; put your own folder in their place. It takes two to four minutes on
+# two cores.
 
 # %%
 import csv
@@ -36,8 +37,8 @@ len(names)
 
 # %% [markdown]
 # ## Train without labels
-# `BYOL.pretrain` does what `byol pretrain` does. Without `minutes` it would take up to 20 minutes on
-# a CPU. Digits must not be mirrored, so `flip=0`.
+# `BYOL.pretrain` does what `byol pretrain` does. Without `minutes` it would take up to 20 minutes
+# on a CPU. Digits must not be mirrored, so `flip=0`.
 
 # %%
 run = place / "run"
