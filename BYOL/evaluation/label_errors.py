@@ -45,10 +45,12 @@ def separable_classes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarr
     The mean probability of j must be larger for labels j than for labels i, by at least
     :data:`MIN_SEPARATION` standard errors. A class with one label is separable from none.
     """
-    count = np.bincount(labels, minlength=probabilities.shape[1])
-    one_hot = np.eye(probabilities.shape[1])[labels]
-    mean = one_hot.T @ probabilities / count[:, None].clip(1)  # (label, probability)
-    square = one_hot.T @ probabilities**2 / count[:, None].clip(1)
+    classes = probabilities.shape[1]
+    count = np.bincount(labels, minlength=classes)
+    mean, square = np.zeros((2, classes, classes))  # [label, probability]
+    np.add.at(mean, labels, probabilities)
+    np.add.at(square, labels, probabilities**2)
+    mean, square = (total / count[:, None].clip(1) for total in (mean, square))
     error = (square - mean**2).clip(0) / (count[:, None] - 1).clip(1)
     difference = np.diag(mean)[None, :] - mean
     enough = (count[:, None] > 1) & (count[None, :] > 1)
