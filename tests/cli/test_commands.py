@@ -10,6 +10,7 @@ from PIL import Image
 import BYOL
 from BYOL.cli.main import main
 from BYOL.errors import UserError
+from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.runs.checksum import add_checksum
 from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.views.transforms import EvalTransform
@@ -60,11 +61,16 @@ def test_unlabelled_images_are_embedded_and_broken_ones_are_counted(run, tmp_pat
     assert "05.png" not in pq.read_table(out).column("name").to_pylist()
 
 
+def two_classes(name):
+    """The names of the further measures of a protocol if there are two classes."""
+    return {f"{name} {metric}" for metric in ("balanced accuracy", "AUROC", "AP")}
+
+
 def test_an_evaluation_is_printed_and_written_to_the_run_folder(run, capsys):
     assert main(["evaluate", str(run), "--protocol", "knn,fewshot"]) == 0
     text = capsys.readouterr().out
     written = json.loads((run / "evaluation.json").read_text())
-    assert set(written["rows"]["trained"]) == {"knn20", "knn200", "1-shot", "5-shot"}
+    assert set(written["rows"]["trained"]) == {"knn20", "1-shot", "5-shot"} | two_classes("knn20")
     for name in ("raw pixels", "untrained", "trained", "knn20", "1-shot"):
         assert name in text
     assert f"{written['rows']['trained']['1-shot']['accuracy']:.3f}" in text
@@ -75,7 +81,11 @@ def test_numbers_of_neighbours_and_temperature_are_applied(run, capsys):
     assert main([*argv, "--temperature", ".07"]) == 0
     text = capsys.readouterr().out
     written = json.loads((run / "evaluation.json").read_text())
-    assert set(written["rows"]["trained"]) == {"knn5", "knn50"} and "knn50" in text
+    assert (
+        set(written["rows"]["trained"])
+        == (two_classes("knn5") | two_classes("knn20") | {"knn5", "knn20"})
+        and "knn20" in text
+    )
 
 
 def test_evaluation_accepts_other_images_than_those_of_the_run(run, tmp_path, capsys):
@@ -85,7 +95,7 @@ def test_evaluation_accepts_other_images_than_those_of_the_run(run, tmp_path, ca
     answer = json.loads(capsys.readouterr().out)
     assert answer["pictures"] == {"learn": 18, "judge": 12} and answer["classes"] == 3
     for measures in answer["rows"].values():
-        assert all(0 <= m["accuracy"] <= 1 for m in measures.values())
+        assert all(0 <= point_estimate(m) <= 1 for m in measures.values())
 
 
 def test_without_usable_labels_in_test_a_fifth_is_held_out_as_in_the_run(run, tmp_path, capsys):

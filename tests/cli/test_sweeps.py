@@ -135,7 +135,7 @@ def test_a_sweep_skips_complete_runs_and_writes_a_table(tmp_path, capsys, monkey
     answer = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in answer["rows"]] == ["raw pixels", "untrained", "mlp", "τ = 0"]
     trained = answer["rows"][2]
-    assert trained["runs"] == 2 and len(trained["measures"]["knn20"]) == 2
+    assert trained["runs"] == 2 and len(trained["measures"]["knn16"]) == 2
     for seed, accuracy in enumerate(trained["measures"]["linear"]):
         results = json.loads((out / "mlp" / f"seed-{seed}" / "results.json").read_text())
         assert results["evaluation"]["rows"]["trained"]["linear"]["accuracy"] == accuracy
