@@ -256,7 +256,7 @@ def test_near_duplicates_inflate_the_accuracy_of_a_random_split_but_not_of_a_spl
     assert "Intervals are over groups." in text and groups_note(by_groups) in accuracy_note(
         by_groups
     )
-    assert "group" not in results_text(at_random)
+    assert "groups" not in at_random and "test groups" not in results_text(at_random)
 
 
 def test_a_test_set_is_kept_and_groups_in_both_splits_are_counted():
