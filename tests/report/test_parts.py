@@ -10,7 +10,7 @@ import torch
 
 from BYOL.config import PretrainConfig
 from BYOL.data.dataset import ArrayImages
-from BYOL.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_all
+from BYOL.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_all, round_ticks
 from BYOL.report.confusion import fit_confusion, recorded_confusion
 from BYOL.report.embedding_map import compute_layouts
 from BYOL.report.metrics_csv import MOST_POINTS, Curves, Series, downsample, read_curves
@@ -19,6 +19,7 @@ from BYOL.report.results_table import measures_note, tabulate
 from BYOL.report.run_summary import RunSummary, differing_settings, list_settings
 from BYOL.report.sample_features import FeatureSample, Samples
 from BYOL.report.thumbnails import file_uri
+from BYOL.report.tsne import tsne
 from BYOL.report.verdict import compare_with_baselines, verdict
 from BYOL.runs.folder import RunFolder
 
@@ -228,15 +229,42 @@ def test_neighbours_that_agree_are_counted_against_chance():
 def test_the_map_separates_groups_and_accepts_degenerate_features():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.eye(6)[:3], 20, axis=0) + rng.normal(size=(60, 6)) * 0.05
-    pca, explained, tsne = compute_layouts(groups.astype(np.float32), 0)
+    pca, explained, tsne = compute_layouts(groups.astype(np.float32))
     assert 0.8 < explained <= 1
     for places in (pca, tsne):
         within = np.linalg.norm(places[:20] - places[:20].mean(0), axis=1).mean()
         between = np.linalg.norm(places[:20].mean(0) - places[20:40].mean(0))
         assert between > 2 * within
     for degenerate in (np.ones((8, 6)), np.zeros((8, 6)), np.ones((8, 1))):
-        pca, explained, tsne = compute_layouts(degenerate.astype(np.float32), 0)
+        pca, explained, tsne = compute_layouts(degenerate.astype(np.float32))
         assert np.isfinite(pca).all() and np.isfinite(tsne).all() and np.isfinite(explained)
+
+
+def test_tsne_keeps_neighbours_as_well_as_scikit_learn():
+    from sklearn.datasets import load_digits
+    from sklearn.manifold import TSNE, trustworthiness
+
+    features = load_digits().data[:300].astype(np.float32)
+    start = torch.from_numpy(features[:, :2] - features[:, :2].mean(axis=0)) * 1e-4
+    ours = tsne(torch.from_numpy(features), start, 30.0)
+    theirs = TSNE(init=start.numpy(), random_state=0).fit_transform(features)
+    assert trustworthiness(features, ours) > trustworthiness(features, theirs) - 0.005
+    assert torch.equal(ours, tsne(torch.from_numpy(features), start, 30.0))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 1.0, [0, 0.25, 0.5, 0.75, 1]),
+        (0.0, 7.3, [0, 2, 4, 6, 8]),
+        (-4.0, 0.0, [-4, -3, -2, -1, 0]),
+        (3.0, 3.0, [3, 4, 5, 6]),
+        (0.0, 0.6, [0, 0.2, 0.4, 0.6]),
+        (1e5, 3.1e5, [1e5, 2e5, 3e5, 4e5]),
+    ],
+)
+def test_ticks_are_round_and_span_the_values(low, high, expected):
+    assert round_ticks(low, high).tolist() == pytest.approx(expected)
 
 
 def test_the_confusion_matrix_is_read_from_an_evaluation_or_fitted():
