@@ -30,6 +30,7 @@ class Figures:
         near_duplicates: number of test images with a near-duplicate among the training images.
         trend: the trend of the online accuracy, or None.
         minutes: minutes of training.
+        overhead: minutes of the command besides training.
         epochs: planned number of epochs.
         progress: completed and planned epochs as text.
         finished: whether the run is complete.
@@ -50,6 +51,7 @@ class Figures:
     near_duplicates: int = 0
     trend: Trend | None = None
     minutes: float = 0.0
+    overhead: float = 0.0
     epochs: int = 0
     progress: str = ""
     finished: bool = True
@@ -223,7 +225,7 @@ def _longer(figures: Figures, times: float) -> str:
 def _length(figures: Figures, times: float) -> dict[str, str]:
     if figures.specified is None:
         return {"epochs": f"{round(times * figures.epochs)}"} if times > 1 else {}
-    return {"minutes": f"{max(times * figures.minutes, 0.1):.3g}"}
+    return {"minutes": f"{max(times * figures.minutes + figures.overhead, 1.0):.3g}"}
 
 
 def _from_weights(figures: Figures) -> str:

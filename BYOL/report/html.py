@@ -155,12 +155,12 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _spread(facts: RunSummary) -> list[tuple[str, ...]]:
-    """Return the collapse metrics of features and projections: title and values as text."""
+def _spread(facts: RunSummary) -> list[tuple[str, list[str]]]:
+    """Return the title of each collapse metric, and its values of features and projections."""
     features = facts.results.get("feature_gauges") or {}
     columns = [features.get("untrained", {}), features.get("trained", {}), facts.collapse_metrics]
     return [
-        (describe_curve(f"gauge/{name}").title, *(_number(c.get(name)) for c in columns))
+        (describe_curve(f"gauge/{name}").title, [_number(c.get(name)) for c in columns])
         for name in columns[1]
     ]
 

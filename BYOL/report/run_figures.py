@@ -21,6 +21,9 @@ def run_figures(facts: RunSummary) -> Figures:
     classes = int(evaluation.get("classes") or 0)
     labels = sum((evaluation.get("pictures") or {}).values()) if classes else 0
     images = int(facts.results.get("pictures") or 0)
+    minutes = float(facts.results.get("train_seconds") or 0) / 60
+    # A run that stopped long before its time limit was limited by its number of epochs.
+    overhead = min(max(float(config.recipe.get("minutes") or 0) - minutes, 0.0), minutes)
     labelled = bool(labels) or "knn" in facts.curves.series
     return Figures(
         run=str(facts.folder.path),
@@ -34,7 +37,8 @@ def run_figures(facts: RunSummary) -> Figures:
         better=_better(evaluation),
         near_duplicates=int(evaluation.get("near_duplicates") or 0),
         trend=_trend(facts),
-        minutes=float(facts.results.get("train_seconds") or 0) / 60,
+        minutes=minutes,
+        overhead=overhead,
         epochs=config.epochs,
         progress=f"{facts.epochs} of {config.epochs}",
         finished=facts.finished,

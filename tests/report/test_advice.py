@@ -34,7 +34,8 @@ UNPROVEN = "Train longer, or start from published weights"
     [
         ({}, [DONE]),
         ({"better": None, "labelled": False, "labels": 0}, [DONE]),
-        ({"alarm": "std is 0.01", "remedy": "--predictor mlp"}, ["Train again with --predictor mlp"]),
+        ({"alarm": "std is 0.01", "remedy": "--predictor mlp"},
+         ["Train again with --predictor mlp"]),
         ({"alarm": "all alike"}, ["Look at the images and their views"]),
         ({"alarm": "std is 0.01", "remedy": "--lr 1", "near_duplicates": 3, "finished": False},
          ["Train again with --lr 1"]),
