@@ -82,7 +82,8 @@ def online_check(
             labels, query_labels = labels[~is_test], labels[is_test]
         if not len(bank_features) or not len(query_features):  # all readable images are on one side
             return OnlineAccuracies(math.nan, None)
-        knn = knn_accuracy(bank_features, labels, query_features, query_labels, k=K)
+        center = bank_features.mean(axis=0)
+        knn = knn_accuracy(bank_features, labels, query_features, query_labels, k=K, center=center)
         first = rank_and_world()[0] == 0
         return OnlineAccuracies(
             knn, _probe(bank_features, labels, query_features, query_labels) if first else None

@@ -16,6 +16,7 @@ from torch import nn
 
 from BYOL.config.tasks import CLASSES, Measures
 from BYOL.data.dataset import Images
+from BYOL.evaluation.class_summary import positive_class
 from BYOL.evaluation.pca import Reduction, fit_reduction
 from BYOL.evaluation.splits import task_of, validation_mask
 from BYOL.views.config import InputSpec, ViewConfig
@@ -40,7 +41,8 @@ class EvaluationData:
         epochs: epochs of the protocols that train on images; None means the protocol's default.
         shares: shares of the labels for fine-tuning, each above 0 and at most 1.
         clusters: number of clusters of k-means; None means the number of classes.
-        neighbours: numbers of neighbours of k-NN, one measure for each.
+        neighbours: numbers of neighbours of k-NN, one measure for each; see
+            :func:`BYOL.evaluation.protocols.knn.numbers_of_neighbours`.
         temperature: temperature of the votes of k-NN, above 0. A smaller value gives the nearest
             neighbours more weight.
     """
@@ -79,6 +81,11 @@ class EvaluationData:
     def validation_mask(self) -> np.ndarray:
         """Mask (n,) bool of the validation images in ``train``, the same for every source."""
         return validation_mask(self.train_labels, self.seed, self.train.groups)
+
+    @cached_property
+    def positive(self) -> int | None:
+        """The rarer of two classes, which AUROC and AP are about; None for other labels."""
+        return positive_class(self.train_labels) if self.task == CLASSES else None
 
     @property
     def class_count(self) -> int:
@@ -121,6 +128,14 @@ class FeatureSource:
         if self.data.test is self.data.train:
             return self.bank
         return self.features_of(self.data.test)
+
+    @cached_property
+    def center(self) -> np.ndarray:
+        """(d,) mean of the training features, which is subtracted before every cosine.
+
+        docs/evidence.md has the measurements behind this rule.
+        """
+        return self.bank.mean(axis=0, dtype=np.float64).astype(np.float32)
 
     @cached_property
     def reduction(self) -> Reduction | None:

@@ -8,6 +8,7 @@ from BYOL import __version__
 from BYOL._console import counted
 from BYOL._files import write_atomically
 from BYOL.data.sources import Splits
+from BYOL.evaluation.class_summary import shown_rows
 from BYOL.export.snippet import loading_recipe
 from BYOL.report.advice import advise
 from BYOL.report.charts import draw_all
@@ -94,7 +95,7 @@ def _folder_sections(facts: RunSummary) -> dict[str, Any]:
         "evidence": [
             table
             for title, e in facts.evaluations.items()
-            for table in tabulate(title, e["rows"], accuracy_note(e), measures_note(e))
+            for table in tabulate(title, shown_rows(e), accuracy_note(e), measures_note(e))
         ],
         "curves": [chart for name, chart in charts.items() if not is_collapse_metric(name)],
         "collapse_metrics": [chart for name, chart in charts.items() if is_collapse_metric(name)],

@@ -1,5 +1,6 @@
 """Titles and one-sentence explanations of curves, collapse metrics and evaluation measures."""
 
+import re
 from dataclasses import dataclass
 
 from BYOL.evaluation.collapse.alarm import (
@@ -112,14 +113,24 @@ COLLAPSE_METRICS: dict[str, CurveDescription] = {
     "picture_share_error": CurveDescription("Standard error of the image share", low=0),
 }  # fmt: skip
 
-MEASURES = {
+_PROTOCOLS = {
     "1-shot": "1 label per class",
     "5-shot": "5 labels per class",
-    "knn20": "k-NN, k = 20",
-    "knn200": "k-NN, k = 200",
     "linear": "linear probe",
     "finetune": "fine-tuned",
 }
+
+
+def measure_title(name: str) -> str:
+    """Return the title of a measure: "knn139 AUROC" is "k-NN, k = 139, AUROC"."""
+    protocol, _, figure = name.partition(" ")
+    neighbours = re.fullmatch(r"knn(\d+)(-cosine)?", protocol)
+    if neighbours:
+        cosine = ", plain cosine" if neighbours[2] else ""
+        title = f"k-NN, k = {neighbours[1]}{cosine}"
+    else:
+        title = _PROTOCOLS.get(protocol, protocol.replace("_", " "))
+    return f"{title}, {figure}" if figure and title != protocol else f"{title} {figure}".strip()
 
 
 def describe_curve(column: str) -> CurveDescription:

@@ -6,10 +6,10 @@ from typing import Any
 from BYOL.config import PretrainConfig
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.collapse.alarm import remedy
+from BYOL.evaluation.comparison import compare_with_baselines
 from BYOL.report.advice import Figures
 from BYOL.report.run_summary import RunSummary
 from BYOL.report.trend import Trend, estimate_trend
-from BYOL.report.verdict import compare_with_baselines
 
 # Settings that determine the length of a run, or that belong to one run only.
 _NOT_REPEATED = {"data", "out", "resume", "minutes", "epochs", "steps", "recipe"}
@@ -75,7 +75,7 @@ def _better(evaluation: dict[str, Any]) -> bool | None:
     """Return whether the backbone is better than before training in one protocol, worse in none."""
     rows = evaluation.get("rows") or {}
     before = START if START in rows else "untrained"
-    signs = [c.signs[before] for c in compare_with_baselines(rows) if before in c.signs]
+    signs = [c.signs[before] for c in compare_with_baselines(evaluation) if before in c.signs]
     return (1 in signs and -1 not in signs) if signs else None
 
 

@@ -21,7 +21,8 @@ from BYOL.evaluation.baselines import (
     supervised_reference,
 )
 from BYOL.evaluation.collapse.feature_metrics import feature_collapse_metrics, feature_metrics_text
-from BYOL.evaluation.evaluate import check_protocols, evaluate
+from BYOL.evaluation.evaluate import evaluate
+from BYOL.evaluation.protocols.registry import check_protocols
 from BYOL.evaluation.splits import check_split_groups, comparable_test_set
 from BYOL.evaluation.table import results_text
 from BYOL.model.layer_features import LayerFeatures
@@ -63,6 +64,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         protocols=protocols,
         view=view_configs(run.config)[0],
         references=references,
+        metric=config.metric,
         log_times=True,
         **_data_settings(config),
     )
