@@ -17,6 +17,7 @@ from BYOL.data.dataset import Images, unlabelled_reason
 from BYOL.errors import UserError
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.baselines import RawPixels, Reference
+from BYOL.evaluation.copies.leakage import leakage_search
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.protocols.cluster import cluster
 from BYOL.evaluation.protocols.fewshot import fewshot
@@ -94,6 +95,7 @@ def evaluate(
     references: Sequence[Reference] = (),
     known: Mapping[str, Measures] = NOTHING_KNOWN,
     log_times: bool = False,
+    leakage: bool = True,
     **settings: Any,
 ) -> dict[str, Any]:
     """Evaluate a backbone and its baselines.
@@ -115,6 +117,7 @@ def evaluate(
             their sources; they are copied.
         log_times: whether the time of every measurement is logged, and its expected time before it
             starts if that is minutes.
+        leakage: whether near-copies of test images are searched among the training images.
         settings: further fields of :class:`EvaluationData`.
 
     Returns:
@@ -131,6 +134,7 @@ def evaluate(
         - ``confusion``: confusion matrix of the linear probe on the trained backbone, with a row
           for every true class and a column for every predicted class, and ``class_names`` of both;
           only for at most 100 classes.
+        - ``leakage``: see :func:`BYOL.evaluation.copies.leakage.find_leakage`.
         - ``untaught``: names of classes with test images but without training images, if any.
         - ``left_out``: protocols that do not support these labels, if any.
 
@@ -147,6 +151,7 @@ def evaluate(
         **settings,
     )
     data, image_pixels = _only_readable(data, input_spec)
+    search = leakage_search(data.train, data.test, image_pixels) if leakage else None
     backbones = [
         ("untrained", untrained, input_spec),
         *((r.name, r.backbone, r.input_spec) for r in references),
@@ -163,6 +168,8 @@ def evaluate(
         rows[source.name] = {k: v for outcome in outcomes for k, v in outcome.measures.items()}
         if source.backbone is backbone:
             details = {k: v for outcome in outcomes for k, v in outcome.details.items()}
+            if search:
+                details["leakage"] = search(source.bank, source.queries)
     return {
         "pictures": {"learn": len(data.train), "judge": len(data.test)},
         **group_counts(data, test),
