@@ -133,9 +133,9 @@ def _tiles(facts: RunSummary) -> list[tuple[str, str, str]]:
     metrics = facts.collapse_metrics
     if finite(metrics.get("std")):
         tiles.append(("projection std", f"{metrics['std']:.2f}", "of 1; 0 is a collapse"))
-    if finite(metrics.get("effective_rank")):
+    if finite(metrics.get("centred_rank")):
         largest = min(facts.config.output_size, facts.config.micro_batch - 1)
-        tiles.append(("projection rank", f"{metrics['effective_rank']:.1f}", f"of {largest}"))
+        tiles.append(("projection rank", f"{metrics['centred_rank']:.1f}", f"of {largest}"))
     if facts.results.get("pictures"):
         unreadable = len(facts.results.get("pictures_left_out") or [])
         note = f"{unreadable:,} could not be read" if unreadable else "without labels"
