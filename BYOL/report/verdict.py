@@ -180,10 +180,11 @@ def _without_references(facts: RunSummary, probe: float | None) -> tuple[str, tu
     metrics = facts.collapse_metrics
     details = []
     if finite(metrics.get("std")):
-        rank = metrics.get("effective_rank")
+        rank = metrics.get("centred_rank")
         details.append(
             f"The standard deviation of the projections is {metrics['std'] * 100:.0f} % of its "
-            "maximum" + (f", and their effective rank is {rank:.0f}." if finite(rank) else ".")
+            "maximum"
+            + (f", and their centred effective rank is {rank:.0f}." if finite(rank) else ".")
         )
     online = facts.curves.series.get("knn")
     result = None

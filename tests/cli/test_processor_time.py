@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from BYOL.curation.covariance import shrunk_covariance
+from BYOL.evaluation.whitening import shrunk_covariance
 from BYOL.runs import build_model as building
 from BYOL.runs import open as runs
 from BYOL.runs.open import open_run

@@ -13,8 +13,10 @@ from BYOL.cli.sweep.results import results_of
 from BYOL.cli.sweep.spec import Cell
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
+from BYOL.evaluation.collapse.metrics import with_present_names
 
-COLLAPSE_METRICS = ("std", "effective_rank")
+# of the projections: key in results.json → heading
+COLLAPSE_METRICS = {"std": "projection std", "centred_rank": "projection centred rank"}
 
 
 def write_summary(cells: Sequence[Cell], out: Path) -> tuple[dict[str, Any], str]:
@@ -56,10 +58,9 @@ def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         evaluations = [results["evaluation"] for results in complete if results["evaluation"]]
         evaluated[cell.name] = evaluations
         measures = _measures(evaluations, "trained")
-        for metric in COLLAPSE_METRICS:
-            measures[metric] = [
-                value for r in complete if (value := r["gauges"].get(metric)) is not None
-            ]
+        metrics = [with_present_names(results["gauges"]) for results in complete]
+        for key, heading in COLLAPSE_METRICS.items():
+            measures[heading] = [m[key] for m in metrics if m.get(key) is not None]
         rows.append(
             {
                 "name": cell.name,
@@ -127,7 +128,11 @@ def save_plot(rows: list[dict[str, Any]], path: Path) -> Path:
     from matplotlib.figure import Figure
 
     measured = {name for row in rows for name, values in row["measures"].items() if values}
-    shown = [name for name in ("1-shot", "knn20", "linear", *COLLAPSE_METRICS) if name in measured]
+    shown = [
+        name
+        for name in ("1-shot", "knn20", "linear", *COLLAPSE_METRICS.values())
+        if name in measured
+    ]
     height = 1.2 + 0.3 * len(rows)
     figure = Figure(figsize=(2 + 2.2 * max(len(shown), 1), height), layout="constrained")
     panels = figure.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0]
