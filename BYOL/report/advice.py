@@ -27,7 +27,8 @@ class Figures:
         classes: number of classes.
         baseline: the state before training: "untrained" or "start" (trained initial weights).
         better: whether training is shown to have improved on ``baseline``; None if not compared.
-        near_duplicates: number of test images with a near-duplicate among the training images.
+        near_duplicates: number of test images with a near-copy among the training images.
+        test_folder: whether the test images are in a folder of their own.
         trend: the trend of the online accuracy, or None.
         minutes: minutes of training.
         overhead: minutes of the command besides training.
@@ -49,6 +50,7 @@ class Figures:
     baseline: str = "untrained"
     better: bool | None = None
     near_duplicates: int = 0
+    test_folder: bool = False
     trend: Trend | None = None
     minutes: float = 0.0
     overhead: float = 0.0
@@ -122,11 +124,12 @@ def _leakage(figures: Figures) -> Advice | None:
     if not count:
         return None
     reason = (
-        f"{count:,} test image{'s have' if count > 1 else ' has'} a near-duplicate among the "
+        f"{count:,} test image{'s have' if count > 1 else ' has'} a near-copy among the "
         "training images, so the accuracy is probably too high. A table of groups keeps images "
         "that belong together on one side."
     )
-    listed = _command("duplicates", figures.run, *figures.images)
+    between = ("--between", "train", "test") if figures.test_folder else ()
+    listed = _command("duplicates", figures.run, *figures.images, *between)
     grouped = _command("evaluate", figures.run, "--groups", "groups.csv")
     return Advice("Check for copies between training and test images", reason, (listed, grouped))
 

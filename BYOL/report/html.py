@@ -9,6 +9,7 @@ from BYOL._console import counted
 from BYOL._files import write_atomically
 from BYOL.data.sources import Splits
 from BYOL.evaluation.class_summary import shown_rows
+from BYOL.evaluation.table import comparison_sentences
 from BYOL.export.snippet import loading_recipe
 from BYOL.report.advice import advise
 from BYOL.report.charts import draw_all
@@ -83,6 +84,7 @@ def write_page(page: str, out: str | Path) -> Path:
 
 def _folder_sections(facts: RunSummary) -> dict[str, Any]:
     """Return the template values that come from the files of the run folder."""
+    evaluation = next(iter(facts.evaluations.values()), {})
     charts = draw_all({facts.name: facts.curves})
     settings = list_settings(facts.config)
     path = facts.folder.backbone
@@ -90,6 +92,9 @@ def _folder_sections(facts: RunSummary) -> dict[str, Any]:
         "facts": facts,
         "config": facts.config,
         "key_figures": _key_figures(facts),
+        "compared": comparison_sentences(evaluation),
+        "recalls": _recalls(evaluation),
+        "leakage": evaluation.get("leakage") or {},
         "advice": advise(run_figures(facts)),
         "spread": _spread(facts),
         "evidence": [
@@ -146,6 +151,16 @@ def _key_figures(facts: RunSummary) -> list[str]:
         f"preset {config.preset}",
         f"{config.optimizer}, batches of {config.batch_size}",
     ]
+
+
+def _recalls(evaluation: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return the class, its recall, the interval and the number of test images, for each class."""
+    percent = "{:.1f} %".format
+    return [
+        (name, percent(r["recall"] * 100), f"{r['low'] * 100:.1f} to {percent(r['high'] * 100)}",
+         f"{r['images']:,}")
+        for name, r in (evaluation.get("recall") or {}).items()
+    ]  # fmt: skip
 
 
 def _duration(seconds: float) -> str:
