@@ -114,7 +114,8 @@ def compare_rows(
 def compare_with_baselines(evaluation: Mapping[str, Any]) -> list[BaselineComparison]:
     """Return a comparison for each protocol that has results of the backbone and of a baseline."""
     rows = evaluation.get("rows") or {}
-    trained, found = rows.get("trained", {}), {}
+    trained = rows.get("trained", {})
+    found: dict[tuple[str, str], dict[str, Comparison]] = {}
     for name in BASELINES:
         for c in compare_rows(
             trained, rows.get(name, {}), independent_units(evaluation), evaluation.get("metric")

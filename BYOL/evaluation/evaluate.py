@@ -24,7 +24,7 @@ from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.outcomes import digest_of_test_images
 from BYOL.evaluation.protocols.registry import DEFAULT, PROTOCOLS, applicable_protocols
 from BYOL.evaluation.split_summary import classes_without_training_images, group_counts
-from BYOL.evaluation.splits import task_of, train_and_test_images
+from BYOL.evaluation.splits import label_count, task_of, train_and_test_images
 from BYOL.evaluation.types import (
     FEATURE_BATCH_SIZE,
     EvaluationData,
@@ -111,7 +111,7 @@ def evaluate(
         UserError: no labels, fewer than two classes or groups, or an unknown protocol.
     """
     chosen, left_out = applicable_protocols(protocols, train)
-    metric = check_metric(metric, task_of(train), _label_count(train))
+    metric = check_metric(metric, task_of(train), label_count(train))
     if test is not None and task_of(test) != task_of(train):
         raise UserError(f"{test.name}: its test images have no labels of the same kind")
     data = EvaluationData(
@@ -144,7 +144,7 @@ def evaluate(
         "pictures": {"learn": len(data.train), "judge": len(data.test)},
         **group_counts(data, test),
         **classes_without_training_images(data),
-        "classes": _label_count(data.train),
+        "classes": label_count(data.train),
         "task": data.task,
         **({"left_out": left_out} if left_out else {}),
         **_summary(data),
@@ -239,9 +239,3 @@ def _summary(data: EvaluationData) -> dict[str, Any]:
         return {}
     names = max(data.train.classes, data.test.classes, key=len)
     return class_summary(data.train_labels, data.test_labels, names)
-
-
-def _label_count(images: Images) -> int:
-    if images.labels is None:
-        return 0
-    return len(np.unique(images.labels)) if images.labels.ndim == 1 else images.labels.shape[1]

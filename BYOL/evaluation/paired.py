@@ -87,16 +87,14 @@ def pooled_test(pairs: Sequence[tuple[Measure, Measure]], units: int) -> PairedT
     """
     if len(pairs) == 1:
         return paired_test(*pairs[0], units)
-    outcomes = [(decode_outcomes(first), decode_outcomes(second)) for first, second in pairs]
-    if any(a is None or b is None for a, b in outcomes):
+    arrays = [tuple(decode_outcomes(measure) for measure in pair) for pair in pairs]
+    known = [part for pair in arrays for part in pair if part is not None]
+    if len(known) < 2 * len(pairs) or len({(part.shape, part.dtype) for part in known}) != 1:
         return None
-    shapes = {(part.shape, part.dtype == bool) for pair in outcomes for part in pair}  # type: ignore[union-attr]
-    if len(shapes) != 1:
-        return None
-    first, second = (np.mean([pair[i] for pair in outcomes], axis=0) for i in (0, 1))
-    difference = float(np.mean([point_estimate(a) - point_estimate(b) for a, b in pairs]))
-    if shapes.pop()[1]:
+    first, second = (np.mean(known[side::2], axis=0) for side in (0, 1))
+    if known[0].dtype == bool:
         return paired_t_test(first - second)
+    difference = float(np.mean([point_estimate(a) - point_estimate(b) for a, b in pairs]))
     return bootstrap_test(first, second, difference, units)
 
 

@@ -87,11 +87,8 @@ def _results(facts: dict[str, RunSummary]) -> list[ResultsTable]:
         return []
     first = next(iter(evaluations))
     shown = {k: shown_rows(e) for k, e in evaluations.items()}
-    rows: dict[str, Any] = {
-        f"{source} ({first})": shown[first][source]
-        for source in BASELINES
-        if source in shown[first]
-    }
+    baselines = [source for source in BASELINES if source in shown[first]]
+    rows: dict[str, Any] = {f"{source} ({first})": shown[first][source] for source in baselines}
     rows |= {k: e["trained"] for k, e in shown.items() if "trained" in e}
     keys = ("pictures", "classes", "groups")
     test_sets = {str([e.get(key) for key in keys]) for e in evaluations.values()}

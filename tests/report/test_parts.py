@@ -10,6 +10,7 @@ import torch
 
 from BYOL.config import PretrainConfig
 from BYOL.data.dataset import ArrayImages
+from BYOL.evaluation.comparison import compare_with_baselines
 from BYOL.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_all, round_ticks
 from BYOL.report.confusion import fit_confusion, recorded_confusion
 from BYOL.report.embedding_map import compute_layouts
@@ -20,7 +21,7 @@ from BYOL.report.run_summary import RunSummary, differing_settings, list_setting
 from BYOL.report.sample_features import FeatureSample, Samples
 from BYOL.report.thumbnails import file_uri
 from BYOL.report.tsne import tsne
-from BYOL.report.verdict import compare_with_baselines, verdict
+from BYOL.report.verdict import verdict
 from BYOL.runs.folder import RunFolder
 
 
@@ -105,17 +106,17 @@ def protocols(**levels):
 def test_the_headline_claims_what_all_protocols_support(rows, kind, headline):
     result = verdict(facts(rows))
     assert (result.kind, headline in result.headline) == (kind, True), result.headline
-    even = any(0 in s.signs.values() for s in compare_with_baselines(rows))
+    even = any(0 in s.signs.values() for s in compare_with_baselines({"rows": rows}))
     assert even == any("intervals overlap" in d for d in result.details)
 
 
 def test_one_measure_per_protocol_decides_and_better_baselines_in_others_are_named():
     rows = protocols(knn=(3, 3, 6), knn200=(8, 3, 6))
-    (knn,) = compare_with_baselines(rows)
+    (knn,) = compare_with_baselines({"rows": rows})
     assert (knn.measure, knn.signs) == ("knn20", {"raw pixels": 1, "untrained": 1})
     assert any("raw pixels: k-NN, k = 200" in d for d in verdict(facts(rows)).details)
     del rows["trained"]["knn20"]
-    assert [s.measure for s in compare_with_baselines(rows)] == ["knn200"]
+    assert [s.measure for s in compare_with_baselines({"rows": rows})] == ["knn200"]
 
 
 def test_the_verdict_names_measures_in_which_a_baseline_is_better():
