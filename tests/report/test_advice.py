@@ -71,7 +71,8 @@ def test_each_rule_depends_on_its_figures(changes, expected):
     [
         {"data": None}, {"trend": RISING}, {"trend": FLAT}, {"better": False}, {"finished": False},
         {"near_duplicates": 2},
-        {"near_duplicates": 2, "test_folder": True}, {"alarm": "x", "remedy": "--lr 0.1"}, {"alarm": "all alike"},
+        {"near_duplicates": 2, "test_folder": True}, {"alarm": "all alike"},
+        {"alarm": "x", "remedy": "--lr 0.1"},
         {"labels": 0, "labelled": False, "unlabelled": 9}, {"labels": 0},
     ],
 )  # fmt: skip
