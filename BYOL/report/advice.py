@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from BYOL.report.trend import Trend
 
 FEW_LABELS = 20  # labels per class; fewer make wide intervals
-CEILING = 0.98  # accuracy from which a larger backbone is not recommended
+CEILING = 0.98  # accuracy that leaves no room for a visible improvement
 TO_LABEL = 100  # images that ``byol select`` is asked for
 LARGER = {"plain5": "plain6", "plain6": "resnet18", "resnet18": "resnet50"}
 
@@ -26,6 +26,7 @@ class Figures:
         unlabelled: number of training images without a label.
         classes: number of classes.
         baseline: the state before training: "untrained" or "start" (trained initial weights).
+        baseline_accuracy: accuracy of ``baseline``; 0 for other measures.
         better: whether training is shown to have improved on ``baseline``; None if not compared.
         near_duplicates: number of test images with a near-copy among the training images.
         test_folder: whether the test images are in a folder of their own.
@@ -48,6 +49,7 @@ class Figures:
     unlabelled: int = 0
     classes: int = 0
     baseline: str = "untrained"
+    baseline_accuracy: float = 0.0
     better: bool | None = None
     near_duplicates: int = 0
     test_folder: bool = False
@@ -144,6 +146,13 @@ def _unevaluated(figures: Figures) -> Advice | None:
 def _unproven(figures: Figures) -> Advice | None:
     if figures.better is not False:
         return None
+    if figures.baseline_accuracy >= CEILING:
+        reason = (
+            f"Before training the accuracy is already {figures.baseline_accuracy * 100:.1f} %, so "
+            "these labels cannot show an improvement."
+        )
+        harder = _command("evaluate", figures.run, *figures.images, "--labels", "labels.csv")
+        return Advice("Evaluate with labels that are harder to predict", reason, (harder,))
     if figures.baseline == "start":
         reason = "Training is not shown to have improved the initial weights."
         title = "Train longer, or use the initial weights"

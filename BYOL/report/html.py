@@ -9,18 +9,24 @@ from BYOL._console import counted
 from BYOL._files import write_atomically
 from BYOL.data.sources import Splits
 from BYOL.evaluation.class_summary import shown_rows
-from BYOL.evaluation.table import comparison_sentences
+from BYOL.evaluation.table import class_lines
 from BYOL.export.snippet import loading_recipe
 from BYOL.report.advice import advise
 from BYOL.report.charts import draw_all
 from BYOL.report.confusion import Confusion, fit_confusion, recorded_confusion
 from BYOL.report.embedding_map import build_embedding_map
-from BYOL.report.metric_descriptions import describe_curve, is_collapse_metric
+from BYOL.report.metric_descriptions import is_collapse_metric
 from BYOL.report.neighbours import build_gallery
 from BYOL.report.results_table import accuracy_note, measures_note, tabulate
 from BYOL.report.run_figures import run_figures
-from BYOL.report.run_summary import RunSummary, finite, list_settings, read_run_summary
+from BYOL.report.run_summary import RunSummary, list_settings, read_run_summary
 from BYOL.report.sample_features import SampleConfig, Samples, sample_features
+from BYOL.report.text_tables import (
+    collapse_table,
+    comparison_table,
+    near_copies,
+    recall_table,
+)
 from BYOL.report.thumbnails import file_uri
 from BYOL.report.verdict import verdict
 from BYOL.runs.open import Run
@@ -92,11 +98,13 @@ def _folder_sections(facts: RunSummary) -> dict[str, Any]:
         "facts": facts,
         "config": facts.config,
         "key_figures": _key_figures(facts),
-        "compared": comparison_sentences(evaluation),
-        "recalls": _recalls(evaluation),
+        "compared": comparison_table(evaluation),
+        "recalls": recall_table(evaluation),
         "leakage": evaluation.get("leakage") or {},
+        "near_copies": near_copies(evaluation),
+        "class_notes": class_lines(evaluation) if evaluation.get("unequal") else [],
         "advice": advise(run_figures(facts)),
-        "spread": _spread(facts),
+        "spread": collapse_table(facts),
         "evidence": [
             table
             for title, e in facts.evaluations.items()
@@ -153,33 +161,9 @@ def _key_figures(facts: RunSummary) -> list[str]:
     ]
 
 
-def _recalls(evaluation: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Return the class, its recall, the interval and the number of test images, for each class."""
-    percent = "{:.1f} %".format
-    return [
-        (name, percent(r["recall"] * 100), f"{r['low'] * 100:.1f} to {percent(r['high'] * 100)}",
-         f"{r['images']:,}")
-        for name, r in (evaluation.get("recall") or {}).items()
-    ]  # fmt: skip
-
-
 def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _spread(facts: RunSummary) -> list[tuple[str, list[str]]]:
-    """Return the title of each collapse metric, and its values of features and projections."""
-    features = facts.results.get("feature_gauges") or {}
-    columns = [features.get("untrained", {}), features.get("trained", {}), facts.collapse_metrics]
-    return [
-        (describe_curve(f"gauge/{name}").title, [_number(c.get(name)) for c in columns])
-        for name in columns[1]
-    ]
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if finite(value) else "–"

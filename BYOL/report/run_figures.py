@@ -34,6 +34,7 @@ def run_figures(facts: RunSummary) -> Figures:
         unlabelled=max(images - labels, 0) if config.labels or not labelled else 0,
         classes=classes,
         baseline=START if START in (evaluation.get("rows") or {}) else "untrained",
+        baseline_accuracy=_baseline_accuracy(evaluation),
         better=_better(evaluation),
         near_duplicates=int((evaluation.get("leakage") or {}).get("leaked") or 0),
         test_folder=labels > images,
@@ -78,6 +79,12 @@ def _better(evaluation: dict[str, Any]) -> bool | None:
     before = START if START in rows else "untrained"
     signs = [c.signs[before] for c in compare_with_baselines(evaluation) if before in c.signs]
     return (1 in signs and -1 not in signs) if signs else None
+
+
+def _baseline_accuracy(evaluation: dict[str, Any]) -> float:
+    rows = evaluation.get("rows") or {}
+    row = rows.get(START) or rows.get("untrained") or {}
+    return float((row.get("linear") or {}).get("accuracy") or 0.0)
 
 
 def _trend(facts: RunSummary) -> Trend | None:
