@@ -13,14 +13,8 @@ from common import arguments, header, save
 
 from BYOL.config.features import FeaturesConfig
 from BYOL.curation.run_features import open_features
-from BYOL.evaluation.bootstrap import exact_interval
-from BYOL.evaluation.cross_val_predict import (
-    LabelledFeatures,
-    cross_val_predict,
-    fit_probe,
-    lacking_labels,
-    prediction_measures,
-)
+from BYOL.evaluation.cross_val_predict import LabelledFeatures, cross_val_predict, fit_probe
+from BYOL.evaluation.estimate import estimate_quality
 
 BINS = ((10, 20), (20, 40), (40, 70), (70, 101))
 
@@ -41,39 +35,35 @@ def main() -> None:
         kept = labels < args.classes
         features, labels = features[kept], labels[kept]
     classes, rng, rows = int(labels.max()) + 1, np.random.default_rng(args.seed), []
+    names = tuple(map(str, range(classes)))
     for _ in range(args.draws):
         n = int(rng.integers(10, 101))
         at = rng.choice(len(labels), n, replace=False)
         known = LabelledFeatures(features[at], labels[at], "classification", classes)
         if len(np.unique(labels[at])) < 2:
             continue
-        row = {"n": n, "lacking": bool(lacking_labels(known))}
-        if not row["lacking"]:
+        estimate = estimate_quality(known, cross_val_predict(known, 0), names, "accuracy")
+        row = {"n": n, **estimate.measures.get("accuracy", {})}
+        if estimate.measures:
             others = np.setdiff1d(np.arange(len(labels)), at)
             predicted = fit_probe(known, 0)(features[others]).argmax(axis=1)
             row["true"] = float((predicted == labels[others]).mean())
-            guesses = cross_val_predict(known, 0)
-            measure = prediction_measures(known, guesses)["accuracy"]
-            hits = int((guesses.argmax(axis=1) == labels[at]).sum())
-            row |= {"estimate": measure["accuracy"], "low": measure["low"], "high": measure["high"]}
-            row["exact"] = exact_interval(hits, n)
         rows.append(row)
     print(f"{len(labels):,} images of {classes} classes")
     for low, high in (*BINS, (10, 101)):
         part = [row for row in rows if low <= row["n"] < high]
-        shown = [row for row in part if not row["lacking"]]
+        shown = [row for row in part if "true" in row]
         if not shown:
             print(f"{low}–{high - 1} labels: {len(part)} draws, none with an estimate")
             continue
         inside = np.mean([row["low"] <= row["true"] <= row["high"] for row in shown])
-        exact = np.mean([row["exact"][0] <= row["true"] <= row["exact"][1] for row in shown])
-        bias = np.mean([row["estimate"] - row["true"] for row in shown])
+        bias = np.mean([row["accuracy"] - row["true"] for row in shown])
         width = np.mean([row["high"] - row["low"] for row in shown])
         print(
             f"{low}–{high - 1} labels: {len(part)} draws, {len(shown)} with an estimate; true "
-            f"accuracy inside {inside:.3f} (binomial interval {exact:.3f}); estimate − truth "
-            f"{bias:+.3f}; mean width {width:.2f}", flush=True,
-        )  # fmt: skip
+            f"accuracy inside {inside:.3f}; estimate − truth {bias:+.3f}; mean width {width:.2f}",
+            flush=True,
+        )
     save(args.json, rows=rows)
 
 

@@ -32,8 +32,8 @@ class EvaluateConfig(Settings):
     pool: Literal["auto", "mean", "max", "token"] = setting("auto", POOL)
     protocol: str = setting(
         "fewshot,knn,linear",
-        "Evaluation protocols, separated by commas. They are fewshot, knn, knn-cosine (knn without "
-        "subtracting the mean feature, as published figures), linear (logistic regression), "
+        "Evaluation protocols, separated by commas. They are fewshot, knn, knn-cosine (k-NN by the "
+        "plain cosine, as published figures), linear (logistic regression), "
         "linear-sgd (as in the paper), finetune, cluster and retrieval. all selects every protocol "
         "that fits the labels. The results are printed and written to "
         "evaluation.json in the run folder.",

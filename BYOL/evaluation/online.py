@@ -82,8 +82,7 @@ def online_check(
             labels, query_labels = labels[~is_test], labels[is_test]
         if not len(bank_features) or not len(query_features):  # all readable images are on one side
             return OnlineAccuracies(math.nan, None)
-        center = bank_features.mean(axis=0)
-        knn = knn_accuracy(bank_features, labels, query_features, query_labels, k=K, center=center)
+        knn = knn_accuracy(bank_features, labels, query_features, query_labels, k=K)
         first = rank_and_world()[0] == 0
         return OnlineAccuracies(
             knn, _probe(bank_features, labels, query_features, query_labels) if first else None

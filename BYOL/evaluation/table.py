@@ -8,6 +8,7 @@ from BYOL._console import first_of
 from BYOL.config.tasks import CLASSES, NOTHING, Measure
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
+from BYOL.evaluation.centering import CENTRED
 from BYOL.evaluation.class_summary import majority_text, recall_text, shown_rows
 from BYOL.evaluation.comparison import RunComparison
 
@@ -199,6 +200,12 @@ def restrictions(rows: dict[str, dict[str, Measure]]) -> list[str]:
             lines.append(
                 f"Linear probes use the first {components} principal components of {source}."
             )
+    centred = [s for s, row in rows.items() if any(m.get(CENTRED) for m in row.values())]
+    if centred:
+        lines.append(
+            f"Cosines: the mean of the training images is subtracted for {', '.join(centred)}, "
+            "which is better on the training images."
+        )
     measures = {name: m for row in rows.values() for name, m in row.items()}
     trained_on = next(
         (int(m["learnt_from"]) for m in measures.values() if "learnt_from" in m), None

@@ -16,6 +16,7 @@ from torch import nn
 
 from BYOL.config.tasks import CLASSES, Measures
 from BYOL.data.dataset import Images
+from BYOL.evaluation.centering import choose_center
 from BYOL.evaluation.class_summary import positive_class
 from BYOL.evaluation.pca import Reduction, fit_reduction
 from BYOL.evaluation.splits import task_of, validation_mask
@@ -130,12 +131,13 @@ class FeatureSource:
         return self.features_of(self.data.test)
 
     @cached_property
-    def center(self) -> np.ndarray:
-        """(d,) mean of the training features, which is subtracted before every cosine.
-
-        docs/evidence.md has the measurements behind this rule.
-        """
-        return self.bank.mean(axis=0, dtype=np.float64).astype(np.float32)
+    def center(self) -> np.ndarray | None:
+        """(d,) mean of the training features if it is subtracted before every cosine, or None."""
+        data = self.data
+        if data.train.labels is None:
+            return None
+        held = None if data.train.groups is None else data.validation_mask
+        return choose_center(self.bank, data.train.labels, data.task, data.seed, held)
 
     @cached_property
     def reduction(self) -> Reduction | None:

@@ -31,8 +31,8 @@ from BYOL.evaluation.metrics import (
 )
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.protocols.cluster import cluster_measures, kmeans
-from BYOL.evaluation.protocols.knn import weighted_means
 from BYOL.evaluation.protocols.linear import ALPHAS, STRENGTHS, fit_tags, fit_values
+from BYOL.evaluation.votes import weighted_means
 
 
 def mean_precision(truth, scores):

@@ -139,15 +139,16 @@ def _answer(predictions: Predictions, out: Path, metric: str) -> Answer:
         f"{counted(predictions.count, 'image')} in {out}, labels of {len(known):,} are known"
         + (f"; {left_out:,} could not be read" if left_out else "")
     ]
+    one_group = known.groups is not None and len(np.unique(known.groups)) < 2
     if estimate.measures:
         lines.append(f"{FOLDS}-fold cross-validation: {estimate.text}")
-    elif estimate.lacking:
-        lines.append(estimate.lacking_text)
-    elif known.groups is not None and len(np.unique(known.groups)) < 2:
+    elif one_group:
         lines.append(
             "all of them are in one group: there is no prediction for these, and no estimate "
             "of accuracy"
         )
+    elif estimate.lacking:
+        lines.append(estimate.lacking_text)
     if doubted:
         labels = "label is" if doubted == 1 else "labels are"
         lines.append(f"{doubted:,} {labels} probably wrong (column suspect): check these images")

@@ -1,7 +1,7 @@
 """Few-shot classification: 1-NN with a handful of labelled samples per class.
 
-As for k-NN, the mean of the training features is subtracted before the cosine (SimpleShot, Wang et
-al. 2019, arXiv 1911.04623). It needs no labels.
+As for k-NN, the mean of the training features may be subtracted before the cosine
+(:mod:`BYOL.evaluation.centering`; SimpleShot, Wang et al. 2019, arXiv 1911.04623).
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import numpy as np
 
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import counted_interval
+from BYOL.evaluation.centering import CENTRED
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.outcomes import KEY
 from BYOL.evaluation.types import FeatureSource, Outcome
@@ -26,8 +27,8 @@ def fewshot(source: FeatureSource) -> Outcome:
         if shots > fewest:
             continue
         hits = _fewshot_hits(
-            source.bank - source.center, data.train_labels, source.queries - source.center,
-            data.test_labels, shots=shots, seed=data.seed,
+            source.bank, data.train_labels, source.queries, data.test_labels,
+            shots=shots, seed=data.seed, center=source.center,
         )  # fmt: skip
         accuracies = hits.mean(axis=1)
         resampled = counted_interval(_over_draws(hits), hits.shape[1], groups=data.test.groups)
@@ -35,6 +36,7 @@ def fewshot(source: FeatureSource) -> Outcome:
             "accuracy": float(accuracies.mean()),
             "spread": float(accuracies.std(ddof=1)),  # standard deviation over draws
             KEY: resampled[KEY],
+            **({} if source.center is None else {CENTRED: True}),
         }
     return Outcome(measures)
 
@@ -100,6 +102,7 @@ def _fewshot_hits(
     shots: int,
     draws: int = 20,
     seed: int = 0,
+    center: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return (draws, q) bool: whether each query is classified correctly in each draw."""
     classes, counts = np.unique(bank_labels, return_counts=True)
@@ -113,7 +116,7 @@ def _fewshot_hits(
     hits = np.empty((draws, len(queries)), dtype=bool)
     for draw in range(draws):
         chosen = np.concatenate([rng.choice(m, shots, replace=False) for m in members])
-        _, nearest = nearest_neighbours(bank[chosen], queries, 1)
+        _, nearest = nearest_neighbours(bank[chosen], queries, 1, center=center)
         predictions = bank_labels[chosen][nearest[:, 0].cpu().numpy()]
         hits[draw] = predictions == query_labels
     return hits

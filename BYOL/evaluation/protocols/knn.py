@@ -2,9 +2,9 @@
 
 Wu et al. 2018, "Unsupervised feature learning via non-parametric instance discrimination"
 (arXiv 1805.01978): each of the k most similar labelled samples votes for its class with the
-weight exp(similarity / temperature). Before the cosine, the mean of the training features is
-subtracted, as in SimpleShot (Wang et al. 2019, arXiv 1911.04623). ``knn-cosine`` omits that, as
-published figures do.
+weight exp(similarity / temperature). The mean of the training features is subtracted before the
+cosine if that is better on the training images (:mod:`BYOL.evaluation.centering`). ``knn-cosine``
+never does it, as published figures.
 """
 
 from typing import Any
@@ -15,9 +15,11 @@ from torch import Tensor
 
 from BYOL.config.tasks import CLASSES, Measures
 from BYOL.errors import UserError
+from BYOL.evaluation.centering import CENTRED
 from BYOL.evaluation.metrics import score_predictions
-from BYOL.evaluation.nearest import BLOCK_SIZE, Array, nearest_neighbours
+from BYOL.evaluation.nearest import Array, nearest_neighbours
 from BYOL.evaluation.types import EvaluationData, FeatureSource, Outcome
+from BYOL.evaluation.votes import votes, weighted_means
 
 # Every k up to this one is used as specified. A larger one is limited to the labels of the rarest
 # class: with k = 200 and 24 labels of a class, that class could not win a vote.
@@ -30,7 +32,7 @@ def knn(source: FeatureSource) -> Outcome:
 
 
 def knn_cosine(source: FeatureSource) -> Outcome:
-    """Evaluate k-NN by the plain cosine, without subtracting the mean, as published figures do."""
+    """Evaluate k-NN by the plain cosine, without subtracting a mean, as published figures."""
     return _outcome(source, None, "knn{}-cosine")
 
 
@@ -63,7 +65,8 @@ def _outcome(source: FeatureSource, center: np.ndarray | None, name: str) -> Out
             name.format(k), data.task, predictions, data.test_labels, data.test.groups,
             data.positive,
         )  # fmt: skip
-    return Outcome(measures)
+    centred = {} if center is None else {CENTRED: True}
+    return Outcome({name: {**m, **centred} for name, m in measures.items()})
 
 
 def knn_accuracy(
@@ -117,42 +120,3 @@ def knn_predict(
     """
     similarities, indices = nearest_neighbours(bank, queries, k, center=center)
     return votes(similarities, indices, bank_labels, temperature=temperature, classes=classes)
-
-
-def votes(
-    similarities: Tensor,
-    indices: Tensor,
-    bank_labels: Array,
-    *,
-    temperature: float = 0.1,
-    classes: int | None = None,
-) -> Tensor:
-    """Return class scores of the queries: (q, classes), each row sums to 1.
-
-    ``similarities`` and ``indices`` are the result of
-    :func:`BYOL.evaluation.nearest.nearest_neighbours`; see :func:`knn_accuracy` for the others.
-    """
-    if not temperature > 0:
-        raise UserError(f"temperature={temperature} is out of range: give a number above 0")
-    labels = torch.as_tensor(bank_labels, device=similarities.device).long()
-    count = int(labels.max()) + 1 if classes is None else classes
-    # Softmax equals exp(similarity / temperature) up to a factor per query. The factor changes no
-    # decision and keeps small temperatures from overflowing.
-    weights = torch.softmax(similarities / temperature, dim=1)
-    scores = similarities.new_zeros(len(similarities), count)
-    return scores.scatter_add_(1, labels[indices], weights)
-
-
-def weighted_means(
-    similarities: Tensor, indices: Tensor, targets: Array, *, temperature: float = 0.1
-) -> Tensor:
-    """Average the neighbours' ``targets`` (n, t) with the weights of :func:`votes`: (q, t)."""
-    bank_targets = torch.as_tensor(targets, device=similarities.device).float()
-    weights = torch.softmax(similarities / temperature, dim=1)
-    block = max(BLOCK_SIZE // (indices.shape[1] * bank_targets.shape[1]), 1)
-    return torch.cat(
-        [
-            torch.einsum("qk,qkt->qt", weights[start : start + block], bank_targets[rows])
-            for start, rows in zip(range(0, len(indices), block), indices.split(block), strict=True)
-        ]
-    )
