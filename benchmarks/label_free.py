@@ -9,12 +9,14 @@ smaller error than that on a few hundred test images), and by the quantities of 
 A quantity is useful if it orders the
 checkpoints of a run, or the recipes of a set, as the probe does (Spearman's ρ and Kendall's τ_b).
 Its regret is what its choice loses: the best accuracy minus the accuracy of what it chooses. Last
-checkpoint and random choice are the references. Runs that are in ``--json`` are not repeated.
+checkpoint and random choice are the references. Runs that are in ``--json`` are not repeated; ``--seconds`` starts no further run after this time.
 """
 
 import itertools
 import json
 import math
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ from BYOL.training.module import batch_loss
 from BYOL.training.pretrain import pretrain
 from BYOL.views.pipeline import make_view
 
-PASSES = 12_000  # images of one run, repetitions included
+PASSES = 9_000  # images of one run, repetitions included
 CHECKPOINTS = 6
 VIEW_IMAGES, VIEWS = 256, 6  # for LiDAR, alignment and the loss
 LARS = {"optimizer": "lars", "lr": 3.2, "weight_decay": 1.5e-6}
@@ -162,6 +164,7 @@ def trained(args: Any, data: str, recipe: str, images: int) -> RunFolder:
                 "report": False, "checkpoint_keep": 99, "checkpoint_every": epochs // CHECKPOINTS,
                 "accelerator": "cpu"}  # fmt: skip
     if not folder.results.exists():
+        shutil.rmtree(folder.path, ignore_errors=True)  # of a run that was stopped
         pretrain(preset_config("32px-minutes", data=data, out=str(folder.path), epochs=epochs,
                                **{**settings, **sizes, **RECIPES[recipe]}))  # fmt: skip
     return folder
@@ -224,13 +227,16 @@ def grouped(rows: list[dict[str, Any]], *names: str) -> list[list[dict[str, Any]
 
 
 def main() -> None:
-    args = arguments(__doc__, data="digits", out="runs/label-free", recipes="")
+    args = arguments(__doc__, data="digits", out="runs/label-free", recipes="", seconds=1e9)
     line = header("scipy", "scikit-learn")
     rows: list[dict[str, Any]] = []
     if args.json and Path(args.json).exists():
         rows = json.loads(Path(args.json).read_text())["rows"]
+    start = time.monotonic()
     recipes = args.recipes.split(",") if args.recipes else list(RECIPES)
     for data, recipe in itertools.product(args.data.split(","), recipes):
+        if time.monotonic() - start > args.seconds:  # the next call continues
+            return
         if not any((r["data"], r["recipe"]) == (data, recipe) for r in rows):
             rows += rows_of(args, data, recipe)
             probes = ", ".join(f"{r['probe']:.3f}" for r in rows[-CHECKPOINTS:])

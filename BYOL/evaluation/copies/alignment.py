@@ -1,10 +1,10 @@
 """Whether two images are copies of each other, checked on aligned pixels.
 
 A small grey thumbnail cannot distinguish two shoes of the same outline. So a pair of candidates is
-compared again, at a higher resolution and in colour. One image is first aligned with the
-other, because a copy may have lost a part of its border. Two correlations are then computed: of all
-pixels, which depends on the large areas, and of a band of fine detail, which depends on texture and
-small shapes. A copy has both. Different images of the same kind often have the first only.
+compared again, at a higher resolution and in colour. One image is first aligned with the other,
+because a copy may have lost a part of its border. Then all pixels are compared, which depends on
+large areas and strong edges, and the pixels in small windows, which depends on texture and small
+shapes. A copy agrees in both. Different images of the same kind often agree in the first only.
 """
 
 import torch
@@ -15,7 +15,9 @@ _ITERATIONS = 6  # Gauss-Newton steps at each resolution
 _LARGEST_SCALE = 1.25  # a copy has lost at most a fifth of each side
 _LARGEST_SHIFT = 0.2  # in units of half an image
 _DAMPING = 1e-4  # relative to the mean of the diagonal
-_FLOOR = 0.01  # standard deviation of detail in [0, 1] that counts as none (compression)
+_WINDOW = 7  # pixels; side of the windows in which detail is compared
+_FLOOR = 0.01  # standard deviation in [0, 1] of a window without detail
+_BLANK_ENERGY = 1e-6  # mean square in [0, 1] of an image without contrast
 
 
 @torch.no_grad()
@@ -30,8 +32,8 @@ def copy_scores(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         second: (m, C, S, S) in [0, 1].
 
     Returns:
-        The correlation (m,) of all pixels of all channels, and that of the fine detail of the grey
-        values.
+        The correlation (m,) of all pixels of all channels, and the correlation of the grey values
+        that three quarters of all windows with detail exceed.
     """
     mirrored = second.flip(3)
     better = _correlation(first, mirrored) > _correlation(first, second)
@@ -42,15 +44,12 @@ def copy_scores(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     diverged = (unaligned > overall)[:, None, None, None]
     aligned = torch.where(diverged, second, aligned)
     inside = torch.where(diverged, torch.ones_like(inside), inside)
-    pair = (_detail(x.mean(1, keepdim=True)) for x in (first, aligned))
-    return torch.maximum(overall, unaligned), _correlation(*pair, inside, _FLOOR)
+    greys = (x.mean(1, keepdim=True) for x in (first, aligned))
+    return torch.maximum(overall, unaligned), _local_agreement(*greys, inside)
 
 
-def _correlation(a: Tensor, b: Tensor, inside: Tensor | None = None, floor: float = 0) -> Tensor:
-    """Return the correlation (m,) of ``a`` and ``b`` (m, C, S, S) where ``inside`` (m, 1, S, S).
-
-    With a ``floor``, the detail of images that have less than this standard deviation agrees.
-    """
+def _correlation(a: Tensor, b: Tensor, inside: Tensor | None = None) -> Tensor:
+    """Return the correlation (m,) of ``a`` and ``b`` (m, C, S, S) where ``inside`` (m, 1, S, S)."""
     weight = torch.ones_like(a) if inside is None else inside.expand_as(a)
     count = weight.sum((1, 2, 3)).clamp_min(1)
 
@@ -58,17 +57,32 @@ def _correlation(a: Tensor, b: Tensor, inside: Tensor | None = None, floor: floa
         return (x - ((x * weight).sum((1, 2, 3)) / count)[:, None, None, None]) * weight
 
     a, b = centred(a), centred(b)
-    added = floor**2 * count + 1e-9
-    product = (a * b).sum((1, 2, 3)) + added
-    return (
-        product / ((a * a).sum((1, 2, 3)) + added).sqrt() / ((b * b).sum((1, 2, 3)) + added).sqrt()
-    )
+    added = _BLANK_ENERGY * count  # blank images agree with each other
+    squares = ((x * x).sum((1, 2, 3)) + added for x in (a, b))
+    return ((a * b).sum((1, 2, 3)) + added) / (next(squares) * next(squares)).sqrt()
 
 
-def _detail(grey: Tensor) -> Tensor:
-    """Return a band of detail of ``grey`` (m, 1, S, S), without the finest, which copies lose."""
-    fine = F.avg_pool2d(grey, 3, 1, 1, count_include_pad=False)
-    return fine - F.avg_pool2d(fine, 7, 1, 3, count_include_pad=False)
+def _local_agreement(first: Tensor, second: Tensor, inside: Tensor) -> Tensor:
+    """Return the lower quartile (m,) of the correlations in windows of grey values (m, 1, S, S).
+
+    A correlation over the whole image depends mostly on its strongest edges, such as the outline of
+    an object. Here every window counts equally, except those in which neither image has detail.
+    """
+    # The finest detail is removed, because copies lose it.
+    a, b = (F.avg_pool2d(x, 3, 1, 1, count_include_pad=False) for x in (first, second))
+    mean_a, mean_b = _window_means(a), _window_means(b)
+    var_a = (_window_means(a * a) - mean_a**2).clamp_min(0)
+    var_b = (_window_means(b * b) - mean_b**2).clamp_min(0)
+    floor = _FLOOR**2
+    agreement = _window_means(a * b) - mean_a * mean_b + floor
+    agreement = agreement / ((var_a + floor) * (var_b + floor)).sqrt()
+    counts = (torch.maximum(var_a, var_b) > floor) & (_window_means(inside) > 0.99)
+    values = torch.where(counts, agreement, torch.nan).flatten(1)
+    return torch.nan_to_num(values.nanquantile(0.25, dim=1), nan=1.0)
+
+
+def _window_means(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, _WINDOW, 1)
 
 
 def _align(first: Tensor, second: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from BYOL.data.decode import BrokenImageError
 from BYOL.evaluation.copies.alignment import copy_scores
 
 SIDE = 64  # pixels; pairs with a shorter side below it are compared at half of it
-MIN_OVERALL, MIN_DETAIL = 0.9, 0.8  # correlations of aligned pixels; docs/evidence.md
+MIN_OVERALL, MIN_DETAIL = 0.95, 0.92  # correlations of aligned pixels; docs/evidence.md
 _PAIRS = 256  # pairs whose pixels are in memory at once
 
 Reader = Callable[[int], Tensor | None]
