@@ -161,12 +161,11 @@ def _unproven(figures: Figures) -> Advice | None:
         "The trained backbone is not shown to be better than the untrained one. More images, a "
         "longer run or published weights may help."
     )
-    weights = _from_weights(figures)
-    if figures.trend is not None and figures.trend.flat:
-        return Advice("Start from published weights", reason, (weights,))
-    return Advice(
-        "Train longer, or start from published weights", reason, (_longer(figures, 2.0), weights)
-    )
+    trend, weights = figures.trend, _from_weights(figures)
+    if trend is not None and trend.flat and weights:
+        return Advice("Start from published weights", reason, weights)
+    longer = _longer(figures, trend.times if trend is not None else 2.0)
+    return Advice("Train longer, or start from published weights", reason, (longer, *weights))
 
 
 def _improving(figures: Figures) -> Advice | None:
@@ -187,15 +186,13 @@ def _flat(figures: Figures) -> Advice | None:
     trend = figures.trend
     if trend is None or not trend.flat or trend.last >= CEILING or figures.better is False:
         return None
-    commands = []
+    commands = _from_weights(figures)
     if larger := LARGER.get(figures.backbone):
-        commands.append(_again(figures, {"backbone": larger, **_length(figures, 1.0)}))
-    if figures.baseline != "start":
-        commands.append(_from_weights(figures))
+        commands = (_again(figures, {"backbone": larger, **_length(figures, 1.0)}), *commands)
     if not commands:
         return None
     reason = "The accuracy was flat at the end: twice the time is expected to add less than a point"
-    return Advice("Try a larger backbone or published weights", f"{reason}.", tuple(commands))
+    return Advice("Try a larger backbone or published weights", f"{reason}.", commands)
 
 
 def _labels(figures: Figures) -> Advice | None:
@@ -240,9 +237,15 @@ def _length(figures: Figures, times: float) -> dict[str, str]:
     return {"minutes": f"{max(times * figures.minutes + figures.overhead, 1.0):.3g}"}
 
 
-def _from_weights(figures: Figures) -> str:
-    """Return the command of a run that starts from published weights."""
-    return _command("pretrain", *figures.images, "--pretrained", "--out", f"{figures.run}-weights")
+def _from_weights(figures: Figures) -> tuple[str, ...]:
+    """Return the command of a run that starts from published weights.
+
+    None for the digits, which have no use for them, and for a run that started from weights.
+    """
+    if not figures.images or figures.baseline == "start":
+        return ()
+    out = ("--out", f"{figures.run}-weights")
+    return (_command("pretrain", *figures.images, "--pretrained", *out),)
 
 
 def _again(figures: Figures, changes: dict[str, str]) -> str:

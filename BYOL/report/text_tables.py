@@ -38,8 +38,8 @@ def comparison_table(evaluation: dict[str, Any]) -> TextTable | None:
         for source, found in deciding.items()
     )
     return TextTable(
-        "Difference of the trained backbone (accuracies in percentage points), with the p-value of a paired test on the same test "
-        "images, corrected for several protocols (Holm)",
+        "Difference of the trained backbone (accuracies in percentage points), with the p-value of "
+        "a paired test on the same test images, corrected for several protocols (Holm)",
         ("trained minus", *map(measure_title, measures)),
         tuple(rows),
     )
