@@ -90,7 +90,7 @@ def test_always_saying_the_frequent_class_is_seen_through():
     summary = class_summary(truth, truth, ("good", "defective"))
     assert summary["majority"] == {"class": "good", "accuracy": 0.96} and summary["unequal"]
     assert summary["positive"] == "defective"
-    assert majority_text(summary).startswith("Always predicting 'good' is correct for 0.960")
+    assert majority_text(summary).startswith("Always predicting 'good' has an accuracy of 0.960")
     recalls = class_recalls(truth, np.zeros(600, int), ("good", "defective"))
     assert recalls["defective"] == {
         "recall": 0.0, "low": 0.0, "high": exact_interval(0, 24)[1], "images": 24
