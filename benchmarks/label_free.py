@@ -9,7 +9,8 @@ smaller error than that on a few hundred test images), and by the quantities of 
 A quantity is useful if it orders the
 checkpoints of a run, or the recipes of a set, as the probe does (Spearman's ρ and Kendall's τ_b).
 Its regret is what its choice loses: the best accuracy minus the accuracy of what it chooses. Last
-checkpoint and random choice are the references. Runs that are in ``--json`` are not repeated; ``--seconds`` starts no further run after this time.
+checkpoint and random choice are the references. Runs that are in ``--json`` are not
+repeated. No further run is started after ``--seconds``.
 """
 
 import itertools

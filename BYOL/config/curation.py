@@ -7,6 +7,7 @@ from typing import Literal
 
 from BYOL.config.features import PooledFeaturesConfig
 from BYOL.config.fields import setting
+from BYOL.config.metrics import METRIC, MetricName
 from BYOL.config.shared_help import TASK
 from BYOL.config.validation import check_task
 from BYOL.errors import SettingsError
@@ -172,6 +173,7 @@ class PredictConfig(PooledFeaturesConfig):
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
         "auto", TASK, basic=True
     )
+    metric: MetricName = setting("auto", METRIC, basic=True)
     out: str = setting(
         "predictions.csv",
         "CSV file to write, with one row per image.",
@@ -181,7 +183,7 @@ class PredictConfig(PooledFeaturesConfig):
     )
     seed: int = setting(
         0,
-        "Random seed of the cross-validation folds and of the confidence intervals.",
+        "Random seed of the cross-validation folds.",
         low=0,
         high=2**63 - 1,
         basic=True,

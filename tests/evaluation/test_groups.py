@@ -388,10 +388,10 @@ def test_intervals_by_groups_agree_with_each_other_and_with_a_loop():
     means = rng.random(200)
     values = rng.random(300) < means[groups + 5]
     intervals = [
-        accuracy_interval(values, 0, groups),
-        mean_interval(values.astype(float), 0, groups),
-        statistic_interval(lambda rows: float(values[rows].mean()), 300, 0, 2000, groups),
-        counted_interval(lambda c: c @ values / c.sum(axis=1), 300, 0, 2000, groups),
+        accuracy_interval(values, groups),
+        mean_interval(values.astype(float), groups),
+        statistic_interval(lambda rows: float(values[rows].mean()), 300, 2000, groups),
+        counted_interval(lambda c: c @ values / c.sum(axis=1), 300, 2000, groups),
     ]
     members = [values[groups == g] for g in np.unique(groups)]
     looped = [
@@ -411,7 +411,7 @@ def test_intervals_are_wider_for_groups_of_similar_images_and_equal_for_groups_o
     values = np.repeat(rng.random(50) < 0.5, 20)
 
     def width(*groups):
-        measure = accuracy_interval(values, 0, *groups)
+        measure = accuracy_interval(values, *groups)
         return measure["high"] - measure["low"]
 
     assert width(groups) == pytest.approx(width() * np.sqrt(20), rel=0.15)

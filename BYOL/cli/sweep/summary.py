@@ -8,6 +8,7 @@ from typing import Any
 
 from BYOL._files import write_atomically, write_json
 from BYOL._lock import claimed
+from BYOL.cli.sweep.compare import compare_variants, comparison_table
 from BYOL.cli.sweep.results import results_of
 from BYOL.cli.sweep.spec import Cell
 from BYOL.evaluation.baselines import START
@@ -18,27 +19,30 @@ from BYOL.evaluation.collapse.metrics import with_present_names
 COLLAPSE_METRICS = {"std": "projection std", "centred_rank": "projection centred rank"}
 
 
-def write_summary(cells: Sequence[Cell], out: Path) -> tuple[list[dict[str, Any]], str]:
+def write_summary(cells: Sequence[Cell], out: Path) -> tuple[dict[str, Any], str]:
     """Write ``table.md``, ``sweep.json`` and ``sweep.png`` for the complete runs.
 
     Several processes may share a sweep. Only one of them reads and writes at a time, so that the
     files of the last one are complete.
 
     Returns:
-        The rows of :func:`summarise`, and their table.
+        ``rows`` of :func:`summarise` and ``comparisons`` of
+        :func:`BYOL.cli.sweep.compare.compare_variants`, and their tables.
 
     Raises:
         UserError: a file cannot be written.
     """
     with claimed(out / ".summary.lock", wait=True):
         rows = summarise(cells)
-        text = table(rows)
+        compared = compare_variants(cells)
+        text = "\n\n".join(filter(None, [table(rows), comparison_table(compared)]))
         write_atomically(
             out / "table.md", lambda temporary: temporary.write_text(text + "\n", "utf-8")
         )
-        write_json(out / "sweep.json", {"rows": rows})
+        summary = {"rows": rows, "comparisons": compared}
+        write_json(out / "sweep.json", summary)
         save_plot(rows, out / "sweep.png")
-    return rows, text
+    return summary, text
 
 
 def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
