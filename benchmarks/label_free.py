@@ -9,7 +9,8 @@ smaller error than that on a few hundred test images), and by the quantities of 
 A quantity is useful if it orders the
 checkpoints of a run, or the recipes of a set, as the probe does (Spearman's ρ and Kendall's τ_b).
 Its regret is what its choice loses: the best accuracy minus the accuracy of what it chooses. Last
-checkpoint and random choice are the references. Runs that are in ``--json`` are not repeated; ``--seconds`` starts no further run after this time.
+checkpoint and random choice are the references. Runs that are in ``--json`` are not
+repeated. No further run is started after ``--seconds``.
 """
 
 import itertools
@@ -160,7 +161,8 @@ def trained(args: Any, data: str, recipe: str, images: int) -> RunFolder:
     sizes = {"backbone": "plain5"} if data == "digits" else {"image_size": 32}
     if data == "digits":
         sizes |= {"view_size": 16, "flip": 0.0}
-    settings = {"batch_size": 64, "warmup_epochs": 1.0, "knn_every": 0, "evaluate": False,
+    settings = {"batch_size": 64, "hidden_size": 256, "output_size": 128, "precision": "fp32",
+                "warmup_epochs": 1.0, "knn_every": 0, "evaluate": False,
                 "report": False, "checkpoint_keep": 99, "checkpoint_every": epochs // CHECKPOINTS,
                 "accelerator": "cpu"}  # fmt: skip
     if not folder.results.exists():
