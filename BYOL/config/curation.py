@@ -25,6 +25,13 @@ class DuplicatesConfig(PooledFeaturesConfig):
         high=1,
         basic=True,
     )
+    between: tuple[str, str] | None = setting(
+        None,
+        "Two splits, train and test: list only images of one that have a near-copy in the other. "
+        "The test images are kept, so --kept lists the training images without copies of test "
+        "images. Without it, all pairs are compared.",
+        basic=True,
+    )
     out: str = setting(
         "duplicates.csv", "CSV file to write.", place="output", home=True, basic=True
     )
@@ -43,6 +50,15 @@ class DuplicatesConfig(PooledFeaturesConfig):
         home=True,
         basic=True,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.between and set(self.between) != {"train", "test"}:
+            raise SettingsError(
+                f"--between={','.join(self.between)} is not accepted: give train,test"
+            )
+        if self.between and self.split != "all":
+            raise SettingsError(f"--split={self.split} leaves out images of --between: omit it")
 
 
 @dataclass(frozen=True)

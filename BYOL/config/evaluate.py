@@ -88,6 +88,12 @@ class EvaluateConfig(Settings):
         home=True,
         basic=True,
     )
+    leakage: bool = setting(
+        True,
+        "Search for near-copies of the test images among the training images, and report how many "
+        "there are.",
+        basic=True,
+    )
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", ACCELERATOR, basic=True)
     seed: int = setting(
         0,

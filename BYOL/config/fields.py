@@ -20,6 +20,7 @@ _WORDS: dict[Any, str] = {
     float: "a number",
     bool: "true or false",
     tuple[float, float]: "two numbers with a comma between",
+    tuple[str, str]: "two names with a comma between",
     list[float]: "numbers with commas between",
     list[int]: "whole numbers with commas between",
     list[str]: "a list of texts",
@@ -139,8 +140,8 @@ def check_settings(settings: Any) -> None:
     kinds = kinds_of(type(settings))
     for name, field in fields_of(settings).items():
         value, info = getattr(settings, name), info_of(field)
-        if value is not None and _is_pair(kinds[name]):
-            _check_pair(name, value)
+        if value is not None and (pair := pair_kind(kinds[name])):
+            _check_pair(name, value, get_args(pair)[0] is str)
         if choices := choices_of(kinds[name]):
             if value is not None and not isinstance(value, bool) and value not in choices:
                 raise SettingsError(
@@ -151,15 +152,17 @@ def check_settings(settings: Any) -> None:
             _check_range(name, value, low, math.inf if info.high is None else info.high)
 
 
-def _is_pair(kind: Any) -> bool:
+def pair_kind(kind: Any) -> Any:
+    """The type of a pair, alone or in a union; None for other types."""
     parts = get_args(kind) if _is_union(kind) else (kind,)
-    return any(get_origin(part) is tuple for part in parts)
+    return next((part for part in parts if get_origin(part) is tuple), None)
 
 
-def _check_pair(name: str, value: Any) -> None:
+def _check_pair(name: str, value: Any, texts: bool) -> None:
     is_sequence = isinstance(value, tuple | list) and len(value) == 2
-    if not is_sequence or not all(isinstance(number, int | float) for number in value):
-        raise SettingsError(f"--{name}={value} is no pair: give two numbers")
+    if not is_sequence or not all(isinstance(v, str if texts else int | float) for v in value):
+        wanted = "two names" if texts else "two numbers"
+        raise SettingsError(f"--{name}={value} is no pair: give {wanted}")
 
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:
@@ -261,7 +264,7 @@ def _as_number(kind: type, value: Any) -> Any:
 
 
 def _as_sequence(kind: Any, value: Any) -> Any:
-    if isinstance(value, str) and get_args(kind)[0] is not str:
+    if isinstance(value, str) and (get_args(kind)[0] is not str or get_origin(kind) is tuple):
         value = [part for part in value.strip("[]() ").split(",") if part.strip()]
     elif isinstance(value, str):
         value = [value]

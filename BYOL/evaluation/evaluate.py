@@ -18,6 +18,7 @@ from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.baselines import RawPixels, Reference
 from BYOL.evaluation.class_summary import class_summary
 from BYOL.evaluation.comparison import comparisons_of
+from BYOL.evaluation.copies.leakage import leakage_search
 from BYOL.evaluation.deciding import check_metric
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.outcomes import digest_of_test_images
@@ -55,6 +56,7 @@ def evaluate(
     known: Mapping[str, Measures] = NOTHING_KNOWN,
     metric: str = "auto",
     log_times: bool = False,
+    leakage: bool = True,
     **settings: Any,
 ) -> dict[str, Any]:
     """Evaluate a backbone and its baselines.
@@ -77,6 +79,7 @@ def evaluate(
         metric: the metric that decides comparisons: see :mod:`BYOL.config.metrics`.
         log_times: whether the time of every measurement is logged, and its expected time before it
             starts if that is minutes.
+        leakage: whether near-copies of test images are searched among the training images.
         settings: further fields of :class:`EvaluationData`.
 
     Returns:
@@ -100,6 +103,7 @@ def evaluate(
         - ``metric``, and ``comparisons[source]``: the trained backbone compared with every other
           source by paired tests: see :mod:`BYOL.evaluation.comparison`.
         - ``test_digest``: evaluations with the same one used the same test images.
+        - ``leakage``: see :func:`BYOL.evaluation.copies.leakage.find_leakage`.
         - ``untaught``: names of classes with test images but without training images, if any.
         - ``left_out``: protocols that do not support these labels, if any.
 
@@ -117,6 +121,7 @@ def evaluate(
         **settings,
     )
     data, image_pixels = _only_readable(data, input_spec)
+    search = leakage_search(data.train, data.test, image_pixels) if leakage else None
     backbones = [
         ("untrained", untrained, input_spec),
         *((r.name, r.backbone, r.input_spec) for r in references),
@@ -133,6 +138,8 @@ def evaluate(
         rows[source.name] = {k: v for outcome in outcomes for k, v in outcome.measures.items()}
         if source.backbone is backbone:
             details = {k: v for outcome in outcomes for k, v in outcome.details.items()}
+            if search:
+                details["leakage"] = search(source.bank, source.queries)
     results = {
         "pictures": {"learn": len(data.train), "judge": len(data.test)},
         **group_counts(data, test),

@@ -100,11 +100,11 @@ def pooled_test(pairs: Sequence[tuple[Measure, Measure]], units: int) -> PairedT
 
 def paired_t_test(differences: np.ndarray) -> PairedTest:
     """Compare by the mean difference (n,) of each image: Student's paired t-test."""
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     n, difference = len(differences), float(differences.mean())
     error = float(differences.std(ddof=1)) / n**0.5 if n > 1 else 0.0
-    p = float(2 * t.sf(abs(difference) / error, n - 1)) if error else float(difference == 0)
+    p = float(2 * stdtr(n - 1, -abs(difference) / error)) if error else float(difference == 0)
     return PairedTest(difference, p, PAIRED_T)
 
 
@@ -115,11 +115,11 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
         first: (n,) bool, whether the first one classifies each image correctly.
         second: the same for the second one.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
     count = only_first + only_second
-    p = min(2 * float(binom.cdf(min(only_first, only_second), count, 0.5)), 1.0) if count else 1.0
+    p = min(2 * float(bdtr(min(only_first, only_second), count, 0.5)), 1.0) if count else 1.0
     return PairedTest((only_first - only_second) / len(first), p, MCNEMAR, only_first, only_second)
 
 
@@ -139,7 +139,7 @@ def bootstrap_test(
         difference: the difference on the test images themselves.
         units: number of units that were resampled.
     """
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     differences = first - second
     differences = differences[~np.isnan(differences)]
@@ -150,7 +150,7 @@ def bootstrap_test(
     if error < 1e-7 * max(abs(difference), 1e-3):  # rounding of float32: all resamples are equal
         p = 1.0 if abs(difference) < 1e-6 else least
     else:
-        p = max(2 * float(t.sf(abs(difference) / error, units - 1)), least)
+        p = max(2 * float(stdtr(units - 1, -abs(difference) / error)), least)
     return PairedTest(difference, p, BOOTSTRAP)
 
 

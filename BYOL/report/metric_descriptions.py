@@ -71,11 +71,16 @@ COLLAPSE_METRICS: dict[str, CurveDescription] = {
         "if all images have the same projection.",
         low=0, high=1, alarm=MIN_STD, side="below",
     ),
-    "effective_rank": CurveDescription(
-        "Effective rank",
-        "Number of directions that the projections of a batch use. A small decrease is normal; a "
-        "decrease to 1 is a collapse.",
+    "centred_rank": CurveDescription(
+        "Centred effective rank",
+        "Number of directions in which the projections of a batch differ from their mean. A small "
+        "decrease is normal; a decrease to 1 is a collapse.",
         low=0, alarm=MIN_RANK, side="below",
+    ),
+    "rankme": CurveDescription(
+        "RankMe",
+        "Number of directions that the projections of a batch use, including that of their mean.",
+        low=0,
     ),
     "uniformity": CurveDescription(
         "Uniformity",

@@ -12,6 +12,7 @@ from BYOL.config.fields import info_of
 from BYOL.config.presets import PRESETS, preset_config
 from BYOL.errors import UserError, first_line
 from BYOL.evaluation.collapse.alarm import diagnose
+from BYOL.evaluation.collapse.metrics import with_present_names
 from BYOL.report.metrics_csv import Curves, read_curves
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint
@@ -79,7 +80,7 @@ class RunSummary:
             for column, series in self.curves.series.items()
             if column.startswith("gauge/")
         }
-        return {**logged, **(self.results.get("gauges") or {})}
+        return with_present_names({**logged, **(self.results.get("gauges") or {})})
 
     @property
     def alarm(self) -> str | None:

@@ -17,7 +17,6 @@ from BYOL.evaluation.comparison import (
 )
 from BYOL.evaluation.table import class_lines
 from BYOL.report.metric_descriptions import measure_title
-from BYOL.report.results_table import label_kind
 from BYOL.report.run_summary import RunSummary, finite
 
 _BASELINE_NAMES = {
@@ -88,7 +87,6 @@ def _compare(evaluation: dict[str, Any]) -> Verdict | None:
             *(_exceptions(evaluation) if kind == "good" else []),
             *([] if paired else [UNPAIRED]),
             *class_lines(evaluation),
-            _basis(evaluation),
         ),
     )
 
@@ -109,7 +107,8 @@ def _claim(comparisons: list[BaselineComparison]) -> tuple[str, str]:
     kinds = [kind for kind, *_ in ordered]
     if kinds[-1] == "better":
         return "good", f"The backbone is {', and '.join(parts)}"
-    return "unsure", f"The backbone is {', but '.join(parts)}"
+    conjunction = "but" if kinds[0] == "better" else "and"
+    return "unsure", f"The backbone is {f', {conjunction} '.join(parts)}"
 
 
 def _clause(signs: dict[str, int]) -> tuple[str, str, str]:
@@ -166,24 +165,15 @@ def _inconclusive(protocols: list[str], paired: bool) -> str:
     )
 
 
-def _basis(evaluation: dict[str, Any]) -> str:
-    counts = evaluation.get("pictures") or {}
-    if not counts:
-        return ""
-    return (
-        f"Evaluated on {counts['judge']:,} test images{label_kind(evaluation)}, with the labels "
-        f"of {counts['learn']:,} training images. Pretraining used no labels."
-    )
-
-
 def _without_references(facts: RunSummary, probe: float | None) -> tuple[str, tuple[str, ...]]:
     metrics = facts.collapse_metrics
     details = []
     if finite(metrics.get("std")):
-        rank = metrics.get("effective_rank")
+        rank = metrics.get("centred_rank")
         details.append(
             f"The standard deviation of the projections is {metrics['std'] * 100:.0f} % of its "
-            "maximum" + (f", and their effective rank is {rank:.0f}." if finite(rank) else ".")
+            "maximum"
+            + (f", and their centred effective rank is {rank:.0f}." if finite(rank) else ".")
         )
     online = facts.curves.series.get("knn")
     result = None

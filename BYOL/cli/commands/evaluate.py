@@ -21,6 +21,7 @@ from BYOL.evaluation.baselines import (
     supervised_reference,
 )
 from BYOL.evaluation.collapse.feature_metrics import feature_collapse_metrics, feature_metrics_text
+from BYOL.evaluation.copies.leakage import leakage_text
 from BYOL.evaluation.evaluate import evaluate
 from BYOL.evaluation.protocols.registry import check_protocols
 from BYOL.evaluation.splits import check_split_groups, comparable_test_set
@@ -67,11 +68,12 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         references=references,
         metric=config.metric,
         log_times=True,
+        leakage=config.leakage,
         **_data_settings(config),
     )
     collapse = feature_collapse_metrics(trained, untrained, train, input_spec, **settings)
     results = {**_sources(run, config, left_out), **results, "feature_gauges": collapse}
-    lines = [results_text(results), feature_metrics_text(collapse)]
+    lines = [results_text(results), *leakage_text(results), feature_metrics_text(collapse)]
     if left_out:
         lines.append(f"left out, because {config.labels} has no row for them: {left_out:,} images")
     return results, "\n".join([*lines, *_write(results, run.evaluation)])

@@ -7,6 +7,7 @@ from BYOL._distributed import first_process
 from BYOL.cli.commands.common import Answer
 from BYOL.config import PretrainConfig, load_config
 from BYOL.evaluation.collapse.feature_metrics import feature_metrics_text
+from BYOL.evaluation.copies.leakage import leakage_text
 from BYOL.evaluation.table import results_text
 from BYOL.report.advice import advise
 from BYOL.report.run_figures import run_figures
@@ -30,7 +31,8 @@ def summary(results: dict[str, Any]) -> str:
         f"({results['images_per_second']:,.0f} images/s)"
     ]
     if results["evaluation"]:
-        lines.append(results_text(results["evaluation"]))
+        evaluation = results["evaluation"]
+        lines += [results_text(evaluation), *leakage_text(evaluation)]
     if results["feature_gauges"]["trained"]:
         lines.append(feature_metrics_text(results["feature_gauges"]))
     if results["alarm"]:

@@ -13,9 +13,11 @@ from BYOL.cli.sweep.results import results_of
 from BYOL.cli.sweep.spec import Cell
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
+from BYOL.evaluation.collapse.metrics import with_present_names
 from BYOL.evaluation.deciding import deciding_measures
 
-COLLAPSE_METRICS = ("std", "effective_rank")
+# of the projections: key in results.json → heading
+COLLAPSE_METRICS = {"std": "projection std", "centred_rank": "projection centred rank"}
 
 
 def write_summary(cells: Sequence[Cell], out: Path) -> tuple[dict[str, Any], str]:
@@ -57,10 +59,9 @@ def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         evaluations = [results["evaluation"] for results in complete if results["evaluation"]]
         evaluated[cell.name] = evaluations
         measures = _measures(evaluations, "trained")
-        for metric in COLLAPSE_METRICS:
-            measures[metric] = [
-                value for r in complete if (value := r["gauges"].get(metric)) is not None
-            ]
+        metrics = [with_present_names(results["gauges"]) for results in complete]
+        for key, heading in COLLAPSE_METRICS.items():
+            measures[heading] = [m[key] for m in metrics if m.get(key) is not None]
         rows.append(
             {
                 "name": cell.name,
@@ -130,7 +131,7 @@ def save_plot(rows: list[dict[str, Any]], path: Path) -> Path:
     measured = {name for row in rows for name, values in row["measures"].items() if values}
     names = dict.fromkeys(name for row in rows for name in row["measures"])
     deciding = deciding_measures(name for name in names if name in measured)
-    shown = [*deciding.values(), *(name for name in COLLAPSE_METRICS if name in measured)]
+    shown = [*deciding.values(), *(name for name in COLLAPSE_METRICS.values() if name in measured)]
     height = 1.2 + 0.3 * len(rows)
     figure = Figure(figsize=(2 + 2.2 * max(len(shown), 1), height), layout="constrained")
     panels = figure.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0]

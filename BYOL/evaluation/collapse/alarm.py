@@ -59,9 +59,9 @@ def diagnose(metrics: dict[str, float], highest_std: float = 0.0) -> Finding | N
             "std",
             f"std has dropped from {highest_std:.2g} to {std:.2g}, below {DROPPED_STD}: {_SAME}",
         )
-    rank = metrics.get("effective_rank", math.inf)
+    rank = metrics.get("centred_rank", math.inf)
     if rank < MIN_RANK:
-        return Finding("effective_rank", f"effective_rank is {rank:.3g}, below {MIN_RANK}: {_LINE}")
+        return Finding("centred_rank", f"centred_rank is {rank:.3g}, below {MIN_RANK}: {_LINE}")
     first = metrics.get("first_eigenvalue", 0.0)
     if first > MAX_FIRST_EIGENVALUE:
         return Finding(
