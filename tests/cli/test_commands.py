@@ -211,3 +211,20 @@ def test_weights_of_timm_are_a_row_only_if_they_are_on_this_disk(tmp_path, monke
     found = module.supervised_reference("resnet10t", 1, input_spec)
     assert found.name == "supervised (timm)"
     assert found.backbone(torch.zeros(1, 1, 32, 32)).shape == (1, 512)
+
+
+def test_a_published_backbone_is_compared_on_the_same_images(run, tmp_path, capsys):
+    hub = tmp_path / "hub"
+    assert main(["export", str(run), "--to", f"{hub}/"]) == 0
+    capsys.readouterr()
+    for name in (str(hub), f"local-dir:{hub}"):
+        argv = ["evaluate", str(run), "--protocol", "knn", "--reference", name, "--json"]
+        assert main(argv) == 0
+        answer = json.loads(capsys.readouterr().out)
+        other = answer["rows"]["reference (hub)"]
+        assert other["knn20"]["accuracy"] == answer["rows"]["trained"]["knn20"]["accuracy"]
+        (same,) = (c for c in answer["comparisons"]["reference (hub)"] if "decides" in c)
+        assert same["p"] == 1 and same["only_first"] == same["only_second"] == 0
+    assert main(["evaluate", str(run), "--reference", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"--reference={tmp_path}" in said and "RUN=" not in said and "\n" not in said.strip()
