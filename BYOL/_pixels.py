@@ -56,7 +56,7 @@ def cut(pixels: np.ndarray, edges: Sequence[float], side: int) -> np.ndarray:
     Returns:
         (side, side, C) uint8.
     """
-    if pixels.shape[2] not in MODES:  # PIL has no such mode
+    if pixels.shape[2] not in (1, 3):  # Pillow would weight the colours by a fourth channel
         bands = np.moveaxis(pixels, 2, 0)
         return np.concatenate([cut(band[..., None], edges, side) for band in bands], axis=2)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

@@ -9,9 +9,9 @@ from BYOL.export.equality_check import check_equal, images_to_check
 from BYOL.export.exportable import ExportModel
 from BYOL.export.model_card import model_card
 from BYOL.export.pixel_network import timm_forward
-from BYOL.model.backbones import feature_size
+from BYOL.model.feature_size import feature_size
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, copy_state_dict
-from BYOL.views.transforms import centre_crop_fraction
+from BYOL.views.centre_crop import centre_crop_fraction
 
 CARD = "README.md"  # the file name that the hub expects
 

@@ -5,7 +5,8 @@ from torch import nn
 
 from BYOL.byol import BYOL
 from BYOL.errors import UserError
-from BYOL.model.backbones import build_backbone, feature_size, pool
+from BYOL.model.backbones import build_backbone
+from BYOL.model.feature_size import feature_size, pool
 from BYOL.model.plain_net import PLAIN_NETS
 from BYOL.model.stems import has_large_stem
 
