@@ -151,7 +151,7 @@ def test_hooks_are_copied_or_named():
 
     backend = small_backend()
     backend.register_forward_hook(Keeping())
-    with pytest.raises(UserError, match="cannot be copied for the target.*remove its hooks"):
+    with pytest.raises(UserError, match=r"cannot be copied for the target.*remove its hooks"):
         BYOL(16, 8, 8, backend=backend)
     backend = small_backend()
     backend.register_forward_hook(lambda module, inputs, output: setattr(module, "last", output))

@@ -189,7 +189,7 @@ def test_an_average_updates_every_parameter_as_the_authors_formula_does():
 def test_a_changed_online_network_is_an_error_that_names_the_part():
     model = small_model()
     model.onlineNet.backend = nn.Sequential(nn.Conv2d(3, 16, 3))
-    with pytest.raises(UserError, match="onlineNet .*'1'"):
+    with pytest.raises(UserError, match=r"onlineNet .*'1'"):
         model.updateTargetNetwork()
 
 
@@ -220,9 +220,8 @@ def test_the_target_of_a_16_bit_model_follows_in_float32(dtype):
     for _ in range(300):
         model.updateTargetNetwork()
         exact.updateTargetNetwork()
-    for value, right in zip(
-        model.targetNet.parameters(), exact.targetNet.parameters(), strict=True
-    ):
+    pair = (model.targetNet.parameters(), exact.targetNet.parameters())
+    for value, right in zip(*pair, strict=True):
         assert value.dtype == dtype
         assert torch.equal(value, right.to(dtype))
 
