@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer
 
 from BYOL.errors import UserError, first_line
 
@@ -23,6 +24,10 @@ def copy_network(network: nn.Module) -> nn.Module:
         for value in vars(module).values()
         if isinstance(value, Tensor) and not value.is_leaf
     }
+    for module in network.modules():
+        for buffer in module._buffers.values():  # torch cannot copy those of lazy layers
+            if isinstance(buffer, UninitializedBuffer):
+                memo[id(buffer)] = UninitializedBuffer(device=buffer.device, dtype=buffer.dtype)
     try:
         return copy.deepcopy(network, memo)
     except Exception as error:  # attributes may be anything

@@ -221,10 +221,11 @@ def _misfit(
         )
     name, before = _classifier(trial.network, size, input_size)
     if name:
+        only = f" and image_size={side}" if not image_size and side != _SIDES[0] else ""
         return UserError(
             f"input_size={input_size} does not fit the backend, whose classifier {name} is still "
             f"on and outputs {size} values: replace that layer by torch.nn.Identity() (timm: "
-            f"num_classes=0) and give input_size={before}"
+            f"num_classes=0) and give input_size={before}{only}"
         )
     return _wrong_input_size(input_size, size)
 

@@ -118,7 +118,8 @@ class TargetNetwork(Network):
 
     def _average(self, pairs: list[tuple[Tensor, Tensor]], share: float) -> None:
         long = [pair for pair in pairs if pair[0].dtype not in _SHORT]
-        torch._foreach_lerp_([t for t, _ in long], [o.to(t.dtype) for t, o in long], share)
+        if long:
+            torch._foreach_lerp_([t for t, _ in long], [o.to(t.dtype) for t, o in long], share)
         short = [pair for pair in pairs if pair[0].dtype in _SHORT]
         if not short:
             return

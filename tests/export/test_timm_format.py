@@ -8,7 +8,7 @@ import timm
 import torch
 
 import BYOL
-from BYOL.byol import BYOL as Model
+import BYOL.byol
 from BYOL.cli.main import main
 from BYOL.errors import UserError
 from BYOL.export import save_backbone
@@ -28,14 +28,13 @@ NETWORKS = {
 def test_embed_computes_the_features_of_the_loop(kind, tmp_path):
     settings = NETWORKS[kind]
     features = {"resnet10t": 512, "small stem": 512, "plain5": 128, "test_vit": 64}[kind]
-    model = Model(features, 8, 8, **settings).eval()
+    model = BYOL.byol.BYOL(features, 8, 8, **settings).eval()
     images = np.random.default_rng(0).integers(0, 256, (6, 40, 48, 3), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", images=images, labels=np.arange(6) % 2)
     transform = get_byol_transforms(32, MEAN, STD)[2]
     batch = torch.from_numpy(images).permute(0, 3, 1, 2)
     with torch.no_grad():
         expected = model.onlineNet.backend(transform(batch)).numpy()
-    arguments = {"img_size": 32} if kind == "test_vit" else {}
     folder = save_backbone(
         model.onlineNet.backend, tmp_path / "mine", settings["backend"], size=32, mean=MEAN,
         std=STD, stem=settings.get("stem", "imagenet"),
@@ -47,7 +46,7 @@ def test_embed_computes_the_features_of_the_loop(kind, tmp_path):
     backbone = BYOL.load_backbone(folder)
     with torch.no_grad():
         assert np.abs(backbone(backbone.transform(batch)).numpy() - expected).max() < 1e-4
-    network = timm.create_model(f"local-dir:{folder}", pretrained=True, **arguments).eval()
+    network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     assert len(network.state_dict()) == len(backbone.state_dict())
     config = json.loads((folder / "config.json").read_text())
     assert config["pretrained_cfg"]["crop_pct"] == 1.0

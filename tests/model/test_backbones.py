@@ -88,7 +88,7 @@ def test_a_stem_that_does_not_fit_is_an_error():
     [
         (torch.zeros(1, 2, 3), r"shape \(1, 2, 3\)"),
         ((torch.zeros(1, 2),), "a tuple: it must be one tensor"),
-        ({"features": torch.zeros(1, 2)}, "a dict: it must be one tensor"),
+        ({"features": torch.zeros(1, 2)}, "a dict of features: it must be one tensor"),
     ],
 )
 def test_an_output_other_than_one_vector_per_image_is_an_error(output, named):
