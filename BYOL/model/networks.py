@@ -107,8 +107,8 @@ class TargetNetwork(Network):
                 state.collect(getattr(online, part), getattr(self, part))
         except KeyError as error:
             raise UserError(
-                f"onlineNet has a module or weight {error} that targetNet lacks: change the "
-                "backend before BYOL copies it, or change both networks"
+                f"onlineNet and targetNet differ in {error}: change the backend before BYOL copies "
+                "it, or change both networks"
             ) from error
         self._average(list(state.averaged.values()), share)
         for target, source in state.copied:
@@ -188,6 +188,8 @@ class _State:
             target: a module of the target network.
             parametrizes: whether it computes a weight from other weights.
         """
+        if len(target._modules) != len(online._modules):
+            raise KeyError(f"the children of {type(online).__name__}")
         for name, parameter in target._parameters.items():
             if parameter is not None and _is_continuous(parameter):
                 self._average(parameter, online._parameters[name])
