@@ -38,7 +38,7 @@ class Network(nn.Module):
         self, backend: nn.Module, projection: nn.Module, predictor: nn.Module | None = None
     ):
         super().__init__()
-        self.backend = backend
+        self.backend = restore_activations(backend)
         self.projection = projection
         self.predictor = predictor
 
