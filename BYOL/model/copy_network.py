@@ -27,7 +27,8 @@ def copy_network(network: nn.Module) -> nn.Module:
     for module in network.modules():
         for buffer in module._buffers.values():  # torch cannot copy those of lazy layers
             if isinstance(buffer, UninitializedBuffer):
-                memo[id(buffer)] = UninitializedBuffer(device=buffer.device, dtype=buffer.dtype)
+                settings: dict[str, Any] = {"device": buffer.device, "dtype": buffer.dtype}
+                memo[id(buffer)] = UninitializedBuffer(**settings)
     try:
         return copy.deepcopy(network, memo)
     except Exception as error:  # attributes may be anything

@@ -200,7 +200,7 @@ class _State:
             if child is not None:
                 is_list = isinstance(child, ParametrizationList)
                 self.collect(online._modules[name], child, parametrizes or is_list)  # type: ignore[arg-type]
-                if is_list:
+                if isinstance(child, ParametrizationList):
                     self.derived.append(partial(_update_vectors, child))
 
     def _average(self, target: Tensor, online: Tensor | None) -> None:

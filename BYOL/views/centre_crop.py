@@ -61,7 +61,7 @@ def centre_crop(images: Tensor, size: int) -> Tensor:
     floats = images.is_floating_point()
     if images.shape[-2:] == (size, size) and centre_crop_fraction(size) == 1:
         return images.float() * (1 if floats else 1 / 255)
-    top, left, height, width = centre_crop_box(*images.shape[-2:], size)
+    top, left, height, width = centre_crop_box(images.shape[-2], images.shape[-1], size)
     rows, down = _pillow_weights(top, height, images.shape[-2], size)
     columns, across = _pillow_weights(left, width, images.shape[-1], size)
     x = images[..., rows, columns].float() * (255 if floats else 1)
