@@ -13,13 +13,13 @@ from BYOL._random import evenly_spaced
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
 from BYOL.data.decode import Encoded, band_count, high_depth_values, image_size, is_grey
 from BYOL.data.file_list import first_list_entries, paths_in_folder, read_list, rows_in_folder
-from BYOL.data.formats.supported import SUFFIXES
 from BYOL.data.named_sets import NAMED, open_digits, open_torchvision
 from BYOL.data.numpy_arrays import array_side, open_arrays
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import (
     class_folders,
     is_image_file,
+    no_images_error,
     root_entries,
     sample_files,
     scan_folder,
@@ -230,9 +230,7 @@ def _open_splits(
 def _scan(root: Path, passed: "Counter[str]") -> PathTable:
     files = scan_folder(root, passed)
     if not len(files):
-        raise DataError(
-            f"DATA={root} contains no images: searched for {', '.join(sorted(SUFFIXES))}"
-        )
+        raise no_images_error(root, passed)
     return files
 
 

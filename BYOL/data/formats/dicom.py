@@ -1,19 +1,25 @@
-"""DICOM files as Pillow images, read by pydicom: X-rays, CT and MR slices, ultrasound.
+"""DICOM files, read by pydicom: X-rays, CT and MR slices, ultrasound, enhanced multi-frame objects.
 
 Grey values are those of the modality (Hounsfield units for CT), not those of a display window. One
-range for a whole set converts them to 8 bits, as for other images of high bit depth. MONOCHROME1
-values, where low is bright, are inverted. Padding values become black. A file with several frames
-yields the first frame.
+range for a whole set converts them to 8 bits, as for other images of high bit depth. How stored
+numbers become values is in :mod:`BYOL.data.formats.dicom_values`.
 """
 
 import warnings
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ImageFile
 
 _MAGIC_AT, _MAGIC = 128, b"DICM"
+HEAD_BYTES = _MAGIC_AT + len(_MAGIC)
 ENDINGS = (".dcm", ".dicom")
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# Parts of names of SOP classes whose pixels are labels or drawings instead of an image.
+_NO_IMAGES = ("Segmentation", "Label Map", "Presentation State", "Tractography")
 
 
 def is_dicom(head: bytes) -> bool:
@@ -21,8 +27,88 @@ def is_dicom(head: bytes) -> bool:
     return head[_MAGIC_AT:].startswith(_MAGIC)
 
 
+class DicomImage:
+    """The image of a DICOM object, one frame or several.
+
+    Args:
+        file: open for reading; it must stay open until the pixels are read.
+
+    Raises:
+        ValueError: the object has no image; the message names its kind.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.header = self._read(stop_before_pixels=True)
+        self._check_kind()
+        self.height, self.width = int(self.header.Rows), int(self.header.Columns)
+        self.frames = int(self.header.get("NumberOfFrames") or 1)
+        palette = self.header.PhotometricInterpretation == "PALETTE COLOR"
+        self.bands = 3 if palette or self.header.SamplesPerPixel == 3 else 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and number of bands of a frame."""
+        return self.height, self.width, self.bands
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether grey values are 8-bit numbers as they are, from 0 to 255."""
+        from BYOL.data.formats.dicom_values import is_plain
+
+        return is_plain(self.header)
+
+    def values(self, frame: int = 0) -> np.ndarray:
+        """The values of a frame.
+
+        Args:
+            frame: its number, from 0.
+
+        Returns:
+            (H, W, 3) uint8 for colours; (H, W) uint8 for plain 8-bit grey; otherwise (H, W)
+            float32, or float64 for numbers of more than 16 bits, in which padding is NaN.
+
+        Raises:
+            ValueError: the frame does not exist, or its size is not what the header declares.
+        """
+        from BYOL.data.formats.dicom_values import colours, grey_values, stored_values
+
+        if not 0 <= frame < self.frames:
+            raise ValueError(f"it has no frame {frame}, only {self.frames}")
+        with _lenient():
+            stored = stored_values(self.file, self.header, frame, self._read)
+            values = (colours if self.bands == 3 else grey_values)(stored, self.header, frame)
+        if values.shape[:2] != (self.height, self.width):
+            size = values.shape[:2]
+            raise ValueError(f"it has {size} pixels, but its header says {self.shape[:2]}")
+        return values
+
+    def _check_kind(self) -> None:
+        from pydicom.uid import UID
+
+        name = UID(str(self.header.get("SOPClassUID", ""))).name
+        if "Rows" not in self.header or any(part in name for part in _NO_IMAGES):
+                    kind = name.removesuffix(" Storage") or "a DICOM object of unknown kind"
+            raise ValueError(f"it holds no image but: {kind}")
+
+    def _read(self, **options: Any) -> Any:
+        import pydicom
+
+        self.file.seek(0)
+        with _lenient():
+            return pydicom.dcmread(self.file, force=True, **options)
+
+
+@contextmanager
+def _lenient() -> Iterator[None]:
+    """Ignore harmless violations of the standard, of which pydicom warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 class DicomImageFile(ImageFile.ImageFile):
-    """A DICOM file in mode L (8-bit grey), F (other or calibrated grey) or RGB.
+    """The first frame of a DICOM file in mode L (8-bit grey), F (other grey) or RGB.
 
     The header is read when the file is opened, the pixels when they are requested.
     """
@@ -34,22 +120,20 @@ class DicomImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         assert self.fp is not None
         named = str(self.filename or "").lower().endswith(ENDINGS)  # old files have no preamble
-        if not is_dicom(self.fp.read(_MAGIC_AT + len(_MAGIC))) and not named:
+        if not is_dicom(self.fp.read(HEAD_BYTES)) and not named:
             raise SyntaxError("not a DICOM file")
         try:
-            header = self._read(stop_before_pixels=True)
-            self._size = int(header.Columns), int(header.Rows)
-            self._mode = _mode(header)
+            self._dicom = DicomImage(self.fp)  # type: ignore[arg-type]
+            self._size = self._dicom.width, self._dicom.height
+            self._mode = "RGB" if self._dicom.bands == 3 else "L" if self._dicom.is_plain else "F"
         except Exception as error:  # pydicom raises nearly any exception on hostile bytes
             raise SyntaxError(f"a DICOM file without an image: {error}") from error
 
     def load(self) -> Any:
         """Decode the first frame, once."""
         if not self._loaded and self.fp is not None:
-            pixels = _pixels(self._read(), self.mode)
-            size = pixels.shape[1::-1]
-            if size != self.size:
-                raise ValueError(f"it has {size} pixels, but its header says {self.size}")
+            pixels = self._dicom.values()
+            pixels = pixels.astype(np.float32) if self.mode == "F" else pixels
             self.load_prepare()
             self.frombytes(np.ascontiguousarray(pixels).tobytes())
             self._loaded = True
@@ -57,78 +141,3 @@ class DicomImageFile(ImageFile.ImageFile):
                 self.fp.close()
             self.fp = None
         return super().load()
-
-    def _read(self, **options: Any) -> Any:
-        import pydicom
-
-        assert self.fp is not None
-        self.fp.seek(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # harmless violations of the standard
-            return pydicom.dcmread(self.fp, force=True, **options)
-
-
-def _mode(header: Any) -> str:
-    if header.SamplesPerPixel == 3 or header.PhotometricInterpretation == "PALETTE COLOR":
-        return "RGB"
-    calibrated = "ModalityLUTSequence" in header or _rescaled(header)
-    return "F" if calibrated or header.BitsStored != 8 else "L"
-
-
-def _rescaled(header: Any) -> bool:
-    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
-    return None not in (slope, intercept) and (float(slope), float(intercept)) != (1.0, 0.0)
-
-
-def _pixels(data: Any, mode: str) -> np.ndarray:
-    """The first frame: (H, W) float32 for F, uint8 for L, (H, W, 3) uint8 for RGB."""
-    from pydicom.pixels import pixel_array
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    from BYOL.data.formats.dicom_codecs import register_decoders
-
-    register_decoders()
-    if "TransferSyntaxUID" not in data.file_meta:  # of a file without preamble
-        implicit = data.original_encoding[0]
-        data.file_meta.TransferSyntaxUID = (
-            ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-        )
-    stored = pixel_array(data, index=0)
-    if mode == "RGB":
-        return _colours(stored, data)
-    values = _grey(stored, data)
-    if mode == "F":
-        values = values.astype(np.float32)
-        values[_padding(stored, data)] = np.nan
-    return values
-
-
-def _colours(stored: np.ndarray, data: Any) -> np.ndarray:
-    from pydicom.pixels import apply_color_lut
-
-    bits = data.BitsStored
-    if data.PhotometricInterpretation == "PALETTE COLOR":
-        stored = apply_color_lut(stored, data)
-        bits = 8 * stored.dtype.itemsize
-    return (stored >> max(bits - 8, 0)).astype(np.uint8)[..., :3]
-
-
-def _grey(stored: np.ndarray, data: Any) -> np.ndarray:
-    from pydicom.pixels import apply_modality_lut
-
-    values = apply_modality_lut(stored, data)
-    if data.PhotometricInterpretation != "MONOCHROME1":
-        return values
-    half = 1 << (data.BitsStored - 1)
-    ends = np.array([-half, half - 1] if data.PixelRepresentation else [0, 2 * half - 1])
-    darkest, brightest = apply_modality_lut(ends, data)
-    return (darkest + brightest - values.astype(np.float64)).astype(values.dtype)
-
-
-def _padding(stored: np.ndarray, data: Any) -> np.ndarray:
-    """The mask of padding values (PS3.3, C.7.5.1.1.2)."""
-    first = data.get("PixelPaddingValue")
-    if first is None:
-        return np.zeros(stored.shape, dtype=bool)
-    low, high = sorted((int(first), int(data.get("PixelPaddingRangeLimit", first))))
-    return (stored >= low) & (stored <= high)
