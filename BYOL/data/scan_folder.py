@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from BYOL._console import counted
-from BYOL.data.formats.dicom import HEAD_BYTES as DICOM_HEAD
-from BYOL.data.formats.dicom import is_dicom
+from BYOL.data.formats.dicom import MAGIC_BYTES, is_dicom
+
 from BYOL.data.formats.supported import (
     ELSEWHERE,
     FOLDERS,
@@ -121,7 +121,7 @@ def _is_dicom(entry: "os.DirEntry[Any]") -> bool:
         return False
     try:
         with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123
-            return is_dicom(file.read(DICOM_HEAD))
+            return is_dicom(file.read(MAGIC_BYTES))
     except OSError:
         return False
 

@@ -1,6 +1,6 @@
 """The supported image formats, including those of optional libraries, and names of files.
 
-pillow-heif and :mod:`BYOL.data.formats.dicom` register with Pillow, so everything that opens images
+pillow-heif registers with Pillow
 by Pillow supports their formats. Without its library, a format is counted as not supported.
 """
 
@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 from PIL import Image
 
-from BYOL.data.formats.dicom import ENDINGS, DicomImageFile
+from BYOL.data.formats.dicom import ENDINGS
 
 _BUILT_IN = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm",
@@ -89,5 +89,3 @@ def register_readers() -> None:
             from pillow_heif import register_heif_opener
 
             register_heif_opener()
-    if READS_DICOM:
-        Image.register_open(DicomImageFile.format, DicomImageFile)
