@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from BYOL.data.decode import BrokenImageError, image_errors, read_head
 from BYOL.data.formats.tiff import band_shape, read_bands
+from BYOL.data.formats.windows import Windows, open_windows
 
 MOST_PIXELS = 2_000_000_000  # of an image: 6 GB in RGB
 _AS = {"1": "L", "P": "RGB", "LA": "RGBA", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB",
@@ -26,11 +27,15 @@ class Tiling:
         stride: distance between the starts of adjacent tiles in pixels.
         blank: tiles whose standard deviation is at most this share of the value range are left out,
             see :func:`is_blank`.
+        level: of a pyramid; None: the full resolution.
+        mpp: micrometers per pixel, instead of ``level``.
     """
 
     size: int
     stride: int
     blank: float = 0.0
+    level: int | None = None
+    mpp: float | None = None
 
 
 @dataclass
@@ -63,30 +68,93 @@ def tile_starts(total: int, size: int, stride: int) -> list[int]:
 def tile_image(root: Path, name: str, out: Path, tiling: Tiling) -> Cut:
     """Write the tiles of ``root / name`` below ``out``, in the subfolder of the image.
 
+    Large images are read window by window.
+
     Raises:
         OSError: a tile cannot be written.
     """
     cut = Cut(name)
     try:
-        values = read_values(root / name)
+        with image_errors(root / name):
+            windows = open_windows(root / name, tiling.level, tiling.mpp)
+        if windows is None:
+            windows = _WholeImage(read_values(root / name))
     except BrokenImageError as error:
         cut.error = str(error)
         return cut
-    place = Path(name)
-    (out / place.parent).mkdir(parents=True, exist_ok=True)
-    full_range = value_range(values)
-    height, width = values.shape[:2]
-    for top in tile_starts(height, tiling.size, tiling.stride):
-        for left in tile_starts(width, tiling.size, tiling.stride):
-            tile = values[top : top + tiling.size, left : left + tiling.size]
-            if is_blank(tile, tiling.blank * full_range):
-                cut.blank += 1
-                continue
-            # includes the suffix, because a.png and a.jpg may be in the same folder
-            stem = f"{place.stem}_{place.suffix[1:]}_{top}_{left}"
-            cut.tiles.append((place.parent / f"{stem}{_suffix(values)}").as_posix())
-            _write(tile, out / cut.tiles[-1])
+    try:
+        _write_tiles(cut, windows, root / name, out, tiling)
+    except BrokenImageError as error:
+        cut.error = str(error)
+        for tile in cut.tiles:
+            (out / tile).unlink(missing_ok=True)
+        cut.tiles.clear()
+    finally:
+        windows.close()
     return cut
+
+
+def _write_tiles(cut: Cut, windows: Windows, path: Path, out: Path, tiling: Tiling) -> None:
+    """Write the tiles of an opened image, and note them in ``cut``.
+
+    Raises:
+        BrokenImageError: a part of the image cannot be decoded.
+    """
+    place = Path(cut.name)
+    (out / place.parent).mkdir(parents=True, exist_ok=True)
+    with image_errors(path):
+        least = tiling.blank * _value_range(windows, tiling) if tiling.blank else 0.0
+    for top, left, height, width in _boxes(windows, tiling):
+        with image_errors(path):
+            tile = windows.read(top, left, height, width)
+        if is_blank(tile, least):
+            cut.blank += 1
+            continue
+        # includes the suffix, because a.png and a.jpg may be in the same folder
+        stem = f"{place.stem}_{place.suffix[1:]}_{top}_{left}"
+        cut.tiles.append((place.parent / f"{stem}{_suffix(tile)}").as_posix())
+        _write(tile, out / cut.tiles[-1])
+
+
+def _boxes(windows: Windows, tiling: Tiling) -> Iterator[tuple[int, int, int, int]]:
+    """Yield top, left, height and width of the tiles, row by row."""
+    height, width = min(tiling.size, windows.height), min(tiling.size, windows.width)
+    for top in tile_starts(windows.height, tiling.size, tiling.stride):
+        for left in tile_starts(windows.width, tiling.size, tiling.stride):
+            yield top, left, height, width
+
+
+def _value_range(windows: Windows, tiling: Tiling) -> float:
+    """The largest minus the smallest value: 255 for uint8, else of the finite values."""
+    if windows.dtype == np.uint8:
+        return 255.0
+    low, high = np.inf, -np.inf
+    for box in _boxes(windows, tiling):
+        tile = windows.read(*box)
+        if (finite := tile[np.isfinite(tile)]).size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    return max(high - low, 0.0)
+
+
+class _WholeImage:
+    """The windows of an image in memory.
+
+    Args:
+        values: (H, W) or (H, W, bands).
+    """
+
+    def __init__(self, values: np.ndarray):
+        self._values = values
+        self.height, self.width = values.shape[:2]
+        self.dtype = values.dtype
+
+    def read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """A part of the values."""
+        return self._values[top : top + height, left : left + width]
+
+    def close(self) -> None:
+        """Let go of the values."""
+        del self._values
 
 
 def read_values(path: Path) -> np.ndarray:
@@ -102,14 +170,6 @@ def read_values(path: Path) -> np.ndarray:
             upright = ImageOps.exif_transpose(image)
             mode = "RGBA" if "transparency" in image.info else _AS.get(image.mode, image.mode)
             return np.asarray(upright.convert(mode) if mode != image.mode else upright)
-
-
-def value_range(values: np.ndarray) -> float:
-    """The largest minus the smallest value: 255 for uint8, else of the finite ``values``."""
-    if values.dtype == np.uint8:
-        return 255.0
-    finite = values[np.isfinite(values)]
-    return float(finite.max()) - float(finite.min()) if finite.size else 0.0
 
 
 def is_blank(tile: np.ndarray, most: float) -> bool:

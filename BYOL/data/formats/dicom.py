@@ -112,10 +112,14 @@ class DicomImage:
     def _check_kind(self) -> None:
         from pydicom.uid import UID
 
-        name = UID(str(self.header.get("SOPClassUID", ""))).name
-        if "Rows" not in self.header or any(part in name for part in _NO_IMAGES):
-            kind = name.removesuffix(" Storage") or "a DICOM object of unknown kind"
+        meta = self.header.file_meta
+        uid = self.header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""
+        kind = UID(str(uid)).name.removesuffix(" Storage") or "a DICOM object of unknown kind"
+        if any(part in kind for part in _NO_IMAGES):
             raise ValueError(f"it holds no image but: {kind}")
+        if "Rows" not in self.header:
+            image = "Image" in kind
+            raise ValueError(f"it has no pixels: {kind}" if image else f"it holds no image but: {kind}")
 
 
 def _read(file: BinaryIO, **options: Any) -> Any:

@@ -1,6 +1,7 @@
 """NRRD and MetaImage volumes in one file, ``.nrrd`` and ``.mha``, read by SimpleITK."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from BYOL.data.formats.frames import FrameFile, check_bytes, choose_frame
 from BYOL.data.formats.stored import Encoded, ReadOptions
-from BYOL.data.formats.volumes import Volume, patient_axes
+from BYOL.data.formats.volumes import Volume, decompressed, file_key, patient_axes
 
 _NRRD = b"NRRD000"
 _META = (b"ObjectType", b"NDims")  # first words of a MetaImage
@@ -23,10 +24,10 @@ def open_itk(source: Encoded, head: bytes, options: ReadOptions) -> FrameFile | 
     """
     if head.startswith(_NRRD):
         _check_nrrd(head)
-        return choose_frame(ItkVolume(source, "NrrdImageIO", ".nrrd"), options)
+        return choose_frame(ItkVolume(source, "NrrdImageIO", ".nrrd", options), options)
     if head.startswith(_META):
         _check_meta(head)
-        return choose_frame(ItkVolume(source, "MetaImageIO", ".mha"), options)
+        return choose_frame(ItkVolume(source, "MetaImageIO", ".mha", options), options)
     return None
 
 
@@ -37,10 +38,13 @@ class ItkVolume(Volume):
         source: the file, or its content.
         reader: the name of ITK's reader.
         ending: that the reader expects.
+        options: of reading.
     """
 
-    def __init__(self, source: Encoded, reader: str, ending: str):
+    def __init__(self, source: Encoded, reader: str, ending: str, options: ReadOptions):
         import SimpleITK as sitk
+
+        self._key = file_key(source, options)
 
         self._copy: Any = None
         if not (isinstance(source, Path) and source.name.lower().endswith(ending)):
@@ -66,22 +70,30 @@ class ItkVolume(Volume):
         super().__init__(sizes, *patient_axes(_TO_RAS @ directions), times, bands, dtype)
 
     def _box(self, axis: int, number: int, time: int) -> np.ndarray:
-        import SimpleITK as sitk
-
         start, size = [0] * len(self._size), list(self._size)
         if axis < len(size):
             start[axis], size[axis] = number, 1
         if further := self._size[3:]:
             start[3:] = [int(i) for i in np.unravel_index(time, further, order="F")]
             size[3:] = [1] * len(further)
-        self._reader.SetExtractIndex(start)
-        self._reader.SetExtractSize(size)
-        values = sitk.GetArrayFromImage(self._reader.Execute())
+        if self._key:
+            whole = decompressed.get(self._key, lambda: self._part([0] * len(size), self._size))
+            values = whole[tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))[::-1]]
+        else:
+            values = self._part(start, size)
         several = self.bands > 1
         layer = [1 if i == axis else n for i, n in enumerate(self.sizes)]
         # numpy's order of the axes is the opposite of ITK's; the values of a voxel stay last.
         values = values.reshape(*layer[::-1], *([self.bands] if several else []))
         return values.transpose(2, 1, 0, *([3] if several else []))
+
+    def _part(self, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
+        """The values of a box in numpy's order of the axes."""
+        import SimpleITK as sitk
+
+        self._reader.SetExtractIndex(list(start))
+        self._reader.SetExtractSize(list(size))
+        return sitk.GetArrayFromImage(self._reader.Execute())
 
     def close(self) -> None:
         """Delete the copy of content that was not a file."""

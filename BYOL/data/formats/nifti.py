@@ -16,7 +16,7 @@ from BYOL.data.formats.frames import (
     choose_frame,
 )
 from BYOL.data.formats.stored import Encoded, ReadOptions
-from BYOL.data.formats.volumes import Volume
+from BYOL.data.formats.volumes import Volume, decompressed, file_key
 
 _GZIP = b"\x1f\x8b"
 _SIZES = (348, 540)  # bytes of the headers of NIfTI-1 and NIfTI-2
@@ -38,7 +38,8 @@ def open_nifti(source: Encoded, head: bytes, options: ReadOptions) -> FrameFile 
     header = _header(start, version)
     if isinstance(source, Path) and not _has_ending(source, packed):
         source = source.read_bytes()  # nibabel decides by the ending
-    return choose_frame(NiftiVolume(source, header, version, packed), options)
+    key = file_key(source, options) if packed else None
+    return choose_frame(NiftiVolume(source, header, version, packed, key), options)
 
 
 class NiftiVolume(Volume):
@@ -49,12 +50,14 @@ class NiftiVolume(Volume):
         header: nibabel's, checked.
         version: 1 or 2.
         packed: whether the file is compressed.
+        key: of :func:`BYOL.data.formats.volumes.file_key`, to keep the decompressed values.
     """
 
-    def __init__(self, source: Encoded, header: Any, version: int, packed: bool):
+    def __init__(self, source: Encoded, header: Any, version: int, packed: bool, key: Any = None):
         import nibabel
 
         check_bytes(header.get_data_shape(), header.get_data_dtype())
+        self._key = key
         kind = nibabel.Nifti1Image if version == 1 else nibabel.Nifti2Image
         if isinstance(source, Path):
             self._image = kind.from_filename(source)
@@ -87,7 +90,10 @@ class NiftiVolume(Volume):
             cut[axis] = slice(number, number + 1)
         if self._further:
             cut += np.unravel_index(time, self._further, order="F")
-        values = np.asanyarray(self._image.dataobj[tuple(cut)])
+        stored = self._image.dataobj
+        if self._key:
+            stored = decompressed.get(self._key, lambda: np.asanyarray(self._image.dataobj))
+        values = np.asanyarray(stored[tuple(cut)])
         if self._colours_of:
             values = np.stack([values[name] for name in self._colours_of], axis=-1)
         several = self.bands > 1

@@ -6,12 +6,18 @@ A volume with a single layer is one image, whatever its plane. Times follow one 
 number z of time t is frame t · depth + z.
 """
 
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
 import numpy as np
 
 from BYOL.data.formats.frames import check_numbers
-from BYOL.data.formats.stored import Layout
+from BYOL.data.formats.stored import Encoded, Layout, ReadOptions
 
 _AXIAL = 2  # the axis of the patient from inferior to superior
+_KEPT_BYTES = 1 << 30  # of decompressed volumes whose slices are read one after the other
 
 
 class Volume:
@@ -98,3 +104,33 @@ def patient_axes(directions: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ..
     axes = max(permutations(range(3)), key=lambda p: sum(share[p[i], i] for i in range(3)))
     signs = tuple(-1 if directions[axes[i], i] < 0 else 1 for i in range(3))
     return tuple(axes), signs
+
+
+class _Decompressed:
+    """The last decompressed volumes. Otherwise each of their slices would decompress all others."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: tuple[str, int, int], read: Callable[[], np.ndarray]) -> np.ndarray:
+        """The values of a file, from :func:`file_key`; ``read`` decompresses them."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+            values = self._values[key] = read()
+            while sum(v.nbytes for v in self._values.values()) > _KEPT_BYTES:
+                self._values.popitem(last=False)
+            return values
+
+
+decompressed = _Decompressed()
+
+
+def file_key(source: Encoded, options: ReadOptions) -> tuple[str, int, int] | None:
+    """What identifies a file in ``decompressed``; None unless several of its slices are read."""
+    if options.frame is None or not isinstance(source, Path):
+        return None
+    status = source.stat()
+    return str(source), status.st_mtime_ns, status.st_size
