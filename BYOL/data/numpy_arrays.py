@@ -7,7 +7,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import torch
 
-from BYOL._pixels import Range, estimate_pixel_range, to_uint8
+from BYOL._pixel_range import PixelRange, RangeEstimator, to_uint8
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import ArrayImages
 from BYOL.errors import DataError
@@ -22,14 +22,15 @@ _HEADERS = {
 
 
 def open_arrays(
-    path: Path, pixel_range: Range | None
-) -> tuple[ArrayImages, ArrayImages | None, Range | None]:
+    path: Path, pixel_range: PixelRange | None, no_data: float | None = None
+) -> tuple[ArrayImages, ArrayImages | None, PixelRange | None]:
     """Open the images of a file, its test images if any, and the values of black and white.
 
     Args:
         path: .npz or .npy.
         pixel_range: the configured black and white of anything but uint8 and bool; None: estimated
-            by :func:`BYOL._pixels.estimate_pixel_range`.
+            by :class:`BYOL._pixel_range.RangeEstimator`.
+        no_data: a value that marks pixels without data, which become black; None: none.
 
     Returns:
         uint8 training images, test images or None, and the range, or None where it has no effect.
@@ -48,16 +49,17 @@ def open_arrays(
         raise DataError(f"DATA={path} has no images: it holds {keys}; name them images or x_train")
     train = to_nchw(train, f"DATA={path} has images")
     if train.dtype not in (np.uint8, bool):
-        pixel_range = pixel_range or _estimate_range(path, train)
+        pixel_range = pixel_range or _estimate_range(path, train, no_data)
     else:
         pixel_range = None
     labels = _first_of(arrays, "labels", "y_train", "train_labels", "y")
-    opened = _images(path, train, labels, pixel_range)
+    opened = _images(path, train, labels, pixel_range, no_data)
     test = _first_of(arrays, "test_images", "x_test")
     if test is None:
         return opened, None, pixel_range
     test = to_nchw(test, f"DATA={path} has test images")
-    held_out = _images(path, test, _first_of(arrays, "test_labels", "y_test"), pixel_range)
+    test_labels = _first_of(arrays, "test_labels", "y_test")
+    held_out = _images(path, test, test_labels, pixel_range, no_data)
     return opened, held_out, pixel_range
 
 
@@ -109,8 +111,8 @@ def _first_of(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
     return next((arrays[name] for name in names if name in arrays), None)
 
 
-def _estimate_range(path: Path, pixels: np.ndarray) -> Range:
-    """The range of some images.
+def _estimate_range(path: Path, pixels: np.ndarray, no_data: float | None) -> PixelRange:
+    """The range of some images, or of each of their bands.
 
     Raises:
         UserError: the values are not real numbers, or none is finite.
@@ -118,14 +120,22 @@ def _estimate_range(path: Path, pixels: np.ndarray) -> Range:
     if not (np.issubdtype(pixels.dtype, np.number) and np.isrealobj(pixels)):
         raise DataError(f"DATA={path} has images of {pixels.dtype}: pass numbers")
     places = evenly_spaced(len(pixels), _PROBED)
-    pixel_range = estimate_pixel_range(pixels[place] for place in places)
+    axis = None if pixels.shape[1] in (1, 3) else 0
+    estimator = RangeEstimator()
+    for place in places:
+        estimator.add(pixels[place], _missing(pixels[place], no_data), axis)
+    pixel_range = estimator.estimate()
     if pixel_range is None:
         raise DataError(f"DATA={path} has images without a finite number in them")
     return pixel_range
 
 
 def _images(
-    path: Path, pixels: np.ndarray, labels: np.ndarray | None, pixel_range: Range | None
+    path: Path,
+    pixels: np.ndarray,
+    labels: np.ndarray | None,
+    pixel_range: PixelRange | None,
+    no_data: float | None,
 ) -> ArrayImages:
     """Convert arrays to uint8 images with labels.
 
@@ -136,7 +146,7 @@ def _images(
     # In chunks, because all pixels in float64 would take eight times the memory.
     for start, part in _parts(pixels):
         if pixel_range:
-            small = to_uint8(part, pixel_range)
+            small = to_uint8(part, pixel_range, _missing(part, no_data), axis=1)
         else:
             small = part.astype(np.uint8) * (255 if part.dtype == bool else 1)
         data[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(small))
@@ -148,6 +158,10 @@ def _images(
     classes, numbers = np.unique(labels, return_inverse=True)
     names = tuple(str(c) for c in classes)
     return ArrayImages(path.stem, data.shape[1], numbers.astype(np.int64), names, data)
+
+
+def _missing(pixels: np.ndarray, no_data: float | None) -> np.ndarray | None:
+    return None if no_data is None else pixels == no_data
 
 
 def _parts(pixels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
