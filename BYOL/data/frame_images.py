@@ -62,8 +62,10 @@ class FrameImages(FileImages):
         return read_image(self.encoded(index), self.channels, self.pixel_range, options)
 
     def _options_of(self, index: int) -> ReadOptions:
-        return self.options if self.is_file(index) else replace(
-            self.options, frame=int(self.frames[index])
+        return (
+            self.options
+            if self.is_file(index)
+            else replace(self.options, frame=int(self.frames[index]))
         )
 
     def subset(self, indices: np.ndarray) -> "FrameImages":

@@ -13,7 +13,6 @@ import numpy as np
 
 from BYOL._console import counted
 from BYOL.data.formats.dicom import MAGIC_BYTES, is_dicom
-
 from BYOL.data.formats.supported import (
     ELSEWHERE,
     FOLDERS,

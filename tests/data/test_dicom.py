@@ -1,32 +1,15 @@
 """DICOM values, compared with those of pydicom: its own files, and every part of the standard."""
 
-import warnings
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from BYOL.data.decode import BrokenImageError, read_image
 from BYOL.data.formats.dicom import open_dicom
 from BYOL.data.formats.stored import ReadOptions, read_head
-from BYOL.data.sources import open_images
-from tests.data.test_supported import scan
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
-from pydicom.dataset import Dataset  # noqa: E402
 from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array  # noqa: E402
-from pydicom.uid import (  # noqa: E402
-    EnhancedCTImageStorage,
-    HTJ2KLossless,
-    JPEG2000Lossless,
-    ParametricMapStorage,
-    RLELossless,
-    RTStructureSetStorage,
-    SegmentationStorage,
-)
 
 OURS = Path(pydicom.__file__).parent / "data" / "test_files"
 # Of the files that come with pydicom: those that are no image for this project, and why.

@@ -107,7 +107,8 @@ class DicomImage:
         """Nothing is kept open."""
 
     def _file(self) -> BinaryIO:
-        return self._source.open("rb") if isinstance(self._source, Path) else io.BytesIO(self._source)
+        source = self._source
+        return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
 
     def _check_kind(self) -> None:
         from pydicom.uid import UID
@@ -118,8 +119,8 @@ class DicomImage:
         if any(part in kind for part in _NO_IMAGES):
             raise ValueError(f"it holds no image but: {kind}")
         if "Rows" not in self.header:
-            image = "Image" in kind
-            raise ValueError(f"it has no pixels: {kind}" if image else f"it holds no image but: {kind}")
+            problem = "it has no pixels" if "Image" in kind else "it holds no image but"
+            raise ValueError(f"{problem}: {kind}")
 
 
 def _read(file: BinaryIO, **options: Any) -> Any:

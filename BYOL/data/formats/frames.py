@@ -113,6 +113,7 @@ def choose_frame(
             raise ValueError(f"it has {counted(opened.frames, noun)}, not a number {options.frame}")
         return FrameFile(opened, options.frame, noun)
     name = options.frames or ("first" if first else options.slice)
+    name = "middle" if name == "all" else name  # a file that stands for all of its frames
     choice: int | str = "max" if name == "max" else opened.middle if name == "middle" else 0
     return FrameFile(opened, choice, noun)
 

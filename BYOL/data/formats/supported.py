@@ -1,7 +1,6 @@
 """The supported image formats, including those of optional libraries, and names of files.
 
-pillow-heif registers with Pillow
-by Pillow supports their formats. Without its library, a format is counted as not supported.
+Without its library, a format is counted as not supported.
 """
 
 import os
@@ -15,7 +14,7 @@ from BYOL.data.formats.dicom import ENDINGS
 
 _BUILT_IN = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm",
-     ".pgm", ".jp2", ".avif", ".lsm", ".stk", ".btf", ".npy", ".npz")
+     ".pgm", ".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".avif", ".lsm", ".stk", ".btf", ".npy", ".npz")
 )  # fmt: skip
 # Library, extra of the package that installs it, and endings that it adds.
 _OPTIONAL = (
@@ -47,7 +46,7 @@ ELSEWHERE = {
 # Unsupported image formats; their files are counted and reported.
 UNREAD = frozenset(
     (".czi", ".nd2", ".lif", ".oib", ".oif", ".vsi", ".dm3", ".dm4", ".mrc", ".raw", ".cr2", ".cr3",
-     ".nef", ".arw", ".dng", ".psd", ".exr", ".hdr", ".img", ".fits", ".mat", ".jxl", ".j2k",
+     ".nef", ".arw", ".dng", ".psd", ".exr", ".hdr", ".img", ".fits", ".mat", ".jxl",
      ".mgz", ".nii.bz2", ".nii.zst", ".zarr")
 )  # fmt: skip
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip")

@@ -44,7 +44,13 @@ class Volume:
         if min(*sizes, times, bands) < 1:
             raise ValueError(f"it has no voxels: its size is {sizes}")
         check_numbers(dtype)
-        self.sizes, self.signs, self.times, self.bands, self.dtype = sizes, signs, times, bands, dtype
+        self.sizes, self.signs, self.times, self.bands, self.dtype = (
+            sizes,
+            signs,
+            times,
+            bands,
+            dtype,
+        )
         self._order = tuple(axes.index(axis) for axis in range(3))  # file axis of each patient axis
         thin = [axis for axis in range(3) if sizes[self._order[axis]] == 1]
         # Of a flat volume, another cut would leave rows of one pixel.
@@ -79,7 +85,9 @@ class Volume:
         upright = box.transpose(*self._order, *range(3, box.ndim))
         for patient_axis, file_axis in enumerate(self._order):
             # Columns go to the left and rows to the back or down: against the axes of the patient.
-            towards = self.signs[file_axis] if patient_axis == self._normal else -self.signs[file_axis]
+            towards = (
+                self.signs[file_axis] if patient_axis == self._normal else -self.signs[file_axis]
+            )
             upright = np.flip(upright, patient_axis) if towards < 0 else upright
         return upright.take(0, self._normal).swapaxes(0, 1)
 

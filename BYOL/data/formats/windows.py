@@ -92,7 +92,9 @@ def _open_pyramid(path: Path, wanted: bool) -> "_Pyramid | None":
         pyramid = TiffPyramid(path)
     except Exception as error:
         if slide:
-            raise ValueError(f"it needs pip install 'BYOL[slides]', or is damaged: {error}") from error
+            raise ValueError(
+                f"it needs pip install 'BYOL[slides]', or is damaged: {error}"
+            ) from error
         if wanted:
             raise ValueError("it has no levels: only slides and TIFF pyramids do") from error
         return None
@@ -192,7 +194,9 @@ def _tiff_mpp(file: Any, page: Any) -> float | None:
     """Micrometers per pixel that the file declares, or None."""
     if file.is_svs:
         with suppress(KeyError, ValueError, TypeError):
-            return float(file.pages.first.tags["ImageDescription"].value.split("MPP = ")[1].split("|")[0])
+            return float(
+                file.pages.first.tags["ImageDescription"].value.split("MPP = ")[1].split("|")[0]
+            )
     unit = page.tags.valueof(296) if hasattr(page, "tags") else None
     resolution = page.tags.valueof(282) if hasattr(page, "tags") else None
     if unit not in _MICROMETERS or not resolution or not resolution[0]:
