@@ -42,7 +42,7 @@ class ItkVolume(Volume):
     """
 
     def __init__(self, source: Encoded, reader: str, ending: str, options: ReadOptions):
-        import SimpleITK as sitk
+        import SimpleITK
 
         self._key = file_key(source, options)
 
@@ -51,8 +51,8 @@ class ItkVolume(Volume):
             self._copy = tempfile.NamedTemporaryFile(suffix=ending)  # noqa: SIM115
             self._copy.write(source.read_bytes() if isinstance(source, Path) else source)
             self._copy.flush()
-        sitk.ProcessObject.SetGlobalWarningDisplay(False)
-        self._reader = sitk.ImageFileReader()
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+        self._reader = SimpleITK.ImageFileReader()
         self._reader.SetImageIO(reader)
         self._reader.SetFileName(str(self._copy.name if self._copy else source))
         self._reader.ReadImageInformation()
@@ -89,11 +89,11 @@ class ItkVolume(Volume):
 
     def _part(self, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
         """The values of a box in numpy's order of the axes."""
-        import SimpleITK as sitk
+        import SimpleITK
 
         self._reader.SetExtractIndex(list(start))
         self._reader.SetExtractSize(list(size))
-        return sitk.GetArrayFromImage(self._reader.Execute())
+        return SimpleITK.GetArrayFromImage(self._reader.Execute())
 
     def close(self) -> None:
         """Delete the copy of content that was not a file."""
@@ -102,9 +102,9 @@ class ItkVolume(Volume):
 
 
 def _dtype(pixel_id: int) -> np.dtype:
-    import SimpleITK as sitk
+    import SimpleITK
 
-    name = sitk.GetPixelIDValueAsString(pixel_id).removeprefix("vector of ")
+    name = SimpleITK.GetPixelIDValueAsString(pixel_id).removeprefix("vector of ")
     kinds = {
         "8-bit unsigned integer": np.uint8, "8-bit signed integer": np.int8,
         "16-bit unsigned integer": np.uint16, "16-bit signed integer": np.int16,

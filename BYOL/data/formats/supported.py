@@ -14,7 +14,8 @@ from BYOL.data.formats.dicom import ENDINGS
 
 _BUILT_IN = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm",
-     ".pgm", ".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".avif", ".lsm", ".stk", ".btf", ".npy", ".npz")
+     ".pgm", ".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".avif", ".lsm", ".stk", ".btf",
+     ".tf8", ".npy", ".npz")
 )  # fmt: skip
 # Library, extra of the package that installs it, and endings that it adds.
 _OPTIONAL = (

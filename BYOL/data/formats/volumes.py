@@ -85,10 +85,9 @@ class Volume:
         upright = box.transpose(*self._order, *range(3, box.ndim))
         for patient_axis, file_axis in enumerate(self._order):
             # Columns go to the left and rows to the back or down: against the axes of the patient.
-            towards = (
-                self.signs[file_axis] if patient_axis == self._normal else -self.signs[file_axis]
-            )
-            upright = np.flip(upright, patient_axis) if towards < 0 else upright
+            against = patient_axis != self._normal
+            if (self.signs[file_axis] > 0) == against:
+                upright = np.flip(upright, patient_axis)
         return upright.take(0, self._normal).swapaxes(0, 1)
 
     def _box(self, axis: int, number: int, time: int) -> np.ndarray:

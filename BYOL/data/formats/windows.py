@@ -1,7 +1,7 @@
 """Large images that are read window by window: whole slides and pyramids, with bounded memory.
 
-Slides are read by OpenSlide if it is installed, TIFF pyramids by tifffile. A window is a part of one
-level, so an image of any size takes the memory of some of its compressed tiles.
+Slides are read by OpenSlide if it is installed, TIFF pyramids by tifffile. A window is a part of
+one level, so an image of any size takes the memory of some of its compressed tiles.
 """
 
 from collections import OrderedDict
@@ -92,9 +92,8 @@ def _open_pyramid(path: Path, wanted: bool) -> "_Pyramid | None":
         pyramid = TiffPyramid(path)
     except Exception as error:
         if slide:
-            raise ValueError(
-                f"it needs pip install 'BYOL[slides]', or is damaged: {error}"
-            ) from error
+            needed = "it needs pip install 'BYOL[slides]', or is damaged"
+            raise ValueError(f"{needed}: {error}") from error
         if wanted:
             raise ValueError("it has no levels: only slides and TIFF pyramids do") from error
         return None
@@ -194,9 +193,8 @@ def _tiff_mpp(file: Any, page: Any) -> float | None:
     """Micrometers per pixel that the file declares, or None."""
     if file.is_svs:
         with suppress(KeyError, ValueError, TypeError):
-            return float(
-                file.pages.first.tags["ImageDescription"].value.split("MPP = ")[1].split("|")[0]
-            )
+            description = file.pages.first.tags["ImageDescription"].value
+            return float(description.split("MPP = ")[1].split("|")[0])
     unit = page.tags.valueof(296) if hasattr(page, "tags") else None
     resolution = page.tags.valueof(282) if hasattr(page, "tags") else None
     if unit not in _MICROMETERS or not resolution or not resolution[0]:

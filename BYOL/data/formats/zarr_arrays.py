@@ -166,9 +166,8 @@ def _check_codecs(metadata: Any) -> None:
         if name not in _CODECS:
             raise ValueError(f"its codec {name!r} is not accepted")
         inner = codec.get("configuration") or {}
-        _check_codecs(
-            {"codecs": [*(inner.get("codecs") or ()), *(inner.get("index_codecs") or ())]}
-        )
+        for key in ("codecs", "index_codecs"):
+            _check_codecs({"codecs": inner.get(key)})
 
 
 def _plain_axes(shape: tuple[int, ...]) -> str:
