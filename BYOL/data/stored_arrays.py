@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from BYOL.config.data_names import ARRAY_SEPARATOR, names_array
 from BYOL.errors import DataError, first_line
 
 HDF5 = (".h5", ".hdf5", ".hdf")
-_KINDS = (*HDF5, ".zarr")
 _EXTRAS = {"h5py": "hdf5", "zarr": "zarr"}
 _LABELS = ("labels", "y_train", "train_labels", "y", "label", "targets")
-SEPARATOR = "::"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +66,10 @@ def stored_array_path(data: str) -> tuple[Path, str] | None:
 
     The name is empty if ``data`` names an HDF5 file alone.
     """
-    file, separator, name = data.partition(SEPARATOR)
+    file, _, name = data.partition(ARRAY_SEPARATOR)
     path = Path(file).expanduser()
-    kind = path.suffix.lower()
-    if kind not in _KINDS or "://" in data or not (separator or kind in HDF5):
-        return None
-    return path, name.strip("/")
+    alone = path.suffix.lower() in HDF5 and file == data and "://" not in data
+    return (path, name.strip("/")) if alone or names_array(data) else None
 
 
 def load_stored_arrays(data: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Cutting large images, such as satellite scenes and slides, into tiles without loss."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,12 @@ import numpy as np
 from PIL import Image
 
 from BYOL.data.decode import BrokenImageError, image_errors, read_stored
-from BYOL.data.formats.windows import Windows, open_windows
+from BYOL.data.formats.readers import open_source
+from BYOL.data.formats.stored import ReadOptions, StoredImage
+from BYOL.data.formats.windows import Form, Windows, open_windows
+from BYOL.data.pipeline import interpret
 
+_GDAL_NO_DATA = 42113  # the tag
 MOST_PIXELS = 2_000_000_000  # of an image: 6 GB in RGB
 
 
@@ -74,8 +78,8 @@ def tile_image(root: Path, name: str, out: Path, tiling: Tiling) -> Cut:
     try:
         with image_errors(root / name):
             windows = open_windows(root / name, tiling.level, tiling.mpp)
-        if windows is None:
-            windows = _WholeImage(read_values(root / name))
+            if windows is None:
+                windows = _WholeImage(root / name)
     except BrokenImageError as error:
         cut.error = str(error)
         return cut
@@ -109,8 +113,8 @@ def _write_tiles(cut: Cut, windows: Windows, path: Path, out: Path, tiling: Tili
             continue
         # includes the suffix, because a.png and a.jpg may be in the same folder
         stem = f"{place.stem}_{place.suffix[1:]}_{top}_{left}"
-        cut.tiles.append((place.parent / f"{stem}{_suffix(tile)}").as_posix())
-        _write(tile, out / cut.tiles[-1])
+        cut.tiles.append((place.parent / f"{stem}{_suffix(tile, windows.form)}").as_posix())
+        _write(tile, out / cut.tiles[-1], windows.form)
 
 
 def _boxes(windows: Windows, tiling: Tiling) -> Iterator[tuple[int, int, int, int]]:
@@ -134,16 +138,22 @@ def _value_range(windows: Windows, tiling: Tiling) -> float:
 
 
 class _WholeImage:
-    """The windows of an image in memory.
+    """The windows of an image in memory: upright, not inverted, in the type of its file.
 
     Args:
-        values: (H, W) or (H, W, bands).
+        path: the file.
     """
 
-    def __init__(self, values: np.ndarray):
-        self._values = values
+    def __init__(self, path: Path):
+        options = ReadOptions()
+        with closing(open_source(path, options)) as opened:
+            stored = interpret(opened.read(0), options)
+            alpha = opened.header.channels < opened.header.bands
+        values, no_data = _marked(stored)
+        self._values = values[..., 0] if values.shape[2] == 1 else values
         self.height, self.width = values.shape[:2]
         self.dtype = values.dtype
+        self.form = Form(stored.layout, alpha, stored.transparent, no_data, stored.profile)
 
     def read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
         """A part of the values."""
@@ -152,6 +162,23 @@ class _WholeImage:
     def close(self) -> None:
         """Let go of the values."""
         del self._values
+
+
+def _marked(stored: StoredImage) -> tuple[np.ndarray, float | int | None]:
+    """The values in which a number marks missing ones, and this number; NaN needs none."""
+    values, missing = stored.values, stored.missing
+    if missing is None:
+        return values, None
+    if values.dtype.kind == "f":
+        return np.where(missing, values.dtype.type(np.nan), values), None
+    info = np.iinfo(values.dtype)
+    known = stored.no_data
+    possible = [known] if known is not None and info.min <= known <= info.max else []
+    present = np.unique(values[~missing])
+    for number in (*possible, int(info.min), int(info.max), *range(1, 256)):
+        if number in possible or number not in present:
+            return np.where(missing, values.dtype.type(number), values), number
+    return values, None
 
 
 def read_values(path: Path) -> np.ndarray:
@@ -184,20 +211,32 @@ def allow_large_images() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = default
 
 
-def _suffix(values: np.ndarray) -> str:
-    """``.png`` for uint8 of 1, 3 or 4 channels and for uint16 of one channel, else ``.tif``."""
-    bytes_ = values.dtype == np.uint8 and (values.ndim == 2 or values.shape[2] in (3, 4))
-    return ".png" if bytes_ or (values.dtype == np.uint16 and values.ndim == 2) else ".tif"
+def _suffix(tile: np.ndarray, form: Form) -> str:
+    """``.png`` for what it represents without a change of meaning, else ``.tif``."""
+    bands = 1 if tile.ndim == 2 else tile.shape[2]
+    colours = {"grey": 1, "rgb": 3, "bands": 0}[form.layout]
+    plain = bands == colours + form.transparent and form.no_data is None
+    deep = tile.dtype == np.uint16 and bands == 1
+    return ".png" if plain and (tile.dtype == np.uint8 or deep) else ".tif"
 
 
-def _write(tile: np.ndarray, path: Path) -> None:
+def _write(tile: np.ndarray, path: Path, form: Form) -> None:
+    profile = {"icc_profile": form.profile} if form.profile else {}
     if path.suffix == ".png":
         # half the time of the default level for 5 % more bytes
-        Image.fromarray(np.ascontiguousarray(tile)).save(path, compress_level=1)
+        Image.fromarray(np.ascontiguousarray(tile)).save(path, compress_level=1, **profile)
         return
     from tifffile import imwrite
 
     options: dict[str, Any] = {"photometric": "minisblack", "compression": "zlib"}
     if tile.ndim == 3:
         options["planarconfig"] = "contig"  # the bands of a pixel are contiguous
+    if form.layout == "rgb":
+        extra = ["unassalpha" if form.alpha else "unspecified"]
+        extra += ["unspecified"] * (tile.shape[2] - 4)
+        further = tile.shape[2] - 3
+        options |= {"photometric": "rgb", "iccprofile": form.profile}
+        options |= {"extrasamples": extra} if further else {}
+    if form.no_data is not None:
+        options["extratags"] = [(_GDAL_NO_DATA, 2, 0, f"{form.no_data:.17g}", True)]
     imwrite(path, np.ascontiguousarray(tile), **options)

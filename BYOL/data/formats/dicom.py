@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from BYOL.data.formats.frames import FrameFile, choose_frame
+from BYOL.data.formats.frames import FrameFile, choose_frame, require
 from BYOL.data.formats.stored import Encoded, Layout, ReadOptions
 
 _MAGIC_AT, _MAGIC = 128, b"DICM"
@@ -41,6 +41,7 @@ def open_dicom(source: Encoded, head: bytes, options: ReadOptions) -> FrameFile 
     named = isinstance(source, Path) and source.name.lower().endswith(ENDINGS)
     if not (is_dicom(head) or named or _is_bare(head)):
         return None
+    require("pydicom", "dicom")
     return choose_frame(DicomImage(source), options, "frame", first=True)
 
 

@@ -5,8 +5,8 @@ DICOM objects have frames, volumes have slices. One rule holds for all of them: 
 With ``--frames all`` every frame and every slice is an image of its own, in one group per file.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
@@ -133,10 +133,17 @@ def check_bytes(shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise ValueError(f"it has {size / 1e9:.1f} GB of values, more than {MOST_BYTES / 1e9:.1f}")
 
 
+def require(library: str, extra: str) -> None:
+    """Check that an optional library is installed.
+
+    Raises:
+        ValueError: names the extra that installs it.
+    """
+    if find_spec(library) is None:
+        raise ValueError(f"it is read after pip install 'BYOL[{extra}]'")
+
+
 def check_numbers(dtype: np.dtype) -> None:
     """Reject values that are not real numbers."""
     if dtype.kind not in "biuf":
         raise ValueError(f"its values are {dtype}, not real numbers")
-
-
-Opener = Callable[..., FrameFile | None]

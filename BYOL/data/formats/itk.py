@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.data.formats.frames import FrameFile, check_bytes, choose_frame
+from BYOL.data.formats.frames import FrameFile, check_bytes, choose_frame, require
 from BYOL.data.formats.stored import Encoded, ReadOptions
 from BYOL.data.formats.volumes import Volume, decompressed, file_key, patient_axes
 
@@ -42,6 +42,7 @@ class ItkVolume(Volume):
     """
 
     def __init__(self, source: Encoded, reader: str, ending: str, options: ReadOptions):
+        require("SimpleITK", "medical")
         import SimpleITK
 
         self._key = file_key(source, options)

@@ -14,6 +14,7 @@ from BYOL.data.formats.frames import (
     FrameFile,
     check_bytes,
     choose_frame,
+    require,
 )
 from BYOL.data.formats.stored import Encoded, ReadOptions
 from BYOL.data.formats.volumes import Volume, decompressed, file_key
@@ -35,6 +36,7 @@ def open_nifti(source: Encoded, head: bytes, options: ReadOptions) -> FrameFile 
     version = _version(start)
     if version is None:
         return None
+    require("nibabel", "medical")
     header = _header(start, version)
     if isinstance(source, Path) and not _has_ending(source, packed):
         source = source.read_bytes()  # nibabel decides by the ending

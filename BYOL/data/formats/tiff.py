@@ -109,7 +109,7 @@ class TiffImage:
         with _tiff_file(self.source) as file:
             page, stack = file.pages.first, read_stack(file)
             _check_complete(page, file.filehandle.size)
-            no_data = _no_data(page)
+            no_data = no_data_value(page)
             ignored = self.options.no_data if no_data is None else no_data
             try:
                 values = read_values(stack, page, self.options.slice, ignored)
@@ -247,7 +247,7 @@ def _bits(page: Any) -> int:
     return int(bits) if isinstance(bits, int) else 8 * page.dtype.itemsize
 
 
-def _no_data(page: Any) -> float | int | None:
+def no_data_value(page: Any) -> float | int | None:
     """The value of GDAL's no-data tag, a text; None without a valid one."""
     text = str(_tag(page, _GDAL_NO_DATA) or "").strip("\0 ")
     for kind in (int, float):

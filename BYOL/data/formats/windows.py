@@ -6,12 +6,15 @@ one level, so an image of any size takes the memory of some of its compressed ti
 
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from BYOL.data.formats.stored import Layout
 from BYOL.data.formats.supported import SLIDES, ending_of
+from BYOL.data.formats.tiff import no_data_value
 
 _CACHE_BYTES = 1 << 27  # of decoded tiles of a TIFF: three rows of 256 × 256 × 3 in 200,000 columns
 _MOST_SEGMENT = 1 << 28  # bytes of one decoded tile or strip of a TIFF
@@ -21,12 +24,32 @@ _TOLERANCE = 0.02  # of a requested resolution
 _MICROMETERS = {2: 25400.0, 3: 10000.0}  # in an inch and a centimeter: TIFF's resolution units
 
 
+@dataclass(frozen=True)
+class Form:
+    """What the values of an image are, which its tiles declare like the image.
+
+    Args:
+        layout: see :class:`BYOL.data.formats.stored.Header`.
+        alpha: whether a band after the colours is declared as an opacity.
+        transparent: whether it is one, which is composed over white.
+        no_data: the value that marks pixels without data; None: none.
+        profile: the ICC profile of the colours.
+    """
+
+    layout: Layout = "rgb"
+    alpha: bool = False
+    transparent: bool = False
+    no_data: float | int | None = None
+    profile: bytes | None = None
+
+
 class Windows(Protocol):
     """An open image of which parts are read."""
 
     height: int
     width: int
     dtype: np.dtype
+    form: Form
 
     def read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
         """The values of a window inside the image, (height, width) or (height, width, bands)."""
@@ -127,6 +150,7 @@ class OpenSlideWindows:
     """
 
     dtype = np.dtype(np.uint8)
+    form = Form()
 
     def __init__(self, slide: Any, level: int):
         self._slide, self._level = slide, level
@@ -217,6 +241,10 @@ class TiffWindows:
         self.dtype = np.dtype(self._key.dtype)
         self._separate = self._key.planarconfig == 2 and self._key.samplesperpixel > 1
         self._bands = self._key.samplesperpixel
+        colours = self._key.photometric in (2, 6) and self._bands >= 3
+        layout: Layout = "rgb" if colours else "grey" if self._bands == 1 else "bands"
+        alpha = any(extra in (1, 2) for extra in self._key.extrasamples)
+        self.form = Form(layout, alpha, no_data=no_data_value(self._key))
         tiled = self._key.is_tiled
         self._rows = self._key.tilelength if tiled else self._key.rowsperstrip
         self._columns = self._key.tilewidth if tiled else self.width
@@ -294,7 +322,7 @@ class ScaledWindows:
     def __init__(self, source: Windows, scale: float):
         self._source, self._scale = source, scale
         self.height, self.width = (max(round(n / scale), 1) for n in (source.height, source.width))
-        self.dtype = source.dtype
+        self.dtype, self.form = source.dtype, source.form
 
     def read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
         """The values of a window of the reduced image."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from BYOL.data.formats.array_files import band_axis
-from BYOL.data.formats.frames import FrameFile, check_bytes, check_numbers, choose_frame
+from BYOL.data.formats.frames import FrameFile, check_bytes, check_numbers, choose_frame, require
 from BYOL.data.formats.stored import Layout, ReadOptions
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup")
@@ -98,6 +98,7 @@ def open_zarr_array(folder: Path, name: str) -> Any:
     Raises:
         ValueError: there is no such array, or its metadata are not accepted.
     """
+    require("zarr", "zarr")
     import zarr
     from zarr.storage import LocalStore
 
