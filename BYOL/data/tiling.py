@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from BYOL.data.decode import BrokenImageError, image_errors, read_stored
+from BYOL.data.formats.pyramids import open_windows
 from BYOL.data.formats.readers import open_source
 from BYOL.data.formats.stored import ReadOptions, StoredImage
-from BYOL.data.formats.windows import Form, Windows, open_windows
+from BYOL.data.formats.windows import Form, Windows
 from BYOL.data.pipeline import interpret
 
 _GDAL_NO_DATA = 42113  # the tag
