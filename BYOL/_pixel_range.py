@@ -188,7 +188,7 @@ def _measure(values: np.ndarray, missing: np.ndarray | None = None) -> _Values |
     if np.issubdtype(valid.dtype, np.floating):
         valid = valid[np.isfinite(valid)]
     if np.issubdtype(valid.dtype, np.signedinteger) or np.issubdtype(valid.dtype, np.floating):
-        valid = valid[~np.isin(valid, _NO_DATA)]
+        valid = valid[~np.isin(valid, _no_data_of(valid.dtype))]
     if not valid.size:
         return None
     step = -(-valid.size // _SAMPLE)
@@ -203,6 +203,15 @@ def _measure(values: np.ndarray, missing: np.ndarray | None = None) -> _Values |
         float(low),
         float(high),
     )
+
+
+def _no_data_of(dtype: np.dtype) -> np.ndarray:
+    """The usual no-data values as they are stored in ``dtype``."""
+    values = np.array(_NO_DATA)
+    if dtype.kind != "f":
+        return values
+    with np.errstate(over="ignore"):
+        return values.astype(dtype)
 
 
 def _without_outliers(images: Sequence[_Values]) -> list[_Values]:
