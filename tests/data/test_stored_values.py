@@ -172,8 +172,10 @@ def test_no_data_is_black_and_not_part_of_the_range(tmp_path, dtype, text, kind)
     assert len(pixels.unique()) > 60
 
 
-@pytest.mark.parametrize(("dtype", "text"), [("u1", "-9999"), ("u2", "1e10"), ("u2", "7.5"),
-                                             ("i2", "none"), ("u1", "nan"), ("f4", "")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "text"),
+    [("u1", "-9999"), ("u2", "1e10"), ("u2", "7.5"), ("i2", "none"), ("u1", "nan"), ("f4", "")],
+)
 def test_no_data_that_the_type_cannot_hold_has_no_effect(tmp_path, dtype, text):
     tags = with_tag(GDAL_NO_DATA, text)
     tifffile.imwrite(tmp_path / "x.tif", noise(dtype, (9, 9)), extratags=tags)
@@ -269,13 +271,13 @@ def test_an_ome_image_of_several_files_is_read_whole_or_not_at_all(tmp_path):
     paths = write_ome_set(tmp_path, planes)
     for path in paths:
         np.testing.assert_array_equal(read_stored(path).values, planes.transpose(1, 2, 0))
-    with pytest.raises(BrokenImageError, match="other files: a.ome.tif"):
+    with pytest.raises(BrokenImageError, match="other files: a"):
         read_image(paths[0].read_bytes(), 3)
     paths[1].unlink()
-    with pytest.raises(BrokenImageError, match="its part b.ome.tif is missing"):
+    with pytest.raises(BrokenImageError, match=r"its part b\.ome\.tif is missing"):
         read_image(paths[0], 3)
     paths[0].write_bytes(paths[0].read_bytes().replace(b"b.ome.tif", b"../.b.tif"))
-    with pytest.raises(BrokenImageError, match="b.tif is missing"):
+    with pytest.raises(BrokenImageError, match="tif is missing"):
         read_image(paths[0], 3)
 
 

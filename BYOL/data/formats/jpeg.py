@@ -76,12 +76,11 @@ class JpegFile:
 
 def open_jpeg(source: Encoded, head: bytes, options: ReadOptions) -> JpegFile | None:
     """Open a JPEG that needs no further interpretation; None: Pillow opens it."""
-    size = jpeg_size(head)
-    if not is_within_limit(size):
+    declared = _upright_header(head)
+    if declared is None or not is_within_limit(declared[:2]):
         return None
-    assert size is not None
-    grey = simplejpeg.decode_jpeg_header(head)[2] == "Gray"
-    return JpegFile(whole(source, head), size, grey, options)
+    height, width, grey = declared
+    return JpegFile(whole(source, head), (height, width), grey, options)
 
 
 def jpeg_size(head: bytes) -> tuple[int, int] | None:
@@ -89,13 +88,19 @@ def jpeg_size(head: bytes) -> tuple[int, int] | None:
 
     Pillow takes twenty times as long, as long as decoding 32 × 32 pixels.
     """
+    declared = _upright_header(head)
+    return declared[:2] if declared else None
+
+
+def _upright_header(head: bytes) -> tuple[int, int, bool] | None:
+    """Height, width and whether it is grey; None as in :func:`jpeg_size`."""
     if head[:2] != b"\xff\xd8" or may_be_turned(head) or has_other_colours(head):
         return None
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(head)
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(head)
     except ValueError:
         return None
-    return height, width
+    return height, width, colours == "Gray"
 
 
 def is_within_limit(size: tuple[int, int] | None) -> bool:
