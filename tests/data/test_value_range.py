@@ -58,7 +58,7 @@ def test_bands_of_different_units_have_a_range_each_which_the_run_keeps(tmp_path
     assert "in band 3" in capsys.readouterr().err
     assert load_config(run / "config.yaml").pixel_range == splits.pixel_range
     assert BYOL.load_backbone(run).transform.pixel_range == splits.pixel_range
-    assert main(["export", str(run), "--out", str(tmp_path / "b.safetensors")]) == 0
+    assert main(["export", str(run), "--to", str(tmp_path / "b.safetensors")]) == 0
     backbone = BYOL.load_backbone(tmp_path / "b.safetensors")
     assert backbone.transform.pixel_range == splits.pixel_range
     out = tmp_path / "e.npy"
@@ -93,7 +93,7 @@ def test_a_configured_no_data_value_is_black_in_every_source(tmp_path, dtype):
     assert (pixels[:5] == 0).all() and pixels[5:].min() >= 0
     np.save(tmp_path / "x.npy", np.stack([image] * 2))
     if dtype != "u1":
-        assert len(pixels.unique()) > 90
+        assert len(pixels.unique()) > 80
         array = open_images(str(tmp_path / "x.npy"), no_data=7)
         assert (array.train.read(0)[0, :5] == 0).all() and array.pixel_range[0] > 20
 
@@ -121,7 +121,7 @@ def test_pixels_are_the_same_from_a_folder_a_list_shards_and_tiles(tmp_path, cap
     names = [f"set/{name}/{i:03}.tif" for name in "ab" for i in range(2)]
     (tmp_path / "list.txt").write_text("\n".join(names))
     shards, tiles = tmp_path / "shards", tmp_path / "tiles"
-    assert main(["shard", str(folder), f"--out={shards}"]) == 0
+    assert main(["shard", str(folder), f"--out={shards}", "--no-shuffle"]) == 0
     assert main(["tile", str(folder), f"--out={tiles}", "--size=32"]) == 0
     pixel_range = (0, 65535)
     expected = open_images(str(folder), pixel_range=pixel_range).train
