@@ -21,7 +21,7 @@ from BYOL._pixel_range import to_uint8
 from BYOL.config.presets import preset_config, preset_for, preset_values
 from BYOL.data.dataset import ArrayImages, FileImages, Images
 from BYOL.data.formats.stored import ReadOptions
-from BYOL.data.formats.supported import SUFFIXES
+from BYOL.data.formats.supported import SUFFIXES, ending_of
 from BYOL.data.path_table import PathTable
 from BYOL.data.sklearn_input import (
     are_paths,
@@ -201,7 +201,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _files(self, X: Any, fitting: bool) -> FileImages:
         paths = [Path(os.fspath(path)).expanduser().absolute() for path in X]
         for i, path in enumerate(paths):
-            if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            if ending_of(path.name) not in SUFFIXES or not path.is_file():
                 raise UserError(f"X[{i}]={path} is not an existing image")
         # During fit, images in files are read in colour.
         channels = 3 if fitting else len(self.backbone_.transform.mean)

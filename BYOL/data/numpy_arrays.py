@@ -1,15 +1,18 @@
-"""Images in NumPy arrays: .npy and .npz files."""
+"""Images in arrays: .npy and .npz files, one array of an HDF5 file or a Zarr folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
 
+from BYOL._files import special_kind
 from BYOL._pixel_range import PixelRange, RangeEstimator, to_uint8
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import ArrayImages
+from BYOL.data.stored_arrays import load_stored_arrays, stored_array_path
 from BYOL.errors import DataError
 
 TRAIN_KEYS = ("images", "x_train", "train_images", "x", "data")
@@ -27,7 +30,7 @@ def open_arrays(
     """Open the images of a file, its test images if any, and the values of black and white.
 
     Args:
-        path: .npz or .npy.
+        path: .npz, .npy, or ``FILE.h5::NAME`` (:mod:`BYOL.data.stored_arrays`).
         pixel_range: the configured black and white of anything but uint8 and bool; None: estimated
             by :class:`BYOL._pixel_range.RangeEstimator`.
         no_data: a value that marks pixels without data, which become black; None: none.
@@ -38,11 +41,7 @@ def open_arrays(
     Raises:
         UserError: the file has no arrays or no images, or their shapes or values are invalid.
     """
-    try:
-        loaded = np.load(path, allow_pickle=False, mmap_mode="r")
-        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(f"DATA={path} cannot be read as arrays: {error}") from error
+    arrays = _load(path)
     train = _first_of(arrays, *TRAIN_KEYS)
     if train is None:
         keys = ", ".join(arrays) or "nothing"
@@ -63,10 +62,30 @@ def open_arrays(
     return opened, held_out, pixel_range
 
 
+def _load(path: Path) -> dict[str, Any]:
+    """The arrays of a file by name.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if stored_array_path(str(path)):
+        return load_stored_arrays(str(path))
+    if kind := special_kind(path):
+        raise DataError(f"DATA={path} is a {kind}, which is never opened: give a file")
+    try:
+        loaded = np.load(path, allow_pickle=False, mmap_mode="r")
+        return {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise DataError(f"DATA={path} cannot be read as arrays: {error}") from error
+
+
 def array_side(path: Path) -> int | None:
     """The longer side of the images of a file, from its headers alone; None without images."""
     try:
-        shape = _shape(path)
+        if stored_array_path(str(path)):
+            shape = load_stored_arrays(str(path))["images"].shape
+        else:
+            shape = _shape(path)
         return max(to_nchw(np.broadcast_to(np.uint8(0), shape), "").shape[2:])
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None

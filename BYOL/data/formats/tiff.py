@@ -17,7 +17,6 @@ import numpy as np
 from PIL import Image
 
 from BYOL._colour import cmyk_to_rgb
-from BYOL.data.formats.dicom import is_dicom
 from BYOL.data.formats.pillow import PillowFile
 from BYOL.data.formats.stored import (
     Encoded,
@@ -53,7 +52,7 @@ _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 def open_tiff(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource | None:
     """Open a TIFF; None for any other file, and for a TIFF that only Pillow reads."""
-    if head[:4] not in MAGIC or is_dicom(head):  # DICOM files may start like a TIFF
+    if head[:4] not in MAGIC:
         return None
     with _tiff_file(source) as file:
         page = file.pages.first
@@ -110,7 +109,7 @@ class TiffImage:
         with _tiff_file(self.source) as file:
             page, stack = file.pages.first, read_stack(file)
             _check_complete(page, file.filehandle.size)
-            no_data = _no_data(page)
+            no_data = no_data_value(page)
             ignored = self.options.no_data if no_data is None else no_data
             try:
                 values = read_values(stack, page, self.options.slice, ignored)
@@ -248,7 +247,7 @@ def _bits(page: Any) -> int:
     return int(bits) if isinstance(bits, int) else 8 * page.dtype.itemsize
 
 
-def _no_data(page: Any) -> float | int | None:
+def no_data_value(page: Any) -> float | int | None:
     """The value of GDAL's no-data tag, a text; None without a valid one."""
     text = str(_tag(page, _GDAL_NO_DATA) or "").strip("\0 ")
     for kind in (int, float):
