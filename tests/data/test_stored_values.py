@@ -287,6 +287,10 @@ def test_truncated_and_complex_tiffs_are_rejected(tmp_path):
         tifffile.imwrite(path, noise("u2", (90, 90)), compression=compression, rowsperstrip=9)
         with pytest.raises(BrokenImageError, match="truncated"):
             read_stored(path.read_bytes()[:-200])
+    for kind in ({"imagej": True}, {"ome": True}, {"metadata": {"axes": "ZYX"}}):
+        tifffile.imwrite(path, noise("u2", (9, 90, 90)), **kind)
+        with pytest.raises(BrokenImageError, match="truncated"):
+            read_stored(path.read_bytes()[:-9000])
     tifffile.imwrite(path, np.zeros((9, 9), np.complex64))
     assert read_header(path) is None
 
@@ -378,3 +382,16 @@ def test_crops_of_bands_have_the_values_of_the_whole(tmp_path):
     file = ImageFile(tmp_path / "x.tif", 5, (0, 65535))
     crop = file.crops([(0, 0, 16, 16)], [16])[0].numpy().transpose(1, 2, 0)
     assert np.abs(crop - values[:16, :16] / 257).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_reduced_versions_are_no_pages_and_a_mask_is_no_data(tmp_path, dtype):
+    values = noise(dtype, (64, 64)) // 2 + 9
+    hidden = np.arange(64)[:, None] + np.zeros((64, 64), int) < 9
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(values, metadata=None, photometric="minisblack")
+        file.write(~hidden, subfiletype=4, metadata=None, photometric="mask")
+        file.write(values[::2, ::2], subfiletype=1, metadata=None, photometric="minisblack")
+    assert not read_header(tmp_path / "x.tif").notes
+    pixels = read_image(tmp_path / "x.tif", 1)[0]
+    assert (pixels[:9] == 0).all() and len(pixels[9:].unique()) > 100
