@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -274,8 +275,11 @@ def test_an_ome_image_of_several_files_is_read_whole_or_not_at_all(tmp_path):
     with pytest.raises(BrokenImageError, match="other files: a"):
         read_image(paths[0].read_bytes(), 3)
     paths[1].unlink()
-    with pytest.raises(BrokenImageError, match=r"its part b\.ome\.tif is missing"):
-        read_image(paths[0], 3)
+    for _ in range(2):
+        with pytest.raises(BrokenImageError, match=r"its part b\.ome\.tif is missing"):
+            read_image(paths[0], 3)
+        if not paths[1].exists():
+            os.mkfifo(paths[1])  # opening a pipe would block
     paths[0].write_bytes(paths[0].read_bytes().replace(b"b.ome.tif", b"../.b.tif"))
     with pytest.raises(BrokenImageError, match="tif is missing"):
         read_image(paths[0], 3)

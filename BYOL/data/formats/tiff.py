@@ -48,6 +48,7 @@ def open_tiff(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource
     if head[:4] not in MAGIC:
         return None
     with tiff_file(source) as file:
+        check_parts(source, ome_parts(file))  # before tifffile opens them
         page = file.pages.first
         if _is_simple(page) and _tag(page, _GDAL_NO_DATA) is None and _mask_page(file) is None:
             stack = read_stack(file)
@@ -79,7 +80,6 @@ class TiffImage:
     def __init__(self, source: Encoded, options: ReadOptions, file: Any):
         self.source = source
         self.options = options
-        check_parts(source, ome_parts(file))
         page, stack = file.pages.first, read_stack(file)
         rows, columns = stack.length("Y"), stack.length("X")
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)

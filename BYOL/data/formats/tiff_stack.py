@@ -97,8 +97,10 @@ def read_values(stack: Stack, page: Any, slice_: Slice, no_data: float | None) -
         for letter, n in zip(stack.axes[:leading], stack.shape[:leading], strict=True)
     ]
     indices = np.ravel_multi_index(np.ix_(*wanted), stack.shape[:leading])
-    read = [_page_values(pages[int(i)]) for i in indices.reshape(-1)]
-    values = np.stack(read).reshape(indices.shape + read[0].shape)
+    keys = indices.reshape(-1).tolist()
+    if any(pages[key] is None for key in keys):
+        raise ValueError("a page of the image is missing")
+    values = stack.series.asarray(key=keys).reshape(indices.shape + page.shape)
     return _take_slices(values, stack.axes, slice_, None)
 
 
@@ -109,12 +111,6 @@ def _whole(series: Any) -> np.ndarray:
         return series.asarray()
     dtype = series.dtype.newbyteorder(series.parent.byteorder)
     return file.memmap_array(dtype, series.shape, series.dataoffset)
-
-
-def _page_values(page: Any) -> np.ndarray:
-    if page is None:
-        raise ValueError("a page of the image is missing")
-    return page.asarray()
 
 
 def _take_slices(
