@@ -53,7 +53,7 @@ def invert(image: StoredImage) -> StoredImage:
     values = image.values
     if values.dtype.kind in "iu" and image.limits is None:
         inverted = ~values
-        # Floating point cannot tell 2⁶⁴ − 1 − v apart for small v, but −1 − v, which has the same bits.
+        # Floats cannot tell 2⁶⁴ − 1 − v apart for small v, but −1 − v, which has the same bits.
         if values.dtype == np.uint64 and values.max(initial=0) < 1 << 63:
             inverted = inverted.view(np.int64)
     elif values.dtype.kind in "iu":
