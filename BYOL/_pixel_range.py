@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from BYOL.errors import SettingsError
+
 # Black and white of all bands, or black and white of the first band, of the second band, …
 PixelRange = tuple[float, ...]
 FEW_LEVELS = 32  # of 256; images that use fewer have lost most of their contrast
@@ -110,9 +112,15 @@ class RangeEstimator:
             for image in parts
         )
 
-    def __len__(self) -> int:
-        """The number of images with finite values."""
-        return len(self._images)
+    def remark(self, pixel_range: PixelRange) -> str | None:
+        """A line if half of the images use few levels of ``pixel_range``, else None."""
+        few, total = self.few_levels(pixel_range), len(self._images)
+        if 2 * few < max(total, 1):
+            return None
+        return (
+            f"{few} of {total} sampled images use fewer than {FEW_LEVELS} of 256 grey levels: "
+            f"black and white are {describe_range(pixel_range)}; --pixel-range sets other values"
+        )
 
 
 def estimate_pixel_range(parts: Iterable[np.ndarray]) -> PixelRange | None:
@@ -121,6 +129,20 @@ def estimate_pixel_range(parts: Iterable[np.ndarray]) -> PixelRange | None:
     for part in parts:
         estimator.add(part)
     return estimator.estimate()
+
+
+def check_pairs(pixel_range: PixelRange | None, channels: int) -> None:
+    """Check that ``pixel_range`` is None or has one pair, or one for each channel.
+
+    Raises:
+        SettingsError: it has another number of pairs.
+    """
+    pairs = len(pixel_range or ()) // 2
+    if pairs > 1 and pairs != channels:
+        raise SettingsError(
+            f"--pixel-range has {pairs} pairs for {channels} channels: give one pair, or one for "
+            "each channel"
+        )
 
 
 def band_ranges(pixel_range: PixelRange) -> list[tuple[float, float]]:
@@ -161,6 +183,25 @@ def to_uint8(
         pixel_range = estimator.estimate() or (0.0, 1.0)
     if values.dtype == np.uint8 and pixel_range == (0, 255) and missing is None:
         return values
+    if values.dtype.kind in "iu" and values.itemsize <= 2 and len(pixel_range) == 2:
+        pixels = _by_table(values, pixel_range)
+    else:
+        pixels = _scaled(values, pixel_range, axis)
+    if missing is not None:
+        pixels[missing] = 0
+    return pixels
+
+
+def _by_table(values: np.ndarray, pixel_range: PixelRange) -> np.ndarray:
+    """Scale integers of at most 16 bits; large images take less than half of the time."""
+    index = np.dtype(f"u{values.itemsize}")
+    every = np.arange(1 << 8 * values.itemsize, dtype=index).view(values.dtype)
+    if values.size < every.size:
+        return _scaled(values, pixel_range, -1)
+    return _scaled(every, pixel_range, -1)[values.view(index)]
+
+
+def _scaled(values: np.ndarray, pixel_range: PixelRange, axis: int) -> np.ndarray:
     low, high = np.array(pixel_range[::2]), np.array(pixel_range[1::2])
     if len(low) > 1:
         if len(low) != values.shape[axis]:
@@ -177,8 +218,6 @@ def to_uint8(
     share *= 255
     if np.issubdtype(values.dtype, np.floating):
         share[np.isnan(share)] = 0
-    if missing is not None:
-        share[missing] = 0
     return np.rint(share, out=share).astype(np.uint8)
 
 
@@ -188,7 +227,7 @@ def _measure(values: np.ndarray, missing: np.ndarray | None = None) -> _Values |
     if np.issubdtype(valid.dtype, np.floating):
         valid = valid[np.isfinite(valid)]
     if np.issubdtype(valid.dtype, np.signedinteger) or np.issubdtype(valid.dtype, np.floating):
-        valid = valid[~np.isin(valid, _NO_DATA)]
+        valid = valid[~np.isin(valid, _no_data_of(valid.dtype))]
     if not valid.size:
         return None
     step = -(-valid.size // _SAMPLE)
@@ -203,6 +242,15 @@ def _measure(values: np.ndarray, missing: np.ndarray | None = None) -> _Values |
         float(low),
         float(high),
     )
+
+
+def _no_data_of(dtype: np.dtype) -> np.ndarray:
+    """The usual no-data values as they are stored in ``dtype``."""
+    values = np.array(_NO_DATA)
+    if dtype.kind != "f":
+        return values
+    with np.errstate(over="ignore"):
+        return values.astype(dtype)
 
 
 def _without_outliers(images: Sequence[_Values]) -> list[_Values]:

@@ -1,6 +1,7 @@
 """Images in arrays: .npy and .npz files, one array of an HDF5 file or a Zarr folder."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from BYOL._files import special_kind
-from BYOL._pixel_range import PixelRange, RangeEstimator, to_uint8
+from BYOL._pixel_range import PixelRange, RangeEstimator, check_pairs, to_uint8
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import ArrayImages
 from BYOL.data.stored_arrays import load_stored_arrays, stored_array_path
@@ -47,12 +48,14 @@ def open_arrays(
         keys = ", ".join(arrays) or "nothing"
         raise DataError(f"DATA={path} has no images: it holds {keys}; name them images or x_train")
     train = to_nchw(train, f"DATA={path} has images")
+    remark = None
     if train.dtype not in (np.uint8, bool):
-        pixel_range = pixel_range or _estimate_range(path, train, no_data)
+        pixel_range, remark = _range_of(path, train, pixel_range, no_data)
     else:
         pixel_range = None
     labels = _first_of(arrays, "labels", "y_train", "train_labels", "y")
     opened = _images(path, train, labels, pixel_range, no_data)
+    opened = replace(opened, remarks=(remark,)) if remark else opened
     test = _first_of(arrays, "test_images", "x_test")
     if test is None:
         return opened, None, pixel_range
@@ -130,8 +133,10 @@ def _first_of(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
     return next((arrays[name] for name in names if name in arrays), None)
 
 
-def _estimate_range(path: Path, pixels: np.ndarray, no_data: float | None) -> PixelRange:
-    """The range of some images, or of each of their bands.
+def _range_of(
+    path: Path, pixels: np.ndarray, configured: PixelRange | None, no_data: float | None
+) -> tuple[PixelRange, str | None]:
+    """The range, estimated from some images unless it is configured, and a line if it is unsuited.
 
     Raises:
         UserError: the values are not real numbers, or none is finite.
@@ -142,11 +147,13 @@ def _estimate_range(path: Path, pixels: np.ndarray, no_data: float | None) -> Pi
     axis = None if pixels.shape[1] in (1, 3) else 0
     estimator = RangeEstimator()
     for place in places:
-        estimator.add(pixels[place], _missing(pixels[place], no_data), axis)
-    pixel_range = estimator.estimate()
+        image = pixels[place]
+        estimator.add(image, _missing(image, no_data), axis)
+    pixel_range = configured or estimator.estimate()
     if pixel_range is None:
         raise DataError(f"DATA={path} has images without a finite number in them")
-    return pixel_range
+    check_pairs(pixel_range, pixels.shape[1])
+    return pixel_range, estimator.remark(pixel_range)
 
 
 def _images(

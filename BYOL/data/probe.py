@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from BYOL._console import first_of
-from BYOL._pixel_range import PixelRange, RangeEstimator, describe_range
+from BYOL._pixel_range import PixelRange, RangeEstimator, check_pairs
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import EncodedImages
 from BYOL.data.decode import BrokenImageError, read_header, read_stored
 from BYOL.data.formats.stored import MODES, Encoded, Header, ReadOptions
-from BYOL.data.formats.tiff import SUFFIXES, missing_parts, parts_of_image
+from BYOL.data.formats.tiff import SUFFIXES, parts_of_image
+from BYOL.data.formats.tiff_stack import missing_parts
 from BYOL.data.path_table import PathTable
 from BYOL.data.pipeline import used_bands
 from BYOL.errors import SettingsError
@@ -32,9 +33,7 @@ class Probe:
     @property
     def channels(self) -> int:
         """The band count of most images; without bands 1 if all images are grey, else 3."""
-        few = (1, 3)
-        bands = Counter(None if h.channels in few else h.channels for h in self.headers)
-        bands += Counter(h.bands for h in self.headers if h.layout == "bands" and h.bands in few)
+        bands = Counter(None if h.channels in (1, 3) else h.channels for h in self.headers)
         most = bands.most_common(1)[0][0] if bands else None
         if most:
             return most
@@ -90,24 +89,15 @@ def with_range(
     if channels not in shown.accepted:
         accepted = " or ".join(", ".join(map(str, shown.accepted)).rsplit(", ", 1))
         raise SettingsError(f"--channels={channels} is not for these images: give {accepted}")
-    pairs = len(pixel_range or ()) // 2
-    if pairs > 1 and pairs != channels:
-        raise SettingsError(
-            f"--pixel-range has {pairs} pairs for {channels} channels: give one pair, or one for "
-            "each channel"
-        )
+    check_pairs(pixel_range, channels)
     remarks = [*images.remarks, *shown.remarks(channels)]
     estimator = _estimate(shown, channels, options)
     estimated = estimator.estimate()
     if estimated is None:
         return replace(images, remarks=tuple(remarks))
     pixel_range = pixel_range or estimated
-    few = estimator.few_levels(pixel_range)
-    if 2 * few >= len(estimator):
-        remarks.append(
-            f"{few} of {len(estimator)} sampled images use fewer than 32 of 256 grey levels: "
-            f"black and white are {describe_range(pixel_range)}; --pixel-range sets other values"
-        )
+    if remark := estimator.remark(pixel_range):
+        remarks.append(remark)
     return replace(images, pixel_range=pixel_range, remarks=tuple(remarks))
 
 
@@ -118,7 +108,8 @@ def _estimate(shown: Probe, channels: int, options: ReadOptions) -> RangeEstimat
             continue
         with contextlib.suppress(BrokenImageError):
             used = used_bands(read_stored(image, options), channels)
-            estimator.add(used.values, used.missing, axis=2 if used.layout != "rgb" else None)
+            colours = used.layout == "rgb" and used.values.shape[2] == 3
+            estimator.add(used.values, used.missing, None if colours else 2)
     return estimator
 
 
