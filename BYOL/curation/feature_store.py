@@ -95,13 +95,13 @@ class Collection:
         """Return the path of image ``i``, or its split and name if it is not a separate file."""
         images, index = self.location(i)
         if isinstance(images, FileImages):
-            return str(images.root / images.paths[index])
+            return str(images.root / images.sample_name(index))
         return f"{list(self.sets)[int(self.locations[i, 0])]}/{images.sample_name(index)}"
 
     def identity(self, i: int) -> tuple[int, int] | None:
         """Return device and inode of the file of image ``i``, or None if they are not available."""
         images, index = self.location(i)
-        if not isinstance(images, FileImages):
+        if not isinstance(images, FileImages) or not images.is_file(index):
             return None
         try:
             status = images.encoded(index).stat()

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from BYOL._console import first_of
+from BYOL._files import special_kind
 from BYOL.data.dataset import FileImages, Images
 from BYOL.data.formats.supported import SUFFIXES
+from BYOL.data.frame_images import FrameImages
 from BYOL.data.shards.dataset import StreamedImages
 from BYOL.data.shards.write import member_key
 from BYOL.errors import DataError
@@ -118,12 +120,19 @@ def _match_part(images: Images, argument: str, rows: dict[str, int]) -> tuple[li
         if row is not None:
             kept.append(index)
             numbers.append(row)
-    if len(set(numbers)) < len(numbers):
+    if len(set(numbers)) < _files_of(images, kept, numbers):
         twice = next(row for row, count in Counter(numbers).items() if count > 1)
         name = next(name for name, row in rows.items() if row == twice)
         unique = f"SHARD/{name}" if sharded else "its path in DATA"
         raise DataError(f"{argument}: {name} matches two images: name it as {unique}")
     return kept, numbers
+
+
+def _files_of(images: Images, kept: Sequence[int], rows: Sequence[int]) -> int:
+    """The number of different files and rows that match; the frames of a file may share a row."""
+    if not isinstance(images, FrameImages):
+        return len(rows)
+    return len({(images.paths.raw(i), row) for i, row in zip(kept, rows, strict=True)})
 
 
 def row_name(images: Images, index: int, several: bool) -> str:
@@ -154,8 +163,12 @@ def _folders(images: Images) -> tuple[str, ...]:
 def _alternative_names(images: Images, index: int, folders: tuple[str, ...]) -> Iterator[str]:
     """Yield the accepted names of an image other than :func:`_own_name`."""
     name = _own_name(images, index)
+    names = [name]
+    if isinstance(images, FrameImages) and not images.is_file(index):
+        names.append(images.paths[index].replace(os.sep, "/"))  # the row of the whole file
+        yield names[1]
     for folder in folders:
-        yield f"{folder}/{name}"
+        yield from (f"{folder}/{name}" for name in names)
     if isinstance(images, StreamedImages):
         inner = Path(images.inner_name(index)).as_posix()
         yield f"{re.split(r'[-_.]', name)[0]}/{inner}"  # train/… for train-000000.tar
@@ -176,6 +189,8 @@ def _table(argument: str, path: Path, content: str) -> tuple[list[str], list[lis
     Raises:
         UserError: the file cannot be read, or a row differs from the header in length.
     """
+    if kind := special_kind(path):
+        raise DataError(f"{argument} is a {kind}, which is never opened: give a file")
     try:
         # File names, which also serve as groups, may contain bytes that are not valid UTF-8.
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
