@@ -163,7 +163,14 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         else:
             pixels = validate_data(self, X, reset=fitting, ensure_min_samples=least)
             pixels = pixels.reshape(len(pixels), *self._shape_of(pixels.shape[1]))
-        return array_images(to_uint8(pixels, self._range(pixels, fitting)))
+        small = to_uint8(pixels, self._range(pixels, fitting))
+        return array_images(small, self._channels(fitting))
+
+    def _channels(self, fitting: bool) -> int | None:
+        """The number of channels of images in arrays, if it is known."""
+        if fitting:
+            return (self.settings or {}).get("channels")
+        return len(self.backbone_.transform.mean)
 
     def _shape_of(self, count: int) -> tuple[int, ...]:
         """The shape of one image with ``count`` values in a table."""

@@ -65,8 +65,8 @@ def open_images(
         data: None or "digits", "cifar10", "cifar100", "stl10", a folder, a .txt file with the path
             of an image on each line, an image, an .npz or .npy file, or shards (see
             :func:`BYOL.data.shards.urls.find_shards`).
-        channels: 1, 3 or 4 for a folder or shards; ignored for arrays; the band count for TIFFs of
-            many bands. None: detected.
+        channels: 1, 3 or 4 for a folder or shards; the band count for TIFFs of many bands; for
+            arrays the size of the axis of the channels. None: detected.
         pixel_range: the values of black and white for high bit depth; None: estimated from some
             images (:func:`BYOL._pixels.estimate_pixel_range`).
         data_root: the folder of torchvision's sets and of shard indices.
@@ -88,8 +88,8 @@ def open_images(
         single = PathTable([os.fsencode(path.name)])
         return _with_range(Splits(_files(path.parent, single, channels, path.name)), pixel_range)
     if path.suffix in (".npz", ".npy"):
-        train, test, pixel_range = open_arrays(path, pixel_range)
-        return Splits(train, test, pixel_range=pixel_range)
+        arrays = open_arrays(path, pixel_range, channels)
+        return Splits(arrays.train, arrays.test, arrays.labelled, arrays.pixel_range)
     if data in NAMED:
         return _torchvision(data, Path(data_root).expanduser())
     near = difflib.get_close_matches(data, NAMED, n=1, cutoff=0.7)
@@ -101,10 +101,14 @@ def open_images(
     )
 
 
-def common_side(data: str | None) -> int | None:
+def common_side(data: str | None, channels: int | None = None) -> int | None:
     """The longer side of the images in pixels if a few headers show one size, else None.
 
     No pixels are decoded.
+
+    Args:
+        data: see :func:`open_images`.
+        channels: the configured number of channels, which shows the axes of an array.
     """
     if data is None or data == "digits":
         return 16
@@ -114,7 +118,7 @@ def common_side(data: str | None) -> int | None:
         return _single_side(map(image_size, first_shard_images(data, SIZE_PROBES)))
     path = Path(data).expanduser()
     if path.suffix in (".npy", ".npz") and path.is_file():
-        return array_side(path)
+        return array_side(path, channels)
     if path.suffix == ".txt" and path.is_file():
         return _single_side(map(image_size, first_list_entries(path, SIZE_PROBES)))
     probed = sample_files(path, SIZE_PROBES) if path.is_dir() else [path]
@@ -127,12 +131,14 @@ def _single_side(sizes: Iterable[tuple[int, int] | None]) -> int | None:
 
 
 def _torchvision(name: str, root: Path) -> Splits:
+    labelled = None
     if name != "stl10":
         train, test = (open_torchvision(name, root, train=train) for train in (True, False))
-        return Splits(train, test)
-    parts = ("unlabeled", "test", "train")
-    unlabelled, test, labelled = (open_torchvision(name, root, split=part) for part in parts)
-    return Splits(unlabelled, test, labelled)
+    else:
+        parts = ("unlabeled", "test", "train")
+        train, test, labelled = (open_torchvision(name, root, split=part) for part in parts)
+        labelled = replace(labelled, prefix="labelled/")
+    return Splits(replace(train, prefix="train/"), replace(test, prefix="test/"), labelled)
 
 
 def _shards(data: str, channels: int | None, cache: Path) -> Splits:
@@ -217,14 +223,15 @@ def _open_splits(
         return None
     train_files = part("train")
     assert train_files is not None
-    train = _files(root / "train", train_files, channels, name)
+    train = replace(_files(root / "train", train_files, channels, name), prefix="train/")
     if unused:
         names = first_of([f"{folder}/" for folder in unused])
         train = replace(train, remarks=(*train.remarks, f"left out, next to train/: {names}"))
     test_files = part(held_out) if held_out else None
     if test_files is None or held_out is None:
         return Splits(train)
-    return Splits(train, _files(root / held_out, test_files, train.channels, name, train.classes))
+    test = _files(root / held_out, test_files, train.channels, name, train.classes)
+    return Splits(train, replace(test, prefix=f"{held_out}/"))
 
 
 def _scan(root: Path, passed: "Counter[str]") -> PathTable:

@@ -74,7 +74,7 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
             f"--channels={config.channels} is not what the images have: {splits.train.channels}"
         )
     config = resolve_recipe(config, splits.train)
-    side = common_side(config.data) if config.image_size is None else None
+    side = common_side(config.data, config.channels) if config.image_size is None else None
     config = _resolve(config, splits.train, side)
     splits = attach_labels(splits, config)
     _check_number(config, splits.train, least=2 if into_memory else 1)
