@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -155,7 +156,7 @@ def _utf16_without_mark(data: bytes) -> str | None:
     return encoding
 
 
-def _records(text: str, delimiter: str, *, strict: bool) -> "csv.Reader":
+def _records(text: str, delimiter: str, *, strict: bool) -> Iterator[list[str]]:
     spaced = _SPACE_AND_QUOTE.search(text) is not None
     lines = io.StringIO(text, newline="")
     return csv.reader(lines, delimiter=delimiter, strict=strict, skipinitialspace=spaced)

@@ -23,6 +23,8 @@ _META = frozenset(
 _MARKS = frozenset(("annotation_id", "annotator"))  # every CSV export has both
 _PLACE = re.compile(r"[A-Za-z][\w+.-]*://|/data/(upload|local-files)/")
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # written before the name of an uploaded file
+# The data of an image, and its labels by the name of their control; None if the data has them too.
+Entry = tuple[dict[str, str], dict[str, str] | None]
 _VALUES = ("choices", "number", "rating", "taxonomy", "text")  # of whole images
 
 
@@ -59,7 +61,7 @@ def table_of_csv(argument: str, table: Table) -> Table:
         UserError: no column names images, or there are no labels.
     """
     records = [dict(zip(table.header, row, strict=True)) for row in table.rows]
-    return _merged(argument, [(r, {}) for r in records], table.header)
+    return _merged(argument, [(r, None) for r in records], table.header)
 
 
 def table_of_json(argument: str, text: str) -> Table:
@@ -74,17 +76,17 @@ def table_of_json(argument: str, text: str) -> Table:
         raise DataError(f"{argument} cannot be read: it is neither CSV nor JSON") from error
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise DataError(f"{argument} is JSON, but not an export of Label Studio: give a CSV file")
-    entries: list[tuple[dict[str, str], dict[str, str]]] = []
+    entries: list[Entry] = []
     for task in tasks:
         data = task.get("data")
         if not isinstance(data, dict):  # JSON-MIN: images and labels side by side
-            entries.append(({str(k): _cell(argument, v) for k, v in task.items()}, {}))
+            entries.append(({str(k): _cell(argument, v) for k, v in task.items()}, None))
             continue
         images = {str(k): v for k, v in data.items() if isinstance(v, str)}
         found = task.get("annotations") or task.get("completions") or []
         kept = [a for a in found if isinstance(a, dict) and not a.get("was_cancelled")]
         entries += [(images, _labels(argument, a.get("result"))) for a in kept] or [(images, {})]
-    names = dict.fromkeys(name for images, labels in entries for name in (*images, *labels))
+    names = dict.fromkeys(name for images, labels in entries for name in (*images, *(labels or ())))
     return _merged(argument, entries, tuple(names))
 
 
@@ -120,21 +122,20 @@ def _cell(argument: str, value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _merged(
-    argument: str, entries: list[tuple[dict[str, str], dict[str, str]]], names: tuple[str, ...]
-) -> Table:
+def _merged(argument: str, entries: list[Entry], names: tuple[str, ...]) -> Table:
     """One row per image from entries of images and labels, and the image column first."""
     inputs = [name for name in names if name not in _META and any(name in e for e, _ in entries)]
     image = _image_column(argument, entries, inputs)
-    from_results = dict.fromkeys(name for _, labels in entries for name in labels)
-    columns = list(from_results) or [name for name in inputs if name != image]
+    columns = list(dict.fromkeys(name for _, labels in entries for name in labels or ()))
+    if all(labels is None for _, labels in entries):
+        columns = [name for name in inputs if name != image]
     if not columns:
         raise DataError(f"{argument} is an export of Label Studio without labels")
     rows: dict[str, list[set[str]]] = {}
     for images, labels in entries:
         cells = rows.setdefault(images.get(image, ""), [set() for _ in columns])
         for cell, column in zip(cells, columns, strict=True):
-            cell.add(_choices(argument, (labels or images).get(column, "")))
+            cell.add(_choices(argument, (images if labels is None else labels).get(column, "")))
     merged = [[name, *map(_agreed, cells)] for name, cells in rows.items()]
     return Table((image, *columns), merged)
 
@@ -155,9 +156,7 @@ def _choices(argument: str, cell: str) -> str:
         return cell
 
 
-def _image_column(
-    argument: str, entries: list[tuple[dict[str, str], dict[str, str]]], inputs: list[str]
-) -> str:
+def _image_column(argument: str, entries: list[Entry], inputs: list[str]) -> str:
     """The column whose cells are places of files, else the one with the usual name."""
     for name in inputs:
         cells = [images.get(name, "") for images, _ in entries]
