@@ -34,15 +34,15 @@ def read(path) -> tuple[np.ndarray, list[str], dict[str, str]]:
     """Read features in their original shape, names and metadata from a file of any format."""
     if path.suffix == ".npz":
         with np.load(path) as arrays:
-            return arrays["embedding"], arrays["name"].tolist(), json.loads(str(arrays["metadata"]))
+            return arrays["embedding"], arrays["file"].tolist(), json.loads(str(arrays["metadata"]))
     table = pq.read_table(path if path.suffix == ".parquet" else path.with_suffix(".names.parquet"))
     metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
     if path.suffix == ".npy":
-        return np.load(path, mmap_mode="r"), table["name"].to_pylist(), metadata
+        return np.load(path, mmap_mode="r"), table["file"].to_pylist(), metadata
     flat = table["embedding"].combine_chunks().flatten().to_numpy()
     return (
         flat.reshape(len(table), *json.loads(metadata["shape"])),
-        table["name"].to_pylist(),
+        table["file"].to_pylist(),
         metadata,
     )
 

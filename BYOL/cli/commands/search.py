@@ -82,8 +82,7 @@ def _lists(collection: Collection, config: SearchConfig) -> Lists:
     for group, places, cosines in zip(groups, found.positions, found.similarity, strict=True):
         own = {collection.identity(place) for place in group} - {None}
         same = [place for place in places.tolist() if collection.identity(place) in own]
-        # A query that is in DATA has its name there.
-        name = config.like if config.together else collection.file((same or group)[0])
+        name = config.like if config.together else _query_name(collection, group[0], same)
         others = [
             (place, cosine)
             for place, cosine in zip(places.tolist(), cosines.tolist(), strict=True)
@@ -91,6 +90,19 @@ def _lists(collection: Collection, config: SearchConfig) -> Lists:
         ]
         lists.append((name, group, others[: config.count]))
     return lists
+
+
+def _query_name(collection: Collection, query: int, same: list[int]) -> str:
+    """The name of a query, which is that in DATA if it is one of its files.
+
+    Args:
+        collection: the images and the queries.
+        query: the position of the query.
+        same: positions of the images of DATA that are the file of the query.
+    """
+    names = [collection.file(place) for place in (*same, query)]
+    last = names[-1].rpartition("/")[2]
+    return next(name for name in names if name.rpartition("/")[2] == last)
 
 
 def _rows(collection: Collection, lists: Lists) -> Iterator[tuple[object, ...]]:
