@@ -212,12 +212,12 @@ COMMANDS = {
     ),
 }
 
-_OVERVIEW = f"""BYOL {BYOL.__version__}
+_OVERVIEW = """BYOL {version}
 Self-supervised training of image backbones: images without labels in, a trained backbone out.
 
 usage: byol COMMAND [ARGUMENTS]
 
-{{commands}}
+{commands}
 
 examples:
   byol pretrain                        train on the built-in digits (two minutes on two cores)
@@ -230,7 +230,7 @@ examples:
 def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         lines = (f"  {name:11} {command.summary}" for name, command in COMMANDS.items())
-        print(_OVERVIEW.format(commands="\n".join(lines)))
+        print(_OVERVIEW.format(version=BYOL.__version__, commands="\n".join(lines)))
         return 0
     if argv[0] == "--version":
         print(BYOL.__version__)
