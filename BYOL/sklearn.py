@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from BYOL._console import show_messages
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
-from BYOL._pixels import to_uint8
+from BYOL._pixel_range import to_uint8
 from BYOL.config.presets import preset_config, preset_for, preset_values
 from BYOL.data.dataset import ArrayImages, FileImages, Images
 from BYOL.data.formats.supported import SUFFIXES

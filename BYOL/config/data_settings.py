@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 
 from BYOL.config.fields import setting
 from BYOL.config.shared_help import DATA_ROOT, FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, TASK
-from BYOL.views.config import Pair
+
+Pairs = tuple[float, ...]  # black and white, or black and white of every channel
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,24 @@ class DataSettings:
         on_resume="fixed",
         basic=True,
     )
-    pixel_range: Pair | None = setting(
+    pixel_range: Pairs | None = setting(
         None,
-        "Pixel values of black and white in images of high bit depth, such as 0,4095. The "
-        "default is estimated from a sample of the images. Values outside the range are clipped.",
+        "Pixel values of black and white in images of high bit depth, such as 0,4095, or a pair "
+        "for each channel, such as -25,0,0,0.6. The default is estimated from a sample of the "
+        "images. Values outside the range are clipped.",
+        on_resume="fixed",
+    )
+    no_data: float | None = setting(
+        None,
+        "Pixel value that marks pixels without data, such as -9999. It is not part of the pixel "
+        "range, and such pixels are black. NaN and the no-data values that TIFF and DICOM files "
+        "declare are recognised without this setting.",
+        on_resume="fixed",
+    )
+    slice: Literal["middle", "first", "max"] = setting(
+        "middle",
+        "Slice of image stacks that is used: the middle or the first one in depth and time, or "
+        "the maximum over all of them. All channels are kept.",
         on_resume="fixed",
     )
     data_root: str = setting("~/.cache/byol", DATA_ROOT, private=True, place="output")

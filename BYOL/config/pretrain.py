@@ -38,9 +38,10 @@ class PretrainConfig(
                 f"--norm={self.norm} and --pretrained exclude each other: the pretrained weights "
                 "need their batch-norms"
             )
-        if self.pixel_range and not 0 < abs(self.pixel_range[1] - self.pixel_range[0]) < math.inf:
+        values = self.pixel_range or ()
+        if not all(0 < abs(b - a) < math.inf for a, b in zip(values[::2], values[1::2])):  # noqa: B905
             raise SettingsError(
-                f"--pixel_range={self.pixel_range} is no range: give the values of black and white"
+                f"--pixel_range={values} is no range: give the values of black and white"
             )
         check_numbers("mean", self.mean, (-math.inf, math.inf))
         check_numbers("std", self.std, (0.0, math.inf))

@@ -46,6 +46,8 @@ def open_run_images(run: Run, data: str | None, data_root: str) -> Splits:
             channels=channels,
             pixel_range=run.config.pixel_range,
             data_root=data_root,
+            no_data=run.config.no_data,
+            slice=run.config.slice,
         )
     except UserError as error:
         if not str(error).startswith("--channels="):

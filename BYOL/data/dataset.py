@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL._pixels import Range
+from BYOL._pixel_range import PixelRange
 from BYOL._random import evenly_spaced
-from BYOL.data.decode import BrokenImageError, Encoded, ImageFile, image_size, read_image
+from BYOL.data.decode import BrokenImageError, ImageFile, image_size, read_image
+from BYOL.data.formats.stored import Encoded, ReadOptions
 from BYOL.data.path_table import PathTable
 
 UNLABELLED = "no labels: "  # start of the remark that gives the reason
@@ -132,10 +133,12 @@ class EncodedImages(Images):
     """Images of any size and mode, each an image file or the bytes of one.
 
     Args:
-        pixel_range: the values of black and white for images of high bit depth.
+        pixel_range: the values of black and white for images that are not 8-bit.
+        options: what the user configures about stored values.
     """
 
-    pixel_range: Range | None = field(default=None, kw_only=True)
+    pixel_range: PixelRange | None = field(default=None, kw_only=True)
+    options: ReadOptions = field(default=ReadOptions(), kw_only=True)
 
     @property
     def place(self) -> str:
@@ -155,7 +158,7 @@ class EncodedImages(Images):
 
     def open(self, index: int) -> ImageFile:
         """The image at ``index`` with its header read and its pixels not yet decoded."""
-        return ImageFile(self.encoded(index), self.channels, self.pixel_range)
+        return ImageFile(self.encoded(index), self.channels, self.pixel_range, self.options)
 
     def size(self, index: int) -> tuple[int, int] | None:
         """(height, width) of the upright image at ``index``; None if it is not an image."""
@@ -163,7 +166,7 @@ class EncodedImages(Images):
 
     def read(self, index: int) -> Tensor:
         """The image at ``index`` as (C, H, W) uint8."""
-        return read_image(self.encoded(index), self.channels, self.pixel_range)
+        return read_image(self.encoded(index), self.channels, self.pixel_range, self.options)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from BYOL._console import first_of
-from BYOL._pixels import MODES, Range, estimate_pixel_range
+from BYOL._pixel_range import PixelRange
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
-from BYOL.data.decode import Encoded, band_count, high_depth_values, image_size, is_grey
+from BYOL.data.decode import image_size
 from BYOL.data.file_list import first_list_entries, paths_in_folder, read_list, rows_in_folder
+from BYOL.data.formats.stored import ReadOptions, Slice
 from BYOL.data.formats.supported import SUFFIXES
 from BYOL.data.named_sets import NAMED, open_digits, open_torchvision
 from BYOL.data.numpy_arrays import array_side, open_arrays
 from BYOL.data.path_table import PathTable
+from BYOL.data.probe import PROBED, probe, with_range, without_parts
 from BYOL.data.scan_folder import (
     class_folders,
     is_image_file,
@@ -28,9 +30,8 @@ from BYOL.data.scan_folder import (
 )
 from BYOL.data.shards.dataset import first_shard_images, open_streamed
 from BYOL.data.shards.urls import is_sharded
-from BYOL.errors import DataError, SettingsError
+from BYOL.errors import DataError
 
-PROBED = 64  # files whose headers determine the channels of a folder
 SIZE_PROBES = 16  # files whose headers determine the common size
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 
@@ -49,15 +50,17 @@ class Splits:
     train: Images
     test: Images | None = None
     labelled: Images | None = None
-    pixel_range: Range | None = None
+    pixel_range: PixelRange | None = None
 
 
 def open_images(
     data: str | None,
     *,
     channels: int | None = None,
-    pixel_range: Range | None = None,
+    pixel_range: PixelRange | None = None,
     data_root: str = "~/.cache/byol",
+    no_data: float | None = None,
+    slice: Slice = "middle",
 ) -> Splits:
     """Open a data set.
 
@@ -67,28 +70,33 @@ def open_images(
             :func:`BYOL.data.shards.urls.find_shards`).
         channels: 1, 3 or 4 for a folder or shards; the band count for TIFFs of many bands; for
             arrays the size of the axis of the channels. None: detected.
-        pixel_range: the values of black and white for high bit depth; None: estimated from some
-            images (:func:`BYOL._pixels.estimate_pixel_range`).
+        pixel_range: the values of black and white for images that are not 8-bit, one pair or one
+            for each channel; None: estimated from some images
+            (:class:`BYOL._pixel_range.RangeEstimator`).
         data_root: the folder of torchvision's sets and of shard indices.
+        no_data: a value that marks pixels without data; None: none but those that files declare.
+        slice: see :class:`BYOL.data.formats.stored.ReadOptions`.
 
     Raises:
         UserError: ``data`` does not exist or has no images.
     """
     if data is None or data == "digits":
         return Splits(*open_digits())
+    options = ReadOptions(no_data, slice)
     if is_sharded(data):
         splits = _shards(data, channels, Path(data_root).expanduser() / "shards")
-        return _with_range(splits, pixel_range)
+        return _with_range(splits, pixel_range, options)
     path = Path(data).expanduser()
     listed = path.suffix == ".txt" and path.is_file()
     if listed or path.is_dir():
         splits = _list(path, channels) if listed else _folder(path, channels)
-        return _with_range(splits, pixel_range)
+        return _with_range(splits, pixel_range, options)
     if is_image_file(os.fsencode(path.name)) and path.is_file():
         single = PathTable([os.fsencode(path.name)])
-        return _with_range(Splits(_files(path.parent, single, channels, path.name)), pixel_range)
+        splits = Splits(_files(path.parent, single, channels, path.name))
+        return _with_range(splits, pixel_range, options)
     if path.suffix in (".npz", ".npy"):
-        arrays = open_arrays(path, pixel_range, channels)
+        arrays = open_arrays(path, pixel_range, channels, no_data)
         return Splits(arrays.train, arrays.test, arrays.labelled, arrays.pixel_range)
     if data in NAMED:
         return _torchvision(data, Path(data_root).expanduser())
@@ -143,27 +151,20 @@ def _torchvision(name: str, root: Path) -> Splits:
 
 def _shards(data: str, channels: int | None, cache: Path) -> Splits:
     train, test = open_streamed(data, cache)
-    channels = channels or _probe_channels([train.encoded(i) for i in train.probes(PROBED)])
+    some = [train.encoded(i) for i in train.probes(PROBED)]
+    channels = channels or probe(some, ReadOptions()).channels
     train = replace(train, channels=channels)
     return Splits(train, replace(test, channels=channels) if test else None)
 
 
-def _with_range(splits: Splits, pixel_range: Range | None) -> Splits:
-    """Set one range for all images of high bit depth, if there are any."""
+def _with_range(splits: Splits, pixel_range: PixelRange | None, options: ReadOptions) -> Splits:
+    """Set one range for all images that are not 8-bit, if there are any."""
     train, test = splits.train, splits.test
     assert isinstance(train, EncodedImages)
-    probed = [train.encoded(i) for i in train.probes(PROBED)]
-    bands = _probe_bands(probed)
-    if train.channels not in ({bands} if bands else MODES):
-        accepted = str(bands) if bands else "1, 3 or 4"
-        raise SettingsError(f"--channels={train.channels} is not for these images: give {accepted}")
-    estimated = estimate_pixel_range(v for p in probed if (v := high_depth_values(p)) is not None)
-    if estimated is None:
-        return splits
-    pixel_range = pixel_range or estimated
+    train = with_range(train, pixel_range, options)
     if isinstance(test, EncodedImages):
-        test = replace(test, pixel_range=pixel_range)
-    return Splits(replace(train, pixel_range=pixel_range), test, pixel_range=pixel_range)
+        test = replace(test, pixel_range=train.pixel_range, options=options)
+    return Splits(train, test, pixel_range=train.pixel_range)
 
 
 def _folder(root: Path, channels: int | None) -> Splits:
@@ -246,23 +247,11 @@ def _scan(root: Path, passed: "Counter[str]") -> PathTable:
 def _files(
     root: Path, files: PathTable, channels: int | None, name: str, classes: tuple[str, ...] = ()
 ) -> FileImages:
+    files, remarks = without_parts(root, files)
     labels, names = class_folders(files, classes)
     probed = [root / files[i] for i in evenly_spaced(len(files), PROBED)]
     stray = stray_file(files) if labels is None else None
-    remarks = (f"{UNLABELLED}{stray} is next to the class folders",) if stray else ()
-    channels = channels or _probe_channels(probed)
-    return FileImages(name, channels, labels, names, root, files, remarks=remarks)
-
-
-def _probe_channels(probed: Sequence[Encoded]) -> int:
-    """The band count of most images; without bands 1 if all images are grey, else 3."""
-    if bands := _probe_bands(probed):
-        return bands
-    grey = [is_grey(image) for image in probed]
-    return 1 if any(grey) and all(value in (True, None) for value in grey) else 3
-
-
-def _probe_bands(probed: Sequence[Encoded]) -> int | None:
-    """The most frequent band count; None if most images are not multi-band TIFFs."""
-    counts = Counter(map(band_count, probed))
-    return counts.most_common(1)[0][0] if counts else None
+    if stray:
+        remarks.append(f"{UNLABELLED}{stray} is next to the class folders")
+    channels = channels or probe(probed, ReadOptions()).channels
+    return FileImages(name, channels, labels, names, root, files, remarks=tuple(remarks))

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from BYOL.data.decode import BrokenImageError, image_errors, read_head
-from BYOL.data.formats.tiff import band_shape, read_bands
+from BYOL.data.decode import BrokenImageError, read_stored
 
 MOST_PIXELS = 2_000_000_000  # of an image: 6 GB in RGB
-_AS = {"1": "L", "P": "RGB", "LA": "RGBA", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB",
-       "LAB": "RGB", "HSV": "RGB", "La": "RGBA", "RGBa": "RGBA", "RGBX": "RGB"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,13 +92,8 @@ def read_values(path: Path) -> np.ndarray:
     Raises:
         BrokenImageError: it cannot be read.
     """
-    with image_errors(path):
-        if band_shape(path, read_head(path)):
-            return read_bands(path)
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            mode = "RGBA" if "transparency" in image.info else _AS.get(image.mode, image.mode)
-            return np.asarray(upright.convert(mode) if mode != image.mode else upright)
+    values = read_stored(path).values
+    return values[..., 0] if values.shape[2] == 1 else values
 
 
 def value_range(values: np.ndarray) -> float:

@@ -37,6 +37,8 @@ def images_to_check(run: Run) -> tuple[Tensor, str]:
             channels=config.channels,
             pixel_range=config.pixel_range,
             data_root=config.data_root,
+            no_data=config.no_data,
+            slice=config.slice,
         ).train
         pixels = _first_pixels(images, config.input_spec.size)
     except UserError:

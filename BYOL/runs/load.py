@@ -269,10 +269,12 @@ def _read_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
             settings[name] = [float(value) for value in json.loads(metadata[name])]
         settings["backbone_args"] = dict(json.loads(metadata.get("backbone_args", "{}")))
         pixel_range = json.loads(metadata.get("pixel_range", "null"))
-        settings["pixel_range"] = pixel_range and (float(pixel_range[0]), float(pixel_range[1]))
+        settings["pixel_range"] = pixel_range and tuple(map(float, pixel_range))
         valid = len(settings["mean"]) == len(settings["std"]) == settings["channels"]
         valid = valid and 0 < settings["image_size"] <= MAX_SIDE
         valid = valid and settings["channels"] <= MAX_CHANNELS
+        lengths = (0, 2, 2 * settings["channels"])
+        valid = valid and len(settings["pixel_range"] or ()) in lengths
         numbers = (*settings["mean"], *settings["std"], *(settings["pixel_range"] or ()))
         valid = valid and all(map(math.isfinite, numbers)) and min(settings["std"]) > 0
     except (KeyError, ValueError, TypeError, IndexError, RecursionError):

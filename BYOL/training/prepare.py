@@ -67,6 +67,8 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
         channels=config.channels,
         pixel_range=config.pixel_range,
         data_root=config.data_root,
+        no_data=config.no_data,
+        slice=config.slice,
     )
     config = dataclasses.replace(config, pixel_range=splits.pixel_range)
     if config.channels not in (None, splits.train.channels):

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from BYOL._pixels import Range, cut, to_pixels
+from BYOL._pixel_range import PixelRange
+from BYOL._pixels import cut, to_pixels
 from BYOL._random import fold
 from BYOL.errors import UserError
 from BYOL.views.config import ViewConfig, paper_views
@@ -101,7 +102,7 @@ class EvalTransform:
         size: int,
         mean: Sequence[float],
         std: Sequence[float],
-        pixel_range: Range | None = None,
+        pixel_range: PixelRange | None = None,
     ):
         self.size = size
         self.mean = list(mean)

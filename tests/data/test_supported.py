@@ -13,7 +13,7 @@ from PIL import Image
 from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.data import sources
-from BYOL.data.decode import BrokenImageError, ImageFile, image_size, is_grey, read_image
+from BYOL.data.decode import BrokenImageError, ImageFile, image_size, read_header, read_image
 from BYOL.data.formats import supported
 from BYOL.data.sources import open_images
 from tests.conftest import TINY, draw_images
@@ -57,7 +57,7 @@ def ramp(height: int = 20, width: int = 30, white: int = 4095) -> np.ndarray:
 def test_12_bit_grey_is_scaled_by_the_range_of_the_set(tmp_path):
     path = tmp_path / "scan.dcm"
     scan(ramp(), bits=12).save_as(path, enforce_file_format=True)
-    assert image_size(path) == (20, 30) and is_grey(path) is True
+    assert image_size(path) == (20, 30) and read_header(path).layout == "grey"
     expected = (ramp() / 4095 * 255).round()
     for source in (path, path.read_bytes()):
         for channels in (1, 3):

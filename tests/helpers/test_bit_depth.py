@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from BYOL._pixels import estimate_pixel_range, is_high_depth, shallow, to_uint8
+from BYOL._pixel_range import estimate_pixel_range, to_uint8
+from BYOL._pixels import is_high_depth, shallow
 
 
 @pytest.mark.parametrize(
