@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from BYOL._console import first_of
-from BYOL._pixels import Range, estimate_pixel_range, to_uint8
+from BYOL._pixel_range import PixelRange, RangeEstimator, to_uint8
 from BYOL._random import evenly_spaced
 from BYOL.data.array_labels import encode_arrays
 from BYOL.data.array_layout import longer_side, to_nchw
@@ -53,17 +53,23 @@ class OpenedArrays:
     train: ArrayImages
     test: ArrayImages | None
     labelled: ArrayImages | None
-    pixel_range: Range | None
+    pixel_range: PixelRange | None
 
 
-def open_arrays(path: Path, pixel_range: Range | None, channels: int | None = None) -> OpenedArrays:
+def open_arrays(
+    path: Path,
+    pixel_range: PixelRange | None,
+    channels: int | None = None,
+    no_data: float | None = None,
+) -> OpenedArrays:
     """Open the images and labels of a file.
 
     Args:
         path: .npz or .npy.
         pixel_range: the configured black and white of anything but uint8 and bool; None: estimated
-            by :func:`BYOL._pixels.estimate_pixel_range`.
+            by :class:`BYOL._pixel_range.RangeEstimator`.
         channels: the configured number of channels; None: detected from the shape.
+        no_data: a value that marks pixels without data, which become black; None: none.
 
     Raises:
         UserError: the file has no arrays or no images, or their shapes or values are invalid.
@@ -79,10 +85,10 @@ def open_arrays(path: Path, pixel_range: Range | None, channels: int | None = No
     unused = [f"{name} {a.shape}" for name, a in arrays.items() if name not in used]
     remarks = (f"left out, next to {train_name}: {first_of(unused)}",) if unused else ()
 
-    train, pixel_range = _images(path, arrays[train_name], "images", pixel_range, channels)
+    train, pixel_range = _images(path, arrays[train_name], pixel_range, channels, no_data)
     test = None
     if test_name is not None:
-        test, _ = _images(path, arrays[test_name], "test images", pixel_range, train.channels)
+        test, _ = _images(path, arrays[test_name], pixel_range, train.channels, no_data)
         if test.channels != train.channels:
             raise DataError(
                 f"DATA={path}: {train_name} has {train.channels} channels, {test_name} "
@@ -135,27 +141,26 @@ def _first_of(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> str | No
 def _images(
     path: Path,
     pixels: np.ndarray,
-    what: str,
-    pixel_range: Range | None,
+    pixel_range: PixelRange | None,
     channels: int | None,
-) -> tuple[ArrayImages, Range | None]:
+    no_data: float | None,
+) -> tuple[ArrayImages, PixelRange | None]:
     """Convert an array to uint8 images, and return the range that was used.
 
     Raises:
         UserError: its shape or its values are not those of images.
     """
-    whose = f"DATA={path} has {what}"
-    layout = to_nchw(pixels, whose, channels)
+    layout = to_nchw(pixels, f"DATA={path} has images", channels)
     values = layout.pixels
     if values.dtype in (np.uint8, bool):
         pixel_range = None
     else:
-        pixel_range = pixel_range or _estimate_range(path, values)
+        pixel_range = pixel_range or _estimate_range(path, values, no_data)
     data = torch.empty(values.shape, dtype=torch.uint8)
     # In chunks, because all pixels in float64 would take eight times the memory.
     for start, part in _parts(values):
         if pixel_range:
-            small = to_uint8(part, pixel_range)
+            small = to_uint8(part, pixel_range, _missing(part, no_data), axis=1)
         else:
             small = part.astype(np.uint8) * (255 if part.dtype == bool else 1)
         data[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(small))
@@ -163,8 +168,8 @@ def _images(
     return images, pixel_range
 
 
-def _estimate_range(path: Path, pixels: np.ndarray) -> Range:
-    """The range of some images.
+def _estimate_range(path: Path, pixels: np.ndarray, no_data: float | None) -> PixelRange:
+    """The range of some images, or of each of their bands.
 
     Raises:
         UserError: the values are not real numbers, or none is finite.
@@ -172,14 +177,22 @@ def _estimate_range(path: Path, pixels: np.ndarray) -> Range:
     if not (np.issubdtype(pixels.dtype, np.number) and np.isrealobj(pixels)):
         raise DataError(f"DATA={path} has images of {pixels.dtype}: pass numbers")
     sample = pixels[evenly_spaced(len(pixels), _PROBED)]
-    pixel_range = estimate_pixel_range(iter(sample))
+    axis = None if pixels.shape[1] in (1, 3) else 0
+    estimator = RangeEstimator()
+    for image in sample:
+        estimator.add(image, _missing(image, no_data), axis)
+    pixel_range = estimator.estimate()
     if pixel_range is None:
         raise DataError(f"DATA={path} has images without a finite number in them")
     finite = sample[np.isfinite(sample)]
     # Fractions up to 255 are images of 8 bits that were resized or averaged.
-    if pixel_range[1] > _BRIGHT and finite.min() >= 0 and finite.max() <= _WHITE:
-        return 0.0, _WHITE
+    if len(pixel_range) == 2 and pixel_range[1] > _BRIGHT and finite.min() >= 0:
+        return (0.0, _WHITE) if finite.max() <= _WHITE else pixel_range
     return pixel_range
+
+
+def _missing(pixels: np.ndarray, no_data: float | None) -> np.ndarray | None:
+    return None if no_data is None else pixels == no_data
 
 
 def _with_labels(
@@ -187,7 +200,7 @@ def _with_labels(
     train: ArrayImages,
     test: ArrayImages | None,
     labels: list[np.ndarray | None],
-    pixel_range: Range | None,
+    pixel_range: PixelRange | None,
 ) -> OpenedArrays:
     """Add labels to the images; training images without a label are only in ``train``.
 
