@@ -10,6 +10,7 @@ from pathlib import Path
 from BYOL._console import first_of
 from BYOL._pixel_range import PixelRange
 from BYOL._random import evenly_spaced
+from BYOL.data.data_source import DataSource, parse_source
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
 from BYOL.data.decode import image_size
 from BYOL.data.file_list import first_list_entries, paths_in_folder, read_list, rows_in_folder
@@ -21,7 +22,6 @@ from BYOL.data.path_table import PathTable
 from BYOL.data.probe import PROBED, probe, with_range, without_parts
 from BYOL.data.scan_folder import (
     class_folders,
-    is_image_file,
     root_entries,
     sample_files,
     scan_folder,
@@ -29,7 +29,6 @@ from BYOL.data.scan_folder import (
     stray_file,
 )
 from BYOL.data.shards.dataset import first_shard_images, open_streamed
-from BYOL.data.shards.urls import is_sharded
 from BYOL.errors import DataError
 
 SIZE_PROBES = 16  # files whose headers determine the common size
@@ -80,32 +79,43 @@ def open_images(
     Raises:
         UserError: ``data`` does not exist or has no images.
     """
-    if data is None or data == "digits":
+    source = parse_source(data)
+    root, options = Path(data_root).expanduser(), ReadOptions(no_data, slice)
+    if source.kind == "digits":
         return Splits(*open_digits())
-    options = ReadOptions(no_data, slice)
-    if is_sharded(data):
-        splits = _shards(data, channels, Path(data_root).expanduser() / "shards")
-        return _with_range(splits, pixel_range, options)
-    path = Path(data).expanduser()
-    listed = path.suffix == ".txt" and path.is_file()
-    if listed or path.is_dir():
-        splits = _list(path, channels) if listed else _folder(path, channels)
-        return _with_range(splits, pixel_range, options)
-    if is_image_file(os.fsencode(path.name)) and path.is_file():
-        single = PathTable([os.fsencode(path.name)])
-        splits = Splits(_files(path.parent, single, channels, path.name))
-        return _with_range(splits, pixel_range, options)
-    if path.suffix in (".npz", ".npy"):
-        arrays = open_arrays(path, pixel_range, channels, no_data)
+    if source.kind == "torchvision":
+        return _torchvision(source.text, root)
+    if source.kind == "arrays":
+        arrays = open_arrays(source.path, pixel_range, channels, no_data)
         return Splits(arrays.train, arrays.test, arrays.labelled, arrays.pixel_range)
-    if data in NAMED:
-        return _torchvision(data, Path(data_root).expanduser())
-    near = difflib.get_close_matches(data, NAMED, n=1, cutoff=0.7)
+    return _with_range(_encoded(source, channels, root / "shards"), pixel_range, options)
+
+
+def _encoded(source: DataSource, channels: int | None, cache: Path) -> Splits:
+    """Open encoded images.
+
+    Raises:
+        UserError: ``source`` is of unknown kind, or has no images.
+    """
+    if source.kind == "shards":
+        return _shards(source.text, channels, cache)
+    if source.kind == "list":
+        return _list(source.path, channels)
+    if source.kind == "folder":
+        return _folder(source.path, channels)
+    if source.kind == "image":
+        single = PathTable([os.fsencode(source.path.name)])
+        return Splits(_files(source.path.parent, single, channels, source.path.name))
+    raise _unknown(source)
+
+
+def _unknown(source: DataSource) -> DataError:
+    near = difflib.get_close_matches(source.text, NAMED, n=1, cutoff=0.7)
     hint = f"; did you mean {near[0]}?" if near else ""
-    kind = "is neither a folder nor an image" if path.exists() else "is not there"
-    raise DataError(
-        f"DATA={data} {kind}: give a folder, an image, a .txt list, an .npz or .npy file, .tar or "
-        f".parquet shards, or one of {', '.join(NAMED)}{hint}"
+    kind = "is neither a folder nor an image" if source.path.exists() else "is not there"
+    return DataError(
+        f"DATA={source.text} {kind}: give a folder, an image, a .txt list, an .npz or .npy file, "
+        f".tar or .parquet shards, or one of {', '.join(NAMED)}{hint}"
     )
 
 
@@ -118,18 +128,19 @@ def common_side(data: str | None, channels: int | None = None) -> int | None:
         data: see :func:`open_images`.
         channels: the configured number of channels, which shows the axes of an array.
     """
-    if data is None or data == "digits":
+    source = parse_source(data)
+    if source.kind == "digits":
         return 16
-    if data in NAMED and not Path(data).exists():
-        return 96 if data == "stl10" else 32
-    if is_sharded(data):
-        return _single_side(map(image_size, first_shard_images(data, SIZE_PROBES)))
-    path = Path(data).expanduser()
-    if path.suffix in (".npy", ".npz") and path.is_file():
-        return array_side(path, channels)
-    if path.suffix == ".txt" and path.is_file():
-        return _single_side(map(image_size, first_list_entries(path, SIZE_PROBES)))
-    probed = sample_files(path, SIZE_PROBES) if path.is_dir() else [path]
+    if source.kind == "torchvision":
+        return 96 if source.text == "stl10" else 32
+    if source.kind == "arrays":
+        return array_side(source.path, channels)
+    if source.kind == "shards":
+        return _single_side(map(image_size, first_shard_images(source.text, SIZE_PROBES)))
+    if source.kind == "list":
+        return _single_side(map(image_size, first_list_entries(source.path, SIZE_PROBES)))
+    is_folder = source.kind == "folder"
+    probed = sample_files(source.path, SIZE_PROBES) if is_folder else [source.path]
     return _single_side(map(image_size, probed))
 
 
