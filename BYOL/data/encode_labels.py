@@ -156,13 +156,17 @@ def _number(cell: str) -> float:
 def _classes(argument: str, cells: Sequence[str]) -> Labels:
     """Classes from words or integers; -1 is unknown where two other integers are classes."""
     names = {cell for cell in cells if cell}
-    integers = all(map(_is_integer, names))
-    unknown = integers and "-1" in names and len(names) > 2 and min(map(int, names)) == UNKNOWN
-    known = np.array([bool(cell) and not (unknown and cell == "-1") for cell in cells])
+    numbers = {cell: _parse_number(cell) for cell in names}
+    whole = all(
+        number is not None and number >= UNKNOWN and number % 1 == 0 for number in numbers.values()
+    )
+    unknown = {cell for cell, number in numbers.items() if whole and number == UNKNOWN}
+    unknown = unknown if len(names) > len(unknown) + 1 else set()
+    known = np.array([bool(cell) and cell not in unknown for cell in cells])
     remarks: tuple[str, ...] = ()
     if unknown:
-        count = sum(cell == "-1" for cell in cells)
-        names.remove("-1")
+        count = sum(cell in unknown for cell in cells)
+        names -= unknown
         rows = f"{count:,} of {len(cells):,} rows"
         remarks = (f"{argument}: -1 is read as an unknown class ({rows})",)
     order = sorted(names, key=_natural_key)
