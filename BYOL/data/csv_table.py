@@ -55,6 +55,8 @@ def read_text(argument: str, path: Path) -> str:
     Raises:
         UserError: the file cannot be read or is no text.
     """
+    if path.exists() and not path.is_file():  # reading a named pipe would wait forever
+        raise DataError(f"{argument} cannot be read: it is not a file")
     try:
         data = path.read_bytes()
     except OSError as error:

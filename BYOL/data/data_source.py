@@ -42,12 +42,14 @@ class DataSource:
         return Path(self.text).resolve().name.split(".")[0]
 
 
-def parse_source(data: str | None) -> DataSource:
+def parse_source(data: "str | DataSource | None") -> DataSource:
     """Find out what DATA names; reads no more than the entries of a folder.
 
     Args:
-        data: DATA, or None for the digits.
+        data: DATA, or None for the digits. A parsed value is returned as it is.
     """
+    if isinstance(data, DataSource):
+        return data
     return DataSource(_kind(data), data_name(data))
 
 

@@ -38,7 +38,10 @@ def path_of_place(name: str) -> list[str]:
 
     The prefix that Label Studio writes before the names of uploaded files is kept.
     """
-    parts = urlsplit(name)
+    try:
+        parts = urlsplit(name)
+    except ValueError:  # of a host in broken brackets
+        return []
     local = parse_qs(parts.query).get("d", [""])[0]
     path = local or unquote(parts.path)
     return [part for part in path.replace("\\", "/").split("/") if part]

@@ -53,7 +53,7 @@ class Splits:
 
 
 def open_images(
-    data: str | None,
+    data: str | DataSource | None,
     *,
     channels: int | None = None,
     pixel_range: PixelRange | None = None,
@@ -119,7 +119,7 @@ def _unknown(source: DataSource) -> DataError:
     )
 
 
-def common_side(data: str | None, channels: int | None = None) -> int | None:
+def common_side(data: str | DataSource | None, channels: int | None = None) -> int | None:
     """The longer side of the images in pixels if a few headers show one size, else None.
 
     No pixels are decoded.

@@ -1,5 +1,7 @@
 """Label files as programs write them: encodings, delimiters, quotes, headers and other formats."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -142,3 +144,10 @@ def test_what_is_no_table_is_rejected_in_one_line(tmp_path, content, message):
     with pytest.raises(UserError, match=message) as caught:
         read_labels(path)
     assert str(caught.value).startswith(f"--labels={path}") and "\n" not in str(caught.value)
+
+
+def test_a_named_pipe_or_a_folder_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (tmp_path / "pipe.csv", tmp_path):
+        with pytest.raises(UserError, match="cannot be read: it is not a file"):
+            read_labels(path)

@@ -70,6 +70,7 @@ def test_closer_spellings_take_precedence():
         (("a/x.gif",), r"not there \(1\): a/x.gif; images are named as a/x.png; is --file-column"),
         (("q/x.png",), "not there"),
         (("a/X.png",), "not there"),
+        (("https://[/x.png",), "not there"),
         (("a/x.png", "none.png"), r"not there \(1\): none.png; images are named as a/x.png$"),
     ],
 )
