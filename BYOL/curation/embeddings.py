@@ -64,7 +64,15 @@ class Embeddings:
 
 
 def _labels(images: Images, ids: np.ndarray) -> list[str]:
+    """The label of each image as text: a class, tags as ``a|b``, or values with spaces between."""
     if images.labels is None:
         return [""] * len(ids)
-    names = images.classes  # labels without a class name, as in foreign shards, keep their number
-    return [names[k] if k < len(names) else str(k) for k in images.labels[ids].tolist()]
+    names, labels = images.classes, images.labels[ids]
+    if labels.dtype == bool:
+        return [
+            "|".join(name for name, tag in zip(names, row, strict=True) if tag) for row in labels
+        ]
+    if labels.ndim > 1:
+        return [" ".join(f"{value:g}" for value in row) for row in labels]
+    # labels without a class name, as in foreign shards, keep their number
+    return [names[k] if k < len(names) else str(k) for k in labels.tolist()]

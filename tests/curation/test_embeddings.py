@@ -184,3 +184,22 @@ def test_user_errors_are_one_line(run, tmp_path, monkeypatch, capsys, flags, nam
     assert main(["embed", str(run), *flags]) == 2
     assert named in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "expected"),
+    [
+        (np.array([1, 0, 2]), ("x", "y"), ["y", "x", "2"]),
+        (np.array([[1, 0], [1, 1], [0, 0]], bool), ("x", "y"), ["x", "x|y", ""]),
+        (np.array([[1.5], [2.0], [-3.25]]), ("age",), ["1.5", "2", "-3.25"]),
+        (None, (), ["", "", ""]),
+    ],
+)
+def test_labels_of_every_kind_are_written_as_text(tmp_path, labels, classes, expected):
+    data = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+    images = ArrayImages("x", 1, labels, classes, data, prefix="test/")
+    batch = ("test", images, np.arange(3), np.zeros((3, 2), np.float32))
+    path = write_embeddings(tmp_path / "e.parquet", Embeddings(iter([batch])))
+    table = pq.read_table(path)
+    assert table["label"].to_pylist() == expected
+    assert table["file"].to_pylist() == ["test/0", "test/1", "test/2"]
