@@ -14,7 +14,10 @@ TRANSPARENT = ("LA", "PA", "RGBA", "La", "RGBa")
 
 
 def to_pixels(
-    image: Image.Image, channels: int, pixel_range: PixelRange | None = None
+    image: Image.Image,
+    channels: int,
+    pixel_range: PixelRange | None = None,
+    no_data: float | None = None,
 ) -> np.ndarray:
     """The pixels of ``image`` with the given number of channels.
 
@@ -24,8 +27,9 @@ def to_pixels(
     Args:
         image: a PIL image of any mode.
         channels: 1, 3 or 4.
-        pixel_range: the values of black and white for high bit depth; None estimates them from
-            ``image``.
+        pixel_range: the values of black and white for high bit depth, one pair or one for each
+            channel; None estimates a pair from ``image``.
+        no_data: the value that marks pixels without data for high bit depth; they become 0.
 
     Returns:
         (H, W, C) uint8.
@@ -35,7 +39,12 @@ def to_pixels(
     """
     if channels not in MODES:
         raise UserError(f"an image file has 1, 3 or 4 channels, not {channels}: give tensors")
-    image = shallow(image, pixel_range) if is_high_depth(image) else image
+    if is_high_depth(image):
+        values = np.asarray(image)
+        if pixel_range and len(pixel_range) == 2 * channels > 2:
+            values = np.repeat(values[..., None], channels, axis=2)
+        missing = None if no_data is None else values == no_data
+        image = Image.fromarray(to_uint8(values, pixel_range, missing))
     pixels = np.array(convert(image, channels))
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
@@ -94,13 +103,3 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 def is_high_depth(image: Image.Image) -> bool:
     """Whether the PIL image ``image`` has a high bit depth (mode I, I;16 or F)."""
     return image.mode.startswith("I") or image.mode == "F"
-
-
-def shallow(image: Image.Image, pixel_range: PixelRange | None = None) -> Image.Image:
-    """Convert a PIL image of high bit depth to 8 bits.
-
-    Args:
-        image: an image of mode I, I;16 or F.
-        pixel_range: the values of black and white; None estimates them from ``image``.
-    """
-    return Image.fromarray(to_uint8(np.asarray(image), pixel_range))

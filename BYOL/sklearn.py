@@ -20,7 +20,8 @@ from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL._pixel_range import to_uint8
 from BYOL.config.presets import preset_config, preset_for, preset_values
 from BYOL.data.dataset import ArrayImages, FileImages, Images
-from BYOL.data.formats.supported import SUFFIXES
+from BYOL.data.formats.stored import ReadOptions
+from BYOL.data.formats.supported import SUFFIXES, ending_of
 from BYOL.data.path_table import PathTable
 from BYOL.data.sklearn_input import (
     are_paths,
@@ -207,13 +208,15 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _files(self, X: Any, fitting: bool) -> FileImages:
         paths = [Path(os.fspath(path)).expanduser().absolute() for path in X]
         for i, path in enumerate(paths):
-            if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            if ending_of(path.name) not in SUFFIXES or not path.is_file():
                 raise UserError(f"X[{i}]={path} is not an existing image")
         # During fit, images in files are read in colour.
         channels = 3 if fitting else len(self.backbone_.transform.mean)
         table = PathTable([str(path) for path in paths])
-        deep = None if fitting else self.backbone_.transform.pixel_range
-        return FileImages("X", channels, None, (), Path(), table, pixel_range=deep)
+        transform = None if fitting else self.backbone_.transform
+        options = ReadOptions(transform.no_data if transform else None)
+        deep = transform.pixel_range if transform else None
+        return FileImages("X", channels, None, (), Path(), table, pixel_range=deep, options=options)
 
     def _check_channels(self, images: Images) -> None:
         wanted = len(self.backbone_.transform.mean)

@@ -82,6 +82,13 @@ class DataSettings:
         "the maximum over all of them. All channels are kept.",
         on_resume="fixed",
     )
+    frames: Literal["all", "first", "middle"] | None = setting(
+        None,
+        "Frames of DICOM objects, and slices of volumes (NIfTI, NRRD, MHA, Zarr), that are used. "
+        "With all, every frame and every slice is an image, and those of one file are one group. "
+        "The default is the first frame of a DICOM object and the --slice of a volume.",
+        on_resume="fixed",
+    )
     data_root: str = setting("~/.cache/byol", DATA_ROOT, private=True, place="output")
     memory: float = setting(
         4.0, "Gigabytes of memory in which decoded images may be cached.", low=0, private=True

@@ -99,7 +99,7 @@ class Collection:
     def identity(self, i: int) -> tuple[int, int] | None:
         """Return device and inode of the file of image ``i``, or None if they are not available."""
         images, index = self.location(i)
-        if not isinstance(images, FileImages):
+        if not isinstance(images, FileImages) or not images.is_file(index):
             return None
         try:
             status = images.encoded(index).stat()

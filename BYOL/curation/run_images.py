@@ -48,6 +48,7 @@ def open_run_images(run: Run, data: str | None, data_root: str) -> Splits:
             data_root=data_root,
             no_data=run.config.no_data,
             slice=run.config.slice,
+            frames=run.config.frames,
         )
     except UserError as error:
         if not str(error).startswith("--channels="):

@@ -59,7 +59,7 @@ def to_nchw(
         )
     if pixels.ndim == 2 and not several:
         remark = f"an array of shape {shape} is read as one grey image, not as a table"
-        return Layout(pixels[None, None], (remark,))
+        return Layout(np.asarray(pixels[:])[None, None], (remark,))
     if pixels.ndim == 3:
         return Layout(pixels[:, None]) if several else _three_axes(pixels, channels)
     if pixels.ndim != 4:
@@ -91,7 +91,7 @@ def _three_axes(pixels: np.ndarray, channels: int | None) -> Layout:
     colour = shape[2] in ((channels,) if channels in _COLOURS else _COLOURS)
     if colour and channels != 1 and min(shape[:2]) > max(_COLOURS):
         remark = f"an array of shape {shape} is read as one image of {shape[2]} channels"
-        return Layout(pixels.transpose(2, 0, 1)[None], (remark,))
+        return Layout(np.asarray(pixels[:]).transpose(2, 0, 1)[None], (remark,))
     few = shape[0] in _COLOURS
     remark = f"an array of shape {shape} is read as {shape[0]} grey images"
     return Layout(pixels[:, None], (remark,) if few else ())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from BYOL._files import special_kind
 from BYOL.data.formats.supported import SUFFIXES
 from BYOL.errors import DataError
 
@@ -55,8 +56,8 @@ def read_text(argument: str, path: Path) -> str:
     Raises:
         UserError: the file cannot be read or is no text.
     """
-    if path.exists() and not path.is_file():  # reading a named pipe would wait forever
-        raise DataError(f"{argument} cannot be read: it is not a file")
+    if kind := special_kind(path):
+        raise DataError(f"{argument} is a {kind}, which is never opened: give a file")
     try:
         data = path.read_bytes()
     except OSError as error:

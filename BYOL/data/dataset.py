@@ -206,6 +206,10 @@ class FileImages(EncodedImages):
         """The relative paths."""
         return self.paths
 
+    def is_file(self, index: int) -> bool:
+        """Whether the image at ``index`` is the only one of its file."""
+        return True
+
     def subset(self, indices: np.ndarray) -> "FileImages":
         """The images at ``indices``."""
         return replace(self, paths=self.paths.take(indices), **self._annotations_at(indices))

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from BYOL._files import special_kind
 from BYOL._pixel_range import PixelRange
 from BYOL._pixels import cut
 from BYOL.data.formats.jpeg import decode_jpeg, is_within_limit, jpeg_size
@@ -180,8 +181,8 @@ def read_small_jpeg(source: Encoded, channels: int, most: int) -> np.ndarray | N
         most: the largest file size in bytes.
     """
     if isinstance(source, Path):
-        if source.suffix.lower() not in (".jpg", ".jpeg"):
-            return None
+        if source.suffix.lower() not in (".jpg", ".jpeg") or special_kind(source):
+            return None  # the next reader reports what is no file
         try:
             with source.open("rb", buffering=0) as file:
                 content = file.read(most + 1)

@@ -10,6 +10,7 @@ import numpy as np
 from BYOL._console import first_of
 from BYOL.data.csv_rows import read_rows
 from BYOL.data.dataset import Images
+from BYOL.data.frame_images import FrameImages
 from BYOL.data.match_rows import match_rows
 from BYOL.data.sources import Splits
 from BYOL.errors import DataError
@@ -92,6 +93,10 @@ def group_splits(splits: Splits, file: GroupFile) -> Splits:
 def _grouped(images: Images, file: GroupFile, kept: np.ndarray, rows: np.ndarray) -> Images:
     groups = np.full(len(images), -1, dtype=np.int64)
     groups[kept] = file.groups[rows]
+    if isinstance(images, FrameImages):  # frames of one file stay together
+        assert images.groups is not None
+        _, first, inverse = np.unique(images.groups, return_index=True, return_inverse=True)
+        groups = groups[first][inverse]
     return dataclasses.replace(images, groups=groups)
 
 

@@ -12,6 +12,7 @@ from BYOL._console import first_of
 from BYOL.data.csv_table import windows_text
 from BYOL.data.dataset import FileImages, Images
 from BYOL.data.formats.supported import SUFFIXES
+from BYOL.data.frame_images import FRAME_MARK, FrameImages
 from BYOL.data.label_studio import is_place, path_of_place, without_upload_prefix
 from BYOL.data.shards.dataset import StreamedImages
 from BYOL.data.shards.write import member_key
@@ -31,7 +32,7 @@ def match_rows(
     named by its index. The name of a shard may be omitted, so rows that fit a folder also fit the
     shards made from it. Where this names no image, the ending may have another case or be missing,
     the separators may be those of Windows, and the folders may be missing. A URL names an image by
-    the end of its path.
+    the end of its path. The name of a file stands for all its frames that have no row of their own.
 
     Args:
         parts: the splits of the data set; None for a missing split.
@@ -58,9 +59,7 @@ def match_rows(
                 left.append(name)
                 continue
             _check_single(argument, name, sorted(found), splits)
-            other = row_of.setdefault(found.pop(), name)
-            if other != name:
-                raise DataError(f"{argument}: {other} and {name} name the same image")
+            _assign(argument, name, found.pop(), splits, row_of)
         missing = left
         if not missing:
             break
@@ -72,6 +71,30 @@ def match_rows(
         both = np.array(pairs, dtype=np.int64).reshape(-1, 2)
         matched.append((both[:, 0], both[:, 1]))
     return matched
+
+
+def _assign(
+    argument: str,
+    name: str,
+    found: Match,
+    splits: dict[int, "_Names"],
+    row_of: dict[Match, str],
+) -> None:
+    """Assign a row to its image, or to all frames of its file that have no row of their own.
+
+    Raises:
+        UserError: the image has another row.
+    """
+    number, index = found
+    images = splits[number].images
+    whole = isinstance(images, FrameImages) and FRAME_MARK not in name
+    for frame in images.frames_of_file(index) if whole else (index,):  # type: ignore[attr-defined]
+        other = row_of.setdefault((number, frame), name)
+        if other == name or (whole and FRAME_MARK in other):
+            continue
+        if whole or not isinstance(images, FrameImages) or FRAME_MARK in other:
+            raise DataError(f"{argument}: {other} and {name} name the same image")
+        row_of[number, frame] = name
 
 
 def _check_single(
@@ -165,6 +188,10 @@ class _Names:
         """Yield names and the indices of their images."""
         if kind != "inner":
             yield from ((name, index) for index, name in enumerate(self.own))
+        if isinstance(self.images, FrameImages):  # a file is known by its first frame
+            files = (name.partition(FRAME_MARK)[0] for name in self.own)
+            first = {file: index for index, file in reversed(list(enumerate(files)))}
+            yield from first.items()
         if kind == "own" or not isinstance(self.images, StreamedImages):
             return
         for index, name in enumerate(self.own):

@@ -1,19 +1,22 @@
-"""Images in NumPy arrays: .npy and .npz files."""
+"""Images in arrays: .npy and .npz files, one array of an HDF5 file or a Zarr folder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
 
 from BYOL._console import first_of
+from BYOL._files import special_kind
 from BYOL._pixel_range import PixelRange, RangeEstimator, to_uint8
 from BYOL._random import evenly_spaced
 from BYOL.data.array_labels import encode_arrays
 from BYOL.data.array_layout import longer_side, to_nchw
 from BYOL.data.dataset import ArrayImages
+from BYOL.data.stored_arrays import load_stored_arrays, stored_array_path
 from BYOL.errors import DataError
 
 # Names of arrays, of which the first that is there counts. Their case does not matter.
@@ -65,7 +68,7 @@ def open_arrays(
     """Open the images and labels of a file.
 
     Args:
-        path: .npz or .npy.
+        path: .npz, .npy, or ``FILE.h5::NAME`` (:mod:`BYOL.data.stored_arrays`).
         pixel_range: the configured black and white of anything but uint8 and bool; None: estimated
             by :class:`BYOL._pixel_range.RangeEstimator`.
         channels: the configured number of channels; None: detected from the shape.
@@ -103,13 +106,23 @@ def open_arrays(
 def array_side(path: Path, channels: int | None = None) -> int | None:
     """The longer side of the images of a file, from its headers alone; None without images."""
     try:
-        return longer_side(_shape(path), channels)
+        stored = stored_array_path(str(path))
+        shape = load_stored_arrays(str(path))["images"].shape if stored else _shape(path)
+        return longer_side(shape, channels)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file, with names in lower case."""
+def _load(path: Path) -> dict[str, Any]:
+    """The arrays of a file, with names in lower case.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if stored_array_path(str(path)):
+        return load_stored_arrays(str(path))
+    if kind := special_kind(path):
+        raise DataError(f"DATA={path} is a {kind}, which is never opened: give a file")
     name = "it"
     try:
         loaded = np.load(path, allow_pickle=False, mmap_mode="r")
@@ -176,7 +189,7 @@ def _estimate_range(path: Path, pixels: np.ndarray, no_data: float | None) -> Pi
     """
     if not (np.issubdtype(pixels.dtype, np.number) and np.isrealobj(pixels)):
         raise DataError(f"DATA={path} has images of {pixels.dtype}: pass numbers")
-    sample = pixels[evenly_spaced(len(pixels), _PROBED)]
+    sample = np.stack([pixels[place] for place in evenly_spaced(len(pixels), _PROBED)])
     axis = None if pixels.shape[1] in (1, 3) else 0
     estimator = RangeEstimator()
     for image in sample:

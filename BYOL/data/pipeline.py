@@ -3,7 +3,8 @@
 1. decode: a module of :mod:`BYOL.data.formats` returns the values as stored;
 2. orientation: the image is turned upright;
 3. photometric interpretation: where low values are bright, values are inverted;
-4. no data: pixels that the file, the settings or NaN mark are known from here on;
+4. no data: pixels that the file, the settings or NaN mark are known from here on (the values that
+   mark them are stored values, so they are compared before an inversion);
 5. range: black and white are one pair for a data set, or one for each band;
 6. 8 bits: values are scaled and rounded; pixels without data are black;
 7. colours: ICC profiles are converted to sRGB, transparency is composed on white, and the number of
@@ -33,10 +34,11 @@ def interpret(image: StoredImage, options: ReadOptions) -> StoredImage:
         The image with orientation 1 and not inverted. Its ``missing`` is a mask like its values, or
         None if no value is missing; NaN is not in the mask.
     """
-    return _mark_missing(_invert(_turn(image)), options)
+    return invert(mark_missing(turn(image), options))
 
 
-def _turn(image: StoredImage) -> StoredImage:
+def turn(image: StoredImage) -> StoredImage:
+    """Step 2: turn ``image`` upright."""
     if image.orientation == 1:
         return image
     values = upright(image.values, image.orientation)
@@ -44,17 +46,18 @@ def _turn(image: StoredImage) -> StoredImage:
     return replace(image, values=values, missing=missing, orientation=1)
 
 
-def _invert(image: StoredImage) -> StoredImage:
-    """Exchange the lowest and the highest value; declared missing values are marked first."""
+def invert(image: StoredImage) -> StoredImage:
+    """Step 3: if low values are bright, exchange the lowest and the highest value."""
     if not image.inverted:
         return image
-    image = _mark_missing(image, ReadOptions())
-    values, (low, high) = image.values, value_limits(image)
-    if values.dtype.kind in "iu":  # the sum may be beyond the type, the difference is not
-        kind = values.dtype.type
-        inverted = (kind(high) - values) + kind(low) if low >= 0 else ~values
+    values = image.values
+    if values.dtype.kind in "iu" and image.limits is None:
+        inverted = ~values
+    elif values.dtype.kind in "iu":
+        info, ends = np.iinfo(values.dtype), int(sum(image.limits or ()))
+        inverted = (ends - values.astype(np.int64)).clip(info.min, info.max).astype(values.dtype)
     else:
-        inverted = (low + high - values).astype(values.dtype)
+        inverted = (sum(value_limits(image)) - values).astype(values.dtype)
     return replace(image, values=inverted, inverted=False, no_data=None)
 
 
@@ -68,7 +71,8 @@ def value_limits(image: StoredImage) -> tuple[float, float]:
     return 0.0, 1.0
 
 
-def _mark_missing(image: StoredImage, options: ReadOptions) -> StoredImage:
+def mark_missing(image: StoredImage, options: ReadOptions) -> StoredImage:
+    """Step 4, computed before step 3: make ``missing`` a mask like the values, or None."""
     mask = image.missing
     if mask is not None and mask.ndim == 2:
         mask = np.repeat(mask[..., None], image.values.shape[2], axis=2)

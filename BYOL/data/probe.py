@@ -14,7 +14,8 @@ from BYOL._random import evenly_spaced
 from BYOL.data.dataset import EncodedImages
 from BYOL.data.decode import BrokenImageError, read_header, read_stored
 from BYOL.data.formats.stored import MODES, Encoded, Header, ReadOptions
-from BYOL.data.formats.tiff import SUFFIXES, missing_parts, parts_of_image
+from BYOL.data.formats.tiff import SUFFIXES, parts_of_image
+from BYOL.data.formats.tiff_stack import missing_parts
 from BYOL.data.path_table import PathTable
 from BYOL.data.pipeline import used_bands
 from BYOL.errors import SettingsError
@@ -32,9 +33,7 @@ class Probe:
     @property
     def channels(self) -> int:
         """The band count of most images; without bands 1 if all images are grey, else 3."""
-        few = (1, 3)
-        bands = Counter(None if h.channels in few else h.channels for h in self.headers)
-        bands += Counter(h.bands for h in self.headers if h.layout == "bands" and h.bands in few)
+        bands = Counter(None if h.channels in (1, 3) else h.channels for h in self.headers)
         most = bands.most_common(1)[0][0] if bands else None
         if most:
             return most
@@ -118,7 +117,8 @@ def _estimate(shown: Probe, channels: int, options: ReadOptions) -> RangeEstimat
             continue
         with contextlib.suppress(BrokenImageError):
             used = used_bands(read_stored(image, options), channels)
-            estimator.add(used.values, used.missing, axis=2 if used.layout != "rgb" else None)
+            colours = used.layout == "rgb" and used.values.shape[2] == 3
+            estimator.add(used.values, used.missing, None if colours else 2)
     return estimator
 
 

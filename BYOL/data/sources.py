@@ -8,20 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from BYOL._console import first_of
+from BYOL._files import special_kind
 from BYOL._pixel_range import PixelRange
 from BYOL._random import evenly_spaced
 from BYOL.data.data_source import DataSource, parse_source
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
 from BYOL.data.decode import image_size
 from BYOL.data.file_list import first_list_entries, paths_in_folder, read_list, rows_in_folder
-from BYOL.data.formats.stored import ReadOptions, Slice
-from BYOL.data.formats.supported import SUFFIXES
+from BYOL.data.formats.stored import Frames, ReadOptions, Slice
+from BYOL.data.formats.supported import ELSEWHERE, MISSING, ending_of
+from BYOL.data.frame_images import with_all_frames
 from BYOL.data.named_sets import NAMED, open_digits, open_torchvision
 from BYOL.data.numpy_arrays import array_side, open_arrays
 from BYOL.data.path_table import PathTable
 from BYOL.data.probe import PROBED, probe, with_range, without_parts
 from BYOL.data.scan_folder import (
     class_folders,
+    no_images_error,
     root_entries,
     sample_files,
     scan_folder,
@@ -60,12 +63,14 @@ def open_images(
     data_root: str = "~/.cache/byol",
     no_data: float | None = None,
     slice: Slice = "middle",
+    frames: Frames | None = None,
 ) -> Splits:
     """Open a data set.
 
     Args:
         data: None or "digits", "cifar10", "cifar100", "stl10", a folder, a .txt file with the path
-            of an image on each line, an image, an .npz or .npy file, or shards (see
+            of an image on each line, an image, an .npz or .npy file, an array of another file
+            (:mod:`BYOL.data.stored_arrays`), or shards (see
             :func:`BYOL.data.shards.urls.find_shards`).
         channels: 1, 3 or 4 for a folder or shards; the band count for TIFFs of many bands; for
             arrays the size of the axis of the channels. None: detected.
@@ -75,12 +80,14 @@ def open_images(
         data_root: the folder of torchvision's sets and of shard indices.
         no_data: a value that marks pixels without data; None: none but those that files declare.
         slice: see :class:`BYOL.data.formats.stored.ReadOptions`.
+        frames: see :class:`BYOL.data.formats.stored.ReadOptions`; "all": every frame and slice is
+            an image of its own.
 
     Raises:
         UserError: ``data`` does not exist or has no images.
     """
     source = parse_source(data)
-    root, options = Path(data_root).expanduser(), ReadOptions(no_data, slice)
+    root, options = Path(data_root).expanduser(), ReadOptions(no_data, slice, frames)
     if source.kind == "digits":
         return Splits(*open_digits())
     if source.kind == "torchvision":
@@ -112,7 +119,15 @@ def _encoded(source: DataSource, channels: int | None, cache: Path) -> Splits:
 def _unknown(source: DataSource) -> DataError:
     near = difflib.get_close_matches(source.text, NAMED, n=1, cutoff=0.7)
     hint = f"; did you mean {near[0]}?" if near else ""
-    kind = "is neither a folder nor an image" if source.path.exists() else "is not there"
+    path, ending = source.path, ending_of(source.path.name)
+    if special := special_kind(path):
+        kind = f"is a {special}, which is never opened"
+    elif path.exists() and ending in MISSING:
+        kind = f"is read after pip install 'BYOL[{MISSING[ending]}]'"
+    elif path.exists() and ending in ELSEWHERE:
+        kind = f"is not read like this: {ELSEWHERE[ending]}"
+    else:
+        kind = "is neither a folder nor an image" if path.exists() else "is not there"
     return DataError(
         f"DATA={source.text} {kind}: give a folder, an image, a .txt list, an .npz or .npy file, "
         f".tar or .parquet shards, or one of {', '.join(NAMED)}{hint}"
@@ -172,6 +187,9 @@ def _with_range(splits: Splits, pixel_range: PixelRange | None, options: ReadOpt
     """Set one range for all images that are not 8-bit, if there are any."""
     train, test = splits.train, splits.test
     assert isinstance(train, EncodedImages)
+    if options.frames == "all":
+        train = with_all_frames(train) if isinstance(train, FileImages) else train
+        test = with_all_frames(test) if isinstance(test, FileImages) else test
     train = with_range(train, pixel_range, options)
     if isinstance(test, EncodedImages):
         test = replace(test, pixel_range=train.pixel_range, options=options)
@@ -249,9 +267,7 @@ def _open_splits(
 def _scan(root: Path, passed: "Counter[str]") -> PathTable:
     files = scan_folder(root, passed)
     if not len(files):
-        raise DataError(
-            f"DATA={root} contains no images: searched for {', '.join(sorted(SUFFIXES))}"
-        )
+        raise no_images_error(root, passed)
     return files
 
 

@@ -40,6 +40,7 @@ def images_to_check(run: Run) -> tuple[Tensor, str]:
             data_root=config.data_root,
             no_data=config.no_data,
             slice=config.slice,
+            frames=config.frames,
         ).train
         pixels = _first_pixels(images, config.input_spec.size)
     except UserError:

@@ -97,6 +97,10 @@ def backbone_metadata(config: PretrainConfig) -> dict[str, str]:
     metadata = {name: str(getattr(config, name)) for name in names}
     if config.pixel_range:
         metadata["pixel_range"] = str(list(config.pixel_range))
+    if config.no_data is not None:
+        metadata["no_data"] = str(config.no_data)
+    if config.slice != "middle":
+        metadata["slice"] = config.slice
     if config.backbone_args:
         metadata["backbone_args"] = to_json(config.backbone_args)
     return metadata

@@ -71,6 +71,7 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
         data_root=config.data_root,
         no_data=config.no_data,
         slice=config.slice,
+        frames=config.frames,
     )
     config = dataclasses.replace(config, pixel_range=splits.pixel_range)
     if config.channels not in (None, splits.train.channels):

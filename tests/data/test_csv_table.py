@@ -148,6 +148,7 @@ def test_what_is_no_table_is_rejected_in_one_line(tmp_path, content, message):
 
 def test_a_named_pipe_or_a_folder_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
-    for path in (tmp_path / "pipe.csv", tmp_path):
-        with pytest.raises(UserError, match="cannot be read: it is not a file"):
-            read_labels(path)
+    with pytest.raises(UserError, match="is a named pipe, which is never opened: give a file"):
+        read_labels(tmp_path / "pipe.csv")
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+        read_labels(tmp_path)

@@ -44,31 +44,40 @@ def decode_jpeg(
 
 
 class JpegFile:
-    """A JPEG whose stored pixels are upright sRGB or grey.
+    """A JPEG whose stored pixels are upright.
 
     Args:
         source: the file, or its content.
         size: (height, width).
         grey: whether it has no colours.
+        profile: the ICC profile of its colours if they are not sRGB.
         options: with a no-data value, the stored colours are returned.
     """
 
-    def __init__(self, source: Encoded, size: tuple[int, int], grey: bool, options: ReadOptions):
+    def __init__(
+        self,
+        source: Encoded,
+        size: tuple[int, int],
+        grey: bool,
+        profile: bytes | None,
+        options: ReadOptions,
+    ):
         self.source = source
+        self.profile = profile
         self.options = options
         channels = 1 if grey else 3
         self.header = Header(size, "grey" if grey else "rgb", channels, channels)
 
     def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
         """Decode the pixels by libjpeg-turbo, or by Pillow where that is not possible."""
-        if not channels or self.options.no_data is not None:
+        if not channels or self.profile or self.options.no_data is not None:
             channels = self.header.channels
         pixels = decode_jpeg(content(self.source), channels, min_size)
         if pixels is None:
             from BYOL.data.formats.pillow import PillowFile
 
             return PillowFile(self.source, self.options).read(channels, min_size)
-        return StoredImage(pixels, "grey" if channels == 1 else "rgb")
+        return StoredImage(pixels, "grey" if channels == 1 else "rgb", profile=self.profile)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -76,26 +85,34 @@ class JpegFile:
 
 def open_jpeg(source: Encoded, head: bytes, options: ReadOptions) -> JpegFile | None:
     """Open a JPEG that needs no further interpretation; None: Pillow opens it."""
-    size = jpeg_size(head)
-    if not is_within_limit(size):
+    declared = _upright_header(head)
+    if declared is None or not is_within_limit(declared[:2]):
         return None
-    assert size is not None
-    grey = simplejpeg.decode_jpeg_header(head)[2] == "Gray"
-    return JpegFile(whole(source, head), size, grey, options)
+    height, width, grey = declared
+    profile = jpeg_profile(head)
+    if profile is None and has_other_colours(head):
+        return None  # the profile is longer than the head
+    return JpegFile(whole(source, head), (height, width), grey, profile, options)
 
 
 def jpeg_size(head: bytes) -> tuple[int, int] | None:
-    """(height, width) of an upright JPEG from the start of its file; None: use Pillow.
+    """(height, width) of an upright sRGB JPEG from the start of its file; None for others.
 
     Pillow takes twenty times as long, as long as decoding 32 × 32 pixels.
     """
-    if head[:2] != b"\xff\xd8" or may_be_turned(head) or has_other_colours(head):
+    declared = None if has_other_colours(head) else _upright_header(head)
+    return declared[:2] if declared else None
+
+
+def _upright_header(head: bytes) -> tuple[int, int, bool] | None:
+    """Height, width and whether it is grey; None as in :func:`jpeg_size`."""
+    if head[:2] != b"\xff\xd8" or may_be_turned(head):
         return None
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(head)
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(head)
     except ValueError:
         return None
-    return height, width
+    return height, width, colours == "Gray"
 
 
 def is_within_limit(size: tuple[int, int] | None) -> bool:
@@ -114,6 +131,11 @@ def has_other_colours(content: bytes) -> bool:
         return False
     profile = _profile(content)
     return profile is None or any(changes_colours(profile, mode) for mode in ("RGB", "L"))
+
+
+def jpeg_profile(content: bytes) -> bytes | None:
+    """The ICC profile of a JPEG; None for sRGB, without a profile and for an incomplete one."""
+    return _profile(content) if has_other_colours(content) else None
 
 
 def _profile(content: bytes) -> bytes | None:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from BYOL._pixels import MODES, TRANSPARENT, convert, is_high_depth
-from BYOL.data.formats.jpeg import decode_jpeg
+from BYOL.data.formats.jpeg import decode_jpeg, jpeg_profile
 from BYOL.data.formats.stored import (
     Encoded,
     Header,
@@ -62,15 +62,23 @@ class PillowFile:
         image = self.image
         if not channels or self.options.no_data is not None:
             return self._read_stored()
-        if image.format == "JPEG" and not image.info.get("icc_profile"):
-            stored = upright_size(*min_size, self.orientation)
-            pixels = decode_jpeg(content(self.source), channels, stored)
-            if pixels is not None:
-                return _stored(pixels, self.orientation)
+        if image.format == "JPEG" and (decoded := self._decode_jpeg(channels, min_size)):
+            return decoded
         image.load()
         if is_high_depth(image):
             return StoredImage(np.asarray(image)[..., None], "grey", self.orientation)
         return self._converted(channels if channels in MODES else self.header.channels)
+
+    def _decode_jpeg(self, channels: int, min_size: tuple[int, int]) -> StoredImage | None:
+        """Decode by libjpeg-turbo; None where only Pillow can."""
+        encoded = content(self.source)
+        profile = jpeg_profile(encoded)
+        stored = upright_size(*min_size, self.orientation)
+        wanted = self.header.channels if profile else channels
+        pixels = decode_jpeg(encoded, wanted, stored)
+        if pixels is None:
+            return None
+        return replace(_stored(pixels, self.orientation), profile=profile)
 
     def _read_stored(self) -> StoredImage:
         image = self.image

@@ -19,6 +19,7 @@ import numpy as np
 Encoded = Path | bytes  # a file, or its content
 Layout = Literal["grey", "rgb", "bands"]
 Slice = Literal["middle", "first", "max"]
+Frames = Literal["all", "first", "middle"]
 HEAD_BYTES = 1 << 16  # bytes at the start of a file that nearly always contain its header
 MODES = (1, 3, 4)  # channels that images of one grey value or three colours are converted to
 _COLOURS = {"grey": 1, "rgb": 3, "bands": 0}
@@ -32,10 +33,16 @@ class ReadOptions:
         no_data: a value that marks pixels without data, besides what a file declares; None: none.
         slice: which slice of a stack in depth or time is used: the middle or the first one, or the
             maximum over all of them.
+        frames: the first or the middle frame of DICOM objects and slice of volumes, instead of
+            their default; with "all", a set has an image for each (:mod:`BYOL.data.frame_images`).
+        frame: the number of the frame or slice of a file, which has precedence over all others;
+            None: none in particular.
     """
 
     no_data: float | None = None
     slice: Slice = "middle"
+    frames: Frames | None = None
+    frame: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,7 @@ further samples. Extra samples are never treated as an opacity, because many fil
 near-infrared band as one.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cache
-from logging import LogRecord, getLogger
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from BYOL._colour import cmyk_to_rgb
-from BYOL.data.formats.dicom import is_dicom
 from BYOL.data.formats.pillow import PillowFile
 from BYOL.data.formats.stored import (
     Encoded,
@@ -26,19 +21,17 @@ from BYOL.data.formats.stored import (
     Layout,
     ReadOptions,
     StoredImage,
-    readable,
     upright_size,
     whole,
 )
+from BYOL.data.formats.tiff_quiet import tiff_file
 from BYOL.data.formats.tiff_stack import (
+    MOST_SCALES,
     check_parts,
-    missing_parts,
     ome_parts,
     read_stack,
     read_values,
 )
-
-__all__ = ["SUFFIXES", "TiffImage", "missing_parts", "open_tiff", "parts_of_image"]
 
 SUFFIXES = (".tif", ".tiff")
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # also BigTIFF
@@ -48,18 +41,18 @@ _UNCOMPRESSED, _JPEG = 1, 7
 _PILLOW_COMPRESSIONS = (_UNCOMPRESSED, 5, _JPEG, 8, 32946, 32773)  # LZW, Deflate (two), PackBits
 _ORIENTATION, _PROFILE, _GDAL_NO_DATA = 274, 34675, 42113
 _ALPHA = (1, 2)  # extra samples that are declared as an opacity
-_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 def open_tiff(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource | None:
     """Open a TIFF; None for any other file, and for a TIFF that only Pillow reads."""
-    if head[:4] not in MAGIC or is_dicom(head):  # DICOM files may start like a TIFF
+    if head[:4] not in MAGIC:
         return None
-    with _tiff_file(source) as file:
+    with tiff_file(source) as file:
+        check_parts(source, ome_parts(file))  # before tifffile opens them
         page = file.pages.first
-        if _is_simple(page) and _tag(page, _GDAL_NO_DATA) is None:
+        if _is_simple(page) and _tag(page, _GDAL_NO_DATA) is None and _mask_page(file) is None:
             stack = read_stack(file)
-            if stack.series is None:
+            if stack.series is None or stack.shape == page.shape:
                 return PillowFile(whole(source, head), options, stack.notes(options.slice))
         elif _only_pillow_reads(page):
             return None
@@ -69,7 +62,7 @@ def open_tiff(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource
 def parts_of_image(path: Path) -> frozenset[str]:
     """The names of the files that hold the image in ``path``; empty or one name for most files."""
     try:
-        with _tiff_file(path) as file:
+        with tiff_file(path) as file:
             return ome_parts(file)
     except Exception:  # the file is reported when it is read
         return frozenset()
@@ -87,7 +80,6 @@ class TiffImage:
     def __init__(self, source: Encoded, options: ReadOptions, file: Any):
         self.source = source
         self.options = options
-        check_parts(source, ome_parts(file))
         page, stack = file.pages.first, read_stack(file)
         rows, columns = stack.length("Y"), stack.length("X")
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
@@ -107,10 +99,10 @@ class TiffImage:
 
     def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
         """Decode all bands of one slice."""
-        with _tiff_file(self.source) as file:
+        with tiff_file(self.source) as file:
             page, stack = file.pages.first, read_stack(file)
             _check_complete(page, file.filehandle.size)
-            no_data = _no_data(page)
+            no_data = no_data_value(page)
             ignored = self.options.no_data if no_data is None else no_data
             try:
                 values = read_values(stack, page, self.options.slice, ignored)
@@ -119,6 +111,8 @@ class TiffImage:
                     raise ValueError(f"{error}: pip install 'BYOL[tiff]'") from error
                 raise
             stored = _stored(values, page, self.header.layout, no_data)
+            if stack.series is None:
+                stored = replace(stored, missing=_masked(file, stored.missing))
         height, width, bands = stored.values.shape
         size = upright_size(height, width, stored.orientation)
         if size != self.header.size or bands != self.header.bands:
@@ -182,6 +176,24 @@ def _stored(
         missing,
         profile=profile if isinstance(profile, bytes) else None,
     )
+
+
+def _mask_page(file: Any) -> Any:
+    """The page that masks the first one (GDAL's internal mask); None: there is none."""
+    shape = file.pages.first.shape[:2]
+    for page in file.pages[1 : 1 + MOST_SCALES]:
+        if page.is_mask and not page.is_reduced and page.shape == shape:
+            return page
+    return None
+
+
+def _masked(file: Any, missing: np.ndarray | None) -> np.ndarray | None:
+    """Add the pixels that a mask page declares as missing."""
+    page = _mask_page(file)
+    if page is None:
+        return missing
+    hidden = page.asarray() == 0
+    return hidden if missing is None else missing | hidden
 
 
 def _look_up(indices: np.ndarray, colormap: Any) -> np.ndarray:
@@ -248,7 +260,7 @@ def _bits(page: Any) -> int:
     return int(bits) if isinstance(bits, int) else 8 * page.dtype.itemsize
 
 
-def _no_data(page: Any) -> float | int | None:
+def no_data_value(page: Any) -> float | int | None:
     """The value of GDAL's no-data tag, a text; None without a valid one."""
     text = str(_tag(page, _GDAL_NO_DATA) or "").strip("\0 ")
     for kind in (int, float):
@@ -268,27 +280,3 @@ def _check_complete(page: Any, size: int) -> None:
     ends = (a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=False) if n)
     if max(ends, default=0) > size:
         raise ValueError("the file is truncated")
-
-
-@contextmanager
-def _tiff_file(source: Encoded) -> Iterator[Any]:
-    """Open a TiffFile whose log messages are dropped."""
-    from tifffile import TiffFile
-
-    _silence()
-    token = _quiet.set(True)
-    try:
-        with TiffFile(readable(source)) as file:
-            yield file
-    finally:
-        _quiet.reset(token)
-
-
-@cache
-def _silence() -> None:
-    """Drop tifffile's log messages about files that this package reads; other uses keep theirs."""
-    getLogger("tifffile").addFilter(_is_audible)
-
-
-def _is_audible(record: LogRecord) -> bool:
-    return not _quiet.get()

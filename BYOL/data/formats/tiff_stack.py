@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from BYOL.data.formats.stored import Encoded, Slice
+from BYOL.data.formats.tiff_quiet import messages
 
 _NAMES = {"Z": "depth (Z)", "T": "time (T)", "Q": "an undeclared axis", "I": "pages"}
 _FLAGS = ("is_ome", "is_imagej", "is_shaped", "is_lsm", "is_stk", "is_micromanager", "is_fluoview")
+_KEPT = "YXCS"  # all others are reduced to one slice
+MOST_SCALES = 16  # pages that may be reduced versions or masks of the first
 _PART = re.compile(r'FileName\s*=\s*"([^"]*)"')
 
 
@@ -38,39 +41,39 @@ class Stack:
 
     def notes(self, slice_: Slice) -> tuple[str, ...]:
         """Lines that say which of several slices or pages is used."""
-        lines = []
+        used = []
         for letter, count in zip(self.axes, self.shape, strict=True):
-            if letter in "YXCS" or count == 1:
+            if letter in _KEPT or count == 1:
                 continue
-            which = (
-                f"the maximum of {count} slices"
-                if slice_ == "max"
-                else f"slice {_chosen(count, slice_) + 1} of {count}"
-            )
-            lines.append(f"{which} along {_NAMES.get(letter, letter)} (--slice)")
+            which = "the maximum" if slice_ == "max" else f"slice {_chosen(count, slice_) + 1}"
+            used.append(f"{which} of {count} along {_NAMES.get(letter, letter)}")
+        if used:
+            return (f"only {' and '.join(used)} is used (--slice)",)
         if self.series is None and self.pages > 1:
-            lines.append(f"page 1 of {self.pages}, because no metadata declares their axes")
-        return (f"used: {', '.join(lines)}",) if lines else ()
+            return (f"only page 1 of {self.pages} is used: no metadata declares their axes",)
+        return ()
 
 
 def read_stack(file: Any) -> Stack:
     """The axes of the image in ``file``, a TiffFile, from its metadata.
 
     Raises:
-        ValueError: a file that belongs to the image is missing.
+        ValueError: the metadata or pages of a stack are missing.
     """
     page, pages = file.pages.first, len(file.pages)
-    if any(getattr(file, flag, False) for flag in _FLAGS) and (pages > 1 or _may_be_stack(file)):
+    declared = any(getattr(file, flag, False) for flag in _FLAGS)
+    damages = " ".join(messages())
+    if "TiffTag 270" in damages or (declared and "invalid page offset" in damages):
+        raise ValueError("the file is truncated: it ends before its metadata or its last page")
+    if declared and (pages > 1 or file.is_imagej or file.is_stk or file.is_ome or file.is_shaped):
         series = file.series[0]
         axes, shape = series.axes, tuple(series.shape)
         if {"Y", "X"} <= set(axes) and len(set(axes)) == len(axes):
             return Stack(axes, shape, series, pages)
+    others = file.pages[1 : 1 + MOST_SCALES]
+    if all(other.is_reduced or other.is_mask for other in others):
+        pages = 1
     return Stack(page.axes, tuple(page.shape), None, pages)
-
-
-def _may_be_stack(file: Any) -> bool:
-    """Whether one page may hold several images: ImageJ and STK; or they are in other files."""
-    return bool(file.is_imagej or file.is_stk or file.is_ome or file.is_shaped)
 
 
 def read_values(stack: Stack, page: Any, slice_: Slice, no_data: float | None) -> np.ndarray:
@@ -82,63 +85,86 @@ def read_values(stack: Stack, page: Any, slice_: Slice, no_data: float | None) -
         slice_: see :class:`BYOL.data.formats.stored.ReadOptions`.
         no_data: a value that a maximum ignores, or None.
     """
+    brightest = Brightest(page.photometric == 0, no_data) if slice_ == "max" else None
     if stack.series is None:
-        return _take_slices(page.asarray(), stack.axes, slice_, no_data)
+        return _take_slices(page.asarray(), stack.axes, slice_, brightest)
     leading = len(stack.axes) - page.ndim
     pages = stack.series.pages
-    if slice_ == "max" or leading <= 0 or len(pages) != math.prod(stack.shape[:leading]):
-        return _take_slices(stack.series.asarray(), stack.axes, slice_, no_data)
+    if brightest or leading <= 0 or len(pages) != math.prod(stack.shape[:leading]):
+        return _take_slices(_whole(stack.series), stack.axes, slice_, brightest)
     wanted = [
         range(n) if letter == "C" else [_chosen(n, slice_)]
         for letter, n in zip(stack.axes[:leading], stack.shape[:leading], strict=True)
     ]
     indices = np.ravel_multi_index(np.ix_(*wanted), stack.shape[:leading])
-    read = [_page_values(pages[int(i)]) for i in indices.reshape(-1)]
-    values = np.stack(read).reshape(indices.shape + read[0].shape)
-    return _take_slices(values, stack.axes, slice_, no_data)
-
-
-def _page_values(page: Any) -> np.ndarray:
-    if page is None:
+    keys = indices.reshape(-1).tolist()
+    if any(pages[key] is None for key in keys):
         raise ValueError("a page of the image is missing")
-    return page.asarray()
+    values = stack.series.asarray(key=keys).reshape(indices.shape + page.shape)
+    return _take_slices(values, stack.axes, slice_, None)
 
 
-def _take_slices(values: np.ndarray, axes: str, slice_: Slice, no_data: float | None) -> np.ndarray:
+def _whole(series: Any) -> np.ndarray:
+    """All values of a series; mapped if they are stored without compression in a file."""
+    file = series.parent.filehandle
+    if series.dataoffset is None or not file.is_file:
+        return series.asarray()
+    dtype = series.dtype.newbyteorder(series.parent.byteorder)
+    return file.memmap_array(dtype, series.shape, series.dataoffset)
+
+
+def _take_slices(
+    values: np.ndarray, axes: str, slice_: Slice, brightest: "Brightest | None"
+) -> np.ndarray:
     """Reduce all axes but Y, X, C and S, and return (H, W, C · S)."""
-    others = tuple(i for i, letter in enumerate(axes) if letter not in "YXCS")
-    if slice_ == "max" and others:
-        values = _maximum(values, others, no_data)
+    others = tuple(i for i, letter in enumerate(axes) if letter not in _KEPT)
+    if brightest and others:
+        values = brightest.along(values, others)
     else:
         index = tuple(
             _chosen(n, slice_) if i in others else slice(None) for i, n in enumerate(values.shape)
         )
         values = values[index]
-    kept = [letter for letter in axes if letter in "YXCS"]
-    order = [kept.index(letter) for letter in "YXCS" if letter in kept]
-    values = values.transpose(order)
-    return values.reshape(*values.shape[:2], -1)
+    kept = [letter for letter in axes if letter in _KEPT]
+    values = values.transpose([kept.index(letter) for letter in _KEPT if letter in kept])
+    return np.ascontiguousarray(values).reshape(*values.shape[:2], -1)
 
 
-def _maximum(values: np.ndarray, axes: tuple[int, ...], no_data: float | None) -> np.ndarray:
-    """The maximum along ``axes`` of the values with data; no data where all are without."""
-    if values.dtype == bool:
-        return values.max(axis=axes)
-    floating = values.dtype.kind == "f"
-    missing = np.isnan(values) if floating else np.zeros(values.shape, dtype=bool)
-    if no_data is not None:
-        missing |= values == no_data
-    if not missing.any():
-        return values.max(axis=axes)
-    lowest = -np.inf if floating else np.iinfo(values.dtype).min
-    most = np.where(missing, values.dtype.type(lowest), values).max(axis=axes)
-    empty = values.dtype.type(np.nan if no_data is None else no_data)
-    return np.where(missing.all(axis=axes), empty, most)
+@dataclass(frozen=True)
+class Brightest:
+    """The brightest value along axes.
+
+    Args:
+        low: low values are bright.
+        no_data: a value that is ignored, as NaN is; None: none.
+    """
+
+    low: bool
+    no_data: float | None
+
+    def along(self, values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+        """Reduce ``axes`` of ``values``; no data where all values are without."""
+        reduce = np.min if self.low else np.max
+        floating = values.dtype.kind == "f"
+        missing = np.isnan(values) if floating else np.zeros(values.shape, dtype=bool)
+        if self.no_data is not None:
+            missing |= values == self.no_data
+        if not missing.any():
+            return reduce(values, axis=axes)
+        ends = (
+            (-np.inf, np.inf)
+            if floating
+            else (np.iinfo(values.dtype).min, np.iinfo(values.dtype).max)
+        )
+        darkest = values.dtype.type(ends[self.low])
+        most = reduce(np.where(missing, darkest, values), axis=axes)
+        empty = values.dtype.type(np.nan if self.no_data is None else self.no_data)
+        return np.where(missing.all(axis=axes), empty, most)
 
 
 def _chosen(count: int, slice_: Slice) -> int:
-    """The index of the slice, which is (count − 1) / 2 rounded up for the middle one."""
-    return 0 if slice_ == "first" else count // 2 if slice_ == "middle" and count > 1 else 0
+    """The index of the slice that ``slice_`` names; of an even count, the second middle one."""
+    return count // 2 if slice_ == "middle" else 0
 
 
 def ome_parts(file: Any) -> frozenset[str]:

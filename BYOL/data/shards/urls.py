@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from BYOL._files import special_kind
 from BYOL.config.data_names import expand_braces
 from BYOL.data.scan_folder import is_folder, is_image_file
 from BYOL.errors import DataError, first_line
@@ -48,6 +49,9 @@ def find_shards(data: str) -> list[str]:
     shards = [shard for shard in shards if base_name(shard) != INDEX]
     if not shards:
         raise DataError(f"DATA={data} matches no {' or '.join(SUFFIXES)} file")
+    for shard in shards:
+        if not is_url(shard) and (special := special_kind(shard)):
+            raise DataError(f"DATA: shard {shard} is a {special}, which is never opened")
     kinds = {suffix_of(shard) for shard in shards}
     if len(kinds) > 1 or not kinds <= set(SUFFIXES):
         raise DataError(
