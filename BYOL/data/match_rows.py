@@ -186,9 +186,10 @@ class _Names:
 
     def _named(self, kind: str) -> Iterator[tuple[str, int]]:
         """Yield names and the indices of their images."""
-        if kind != "inner":
+        has_frames = isinstance(self.images, FrameImages)
+        if kind == "own" or (kind != "inner" and not has_frames):
             yield from ((name, index) for index, name in enumerate(self.own))
-        if isinstance(self.images, FrameImages):  # a file is known by its first frame
+        if has_frames:  # a file is known by its first frame
             files = (name.partition(FRAME_MARK)[0] for name in self.own)
             first = {file: index for index, file in reversed(list(enumerate(files)))}
             yield from first.items()

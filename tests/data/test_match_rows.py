@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from BYOL.data.dataset import FileImages
+from BYOL.data.frame_images import FrameImages
 from BYOL.data.labels import label_splits, read_labels
 from BYOL.data.match_rows import match_rows
 from BYOL.data.path_table import PathTable
@@ -112,3 +113,16 @@ def test_every_name_matches_itself_whatever_else_is_there(names):
     assert matched(files(*names), *names) == {name: name for name in names}
     ((kept, numbers),) = match_rows([files(*names)], "x", {n: i for i, n in enumerate(names)})
     assert np.array_equal(kept, np.arange(len(names))) and len(set(numbers)) == len(names)
+
+
+def test_the_row_of_a_file_stands_for_its_frames_without_a_row_of_their_own():
+    names = ("a/x.dcm", "a/x.dcm", "a/x.dcm", "b/y.dcm", "z.png")
+    images = FrameImages(
+        "p", 1, None, (), Path("p"), PathTable(names), frames=np.array([0, 1, 2, -1, -1])
+    )
+    for rows in (("a\\x", "a/x.dcm::1", "z.PNG"), ("a/x.dcm::1", "a\\x", "z.PNG")):
+        ((kept, numbers),) = match_rows([images], "l", {name: i for i, name in enumerate(rows)})
+        assert [rows[n] for n in numbers] == ["a\\x", "a/x.dcm::1", "a\\x", "z.PNG"]
+        assert kept.tolist() == [0, 1, 2, 4]
+    with pytest.raises(UserError, match="name the same image"):
+        match_rows([images], "l", {"a/x.dcm": 0, "a/x.DCM": 1})
