@@ -81,7 +81,7 @@ def read_rows(
     for number, row in enumerate(kept):
         name = row[names] if is_place(row[names].strip()) else Path(row[names]).as_posix()
         if name in rows:
-            raise DataError(f"{argument}: {row[names]} is listed twice")
+            raise DataError(f"{argument}: {row[names]} is listed twice{_hint(table, file_column)}")
         rows[name] = number
     cells = [[row[column].strip() for row in kept] for column in chosen]
     if content == "labels":
@@ -89,6 +89,15 @@ def read_rows(
     others = (h for i, h in enumerate(table.header) if i not in (names, *chosen))
     header = tuple(table.header[column] for column in chosen)
     return RowFile(argument, rows, header, tuple(map(tuple, cells)), tuple(others))
+
+
+def _hint(table: Table, file_column: str | None) -> str:
+    """The end of a message if the first column may not be the one of the image files."""
+    if file_column is not None or len(table.header) < 3:
+        return ""
+    return (
+        f"; if another column names the images, give it as --file-column: {', '.join(table.header)}"
+    )
 
 
 def _read_table(argument: str, path: Path, content: str) -> Table:

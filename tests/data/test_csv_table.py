@@ -112,6 +112,7 @@ def test_columns_are_chosen_by_their_names(tmp_path):
             {"file_column": "name"},
             "--file-column=name is not a column of --labels=.*lesion_id, image_id, dx, age$",
         ),
+        ({}, "L1 is listed twice; .*--file-column: lesion_id, image_id, dx, age$"),
         ({"label_column": "dx,nothing"}, "--label-column=nothing is not a column of"),
         ({"file_column": "image_id"}, r"3 columns of labels \(lesion_id, dx, age\)"),
     ],
