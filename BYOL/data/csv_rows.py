@@ -109,30 +109,31 @@ def _read_table(argument: str, path: Path, content: str) -> Table:
 
 
 def _name_column(argument: str, table: Table, wanted: str | None) -> int:
-    """The index of the column of the image files.
-
-    The first column without a name is skipped if it only counts the rows, as pandas and R write it.
-    """
+    """The index of the column of the image files; the first after a counter if none is wanted."""
     if wanted is not None:
         return _index_of(argument, table, wanted, "--file-column")
-    counted = [row[0].strip() for row in table.rows]
-    numbers = [list(map(str, range(first, first + len(counted)))) for first in (0, 1)]
-    unnamed = table.header[0] in ("column 1", "Unnamed: 0")
-    return 1 if unnamed and len(table.header) > 2 and counted in numbers else 0
+    return 1 if _has_counter(table) else 0
+
+
+def _has_counter(table: Table) -> bool:
+    """Whether the first of several columns only counts the rows, as pandas and R write it."""
+    if table.header[0] not in ("column 1", "Unnamed: 0") or len(table.header) < 3:
+        return False
+    cells = [row[0].strip() for row in table.rows]
+    return any(cells == [str(first + i) for i in range(len(cells))] for first in (0, 1))
 
 
 def _chosen_columns(
     argument: str, table: Table, names: int, wanted: str | None, flag: str
 ) -> list[int]:
-    """The indices of the ``wanted`` columns, or of all after the one of the names.
+    """The indices of the ``wanted`` columns, or of all but those of the names and of a counter.
 
     Raises:
         UserError: a column does not exist, or two chosen ones have one name and other content.
     """
     if wanted is None:
-        chosen = [i for i in range(1 if names == 1 else 0, len(table.header)) if i != names]
-        if names == 1 and table.header[0] not in ("column 1", "Unnamed: 0"):
-            chosen = [0, *chosen]
+        first = 1 if _has_counter(table) else 0
+        chosen = [column for column in range(first, len(table.header)) if column != names]
     else:
         parts = [wanted] if wanted in table.header else wanted.split(",")
         name = "--label-column" if flag == "--labels" else "--group-column"
