@@ -61,7 +61,7 @@ def to_nchw(
         remark = f"an array of shape {shape} is read as one grey image, not as a table"
         return Layout(np.asarray(pixels[:])[None, None], (remark,))
     if pixels.ndim == 3:
-        return Layout(pixels[:, None]) if several else _three_axes(pixels, channels)
+        return Layout(pixels[:, None]) if several else _three_axes(pixels)
     if pixels.ndim != 4:
         raise DataError(f"{whose} of shape {shape}: pass {_LAYOUTS}")
     last = _channels_last(shape, channels)
@@ -72,7 +72,7 @@ def to_nchw(
             f"{whose} of shape {shape}: {count} channels, or {count} slices of volumes? Give "
             f"{confirm.format(count)} if they are channels; else save slices as {_LAYOUTS}"
         )
-    return _four_axes(pixels, last)
+    return _four_axes(pixels, last, channels is not None)
 
 
 def longer_side(shape: tuple[int, ...], channels: int | None) -> int | None:
@@ -85,11 +85,10 @@ def longer_side(shape: tuple[int, ...], channels: int | None) -> int | None:
     return max(shape[1:3] if _channels_last(shape, channels) else shape[2:])
 
 
-def _three_axes(pixels: np.ndarray, channels: int | None) -> Layout:
+def _three_axes(pixels: np.ndarray) -> Layout:
     """(n, H, W) grey images, or a single colour image (H, W, C)."""
     shape = pixels.shape
-    colour = shape[2] in ((channels,) if channels in _COLOURS else _COLOURS)
-    if colour and channels != 1 and min(shape[:2]) > max(_COLOURS):
+    if shape[2] in _COLOURS and min(shape[:2]) > max(_COLOURS):
         remark = f"an array of shape {shape} is read as one image of {shape[2]} channels"
         return Layout(np.asarray(pixels[:]).transpose(2, 0, 1)[None], (remark,))
     few = shape[0] in _COLOURS
@@ -97,13 +96,13 @@ def _three_axes(pixels: np.ndarray, channels: int | None) -> Layout:
     return Layout(pixels[:, None], (remark,) if few else ())
 
 
-def _four_axes(pixels: np.ndarray, last: bool) -> Layout:
+def _four_axes(pixels: np.ndarray, last: bool, configured: bool) -> Layout:
     """(n, H, W, C) or (n, C, H, W) as (n, C, H, W)."""
     shape = pixels.shape
     count, height, width = (shape[3], *shape[1:3]) if last else shape[1:]
     either = max(shape[1], shape[3]) <= _USUAL  # both axes may hold channels
     remarks: tuple[str, ...] = ()
-    if count > _USUAL or either:
+    if (count > _USUAL or either) and not configured:
         axis = "last" if last else "second"
         remarks = (
             f"an array of shape {shape} is read as {len(pixels):,} images of {height} × {width} "
