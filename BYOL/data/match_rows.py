@@ -139,6 +139,10 @@ class _Names:
         self.images = images
         self.own = [images.sample_name(i).replace(os.sep, "/") for i in range(len(images))]
         self._indexed: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
+        self._spelled: dict[str, list[str]] = {}
+        self._folders = tuple(f"{folder}/" for folder in _folders(images))
+        tar = isinstance(images, StreamedImages) and images.index.kind != "parquet"
+        self._is_tar = tar  # Parquet keeps the original paths
 
     def find(self, kind: str, names: Iterable[str]) -> set[int]:
         """At most two images per name, looked up by ``kind``, a key of :data:`_KEYS`."""
@@ -156,6 +160,11 @@ class _Names:
 
     def spellings(self, name: str) -> list[str]:
         """``name`` relative to the split, with ``/`` between folders, in all accepted ways."""
+        if name not in self._spelled:
+            self._spelled[name] = self._spellings(name)
+        return self._spelled[name]
+
+    def _spellings(self, name: str) -> list[str]:
         names = {name: None, name.strip(): None}
         with suppress(UnicodeDecodeError):
             names[windows_text(name)] = None
@@ -164,25 +173,11 @@ class _Names:
                 names[Path(text.replace("\\", "/")).as_posix()] = None
         for text in list(names):
             for folder in self._folders:
-                if text.startswith(f"{folder}/"):
-                    names[text[len(folder) + 1 :]] = None
+                if text.startswith(folder):
+                    names[text[len(folder) :]] = None
         if self._is_tar:
             names |= {"".join(member_key(text)): None for text in list(names)}
         return list(names)
-
-    @property
-    def _is_tar(self) -> bool:
-        return isinstance(self.images, StreamedImages) and self.images.index.kind != "parquet"
-
-    @property
-    def _folders(self) -> tuple[str, ...]:
-        """The prefixes accepted before a path: the split, and the folder as passed or absolute."""
-        prefix = self.images.prefix.rstrip("/")
-        if not isinstance(self.images, FileImages):
-            return (prefix,) if prefix else ()
-        root = self.images.root
-        absolute = Path(os.path.abspath(root))  # noqa: PTH100  # symlinks are not resolved
-        return root.name, root.as_posix(), absolute.as_posix()
 
     def _named(self, kind: str) -> Iterator[tuple[str, int]]:
         """Yield names and the indices of their images."""
@@ -199,6 +194,15 @@ class _Names:
             inner = Path(self.images.inner_name(index)).as_posix()
             yield inner, index
             yield f"{re.split(r'[-_.]', name)[0]}/{inner}", index  # train/… for train-000000.tar
+
+
+def _folders(images: Images) -> tuple[str, ...]:
+    """The prefixes accepted before a path: the split, and the folder as passed or absolute."""
+    prefix = images.prefix.rstrip("/")
+    if not isinstance(images, FileImages):
+        return (prefix,) if prefix else ()
+    absolute = Path(os.path.abspath(images.root))  # noqa: PTH100  # symlinks are not resolved
+    return images.root.name, images.root.as_posix(), absolute.as_posix()
 
 
 def _without_ending(name: str) -> str:
