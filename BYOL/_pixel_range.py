@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from BYOL.errors import SettingsError
+
 # Black and white of all bands, or black and white of the first band, of the second band, …
 PixelRange = tuple[float, ...]
 FEW_LEVELS = 32  # of 256; images that use fewer have lost most of their contrast
@@ -110,9 +112,15 @@ class RangeEstimator:
             for image in parts
         )
 
-    def __len__(self) -> int:
-        """The number of images with finite values."""
-        return len(self._images)
+    def remark(self, pixel_range: PixelRange) -> str | None:
+        """A line if half of the images use few levels of ``pixel_range``, else None."""
+        few, total = self.few_levels(pixel_range), len(self._images)
+        if 2 * few < max(total, 1):
+            return None
+        return (
+            f"{few} of {total} sampled images use fewer than {FEW_LEVELS} of 256 grey levels: "
+            f"black and white are {describe_range(pixel_range)}; --pixel-range sets other values"
+        )
 
 
 def estimate_pixel_range(parts: Iterable[np.ndarray]) -> PixelRange | None:
@@ -121,6 +129,20 @@ def estimate_pixel_range(parts: Iterable[np.ndarray]) -> PixelRange | None:
     for part in parts:
         estimator.add(part)
     return estimator.estimate()
+
+
+def check_pairs(pixel_range: PixelRange | None, channels: int) -> None:
+    """Check that ``pixel_range`` is None or has one pair, or one for each channel.
+
+    Raises:
+        SettingsError: it has another number of pairs.
+    """
+    pairs = len(pixel_range or ()) // 2
+    if pairs > 1 and pairs != channels:
+        raise SettingsError(
+            f"--pixel-range has {pairs} pairs for {channels} channels: give one pair, or one for "
+            "each channel"
+        )
 
 
 def band_ranges(pixel_range: PixelRange) -> list[tuple[float, float]]:

@@ -11,7 +11,7 @@ import torch
 
 from BYOL._console import first_of
 from BYOL._files import special_kind
-from BYOL._pixel_range import PixelRange, RangeEstimator, to_uint8
+from BYOL._pixel_range import PixelRange, RangeEstimator, check_pairs, to_uint8
 from BYOL._random import evenly_spaced
 from BYOL.data.array_labels import encode_arrays
 from BYOL.data.array_layout import longer_side, to_nchw
@@ -97,7 +97,7 @@ def open_arrays(
                 f"DATA={path}: {train_name} has {train.channels} channels, {test_name} "
                 f"{test.channels}"
             )
-        train, test = replace(train, prefix="train/"), replace(test, prefix="test/")
+        train, test = replace(train, prefix="train/"), replace(test, prefix="test/", remarks=())
     train = replace(train, remarks=(*train.remarks, *remarks))
     labels = [arrays.get(name) if name else None for name in (label_name, test_labels)]
     return _with_labels(path, train, test, labels, pixel_range)
@@ -164,11 +164,12 @@ def _images(
         UserError: its shape or its values are not those of images.
     """
     layout = to_nchw(pixels, f"DATA={path} has images", channels)
-    values = layout.pixels
+    values, remarks = layout.pixels, layout.remarks
     if values.dtype in (np.uint8, bool):
         pixel_range = None
     else:
-        pixel_range = pixel_range or _estimate_range(path, values, no_data)
+        pixel_range, remark = _range_of(path, values, pixel_range, no_data)
+        remarks = (*remarks, remark) if remark else remarks
     data = torch.empty(values.shape, dtype=torch.uint8)
     # In chunks, because all pixels in float64 would take eight times the memory.
     for start, part in _parts(values):
@@ -177,12 +178,14 @@ def _images(
         else:
             small = part.astype(np.uint8) * (255 if part.dtype == bool else 1)
         data[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(small))
-    images = ArrayImages(path.stem, data.shape[1], None, (), data, remarks=layout.remarks)
+    images = ArrayImages(path.stem, data.shape[1], None, (), data, remarks=remarks)
     return images, pixel_range
 
 
-def _estimate_range(path: Path, pixels: np.ndarray, no_data: float | None) -> PixelRange:
-    """The range of some images, or of each of their bands.
+def _range_of(
+    path: Path, pixels: np.ndarray, configured: PixelRange | None, no_data: float | None
+) -> tuple[PixelRange, str | None]:
+    """The range, estimated from some images unless it is configured, and a line if it is unsuited.
 
     Raises:
         UserError: the values are not real numbers, or none is finite.
@@ -194,14 +197,20 @@ def _estimate_range(path: Path, pixels: np.ndarray, no_data: float | None) -> Pi
     estimator = RangeEstimator()
     for image in sample:
         estimator.add(image, _missing(image, no_data), axis)
-    pixel_range = estimator.estimate()
+    pixel_range = configured or _of_bytes(sample) or estimator.estimate()
     if pixel_range is None:
         raise DataError(f"DATA={path} has images without a finite number in them")
+    check_pairs(pixel_range, pixels.shape[1])
+    return pixel_range, estimator.remark(pixel_range)
+
+
+def _of_bytes(sample: np.ndarray) -> PixelRange | None:
+    """The range of 8 bits for fractions up to 255, which were resized or averaged; else None."""
     finite = sample[np.isfinite(sample)]
-    # Fractions up to 255 are images of 8 bits that were resized or averaged.
-    if len(pixel_range) == 2 and pixel_range[1] > _BRIGHT and finite.min() >= 0:
-        return (0.0, _WHITE) if finite.max() <= _WHITE else pixel_range
-    return pixel_range
+    if not finite.size or np.issubdtype(sample.dtype, np.integer):
+        return None
+    low, high = float(finite.min()), float(finite.max())
+    return (0.0, _WHITE) if low >= 0 and _BRIGHT < high <= _WHITE else None
 
 
 def _missing(pixels: np.ndarray, no_data: float | None) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from BYOL._console import first_of
-from BYOL._pixel_range import PixelRange, RangeEstimator, describe_range
+from BYOL._pixel_range import PixelRange, RangeEstimator, check_pairs
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import EncodedImages
 from BYOL.data.decode import BrokenImageError, read_header, read_stored
@@ -89,24 +89,15 @@ def with_range(
     if channels not in shown.accepted:
         accepted = " or ".join(", ".join(map(str, shown.accepted)).rsplit(", ", 1))
         raise SettingsError(f"--channels={channels} is not for these images: give {accepted}")
-    pairs = len(pixel_range or ()) // 2
-    if pairs > 1 and pairs != channels:
-        raise SettingsError(
-            f"--pixel-range has {pairs} pairs for {channels} channels: give one pair, or one for "
-            "each channel"
-        )
+    check_pairs(pixel_range, channels)
     remarks = [*images.remarks, *shown.remarks(channels)]
     estimator = _estimate(shown, channels, options)
     estimated = estimator.estimate()
     if estimated is None:
         return replace(images, remarks=tuple(remarks))
     pixel_range = pixel_range or estimated
-    few = estimator.few_levels(pixel_range)
-    if 2 * few >= len(estimator):
-        remarks.append(
-            f"{few} of {len(estimator)} sampled images use fewer than 32 of 256 grey levels: "
-            f"black and white are {describe_range(pixel_range)}; --pixel-range sets other values"
-        )
+    if remark := estimator.remark(pixel_range):
+        remarks.append(remark)
     return replace(images, pixel_range=pixel_range, remarks=tuple(remarks))
 
 

@@ -75,7 +75,7 @@ def _below(root: Path, passed: "Counter[str]", more: frozenset[str]) -> Iterator
                     yield entry.path[cut:]
                 elif ending not in FOLDERS and links.should_follow(entry):
                     pending.append(entry.path)
-                elif reason := _skip_reason(entry, ending):
+                elif (reason := _skip_reason(entry, ending)) is not None:
                     passed[reason] += 1
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from BYOL.data.decode import BrokenImageError, image_errors, read_stored
+from BYOL.data.formats.pyramids import open_windows
 from BYOL.data.formats.readers import open_source
 from BYOL.data.formats.stored import ReadOptions, StoredImage
-from BYOL.data.formats.windows import Form, Windows, open_windows
+from BYOL.data.formats.windows import Form, Windows
 from BYOL.data.pipeline import interpret
 
 _GDAL_NO_DATA = 42113  # the tag
@@ -193,12 +194,22 @@ def read_values(path: Path) -> np.ndarray:
 
 def is_blank(tile: np.ndarray, most: float) -> bool:
     """Whether every channel has a standard deviation of at most ``most``."""
-    values = tile.reshape(-1, tile.shape[-1] if tile.ndim > 2 else 1).astype(np.float64)
+    values = tile.reshape(-1, tile.shape[-1] if tile.ndim > 2 else 1)
+    if values.dtype == np.uint8:  # the same numbers as below, in a tenth of the time
+        return all(_deviation(np.bincount(band, minlength=256)) <= most for band in values.T)
+    values = values.astype(np.float64)
     finite = np.isfinite(values)  # "no data" is often stored as NaN
     count = finite.sum(axis=0).clip(1)
     values = np.where(finite, values, 0.0)
     deviations = np.where(finite, values - values.sum(axis=0) / count, 0.0)
     return bool((np.sqrt((deviations**2).sum(axis=0) / count) <= most).all())
+
+
+def _deviation(counts: np.ndarray) -> float:
+    """The standard deviation of the numbers 0, 1, … that occur ``counts`` times."""
+    numbers = np.arange(len(counts))
+    mean = (counts * numbers).sum() / counts.sum()
+    return float(np.sqrt((counts * (numbers - mean) ** 2).sum() / counts.sum()))
 
 
 @contextmanager

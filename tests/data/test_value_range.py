@@ -71,8 +71,12 @@ def test_pairs_for_each_channel_can_be_configured(tmp_path):
     data = write_all(tmp_path / "set", [stack] * 3, **how)
     pixels = open_images(data, pixel_range=(0, 100, 1000, 0)).train.read(0)
     assert pixels[0, -1, -1] == 255 and pixels[1, -1, -1] == 0 and pixels[1, 0, 0] == 255
-    with pytest.raises(UserError, match="3 pairs for 2 channels"):
-        open_images(data, pixel_range=(0, 1, 0, 1, 0, 1))
+    np.save(tmp_path / "x.npy", np.stack([stack] * 3))
+    array = open_images(str(tmp_path / "x.npy"), pixel_range=(0, 100, 1000, 0)).train
+    assert torch.equal(array.read(0), pixels)
+    for source in (data, str(tmp_path / "x.npy")):
+        with pytest.raises(UserError, match="3 pairs for 2 channels"):
+            open_images(source, pixel_range=(0, 1, 0, 1, 0, 1))
 
 
 def test_few_grey_levels_are_reported_with_the_flag_that_changes_them(tmp_path):
@@ -80,6 +84,9 @@ def test_few_grey_levels_are_reported_with_the_flag_that_changes_them(tmp_path):
     assert not open_images(data).train.notes
     notes = open_images(data, pixel_range=(0, 65535)).train.notes
     assert len(notes) == 1 and "3 of 3" in notes[0] and "--pixel-range" in notes[0]
+    np.save(tmp_path / "x.npy", np.stack([ramp(0, 400)] * 3))
+    notes = open_images(str(tmp_path / "x.npy"), pixel_range=(0, 65535)).train.notes
+    assert len(notes) == 1 and "--pixel-range" in notes[0]
     masks = write_all(tmp_path / "masks", [np.eye(9, dtype=np.uint16) * 7] * 3)
     assert not open_images(masks, pixel_range=(0, 65535)).train.notes
 

@@ -23,8 +23,8 @@ _MAGIC_AT, _MAGIC = 128, b"DICM"
 MAGIC_BYTES = _MAGIC_AT + len(_MAGIC)
 ENDINGS = (".dcm", ".dicom")
 _FIRST_GROUPS = (2, 8)  # of the attributes that an object without a preamble starts with
-# Parts of names of SOP classes whose pixels are labels or drawings instead of an image.
-_NO_IMAGES = ("Segmentation", "Label Map", "Presentation State", "Tractography")
+# SOP classes whose pixels are labels or drawings: segmentations, presentation states.
+_NO_IMAGES = ("1.2.840.10008.5.1.4.1.1.66.", "1.2.840.10008.5.1.4.1.1.11.")
 
 
 def is_dicom(head: bytes) -> bool:
@@ -115,9 +115,9 @@ class DicomImage:
         from pydicom.uid import UID
 
         meta = self.header.file_meta
-        uid = self.header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""
-        kind = UID(str(uid)).name.removesuffix(" Storage") or "a DICOM object of unknown kind"
-        if any(part in kind for part in _NO_IMAGES):
+        uid = str(self.header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+        kind = UID(uid).name.removesuffix(" Storage") or "a DICOM object of unknown kind"
+        if uid.startswith(_NO_IMAGES):
             raise ValueError(f"it holds no image but: {kind}")
         if "Rows" not in self.header:
             problem = "it has no pixels" if "Image" in kind else "it holds no image but"

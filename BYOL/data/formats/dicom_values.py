@@ -114,7 +114,7 @@ def grey_values(stored: np.ndarray, header: Any, frame: int) -> np.ndarray:
         inverted = values
     if plain:
         return inverted.astype(np.uint8)
-    exact = values.dtype == np.float64 or stored.dtype.itemsize > 2
+    exact = values.dtype == np.float64 or (stored.dtype.kind in "iu" and stored.itemsize > 2)
     result = inverted.astype(np.float64 if exact else np.float32)
     result[_padding(stored, header, frame)] = np.nan
     if header.get("Modality") == "CT" or "CT Image" in _class_name(header):

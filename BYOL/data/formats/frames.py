@@ -5,15 +5,17 @@ DICOM objects have frames, volumes have slices. One rule holds for all of them: 
 With ``--frames all`` every frame and every slice is an image of its own, in one group per file.
 """
 
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from BYOL._console import counted
-from BYOL.data.formats.stored import Header, Layout, ReadOptions, StoredImage
+from BYOL.data.formats.stored import Encoded, Header, Layout, ReadOptions, StoredImage
 
 MOST_BYTES = 1 << 32  # of the values of a file that can only be decompressed as a whole
 
@@ -126,11 +128,26 @@ def check_frame_size(height: int, width: int) -> None:
 
 def check_bytes(shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Reject values that take more memory than :data:`MOST_BYTES`."""
-    size = dtype.itemsize
-    for side in shape:
-        size *= max(int(side), 0)
+    size = math.prod(max(int(side), 0) for side in shape) * dtype.itemsize
     if size > MOST_BYTES:
         raise ValueError(f"it has {size / 1e9:.1f} GB of values, more than {MOST_BYTES / 1e9:.1f}")
+
+
+def check_complete(source: Encoded, start: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Check that a file is long enough for the uncompressed values that its header declares.
+
+    Args:
+        source: the file, or its content.
+        start: the place of the first value.
+        shape: of the values.
+        dtype: of the values.
+
+    Raises:
+        ValueError: it is truncated.
+    """
+    size = source.stat().st_size if isinstance(source, Path) else len(source)
+    if size < start + math.prod(shape) * dtype.itemsize:
+        raise ValueError("the file is truncated")
 
 
 def require(library: str, extra: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.data.formats.frames import FrameFile, check_bytes, choose_frame, require
+from BYOL.data.formats.frames import FrameFile, check_bytes, check_complete, choose_frame, require
 from BYOL.data.formats.stored import Encoded, ReadOptions
 from BYOL.data.formats.volumes import Volume, decompressed, file_key, patient_axes
 
@@ -26,8 +26,11 @@ def open_itk(source: Encoded, head: bytes, options: ReadOptions) -> FrameFile | 
         _check_nrrd(head)
         return choose_frame(ItkVolume(source, "NrrdImageIO", ".nrrd", options), options)
     if head.startswith(_META):
-        _check_meta(head)
-        return choose_frame(ItkVolume(source, "MetaImageIO", ".mha", options), options)
+        start = _check_meta(head)
+        volume = ItkVolume(source, "MetaImageIO", ".mha", options)
+        if start is not None:
+            check_complete(source, start, (*volume.sizes, volume.times, volume.bands), volume.dtype)
+        return choose_frame(volume, options)
     return None
 
 
@@ -129,12 +132,19 @@ def _check_nrrd(head: bytes) -> None:
             raise ValueError("its voxels are in another file: convert it to one .nrrd file")
 
 
-def _check_meta(head: bytes) -> None:
-    """Reject a header that names another file."""
+def _check_meta(head: bytes) -> int | None:
+    """Reject a header that names another file.
+
+    Returns:
+        The place of the first value; None if the values are compressed.
+    """
+    start, packed = 0, False
     for line in head.split(b"\n"):
+        start += len(line) + 1
         name, _, value = line.partition(b"=")
+        packed = packed or (name.strip(), value.strip().lower()) == (b"CompressedData", b"true")
         if name.strip() == b"ElementDataFile":
             if value.strip() != b"LOCAL":
                 raise ValueError("its voxels are in another file: convert it to one .mha file")
-            return
+            return None if packed else start
     raise ValueError("its header does not say where its voxels are")

@@ -13,6 +13,7 @@ from BYOL.data.formats.frames import (
     MOST_BYTES,
     FrameFile,
     check_bytes,
+    check_complete,
     choose_frame,
     require,
 )
@@ -67,6 +68,8 @@ class NiftiVolume(Volume):
             self._image = kind.from_bytes(_whole(source) if packed else source)
         shape = tuple(int(n) for n in self._image.shape)
         self._colours_of = self._image.get_data_dtype().names or ()
+        if not packed:
+            check_complete(source, int(header["vox_offset"]), shape, self._image.get_data_dtype())
         vector = len(shape) == 5 and int(header["intent_code"]) in _VECTOR
         self._vector = vector and not self._colours_of
         spatial = (*shape[:3], 1, 1, 1)[:3]

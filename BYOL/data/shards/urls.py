@@ -110,7 +110,7 @@ def _matches(pattern: str) -> list[str]:
         if glob.has_magic(path) and not Path(path).exists():
             matches = glob.glob(path)  # noqa: PTH207
             return sorted(p for p in matches if not base_name(p).startswith("."))
-        if not Path(path).is_file():
+        if not Path(path).is_file() and not special_kind(path):
             raise DataError(f"DATA: shard {path} does not exist")
         return [path]
     if suffix_of(pattern) in SUFFIXES and not glob.has_magic(pattern.split("?")[0]):
