@@ -239,3 +239,43 @@ def _spanning_forest(
     places, cosines, correlations = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     kept = torch.from_numpy(_spanning_tree(places.numpy(), -correlations.numpy(), n))
     return places[kept], cosines[kept], correlations[kept]
+<<<<<<< HEAD
+=======
+
+
+def identical_pairs(collection: Collection) -> np.ndarray:
+    """Return pairs (m, 2) of images with the same bytes, each with the first such image."""
+    positions_by_size = defaultdict(list)
+    for position in range(len(collection)):
+        positions_by_size[_file_size(*collection.location(position))].append(position)
+    pairs = []
+    for positions in positions_by_size.values():
+        if len(positions) == 1:
+            continue
+        first_with_digest: dict[bytes, int] = {}
+        for position in positions:
+            digest = _digest(*collection.location(position))
+            first = first_with_digest.setdefault(digest, position)
+            if first != position:
+                pairs.append((first, position))
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _file_size(images: Images, index: int) -> int:
+    """Return the size of the file in bytes, or 0; only files of equal size need to be read."""
+    if isinstance(images, FileImages) and images.is_file(index):
+        return os.stat(images.root / images.paths[index]).st_size  # noqa: PTH116
+    return 0
+
+
+def _digest(images: Images, index: int) -> bytes:
+    if isinstance(images, FileImages) and not images.is_file(index):
+        content = images.read(index).numpy().tobytes()
+    elif isinstance(images, FileImages):
+        content = images.encoded(index).read_bytes()
+    elif isinstance(images, EncodedImages):
+        content = images.encoded(index)  # type: ignore[assignment]
+    else:
+        content = images.read(index).numpy().tobytes()
+    return hashlib.blake2b(content, digest_size=16).digest()
+>>>>>>> main

@@ -42,7 +42,7 @@ def class_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarra
 
 
 def separable_classes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return (c, c) bool: whether class j is told from class i better than by chance.
+    """Return (c, c) bool: whether the probe separates class j from class i.
 
     The mean probability of j must be larger for labels j than for labels i, by at least
     :data:`MIN_SEPARATION` standard errors. A class with one label is separable from none.
@@ -68,7 +68,7 @@ def suspect_labels(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     - its odds over the label are at least :data:`MIN_ODDS`,
     - and at least :data:`MIN_BALANCED_ODDS` in :func:`balanced_probabilities`, so that no label is
       suspect because its class is rare,
-    - and the probe tells the two classes apart at all (:func:`separable_classes`).
+    - and the probe separates the two classes at all (:func:`separable_classes`).
 
     Args:
         labels: (n,) integers below c.
