@@ -7,14 +7,9 @@ from typing import Literal
 
 from BYOL.config.features import PooledFeaturesConfig
 from BYOL.config.fields import setting
-<<<<<<< HEAD
 from BYOL.config.metrics import METRIC, MetricName
-from BYOL.config.shared_help import TASK
-from BYOL.config.validation import check_task
-=======
 from BYOL.config.shared_help import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, TASK
 from BYOL.config.validation import check_annotations
->>>>>>> main
 from BYOL.errors import SettingsError
 
 

@@ -4,11 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from BYOL.config.fields import Settings, setting
-<<<<<<< HEAD
 from BYOL.config.metrics import METRIC, MetricName
-from BYOL.config.shared_help import ACCELERATOR, DATA_ROOT, RUN, TASK, TRUST, WORKERS
-from BYOL.config.validation import check_task
-=======
 from BYOL.config.shared_help import (
     ACCELERATOR,
     DATA_ROOT,
@@ -21,7 +17,6 @@ from BYOL.config.shared_help import (
     WORKERS,
 )
 from BYOL.config.validation import check_annotations
->>>>>>> main
 from BYOL.errors import SettingsError
 
 

@@ -20,11 +20,8 @@ _WORDS: dict[Any, str] = {
     float: "a number",
     bool: "true or false",
     tuple[float, float]: "two numbers with a comma between",
-<<<<<<< HEAD
     tuple[str, str]: "two names with a comma between",
-=======
     tuple[float, ...]: "two numbers, or two for each channel, with commas between",
->>>>>>> main
     list[float]: "numbers with commas between",
     list[int]: "whole numbers with commas between",
     list[str]: "a list of texts",
@@ -144,13 +141,8 @@ def check_settings(settings: Any) -> None:
     kinds = kinds_of(type(settings))
     for name, field in fields_of(settings).items():
         value, info = getattr(settings, name), info_of(field)
-<<<<<<< HEAD
-        if value is not None and (pair := pair_kind(kinds[name])):
-            _check_pair(name, value, get_args(pair)[0] is str)
-=======
-        if value is not None and (kind := _tuple_kind(kinds[name])):
+        if value is not None and (kind := pair_kind(kinds[name])):
             _check_tuple(name, value, kind)
->>>>>>> main
         if choices := choices_of(kinds[name]):
             if value is not None and not isinstance(value, bool) and value not in choices:
                 raise SettingsError(
@@ -161,29 +153,18 @@ def check_settings(settings: Any) -> None:
             _check_range(name, value, low, math.inf if info.high is None else info.high)
 
 
-<<<<<<< HEAD
 def pair_kind(kind: Any) -> Any:
-    """The type of a pair, alone or in a union; None for other types."""
-=======
-def _tuple_kind(kind: Any) -> Any:
-    """The type of the pair or the pairs that ``kind`` accepts, or None."""
->>>>>>> main
+    """Return the type of the pair or the pairs that ``kind`` accepts, or None."""
     parts = get_args(kind) if _is_union(kind) else (kind,)
     return next((part for part in parts if get_origin(part) is tuple), None)
 
 
-<<<<<<< HEAD
-def _check_pair(name: str, value: Any, texts: bool) -> None:
-    is_sequence = isinstance(value, tuple | list) and len(value) == 2
-    if not is_sequence or not all(isinstance(v, str if texts else int | float) for v in value):
-        wanted = "two names" if texts else "two numbers"
-        raise SettingsError(f"--{name}={value} is no pair: give {wanted}")
-=======
 def _check_tuple(name: str, value: Any, kind: Any) -> None:
+    item, unit = (str, "names") if get_args(kind)[0] is str else (int | float, "numbers")
     is_sequence = isinstance(value, tuple | list) and _is_length(kind, len(value))
-    if not is_sequence or not all(isinstance(number, int | float) for number in value):
+    if not is_sequence or not all(isinstance(part, item) for part in value):
         more = ", or two for each channel" if Ellipsis in get_args(kind) else ""
-        raise SettingsError(f"--{name}={value} is no pair: give two numbers{more}")
+        raise SettingsError(f"--{name}={value} is no pair: give two {unit}{more}")
 
 
 def _is_length(kind: Any, length: int) -> bool:
@@ -191,7 +172,6 @@ def _is_length(kind: Any, length: int) -> bool:
     if Ellipsis in get_args(kind):
         return length > 0 and length % 2 == 0
     return length == len(get_args(kind))
->>>>>>> main
 
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:
