@@ -30,7 +30,7 @@ from BYOL.data.dataset import FileImages
 from BYOL.data.sources import open_images
 from BYOL.evaluation.copies.confirm import MIN_DETAIL, MIN_OVERALL, confirm_pairs, read_reduced
 
-THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)  # cosines of whitened features
+THRESHOLDS = (-1.0, 0.5, 0.6, 0.7, 0.8, 0.9)  # cosines of whitened features; -1: not used
 PIXELS = ((-1.0, -1.0), (0.9, 0.9), (MIN_OVERALL, MIN_DETAIL), (0.97, 0.95))  # overall, detail
 Change = Callable[[Image.Image], Image.Image]
 

@@ -19,8 +19,8 @@ from BYOL.evaluation.copies.thumbnails import (
 from BYOL.evaluation.whitening import whitened_directions, whitening_transform
 
 MAX_TEST = 10_000  # test images that are compared with all training images
-MIN_COSINE = 0.5  # of whitened features, for a candidate
-MIN_CORRELATION = 0.85  # of grey thumbnails, for a candidate
+MIN_COSINE = 0.7  # of whitened features, for a candidate; the default of byol duplicates
+MIN_CORRELATION = 0.75  # of grey thumbnails, for a candidate
 _NEAREST = 3  # candidates whose pixels are compared, for each test image
 _EXAMPLES = 20  # pairs that are named in the results
 _BLOCK = 1 << 24  # correlations in memory at once
