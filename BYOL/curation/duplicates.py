@@ -14,7 +14,6 @@ from BYOL.evaluation.copies.confirm import are_copies, confirm_pairs, read_reduc
 from BYOL.evaluation.copies.leakage import MIN_CORRELATION
 from BYOL.evaluation.copies.thumbnails import thumbnail_correlations
 
-
 _ROUNDS = 8  # of confirmations; each compares at most as many pairs as there are images
 _BLOCK = 4096  # rows and columns of a block of cosines: 64 MB
 _CONFIRMED = 1 << 16  # pairs whose thumbnails are compared at a time
