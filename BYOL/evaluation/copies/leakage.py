@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from BYOL._random import evenly_spaced
-from BYOL.data.csv_rows import row_name
 from BYOL.data.dataset import Images
 from BYOL.evaluation.copies.confirm import are_copies, confirm_pairs, read_reduced
 from BYOL.evaluation.copies.thumbnails import (
@@ -87,7 +86,7 @@ def find_leakage(train: Side, test: Side) -> dict[str, Any]:
     copies = pairs[are_copies(*scores).numpy()]
     _, first = np.unique(copies[:, 0], return_index=True)
     names = [
-        [row_name(test.images, i, True), row_name(train.images, j, True)]
+        [test.images.file_name(i), train.images.file_name(j)]
         for i, j in copies[first[:_EXAMPLES]].tolist()
     ]
     return {"checked": len(chosen), "leaked": len(first), "pairs": names}
