@@ -154,17 +154,18 @@ def check_settings(settings: Any) -> None:
 
 
 def pair_kind(kind: Any) -> Any:
-    """Return the type of the pair or the pairs that ``kind`` accepts, or None."""
+    """The type of the pair or the pairs that ``kind`` accepts, or None."""
     parts = get_args(kind) if _is_union(kind) else (kind,)
     return next((part for part in parts if get_origin(part) is tuple), None)
 
 
 def _check_tuple(name: str, value: Any, kind: Any) -> None:
-    item, unit = (str, "names") if get_args(kind)[0] is str else (int | float, "numbers")
     is_sequence = isinstance(value, tuple | list) and _is_length(kind, len(value))
-    if not is_sequence or not all(isinstance(part, item) for part in value):
+    texts = get_args(kind)[0] is str
+    if not is_sequence or not all(isinstance(v, str if texts else int | float) for v in value):
+        wanted = "two names" if texts else "two numbers"
         more = ", or two for each channel" if Ellipsis in get_args(kind) else ""
-        raise SettingsError(f"--{name}={value} is no pair: give two {unit}{more}")
+        raise SettingsError(f"--{name}={value} is no pair: give {wanted}{more}")
 
 
 def _is_length(kind: Any, length: int) -> bool:

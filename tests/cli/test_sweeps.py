@@ -192,7 +192,7 @@ def test_a_run_without_a_checkpoint_starts_again(tmp_path):
 def test_the_table_has_mean_and_spread_of_the_seeds():
     rows = [
         {"name": "raw pixels", "measures": {"knn20": [0.5]}},
-        {"name": "a", "measures": {"knn20": [0.5, 0.7], "effective_rank": [20.0, 22.0]},
+        {"name": "a", "measures": {"knn20": [0.5, 0.7], "projection std": [20.0, 22.0]},
          "runs": 2, "alarms": 1},
     ]  # fmt: skip
     assert table(rows).splitlines()[2:] == [
