@@ -15,6 +15,8 @@ from typing import Any
 
 from BYOL.errors import MachineError, UserError, first_line
 
+_WITHOUT_WAITING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
 
 def write_atomically(
     path: str | Path,
@@ -64,6 +66,27 @@ def special_kind(path: str | Path) -> str | None:
         mode = os.stat(path).st_mode  # noqa: PTH116
     except (OSError, ValueError):
         return None
+    return _kind_of(mode)
+
+
+def read_start(path: Path, most: int) -> bytes:
+    """At most ``most`` bytes from the start of a file. Opening never waits.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: ``path`` is no file: see :func:`special_kind`.
+    """
+    # Nothing else differs from open(), which takes three times as long and waits for pipes.
+    descriptor = os.open(path, _WITHOUT_WAITING)
+    try:
+        if kind := _kind_of(os.fstat(descriptor).st_mode):
+            raise ValueError(f"it is a {kind}, which is never opened")
+        return os.read(descriptor, most)
+    finally:
+        os.close(descriptor)
+
+
+def _kind_of(mode: int) -> str | None:
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return None
     return "named pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
