@@ -116,3 +116,17 @@ def test_a_file_with_a_damaged_header_stays_one_image(study):
     assert len(train) == 16
     with pytest.raises(Exception, match="no image"):
         train.read(0)
+
+
+def test_slices_of_tiff_stacks_are_frames_too(tmp_path):
+    import tifffile
+
+    stack = np.arange(2 * 3 * 4, dtype=np.uint16).reshape(2, 3, 4, 1, 1).repeat(5, 3).repeat(6, 4)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": "TZCYX"})
+    train = open_images(str(tmp_path), frames="all", pixel_range=(0, 255)).train
+    assert len(train) == 6 and train.channels == 4
+    for number in range(6):
+        t, z = divmod(number, 3)
+        assert train.read(number)[:, 0, 0].tolist() == stack[t, z, :, 0, 0].tolist()
+    first = open_images(str(tmp_path), frames="first", pixel_range=(0, 255)).train
+    assert first.read(0)[:, 0, 0].tolist() == [0, 1, 2, 3]
