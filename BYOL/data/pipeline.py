@@ -54,7 +54,8 @@ def invert(image: StoredImage) -> StoredImage:
     if values.dtype.kind in "iu" and image.limits is None:
         inverted = ~values
         # Floats cannot tell 2⁶⁴ − 1 − v apart for small v, but −1 − v, which has the same bits.
-        if values.dtype == np.uint64 and values.max(initial=0) < 1 << 63:
+        valid = True if image.missing is None else ~image.missing
+        if values.dtype == np.uint64 and values.max(initial=0, where=valid) < 1 << 63:
             inverted = inverted.view(np.int64)
     elif values.dtype.kind in "iu":
         info, ends = np.iinfo(values.dtype), int(sum(image.limits or ()))
