@@ -5,12 +5,23 @@ from collections.abc import Iterator
 
 from BYOL.errors import SettingsError
 
+DIGITS = "digits"  # the data set where none is specified
 _MOST = 100_000  # shards
 # Protocols that a file may name. Others of fsspec read local files, unpack, or fill in templates.
 PROTOCOLS = ("file", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
 ARRAY_SEPARATOR = "::"
 _ARRAY = re.compile(r"[^:]+\.(h5|hdf5|hdf|zarr)::[^:]*", re.IGNORECASE)
 _BRACES = re.compile(r"\{([^{}]*)\}")
+
+
+def is_digits(data: str | None) -> bool:
+    """Whether DATA is scikit-learn's digits, which are built in even if a folder has that name."""
+    return data in (None, DIGITS)
+
+
+def data_name(data: str | None) -> str:
+    """DATA as text: "digits" where nothing is specified."""
+    return DIGITS if data is None else data
 
 
 def check_named_images(data: str, file: str) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from BYOL.config.fields import setting
-from BYOL.config.shared_help import DATA_ROOT, TASK
+from BYOL.config.shared_help import DATA_ROOT, FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, TASK
 
 Pairs = tuple[float, ...]  # black and white, or black and white of every channel
 
@@ -28,15 +28,19 @@ class DataSettings:
     )
     labels: str | None = setting(
         None,
-        "CSV file of labels, used for evaluation only and never for training. It has a header. "
-        "The first column is the image file. It is followed by one column with the class, by "
-        "several columns of 0 and 1, or by columns of numbers. The file replaces the labels that "
+        "CSV file of labels, or an export of Label Studio, used for evaluation only and never for "
+        "training. It has a header. The first column is the image file. It is followed by one "
+        "column with the class or with tags such as a|b, by several columns of 0 and 1, or by "
+        "columns of numbers. An empty cell is an unknown label. The file replaces the labels that "
         "class folders imply. Images without a row are still used for training.",
         on_resume="incomplete",
         place="input",
         home=True,
         basic=True,
     )
+    label_column: str | None = setting(None, LABEL_COLUMN, on_resume="incomplete")
+    file_column: str | None = setting(None, FILE_COLUMN, on_resume="incomplete")
+    group_column: str | None = setting(None, GROUP_COLUMN, on_resume="incomplete")
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
         "auto", TASK, on_resume="incomplete"
     )

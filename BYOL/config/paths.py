@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._console import printable
-from BYOL.config.data_names import ARRAY_SEPARATOR, check_named_images, names_array
+from BYOL.config.data_names import (
+    ARRAY_SEPARATOR,
+    DIGITS,
+    check_named_images,
+    is_digits,
+    names_array,
+)
 from BYOL.config.fields import Info, fields_of, info_of, names_where
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.errors import SettingsError
@@ -18,7 +24,7 @@ _REMOTE = (
     "hf-hub:",
     "local-dir:",
 )  # prefixes of a backbone that may contact a host or read a folder
-_BUILT_IN = (None, "digits", False)
+_BUILT_IN = (None, DIGITS, False)
 
 
 def _names_a_place(info: Info) -> bool:
@@ -95,7 +101,7 @@ def with_absolute_paths(config: PretrainConfig) -> PretrainConfig:
         paths["out"] = _absolute(Path(config.out).expanduser())
     for name in _INPUTS:
         value = getattr(config, name)
-        if value in (None, "digits"):  # digits is built in, even if a folder has that name
+        if is_digits(value):
             continue
         path, inside = _split_array(str(value))
         if path.expanduser().exists():

@@ -1,6 +1,7 @@
 """Sets of images: in memory, or as encoded files."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,8 @@ class Images:
             both the training and the test split; -1 where the file of groups has no row. None:
             every image is its own group.
         remarks: one line for each property of the set that users may not expect.
+        prefix: the folder of this split in DATA with a slash, such as ``train/``; empty without
+            splits, and for shards, whose names contain it.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Images:
     classes: tuple[str, ...]
     groups: np.ndarray | None = field(default=None, kw_only=True)
     remarks: tuple[str, ...] = field(default=(), kw_only=True)
+    prefix: str = field(default="", kw_only=True)
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -63,6 +67,10 @@ class Images:
     def sample_name(self, index: int) -> str:
         """The name of the image at ``index``: its path in the folder, or its index."""
         raise NotImplementedError
+
+    def file_name(self, index: int) -> str:
+        """The name of the image at ``index`` relative to DATA, in the column ``file`` of tables."""
+        return self.prefix + self.sample_name(index).replace(os.sep, "/")
 
     def read(self, index: int) -> Tensor:
         """The image at ``index`` as (C, H, W) uint8.

@@ -15,6 +15,7 @@ from BYOL.data.formats.readers import open_source
 from BYOL.data.formats.stored import ReadOptions
 from BYOL.data.path_table import PathTable
 
+FRAME_MARK = "::"  # between the name of a file and the number of a frame
 _WHOLE = -1  # the frame number of a file with one image
 _THREADS = 4  # that read headers
 
@@ -40,7 +41,7 @@ class FrameImages(FileImages):
     def sample_name(self, index: int) -> str:
         """The path of the file, relative to the root, and the number of the frame."""
         frame = int(self.frames[index])
-        return self.paths[index] if frame == _WHOLE else f"{self.paths[index]}::{frame}"
+        return self.paths[index] + ("" if frame == _WHOLE else f"{FRAME_MARK}{frame}")
 
     def names_table(self) -> PathTable:
         """The names of all frames."""
@@ -49,6 +50,13 @@ class FrameImages(FileImages):
     def is_file(self, index: int) -> bool:
         """Whether the image at ``index`` is the only one of its file."""
         return int(self.frames[index]) == _WHOLE
+
+    def frames_of_file(self, index: int) -> list[int]:
+        """The indices of all frames of the file of the image at ``index``, its first one."""
+        file, last = self.paths.raw(index), index
+        while last + 1 < len(self) and self.paths.raw(last + 1) == file:
+            last += 1
+        return list(range(index, last + 1))
 
     def open(self, index: int) -> ImageFile:
         """The frame at ``index`` with its header read and its pixels not yet decoded."""

@@ -11,11 +11,12 @@ from BYOL._console import first_of
 from BYOL._files import special_kind
 from BYOL._pixel_range import PixelRange
 from BYOL._random import evenly_spaced
+from BYOL.data.data_source import DataSource, parse_source
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
 from BYOL.data.decode import image_size
 from BYOL.data.file_list import first_list_entries, paths_in_folder, read_list, rows_in_folder
 from BYOL.data.formats.stored import Frames, ReadOptions, Slice
-from BYOL.data.formats.supported import ELSEWHERE, FOLDERS, MISSING, ending_of
+from BYOL.data.formats.supported import ELSEWHERE, MISSING, ending_of
 from BYOL.data.frame_images import with_all_frames
 from BYOL.data.named_sets import NAMED, open_digits, open_torchvision
 from BYOL.data.numpy_arrays import array_side, open_arrays
@@ -23,7 +24,6 @@ from BYOL.data.path_table import PathTable
 from BYOL.data.probe import PROBED, probe, with_range, without_parts
 from BYOL.data.scan_folder import (
     class_folders,
-    is_image_file,
     no_images_error,
     root_entries,
     sample_files,
@@ -32,8 +32,6 @@ from BYOL.data.scan_folder import (
     stray_file,
 )
 from BYOL.data.shards.dataset import first_shard_images, open_streamed
-from BYOL.data.shards.urls import is_sharded, is_url
-from BYOL.data.stored_arrays import stored_array_path
 from BYOL.errors import DataError
 
 SIZE_PROBES = 16  # files whose headers determine the common size
@@ -58,7 +56,7 @@ class Splits:
 
 
 def open_images(
-    data: str | None,
+    data: str | DataSource | None,
     *,
     channels: int | None = None,
     pixel_range: PixelRange | None = None,
@@ -74,8 +72,8 @@ def open_images(
             of an image on each line, an image, an .npz or .npy file, an array of another file
             (:mod:`BYOL.data.stored_arrays`), or shards (see
             :func:`BYOL.data.shards.urls.find_shards`).
-        channels: 1, 3 or 4 for a folder or shards; ignored for arrays; the band count for TIFFs of
-            many bands. None: detected.
+        channels: 1, 3 or 4 for a folder or shards; the band count for TIFFs of many bands; for
+            arrays the size of the axis of the channels. None: detected.
         pixel_range: the values of black and white for images that are not 8-bit, one pair or one
             for each channel; None: estimated from some images
             (:class:`BYOL._pixel_range.RangeEstimator`).
@@ -88,33 +86,40 @@ def open_images(
     Raises:
         UserError: ``data`` does not exist or has no images.
     """
-    if data is None or data == "digits":
+    source = parse_source(data)
+    root, options = Path(data_root).expanduser(), ReadOptions(no_data, slice, frames)
+    if source.kind == "digits":
         return Splits(*open_digits())
-    options = ReadOptions(no_data, slice, frames)
-    path = Path(data).expanduser()
-    if is_array_file(data):
-        train, test, pixel_range = open_arrays(path, pixel_range, no_data)
-        return Splits(train, test, pixel_range=pixel_range)
-    if is_sharded(data) and path.suffix.lower() not in FOLDERS:
-        splits = _shards(data, channels, Path(data_root).expanduser() / "shards")
-        return _with_range(splits, pixel_range, options)
-    listed = path.suffix == ".txt" and path.is_file()
-    if listed or (path.is_dir() and path.suffix.lower() not in FOLDERS):
-        splits = _list(path, channels) if listed else _folder(path, channels)
-        return _with_range(splits, pixel_range, options)
-    if is_image_file(os.fsencode(path.name)) and (path.is_file() or path.is_dir()):
-        single = PathTable([os.fsencode(path.name)])
-        splits = Splits(_files(path.parent, single, channels, path.name))
-        return _with_range(splits, pixel_range, options)
-    if data in NAMED:
-        return _torchvision(data, Path(data_root).expanduser())
-    raise _not_images_error(data, path)
+    if source.kind == "torchvision":
+        return _torchvision(source.text, root)
+    if source.kind == "arrays":
+        arrays = open_arrays(source.path, pixel_range, channels, no_data)
+        return Splits(arrays.train, arrays.test, arrays.labelled, arrays.pixel_range)
+    return _with_range(_encoded(source, channels, root / "shards"), pixel_range, options)
 
 
-def _not_images_error(data: str, path: Path) -> DataError:
-    near = difflib.get_close_matches(data, NAMED, n=1, cutoff=0.7)
+def _encoded(source: DataSource, channels: int | None, cache: Path) -> Splits:
+    """Open encoded images.
+
+    Raises:
+        UserError: ``source`` is of unknown kind, or has no images.
+    """
+    if source.kind == "shards":
+        return _shards(source.text, channels, cache)
+    if source.kind == "list":
+        return _list(source.path, channels)
+    if source.kind == "folder":
+        return _folder(source.path, channels)
+    if source.kind == "image":
+        single = PathTable([os.fsencode(source.path.name)])
+        return Splits(_files(source.path.parent, single, channels, source.path.name))
+    raise _unknown(source)
+
+
+def _unknown(source: DataSource) -> DataError:
+    near = difflib.get_close_matches(source.text, NAMED, n=1, cutoff=0.7)
     hint = f"; did you mean {near[0]}?" if near else ""
-    ending = ending_of(path.name)
+    path, ending = source.path, ending_of(source.path.name)
     if special := special_kind(path):
         kind = f"is a {special}, which is never opened"
     elif path.exists() and ending in MISSING:
@@ -124,37 +129,34 @@ def _not_images_error(data: str, path: Path) -> DataError:
     else:
         kind = "is neither a folder nor an image" if path.exists() else "is not there"
     return DataError(
-        f"DATA={data} {kind}: give a folder, an image, a .txt list, an .npz or .npy file, .tar or "
-        f".parquet shards, or one of {', '.join(NAMED)}{hint}"
+        f"DATA={source.text} {kind}: give a folder, an image, a .txt list, an .npz or .npy file, "
+        f".tar or .parquet shards, or one of {', '.join(NAMED)}{hint}"
     )
 
 
-def common_side(data: str | None) -> int | None:
+def common_side(data: str | DataSource | None, channels: int | None = None) -> int | None:
     """The longer side of the images in pixels if a few headers show one size, else None.
 
     No pixels are decoded.
+
+    Args:
+        data: see :func:`open_images`.
+        channels: the configured number of channels, which shows the axes of an array.
     """
-    if data is None or data == "digits":
+    source = parse_source(data)
+    if source.kind == "digits":
         return 16
-    if data in NAMED and not Path(data).exists():
-        return 96 if data == "stl10" else 32
-    if is_sharded(data):
-        return _single_side(map(image_size, first_shard_images(data, SIZE_PROBES)))
-    path = Path(data).expanduser()
-    if is_array_file(data):
-        return array_side(path)
-    if path.suffix == ".txt" and path.is_file():
-        return _single_side(map(image_size, first_list_entries(path, SIZE_PROBES)))
-    scanned = path.is_dir() and path.suffix.lower() not in FOLDERS
-    probed = sample_files(path, SIZE_PROBES) if scanned else [path]
+    if source.kind == "torchvision":
+        return 96 if source.text == "stl10" else 32
+    if source.kind == "arrays":
+        return array_side(source.path, channels)
+    if source.kind == "shards":
+        return _single_side(map(image_size, first_shard_images(source.text, SIZE_PROBES)))
+    if source.kind == "list":
+        return _single_side(map(image_size, first_list_entries(source.path, SIZE_PROBES)))
+    is_folder = source.kind == "folder"
+    probed = sample_files(source.path, SIZE_PROBES) if is_folder else [source.path]
     return _single_side(map(image_size, probed))
-
-
-def is_array_file(data: str) -> bool:
-    """Whether ``data`` names one array of images rather than a folder or an image."""
-    if is_url(data):
-        return False
-    return Path(data).suffix in (".npz", ".npy") or stored_array_path(data) is not None
 
 
 def _single_side(sizes: Iterable[tuple[int, int] | None]) -> int | None:
@@ -163,12 +165,14 @@ def _single_side(sizes: Iterable[tuple[int, int] | None]) -> int | None:
 
 
 def _torchvision(name: str, root: Path) -> Splits:
+    labelled = None
     if name != "stl10":
         train, test = (open_torchvision(name, root, train=train) for train in (True, False))
-        return Splits(train, test)
-    parts = ("unlabeled", "test", "train")
-    unlabelled, test, labelled = (open_torchvision(name, root, split=part) for part in parts)
-    return Splits(unlabelled, test, labelled)
+    else:
+        parts = ("unlabeled", "test", "train")
+        train, test, labelled = (open_torchvision(name, root, split=part) for part in parts)
+        labelled = replace(labelled, prefix="labelled/")
+    return Splits(replace(train, prefix="train/"), replace(test, prefix="test/"), labelled)
 
 
 def _shards(data: str, channels: int | None, cache: Path) -> Splits:
@@ -249,14 +253,15 @@ def _open_splits(
         return None
     train_files = part("train")
     assert train_files is not None
-    train = _files(root / "train", train_files, channels, name)
+    train = replace(_files(root / "train", train_files, channels, name), prefix="train/")
     if unused:
         names = first_of([f"{folder}/" for folder in unused])
         train = replace(train, remarks=(*train.remarks, f"left out, next to train/: {names}"))
     test_files = part(held_out) if held_out else None
     if test_files is None or held_out is None:
         return Splits(train)
-    return Splits(train, _files(root / held_out, test_files, train.channels, name, train.classes))
+    test = _files(root / held_out, test_files, train.channels, name, train.classes)
+    return Splits(train, replace(test, prefix=f"{held_out}/"))
 
 
 def _scan(root: Path, passed: "Counter[str]") -> PathTable:

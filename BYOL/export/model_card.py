@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from BYOL.config.data_names import data_name
 from BYOL.config.fields import names_where
 from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.evaluation.baselines import START
@@ -141,7 +142,7 @@ def _listed(values: Sequence[float]) -> str:
 
 
 def _data(run: Run, results: dict[str, Any]) -> str:
-    name = Path(run.config.data or "digits").name
+    name = Path(data_name(run.config.data)).name
     count = f"{results['pictures']:,} images of " if "pictures" in results else "Images of "
     pixel_range = run.config.pixel_range or (0.0, 255.0)
     scaling = (

@@ -151,7 +151,8 @@ def _run_settings(
         f"RUN={path} is from elsewhere (not made by you, or moved), and its settings name "
         f"{named}={printable(places[named])}: give DATA, or --trust to open what they name"
     )
-    return dataclasses.replace(config, labels=None, groups=None, task="auto"), elsewhere
+    nothing = dict.fromkeys(("labels", "label_column", "groups", "group_column", "file_column"))
+    return dataclasses.replace(config, task="auto", **nothing), elsewhere
 
 
 def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:

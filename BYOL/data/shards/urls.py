@@ -74,6 +74,13 @@ def base_name(shard: str) -> str:
     return shard.split("?")[0].rsplit("/", 1)[-1]
 
 
+def set_name(data: str) -> str:
+    """The name of the set: the last part of the path that contains letters."""
+    parts: list[Any] = [p for p in data.split("?")[0].replace("\\", "/").split("/") if p]
+    last = base_name(data.rstrip("/")).split("{")[0].split("*")[0].split(".")[0].rstrip("-_")
+    return last or (parts[-2] if len(parts) > 1 else "shards")
+
+
 def suffix_of(shard: str) -> str:
     """``.tar``, ``.parquet``, or any other suffix."""
     return os.path.splitext(base_name(shard))[1]  # noqa: PTH122
