@@ -46,6 +46,18 @@ class ReadOptions:
     frames: Frames | None = None
     frame: int | None = None
 
+    def choice(self, default: Slice | None = None) -> Slice | int:
+        """The frame or slice of a file that is its image: a number, or how it is chosen.
+
+        Args:
+            default: instead of ``slice``.
+        """
+        if self.frame is not None:
+            return self.frame
+        if self.frames == "all":  # a file that stands for all of its frames
+            return "middle"
+        return self.frames or default or self.slice
+
 
 @dataclass(slots=True)  # a frozen one takes three times as long to make
 class Header:
