@@ -15,7 +15,7 @@ from typing import Any
 
 from BYOL.errors import MachineError, UserError, first_line
 
-_WITHOUT_WAITING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_READ_BYTES = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # the latter on Windows only
 
 
 def write_atomically(
@@ -66,30 +66,25 @@ def special_kind(path: str | Path) -> str | None:
         mode = os.stat(path).st_mode  # noqa: PTH116
     except (OSError, ValueError):
         return None
-    return _kind_of(mode)
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return "named pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
 
 
 def read_start(path: Path, most: int) -> bytes:
-    """At most ``most`` bytes from the start of a file. Opening never waits.
+    """At most ``most`` bytes from the start of a file.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: ``path`` is no file: see :func:`special_kind`.
     """
-    # Nothing else differs from open(), which takes three times as long and waits for pipes.
-    descriptor = os.open(path, _WITHOUT_WAITING)
+    if kind := special_kind(path):
+        raise ValueError(f"it is a {kind}, which is never opened")
+    descriptor = os.open(path, _READ_BYTES)  # open() takes three times as long
     try:
-        if kind := _kind_of(os.fstat(descriptor).st_mode):
-            raise ValueError(f"it is a {kind}, which is never opened")
         return os.read(descriptor, most)
     finally:
         os.close(descriptor)
-
-
-def _kind_of(mode: int) -> str | None:
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-        return None
-    return "named pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
 
 
 def check_output_file(flag: str, value: str, suffix: str) -> Path:
