@@ -11,7 +11,6 @@ from BYOL._console import counted
 from BYOL._waiting import waiting
 from BYOL.data.dataset import FileImages
 from BYOL.data.decode import ImageFile, read_image
-from BYOL.data.formats.frames import FrameFile
 from BYOL.data.formats.readers import open_source
 from BYOL.data.formats.stored import ReadOptions
 from BYOL.data.path_table import PathTable
@@ -124,6 +123,6 @@ def frame_count(path: Path) -> int:
     except Exception:  # decoders raise nearly any exception on hostile bytes
         return 1
     try:
-        return opened.opened.frames if isinstance(opened, FrameFile) else 1
+        return int(getattr(opened, "frames", 1))
     finally:
         opened.close()

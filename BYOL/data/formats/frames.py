@@ -57,6 +57,11 @@ class FrameFile:
     noun: str
 
     @property
+    def frames(self) -> int:
+        """The number of frames of the file."""
+        return self.opened.frames
+
+    @property
     def header(self) -> Header:
         """See :class:`BYOL.data.formats.stored.Header`."""
         height, width, bands = self.opened.shape
@@ -110,14 +115,11 @@ def choose_frame(
         ValueError: the file has no such frame.
     """
     check_frame_size(*opened.shape[:2])
-    if options.frame is not None:
-        if not 0 <= options.frame < opened.frames:
-            raise ValueError(f"it has {counted(opened.frames, noun)}, not a number {options.frame}")
-        return FrameFile(opened, options.frame, noun)
-    name = options.frames or ("first" if first else options.slice)
-    name = "middle" if name == "all" else name  # a file that stands for all of its frames
-    choice: int | str = "max" if name == "max" else opened.middle if name == "middle" else 0
-    return FrameFile(opened, choice, noun)
+    choice = options.choice("first" if first else None)
+    if isinstance(choice, int) and not 0 <= choice < opened.frames:
+        raise ValueError(f"it has {counted(opened.frames, noun)}, not a number {choice}")
+    number = opened.middle if choice == "middle" else 0 if choice == "first" else choice
+    return FrameFile(opened, number, noun)
 
 
 def check_frame_size(height: int, width: int) -> None:
