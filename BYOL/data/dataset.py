@@ -209,7 +209,7 @@ class FileImages(EncodedImages):
     @property
     def has_frames(self) -> bool:
         """Whether some images are parts of a file."""
-        return any(self.frame_number(index) is not None for index in range(len(self)))
+        return False
 
     def frame_number(self, index: int) -> int | None:
         """The number of the image at ``index`` in its file; None if it is the only one."""

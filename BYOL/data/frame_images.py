@@ -48,6 +48,11 @@ class FrameImages(FileImages):
         """The names of all frames."""
         return PathTable(self.sample_name(index) for index in range(len(self)))
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether some images are parts of a file."""
+        return bool((self.frames != _WHOLE).any())
+
     def frame_number(self, index: int) -> int | None:
         """The number of the image at ``index`` in its file; None if it is the only one."""
         frame = int(self.frames[index])
