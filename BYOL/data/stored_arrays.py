@@ -48,7 +48,7 @@ class LazyArray:
 
     def __getitem__(self, key: Any) -> Any:
         """A part along the first axis as a numpy array; ``[:, None]`` adds an axis instead."""
-        if key == (slice(None), None):
+        if isinstance(key, tuple) and key == (slice(None), None):
             return LazyArray(self.source, (self.axes[0], None, *self.axes[1:]))
         if isinstance(key, int | np.integer):
             return self[key : key + 1][0]

@@ -231,6 +231,8 @@ def test_values_far_below_the_field_of_a_ct_are_no_data(tmp_path):
     stored = np.array([[-3024, -2000, -1024, 0, 3000]], np.int16)
     values = values_of(saved(tmp_path, scan(stored, Modality="CT")))
     np.testing.assert_array_equal(values, [np.nan, np.nan, -1024, 0, 3000])
+    data = scan(stored + 1024, RescaleSlope=1, RescaleIntercept=-1024)
+    np.testing.assert_array_equal(values_of(saved(tmp_path, data)), values)
     data = scan(stored, Modality="MR", SOPClassUID="1.2.840.10008.5.1.4.1.1.4")
     np.testing.assert_array_equal(values_of(saved(tmp_path, data)), stored[0])
 

@@ -41,7 +41,7 @@ def decode_frame(encoded: bytes, runner: Any) -> bytes:
     elif syntax in _JPEG:
         decode = imagecodecs.jpeg_decode
     else:
-        decode = imagecodecs.htj2k_decode if syntax in _HTJ2K else imagecodecs.jpeg2k_decode
+        decode = imagecodecs.jpeg2k_decode
         if runner.photometric_interpretation in ("YBR_ICT", "YBR_RCT"):
             runner.set_option("photometric_interpretation", "RGB")  # as the decoder returns them
     values = decode(encoded)

@@ -117,15 +117,19 @@ def grey_values(stored: np.ndarray, header: Any, frame: int) -> np.ndarray:
     exact = values.dtype == np.float64 or (stored.dtype.kind in "iu" and stored.itemsize > 2)
     result = inverted.astype(np.float64 if exact else np.float32)
     result[_padding(stored, header, frame)] = np.nan
-    if header.get("Modality") == "CT" or "CT Image" in _class_name(header):
+    if _has_hounsfield_units(header, frame):
         result[values < _CT_LEAST] = np.nan
     return result
 
 
-def _class_name(header: Any) -> str:
+def _has_hounsfield_units(header: Any, frame: int) -> bool:
+    """Whether the values of a frame are those of a CT."""
     from pydicom.uid import UID
 
-    return UID(str(header.get("SOPClassUID", ""))).name
+    if modality := header.get("Modality"):
+        return str(modality) == "CT"
+    calibrated = attribute(header, frame, "RescaleIntercept") is not None
+    return calibrated and "CT Image" in UID(str(header.get("SOPClassUID", ""))).name
 
 
 def _rescale(header: Any, frame: int) -> tuple[float, float] | None:

@@ -133,18 +133,28 @@ def _check_nrrd(head: bytes) -> None:
 
 
 def _check_meta(head: bytes) -> int | None:
-    """Reject a header that names another file.
+    """Reject a header that is not valid or names another file; ITK prints messages about them.
 
     Returns:
         The place of the first value; None if the values are compressed.
     """
-    start, packed = 0, False
+    start, fields = 0, {}
     for line in head.split(b"\n"):
         start += len(line) + 1
         name, _, value = line.partition(b"=")
-        packed = packed or (name.strip(), value.strip().lower()) == (b"CompressedData", b"true")
+        fields[name.strip()] = value.strip()
         if name.strip() == b"ElementDataFile":
             if value.strip() != b"LOCAL":
                 raise ValueError("its voxels are in another file: convert it to one .mha file")
-            return None if packed else start
+            _check_meta_fields(fields)
+            return None if fields.get(b"CompressedData", b"").lower() == b"true" else start
     raise ValueError("its header does not say where its voxels are")
+
+
+def _check_meta_fields(fields: dict[bytes, bytes]) -> None:
+    sides = fields.get(b"DimSize", b"").split()
+    valid = all(side.isdigit() and int(side) for side in sides)
+    if not valid or not 2 <= len(sides) <= 4 or fields.get(b"NDims") != b"%d" % len(sides):
+        raise ValueError("its header declares no valid size")
+    if not fields.get(b"ElementType", b"").startswith(b"MET_"):
+        raise ValueError("its header declares no type")
