@@ -241,13 +241,15 @@ def identical_pairs(collection: Collection) -> np.ndarray:
 
 def _file_size(images: Images, index: int) -> int:
     """Return the size of the file in bytes, or 0; only files of equal size need to be read."""
-    if isinstance(images, FileImages):
+    if isinstance(images, FileImages) and images.is_file(index):
         return os.stat(images.root / images.paths[index]).st_size  # noqa: PTH116
     return 0
 
 
 def _digest(images: Images, index: int) -> bytes:
-    if isinstance(images, FileImages):
+    if isinstance(images, FileImages) and not images.is_file(index):
+        content = images.read(index).numpy().tobytes()
+    elif isinstance(images, FileImages):
         content = images.encoded(index).read_bytes()
     elif isinstance(images, EncodedImages):
         content = images.encoded(index)  # type: ignore[assignment]

@@ -92,16 +92,14 @@ class Collection:
         return list(self.sets.values())[number], index
 
     def file(self, i: int) -> str:
-        """Return the path of image ``i``, or its split and name if it is not a separate file."""
+        """Return the name of image ``i`` relative to DATA."""
         images, index = self.location(i)
-        if isinstance(images, FileImages):
-            return str(images.root / images.paths[index])
-        return f"{list(self.sets)[int(self.locations[i, 0])]}/{images.sample_name(index)}"
+        return images.file_name(index)
 
     def identity(self, i: int) -> tuple[int, int] | None:
         """Return device and inode of the file of image ``i``, or None if they are not available."""
         images, index = self.location(i)
-        if not isinstance(images, FileImages):
+        if not isinstance(images, FileImages) or not images.is_file(index):
             return None
         try:
             status = images.encoded(index).stat()

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from BYOL.config.data_names import data_name
 from BYOL.config.fields import names_where
 from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.evaluation.baselines import START
@@ -133,15 +135,21 @@ def _loading(model: ExportModel, name: str) -> str:
     )
 
 
+def _listed(values: Sequence[float]) -> str:
+    """One number, or the number of each channel."""
+    text = ", ".join(f"{value:g}" for value in values)
+    return text if len(values) == 1 else f"{text} (per channel)"
+
+
 def _data(run: Run, results: dict[str, Any]) -> str:
-    name = Path(run.config.data or "digits").name
+    name = Path(data_name(run.config.data)).name
     count = f"{results['pictures']:,} images of " if "pictures" in results else "Images of "
-    low, high = run.config.pixel_range or (0.0, 255.0)
+    pixel_range = run.config.pixel_range or (0.0, 255.0)
     scaling = (
         ""
-        if (low, high) == (0.0, 255.0)
-        else f" The pixel value 0 corresponds to {low:g} in the files and 1 to {high:g}; timm's "
-        "transform supports 8 bits only."
+        if pixel_range == (0.0, 255.0)
+        else f" The pixel value 0 corresponds to {_listed(pixel_range[::2])} in the files and 1 to "
+        f"{_listed(pixel_range[1::2])}; timm's transform supports 8 bits only."
     )
     return (
         f"{count}`{name}`, without labels. Pixels from 0 to 1 are normalised by the mean "

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from BYOL._links import check_folder_links
-from BYOL.data.shards.dataset import set_name
-from BYOL.data.shards.urls import is_sharded
+from BYOL.data.data_source import parse_source
 from BYOL.errors import MachineError
 from BYOL.model.weights import RUN_WEIGHTS
 
@@ -147,7 +146,5 @@ def default_folder(data: str | None, *, stamped: bool = True) -> Path:
     Returns:
         ``runs/NAME-TIME``, which is new every second, or ``runs/NAME`` if ``stamped`` is False.
     """
-    name = Path(data).resolve().name.split(".")[0] if data else "digits"
-    if data and is_sharded(data):
-        name = set_name(data)
+    name = parse_source(data).name
     return Path("runs") / (f"{name}-{time.strftime('%Y%m%d-%H%M%S')}" if stamped else name)

@@ -39,11 +39,11 @@ def test_embeddings_are_the_features_of_the_backbone_with_names(run, tmp_path, s
     assert main(argv) == 0
     if suffix == "parquet":
         table = pq.read_table(out).to_pydict()
-        names, labels = table["name"], table["label"]
+        names, labels = table["file"], table["label"]
         vectors = np.array(table["embedding"])
     else:
         with np.load(out) as arrays:
-            names, labels = arrays["name"].tolist(), arrays["label"].tolist()
+            names, labels = arrays["file"].tolist(), arrays["label"].tolist()
             vectors = arrays["embedding"]
     expected = expected_embeddings(run, pictures)
     assert names == sorted(expected) and labels == ["a"] * 12 + ["b"] * 12

@@ -19,7 +19,6 @@ from BYOL.curation.labelled import (
     resolve_annotations,
 )
 from BYOL.curation.run_features import Features, open_features
-from BYOL.data.csv_rows import row_name
 from BYOL.errors import UserError
 from BYOL.evaluation.cross_val_predict import (
     SURE,
@@ -63,7 +62,6 @@ class Predictions:
 
     def rows(self) -> Iterator[tuple[object, ...]]:
         """The rows of the file. Features are computed in batches."""
-        several_splits = self.features.splits.test is not None
         for split, images, ids, vectors in self.features.batches():
             names = [images.sample_name(i) for i in ids.tolist()]
             places = [self.position.get((split, name)) for name in names]
@@ -73,7 +71,7 @@ class Predictions:
                     found[i] = self.cross_predictions[place]
             self.count += len(ids)
             for i, place, scores in zip(ids.tolist(), places, found, strict=True):
-                yield (row_name(images, i, several_splits), split, *self._cells(place, scores))
+                yield (images.file_name(i), split, *self._cells(place, scores))
 
     def _cells(self, place: int | None, scores: np.ndarray) -> tuple[object, ...]:
         if self.known.task != CLASSES:
