@@ -1,17 +1,12 @@
-"""A run of several processes: how they are connected, and what happens when one of them dies.
-
-Lightning (``--devices 4``), torchrun or SLURM's srun starts the processes.
-"""
+"""A run of several processes: how they are connected, and what happens when one of them dies."""
 
 import contextlib
-import dataclasses
-import os
 import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from BYOL.config import PretrainConfig
+from BYOL._distributed import process_count
 from BYOL.data.loader_errors import loader_died, loader_message
 from BYOL.errors import (
     LostError,
@@ -29,14 +24,6 @@ _LOST = re.compile(
 )
 
 
-def resolve_processes(config: PretrainConfig) -> PretrainConfig:
-    """Return ``config`` with the numbers of devices and nodes that torchrun has started."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return config
-    here, all_ = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    return dataclasses.replace(config, devices=here, nodes=all_ // here)
-
-
 def build_strategy(processes: int) -> Any:
     """Return Lightning's strategy for ``processes``; DDP waits at most :data:`TIMEOUT`."""
     if processes == 1:
@@ -44,13 +31,6 @@ def build_strategy(processes: int) -> Any:
     from pytorch_lightning.strategies import DDPStrategy
 
     return DDPStrategy(timeout=TIMEOUT)
-
-
-def slurm_plugins() -> list[Any]:
-    """Return a plugin on SLURM that turns off requeueing, which saves within a step."""
-    from lightning_fabric.plugins.environments import SLURMEnvironment
-
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 @contextlib.contextmanager
@@ -91,19 +71,8 @@ def translated_errors(folder: RunFolder) -> Iterator[None]:
             raise SettingsError(
                 f"--deterministic is not possible with this network: {first_line(error)}"
             ) from error
-        if _several_processes() and _LOST.search(text):
+        if process_count() > 1 and _LOST.search(text):
             raise StoppedError(
                 f"another process of this run ended or does not answer; {resume}"
             ) from error
         raise
-
-
-def _several_processes() -> bool:
-    import torch.distributed as dist
-
-    return "WORLD_SIZE" in os.environ or (dist.is_available() and dist.is_initialized())
-
-
-def launched_processes() -> int:
-    """Return the number of processes that torchrun or srun has started, including this one."""
-    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1)

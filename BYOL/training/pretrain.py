@@ -42,7 +42,8 @@ from BYOL.training.clock import command_start
 from BYOL.training.compile import resolve_compile
 from BYOL.training.dry_run import check_network, reliable_machine
 from BYOL.training.finalize import finalize_run, save_report
-from BYOL.training.launch import build_strategy, resolve_processes, slurm_plugins, translated_errors
+from BYOL.training.launch import build_strategy, translated_errors
+from BYOL.training.launcher import independent_task, resolve_processes
 from BYOL.training.loggers import build_loggers
 from BYOL.training.microbatch import fit_micro_batch
 from BYOL.training.module import Pretraining
@@ -82,8 +83,9 @@ def pretrain(
     began = command_start()
     config = resolve_processes(config)
     machine = pick_machine(config.accelerator, config.devices, config.precision)
-    stamped = config.resume != "auto"
-    out = Path(config.out) if config.out else default_folder(config.data, stamped=stamped)
+    stamped, task = config.resume != "auto", independent_task(config)
+    default = default_folder(config.data, stamped=stamped, task=task)
+    out = Path(config.out) if config.out else default
     if config.resume:
         config = dataclasses.replace(config, **recorded_settings(config, RunFolder(out)))
     start = find_start(RunFolder(out), config.resume, config.epochs)
@@ -285,7 +287,7 @@ def _trainer(
         max_steps=-1 if config.steps is None else config.steps,
         use_distributed_sampler=False,  # the loader shards by itself, equally for any world size
         callbacks=callbacks.callbacks,
-        plugins=[callbacks.store, *slurm_plugins()],
+        plugins=[callbacks.store],
         logger=loggers,
         default_root_dir=start.folder.path,
     )

@@ -39,6 +39,8 @@ class Start:
         facts: :func:`fixed_facts` of the checkpoint, or None.
         compiled: whether the run was compiled so far, "on" or "off", or None.
         results: results of a run that is already complete and is not trained again, or None.
+        new: whether the folder must not exist yet.
+        stamps: :meth:`RunFolder.stamps` from before the folder was read.
     """
 
     folder: RunFolder
@@ -47,6 +49,8 @@ class Start:
     facts: dict[str, Any] | None = None
     compiled: str | None = None
     results: dict[str, Any] | None = None
+    new: bool = False
+    stamps: tuple[tuple[int, int] | None, ...] = (None, None)
 
     def check(self, config: PretrainConfig, images: Images) -> None:
         """Check that ``config`` and ``images`` fit the checkpoint.
@@ -93,14 +97,20 @@ class Start:
         """Create and lock the folder in the first process, as a context; others do nothing.
 
         Raises:
-            UserError: it cannot be created, or another run writes into it.
+            UserError: it cannot be created, or another run writes into it or has done so since
+                :func:`find_start`.
         """
         if not first_process():
             yield
             return
         self.folder.check_links(f"--out={self.folder.path}")
-        self.folder.create()
+        self.folder.create(new=self.new)
         with locked(self.folder.lock, f"--out={self.folder.path}"):
+            if self.folder.stamps() != self.stamps:
+                raise UserError(
+                    f"--out={self.folder.path}: another run has written into it meanwhile: wait "
+                    "for it, or give another name"
+                )
             remove_temporary_files(self.folder)
             if self.checkpoint:
                 make_last(self.folder, self.checkpoint)
@@ -125,25 +135,26 @@ def find_start(folder: RunFolder, resume: Resume, epochs: int) -> Start:
                 f"--out={folder.path} already exists: give --resume to resume its run, or another "
                 "name"
             )
-        return Start(folder)
+        return Start(folder, new=True)
     folder.check_links(f"--out={folder.path}")
+    stamps = folder.stamps()
     newest = newest_complete_checkpoint(folder)
     results = _results(folder) if resume == "auto" else None
     if newest is None:
         if results and results.get("epochs", 0) >= epochs:  # the disk had no room for a checkpoint
-            return Start(folder, results=results)
+            return Start(folder, results=results, stamps=stamps)
         if resume is True or results:
             raise WeightsError(f"--resume: {folder.path} has no checkpoint to resume from")
         if folder.path.exists() and not _may_be_a_run(folder):
             raise UserError(f"--out={folder.path} is not the folder of a run: give another name")
-        return Start(folder)
+        return Start(folder, stamps=stamps)
     path, checkpoint = newest
     settings = checkpoint["byol_config"]
     recorded_epochs = settings.get("epochs", 0)
     step, facts = int(checkpoint["global_step"]), checkpoint.get("byol_facts")
     if results and results.get("epochs") == recorded_epochs >= epochs:
-        return Start(folder, facts=facts, results=results)
-    return Start(folder, path, step, facts, settings.get("compile"))
+        return Start(folder, facts=facts, results=results, stamps=stamps)
+    return Start(folder, path, step, facts, settings.get("compile"), stamps=stamps)
 
 
 def _may_be_a_run(folder: RunFolder) -> bool:

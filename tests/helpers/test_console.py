@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from BYOL import _console as console
+from BYOL import _distributed
 from BYOL._console import Progress, SafeStream, show_messages, show_messages_by_default
 from BYOL.errors import first_line
 
@@ -40,10 +41,12 @@ def test_only_the_first_process_shows_more_than_warnings(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     show_messages()
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("RANK", "1")  # left over from another program: it decides nothing
+    log.info("started")
+    monkeypatch.setattr(_distributed, "_process", (1, 2))
     log.info("done")
     log.warning("something")
-    assert capsys.readouterr().err == "warning: something\n"
+    assert capsys.readouterr().err == "started\nwarning: something\n"
 
 
 def test_an_application_with_its_own_logging_gets_every_message_once(
