@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from BYOL.errors import MachineError, UserError, first_line
+
+_CONTROLS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def write_atomically(
@@ -107,7 +110,9 @@ def to_json(values: Any, indent: int | None = None, *, compact: bool = False) ->
     text = json.dumps(
         _finite(values), indent=indent, separators=separators, ensure_ascii=False, allow_nan=False
     )
-    # File names that are not valid UTF-8 hold lone surrogates, which become JSON escapes.
+    # Lone surrogates, of file names that are not valid UTF-8, and the control characters that JSON
+    # allows become escapes: a terminal may show the text.
+    text = _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     return text.encode("utf-8", "backslashreplace").decode()
 
 

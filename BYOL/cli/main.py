@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import BYOL
-from BYOL._console import STDERR, show_messages, with_dashes
+from BYOL._console import STDERR, show_messages, visible, with_dashes
 from BYOL._files import to_json
 from BYOL.config import PretrainConfig
 from BYOL.config.curation import (
@@ -60,14 +60,14 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return BROKEN_PIPE
     except UserError as error:
-        message = with_dashes(str(error))
+        message = visible(with_dashes(str(error)), kept="")
         print(f"byol: {message}", file=STDERR)
         if "--json" in argv:
             print(to_json({"error": message, "code": 2}))
         return 2
     except StoppedError as error:
         if str(error):
-            print(f"byol: {error}", file=STDERR)
+            print(f"byol: {visible(str(error), kept='')}", file=STDERR)
         return RESUME_CODE
     except KeyboardInterrupt:
         print("byol: stopped", file=STDERR)
@@ -249,7 +249,7 @@ def _run(argv: list[str]) -> int:
         return 0
     results, text = command(config)
     if text:  # empty in all but the first of several processes
-        print(to_json(results) if as_json else text)
+        print(to_json(results) if as_json else visible(text))
     return COLLAPSED if results.get("stopped") else 0
 
 

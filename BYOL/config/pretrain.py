@@ -9,7 +9,7 @@ from BYOL.config.fields import check_settings
 from BYOL.config.model_settings import ModelSettings
 from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.config.run_settings import RunSettings
-from BYOL.config.validation import check_numbers, check_task
+from BYOL.config.validation import check_numbers, check_recipe, check_task
 from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import SettingsError
 from BYOL.views.config import InputSpec
@@ -28,6 +28,7 @@ class PretrainConfig(
     def __post_init__(self) -> None:
         check_settings(self)
         check_task(self.task, self.labels)
+        check_recipe(self.recipe)
         if self.batch_size % (self.accumulate * self.devices * self.nodes):
             raise SettingsError(
                 f"--batch_size={self.batch_size} does not divide evenly over {self.devices} "

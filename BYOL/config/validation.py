@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from BYOL._console import printable
 from BYOL.errors import SettingsError
 
 
@@ -14,6 +15,20 @@ def check_task(task: str, labels: str | None) -> None:
     """
     if task != "auto" and labels is None:
         raise SettingsError(f"--task={task} needs --labels: class folders are classification")
+
+
+def check_recipe(recipe: dict[str, Any]) -> None:
+    """Make sure that ``recipe`` has the form in which a run records its choices.
+
+    Raises:
+        UserError: names the entry.
+    """
+    for name, kind in (("specified", list), ("reasons", list), ("facts", dict)):
+        value = recipe.get(name, kind())
+        texts = value if isinstance(value, list) else []
+        if not isinstance(value, kind) or not all(isinstance(text, str) for text in texts):
+            accepted = "a list of texts" if kind is list else "a table of names and values"
+            raise SettingsError(f"--recipe: {name}={printable(value)} is not {accepted}")
 
 
 def check_numbers(name: str, values: Any, between: tuple[float, float]) -> None:

@@ -1,7 +1,6 @@
 """The model card: training data, recipe, results and limits of a backbone."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from BYOL.export.exportable import ExportModel
 from BYOL.export.snippet import loading_recipe
 from BYOL.model.classifier import Classifier
 from BYOL.runs.open import Run
+from BYOL.runs.schema import read_results
 
 CITATION = """```bibtex
 @misc{grill2020bootstrap,
@@ -71,25 +71,25 @@ def _results(run: Run) -> dict[str, Any]:
 
     It is also empty for an intermediate checkpoint, because results.json describes the final
     weights.
+
+    Raises:
+        DataError: results.json is damaged.
     """
     if run.checkpoint:
         return {}
-    try:
-        results = json.loads(run.folder.results.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return results if isinstance(results, dict) else {}
+    return read_results(run.folder.results) or {}
 
 
 def _summary(run: Run, results: dict[str, Any]) -> str:
     parameters = sum(p.numel() for p in run.backbone.parameters()) / 1e6
     config = run.config
     versions = results.get("versions", {})
+    known = {"BYOL", "torch"} <= versions.keys()
     initial = " The training started from timm's weights." if config.pretrained else ""
     if config.weights:
         name = Path(config.weights).name
         initial = f" The training started from the weights of `{name}`."
-    software = f" with BYOL {versions['BYOL']} and torch {versions['torch']}" if versions else ""
+    software = f" with BYOL {versions['BYOL']} and torch {versions['torch']}" if known else ""
     return (
         f"A {config.backbone} ({parameters:.2f} M parameters, stem: {config.stem}), trained on "
         f"images without labels by [BYOL](https://arxiv.org/abs/2006.07733){software}. It maps an "

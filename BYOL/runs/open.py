@@ -22,6 +22,7 @@ from BYOL.model.weights import load_weights
 from BYOL.runs.build_model import seeded_backbone
 from BYOL.runs.checksum import check_checksum
 from BYOL.runs.folder import RunFolder
+from BYOL.runs.schema import check_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -276,11 +277,5 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # a file with a valid checksum may contain anything
         raise WeightsError(f"checkpoint {path} is damaged, or not a checkpoint") from error
-    if (
-        not isinstance(checkpoint, dict)
-        or "byol_version" not in checkpoint
-        or not isinstance(checkpoint.get("byol_config"), dict)
-        or not isinstance(checkpoint.get("global_step"), int)
-    ):
-        raise WeightsError(f"checkpoint {path} is not one of a BYOL run")
+    check_checkpoint(checkpoint, path)
     return checkpoint

@@ -154,7 +154,7 @@ def _as_only_process() -> None:
     """Undo Lightning's choice of a rank, which it made from the environment when imported."""
     from pytorch_lightning.utilities import rank_zero_only
 
-    rank_zero_only.rank = 0
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]
 
 
 def _srun(launcher: Launcher) -> Any:

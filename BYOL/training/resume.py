@@ -1,7 +1,7 @@
 """Start of a run: anew, or from the checkpoint of an earlier one."""
 
 import contextlib
-import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,10 @@ from BYOL.data.dataset import Images
 from BYOL.errors import DataError, SettingsError, UserError, WeightsError
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import newest_complete_checkpoint
+from BYOL.runs.schema import read_results
 from BYOL.training.checkpoint_io import make_last, remove_temporary_files
+
+log = logging.getLogger(__name__)
 
 # Settings that a resumed run must share with its checkpoint.
 _FIXED = tuple(names_where(PretrainConfig, lambda info: info.on_resume == "fixed"))
@@ -167,9 +170,10 @@ def _may_be_a_run(folder: RunFolder) -> bool:
 
 
 def _results(folder: RunFolder) -> dict[str, Any] | None:
+    """Return the results of a complete run; damaged results are written again."""
     try:
-        results = json.loads(folder.results.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        results: dict[str, Any] | None = read_results(folder.results)
+    except DataError as error:
+        log.warning(f"{error}; it is written again")
         return None
-    complete = isinstance(results, dict) and "evaluation" in results and folder.backbone.exists()
-    return results if complete else None
+    return results if folder.backbone.exists() else None

@@ -54,15 +54,15 @@ def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         measures = _measures(evaluations, "trained")
         for metric in COLLAPSE_METRICS:
             measures[metric] = [
-                value for r in complete if (value := r["gauges"].get(metric)) is not None
+                r["gauges"][metric] for r in complete if metric in (r.get("gauges") or {})
             ]
         rows.append(
             {
                 "name": cell.name,
                 "measures": measures,
                 "runs": len(complete),
-                "alarms": sum(bool(results["alarm"]) for results in complete),
-                "seconds": round(sum(results["train_seconds"] for results in complete), 1),
+                "alarms": sum(bool(results.get("alarm")) for results in complete),
+                "seconds": round(sum(results.get("train_seconds", 0.0) for results in complete), 1),
             }
         )
     return [*_references(evaluated), *rows]
