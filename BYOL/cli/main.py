@@ -4,13 +4,13 @@ import dataclasses
 import importlib
 import io
 import os
-import select
 import sys
 from typing import Any
 
 import BYOL
 from BYOL._console import STDERR, show_messages, visible, with_dashes
 from BYOL._files import to_json
+from BYOL.cli.output import open_closed_streams, output_is_needed, print_answer
 from BYOL.config import PretrainConfig
 from BYOL.config.curation import (
     DuplicatesConfig,
@@ -30,7 +30,6 @@ from BYOL.errors import RESUME_CODE, StoppedError, UserError
 from BYOL.training.clock import command_clock
 
 COLLAPSED = 3  # exit code
-BROKEN_PIPE = 141  # the exit code that a shell reports for a program ended by SIGPIPE
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         closed it.
     """
     argv = sys.argv[1:] if argv is None else argv
+    open_closed_streams()
     show_messages()
     # Read by torch, which is not imported yet: operations that Apple's GPUs lack run on the CPU.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
@@ -52,18 +52,13 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         with command_clock():
-            code = _run(argv)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        if not _reader_is_gone():
-            raise
-        return BROKEN_PIPE
+            code, text = _run(argv)
+        return print_answer(text, code, needed=output_is_needed(argv))
     except UserError as error:
         message = visible(with_dashes(str(error)), kept="")
         print(f"byol: {message}", file=STDERR)
         if "--json" in argv:
-            print(to_json({"error": message, "code": 2}))
+            print_answer(to_json({"error": message, "code": 2}), 2)
         return 2
     except StoppedError as error:
         if str(error):
@@ -72,18 +67,6 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("byol: stopped", file=STDERR)
         return 130
-
-
-def _reader_is_gone() -> bool:
-    """Whether standard output is the broken pipe; if so, the interpreter will not report it."""
-    if not hasattr(select, "poll"):  # Windows
-        return False
-    output = select.poll()
-    output.register(sys.stdout.fileno(), 0)
-    gone = any(event & select.POLLERR for _, event in output.poll(0))
-    if gone:  # the interpreter flushes standard output again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return gone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,14 +210,13 @@ examples:
 """
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str]) -> tuple[int, str]:
+    """Run a command, and return the exit code and the text for standard output."""
     if not argv or argv[0] in ("-h", "--help"):
         lines = (f"  {name:11} {command.summary}" for name, command in COMMANDS.items())
-        print(_OVERVIEW.format(commands="\n".join(lines)))
-        return 0
+        return 0, _OVERVIEW.format(commands="\n".join(lines))
     if argv[0] == "--version":
-        print(BYOL.__version__)
-        return 0
+        return 0, BYOL.__version__
     name, *rest = argv
     if name not in COMMANDS:
         import difflib
@@ -245,16 +227,16 @@ def _run(argv: list[str]) -> int:
     command = COMMANDS[name]
     as_json = "--json" in rest
     config = parse(name, [argument for argument in rest if argument != "--json"])
-    if config is None:
-        return 0
+    if isinstance(config, str):
+        return 0, config
     results, text = command(config)
     if text:  # empty in all but the first of several processes
-        print(to_json(results) if as_json else visible(text))
-    return COLLAPSED if results.get("stopped") else 0
+        text = to_json(results) if as_json else visible(text)
+    return COLLAPSED if results.get("stopped") else 0, text
 
 
 def parse(name: str, argv: list[str]) -> Any:
-    """Parse the arguments of the command ``name``, or print its help and return None.
+    """Parse the arguments of the command ``name``, or return its help as text.
 
     Later values override earlier ones: the preset, the file of ``--config``, the arguments.
 

@@ -41,7 +41,7 @@ def parse_settings(
     summary: str = "-",
     positional: tuple[str, ...] = (),
 ) -> Any:
-    """Parse a command line into settings, or print the help and return None.
+    """Parse a command line into settings, or return the help as text.
 
     Later values override earlier ones: the preset (for settings of a run), the files of
     ``--config``, then ``argv``. Places that a file names are checked by
@@ -61,8 +61,7 @@ def parse_settings(
     if arguments.help:
         from BYOL.cli.help import help_text
 
-        print(help_text(settings, name, summary, positional, arguments), end="")
-        return None
+        return help_text(settings, name, summary, positional, arguments).rstrip("\n")
     from_files = _file_values(settings, arguments)
     from_flags = expand_home(settings, arguments.values)
     if arguments.trust and "trust" in fields_of(settings):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -148,7 +149,9 @@ def _run_settings(
         f"RUN={path} is from elsewhere (not made by you, or moved), and its settings name "
         f"{named}={printable(places[named])}: give DATA, or --trust to open what they name"
     )
-    return dataclasses.replace(config, labels=None, groups=None, task="auto"), elsewhere
+    out = None if config.out is None else os.path.abspath(folder.path)  # noqa: PTH100
+    config = dataclasses.replace(config, labels=None, groups=None, task="auto", out=out)
+    return config, elsewhere
 
 
 def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:

@@ -125,7 +125,7 @@ def _complete(
     log.info(f"the run in {start.folder.path} is complete: nothing was trained")
     if config.report and first_process() and not start.folder.report.exists():
         save_report(config, prepared, start.folder, machine)
-    return start.results
+    return {**start.results, "run": str(start.folder.path)}  # it may have been moved
 
 
 def _write_start_files(

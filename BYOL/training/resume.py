@@ -148,8 +148,11 @@ def find_start(folder: RunFolder, resume: Resume, epochs: int) -> Start:
             return Start(folder, results=results, stamps=stamps)
         if resume is True or results:
             raise WeightsError(f"--resume: {folder.path} has no checkpoint to resume from")
-        if folder.path.exists() and not _may_be_a_run(folder):
-            raise UserError(f"--out={folder.path} is not the folder of a run: give another name")
+        if other := _other_entry(folder):
+            raise UserError(
+                f"--out={folder.path} is not the folder of a run without a checkpoint: {other} is "
+                "in the way; give another name"
+            )
         return Start(folder, stamps=stamps)
     path, checkpoint = newest
     settings = checkpoint["byol_config"]
@@ -160,13 +163,13 @@ def find_start(folder: RunFolder, resume: Resume, epochs: int) -> Start:
     return Start(folder, path, step, facts, settings.get("compile"), stamps=stamps)
 
 
-def _may_be_a_run(folder: RunFolder) -> bool:
-    """Return whether ``folder`` is empty or has only files of a run without a checkpoint."""
+def _other_entry(folder: RunFolder) -> str | None:
+    """Return an entry of ``folder`` that a run without a checkpoint does not have, or None."""
+    if not folder.path.is_dir():
+        return folder.path.name if folder.path.exists() else None
     known = {folder.config, folder.start, folder.checkpoints, folder.logs, folder.views}
-    return (
-        folder.path.is_dir()
-        and {path for path in folder.path.iterdir() if not path.name.startswith(".")} <= known
-    )
+    entries = (path for path in folder.path.iterdir() if not path.name.startswith("."))
+    return next((path.name for path in sorted(entries) if path not in known), None)
 
 
 def _results(folder: RunFolder) -> dict[str, Any] | None:

@@ -6,7 +6,6 @@ run that no other process is working on, and skips runs that have been completed
 
 import dataclasses
 import logging
-import shutil
 import traceback
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from BYOL._lock import claimed
 from BYOL.cli.sweep.results import known_rows, results_of
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError, first_line
-from BYOL.runs.folder import RunFolder
 from BYOL.training.pretrain import pretrain
 
 log = logging.getLogger(__name__)
@@ -80,11 +78,8 @@ def _make_parent(folder: Path) -> None:
 
 
 def resumed(run: PretrainConfig) -> PretrainConfig:
-    """The settings that resume ``run``; a run without a checkpoint starts again."""
-    assert run.out is not None
-    folder = RunFolder(Path(run.out))
-    if folder.checkpoint.exists():
-        return dataclasses.replace(run, resume=True)
-    if folder.config.exists():
-        shutil.rmtree(folder.path)
-    return run
+    """The settings that resume ``run``; a run without any checkpoint starts again.
+
+    Nothing is deleted: a folder with files that are not of a run is refused.
+    """
+    return dataclasses.replace(run, resume="auto")
