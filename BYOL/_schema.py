@@ -5,14 +5,13 @@ A schema is a type, such as a ``TypedDict`` of the types below. Errors name the 
 
 import functools
 import json
-import os
-import stat
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from BYOL._console import printable, visible
+from BYOL._links import open_plain
 from BYOL.errors import DataError, first_line
 
 LENIENT = ConfigDict(extra="allow")  # files of later versions may have further fields
@@ -62,15 +61,8 @@ def read_text(path: Path) -> str | None:
         DataError: it is not a plain file, is larger than any file of a run, or is not text.
     """
     try:
-        # O_NONBLOCK: opening a named pipe would wait for a writer
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DataError(f"{path} cannot be read: it is not a plain file")
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise DataError(f"{path} cannot be read: it is larger than {_MOST_BYTES >> 20} MB")
-        return content.decode("utf-8-sig")
+        with open_plain(path, _MOST_BYTES) as file:
+            return file.read().decode("utf-8-sig")
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from BYOL._console import printable
 from BYOL.config.fields import choices_of, fields_of, info_of, is_switch, kinds_of
 from BYOL.config.from_values import (
     build_settings,
@@ -18,8 +19,9 @@ from BYOL.config.from_values import (
     values_of_file,
 )
 from BYOL.config.paths import check_named_places
+from BYOL.config.plain_yaml import plain_yaml
 from BYOL.config.yaml_io import read_settings, signed_by_user
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 
 _NEGATIVE = re.compile(r"^-[\d.][-\d.,e+]*$")  # one or several numbers: -1000,400
 _NUMBER = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?")
@@ -261,14 +263,24 @@ def _positional(settings: type, words: list[str], positional: tuple[str, ...]) -
 
 
 def _with_tables(values: dict[str, Any]) -> dict[str, Any]:
-    """Make ``backbone_args.depth`` an entry of ``backbone_args``; its value is parsed as YAML."""
+    """Make ``backbone_args.depth`` an entry of ``backbone_args``; its value is parsed as YAML.
+
+    Raises:
+        UserError: the value is not YAML.
+    """
     import yaml
 
     merged: dict[str, Any] = {}
     for name, value in values.items():
         table, dot, entry = name.partition(".")
         if dot:
-            merged[table] = {**merged.get(table, {}), entry: yaml.safe_load(value)}
+            try:
+                parsed = plain_yaml(value)
+            except (ValueError, yaml.YAMLError) as error:
+                raise UserError(
+                    f"--{name}={printable(value)} is not a value: {first_line(error)}"
+                ) from error
+            merged[table] = {**merged.get(table, {}), entry: parsed}
         else:
             merged[name] = value
     return merged

@@ -14,6 +14,9 @@ from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import SettingsError
 from BYOL.views.config import InputSpec
 
+# Pixels are from 0 to 1, and networks compute in float32: other numbers are a mistake.
+_MOST_MEAN, _LEAST_STD = 1e3, 1e-6
+
 
 @dataclass(frozen=True)
 class PretrainConfig(
@@ -43,8 +46,8 @@ class PretrainConfig(
             raise SettingsError(
                 f"--pixel_range={self.pixel_range} is no range: give the values of black and white"
             )
-        check_numbers("mean", self.mean, (-math.inf, math.inf))
-        check_numbers("std", self.std, (0.0, math.inf))
+        check_numbers("mean", self.mean, (-_MOST_MEAN, _MOST_MEAN))
+        check_numbers("std", self.std, (_LEAST_STD, _MOST_MEAN))
         if self.resume is True and self.out is None:
             raise SettingsError("--resume needs --out: the folder of the run to resume")
 

@@ -1,6 +1,5 @@
 """Checks that concern several settings, or limits that a field's metadata cannot express."""
 
-import math
 from typing import Any
 
 from BYOL._console import printable
@@ -40,5 +39,5 @@ def check_numbers(name: str, values: Any, between: tuple[float, float]) -> None:
     low, high = between
     for number in values or ():
         if not isinstance(number, int | float) or not low < number < high:
-            accepted = "numbers" if low == -math.inf else f"numbers above {low:g}"
+            accepted = f"numbers between {low:g} and {high:g}"
             raise SettingsError(f"--{name}={values} is out of range: give {accepted}")

@@ -9,6 +9,7 @@ from BYOL._files import write_atomically
 from BYOL.config.fields import convert_all, fields_of
 from BYOL.config.from_values import present_name
 from BYOL.config.paths import place_names, place_values
+from BYOL.config.plain_yaml import plain_yaml
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.signing import is_signed, signature_line
 from BYOL.errors import SettingsError, UserError, first_line
@@ -79,9 +80,7 @@ def parse_settings_text(text: str, path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise SettingsError(f"{path} has an alias (*NAME): settings are plain values")
-        values = yaml.safe_load(text)
+        values = plain_yaml(text)
     except UserError:
         raise
     except (ValueError, RecursionError, yaml.YAMLError) as error:

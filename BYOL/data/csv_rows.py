@@ -1,6 +1,7 @@
 """CSV files with one row per image: parsing them and matching rows with images."""
 
 import csv
+import io
 import os
 import re
 from collections import Counter
@@ -11,11 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from BYOL._console import first_of
+from BYOL._links import open_plain
 from BYOL.data.dataset import FileImages, Images
 from BYOL.data.formats.supported import SUFFIXES
 from BYOL.data.shards.dataset import StreamedImages
 from BYOL.data.shards.write import member_key
 from BYOL.errors import DataError
+
+_MOST_BYTES = 1 << 31  # of a table of labels: ten million rows take a quarter of it
+_MOST_HEADER = 1 << 16  # letters of the first line that are searched for a delimiter
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,8 +183,10 @@ def _table(argument: str, path: Path, content: str) -> tuple[list[str], list[lis
     """
     try:
         # File names, which also serve as groups, may contain bytes that are not valid UTF-8.
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            first = file.readline()
+        with io.TextIOWrapper(
+            open_plain(path, _MOST_BYTES), "utf-8-sig", "surrogateescape", newline=""
+        ) as file:
+            first = file.readline(_MOST_HEADER)
             delimiter = next((sign for sign in ",;\t" if sign in first), ",")
             file.seek(0)
             read = csv.reader(file, delimiter=delimiter, strict=True)

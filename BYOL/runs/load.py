@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from BYOL._console import visible
 from BYOL._links import check_file_link
 from BYOL.config import load_config
 from BYOL.config.presets import preset_config
@@ -21,7 +22,14 @@ from BYOL.errors import UserError, WeightsError
 from BYOL.model.backbones import build_backbone
 from BYOL.model.classifier import OUTPUTS, Activation
 from BYOL.model.group_norm import without_batch_statistics
-from BYOL.model.hub import FOLDER, MAX_CHANNELS, MAX_SIDE, hub_model, is_hub_model
+from BYOL.model.hub import (
+    FOLDER,
+    MAX_CHANNELS,
+    MAX_SIDE,
+    hub_model,
+    is_hub_model,
+    plausible_statistics,
+)
 from BYOL.model.initial_weights import start_from
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, load_weights
 from BYOL.runs.folder import RunFolder
@@ -35,6 +43,7 @@ from BYOL.runs.open import (
 )
 from BYOL.views.transforms import EvalTransform
 
+_LARGEST = 1e30  # of a pixel value; float32 ends at 3e38
 _OWN_METADATA = {"backbone", "channels", "image_size", "mean", "std"}  # in files of this package
 
 
@@ -254,9 +263,10 @@ def _class_names(metadata: dict[str, str]) -> tuple[str, ...]:
     """Return the names of the classes; none without a classifier or if they are invalid."""
     try:
         names = json.loads(metadata.get("classes", "[]"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    names = [visible(name, kept="") for name in names] if valid else []
     return tuple(names) if valid and metadata.get("task") in OUTPUTS else ()
 
 
@@ -274,7 +284,8 @@ def _read_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
         valid = valid and 0 < settings["image_size"] <= MAX_SIDE
         valid = valid and settings["channels"] <= MAX_CHANNELS
         numbers = (*settings["mean"], *settings["std"], *(settings["pixel_range"] or ()))
-        valid = valid and all(map(math.isfinite, numbers)) and min(settings["std"]) > 0
+        valid = valid and all(math.isfinite(value) and abs(value) < _LARGEST for value in numbers)
+        valid = valid and plausible_statistics(settings["mean"], settings["std"])
     except (KeyError, ValueError, TypeError, IndexError, RecursionError):
         valid = False
     if not valid:
