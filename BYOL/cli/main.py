@@ -26,7 +26,13 @@ from BYOL.config.features import EmbedConfig
 from BYOL.config.inspection import BenchmarkConfig, ViewsConfig
 from BYOL.config.report import ReportConfig
 from BYOL.config.sweep import SweepConfig
-from BYOL.errors import RESUME_CODE, StoppedError, UserError
+from BYOL.errors import (
+    RESUME_CODE,
+    StoppedError,
+    UserError,
+    first_line,
+    ran_out_of_memory,
+)
 from BYOL.training.clock import command_clock
 
 COLLAPSED = 3  # exit code
@@ -54,8 +60,10 @@ def main(argv: list[str] | None = None) -> int:
         with command_clock():
             code, text = _run(argv)
         return print_answer(text, code, needed=output_is_needed(argv))
-    except UserError as error:
-        message = visible(with_dashes(str(error)), kept="")
+    except (UserError, OSError, MemoryError, RuntimeError) as error:
+        message = _user_message(error)
+        if message is None:
+            raise
         print(f"byol: {message}", file=STDERR)
         if "--json" in argv:
             print_answer(to_json({"error": message, "code": 2}), 2)
@@ -67,6 +75,22 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("byol: stopped", file=STDERR)
         return 130
+
+
+def _user_message(error: BaseException) -> str | None:
+    """Return the line for an error that no change of this program could avoid; None for others.
+
+    These are a user's mistake, a file that the system does not read or write, and a lack of memory.
+    """
+    text = str(error)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        text = f"{place}{error.strerror or first_line(error)}"
+    elif ran_out_of_memory(error):
+        text = f"memory ran out ({first_line(error, 80)}): a smaller --batch-size needs less"
+    elif not isinstance(error, UserError):
+        return None
+    return visible(with_dashes(text), kept="")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from BYOL.config.signing import is_signed, signature_line
 from BYOL.errors import SettingsError, UserError, first_line
 
 _MOST_BYTES = 1 << 20
+MAX_CHANNELS, MAX_SIDE = 1024, 8192  # of the input of a network from another person's file
 
 
 def save_config(config: PretrainConfig, path: Path) -> None:
@@ -139,6 +140,25 @@ def _run_config(values: dict[str, Any], path: Path) -> PretrainConfig:
             value = printable(values[name])
             raise SettingsError(f"{path}: {name}={value} is not text: write it in quotes")
     try:
-        return PretrainConfig(**convert_all(PretrainConfig, values))
+        config = PretrainConfig(**convert_all(PretrainConfig, values))
     except UserError as error:
         raise SettingsError(f"{path}: {error}") from error
+    _check_resolved(config, path)
+    return config
+
+
+def _check_resolved(config: PretrainConfig, path: Path) -> None:
+    """Make sure that a run has resolved what its backbone is built from.
+
+    Raises:
+        UserError: names the setting.
+    """
+    limits = {"channels": MAX_CHANNELS, "image_size": MAX_SIDE}
+    for name, most in limits.items():
+        value = getattr(config, name)
+        if value is None or value > most:
+            raise SettingsError(f"{path}: {name}={value} is not from 1 to {most}")
+    for name in ("mean", "std"):
+        values = getattr(config, name)
+        if values is None or len(values) != config.channels:
+            raise SettingsError(f"{path}: {name}={values} is not one number for each channel")

@@ -16,13 +16,13 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 from BYOL._links import check_file_link
 from BYOL._schema import LENIENT, Text, read_json
 from BYOL.config import PretrainConfig
+from BYOL.config.yaml_io import MAX_CHANNELS, MAX_SIDE
 from BYOL.errors import DataError, UserError, first_line
 from BYOL.model.backbones import RESERVED_ARGUMENTS
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, TORCH_WEIGHTS
 from BYOL.views.config import InputSpec
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
-MAX_CHANNELS, MAX_SIDE = 1024, 8192  # limits for an untrusted config.json
 MAX_MEAN = 1e3  # of a channel; pixels are from 0 to 1
 MIN_STD = 1e-6
 FindFile = Callable[[str], Path | None]  # from the name of a file of the model to its path

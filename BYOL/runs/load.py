@@ -18,14 +18,13 @@ from BYOL._console import visible
 from BYOL._links import check_file_link
 from BYOL.config import load_config
 from BYOL.config.presets import preset_config
+from BYOL.config.yaml_io import MAX_CHANNELS, MAX_SIDE
 from BYOL.errors import UserError, WeightsError
 from BYOL.model.backbones import build_backbone
 from BYOL.model.classifier import OUTPUTS, Activation
 from BYOL.model.group_norm import without_batch_statistics
 from BYOL.model.hub import (
     FOLDER,
-    MAX_CHANNELS,
-    MAX_SIDE,
     hub_model,
     is_hub_model,
     plausible_statistics,

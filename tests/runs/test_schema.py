@@ -55,6 +55,7 @@ RESULTS = {
     "feature_gauges": {"trained": {"std": 0.5}, "untrained": {"std": 0.4}},
     "machine": {"accelerator": "cpu", "precision": "fp32"}, "versions": {"BYOL": "0", "torch": "2"},
 }  # fmt: skip
+RESULTS, EVALUATION = json.loads(json.dumps([RESULTS, EVALUATION]))  # without shared rows
 METRICS = "epoch,gauge/std,knn,loss,step\n0,,,3.5,1\n,0.5,,,1\n1,,0.5,3.0,2\n"
 OTHERS = (
     None, True, 0, -1, 10**400, 1e308, -1e308, math.nan, math.inf, "", "x\x1b[31m\n", "\udcff", [],
@@ -139,12 +140,12 @@ def test_any_other_value_is_used_or_named(folder: RunFolder, tmp_path: Path, nam
     path, valid = folder.path / name, RESULTS if name == "results.json" else EVALUATION
     pairs = [(place, value) for place in places(valid) for value in (*OTHERS, MISSING)]
     refused = 0
-    for place, value in random.Random(0).sample(pairs, 250):
+    for place, value in random.Random(0).sample(pairs, 150):
         if value is MISSING and not place:
             continue
         path.write_text(json.dumps(replaced(valid, place, value)))
         refused += one_line(lambda: use(folder, tmp_path), path) is not None
-    assert refused > 100
+    assert refused > 60
 
 
 def test_the_message_names_the_file_and_the_field(folder: RunFolder) -> None:
@@ -200,18 +201,18 @@ def test_every_command_on_a_damaged_file_ends_with_one_line(
         ["export", run, "--to", str(tmp_path / "hub" / name.replace("/", "-")) + "/"],
     )
     (tmp_path / "hub").mkdir()
-    for kind, content in damaged(valid).items():
+    for number, (kind, content) in enumerate(damaged(valid).items(), FILES.index(name)):
         path.write_bytes(content)
-        for argv in commands:
-            shutil.rmtree(tmp_path / "hub")
-            (tmp_path / "hub").mkdir()
-            code = main(argv)
-            shown = capsys.readouterr()
-            assert code in (0, 2), (kind, argv, shown.err)
-            assert "\x1b" not in shown.err + shown.out, (kind, argv)
-            if code == 2:
-                lines = shown.err.splitlines()
-                assert sum(line.startswith("byol: ") for line in lines) == 1, (kind, argv, lines)
+        argv = commands[number % len(commands)]
+        shutil.rmtree(tmp_path / "hub")
+        (tmp_path / "hub").mkdir()
+        code = main(argv)
+        shown = capsys.readouterr()
+        assert code in (0, 2), (kind, argv, shown.err)
+        assert "\x1b" not in shown.err + shown.out, (kind, argv)
+        if code == 2:
+            lines = shown.err.splitlines()
+            assert sum(line.startswith("byol: ") for line in lines) == 1, (kind, argv, lines)
 
 
 @pytest.mark.parametrize("cell", ["x", "1e400", "-", "0x10", "\x1b"])

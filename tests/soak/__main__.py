@@ -1,0 +1,180 @@
+"""Run the soak test: ``python -m tests.soak --minutes 40 --seed 1``."""
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+from tests.soak.cases import Case, make_case, make_template
+from tests.soak.checks import KINDS, problems
+from tests.soak.faults import Fault, make_fault
+
+HANG = 120.0  # seconds
+
+
+def main() -> int:
+    """Run cases until the time is up, print their counts, and return 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--cases", type=int, default=10**9, help="greatest number of cases")
+    parser.add_argument("--keep", type=Path, help="folder for the output of cases that went wrong")
+    options = parser.parse_args()
+    os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    counts: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(prefix="byol-soak-") as name:
+        root = Path(name)
+        os.environ["BYOL_CONFIG_HOME"] = str(root / "home")
+        os.environ["XDG_CACHE_HOME"] = str(root / "cache")
+        import_everything()
+        template = root / "template"
+        template.mkdir()
+        if in_child(lambda: make_template(template), template, root / "made.txt") != 0:
+            sys.exit((root / "made.txt").read_text())
+        end = time.monotonic() + 60 * options.minutes
+        number = options.first
+        while time.monotonic() < end and number < options.first + options.cases:
+            for kind, text in one_case(options.seed, number, root, counts):
+                counts[kind] += 1
+                print(f"case {number}: {kind}: {text}\n", flush=True)
+                if options.keep:
+                    target = options.keep / str(number)
+                    shutil.copytree(root / "case", target, dirs_exist_ok=True)
+            number += 1
+    seconds = 60 * options.minutes - (end - time.monotonic())
+    wrong = sum(counts[kind] for kind in KINDS)
+    faults = ", ".join(f"{k[6:]} {n}" for k, n in sorted(counts.items()) if k.startswith("fault "))
+    print(f"seed {options.seed}: {counts['cases']} cases in {seconds / 60:.1f} minutes, ", end="")
+    print(f"{counts['valid']} of them valid; faults: {faults}")
+    print(", ".join(f"{kind}: {counts[kind]}" for kind in KINDS))
+    return 1 if wrong else 0
+
+
+def import_everything() -> None:
+    """Import what commands import, so that forked processes need not."""
+    import importlib
+
+    import torch
+
+    from BYOL.cli.main import COMMANDS
+
+    torch.set_num_threads(1)
+    for command in COMMANDS.values():
+        importlib.import_module(command.function.split(":")[0])
+    for module in (
+        "sklearn.linear_model",
+        "sklearn.cluster",
+        "matplotlib.figure",
+        "pyarrow.parquet",
+    ):
+        importlib.import_module(module)
+    assert cpu_kernels
+
+
+def one_case(seed: int, number: int, root: Path, counts: Counter[str]) -> list[tuple[str, str]]:
+    """Run case ``number``, and return its problems."""
+    rng = random.Random(f"{seed} {number}")
+    folder = root / "case"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(root / "template", folder)
+    case, fault = make_case(rng, folder), make_fault(rng)
+    before = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    output = root / "shown.txt"
+    code, hung = watch(case, fault, folder, output)
+    counts.update(("cases", f"fault {fault.name}"))
+    counts["valid"] += case.valid
+    shown = output.read_text(errors="surrogateescape")
+    about = f"byol {' '.join(case.argv)} ({fault.name} after {fault.delay:.2f} s): "
+    if hung:
+        return [("hangs", about + shown[-1500:])]
+    found = problems(case, fault, folder, code, shown, before)
+    return [(kind, about + text) for kind, text in found]
+
+
+def watch(case: Case, fault: Fault, folder: Path, output: Path) -> tuple[int, bool]:
+    """Run a command with a fault; return its exit code, and whether it had to be ended."""
+
+    def command() -> int:
+        from BYOL.cli.main import main
+
+        fault.before()
+        return main(list(case.argv))
+
+    process = fork(command, folder, output)
+    began, sent = time.monotonic(), fault.during is None
+    while True:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status), False
+        elapsed = time.monotonic() - began
+        if not sent and fault.during and elapsed >= fault.delay:
+            sent = True
+            with contextlib.suppress(ProcessLookupError):
+                fault.during(folder, process)
+        if elapsed > HANG:
+            os.killpg(process, signal.SIGABRT)  # faulthandler prints where it hangs
+            time.sleep(1)
+            os.killpg(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            return -signal.SIGKILL, True
+        time.sleep(0.005)
+
+
+def in_child(action: object, folder: Path, output: Path) -> int:
+    """Run ``action`` in a process of its own, and return its exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(fork(action, folder, output), 0)[1])
+
+
+def fork(action: object, folder: Path, output: Path) -> int:
+    """Start a process of a new group that runs ``action`` in ``folder``."""
+    process = os.fork()
+    if process:
+        return process
+    code: object = 1
+    try:
+        os.setsid()
+        os.chdir(folder)
+        for number in (1, 2):
+            os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC), number)
+        import faulthandler
+
+        faulthandler.register(signal.SIGABRT, chain=True)
+        warnings.simplefilter("ignore")
+        code = action()  # type: ignore[operator]
+    except SystemExit as error:
+        code = error.code
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        _exit(code)
+    return 0
+
+
+def _exit(code: object) -> None:
+    """End this process as the interpreter does, exit handlers included."""
+    import atexit
+    from multiprocessing import util
+
+    with contextlib.suppress(BaseException):
+        util._exit_function()  # type: ignore[attr-defined]
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
