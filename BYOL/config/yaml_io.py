@@ -143,11 +143,10 @@ def _run_config(values: dict[str, Any], path: Path) -> PretrainConfig:
         config = PretrainConfig(**convert_all(PretrainConfig, values))
     except UserError as error:
         raise SettingsError(f"{path}: {error}") from error
-    _check_resolved(config, path)
     return config
 
 
-def _check_resolved(config: PretrainConfig, path: Path) -> None:
+def check_resolved(config: PretrainConfig, path: Path) -> None:
     """Make sure that a run has resolved what its backbone is built from.
 
     Raises:

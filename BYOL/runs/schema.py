@@ -85,8 +85,8 @@ class Evaluation(TypedDict):
 
     __pydantic_config__ = LENIENT  # type: ignore[misc]
     rows: dict[Name, Row]
-    pictures: Splits
-    classes: Count
+    pictures: NotRequired[Splits]
+    classes: NotRequired[Count]
     task: NotRequired[Literal["classification", "multilabel", "regression", "none"]]
     groups: NotRequired[Groups]
     held_out_by: NotRequired[Text]
@@ -110,7 +110,7 @@ class Results(TypedDict):
 
     __pydantic_config__ = LENIENT  # type: ignore[misc]
     evaluation: Evaluation | None
-    epochs: Count
+    epochs: NotRequired[Count]
     epochs_seen: NotRequired[Number]
     steps: NotRequired[Count]
     run: NotRequired[Text]

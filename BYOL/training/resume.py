@@ -179,4 +179,5 @@ def _results(folder: RunFolder) -> dict[str, Any] | None:
     except DataError as error:
         log.warning(f"{error}; it is written again")
         return None
-    return results if folder.backbone.exists() else None
+    complete = results is not None and "epochs" in results and folder.backbone.exists()
+    return results if complete else None
