@@ -29,17 +29,10 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=10**9, help="greatest number of cases")
     parser.add_argument("--keep", type=Path, help="folder for the output of cases that went wrong")
     options = parser.parse_args()
-    os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     counts: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory(prefix="byol-soak-") as name:
-        root = Path(name)
-        os.environ["BYOL_CONFIG_HOME"] = str(root / "home")
-        os.environ["XDG_CACHE_HOME"] = str(root / "cache")
-        import_everything()
-        template = root / "template"
-        template.mkdir()
-        if in_child(lambda: make_template(template), template, root / "made.txt") != 0:
-            sys.exit((root / "made.txt").read_text())
+    root = Path(tempfile.mkdtemp(prefix="byol-soak-"))  # whose removal no forked process repeats
+    try:
+        prepare(root)
         end = time.monotonic() + 60 * options.minutes
         number = options.first
         while time.monotonic() < end and number < options.first + options.cases:
@@ -50,6 +43,8 @@ def main() -> int:
                     target = options.keep / str(number)
                     shutil.copytree(root / "case", target, dirs_exist_ok=True)
             number += 1
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
     seconds = 60 * options.minutes - (end - time.monotonic())
     wrong = sum(counts[kind] for kind in KINDS)
     faults = ", ".join(f"{k[6:]} {n}" for k, n in sorted(counts.items()) if k.startswith("fault "))
@@ -57,6 +52,17 @@ def main() -> int:
     print(f"{counts['valid']} of them valid; faults: {faults}")
     print(", ".join(f"{kind}: {counts[kind]}" for kind in KINDS))
     return 1 if wrong else 0
+
+
+def prepare(root: Path) -> None:
+    """Import everything, and make the files that cases start from."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    os.environ |= {"BYOL_CONFIG_HOME": str(root / "home"), "XDG_CACHE_HOME": str(root / "cache")}
+    import_everything()
+    template = root / "template"
+    template.mkdir()
+    if in_child(lambda: make_template(template), template, root / "made.txt") != 0:
+        sys.exit((root / "made.txt").read_text())
 
 
 def import_everything() -> None:
@@ -120,7 +126,7 @@ def watch(case: Case, fault: Fault, folder: Path, output: Path) -> tuple[int, bo
             with contextlib.suppress(ProcessLookupError):
                 fault.during(folder, process)
         if elapsed > HANG:
-            os.killpg(process, signal.SIGABRT)  # faulthandler prints where it hangs
+            os.kill(process, signal.SIGUSR2)  # faulthandler prints where it hangs
             time.sleep(1)
             os.killpg(process, signal.SIGKILL)
             os.waitpid(process, 0)
@@ -146,7 +152,7 @@ def fork(action: object, folder: Path, output: Path) -> int:
             os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC), number)
         import faulthandler
 
-        faulthandler.register(signal.SIGABRT, chain=True)
+        faulthandler.register(signal.SIGUSR2)
         warnings.simplefilter("ignore")
         code = action()  # type: ignore[operator]
     except SystemExit as error:

@@ -46,7 +46,7 @@ def pack(sets: dict[str, FileImages], out: Path, packing: Packing) -> dict[str, 
 
     At most one image of each set, or one row group, is in memory at a time. The files are written
     into a hidden folder next to ``out``, which is renamed when all of them are complete. A set of
-    which a part is missing could not be told from a smaller set.
+    which a part is missing looks like a smaller set.
 
     Args:
         sets: by name: train, test.
