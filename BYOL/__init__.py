@@ -11,12 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from BYOL.api import embed, evaluate, pretrain
     from BYOL.runs.load import load_backbone, load_classifier
 
 __all__ = ["__version__", "embed", "evaluate", "load_backbone", "load_classifier", "pretrain"]
-
-__version__ = "0.1.0"
 
 # Public name → the module that defines it, imported at the first use.
 _MODULES = {
@@ -31,4 +30,16 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _version() -> str:
+    """The version of the installed package; a checkout that is not installed has none."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("BYOL")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"

@@ -159,11 +159,15 @@ class Progress:
         pause = self._seconds if self._bar is None else _REDRAW
         return pause is not None and time.monotonic() - self._shown >= pause
 
-    def update(self, done: int, note: str, line: str) -> None:
-        """Show that ``done`` units are done: with ``note`` next to the bar, or as ``line``."""
+    def update(self, done: int, note: str, line: str, total: int | None = None) -> None:
+        """Show that ``done`` units are done: with ``note`` next to the bar, or as ``line``.
+
+        ``total`` is the number of units if it has changed.
+        """
+        self._total = total or self._total
         self._shown = time.monotonic()
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, note=note)
+            self._bar.update(self._task, completed=done, total=self._total, note=note)
         elif self._seconds is not None:
             log.info(line)
 

@@ -219,12 +219,12 @@ COMMANDS = {
     ),
 }
 
-_OVERVIEW = f"""BYOL {BYOL.__version__}
+_OVERVIEW = """BYOL {version}
 Self-supervised training of image backbones: images without labels in, a trained backbone out.
 
 usage: byol COMMAND [ARGUMENTS]
 
-{{commands}}
+{commands}
 
 examples:
   byol pretrain                        train on the built-in digits (two minutes on two cores)
@@ -238,7 +238,7 @@ def _run(argv: list[str]) -> tuple[int, str]:
     """Run a command, and return the exit code and the text for standard output."""
     if not argv or argv[0] in ("-h", "--help"):
         lines = (f"  {name:11} {command.summary}" for name, command in COMMANDS.items())
-        return 0, _OVERVIEW.format(commands="\n".join(lines))
+        return 0, _OVERVIEW.format(version=BYOL.__version__, commands="\n".join(lines))
     if argv[0] == "--version":
         return 0, BYOL.__version__
     name, *rest = argv

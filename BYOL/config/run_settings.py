@@ -107,6 +107,16 @@ class RunSettings:
     wandb: str | None = setting(
         None, "Weights & Biases project that also receives settings and curves.", place="network"
     )
+    length_changes: list[int] = setting(
+        help=(
+            "Recorded corrections of the length of a run with --minutes; not to be specified. They "
+            "are pairs of an optimizer step and the number of steps planned from it on."
+        ),
+        factory=list,
+        low=0,
+        chosen="length",
+        unswept="a run records it",
+    )
     recipe: dict[str, Any] = setting(
         help=(
             "Recorded choices of the preset auto; not to be specified. config.yaml stores here "

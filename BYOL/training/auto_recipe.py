@@ -53,10 +53,10 @@ def recorded_settings(config: PretrainConfig, folder: RunFolder) -> dict[str, An
     recorded = load_config(folder.config)
     names = set(CHOSEN) if config.undecided and recorded.preset == "auto" else {"accumulate"}
     if config.minutes is not None:
-        names |= {"epochs", "steps", "warmup_epochs"}
+        names |= {"epochs", "steps", "warmup_epochs", "length_changes"}
     names -= config.specified
     if "epochs" in config.specified:  # another length: the recorded number of steps is not for it
-        names.discard("steps")
+        names -= {"steps", "length_changes"}
     found = {name: getattr(recorded, name) for name in names}
     if config.undecided and recorded.preset == "auto":
         found["recipe"] = {**recorded.recipe, "specified": sorted(config.specified)}

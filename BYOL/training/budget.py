@@ -1,8 +1,8 @@
 """How long a run takes: the speed of real steps is measured before the first one, and with
 ``--minutes`` the number of steps follows from it.
 
-The decision is made once and recorded in config.yaml. A schedule that depended on the clock could
-not be resumed bit for bit.
+:class:`BYOL.training.callbacks.time_limit.TimeLimit` corrects it during the run. The decision and
+its corrections are recorded in config.yaml, so the run can be resumed and repeated bit for bit.
 """
 
 import copy
@@ -51,11 +51,15 @@ class Estimate:
         step: an optimizer step, loading and views included.
         rest: everything after the last step.
         check: an online check.
+        deadline: when training should end, on ``time.monotonic``; None without a time limit.
+        most_epochs: maximum number of epochs of a run with a deadline; None for no limit.
     """
 
     step: float
     rest: float
     check: float = 0.0
+    deadline: float | None = None
+    most_epochs: int | None = None
 
     def total(self, steps: int) -> float:
         """Seconds from now to the end of a run of so many steps."""
@@ -92,10 +96,15 @@ def resolve_length(
     estimate = measure(config, prepared, model, machine)
     if config.minutes is None:
         return config, estimate
-    left = 60 * config.minutes - (time.monotonic() - began) - estimate.rest
-    values = _fitted(config, len(prepared.train), left, estimate)
-    recipe = {**config.recipe, "minutes": config.minutes}
-    return dataclasses.replace(config, **values, minutes=None, recipe=recipe), estimate
+    deadline = began + 60 * config.minutes - estimate.rest
+    values = _fitted(config, len(prepared.train), deadline - time.monotonic(), estimate)
+    recipe, most_epochs = {**config.recipe, "minutes": config.minutes}, config.epochs
+    config = dataclasses.replace(config, **values, minutes=None, recipe=recipe)
+    # Specified epochs or steps are a limit as well, which the clock must not lift.
+    if not config.specified & {"epochs", "steps"}:
+        most = None if "minutes" in config.specified else most_epochs
+        estimate = dataclasses.replace(estimate, deadline=deadline, most_epochs=most)
+    return config, estimate
 
 
 def _fitted(config: PretrainConfig, images: int, left: float, estimate: Estimate) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from BYOL.data.train_loader import Together
 from BYOL.model.loss import criterion
 from BYOL.model.schedules import learning_rate, tau
 from BYOL.training.compile import compile_forward
+from BYOL.training.length import Length
 from BYOL.training.optimizers import build_optimizer, keep_present_settings, set_learning_rate
 from BYOL.views.pipeline import Views
 
@@ -77,12 +78,10 @@ class Pretraining(pl.LightningModule):
         self.model = model
         self.config = config
         self.views = views
-        self.total_steps = steps_per_epoch * config.epochs
-        if config.steps is not None:
-            self.total_steps = min(self.total_steps, config.steps)
+        self.length = Length.of(config, steps_per_epoch)
         # At most half of the run, so that a trial run of one epoch has the full learning rate too.
         self.warmup_steps = min(
-            round(config.warmup_epochs * steps_per_epoch), self.total_steps // 2
+            round(config.warmup_epochs * steps_per_epoch), self.length.first // 2
         )
         self.projections: Projections | None = None  # of the last batch, for the collapse metrics
         self.graphs = False  # whether the passes of the networks may be CUDA graphs
@@ -173,10 +172,11 @@ class Pretraining(pl.LightningModule):
     ) -> None:
         """Set the learning rate, update the weights, then the target: once per optimizer step."""
         step, c = self.trainer.global_step, self.config
-        lr = learning_rate(step, self.total_steps, self.warmup_steps, c.lr, c.batch_size)
+        total = self.length.at(step)
+        lr = learning_rate(step, total, self.warmup_steps, c.lr, c.batch_size)
         set_learning_rate(optimizer, lr)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.model.updateTargetNetwork(tau(step, self.total_steps, c.tau, c.tau_schedule))
+        self.model.updateTargetNetwork(tau(step, total, c.tau, c.tau_schedule))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Convert the number of micro-batches in the epoch to the accumulation of this run."""

@@ -113,7 +113,9 @@ def pretrain(
             if first_process():
                 _write_start_files(config, prepared, model, start)
                 _log_start(config, prepared, model, start, machine, estimate, began)
-            return _train_and_finalize(config, prepared, model, start, machine, stop, known)
+            return _train_and_finalize(
+                config, prepared, model, start, machine, stop, known, estimate
+            )
 
 
 def _complete(
@@ -187,9 +189,12 @@ def _train_and_finalize(
     machine: Machine,
     stop: StopRequest,
     known: Mapping[str, Measures],
+    estimate: Estimate | None,
 ) -> dict[str, Any]:
     with wandb_run(config, start.folder) as wandb:
-        measured = _train(config, prepared, model, start, machine, stop, wandb.loggers)
+        config, measured = _train(
+            config, prepared, model, start, machine, stop, wandb.loggers, estimate
+        )
         results = {"run": str(start.folder.path), **measured, "evaluation": None}
         if not first_process():
             return results
@@ -208,8 +213,14 @@ def _train(
     machine: Machine,
     stop: StopRequest,
     more_loggers: Sequence[Logger],
-) -> dict[str, Any]:
-    """Train ``model`` and return the results of the training itself."""
+    estimate: Estimate | None,
+) -> tuple[PretrainConfig, dict[str, Any]]:
+    """Train ``model``.
+
+    Returns:
+        The settings, whose length a time limit may have corrected, and the results of the training
+        itself.
+    """
     steps_per_epoch = len(prepared.train) // config.batch_size
     streams = _streams(config, start, machine)
     views = build_views(config)
@@ -219,13 +230,13 @@ def _train(
         model = synchronise_batchnorm(model, machine.accelerator)
     module = Pretraining(model, config, views, steps_per_epoch)
     facts = {**fixed_facts(config, prepared.train), "streams": dataclasses.asdict(streams)}
-    callbacks = RunCallbacks(config, prepared, start, machine, stop, module.total_steps, facts)
+    callbacks = RunCallbacks(config, prepared, start, machine, stop, module, estimate, facts)
     loggers = [*build_loggers(start.folder, start.step), *more_loggers]
     trainer = _trainer(config, start, callbacks, machine, loggers)
     with translated_errors(start.folder):
         trainer.fit(module, loader, ckpt_path=start.checkpoint)
-    return {
-        "epochs": config.epochs,
+    return module.config, {
+        "epochs": module.config.epochs,
         "epochs_seen": round(trainer.global_step / steps_per_epoch, 2),
         "steps": trainer.global_step,
         "peak_memory": peak_memory(torch_device(machine.accelerator)),

@@ -125,6 +125,27 @@ def test_twenty_kills_change_no_bit(images, tmp_path, workers):
     kill_at_random(images, tmp_path / "whole", tmp_path, workers, 20, seconds)
 
 
+def test_photographs_decoded_once_change_no_bit_of_a_resumed_run(tmp_path):
+    """The decoded pixels are in a file of the stopped run, and in memory of the whole one."""
+    photos = tmp_path / "photos"
+    draw_images(photos, ("a",), each=10, side=200)
+    draw_images(photos, ("b",), each=10, side=150)  # two sizes do not fit into one array
+    same = {
+        "epochs": 3, "image_size": 32, "checkpoint_steps": 1, "resume": "auto",
+        "data_root": str(tmp_path / "cache"),
+    }  # fmt: skip
+    process = start(tiny(photos, tmp_path / "stopped", **same, memory=0.0, workers=1))
+    wait_for(tmp_path / "stopped" / "checkpoints" / "step-000000001.ckpt", process)
+    assert list((tmp_path / "cache" / "decoded").iterdir())
+    process.kill()
+    process.join()
+    for out, memory in (("stopped", 0.0), ("whole", 4.0)):
+        process = start(tiny(photos, tmp_path / out, **same, memory=memory, workers=0))
+        process.join()
+        assert process.exitcode == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_a_run_stopped_on_request_saves_within_an_epoch_and_can_be_resumed(images, tmp_path):
     config = interrupted(images, tmp_path / "stopped", 1)
     process = start(config)

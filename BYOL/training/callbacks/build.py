@@ -10,6 +10,8 @@ from BYOL.config.tasks import CLASSES
 from BYOL.evaluation.collapse.alarm import Alarm
 from BYOL.evaluation.online import online_check
 from BYOL.evaluation.splits import comparable_test_set, task_of
+from BYOL.runs.folder import RunFolder
+from BYOL.training.budget import Estimate
 from BYOL.training.callbacks.broken_images import BrokenImages
 from BYOL.training.callbacks.checkpoints import Checkpoints
 from BYOL.training.callbacks.collapse import CollapseMetrics
@@ -17,7 +19,9 @@ from BYOL.training.callbacks.losses import Losses
 from BYOL.training.callbacks.non_finite import NonFiniteSteps
 from BYOL.training.callbacks.online import OnlineEvaluation
 from BYOL.training.callbacks.progress import ProgressLine
+from BYOL.training.callbacks.time_limit import TimeLimit
 from BYOL.training.checkpoint_io import CheckpointSchedule, CheckpointStore
+from BYOL.training.module import Pretraining
 from BYOL.training.prepare import Prepared
 from BYOL.training.resume import Start
 from BYOL.training.signals import StopRequest
@@ -32,7 +36,8 @@ class RunCallbacks:
         start: where the run starts.
         machine: the machine that trains.
         stop: request to stop, checked after every optimizer step.
-        total_steps: number of optimizer steps of the run.
+        module: what is trained.
+        estimate: the measured speed, or None; with a deadline, the length is corrected.
         facts: facts that a resumed run must share; they are saved in every checkpoint.
     """
 
@@ -43,17 +48,18 @@ class RunCallbacks:
         start: Start,
         machine: Machine,
         stop: StopRequest,
-        total_steps: int,
+        module: Pretraining,
+        estimate: Estimate | None,
         facts: dict[str, Any],
     ):
         def restore_folder() -> None:
             start.folder.create()
-            save_config(config, start.folder.config)
+            save_config(module.config, start.folder.config)  # its length may have been corrected
 
-        folder = start.folder
+        folder, total_steps = start.folder, module.length.final
         self.left_out = prepared.broken
         self.store = CheckpointStore(folder, config.checkpoint_keep, restore_folder, start.step)
-        self.progress = ProgressLine(config.batch_size, total_steps)
+        self.progress = ProgressLine(config.batch_size, module.length)
         self.broken = BrokenImages()
         self.collapse = CollapseMetrics(
             config.gauges_every,
@@ -72,6 +78,7 @@ class RunCallbacks:
             Losses(every=max(min(50, total_steps // 20), 1)),
             *([self.collapse] if config.gauges_every else []),
             *([self.online] if self.online else []),
+            *_time_limit(estimate, folder),
             Checkpoints(self.store, schedule, every, stop, self.non_finite, self.online, facts),
         ]
 
@@ -88,6 +95,12 @@ class RunCallbacks:
             "online_knn": self.online.knn if self.online else [],
             "online_probe": self.online.probe if self.online else [],
         }
+
+
+def _time_limit(estimate: Estimate | None, folder: RunFolder) -> list[Callback]:
+    if estimate is None or estimate.deadline is None:
+        return []
+    return [TimeLimit(estimate, lambda config: save_config(config, folder.config))]
 
 
 def _online_evaluation(

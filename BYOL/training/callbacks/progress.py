@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from BYOL._console import Progress
+from BYOL.training.length import Length
 
 
 class ProgressLine(Callback):
@@ -14,14 +15,14 @@ class ProgressLine(Callback):
 
     Args:
         images_per_step: images of an optimizer step, over all processes.
-        total_steps: optimizer steps of the run.
+        length: optimizer steps of the run.
         quiet: least seconds between lines where standard error is no terminal.
     """
 
-    def __init__(self, images_per_step: int, total_steps: int, quiet: float = 20.0):
+    def __init__(self, images_per_step: int, length: Length, quiet: float = 20.0):
         self.images_per_step = images_per_step
-        self.total_steps = total_steps
-        self.progress = Progress("training", total_steps, seconds=quiet, transient=False)
+        self.length = length
+        self.progress = Progress("training", length.final, seconds=quiet, transient=False)
         self.started = 0.0
         self.first_step = 0
         self.seconds = 0.0  # of training, including the runs that this one resumes
@@ -55,9 +56,10 @@ class ProgressLine(Callback):
         loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
         note = f"{self.speed(trainer):,.0f} images/s  loss {loss:.3f}"
         done = step - self.first_step
-        left = (time.monotonic() - self.started) / max(done, 1) * (self.total_steps - step)
-        line = f"step {step}/{self.total_steps}  {note}  {left / 60:.1f} min left"
-        self.progress.update(step, note, line)
+        total = self.length.final
+        left = (time.monotonic() - self.started) / max(done, 1) * (total - step)
+        line = f"step {step}/{total}  {note}  {left / 60:.1f} min left"
+        self.progress.update(step, note, line, total)
 
     def speed(self, trainer: pl.Trainer) -> float:
         """Return images per second since the start, including evaluations and checkpoints."""
