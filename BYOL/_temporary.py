@@ -13,7 +13,9 @@ import shutil
 import socket
 from pathlib import Path
 
-_PATTERN = re.compile(r"\.byol-([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.tmp(\..{0,20})?", re.DOTALL)
+_PATTERN = re.compile(
+    r"\.byol-([0-9a-f]{8})-(\d+)-(?:[0-9a-f]{12}\.tmp(\..{0,20})?|\w{8})", re.DOTALL
+)
 _EARLIER = re.compile(r"\..+\.\d+\.tmp(\.\w{0,20})?", re.DOTALL)  # names of version 0.1
 _cleaned: set[tuple[str, int]] = set()  # folders, each with the process that has cleaned it
 
@@ -28,6 +30,15 @@ def temporary_path(path: Path) -> Path:
     name = hashlib.blake2b(os.fsencode(path.name), digest_size=6).hexdigest()
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= 20 else ""
     return path.with_name(f".byol-{_machine()}-{os.getpid()}-{name}.tmp{suffix}")
+
+
+def temporary_prefix(folder: Path) -> str:
+    """Return the beginning of a hidden name in ``folder``, for ``tempfile``, and clean the folder.
+
+    Eight random letters must follow.
+    """
+    _clean_once(folder)
+    return f".byol-{_machine()}-{os.getpid()}-"
 
 
 def is_temporary(name: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import BYOL
 from BYOL._console import STDERR, show_messages, visible, with_dashes
+from BYOL._distributed import drop_invalid_ranks
 from BYOL._files import to_json
 from BYOL.cli.output import open_closed_streams, output_is_needed, print_answer
 from BYOL.config import PretrainConfig
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     open_closed_streams()
     show_messages()
+    drop_invalid_ranks()
     # Read by torch, which is not imported yet: operations that Apple's GPUs lack run on the CPU.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     for stream in (sys.stdout, sys.stderr):

@@ -7,6 +7,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import torch
 
+from BYOL._links import open_plain
 from BYOL._pixels import Range, estimate_pixel_range, to_uint8
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import ArrayImages
@@ -38,6 +39,7 @@ def open_arrays(
         UserError: the file has no arrays or no images, or their shapes or values are invalid.
     """
     try:
+        open_plain(path).close()
         loaded = np.load(path, allow_pickle=False, mmap_mode="r")
         arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except (OSError, ValueError, EOFError, BadZipFile) as error:

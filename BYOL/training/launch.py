@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -34,11 +34,14 @@ def build_strategy(processes: int) -> Any:
 
 
 @contextlib.contextmanager
-def translated_errors(folder: RunFolder) -> Iterator[None]:
+def translated_errors(
+    folder: RunFolder, restoring: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
     """Translate errors of training into one line each, in a context.
 
     Args:
         folder: folder of the run, for the messages.
+        restoring: whether the state of a checkpoint has not been restored completely yet.
 
     Raises:
         StoppedError: a loader process or another process of the run died.
@@ -76,3 +79,10 @@ def translated_errors(folder: RunFolder) -> Iterator[None]:
                 f"another process of this run ended or does not answer; {resume}"
             ) from error
         raise
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        if not restoring():
+            raise
+        raise WeightsError(
+            f"{folder.checkpoint} has no valid state to resume from "
+            f"({type(error).__name__}: {first_line(error)})"
+        ) from error

@@ -103,7 +103,7 @@ def resolve_processes(config: PretrainConfig) -> PretrainConfig:
         set_process(launcher.rank, processes)
     elif launcher.tasks == 1 and (config.nodes == 1 or _number("NODE_RANK") is not None):
         # Lightning starts the other processes of this machine.
-        set_process(_node_rank() * config.devices, processes)
+        set_process(_node_rank() * config.devices if config.nodes > 1 else 0, processes)
     else:
         started = f"{launcher.name or 'nothing'} has started {launcher.tasks}"
         raise SettingsError(
@@ -143,9 +143,11 @@ def cluster_environment(config: PretrainConfig) -> Any:
 
     processes = config.devices * config.nodes
     launcher = find_launcher(config.devices)
-    if processes == 1 or launcher.tasks != processes or launcher.name == "Lightning":
+    if processes == 1 or launcher.tasks != processes:
         if processes == 1:
             _as_only_process()
+        return LightningEnvironment() if config.nodes > 1 else _one_machine()
+    if launcher.name == "Lightning":
         return LightningEnvironment()
     return TorchElasticEnvironment() if launcher.name == "torchrun" else _srun(launcher)
 
@@ -155,6 +157,37 @@ def _as_only_process() -> None:
     from pytorch_lightning.utilities import rank_zero_only
 
     rank_zero_only.rank = 0  # type: ignore[attr-defined]
+
+
+def _one_machine() -> Any:
+    from lightning_fabric.plugins.environments import LightningEnvironment
+    from lightning_fabric.plugins.environments.lightning import find_free_network_port
+
+    class OneMachine(LightningEnvironment):
+        """Processes that Lightning starts here: address, port and node are not those of others."""
+
+        main_address = "127.0.0.1"  # type: ignore[assignment]
+        creates_processes_externally = False  # type: ignore[assignment]
+
+        @property
+        def main_port(self) -> int:
+            """Return a free port."""
+            if self._main_port == -1:
+                self._main_port = find_free_network_port()
+            return self._main_port
+
+        def local_rank(self) -> int:
+            """Return the rank of the process that starts the others."""
+            return 0
+
+        def node_rank(self) -> int:
+            """Return the number of the only machine."""
+            return 0
+
+        def teardown(self) -> None:
+            """Do nothing: ``WORLD_SIZE`` is not of this run."""
+
+    return OneMachine()
 
 
 def _srun(launcher: Launcher) -> Any:

@@ -233,7 +233,8 @@ def _train(
     callbacks = RunCallbacks(config, prepared, start, machine, stop, module, estimate, facts)
     loggers = [*build_loggers(start.folder, start.step), *more_loggers]
     trainer = _trainer(config, start, callbacks, machine, loggers)
-    with translated_errors(start.folder):
+    resumes = start.checkpoint is not None
+    with translated_errors(start.folder, lambda: resumes and not callbacks.started):
         trainer.fit(module, loader, ckpt_path=start.checkpoint)
     return module.config, {
         "epochs": module.config.epochs,

@@ -83,7 +83,7 @@ def test_a_run_of_one_device_is_a_run_of_its_own(
     assert resolve_processes(alone) == alone
     assert first_process() and process_count() == 1
     assert cluster_environment(alone).world_size() == 1
-    assert not cluster_environment(alone).creates_processes_externally or "LOCAL_RANK" in variables
+    assert not cluster_environment(alone).creates_processes_externally
     assert rank_zero_only.rank == 0
     several = find_launcher(1).tasks > 1
     assert len([line for line in lines() if "each process is a run of its own" in line]) == several
@@ -118,9 +118,13 @@ def test_lightning_starts_the_processes_of_one_machine(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
     within(monkeypatch, variables)
+    within(monkeypatch, {"NODE_RANK": "3"})
     resolve_processes(config(2))
     assert first_process() and process_count() == 2
-    assert not cluster_environment(config(2)).creates_processes_externally
+    environment = cluster_environment(config(2))
+    assert not environment.creates_processes_externally
+    assert (environment.main_address, environment.node_rank()) == ("127.0.0.1", 0)
+    assert environment.main_port == environment.main_port != 1
 
 
 @pytest.mark.parametrize(
