@@ -5,6 +5,7 @@ encoding. Each command then ends with 0 or 2 and without a traceback.
 """
 
 import copy
+import dataclasses
 import json
 import math
 import random
@@ -20,7 +21,8 @@ from torch import nn
 from BYOL.cli.main import main
 from BYOL.cli.sweep.spec import Cell
 from BYOL.cli.sweep.summary import summarise, table
-from BYOL.config import load_config
+from BYOL.config import load_config, save_config
+from BYOL.config.yaml_io import read_settings
 from BYOL.errors import DataError, UserError
 from BYOL.export.exportable import ExportModel
 from BYOL.export.model_card import model_card
@@ -28,7 +30,7 @@ from BYOL.report.html import write_report
 from BYOL.report.sample_features import SampleConfig
 from BYOL.runs.checksum import add_checksum
 from BYOL.runs.folder import RunFolder
-from BYOL.runs.open import Run, load_checkpoint
+from BYOL.runs.open import Run, load_checkpoint, open_run
 from BYOL.runs.schema import read_evaluation, read_metrics, read_results
 from BYOL.training.loggers import CurveTable
 from BYOL.training.resume import find_start
@@ -118,8 +120,6 @@ def use(folder: RunFolder, out: Path) -> None:
 
 
 def config_of(folder: RunFolder) -> Any:
-    import dataclasses
-
     return dataclasses.replace(load_config(folder.config), out=str(folder.path))
 
 
@@ -267,3 +267,21 @@ def test_a_results_file_of_the_present_writer_is_valid(run: Path) -> None:
     assert read_evaluation(folder.evaluation) is None
     assert read_metrics(folder.metrics)
     load_checkpoint(folder.checkpoint)
+
+
+def test_a_moved_run_reports_its_present_folder(folder: RunFolder, tmp_path: Path) -> None:
+    config = dataclasses.replace(load_config(folder.config), out=str(folder.path))
+    save_config(config, folder.config)
+    folder.path.rename(tmp_path / "elsewhere")
+    for trust in (False, True):
+        moved = open_run(tmp_path / "elsewhere", trust=trust)
+        assert moved.config.out == str(tmp_path / "elsewhere")
+        assert moved.name == str(tmp_path / "elsewhere")
+
+
+def test_settings_without_an_input_specification_are_named(folder: RunFolder) -> None:
+    settings = read_settings(folder.config)
+    for name in ("channels", "image_size", "mean", "std"):
+        folder.config.write_text(json.dumps(replaced(settings, (name,), MISSING)))
+        with pytest.raises(UserError, match=r"config.yaml: \w+="):
+            open_run(folder.path)

@@ -1,23 +1,19 @@
 """Run the soak test: ``python -m tests.soak --minutes 40 --seed 1``."""
 
 import argparse
-import contextlib
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
-import warnings
 from collections import Counter
 from pathlib import Path
 
-from tests.soak.cases import Case, make_case, make_template
+from tests.soak.cases import make_case, make_template
 from tests.soak.checks import KINDS, problems
-from tests.soak.faults import Fault, make_fault
-
-HANG = 120.0  # seconds
+from tests.soak.child import Child
+from tests.soak.faults import make_fault
 
 
 def main() -> int:
@@ -61,8 +57,10 @@ def prepare(root: Path) -> None:
     import_everything()
     template = root / "template"
     template.mkdir()
-    if in_child(lambda: make_template(template), template, root / "made.txt") != 0:
-        sys.exit((root / "made.txt").read_text())
+    child = Child(lambda: make_template(template), template)
+    if child.wait() != 0:
+        sys.exit(child.shown)
+    child.close()
 
 
 def import_everything() -> None:
@@ -93,20 +91,6 @@ def one_case(seed: int, number: int, root: Path, counts: Counter[str]) -> list[t
     shutil.copytree(root / "template", folder)
     case, fault = make_case(rng, folder), make_fault(rng)
     before = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    output = root / "shown.txt"
-    code, hung = watch(case, fault, folder, output)
-    counts.update(("cases", f"fault {fault.name}"))
-    counts["valid"] += case.valid
-    shown = output.read_text(errors="surrogateescape")
-    about = f"byol {' '.join(case.argv)} ({fault.name} after {fault.delay:.2f} s): "
-    if hung:
-        return [("hangs", about + shown[-1500:])]
-    found = problems(case, fault, folder, code, shown, before)
-    return [(kind, about + text) for kind, text in found]
-
-
-def watch(case: Case, fault: Fault, folder: Path, output: Path) -> tuple[int, bool]:
-    """Run a command with a fault; return its exit code, and whether it had to be ended."""
 
     def command() -> int:
         from BYOL.cli.main import main
@@ -114,71 +98,17 @@ def watch(case: Case, fault: Fault, folder: Path, output: Path) -> tuple[int, bo
         fault.before()
         return main(list(case.argv))
 
-    process = fork(command, folder, output)
-    began, sent = time.monotonic(), fault.during is None
-    while True:
-        ended, status = os.waitpid(process, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status), False
-        elapsed = time.monotonic() - began
-        if not sent and fault.during and elapsed >= fault.delay:
-            sent = True
-            with contextlib.suppress(ProcessLookupError):
-                fault.during(folder, process)
-        if elapsed > HANG:
-            os.kill(process, signal.SIGUSR2)  # faulthandler prints where it hangs
-            time.sleep(1)
-            os.killpg(process, signal.SIGKILL)
-            os.waitpid(process, 0)
-            return -signal.SIGKILL, True
-        time.sleep(0.005)
-
-
-def in_child(action: object, folder: Path, output: Path) -> int:
-    """Run ``action`` in a process of its own, and return its exit code."""
-    return os.waitstatus_to_exitcode(os.waitpid(fork(action, folder, output), 0)[1])
-
-
-def fork(action: object, folder: Path, output: Path) -> int:
-    """Start a process of a new group that runs ``action`` in ``folder``."""
-    process = os.fork()
-    if process:
-        return process
-    code: object = 1
-    try:
-        os.setsid()
-        os.chdir(folder)
-        for number in (1, 2):
-            os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC), number)
-        import faulthandler
-
-        faulthandler.register(signal.SIGUSR2)
-        warnings.simplefilter("ignore")
-        code = action()  # type: ignore[operator]
-    except SystemExit as error:
-        code = error.code
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        _exit(code)
-    return 0
-
-
-def _exit(code: object) -> None:
-    """End this process as the interpreter does, exit handlers included."""
-    import atexit
-    from multiprocessing import util
-
-    with contextlib.suppress(BaseException):
-        util._exit_function()  # type: ignore[attr-defined]
-    with contextlib.suppress(BaseException):
-        atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()
-    os._exit(code if isinstance(code, int) else int(code is not None))
+    child = Child(command, folder)
+    during = fault.during
+    code = child.wait(during and (lambda process: during(folder, process)), fault.delay)
+    child.close()
+    counts.update(("cases", f"fault {fault.name}"))
+    counts["valid"] += case.valid
+    about = f"byol {' '.join(case.argv)} ({fault.name} after {fault.delay:.2f} s): "
+    if code is None:
+        return [("hangs", about + child.shown[-1500:])]
+    found = problems(case, fault, folder, code, child.shown, before)
+    return [(kind, about + text) for kind, text in found]
 
 
 if __name__ == "__main__":

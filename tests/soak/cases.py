@@ -38,7 +38,7 @@ def _on_run(*words: str, output: str) -> Callable[[random.Random], Case]:
 
 
 def _embed(rng: random.Random) -> Case:
-    out = rng.choice(("e.npy", "e.csv", "e.parquet", "n" * 240 + ".npy", "a\nb.npy"))
+    out = rng.choice(("e.npy", "e.npz", "e.parquet", "n" * 240 + ".npy", "a\nb.npy"))
     return Case(("embed", "run", "images", f"--out={out}"), output=out)
 
 
@@ -152,7 +152,7 @@ def _odd_file(rng: random.Random, case: Case, folder: Path) -> Case:
 MISTAKES = (_wrong_word, _missing_input, _damaged_file, _damaged_file, _odd_file)
 
 
-def make_template(root: Path) -> None:
+def make_template(root: Path) -> int:
     """Create the files that all cases start from; called in a process of its own."""
     from BYOL.cli.main import main
     from tests.conftest import draw_images, make_run
@@ -164,7 +164,9 @@ def make_template(root: Path) -> None:
     rows = (f"{name},{name[0]}\n" for name in names)
     (root / "labels.csv").write_text("file,label\n" + "".join(rows))
     (root / "notes.txt").write_text("mine")
-    settings = ", ".join(word[2:].replace("-", "_").replace("=", ": ") for word in TINY)
+    pairs = (word[2:].split("=") for word in TINY)
+    settings = ", ".join(f"{key.replace('-', '_')}: {value}" for key, value in pairs)
+    settings = settings.replace("off", '"off"')
     more = "epochs: 1, data: images, evaluate: false, report: false, workers: 0, preset: small"
     (root / "sweep.yaml").write_text(f"settings: {{{settings}, {more}}}\nrows: {{a: {{}}}}\n")
     words: tuple[tuple[str, ...], ...] = (
@@ -177,3 +179,4 @@ def make_template(root: Path) -> None:
         if main(list(argv)) != 0:
             raise SystemExit(f"the template cannot be made: {argv}")
     (root / "trained" / "notes.txt").write_text("mine")
+    return 0
