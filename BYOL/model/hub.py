@@ -161,7 +161,7 @@ def _read_config(file: Path | None, argument: str) -> tuple[str, dict[str, Any],
     try:
         metadata = (read_json(file, _Config) if file else None) or {}
     except DataError as error:
-        raise DataError(f"{argument}: {error}") from error
+        raise DataError(f"{argument} is not in timm's format: {error}") from error
     name, arguments = metadata.get("architecture"), dict(metadata.get("model_args") or {})
     if name is None or not timm.is_model(name):
         raise UserError(
