@@ -1,5 +1,6 @@
 """The command line: parses arguments, calls a command and prints its results."""
 
+import contextlib
 import dataclasses
 import importlib
 import io
@@ -57,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without "±" shows "?"
-            stream.reconfigure(errors="replace")
+            with contextlib.suppress(OSError):  # it flushes the stream, which may be full
+                stream.reconfigure(errors="replace")
     try:
         with command_clock():
             code, text = _run(argv)

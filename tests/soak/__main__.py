@@ -10,10 +10,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.soak.cases import make_case, make_template
+from tests.soak.cases import Case, make_case, make_template
 from tests.soak.checks import KINDS, problems
 from tests.soak.child import Child
-from tests.soak.faults import make_fault
+from tests.soak.faults import Fault, disk_of, make_fault
 
 
 def main() -> int:
@@ -32,12 +32,9 @@ def main() -> int:
         end = time.monotonic() + 60 * options.minutes
         number = options.first
         while time.monotonic() < end and number < options.first + options.cases:
-            for kind, text in one_case(options.seed, number, root, counts):
+            for kind, text in one_case(options.seed, number, root, counts, options.keep):
                 counts[kind] += 1
                 print(f"case {number}: {kind}: {text}\n", flush=True)
-                if options.keep:
-                    target = options.keep / str(number)
-                    shutil.copytree(root / "case", target, dirs_exist_ok=True)
             number += 1
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -83,13 +80,43 @@ def import_everything() -> None:
         importlib.import_module(module)
 
 
-def one_case(seed: int, number: int, root: Path, counts: Counter[str]) -> list[tuple[str, str]]:
-    """Run case ``number``, and return its problems."""
+def one_case(
+    seed: int, number: int, root: Path, counts: Counter[str], keep: Path | None
+) -> list[tuple[str, str]]:
+    """Run case ``number``, and return its problems.
+
+    Args:
+        seed: of all cases.
+        number: of this case.
+        root: the folder with the template.
+        counts: counts of cases, valid commands and faults, which are increased.
+        keep: folder to which the files of a case with problems are copied.
+    """
     rng = random.Random(f"{seed} {number}")
+    fault = make_fault(rng)
     folder = root / "case"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(root / "template", folder)
-    case, fault = make_case(rng, folder), make_fault(rng)
+    folder.mkdir()
+    size = None if fault.disk is None else fault.disk + disk_size(root / "template")
+    with disk_of(folder, size):
+        shutil.copytree(root / "template", folder, dirs_exist_ok=True)
+        case = make_case(rng, folder)
+        counts.update(("cases", f"fault {fault.name}"))
+        counts["valid"] += case.valid
+        found = run_case(case, fault, folder)
+        if found and keep:
+            shutil.copytree(folder, keep / f"{seed}-{number}", dirs_exist_ok=True)
+    shutil.rmtree(folder)
+    return found
+
+
+def disk_size(folder: Path) -> int:
+    """Return the bytes that the files and folders of ``folder`` take in pages of 4 kB."""
+    sizes = (path.stat().st_size if path.is_file() else 1 for path in folder.rglob("*"))
+    return sum(-(-size // 4096) * 4096 for size in sizes) + (1 << 16)
+
+
+def run_case(case: Case, fault: Fault, folder: Path) -> list[tuple[str, str]]:
+    """Run a command with a fault in ``folder``, and return its problems."""
     before = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
     def command() -> int:
@@ -102,8 +129,6 @@ def one_case(seed: int, number: int, root: Path, counts: Counter[str]) -> list[t
     during = fault.during
     code = child.wait(during and (lambda process: during(folder, process)), fault.delay)
     child.close()
-    counts.update(("cases", f"fault {fault.name}"))
-    counts["valid"] += case.valid
     about = f"byol {' '.join(case.argv)} ({fault.name} after {fault.delay:.2f} s): "
     if code is None:
         return [("hangs", about + child.shown[-1500:])]

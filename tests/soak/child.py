@@ -94,6 +94,8 @@ def _run(action: Callable[[], int], folder: Path, output: int) -> None:
         for number in (1, 2):
             os.dup2(output, number)
         os.close(output)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
         import faulthandler
 
         faulthandler.register(signal.SIGUSR2)

@@ -1,12 +1,14 @@
 """Faults that befall a command while it runs."""
 
+import contextlib
 import os
 import random
 import resource
 import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ class Fault:
         during: called in the watching process with the folder and the process.
         delay: seconds until ``during`` is called.
         number: the signal that is sent, or None.
+        disk: bytes that the disk of the folder has free; None for any.
     """
 
     name: str
@@ -30,14 +33,14 @@ class Fault:
     during: Callable[[Path, int], object] | None = None
     delay: float = 0.0
     number: int | None = None
+    disk: int | None = None
 
 
 def make_fault(rng: random.Random) -> Fault:
     """Return a random fault, or in more than half of the cases none."""
     if rng.random() < 0.55:
         return Fault("none")
-    kind = rng.choice((_signal, _signal, _file_size, _full_stream, _input, _clock, _memory))
-    return kind(rng)
+    return rng.choice(KINDS)(rng)
 
 
 def _signal(rng: random.Random) -> Fault:
@@ -57,6 +60,10 @@ def _file_size(rng: random.Random) -> Fault:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
     return Fault("full disk", before=limit)
+
+
+def _small_disk(rng: random.Random) -> Fault:
+    return Fault("small disk", disk=rng.choice((0, 4096, 65536, 300_000, 2_000_000)))
 
 
 def _full_stream(rng: random.Random) -> Fault:
@@ -111,3 +118,24 @@ def _memory(rng: random.Random) -> Fault:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
     return Fault("memory", before=limit)
+
+
+KINDS = (_signal, _signal, _file_size, _small_disk, _full_stream, _input, _clock, _memory)
+
+
+@contextlib.contextmanager
+def disk_of(folder: Path, size: int | None) -> Iterator[None]:
+    """Make ``folder`` a disk of ``size`` bytes, where the machine permits it; None changes nothing.
+
+    Without the permission, the folder is on an ordinary disk.
+    """
+    if size is None:
+        yield
+        return
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True).returncode == 0
+    try:
+        yield
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
