@@ -144,9 +144,9 @@ class Progress:
         if not console.is_terminal:
             return
         self._bar = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %  {task.fields[note]}"),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[note]}", markup=False),
             TimeRemainingColumn(),
             console=console,
             transient=self._transient,

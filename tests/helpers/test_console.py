@@ -12,7 +12,8 @@ import pytest
 
 from BYOL import _console as console
 from BYOL import _distributed
-from BYOL._console import Progress, SafeStream, show_messages, show_messages_by_default
+from BYOL._console import Progress, SafeStream, show_messages, show_messages_by_default, visible
+from BYOL._files import to_json
 from BYOL.errors import first_line
 
 log = logging.getLogger("BYOL.somewhere")
@@ -123,3 +124,12 @@ def test_errors_are_one_line() -> None:
     assert first_line(ValueError("\n  a  fault \nand details")) == "a fault"
     assert first_line(ValueError()) == "ValueError"
     assert first_line(ValueError("x" * 300), 7) == "x" * 7
+
+
+def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture) -> None:
+    show_messages()
+    log.warning("\x1b[31ma\x07.png\x9b is \u202egnp.a")
+    assert capsys.readouterr().err == "warning: ?[31ma?.png? is ?gnp.a\n"
+    assert visible("a\tb\nc") == "a\tb\nc"
+    assert visible("ä±→ \udcff", kept="") == "ä±→ ?"
+    assert to_json({"a": "\x9b\u202e\x1b"}) == '{"a": "\\u009b\\u202e\\u001b"}'
