@@ -11,6 +11,7 @@ evaluation.json        the latest results of byol evaluate
 report.html            all of it as one page
 """
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,15 @@ class RunFolder:
             ) from error
         except OSError as error:
             raise MachineError(f"--out={self.path} cannot be made: {error.strerror}") from error
+
+    def remove_if_unused(self) -> None:
+        """Remove the folder if it holds nothing but its lock and empty subfolders."""
+        with contextlib.suppress(OSError):
+            self.checkpoints.rmdir()
+            self.logs.rmdir()
+            if list(self.path.iterdir()) == [self.lock]:
+                self.lock.unlink()
+                self.path.rmdir()
 
     def stamps(self) -> tuple[tuple[int, int] | None, ...]:
         """Return values that change when another process writes a checkpoint or the results."""

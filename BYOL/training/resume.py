@@ -13,7 +13,7 @@ from BYOL.config import PretrainConfig, load_config
 from BYOL.config.fields import fields_of, info_of, names_where
 from BYOL.config.run_settings import Resume
 from BYOL.data.dataset import Images
-from BYOL.errors import DataError, SettingsError, UserError, WeightsError
+from BYOL.errors import DataError, MachineError, SettingsError, UserError, WeightsError
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import newest_complete_checkpoint
 from BYOL.runs.schema import read_results
@@ -117,7 +117,12 @@ class Start:
             remove_temporary_files(self.folder)
             if self.checkpoint:
                 make_last(self.folder, self.checkpoint)
-            yield
+            try:
+                yield
+            except MachineError:  # such as a full disk: the same command can be tried again
+                if self.new:
+                    self.folder.remove_if_unused()
+                raise
 
 
 def find_start(folder: RunFolder, resume: Resume, epochs: int) -> Start:

@@ -13,7 +13,7 @@ from BYOL._distributed import first_process, process_count
 from BYOL.cli.main import main
 from BYOL.config import PretrainConfig
 from BYOL.config.presets import preset_config
-from BYOL.errors import SettingsError
+from BYOL.errors import MachineError, SettingsError
 from BYOL.runs.folder import default_folder
 from BYOL.training.launcher import (
     Launcher,
@@ -186,3 +186,14 @@ def test_of_two_tasks_with_one_folder_one_is_refused(images: Path, tmp_path: Pat
         task.join(200)
     assert sorted(codes) == [0, 2]
     assert (tmp_path / "run" / "results.json").exists()
+
+
+def test_a_full_disk_at_the_start_leaves_no_folder(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MachineError("cannot write config.yaml: no space left on the device")
+
+    monkeypatch.setattr("BYOL.training.pretrain.save_config", full)
+    assert main(["pretrain", str(images), *FLAGS, "--out", str(tmp_path / "run")]) == 2
+    assert not list(tmp_path.iterdir())
