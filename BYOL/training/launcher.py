@@ -17,6 +17,7 @@ from BYOL.config import PretrainConfig
 from BYOL.errors import SettingsError
 
 log = logging.getLogger(__name__)
+_SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 _INTERACTIVE = ("bash", "interactive", "sh", "zsh")  # names of SLURM jobs that are a shell
 
 
@@ -163,6 +164,8 @@ def _one_machine() -> Any:
     from lightning_fabric.plugins.environments import LightningEnvironment
     from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
+    before = {name: os.environ.get(name) for name in _SET_BY_LIGHTNING}
+
     class OneMachine(LightningEnvironment):
         """Processes that Lightning starts here: address, port and node are not those of others."""
 
@@ -185,7 +188,11 @@ def _one_machine() -> Any:
             return 0
 
         def teardown(self) -> None:
-            """Do nothing: ``WORLD_SIZE`` is not of this run."""
+            """Restore the variables that Lightning sets when it starts the other processes."""
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
 
     return OneMachine()
 

@@ -125,6 +125,10 @@ def test_lightning_starts_the_processes_of_one_machine(
     assert not environment.creates_processes_externally
     assert (environment.main_address, environment.node_rank()) == ("127.0.0.1", 0)
     assert environment.main_port == environment.main_port != 1
+    present = dict(os.environ)
+    os.environ |= {"LOCAL_RANK": "0", "WORLD_SIZE": "2", "NODE_RANK": "0"}  # as Lightning does
+    environment.teardown()
+    assert dict(os.environ) == present
 
 
 @pytest.mark.parametrize(
