@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from multiprocessing import queues
 from types import FrameType
 
 import torch
@@ -29,6 +30,13 @@ def start_worker(worker: int) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_at_second)
+    # A batch that cannot be sent, because shared memory is full, would be dropped with a traceback,
+    # and the main process would wait for it for ever. It notices that a worker has ended.
+    queues.Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
+
+
+def _end(error: BaseException, batch: object) -> None:
+    os._exit(1)
 
 
 def _end_at_second(number: int, frame: FrameType | None) -> None:

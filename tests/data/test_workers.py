@@ -1,6 +1,7 @@
 """Loader processes leave signals to the main process."""
 
 import os
+import resource
 import signal
 import time
 
@@ -42,3 +43,16 @@ def test_a_second_sigterm_ends_a_worker() -> None:
         time.sleep(REPEATED * 2)
     with pytest.raises(RuntimeError, match="DataLoader worker"):
         list(batches)
+
+
+def _limited(worker: int) -> None:
+    start_worker(worker)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # shared memory is a file
+
+
+@pytest.mark.timeout(60)
+def test_a_batch_that_cannot_be_sent_ends_the_loader(capfd: pytest.CaptureFixture[str]) -> None:
+    loader = DataLoader(_Slow(), batch_size=None, num_workers=1, worker_init_fn=_limited)
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        list(loader)
+    assert "Traceback" not in capfd.readouterr().err
