@@ -6,6 +6,7 @@ reflectance and Hounsfield units have no limits. One range is estimated for a wh
 that equal values look equal in all of its images.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -56,13 +57,21 @@ def cut(pixels: np.ndarray, edges: Sequence[float], side: int) -> np.ndarray:
     Returns:
         (side, side, C) uint8.
     """
-    if pixels.shape[2] not in MODES:  # PIL has no such mode
+    if pixels.shape[2] not in (1, 3):  # Pillow would weight the colours by a fourth channel
         bands = np.moveaxis(pixels, 2, 0)
         return np.concatenate([cut(band[..., None], edges, side) for band in bands], axis=2)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     left, top, right, bottom = edges
-    box = (left, top, right, bottom)
-    small = np.array(image.resize((side, side), Image.Resampling.BICUBIC, box=box))
+    reach = math.ceil(2 * max((bottom - top) / side, 1)) + 1  # of the kernel, in pixels
+    first, last = max(math.floor(top) - reach, 0), math.ceil(bottom) + reach
+    rows = pixels[first:last]
+    image = Image.fromarray(np.ascontiguousarray(rows[..., 0] if rows.shape[2] == 1 else rows))
+    # In one step, the order of the two passes depends on the shape and on the version of Pillow,
+    # and the clipping between them makes it visible. So across comes first, as in timm.
+    across = image.resize(
+        (side, image.height), Image.Resampling.BICUBIC, box=(left, 0, right, image.height)
+    )
+    box = (0, top - first, side, bottom - first)
+    small = np.array(across.resize((side, side), Image.Resampling.BICUBIC, box=box))
     return small[..., None] if small.ndim == 2 else small
 
 

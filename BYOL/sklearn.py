@@ -31,7 +31,7 @@ from BYOL.data.sklearn_input import (
 )
 from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features
-from BYOL.model.backbones import feature_size
+from BYOL.model.feature_size import feature_size
 from BYOL.runs.load import load_backbone
 from BYOL.views.config import InputSpec
 

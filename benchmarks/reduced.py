@@ -54,11 +54,11 @@ def main() -> None:
                 begun = time.process_time()
                 made[name] = crops[(epoch, ids)]
                 spent[name].append((time.process_time() - begun) / len(ids))
-            pair = [made[name]["crops"].float() for name in ("files", "kept")]
+            pair = [made[name].crops[0].float() for name in ("files", "kept")]
             errors.append((pair[0] - pair[1]).square().mean(dim=(1, 2, 3)))
             batch = made["kept"]
             begun = time.process_time()
-            x = views.from_crops(batch["crops"], batch["crops1"], batch["ids"], fold(0, epoch))
+            x = views.from_crops(*batch.crops, batch.ids, fold(0, epoch))
             online, online1, target, target1 = model(*x)
             criterion(online, target1, online1, target).backward()
             spent["step"].append((time.process_time() - begun) / len(ids))

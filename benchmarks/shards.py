@@ -43,7 +43,7 @@ def main() -> None:
             loader = train_loader(
                 images, sampler, views=paper_views(args.size), workers=args.workers, device=CPU
             )
-            return sum(len(batch["ids"]) for batch in loader)
+            return sum(len(batch) for batch in loader)
 
         sides = {name: lambda images=images: work(images) for name, images in sets.items()}
         report(f"{len(files)} images of {data}", alternate(sides, args.rounds), ours="tar")

@@ -2,14 +2,18 @@
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from BYOL.cli.main import COMMANDS
+from BYOL.cli.main import COMMANDS, parse
 from BYOL.config.fields import fields_of, info_of
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -62,13 +66,39 @@ def test_the_code_of_the_page_on_python_runs_as_it_stands(
     page = (DOCS / "python.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == page.count("\n## ") >= 5
-    scope: dict[str, object] = {"__name__": "page"}
+    scope: dict[str, Any] = {"__name__": "__main__"}  # a network is registered by its module
     for block in blocks:
         exec(compile(block, "python.md", "exec"), scope)
     assert scope["step"] == scope["total"] == 3
     assert (tmp_path / "runs" / "from-python" / "backbone.safetensors").exists()
+    # the features of the commands are those of the loop
+    assert np.abs(np.load("features.npy") - scope["features"]).max() < 1e-3
+    with torch.no_grad():
+        expected = scope["five"].eval().onlineNet.backend(scope["eval_t5"](scope["batch"]))
+    assert np.abs(np.load("bands-features.npy") - expected.mean((2, 3)).numpy()).max() < 2e-2
+    assert "trained" in scope["results"]["rows"]
 
 
 def test_the_diagram_of_the_packages_is_that_of_the_code() -> None:
     command = [sys.executable, str(DOCS / "architecture.py"), "--check"]
     assert subprocess.run(command, check=False).returncode == 0, "run: python docs/architecture.py"
+
+
+def commands_in(page: Path) -> list[list[str]]:
+    """The arguments of every ``byol`` line in the blocks of code of a page."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    text = "\n".join(blocks).replace("\\\n", " ")
+    lines = re.findall(r"(?:^|&& |srun |\$ )byol ([^&|\n]*)", text, re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines if not set(line) & set("[…<")]
+
+
+@pytest.mark.parametrize(
+    "page", [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.name
+)
+def test_the_command_line_accepts_every_command_of_the_docs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for argv in commands_in(page):
+        if argv and argv[0] in COMMANDS and "--config" not in " ".join(argv):
+            parse(argv[0], argv[1:])

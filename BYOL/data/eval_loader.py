@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, read_small_jpeg
 from BYOL.data.workers import start_worker
-from BYOL.views.transforms import centre_crop, centre_crop_box, centre_crop_fraction
+from BYOL.views.centre_crop import centre_crop, centre_crop_box, centre_crop_fraction
 
 _SMALL_BYTES = 1 << 14  # bytes; for larger files the header costs little compared with decoding
 

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-Batch = dict[str, Any]
+from BYOL.data.batch import Batch
 
 
 class CudaPrefetcher:
@@ -40,21 +39,14 @@ class CudaPrefetcher:
 
     def _copy(self, batch: Batch, stream: Any) -> tuple[Batch, Any]:
         with torch.cuda.stream(stream):
-            copied = {
-                name: value.to(self.device, non_blocking=True)
-                if isinstance(value, Tensor)
-                else value
-                for name, value in batch.items()
-            }
-            return copied, stream.record_event()
+            return batch.to(self.device, non_blocking=True), stream.record_event()
 
 
 def _synchronized(batch: Batch, copied: Any, device: torch.device) -> Batch:
     """Make the computing stream wait for the event ``copied``, without blocking the host."""
     computing = torch.cuda.current_stream(device)
     computing.wait_event(copied)
-    for value in batch.values():
-        if isinstance(value, Tensor):
-            # prevents reuse of its memory for the next copy while it is still being read
-            value.record_stream(computing)
+    for value in batch.tensors():
+        # prevents reuse of its memory for the next copy while it is still being read
+        value.record_stream(computing)
     return batch

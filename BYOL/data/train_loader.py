@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from BYOL._random import fold
+from BYOL.data.batch import Batch, Together
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, ImageFile
 from BYOL.data.prefetch import CudaPrefetcher
@@ -24,27 +25,6 @@ from BYOL.views.sample_params import sample_crops
 
 _MOST_JOINT, _VIEW_BYTES = 8, 1 << 25  # limits: batches, and float32 bytes of one view of them
 _OPEN_FILES = 64  # files whose boxes are drawn together, which is ten times as fast
-
-
-class Together:
-    """Consecutive batches whose views a GPU computes together.
-
-    For small images, launching the views of one batch takes the host longer than the GPU needs to
-    compute those of eight. The number of images is constant, because compilation depends on the
-    shape; at the end of an epoch some images are repeated.
-
-    Args:
-        ids: (N,) int64.
-        images: (N, C, H, W) uint8.
-
-    Attributes:
-        views: two views (N, C, S, S) of all images, once they are computed.
-    """
-
-    def __init__(self, ids: Tensor, images: Tensor):
-        self.ids = ids
-        self.images = images
-        self.views: tuple[Tensor, Tensor] | None = None
 
 
 class MemoryLoader:
@@ -68,7 +48,7 @@ class MemoryLoader:
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Batch]:
         # Not earlier: with several GPUs, a process knows its device only when training starts.
         self.data = self.data.to(self.device)
         size, requests = self.sampler.batch_size, iter(self.sampler)
@@ -79,12 +59,8 @@ class MemoryLoader:
             shared = Together(ids, self.data[ids])
             for start, (epoch, *_) in zip(range(0, len(ids), size), group, strict=False):
                 part = slice(start, start + size)
-                yield {
-                    "epoch": epoch,
-                    "ids": ids[part],
-                    "images": shared.images[part],
-                    **({"together": shared, "start": start} if self.together > 1 else {}),
-                }
+                joint = shared if self.together > 1 else None
+                yield Batch(epoch, ids[part], shared.images[part], together=joint, start=start)
 
 
 class CropsDataset(Dataset):  # type: ignore[type-arg]
@@ -103,7 +79,7 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
         self.views = views
         self.sides = [view.size for view in views]
 
-    def __getitem__(self, request: Request) -> dict[str, Any]:
+    def __getitem__(self, request: Request) -> Batch:
         epoch, indices, *ranges = request
         if ranges:
             self.images.prefetch(ranges[0])  # type: ignore[arg-type]
@@ -122,9 +98,8 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
                     sample = self._next_readable(int(ids[row]), epoch, broken)
                 for crops, crop in zip(cut, sample, strict=True):
                     crops[row] = crop
-        large = dict(zip(("crops", "crops1"), cut, strict=False))
-        small = {"small": torch.stack(cut[2:])} if cut[2:] else {}
-        return {"epoch": epoch, "ids": ids, **large, **small, "broken": broken}
+        small = torch.stack(cut[2:]) if cut[2:] else None
+        return Batch(epoch, ids, crops=tuple(cut[:2]), small=small, broken=broken)
 
     def _opened(self, index: int) -> ImageFile | None:
         try:
@@ -182,11 +157,7 @@ def train_loader(
         device: the training device.
 
     Returns:
-        An iterable of dicts with ``epoch`` (int) and ``ids`` (B,) int64. From memory, ``images``
-        (B, C, H, W) uint8, and on a GPU the :class:`Together` ``together`` that contains them from
-        index ``start``. From files, ``crops`` and, for a second view, ``crops1`` (B, C, S, S)
-        uint8, for small views ``small`` (N, B, C, s, s), and ``broken``, the names of unreadable
-        files (each is replaced by the next readable one).
+        An iterable of :class:`Batch`: of whole images from memory, and of crops from files.
     """
     if isinstance(images, ArrayImages):
         return MemoryLoader(images, sampler, device, _joint_batches(images, sampler, views, device))

@@ -54,16 +54,15 @@ def augmented_batches(
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for _ in range(epochs):
             for batch in loader:
-                key = fold(
-                    fold(data.seed, batch["epoch"]), 0
-                )  # the same key as for crops from files
-                ids = batch["ids"].to(data.device, non_blocking=True)
-                if "images" in batch:
+                # the same key as for crops from files
+                key = fold(fold(data.seed, batch.epoch), 0)
+                ids = batch.ids.to(data.device, non_blocking=True)
+                if batch.images is not None:
                     view = make_view(
-                        data.view, batch["images"], ids, key, input_spec.mean, input_spec.std
+                        data.view, batch.images, ids, key, input_spec.mean, input_spec.std
                     )
                 else:
-                    crops = batch["crops"].to(data.device, non_blocking=True)
+                    crops = batch.crops[0].to(data.device, non_blocking=True)
                     view = view_from_crop(
                         data.view, crops, ids, key, input_spec.mean, input_spec.std
                     )

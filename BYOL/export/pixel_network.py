@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from BYOL.errors import UserError, first_line
 from BYOL.export.exportable import ExportModel
-from BYOL.model.backbones import pool
 from BYOL.model.classifier import Activation, as_module
+from BYOL.model.feature_size import pool
+from BYOL.views.centre_crop import shorter_side
 from BYOL.views.config import InputSpec
-from BYOL.views.transforms import centre_crop_fraction, normalise
+from BYOL.views.transforms import normalise
 
 PIXELS = "float32 (N, C, S, S), pixels from 0 to 1; normalised inside"
 
@@ -70,7 +71,7 @@ def pixel_metadata(model: ExportModel) -> dict[str, str]:
         else f"clip to [{low:g}, {high:g}] and scale this range to [0, 1]"
     )
     columns = "a column for each of the classes" if model.classifier else "features"
-    shorter = round(size / centre_crop_fraction(size))
+    shorter = shorter_side(size)
     return {
         **model.metadata,
         "images": PIXELS,

@@ -24,6 +24,7 @@ from BYOL._hardware import (
 )
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
+from BYOL.data.batch import Batch
 from BYOL.data.sampler import epoch_sampler
 from BYOL.data.train_loader import train_loader
 from BYOL.evaluation.collapse.alarm import Alarm
@@ -72,7 +73,7 @@ def benchmark(
         "views": lambda: run.make_views(batch),
         "step": lambda: step(*views),
     }
-    view_batch = len(batch["together"].ids) if "together" in batch else size
+    view_batch = len(batch.together.ids) if batch.together else size
     speeds: dict[str, list[float]] = {name: [] for name in (*parts, "end_to_end")}
     products = []
     for _ in range(ROUNDS):  # in turns, so that a slow moment of the machine affects all of them
@@ -176,10 +177,10 @@ class TrialRun:
             device=torch_device(machine.accelerator),
         )
 
-    def make_views(self, batch: dict[str, Any]) -> list[Tensor]:
+    def make_views(self, batch: Batch) -> list[Tensor]:
         """Return both views of a batch, then the small ones; views made together are made again."""
-        if "together" in batch:
-            batch["together"].views = None
+        if batch.together:
+            batch.together.views = None
         return [*self.module.make_views(batch), *self.module.make_small_views(batch)]
 
     def train(self, steps: int, *callbacks: Callback) -> float:

@@ -12,7 +12,7 @@ from BYOL import __version__, byol
 from BYOL._hardware import restart_peak_memory
 from BYOL._random import fold, seed_generators
 from BYOL.config import PretrainConfig
-from BYOL.data.train_loader import Together
+from BYOL.data.batch import Batch
 from BYOL.model.loss import criterion
 from BYOL.model.schedules import learning_rate, tau
 from BYOL.training.compile import compile_forward
@@ -100,12 +100,12 @@ class Pretraining(pl.LightningModule):
         self.graphs = single_pass and on_one_gpu
         compile_forward(self.model, example, autocast, self.graphs)
 
-    def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed PyTorch's generator, which dropout uses, from seed, epoch, batch and process."""
-        seed = fold(self.config.seed, int(batch["epoch"]), batch_idx, self.global_rank)
+        seed = fold(self.config.seed, batch.epoch, batch_idx, self.global_rank)
         seed_generators(seed, self.device)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch of :func:`BYOL.data.train_loader.train_loader`."""
         self.projections = None  # with CUDA graphs, this step overwrites their memory
         if self.graphs:
@@ -116,34 +116,35 @@ class Pretraining(pl.LightningModule):
         return loss
 
     @torch.no_grad()
-    def make_views(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def make_views(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return two views of a batch, (B, C, S, S) each; they depend on seed, epoch and sample."""
-        shared: Together | None = batch.get("together")
+        shared = batch.together
         if shared is None:
             return self._new_views(batch)
         if shared.views is None:
-            shared.views = self._new_views({**batch, "ids": shared.ids, "images": shared.images})
-        part = slice(batch["start"], batch["start"] + len(batch["ids"]))
+            shared.views = self._new_views(
+                dataclasses.replace(batch, ids=shared.ids, images=shared.images)
+            )
+        part = slice(batch.start, batch.start + len(batch))
         return shared.views[0][part], shared.views[1][part]
 
-    def _new_views(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        key = fold(self.config.seed, int(batch["epoch"]))
+    def _new_views(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        key = fold(self.config.seed, batch.epoch)
         with torch.autocast(self.device.type, enabled=False):
-            if "images" in batch:
-                x, x1 = self.views(batch["images"], batch["ids"], key)
+            if batch.images is not None:
+                x, x1 = self.views(batch.images, batch.ids, key)
             else:
-                x, x1 = self.views.from_crops(batch["crops"], batch["crops1"], batch["ids"], key)
+                crops, crops1 = batch.crops
+                x, x1 = self.views.from_crops(crops, crops1, batch.ids, key)
         layout = torch.channels_last
         return x.contiguous(memory_format=layout), x1.contiguous(memory_format=layout)
 
     @torch.no_grad()
-    def make_small_views(self, batch: dict[str, Any]) -> list[Tensor]:
+    def make_small_views(self, batch: Batch) -> list[Tensor]:
         """Return the small views of a batch, (B, C, s, s) each, with the seed of the large ones."""
-        key = fold(self.config.seed, int(batch["epoch"]))
+        key = fold(self.config.seed, batch.epoch)
         with torch.autocast(self.device.type, enabled=False):
-            views = self.views.small_views(
-                batch.get("images"), batch.get("small"), batch["ids"], key
-            )
+            views = self.views.small_views(batch.images, batch.small, batch.ids, key)
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from BYOL.data.batch import Batch
 from BYOL.data.prefetch import CudaPrefetcher
 
 
@@ -35,7 +36,7 @@ def log(monkeypatch):
 
 
 def batches(n: int) -> DataLoader:
-    data = [{"epoch": i, "crops": torch.full((2,), i), "broken": []} for i in range(n)]
+    data = [Batch(i, torch.full((2,), i)) for i in range(n)]
     return DataLoader(data, batch_size=None)
 
 
@@ -45,8 +46,8 @@ def test_every_batch_is_yielded_once_in_order(log, n):
     assert len(ahead) == n
     for _ in range(2):
         copied = list(ahead)
-        assert [batch["epoch"] for batch in copied] == list(range(n))
-        assert all((batch["crops"] == i).all() for i, batch in enumerate(copied))
+        assert [batch.epoch for batch in copied] == list(range(n))
+        assert all((batch.ids == i).all() for i, batch in enumerate(copied))
 
 
 def test_the_next_copy_starts_before_a_batch_is_yielded(log):

@@ -171,12 +171,12 @@ def loaded(images, workers: int, streams: Streams, start: int = 0) -> list[dict]
 def test_batches_do_not_depend_on_workers_or_restarts(place, tmp_path, kind):
     images = opened(patterns(place)[kind], tmp_path)
     alone = loaded(images, 0, Streams(1, 2))
-    assert len({int(i) for b in alone for i in b["ids"]}) == 36
+    assert len({int(i) for b in alone for i in b.ids}) == 36
     for workers, start in ((1, 0), (3, 0), (2, 3)):
         again = loaded(images, workers, Streams(1, 2), start)
         for a, b in zip(alone[start:], again, strict=True):
-            assert torch.equal(a["ids"], b["ids"]) and torch.equal(a["crops1"], b["crops1"])
-            assert not a["broken"]
+            assert torch.equal(a.ids, b.ids) and torch.equal(a.crops[1], b.crops[1])
+            assert not a.broken
 
 
 def test_evaluation_yields_shards_in_their_order(place, tmp_path):

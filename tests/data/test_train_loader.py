@@ -26,8 +26,8 @@ def test_the_memory_loader_yields_the_requested_images():
     sampler = EpochSampler(len(images), 6, seed=5)
     loader = train_loader(images, sampler, views=paper_views(12), workers=0, device=CPU)
     batch = next(iter(loader))
-    assert batch["epoch"] == 0 and len(loader) == len(images) // 6
-    assert torch.equal(batch["images"], images.data[batch["ids"]])
+    assert batch.epoch == 0 and len(loader) == len(images) // 6
+    assert torch.equal(batch.images, images.data[batch.ids])
 
 
 def test_images_move_to_the_device_when_training_starts():
@@ -36,7 +36,7 @@ def test_images_move_to_the_device_when_training_starts():
     loader = MemoryLoader(images, EpochSampler(len(images), 6), torch.device("meta"), 2)
     assert loader.data.device == CPU
     batch = next(iter(loader))
-    devices = {loader.data.device, batch["images"].device, batch["together"].ids.device}
+    devices = {loader.data.device, batch.images.device, batch.together.ids.device}
     assert devices == {torch.device("meta")}
 
 
@@ -50,31 +50,31 @@ def test_joint_batches_equal_separate_batches():
         return list(MemoryLoader(images, sampler, CPU, together))
 
     alone, shared = epoch(1), epoch(4)
-    assert len(alone) == len(shared) == 9 and "together" not in alone[0]
+    assert len(alone) == len(shared) == 9 and alone[0].together is None
     for a, b in zip(alone, shared, strict=True):
-        assert torch.equal(a["ids"], b["ids"]) and torch.equal(a["images"], b["images"])
-        whole, part = b["together"], slice(b["start"], b["start"] + 6)
-        assert torch.equal(whole.ids[part], b["ids"]) and len(whole.ids) == 24
-        assert torch.equal(whole.images[part], b["images"])
-    assert len({id(b["together"]) for b in shared}) == 3
+        assert torch.equal(a.ids, b.ids) and torch.equal(a.images, b.images)
+        whole, part = b.together, slice(b.start, b.start + 6)
+        assert torch.equal(whole.ids[part], b.ids) and len(whole.ids) == 24
+        assert torch.equal(whole.images[part], b.images)
+    assert len({id(b.together) for b in shared}) == 3
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(tmp_path):
     images = open_images(str(draw_images(tmp_path / "images", side=30))).train
     alone = batches(images, 0)
-    assert len(alone) == 8 and alone[0]["crops"].shape == (6, 3, 12, 12)
-    assert [b["epoch"] for b in alone] == [0] * 4 + [1] * 4
+    assert len(alone) == 8 and alone[0].crops[0].shape == (6, 3, 12, 12)
+    assert [b.epoch for b in alone] == [0] * 4 + [1] * 4
     for workers in (1, 3):
         for a, b in zip(alone, batches(images, workers), strict=True):
-            assert torch.equal(a["ids"], b["ids"]) and a["epoch"] == b["epoch"]
-            assert torch.equal(a["crops"], b["crops"]) and torch.equal(a["crops1"], b["crops1"])
+            assert torch.equal(a.ids, b.ids) and a.epoch == b.epoch
+            assert torch.equal(a.crops[0], b.crops[0]) and torch.equal(a.crops[1], b.crops[1])
 
 
 def test_a_broken_image_is_replaced_by_the_next_and_reported(tmp_path):
     images = open_images(str(draw_images(tmp_path / "images", each=3))).train
     (tmp_path / "images" / "a" / "01.png").write_bytes(b"")
     batch = CropsDataset(images, 0, paper_views(12))[(0, np.array([0, 1, 2]))]
-    assert batch["broken"] == ["a/01.png"] and batch["crops"].shape == (3, 3, 12, 12)
+    assert batch.broken == ["a/01.png"] and batch.crops[0].shape == (3, 3, 12, 12)
 
 
 def test_pixels_of_only_one_image_at_a_time_are_in_memory(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import torch
 
+from BYOL.data.batch import Batch
 from BYOL.evaluation.collapse.alarm import Alarm
 from BYOL.runs.folder import RunFolder
 from BYOL.training.callbacks.broken_images import BrokenImages
@@ -36,6 +37,6 @@ def test_checkpoints_of_earlier_versions_have_the_states_of_the_callbacks(tmp_pa
 def test_an_unreadable_image_is_logged_once_and_every_name_is_kept(lines):
     broken = BrokenImages()
     for names in ([], ["a.png"], ["b.png", "a.png"]):
-        broken.on_train_batch_end(None, None, None, {"broken": names}, 0)
+        broken.on_train_batch_end(None, None, None, Batch(0, torch.zeros(1), broken=names), 0)
     assert lines() == ["warning: a.png cannot be read: the next image replaces it"]
     assert broken.state_dict() == {"names": ["a.png", "b.png"]}

@@ -6,6 +6,7 @@ import torch
 from BYOL._random import fold
 from BYOL.config.presets import preset_config
 from BYOL.config.view_configs import small_view_configs, view_configs
+from BYOL.data.batch import Batch
 from BYOL.data.dataset import FileImages
 from BYOL.data.sampler import EpochSampler
 from BYOL.data.sources import open_images
@@ -45,11 +46,7 @@ def test_small_views_are_seen_by_the_online_network_only_and_predict_both_target
     views = Views(*view_configs(config), config.input_spec.mean, config.input_spec.std, small=small)
     model = build_model(config)
     module = Pretraining(model, config, views, steps_per_epoch=2)
-    batch = {
-        "epoch": 1,
-        "ids": torch.arange(8),
-        "images": torch.randint(0, 256, (8, 3, 20, 20)).byte(),
-    }
+    batch = Batch(1, torch.arange(8), torch.randint(0, 256, (8, 3, 20, 20)).byte())
     seen = []
     model.targetNet.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[-1]))
     loss = module.training_step(batch, 0)
@@ -99,9 +96,9 @@ def test_small_views_from_files_are_those_from_memory_up_to_rounding(pictures):
     views = Views(*view_configs(config), [0.0] * 3, [1.0] * 3, small=small)
     ids = torch.arange(6)
     batch = CropsDataset(images, 0, view_configs(config) + small)[(3, ids.numpy())]
-    assert tuple(batch["small"].shape) == (2, 6, 3, 8, 8)
+    assert tuple(batch.small.shape) == (2, 6, 3, 8, 8)
     key = fold(0, 3)
-    cut = views.small_views(None, batch["small"], ids, key)
+    cut = views.small_views(None, batch.small, ids, key)
     whole = views.small_views(torch.stack([images.read(i) for i in range(6)]), None, ids, key)
     assert len(cut) == len(whole) == 2
     for a, b in zip(cut, whole, strict=True):

@@ -6,6 +6,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from BYOL.data.batch import Batch
+
 log = logging.getLogger(__name__)
 
 
@@ -29,11 +31,15 @@ class BrokenImages(Callback):
         self.names = set(state_dict["names"])
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        index: int,
     ) -> None:
         """Add the names that the loader reports in ``batch``."""
-        broken = batch.get("broken")
-        if broken:
+        if batch.broken:
             if not self.names:
-                log.warning(f"{broken[0]} cannot be read: the next image replaces it")
-            self.names.update(broken)
+                log.warning(f"{batch.broken[0]} cannot be read: the next image replaces it")
+            self.names.update(batch.broken)
