@@ -263,11 +263,7 @@ def _positional(settings: type, words: list[str], positional: tuple[str, ...]) -
 
 
 def _with_tables(values: dict[str, Any]) -> dict[str, Any]:
-    """Make ``backbone_args.depth`` an entry of ``backbone_args``; its value is parsed as YAML.
-
-    Raises:
-        UserError: the value is not YAML.
-    """
+    """Make ``backbone_args.depth`` an entry of ``backbone_args``; its value is parsed as YAML."""
     import yaml
 
     merged: dict[str, Any] = {}
@@ -277,9 +273,8 @@ def _with_tables(values: dict[str, Any]) -> dict[str, Any]:
             try:
                 parsed = plain_yaml(value)
             except (ValueError, yaml.YAMLError) as error:
-                raise UserError(
-                    f"--{name}={printable(value)} is not a value: {first_line(error)}"
-                ) from error
+                reason = f"{printable(value)} is not a value: {first_line(error)}"
+                raise UserError(f"--{name}={reason}") from error
             merged[table] = {**merged.get(table, {}), entry: parsed}
         else:
             merged[name] = value

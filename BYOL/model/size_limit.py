@@ -45,7 +45,7 @@ def check_size(build: Callable[[], nn.Module], what: str) -> None:
     def add(name: str, number: int, limit: int) -> None:
         count[name] += number
         if count[name] > limit:
-            raise _TooLargeError
+            raise _TooLargeError(f"{limit:,} {name}")
 
     def add_parameter(module: nn.Module, name: str, parameter: Tensor | None) -> None:
         add("parameters", 0 if parameter is None else parameter.numel(), most)
@@ -61,11 +61,9 @@ def check_size(build: Callable[[], nn.Module], what: str) -> None:
         with torch.device("meta"):
             build()
     except _TooLargeError as error:
-        name = "parameters" if count["parameters"] > most else "modules"
-        limit = most if name == "parameters" else MOST_MODULES
         raise MachineError(
-            f"{what} has more than {limit:,} {name}, which this machine cannot hold: choose a "
-            "smaller network"
+            f"{what} has more than {error}, which this machine cannot hold: choose a smaller "
+            "network"
         ) from error
     except Exception:  # a network that the meta device does not support, or wrong arguments
         return

@@ -50,35 +50,10 @@ def translated_errors(
     try:
         yield
     except (RuntimeError, UserError) as error:
-        text = str(error)
-        resume = (
-            f"the last checkpoint is {folder.checkpoint}; the same command with --resume auto "
-            "resumes the run"
-        )
-        if isinstance(error, UserError):
-            advice = ""
-            if isinstance(error, LostError):
-                advice = ", then the same command with --resume auto resumes the run"
-            raise type(error)(loader_message(error) + advice) from error
-        if loader_died(error):
-            raise StoppedError(
-                "a loader process died, often because memory ran out (then: fewer --workers); "
-                f"{resume}"
-            ) from error
-        if "in loading state_dict" in text:
-            raise WeightsError(
-                f"{folder.checkpoint} does not fit these settings: its weights have other names or "
-                "shapes"
-            ) from error
-        if "deterministic" in text and "implementation" in text:
-            raise SettingsError(
-                f"--deterministic is not possible with this network: {first_line(error)}"
-            ) from error
-        if process_count() > 1 and _LOST.search(text):
-            raise StoppedError(
-                f"another process of this run ended or does not answer; {resume}"
-            ) from error
-        raise
+        translated = _translated(error, folder)
+        if translated is None:
+            raise
+        raise translated from error
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         if not restoring():
             raise
@@ -86,3 +61,32 @@ def translated_errors(
             f"{folder.checkpoint} has no valid state to resume from "
             f"({type(error).__name__}: {first_line(error)})"
         ) from error
+
+
+def _translated(error: Exception, folder: RunFolder) -> BaseException | None:
+    """Return the error that is raised in place of ``error``; None if it is not translated."""
+    text = str(error)
+    resume = (
+        f"the last checkpoint is {folder.checkpoint}; the same command with --resume auto "
+        "resumes the run"
+    )
+    if isinstance(error, UserError):
+        lost = isinstance(error, LostError)
+        advice = ", then the same command with --resume auto resumes the run" if lost else ""
+        return type(error)(loader_message(error) + advice)
+    if loader_died(error):
+        return StoppedError(
+            f"a loader process died, often because memory ran out (then: fewer --workers); {resume}"
+        )
+    if "in loading state_dict" in text:
+        return WeightsError(
+            f"{folder.checkpoint} does not fit these settings: its weights have other names or "
+            "shapes"
+        )
+    if "deterministic" in text and "implementation" in text:
+        return SettingsError(
+            f"--deterministic is not possible with this network: {first_line(error)}"
+        )
+    if process_count() > 1 and _LOST.search(text):
+        return StoppedError(f"another process of this run ended or does not answer; {resume}")
+    return None

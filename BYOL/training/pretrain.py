@@ -84,8 +84,7 @@ def pretrain(
     config = resolve_processes(config)
     machine = pick_machine(config.accelerator, config.devices, config.precision)
     stamped, task = config.resume != "auto", independent_task(config)
-    default = default_folder(config.data, stamped=stamped, task=task)
-    out = Path(config.out) if config.out else default
+    out = Path(config.out or default_folder(config.data, stamped=stamped, task=task))
     if config.resume:
         config = dataclasses.replace(config, **recorded_settings(config, RunFolder(out)))
     start = find_start(RunFolder(out), config.resume, config.epochs)
@@ -233,8 +232,7 @@ def _train(
     callbacks = RunCallbacks(config, prepared, start, machine, stop, module, estimate, facts)
     loggers = [*build_loggers(start.folder, start.step), *more_loggers]
     trainer = _trainer(config, start, callbacks, machine, loggers)
-    resumes = start.checkpoint is not None
-    with translated_errors(start.folder, lambda: resumes and not callbacks.started):
+    with translated_errors(start.folder, lambda: bool(start.step) and not callbacks.started):
         trainer.fit(module, loader, ckpt_path=start.checkpoint)
     return module.config, {
         "epochs": module.config.epochs,
