@@ -11,6 +11,8 @@ from BYOL.config.fields import names_where
 from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
+from BYOL.evaluation.class_summary import shown_rows
+from BYOL.evaluation.table import class_lines, comparison_sentences
 from BYOL.export.exportable import ExportModel
 from BYOL.export.snippet import loading_recipe
 from BYOL.model.classifier import Classifier
@@ -114,7 +116,8 @@ def _classifier(classifier: Classifier | None) -> list[str]:
         + "."
     )
     if classifier.evaluation:
-        text += f"\n\nEvaluation, with a 95 % interval: {classifier.evaluation}."
+        evaluation = classifier.evaluation.rstrip(".").replace("\n", ". ")
+        text += f"\n\nEvaluation, with a 95 % interval: {evaluation}."
     return ["## Classifier\n" + text]
 
 
@@ -161,7 +164,7 @@ def _measures(results: dict[str, Any]) -> str:
     evaluation = results.get("evaluation")
     if not evaluation:
         return "Not measured: there were no labels to evaluate with."
-    rows = evaluation["rows"]
+    rows = shown_rows(evaluation)
     is_accuracy = {
         name: "accuracy" in measure
         for measures in rows.values()
@@ -187,7 +190,8 @@ def _measures(results: dict[str, Any]) -> str:
         f"{counts['learn']:,} training images. The raw pixels and the same network without "
         "training were evaluated in the same way."
     ) + (f" {START}: the weights that the training started from." if START in rows else "")
-    return "\n".join([*lines, "", note])
+    sentences = [*class_lines(evaluation), *comparison_sentences(evaluation)]
+    return "\n".join([*lines, "", " ".join([note, *sentences])])
 
 
 def _finetuning_note(classifier: Classifier | None) -> str:

@@ -45,6 +45,9 @@ class Curves:
     omitted: int = 0
 
 
+_PRESENT_NAMES = {"gauge/effective_rank": "gauge/centred_rank"}  # of columns of earlier versions
+
+
 def read_curves(path: Path) -> Curves:
     """Read the metrics.csv at ``path``; a missing or empty file gives no curves."""
     if not path.exists():
@@ -54,8 +57,8 @@ def read_curves(path: Path) -> Curves:
     points: dict[str, dict[float, float]] = {}
     for row in rows:
         step = float(row["step"])
-        for name, text in row.items():
-            value = _number(text)
+        for column, text in row.items():
+            name, value = _PRESENT_NAMES.get(column, column), _number(text)
             if name and name not in _NOT_CURVES and value is not None:
                 points.setdefault(name, {})[step] = value  # rows of a resumed run replace old ones
     epoch = _steps_per_epoch(rows)
