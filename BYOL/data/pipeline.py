@@ -78,6 +78,8 @@ def value_limits(image: StoredImage) -> tuple[float, float]:
 def mark_missing(image: StoredImage, options: ReadOptions) -> StoredImage:
     """Step 4, computed before step 3: make ``missing`` a mask like the values, or None."""
     mask = image.missing
+    if mask is None and image.no_data is None and options.no_data is None:
+        return image
     if mask is not None and mask.ndim == 2:
         mask = np.repeat(mask[..., None], image.values.shape[2], axis=2)
     for marker in (image.no_data, options.no_data):
