@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from BYOL.config.fields import Settings, setting
+from BYOL.config.metrics import METRIC, MetricName
 from BYOL.config.shared_help import (
     ACCELERATOR,
     DATA_ROOT,
@@ -34,9 +35,10 @@ class EvaluateConfig(Settings):
     pool: Literal["auto", "mean", "max", "token"] = setting("auto", POOL)
     protocol: str = setting(
         "fewshot,knn,linear",
-        "Evaluation protocols, separated by commas. They are fewshot, knn, linear (logistic "
-        "regression), linear-sgd (as in the paper), finetune, cluster and retrieval. all selects "
-        "every protocol that fits the labels. The results are printed and written to "
+        "Evaluation protocols, separated by commas. They are fewshot, knn, knn-cosine (k-NN by the "
+        "plain cosine, as published figures), linear (logistic regression), "
+        "linear-sgd (as in the paper), finetune, cluster and retrieval. all selects every protocol "
+        "that fits the labels. The results are printed and written to "
         "evaluation.json in the run folder.",
         basic=True,
     )
@@ -48,6 +50,7 @@ class EvaluateConfig(Settings):
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
         "auto", TASK, basic=True
     )
+    metric: MetricName = setting("auto", METRIC, basic=True)
     epochs: int | None = setting(
         None,
         "Training epochs of linear-sgd and finetune. The default is 80 and 50. On a CPU, "
@@ -71,7 +74,8 @@ class EvaluateConfig(Settings):
         low=2,
     )
     neighbours: list[int] = setting(
-        help="Numbers of neighbours that vote in k-NN, each reported in a column of its own.",
+        help="Numbers of neighbours that vote in k-NN, each reported in a column of its own. "
+        "A number above 20 is reduced to the number of labels of the rarest class.",
         factory=lambda: [20, 200],
         low=1,
         basic=True,
@@ -83,17 +87,23 @@ class EvaluateConfig(Settings):
     )
     reference: str | None = setting(
         None,
-        "Other weights of the same backbone to compare with: a weights file or a run folder. A "
-        "weights file is a .safetensors or PyTorch file. The default is timm's weights, if they "
-        "are on this disk.",
+        "Backbone to compare with on the same test images: a run folder, a published backbone "
+        "(hf-hub:OWNER/NAME or local-dir:FOLDER), or a .safetensors or PyTorch file with other "
+        "weights of the same backbone. The default is timm's weights, if they are on this disk.",
         place="input",
         home=True,
+        basic=True,
+    )
+    leakage: bool = setting(
+        True,
+        "Search for near-copies of the test images among the training images, and report how many "
+        "there are.",
         basic=True,
     )
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", ACCELERATOR, basic=True)
     seed: int = setting(
         0,
-        "Random seed of the few-shot samples, the splits and the confidence intervals.",
+        "Random seed of the few-shot samples and the splits.",
         low=0,
         high=2**63 - 1,
         basic=True,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from BYOL.config.fields import Settings, setting
+from BYOL.config.metrics import METRIC, MetricName
 from BYOL.config.shared_help import (
     ACCELERATOR,
     DATA_ROOT,
@@ -71,6 +72,7 @@ class ExportConfig(Settings):
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
         "auto", TASK, basic=True
     )
+    metric: MetricName = setting("auto", METRIC)
     epochs: int | None = setting(
         None,
         "Training epochs of --classifier finetuned. The default is 50. On a CPU, fewer epochs "
@@ -83,7 +85,7 @@ class ExportConfig(Settings):
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", ACCELERATOR, basic=True)
     seed: int = setting(
         0,
-        "Random seed of splits, cross-validation folds and confidence intervals.",
+        "Random seed of splits and cross-validation folds.",
         low=0,
         high=2**63 - 1,
     )

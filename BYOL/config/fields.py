@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from BYOL._console import printable
+from BYOL.config.plain_yaml import plain_yaml
 from BYOL.errors import SettingsError
 
 _WORDS: dict[Any, str] = {
@@ -20,6 +21,7 @@ _WORDS: dict[Any, str] = {
     float: "a number",
     bool: "true or false",
     tuple[float, float]: "two numbers with a comma between",
+    tuple[str, str]: "two names with a comma between",
     tuple[float, ...]: "two numbers, or two for each channel, with commas between",
     list[float]: "numbers with commas between",
     list[int]: "whole numbers with commas between",
@@ -140,7 +142,7 @@ def check_settings(settings: Any) -> None:
     kinds = kinds_of(type(settings))
     for name, field in fields_of(settings).items():
         value, info = getattr(settings, name), info_of(field)
-        if value is not None and (kind := _tuple_kind(kinds[name])):
+        if value is not None and (kind := pair_kind(kinds[name])):
             _check_tuple(name, value, kind)
         if choices := choices_of(kinds[name]):
             if value is not None and not isinstance(value, bool) and value not in choices:
@@ -152,7 +154,7 @@ def check_settings(settings: Any) -> None:
             _check_range(name, value, low, math.inf if info.high is None else info.high)
 
 
-def _tuple_kind(kind: Any) -> Any:
+def pair_kind(kind: Any) -> Any:
     """The type of the pair or the pairs that ``kind`` accepts, or None."""
     parts = get_args(kind) if _is_union(kind) else (kind,)
     return next((part for part in parts if get_origin(part) is tuple), None)
@@ -160,9 +162,11 @@ def _tuple_kind(kind: Any) -> Any:
 
 def _check_tuple(name: str, value: Any, kind: Any) -> None:
     is_sequence = isinstance(value, tuple | list) and _is_length(kind, len(value))
-    if not is_sequence or not all(isinstance(number, int | float) for number in value):
+    texts = get_args(kind)[0] is str
+    if not is_sequence or not all(isinstance(v, str if texts else int | float) for v in value):
+        wanted = "two names" if texts else "two numbers"
         more = ", or two for each channel" if Ellipsis in get_args(kind) else ""
-        raise SettingsError(f"--{name}={value} is no pair: give two numbers{more}")
+        raise SettingsError(f"--{name}={value} is no pair: give {wanted}{more}")
 
 
 def _is_length(kind: Any, length: int) -> bool:
@@ -271,7 +275,7 @@ def _as_number(kind: type, value: Any) -> Any:
 
 
 def _as_sequence(kind: Any, value: Any) -> Any:
-    if isinstance(value, str) and get_args(kind)[0] is not str:
+    if isinstance(value, str) and (get_args(kind)[0] is not str or get_origin(kind) is tuple):
         value = [part for part in value.strip("[]() ").split(",") if part.strip()]
     elif isinstance(value, str):
         value = [value]
@@ -286,7 +290,7 @@ def _as_table(value: Any) -> dict[str, Any]:
         import yaml
 
         try:
-            value = yaml.safe_load(value)
+            value = plain_yaml(value)
         except yaml.YAMLError as error:
             raise ValueError(value) from error
     return dict(_expect(dict, value))

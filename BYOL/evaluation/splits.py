@@ -119,6 +119,13 @@ def task_of(images: Images) -> str:
     return TAGS if images.labels.dtype == bool else VALUES
 
 
+def label_count(images: Images) -> int:
+    """Return the number of classes, tags or values that ``images`` have labels of; 0 without."""
+    if images.labels is None:
+        return 0
+    return len(np.unique(images.labels)) if images.labels.ndim == 1 else images.labels.shape[1]
+
+
 def comparable_test_set(test: Images | None, train: Images) -> Images | None:
     """Return ``test`` if its labels are of the same kind as those of ``train``, else None.
 

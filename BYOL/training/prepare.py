@@ -17,7 +17,8 @@ from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images, re
 from BYOL.data.reduced import reduce_images
 from BYOL.data.sources import Splits, common_side, open_images
 from BYOL.errors import DataError, SettingsError
-from BYOL.evaluation.splits import attach_labels, drop_unusable_labels
+from BYOL.evaluation.deciding import check_metric
+from BYOL.evaluation.splits import attach_labels, drop_unusable_labels, label_count, task_of
 from BYOL.model.backbones import build_backbone
 from BYOL.model.hub import resolve_backbone
 from BYOL.model.initial_weights import read_start
@@ -82,6 +83,9 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
     side = common_side(source, config.channels) if config.image_size is None else None
     config = _resolve(config, splits.train, side)
     splits = attach_labels(splits, config)
+    evaluated = splits.labelled or splits.train
+    if config.evaluate and evaluated.labels is not None:
+        check_metric(config.metric, task_of(evaluated), label_count(evaluated))
     _check_number(config, splits.train, least=2 if into_memory else 1)
     if config.strict_images and isinstance(splits.train, EncodedImages):
         check_images(splits.train)

@@ -17,10 +17,11 @@ from BYOL import load_backbone
 from BYOL.cli.main import main
 from BYOL.curation import duplicates
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid, thumbnail
-from BYOL.curation.duplicates import near_pairs, unit_thumbnails
+from BYOL.curation.duplicates import near_pairs
 from BYOL.curation.feature_store import Collection, FeaturesWithThumbnail, whiten
 from BYOL.data.dataset import ArrayImages
 from BYOL.data.sources import open_images
+from BYOL.evaluation.copies.thumbnails import unit_thumbnails
 from BYOL.views.config import InputSpec
 
 pytestmark = pytest.mark.trains

@@ -51,7 +51,8 @@ def test_every_frame_is_an_image_named_by_its_file_and_number(study):
     assert values(train) == [0, 1, 2, 3, 4, 100, 200, 201, 202, 203, 255, 255, 255, 255, 255]
     assert train.labels.tolist() == [0] * 10 + [1] * 5
     assert train.groups.tolist() == [0] * 5 + [1] + [2] * 4 + [3] * 3 + [4] * 2
-    assert any("15 images from 5 files" in note for note in train.notes)
+    (note,) = train.notes
+    assert "15 images from 5 files" in note
     part = train.subset(np.array([7, 3]))
     assert [part.sample_name(i) for i in range(2)] == ["a/volume.nii.gz::1", "a/loop.dcm::3"]
     assert values(part) == [201, 3] and part.digest != train.digest
@@ -131,3 +132,11 @@ def test_slices_of_tiff_stacks_are_frames_too(tmp_path):
         assert train.read(number)[:, 0, 0].tolist() == stack[t, z, :, 0, 0].tolist()
     first = open_images(str(tmp_path), frames="first", pixel_range=(0, 255)).train
     assert first.read(0)[:, 0, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_a_header_that_declares_too_many_frames_is_one_image(tmp_path):
+    data = scan(np.zeros((8, 9), np.uint16), bits=12, NumberOfFrames=999_999_999)
+    data.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    data.NumberOfFrames = 1
+    data.save_as(tmp_path / "b.dcm", enforce_file_format=True)
+    assert len(open_images(str(tmp_path), frames="all").train) == 2

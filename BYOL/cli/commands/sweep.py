@@ -16,7 +16,7 @@ from BYOL.cli.sweep.summary import write_summary
 from BYOL.config import PretrainConfig
 from BYOL.config.sweep import SweepConfig
 from BYOL.errors import StoppedError, UserError
-from BYOL.training.launch import launched_processes
+from BYOL.training.launcher import find_launcher
 
 log = logging.getLogger(__name__)
 
@@ -46,21 +46,23 @@ def sweep_run(config: SweepConfig) -> Answer:
         failed = _work(cells, runs, waiting, out)
     except StoppedError as error:  # a sweep always resumes
         raise StoppedError(re.sub(" with --resume( auto)?", "", str(error))) from error
-    rows, text = write_summary(cells, out)
+    summary, text = write_summary(cells, out)
     if failed:
         raise UserError(
             f"{len(failed)} of {len(runs)} runs failed, see above; the table of the others is "
             f"{out / 'table.md'}"
         )
-    answer = {"out": str(out), "runs": len(runs), "rows": rows}
+    answer = {"out": str(out), "runs": len(runs), **summary}
     return answer, f"{text}\n\nthe runs, table.md, sweep.json and sweep.png are in {out}"
 
 
 def _refuse_launchers() -> None:
-    if launched_processes() > 1:
+    """Refuse processes that would be one run. The tasks of srun share the runs of a sweep."""
+    launcher = find_launcher(devices=1)
+    if launcher.tasks > 1 and launcher.name != "srun":
         raise UserError(
-            "byol sweep is one process, not several of torchrun or srun: start the same command "
-            "several times, and the processes share the runs"
+            f"byol sweep is one process, not one of several of {launcher.name}: start the same "
+            "command several times, and the processes share the runs"
         )
 
 

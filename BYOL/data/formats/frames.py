@@ -50,11 +50,13 @@ class FrameFile:
         opened: the file.
         choice: the number of the frame, or "max" for the maximum over all frames.
         noun: what the file calls its frames.
+        silent: whether no line says which frame it is, because others are images of their own.
     """
 
     opened: Frames
     choice: int | str
     noun: str
+    silent: bool = False
 
     @property
     def frames(self) -> int:
@@ -70,7 +72,7 @@ class FrameFile:
 
     def _notes(self) -> tuple[str, ...]:
         count = self.opened.frames
-        if count < 2:
+        if count < 2 or self.silent:
             return ()
         used = "their maximum" if self.choice == "max" else f"number {int(self.choice) + 1}"
         return (
@@ -119,7 +121,7 @@ def choose_frame(
     if isinstance(choice, int) and not 0 <= choice < opened.frames:
         raise ValueError(f"it has {counted(opened.frames, noun)}, not a number {choice}")
     number = opened.middle if choice == "middle" else 0 if choice == "first" else choice
-    return FrameFile(opened, number, noun)
+    return FrameFile(opened, number, noun, options.frames == "all")
 
 
 def check_frame_size(height: int, width: int) -> None:

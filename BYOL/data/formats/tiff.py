@@ -53,7 +53,7 @@ def open_tiff(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource
         if _is_simple(page) and _tag(page, _GDAL_NO_DATA) is None and _mask_page(file) is None:
             stack = read_stack(file)
             if stack.series is None or stack.shape == page.shape:
-                return PillowFile(whole(source, head), options, stack.notes(options.choice()))
+                return PillowFile(whole(source, head), options, stack.notes(options))
         elif _only_pillow_reads(page):
             return None
         return TiffImage(source, options, file)
@@ -95,7 +95,7 @@ class TiffImage:
             bands,
             channels,
             page.dtype not in (np.uint8, bool) and page.photometric not in (_PALETTE, _CMYK),
-            stack.notes(options.choice()),
+            stack.notes(options),
         )
 
     def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.data.formats.stored import Encoded, Slice
+from BYOL.data.formats.stored import Encoded, ReadOptions, Slice
 from BYOL.data.formats.tiff_quiet import messages
 
 _NAMES = {"Z": "depth (Z)", "T": "time (T)", "Q": "an undeclared axis", "I": "pages"}
@@ -58,8 +58,11 @@ class Stack:
         indices = np.unravel_index(choice, tuple(sizes.values())) if sizes else ()
         return {letter: int(i) for letter, i in zip(sizes, indices, strict=True)}
 
-    def notes(self, slice_: Slice | int) -> tuple[str, ...]:
+    def notes(self, options: ReadOptions) -> tuple[str, ...]:
         """Lines that say which of several slices or pages is used."""
+        if options.frames == "all" and self.frames > 1:
+            return ()
+        slice_ = options.choice()
         used = []
         for letter, count in zip(self.axes, self.shape, strict=True):
             if letter in _KEPT or count == 1:

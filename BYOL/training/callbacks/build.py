@@ -8,6 +8,7 @@ from BYOL._hardware import Machine, torch_device
 from BYOL.config import PretrainConfig, save_config
 from BYOL.config.tasks import CLASSES
 from BYOL.evaluation.collapse.alarm import Alarm
+from BYOL.evaluation.collapse.metrics import with_former_names
 from BYOL.evaluation.online import online_check
 from BYOL.evaluation.splits import comparable_test_set, task_of
 from BYOL.runs.folder import RunFolder
@@ -71,6 +72,9 @@ class RunCallbacks:
         self.online = _online_evaluation(config, prepared, machine)
         schedule = CheckpointSchedule(config.checkpoint_steps, config.checkpoint_minutes)
         every = config.checkpoint_every
+        self.checkpoints = Checkpoints(
+            self.store, schedule, every, stop, self.non_finite, self.online, facts
+        )
         self.callbacks: list[Callback] = [
             self.progress,
             self.broken,
@@ -79,8 +83,13 @@ class RunCallbacks:
             *([self.collapse] if config.gauges_every else []),
             *([self.online] if self.online else []),
             *_time_limit(estimate, folder),
-            Checkpoints(self.store, schedule, every, stop, self.non_finite, self.online, facts),
+            self.checkpoints,
         ]
+
+    @property
+    def started(self) -> bool:
+        """Whether training has started; the state of a checkpoint is restored before."""
+        return self.checkpoints.started
 
     def results(self) -> dict[str, Any]:
         """Return the part of ``results.json`` that the callbacks have measured."""
@@ -89,7 +98,7 @@ class RunCallbacks:
             "images_per_second": round(self.progress.images_per_second, 1),
             "steps_skipped": self.non_finite.skipped,
             "pictures_left_out": sorted({*self.left_out, *self.broken.names}),
-            "gauges": self.collapse.last,
+            "gauges": with_former_names(self.collapse.last),
             "alarm": self.collapse.alarm,
             "stopped": self.collapse.stopped,
             "online_knn": self.online.knn if self.online else [],
