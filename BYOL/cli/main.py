@@ -108,6 +108,7 @@ class Command:
         function: "module:function", which takes the settings and returns a dictionary and a text.
             It is imported when it is called, so that help and mistakes do not wait for torch.
         compiles: whether it may compile or trace a network.
+        fits: whether it fits models of scikit-learn.
     """
 
     summary: str
@@ -115,13 +116,17 @@ class Command:
     positional: tuple[str, ...]
     function: str
     compiles: bool = False
+    fits: bool = False
 
     def __call__(self, config: Any) -> tuple[dict[str, Any], str]:
         """Run the command with the settings ``config``."""
+        from BYOL.evaluation.sklearn_import import import_sklearn_quickly
         from BYOL.model.timm_import import import_timm_quickly
 
         if not self.compiles:
             import_timm_quickly()
+        if self.fits:
+            import_sklearn_quickly()
         module, function = self.function.split(":")
         return getattr(importlib.import_module(module), function)(config)
 
@@ -139,6 +144,7 @@ COMMANDS = {
         EvaluateConfig,
         ("run", "data"),
         "BYOL.cli.commands.evaluate:evaluate_run",
+        fits=True,
     ),
     "embed": Command(
         "Write the feature vector of every image to a file",
@@ -169,12 +175,14 @@ COMMANDS = {
         SelectConfig,
         ("run", "data"),
         "BYOL.cli.commands.select:select_run",
+        fits=True,
     ),
     "predict": Command(
         "Predict the labels of all images from a few, and estimate the accuracy",
         PredictConfig,
         ("run", "data"),
         "BYOL.cli.commands.predict:predict_run",
+        fits=True,
     ),
     "export": Command(
         "Export a backbone or classifier for timm, torchvision, ONNX or the Hugging Face hub",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from BYOL._console import printable
+from BYOL.cli.pairs import join_pairs
 from BYOL.config.fields import choices_of, fields_of, info_of, is_switch, kinds_of
 from BYOL.config.from_values import (
     build_settings,
@@ -139,7 +140,7 @@ def parse_arguments(
     Raises:
         UserError: an unknown flag, a flag without its value, or a surplus word.
     """
-    argv = _with_present_names(settings, argv)
+    argv = join_pairs(settings, _with_present_names(settings, argv))
     parser = _parser(settings, argv, name)
     words = _with_switch_values(settings, argv)
     try:

@@ -7,8 +7,9 @@ from typing import Literal
 
 from BYOL.config.features import PooledFeaturesConfig
 from BYOL.config.fields import setting
-from BYOL.config.shared_help import TASK
-from BYOL.config.validation import check_task
+from BYOL.config.metrics import METRIC, MetricName
+from BYOL.config.shared_help import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, TASK
+from BYOL.config.validation import check_annotations
 from BYOL.errors import SettingsError
 
 
@@ -22,6 +23,13 @@ class DuplicatesConfig(PooledFeaturesConfig):
         "pixel. A higher value finds fewer duplicates.",
         low=0,
         high=1,
+        basic=True,
+    )
+    between: tuple[str, str] | None = setting(
+        None,
+        "Two splits, train and test: list only images of one that have a near-copy in the other. "
+        "The test images are kept, so --kept lists the training images without copies of test "
+        "images. Without it, all pairs are compared.",
         basic=True,
     )
     out: str = setting(
@@ -42,6 +50,15 @@ class DuplicatesConfig(PooledFeaturesConfig):
         home=True,
         basic=True,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.between and set(self.between) != {"train", "test"}:
+            raise SettingsError(
+                f"--between={','.join(self.between)} is not accepted: give train,test"
+            )
+        if self.between and self.split != "all":
+            raise SettingsError(f"--split={self.split} leaves out images of --between: omit it")
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,8 @@ class SelectConfig(PooledFeaturesConfig):
         home=True,
         basic=True,
     )
+    label_column: str | None = setting(None, LABEL_COLUMN, basic=True)
+    file_column: str | None = setting(None, FILE_COLUMN, basic=True)
     split: Literal["all", "train", "test"] = setting(
         "train", "Split of the data to choose from.", basic=True
     )
@@ -123,6 +142,10 @@ class SelectConfig(PooledFeaturesConfig):
         basic=True,
     )
     seed: int = setting(0, "Random seed of the clustering.", low=0, high=2**63 - 1, basic=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_annotations(self)
 
 
 @dataclass(frozen=True)
@@ -153,9 +176,13 @@ class PredictConfig(PooledFeaturesConfig):
         home=True,
         basic=True,
     )
+    label_column: str | None = setting(None, LABEL_COLUMN, basic=True)
+    file_column: str | None = setting(None, FILE_COLUMN, basic=True)
+    group_column: str | None = setting(None, GROUP_COLUMN)
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
         "auto", TASK, basic=True
     )
+    metric: MetricName = setting("auto", METRIC, basic=True)
     out: str = setting(
         "predictions.csv",
         "CSV file to write, with one row per image.",
@@ -165,7 +192,7 @@ class PredictConfig(PooledFeaturesConfig):
     )
     seed: int = setting(
         0,
-        "Random seed of the cross-validation folds and of the confidence intervals.",
+        "Random seed of the cross-validation folds.",
         low=0,
         high=2**63 - 1,
         basic=True,
@@ -173,4 +200,4 @@ class PredictConfig(PooledFeaturesConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_task(self.task, self.labels)
+        check_annotations(self)

@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from BYOL.config.fields import Settings, setting
+from BYOL.config.metrics import METRIC, MetricName
 from BYOL.config.shared_help import (
     ACCELERATOR,
     DATA_ROOT,
+    FILE_COLUMN,
+    GROUP_COLUMN,
     GROUPS,
+    LABEL_COLUMN,
     LABELS,
     LAYER,
     POOL,
@@ -15,7 +19,7 @@ from BYOL.config.shared_help import (
     TASK,
     TRUST,
 )
-from BYOL.config.validation import check_task
+from BYOL.config.validation import check_annotations
 from BYOL.errors import SettingsError
 
 
@@ -31,17 +35,22 @@ class EvaluateConfig(Settings):
     pool: Literal["auto", "mean", "max", "token"] = setting("auto", POOL)
     protocol: str = setting(
         "fewshot,knn,linear",
-        "Evaluation protocols, separated by commas. They are fewshot, knn, linear (logistic "
-        "regression), linear-sgd (as in the paper), finetune, cluster and retrieval. all selects "
-        "every protocol that fits the labels. The results are printed and written to "
+        "Evaluation protocols, separated by commas. They are fewshot, knn, knn-cosine (k-NN by the "
+        "plain cosine, as published figures), linear (logistic regression), "
+        "linear-sgd (as in the paper), finetune, cluster and retrieval. all selects every protocol "
+        "that fits the labels. The results are printed and written to "
         "evaluation.json in the run folder.",
         basic=True,
     )
     labels: str | None = setting(None, LABELS, place="input", home=True, basic=True)
     groups: str | None = setting(None, GROUPS, place="input", home=True, basic=True)
+    label_column: str | None = setting(None, LABEL_COLUMN, basic=True)
+    file_column: str | None = setting(None, FILE_COLUMN, basic=True)
+    group_column: str | None = setting(None, GROUP_COLUMN)
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
         "auto", TASK, basic=True
     )
+    metric: MetricName = setting("auto", METRIC, basic=True)
     epochs: int | None = setting(
         None,
         "Training epochs of linear-sgd and finetune. The default is 80 and 50. On a CPU, "
@@ -65,7 +74,8 @@ class EvaluateConfig(Settings):
         low=2,
     )
     neighbours: list[int] = setting(
-        help="Numbers of neighbours that vote in k-NN, each reported in a column of its own.",
+        help="Numbers of neighbours that vote in k-NN, each reported in a column of its own. "
+        "A number above 20 is reduced to the number of labels of the rarest class.",
         factory=lambda: [20, 200],
         low=1,
         basic=True,
@@ -77,17 +87,23 @@ class EvaluateConfig(Settings):
     )
     reference: str | None = setting(
         None,
-        "Other weights of the same backbone to compare with: a weights file or a run folder. A "
-        "weights file is a .safetensors or PyTorch file. The default is timm's weights, if they "
-        "are on this disk.",
+        "Backbone to compare with on the same test images: a run folder, a published backbone "
+        "(hf-hub:OWNER/NAME or local-dir:FOLDER), or a .safetensors or PyTorch file with other "
+        "weights of the same backbone. The default is timm's weights, if they are on this disk.",
         place="input",
         home=True,
+        basic=True,
+    )
+    leakage: bool = setting(
+        True,
+        "Search for near-copies of the test images among the training images, and report how many "
+        "there are.",
         basic=True,
     )
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", ACCELERATOR, basic=True)
     seed: int = setting(
         0,
-        "Random seed of the few-shot samples, the splits and the confidence intervals.",
+        "Random seed of the few-shot samples and the splits.",
         low=0,
         high=2**63 - 1,
         basic=True,
@@ -97,7 +113,7 @@ class EvaluateConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_task(self.task, self.labels)
+        check_annotations(self)
         if not self.neighbours:
             raise SettingsError("--neighbours is empty: give at least one number")
         for share in self.label_shares:

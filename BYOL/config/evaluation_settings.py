@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from BYOL.config.fields import setting
+from BYOL.config.metrics import METRIC, MetricName
 
 
 @dataclass(frozen=True)
@@ -36,4 +37,5 @@ class EvaluationSettings:
         "backbone.",
         basic=True,
     )
+    metric: MetricName = setting("auto", METRIC)
     report: bool = setting(True, "Write report.html, the run as one page, at the end.", basic=True)

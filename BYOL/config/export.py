@@ -4,8 +4,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from BYOL.config.fields import Settings, setting
-from BYOL.config.shared_help import ACCELERATOR, DATA_ROOT, RUN, TASK, TRUST, WORKERS
-from BYOL.config.validation import check_task
+from BYOL.config.metrics import METRIC, MetricName
+from BYOL.config.shared_help import (
+    ACCELERATOR,
+    DATA_ROOT,
+    FILE_COLUMN,
+    GROUP_COLUMN,
+    LABEL_COLUMN,
+    RUN,
+    TASK,
+    TRUST,
+    WORKERS,
+)
+from BYOL.config.validation import check_annotations
 from BYOL.errors import SettingsError
 
 
@@ -55,9 +66,13 @@ class ExportConfig(Settings):
         home=True,
         basic=True,
     )
+    label_column: str | None = setting(None, LABEL_COLUMN, basic=True)
+    file_column: str | None = setting(None, FILE_COLUMN, basic=True)
+    group_column: str | None = setting(None, GROUP_COLUMN)
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
         "auto", TASK, basic=True
     )
+    metric: MetricName = setting("auto", METRIC)
     epochs: int | None = setting(
         None,
         "Training epochs of --classifier finetuned. The default is 50. On a CPU, fewer epochs "
@@ -70,7 +85,7 @@ class ExportConfig(Settings):
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", ACCELERATOR, basic=True)
     seed: int = setting(
         0,
-        "Random seed of splits, cross-validation folds and confidence intervals.",
+        "Random seed of splits and cross-validation folds.",
         low=0,
         high=2**63 - 1,
     )
@@ -79,7 +94,7 @@ class ExportConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_task(self.task, self.labels)
+        check_annotations(self)
         if self.epochs and self.classifier != "finetuned":
             raise SettingsError(f"--epochs={self.epochs} is for --classifier=finetuned alone")
         if self.classifier != "none":

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from BYOL._console import printable
+from BYOL.config.data_names import is_digits
 from BYOL.config.fields import convert_all, fields_of, kinds_of
 from BYOL.config.presets import preset_values
 from BYOL.config.pretrain import PretrainConfig
@@ -43,7 +44,7 @@ def build_settings(settings: type, values: Mapping[str, Any], specified: Collect
             raise SettingsError(f"--{missing[0]} is missing: it has no default")
         return settings(**converted)
     preset = converted.get("preset", "auto") if "preset" in specified else "auto"
-    if preset == "auto" and converted.get("data") in (None, "digits"):
+    if preset == "auto" and is_digits(converted.get("data")):
         preset = "digits"
     defaults = {} if preset == "auto" else preset_values(preset)
     record = {"specified": sorted(set(specified) - {"recipe", "preset"})}

@@ -6,14 +6,27 @@ from BYOL._console import printable
 from BYOL.errors import SettingsError
 
 
-def check_task(task: str, labels: str | None) -> None:
-    """Make sure that ``task`` is specified only together with ``labels``.
+def check_annotations(config: Any) -> None:
+    """Make sure that settings of a labels or groups file are specified only together with it.
+
+    Args:
+        config: settings with ``labels``, and perhaps ``task``, ``groups`` and columns of both.
 
     Raises:
-        UserError: ``task`` is specified without ``labels``.
+        UserError: names a setting whose file is not specified.
     """
-    if task != "auto" and labels is None:
+    task = getattr(config, "task", "auto")
+    if task != "auto" and config.labels is None:
         raise SettingsError(f"--task={task} needs --labels: class folders are classification")
+    groups = getattr(config, "groups", None)
+    for name, file, present in (
+        ("label_column", "--labels", config.labels),
+        ("group_column", "--groups", groups),
+        ("file_column", "--labels or --groups", config.labels or groups),
+    ):
+        value = getattr(config, name, None)
+        if value is not None and present is None:
+            raise SettingsError(f"--{name.replace('_', '-')}={value} needs {file}")
 
 
 def check_recipe(recipe: dict[str, Any]) -> None:

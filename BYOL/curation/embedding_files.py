@@ -2,11 +2,13 @@
 
 Memory holds a few batches of features, independent of the number of images. The formats are:
 
-F.parquet  a row per image: name, split, label, embedding, in row groups of about 16 MB. For a grid
+F.parquet  a row per image: file, split, label, embedding, in row groups of about 16 MB. For a grid
            (h, w, d), the embedding is its h·w·d numbers, and the metadata contains its shape.
 F.npy      (n, d) or (n, h, w, d), to be opened with ``numpy.load(F, mmap_mode="r")``. The file
-           F.names.parquet next to it contains the name, split and label of every row.
-F.npz      name, split, label and embedding as arrays.
+           F.names.parquet next to it contains the file, split and label of every row.
+F.npz      file, split, label and embedding as arrays.
+
+``file`` is the name of the image relative to DATA, as in the tables of all commands.
 """
 
 import hashlib
@@ -189,7 +191,7 @@ class _ParquetRows:
 
     def add(self, columns: Columns, vectors: np.ndarray | None = None) -> None:
         """Add rows: names, splits and labels, and (B, …) features if this file contains them."""
-        count = len(columns["name"])
+        count = len(columns["file"])
         if vectors is not None:
             self._reserve_rows(vectors)[:] = vectors.reshape(count, -1)
         for name, values in columns.items():

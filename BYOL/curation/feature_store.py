@@ -7,27 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from BYOL._random import evenly_spaced
-from BYOL.curation.covariance import shrunk_covariance
 from BYOL.curation.embedding_files import write_npy
 from BYOL.curation.embeddings import Batches, Embeddings
 from BYOL.curation.temp_folder import temporary_folder
 from BYOL.data.dataset import EncodedImages, FileImages, Images
 from BYOL.data.decode import BrokenImageError
 from BYOL.errors import UserError
+from BYOL.evaluation.copies.thumbnails import BLANK, GREY_SIDE, reduce_to_thumbnails
+from BYOL.evaluation.whitening import whitened_directions, whitening_transform
 from BYOL.views.config import InputSpec
 
-# Side length of the grey thumbnails in pixels. At this size a cropped border changes a thumbnail
-# little, and different images of the same kind still differ.
-GREY_SIDE = 16
-BLANK = 0.02  # standard deviation of pixel values in [0, 1] below which an image is blank
 _EXTRA_COLUMNS = GREY_SIDE**2 + 1  # thumbnail and contrast, in addition to the features
-_COVARIANCE_IMAGES = 20_000  # images from which the covariance is estimated
 _CHUNK = 8192
-_MIN_COVARIANCE_IMAGES = 8  # with fewer images no covariance is estimated
 
 
 class FeaturesWithThumbnail(nn.Module):
@@ -57,7 +50,7 @@ class FeaturesWithThumbnail(nn.Module):
         """Return features, grey thumbnail and contrast of ``x``; see the class."""
         features = (self.network(x) + self.network(x.flip(3))) / 2
         pixels = x * self.std + self.mean
-        small = F.interpolate(pixels, (GREY_SIDE, GREY_SIDE), mode="bilinear", antialias=True)
+        small = reduce_to_thumbnails(pixels)
         grey, channels = small.mean(dim=1).flatten(1), small.flatten(2)
         contrast = channels.std(dim=2, correction=0).amax(dim=1, keepdim=True)
         return torch.cat((features.float(), grey.float(), contrast.float()), dim=1)
@@ -92,14 +85,15 @@ class Collection:
         return list(self.sets.values())[number], index
 
     def file(self, i: int) -> str:
-        """Return the path of image ``i``, or its split and name if it is not a separate file."""
+        """Return the name of image ``i`` relative to DATA."""
         images, index = self.location(i)
-        if isinstance(images, FileImages):
-            return str(images.root / images.paths[index])
-        return f"{list(self.sets)[int(self.locations[i, 0])]}/{images.sample_name(index)}"
+        return images.file_name(index)
 
-    def identity(self, i: int) -> tuple[int, int] | None:
-        """Return device and inode of the file of image ``i``, or None if they are not available."""
+    def identity(self, i: int) -> tuple[int, int, int | None] | None:
+        """Return device and inode of the file of image ``i`` and the number of its frame.
+
+        None if they are not available.
+        """
         images, index = self.location(i)
         if not isinstance(images, FileImages):
             return None
@@ -108,7 +102,8 @@ class Collection:
         except OSError:  # the file was deleted in the meantime
             return None
         # Some network file systems have no inode numbers.
-        return (status.st_dev, status.st_ino) if status.st_ino else None
+        place = status.st_dev, status.st_ino, images.frame_number(index)
+        return place if status.st_ino else None
 
     def size(self, i: int) -> tuple[int, int]:
         """Return (height, width) of image ``i``, or (0, 0) if it is no longer readable."""
@@ -117,6 +112,10 @@ class Collection:
             return images.size(index) or (0, 0)
         height, width = images.read(index).shape[1:]
         return height, width
+
+    def split(self, i: int) -> str:
+        """Return the name of the split of image ``i``."""
+        return list(self.sets)[int(self.locations[i, 0])]
 
     def thumbnail(self, i: int, side: int) -> Tensor | None:
         """Return image ``i`` as (C, h, w) uint8, or None if it is no longer readable.
@@ -187,33 +186,21 @@ def collect(
 def whiten(features: np.ndarray, file: Path, whitening: float = 1.0) -> np.ndarray:
     """Whiten ``features`` and scale them to unit length.
 
-    Features of briefly trained networks lie in a narrow cone, where all cosines are near 1. After
-    whitening, the cosines of unrelated images are near 0. The covariance is the shrinkage estimate
-    of Ledoit and Wolf (2004), which shrinks strongly only for small sets.
-
     Args:
         features: (n, d).
         file: the .npy file to write. It is written in chunks, because a full disk raises an OSError
             on a write, but ends the process on an access to a mapped file.
-        whitening: degree of whitening in [0, 1]. 0 leaves the covariance unchanged.
+        whitening: see :func:`BYOL.evaluation.whitening.whitening_transform`.
 
     Returns:
         (n, d) float32, memory-mapped from ``file``.
     """
     n, d = features.shape
-    mean, transform = np.zeros(d, np.float32), np.eye(d, dtype=np.float32)
-    if n >= _MIN_COVARIANCE_IMAGES:
-        chosen = evenly_spaced(n, _COVARIANCE_IMAGES)
-        sample = np.asarray(features[chosen], dtype=np.float64)
-        mean = sample.mean(axis=0).astype(np.float32)
-        variances, axes = np.linalg.eigh(shrunk_covariance(sample))
-        floor = max(float(variances.mean()) * 1e-6, 1e-12)
-        transform = (axes / variances.clip(floor) ** (whitening / 2)).astype(np.float32)
+    mean, transform = whitening_transform(features, whitening)
     header = {"descr": "<f4", "fortran_order": False, "shape": (n, d)}
     with file.open("wb") as output:
         np.lib.format.write_array_header_1_0(output, header)
         for start in range(0, n, _CHUNK):
-            part = (features[start : start + _CHUNK] - mean) @ transform
-            length = np.linalg.norm(part, axis=1, keepdims=True)
-            output.write(np.ascontiguousarray(part / length.clip(1e-12), dtype="<f4").data)
+            part = features[start : start + _CHUNK]
+            output.write(whitened_directions(part, mean, transform).data)
     return np.load(file, mmap_mode="r+")

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from BYOL.config.curation import PredictConfig
-from BYOL.config.tasks import CLASSES, NOTHING, Measures
+from BYOL.config.tasks import CLASSES, NOTHING
 from BYOL.curation.run_features import Features
 from BYOL.curation.run_images import open_images_of_flag, with_run_annotations
-from BYOL.data.annotations import annotate_splits
+from BYOL.data.annotations import AnnotationFiles, annotate_splits
 from BYOL.data.dataset import Images, unlabelled_reason
 from BYOL.data.groups import check_all_grouped
 from BYOL.errors import UserError
-from BYOL.evaluation.bootstrap import measures_text
-from BYOL.evaluation.cross_val_predict import FOLDS, LabelledFeatures
+from BYOL.evaluation.cross_val_predict import LabelledFeatures
 from BYOL.evaluation.splits import task_of
 from BYOL.runs.open import Run
 
@@ -83,7 +82,7 @@ def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     splits = features.splits
     if config.labelled is not None:
         splits = open_images_of_flag(features.run, config.labelled, config.data_root, "labelled")
-    annotations = annotate_splits(splits, config.labels, config.task, config.groups)
+    annotations = annotate_splits(splits, AnnotationFiles.of(config))
     splits = annotations.splits
     parts = {"train": splits.train, "labelled": splits.labelled, TEST: splits.test}
     labelled = {name: part for name, part in parts.items() if part and task_of(part) != NOTHING}
@@ -102,8 +101,3 @@ def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     if annotations.groups:
         check_all_grouped(list(labelled.values()), annotations.groups)
     return labelled
-
-
-def describe_cross_validation(measures: Measures) -> str:
-    """Return a line with the cross-validated scores of the labelled images."""
-    return f"{FOLDS}-fold cross-validation: {measures_text(measures)}"

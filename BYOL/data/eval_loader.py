@@ -79,7 +79,9 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
         )
 
     def _centre(self, i: int) -> Tensor:
-        small = read_small_jpeg(self.images.encoded(i), self.images.channels, _SMALL_BYTES)
+        small = None
+        if self.images.options.no_data is None:
+            small = read_small_jpeg(self.images.encoded(i), self.images.channels, _SMALL_BYTES)
         if small is not None and small.shape[:2] == (self.size, self.size) and self.whole:
             return torch.from_numpy(small).permute(2, 0, 1)
         file = self.images.open(i)

@@ -1,7 +1,12 @@
-"""A measure and its 95 % bootstrap interval: its variation over samples of test images.
+"""A measure and its 95 % interval: its variation over samples of test images.
 
-If the images have groups (a patient, a camera), whole groups are resampled instead of images. With
-a single group the interval describes only other images of that group.
+The interval of an accuracy is the exact one of Clopper and Pearson (1934). Intervals of other
+measures are percentiles of the bootstrap. If the images have groups (a patient, a camera), whole
+groups are resampled instead of images, for an accuracy too. With a single group the interval
+describes only other images of that group.
+
+The resamples depend on the number of images and on their groups only, so those of two backbones
+are the same samples of images. See :mod:`BYOL.evaluation.outcomes`.
 """
 
 from collections.abc import Callable
@@ -9,16 +14,28 @@ from collections.abc import Callable
 import numpy as np
 
 from BYOL.config.tasks import Measure, Measures
+from BYOL.evaluation.outcomes import KEY, encode_outcomes
 
-RESAMPLES = 10_000  # for accuracies: each resample costs one random number
 MEAN_RESAMPLES = 2_000  # for means over images: each resample costs a pass over all images
+COUNTED_RESAMPLES = 400  # for statistics of many resamples at once
 SLOW_RESAMPLES = 200  # for statistics that scikit-learn recomputes for each resample
+CONFIDENCE = 0.95
+SEED = 0  # of all resamples: those of two backbones must be the same samples
+Interval = tuple[float, float, float]  # value, low and high
 _BLOCK = 1 << 22  # indices drawn at once
 
 
 def point_estimate(measure: Measure) -> float:
     """Return the number of ``measure``: its accuracy or its value."""
     return measure["accuracy"] if "accuracy" in measure else measure["value"]
+
+
+def interval_of(measure: Measure) -> Interval:
+    """Return value, low and high of a result, which may have an interval, a spread or neither."""
+    value = measure.get("accuracy", measure.get("value"))
+    value = float("nan") if value is None else float(value)
+    spread = measure.get("spread") or 0.0
+    return value, measure.get("low", value - spread), measure.get("high", value + spread)
 
 
 def measures_text(measures: Measures) -> str:
@@ -29,27 +46,36 @@ def measures_text(measures: Measures) -> str:
     )
 
 
-def accuracy_interval(correct: np.ndarray, seed: int, groups: np.ndarray | None = None) -> Measure:
+def accuracy_interval(correct: np.ndarray, groups: np.ndarray | None = None) -> Measure:
     """Return the accuracy of the outcomes ``correct`` (n,) bool: ``{accuracy, low, high}``.
 
-    Resampling n outcomes with a share p of correct ones draws from a binomial distribution, so one
-    draw per resample is enough. With ``groups``, (n,) integers, whole groups are drawn as in
-    :func:`mean_interval`. If all outcomes are equal, every resample is equal too. The other end of
-    the interval is then that of Clopper and Pearson (1934).
+    The interval is exact for independent images. With ``groups``, (n,) integers, whole groups are
+    drawn as in :func:`mean_interval`. If all outcomes are equal, every resample is equal too, and
+    the interval is the exact one for as many outcomes as there are groups.
     """
-    n, accuracy, group_index = len(correct), float(correct.mean()), _numbered(groups)
+    accuracy, group_index = float(correct.mean()), _numbered(groups)
+    if group_index is None:
+        low, high = exact_interval(int(correct.sum()), len(correct))
+        outcomes = encode_outcomes(correct)
+        return {"accuracy": accuracy, "low": low, "high": high, KEY: outcomes}
+    mean = mean_interval(correct.astype(np.float64), groups)
     if accuracy in (0.0, 1.0):
-        units = n if group_index is None else int(group_index.max()) + 1
-        away = 1 - 0.025 ** (1 / units)
-        return {"accuracy": accuracy, "low": min(accuracy, 1 - away), "high": max(accuracy, away)}
-    if group_index is not None:
-        mean = mean_interval(correct.astype(np.float64), seed, groups)
-        return {"accuracy": mean.pop("value"), **mean}
-    resampled = np.random.default_rng(seed).binomial(n, accuracy, RESAMPLES) / n
-    return {"accuracy": accuracy, **_ends(resampled)}
+        units = int(group_index.max()) + 1
+        mean["low"], mean["high"] = exact_interval(round(accuracy * units), units)
+    return {"accuracy": accuracy, **{k: v for k, v in mean.items() if k != "value"}}
 
 
-def mean_interval(values: np.ndarray, seed: int, groups: np.ndarray | None = None) -> Measure:
+def exact_interval(hits: int, n: int) -> tuple[float, float]:
+    """Return the interval of Clopper and Pearson for ``hits`` of ``n`` independent outcomes."""
+    from scipy.special import betaincinv  # scipy.stats takes half a second to import
+
+    tail = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(hits, n - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
+    return low, high
+
+
+def mean_interval(values: np.ndarray, groups: np.ndarray | None = None) -> Measure:
     """Return the mean of ``values`` (n,), one per image: ``{value, low, high}``.
 
     ``groups`` are (n,) integers of images that are resampled together, or None.
@@ -61,7 +87,7 @@ def mean_interval(values: np.ndarray, seed: int, groups: np.ndarray | None = Non
             np.bincount(group_index, values),
             np.bincount(group_index).astype(np.float64),
         )
-    rng, n = np.random.default_rng(seed), len(values)
+    rng, n = np.random.default_rng(SEED), len(values)
     means = np.empty(MEAN_RESAMPLES)
     step = max(_BLOCK // n, 1)
     for start in range(0, MEAN_RESAMPLES, step):
@@ -77,7 +103,6 @@ def mean_interval(values: np.ndarray, seed: int, groups: np.ndarray | None = Non
 def statistic_interval(
     statistic: Callable[[np.ndarray], float],
     n: int,
-    seed: int,
     resamples: int = SLOW_RESAMPLES,
     groups: np.ndarray | None = None,
 ) -> Measure:
@@ -86,11 +111,10 @@ def statistic_interval(
     Args:
         statistic: function of (m,) image numbers, which may repeat. m is n; with groups it varies.
         n: number of images.
-        seed: seed of the resampling.
         resamples: number of resamples.
         groups: (n,) integers of images that are resampled together, or None.
     """
-    rng, group_index = np.random.default_rng(seed), _numbered(groups)
+    rng, group_index = np.random.default_rng(SEED), _numbered(groups)
 
     def resampled() -> np.ndarray:
         if group_index is None:
@@ -106,8 +130,7 @@ def statistic_interval(
 def counted_interval(
     statistic: Callable[[np.ndarray], np.ndarray],
     n: int,
-    seed: int,
-    resamples: int = SLOW_RESAMPLES,
+    resamples: int = COUNTED_RESAMPLES,
     groups: np.ndarray | None = None,
 ) -> Measure:
     """Return a ``statistic`` that is computed for many resamples at once: ``{value, low, high}``.
@@ -115,11 +138,10 @@ def counted_interval(
     Args:
         statistic: function from the count of each image, (r, n) float64, to (r,) values.
         n: number of test images.
-        seed: seed of the resampling.
         resamples: number of resamples.
         groups: (n,) integers of images that are resampled together, or None.
     """
-    rng, step = np.random.default_rng(seed), max(_BLOCK // n, 1)
+    rng, step = np.random.default_rng(SEED), max(_BLOCK // n, 1)
     group_index = _numbered(groups)
     units = n if group_index is None else int(group_index.max()) + 1
     statistics = []
@@ -141,5 +163,8 @@ def _numbered(groups: np.ndarray | None) -> np.ndarray | None:
 
 
 def _ends(resampled: np.ndarray) -> Measure:
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    return {"low": float(low), "high": float(high)}
+    """Return the ends of the interval and the outcomes; NaN marks undefined resamples."""
+    defined = resampled[~np.isnan(resampled)]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(defined, (tail, 1 - tail)) if len(defined) else (np.nan, np.nan)
+    return {"low": float(low), "high": float(high), KEY: encode_outcomes(resampled)}

@@ -2,7 +2,7 @@
 
 The prediction for a labelled image comes from a probe that was not trained on it. So the
 predictions for labelled images show how good those for other images are, and which labels may be
-wrong.
+wrong (:mod:`BYOL.evaluation.estimate`).
 """
 
 import warnings
@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.config.tasks import CLASSES, TAGS, Measures
+from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.errors import UserError
-from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.protocols.linear import fit_classes, fit_tags, fit_values
 from BYOL.model.linear_head import NEVER, LinearLayer, constant_layer, layer_of_classes
 
 FOLDS = 5  # folds of the cross-validation
-SURE = 0.9  # minimum probability of a prediction that contradicts a label
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,34 +101,3 @@ def _folds(known: LabelledFeatures, seed: int) -> Iterator[tuple[np.ndarray, np.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # classes with fewer images than folds
         yield from list(splitter.split(classes, classes, groups))
-
-
-def prediction_measures(known: LabelledFeatures, predictions: np.ndarray, seed: int) -> Measures:
-    """Return the measures of predictions for images that were not trained on, with 95 % intervals.
-
-    Args:
-        known: the images with their true labels.
-        predictions: (n, count), from :func:`cross_val_predict` or from a probe that was trained on
-            other images.
-        seed: seed of the intervals.
-
-    Returns:
-        The result of :func:`BYOL.evaluation.metrics.score_predictions`. It is empty if
-        ``predictions`` contain NaN.
-    """
-    if np.isnan(predictions).any():
-        return {}
-    return score_predictions("", known.task, predictions, known.labels, seed, known.groups)
-
-
-def contradicts_label(known: LabelledFeatures, predictions: np.ndarray) -> np.ndarray:
-    """Return (n,) bool: another class has a probability of at least :data:`SURE`.
-
-    Labels whose class has no other image are never contradicted, because the probe cannot predict
-    that class.
-    """
-    if known.task != CLASSES:
-        return np.zeros(len(known), dtype=bool)
-    sure = np.nan_to_num(predictions).max(axis=1) >= SURE
-    predictable = np.nan_to_num(predictions)[np.arange(len(known)), known.labels] > 0
-    return sure & predictable & (predictions.argmax(axis=1) != known.labels)

@@ -3,8 +3,7 @@
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -12,21 +11,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES, Measures
-from BYOL.data.dataset import Images, unlabelled_reason
+from BYOL.config.tasks import CLASSES, Measures
+from BYOL.data.dataset import Images
 from BYOL.errors import UserError
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.baselines import RawPixels, Reference
+from BYOL.evaluation.class_summary import class_summary
+from BYOL.evaluation.comparison import comparisons_of
+from BYOL.evaluation.copies.leakage import leakage_search
+from BYOL.evaluation.deciding import check_metric
 from BYOL.evaluation.features import extract_features, pixel_features
-from BYOL.evaluation.protocols.cluster import cluster
-from BYOL.evaluation.protocols.fewshot import fewshot
-from BYOL.evaluation.protocols.finetune import count_finetune_images, finetune
-from BYOL.evaluation.protocols.knn import knn
-from BYOL.evaluation.protocols.linear import linear
-from BYOL.evaluation.protocols.linear_sgd import crops_per_image, linear_sgd
-from BYOL.evaluation.protocols.retrieval import retrieval
+from BYOL.evaluation.outcomes import digest_of_test_images
+from BYOL.evaluation.protocols.registry import DEFAULT, PROTOCOLS, applicable_protocols
 from BYOL.evaluation.split_summary import classes_without_training_images, group_counts
-from BYOL.evaluation.splits import task_of, train_and_test_images
+from BYOL.evaluation.splits import label_count, task_of, train_and_test_images
 from BYOL.evaluation.types import (
     FEATURE_BATCH_SIZE,
     EvaluationData,
@@ -36,48 +34,11 @@ from BYOL.evaluation.types import (
 )
 from BYOL.views.config import InputSpec, ViewConfig
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """An evaluation protocol.
-
-    Args:
-        run: function that runs the protocol.
-        tasks: kinds of labels that the protocol supports.
-        cost: for protocols that train on images, the equivalent number of forward passes of an
-            image, where a training step counts as three; None if precomputed features are enough.
-    """
-
-    run: Callable[[FeatureSource], Outcome]
-    tasks: tuple[str, ...] = (CLASSES,)
-    cost: Callable[[FeatureSource], int] | None = None
-
-
-def _linear_sgd_cost(source: FeatureSource) -> int:
-    return crops_per_image(source.data, source.probe_features[0].shape[1]) * len(source.data.train)
-
-
-def _finetune_cost(source: FeatureSource) -> int:
-    return 3 * count_finetune_images(
-        source.data
-    )  # forward, backward to the weights, and backward to the inputs
-
-
-PROTOCOLS = {
-    "fewshot": Protocol(fewshot),
-    "knn": Protocol(knn, (CLASSES, TAGS, VALUES)),
-    "linear": Protocol(linear, (CLASSES, TAGS, VALUES)),
-    "linear-sgd": Protocol(linear_sgd, cost=_linear_sgd_cost),
-    "finetune": Protocol(finetune, (CLASSES, TAGS, VALUES), cost=_finetune_cost),
-    "cluster": Protocol(cluster, (CLASSES, TAGS, VALUES, NOTHING)),
-    "retrieval": Protocol(retrieval),
-}
 MANY_PIXELS = 1024  # values per image above which linear probes use principal components
 PIXEL_COMPONENTS = 256
 ANNOUNCED = 60.0  # seconds; the expected time of a longer measurement is announced
 ImagePixels = list[tuple[Images, np.ndarray]]  # images and their pixels as vectors
 log = logging.getLogger(__name__)
-DEFAULT = ("fewshot", "knn", "linear")
 NOTHING_KNOWN: Mapping[str, Measures] = MappingProxyType({})
 
 
@@ -93,7 +54,9 @@ def evaluate(
     view: ViewConfig | None = None,
     references: Sequence[Reference] = (),
     known: Mapping[str, Measures] = NOTHING_KNOWN,
+    metric: str = "auto",
     log_times: bool = False,
+    leakage: bool = True,
     **settings: Any,
 ) -> dict[str, Any]:
     """Evaluate a backbone and its baselines.
@@ -107,14 +70,16 @@ def evaluate(
             groups. Pretraining may have used the held-out images without their labels.
         input_spec: input specification of the backbones.
         device: device of the backbones.
-        protocols: names from :data:`PROTOCOLS`, or "all"; protocols that do not support the labels
-            are left out.
+        protocols: names from :data:`BYOL.evaluation.protocols.registry.PROTOCOLS`, or "all";
+            protocols that do not support the labels are left out.
         view: crops and flips of the protocols that train on images; None means those of the paper.
         references: further backbones to compare with, one row each.
         known: rows of an earlier evaluation of the same images with the same seed, by the names of
             their sources; they are copied.
+        metric: the metric that decides comparisons: see :mod:`BYOL.config.metrics`.
         log_times: whether the time of every measurement is logged, and its expected time before it
             starts if that is minutes.
+        leakage: whether near-copies of test images are searched among the training images.
         settings: further fields of :class:`EvaluationData`.
 
     Returns:
@@ -122,22 +87,31 @@ def evaluate(
           groups see :func:`BYOL.evaluation.split_summary.group_counts`.
         - ``classes``: number of classes (or columns of tags or values; 0 without labels); ``task``.
         - ``rows[source][measure]``: ``{accuracy, low, high}``, where low and high are the ends of a
-          95 % bootstrap interval over the test images or their groups; for n-shot ``{accuracy,
-          spread}``, the standard deviation over draws. Measures other than accuracy (NMI, ARI,
-          silhouette, mAP, R@k, F1, R², MAE) have ``value`` instead of ``accuracy``. Settings that a
-          protocol chose are included (``C``, ``learning_rate``, ``labels``). Sources: "raw pixels",
+          95 % interval over the test images or their groups; for n-shot ``{accuracy, spread}``, the
+          standard deviation over draws. Measures other than accuracy (balanced accuracy, AUROC, AP,
+          NMI, ARI, silhouette, mAP, R@k, F1, R², MAE) have ``value`` instead of ``accuracy``.
+          Settings that a protocol chose are included (``C``, ``learning_rate``, ``labels``), and
+          ``outcomes``: see :mod:`BYOL.evaluation.outcomes`. Sources: "raw pixels",
           "untrained", "trained", and the names of the references; not every source has every
           measure.
         - ``confusion``: confusion matrix of the linear probe on the trained backbone, with a row
           for every true class and a column for every predicted class, and ``class_names`` of both;
-          only for at most 100 classes.
+          only for at most 100 classes. ``recall`` of every class: see
+          :func:`BYOL.evaluation.class_summary.class_recalls`.
+        - ``majority``, ``unequal`` and ``positive``, for classes: see
+          :func:`BYOL.evaluation.class_summary.class_summary`.
+        - ``metric``, and ``comparisons[source]``: the trained backbone compared with every other
+          source by paired tests: see :mod:`BYOL.evaluation.comparison`.
+        - ``test_digest``: evaluations with the same one used the same test images.
+        - ``leakage``: see :func:`BYOL.evaluation.copies.leakage.find_leakage`.
         - ``untaught``: names of classes with test images but without training images, if any.
         - ``left_out``: protocols that do not support these labels, if any.
 
     Raises:
         UserError: no labels, fewer than two classes or groups, or an unknown protocol.
     """
-    chosen, left_out = _applicable(protocols, train)
+    chosen, left_out = applicable_protocols(protocols, train)
+    metric = check_metric(metric, task_of(train), label_count(train))
     if test is not None and task_of(test) != task_of(train):
         raise UserError(f"{test.name}: its test images have no labels of the same kind")
     data = EvaluationData(
@@ -147,6 +121,7 @@ def evaluate(
         **settings,
     )
     data, image_pixels = _only_readable(data, input_spec)
+    search = leakage_search(data.train, data.test, image_pixels) if leakage else None
     backbones = [
         ("untrained", untrained, input_spec),
         *((r.name, r.backbone, r.input_spec) for r in references),
@@ -163,16 +138,22 @@ def evaluate(
         rows[source.name] = {k: v for outcome in outcomes for k, v in outcome.measures.items()}
         if source.backbone is backbone:
             details = {k: v for outcome in outcomes for k, v in outcome.details.items()}
-    return {
+            if search:
+                details["leakage"] = search(source.bank, source.queries)
+    results = {
         "pictures": {"learn": len(data.train), "judge": len(data.test)},
         **group_counts(data, test),
         **classes_without_training_images(data),
-        "classes": _label_count(data),
+        "classes": label_count(data.train),
         "task": data.task,
         **({"left_out": left_out} if left_out else {}),
+        **_summary(data),
+        "metric": metric,
+        "test_digest": digest_of_test_images(data.test),
         "rows": rows,
         **details,
     }
+    return {**results, "comparisons": comparisons_of(results)}
 
 
 def _run_protocols(source: FeatureSource, chosen: list[str], level: int) -> list[Outcome]:
@@ -199,36 +180,6 @@ def _run_protocols(source: FeatureSource, chosen: list[str], level: int) -> list
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-
-
-def check_protocols(protocols: tuple[str, ...]) -> None:
-    """Raise a UserError if ``protocols`` is empty or has an unknown name."""
-    for name in protocols:
-        if name not in (*PROTOCOLS, "all"):
-            accepted = ", ".join((*PROTOCOLS, "all"))
-            raise UserError(f"--protocol={name} is unknown: choose from {accepted}")
-    if not protocols:
-        raise UserError(f"--protocol is empty: choose from {', '.join(PROTOCOLS)}")
-
-
-def _applicable(protocols: tuple[str, ...], images: Images) -> tuple[list[str], list[str]]:
-    """Return the protocols that support the labels of ``images``, and those that do not."""
-    check_protocols(protocols)
-    wanted = list(PROTOCOLS) if "all" in protocols else list(dict.fromkeys(protocols))
-    task = task_of(images)
-    chosen = [name for name in wanted if task in PROTOCOLS[name].tasks]
-    if not chosen:
-        supported = ", ".join(
-            name for name, protocol in PROTOCOLS.items() if task in protocol.tasks
-        )
-        problem = (
-            f"has no labels{unlabelled_reason(images)}: put its images into a folder for each "
-            "class, give --labels,"
-            if task == NOTHING
-            else f"has labels for {task}:"
-        )
-        raise UserError(f"{images.name} {problem} or choose --protocol from {supported}")
-    return chosen, [name for name in wanted if name not in chosen]
 
 
 def _only_readable(
@@ -283,8 +234,8 @@ def feature_function(
     return features_of
 
 
-def _label_count(data: EvaluationData) -> int:
-    if data.task == NOTHING:
-        return 0
-    labels = data.train_labels
-    return len(np.unique(labels)) if data.task == CLASSES else labels.shape[1]
+def _summary(data: EvaluationData) -> dict[str, Any]:
+    if data.task != CLASSES:
+        return {}
+    names = max(data.train.classes, data.test.classes, key=len)
+    return class_summary(data.train_labels, data.test_labels, names)

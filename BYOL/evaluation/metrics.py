@@ -1,8 +1,11 @@
-"""Scores of predictions: accuracy for classes, mAP and F1 for tags, R² and MAE for values.
+"""Scores of predictions for classes, tags (mAP, F1) and values (R², MAE).
 
-The scores of tags and values are functions of the count of each test image. One matrix product
-then computes the bootstrap interval over all resamples. If every image counts once, the scores are
-equal to scikit-learn's.
+Classes have the accuracy and, because it says little about rare classes, the balanced accuracy.
+Two classes also have the area under the ROC curve and the average precision of the rarer class.
+
+All scores but the accuracy are functions of the count of each test image. The bootstrap interval
+is then computed for many resamples at once. If every image counts once, the scores are equal to
+scikit-learn's.
 """
 
 from collections.abc import Callable
@@ -12,6 +15,7 @@ import numpy as np
 from BYOL.config.tasks import CLASSES, TAGS, Measures
 from BYOL.evaluation.bootstrap import accuracy_interval, counted_interval
 
+BALANCED, AUROC, AP = "balanced accuracy", "AUROC", "AP"
 Counted = Callable[[np.ndarray], np.ndarray]  # (r, q) counts → (r,) scores
 
 
@@ -20,8 +24,8 @@ def score_predictions(
     task: str,
     predictions: np.ndarray,
     truth: np.ndarray,
-    seed: int,
     groups: np.ndarray | None = None,
+    positive: int | None = None,
 ) -> Measures:
     """Return the measures of a prediction with their intervals.
 
@@ -30,29 +34,70 @@ def score_predictions(
         task: kind of ``truth``.
         predictions: (q, t) predictions: class scores, tag scores in [0, 1], or values.
         truth: (q,) integers below t, (q, t) bool, or (q, t) values.
-        seed: seed of the resampling.
         groups: (q,) integers of images that are resampled together, or None.
+        positive: for two classes, the class that AUROC and AP are about; see
+            :func:`BYOL.evaluation.class_summary.positive_class`. None leaves them out.
 
     Returns:
-        "NAME" ("accuracy" if ``name`` is empty) for classes; "NAME mAP" and "NAME F1" (macro, with
-        a threshold of one half) for tags; "NAME R²" (uniform mean over the columns) and "NAME MAE"
-        (in the units of the targets) for values.
+        "NAME" ("accuracy" if ``name`` is empty), "NAME balanced accuracy", "NAME AUROC" and "NAME
+        AP" for classes; "NAME mAP" and "NAME F1" (macro, with a threshold of one half) for tags;
+        "NAME R²" (uniform mean over the columns) and "NAME MAE" (in the units of the targets) for
+        values.
     """
+    measures: Measures = {}
+    statistics: dict[str, Counted]
     if task == CLASSES:
         correct = predictions.argmax(axis=1) == truth
-        return {name or "accuracy": accuracy_interval(correct, seed, groups)}
-    statistics: dict[str, Counted]
-    if task == TAGS:
+        measures = {name or "accuracy": accuracy_interval(correct, groups)}
+        statistics = {BALANCED: _balanced_accuracy(truth, correct)}
+        is_positive = truth == positive
+        if positive is not None and 0 < is_positive.sum() < len(truth):
+            scores = predictions[:, positive]
+            statistics[AUROC] = _auroc(is_positive, scores)
+            statistics[AP] = _mean_precision(is_positive[:, None], scores[:, None])
+    elif task == TAGS:
         statistics = {
             "mAP": _mean_precision(truth, predictions),
             "F1": _macro_f1(truth, predictions >= 0.5),
         }
     else:
         statistics = {"R²": _r2(truth, predictions), "MAE": _mae(truth, predictions)}
-    return {
-        f"{name} {measure}".strip(): counted_interval(statistic, len(truth), seed, groups=groups)
+    return measures | {
+        f"{name} {measure}".strip(): counted_interval(statistic, len(truth), groups=groups)
         for measure, statistic in statistics.items()
     }
+
+
+def _balanced_accuracy(truth: np.ndarray, correct: np.ndarray) -> Counted:
+    order = np.argsort(truth, kind="stable")
+    starts = np.flatnonzero(np.diff(truth[order], prepend=-1))
+    hit = correct[order].astype(np.float64)
+
+    def mean_recall(counts: np.ndarray) -> np.ndarray:
+        counts = counts[:, order]
+        images = np.add.reduceat(counts, starts, axis=1)
+        hits = np.add.reduceat(counts * hit, starts, axis=1)
+        return (hits / images.clip(1)).sum(axis=1) / (images > 0).sum(axis=1)
+
+    return mean_recall
+
+
+def _auroc(positive: np.ndarray, scores: np.ndarray) -> Counted:
+    """The share of pairs of a positive and a negative image that are ranked correctly."""
+    order = np.argsort(scores, kind="stable")
+    ranked_positive = positive[order]
+    last = _last_of_ties(scores[order])
+
+    def area(counts: np.ndarray) -> np.ndarray:
+        counts = counts[:, order]
+        positives = np.diff((counts * ranked_positive).cumsum(axis=1)[:, last], prepend=0.0)
+        below = (counts * ~ranked_positive).cumsum(axis=1)[:, last]
+        negatives = np.diff(below, prepend=0.0)
+        pairs = positives.sum(axis=1) * below[:, -1]
+        won = (positives * (below - negatives / 2)).sum(axis=1)
+        return np.where(pairs > 0, won / pairs.clip(1e-12), np.nan)  # a resample of one class
+
+    return area
 
 
 def _mean_precision(truth: np.ndarray, scores: np.ndarray) -> Counted:
@@ -74,9 +119,9 @@ def _mean_precision(truth: np.ndarray, scores: np.ndarray) -> Counted:
     return mean
 
 
-def _last_of_ties(descending: np.ndarray) -> np.ndarray:
+def _last_of_ties(ordered: np.ndarray) -> np.ndarray:
     """Return the last position of each run of equal scores: ties are ranked together."""
-    return np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
+    return np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
 
 
 def _macro_f1(truth: np.ndarray, predictions: np.ndarray) -> Counted:

@@ -15,7 +15,12 @@ Array = np.ndarray | Tensor
 
 
 def nearest_neighbours(
-    bank: Array, queries: Array, k: int, *, exclude: Array | None = None
+    bank: Array,
+    queries: Array,
+    k: int,
+    *,
+    exclude: Array | None = None,
+    center: Array | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the ``k`` vectors of ``bank`` that are most similar to each query, best first.
 
@@ -27,6 +32,8 @@ def nearest_neighbours(
         k: number of neighbours, at least 1. It is limited to n, with ``exclude`` to n - 1.
         exclude: (q,) integers or None. The position in ``bank`` that is not a valid neighbour of
             the query, usually the query itself; -1 if every position is valid.
+        center: (d,) vector that is subtracted from ``bank`` and ``queries`` before the cosine, or
+            None for the plain cosine.
 
     Returns:
         Cosines (q, k) float32 and positions in ``bank`` (q, k) int64, on the device of ``bank``.
@@ -39,7 +46,7 @@ def nearest_neighbours(
         raise UserError(f"k={k} is out of range: give a number of neighbours of at least 1")
     if not len(bank):
         raise UserError("k-NN has an empty bank: give at least one labelled image")
-    known = unit_vectors(torch.as_tensor(bank))
+    known = unit_vectors(torch.as_tensor(bank), center)
     asked = torch.as_tensor(queries).to(known.device)
     k = min(k if exclude is None else k + 1, len(known))
     similarities = known.new_empty(len(asked), k)
@@ -47,7 +54,7 @@ def nearest_neighbours(
     block_rows = max(BLOCK_SIZE // len(known), 1)
     for start in range(0, len(asked), block_rows):
         block = slice(start, start + block_rows)
-        similarities[block], indices[block] = top_k(unit_vectors(asked[block]), [known], k)
+        similarities[block], indices[block] = top_k(unit_vectors(asked[block], center), [known], k)
     if exclude is None:
         return similarities, indices
     return _without(torch.as_tensor(exclude).to(known.device), similarities, indices)
@@ -82,9 +89,15 @@ def top_k(queries: Tensor, bank_chunks: Iterable[Tensor], k: int) -> tuple[Tenso
     return best, positions
 
 
-def unit_vectors(features: Tensor) -> Tensor:
-    """Scale every row of ``features`` (n, d) to unit length, in float32; zero rows stay zero."""
-    return F.normalize(features.float(), dim=1)
+def unit_vectors(features: Tensor, center: Array | None = None) -> Tensor:
+    """Scale every row of ``features`` (n, d) to unit length, in float32; zero rows stay zero.
+
+    If ``center`` (d,) is not None, it is subtracted first.
+    """
+    if center is None:
+        return F.normalize(features.float(), dim=1)
+    moved = features.float() - torch.as_tensor(center, device=features.device).float()
+    return moved.div_(moved.norm(dim=1, keepdim=True).clamp_min_(1e-12))
 
 
 def _without(excluded: Tensor, similarities: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:

@@ -52,19 +52,28 @@ def fit_reduction(features: np.ndarray, components: int, seed: int) -> Reduction
             most n - 1.
         seed: seed of the sample.
     """
-    from sklearn.decomposition import PCA
-
     chosen = np.random.default_rng(seed).permutation(len(features))[:FIT_SAMPLES]
     sample = features[np.sort(chosen)]
     if len(sample) < 2:  # nothing varies: any axis is valid
         return Reduction(sample[0], np.eye(sample.shape[1], 1, dtype=np.float32))
-    # with few samples the covariance, (d, d), is far larger than the samples
-    solver = "full" if 2 * len(sample) < sample.shape[1] else "covariance_eigh"
-    with np.errstate(invalid="ignore"):  # a division by a total variance of 0
-        model = PCA(min(components, *sample.shape), svd_solver=solver).fit(sample)
-    variances = model.explained_variance_
+    mean = sample.mean(axis=0)
+    variances, axes = _principal_axes(sample - mean, min(components, *sample.shape))
     real = variances > MIN_VARIANCE * variances[0]
     kept = max(int(real.sum()), 1)
-    scale = np.sqrt(kept / max(float(variances[:kept].sum()), 1e-30))
-    axes = scale * model.components_[:kept].T if real.any() else model.components_[:kept].T
-    return Reduction(model.mean_.astype(np.float32), np.ascontiguousarray(axes, np.float32))
+    scale = np.sqrt(kept / max(float(variances[:kept].sum()), 1e-30)) if real.any() else 1.0
+    return Reduction(mean, np.ascontiguousarray(scale * axes[:, :kept], np.float32))
+
+
+def _principal_axes(centred: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ``count`` largest variances of ``centred`` (n, d), and their unit axes (d, count).
+
+    The smaller of the two products of the samples is decomposed, (d, d) or (n, n). They have the
+    same eigenvalues, and with few samples the second one is found in a fraction of the time.
+    """
+    n, d = centred.shape
+    wide = centred.astype(np.float64)
+    values, vectors = np.linalg.eigh((wide @ wide.T if n < d else wide.T @ wide) / max(n - 1, 1))
+    axes = wide.T @ vectors if n < d else vectors
+    largest = slice(None, -count - 1, -1)
+    axes = axes[:, largest]
+    return values[largest].clip(0), axes / np.linalg.norm(axes, axis=0).clip(1e-30)

@@ -1,15 +1,23 @@
 """The results of an evaluation as tables for a terminal."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from BYOL._console import first_of
 from BYOL.config.tasks import CLASSES, NOTHING, Measure
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
+from BYOL.evaluation.centering import CENTRED
+from BYOL.evaluation.class_summary import majority_text, recall_text, shown_rows
+from BYOL.evaluation.comparison import RunComparison
 
 COLUMNS = 5  # columns of a table, limited by the width of a terminal
 WIDTH = 100
+PAIRED = (
+    "p: paired test on the same test images (McNemar for accuracies, paired bootstrap for n-shot, "
+    "groups and other measures), corrected for several protocols (Holm)"
+)
 
 
 def results_text(results: dict[str, Any]) -> str:
@@ -19,7 +27,7 @@ def results_text(results: dict[str, Any]) -> str:
     """
     from rich.console import Console
 
-    rows = results["rows"]
+    rows = shown_rows(results)
     measures = {name: m for row in rows.values() for name, m in row.items()}
     # names of files and tags are not markup
     console = Console(file=io.StringIO(), width=WIDTH, markup=False, emoji=False, highlight=False)
@@ -27,6 +35,8 @@ def results_text(results: dict[str, Any]) -> str:
         names = [name for name, measure in measures.items() if key in measure]
         for start in range(0, len(names), COLUMNS):
             console.print(_table(heading, names[start : start + COLUMNS], rows))
+    if any(results.get("comparisons", {}).values()):
+        console.print(_comparison_table(results))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue() + _note(results, measures)
 
@@ -42,6 +52,73 @@ def _table(heading: str, names: list[str], rows: dict[str, dict[str, Measure]]) 
         cells = (_cell(measures.get(name)) for name in names)
         table.add_row(source, *cells, style="bold" if source == "trained" else "")
     return table
+
+
+def _comparison_table(results: dict[str, Any]) -> Any:
+    """Return a table of differences in the deciding measures, with their corrected p-values."""
+    from rich.table import Table
+
+    deciding = {
+        source: {c["measure"]: c for c in found if "decides" in c}
+        for source, found in results["comparisons"].items()
+    }
+    table = Table()
+    table.add_column("trained minus")
+    names = list(dict.fromkeys(name for found in deciding.values() for name in found))
+    for name in names:
+        table.add_column(name, justify="right")
+    for source, found in deciding.items():
+        table.add_row(source, *(_difference(found.get(name)) for name in names))
+    return table
+
+
+def _difference(comparison: dict[str, Any] | None) -> str:
+    if comparison is None:
+        return "–"
+    p = f" {p_text(comparison['p_holm'])}" if comparison.get("p_holm") is not None else ""
+    return f"{comparison['difference']:+.3f}{p}"
+
+
+def comparison_sentences(results: dict[str, Any]) -> list[str]:
+    """Return a sentence for each row that the trained backbone was compared with."""
+    sentences = []
+    for source, found in results.get("comparisons", {}).items():
+        parts = [
+            f"{c['measure']} {c['difference']:+.3f}, {p_text(c['p_holm'])}{_counts(c)}"
+            for c in found
+            if "decides" in c and c.get("p_holm") is not None
+        ]
+        if parts:
+            sentences.append(f"Trained minus {source}: {'; '.join(parts)}.")
+    if sentences:
+        sentences.append(f"{PAIRED}.")
+    return sentences
+
+
+def run_comparison_sentences(comparisons: Sequence[RunComparison]) -> list[str]:
+    """Return a sentence for each pair of runs, and how they were compared."""
+    sentences, notes = [], dict.fromkeys(c.note or f"{PAIRED}." for c in comparisons)
+    words = {1: "better", 0: "no difference shown", -1: "worse"}
+    for pair in comparisons:
+        parts = []
+        for c in pair.comparisons:
+            p = "" if c.p_corrected is None else f", {p_text(c.p_corrected)}"
+            counts = _counts(c.as_dict())
+            parts.append(f"{c.measure} {c.difference:+.3f}{p}{counts}: {words[c.sign]}")
+        sentences.append(f"{pair.first} minus {pair.second}: {'; '.join(parts)}.")
+    return [*sentences, *notes]
+
+
+def _counts(comparison: dict[str, Any]) -> str:
+    """Return how many images only one of the two backbones classifies correctly."""
+    if "only_first" not in comparison:
+        return ""
+    return f" (only one is right: {comparison['only_first']:,} to {comparison['only_second']:,})"
+
+
+def p_text(p: float) -> str:
+    """Return a p-value as text: ``p = 0.017``, or ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def _cell(measure: Measure | None) -> str:
@@ -66,15 +143,34 @@ def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
         )
     else:
         text += "± half a 95 % interval."
+    if any(results.get("comparisons", {}).values()):
+        text += f"\n{PAIRED}."
     if START in results["rows"]:
         text += f"\n{START}: the backbone with the initial weights of the run."
-    lines = [*filter(None, [groups_note(results)]), *restrictions(results["rows"])]
+    lines = [*class_lines(results), *filter(None, [groups_note(results)])]
+    lines += restrictions(results["rows"])
     if untaught := results.get("untaught"):
         lines.append(f"Classes with test images but without training images: {first_of(untaught)}.")
     text += "".join(f"\n{line}" for line in lines)
     if results.get("left_out"):
         text += f"\nnot for labels of this kind: {', '.join(results['left_out'])}"
     return text
+
+
+def class_lines(results: dict[str, Any]) -> list[str]:
+    """Return sentences about what an accuracy hides; without classes there are none."""
+    lines = [majority_text(results)]
+    if "positive" in results:
+        lines.append(f"AUROC and AP are those of the class {results['positive']!r}.")
+    if results.get("unequal"):
+        recall = recall_text(results.get("recall", {}))
+        lines.append(f"Trained, linear probe: {recall}" if recall else "")
+        if results.get("metric") == "accuracy":
+            lines.append(
+                "The classes are unequally frequent: --metric=balanced-accuracy lets the mean of "
+                "their recalls decide."
+            )
+    return [line for line in lines if line]
 
 
 def groups_note(results: dict[str, Any]) -> str:
@@ -105,6 +201,12 @@ def restrictions(rows: dict[str, dict[str, Measure]]) -> list[str]:
             lines.append(
                 f"Linear probes use the first {components} principal components of {source}."
             )
+    centred = [s for s, row in rows.items() if any(m.get(CENTRED) for m in row.values())]
+    if centred:
+        lines.append(
+            f"Cosines: the mean of the training images is subtracted for {', '.join(centred)}, "
+            "which is better on the training images."
+        )
     measures = {name: m for row in rows.values() for name, m in row.items()}
     trained_on = next(
         (int(m["learnt_from"]) for m in measures.values() if "learnt_from" in m), None

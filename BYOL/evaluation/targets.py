@@ -95,10 +95,16 @@ def selection_score(task: str, outputs: np.ndarray, labels: np.ndarray) -> float
 
 def output_measures(name: str, outputs: np.ndarray, data: EvaluationData) -> Measures:
     """Return the measures of ``outputs`` (q, t) for the test images."""
-    if data.task == TAGS:
-        from scipy.special import expit
-
-        outputs = expit(outputs)
+    outputs = as_predictions(data.task, outputs)
     return score_predictions(
-        name, data.task, outputs, data.test_labels, data.seed, data.test.groups
+        name, data.task, outputs, data.test_labels, data.test.groups, data.positive
     )
+
+
+def as_predictions(task: str, outputs: np.ndarray) -> np.ndarray:
+    """Return ``outputs`` (q, t) of a last layer as class scores, tag probabilities or values."""
+    if task != TAGS:
+        return outputs
+    from scipy.special import expit
+
+    return expit(outputs)

@@ -16,6 +16,8 @@ from torch import nn
 
 from BYOL.config.tasks import CLASSES, Measures
 from BYOL.data.dataset import Images
+from BYOL.evaluation.centering import choose_center
+from BYOL.evaluation.class_summary import positive_class
 from BYOL.evaluation.pca import Reduction, fit_reduction
 from BYOL.evaluation.splits import task_of, validation_mask
 from BYOL.views.config import InputSpec, ViewConfig
@@ -40,7 +42,8 @@ class EvaluationData:
         epochs: epochs of the protocols that train on images; None means the protocol's default.
         shares: shares of the labels for fine-tuning, each above 0 and at most 1.
         clusters: number of clusters of k-means; None means the number of classes.
-        neighbours: numbers of neighbours of k-NN, one measure for each.
+        neighbours: numbers of neighbours of k-NN, one measure for each; see
+            :func:`BYOL.evaluation.protocols.knn.numbers_of_neighbours`.
         temperature: temperature of the votes of k-NN, above 0. A smaller value gives the nearest
             neighbours more weight.
     """
@@ -79,6 +82,11 @@ class EvaluationData:
     def validation_mask(self) -> np.ndarray:
         """Mask (n,) bool of the validation images in ``train``, the same for every source."""
         return validation_mask(self.train_labels, self.seed, self.train.groups)
+
+    @cached_property
+    def positive(self) -> int | None:
+        """The rarer of two classes, which AUROC and AP are about; None for other labels."""
+        return positive_class(self.train_labels) if self.task == CLASSES else None
 
     @property
     def class_count(self) -> int:
@@ -121,6 +129,15 @@ class FeatureSource:
         if self.data.test is self.data.train:
             return self.bank
         return self.features_of(self.data.test)
+
+    @cached_property
+    def center(self) -> np.ndarray | None:
+        """(d,) mean of the training features if it is subtracted before every cosine, or None."""
+        data = self.data
+        if data.train.labels is None:
+            return None
+        held = None if data.train.groups is None else data.validation_mask
+        return choose_center(self.bank, data.train.labels, data.task, data.seed, held)
 
     @cached_property
     def reduction(self) -> Reduction | None:

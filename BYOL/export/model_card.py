@@ -1,13 +1,17 @@
 """The model card: training data, recipe, results and limits of a backbone."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from BYOL.config.data_names import data_name
 from BYOL.config.fields import names_where
 from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
+from BYOL.evaluation.class_summary import shown_rows
+from BYOL.evaluation.table import class_lines, comparison_sentences
 from BYOL.export.exportable import ExportModel
 from BYOL.export.markdown import code, fenced, plain
 from BYOL.export.snippet import loading_recipe
@@ -113,7 +117,8 @@ def _classifier(classifier: Classifier | None) -> list[str]:
         + "."
     )
     if classifier.evaluation:
-        text += f"\n\nEvaluation, with a 95 % interval: {classifier.evaluation}."
+        evaluation = classifier.evaluation.rstrip(".").replace("\n", ". ")
+        text += f"\n\nEvaluation, with a 95 % interval: {evaluation}."
     return ["## Classifier\n" + text]
 
 
@@ -135,15 +140,21 @@ def _loading(model: ExportModel, name: str) -> str:
     )
 
 
+def _listed(values: Sequence[float]) -> str:
+    """One number, or the number of each channel."""
+    text = ", ".join(f"{value:g}" for value in values)
+    return text if len(values) == 1 else f"{text} (per channel)"
+
+
 def _data(run: Run, results: dict[str, Any]) -> str:
-    name = Path(run.config.data or "digits").name
+    name = Path(data_name(run.config.data)).name
     count = f"{results['pictures']:,} images of " if "pictures" in results else "Images of "
-    low, high = run.config.pixel_range or (0.0, 255.0)
+    pixel_range = run.config.pixel_range or (0.0, 255.0)
     scaling = (
         ""
-        if (low, high) == (0.0, 255.0)
-        else f" The pixel value 0 corresponds to {low:g} in the files and 1 to {high:g}; timm's "
-        "transform supports 8 bits only."
+        if pixel_range == (0.0, 255.0)
+        else f" The pixel value 0 corresponds to {_listed(pixel_range[::2])} in the files and 1 to "
+        f"{_listed(pixel_range[1::2])}; timm's transform supports 8 bits only."
     )
     return (
         f"{count}{code(name)}, without labels. Pixels from 0 to 1 are normalised by the mean "
@@ -155,7 +166,7 @@ def _measures(results: dict[str, Any]) -> str:
     evaluation = results.get("evaluation")
     if not evaluation:
         return "Not measured: there were no labels to evaluate with."
-    rows = evaluation["rows"]
+    rows = shown_rows(evaluation)
     is_accuracy = {
         name: "accuracy" in measure
         for measures in rows.values()
@@ -182,7 +193,8 @@ def _measures(results: dict[str, Any]) -> str:
         f"{counts['learn']:,} training images. The raw pixels and the same network without "
         "training were evaluated in the same way."
     ) + (f" {START}: the weights that the training started from." if START in rows else "")
-    return "\n".join([*lines, "", note])
+    sentences = [*class_lines(evaluation), *comparison_sentences(evaluation)]
+    return "\n".join([*lines, "", " ".join([note, *sentences])])
 
 
 def _finetuning_note(classifier: Classifier | None) -> str:

@@ -13,23 +13,23 @@ from BYOL.curation.labelled import (
     TEST,
     LabelledSplit,
     concatenate_parts,
-    describe_cross_validation,
     labelled_parts,
     resolve_annotations,
 )
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.loader_errors import concise_loader_errors
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
-from BYOL.evaluation.bootstrap import measures_text
 from BYOL.evaluation.cross_val_predict import (
+    FOLDS,
     LabelledFeatures,
     cross_val_predict,
     fit_probe,
-    prediction_measures,
 )
+from BYOL.evaluation.deciding import check_metric
+from BYOL.evaluation.estimate import Estimate, estimate_quality
 from BYOL.evaluation.evaluate import feature_function
 from BYOL.evaluation.protocols.finetune import finetune_on_all_labels
-from BYOL.evaluation.splits import train_and_test_images
+from BYOL.evaluation.splits import task_of, train_and_test_images
 from BYOL.evaluation.types import EvaluationData, FeatureSource
 from BYOL.export.exportable import ExportModel
 from BYOL.model.classifier import Classifier
@@ -38,8 +38,8 @@ from BYOL.model.linear_head import LinearLayer
 log = logging.getLogger(__name__)
 # settings that byol export and byol predict have in common
 _SHARED_SETTINGS = (
-    "run", "data", "labels", "groups", "task", "seed",
-    "batch_size", "workers", "accelerator", "data_root", "trust",
+    "run", "data", "labels", "label_column", "groups", "group_column", "file_column", "task",
+    "seed", "batch_size", "workers", "accelerator", "data_root", "trust",
 )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def train_classifier(config: ExportConfig) -> ExportModel:
     if test:
         _warn_of_common_groups(concatenate_parts(train), concatenate_parts(test))
     if config.classifier == "linear":
-        return _linear(features, train, test, config.seed)
+        return _linear(features, train, test, config)
     return _finetuned(features, train, test, config)
 
 
@@ -76,19 +76,37 @@ def _warn_of_common_groups(train: LabelledFeatures, test: LabelledFeatures) -> N
 
 
 def _linear(
-    features: Features, train: list[LabelledSplit], test: list[LabelledSplit], seed: int
+    features: Features, train: list[LabelledSplit], test: list[LabelledSplit], config: ExportConfig
 ) -> ExportModel:
     train_set, classes = concatenate_parts(train), train[0].images.classes
-    layer = fit_probe(train_set, seed)
+    metric = check_metric(config.metric, train_set.task, train_set.count)
+    layer = fit_probe(train_set, config.seed)
     if test:
         test_set = concatenate_parts(test)
-        measures = prediction_measures(test_set, layer(test_set.features), seed)
-        summary = _test_summary(len(test_set), measures_text(measures))
+        predictions = layer(test_set.features)
+        estimate = estimate_quality(test_set, predictions, classes, metric, train_set.labels)
+        source = _test_source(len(test_set))
     else:
-        measures = prediction_measures(train_set, cross_val_predict(train_set, seed), seed)
-        summary = describe_cross_validation(measures) if measures else ""
-    classifier = Classifier(layer, classes, "linear", len(train_set), measures, summary)
-    return ExportModel(features.run, classifier)
+        predictions = cross_val_predict(train_set, config.seed)
+        estimate = estimate_quality(train_set, predictions, classes, metric)
+        source = f"{FOLDS}-fold cross-validation"
+    return ExportModel(
+        features.run, _classifier(layer, classes, "linear", len(train_set), estimate, source)
+    )
+
+
+def _classifier(
+    layer: LinearLayer,
+    classes: tuple[str, ...],
+    kind: str,
+    labels: int,
+    estimate: Estimate,
+    source: str,
+) -> Classifier:
+    """Return the classifier with its evaluation, where ``source`` is what it was evaluated on."""
+    evaluation = f"{source}: {estimate.text}" if estimate.measures else estimate.lacking_text
+    details = {k: v for k, v in estimate.as_dict().items() if k != "measures"}
+    return Classifier(layer, classes, kind, labels, estimate.measures, evaluation, details)
 
 
 @concise_loader_errors("give fewer --workers")
@@ -96,6 +114,7 @@ def _finetuned(
     features: Features, train: list[LabelledSplit], test: list[LabelledSplit], config: ExportConfig
 ) -> ExportModel:
     run, images = features.run, train[0].images
+    metric = check_metric(config.metric, task_of(images), len(images.classes))
     input_spec = run.config.input_spec
     data = EvaluationData(
         *train_and_test_images(images, test[0].images if test else None, config.seed),
@@ -114,22 +133,25 @@ def _finetuned(
     )
     head = result.network.head
     layer = LinearLayer(_to_numpy(head.weight), _to_numpy(head.bias), data.task)
-    scores = measures_text(result.measures)
-    if test:
-        summary = _test_summary(len(data.test), scores)
-    else:
-        summary = (
-            f"a network trained on {len(data.train):,} of the images, tested on the "
-            f"{len(data.test):,} others: {scores}"
-        )
-    classifier = Classifier(
-        layer, images.classes, "finetuned", len(images), result.measures, summary
+    test_set = LabelledFeatures(
+        np.empty((len(data.test), 0)), data.test_labels, data.task, data.class_count,
+        data.test.groups,
+    )  # fmt: skip
+    estimate = estimate_quality(
+        test_set, result.predictions, images.classes, metric, data.train_labels
     )
+    source = (
+        _test_source(len(data.test))
+        if test
+        else f"a network trained on {len(data.train):,} of the images, tested on the "
+        f"{len(data.test):,} others"
+    )
+    classifier = _classifier(layer, images.classes, "finetuned", len(images), estimate, source)
     return ExportModel(dataclasses.replace(run, backbone=result.network.backbone), classifier)
 
 
-def _test_summary(count: int, scores: str) -> str:
-    return f"on {count:,} labelled images of test/, which were not trained on: {scores}"
+def _test_source(count: int) -> str:
+    return f"on {count:,} labelled images of test/, which were not trained on"
 
 
 def _to_numpy(weights: Tensor) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A linear layer on a trained backbone, which predicts classes, tags or values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ class Classifier:
         measures: measures of a classifier trained in the same way, on labelled images that it was
             not trained on.
         evaluation: a sentence about these test images, with the measures.
+        details: what an accuracy hides: the majority class, and the recall of each class.
     """
 
     layer: LinearLayer
@@ -35,6 +37,7 @@ class Classifier:
     labels: int
     measures: Measures
     evaluation: str
+    details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def task(self) -> str:

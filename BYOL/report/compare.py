@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from BYOL.data.sources import Splits
+from BYOL.evaluation.class_summary import shown_rows
+from BYOL.evaluation.comparison import BASELINES, compare_evaluations
+from BYOL.evaluation.table import run_comparison_sentences
 from BYOL.report.charts import draw_all
 from BYOL.report.html import render, write_page
 from BYOL.report.metric_descriptions import is_collapse_metric
 from BYOL.report.neighbours import Gallery, build_gallery
 from BYOL.report.results_table import (
-    BASELINES,
     ResultsTable,
     accuracy_note,
     measures_note,
@@ -58,7 +60,10 @@ def write_comparison(
         UserError: as for :func:`BYOL.report.html.write_report`.
     """
     letters = string.ascii_uppercase[: len(runs)]
-    facts = {letter: read_run_summary(run) for letter, run in zip(letters, runs, strict=True)}
+    facts = {
+        letter: read_run_summary(run.folder, run.config)
+        for letter, run in zip(letters, runs, strict=True)
+    }
     charts = draw_all({letter: f.curves for letter, f in facts.items()})
     page = render(
         "compare.html.j2",
@@ -66,6 +71,7 @@ def write_comparison(
         verdicts={letter: verdict(f) for letter, f in facts.items()},
         differing_settings=differing_settings([f.config for f in facts.values()]),
         evidence=_results(facts),
+        compared=run_comparison_sentences(compare_evaluations(_evaluations(facts))),
         curves=[chart for name, chart in charts.items() if not is_collapse_metric(name)],
         collapse_metrics=[chart for name, chart in charts.items() if is_collapse_metric(name)],
         omitted=_in_other_units(facts),
@@ -76,21 +82,24 @@ def write_comparison(
 
 def _results(facts: dict[str, RunSummary]) -> list[ResultsTable]:
     """Return tables with the results of every run and the baselines of the first run."""
-    evaluations = {k: next(iter(f.evaluations.values())) for k, f in facts.items() if f.evaluations}
+    evaluations = _evaluations(facts)
     if not evaluations:
         return []
     first = next(iter(evaluations))
-    rows: dict[str, Any] = {
-        f"{source} ({first})": evaluations[first]["rows"][source]
-        for source in BASELINES
-        if source in evaluations[first]["rows"]
-    }
-    rows |= {k: e["rows"]["trained"] for k, e in evaluations.items() if "trained" in e["rows"]}
+    shown = {k: shown_rows(e) for k, e in evaluations.items()}
+    baselines = [source for source in BASELINES if source in shown[first]]
+    rows: dict[str, Any] = {f"{source} ({first})": shown[first][source] for source in baselines}
+    rows |= {k: e["trained"] for k, e in shown.items() if "trained" in e}
     keys = ("pictures", "classes", "groups")
     test_sets = {str([e.get(key) for key in keys]) for e in evaluations.values()}
     warning = "" if len(test_sets) == 1 else "The runs were evaluated on different images. "
     notes = (warning + note(evaluations[first]) for note in (accuracy_note, measures_note))
     return tabulate("Accuracy", rows, *notes)
+
+
+def _evaluations(facts: dict[str, RunSummary]) -> dict[str, dict[str, Any]]:
+    """Return the first evaluation of every run that has one."""
+    return {k: next(iter(f.evaluations.values())) for k, f in facts.items() if f.evaluations}
 
 
 def _in_other_units(facts: dict[str, RunSummary]) -> list[str]:

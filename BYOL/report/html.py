@@ -1,20 +1,32 @@
 """The report page of one run."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from BYOL import __version__
+from BYOL._console import counted
 from BYOL._files import write_atomically
 from BYOL.data.sources import Splits
+from BYOL.evaluation.class_summary import shown_rows
+from BYOL.evaluation.table import class_lines
 from BYOL.export.snippet import loading_recipe
+from BYOL.report.advice import advise
 from BYOL.report.charts import draw_all
 from BYOL.report.confusion import Confusion, fit_confusion, recorded_confusion
 from BYOL.report.embedding_map import build_embedding_map
-from BYOL.report.metric_descriptions import MEASURES, is_collapse_metric
+from BYOL.report.metric_descriptions import is_collapse_metric
 from BYOL.report.neighbours import build_gallery
-from BYOL.report.results_table import accuracy_note, intervals, measures_note, tabulate
-from BYOL.report.run_summary import RunSummary, finite, list_settings, read_run_summary
+from BYOL.report.results_table import accuracy_note, measures_note, tabulate
+from BYOL.report.run_figures import run_figures
+from BYOL.report.run_summary import RunSummary, list_settings, read_run_summary
 from BYOL.report.sample_features import SampleConfig, Samples, sample_features
+from BYOL.report.text_tables import (
+    collapse_table,
+    comparison_table,
+    near_copies,
+    recall_table,
+)
 from BYOL.report.thumbnails import file_uri
 from BYOL.report.verdict import verdict
 from BYOL.runs.open import Run
@@ -41,7 +53,7 @@ def write_report(
         UserError: a file of the run folder is damaged, the images cannot be read, or the page
             cannot be written.
     """
-    facts = read_run_summary(run)
+    facts = read_run_summary(run.folder, run.config)
     image_sections = _image_sections(run, facts, splits, sample_config)
     confusion = image_sections["confusion"]
     probe = confusion.accuracy if confusion else None
@@ -78,17 +90,25 @@ def write_page(page: str, out: str | Path) -> Path:
 
 def _folder_sections(facts: RunSummary) -> dict[str, Any]:
     """Return the template values that come from the files of the run folder."""
+    evaluation = next(iter(facts.evaluations.values()), {})
     charts = draw_all({facts.name: facts.curves})
     settings = list_settings(facts.config)
     path = facts.folder.backbone
     return {
         "facts": facts,
         "config": facts.config,
-        "tiles": _tiles(facts),
+        "key_figures": _key_figures(facts),
+        "compared": comparison_table(evaluation),
+        "recalls": recall_table(evaluation),
+        "leakage": evaluation.get("leakage") or {},
+        "near_copies": near_copies(evaluation),
+        "class_notes": class_lines(evaluation) if evaluation.get("unequal") else [],
+        "advice": advise(run_figures(facts)),
+        "spread": collapse_table(facts),
         "evidence": [
             table
             for title, e in facts.evaluations.items()
-            for table in tabulate(title, e["rows"], accuracy_note(e), measures_note(e))
+            for table in tabulate(title, shown_rows(e), accuracy_note(e), measures_note(e))
         ],
         "curves": [chart for name, chart in charts.items() if not is_collapse_metric(name)],
         "collapse_metrics": [chart for name, chart in charts.items() if is_collapse_metric(name)],
@@ -97,7 +117,7 @@ def _folder_sections(facts: RunSummary) -> dict[str, Any]:
         "exported": path.exists(),
         "settings": settings,
         "changed": [setting for setting in settings if setting.changed],
-        "command": f"byol pretrain --config {facts.folder.config} --out NEW",
+        "command": f"byol pretrain --config {shlex.quote(str(facts.folder.config))} --out NEW",
         "versions": {**facts.results.get("machine", {}), **facts.results.get("versions", {})},
     }
 
@@ -120,32 +140,25 @@ def _image_sections(
     }
 
 
-def _tiles(facts: RunSummary) -> list[tuple[str, str, str]]:
-    """Return the key figures: name, value, and a reference value or unit."""
-    tiles = []
-    rows: dict[str, Any] = next((e["rows"] for e in facts.evaluations.values()), {})
-    for name in ("linear", "knn20"):
-        if name in rows.get("trained", {}):
-            value, low, high = intervals(rows["trained"][name])
-            tiles.append(
-                (MEASURES[name], f"{value * 100:.1f} %", f"± {(high - low) / 2 * 100:.1f}")
-            )
-    metrics = facts.collapse_metrics
-    if finite(metrics.get("std")):
-        tiles.append(("projection std", f"{metrics['std']:.2f}", "of 1; 0 is a collapse"))
-    if finite(metrics.get("effective_rank")):
-        largest = min(facts.config.output_size, facts.config.micro_batch - 1)
-        tiles.append(("projection rank", f"{metrics['effective_rank']:.1f}", f"of {largest}"))
-    if facts.results.get("pictures"):
-        unreadable = len(facts.results.get("pictures_left_out") or [])
-        note = f"{unreadable:,} could not be read" if unreadable else "without labels"
-        tiles.append(("training images", f"{facts.results['pictures']:,}", note))
-    seconds = facts.results.get("train_seconds")
-    time = f"in {_duration(seconds)}" if seconds else f"of {facts.config.epochs}"
-    tiles.append(("epochs", facts.epochs, time))
+def _key_figures(facts: RunSummary) -> list[str]:
+    """Return what was trained on which images and for how long, as short phrases."""
+    config, results = facts.config, facts.results
+    figures = [f"{config.backbone} on {config.data or 'digits'}"]
+    if count := results.get("pictures"):
+        figures.append(counted(count, "training image"))
+    if unreadable := len(results.get("pictures_left_out") or []):
+        figures.append(f"{unreadable:,} could not be read")
+    figures.append(f"{config.image_size} px")
+    figures.append(counted(config.channels or 0, "channel"))
+    time = f" in {_duration(results['train_seconds'])}" if results.get("train_seconds") else ""
+    figures.append(f"{facts.epochs} epochs{time}")
     if facts.images_per_second:
-        tiles.append(("speed", f"{facts.images_per_second:,.0f}", "images per second"))
-    return tiles
+        figures.append(f"{facts.images_per_second:,.0f} images per second")
+    return [
+        *figures,
+        f"preset {config.preset}",
+        f"{config.optimizer}, batches of {config.batch_size}",
+    ]
 
 
 def _duration(seconds: float) -> str:

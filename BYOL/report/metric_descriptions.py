@@ -1,5 +1,6 @@
 """Titles and one-sentence explanations of curves, collapse metrics and evaluation measures."""
 
+import re
 from dataclasses import dataclass
 
 from BYOL.evaluation.collapse.alarm import (
@@ -38,18 +39,9 @@ CURVES: dict[str, CurveDescription] = {
     "loss": CurveDescription(
         "Loss",
         "Squared distance between predictions and targets, summed over both views: from 0 to 8, "
-        "and 4 if they are unrelated. A low loss alone proves nothing: a constant network reaches "
-        "0.",
+        "and 4 if they are unrelated. A low loss alone proves nothing, because a constant network "
+        "reaches 0.",
         low=0,
-    ),
-    "learning_rate": CurveDescription(
-        "Learning rate", "Linear warm-up, then cosine decay to zero.", low=0
-    ),
-    "tau": CurveDescription(
-        "τ of the moving average",
-        "Fraction of the target network that is kept at every step. It increases to 1, where the "
-        "target network no longer changes.",
-        high=1,
     ),
     "knn": CurveDescription(
         "Online k-NN",
@@ -61,20 +53,34 @@ CURVES: dict[str, CurveDescription] = {
         "Share of test images that a linear model of the features classifies correctly.",
         low=0, high=1, percent=True,
     ),
+    "learning_rate": CurveDescription(
+        "Learning rate", "Linear warm-up, then cosine decay to zero.", low=0
+    ),
+    "tau": CurveDescription(
+        "τ of the moving average",
+        "Fraction of the target network that is kept at every step. It increases to 1, where the "
+        "target network no longer changes.",
+        high=1,
+    ),
 }  # fmt: skip
 
 COLLAPSE_METRICS: dict[str, CurveDescription] = {
     "std": CurveDescription(
-        "Standard deviation of the projections",
-        "1 if the projections are spread evenly in all directions, 0 if all images have the same "
-        "projection.",
+        "Spread",
+        "Standard deviation of the projections: 1 if they are spread evenly in all directions, 0 "
+        "if all images have the same projection.",
         low=0, high=1, alarm=MIN_STD, side="below",
     ),
-    "effective_rank": CurveDescription(
-        "Effective rank",
-        "Number of directions that the projections of a batch use. A small decrease is normal; a "
-        "decrease to 1 is a collapse.",
+    "centred_rank": CurveDescription(
+        "Centred effective rank",
+        "Number of directions in which the projections of a batch differ from their mean. A small "
+        "decrease is normal; a decrease to 1 is a collapse.",
         low=0, alarm=MIN_RANK, side="below",
+    ),
+    "rankme": CurveDescription(
+        "RankMe",
+        "Number of directions that the projections of a batch use, including that of their mean.",
+        low=0,
     ),
     "uniformity": CurveDescription(
         "Uniformity",
@@ -112,14 +118,24 @@ COLLAPSE_METRICS: dict[str, CurveDescription] = {
     "picture_share_error": CurveDescription("Standard error of the image share", low=0),
 }  # fmt: skip
 
-MEASURES = {
+_PROTOCOLS = {
     "1-shot": "1 label per class",
     "5-shot": "5 labels per class",
-    "knn20": "k-NN, k = 20",
-    "knn200": "k-NN, k = 200",
     "linear": "linear probe",
     "finetune": "fine-tuned",
 }
+
+
+def measure_title(name: str) -> str:
+    """Return the title of a measure: "knn139 AUROC" is "k-NN, k = 139, AUROC"."""
+    protocol, _, figure = name.partition(" ")
+    neighbours = re.fullmatch(r"knn(\d+)(-cosine)?", protocol)
+    if neighbours:
+        cosine = ", plain cosine" if neighbours[2] else ""
+        title = f"k-NN, k = {neighbours[1]}{cosine}"
+    else:
+        title = _PROTOCOLS.get(protocol, protocol.replace("_", " "))
+    return f"{title}, {figure}" if figure and title != protocol else f"{title} {figure}".strip()
 
 
 def describe_curve(column: str) -> CurveDescription:

@@ -46,6 +46,9 @@ class Curves:
     omitted: int = 0
 
 
+_PRESENT_NAMES = {"gauge/effective_rank": "gauge/centred_rank"}  # of columns of earlier versions
+
+
 def read_curves(path: Path) -> Curves:
     """Read the metrics.csv at ``path``; a missing or empty file gives no curves.
 
@@ -56,7 +59,8 @@ def read_curves(path: Path) -> Curves:
     points: dict[str, dict[float, float]] = {}
     for row in rows:
         step = float(row["step"])
-        for name, text in row.items():
+        for column, text in row.items():
+            name = _PRESENT_NAMES.get(column, column)
             if name not in _NOT_CURVES:  # rows of a resumed run replace old ones
                 points.setdefault(name, {})[step] = float(text)
     epoch = _steps_per_epoch(rows)

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from BYOL.config.tasks import TAGS, VALUES
-from BYOL.evaluation.baselines import START
+from BYOL.evaluation.bootstrap import interval_of
+from BYOL.evaluation.comparison import BASELINES
 from BYOL.evaluation.table import groups_note, restrictions
-from BYOL.report.metric_descriptions import MEASURES
-
-BASELINES = ("raw pixels", "untrained", START)
-Interval = tuple[float, float, float]
+from BYOL.report.metric_descriptions import measure_title
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def tabulate(
         others: the note of the other measures, to which the meaning of ± is added.
     """
     accuracies = _only(rows, "accuracy")
-    results = [intervals(m) for measures in accuracies.values() for m in measures.values()]
+    results = [interval_of(m) for measures in accuracies.values() for m in measures.values()]
     lowest = min((low for _, low, _ in results), default=0.0)
     highest = max((high for *_, high in results), default=1.0)
     axis = (max(math.floor(lowest * 10) * 10.0, 0.0), min(math.ceil(highest * 10) * 10.0, 100.0))
@@ -96,7 +94,7 @@ def _table(
     names = list(dict.fromkeys(name for measures in rows.values() for name in measures))
     table = tuple(
         (
-            MEASURES.get(name, name.replace("_", " ")),
+            measure_title(name),
             tuple(_cell(measures.get(name), axis) for measures in rows.values()),
         )
         for name in names
@@ -113,7 +111,7 @@ def accuracy_note(evaluation: dict[str, Any]) -> str:
         "Other measures: ± is half a 95 % interval over the test images."
     )
     sentences = [
-        _counts(evaluation), groups_note(evaluation), margins, *restrictions(evaluation["rows"])
+        _counts(evaluation), groups_note(evaluation), margins, *restrictions(evaluation["rows"]),
     ]  # fmt: skip
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -132,12 +130,12 @@ def _counts(evaluation: dict[str, Any]) -> str:
     if not evaluation.get("classes"):
         return f"{counts['judge']:,} images."
     return (
-        f"{counts['judge']:,} test images{label_kind(evaluation)}, labels of "
-        f"{counts['learn']:,} training images."
+        f"{counts['judge']:,} test images{_label_kind(evaluation)}, labels of "
+        f"{counts['learn']:,} training images. Pretraining used no labels."
     )
 
 
-def label_kind(evaluation: dict[str, Any]) -> str:
+def _label_kind(evaluation: dict[str, Any]) -> str:
     """Return the kind of labels: " of 10 classes", " with 5 tags", " with 1 number", or ""."""
     count = evaluation.get("classes")
     if not count:
@@ -148,18 +146,10 @@ def label_kind(evaluation: dict[str, Any]) -> str:
     return f" of {count} classes"
 
 
-def intervals(measure: dict[str, Any]) -> Interval:
-    """Return value, low and high of a result, which may have an interval, a spread or neither."""
-    value = measure.get("accuracy", measure.get("value"))
-    value = float("nan") if value is None else float(value)
-    spread = measure.get("spread") or 0.0
-    return value, measure.get("low", value - spread), measure.get("high", value + spread)
-
-
 def _cell(measure: dict[str, Any] | None, axis: tuple[float, float] | None) -> Cell | None:
     if measure is None:
         return None
-    value, low, high = intervals(measure)
+    value, low, high = interval_of(measure)
     half = (high - low) / 2
     if axis is None:
         return Cell(f"{value:.3f}", f"± {half:.3f}" if half else "", 0.0, 0.0, 0.0)

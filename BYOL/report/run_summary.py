@@ -9,9 +9,10 @@ from BYOL.config import PretrainConfig
 from BYOL.config.fields import info_of
 from BYOL.config.presets import PRESETS, preset_config
 from BYOL.evaluation.collapse.alarm import diagnose
+from BYOL.evaluation.collapse.metrics import with_present_names
 from BYOL.report.metrics_csv import Curves, read_curves
 from BYOL.runs.folder import RunFolder
-from BYOL.runs.open import Run, load_checkpoint
+from BYOL.runs.open import load_checkpoint
 from BYOL.runs.schema import read_evaluation, read_results
 
 
@@ -77,7 +78,7 @@ class RunSummary:
             for column, series in self.curves.series.items()
             if column.startswith("gauge/")
         }
-        return {**logged, **(self.results.get("gauges") or {})}
+        return with_present_names({**logged, **(self.results.get("gauges") or {})})
 
     @property
     def alarm(self) -> str | None:
@@ -96,21 +97,24 @@ class RunSummary:
         return float(speed) if speed else None
 
 
-def read_run_summary(run: Run) -> RunSummary:
-    """Read the folder of ``run``.
+def read_run_summary(folder: RunFolder, config: PretrainConfig) -> RunSummary:
+    """Read the folder of a run.
+
+    Args:
+        folder: the folder.
+        config: the settings of the run.
 
     Raises:
         UserError: a file of the folder is damaged.
     """
-    folder = run.folder
     results = read_results(folder.results) or {}
     if results:
-        epoch = float(results.get("epochs_seen", results.get("epochs", run.config.epochs)))
+        epoch = float(results.get("epochs_seen", results.get("epochs", config.epochs)))
     else:
         epoch = _epochs_of_checkpoint(folder)
     return RunSummary(
         folder,
-        run.config,
+        config,
         read_curves(folder.metrics),
         results,
         read_evaluation(folder.evaluation),

@@ -1,57 +1,39 @@
 """A summary of the evidence of a run: a headline and the sentences that support it.
 
-A backbone counts as better than a baseline only if its interval lies above that of the baseline. If
-the intervals overlap, no difference is claimed.
+A backbone counts as better than a baseline only if a paired test on the same test images shows it
+(:mod:`BYOL.evaluation.comparison`). Otherwise no difference is claimed.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 from BYOL.evaluation.baselines import START
-from BYOL.report.metric_descriptions import MEASURES
-from BYOL.report.results_table import BASELINES, Interval, intervals, label_kind
+from BYOL.evaluation.comparison import (
+    BASELINES,
+    UNPAIRED,
+    BaselineComparison,
+    better_baselines,
+    compare_with_baselines,
+)
+from BYOL.evaluation.table import class_lines
+from BYOL.report.metric_descriptions import measure_title
 from BYOL.report.run_summary import RunSummary, finite
 
-# Protocol → its measures. The first measure that is available decides. With more measures, one of
-# them would more often be better by chance.
-PROTOCOLS = {
-    "few-label": ("5-shot", "1-shot"),
-    "k-NN": ("knn20", "knn200", "knn20 mAP", "knn20 R²", "knn20 MAE"),  # of classes, tags, numbers
-    "linear-probe": ("linear", "linear mAP", "linear R²", "linear MAE"),
-}
-# Names of measures, or their last word, that show which of two results is better.
-_COMPARABLE = ("NMI", "ARI", "mAP", "F1", "R²", "MAE", "R@1", "R@5", "R@10")
 _BASELINE_NAMES = {
     "raw pixels": "raw pixels",
     "untrained": "the untrained backbone",
     START: "the initial weights",
 }
 _FIGURES = {
+    "balanced accuracy": "balanced accuracy (mean recall of the classes)",
+    "AUROC": "area under the ROC curve",
+    "AP": "average precision",
+    "F1": "macro F1",
     "mAP": "mean average precision",
-    "R²": "R² (1 is perfect, 0 is predicting the mean)",
-    "MAE": "mean absolute error (lower is better)",
+    "R²": "R² (1 is perfect)",
+    "MAE": "mean absolute error (0 is perfect)",
 }
 _CLAUSE_ORDER = ("better", "mixed", "even", "worse")
-
-
-@dataclass(frozen=True)
-class BaselineComparison:
-    """The comparison of the trained backbone with the baselines in one protocol.
-
-    Args:
-        protocol: a key of :data:`PROTOCOLS`.
-        measure: the measure that is compared.
-        trained: value, low and high of the trained backbone.
-        baselines: value, low and high of each baseline.
-        signs: for each baseline 1 if the trained backbone is better, -1 if it is worse, and 0 if
-            no difference is shown.
-    """
-
-    protocol: str
-    measure: str
-    trained: Interval
-    baselines: dict[str, Interval]
-    signs: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -90,57 +72,27 @@ def verdict(facts: RunSummary, probe: float | None = None) -> Verdict:
     return compared or Verdict("open", *_without_references(facts, probe))
 
 
-def compare_with_baselines(rows: dict[str, dict[str, Any]]) -> list[BaselineComparison]:
-    """Return a comparison for each protocol that has results of the backbone and of a baseline.
-
-    Args:
-        rows: source → measure → result, as stored in an evaluation.
-    """
-    baselines = {name: rows[name] for name in BASELINES if name in rows}
-    comparisons = []
-    for protocol, measures in PROTOCOLS.items():
-        for measure in measures:
-            results = {
-                name: intervals(row[measure]) for name, row in baselines.items() if measure in row
-            }
-            if results and measure in rows.get("trained", {}):
-                trained = intervals(rows["trained"][measure])
-                signs = {
-                    name: compare_intervals(measure, trained, other)
-                    for name, other in results.items()
-                }
-                comparisons.append(BaselineComparison(protocol, measure, trained, results, signs))
-                break
-    return comparisons
-
-
-def compare_intervals(measure: str, first: Interval, second: Interval) -> int:
-    """Return 1 if ``first`` is better than ``second``, -1 if it is worse, 0 if the two overlap."""
-    above = (first[1] > second[2]) - (first[2] < second[1])
-    return -above if measure.endswith("MAE") else above
-
-
 def _compare(evaluation: dict[str, Any]) -> Verdict | None:
-    rows = evaluation.get("rows") or {}
-    comparisons = compare_with_baselines(rows)
+    comparisons = compare_with_baselines(evaluation)
     if not comparisons:
         return None
-    kind, headline = _headline(comparisons)
+    paired = all(comparison.p_values for comparison in comparisons)
+    kind, claim = _claim(comparisons)
     undecided = [c.protocol for c in comparisons if 0 in c.signs.values()]
     return Verdict(
         kind,
-        headline,
+        f"{claim}: {_figures(comparisons[-1])}.",
         (
-            *(_sentence(comparison) for comparison in comparisons),
-            *([_overlap(undecided)] if undecided else []),
-            *(_exceptions(rows, comparisons) if kind == "good" else []),
-            _basis(evaluation),
+            *([_inconclusive(undecided, paired)] if undecided else []),
+            *(_exceptions(evaluation) if kind == "good" else []),
+            *([] if paired else [UNPAIRED]),
+            *class_lines(evaluation),
         ),
     )
 
 
-def _headline(comparisons: list[BaselineComparison]) -> tuple[str, str]:
-    """Return kind and headline, with one clause for all baselines with the same outcome."""
+def _claim(comparisons: list[BaselineComparison]) -> tuple[str, str]:
+    """Return the kind and the claim, with one clause for all baselines with the same outcome."""
     clauses: dict[tuple[str, str, str], list[str]] = {}
     for baseline in BASELINES:
         signs = {c.protocol: c.signs[baseline] for c in comparisons if baseline in c.signs}
@@ -154,8 +106,9 @@ def _headline(comparisons: list[BaselineComparison]) -> tuple[str, str]:
         parts.append(f"{before} {names}{after}")
     kinds = [kind for kind, *_ in ordered]
     if kinds[-1] == "better":
-        return "good", f"Pretraining was effective: the backbone is {', and '.join(parts)}."
-    return "unsure", f"The backbone is {', but '.join(parts)}."
+        return "good", f"The backbone is {', and '.join(parts)}"
+    conjunction = "but" if kinds[0] == "better" else "and"
+    return "unsure", f"The backbone is {f', {conjunction} '.join(parts)}"
 
 
 def _clause(signs: dict[str, int]) -> tuple[str, str, str]:
@@ -176,71 +129,39 @@ def _in(protocols: list[str]) -> str:
     return f"in the {', '.join(protocols[:-1])} and {protocols[-1]} evaluations"
 
 
-def _exceptions(
-    rows: dict[str, dict[str, Any]], comparisons: list[BaselineComparison]
-) -> list[str]:
+def _exceptions(evaluation: dict[str, Any]) -> list[str]:
     """Return a sentence for each baseline that is better in a measure outside the headline."""
-    sentences, compared = [], {comparison.measure for comparison in comparisons}
+    sentences = []
     for baseline in BASELINES:
-        better = [
-            MEASURES.get(name, name)
-            for name, measure in rows.get(baseline, {}).items()
-            if name in rows["trained"]
-            and name not in compared
-            and ("accuracy" in measure or name.split()[-1] in _COMPARABLE)
-            and compare_intervals(name, intervals(measure), intervals(rows["trained"][name])) == 1
-        ]
+        better = [measure_title(name) for name in better_baselines(evaluation, baseline)]
         if better:
             name = _BASELINE_NAMES[baseline]
             sentences.append(f"Measures with a better result for {name}: {', '.join(better)}.")
     return sentences
 
 
-def _sentence(standing: BaselineComparison) -> str:
-    """Return the results of a protocol as a sentence, with accuracies per 100 images."""
-    protocol, _, figure = standing.measure.partition(" ")
-    value, low, high = standing.trained
-    baselines = {_BASELINE_NAMES[name]: v for name, (v, *_) in standing.baselines.items()}
-    if figure:
-        results = ", ".join(f"{name}: {v:.3f}" for name, v in baselines.items())
-        return (
-            f"{_protocol_name(protocol)}: {_FIGURES[figure]} {value:.3f} on the test images "
-            f"(95 % interval {low:.3f} to {high:.3f}); {results}."
-        )
-    digits = 0 if min(abs(value - v) for v in baselines.values()) >= 0.02 else 1
-    shots = standing.measure.removesuffix("-shot")
-    if shots != standing.measure:
-        title = f"Nearest neighbour with {MEASURES[standing.measure]}"
-        margin = f"± {(high - low) * 50:.1f} over draws of the labelled images"
-    else:
-        title = _protocol_name(protocol)
-        margin = f"95 % interval {low * 100:.1f} to {high * 100:.1f}"
-    results = ", ".join(f"{name}: {v * 100:.{digits}f}" for name, v in baselines.items())
-    return (
-        f"{title}: {value * 100:.{digits}f} of 100 test images are correct ({margin}); {results}."
+def _figures(comparison: BaselineComparison) -> str:
+    """Return the results of one measure: of the trained backbone, and of its baselines."""
+    baselines = {_BASELINE_NAMES[name]: v for name, (v, *_) in comparison.baselines.items()}
+    protocol, _, figure = comparison.measure.partition(" ")
+    trained, *values = (
+        f"{v:.3f}" if figure else f"{v * 100:.1f} %"
+        for v in (comparison.trained[0], *baselines.values())
     )
+    others = ", ".join(f"{name} {v}" for name, v in zip(baselines, values, strict=True))
+    title = measure_title(protocol) + (f", {_FIGURES[figure]}," if figure else "")
+    return f"{title} {trained} ({others})"
 
 
-def _protocol_name(protocol: str) -> str:
-    if protocol == "linear":
-        return "Linear probe"
-    return f"k-NN with {protocol.removeprefix('knn')} neighbours"
-
-
-def _overlap(protocols: list[str]) -> str:
-    return (
-        f"Some differences {_in(protocols)} are inconclusive, because the intervals overlap. More "
-        "test images or a longer run may give a clear result."
+def _inconclusive(protocols: list[str], paired: bool) -> str:
+    reason = (
+        "the paired tests on the same test images have p-values above 0.05 after Holm's correction"
+        if paired
+        else "the intervals overlap"
     )
-
-
-def _basis(evaluation: dict[str, Any]) -> str:
-    counts = evaluation.get("pictures") or {}
-    if not counts:
-        return ""
     return (
-        f"Evaluated on {counts['judge']:,} test images{label_kind(evaluation)}, with the labels "
-        f"of {counts['learn']:,} training images. Pretraining used no labels."
+        f"Some differences {_in(protocols)} are inconclusive, because {reason}. More test images "
+        "or a longer run may give a clear result."
     )
 
 
@@ -248,10 +169,11 @@ def _without_references(facts: RunSummary, probe: float | None) -> tuple[str, tu
     metrics = facts.collapse_metrics
     details = []
     if finite(metrics.get("std")):
-        rank = metrics.get("effective_rank")
+        rank = metrics.get("centred_rank")
         details.append(
             f"The standard deviation of the projections is {metrics['std'] * 100:.0f} % of its "
-            "maximum" + (f", and their effective rank is {rank:.0f}." if finite(rank) else ".")
+            "maximum"
+            + (f", and their centred effective rank is {rank:.0f}." if finite(rank) else ".")
         )
     online = facts.curves.series.get("knn")
     result = None

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from BYOL._links import check_folder_links
-from BYOL.data.shards.dataset import set_name
-from BYOL.data.shards.urls import is_sharded
+from BYOL.data.data_source import parse_source
 from BYOL.errors import MachineError, SettingsError
 from BYOL.model.weights import RUN_WEIGHTS
 
@@ -187,9 +186,7 @@ def default_folder(data: str | None, *, stamped: bool = True, task: int | None =
         ``runs/NAME-TIME``, which is new every second, or ``runs/NAME`` if ``stamped`` is False;
         with a task, ``-TASK`` follows.
     """
-    name = Path(data).resolve().name.split(".")[0] if data else "digits"
-    if data and is_sharded(data):
-        name = set_name(data)
+    name = parse_source(data).name
     if stamped:
         name += f"-{time.strftime('%Y%m%d-%H%M%S')}"
     return Path("runs") / (name if task is None else f"{name}-{task}")

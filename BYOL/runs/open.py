@@ -99,6 +99,10 @@ def backbone_metadata(config: PretrainConfig) -> dict[str, str]:
     metadata = {name: str(getattr(config, name)) for name in names}
     if config.pixel_range:
         metadata["pixel_range"] = str(list(config.pixel_range))
+    if config.no_data is not None:
+        metadata["no_data"] = str(config.no_data)
+    if config.slice != "middle":
+        metadata["slice"] = config.slice
     if config.backbone_args:
         metadata["backbone_args"] = to_json(config.backbone_args)
     return metadata
@@ -150,9 +154,11 @@ def _run_settings(
         f"RUN={path} is from elsewhere (not made by you, or moved), and its settings name "
         f"{named}={printable(places[named])}: give DATA, or --trust to open what they name"
     )
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("labels", "label_column", "groups", "group_column", "file_column")
+    )
     out = None if config.out is None else os.path.abspath(folder.path)  # noqa: PTH100
-    config = dataclasses.replace(config, labels=None, groups=None, task="auto", out=out)
-    return config, elsewhere
+    return dataclasses.replace(config, task="auto", out=out, **nothing), elsewhere
 
 
 def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:

@@ -133,6 +133,7 @@ def _evaluation(
         seed=config.seed,
         references=references,
         known=known,
+        metric=config.metric,
         log_times=len(bank) > MAX_SILENT_IMAGES,
     )
 

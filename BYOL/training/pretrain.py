@@ -18,6 +18,7 @@ from BYOL import byol
 from BYOL._console import counted, show_messages_by_default
 from BYOL._distributed import first_process
 from BYOL._hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
+from BYOL._pixel_range import describe_range
 from BYOL._random import fold
 from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig, save_config
@@ -166,8 +167,8 @@ def _log_start(
     if prepared.labelled:
         log.info(f"{len(prepared.labelled):,} of them have labels, used for evaluation only")
     if config.pixel_range:
-        low, high = config.pixel_range
-        log.info(f"values from {low:g} to {high:g} are black to white (--pixel-range sets others)")
+        values = describe_range(config.pixel_range)
+        log.info(f"values from {values} are black to white (--pixel-range sets others)")
     for note in filter(None, (misfit(config), *prepared.train.notes)):
         log.warning(note)
     if prepared.broken:

@@ -10,7 +10,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from BYOL._pixels import Range, cut, to_pixels
+from BYOL._pixel_range import PixelRange
+from BYOL._pixels import cut, to_pixels
 from BYOL._random import fold
 from BYOL.errors import UserError
 from BYOL.views.centre_crop import centre_crop, centre_crop_box
@@ -94,6 +95,7 @@ class EvalTransform:
         std: standard deviation of each channel.
         pixel_range: values of black and white in PIL images of high bit depth. If None, the range
             is determined from each image.
+        no_data: value that marks pixels without data in such images; they become black.
     """
 
     def __init__(
@@ -101,12 +103,14 @@ class EvalTransform:
         size: int,
         mean: Sequence[float],
         std: Sequence[float],
-        pixel_range: Range | None = None,
+        pixel_range: PixelRange | None = None,
+        no_data: float | None = None,
     ):
         self.size = size
         self.mean = list(mean)
         self.std = list(std)
         self.pixel_range = pixel_range
+        self.no_data = no_data
 
     @torch.no_grad()
     def __call__(self, image: Any) -> Tensor:
@@ -123,7 +127,7 @@ class EvalTransform:
 
     def _centre_crop(self, image: Image.Image) -> Tensor:
         upright = ImageOps.exif_transpose(image)
-        pixels = to_pixels(upright, len(self.mean), self.pixel_range)
+        pixels = to_pixels(upright, len(self.mean), self.pixel_range, self.no_data)
         height, width = pixels.shape[:2]
         top, left, down, across = centre_crop_box(height, width, self.size)
         crop = cut(pixels, (left, top, left + across, top + down), self.size)

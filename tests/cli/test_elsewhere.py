@@ -305,7 +305,7 @@ def test_every_field_of_the_results(
         for value in attacks(canaries).values():
             (place / "run" / name).write_text(json.dumps(replaced(known, path, value)))
             with watched(tally, canaries):
-                quietly(lambda: verdict(read_run_summary(opened), None))
+                quietly(lambda: verdict(read_run_summary(opened.folder, opened.config), None))
 
 
 def test_every_field_of_an_index_of_shards(place: Path, canaries: Canaries, tally: Tally) -> None:

@@ -12,11 +12,10 @@ from BYOL.cli.main import main
 from BYOL.errors import UserError
 from BYOL.evaluation.cross_val_predict import (
     LabelledFeatures,
-    contradicts_label,
     cross_val_predict,
     fit_probe,
-    prediction_measures,
 )
+from BYOL.evaluation.estimate import contradicts_label, estimate_quality
 from tests.conftest import TINY, draw_images, make_run
 from tests.evaluation.test_attach_labels import flat_set, rows
 
@@ -81,10 +80,15 @@ def test_wrong_labels_are_contradicted_and_broken_images_are_left_out(flat, tmp_
     answer, found = predicted(run, pictures, "--labels", file, out=out, capsys=capsys)
     doubted = {row["file"] for row in found if row["label"] not in ("", row["prediction"])}
     assert doubted == {f"{i:02}.png" for i in wrong} and answer["contradicted"] == 2
+    assert {row["file"] for row in found if row["suspect"] == "yes"} == doubted
+    assert (
+        answer["majority"]["accuracy"] == pytest.approx(30 / 58) and answer["metric"] == "accuracy"
+    )
+    assert set(answer["recall"]) == {"dark", "light"} and answer["positive"] in ("dark", "light")
     assert (answer["pictures"], answer["labelled"], answer["left_out"]) == (59, 58, 1)
     assert main(["predict", str(run), str(pictures), "--labels", str(file), "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "2 labels are contradicted" in said and "1 could not be read" in said
+    assert "2 labels are probably wrong" in said and "1 could not be read" in said
 
 
 def test_images_with_the_same_name_in_two_splits_are_distinguished(tmp_path, capsys):
@@ -221,8 +225,14 @@ def test_classes_are_predicted_and_wrong_labels_are_detected():
     guesses = cross_val_predict(known, seed=0)
     assert guesses.shape == (60, 4)
     np.testing.assert_allclose(guesses.sum(axis=1), 1, rtol=1e-5)
-    assert np.flatnonzero(contradicts_label(known, guesses)).tolist() == [3, 30]
-    assert prediction_measures(known, guesses, 0)["accuracy"]["accuracy"] >= 0.9
+    estimate = estimate_quality(known, guesses, tuple("abcd"), "accuracy")
+    assert estimate.measures == {} and estimate.lacking == {"d": 2}
+    three = LabelledFeatures(features, wrong, "classification", 3)
+    estimate = estimate_quality(three, guesses[:, :3], tuple("abc"), "balanced-accuracy")
+    assert list(estimate.measures) == ["balanced accuracy", "accuracy"]
+    assert estimate.measures["accuracy"]["accuracy"] >= 0.9
+    assert np.flatnonzero(contradicts_label(three, guesses[:, :3])).tolist() == [3, 30]
+    assert "outcomes" not in estimate.measures["accuracy"]
     right = LabelledFeatures(features, labels, "classification", 4)
     np.testing.assert_array_equal(fit_probe(right, 0)(features).argmax(axis=1), labels)
 
@@ -235,13 +245,34 @@ def test_a_few_labels_are_enough(labels):
     assert fit_probe(known, 0)(known.features).shape == (len(labels), 4)
 
 
-def test_a_label_of_a_class_with_one_image_is_not_contradicted():
-    labels = np.array([0] * 15 + [1] * 14 + [2])
-    features = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
-    assert cross_val_predict(LabelledFeatures(features, labels, "classification", 3), 0)[29, 2] == 0
-    sure = np.tile([0.95, 0.05, 0.0], (3, 1))
-    known = LabelledFeatures(features[:3], np.array([0, 1, 2]), "classification", 3)
-    assert contradicts_label(known, sure).tolist() == [False, True, False]
+def test_five_labels_one_of_them_alone_in_its_class_allow_no_estimate(flat, tmp_path, capsys):
+    pictures, run = flat
+    lines = ["00.png,dark", "02.png,dark", "04.png,dark", "06.png,dark", "01.png,light"]
+    file, out = rows(tmp_path / "few.csv", "file,kind", *lines), tmp_path / "p.csv"
+    capsys.readouterr()
+    argv = ["predict", str(run), str(pictures), "--labels", str(file), "--out", str(out)]
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert "no estimate of the accuracy and no suspect labels" in said
+    assert "label 1 more of 'light'" in said and "0." not in said
+    answer, found = predicted(run, pictures, "--labels", file, out=out, capsys=capsys)
+    assert answer["measures"] == {} and answer["lacking"] == {"light": 1}
+    assert answer["contradicted"] == 0 and not any(row["suspect"] for row in found)
+    assert all(row["prediction"] for row in found), "labels are predicted all the same"
+
+
+def test_the_rare_class_of_two_is_described_beside_the_accuracy(flat, tmp_path, capsys):
+    pictures, run = flat
+    lines = [f"{i:02}.png,good" for i in range(0, 40, 2)] + [f"{i:02}.png,bad" for i in (1, 3, 5)]
+    file, out = rows(tmp_path / "l.csv", "file,kind", *lines), tmp_path / "p.csv"
+    argv = ["predict", str(run), str(pictures), "--labels", str(file), "--out", str(out)]
+    capsys.readouterr()
+    assert main([*argv, "--metric", "auroc"]) == 0
+    said = capsys.readouterr().out
+    assert "cross-validation: AUROC 1.000" in said and "(AUROC and AP of 'bad')" in said
+    assert "Always predicting 'good' has an accuracy of 0.870" in said and "bad 1.000 (3)" in said
+    assert main([*argv, "--metric", "mae"]) == 2
+    assert "--metric=mae is for labels of regression" in capsys.readouterr().err
 
 
 def test_a_class_in_the_test_folder_only_is_predicted_with_a_warning(tmp_path, capsys):
@@ -263,7 +294,8 @@ def test_a_single_group_has_no_cross_validated_prediction():
     features, labels = clouds(20)
     known = LabelledFeatures(features, labels, "classification", 3, np.zeros(20, dtype=np.int64))
     guesses = cross_val_predict(known, seed=0)
-    assert np.isnan(guesses).all() and prediction_measures(known, guesses, 0) == {}
+    estimate = estimate_quality(known, guesses, tuple("abc"), "accuracy")
+    assert np.isnan(guesses).all() and estimate.measures == {} and estimate.by_groups
     assert not contradicts_label(known, guesses).any()
     with pytest.raises(UserError, match="all labels are of one class"):
         fit_probe(LabelledFeatures(features, np.zeros(20, dtype=np.int64), "classification", 3), 0)

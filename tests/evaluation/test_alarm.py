@@ -9,7 +9,7 @@ from BYOL.config.presets import preset_config
 from BYOL.evaluation.collapse.alarm import Alarm, diagnose, likely_cause
 
 HEALTHY = {
-    "std": 0.8, "uniformity": -2.5, "dead": 0.0, "effective_rank": 30.0, "first_eigenvalue": 0.4,
+    "std": 0.8, "uniformity": -2.5, "dead": 0.0, "centred_rank": 30.0, "first_eigenvalue": 0.4,
     "alignment": 1.2, "agreement": 0.6, "picture_share": 0.08, "picture_share_error": 0.01,
 }  # fmt: skip
 
@@ -22,7 +22,7 @@ def alarm(**changes: Any) -> Alarm:
     ("metric", "bad", "good", "threshold"),
     [
         ("std", 0.049, 0.051, "below 0.05"),
-        ("effective_rank", 1.49, 1.51, "below 1.5"),
+        ("centred_rank", 1.49, 1.51, "below 1.5"),
         ("first_eigenvalue", 0.951, 0.949, "above 0.95"),
         ("dead", 0.951, 0.949, "above 0.95"),
         ("picture_share", 0.009, 0.011, "below 0.03"),

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from BYOL.evaluation.collapse.alarm import diagnose
-from BYOL.evaluation.collapse.metrics import collapse_metrics, covariance_spectrum, picture_share
+from BYOL.evaluation.collapse.metrics import (
+    collapse_metrics,
+    covariance_spectrum,
+    picture_share,
+    with_former_names,
+    with_present_names,
+)
 
 
 def measured(z: Tensor) -> dict[str, float]:
@@ -26,7 +32,7 @@ def low_rank(rank: int, samples: int = 256, dims: int = 64) -> Tensor:
 def test_isotropic_projections_have_std_one_full_rank_and_no_symptom() -> None:
     metrics = measured(torch.randn(2048, 32))
     assert metrics["std"] == pytest.approx(1, abs=0.02)
-    assert metrics["effective_rank"] == pytest.approx(32, rel=0.02)
+    assert metrics["centred_rank"] == pytest.approx(32, rel=0.02)
     assert metrics["dead"] == 0
     assert diagnose(metrics) is None
 
@@ -42,7 +48,7 @@ def test_constant_projections_have_std_zero() -> None:
 def test_exactly_equal_projections_are_collapsed_and_all_dead(z: Tensor) -> None:
     metrics = measured(z)
     assert metrics["dead"] == 1
-    assert metrics["effective_rank"] == pytest.approx(1)
+    assert metrics["centred_rank"] == pytest.approx(1)
     assert diagnose(metrics) is not None
 
 
@@ -53,8 +59,8 @@ def test_a_point_with_full_rank_noise_is_a_collapse(noise: float) -> None:
 
 
 @pytest.mark.parametrize("rank", [1, 2, 5, 20])
-def test_effective_rank_counts_equal_directions(rank: int) -> None:
-    assert measured(low_rank(rank))["effective_rank"] == pytest.approx(rank, rel=1e-2)
+def test_centred_rank_counts_equal_directions(rank: int) -> None:
+    assert measured(low_rank(rank))["centred_rank"] == pytest.approx(rank, rel=1e-2)
 
 
 def test_projections_on_a_line_are_detected_by_their_rank() -> None:
@@ -62,7 +68,7 @@ def test_projections_on_a_line_are_detected_by_their_rank() -> None:
     assert metrics["first_eigenvalue"] == pytest.approx(1)
     finding = diagnose(metrics)
     assert finding is not None
-    assert finding.metric == "effective_rank"
+    assert finding.metric == "centred_rank"
 
 
 def test_projections_far_from_the_origin_like_those_of_an_untrained_network_have_no_symptom() -> (
@@ -75,7 +81,7 @@ def test_projections_far_from_the_origin_like_those_of_an_untrained_network_have
 
 def test_few_samples_have_no_rank() -> None:
     metrics = measured(torch.tensor([[1.0, 0.0], [-1.0, 0.1]]))
-    assert "effective_rank" not in metrics
+    assert "centred_rank" not in metrics
     assert diagnose(metrics) is None
     assert collapse_metrics(torch.randn(1, 4)) == {}
     assert diagnose({}) is None
@@ -165,7 +171,7 @@ def test_metrics_are_in_their_ranges_and_ignore_the_scale(
     z = torch.randn(samples, dims, generator=torch.Generator().manual_seed(seed))
     metrics, scaled = measured(z), measured(z * scale)
     assert 0 <= metrics["std"] <= 1.001
-    assert 1 <= metrics["effective_rank"] <= min(samples, dims) + 1e-3
+    assert 1 <= metrics["centred_rank"] <= min(samples, dims) + 1e-3
     assert -8 <= metrics["uniformity"] <= 0
     assert 0 <= metrics["dead"] <= 1
     for name, value in metrics.items():
@@ -185,9 +191,33 @@ def test_metrics_without_axes_are_invariant_to_rotations(
     turn = torch.linalg.qr(rotation).Q
     before, after = collapse_metrics(z, z1, z1), collapse_metrics(z @ turn, z1 @ turn, z1 @ turn)
     for name in (
-        "uniformity", "effective_rank", "first_eigenvalue", "alignment", "agreement",
+        "uniformity", "centred_rank", "first_eigenvalue", "alignment", "agreement",
     ):  # fmt: skip
         assert after[name] == pytest.approx(before[name], rel=1e-5, abs=1e-7)
     assert float(picture_share(z @ turn, z1 @ turn)) == pytest.approx(
         float(picture_share(z, z1)), abs=1e-4
     )
+
+
+def test_rankme_is_that_of_the_paper_and_counts_the_mean() -> None:
+    """Garrido et al. 2023, equation 1: exp(-Σ pₖ log pₖ), pₖ = σₖ / ‖σ‖₁ + ε, of z, not centred."""
+    z = torch.randn(64, 8, dtype=torch.float64) @ torch.randn(8, 16, dtype=torch.float64) + 3
+    singular = torch.linalg.svdvals(z)
+    p = singular / singular.sum() + 1e-12
+    assert measured(z)["rankme"] == pytest.approx(float(torch.exp(-(p * p.log()).sum())), rel=1e-6)
+    centred = measured(z - z.mean(dim=0))
+    assert centred["rankme"] == pytest.approx(centred["centred_rank"], rel=1e-6)
+    assert measured(z)["centred_rank"] == pytest.approx(centred["centred_rank"], rel=1e-6)
+    far = measured(low_rank(2) + 0.5)
+    assert far["centred_rank"] == pytest.approx(2, rel=1e-2) and far["rankme"] < 2
+
+
+def test_files_have_the_former_name_of_the_centred_rank_and_are_read_with_it() -> None:
+    metrics = measured(torch.randn(64, 8))
+    written = with_former_names(metrics)
+    assert written["effective_rank"] == metrics["centred_rank"]
+    assert with_present_names(written) == metrics
+    assert with_present_names({"std": 1.0, "effective_rank": 5.0}) == {
+        "std": 1.0, "centred_rank": 5.0,
+    }  # fmt: skip
+    assert with_former_names({}) == {} == with_present_names({})

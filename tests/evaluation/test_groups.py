@@ -256,7 +256,7 @@ def test_near_duplicates_inflate_the_accuracy_of_a_random_split_but_not_of_a_spl
     assert "Intervals are over groups." in text and groups_note(by_groups) in accuracy_note(
         by_groups
     )
-    assert "group" not in results_text(at_random)
+    assert "groups" not in at_random and "test groups" not in results_text(at_random)
 
 
 def test_a_test_set_is_kept_and_groups_in_both_splits_are_counted():
@@ -388,10 +388,10 @@ def test_intervals_by_groups_agree_with_each_other_and_with_a_loop():
     means = rng.random(200)
     values = rng.random(300) < means[groups + 5]
     intervals = [
-        accuracy_interval(values, 0, groups),
-        mean_interval(values.astype(float), 0, groups),
-        statistic_interval(lambda rows: float(values[rows].mean()), 300, 0, 2000, groups),
-        counted_interval(lambda c: c @ values / c.sum(axis=1), 300, 0, 2000, groups),
+        accuracy_interval(values, groups),
+        mean_interval(values.astype(float), groups),
+        statistic_interval(lambda rows: float(values[rows].mean()), 300, 2000, groups),
+        counted_interval(lambda c: c @ values / c.sum(axis=1), 300, 2000, groups),
     ]
     members = [values[groups == g] for g in np.unique(groups)]
     looped = [
@@ -411,7 +411,7 @@ def test_intervals_are_wider_for_groups_of_similar_images_and_equal_for_groups_o
     values = np.repeat(rng.random(50) < 0.5, 20)
 
     def width(*groups):
-        measure = accuracy_interval(values, 0, *groups)
+        measure = accuracy_interval(values, *groups)
         return measure["high"] - measure["low"]
 
     assert width(groups) == pytest.approx(width() * np.sqrt(20), rel=0.15)
@@ -428,9 +428,9 @@ def test_every_protocol_resamples_the_test_groups():
         )["rows"]["untrained"]
         for test in (test_images, dataclasses.replace(test_images, groups=None))
     )
-    assert len(by_groups) == 14
+    assert len(by_groups) == 37
     for name, measure in by_groups.items():
-        found = {k: v for k, v in measure.items() if k not in ("low", "high")}
+        found = {k: v for k, v in measure.items() if k not in ("low", "high", "outcomes")}
         assert found == {k: bare[name][k] for k in found}
         ends = [(m.get("low"), m.get("high")) for m in (measure, bare[name])]
         assert "shot" in name or ends[0] != ends[1], name

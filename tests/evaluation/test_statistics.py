@@ -31,12 +31,12 @@ from BYOL.evaluation.metrics import (
 )
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.protocols.cluster import cluster_measures, kmeans
-from BYOL.evaluation.protocols.knn import weighted_means
 from BYOL.evaluation.protocols.linear import ALPHAS, STRENGTHS, fit_tags, fit_values
+from BYOL.evaluation.votes import weighted_means
 
 
 def mean_precision(truth, scores):
-    return score_predictions("it", "multilabel", scores, truth, 0)["it mAP"]["value"]
+    return score_predictions("it", "multilabel", scores, truth)["it mAP"]["value"]
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(20) // 2])
@@ -44,7 +44,7 @@ def test_the_interval_of_a_perfect_accuracy_is_that_of_clopper_and_pearson(group
     """With 20 correct predictions of 20 the lower end is .832."""
     units = 20 if groups is None else 10
     for value in (0.0, 1.0):
-        found = accuracy_interval(np.full(20, bool(value)), 0, groups)
+        found = accuracy_interval(np.full(20, bool(value)), groups)
         exact = binomtest(int(value * units), units).proportion_ci(method="exact")
         assert found["accuracy"] == value
         assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high), abs=1e-9)
@@ -54,10 +54,10 @@ def test_four_kinds_of_intervals_agree_with_the_normal_approximation():
     values = np.random.default_rng(0).random(400) < 0.7
     half = 1.96 * values.std() / 20
     found = [
-        accuracy_interval(values, 0),
-        mean_interval(values.astype(float), 0),
-        statistic_interval(lambda rows: float(values[rows].mean()), 400, 0, resamples=2000),
-        counted_interval(lambda counts: counts @ values / 400, 400, 0, resamples=2000),
+        accuracy_interval(values),
+        mean_interval(values.astype(float)),
+        statistic_interval(lambda rows: float(values[rows].mean()), 400, resamples=2000),
+        counted_interval(lambda counts: counts @ values / 400, 400, resamples=2000),
     ]
     for measure in found:
         point = measure.get("accuracy", measure.get("value"))
@@ -130,7 +130,7 @@ def test_tags_are_predicted_by_one_logistic_regression_each():
         for c in STRENGTHS
     )
     assert closest < 1e-3
-    measures = score_predictions("linear", "multilabel", ours, truth, 0)
+    measures = score_predictions("linear", "multilabel", ours, truth)
     expected = average_precision_score(truth, ours)
     assert measures["linear mAP"]["value"] == pytest.approx(expected) and expected > 0.9
     assert measures["linear F1"]["low"] < measures["linear F1"]["value"] < 1
@@ -152,7 +152,7 @@ def test_values_are_predicted_by_ridge_regression_and_by_neighbours():
         np.float64
     )  # the precision of our predictions; the fit is in float32
     np.testing.assert_allclose(ours, direct.predict(exact))
-    measures = score_predictions("linear", "regression", ours, values[200:], 0)
+    measures = score_predictions("linear", "regression", ours, values[200:])
     assert measures["linear R²"]["value"] == pytest.approx(r2_score(values[200:], ours))
     assert measures["linear MAE"]["value"] == pytest.approx(np.abs(values[200:] - ours).mean())
     found = weighted_means(*nearest_neighbours(features[:200], features[200:], 7), values[:200])

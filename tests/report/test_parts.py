@@ -10,7 +10,8 @@ import torch
 
 from BYOL.config import PretrainConfig
 from BYOL.data.dataset import ArrayImages
-from BYOL.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_all
+from BYOL.evaluation.comparison import compare_with_baselines
+from BYOL.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_all, round_ticks
 from BYOL.report.confusion import fit_confusion, recorded_confusion
 from BYOL.report.embedding_map import compute_layouts
 from BYOL.report.metrics_csv import MOST_POINTS, Curves, Series, downsample, read_curves
@@ -18,8 +19,15 @@ from BYOL.report.neighbours import NEIGHBOURS, build_gallery, gallery_neighbours
 from BYOL.report.results_table import measures_note, tabulate
 from BYOL.report.run_summary import RunSummary, differing_settings, list_settings
 from BYOL.report.sample_features import FeatureSample, Samples
+from BYOL.report.text_tables import (
+    collapse_table,
+    comparison_table,
+    near_copies,
+    recall_table,
+)
 from BYOL.report.thumbnails import file_uri
-from BYOL.report.verdict import compare_with_baselines, verdict
+from BYOL.report.tsne import tsne
+from BYOL.report.verdict import verdict
 from BYOL.runs.folder import RunFolder
 
 
@@ -44,13 +52,15 @@ LOW, MIDDLE, HIGH = (0.3, 0.35, 0.4), (0.38, 0.45, 0.52), (0.6, 0.65, 0.7)
 @pytest.mark.parametrize(
     ("rows", "kind", "words"),
     [
-        (measured(LOW, LOW, HIGH), "good", "Pretraining was effective"),
+        (measured(LOW, LOW, HIGH), "good",
+         "is better than raw pixels and the untrained backbone: linear probe 65.0 % (raw pixels "
+         "35.0 %, the untrained backbone 35.0 %)."),
         (measured(HIGH, LOW, HIGH), "unsure", "better than the untrained backbone, but not shown"),
         (measured(LOW, LOW, MIDDLE), "unsure", "not shown to be better than raw pixels or the"),
         (measured(HIGH, HIGH, LOW), "unsure", "worse than raw pixels and the untrained backbone"),
         (None, "open", "has not been evaluated yet"),
     ],
-)
+)  # fmt: skip
 def test_the_verdict_claims_no_more_than_the_intervals_allow(rows, kind, words):
     result = verdict(facts(rows))
     assert result.kind == kind and words in result.headline
@@ -78,51 +88,41 @@ def protocols(**levels):
     ("rows", "kind", "headline"),
     [
         (protocols(few=(3, 2, 6), knn=(3, 2, 6), linear=(3, 2, 6)), "good",
-         "was effective: the backbone is better than raw pixels and the untrained backbone."),
+         "The backbone is better than raw pixels and the untrained backbone: linear probe 60.0 % "
+         "(raw pixels 30.0 %, the untrained backbone 20.0 %)."),
         (protocols(few=(3, 2, 6), knn=(3, 2, 6), linear=(6, 6, 6)), "good",
-         "the backbone is better than raw pixels and the untrained backbone in the few-label and "
-         "k-NN evaluations."),
+         "The backbone is better than raw pixels and the untrained backbone in the few-label and "
+         "k-NN evaluations: "),
         (protocols(few=(3, 2, 6), knn=(3, 2, 6), linear=(3, 6, 6)), "good",
          "better than raw pixels, and better than the untrained backbone in the few-label and k-NN "
-         "evaluations."),
+         "evaluations: "),
         (protocols(few=(3, 2, 6), linear=(8, 2, 6)), "unsure",
          "is better than the untrained backbone, but better than raw pixels in the few-label "
-         "evaluation and worse in the linear-probe evaluation."),
+         "evaluation and worse in the linear-probe evaluation: "),
         (protocols(few=(6, 2, 6), knn=(6, 2, 6)), "unsure",
-         "is better than the untrained backbone, but not shown to be better than raw pixels."),
+         "is better than the untrained backbone, but not shown to be better than raw pixels: "
+         "k-NN, k = 20 60.0 % ("),
         (protocols(few=(6, 6, 6), linear=(6, 8, 6)), "unsure",
-         "not shown to be better than raw pixels, but worse than the untrained backbone in the "
-         "linear-probe evaluation."),
+         "not shown to be better than raw pixels, and worse than the untrained backbone in the "
+         "linear-probe evaluation: "),
         (protocols(few=(8, 8, 6), knn=(8, 8, 6)), "unsure",
-         "is worse than raw pixels and the untrained backbone."),
+         "is worse than raw pixels and the untrained backbone: "),
     ],
 )  # fmt: skip
 def test_the_headline_claims_what_all_protocols_support(rows, kind, headline):
     result = verdict(facts(rows))
-    assert (result.kind, result.headline.endswith(headline)) == (kind, True), result.headline
-    for words in (
-        "Nearest neighbour with 5 labels per class: 60",
-        "± 4.0 over draws",
-    ):
-        assert words in result.details[0]
-    even = any(0 in s.signs.values() for s in compare_with_baselines(rows))
+    assert (result.kind, headline in result.headline) == (kind, True), result.headline
+    even = any(0 in s.signs.values() for s in compare_with_baselines({"rows": rows}))
     assert even == any("intervals overlap" in d for d in result.details)
 
 
 def test_one_measure_per_protocol_decides_and_better_baselines_in_others_are_named():
     rows = protocols(knn=(3, 3, 6), knn200=(8, 3, 6))
-    (knn,) = compare_with_baselines(rows)
+    (knn,) = compare_with_baselines({"rows": rows})
     assert (knn.measure, knn.signs) == ("knn20", {"raw pixels": 1, "untrained": 1})
     assert any("raw pixels: k-NN, k = 200" in d for d in verdict(facts(rows)).details)
     del rows["trained"]["knn20"]
-    assert [s.measure for s in compare_with_baselines(rows)] == ["knn200"]
-
-
-def test_the_verdict_contains_accuracies_per_hundred_images():
-    sentence = verdict(facts(measured(LOW, LOW, HIGH))).details[0]
-    assert "65 of 100 test images are correct" in sentence and "raw pixels: 35" in sentence
-    close = verdict(facts(measured((0.6, 0.651, 0.7), LOW, (0.6, 0.655, 0.7)))).details[0]
-    assert "65.5 of 100" in close and "65.1" in close
+    assert [s.measure for s in compare_with_baselines({"rows": rows})] == ["knn200"]
 
 
 def test_the_verdict_names_measures_in_which_a_baseline_is_better():
@@ -236,15 +236,42 @@ def test_neighbours_that_agree_are_counted_against_chance():
 def test_the_map_separates_groups_and_accepts_degenerate_features():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.eye(6)[:3], 20, axis=0) + rng.normal(size=(60, 6)) * 0.05
-    pca, explained, tsne = compute_layouts(groups.astype(np.float32), 0)
+    pca, explained, tsne = compute_layouts(groups.astype(np.float32))
     assert 0.8 < explained <= 1
     for places in (pca, tsne):
         within = np.linalg.norm(places[:20] - places[:20].mean(0), axis=1).mean()
         between = np.linalg.norm(places[:20].mean(0) - places[20:40].mean(0))
         assert between > 2 * within
     for degenerate in (np.ones((8, 6)), np.zeros((8, 6)), np.ones((8, 1))):
-        pca, explained, tsne = compute_layouts(degenerate.astype(np.float32), 0)
+        pca, explained, tsne = compute_layouts(degenerate.astype(np.float32))
         assert np.isfinite(pca).all() and np.isfinite(tsne).all() and np.isfinite(explained)
+
+
+def test_tsne_keeps_neighbours():
+    """scikit-learn's implementation reaches a trustworthiness of .991 on 900 digits, ours .992."""
+    from sklearn.datasets import load_digits
+    from sklearn.manifold import trustworthiness
+
+    features = load_digits().data[:300].astype(np.float32)
+    start = torch.from_numpy(features[:, 20:22] - features[:, 20:22].mean(axis=0)) * 1e-4
+    layout = tsne(torch.from_numpy(features), start, 30.0)
+    assert trustworthiness(features, start) < 0.8 < 0.97 < trustworthiness(features, layout)
+    assert torch.equal(layout, tsne(torch.from_numpy(features), start, 30.0))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 1.0, [0, 0.25, 0.5, 0.75, 1]),
+        (0.0, 7.3, [0, 2, 4, 6, 8]),
+        (-4.0, 0.0, [-4, -3, -2, -1, 0]),
+        (3.0, 3.0, [3, 4, 5, 6]),
+        (0.0, 0.6, [0, 0.2, 0.4, 0.6]),
+        (1e5, 3.1e5, [1e5, 2e5, 3e5, 4e5]),
+    ],
+)
+def test_ticks_are_round_and_span_the_values(low, high, expected):
+    assert round_ticks(low, high).tolist() == pytest.approx(expected)
 
 
 def test_the_confusion_matrix_is_read_from_an_evaluation_or_fitted():
@@ -293,6 +320,29 @@ def test_measures_other_than_accuracy_have_a_separate_table():
     assert tabulate("here", {"trained": {}}, "") == []
 
 
+def test_paired_tests_recalls_and_near_copies_are_tables_of_text():
+    tests = [
+        {"measure": "knn20", "difference": -0.0123, "decides": "k-NN", "p_holm": 0.0004},
+        {"measure": "linear AUROC", "difference": 0.5, "decides": "linear-probe", "p_holm": 0.04},
+        {"measure": "linear", "difference": 0.1, "p_holm": 0.01},
+    ]
+    table = comparison_table({"comparisons": {"untrained": tests, "start": tests[:1]}})
+    assert table.columns == ("trained minus", "k-NN, k = 20", "linear probe, AUROC")
+    assert table.rows == (
+        ("untrained", "−1.2, p < 0.001", "+0.500, p = 0.04"), ("start", "−1.2, p < 0.001", "–"),
+    )  # fmt: skip
+    recall = {"ok": {"recall": 0.96, "low": 0.9, "high": 0.99, "images": 1200}}
+    assert recall_table({"recall": recall}).rows == (("ok", "96.0 %", "90.0 to 99.0 %", "1,200"),)
+    assert near_copies({"leakage": {"pairs": [["a", "b"]]}}).rows == (("a", "b"),)
+    assert comparison_table({}) is recall_table({}) is near_copies({}) is None
+    gauges = {"untrained": {"std": 0.2}, "trained": {"std": 0.5, "effective_rank": 9}}
+    run = dataclasses.replace(facts(gauges={"std": 0.9}))
+    run.results["feature_gauges"] = gauges
+    assert collapse_table(run).rows == (
+        ("Centred effective rank", "–", "9", "–"), ("Spread", "0.2", "0.5", "0.9"),
+    )  # fmt: skip
+
+
 def figures(task: str, name: str, *levels: float) -> dict:
     """Return an evaluation of tags or numbers for raw pixels, untrained and trained."""
     rows = {
@@ -306,23 +356,20 @@ def figures(task: str, name: str, *levels: float) -> dict:
 @pytest.mark.parametrize(
     ("task", "name", "levels", "kind", "words"),
     [
-        ("multilabel", "knn20 mAP", (0.2, 0.3, 0.6), "good", "mean average precision 0.600"),
-        ("multilabel", "linear mAP", (0.7, 0.3, 0.6), "unsure", "raw pixels: 0.700"),
-        ("regression", "linear R²", (0.2, 0.3, 0.6), "good", "predicting the mean) 0.600"),
-        ("regression", "linear MAE", (0.6, 0.5, 0.2), "good", "(lower is better) 0.200"),
-        ("regression", "knn20 MAE", (0.2, 0.2, 0.6), "unsure", "k-NN with 20 neighbours: mean"),
+        ("multilabel", "knn20 mAP", (0.2, 0.3, 0.6), "good", "mean average precision, 0.600"),
+        ("multilabel", "linear mAP", (0.7, 0.3, 0.6), "unsure", "raw pixels 0.700"),
+        ("regression", "linear R²", (0.2, 0.3, 0.6), "good", "R² (1 is perfect), 0.600"),
+        ("regression", "linear MAE", (0.6, 0.5, 0.2), "good", "error (0 is perfect), 0.200"),
+        ("regression", "knn20 MAE", (0.2, 0.2, 0.6), "unsure", "k-NN, k = 20, mean absolute"),
     ],
 )
 def test_tags_and_numbers_are_compared_with_the_baselines(task, name, levels, kind, words):
     run = dataclasses.replace(facts(), evaluation=figures(task, name, *levels))
     result = verdict(run)
-    assert result.kind == kind and words in result.details[0]
+    assert result.kind == kind and words in result.headline
     kinds = {"multilabel": "3 tags", "regression": "3 numbers"}
-    assert f"Evaluated on 100 test images with {kinds[task]}" in result.details[-1]
-    assert ("was effective" in result.headline) == (kind == "good")
     (table,) = tabulate("here", run.evaluation["rows"], "", measures_note(run.evaluation))
-    note = f"100 test images with {kinds[task]}, labels of 400 training images. Each measure"
-    assert table.note.startswith(note)
+    assert table.note.startswith(f"100 test images with {kinds[task]}, labels of 400 training")
 
 
 def test_a_smaller_error_is_better():
@@ -331,7 +378,7 @@ def test_a_smaller_error_is_better():
         both["rows"][source] |= row
     result = verdict(dataclasses.replace(facts(), evaluation=both))
     assert result.kind == "good"
-    assert "Measures with a better result for raw pixels: linear MAE." in result.details
+    assert "Measures with a better result for raw pixels: linear probe, MAE." in result.details
 
 
 def test_a_fraction_of_an_epoch_is_shown():

@@ -24,7 +24,7 @@ def report(*argv) -> str:
 
 
 def headings(page: str) -> list[str]:
-    return re.findall(r"<h2>(.*?)</h2>", page)
+    return re.findall(r"<h2>(?!Contents)(.*?)</h2>", page)
 
 
 def text(page: str) -> str:
@@ -43,13 +43,14 @@ def unlabelled(tmp_path_factory):
 def test_a_run_writes_a_complete_report(run):
     page = (run / "report.html").read_text()
     assert headings(page) == [
-        "Evaluation results",
+        "What to do next",
+        "Further results",
         "Nearest neighbours",
-        "Embedding map of 24 images",
+        "Embedding map",
         "Confusion matrix",
-        "Augmented views",
         "Training curves",
         "Collapse metrics",
+        "Views",
         "Load the backbone",
         "Configuration",
     ]
@@ -65,9 +66,29 @@ def test_a_run_writes_a_complete_report(run):
 def test_the_page_has_no_external_references(run):
     page = (run / "report.html").read_text()
     addresses = re.findall(r'(?:src|href)="([^"]*)"', page) + re.findall(r"url\(([^)]*)\)", page)
-    assert addresses and all(address.startswith("data:") for address in addresses)
+    assert addresses and all(address.startswith(("data:", "#")) for address in addresses)
     assert "http" not in re.sub(r"data:[^\"]*", "", page).replace("http-equiv", "")
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_the_contents_list_every_section_and_no_other(run):
+    page = (run / "report.html").read_text()
+    nav = re.search(r"<nav.*?</nav>", page, re.S)[0]
+    links = re.findall(r'<a href="#([^"]+)">(.*?)</a>', nav)
+    sections = re.findall(r'<section id="([^"]+)">\s*<h2>(.*?)</h2>', page)
+    assert links == [section for section in sections if section[0] != "next"]
+
+
+def test_the_page_and_the_terminal_give_the_same_advice(run, capsys):
+    from BYOL.cli.commands.pretrain import summary
+
+    results = json.loads((run / "results.json").read_text())
+    lines = [line for line in summary(results).splitlines() if line.startswith("next: ")]
+    assert 1 <= len(lines) <= 2
+    page = text((run / "report.html").read_text())
+    for line in lines:
+        title, command = line.removeprefix("next: ").split(": byol ")
+        assert title[1:] in page and f"byol {command}" in page
 
 
 def test_settings_that_differ_from_the_preset_are_marked(run):
@@ -90,8 +111,8 @@ def test_names_are_escaped(tmp_path):
 
 def test_without_labels_the_page_has_neighbours_and_map_but_no_accuracy(unlabelled):
     page = (unlabelled / "report.html").read_text()
-    assert {"Nearest neighbours", "Embedding map of 12 images"} <= set(headings(page))
-    assert not {"Evaluation results", "Confusion matrix"} & set(headings(page))
+    assert {"Nearest neighbours", "Embedding map"} <= set(headings(page))
+    assert not {"Further results", "Confusion matrix"} & set(headings(page))
     assert "the accuracy is unknown" in text(page) and "has not collapsed" in text(page)
     assert page.count('<figure class="plain"') == 64 and "✓" not in text(page)
 
@@ -116,10 +137,10 @@ def test_moved_images_are_omitted_or_found_by_data(run, tmp_path):
     page = report(copy, "--trust", "--out", tmp_path / "page.html")
     assert "There are no images on this page" in text(page) and "is not there" in text(page)
     assert not any("map" in heading for heading in headings(page))
-    assert "Evaluation results" in headings(page)
+    assert "How the accuracy was measured" in text(page)
     images = draw_images(tmp_path / "here")
     page = report(copy, "--data", images, "--out", tmp_path / "page.html")
-    assert "Embedding map of 24 images" in headings(page)
+    assert "24 images; those with similar features" in text(page)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
@@ -186,7 +207,7 @@ def test_the_seed_determines_the_sample_of_a_larger_set(run, tmp_path):
         for seed in (0, 0, 1)
     )
     assert first == again != other
-    assert "Embedding map of 10 images" in headings(first) and "10 of the 24" in text(first)
+    assert "10 images; those with similar" in text(first) and "10 of the 24" in text(first)
 
 
 @pytest.mark.parametrize(

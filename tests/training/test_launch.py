@@ -56,7 +56,7 @@ def assert_equal_to_rounding(one, many) -> None:
             curves.append(list(csv.DictReader(file)))
     assert len(curves[0]) == len(curves[1])
     for row, other in zip(*curves, strict=True):
-        for name in ("knn", "probe", "learning_rate", "gauge/std", "gauge/effective_rank"):
+        for name in ("knn", "probe", "learning_rate", "gauge/std", "gauge/centred_rank"):
             if row[name]:
                 assert float(row[name]) == pytest.approx(float(other[name]), rel=5e-3)
 

@@ -37,7 +37,7 @@ def test_a_run_leaves_one_folder_with_everything_in_it(run):
     assert set(results["evaluation"]["rows"]) == {"raw pixels", "untrained", "trained"}
     assert [epoch for epoch, _ in results["online_knn"]] == [1, 2]
     assert [epoch for epoch, _ in results["online_probe"]] == [1, 2]
-    assert set(results["gauges"]) >= {"std", "effective_rank"}
+    assert set(results["gauges"]) >= {"std", "centred_rank", "rankme", "effective_rank"}
     assert any((run / "logs").glob("events.out.tfevents*"))
     logged = rows(run)
     assert any(row["knn"] and row["probe"] for row in logged)
@@ -265,7 +265,8 @@ def test_a_run_that_the_alarm_stops_reports_its_completed_epochs(images, tmp_pat
     results = pretrain(config)
     assert results["stopped"] and results["epochs"] == 9
     assert results["epochs_seen"] == round(results["steps"] / 5, 2) < 9
-    facts = read_run_summary(open_run(tmp_path / "run"))
+    run = open_run(tmp_path / "run")
+    facts = read_run_summary(run.folder, run.config)
     assert facts.epoch == results[
         "epochs_seen"
     ] and facts.epochs == f"{facts.epoch:.1f}".removesuffix(".0")

@@ -10,7 +10,7 @@ from BYOL.cli.commands.common import Answer
 from BYOL.config.evaluate import EvaluateConfig
 from BYOL.config.view_configs import view_configs
 from BYOL.curation.run_images import open_run_images, with_run_annotations
-from BYOL.data.annotations import annotate_splits
+from BYOL.data.annotations import AnnotationFiles, annotate_splits
 from BYOL.data.dataset import Images
 from BYOL.data.loader_errors import concise_loader_errors
 from BYOL.errors import UserError
@@ -21,9 +21,12 @@ from BYOL.evaluation.baselines import (
     supervised_reference,
 )
 from BYOL.evaluation.collapse.feature_metrics import feature_collapse_metrics, feature_metrics_text
-from BYOL.evaluation.evaluate import check_protocols, evaluate
+from BYOL.evaluation.copies.leakage import leakage_text
+from BYOL.evaluation.evaluate import evaluate
+from BYOL.evaluation.protocols.registry import check_protocols
 from BYOL.evaluation.splits import check_split_groups, comparable_test_set
 from BYOL.evaluation.table import results_text
+from BYOL.model.hub import is_hub_model
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.load import open_backbone
 from BYOL.runs.open import Run
@@ -63,12 +66,14 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         protocols=protocols,
         view=view_configs(run.config)[0],
         references=references,
+        metric=config.metric,
         log_times=True,
+        leakage=config.leakage,
         **_data_settings(config),
     )
     collapse = feature_collapse_metrics(trained, untrained, train, input_spec, **settings)
     results = {**_sources(run, config, left_out), **results, "feature_gauges": collapse}
-    lines = [results_text(results), feature_metrics_text(collapse)]
+    lines = [results_text(results), *leakage_text(results), feature_metrics_text(collapse)]
     if left_out:
         lines.append(f"left out, because {config.labels} has no row for them: {left_out:,} images")
     return results, "\n".join([*lines, *_write(results, run.evaluation)])
@@ -90,7 +95,7 @@ def _data_settings(config: EvaluateConfig) -> dict[str, Any]:
 def _labelled(run: Run, config: EvaluateConfig) -> tuple[Images, Images | None, int]:
     """Training images, test images if there are any, and the number of images without a row."""
     images = open_run_images(run, config.data, config.data_root)
-    found = annotate_splits(images, config.labels, config.task, config.groups)
+    found = annotate_splits(images, AnnotationFiles.of(config))
     splits = found.splits
     labelled = splits.labelled or splits.train
     held_out = comparable_test_set(splits.test, labelled)
@@ -131,7 +136,8 @@ def _write(results: dict[str, Any], path: Path) -> list[str]:
 def _references(run: Run, wanted: EvaluateConfig) -> list[Reference]:
     """The initial weights of the run, if there are any, and the reference weights.
 
-    The reference weights are those of ``--reference``, or timm's if they are on this disk.
+    The reference is the backbone or the weights of ``--reference``, or timm's weights if they are
+    on this disk.
     """
     config = run.config
     assert config.channels is not None
@@ -140,10 +146,33 @@ def _references(run: Run, wanted: EvaluateConfig) -> list[Reference]:
         start = LayerFeatures(run.start, wanted.layer, wanted.pool)
         found.append(Reference(START, start, config.input_spec))
     if wanted.reference:
-        network = config.backbone, config.channels, config.stem, config.input_spec
-        reference = reference_from_file(wanted.reference, *network, config.backbone_args)
-        return [*found, reference]
+        other = _other_backbone(wanted.reference, config.channels, wanted.trust)
+        if other is None:
+            network = config.backbone, config.channels, config.stem, config.input_spec
+            other = reference_from_file(wanted.reference, *network, config.backbone_args)
+        return [*found, other]
     supervised = supervised_reference(
         config.backbone, config.channels, config.input_spec, config.backbone_args
     )
     return [*found, supervised] if supervised else found
+
+
+def _other_backbone(name: str, channels: int, trust: bool) -> Reference | None:
+    """A run, a hub folder or a published backbone with a network of its own; None for a file.
+
+    Raises:
+        UserError: it cannot be opened, or it is for images of other channels.
+    """
+    if not is_hub_model(name) and not Path(name).is_dir():
+        return None
+    try:
+        other = open_backbone(name, trust=trust)
+    except UserError as error:
+        raise type(error)(str(error).replace("RUN=", "--reference=", 1)) from error
+    if other.config.channels != channels:
+        raise UserError(
+            f"--reference={name} is for images of {other.config.channels} channels, and these "
+            f"have {channels}"
+        )
+    title = f"reference ({Path(name.replace(':', '/')).resolve().name})"
+    return Reference(title, LayerFeatures(other.backbone), other.config.input_spec)

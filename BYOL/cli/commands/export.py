@@ -47,6 +47,7 @@ def _evaluation(classifier: Classifier | None) -> dict[str, Any]:
         "classes": list(classifier.names),
         "labelled": classifier.labels,
         "measures": classifier.measures,
+        **classifier.details,
         "judged": classifier.evaluation,
     }
 

@@ -14,21 +14,19 @@ from BYOL.config.curation import PredictConfig
 from BYOL.config.tasks import CLASSES
 from BYOL.curation.labelled import (
     concatenate_parts,
-    describe_cross_validation,
     labelled_parts,
     resolve_annotations,
 )
 from BYOL.curation.run_features import Features, open_features
-from BYOL.data.csv_rows import row_name
 from BYOL.errors import UserError
 from BYOL.evaluation.cross_val_predict import (
-    SURE,
+    FOLDS,
     LabelledFeatures,
-    contradicts_label,
     cross_val_predict,
     fit_probe,
-    prediction_measures,
 )
+from BYOL.evaluation.deciding import check_metric
+from BYOL.evaluation.estimate import contradicts_label, estimate_quality
 from BYOL.model.linear_head import LinearLayer
 
 
@@ -42,8 +40,8 @@ class Predictions:
         classes: names of the classes, tags or values.
         probe: predicts the labels of images without a label.
         cross_predictions: (n, t) predictions for the labelled images by cross-validation.
-        position: index in ``known`` of the labelled images that are among all images, by split and
-            name.
+        position: index in ``known`` of the labelled images that are among all images, by name.
+        suspect: (n,) bool, the labels that may be wrong.
         count: number of images that were written.
     """
 
@@ -52,28 +50,27 @@ class Predictions:
     classes: tuple[str, ...]
     probe: LinearLayer
     cross_predictions: np.ndarray
-    position: dict[tuple[str, str], int]
+    position: dict[str, int]
+    suspect: np.ndarray
     count: int = 0
 
     def columns(self) -> tuple[str, ...]:
         """The columns of the file. The last ones hold the prediction."""
         if self.known.task == CLASSES:
-            return ("file", "split", "label", "prediction", "probability")
+            return ("file", "split", "label", "prediction", "probability", "suspect")
         return ("file", "split", "labelled", *self.classes)
 
     def rows(self) -> Iterator[tuple[object, ...]]:
         """The rows of the file. Features are computed in batches."""
-        several_splits = self.features.splits.test is not None
         for split, images, ids, vectors in self.features.batches():
-            names = [images.sample_name(i) for i in ids.tolist()]
-            places = [self.position.get((split, name)) for name in names]
+            places = [self.position.get(images.file_name(i)) for i in ids.tolist()]
             found = self.probe(vectors.astype(np.float32, copy=False))
             for i, place in enumerate(places):
                 if place is not None:
                     found[i] = self.cross_predictions[place]
             self.count += len(ids)
             for i, place, scores in zip(ids.tolist(), places, found, strict=True):
-                yield (row_name(images, i, several_splits), split, *self._cells(place, scores))
+                yield (images.file_name(i), split, *self._cells(place, scores))
 
     def _cells(self, place: int | None, scores: np.ndarray) -> tuple[object, ...]:
         if self.known.task != CLASSES:
@@ -81,7 +78,8 @@ class Predictions:
         label = "" if place is None else self.classes[self.known.labels[place]]
         best = int(np.nan_to_num(scores).argmax())
         predicted = "" if np.isnan(scores[best]) else self.classes[best]
-        return (label, predicted, _number(scores[best]))
+        suspect = "yes" if place is not None and self.suspect[place] else ""
+        return (label, predicted, _number(scores[best]), suspect)
 
 
 def predict_run(config: PredictConfig) -> Answer:
@@ -98,26 +96,29 @@ def predict_run(config: PredictConfig) -> Answer:
         if out.exists() and Path(file).exists() and out.samefile(file):
             raise UserError(f"--out={out} is read as labels or groups: give another file")
     predictions = _predictions(features, config)
+    known = predictions.known
+    metric = check_metric(config.metric, known.task, known.count)
     write_csv(out, predictions.columns(), predictions.rows())
-    return _answer(predictions, out, config.seed)
+    return _answer(predictions, out, metric)
 
 
 def _predictions(features: Features, config: PredictConfig) -> Predictions:
     parts = labelled_parts(features, config)
     known, seed = concatenate_parts(parts), config.seed
-    position: dict[tuple[str, str], int] = {}
+    position: dict[str, int] = {}
     if config.labelled is None:
         for part in parts:
             for i in range(len(part.images)):
-                position[part.split, part.images.sample_name(i)] = len(position)
-    fitted = fit_probe(known, seed), cross_val_predict(known, seed)
-    return Predictions(features, known, parts[0].images.classes, *fitted, position)
+                position[part.images.file_name(i)] = len(position)
+    probe, guesses = fit_probe(known, seed), cross_val_predict(known, seed)
+    suspect, classes = contradicts_label(known, guesses), parts[0].images.classes
+    return Predictions(features, known, classes, probe, guesses, position, suspect)
 
 
-def _answer(predictions: Predictions, out: Path, seed: int) -> Answer:
+def _answer(predictions: Predictions, out: Path, metric: str) -> Answer:
     known = predictions.known
-    measures = prediction_measures(known, predictions.cross_predictions, seed)
-    doubted = int(contradicts_label(known, predictions.cross_predictions).sum())
+    estimate = estimate_quality(known, predictions.cross_predictions, predictions.classes, metric)
+    doubted = int(predictions.suspect.sum())
     left_out = predictions.features.total - predictions.count
     answer: dict[str, Any] = {
         "out": str(out),
@@ -126,26 +127,27 @@ def _answer(predictions: Predictions, out: Path, seed: int) -> Answer:
         "labelled": len(known),
         "task": known.task,
         "classes": list(predictions.classes),
-        "measures": measures,
+        "metric": metric,
+        **estimate.as_dict(),
         "contradicted": doubted,
     }
     lines = [
         f"{counted(predictions.count, 'image')} in {out}, labels of {len(known):,} are known"
         + (f"; {left_out:,} could not be read" if left_out else "")
     ]
-    if measures:
-        lines.append(describe_cross_validation(measures))
-    elif known.groups is not None and len(np.unique(known.groups)) < 2:
+    one_group = known.groups is not None and len(np.unique(known.groups)) < 2
+    if estimate.measures:
+        lines.append(f"{FOLDS}-fold cross-validation: {estimate.text}")
+    elif one_group:
         lines.append(
             "all of them are in one group: there is no prediction for these, and no estimate "
             "of accuracy"
         )
+    elif estimate.lacking:
+        lines.append(estimate.lacking_text)
     if doubted:
         labels = "label is" if doubted == 1 else "labels are"
-        lines.append(
-            f"{doubted:,} {labels} contradicted with a probability of {SURE} or more: check these "
-            "images"
-        )
+        lines.append(f"{doubted:,} {labels} probably wrong (column suspect): check these images")
     return answer, "\n".join(lines)
 
 

@@ -5,11 +5,17 @@ from typing import Any
 
 from BYOL._distributed import first_process
 from BYOL.cli.commands.common import Answer
-from BYOL.config import PretrainConfig
+from BYOL.config import PretrainConfig, load_config
 from BYOL.evaluation.collapse.feature_metrics import feature_metrics_text
+from BYOL.evaluation.copies.leakage import leakage_text
 from BYOL.evaluation.table import results_text
+from BYOL.report.advice import advise
+from BYOL.report.run_figures import run_figures
+from BYOL.report.run_summary import read_run_summary
 from BYOL.runs.folder import RunFolder
 from BYOL.training.pretrain import pretrain
+
+MOST_ADVICE = 2  # lines of advice at the end of a run
 
 
 def pretrain_run(config: PretrainConfig) -> Answer:
@@ -27,13 +33,20 @@ def summary(results: dict[str, Any]) -> str:
             f"({results['images_per_second']:,.0f} images/s)"
         )
     if results["evaluation"]:
-        lines.append(results_text(results["evaluation"]))
+        evaluation = results["evaluation"]
+        lines += [results_text(evaluation), *leakage_text(evaluation)]
     if results["feature_gauges"]["trained"]:
         lines.append(feature_metrics_text(results["feature_gauges"]))
     if results["alarm"]:
         lines.append(f"warning: {results['alarm']}")
     if results["stopped"]:
         lines.append(f"stopped by the alarm after {results['steps']} steps")
-    report = RunFolder(Path(results["run"])).report
-    page = f"; open {report} in a browser" if report.exists() else ""
-    return "\n".join([*lines, f"the run is in {results['run']}{page}"])
+    folder = RunFolder(Path(results["run"]))
+    page = f"; open {folder.report} in a browser" if folder.report.exists() else ""
+    return "\n".join([*lines, f"the run is in {results['run']}{page}", *_advice(folder)])
+
+
+def _advice(folder: RunFolder) -> list[str]:
+    """The most important advice of the report, in at most two lines."""
+    facts = read_run_summary(folder, load_config(folder.config))
+    return [advice.line for advice in advise(run_figures(facts))[:MOST_ADVICE]]

@@ -46,13 +46,13 @@ def sweep_run(config: SweepConfig) -> Answer:
         failed = _work(cells, runs, waiting, out)
     except StoppedError as error:  # a sweep always resumes
         raise StoppedError(re.sub(" with --resume( auto)?", "", str(error))) from error
-    rows, text = write_summary(cells, out)
+    summary, text = write_summary(cells, out)
     if failed:
         raise UserError(
             f"{len(failed)} of {len(runs)} runs failed, see above; the table of the others is "
             f"{out / 'table.md'}"
         )
-    answer = {"out": str(out), "runs": len(runs), "rows": rows}
+    answer = {"out": str(out), "runs": len(runs), **summary}
     return answer, f"{text}\n\nthe runs, table.md, sweep.json and sweep.png are in {out}"
 
 

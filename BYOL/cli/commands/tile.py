@@ -4,7 +4,7 @@ import csv
 import logging
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +14,9 @@ from BYOL._console import first_of
 from BYOL._files import check_new_folder, completed_folder, write_json
 from BYOL.cli.commands.common import Answer
 from BYOL.config.datasets import TileConfig
+from BYOL.data.formats.supported import SLIDES
 from BYOL.data.path_table import PathTable
-from BYOL.data.scan_folder import scan_folder
+from BYOL.data.scan_folder import no_images_error, scan_folder, skip_remarks
 from BYOL.data.tiling import Cut, Tiling, allow_large_images, tile_image
 from BYOL.errors import UserError
 
@@ -38,10 +39,14 @@ def tile_run(config: TileConfig) -> Answer:
     check_new_folder(f"--out={out}", out)
     if root.resolve() in (out.resolve(), *out.resolve().parents):
         raise UserError(f"--out={out} is in DATA={root}: the next call would cut the tiles again")
-    files = scan_folder(root)
+    passed: Counter[str] = Counter()
+    files = scan_folder(root, passed, frozenset(SLIDES))
     if not len(files):
-        raise UserError(f"DATA={root} has no images in it")
-    how = Tiling(config.size, config.stride or config.size, config.blank)
+        raise no_images_error(root, passed)
+    for remark in skip_remarks(passed):
+        log.warning(remark)
+    stride = config.stride or config.size
+    how = Tiling(config.size, stride, config.blank, config.level, config.mpp)
     with completed_folder(out) as made, allow_large_images():
         answer = _cut_all(root, files, made, how, config.workers or os.cpu_count() or 1)
     left = answer["left_out"]

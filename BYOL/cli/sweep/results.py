@@ -14,7 +14,7 @@ from BYOL.runs.schema import read_results
 # settings that the baselines of a run depend on
 _PIXELS = (
     "data", "data_root", "preset", "channels", "image_size", "memory", "strict_images", "seed",
-    "pixel_range", "labels", "task", "groups",
+    "pixel_range", "no_data", "slice", "labels", "task", "groups",
 )  # fmt: skip
 # settings that the untrained backbone depends on; other weights decide stem, mean and std
 _UNTRAINED = ("backbone", "backbone_args", "stem", "norm", "mean", "std", "pretrained", "weights")

@@ -8,35 +8,42 @@ from typing import Any
 
 from BYOL._files import write_atomically, write_json
 from BYOL._lock import claimed
+from BYOL.cli.sweep.compare import compare_variants, comparison_table
 from BYOL.cli.sweep.results import results_of
 from BYOL.cli.sweep.spec import Cell
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
+from BYOL.evaluation.collapse.metrics import with_present_names
+from BYOL.evaluation.deciding import deciding_measures
 
-COLLAPSE_METRICS = ("std", "effective_rank")
+# of the projections: key in results.json → heading
+COLLAPSE_METRICS = {"std": "projection std", "centred_rank": "projection centred rank"}
 
 
-def write_summary(cells: Sequence[Cell], out: Path) -> tuple[list[dict[str, Any]], str]:
+def write_summary(cells: Sequence[Cell], out: Path) -> tuple[dict[str, Any], str]:
     """Write ``table.md``, ``sweep.json`` and ``sweep.png`` for the complete runs.
 
     Several processes may share a sweep. Only one of them reads and writes at a time, so that the
     files of the last one are complete.
 
     Returns:
-        The rows of :func:`summarise`, and their table.
+        ``rows`` of :func:`summarise` and ``comparisons`` of
+        :func:`BYOL.cli.sweep.compare.compare_variants`, and their tables.
 
     Raises:
         UserError: a file cannot be written.
     """
     with claimed(out / ".summary.lock", wait=True):
         rows = summarise(cells)
-        text = table(rows)
+        compared = compare_variants(cells)
+        text = "\n\n".join(filter(None, [table(rows), comparison_table(compared)]))
         write_atomically(
             out / "table.md", lambda temporary: temporary.write_text(text + "\n", "utf-8")
         )
-        write_json(out / "sweep.json", {"rows": rows})
+        summary = {"rows": rows, "comparisons": compared}
+        write_json(out / "sweep.json", summary)
         save_plot(rows, out / "sweep.png")
-    return rows, text
+    return summary, text
 
 
 def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -52,10 +59,9 @@ def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         evaluations = [results["evaluation"] for results in complete if results["evaluation"]]
         evaluated[cell.name] = evaluations
         measures = _measures(evaluations, "trained")
-        for metric in COLLAPSE_METRICS:
-            measures[metric] = [
-                r["gauges"][metric] for r in complete if metric in (r.get("gauges") or {})
-            ]
+        metrics = [with_present_names(results.get("gauges") or {}) for results in complete]
+        for key, heading in COLLAPSE_METRICS.items():
+            measures[heading] = [m[key] for m in metrics if m.get(key) is not None]
         rows.append(
             {
                 "name": cell.name,
@@ -123,7 +129,9 @@ def save_plot(rows: list[dict[str, Any]], path: Path) -> Path:
     from matplotlib.figure import Figure
 
     measured = {name for row in rows for name, values in row["measures"].items() if values}
-    shown = [name for name in ("1-shot", "knn20", "linear", *COLLAPSE_METRICS) if name in measured]
+    names = dict.fromkeys(name for row in rows for name in row["measures"])
+    deciding = deciding_measures(name for name in names if name in measured)
+    shown = [*deciding.values(), *(name for name in COLLAPSE_METRICS.values() if name in measured)]
     height = 1.2 + 0.3 * len(rows)
     figure = Figure(figsize=(2 + 2.2 * max(len(shown), 1), height), layout="constrained")
     panels = figure.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0]

@@ -14,6 +14,7 @@ from BYOL import __version__
 from BYOL._files import completed_folder, to_json, write_atomically, write_json
 from BYOL._random import fold, permutation
 from BYOL.data.dataset import FileImages
+from BYOL.data.formats.supported import may_be_dicom, split_ending
 from BYOL.data.shards.build_index import scan_shard, write_index
 from BYOL.data.shards.index import index_from_contents
 from BYOL.data.shards.tar import LARGEST_IMAGE, Contents
@@ -188,11 +189,13 @@ def member_key(name: str) -> tuple[str, str]:
     """A key without dots, as WebDataset requires it, and the suffix.
 
     Args:
-        name: the image's path in its folder; the member of an archive is named key + suffix.
+        name: the image's path in its folder; the member of an archive is named key + suffix. A
+            DICOM file without an ending gets one, because members are recognized by it.
     """
-    stem, suffix = os.path.splitext(name.replace(os.sep, "/"))  # noqa: PTH122
-    folder, slash, last = stem.rpartition("/")
-    return folder + slash + last.replace(".", "_"), suffix.lower()
+    folder, slash, last = name.replace(os.sep, "/").rpartition("/")
+    stem, ending = split_ending(last)
+    ending += ".dcm" if may_be_dicom(ending) else ""
+    return folder + slash + stem.replace(".", "_"), ending
 
 
 def _write_table(source: _ImageSource, path: Path) -> None:

@@ -59,9 +59,9 @@ def diagnose(metrics: dict[str, float], highest_std: float = 0.0) -> Finding | N
             "std",
             f"std has dropped from {highest_std:.2g} to {std:.2g}, below {DROPPED_STD}: {_SAME}",
         )
-    rank = metrics.get("effective_rank", math.inf)
+    rank = metrics.get("centred_rank", math.inf)
     if rank < MIN_RANK:
-        return Finding("effective_rank", f"effective_rank is {rank:.3g}, below {MIN_RANK}: {_LINE}")
+        return Finding("centred_rank", f"centred_rank is {rank:.3g}, below {MIN_RANK}: {_LINE}")
     first = metrics.get("first_eigenvalue", 0.0)
     if first > MAX_FIRST_EIGENVALUE:
         return Finding(
@@ -133,35 +133,49 @@ class Alarm:
 
 def likely_cause(config: PretrainConfig, metric: str) -> str:
     """Return the likely cause and the remedy for a symptom of ``metric``, from ``config``."""
+    return _cause(config, metric)[0]
+
+
+def remedy(config: PretrainConfig, metric: str) -> str:
+    """Return the flags that remove the likely cause of a symptom of ``metric``, or ""."""
+    return _cause(config, metric)[1]
+
+
+def _cause(config: PretrainConfig, metric: str) -> tuple[str, str]:
+    """Return the likely cause with the remedy as text, and the flags of the remedy."""
     if metric == "picture_share":
         return (
             "likely all images are alike, or the views keep too little of them: inspect "
             "views.png; a larger --crop-scale keeps more"
-        )
+        ), ""
     if config.predictor == "none":
-        return "likely because there is no predictor: use --predictor mlp"
+        flags = "--predictor mlp"
+        return f"likely because there is no predictor: use {flags}", flags
     if config.target == "ema" and config.tau < 0.5:
+        flags = "--tau 0.99"
         return (
-            f"likely a target that follows too fast (--tau {config.tau:g}): use --tau 0.99, or "
+            f"likely a target that follows too fast (--tau {config.tau:g}): use {flags}, or "
             "--target online, which gives the predictor ten times the learning rate"
-        )
+        ), flags
     preset_lr = _preset_lr(config)
     if preset_lr is not None and config.lr > _TOO_FAST * preset_lr:
         factor = config.lr / preset_lr
         return (
             f"likely a learning rate too high for the optimizer: --lr {config.lr:g} is "
             f"{factor:.3g} times that of the preset {config.preset}, {preset_lr:g}"
-        )
+        ), f"--lr {preset_lr:g}"
     scale = config.predictor_lr_scale
-    if scale is not None and scale < (10.0 if config.target == "online" else 1.0):
+    default_scale = 10.0 if config.target == "online" else 1.0
+    if scale is not None and scale < default_scale:
         return (
             f"likely a learning rate too low for the predictor (--predictor-lr-scale {scale:g}): "
             "remove that setting"
-        )
+        ), f"--predictor-lr-scale {default_scale:g}"
+    flags = f"--lr {config.lr / 10:g}"
     return (
-        f"likely a learning rate too high for the optimizer: try --lr {config.lr / 10:g}; or "
-        "images that are all alike: inspect views.png"
-    )
+        f"likely a learning rate too high for the optimizer: try {flags}; or images that are all "
+        "alike: inspect views.png"
+    ), flags
 
 
 def _preset_lr(config: PretrainConfig) -> float | None:

@@ -5,11 +5,13 @@ from torch import nn
 
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import Images
-from BYOL.evaluation.collapse.metrics import collapse_metrics
+from BYOL.evaluation.collapse.metrics import collapse_metrics, with_former_names
 from BYOL.evaluation.features import extract_features
 from BYOL.views.config import InputSpec
 
 MAX_IMAGES = 1024  # images: the spectrum takes half a second; with ten thousand images, minutes
+
+LABELS = {"std": "spread", "centred_rank": "centred effective rank"}
 
 
 def feature_collapse_metrics(
@@ -49,15 +51,15 @@ def feature_collapse_metrics(
         _, features = extract_features(
             net, sample, input_spec, device=device, batch_size=batch_size, workers=workers
         )
-        metrics[name] = collapse_metrics(torch.from_numpy(features))
+        metrics[name] = with_former_names(collapse_metrics(torch.from_numpy(features)))
     return metrics
 
 
 def feature_metrics_text(metrics: dict[str, dict[str, float]]) -> str:
-    """Format the two most informative metrics as a line for a terminal."""
+    """Format the most informative metrics as a line for a terminal."""
     parts = [
         f"{label} {metrics['trained'][name]:.3g} (untrained {metrics['untrained'][name]:.3g})"
-        for name, label in (("std", "spread"), ("effective_rank", "effective rank"))
+        for name, label in LABELS.items()
         if name in metrics["trained"]
     ]
-    return f"of the features: {', '.join(parts)}"
+    return f"of the features, not the projections: {', '.join(parts)}"

@@ -38,8 +38,10 @@ def collapse_metrics(
           Isola 2020, arXiv 2005.10242), of the first 1,024 samples: 0 is collapse, near -4 is best.
         - ``dead``: share of dimensions whose standard deviation is less than a thousandth of the
           largest one.
-        - ``effective_rank``: of the centred z, 1 … min(B - 1, d); the exponential of the entropy
-          of its singular values (RankMe, arXiv 2210.02885). Left out for B < 8.
+        - ``centred_rank``: effective rank of the centred z, 1 … min(B - 1, d): the exponential of
+          the entropy of its normalised singular values. Left out for B < 8.
+        - ``rankme``: the same of z itself, 1 … min(B, d), as published (RankMe, Garrido et al.
+          2023, arXiv 2210.02885). It also counts the direction of the mean. Left out for B < 8.
         - ``first_eigenvalue``: share of the largest eigenvalue of the covariance in the sum of all:
           1/d for isotropic z, 1 if all samples differ along one direction. Left out for B < 8.
         - ``alignment``: mean of ‖u - u1‖² over pairs of views (0 … 4; 2 for unrelated views); only
@@ -51,7 +53,7 @@ def collapse_metrics(
         return {}
     z = _to_float64(z)
     names = ["std", "uniformity", "dead"]
-    names += ["effective_rank", "first_eigenvalue"] if len(z) >= MIN_SAMPLES else []
+    names += ["centred_rank", "rankme", "first_eigenvalue"] if len(z) >= MIN_SAMPLES else []
     names += ["alignment"] if z1 is not None else []
     names += ["agreement"] if prediction1 is not None else []
     if not z.isfinite().all():
@@ -65,7 +67,8 @@ def collapse_metrics(
     }
     if len(z) >= MIN_SAMPLES:
         spectrum = covariance_spectrum(z)
-        metrics["effective_rank"] = _effective_rank(spectrum)
+        metrics["centred_rank"] = _effective_rank(spectrum)
+        metrics["rankme"] = _effective_rank(_eigenvalues(z))
         metrics["first_eigenvalue"] = _first_share(spectrum)
     if z1 is not None:
         directions1 = F.normalize(_to_float64(z1), dim=1)
@@ -86,11 +89,34 @@ def covariance_spectrum(z: Tensor) -> Tensor:
     n, d = z.shape
     if not z.isfinite().all():
         return torch.full((min(n, d),), math.nan, dtype=torch.float64)
-    z = z - z.mean(dim=0)
+    return _eigenvalues(z - z.mean(dim=0))
+
+
+def _eigenvalues(z: Tensor) -> Tensor:
+    """Return the eigenvalues of zᵀz / B in descending order: (min(B, d),)."""
+    n, d = z.shape
     # The smaller of the two products has the same nonzero eigenvalues. In float32 their rounding
     # noise alone would have an effective rank of two.
     product = z.T @ z if d <= n else z @ z.T
     return torch.linalg.eigvalsh(product / n).flip(0).clamp_min(0)
+
+
+def with_former_names(metrics: dict[str, float]) -> dict[str, float]:
+    """Return ``metrics`` with ``effective_rank`` too, the former name of ``centred_rank``.
+
+    Result files have both names until the next version.
+    """
+    if "centred_rank" not in metrics:
+        return metrics
+    return {**metrics, "effective_rank": metrics["centred_rank"]}
+
+
+def with_present_names(metrics: dict[str, float]) -> dict[str, float]:
+    """Return ``metrics`` of a file, which may have the former name, with ``centred_rank``."""
+    if "effective_rank" not in metrics:
+        return metrics
+    others = {name: value for name, value in metrics.items() if name != "effective_rank"}
+    return {"centred_rank": metrics["effective_rank"], **others}
 
 
 @torch.no_grad()

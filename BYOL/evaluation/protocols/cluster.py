@@ -4,10 +4,12 @@ import warnings
 from typing import Any
 
 import numpy as np
+import torch
 
 from BYOL.config.tasks import CLASSES, Measures
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import mean_interval, statistic_interval
+from BYOL.evaluation.nearest import unit_vectors
 from BYOL.evaluation.types import FeatureSource, Outcome
 
 WHOLE = 20_000  # images; with more, k-means uses mini-batches
@@ -27,7 +29,7 @@ def cluster(source: FeatureSource) -> Outcome:
             f"--clusters={k} is out of range: give a number from 2 to less than the "
             f"{len(source.queries)} images"
         )
-    vectors = _unit_vectors(source.queries)
+    vectors = unit_vectors(torch.as_tensor(source.queries), source.center).numpy()
     clusters = kmeans(vectors, k, data.seed)
     return Outcome(cluster_measures(vectors, clusters, labels, data.seed, data.test.groups))
 
@@ -64,7 +66,7 @@ def cluster_measures(
         vectors: (n, d).
         clusters: (n,) integers.
         labels: (n,) integers, or None.
-        seed: seed of sampling and resampling.
+        seed: seed of the sample for the silhouette.
         groups: (n,) integers of images that are resampled together, or None.
 
     Returns:
@@ -87,8 +89,8 @@ def cluster_measures(
         def ari(rows: np.ndarray) -> float:
             return adjusted_rand_score(truth[rows], clusters[rows])
 
-        measures["NMI"] = statistic_interval(nmi, len(clusters), seed, groups=groups)
-        measures["ARI"] = statistic_interval(ari, len(clusters), seed, groups=groups)
+        measures["NMI"] = statistic_interval(nmi, len(clusters), groups=groups)
+        measures["ARI"] = statistic_interval(ari, len(clusters), groups=groups)
     order = np.random.default_rng(seed).permutation(len(clusters))[:SILHOUETTE_OF]
     count = len(np.unique(clusters[order]))
     defined = 2 <= count < len(order)
@@ -96,11 +98,4 @@ def cluster_measures(
         silhouette_samples(vectors[order], clusters[order]) if defined else np.zeros(len(order))
     )
     sample_groups = None if groups is None else groups[order]
-    return {**measures, "silhouette": mean_interval(values, seed, sample_groups)}
-
-
-def _unit_vectors(features: np.ndarray) -> np.ndarray:
-    """Scale ``features`` to unit length, so that distances order like the cosine, as for k-NN."""
-    from sklearn.preprocessing import normalize
-
-    return normalize(features)
+    return {**measures, "silhouette": mean_interval(values, sample_groups)}

@@ -1,9 +1,18 @@
-"""Few-shot classification: 1-NN with a handful of labelled samples per class."""
+"""Few-shot classification: 1-NN with a handful of labelled samples per class.
+
+As for k-NN, the mean of the training features may be subtracted before the cosine
+(:mod:`BYOL.evaluation.centering`; SimpleShot, Wang et al. 2019, arXiv 1911.04623).
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 
 from BYOL.errors import UserError
+from BYOL.evaluation.bootstrap import counted_interval
+from BYOL.evaluation.centering import CENTRED
 from BYOL.evaluation.nearest import nearest_neighbours
+from BYOL.evaluation.outcomes import KEY
 from BYOL.evaluation.types import FeatureSource, Outcome
 
 SHOTS = (1, 5)
@@ -17,15 +26,38 @@ def fewshot(source: FeatureSource) -> Outcome:
     for shots in SHOTS:
         if shots > fewest:
             continue
-        accuracies = fewshot_accuracy(
+        hits = _fewshot_hits(
             source.bank, data.train_labels, source.queries, data.test_labels,
-            shots=shots, seed=data.seed,
+            shots=shots, seed=data.seed, center=source.center,
         )  # fmt: skip
+        accuracies = hits.mean(axis=1)
+        resampled = counted_interval(_over_draws(hits), hits.shape[1], groups=data.test.groups)
         measures[f"{shots}-shot"] = {
             "accuracy": float(accuracies.mean()),
             "spread": float(accuracies.std(ddof=1)),  # standard deviation over draws
+            KEY: resampled[KEY],
+            **({} if source.center is None else {CENTRED: True}),
         }
     return Outcome(measures)
+
+
+def _over_draws(hits: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the mean accuracy of a resample of the draws, for counts of the test images.
+
+    Images and draws are resampled independently (the pigeonhole bootstrap, Owen 2007), because both
+    are samples. The draws of two backbones are resampled equally.
+
+    Args:
+        hits: (draws, q) bool, whether each test image is classified correctly.
+    """
+    rng, draws = np.random.default_rng(0), len(hits)
+
+    def mean(counts: np.ndarray) -> np.ndarray:
+        accuracies = counts @ hits.T / counts.sum(axis=1, keepdims=True)
+        taken = rng.multinomial(draws, np.full(draws, 1 / draws), len(counts))
+        return (accuracies * taken).sum(axis=1) / draws
+
+    return mean
 
 
 def fewshot_accuracy(
@@ -55,6 +87,24 @@ def fewshot_accuracy(
     Raises:
         UserError: a class has fewer than ``shots`` samples in ``bank``.
     """
+    hits = _fewshot_hits(
+        bank, bank_labels, queries, query_labels, shots=shots, draws=draws, seed=seed
+    )
+    return hits.mean(axis=1)
+
+
+def _fewshot_hits(
+    bank: np.ndarray,
+    bank_labels: np.ndarray,
+    queries: np.ndarray,
+    query_labels: np.ndarray,
+    *,
+    shots: int,
+    draws: int = 20,
+    seed: int = 0,
+    center: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return (draws, q) bool: whether each query is classified correctly in each draw."""
     classes, counts = np.unique(bank_labels, return_counts=True)
     if counts.min() < shots:
         raise UserError(
@@ -63,10 +113,10 @@ def fewshot_accuracy(
         )
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(bank_labels == c) for c in classes]
-    accuracies = np.empty(draws)
+    hits = np.empty((draws, len(queries)), dtype=bool)
     for draw in range(draws):
         chosen = np.concatenate([rng.choice(m, shots, replace=False) for m in members])
-        _, nearest = nearest_neighbours(bank[chosen], queries, 1)
+        _, nearest = nearest_neighbours(bank[chosen], queries, 1, center=center)
         predictions = bank_labels[chosen][nearest[:, 0].cpu().numpy()]
-        accuracies[draw] = (predictions == query_labels).mean()
-    return accuracies
+        hits[draw] = predictions == query_labels
+    return hits

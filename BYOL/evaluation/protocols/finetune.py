@@ -20,7 +20,7 @@ from BYOL.data.dataset import Images
 from BYOL.evaluation.augmented_batches import augmented_batches
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.splits import HELD_OUT, as_classes, balanced_share, validation_mask
-from BYOL.evaluation.targets import build_targets, output_measures, selection_score
+from BYOL.evaluation.targets import as_predictions, build_targets, output_measures, selection_score
 from BYOL.evaluation.types import FEATURE_BATCH_SIZE, EvaluationData, FeatureSource, Outcome
 from BYOL.model.feature_size import feature_size, pool
 
@@ -83,13 +83,14 @@ class FinetunedNetwork:
 
     Args:
         network: the network, on the CPU, in evaluation mode.
-        measures: measures on test images, of a network trained in the same way without them.
+        predictions: (q, t) predictions for the test images, of a network trained in the same way
+            without them.
         learning_rate: the chosen learning rate.
         epochs: number of epochs.
     """
 
     network: Classifier
-    measures: Measures
+    predictions: np.ndarray
     learning_rate: float
     epochs: int
 
@@ -102,12 +103,12 @@ def finetune_on_all_labels(source: FeatureSource, all_: Images) -> FinetunedNetw
     data = source.data
     lr = _choose_learning_rate(source, _part(data, min(1.0, SELECTION_SAMPLES / len(data.train))))
     network = _trained(source, data.train, lr, _epochs(data, len(data.train), MAX_IMAGES_CPU))
-    measures = output_measures("", _outputs(network, source, data.test), data)
+    predictions = as_predictions(data.task, _outputs(network, source, data.test))
     epochs = _epochs(data, len(all_), MAX_IMAGES_CPU)
     if all_ is not data.train:
         network = _trained(source, all_, lr, epochs)
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return FinetunedNetwork(network, measures, lr, epochs)
+    return FinetunedNetwork(network, predictions, lr, epochs)
 
 
 def count_finetune_images(data: EvaluationData) -> int:

@@ -2,34 +2,71 @@
 
 Wu et al. 2018, "Unsupervised feature learning via non-parametric instance discrimination"
 (arXiv 1805.01978): each of the k most similar labelled samples votes for its class with the
-weight exp(similarity / temperature).
+weight exp(similarity / temperature). The mean of the training features is subtracted before the
+cosine if that is better on the training images (:mod:`BYOL.evaluation.centering`). ``knn-cosine``
+never does it, as published figures.
 """
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from BYOL.config.tasks import CLASSES, Measures
 from BYOL.errors import UserError
+from BYOL.evaluation.centering import CENTRED
 from BYOL.evaluation.metrics import score_predictions
-from BYOL.evaluation.nearest import BLOCK_SIZE, Array, nearest_neighbours
-from BYOL.evaluation.types import FeatureSource, Outcome
+from BYOL.evaluation.nearest import Array, nearest_neighbours
+from BYOL.evaluation.types import EvaluationData, FeatureSource, Outcome
+from BYOL.evaluation.votes import votes, weighted_means
+
+# Every k up to this one is used as specified. A larger one is limited to the labels of the rarest
+# class: with k = 200 and 24 labels of a class, that class could not win a vote.
+ALWAYS = 20
 
 
 def knn(source: FeatureSource) -> Outcome:
     """Evaluate k-NN for each number of neighbours: votes for classes, means for tags and values."""
-    data, groups = source.data, source.data.test.groups
-    similarities, indices = nearest_neighbours(source.bank, source.queries, max(data.neighbours))
+    return _outcome(source, source.center, "knn{}")
+
+
+def knn_cosine(source: FeatureSource) -> Outcome:
+    """Evaluate k-NN by the plain cosine, without subtracting a mean, as published figures."""
+    return _outcome(source, None, "knn{}-cosine")
+
+
+def numbers_of_neighbours(data: EvaluationData) -> list[int]:
+    """Return the numbers of neighbours that ``data.neighbours`` allows with the labels of ``data``.
+
+    A number above :data:`ALWAYS` is limited to the number of labels of the rarest class, but not
+    below :data:`ALWAYS`. No number exceeds that of the training images.
+    """
+    limit = len(data.train_labels)
+    if data.task == CLASSES:
+        fewest = int(np.unique(data.train_labels, return_counts=True)[1].min())
+        limit = min(limit, max(fewest, ALWAYS))
+    return list(dict.fromkeys(min(k, limit) for k in data.neighbours))
+
+
+def _outcome(source: FeatureSource, center: np.ndarray | None, name: str) -> Outcome:
+    data, numbers = source.data, numbers_of_neighbours(source.data)
+    similarities, indices = nearest_neighbours(
+        source.bank, source.queries, max(numbers), center=center
+    )
     measures: Measures = {}
     predict = votes if data.task == CLASSES else weighted_means
-    for k in data.neighbours:
+    for k in numbers:
         scores = predict(
             similarities[:, :k], indices[:, :k], data.train_labels, temperature=data.temperature
         )
         predictions = scores.cpu().numpy()
         measures |= score_predictions(
-            f"knn{k}", data.task, predictions, data.test_labels, data.seed, groups
-        )
-    return Outcome(measures)
+            name.format(k), data.task, predictions, data.test_labels, data.test.groups,
+            data.positive,
+        )  # fmt: skip
+    centred = {} if center is None else {CENTRED: True}
+    return Outcome({name: {**m, **centred} for name, m in measures.items()})
 
 
 def knn_accuracy(
@@ -41,6 +78,7 @@ def knn_accuracy(
     k: int,
     temperature: float = 0.1,
     classes: int | None = None,
+    center: Array | None = None,
 ) -> float:
     """Return the share of ``queries`` whose class is predicted correctly, in [0, 1].
 
@@ -52,13 +90,16 @@ def knn_accuracy(
         k: number of neighbours that vote. It is limited to n.
         temperature: above 0. A smaller value gives the nearest neighbours more weight.
         classes: number of classes; None means one more than the largest of ``bank_labels``.
+        center: (d,) vector that is subtracted from all features before the cosine, usually the mean
+            of ``bank``; None for the plain cosine.
 
     Raises:
         UserError: ``k`` or ``temperature`` is out of range, or ``bank`` or ``queries`` is empty.
     """
     if not len(queries):
         raise UserError("k-NN has no queries: give at least one image to classify")
-    scores = knn_predict(bank, bank_labels, queries, k=k, temperature=temperature, classes=classes)
+    settings: dict[str, Any] = {"temperature": temperature, "classes": classes, "center": center}
+    scores = knn_predict(bank, bank_labels, queries, k=k, **settings)
     truth = torch.as_tensor(query_labels, device=scores.device)
     return float((scores.argmax(dim=1) == truth).float().mean())
 
@@ -71,49 +112,11 @@ def knn_predict(
     k: int,
     temperature: float = 0.1,
     classes: int | None = None,
+    center: Array | None = None,
 ) -> Tensor:
     """Return class scores of ``queries``: (q, classes) float32, each row sums to 1.
 
     The arguments are those of :func:`knn_accuracy`.
     """
-    similarities, indices = nearest_neighbours(bank, queries, k)
+    similarities, indices = nearest_neighbours(bank, queries, k, center=center)
     return votes(similarities, indices, bank_labels, temperature=temperature, classes=classes)
-
-
-def votes(
-    similarities: Tensor,
-    indices: Tensor,
-    bank_labels: Array,
-    *,
-    temperature: float = 0.1,
-    classes: int | None = None,
-) -> Tensor:
-    """Return class scores of the queries: (q, classes), each row sums to 1.
-
-    ``similarities`` and ``indices`` are the result of
-    :func:`BYOL.evaluation.nearest.nearest_neighbours`; see :func:`knn_accuracy` for the others.
-    """
-    if not temperature > 0:
-        raise UserError(f"temperature={temperature} is out of range: give a number above 0")
-    labels = torch.as_tensor(bank_labels, device=similarities.device).long()
-    count = int(labels.max()) + 1 if classes is None else classes
-    # Softmax equals exp(similarity / temperature) up to a factor per query. The factor changes no
-    # decision and keeps small temperatures from overflowing.
-    weights = torch.softmax(similarities / temperature, dim=1)
-    scores = similarities.new_zeros(len(similarities), count)
-    return scores.scatter_add_(1, labels[indices], weights)
-
-
-def weighted_means(
-    similarities: Tensor, indices: Tensor, targets: Array, *, temperature: float = 0.1
-) -> Tensor:
-    """Average the neighbours' ``targets`` (n, t) with the weights of :func:`votes`: (q, t)."""
-    bank_targets = torch.as_tensor(targets, device=similarities.device).float()
-    weights = torch.softmax(similarities / temperature, dim=1)
-    block = max(BLOCK_SIZE // (indices.shape[1] * bank_targets.shape[1]), 1)
-    return torch.cat(
-        [
-            torch.einsum("qk,qkt->qt", weights[start : start + block], bank_targets[rows])
-            for start, rows in zip(range(0, len(indices), block), indices.split(block), strict=True)
-        ]
-    )

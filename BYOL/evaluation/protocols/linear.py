@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 
 from BYOL.config.tasks import CLASSES, TAGS, VALUES, Measure
-from BYOL.evaluation.bootstrap import accuracy_interval
+from BYOL.evaluation.class_summary import class_recalls
 from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.splits import as_classes, balanced_share, validation_mask
 from BYOL.evaluation.types import EvaluationData, FeatureSource, Outcome
-from BYOL.model.linear_head import LinearLayer, constant_layer, layer_of_tags, layer_of_values
+from BYOL.model.linear_head import (
+    LinearLayer,
+    constant_layer,
+    layer_of_classes,
+    layer_of_tags,
+    layer_of_values,
+)
 
 STRENGTHS = (
     0.001,
@@ -48,14 +54,19 @@ def linear(source: FeatureSource) -> Outcome:
         fit = fit_tags if data.task == TAGS else fit_values
         predictions = fit(bank, labels, **settings)(queries)
         measures = score_predictions(
-            "linear", data.task, predictions, data.test_labels, data.seed, test_groups
+            "linear", data.task, predictions, data.test_labels, test_groups
         )
         return Outcome({name: {**m, **notes} for name, m in measures.items()})
-    probe = linear_probe(bank, labels, queries, **settings)
-    measure = accuracy_interval(probe.predictions == data.test_labels, data.seed, test_groups)
-    names = max(data.train.classes, data.test.classes, key=len)
-    details = _confusion(data.test_labels, probe.predictions, names)
-    return Outcome({"linear": {**measure, "C": probe.strength, **notes}}, details)
+    model, strength = fit_classes(bank, labels, **settings)
+    scores = layer_of_classes(model, data.class_count)(queries)
+    measures = score_predictions(
+        "linear", CLASSES, scores, data.test_labels, test_groups, data.positive
+    )
+    names, predicted = max(data.train.classes, data.test.classes, key=len), scores.argmax(axis=1)
+    details = _confusion(data.test_labels, predicted, names)
+    details["recall"] = class_recalls(data.test_labels, predicted, names)
+    notes["C"] = strength
+    return Outcome({name: {**m, **notes} for name, m in measures.items()}, details)
 
 
 def _fitted_samples(data: EvaluationData) -> tuple[slice | np.ndarray, Measure]:

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from BYOL.evaluation.augmented_batches import augmented_batches, labels_tensor
-from BYOL.evaluation.bootstrap import accuracy_interval
+from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.types import EvaluationData, FeatureSource, Outcome
 from BYOL.model.feature_size import pool
 
@@ -39,9 +39,9 @@ MOMENTUM = 0.9
 
 
 def linear_sgd(source: FeatureSource) -> Outcome:
-    """Return the accuracy of the linear layer that is trained as in the paper.
+    """Return the measures of the linear layer that is trained as in the paper.
 
-    The chosen learning rate and the number of crops are added to the measure.
+    The chosen learning rate and the number of crops are added to each measure.
     """
     data = source.data
     held = data.validation_mask
@@ -56,13 +56,16 @@ def linear_sgd(source: FeatureSource) -> Outcome:
     if held.any():
         truth = data.train_labels[held]
         best = int(np.argmax([_accuracy(standard[0], head[0], truth) for head in heads]))
-    predictions = _predict(standard[1], heads[best][1])
-    measure = accuracy_interval(predictions == data.test_labels, data.seed, data.test.groups)
+    scores = (standard[1] @ heads[best][1].T).cpu().numpy()
+    measures = score_predictions(
+        "linear-sgd", data.task, scores, data.test_labels, data.test.groups, data.positive
+    )
     settings = {
         "learning_rate": LEARNING_RATES[best],
         "crops": crops_per_image(data, bank.shape[1]),
     }
-    return Outcome({"linear-sgd": {**measure, **settings, **source.probe_details}})
+    settings |= source.probe_details
+    return Outcome({name: {**measure, **settings} for name, measure in measures.items()})
 
 
 def crops_per_image(data: EvaluationData, dimensions: int) -> int:

@@ -16,14 +16,14 @@ def retrieval(source: FeatureSource) -> Outcome:
     """Return the mean average precision over the whole ranking, and the recall at 1, 5 and 10."""
     data = source.data
     precision, first = retrieval_scores(
-        source.bank, data.train_labels, source.queries, data.test_labels
+        source.bank, data.train_labels, source.queries, data.test_labels, source.center
     )
     groups = data.test.groups
     if groups is not None:
         groups = groups[np.isin(data.test_labels, data.train_labels)]  # of the queries with a score
-    measures = {"mAP": mean_interval(precision, data.seed, groups)}
+    measures = {"mAP": mean_interval(precision, groups)}
     for k in RECALL_AT:
-        measures[f"R@{k}"] = mean_interval((first <= k).astype(float), data.seed, groups)
+        measures[f"R@{k}"] = mean_interval((first <= k).astype(float), groups)
     return Outcome(measures)
 
 
@@ -32,6 +32,7 @@ def retrieval_scores(
     bank_labels: np.ndarray,
     queries: np.ndarray | Tensor,
     query_labels: np.ndarray,
+    center: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the average precision and the first relevant rank of every query.
 
@@ -43,6 +44,7 @@ def retrieval_scores(
         bank_labels: (n,) integers.
         queries: (q, d) features.
         query_labels: (q,) integers; queries whose class is not in the bank are left out.
+        center: (d,) vector that is subtracted before the cosine, or None.
 
     Returns:
         (q',) average precisions in [0, 1], over the whole ranking, and (q',) ranks, from 1, of the
@@ -54,8 +56,8 @@ def retrieval_scores(
     known = np.isin(query_labels, bank_labels)
     if not known.any():
         raise UserError("retrieval: no test image has its class among the training images")
-    bank_vectors = unit_vectors(torch.as_tensor(bank))
-    query_vectors = unit_vectors(torch.as_tensor(queries)[torch.from_numpy(known)])
+    bank_vectors = unit_vectors(torch.as_tensor(bank), center)
+    query_vectors = unit_vectors(torch.as_tensor(queries)[torch.from_numpy(known)], center)
     classes = query_labels[known]
     step = max(BLOCK_SIZE // len(bank_vectors), 1)
     block_scores = [

@@ -1,4 +1,24 @@
 "use strict";
+// Wide regions: classes say on which side more columns are hidden.
+for (const region of document.querySelectorAll(".scroll")) {
+  const update = () => {
+    const hidden = region.scrollWidth - region.clientWidth;
+    region.classList.toggle("wide", hidden > 1);
+    region.classList.toggle("more-left", region.scrollLeft > 1);
+    region.classList.toggle("more-right", hidden - region.scrollLeft > 1);
+  };
+  region.addEventListener("scroll", update, { passive: true });
+  new ResizeObserver(update).observe(region);
+}
+
+// Paper shows the folded parts too.
+addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll("details:not([open])")) {
+    part.open = true;
+    addEventListener("afterprint", () => { part.open = false; }, { once: true });
+  }
+});
+
 // Charts: show the value of every curve at the point nearest to the pointer above the chart.
 for (const svg of document.querySelectorAll(".chart > svg")) {
   const lines = [...svg.querySelectorAll("path.line")].map((path) => ({

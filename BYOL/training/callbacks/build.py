@@ -8,6 +8,7 @@ from BYOL._hardware import Machine, torch_device
 from BYOL.config import PretrainConfig, save_config
 from BYOL.config.tasks import CLASSES
 from BYOL.evaluation.collapse.alarm import Alarm
+from BYOL.evaluation.collapse.metrics import with_former_names
 from BYOL.evaluation.online import online_check
 from BYOL.evaluation.splits import comparable_test_set, task_of
 from BYOL.runs.folder import RunFolder
@@ -97,7 +98,7 @@ class RunCallbacks:
             "images_per_second": round(self.progress.images_per_second, 1),
             "steps_skipped": self.non_finite.skipped,
             "pictures_left_out": sorted({*self.left_out, *self.broken.names}),
-            "gauges": self.collapse.last,
+            "gauges": with_former_names(self.collapse.last),
             "alarm": self.collapse.alarm,
             "stopped": self.collapse.stopped,
             "online_knn": self.online.knn if self.online else [],

@@ -1,0 +1,91 @@
+"""Files with the same content: aliases (links, repeated paths) and copies of all bytes."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+
+from BYOL.curation.feature_store import Collection
+from BYOL.data.dataset import EncodedImages, FileImages, Images
+
+
+def find_aliases(collection: Collection) -> dict[int, int]:
+    """Return the images that are aliases (hard links, symlinks, repeated paths) of another file.
+
+    Deleting an alias frees no space, and deleting the target of a symlink loses the image. So every
+    file is counted once, by the first of its paths that is not a symlink.
+
+    Returns:
+        A mapping from the position of every alias to the position of its file.
+    """
+    files = defaultdict(list)
+    for position in range(len(collection)):
+        if (file := collection.identity(position)) is not None:
+            files[file].append(position)
+    alias_to_file: dict[int, int] = {}
+    for positions in files.values():
+        if len(positions) > 1:
+            first, *aliases = _links_last(collection, positions)
+            alias_to_file |= dict.fromkeys(aliases, first)
+    return alias_to_file
+
+
+def _links_last(collection: Collection, positions: Iterable[int]) -> list[int]:
+    def order(position: int) -> tuple[bool, str, int]:
+        images, index = collection.location(position)
+        assert isinstance(images, FileImages)
+        path = os.path.join(os.path.realpath(images.root), images.paths[index])  # noqa: PTH118
+        return os.path.realpath(path) != path, collection.file(position), position
+
+    return sorted(positions, key=order)
+
+
+def identical_pairs(collection: Collection, split: np.ndarray | None = None) -> np.ndarray:
+    """Return pairs (m, 2) of images with the same bytes, each with the first such image.
+
+    Args:
+        collection: the images.
+        split: (n,) numbers of the splits if both images of a pair must be in different ones. Each
+            image is then paired with the first such image of another split.
+    """
+    pairs = []
+    for positions in _positions_by_content(collection):
+        for position in positions:
+            others = (p for p in positions if split is None or split[p] != split[position])
+            first = next(others, position)
+            if first != position:
+                pairs.append(sorted((first, position)))
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _positions_by_content(collection: Collection) -> Iterable[list[int]]:
+    """Return the positions of images with the same bytes, in groups of at least two."""
+    positions_by_size = defaultdict(list)
+    for position in range(len(collection)):
+        positions_by_size[_file_size(*collection.location(position))].append(position)
+    positions_by_digest = defaultdict(list)
+    for positions in positions_by_size.values():
+        for position in positions if len(positions) > 1 else ():
+            positions_by_digest[_digest(*collection.location(position))].append(position)
+    return [positions for positions in positions_by_digest.values() if len(positions) > 1]
+
+
+def _file_size(images: Images, index: int) -> int:
+    """Return the size of the file in bytes, or 0; only files of equal size need to be read."""
+    if isinstance(images, FileImages) and images.frame_number(index) is None:
+        return os.stat(images.root / images.paths[index]).st_size  # noqa: PTH116
+    return 0
+
+
+def _digest(images: Images, index: int) -> bytes:
+    if isinstance(images, FileImages) and images.frame_number(index) is not None:
+        content = images.read(index).numpy().tobytes()
+    elif isinstance(images, FileImages):
+        content = images.encoded(index).read_bytes()
+    elif isinstance(images, EncodedImages):
+        content = images.encoded(index)  # type: ignore[assignment]
+    else:
+        content = images.read(index).numpy().tobytes()
+    return hashlib.blake2b(content, digest_size=16).digest()

@@ -1,0 +1,129 @@
+"""Leakage: test images with a near-copy among the training images of an evaluation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from BYOL._random import evenly_spaced
+from BYOL.data.dataset import Images
+from BYOL.evaluation.copies.confirm import are_copies, confirm_pairs, read_reduced
+from BYOL.evaluation.copies.thumbnails import (
+    mirror_thumbnails,
+    thumbnails_of_vectors,
+    unit_thumbnails,
+)
+from BYOL.evaluation.whitening import whitened_directions, whitening_transform
+
+MAX_TEST = 10_000  # test images that are compared with all training images
+MIN_COSINE = 0.7  # of whitened features, for a candidate; the default of byol duplicates
+MIN_CORRELATION = 0.75  # of grey thumbnails, for a candidate
+_NEAREST = 3  # candidates whose pixels are compared, for each test image
+_EXAMPLES = 20  # pairs that are named in the results
+_BLOCK = 1 << 24  # correlations in memory at once
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The images of one side of an evaluation.
+
+    Args:
+        images: the images.
+        thumbnails: (n, S²) grey thumbnails.
+        features: (n, d) features.
+    """
+
+    images: Images
+    thumbnails: np.ndarray
+    features: np.ndarray
+
+
+def leakage_search(
+    train: Images, test: Images, image_pixels: list[tuple[Images, np.ndarray]]
+) -> Callable[[np.ndarray, np.ndarray], dict[str, Any]] | None:
+    """Return a function from the features of both sides to the result of :func:`find_leakage`.
+
+    Args:
+        train: the training images.
+        test: the test images.
+        image_pixels: both with their pixels as vectors (n, C·side·side).
+
+    Returns:
+        None if both sides are the same images.
+    """
+    if train is test:
+        return None
+    greys = [thumbnails_of_vectors(pixels, images.channels) for images, pixels in image_pixels]
+    return lambda bank, queries: find_leakage(
+        Side(train, greys[0], bank), Side(test, greys[-1], queries)
+    )
+
+
+def find_leakage(train: Side, test: Side) -> dict[str, Any]:
+    """Return which test images have a near-copy among the training images.
+
+    The criteria are those of ``byol duplicates``: whitened features, grey thumbnails and aligned
+    pixels. At most :data:`MAX_TEST` evenly spaced test images are compared.
+
+    Args:
+        train: the training images, at least one.
+        test: the test images, at least one.
+
+    Returns:
+        ``checked``: number of compared test images. ``leaked``: how many of them have a near-copy.
+        ``pairs``: names of up to 20 of them, each with the name of its near-copy. The dictionary is
+        empty if features are not finite.
+    """
+    if not (np.isfinite(train.features).all() and np.isfinite(test.features).all()):
+        return {}
+    chosen = evenly_spaced(len(test.images), MAX_TEST)
+    pairs = _candidates(train, test, chosen)
+    scores = confirm_pairs(
+        pairs, lambda i: read_reduced(test.images, i), lambda i: read_reduced(train.images, i)
+    )
+    copies = pairs[are_copies(*scores).numpy()]
+    _, first = np.unique(copies[:, 0], return_index=True)
+    names = [
+        [test.images.file_name(i), train.images.file_name(j)]
+        for i, j in copies[first[:_EXAMPLES]].tolist()
+    ]
+    return {"checked": len(chosen), "leaked": len(first), "pairs": names}
+
+
+def _candidates(train: Side, test: Side, chosen: np.ndarray) -> np.ndarray:
+    """Return (m, 2) numbers of ``chosen`` test images and similar training images."""
+    mean, transform = whitening_transform(train.features)
+    directions = torch.from_numpy(whitened_directions(train.features, mean, transform))
+    thumbnails = unit_thumbnails(train.thumbnails)
+    blocks = [np.empty((0, 2), np.int64)]
+    rows = max(_BLOCK // len(train.images), 1)
+    for start in range(0, len(chosen), rows):
+        some = chosen[start : start + rows]
+        queries = whitened_directions(test.features[some], mean, transform)
+        near = torch.from_numpy(queries) @ directions.T >= MIN_COSINE
+        units = unit_thumbnails(test.thumbnails[some])
+        similar = torch.maximum(units @ thumbnails.T, mirror_thumbnails(units) @ thumbnails.T)
+        similar[~near] = -1
+        best, at = similar.topk(min(_NEAREST, len(train.images)), dim=1)
+        row, column = (best >= MIN_CORRELATION).nonzero(as_tuple=True)
+        blocks.append(np.stack((some[row.numpy()], at[row, column].numpy()), axis=1))
+    return np.concatenate(blocks)
+
+
+def leakage_text(results: dict[str, Any]) -> list[str]:
+    """Return a line about the ``leakage`` of ``results``; no line if it was not measured."""
+    leakage = results.get("leakage")
+    if not leakage:
+        return []
+    checked, leaked = leakage["checked"], leakage["leaked"]
+    sample = f"{checked:,} " + ("checked " if checked < results["pictures"]["judge"] else "")
+    if not leaked:
+        return [f"leakage: none of {sample}test images has a near-copy among the training images"]
+    return [
+        f"leakage: {leaked:,} of {sample}test images ({leaked / checked:.1%}) have a near-copy "
+        "among the training images, so the accuracies may be too high: byol duplicates RUN DATA "
+        "--between train test lists them for test folders; with --groups, images of a group stay "
+        "on one side"
+    ]

@@ -1,0 +1,54 @@
+"""Small grey thumbnails, and their correlations."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Side length of the grey thumbnails in pixels. At this size a cropped border changes a thumbnail
+# little, and different images of the same kind still differ.
+GREY_SIDE = 16
+BLANK = 0.02  # standard deviation of pixel values in [0, 1] below which an image is blank
+_CHUNK = 4096  # images that are reduced at a time
+
+
+def reduce_to_thumbnails(pixels: Tensor) -> Tensor:
+    """Reduce ``pixels`` (B, C, H, W) to (B, C, GREY_SIDE, GREY_SIDE)."""
+    return F.interpolate(pixels, (GREY_SIDE, GREY_SIDE), mode="bilinear", antialias=True)
+
+
+def thumbnails_of_vectors(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Return grey thumbnails (n, S²) of images that are vectors ``pixels`` (n, C·side·side)."""
+    side = math.isqrt(pixels.shape[1] // channels)
+    parts = [
+        reduce_to_thumbnails(part.unflatten(1, (channels, side, side))).mean(dim=1).flatten(1)
+        for part in torch.from_numpy(pixels).split(_CHUNK)
+    ]
+    return torch.cat(parts).numpy()
+
+
+def unit_thumbnails(greys: np.ndarray) -> Tensor:
+    """Return unit vectors (m, S² + 1) whose dot products are correlations of ``greys`` (m, S²).
+
+    The last element is a small constant. With it, blank images have a correlation of 1 with each
+    other and of about 0 with all other images.
+    """
+    grey = torch.from_numpy(np.asarray(greys, dtype=np.float32))
+    centred = grey - grey.mean(dim=1, keepdim=True)
+    floor = torch.full((len(grey), 1), BLANK * GREY_SIDE)
+    return F.normalize(torch.cat((centred, floor), dim=1), dim=1)
+
+
+def mirror_thumbnails(unit: Tensor) -> Tensor:
+    """Return ``unit`` (m, S² + 1), as :func:`unit_thumbnails` returns them, mirrored."""
+    mirrored = unit.clone()
+    mirrored[:, :-1] = unit[:, :-1].unflatten(1, (GREY_SIDE, GREY_SIDE)).flip(2).flatten(1)
+    return mirrored
+
+
+def thumbnail_correlations(first: np.ndarray, second: np.ndarray) -> Tensor:
+    """Return the correlations (m,) of pairs of thumbnails (m, S²), upright or mirrored."""
+    a, b = unit_thumbnails(first), unit_thumbnails(second)
+    return torch.maximum((a * b).sum(1), (a * mirror_thumbnails(b)).sum(1))

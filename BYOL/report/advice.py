@@ -1,0 +1,265 @@
+"""What to do after a run: rules from its figures to advice, each with the commands to type."""
+
+import math
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from BYOL.report.trend import Trend
+
+FEW_LABELS = 20  # labels per class; fewer make wide intervals
+CEILING = 0.98  # accuracy that leaves no room for a visible improvement
+TO_LABEL = 100  # images that ``byol select`` is asked for
+LARGER = {"plain5": "plain6", "plain6": "resnet18", "resnet18": "resnet50"}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a run that the advice depends on.
+
+    Args:
+        run: path of the run folder.
+        data: path or name of the images; None for the default images (digits).
+        specified: flags of the user that a run of another length needs, if ``--minutes`` determines
+            the length; None if the settings come from a named preset.
+        labelled: whether there are labels; None if unknown.
+        labels: number of labelled images that the evaluation used.
+        unlabelled: number of training images without a label.
+        classes: number of classes.
+        baseline: the state before training: "untrained" or "start" (trained initial weights).
+        baseline_accuracy: accuracy of ``baseline``; 0 for other measures.
+        better: whether training is shown to have improved on ``baseline``; None if not compared.
+        near_duplicates: number of test images with a near-copy among the training images.
+        test_folder: whether the test images are in a folder of their own.
+        trend: the trend of the online accuracy, or None.
+        minutes: minutes of training.
+        overhead: minutes of the command besides training.
+        epochs: planned number of epochs.
+        progress: completed and planned epochs as text.
+        finished: whether the run is complete.
+        alarm: message of the collapse alarm, or None.
+        remedy: setting that removes the likely cause of the alarm, as a flag with a value, or "".
+        backbone: name of the backbone.
+    """
+
+    run: str
+    data: str | None = None
+    specified: Mapping[str, str] | None = field(default_factory=dict)
+    labelled: bool | None = True
+    labels: int = 0
+    unlabelled: int = 0
+    classes: int = 0
+    baseline: str = "untrained"
+    baseline_accuracy: float = 0.0
+    better: bool | None = None
+    near_duplicates: int = 0
+    test_folder: bool = False
+    trend: Trend | None = None
+    minutes: float = 0.0
+    overhead: float = 0.0
+    epochs: int = 0
+    progress: str = ""
+    finished: bool = True
+    alarm: str | None = None
+    remedy: str = ""
+    backbone: str = ""
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The argument DATA, which no shell and no parser takes for a flag; empty for digits."""
+        if not self.data:
+            return ()
+        return (f"./{self.data}" if self.data.startswith("-") else self.data,)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A recommendation.
+
+    Args:
+        title: what to do, in a few words.
+        reason: the figures that it follows from, in sentences.
+        commands: the commands to type.
+    """
+
+    title: str
+    reason: str
+    commands: tuple[str, ...]
+
+    @property
+    def line(self) -> str:
+        """The advice as one line for a terminal."""
+        return f"next: {self.title[0].lower()}{self.title[1:]}: {self.commands[0]}"
+
+
+def advise(figures: Figures) -> list[Advice]:
+    """Return the advice for a run, the most important first.
+
+    After a collapse, and before the end of a run, other figures do not matter yet.
+    """
+    for rule in (_collapse, _unfinished):
+        if advice := rule(figures):
+            return [advice]
+    return [advice for rule in RULES if (advice := rule(figures))]
+
+
+def _collapse(figures: Figures) -> Advice | None:
+    if not figures.alarm:
+        return None
+    reason = f"{figures.alarm[0].upper()}{figures.alarm[1:].rstrip('.')}."
+    if not figures.remedy:
+        views = _command("views", *figures.images, "--out", "views.png")
+        return Advice("Look at the images and their views", reason, (views,))
+    name, value = figures.remedy.removeprefix("--").split(" ")
+    return Advice(f"Train again with {figures.remedy}", reason, (_again(figures, {name: value}),))
+
+
+def _unfinished(figures: Figures) -> Advice | None:
+    if figures.finished:
+        return None
+    config = f"{figures.run}/config.yaml"
+    command = _command("pretrain", "--config", config, "--out", figures.run, "--resume")
+    return Advice("Resume the run", f"It has completed {figures.progress} epochs.", (command,))
+
+
+def _leakage(figures: Figures) -> Advice | None:
+    count = figures.near_duplicates
+    if not count:
+        return None
+    reason = (
+        f"{count:,} test image{'s have' if count > 1 else ' has'} a near-copy among the "
+        "training images, so the accuracy is probably too high. A table of groups keeps images "
+        "that belong together on one side."
+    )
+    between = ("--between", "train", "test") if figures.test_folder else ()
+    listed = _command("duplicates", figures.run, *figures.images, *between)
+    grouped = _command("evaluate", figures.run, "--groups", "groups.csv")
+    return Advice("Check for copies between training and test images", reason, (listed, grouped))
+
+
+def _unevaluated(figures: Figures) -> Advice | None:
+    if not figures.labelled or figures.labels:
+        return None
+    reason = "Without a comparison with baselines, an accuracy allows no conclusion."
+    return Advice("Evaluate the backbone", reason, (_command("evaluate", figures.run),))
+
+
+def _unproven(figures: Figures) -> Advice | None:
+    if figures.better is not False:
+        return None
+    if figures.baseline_accuracy >= CEILING:
+        reason = (
+            f"Before training the accuracy is already {figures.baseline_accuracy * 100:.1f} %, so "
+            "these labels cannot show an improvement."
+        )
+        harder = _command("evaluate", figures.run, *figures.images, "--labels", "labels.csv")
+        return Advice("Evaluate with labels that are harder to predict", reason, (harder,))
+    if figures.baseline == "start":
+        reason = "Training is not shown to have improved the initial weights."
+        title = "Train longer, or use the initial weights"
+        return Advice(title, reason, (_longer(figures, 2.0),))
+    reason = (
+        "The trained backbone is not shown to be better than the untrained one. More images, a "
+        "longer run or published weights may help."
+    )
+    trend, weights = figures.trend, _from_weights(figures)
+    if trend is not None and trend.flat and weights:
+        return Advice("Start from published weights", reason, weights)
+    longer = _longer(figures, trend.times if trend is not None else 2.0)
+    return Advice("Train longer, or start from published weights", reason, (longer, *weights))
+
+
+def _improving(figures: Figures) -> Advice | None:
+    trend = figures.trend
+    if trend is None or not trend.improving or figures.better is False:
+        return None
+    more = (trend.times - 1) * figures.minutes
+    length = f"{more:.0f} minutes" if more >= 2 else f"{max(60 * more, 1):.0f} seconds"
+    return Advice(
+        f"Train about {length} longer",
+        f"The accuracy was still rising at the end. Its curve suggests {trend.gain * 100:.1f} "
+        "points more for twice the training time.",
+        (_longer(figures, trend.times),),
+    )
+
+
+def _flat(figures: Figures) -> Advice | None:
+    trend = figures.trend
+    if trend is None or not trend.flat or trend.last >= CEILING or figures.better is False:
+        return None
+    commands = _from_weights(figures)
+    if larger := LARGER.get(figures.backbone):
+        commands = (_again(figures, {"backbone": larger, **_length(figures, 1.0)}), *commands)
+    if not commands:
+        return None
+    reason = "The accuracy was flat at the end: twice the time is expected to add less than a point"
+    return Advice("Try a larger backbone or published weights", f"{reason}.", commands)
+
+
+def _labels(figures: Figures) -> Advice | None:
+    enough = figures.labels >= FEW_LABELS * max(figures.classes, 1)
+    if figures.labelled is None or enough or not figures.unlabelled:
+        return None
+    reason = "Without labels the accuracy is unknown."
+    if figures.labels:
+        reason = (
+            f"{figures.labels:,} labels of {figures.classes} classes make wide intervals, and "
+            f"{figures.unlabelled:,} images have no label."
+        )
+    count = str(min(TO_LABEL, figures.unlabelled))
+    select = _command("select", figures.run, "--count", count, "--out", "labels.csv")
+    reason += " This command selects the images whose labels are the most informative."
+    return Advice("Label more images" if figures.labels else "Label some images", reason, (select,))
+
+
+def _done(figures: Figures) -> Advice | None:
+    if figures.better is False:
+        return None
+    weights = _command("export", figures.run, "--to", "backbone.safetensors")
+    vectors = _command("embed", figures.run, "--out", "embeddings.parquet")
+    reason = "Write its weights for other programs, and the features of all images."
+    return Advice("Use the backbone", reason, (weights, vectors))
+
+
+# In order of importance.
+RULES: tuple[Callable[[Figures], Advice | None], ...] = (
+    _leakage, _unevaluated, _unproven, _improving, _flat, _labels, _done,
+)  # fmt: skip
+
+
+def _longer(figures: Figures, times: float) -> str:
+    """Return the command of a run that takes ``times`` as long."""
+    return _again(figures, _length(figures, times))
+
+
+def _length(figures: Figures, times: float) -> dict[str, str]:
+    if figures.specified is None:
+        return {"epochs": f"{round(times * figures.epochs)}"} if times > 1 else {}
+    return {"minutes": f"{math.ceil(times * figures.minutes + figures.overhead)}"}
+
+
+def _from_weights(figures: Figures) -> tuple[str, ...]:
+    """Return the command of a run that starts from published weights.
+
+    None for the digits, which have no use for them, and for a run that started from weights.
+    """
+    if not figures.images or figures.baseline == "start":
+        return ()
+    out = ("--out", f"{figures.run}-weights")
+    return (_command("pretrain", *figures.images, "--pretrained", *out),)
+
+
+def _again(figures: Figures, changes: dict[str, str]) -> str:
+    """Return the command of a new run with the settings of this one, but for ``changes``."""
+    words: tuple[str, ...]
+    settings: Mapping[str, str]
+    if figures.specified is None:
+        words, settings = ("--config", f"{figures.run}/config.yaml"), changes
+    else:
+        words, settings = figures.images, {**figures.specified, **changes}
+    flags = (f"--{name.replace('_', '-')}={value}" for name, value in settings.items())
+    return _command("pretrain", *words, *flags, f"--out={figures.run}-2")
+
+
+def _command(*words: str) -> str:
+    return shlex.join(["byol", *words])
