@@ -7,38 +7,16 @@
 backbone. Shapes: B images, C channels, F = ``input_size`` features, P = ``output_size``.
 """
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
-from BYOL.model.backbones import build_backbone, check_feature_size, pool
+from BYOL.model.backbones import build_backbone
+from BYOL.model.feature_size import check_feature_size
 from BYOL.model.group_norm import without_batch_statistics
 from BYOL.model.heads import MLP, build_predictor
+from BYOL.model.networks import Network, TargetNetwork
 from BYOL.model.options import check_combinations, check_names, check_sizes, check_tau
 from BYOL.model.predictors import EXACT, ClosedFormPredictor
-
-
-class Network(nn.Module):
-    """Backend and projection, and for the online network the predictor.
-
-    Args:
-        backend: (B, C, H, W) → (B, F), or (B, F, h, w), which is averaged over h and w.
-        projection: (B, F) → (B, P).
-        predictor: (B, P) → (B, P), or None for a target network.
-    """
-
-    def __init__(
-        self, backend: nn.Module, projection: nn.Module, predictor: nn.Module | None = None
-    ):
-        super().__init__()
-        self.backend = backend
-        self.projection = projection
-        self.predictor = predictor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to projections (B, P)."""
-        return self.projection(pool(self.backend(x)))
 
 
 class BYOL(nn.Module):
@@ -51,7 +29,9 @@ class BYOL(nn.Module):
         depth_proj: number of linear layers of the projection, at least 1.
         depth_pred: number of linear layers of the predictor, at least 1.
         closedFormPredicator: use the optimal linear predictor, solved on every batch by plain least
-            squares, instead of a trained one (appendix I).
+            squares, instead of a trained one (appendix I). It requires 2 · batch size (over all
+            processes) above ``output_size``, and better several times as much. A smaller batch is
+            fitted exactly, which teaches nothing; ``predictor="optimal"`` also works with it.
         EAvg: True: the target is a moving average of the online network. False: the target is the
             online network with the gradient stopped. The predictor then needs ten times the
             learning rate (:func:`BYOL.training.optimizers.build_optimizer` sets it).
@@ -138,6 +118,10 @@ class BYOL(nn.Module):
             output_size, hidden_size, depth_pred,
             rho=predictor_rho, eps=EXACT if exact else predictor_eps, every=predictor_every,
         )  # fmt: skip
+        place = next((p for p in backbone.parameters() if p.is_floating_point()), None)
+        if place is not None:  # a module may be on another device or of another type
+            for head in (projection, prediction):
+                head.to(place.device, place.dtype)
         self.onlineNet = Network(backbone, projection, prediction)
         if norm == "gn-ws":
             for part in self.onlineNet.children():
@@ -146,15 +130,11 @@ class BYOL(nn.Module):
 
     def _make_target(self) -> None:
         if self.target != "online":
-            self.targetNet = Network(
-                copy.deepcopy(self.onlineNet.backend), copy.deepcopy(self.onlineNet.projection)
-            ).requires_grad_(False)
+            self.targetNet = TargetNetwork(self.onlineNet, running=self.target_norm == "running")
         else:
             # A second name of the same network. It bypasses the registration of nn.Module, so that
             # the state dict has the weights only once.
             object.__setattr__(self, "targetNet", self.onlineNet)
-        if self.target_norm == "running":
-            self.targetNet.eval()
 
     def forward(self, x: Tensor, x1: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compute predictions and targets of two views of the same images.
@@ -201,22 +181,6 @@ class BYOL(nn.Module):
             return z.detach(), z1.detach()
         return self.targetNet(x), self.targetNet(x1)
 
-    def train(self, mode: bool = True) -> "BYOL":
-        """Set training or evaluation mode, except for a target that uses running statistics.
-
-        The target never drops anything (dropout, stochastic depth, patches, attention), like DINO's
-        teacher (arXiv 2104.14294), because its output is what the online network predicts. Many
-        networks drop by functions and not by modules, so all modules of the target but batch norms
-        stay in evaluation mode.
-        """
-        super().train(mode)
-        if self.target_norm == "running":
-            self.targetNet.eval()
-        for module in self.targetNet.modules() if self.target != "online" else ():
-            if not _has_running_statistics(module):
-                module.training = False
-        return self
-
     @torch.no_grad()
     def updateTargetNetwork(self, t: float | None = None) -> None:
         """Update every target parameter, ξ ← τξ + (1 − τ)θ; call it once after each optimizer step.
@@ -234,37 +198,5 @@ class BYOL(nn.Module):
         if not self.EAvg:
             return
         tau = self.t if t is None else check_tau(t)
-        parts = (self.onlineNet.backend, self.onlineNet.projection)
-        online = [weight for part in parts for weight in _weights(part)]
-        target = _weights(self.targetNet)
-        if self.target_norm == "running":
-            online += [b for part in parts for b in part.buffers() if b.is_floating_point()]
-            target += [b for b in self.targetNet.buffers() if b.is_floating_point()]
-        torch._foreach_lerp_(target, online, 1 - tau)
-
-
-def _has_running_statistics(module: nn.Module) -> bool:
-    """Return whether ``module`` has running statistics, as batch norm has.
-
-    Only such modules of a target need training mode.
-    """
-    return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False))
-
-
-def _weights(module: nn.Module) -> list[Tensor]:
-    """Return ``module.parameters()`` as a list, in the same order, in a quarter of the time.
-
-    For small networks this time delays the next step on the GPU.
-    """
-    parameters: dict[int, Tensor] = {}
-    _collect_parameters(module, parameters)
-    return list(parameters.values())
-
-
-def _collect_parameters(module: nn.Module, parameters: dict[int, Tensor]) -> None:
-    for parameter in module._parameters.values():
-        if parameter is not None:
-            parameters[id(parameter)] = parameter
-    for child in module._modules.values():
-        if child is not None:
-            _collect_parameters(child, parameters)
+        if tau < 1:
+            self.targetNet.follow(self.onlineNet, 1 - tau)

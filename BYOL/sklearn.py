@@ -17,10 +17,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from BYOL._console import show_messages
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
-from BYOL._pixels import to_uint8
+from BYOL._pixel_range import to_uint8
 from BYOL.config.presets import preset_config, preset_for, preset_values
 from BYOL.data.dataset import ArrayImages, FileImages, Images
-from BYOL.data.formats.supported import SUFFIXES
+from BYOL.data.formats.stored import ReadOptions
+from BYOL.data.formats.supported import SUFFIXES, ending_of
 from BYOL.data.path_table import PathTable
 from BYOL.data.sklearn_input import (
     are_paths,
@@ -31,7 +32,7 @@ from BYOL.data.sklearn_input import (
 )
 from BYOL.errors import UserError
 from BYOL.evaluation.features import extract_features
-from BYOL.model.backbones import feature_size
+from BYOL.model.feature_size import feature_size
 from BYOL.runs.load import load_backbone
 from BYOL.views.config import InputSpec
 
@@ -163,7 +164,14 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         else:
             pixels = validate_data(self, X, reset=fitting, ensure_min_samples=least)
             pixels = pixels.reshape(len(pixels), *self._shape_of(pixels.shape[1]))
-        return array_images(to_uint8(pixels, self._range(pixels, fitting)))
+        small = to_uint8(pixels, self._range(pixels, fitting))
+        return array_images(small, self._channels(fitting))
+
+    def _channels(self, fitting: bool) -> int | None:
+        """The number of channels of images in arrays, if it is known."""
+        if fitting:
+            return (self.settings or {}).get("channels")
+        return len(self.backbone_.transform.mean)
 
     def _shape_of(self, count: int) -> tuple[int, ...]:
         """The shape of one image with ``count`` values in a table."""
@@ -200,13 +208,15 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _files(self, X: Any, fitting: bool) -> FileImages:
         paths = [Path(os.fspath(path)).expanduser().absolute() for path in X]
         for i, path in enumerate(paths):
-            if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            if ending_of(path.name) not in SUFFIXES or not path.is_file():
                 raise UserError(f"X[{i}]={path} is not an existing image")
         # During fit, images in files are read in colour.
         channels = 3 if fitting else len(self.backbone_.transform.mean)
         table = PathTable([str(path) for path in paths])
-        deep = None if fitting else self.backbone_.transform.pixel_range
-        return FileImages("X", channels, None, (), Path(), table, pixel_range=deep)
+        transform = None if fitting else self.backbone_.transform
+        options = ReadOptions(transform.no_data if transform else None)
+        deep = transform.pixel_range if transform else None
+        return FileImages("X", channels, None, (), Path(), table, pixel_range=deep, options=options)
 
     def _check_channels(self, images: Images) -> None:
         wanted = len(self.backbone_.transform.mean)
@@ -226,22 +236,24 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         ):
             data = write_training_data(images, Path(folder))
             out = Path(self.out) if self.out is not None else Path(folder) / "run"
-            config = self._config(data, out, len(images), image_side(images, data))
+            config = self._config(data, out, images, image_side(images, data))
             results = pretrain(config)
             return load_backbone(out), results
 
-    def _config(self, data: Path, out: Path, count: int, side: int | None) -> Any:
+    def _config(self, data: Path, out: Path, images: Images, side: int | None) -> Any:
         preset = preset_for(str(data), side) if self.preset == "auto" else self.preset
         values = preset_values(preset)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         changes = {
             "backbone": self.backbone,
-            "batch_size": min(values["batch_size"], count),
+            "batch_size": min(values["batch_size"], len(images)),
             "epochs": values["epochs"],
             "knn_every": 0,
             "evaluate": False,
             "seed": int(seed),
             "accelerator": self.accelerator,
+            # the axis of an array that holds the channels
+            "channels": images.channels if isinstance(images, ArrayImages) else None,
             **{name: v for name in _RUN_SETTINGS if (v := getattr(self, name)) is not None},
             **(self.settings or {}),
             "data": str(data),

@@ -3,15 +3,17 @@
     python benchmarks/duplicates.py --run runs/cifar --data cifar/ --strangers photos/
 
 Changed copies of some images of DATA are written next to the originals. Every other pair that is
-reported counts as false, although a data set may contain duplicates of its own. For outliers,
-images of another kind are planted among the images of each class folder (or among all images, if
-there are no classes).
+reported counts as false, although a data set may contain duplicates of its own; ``--grid FILE.png``
+draws these pairs, to be inspected. For outliers, images of another kind are planted among the
+images of each class folder; without ``--strangers`` this part is left out.
 """
 
 import io
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +21,17 @@ from common import arguments, header, save
 from PIL import Image, ImageEnhance, ImageOps
 
 from BYOL.config.curation import DuplicatesConfig
-from BYOL.curation.duplicates import near_pairs
+from BYOL.curation.contact_sheet import Tile, save_grid
+from BYOL.curation.duplicates import MIN_CORRELATION, near_pairs
+from BYOL.curation.feature_store import Collection
 from BYOL.curation.outliers import outlier_scores
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.dataset import FileImages
 from BYOL.data.sources import open_images
+from BYOL.evaluation.copies.confirm import MIN_DETAIL, MIN_OVERALL, confirm_pairs, read_reduced
 
-COPIED = 200
-THRESHOLDS, CORRELATIONS = (0.4, 0.5, 0.6, 0.7, 0.8), (0.7, 0.8, 0.85, 0.9)
+THRESHOLDS = (-1.0, 0.5, 0.6, 0.7, 0.8, 0.9)  # cosines of whitened features; -1: not used
+PIXELS = ((-1.0, -1.0), (0.9, 0.9), (MIN_OVERALL, MIN_DETAIL), (0.97, 0.95))  # overall, detail
 Change = Callable[[Image.Image], Image.Image]
 
 
@@ -55,12 +60,12 @@ COPIES: dict[str, Change] = {
 }
 
 
-def plant(images: FileImages, folder: Path) -> None:
+def plant(images: FileImages, folder: Path, copied: int) -> None:
     """Write links to all images (NUMBER.SUFFIX) and changed copies of some (KIND-NUMBER.png)."""
     for i in range(len(images)):
         source = (images.root / images.paths[i]).resolve()
         (folder / f"{i:06d}{source.suffix}").symlink_to(source)
-    chosen = np.random.default_rng(0).permutation(len(images))[: min(COPIED, len(images) // 2)]
+    chosen = np.random.default_rng(0).permutation(len(images))[: min(copied, len(images) // 2)]
     for kind, change in COPIES.items():
         for i in chosen.tolist():
             with Image.open(images.root / images.paths[i]) as image:
@@ -71,30 +76,59 @@ def opened(run: str, folder: Path) -> Features:
     return open_features(DuplicatesConfig(run, str(folder)))
 
 
-def duplicates(run: str, images: FileImages) -> list[dict[str, object]]:
+def duplicates(args: Any, images: FileImages) -> list[dict[str, object]]:
+    """Return precision and recall for every pair of thresholds."""
     with tempfile.TemporaryDirectory() as name:
-        plant(images, Path(name))
-        features = opened(run, Path(name))
+        plant(images, Path(name), args.copied)
+        features = opened(args.run, Path(name))
         with features.collect() as collection:
             names = [Path(collection.file(i)).stem for i in range(len(collection))]
-            pairs = near_pairs(collection, min(THRESHOLDS), min(CORRELATIONS), features.device)
-    kinds = np.array([n.split("-")[0] if "-" in n else "" for n in names])
-    numbers = np.array([int(n.split("-")[-1]) for n in names])
-    a, b = pairs.positions.T
-    false = numbers[a] != numbers[b]
+            pairs = near_pairs(collection, min(THRESHOLDS), MIN_CORRELATION, features.device)
+
+            def read(i: int) -> torch.Tensor | None:
+                return read_reduced(*collection.location(i))
+
+            start = time.process_time()
+            scores = confirm_pairs(pairs.positions, read, read)
+            seconds = (time.process_time() - start) / max(len(pairs.positions), 1)
+            overall, detail = (score.numpy() for score in scores)
+            kinds = np.array([n.split("-")[0] if "-" in n else "" for n in names])
+            numbers = np.array([int(n.split("-")[-1]) for n in names])
+            a, b = pairs.positions.T
+            copied = (numbers[a] == numbers[b]) & ((kinds[a] == "") ^ (kinds[b] == ""))
+            strange = (numbers[a] != numbers[b]) & (kinds[a] == "") & (kinds[b] == "")
+            agree = (overall >= MIN_OVERALL) & (detail >= MIN_DETAIL) & (pairs.cosines >= 0.7)
+            if args.grid:
+                draw(collection, pairs.positions[strange & agree], args.grid)
+    print(f"{len(a):,} candidates, {seconds * 1000:.1f} ms of processor time for each")
+    kind = np.where(kinds[a] == "", kinds[b], kinds[a])
     rows = []
     for threshold in THRESHOLDS:
-        for correlation in CORRELATIONS:
-            taken = (pairs.cosines >= threshold) & (pairs.correlations >= correlation)
-            copied = taken & ~false & ((kinds[a] == "") ^ (kinds[b] == ""))
-            kind = np.where(kinds[a] == "", kinds[b], kinds[a])[copied]
-            recall = {k: float((kind == k).sum() / (kinds == k).sum()) for k in COPIES}
-            strays = int((taken & false & (kinds[a] == "") & (kinds[b] == "")).sum())
-            right = int(copied.sum())
-            precision = right / max(right + strays, 1)
-            rows.append({"threshold": threshold, "correlation": correlation, "false": strays,
-                         "precision": precision, "recall": recall})  # fmt: skip
+        for least, fine in PIXELS:
+            taken = (pairs.cosines >= threshold) & (overall >= least) & (detail >= fine)
+            recall = {
+                k: float((kind[taken & copied] == k).sum() / (kinds == k).sum()) for k in COPIES
+            }
+            right, strays = int((taken & copied).sum()), int((taken & strange).sum())
+            rows.append(
+                {
+                    "threshold": threshold,
+                    "overall": least,
+                    "detail": fine,
+                    "false": strays,
+                    "precision": right / max(right + strays, 1),
+                    "recall": recall,
+                }
+            )
     return rows
+
+
+def draw(collection: Collection, pairs: np.ndarray, path: str) -> None:
+    tiles = []
+    for pair in pairs[:60].tolist():
+        images = [collection.thumbnail(i, 96) for i in pair]
+        tiles.append([Tile(x, (str(i),), "good") for i, x in zip(pair, images, strict=True)])  # type: ignore[arg-type]
+    save_grid(tiles, Path(path))
 
 
 def outliers(run: str, images: FileImages, strangers: FileImages) -> dict[str, list[float]]:
@@ -150,25 +184,29 @@ def peers(directions: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    args = arguments(__doc__, run="runs/cifar", data="cifar", strangers="photos", most=10_000)
+    args = arguments(
+        __doc__, run="runs/cifar", data="cifar", strangers="", most=10_000, copied=200, grid=""
+    )
     line = header("scikit-learn", "scipy")
     images = open_images(args.data).train
-    strangers = open_images(args.strangers).train
-    assert isinstance(images, FileImages) and isinstance(strangers, FileImages)
+    assert isinstance(images, FileImages)
     chosen = np.unique(np.linspace(0, len(images) - 1, args.most).astype(int))
     images = images.subset(chosen)
     torch.manual_seed(0)
-    rows = duplicates(args.run, images)
+    rows = duplicates(args, images)
     print(f"\nplanted copies among {len(images):,} images of {args.data}")
-    print("cosine  pixels  precision  false   recall: " + "  ".join(f"{k:>8s}" for k in COPIES))
+    print("cosine  overall  detail  precision  false   recall: " + "  ".join(COPIES))
     for row in rows:
         recall = row["recall"]
         assert isinstance(recall, dict)
-        cells = "  ".join(f"{recall[k]:8.3f}" for k in COPIES)
-        print(f"{row['threshold']:6.2f}{row['correlation']:8.2f}{row['precision']:11.3f}"
-              f"{row['false']:7d}{'':9s} {cells}")  # fmt: skip
-    areas = outliers(args.run, images, strangers) if images.labels is not None else {}
-    if areas:
+        cells = "  ".join(f"{recall[k]:.3f}" for k in COPIES)
+        print(f"{row['threshold']:6.2f}{row['overall']:9.2f}{row['detail']:8.2f}"
+              f"{row['precision']:11.3f}{row['false']:7d}   {cells}")  # fmt: skip
+    areas = {}
+    if args.strangers:
+        strangers = open_images(args.strangers).train
+        assert isinstance(strangers, FileImages)
+        areas = outliers(args.run, images, strangers)
         print("\nAUROC of 20 strangers among a class, for each of three classes")
     for name, values in areas.items():
         print(f"  {name:36s}" + "  ".join(f"{value:.3f}" for value in values))

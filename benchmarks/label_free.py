@@ -155,8 +155,7 @@ def measured(model: BYOL, config: PretrainConfig, images: Set) -> dict[str, floa
 
 def trained(args: Any, data: str, recipe: str, images: int) -> RunFolder:
     """Train one recipe on one set, and return its folder with the checkpoints."""
-    name = Path(data).name + "-" + "".join(c for c in recipe if c.isalnum())
-    folder = RunFolder(Path(args.out) / name)
+    folder = RunFolder(Path(args.out) / f"{Path(data).name}-{list(RECIPES).index(recipe)}")
     epochs = max(round(PASSES / images / CHECKPOINTS), 1) * CHECKPOINTS
     sizes = {"backbone": "plain5"} if data == "digits" else {"image_size": 32}
     if data == "digits":

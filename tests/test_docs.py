@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from BYOL.cli.main import COMMANDS, parse
 from BYOL.config.fields import fields_of, info_of
@@ -63,11 +66,17 @@ def test_the_code_of_the_page_on_python_runs_as_it_stands(
     page = (DOCS / "python.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == page.count("\n## ") >= 5
-    scope: dict[str, object] = {"__name__": "page"}
+    scope: dict[str, Any] = {"__name__": "__main__"}  # a network is registered by its module
     for block in blocks:
         exec(compile(block, "python.md", "exec"), scope)
     assert scope["step"] == scope["total"] == 3
     assert (tmp_path / "runs" / "from-python" / "backbone.safetensors").exists()
+    # the features of the commands are those of the loop
+    assert np.abs(np.load("features.npy") - scope["features"]).max() < 1e-3
+    with torch.no_grad():
+        expected = scope["five"].eval().onlineNet.backend(scope["eval_t5"](scope["batch"]))
+    assert np.abs(np.load("bands-features.npy") - expected.mean((2, 3)).numpy()).max() < 2e-2
+    assert "trained" in scope["results"]["rows"]
 
 
 def test_the_diagram_of_the_packages_is_that_of_the_code() -> None:

@@ -101,6 +101,8 @@ def _metavar(kind: Any, info: Info) -> str:
     if is_switch(kind):
         return f"[{'|'.join(choices_of(kind))}]"
     text = str(kind)
+    if "..." in text:
+        return "A,B,…"
     if "tuple" in text:
         return "A,B"
     if "list[float]" in text or "list[int]" in text:

@@ -8,8 +8,8 @@ from typing import Literal
 from BYOL.config.features import PooledFeaturesConfig
 from BYOL.config.fields import setting
 from BYOL.config.metrics import METRIC, MetricName
-from BYOL.config.shared_help import TASK
-from BYOL.config.validation import check_task
+from BYOL.config.shared_help import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, TASK
+from BYOL.config.validation import check_annotations
 from BYOL.errors import SettingsError
 
 
@@ -120,6 +120,8 @@ class SelectConfig(PooledFeaturesConfig):
         home=True,
         basic=True,
     )
+    label_column: str | None = setting(None, LABEL_COLUMN, basic=True)
+    file_column: str | None = setting(None, FILE_COLUMN, basic=True)
     split: Literal["all", "train", "test"] = setting(
         "train", "Split of the data to choose from.", basic=True
     )
@@ -140,6 +142,10 @@ class SelectConfig(PooledFeaturesConfig):
         basic=True,
     )
     seed: int = setting(0, "Random seed of the clustering.", low=0, high=2**63 - 1, basic=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_annotations(self)
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,9 @@ class PredictConfig(PooledFeaturesConfig):
         home=True,
         basic=True,
     )
+    label_column: str | None = setting(None, LABEL_COLUMN, basic=True)
+    file_column: str | None = setting(None, FILE_COLUMN, basic=True)
+    group_column: str | None = setting(None, GROUP_COLUMN)
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
         "auto", TASK, basic=True
     )
@@ -191,4 +200,4 @@ class PredictConfig(PooledFeaturesConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_task(self.task, self.labels)
+        check_annotations(self)

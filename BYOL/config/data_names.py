@@ -5,10 +5,23 @@ from collections.abc import Iterator
 
 from BYOL.errors import SettingsError
 
+DIGITS = "digits"  # the data set where none is specified
 _MOST = 100_000  # shards
 # Protocols that a file may name. Others of fsspec read local files, unpack, or fill in templates.
 PROTOCOLS = ("file", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
+ARRAY_SEPARATOR = "::"
+_ARRAY = re.compile(r"[^:]+\.(h5|hdf5|hdf|zarr)::[^:]*", re.IGNORECASE)
 _BRACES = re.compile(r"\{([^{}]*)\}")
+
+
+def is_digits(data: str | None) -> bool:
+    """Whether DATA is scikit-learn's digits, which are built in even if a folder has that name."""
+    return data in (None, DIGITS)
+
+
+def data_name(data: str | None) -> str:
+    """DATA as text: "digits" where nothing is specified."""
+    return DIGITS if data is None else data
 
 
 def check_named_images(data: str, file: str) -> None:
@@ -24,7 +37,7 @@ def check_named_images(data: str, file: str) -> None:
         UserError: names the protocol, or the chain.
     """
     for name in (data, *expand_braces(data)):
-        if "::" in name:
+        if "::" in name and not names_array(name):
             raise SettingsError(
                 f"{file}: its data has a chain of protocols (::), which no file may name"
             )
@@ -34,6 +47,11 @@ def check_named_images(data: str, file: str) -> None:
                 f"{file}: its data has a protocol that no file may name: it may name a path, or "
                 f"one of {', '.join(PROTOCOLS)}"
             )
+
+
+def names_array(data: str) -> bool:
+    """Whether ``data`` is an array in a local file, ``FILE.h5::NAME`` or ``FOLDER.zarr::NAME``."""
+    return _ARRAY.fullmatch(data) is not None
 
 
 def expand_braces(pattern: str) -> Iterator[str]:

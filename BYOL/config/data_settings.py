@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from BYOL.config.fields import setting
-from BYOL.config.shared_help import DATA_ROOT, TASK
-from BYOL.views.config import Pair
+from BYOL.config.shared_help import DATA_ROOT, FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, TASK
+
+Pairs = tuple[float, ...]  # black and white, or black and white of every channel
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,19 @@ class DataSettings:
     )
     labels: str | None = setting(
         None,
-        "CSV file of labels, used for evaluation only and never for training. It has a header. "
-        "The first column is the image file. It is followed by one column with the class, by "
-        "several columns of 0 and 1, or by columns of numbers. The file replaces the labels that "
+        "CSV file of labels, or an export of Label Studio, used for evaluation only and never for "
+        "training. It has a header. The first column is the image file. It is followed by one "
+        "column with the class or with tags such as a|b, by several columns of 0 and 1, or by "
+        "columns of numbers. An empty cell is an unknown label. The file replaces the labels that "
         "class folders imply. Images without a row are still used for training.",
         on_resume="incomplete",
         place="input",
         home=True,
         basic=True,
     )
+    label_column: str | None = setting(None, LABEL_COLUMN, on_resume="incomplete")
+    file_column: str | None = setting(None, FILE_COLUMN, on_resume="incomplete")
+    group_column: str | None = setting(None, GROUP_COLUMN, on_resume="incomplete")
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
         "auto", TASK, on_resume="incomplete"
     )
@@ -57,10 +62,32 @@ class DataSettings:
         on_resume="fixed",
         basic=True,
     )
-    pixel_range: Pair | None = setting(
+    pixel_range: Pairs | None = setting(
         None,
-        "Pixel values of black and white in images of high bit depth, such as 0,4095. The "
-        "default is estimated from a sample of the images. Values outside the range are clipped.",
+        "Pixel values of black and white in images of high bit depth, such as 0,4095, or a pair "
+        "for each channel, such as -25,0,0,0.6. The default is estimated from a sample of the "
+        "images. Values outside the range are clipped.",
+        on_resume="fixed",
+    )
+    no_data: float | None = setting(
+        None,
+        "Pixel value that marks pixels without data, such as -9999. It is not part of the pixel "
+        "range, and such pixels are black. NaN and the no-data values that TIFF and DICOM files "
+        "declare are recognised without this setting.",
+        on_resume="fixed",
+    )
+    slice: Literal["middle", "first", "max"] = setting(
+        "middle",
+        "Slice of image stacks that is used: the middle or the first one in depth and time, or "
+        "the maximum over all of them. All channels are kept.",
+        on_resume="fixed",
+    )
+    frames: Literal["all", "first", "middle"] | None = setting(
+        None,
+        "Frames of DICOM objects, and slices of volumes and stacks (NIfTI, NRRD, MHA, Zarr, TIFF), "
+        "that are used. "
+        "With all, every frame and every slice is an image, and those of one file are one group. "
+        "The default is the first frame of a DICOM object and the --slice of a volume.",
         on_resume="fixed",
     )
     data_root: str = setting("~/.cache/byol", DATA_ROOT, private=True, place="output")

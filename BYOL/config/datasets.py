@@ -62,7 +62,9 @@ class TileConfig(Settings):
     """Settings of ``byol tile``."""
 
     data: str = setting(
-        help="Folder of images of any size and number of channels.", place="images", basic=True
+        help="Folder of images of any size and number of channels, or of whole slides.",
+        place="images",
+        basic=True,
     )
     out: str = setting(
         "tiles",
@@ -91,10 +93,29 @@ class TileConfig(Settings):
         high=1,
         basic=True,
     )
+    level: int | None = setting(
+        None,
+        "Level of whole slides and TIFF pyramids to cut. 0 is the full resolution, which is the "
+        "default.",
+        low=0,
+        basic=True,
+    )
+    mpp: float | None = setting(
+        None,
+        "Micrometers per pixel of the tiles of whole slides, instead of --level. The nearest finer "
+        "level is read and reduced.",
+        low=0.001,
+        basic=True,
+    )
     workers: int | None = setting(
         None,
-        "Number of images processed at the same time, each decoded in memory. The default is the "
-        "number of CPU cores.",
+        "Number of images processed at the same time, each decoded in memory; whole slides and "
+        "large TIFFs are read in parts. The default is the number of CPU cores.",
         low=1,
         basic=True,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.level is not None and self.mpp is not None:
+            raise SettingsError(f"--level={self.level} and --mpp={self.mpp:g}: give only one")

@@ -8,7 +8,10 @@ from BYOL.config.metrics import METRIC, MetricName
 from BYOL.config.shared_help import (
     ACCELERATOR,
     DATA_ROOT,
+    FILE_COLUMN,
+    GROUP_COLUMN,
     GROUPS,
+    LABEL_COLUMN,
     LABELS,
     LAYER,
     POOL,
@@ -16,7 +19,7 @@ from BYOL.config.shared_help import (
     TASK,
     TRUST,
 )
-from BYOL.config.validation import check_task
+from BYOL.config.validation import check_annotations
 from BYOL.errors import SettingsError
 
 
@@ -41,6 +44,9 @@ class EvaluateConfig(Settings):
     )
     labels: str | None = setting(None, LABELS, place="input", home=True, basic=True)
     groups: str | None = setting(None, GROUPS, place="input", home=True, basic=True)
+    label_column: str | None = setting(None, LABEL_COLUMN, basic=True)
+    file_column: str | None = setting(None, FILE_COLUMN, basic=True)
+    group_column: str | None = setting(None, GROUP_COLUMN)
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
         "auto", TASK, basic=True
     )
@@ -107,7 +113,7 @@ class EvaluateConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_task(self.task, self.labels)
+        check_annotations(self)
         if not self.neighbours:
             raise SettingsError("--neighbours is empty: give at least one number")
         for share in self.label_shares:

@@ -5,8 +5,18 @@ from typing import Literal
 
 from BYOL.config.fields import Settings, setting
 from BYOL.config.metrics import METRIC, MetricName
-from BYOL.config.shared_help import ACCELERATOR, DATA_ROOT, RUN, TASK, TRUST, WORKERS
-from BYOL.config.validation import check_task
+from BYOL.config.shared_help import (
+    ACCELERATOR,
+    DATA_ROOT,
+    FILE_COLUMN,
+    GROUP_COLUMN,
+    LABEL_COLUMN,
+    RUN,
+    TASK,
+    TRUST,
+    WORKERS,
+)
+from BYOL.config.validation import check_annotations
 from BYOL.errors import SettingsError
 
 
@@ -56,6 +66,9 @@ class ExportConfig(Settings):
         home=True,
         basic=True,
     )
+    label_column: str | None = setting(None, LABEL_COLUMN, basic=True)
+    file_column: str | None = setting(None, FILE_COLUMN, basic=True)
+    group_column: str | None = setting(None, GROUP_COLUMN)
     task: Literal["auto", "classification", "multilabel", "regression"] = setting(
         "auto", TASK, basic=True
     )
@@ -81,7 +94,7 @@ class ExportConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_task(self.task, self.labels)
+        check_annotations(self)
         if self.epochs and self.classifier != "finetuned":
             raise SettingsError(f"--epochs={self.epochs} is for --classifier=finetuned alone")
         if self.classifier != "none":

@@ -58,7 +58,7 @@ class EmbedConfig(FeaturesConfig):
 
     out: str = setting(
         "embeddings.parquet",
-        "File to write: .parquet, .npy or .npz. A .parquet file has the columns name, split, "
+        "File to write: .parquet, .npy or .npz. A .parquet file has the columns file, split, "
         "label and embedding, in row groups. A .npy file has only the vectors, for memory "
         "mapping, and their names are in NAME.names.parquet next to it. A .npz file has all of "
         "them as arrays.",

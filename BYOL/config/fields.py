@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from BYOL._console import printable
+from BYOL.config.plain_yaml import plain_yaml
 from BYOL.errors import SettingsError
 
 _WORDS: dict[Any, str] = {
@@ -21,6 +22,7 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     tuple[float, float]: "two numbers with a comma between",
     tuple[str, str]: "two names with a comma between",
+    tuple[float, ...]: "two numbers, or two for each channel, with commas between",
     list[float]: "numbers with commas between",
     list[int]: "whole numbers with commas between",
     list[str]: "a list of texts",
@@ -140,8 +142,8 @@ def check_settings(settings: Any) -> None:
     kinds = kinds_of(type(settings))
     for name, field in fields_of(settings).items():
         value, info = getattr(settings, name), info_of(field)
-        if value is not None and (pair := pair_kind(kinds[name])):
-            _check_pair(name, value, get_args(pair)[0] is str)
+        if value is not None and (kind := pair_kind(kinds[name])):
+            _check_tuple(name, value, kind)
         if choices := choices_of(kinds[name]):
             if value is not None and not isinstance(value, bool) and value not in choices:
                 raise SettingsError(
@@ -153,16 +155,25 @@ def check_settings(settings: Any) -> None:
 
 
 def pair_kind(kind: Any) -> Any:
-    """The type of a pair, alone or in a union; None for other types."""
+    """The type of the pair or the pairs that ``kind`` accepts, or None."""
     parts = get_args(kind) if _is_union(kind) else (kind,)
     return next((part for part in parts if get_origin(part) is tuple), None)
 
 
-def _check_pair(name: str, value: Any, texts: bool) -> None:
-    is_sequence = isinstance(value, tuple | list) and len(value) == 2
+def _check_tuple(name: str, value: Any, kind: Any) -> None:
+    is_sequence = isinstance(value, tuple | list) and _is_length(kind, len(value))
+    texts = get_args(kind)[0] is str
     if not is_sequence or not all(isinstance(v, str if texts else int | float) for v in value):
         wanted = "two names" if texts else "two numbers"
-        raise SettingsError(f"--{name}={value} is no pair: give {wanted}")
+        more = ", or two for each channel" if Ellipsis in get_args(kind) else ""
+        raise SettingsError(f"--{name}={value} is no pair: give {wanted}{more}")
+
+
+def _is_length(kind: Any, length: int) -> bool:
+    """Whether a tuple of type ``kind`` may have ``length`` items; pairs may be repeated."""
+    if Ellipsis in get_args(kind):
+        return length > 0 and length % 2 == 0
+    return length == len(get_args(kind))
 
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:
@@ -269,7 +280,7 @@ def _as_sequence(kind: Any, value: Any) -> Any:
     elif isinstance(value, str):
         value = [value]
     items = [_convert(get_args(kind)[0], item) for item in _expect(list | tuple, value)]  # type: ignore[arg-type]
-    if get_origin(kind) is tuple and len(items) != len(get_args(kind)):
+    if get_origin(kind) is tuple and not _is_length(kind, len(items)):
         raise ValueError(value)
     return tuple(items) if get_origin(kind) is tuple else items
 
@@ -279,7 +290,7 @@ def _as_table(value: Any) -> dict[str, Any]:
         import yaml
 
         try:
-            value = yaml.safe_load(value)
+            value = plain_yaml(value)
         except yaml.YAMLError as error:
             raise ValueError(value) from error
     return dict(_expect(dict, value))

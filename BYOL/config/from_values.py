@@ -8,9 +8,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from BYOL._console import printable
+from BYOL.config.data_names import is_digits
 from BYOL.config.fields import convert_all, fields_of, kinds_of
 from BYOL.config.presets import preset_values
 from BYOL.config.pretrain import PretrainConfig
+from BYOL.config.validation import check_recipe
 from BYOL.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ def build_settings(settings: type, values: Mapping[str, Any], specified: Collect
             raise SettingsError(f"--{missing[0]} is missing: it has no default")
         return settings(**converted)
     preset = converted.get("preset", "auto") if "preset" in specified else "auto"
-    if preset == "auto" and converted.get("data") in (None, "digits"):
+    if preset == "auto" and is_digits(converted.get("data")):
         preset = "digits"
     defaults = {} if preset == "auto" else preset_values(preset)
     record = {"specified": sorted(set(specified) - {"recipe", "preset"})}
@@ -108,7 +110,8 @@ def specified_names(names: Collection[str], values: Mapping[str, Any]) -> set[st
     """
     recipe = values.get("recipe")
     if isinstance(recipe, dict) and "specified" in recipe and "facts" not in recipe:
-        return {*names, "preset", *map(str, recipe["specified"])}
+        check_recipe(recipe)
+        return {*names, "preset", *recipe["specified"]}
     return {*names, *values}
 
 

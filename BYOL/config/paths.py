@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._console import printable
-from BYOL.config.data_names import check_named_images
+from BYOL.config.data_names import (
+    ARRAY_SEPARATOR,
+    DIGITS,
+    check_named_images,
+    is_digits,
+    names_array,
+)
 from BYOL.config.fields import Info, fields_of, info_of, names_where
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.errors import SettingsError
@@ -18,7 +24,7 @@ _REMOTE = (
     "hf-hub:",
     "local-dir:",
 )  # prefixes of a backbone that may contact a host or read a folder
-_BUILT_IN = (None, "digits", False)
+_BUILT_IN = (None, DIGITS, False)
 
 
 def _names_a_place(info: Info) -> bool:
@@ -95,15 +101,16 @@ def with_absolute_paths(config: PretrainConfig) -> PretrainConfig:
         paths["out"] = _absolute(Path(config.out).expanduser())
     for name in _INPUTS:
         value = getattr(config, name)
-        if value in (None, "digits"):  # digits is built in, even if a folder has that name
+        if is_digits(value):
             continue
-        if (path := Path(value).expanduser()).exists():
-            paths[name] = _absolute(path)
+        path, inside = _split_array(str(value))
+        if path.expanduser().exists():
+            paths[name] = _absolute(path.expanduser()) + inside
     return dataclasses.replace(config, **paths)
 
 
 def with_moved_paths(config: PretrainConfig, folder: Path) -> PretrainConfig:
-    """The settings with new paths, if a run and its images were moved together.
+    """The settings with the present folder of the run, and new paths if its images moved with it.
 
     A path that no longer exists is looked for at the same position relative to the run folder.
 
@@ -114,12 +121,25 @@ def with_moved_paths(config: PretrainConfig, folder: Path) -> PretrainConfig:
     paths: dict[str, Any] = {}
     for name in _INPUTS:
         old = getattr(config, name)
-        if old is None or config.out is None or not Path(old).is_absolute() or Path(old).exists():
+        if old is None or config.out is None:
             continue
-        moved = Path(_absolute(folder / os.path.relpath(old, config.out)))
+        path, inside = _split_array(old)
+        if not path.is_absolute() or path.exists():
+            continue
+        moved = Path(_absolute(folder / os.path.relpath(path, config.out)))
         if moved.exists():
-            paths[name] = str(moved)
+            paths[name] = str(moved) + inside
+    if config.out is not None:
+        paths["out"] = _absolute(folder)
     return dataclasses.replace(config, **paths)
+
+
+def _split_array(value: str) -> tuple[Path, str]:
+    """The file of ``FILE.h5::NAME``, and ``::NAME``, which is empty for other values."""
+    if not names_array(value):
+        return Path(value), ""
+    file, separator, name = value.partition(ARRAY_SEPARATOR)
+    return Path(file), separator + name
 
 
 def _absolute(path: Path) -> str:

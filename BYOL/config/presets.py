@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from BYOL.config import PretrainConfig
+from BYOL.config.data_names import is_digits
 from BYOL.errors import SettingsError
 
 # The paper, appendix J, and the authors' configs/byol.py. Their batch size is 4096 images. On few
@@ -242,7 +243,7 @@ def preset_for(data: str | None, side: int | None) -> str:
         data: the setting of ``byol pretrain``.
         side: the side of all images in pixels; None if it is unknown or differs.
     """
-    if data in (None, "digits"):
+    if is_digits(data):
         return "digits"
     return "small" if side is not None and side <= 96 else "paper-300"
 

@@ -14,9 +14,10 @@ POOL = (
     "output."
 )
 LABELS = (
-    "CSV file of labels. It has a header. The first column is the image file. It is followed by "
-    "one column with the class, by several columns of 0 and 1, or by columns of numbers. Without "
-    "it, class folders provide the labels. Without DATA too, the labels file of the run is used, "
+    "CSV file of labels, or an export of Label Studio. It has a header. The first column is the "
+    "image file. It is followed by one column with the class or with tags such as a|b, by several "
+    "columns of 0 and 1, or by columns of numbers. An empty cell is an unknown label. Without it, "
+    "class folders provide the labels. Without DATA too, the labels file of the run is used, "
     "if it has one."
 )
 GROUPS = (
@@ -25,6 +26,18 @@ GROUPS = (
     "in both the training and the test split where a part of DATA is held out, and confidence "
     "intervals resample whole groups. Without it and without DATA, the groups file of the run is "
     "used."
+)
+LABEL_COLUMN = (
+    "Column of the labels file that holds the labels, or several with commas between. The default "
+    "is all columns except the one of the image files."
+)
+GROUP_COLUMN = (
+    "Column of the groups file that holds the groups. It is needed if the file has more than two "
+    "columns."
+)
+FILE_COLUMN = (
+    "Column of the labels and groups files that names the image files. The default is the first "
+    "column."
 )
 TASK = "Kind of labels. auto infers it from the labels."
 WORKERS = (

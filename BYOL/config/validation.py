@@ -1,19 +1,46 @@
 """Checks that concern several settings, or limits that a field's metadata cannot express."""
 
-import math
 from typing import Any
 
+from BYOL._console import printable
 from BYOL.errors import SettingsError
 
 
-def check_task(task: str, labels: str | None) -> None:
-    """Make sure that ``task`` is specified only together with ``labels``.
+def check_annotations(config: Any) -> None:
+    """Make sure that settings of a labels or groups file are specified only together with it.
+
+    Args:
+        config: settings with ``labels``, and perhaps ``task``, ``groups`` and columns of both.
 
     Raises:
-        UserError: ``task`` is specified without ``labels``.
+        UserError: names a setting whose file is not specified.
     """
-    if task != "auto" and labels is None:
+    task = getattr(config, "task", "auto")
+    if task != "auto" and config.labels is None:
         raise SettingsError(f"--task={task} needs --labels: class folders are classification")
+    groups = getattr(config, "groups", None)
+    for name, file, present in (
+        ("label_column", "--labels", config.labels),
+        ("group_column", "--groups", groups),
+        ("file_column", "--labels or --groups", config.labels or groups),
+    ):
+        value = getattr(config, name, None)
+        if value is not None and present is None:
+            raise SettingsError(f"--{name.replace('_', '-')}={value} needs {file}")
+
+
+def check_recipe(recipe: dict[str, Any]) -> None:
+    """Make sure that ``recipe`` has the form in which a run records its choices.
+
+    Raises:
+        UserError: names the entry.
+    """
+    for name, kind in (("specified", list), ("reasons", list), ("facts", dict)):
+        value = recipe.get(name, kind())
+        texts = value if isinstance(value, list) else []
+        if not isinstance(value, kind) or not all(isinstance(text, str) for text in texts):
+            accepted = "a list of texts" if kind is list else "a table of names and values"
+            raise SettingsError(f"--recipe: {name}={printable(value)} is not {accepted}")
 
 
 def check_numbers(name: str, values: Any, between: tuple[float, float]) -> None:
@@ -25,5 +52,5 @@ def check_numbers(name: str, values: Any, between: tuple[float, float]) -> None:
     low, high = between
     for number in values or ():
         if not isinstance(number, int | float) or not low < number < high:
-            accepted = "numbers" if low == -math.inf else f"numbers above {low:g}"
+            accepted = f"numbers between {low:g} and {high:g}"
             raise SettingsError(f"--{name}={values} is out of range: give {accepted}")

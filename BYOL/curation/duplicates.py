@@ -11,9 +11,9 @@ from torch import Tensor
 from BYOL.curation.feature_store import Collection
 from BYOL.curation.identical_files import identical_pairs
 from BYOL.evaluation.copies.confirm import are_copies, confirm_pairs, read_reduced
+from BYOL.evaluation.copies.leakage import MIN_CORRELATION
 from BYOL.evaluation.copies.thumbnails import thumbnail_correlations
 
-MIN_CORRELATION = 0.85  # correlation of grey thumbnails, upright or mirrored, of a candidate
 _ROUNDS = 8  # of confirmations; each compares at most as many pairs as there are images
 _BLOCK = 4096  # rows and columns of a block of cosines: 64 MB
 _CONFIRMED = 1 << 16  # pairs whose thumbnails are compared at a time

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from BYOL._files import to_json
-from BYOL.data.csv_rows import row_name
 from BYOL.data.dataset import Images
 from BYOL.errors import UserError
 
@@ -23,8 +22,6 @@ class Embeddings:
         batches: see :data:`Batches`.
         dtype: float32 or float16.
         metadata: strings that are stored in the file.
-        several_splits: whether another split may contain images of the same name. Then the
-            names are those of :func:`BYOL.data.csv_rows.row_name`, which ``--labels`` accepts.
         count: number of rows so far.
         shape: shape of the features of one image, (d,) or (h, w, d). It is set by the first batch.
     """
@@ -32,7 +29,6 @@ class Embeddings:
     batches: Batches
     dtype: str = "float32"
     metadata: dict[str, str] = field(default_factory=dict)
-    several_splits: bool = False
     count: int = 0
     shape: tuple[int, ...] = ()
 
@@ -45,9 +41,8 @@ class Embeddings:
         for split, images, ids, vectors in self.batches:
             self.count += len(ids)
             self.shape = vectors.shape[1:]
-            names = [row_name(images, i, self.several_splits) for i in ids.tolist()]
             columns = {
-                "name": names,
+                "file": [images.file_name(i) for i in ids.tolist()],
                 "split": [split] * len(ids),
                 "label": _labels(images, ids),
             }
@@ -69,7 +64,15 @@ class Embeddings:
 
 
 def _labels(images: Images, ids: np.ndarray) -> list[str]:
+    """The label of each image as text: a class, tags as ``a|b``, or values with spaces between."""
     if images.labels is None:
         return [""] * len(ids)
-    names = images.classes  # labels without a class name, as in foreign shards, keep their number
-    return [names[k] if k < len(names) else str(k) for k in images.labels[ids].tolist()]
+    names, labels = images.classes, images.labels[ids]
+    if labels.dtype == bool:
+        return [
+            "|".join(name for name, tag in zip(names, row, strict=True) if tag) for row in labels
+        ]
+    if labels.ndim > 1:
+        return [" ".join(f"{value:g}" for value in row) for row in labels]
+    # labels without a class name, as in foreign shards, keep their number
+    return [names[k] if k < len(names) else str(k) for k in labels.tolist()]

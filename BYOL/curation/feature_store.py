@@ -85,14 +85,15 @@ class Collection:
         return list(self.sets.values())[number], index
 
     def file(self, i: int) -> str:
-        """Return the path of image ``i``, or its split and name if it is not a separate file."""
+        """Return the name of image ``i`` relative to DATA."""
         images, index = self.location(i)
-        if isinstance(images, FileImages):
-            return str(images.root / images.paths[index])
-        return f"{list(self.sets)[int(self.locations[i, 0])]}/{images.sample_name(index)}"
+        return images.file_name(index)
 
-    def identity(self, i: int) -> tuple[int, int] | None:
-        """Return device and inode of the file of image ``i``, or None if they are not available."""
+    def identity(self, i: int) -> tuple[int, int, int | None] | None:
+        """Return device and inode of the file of image ``i`` and the number of its frame.
+
+        None if they are not available.
+        """
         images, index = self.location(i)
         if not isinstance(images, FileImages):
             return None
@@ -101,7 +102,8 @@ class Collection:
         except OSError:  # the file was deleted in the meantime
             return None
         # Some network file systems have no inode numbers.
-        return (status.st_dev, status.st_ino) if status.st_ino else None
+        place = status.st_dev, status.st_ino, images.frame_number(index)
+        return place if status.st_ino else None
 
     def size(self, i: int) -> tuple[int, int]:
         """Return (height, width) of image ``i``, or (0, 0) if it is no longer readable."""

@@ -10,7 +10,7 @@ from BYOL.config.curation import PredictConfig
 from BYOL.config.tasks import CLASSES, NOTHING
 from BYOL.curation.run_features import Features
 from BYOL.curation.run_images import open_images_of_flag, with_run_annotations
-from BYOL.data.annotations import annotate_splits
+from BYOL.data.annotations import AnnotationFiles, annotate_splits
 from BYOL.data.dataset import Images, unlabelled_reason
 from BYOL.data.groups import check_all_grouped
 from BYOL.errors import UserError
@@ -82,7 +82,7 @@ def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     splits = features.splits
     if config.labelled is not None:
         splits = open_images_of_flag(features.run, config.labelled, config.data_root, "labelled")
-    annotations = annotate_splits(splits, config.labels, config.task, config.groups)
+    annotations = annotate_splits(splits, AnnotationFiles.of(config))
     splits = annotations.splits
     parts = {"train": splits.train, "labelled": splits.labelled, TEST: splits.test}
     labelled = {name: part for name, part in parts.items() if part and task_of(part) != NOTHING}

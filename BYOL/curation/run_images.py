@@ -17,10 +17,11 @@ def with_run_annotations(config: Config, run: Run) -> Config:
     """Fill in the label and group files of ``run`` if ``config`` names no other images."""
     if config.data is not None:
         return config
-    settings = {"groups": config.groups or run.config.groups}
-    if config.labels is None and run.config.labels:
-        settings |= {"labels": run.config.labels, "task": run.config.task}
-    return dataclasses.replace(config, **settings)  # type: ignore[arg-type]
+    names = ["groups", "group_column"] if config.groups is None else []
+    if config.labels is None:
+        names += ["labels", "label_column", "task"] if run.config.labels else []
+        names += [] if config.file_column else ["file_column"]
+    return dataclasses.replace(config, **{name: getattr(run.config, name) for name in names})
 
 
 def open_run_images(run: Run, data: str | None, data_root: str) -> Splits:
@@ -45,6 +46,9 @@ def open_run_images(run: Run, data: str | None, data_root: str) -> Splits:
             channels=channels,
             pixel_range=run.config.pixel_range,
             data_root=data_root,
+            no_data=run.config.no_data,
+            slice=run.config.slice,
+            frames=run.config.frames,
         )
     except UserError as error:
         if not str(error).startswith("--channels="):

@@ -59,7 +59,7 @@ def _readable(
     names = [images.sample_name(int(i)) for i in broken.nonzero()[0]]
     decoded = ArrayImages(
         images.name, images.channels, images.labels, images.classes, data, images.names_table(),
-        groups=images.groups, remarks=images.notes,
+        groups=images.groups, remarks=images.notes, prefix=images.prefix,
     )  # fmt: skip
     return (decoded.subset((~broken).nonzero()[0]) if names else decoded), names
 

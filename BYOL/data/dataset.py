@@ -1,6 +1,7 @@
 """Sets of images: in memory, or as encoded files."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL._pixels import Range
+from BYOL._pixel_range import PixelRange
 from BYOL._random import evenly_spaced
-from BYOL.data.decode import BrokenImageError, Encoded, ImageFile, image_size, read_image
+from BYOL.data.decode import BrokenImageError, ImageFile, image_size, read_image
+from BYOL.data.formats.stored import Encoded, ReadOptions
 from BYOL.data.path_table import PathTable
 
 UNLABELLED = "no labels: "  # start of the remark that gives the reason
@@ -33,6 +35,8 @@ class Images:
             both the training and the test split; -1 where the file of groups has no row. None:
             every image is its own group.
         remarks: one line for each property of the set that users may not expect.
+        prefix: the folder of this split in DATA with a slash, such as ``train/``; empty without
+            splits, and for shards, whose names contain it.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Images:
     classes: tuple[str, ...]
     groups: np.ndarray | None = field(default=None, kw_only=True)
     remarks: tuple[str, ...] = field(default=(), kw_only=True)
+    prefix: str = field(default="", kw_only=True)
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -62,6 +67,10 @@ class Images:
     def sample_name(self, index: int) -> str:
         """The name of the image at ``index``: its path in the folder, or its index."""
         raise NotImplementedError
+
+    def file_name(self, index: int) -> str:
+        """The name of the image at ``index`` relative to DATA, in the column ``file`` of tables."""
+        return self.prefix + self.sample_name(index).replace(os.sep, "/")
 
     def read(self, index: int) -> Tensor:
         """The image at ``index`` as (C, H, W) uint8.
@@ -124,10 +133,12 @@ class EncodedImages(Images):
     """Images of any size and mode, each an image file or the bytes of one.
 
     Args:
-        pixel_range: the values of black and white for images of high bit depth.
+        pixel_range: the values of black and white for images that are not 8-bit.
+        options: what the user configures about stored values.
     """
 
-    pixel_range: Range | None = field(default=None, kw_only=True)
+    pixel_range: PixelRange | None = field(default=None, kw_only=True)
+    options: ReadOptions = field(default=ReadOptions(), kw_only=True)
 
     @property
     def place(self) -> str:
@@ -147,7 +158,7 @@ class EncodedImages(Images):
 
     def open(self, index: int) -> ImageFile:
         """The image at ``index`` with its header read and its pixels not yet decoded."""
-        return ImageFile(self.encoded(index), self.channels, self.pixel_range)
+        return ImageFile(self.encoded(index), self.channels, self.pixel_range, self.options)
 
     def size(self, index: int) -> tuple[int, int] | None:
         """(height, width) of the upright image at ``index``; None if it is not an image."""
@@ -155,7 +166,7 @@ class EncodedImages(Images):
 
     def read(self, index: int) -> Tensor:
         """The image at ``index`` as (C, H, W) uint8."""
-        return read_image(self.encoded(index), self.channels, self.pixel_range)
+        return read_image(self.encoded(index), self.channels, self.pixel_range, self.options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +205,15 @@ class FileImages(EncodedImages):
     def names_table(self) -> PathTable:
         """The relative paths."""
         return self.paths
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether some images are parts of a file."""
+        return False
+
+    def frame_number(self, index: int) -> int | None:
+        """The number of the image at ``index`` in its file; None if it is the only one."""
+        return None
 
     def subset(self, indices: np.ndarray) -> "FileImages":
         """The images at ``indices``."""

@@ -1,33 +1,29 @@
 """Decode one image file to uint8 pixels, or raise a named error for any damaged content."""
 
 import contextlib
-import io
 import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from BYOL._pixels import MODES, Range, cut, is_high_depth, to_pixels, to_uint8
-from BYOL.data.formats.jpeg import decode_jpeg, jpeg_size, upright
-from BYOL.data.formats.supported import register_readers
-from BYOL.data.formats.tiff import band_shape, read_bands
+from BYOL._files import read_start
+from BYOL._pixel_range import PixelRange
+from BYOL._pixels import cut
+from BYOL.data.formats.jpeg import decode_jpeg, is_within_limit, jpeg_size
+from BYOL.data.formats.readers import open_source
+from BYOL.data.formats.stored import Encoded, Header, ReadOptions, StoredImage
+from BYOL.data.pipeline import interpret, to_channels
 from BYOL.errors import first_line
 
-_ORIENTATION = 0x0112  # EXIF
-Encoded = Path | bytes  # a file, or its content
-_HEAD_BYTES = 1 << 16  # bytes at the start of a file that nearly always contain its header
 _QUICK_BYTES = 1 << 20  # larger JPEG files are opened by their header first
-
-
-register_readers()
+_DEFAULTS = ReadOptions()
 
 
 class BrokenImageError(Exception):
@@ -60,57 +56,36 @@ class ImageFile:
 
     Args:
         source: the file, or its content.
-        channels: 1, 3 or 4: the channels of the decoded pixels; all bands of a multi-band TIFF.
-        pixel_range: the values of black and white for high bit depth; None: estimated from this
-            image alone.
+        channels: of the decoded pixels: 1, 3 or 4, or the number of bands of the file.
+        pixel_range: the values of black and white if the image is not 8-bit; None: estimated from
+            this image alone.
+        options: what the user configures about stored values.
 
     Raises:
         BrokenImageError: the file has no valid image header.
     """
 
-    def __init__(self, source: Encoded, channels: int, pixel_range: Range | None = None):
+    def __init__(
+        self,
+        source: Encoded,
+        channels: int,
+        pixel_range: PixelRange | None = None,
+        options: ReadOptions = _DEFAULTS,
+    ):
         self.source = source
         self.channels = channels
         self.pixel_range = pixel_range
-        with image_errors(self.source):
-            head = read_head(source)
-            size = jpeg_size(head)
-            self.bands = band_shape(source, head)
-            self.is_jpeg, self.transposed, self.orientation = self.bands is None, False, 1
-            if self.bands is not None:
-                self.size = self.bands[:2]
-            elif size is not None and _within_pixel_limit(size):
-                self.size = size
-            else:
-                self._read_header_with_pillow()
-        if len(head) < _HEAD_BYTES:
-            self.source = head  # the complete file: no need to read it again
-
-    def _read_header_with_pillow(self) -> None:
-        image = self._image
-        self.is_jpeg = image.format == "JPEG"
-        # If a PNG has no EXIF data, Pillow searches it after the pixels and decodes all of them.
-        has_exif = image.format != "PNG" or "exif" in image.info
-        self.orientation = int(image.getexif().get(_ORIENTATION, 1) or 1) if has_exif else 1
-        # For a TIFF, Pillow returns the upright size.
-        self.transposed = self.orientation in (5, 6, 7, 8) and image.format != "TIFF"
-        width, height = image.size
-        self.size = (width, height) if self.transposed else (height, width)  # height, width
-
-    @cached_property
-    def _image(self) -> Image.Image:
-        return Image.open(_readable_source(self.source))
+        self.options = options
+        with image_errors(source):
+            self._opened = open_source(source, options)
+            self.size = self._opened.header.size
 
     def close(self) -> None:
         """Close the file, which Pillow keeps open until the pixels are decoded."""
-        if "_image" in self.__dict__:
-            self._image.close()
+        self._opened.close()
 
     def decode(self, min_size: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """Decode to upright 8-bit pixels with the requested channels.
-
-        Transparency is composited over white unless four channels are requested. High bit depth is
-        scaled to 8 bits. An animation yields its first frame.
+        """Decode to upright 8-bit pixels with the requested channels: :mod:`BYOL.data.pipeline`.
 
         Args:
             min_size: sufficient height and width; a JPEG may be decoded smaller, at lower cost.
@@ -122,25 +97,9 @@ class ImageFile:
             BrokenImageError: the file cannot be decoded.
         """
         with image_errors(self.source):
-            if self.bands or self.channels not in MODES:
-                return self._decode_bands()
-            if self.is_jpeg:
-                stored = min_size[::-1] if self.transposed else min_size
-                pixels = decode_jpeg(_content(self.source), self.channels, stored)
-                if pixels is not None:
-                    return np.ascontiguousarray(upright(pixels, self.orientation))
-            self._image.load()
-            image = self._image if self.orientation == 1 else ImageOps.exif_transpose(self._image)
-            return to_pixels(image, self.channels, self.pixel_range)
-
-    def _decode_bands(self) -> np.ndarray:
-        count = self.bands[2] if self.bands else len(self._image.getbands())
-        if not self.bands or count != self.channels:
-            raise ValueError(f"it has {count} bands, not {self.channels}")
-        values = read_bands(self.source)
-        if values.dtype == np.uint8:
-            return values
-        return to_uint8(values, self.pixel_range)
+            stored = self._opened.read(self.channels, min_size)
+            image = interpret(stored, self.options)
+            return to_channels(image, self.channels, self.pixel_range)
 
     def crops(self, boxes: Sequence[Sequence[int]], sides: Sequence[int]) -> list[Tensor]:
         """Cut ``boxes`` (top, left, height, width when upright), each resized to side × side.
@@ -191,15 +150,22 @@ class ImageFile:
         return self.decode((math.ceil(self.size[0] * scale), math.ceil(self.size[1] * scale)))
 
 
-def read_image(source: Encoded, channels: int, pixel_range: Range | None = None) -> Tensor:
+def read_image(
+    source: Encoded,
+    channels: int,
+    pixel_range: PixelRange | None = None,
+    options: ReadOptions = _DEFAULTS,
+) -> Tensor:
     """Read a file, or its content, as (C, H, W) uint8; see :class:`ImageFile`.
 
     Raises:
         BrokenImageError: the file cannot be decoded.
     """
-    quick = read_small_jpeg(source, channels, _QUICK_BYTES)
+    quick = None
+    if options.no_data is None:
+        quick = read_small_jpeg(source, channels, _QUICK_BYTES)
     if quick is None:
-        quick = ImageFile(source, channels, pixel_range).decode()
+        quick = ImageFile(source, channels, pixel_range, options).decode()
     return to_tensor(quick)
 
 
@@ -214,38 +180,16 @@ def read_small_jpeg(source: Encoded, channels: int, most: int) -> np.ndarray | N
         most: the largest file size in bytes.
     """
     if isinstance(source, Path):
-        if source.suffix.lower() not in (".jpg", ".jpeg"):
+        if not source.name.lower().endswith((".jpg", ".jpeg")):
             return None
         try:
-            with source.open("rb", buffering=0) as file:
-                content = file.read(most + 1)
-        except OSError:
+            content = read_start(source, most + 1)
+        except (OSError, ValueError):
             return None  # the next reader reports the error
     else:
         content = source
     size = jpeg_size(content) if len(content) <= most else None
-    return decode_jpeg(content, channels) if _within_pixel_limit(size) else None
-
-
-def _within_pixel_limit(size: tuple[int, int] | None) -> bool:
-    """Whether ``size`` is known and below Pillow's limit; Pillow reports the error for others."""
-    return size is not None and size[0] * size[1] <= (Image.MAX_IMAGE_PIXELS or 0)
-
-
-def read_head(source: Encoded) -> bytes:
-    """The first bytes of a file, which identify its format; all bytes of passed content."""
-    if not isinstance(source, Path):
-        return source
-    with source.open("rb", buffering=0) as file:
-        return file.read(_HEAD_BYTES)
-
-
-def _readable_source(source: Encoded) -> Path | io.BytesIO:
-    return source if isinstance(source, Path) else io.BytesIO(source)
-
-
-def _content(source: Encoded) -> bytes:
-    return source.read_bytes() if isinstance(source, Path) else source
+    return decode_jpeg(content, channels) if is_within_limit(size) else None
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
@@ -253,44 +197,26 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
-def is_grey(source: Encoded) -> bool | None:
-    """Whether the header declares a grey image; None if the file is not an image."""
+def read_header(source: Encoded, options: ReadOptions = _DEFAULTS) -> Header | None:
+    """The header of an image file; None if it is not an image."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(_readable_source(source)) as image:
-                return image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16")
-    except Exception:
+        with image_errors(source), contextlib.closing(open_source(source, options)) as opened:
+            return opened.header
+    except BrokenImageError:
         return None
 
 
-def band_count(source: Encoded) -> int | None:
-    """The number of bands of a TIFF that Pillow cannot read; None for any other file."""
-    try:
-        shape = band_shape(source, read_head(source))
-    except Exception:
-        return None
-    return shape[2] if shape else None
+def read_stored(source: Encoded, options: ReadOptions = _DEFAULTS) -> StoredImage:
+    """All values of an image file: upright, not inverted, missing values marked, in their own type.
 
-
-def high_depth_values(source: Encoded) -> np.ndarray | None:
-    """The values of an image of high bit depth; None for any other file."""
-    try:
-        if band_shape(source, read_head(source)):
-            values = read_bands(source)
-            return None if values.dtype == np.uint8 else values
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(_readable_source(source)) as image:
-                return np.asarray(image) if is_high_depth(image) else None
-    except Exception:
-        return None
+    Raises:
+        BrokenImageError: the file cannot be decoded.
+    """
+    with image_errors(source), contextlib.closing(open_source(source, options)) as opened:
+        return interpret(opened.read(0), options)
 
 
 def image_size(source: Encoded) -> tuple[int, int] | None:
     """(height, width) of the upright image from the file's header; None if it is not an image."""
-    try:
-        with contextlib.closing(ImageFile(source, 3)) as file:
-            return file.size
-    except BrokenImageError:
-        return None
+    header = read_header(source)
+    return header.size if header else None

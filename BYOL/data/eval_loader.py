@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, read_small_jpeg
-from BYOL.data.train_loader import limit_threads
-from BYOL.views.transforms import centre_crop, centre_crop_box, centre_crop_fraction
+from BYOL.data.workers import start_worker
+from BYOL.views.centre_crop import centre_crop, centre_crop_box, centre_crop_fraction
 
 _SMALL_BYTES = 1 << 14  # bytes; for larger files the header costs little compared with decoding
 
@@ -43,7 +43,7 @@ def eval_batches(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=pin_memory,
-        worker_init_fn=limit_threads if workers else None,
+        worker_init_fn=start_worker if workers else None,
     )
     for ids, pixels in loader:
         if len(ids):
@@ -79,7 +79,9 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
         )
 
     def _centre(self, i: int) -> Tensor:
-        small = read_small_jpeg(self.images.encoded(i), self.images.channels, _SMALL_BYTES)
+        small = None
+        if self.images.options.no_data is None:
+            small = read_small_jpeg(self.images.encoded(i), self.images.channels, _SMALL_BYTES)
         if small is not None and small.shape[:2] == (self.size, self.size) and self.whole:
             return torch.from_numpy(small).permute(2, 0, 1)
         file = self.images.open(i)

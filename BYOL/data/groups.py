@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from BYOL._console import first_of
-from BYOL.data.csv_rows import match_rows, read_rows
+from BYOL.data.csv_rows import read_rows
 from BYOL.data.dataset import Images
+from BYOL.data.frame_images import FrameImages
+from BYOL.data.match_rows import match_rows
 from BYOL.data.sources import Splits
 from BYOL.errors import DataError
 
@@ -31,21 +33,37 @@ class GroupFile:
     names: tuple[str, ...]
 
 
-def read_groups(path: str | Path) -> GroupFile:
+def read_groups(
+    path: str | Path,
+    *,
+    file_column: str | None = None,
+    group_column: str | None = None,
+    optional: bool = False,
+) -> GroupFile:
     """Read a CSV file with a header and two columns: the image file and the name of its group.
 
     Args:
-        path: the file, in UTF-8.
+        path: the file, see :func:`BYOL.data.csv_rows.read_rows`.
+        file_column: the column of the image files; None: the first.
+        group_column: the column of the groups; None: the only other column.
+        optional: whether the first column names the images where ``file_column`` is missing.
 
     Raises:
         UserError: the file cannot be read, has no row or not exactly two columns, has an empty cell
             or names a file twice.
     """
-    file = read_rows("--groups", path, "group")
+    file = read_rows(
+        "--groups",
+        path,
+        "group",
+        file_column=file_column,
+        columns=group_column,
+        optional=optional,
+    )
     if len(file.columns) > 1:
         raise DataError(
             f"{file.argument} has {1 + len(file.columns)} columns: give two, the image's file "
-            "and the name of its group"
+            f"and the name of its group, or choose --group-column from {', '.join(file.header)}"
         )
     names, groups = np.unique(file.columns[0], return_inverse=True)
     return GroupFile(file.argument, file.rows, groups.astype(np.int64), tuple(names.tolist()))
@@ -54,27 +72,37 @@ def read_groups(path: str | Path) -> GroupFile:
 def group_splits(splits: Splits, file: GroupFile) -> Splits:
     """Add the groups of ``file`` to the labelled and the test images of ``splits``.
 
-    Rows are matched as in :func:`BYOL.data.csv_rows.match_rows`. An image without a row gets -1,
+    Rows are matched as in :func:`BYOL.data.match_rows.match_rows`. An image without a row gets -1,
     because it may have no label either; :func:`check_all_grouped` checks this later.
 
     Raises:
         UserError: the file names images that do not exist.
     """
-    parts = (splits.labelled or splits.train, splits.test)
+    parts = (splits.nameable, splits.test)
     matched = match_rows(parts, file.argument, file.rows)
     train, test = (
         images and _grouped(images, file, *match)
         for images, match in zip(parts, matched, strict=True)
     )
-    assert train is not None
-    if splits.labelled:
+    assert train is not None and train.groups is not None
+    if splits.labelled is None:
+        return dataclasses.replace(splits, train=train, test=test)
+    if splits.nameable is splits.labelled:
         return dataclasses.replace(splits, labelled=train, test=test)
-    return dataclasses.replace(splits, train=train, test=test)
+    group_of = {train.sample_name(i): group for i, group in enumerate(train.groups.tolist())}
+    names = map(splits.labelled.sample_name, range(len(splits.labelled)))
+    groups = np.array([group_of[name] for name in names], dtype=np.int64)
+    labelled = dataclasses.replace(splits.labelled, groups=groups)
+    return dataclasses.replace(splits, train=train, test=test, labelled=labelled)
 
 
 def _grouped(images: Images, file: GroupFile, kept: np.ndarray, rows: np.ndarray) -> Images:
     groups = np.full(len(images), -1, dtype=np.int64)
     groups[kept] = file.groups[rows]
+    if isinstance(images, FrameImages):  # frames of one file stay together
+        assert images.groups is not None
+        _, first, inverse = np.unique(images.groups, return_index=True, return_inverse=True)
+        groups = groups[first][inverse]
     return dataclasses.replace(images, groups=groups)
 
 

@@ -1,5 +1,6 @@
 """Data sets that are opened by name: scikit-learn's digits and torchvision's sets."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ def open_digits() -> tuple[ArrayImages, ArrayImages]:
     )
     names = tuple(str(i) for i in range(10))
     whole = ArrayImages("digits", 1, labels, names, data)
-    return whole.subset(np.sort(train)), whole.subset(np.sort(test))
+    return (
+        replace(whole.subset(np.sort(train)), prefix="train/"),
+        replace(whole.subset(np.sort(test)), prefix="test/"),
+    )
 
 
 def open_torchvision(name: str, root: Path, **split: Any) -> ArrayImages:

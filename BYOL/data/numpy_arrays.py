@@ -1,18 +1,40 @@
-"""Images in NumPy arrays: .npy and .npz files."""
+"""Images in arrays: .npy and .npz files, one array of an HDF5 file or a Zarr folder."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
 
-from BYOL._pixels import Range, estimate_pixel_range, to_uint8
+from BYOL._console import first_of
+from BYOL._files import special_kind
+from BYOL._pixel_range import PixelRange, RangeEstimator, check_pairs, to_uint8
 from BYOL._random import evenly_spaced
+from BYOL.data.array_labels import encode_arrays
+from BYOL.data.array_layout import longer_side, to_nchw
 from BYOL.data.dataset import ArrayImages
+from BYOL.data.path_table import PathTable
+from BYOL.data.stored_arrays import load_stored_arrays, stored_array_path
 from BYOL.errors import DataError
 
-TRAIN_KEYS = ("images", "x_train", "train_images", "x", "data")
+# Names of arrays, of which the first that is there counts. Their case does not matter.
+_TRAIN = ("images", "x_train", "train_images", "x", "data")
+_TRAIN_LABELS = ("labels", "y_train", "train_labels", "y", "targets")
+# The test split, and the labels of each.
+_TEST = (
+    ("test_images", "test_labels"),
+    ("x_test", "y_test"),
+    ("val_images", "val_labels"),
+    ("x_val", "y_val"),
+    ("valid_images", "valid_labels"),
+    ("x_valid", "y_valid"),
+    ("validation_images", "validation_labels"),
+    ("x_validation", "y_validation"),
+)
+_WHITE, _BRIGHT = 255.0, 127.0  # white of 8 bits; a value that most bright images exceed
 _CHUNK = 256  # images converted to 8 bits together
 _PROBED = 64  # images from which the range is estimated
 _HEADERS = {
@@ -21,133 +43,222 @@ _HEADERS = {
 }
 
 
-def open_arrays(
-    path: Path, pixel_range: Range | None
-) -> tuple[ArrayImages, ArrayImages | None, Range | None]:
-    """Open the images of a file, its test images if any, and the values of black and white.
+@dataclass(frozen=True, eq=False)
+class OpenedArrays:
+    """The images of a file of arrays.
 
     Args:
-        path: .npz or .npy.
-        pixel_range: the configured black and white of anything but uint8 and bool; None: estimated
-            by :func:`BYOL._pixels.estimate_pixel_range`.
+        train: all training images.
+        test: test images, or None.
+        labelled: the training images with a label if not all have one, or None.
+        pixel_range: the values of black and white, or None where they have no effect.
+    """
 
-    Returns:
-        uint8 training images, test images or None, and the range, or None where it has no effect.
+    train: ArrayImages
+    test: ArrayImages | None
+    labelled: ArrayImages | None
+    pixel_range: PixelRange | None
+
+
+def open_arrays(
+    path: Path,
+    pixel_range: PixelRange | None,
+    channels: int | None = None,
+    no_data: float | None = None,
+) -> OpenedArrays:
+    """Open the images and labels of a file.
+
+    Args:
+        path: .npz, .npy, or ``FILE.h5::NAME`` (:mod:`BYOL.data.stored_arrays`).
+        pixel_range: the configured black and white of anything but uint8 and bool; None: estimated
+            by :class:`BYOL._pixel_range.RangeEstimator`.
+        channels: the configured number of channels; None: detected from the shape.
+        no_data: a value that marks pixels without data, which become black; None: none.
 
     Raises:
         UserError: the file has no arrays or no images, or their shapes or values are invalid.
     """
-    try:
-        loaded = np.load(path, allow_pickle=False, mmap_mode="r")
-        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(f"DATA={path} cannot be read as arrays: {error}") from error
-    train = _first_of(arrays, *TRAIN_KEYS)
-    if train is None:
+    arrays = _load(path)
+    train_name = _first_of(arrays, _TRAIN)
+    if train_name is None:
         keys = ", ".join(arrays) or "nothing"
         raise DataError(f"DATA={path} has no images: it holds {keys}; name them images or x_train")
-    train = to_nchw(train, f"DATA={path} has images")
-    if train.dtype not in (np.uint8, bool):
-        pixel_range = pixel_range or _estimate_range(path, train)
-    else:
-        pixel_range = None
-    labels = _first_of(arrays, "labels", "y_train", "train_labels", "y")
-    opened = _images(path, train, labels, pixel_range)
-    test = _first_of(arrays, "test_images", "x_test")
-    if test is None:
-        return opened, None, pixel_range
-    test = to_nchw(test, f"DATA={path} has test images")
-    held_out = _images(path, test, _first_of(arrays, "test_labels", "y_test"), pixel_range)
-    return opened, held_out, pixel_range
+    test_name, test_labels = next((pair for pair in _TEST if pair[0] in arrays), (None, ""))
+    label_name = _first_of(arrays, _TRAIN_LABELS)
+    used = {train_name, label_name, test_name, test_labels}
+    unused = [f"{name} {a.shape}" for name, a in arrays.items() if name not in used]
+    remarks = (f"left out, next to {train_name}: {first_of(unused)}",) if unused else ()
+
+    train, pixel_range = _images(path, arrays[train_name], pixel_range, channels, no_data)
+    test = None
+    if test_name is not None:
+        test, _ = _images(path, arrays[test_name], pixel_range, train.channels, no_data)
+        if test.channels != train.channels:
+            raise DataError(
+                f"DATA={path}: {train_name} has {train.channels} channels, {test_name} "
+                f"{test.channels}"
+            )
+        train, test = replace(train, prefix="train/"), replace(test, prefix="test/", remarks=())
+    train = replace(train, remarks=(*train.remarks, *remarks))
+    labels = [arrays.get(name) if name else None for name in (label_name, test_labels)]
+    return _with_labels(path, train, test, labels, pixel_range)
 
 
-def array_side(path: Path) -> int | None:
+def array_side(path: Path, channels: int | None = None) -> int | None:
     """The longer side of the images of a file, from its headers alone; None without images."""
     try:
-        shape = _shape(path)
-        return max(to_nchw(np.broadcast_to(np.uint8(0), shape), "").shape[2:])
+        stored = stored_array_path(str(path))
+        shape = load_stored_arrays(str(path))["images"].shape if stored else _shape(path)
+        return longer_side(shape, channels)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The arrays of a file, with names in lower case.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if stored_array_path(str(path)):
+        return load_stored_arrays(str(path))
+    if kind := special_kind(path):
+        raise DataError(f"DATA={path} is a {kind}, which is never opened: give a file")
+    name = "it"
+    try:
+        loaded = np.load(path, allow_pickle=False, mmap_mode="r")
+        if isinstance(loaded, np.ndarray):
+            return {"images": loaded}
+        return {(name := key).lower(): loaded[key] for key in loaded}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        reason = str(error)
+        if "allow_pickle" in reason:
+            reason = f"{name} holds Python objects; save an array of numbers or words"
+        raise DataError(f"DATA={path} cannot be read as arrays: {reason}") from error
 
 
 def _shape(path: Path) -> tuple[int, ...]:
     if path.suffix == ".npy":
         return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
     with ZipFile(path) as archive:
-        inside = set(archive.namelist())
-        name = next((name for name in TRAIN_KEYS if f"{name}.npy" in inside), "")
-        with archive.open(f"{name}.npy") as file:  # KeyError without images
+        inside = {name.lower(): name for name in archive.namelist()}
+        name = next((name for name in _TRAIN if f"{name}.npy" in inside), "")
+        with archive.open(inside[f"{name}.npy"]) as file:  # KeyError without images
             read = _HEADERS[np.lib.format.read_magic(file)]
             return tuple(read(file)[0])
 
 
-def to_nchw(pixels: np.ndarray, whose: str) -> np.ndarray:
-    """Transpose (n, H, W), (n, H, W, C) or (n, C, H, W) to (n, C, H, W) without a copy.
+def _first_of(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in arrays), None)
 
-    For square images the odd axis holds the channels; otherwise the axis with fewer entries.
 
-    Args:
-        pixels: the array.
-        whose: the start of an error message about it.
+def _images(
+    path: Path,
+    pixels: np.ndarray,
+    pixel_range: PixelRange | None,
+    channels: int | None,
+    no_data: float | None,
+) -> tuple[ArrayImages, PixelRange | None]:
+    """Convert an array to uint8 images, and return the range that was used.
 
     Raises:
-        UserError: the array has another shape.
+        UserError: its shape or its values are not those of images.
     """
-    if pixels.ndim == 3:
-        pixels = pixels[:, None]
-    if pixels.ndim != 4 or 0 in pixels.shape:
-        raise DataError(
-            f"{whose} of shape {pixels.shape}: pass (n, height, width), "
-            "(n, height, width, channels) or (n, channels, height, width)"
-        )
-    _, a, b, c = pixels.shape
-    last = a == b if (a == b) != (b == c) else a > c
-    return pixels.transpose(0, 3, 1, 2) if last else pixels
+    layout = to_nchw(pixels, f"DATA={path} has images", channels)
+    values, remarks = layout.pixels, layout.remarks
+    if values.dtype in (np.uint8, bool):
+        pixel_range = None
+    else:
+        pixel_range, remark = _range_of(path, values, pixel_range, no_data)
+        remarks = (*remarks, remark) if remark else remarks
+    data = torch.empty(values.shape, dtype=torch.uint8)
+    # In chunks, because all pixels in float64 would take eight times the memory.
+    for start, part in _parts(values):
+        if pixel_range:
+            small = to_uint8(part, pixel_range, _missing(part, no_data), axis=1)
+        else:
+            small = part.astype(np.uint8) * (255 if part.dtype == bool else 1)
+        data[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(small))
+    images = ArrayImages(path.stem, data.shape[1], None, (), data, remarks=remarks)
+    return images, pixel_range
 
 
-def _first_of(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
-    return next((arrays[name] for name in names if name in arrays), None)
-
-
-def _estimate_range(path: Path, pixels: np.ndarray) -> Range:
-    """The range of some images.
+def _range_of(
+    path: Path, pixels: np.ndarray, configured: PixelRange | None, no_data: float | None
+) -> tuple[PixelRange, str | None]:
+    """The range, estimated from some images unless it is configured, and a line if it is unsuited.
 
     Raises:
         UserError: the values are not real numbers, or none is finite.
     """
     if not (np.issubdtype(pixels.dtype, np.number) and np.isrealobj(pixels)):
         raise DataError(f"DATA={path} has images of {pixels.dtype}: pass numbers")
-    places = evenly_spaced(len(pixels), _PROBED)
-    pixel_range = estimate_pixel_range(pixels[place] for place in places)
+    sample = np.stack([pixels[place] for place in evenly_spaced(len(pixels), _PROBED)])
+    axis = None if pixels.shape[1] in (1, 3) else 0
+    estimator = RangeEstimator()
+    for image in sample:
+        estimator.add(image, _missing(image, no_data), axis)
+    pixel_range = configured or _of_bytes(sample) or estimator.estimate()
     if pixel_range is None:
         raise DataError(f"DATA={path} has images without a finite number in them")
-    return pixel_range
+    check_pairs(pixel_range, pixels.shape[1])
+    return pixel_range, estimator.remark(pixel_range)
 
 
-def _images(
-    path: Path, pixels: np.ndarray, labels: np.ndarray | None, pixel_range: Range | None
-) -> ArrayImages:
-    """Convert arrays to uint8 images with labels.
+def _of_bytes(sample: np.ndarray) -> PixelRange | None:
+    """The range of 8 bits for fractions up to 255, which were resized or averaged; else None."""
+    finite = sample[np.isfinite(sample)]
+    if not finite.size or np.issubdtype(sample.dtype, np.integer):
+        return None
+    low, high = float(finite.min()), float(finite.max())
+    return (0.0, _WHITE) if low >= 0 and _BRIGHT < high <= _WHITE else None
+
+
+def _missing(pixels: np.ndarray, no_data: float | None) -> np.ndarray | None:
+    return None if no_data is None else pixels == no_data
+
+
+def _with_labels(
+    path: Path,
+    train: ArrayImages,
+    test: ArrayImages | None,
+    labels: list[np.ndarray | None],
+    pixel_range: PixelRange | None,
+) -> OpenedArrays:
+    """Add labels to the images; training images without a label are only in ``train``.
 
     Raises:
-        UserError: the numbers of images and labels differ.
+        UserError: the numbers of images and labels differ, or the labels are of no known kind.
     """
-    data = torch.empty(pixels.shape, dtype=torch.uint8)
-    # In chunks, because all pixels in float64 would take eight times the memory.
-    for start, part in _parts(pixels):
-        if pixel_range:
-            small = to_uint8(part, pixel_range)
-        else:
-            small = part.astype(np.uint8) * (255 if part.dtype == bool else 1)
-        data[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(small))
-    if labels is None:
-        return ArrayImages(path.stem, data.shape[1], None, (), data)
-    labels = np.asarray(labels).reshape(-1)
-    if len(labels) != len(data):
-        raise DataError(f"DATA={path} has {len(data)} images but {len(labels)} labels")
-    classes, numbers = np.unique(labels, return_inverse=True)
-    names = tuple(str(c) for c in classes)
-    return ArrayImages(path.stem, data.shape[1], numbers.astype(np.int64), names, data)
+    for images, own in ((train, labels[0]), (test, labels[1])):
+        if images is not None and own is not None and len(own) != len(images):
+            raise DataError(f"DATA={path} has {len(images)} images but {len(own)} labels")
+    encoded = encode_arrays(f"DATA={path}", labels)
+    if encoded is None:
+        return OpenedArrays(train, test, None, pixel_range)
+    train = replace(train, remarks=(*train.remarks, *encoded.remarks))
+    with_label = [
+        images and _labelled(images, encoded.names, part)
+        for images, part in zip((train, test), encoded.parts, strict=True)
+    ]
+    known = with_label[0]
+    if known is None:
+        return OpenedArrays(train, with_label[1] or test, None, pixel_range)
+    if len(known) == len(train):
+        return OpenedArrays(known, with_label[1] or test, None, pixel_range)
+    return OpenedArrays(train, with_label[1] or test, known, pixel_range)
+
+
+def _labelled(
+    images: ArrayImages, names: tuple[str, ...], part: tuple[np.ndarray, np.ndarray] | None
+) -> ArrayImages | None:
+    """The images whose labels are known, with these labels; None if there are none."""
+    if part is None or not part[1].any():
+        return None
+    values, known = part
+    named = replace(images, names=PathTable(map(str, range(len(images)))))
+    kept = images if known.all() else named.subset(np.flatnonzero(known))
+    return replace(kept, labels=values, classes=names)
 
 
 def _parts(pixels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -25,6 +25,7 @@ from torch import Tensor
 from BYOL._waiting import waiting
 from BYOL.data.dataset import FileImages
 from BYOL.data.decode import BrokenImageError, ImageFile
+from BYOL.data.frame_images import FrameImages
 from BYOL.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ def reduce_images(images: FileImages, view: int, budget: int, cache: Path) -> Fi
         The images with their store, or ``images`` if views are large or the disk is full; a warning
         line then reports it.
     """
-    if view > LARGEST_VIEW:
+    if view > LARGEST_VIEW or isinstance(images, FrameImages):
         return images
     side = view * TIMES
     most = _store_bytes(images, side)

@@ -1,6 +1,7 @@
 """The images of a folder: their paths, and the classes given by subfolders."""
 
 import os
+import stat
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
@@ -10,33 +11,47 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.data.formats.supported import MISSING, SUFFIXES, UNREAD
+from BYOL._console import counted
+from BYOL.data.formats.dicom import MAGIC_BYTES, is_dicom
+from BYOL.data.formats.supported import (
+    ELSEWHERE,
+    FOLDERS,
+    MISSING,
+    READS_DICOM,
+    SUFFIXES,
+    UNREAD,
+    ending_of,
+    may_be_dicom,
+)
 from BYOL.data.path_table import PathTable
 from BYOL.errors import DataError
 
 _MOST_ENTRIES = 10_000  # entries of one folder that are read for samples
 _MOST_FOLDERS = 32  # folders that are read for samples
+_MOST_NAMED = 8  # endings that a message names
+_SPECIAL, _INACCESSIBLE, _DICOM = "special", "folders", "DICOM without ending"
 SEPARATOR = os.fsencode(os.sep)
 AFTER_SEPARATOR = bytes([SEPARATOR[0] + 1])  # sorts after everything in a folder
-_SUFFIXES = frozenset(os.fsencode(suffix) for suffix in SUFFIXES)
-_UNREAD = frozenset(os.fsencode(suffix) for suffix in UNREAD)
 
 
-def scan_folder(root: Path, passed: "Counter[str] | None" = None) -> PathTable:
+def scan_folder(
+    root: Path, passed: "Counter[str] | None" = None, more: frozenset[str] = frozenset()
+) -> PathTable:
     """The sorted relative paths of all images below ``root``.
 
     Symlinks to folders are followed, but never twice to the same folder and never into or above
-    ``root``. Memory is limited to the bytes of the names and a few numbers for each.
+    ``root``. Named pipes, sockets and devices are never opened, whatever their name. Memory is
+    limited to the bytes of the names and a few numbers for each.
 
     Args:
         root: the folder.
-        passed: counts skipped entries: files of unsupported image formats by suffix, and
-            inaccessible folders as "folders".
+        passed: counts skipped entries, see :func:`skip_remarks`.
+        more: further endings that count as images.
     """
-    return PathTable(_below(root, Counter() if passed is None else passed)).sorted()
+    return PathTable(_below(root, Counter() if passed is None else passed, more)).sorted()
 
 
-def _below(root: Path, passed: "Counter[str]") -> Iterator[bytes]:
+def _below(root: Path, passed: "Counter[str]", more: frozenset[str]) -> Iterator[bytes]:
     """Yield the paths of the images below ``root``, unsorted, and count skipped entries."""
     start = os.fsencode(root)
     pending = [start]
@@ -49,37 +64,122 @@ def _below(root: Path, passed: "Counter[str]") -> Iterator[bytes]:
         except PermissionError:
             if folder == start:
                 raise DataError(f"DATA={root} cannot be accessed") from None
-            passed["folders"] += 1
+            passed[_INACCESSIBLE] += 1
             continue
         with entries:
             for entry in entries:
                 if entry.name.startswith(b"."):
                     continue
-                if is_image_file(entry.name) and not entry.is_dir(follow_symlinks=False):
+                ending = ending_of(entry.name)
+                if is_image_entry(entry, ending, more):
                     yield entry.path[cut:]
-                elif links.should_follow(entry):
+                elif ending not in FOLDERS and links.should_follow(entry):
                     pending.append(entry.path)
-                elif (ending := _suffix(entry.name)) in _UNREAD:
-                    passed[os.fsdecode(ending)] += 1
+                elif (reason := _skip_reason(entry, ending)) is not None:
+                    passed[reason] += 1
+
+
+def is_image_entry(
+    entry: "os.DirEntry[Any]", ending: str, more: frozenset[str] = frozenset()
+) -> bool:
+    """Whether an entry of a folder is an image: by its ending, or a DICOM file by its content.
+
+    Args:
+        entry: of a folder.
+        ending: of its name.
+        more: further endings that count as images.
+    """
+    if ending in FOLDERS:
+        return ending in SUFFIXES and is_folder(entry) and is_zarr(entry.path)
+    if ending in SUFFIXES or ending in more:
+        return _is_file(entry)
+    return may_be_dicom(ending) and READS_DICOM and _is_dicom(entry)
+
+
+def is_zarr(folder: Any) -> bool:
+    """Whether a folder has the metadata of a Zarr array or group."""
+    names = ("zarr.json", ".zarray", ".zgroup")
+    return any(os.path.isfile(os.path.join(os.fsdecode(folder), name)) for name in names)  # noqa: PTH113, PTH118
+
+
+def _is_file(entry: "os.DirEntry[Any]") -> bool:
+    """Whether ``entry`` is a regular file; a broken symlink counts, so that reading it reports."""
+    if entry.is_file(follow_symlinks=False):
+        return True
+    if not entry.is_symlink():
+        return False
+    try:
+        return stat.S_ISREG(entry.stat().st_mode)
+    except OSError:
+        return True
+
+
+def _is_dicom(entry: "os.DirEntry[Any]") -> bool:
+    """Whether ``entry`` is a DICOM file by its content; the index DICOMDIR is none."""
+    if not _is_file(entry) or _is_index(entry):
+        return False
+    try:
+        with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123
+            return is_dicom(file.read(MAGIC_BYTES))
+    except OSError:
+        return False
+
+
+def _is_index(entry: "os.DirEntry[Any]") -> bool:
+    return os.fsdecode(entry.name).upper() == "DICOMDIR"
+
+
+def _skip_reason(entry: "os.DirEntry[Any]", ending: str) -> str | None:
+    """The key under which a skipped ``entry`` is counted; None for what needs no remark."""
+    if is_folder(entry):
+        return ending if ending in FOLDERS else None
+    if _is_index(entry):
+        return None
+    if not _is_file(entry):
+        return _SPECIAL
+    return _DICOM if may_be_dicom(ending) and _is_dicom(entry) else ending
 
 
 def skip_remarks(passed: "Counter[str]") -> list[str]:
-    """Messages about the entries that :func:`scan_folder` skipped."""
-    folders = passed.pop("folders", 0)
-    plural = "s" if folders > 1 else ""
-    remarks = [f"left out: {folders} folder{plural} that cannot be accessed"] if folders else []
-    for extra in sorted({MISSING[ending] for ending in passed if ending in MISSING}):
-        counts = {e: n for e, n in passed.most_common() if MISSING.get(e) == extra}
-        remarks.append(f"left out: {_counted(counts)}, read after pip install 'BYOL[{extra}]'")
-    unsupported = {ending: n for ending, n in passed.most_common() if ending not in MISSING}
-    if unsupported:
-        formats = _counted(unsupported)
-        remarks.append(f"left out, because of an unsupported format: {formats}; convert them first")
+    """Messages about the entries that :func:`scan_folder` skipped.
+
+    Args:
+        passed: their numbers by ending, ``""`` for files without one; ``folders`` are folders that
+            cannot be accessed, ``special`` are named pipes, sockets and devices.
+    """
+    folders, special = passed.pop(_INACCESSIBLE, 0), passed.pop(_SPECIAL, 0)
+    remarks = [f"left out: {counted(folders, 'folder')} that cannot be accessed"] if folders else []
+    if special:
+        remarks.append(f"left out, and never opened: {special:,} named pipes, sockets or devices")
+    extras = {**MISSING, _DICOM: "dicom"}
+    hints = {e: f"read after pip install 'BYOL[{extra}]'" for e, extra in extras.items()}
+    hints |= ELSEWHERE | {e: "convert them first" for e in UNREAD if e not in hints}
+    for hint in sorted({hints[ending] for ending in passed if ending in hints}):
+        counts = {e: n for e, n in passed.most_common() if hints.get(e) == hint}
+        if hint == "convert them first":
+            formats = _counted(counts)
+            remarks.append(f"left out, because of an unsupported format: {formats}; {hint}")
+        else:
+            remarks.append(f"left out: {_counted(counts)}{', ' if 'pip' in hint else '; '}{hint}")
+    if others := {ending: n for ending, n in passed.most_common() if ending not in hints}:
+        remarks.append(f"left out, because they are no images: {_counted(others)}")
     return remarks
 
 
+def no_images_error(root: Path, passed: "Counter[str]") -> DataError:
+    """The error for a folder without images: what is in it instead, and what would read it."""
+    remarks = [remark.removeprefix("left out: ") for remark in skip_remarks(passed)]
+    inside = "; ".join(remarks) or "it is empty"
+    return DataError(f"DATA={root} contains no images: {inside}")
+
+
 def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {ending}" for ending, count in counts.items())
+    named = [f"{n:,} {ending or 'without ending'}" for ending, n in counts.items()]
+    further = len(named) - _MOST_NAMED
+    if further > 1:
+        rest = sum(list(counts.values())[_MOST_NAMED:])
+        named[_MOST_NAMED:] = [f"{rest:,} of {further} further endings"]
+    return ", ".join(named)
 
 
 class _Links:
@@ -105,12 +205,8 @@ class _Links:
 
 
 def is_image_file(name: bytes) -> bool:
-    """Whether the suffix of ``name`` is that of a supported image format."""
-    return _suffix(name) in _SUFFIXES
-
-
-def _suffix(name: bytes) -> bytes:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122
+    """Whether the ending of ``name`` is that of a supported image format."""
+    return ending_of(name) in SUFFIXES
 
 
 def is_folder(entry: "os.DirEntry[Any]") -> bool:
@@ -133,8 +229,10 @@ def sample_files(root: Path, most: int) -> list[Path]:
                 seen = sorted(islice(entries, _MOST_ENTRIES), key=lambda entry: entry.name)
         except OSError:
             continue
-        by_folder.append([Path(e.path) for e in seen if is_image_file(os.fsencode(e.name))][:most])
-        pending += [Path(e.path) for e in seen if is_folder(e) and not e.name.startswith(".")]
+        seen = [entry for entry in seen if not entry.name.startswith(".")]
+        images = (Path(e.path) for e in seen if is_image_entry(e, ending_of(e.name)))
+        by_folder.append(list(islice(images, most)))
+        pending += [Path(e.path) for e in seen if ending_of(e.name) not in FOLDERS and is_folder(e)]
     interleaved = chain.from_iterable(zip_longest(*by_folder))
     return list(islice((path for path in interleaved if path), most))
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from BYOL.data.array_layout import to_nchw
 from BYOL.data.dataset import ArrayImages, Images
-from BYOL.data.numpy_arrays import to_nchw
 from BYOL.data.sources import common_side
 from BYOL.errors import DataError
 
@@ -28,8 +28,12 @@ def observed_range(pixels: np.ndarray) -> tuple[float, float]:
     return low, high if high > low else low + 1
 
 
-def array_images(pixels: np.ndarray) -> ArrayImages:
+def array_images(pixels: np.ndarray, channels: int | None) -> ArrayImages:
     """Wrap uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) ``pixels`` as images.
+
+    Args:
+        pixels: the array.
+        channels: the configured number of channels, or None.
 
     Raises:
         UserError: the array has another shape.
@@ -39,7 +43,9 @@ def array_images(pixels: np.ndarray) -> ArrayImages:
             f"X has shape {pixels.shape}: pass (n, H, W), (n, H, W, C), (n, C, H, W), a table of "
             "flattened images or a list of file names"
         )
-    data = torch.from_numpy(np.ascontiguousarray(to_nchw(pixels, "X has images")))
+    confirm = "settings={{'channels': {}}}"
+    layout = to_nchw(pixels, "X has images", channels, confirm=confirm, several=True)
+    data = torch.from_numpy(np.ascontiguousarray(layout.pixels))
     return ArrayImages("X", data.shape[1], None, (), data)
 
 
@@ -47,8 +53,7 @@ def write_training_data(images: Images, folder: Path) -> Path:
     """Write images as data that a run can open: an array, or a folder of symlinks to the files."""
     if isinstance(images, ArrayImages):
         path = folder / "images.npy"
-        pixels = images.data[:, 0] if images.channels == 1 else images.data
-        np.save(path, pixels.numpy())
+        np.save(path, images.data.numpy())
         return path
     links = folder / "images"
     links.mkdir()

@@ -8,18 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from BYOL._console import first_of
-from BYOL._pixels import MODES, Range, estimate_pixel_range
+from BYOL._files import special_kind
+from BYOL._pixel_range import PixelRange
 from BYOL._random import evenly_spaced
+from BYOL.data.data_source import DataSource, parse_source
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
-from BYOL.data.decode import Encoded, band_count, high_depth_values, image_size, is_grey
+from BYOL.data.decode import image_size
 from BYOL.data.file_list import first_list_entries, paths_in_folder, read_list, rows_in_folder
-from BYOL.data.formats.supported import SUFFIXES
+from BYOL.data.formats.stored import Frames, ReadOptions, Slice
+from BYOL.data.formats.supported import ELSEWHERE, MISSING, ending_of
+from BYOL.data.frame_images import with_all_frames
 from BYOL.data.named_sets import NAMED, open_digits, open_torchvision
 from BYOL.data.numpy_arrays import array_side, open_arrays
 from BYOL.data.path_table import PathTable
+from BYOL.data.probe import PROBED, probe, with_range, without_parts
 from BYOL.data.scan_folder import (
     class_folders,
-    is_image_file,
+    no_images_error,
     root_entries,
     sample_files,
     scan_folder,
@@ -27,10 +32,8 @@ from BYOL.data.scan_folder import (
     stray_file,
 )
 from BYOL.data.shards.dataset import first_shard_images, open_streamed
-from BYOL.data.shards.urls import is_sharded
-from BYOL.errors import DataError, SettingsError
+from BYOL.errors import DataError
 
-PROBED = 64  # files whose headers determine the channels of a folder
 SIZE_PROBES = 16  # files whose headers determine the common size
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 
@@ -49,75 +52,120 @@ class Splits:
     train: Images
     test: Images | None = None
     labelled: Images | None = None
-    pixel_range: Range | None = None
+    pixel_range: PixelRange | None = None
+
+    @property
+    def nameable(self) -> Images:
+        """The training images that a file of labels or groups names.
+
+        These are ``labelled`` if they are other images than ``train``, as in STL-10.
+        """
+        if self.labelled is None or self.labelled.prefix == self.train.prefix:
+            return self.train
+        return self.labelled
 
 
 def open_images(
-    data: str | None,
+    data: str | DataSource | None,
     *,
     channels: int | None = None,
-    pixel_range: Range | None = None,
+    pixel_range: PixelRange | None = None,
     data_root: str = "~/.cache/byol",
+    no_data: float | None = None,
+    slice: Slice = "middle",
+    frames: Frames | None = None,
 ) -> Splits:
     """Open a data set.
 
     Args:
         data: None or "digits", "cifar10", "cifar100", "stl10", a folder, a .txt file with the path
-            of an image on each line, an image, an .npz or .npy file, or shards (see
+            of an image on each line, an image, an .npz or .npy file, an array of another file
+            (:mod:`BYOL.data.stored_arrays`), or shards (see
             :func:`BYOL.data.shards.urls.find_shards`).
-        channels: 1, 3 or 4 for a folder or shards; ignored for arrays; the band count for TIFFs of
-            many bands. None: detected.
-        pixel_range: the values of black and white for high bit depth; None: estimated from some
-            images (:func:`BYOL._pixels.estimate_pixel_range`).
+        channels: 1, 3 or 4 for a folder or shards; the band count for TIFFs of many bands; for
+            arrays the size of the axis of the channels. None: detected.
+        pixel_range: the values of black and white for images that are not 8-bit, one pair or one
+            for each channel; None: estimated from some images
+            (:class:`BYOL._pixel_range.RangeEstimator`).
         data_root: the folder of torchvision's sets and of shard indices.
+        no_data: a value that marks pixels without data; None: none but those that files declare.
+        slice: see :class:`BYOL.data.formats.stored.ReadOptions`.
+        frames: see :class:`BYOL.data.formats.stored.ReadOptions`; "all": every frame and slice is
+            an image of its own.
 
     Raises:
         UserError: ``data`` does not exist or has no images.
     """
-    if data is None or data == "digits":
+    source = parse_source(data)
+    root, options = Path(data_root).expanduser(), ReadOptions(no_data, slice, frames)
+    if source.kind == "digits":
         return Splits(*open_digits())
-    if is_sharded(data):
-        splits = _shards(data, channels, Path(data_root).expanduser() / "shards")
-        return _with_range(splits, pixel_range)
-    path = Path(data).expanduser()
-    listed = path.suffix == ".txt" and path.is_file()
-    if listed or path.is_dir():
-        splits = _list(path, channels) if listed else _folder(path, channels)
-        return _with_range(splits, pixel_range)
-    if is_image_file(os.fsencode(path.name)) and path.is_file():
-        single = PathTable([os.fsencode(path.name)])
-        return _with_range(Splits(_files(path.parent, single, channels, path.name)), pixel_range)
-    if path.suffix in (".npz", ".npy"):
-        train, test, pixel_range = open_arrays(path, pixel_range)
-        return Splits(train, test, pixel_range=pixel_range)
-    if data in NAMED:
-        return _torchvision(data, Path(data_root).expanduser())
-    near = difflib.get_close_matches(data, NAMED, n=1, cutoff=0.7)
+    if source.kind == "torchvision":
+        return _torchvision(source.text, root)
+    if source.kind == "arrays":
+        arrays = open_arrays(source.path, pixel_range, channels, no_data)
+        return Splits(arrays.train, arrays.test, arrays.labelled, arrays.pixel_range)
+    return _with_range(_encoded(source, channels, root / "shards"), pixel_range, options)
+
+
+def _encoded(source: DataSource, channels: int | None, cache: Path) -> Splits:
+    """Open encoded images.
+
+    Raises:
+        UserError: ``source`` is of unknown kind, or has no images.
+    """
+    if source.kind == "shards":
+        return _shards(source.text, channels, cache)
+    if source.kind == "list":
+        return _list(source.path, channels)
+    if source.kind == "folder":
+        return _folder(source.path, channels)
+    if source.kind == "image":
+        single = PathTable([os.fsencode(source.path.name)])
+        return Splits(_files(source.path.parent, single, channels, source.path.name))
+    raise _unknown(source)
+
+
+def _unknown(source: DataSource) -> DataError:
+    near = difflib.get_close_matches(source.text, NAMED, n=1, cutoff=0.7)
     hint = f"; did you mean {near[0]}?" if near else ""
-    kind = "is neither a folder nor an image" if path.exists() else "is not there"
-    raise DataError(
-        f"DATA={data} {kind}: give a folder, an image, a .txt list, an .npz or .npy file, .tar or "
-        f".parquet shards, or one of {', '.join(NAMED)}{hint}"
+    path, ending = source.path, ending_of(source.path.name)
+    if special := special_kind(path):
+        kind = f"is a {special}, which is never opened"
+    elif path.exists() and ending in MISSING:
+        kind = f"is read after pip install 'BYOL[{MISSING[ending]}]'"
+    elif path.exists() and ending in ELSEWHERE:
+        kind = f"is not read like this: {ELSEWHERE[ending]}"
+    else:
+        kind = "is neither a folder nor an image" if path.exists() else "is not there"
+    return DataError(
+        f"DATA={source.text} {kind}: give a folder, an image, a .txt list, an .npz or .npy file, "
+        f".tar or .parquet shards, or one of {', '.join(NAMED)}{hint}"
     )
 
 
-def common_side(data: str | None) -> int | None:
+def common_side(data: str | DataSource | None, channels: int | None = None) -> int | None:
     """The longer side of the images in pixels if a few headers show one size, else None.
 
     No pixels are decoded.
+
+    Args:
+        data: see :func:`open_images`.
+        channels: the configured number of channels, which shows the axes of an array.
     """
-    if data is None or data == "digits":
+    source = parse_source(data)
+    if source.kind == "digits":
         return 16
-    if data in NAMED and not Path(data).exists():
-        return 96 if data == "stl10" else 32
-    if is_sharded(data):
-        return _single_side(map(image_size, first_shard_images(data, SIZE_PROBES)))
-    path = Path(data).expanduser()
-    if path.suffix in (".npy", ".npz") and path.is_file():
-        return array_side(path)
-    if path.suffix == ".txt" and path.is_file():
-        return _single_side(map(image_size, first_list_entries(path, SIZE_PROBES)))
-    probed = sample_files(path, SIZE_PROBES) if path.is_dir() else [path]
+    if source.kind == "torchvision":
+        return 96 if source.text == "stl10" else 32
+    if source.kind == "arrays":
+        return array_side(source.path, channels)
+    if source.kind == "shards":
+        return _single_side(map(image_size, first_shard_images(source.text, SIZE_PROBES)))
+    if source.kind == "list":
+        return _single_side(map(image_size, first_list_entries(source.path, SIZE_PROBES)))
+    is_folder = source.kind == "folder"
+    probed = sample_files(source.path, SIZE_PROBES) if is_folder else [source.path]
     return _single_side(map(image_size, probed))
 
 
@@ -127,37 +175,35 @@ def _single_side(sizes: Iterable[tuple[int, int] | None]) -> int | None:
 
 
 def _torchvision(name: str, root: Path) -> Splits:
+    labelled = None
     if name != "stl10":
         train, test = (open_torchvision(name, root, train=train) for train in (True, False))
-        return Splits(train, test)
-    parts = ("unlabeled", "test", "train")
-    unlabelled, test, labelled = (open_torchvision(name, root, split=part) for part in parts)
-    return Splits(unlabelled, test, labelled)
+    else:
+        parts = ("unlabeled", "test", "train")
+        train, test, labelled = (open_torchvision(name, root, split=part) for part in parts)
+        labelled = replace(labelled, prefix="labelled/")
+    return Splits(replace(train, prefix="train/"), replace(test, prefix="test/"), labelled)
 
 
 def _shards(data: str, channels: int | None, cache: Path) -> Splits:
     train, test = open_streamed(data, cache)
-    channels = channels or _probe_channels([train.encoded(i) for i in train.probes(PROBED)])
+    some = [train.encoded(i) for i in train.probes(PROBED)]
+    channels = channels or probe(some, ReadOptions()).channels
     train = replace(train, channels=channels)
     return Splits(train, replace(test, channels=channels) if test else None)
 
 
-def _with_range(splits: Splits, pixel_range: Range | None) -> Splits:
-    """Set one range for all images of high bit depth, if there are any."""
+def _with_range(splits: Splits, pixel_range: PixelRange | None, options: ReadOptions) -> Splits:
+    """Set one range for all images that are not 8-bit, if there are any."""
     train, test = splits.train, splits.test
     assert isinstance(train, EncodedImages)
-    probed = [train.encoded(i) for i in train.probes(PROBED)]
-    bands = _probe_bands(probed)
-    if train.channels not in ({bands} if bands else MODES):
-        accepted = str(bands) if bands else "1, 3 or 4"
-        raise SettingsError(f"--channels={train.channels} is not for these images: give {accepted}")
-    estimated = estimate_pixel_range(v for p in probed if (v := high_depth_values(p)) is not None)
-    if estimated is None:
-        return splits
-    pixel_range = pixel_range or estimated
+    if options.frames == "all":
+        train = with_all_frames(train) if isinstance(train, FileImages) else train
+        test = with_all_frames(test) if isinstance(test, FileImages) else test
+    train = with_range(train, pixel_range, options)
     if isinstance(test, EncodedImages):
-        test = replace(test, pixel_range=pixel_range)
-    return Splits(replace(train, pixel_range=pixel_range), test, pixel_range=pixel_range)
+        test = replace(test, pixel_range=train.pixel_range, options=options)
+    return Splits(train, test, pixel_range=train.pixel_range)
 
 
 def _folder(root: Path, channels: int | None) -> Splits:
@@ -217,45 +263,32 @@ def _open_splits(
         return None
     train_files = part("train")
     assert train_files is not None
-    train = _files(root / "train", train_files, channels, name)
+    train = replace(_files(root / "train", train_files, channels, name), prefix="train/")
     if unused:
         names = first_of([f"{folder}/" for folder in unused])
         train = replace(train, remarks=(*train.remarks, f"left out, next to train/: {names}"))
     test_files = part(held_out) if held_out else None
     if test_files is None or held_out is None:
         return Splits(train)
-    return Splits(train, _files(root / held_out, test_files, train.channels, name, train.classes))
+    test = _files(root / held_out, test_files, train.channels, name, train.classes)
+    return Splits(train, replace(test, prefix=f"{held_out}/"))
 
 
 def _scan(root: Path, passed: "Counter[str]") -> PathTable:
     files = scan_folder(root, passed)
     if not len(files):
-        raise DataError(
-            f"DATA={root} contains no images: searched for {', '.join(sorted(SUFFIXES))}"
-        )
+        raise no_images_error(root, passed)
     return files
 
 
 def _files(
     root: Path, files: PathTable, channels: int | None, name: str, classes: tuple[str, ...] = ()
 ) -> FileImages:
+    files, remarks = without_parts(root, files)
     labels, names = class_folders(files, classes)
     probed = [root / files[i] for i in evenly_spaced(len(files), PROBED)]
     stray = stray_file(files) if labels is None else None
-    remarks = (f"{UNLABELLED}{stray} is next to the class folders",) if stray else ()
-    channels = channels or _probe_channels(probed)
-    return FileImages(name, channels, labels, names, root, files, remarks=remarks)
-
-
-def _probe_channels(probed: Sequence[Encoded]) -> int:
-    """The band count of most images; without bands 1 if all images are grey, else 3."""
-    if bands := _probe_bands(probed):
-        return bands
-    grey = [is_grey(image) for image in probed]
-    return 1 if any(grey) and all(value in (True, None) for value in grey) else 3
-
-
-def _probe_bands(probed: Sequence[Encoded]) -> int | None:
-    """The most frequent band count; None if most images are not multi-band TIFFs."""
-    counts = Counter(map(band_count, probed))
-    return counts.most_common(1)[0][0] if counts else None
+    if stray:
+        remarks.append(f"{UNLABELLED}{stray} is next to the class folders")
+    channels = channels or probe(probed, ReadOptions()).channels
+    return FileImages(name, channels, labels, names, root, files, remarks=tuple(remarks))

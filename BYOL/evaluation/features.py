@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
 from BYOL.errors import UserError
-from BYOL.model.backbones import preserve_modes
+from BYOL.model.feature_size import preserve_modes
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.views.config import InputSpec
 from BYOL.views.transforms import normalise

@@ -11,7 +11,7 @@ import numpy as np
 
 from BYOL.config import PretrainConfig
 from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES
-from BYOL.data.annotations import annotate_splits
+from BYOL.data.annotations import AnnotationFiles, annotate_splits
 from BYOL.data.dataset import Images
 from BYOL.data.groups import GroupFile, check_all_grouped, shared_groups_warning
 from BYOL.data.sources import Splits
@@ -29,7 +29,7 @@ def attach_labels(splits: Splits, config: PretrainConfig) -> Splits:
     Raises:
         UserError: a file cannot be read or does not match the images.
     """
-    file = annotate_splits(splits, config.labels, config.task, config.groups)
+    file = annotate_splits(splits, AnnotationFiles.of(config))
     annotated_splits = file.splits
     if config.labels:
         all_labelled = splits.labelled is None and len(annotated_splits.train) == len(splits.train)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from BYOL._random import evenly_spaced
+from BYOL.config.data_names import data_name
 from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
 from BYOL.data.sources import open_images
@@ -37,6 +38,9 @@ def images_to_check(run: Run) -> tuple[Tensor, str]:
             channels=config.channels,
             pixel_range=config.pixel_range,
             data_root=config.data_root,
+            no_data=config.no_data,
+            slice=config.slice,
+            frames=config.frames,
         ).train
         pixels = _first_pixels(images, config.input_spec.size)
     except UserError:
@@ -44,7 +48,7 @@ def images_to_check(run: Run) -> tuple[Tensor, str]:
     if len(pixels) >= 2 and pixels.shape[1] == config.channels:
         return (
             pixels.float() / 255,
-            f"{len(pixels)} images of {Path(config.data or 'digits').name}",
+            f"{len(pixels)} images of {Path(data_name(config.data)).name}",
         )
     generator = torch.Generator().manual_seed(0)
     shape = (CHECKED, config.channels, config.input_spec.size, config.input_spec.size)

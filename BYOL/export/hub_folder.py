@@ -9,9 +9,8 @@ from BYOL.export.equality_check import check_equal, images_to_check
 from BYOL.export.exportable import ExportModel
 from BYOL.export.model_card import model_card
 from BYOL.export.pixel_network import timm_forward
-from BYOL.model.backbones import feature_size
+from BYOL.export.timm_format import timm_config
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, copy_state_dict
-from BYOL.views.transforms import centre_crop_fraction
 
 CARD = "README.md"  # the file name that the hub expects
 
@@ -51,48 +50,23 @@ def export_folder(model: ExportModel, path: Path) -> dict[str, Any]:
     def write(temporary: Path) -> None:
         nonlocal difference
         save_tensors(copy_state_dict(network), temporary / HUB_WEIGHTS, metadata)
-        text = to_json(timm_config(model), indent=2)
+        text = to_json(_config(model), indent=2)
         (temporary / HUB_CONFIG).write_text(text + "\n", encoding="utf-8")
-        (temporary / CARD).write_text(model_card(model, path.name), encoding="utf-8")
+        card = model_card(model, path.name).encode("utf-8", "replace")
+        (temporary / CARD).write_bytes(card)
         difference = check_equal(path, model, _load_with_timm(model, temporary), images)
 
     write_folder_atomically(path, write)
     return {"checked_on": description, "difference": difference}
 
 
-def timm_config(model: ExportModel) -> dict[str, Any]:
-    """Return config.json in timm's format: the architecture and the input specification."""
+def _config(model: ExportModel) -> dict[str, Any]:
     from BYOL.model.timm_registry import timm_name_and_arguments
 
-    config = model.config
-    input_spec = config.input_spec
-    architecture, arguments = timm_name_and_arguments(config)
-    timm_defaults = getattr(model.backbone, "pretrained_cfg", {})
     names = model.classifier.names if model.classifier else ()
-    return {
-        "architecture": architecture,
-        "num_classes": len(names),
-        "num_features": feature_size(model.backbone, config.channels or 3, input_spec.size),
-        **({"label_names": list(names)} if names else {}),
-        **({"model_args": arguments} if arguments else {}),
-        "pretrained_cfg": {
-            "tag": "byol",
-            "custom_load": False,
-            "input_size": [config.channels, input_spec.size, input_spec.size],
-            "fixed_input_size": bool(timm_defaults.get("fixed_input_size")),
-            "interpolation": "bicubic",
-            "crop_pct": centre_crop_fraction(input_spec.size),
-            "crop_mode": "center",
-            "mean": input_spec.mean,
-            "std": input_spec.std,
-            "num_classes": len(names),
-            "pool_size": None,
-            "first_conv": timm_defaults.get("first_conv"),
-            "classifier": timm_defaults.get("classifier"),
-            "paper_name": "Bootstrap Your Own Latent",
-            "paper_ids": "arXiv:2006.07733",
-        },
-    }
+    return timm_config(
+        model.backbone, *timm_name_and_arguments(model.config), model.config.input_spec, names
+    )
 
 
 def _load_with_timm(model: ExportModel, folder: Path) -> Any:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from BYOL._pixel_range import PixelRange, band_ranges
 from BYOL.errors import UserError, first_line
 from BYOL.export.exportable import ExportModel
-from BYOL.model.backbones import pool
 from BYOL.model.classifier import Activation, as_module
+from BYOL.model.feature_size import pool
+from BYOL.views.centre_crop import shorter_side
 from BYOL.views.config import InputSpec
-from BYOL.views.transforms import centre_crop_fraction, normalise
+from BYOL.views.transforms import normalise
 
 PIXELS = "float32 (N, C, S, S), pixels from 0 to 1; normalised inside"
 
@@ -63,14 +65,14 @@ def timm_forward(network: nn.Module, model: ExportModel) -> Callable[[Tensor], T
 def pixel_metadata(model: ExportModel) -> dict[str, str]:
     """Return the metadata of an exported program: that of the weights, its inputs and outputs."""
     size = model.config.input_spec.size
-    low, high = model.config.pixel_range or (0.0, 255.0)
+    pixel_range = model.config.pixel_range or (0.0, 255.0)
     scaling = (
         "divide by 255"
-        if (low, high) == (0.0, 255.0)
-        else f"clip to [{low:g}, {high:g}] and scale this range to [0, 1]"
+        if pixel_range == (0.0, 255.0)
+        else f"clip to {_intervals(pixel_range)} and scale this range to [0, 1]"
     )
     columns = "a column for each of the classes" if model.classifier else "features"
-    shorter = round(size / centre_crop_fraction(size))
+    shorter = shorter_side(size)
     return {
         **model.metadata,
         "images": PIXELS,
@@ -78,6 +80,11 @@ def pixel_metadata(model: ExportModel) -> dict[str, str]:
         "preprocessing": f"resize the shorter side to {shorter} px (bicubic, antialiased), "
         f"crop the centre of {size} px, {scaling}",
     }
+
+
+def _intervals(pixel_range: PixelRange) -> str:
+    pairs = [f"[{low:g}, {high:g}]" for low, high in band_ranges(pixel_range)]
+    return pairs[0] if len(pairs) == 1 else f"{', '.join(pairs)} per channel"
 
 
 def export_graph(model: ExportModel) -> torch.export.ExportedProgram:

@@ -38,8 +38,8 @@ from BYOL.model.linear_head import LinearLayer
 log = logging.getLogger(__name__)
 # settings that byol export and byol predict have in common
 _SHARED_SETTINGS = (
-    "run", "data", "labels", "groups", "task", "seed",
-    "batch_size", "workers", "accelerator", "data_root", "trust",
+    "run", "data", "labels", "label_column", "groups", "group_column", "file_column", "task",
+    "seed", "batch_size", "workers", "accelerator", "data_root", "trust",
 )  # fmt: skip
 
 

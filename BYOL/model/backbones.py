@@ -1,17 +1,18 @@
 """Backbones from a name or from any ``nn.Module``: images → one feature vector each."""
 
 import difflib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from BYOL._console import printable
 from BYOL.errors import UserError, first_line
+from BYOL.model.size_limit import check_size
 from BYOL.model.stems import STEMS, make_small_stem
 
 _LOADS = "weights and their settings are specified by --weights or --pretrained"
+_LARGEST, _LONGEST = 2**20, 100  # of arguments; a billion blocks would fill the memory
 RESERVED_ARGUMENTS = {  # timm arguments that --backbone-args does not accept, and why
     "num_classes": "a backbone has no classifier",
     "in_chans": "--channels specifies it",
@@ -86,8 +87,14 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         parts = value if isinstance(value, (list, tuple)) else [value]
         if not all(isinstance(part, (bool, int, float, str, type(None))) for part in parts):
             raise UserError(
-                f"--backbone_args.{name}={value} is no plain value: give a number, a word, true, "
-                "false, or a list of these"
+                f"--backbone_args.{name}={printable(value)} is no plain value: give a number, a "
+                "word, true, false, or a list of these"
+            )
+        numbers = [abs(part) for part in parts if isinstance(part, int | float)]
+        if len(parts) > _LONGEST or not all(number <= _LARGEST for number in numbers):
+            raise UserError(
+                f"--backbone_args.{name}={printable(value)} is out of range: give numbers up to "
+                f"{_LARGEST:,}, at most {_LONGEST} of them"
             )
 
 
@@ -131,87 +138,6 @@ def freeze_patch_embedding(backbone: nn.Module) -> None:
     embedding.requires_grad_(False)
 
 
-def feature_size(
-    backbone: nn.Module, in_channels: int = 3, image_size: int | None = None
-) -> int | None:
-    """Return the number of features of the backbone, or None if it is unknown before training.
-
-    timm's networks have an attribute for it. For any other module, and for one that does not pool,
-    it is the result of a forward pass of zeros.
-
-    Raises:
-        UserError: the output is not valid for :func:`pool`.
-    """
-    known = getattr(backbone, "num_features", None)
-    pools = getattr(backbone, "global_pool", True) != ""
-    if isinstance(known, int) and getattr(backbone, "num_classes", None) == 0 and pools:
-        return int(getattr(backbone, "head_hidden_size", known) or known)
-    device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
-    with preserve_modes(backbone):
-        backbone.eval()
-        for side in [image_size] if image_size else [224, 64, 32]:
-            try:
-                with torch.no_grad():
-                    output = backbone(torch.zeros(1, in_channels, side, side, device=device))
-            except (RuntimeError, ValueError, AssertionError):
-                continue
-            channels_last = str(getattr(backbone, "output_fmt", "")).endswith("NHWC")
-            if channels_last and isinstance(output, Tensor) and output.ndim == 4:
-                raise UserError(
-                    "the backend outputs (B, h, w, F), which would be averaged over the wrong "
-                    "axes: let it pool (timm: without global_pool='')"
-                )
-            return pool(output).shape[1]
-    return None
-
-
-@contextmanager
-def preserve_modes(network: nn.Module) -> Iterator[None]:
-    """Restore the mode, training or evaluation, of every module of ``network`` on exit.
-
-    Modules may differ in their mode, for example in a target that drops nothing.
-    """
-    modes = [(module, module.training) for module in network.modules()]
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def check_feature_size(
-    backbone: nn.Module, input_size: int, in_channels: int = 3, image_size: int | None = None
-) -> None:
-    """Raise a UserError with the right number if ``input_size`` is not that of the backbone."""
-    actual = feature_size(backbone, in_channels, image_size)
-    if actual is not None and actual != input_size:
-        raise UserError(
-            f"input_size={input_size} does not fit the backend, which outputs {actual} features: "
-            f"give input_size={actual}"
-        )
-
-
-def pool(features: Tensor) -> Tensor:
-    """Return (B, F) features unchanged, and (B, F, h, w) averaged over h and w.
-
-    Raises:
-        UserError: any other shape or type.
-    """
-    if not isinstance(features, Tensor):
-        raise UserError(
-            f"the backend outputs a {type(features).__name__}: it must be one tensor, (B, F) or "
-            "(B, F, h, w); wrap it in a module that returns one"
-        )
-    if features.ndim == 4:
-        return features.mean(dim=(2, 3))
-    if features.ndim == 2:
-        return features
-    raise UserError(
-        f"the backend outputs a tensor of shape {tuple(features.shape)}: "
-        "it must be (B, F) or (B, F, h, w)"
-    )
-
-
 def _create(
     name: str,
     in_channels: int,
@@ -233,6 +159,9 @@ def _create(
     kwargs |= {"num_classes": classes, "in_chans": in_channels, "pretrained": pretrained}
     if image_size is not None and has_fixed_size(name):
         kwargs["img_size"] = image_size
+    check_size(
+        lambda: timm.create_model(name, **kwargs | {"pretrained": False}), f"backbone {name!r}"
+    )
     try:
         return timm.create_model(name, **kwargs)
     except Exception as error:

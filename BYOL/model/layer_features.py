@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from BYOL.config.features import POOLS
 from BYOL.errors import UserError
-from BYOL.model.backbones import pool as pool_output
+from BYOL.model.feature_size import pool as pool_output
 
 
 class _ReachedError(Exception):

@@ -12,7 +12,7 @@ def regression_loss(x: Tensor, y: Tensor) -> Tensor:
         y: (N, D) target projections; they get no gradient.
 
     Returns:
-        (N,) float32, each in [0, 4].
+        (N,) float32 (float64 for float64), each in [0, 4].
     """
     return (_normalise(x) - _normalise(y.detach())).square().sum(dim=-1)
 
@@ -27,7 +27,8 @@ def criterion(onlinex: Tensor, targetx1: Tensor, onlinex1: Tensor, targetx: Tens
         targetx: (N, D) target projection of the first view.
 
     Returns:
-        Scalar float32 in [0, 8]: the mean over the batch of the *sum* of both directions.
+        Scalar, float32 (float64 for float64), in [0, 8]: the mean over the batch of the *sum* of
+        both directions.
     """
     return (regression_loss(onlinex, targetx1) + regression_loss(onlinex1, targetx)).mean()
 
@@ -35,5 +36,5 @@ def criterion(onlinex: Tensor, targetx1: Tensor, onlinex1: Tensor, targetx: Tens
 def _normalise(x: Tensor) -> Tensor:
     # float32 also under autocast: bf16 has 8 bits of a cosine, too few for its gradient.
     # The lower bound of the squared norm is that of the authors.
-    x = x.float()
+    x = x if x.dtype == torch.float64 else x.float()
     return x * torch.rsqrt(x.square().sum(dim=-1, keepdim=True).clamp_min(1e-12))

@@ -6,12 +6,14 @@ the projections: DirectPred and DirectCopy. All are constants of the backward pa
 online projections, T (N, D) the target projections to predict, F (D, D) a correlation.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from BYOL._distributed import rank_and_world
 from BYOL.errors import UserError
 from BYOL.model.solvers import least_squares, procrustes, solver_dtype, sum_over_processes
 
@@ -27,7 +29,7 @@ class ClosedFormPredictor(nn.Module):
 
     def __init__(self, size: int):
         super().__init__()
-        self.register_buffer("weight", torch.eye(size))
+        self.register_buffer("weight", torch.eye(size, dtype=torch.float32))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move between devices; buffers stay float32 when the dtype of the network changes."""
@@ -103,6 +105,21 @@ class OptimalPredictor(SolvedPredictor):
     def __init__(self, size: int, ridge: float):
         super().__init__(size)
         self.ridge = ridge
+        self.warned = False
+
+    def observe(self, z: Tensor, t: Tensor) -> None:
+        """Solve for W; warn once if the batch is so small that W fits it exactly."""
+        if self.training and self.ridge < _REGULARISING and not self.warned:
+            count, size = len(z) * rank_and_world()[1], len(self.weight)
+            self.warned = count <= size
+            if self.warned:
+                warnings.warn(
+                    f"closedFormPredicator=True fits {count} projections (2 x batch) of output_size"
+                    f"={size} exactly, so the loss is near 0 and nothing is learned: use a larger "
+                    "batch, a smaller output_size or predictor='optimal'",
+                    stacklevel=3,
+                )
+        super().observe(z, t)
 
     def solve(self, z: Tensor, t: Tensor) -> Tensor:
         """Return the solution of :func:`least_squares`."""
@@ -145,9 +162,9 @@ class MovingPredictor(ClosedFormPredictor):
         self.every = every
         self.steps = 0
         self.observed = False
-        self.register_buffer("correlation", torch.zeros(size, size))
+        self.register_buffer("correlation", torch.zeros(size, size, dtype=torch.float32))
         # sum of zzᵀ since the last step, with the number of z in an additional last row
-        self.register_buffer("moments", torch.zeros(size + 1, size))
+        self.register_buffer("moments", torch.zeros(size + 1, size, dtype=torch.float32))
 
     @torch.no_grad()
     def observe(self, z: Tensor, t: Tensor) -> None:
@@ -210,9 +227,11 @@ class DirectCopy(MovingPredictor):
         """Return W (D, D) for a correlation F (D, D)."""
         norm = torch.linalg.eigvalsh(correlation)[-1]
         norm = norm.clamp_min(torch.finfo(norm.dtype).tiny)
-        return correlation / norm + self.eps * torch.eye(len(correlation), device=norm.device)
+        identity = torch.eye(len(correlation), dtype=norm.dtype, device=norm.device)
+        return correlation / norm + self.eps * identity
 
 
+_REGULARISING = 1e-3  # from this ridge on, a batch of fewer samples than dimensions is not fitted
 EXACT = 1e-6  # least squares of the paper, with the smallest ridge that float64 can solve
 # If batches are not much larger than D, least squares overfit and networks collapse. With this
 # ridge they do not (docs/science.md, "Why does it not collapse?").

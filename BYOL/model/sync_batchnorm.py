@@ -3,6 +3,7 @@
 PyTorch's ``SyncBatchNorm`` requires GPUs; :class:`GlobalBatchNorm` is for everything else.
 """
 
+import logging
 from typing import Any, TypeVar, cast
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from BYOL._distributed import rank_and_world
 
+log = logging.getLogger(__name__)
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -54,8 +56,8 @@ class GlobalBatchNorm(_BatchNorm):
     def _normalise(self, x: Tensor) -> Tensor:
         dims = [d for d in range(x.dim()) if d != 1]
         shape = [1, -1, *[1] * (x.dim() - 2)]
-        values = x.float()
-        count = torch.full((1,), values.numel() / values.shape[1], device=x.device)
+        values = x if x.dtype == torch.float64 else x.float()
+        count = values.new_full((1,), values.numel() / values.shape[1])
         # Deviations from a mean, because E[x²] − E[x]² loses precision by cancellation.
         spread, local_mean = torch.var_mean(values, dims, correction=0)
         mean, variance, count = _GlobalStatistics.apply(local_mean, spread * count, count)
@@ -77,8 +79,8 @@ class GlobalBatchNorm(_BatchNorm):
         share = self.momentum
         if share is None:  # the average of all batches
             share = 1 / float(self.num_batches_tracked)
-        self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(variance * (count / (count - 1)), share)
+        self.running_mean.lerp_(mean.to(self.running_mean), share)
+        self.running_var.lerp_((variance * (count / (count - 1))).to(self.running_var), share)
 
 
 class _GlobalStatistics(torch.autograd.Function):
@@ -114,20 +116,66 @@ class _GlobalStatistics(torch.autograd.Function):
         return share * (by_mean + 2 * offset * by_variance), by_variance / total, None
 
 
-def synchronise_batchnorm(module: M, accelerator: str) -> M:
+def synchronise_batchnorm(module: M, accelerator: str | None = None) -> M:
     """Replace every batch norm by one over all processes; names in the state dict are unchanged.
+
+    In evaluation mode, and in a single process, the network computes the same as before, which
+    torch's own conversion does not guarantee for timm's networks: it drops the activations of batch
+    norms with a built-in activation. A second call changes nothing.
 
     Args:
         module: changed in place, and returned. A single batch norm is returned as another module.
-        accelerator: on "gpu" PyTorch's SyncBatchNorm is used (by timm's conversion, which supports
-            timm's layers with a built-in activation), otherwise :class:`GlobalBatchNorm`.
+        accelerator: on "gpu" PyTorch's SyncBatchNorm is used, otherwise :class:`GlobalBatchNorm`.
+            None means "gpu" if there is a CUDA device.
     """
-    if accelerator == "gpu":
+    if accelerator is None:
+        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
+    return cast(M, _synchronised(module, accelerator == "gpu"))
+
+
+def _synchronised(module: nn.Module, on_gpu: bool) -> nn.Module:
+    if isinstance(module, GlobalBatchNorm | nn.SyncBatchNorm):
+        return restore_activations(module)
+    if isinstance(module, _BatchNorm):
+        if not _is_plain(module):
+            log.warning(
+                f"{type(module).__name__} is a batch norm with a forward pass of its own: it is "
+                "not synchronised over processes"
+            )
+            return module
+        if not on_gpu:
+            return GlobalBatchNorm(module)
         from timm.layers import convert_sync_batchnorm
 
-        return cast(M, convert_sync_batchnorm(module))
-    if isinstance(module, _BatchNorm):
-        return cast(M, GlobalBatchNorm(module))
-    for name, child in module.named_children():
-        setattr(module, name, synchronise_batchnorm(child, accelerator))
+        return cast(nn.Module, convert_sync_batchnorm(module))
+    for name, child in list(module.named_children()):
+        new = _synchronised(child, on_gpu)
+        if new is not child:
+            setattr(module, name, new)
+    return module
+
+
+def _is_plain(norm: _BatchNorm) -> bool:
+    """Return whether the forward pass of ``norm`` is known: that of PyTorch or of timm."""
+    if type(norm).forward is _BatchNorm.forward:
+        return True
+    from timm.layers import BatchNormAct2d
+
+    return type(norm).forward is BatchNormAct2d.forward
+
+
+def restore_activations(module: M) -> M:
+    """Restore the activations of timm's batch norms in a network that torch has converted.
+
+    ``torch.nn.SyncBatchNorm.convert_sync_batchnorm`` keeps them as children of the new norm, whose
+    forward pass does not call them.
+
+    Args:
+        module: changed in place, and returned.
+    """
+    for norm in module.modules():
+        if type(norm) is nn.SyncBatchNorm and "act" in norm._modules:
+            from timm.layers.norm_act import SyncBatchNormAct
+
+            norm.__class__ = SyncBatchNormAct  # type: ignore[assignment]
     return module

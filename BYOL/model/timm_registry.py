@@ -4,7 +4,7 @@
 writes (``local-dir:…``), for any network.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import timm
@@ -64,9 +64,16 @@ def small_stem_resnet(
 
 def timm_name_and_arguments(config: PretrainConfig) -> tuple[str, dict[str, Any]]:
     """Return the timm name of the backbone of ``config``, and its arguments."""
-    if config.stem == "small":
-        return SMALL_STEM, {"variant": config.backbone, **config.backbone_args}
-    return config.backbone, dict(config.backbone_args)
+    return timm_architecture(config.backbone, config.stem, config.backbone_args)
+
+
+def timm_architecture(
+    backbone: str, stem: str, arguments: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return the timm name of ``backbone`` with ``stem`` and ``arguments``, and its arguments."""
+    if stem == "small":
+        return SMALL_STEM, {"variant": backbone, **arguments}
+    return backbone, dict(arguments)
 
 
 def _plain_net(name: str) -> Callable[..., nn.Module]:

@@ -11,10 +11,10 @@ from BYOL.errors import SettingsError
 from BYOL.model.backbones import (
     build_backbone,
     enable_grad_checkpointing,
-    feature_size,
     freeze_patch_embedding,
     has_fixed_size,
 )
+from BYOL.model.feature_size import feature_size
 from BYOL.model.group_norm import without_batch_statistics
 from BYOL.model.initial_weights import start_from
 

@@ -10,18 +10,26 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
+from BYOL._console import visible
 from BYOL._links import check_file_link
 from BYOL.config import load_config
 from BYOL.config.presets import preset_config
+from BYOL.config.yaml_io import MAX_CHANNELS, MAX_SIDE
+from BYOL.data.formats.stored import Slice
 from BYOL.errors import UserError, WeightsError
 from BYOL.model.backbones import build_backbone
 from BYOL.model.classifier import OUTPUTS, Activation
 from BYOL.model.group_norm import without_batch_statistics
-from BYOL.model.hub import FOLDER, MAX_CHANNELS, MAX_SIDE, hub_model, is_hub_model
+from BYOL.model.hub import (
+    FOLDER,
+    hub_model,
+    is_hub_model,
+    plausible_statistics,
+)
 from BYOL.model.initial_weights import start_from
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, load_weights
 from BYOL.runs.folder import RunFolder
@@ -35,6 +43,7 @@ from BYOL.runs.open import (
 )
 from BYOL.views.transforms import EvalTransform
 
+_LARGEST = 1e30  # of a pixel value; float32 ends at 3e38
 _OWN_METADATA = {"backbone", "channels", "image_size", "mean", "std"}  # in files of this package
 
 
@@ -245,8 +254,8 @@ def _run_without_folder(name: str, network: nn.Module, **settings: Any) -> Run:
 
 
 def _with_transform(network: nn.Module, weights: LoadedWeights) -> nn.Module:
-    input_spec = (weights.settings[name] for name in ("image_size", "mean", "std", "pixel_range"))
-    network.transform = EvalTransform(*input_spec)  # type: ignore[assignment]
+    names = ("image_size", "mean", "std", "pixel_range", "no_data")
+    network.transform = EvalTransform(*map(weights.settings.get, names))  # type: ignore
     return network
 
 
@@ -254,9 +263,10 @@ def _class_names(metadata: dict[str, str]) -> tuple[str, ...]:
     """Return the names of the classes; none without a classifier or if they are invalid."""
     try:
         names = json.loads(metadata.get("classes", "[]"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    names = [visible(name, kept="") for name in names] if valid else []
     return tuple(names) if valid and metadata.get("task") in OUTPUTS else ()
 
 
@@ -269,12 +279,18 @@ def _read_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
             settings[name] = [float(value) for value in json.loads(metadata[name])]
         settings["backbone_args"] = dict(json.loads(metadata.get("backbone_args", "{}")))
         pixel_range = json.loads(metadata.get("pixel_range", "null"))
-        settings["pixel_range"] = pixel_range and (float(pixel_range[0]), float(pixel_range[1]))
-        valid = len(settings["mean"]) == len(settings["std"]) == settings["channels"]
+        settings["pixel_range"] = pixel_range and tuple(map(float, pixel_range))
+        settings["no_data"] = float(metadata["no_data"]) if "no_data" in metadata else None
+        settings["slice"] = metadata.get("slice", "middle")
+        valid = settings["slice"] in get_args(Slice)
+        valid = valid and len(settings["mean"]) == len(settings["std"]) == settings["channels"]
         valid = valid and 0 < settings["image_size"] <= MAX_SIDE
         valid = valid and settings["channels"] <= MAX_CHANNELS
+        lengths = (0, 2, 2 * settings["channels"])
+        valid = valid and len(settings["pixel_range"] or ()) in lengths
         numbers = (*settings["mean"], *settings["std"], *(settings["pixel_range"] or ()))
-        valid = valid and all(map(math.isfinite, numbers)) and min(settings["std"]) > 0
+        valid = valid and all(math.isfinite(value) and abs(value) < _LARGEST for value in numbers)
+        valid = valid and plausible_statistics(settings["mean"], settings["std"])
     except (KeyError, ValueError, TypeError, IndexError, RecursionError):
         valid = False
     if not valid:

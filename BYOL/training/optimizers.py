@@ -51,9 +51,26 @@ def parameter_groups(
     ]
 
 
+def unwrapped(model: Any) -> BYOL:
+    """Return the BYOL model inside ``DistributedDataParallel`` or ``torch.compile``.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    inner = model
+    while not hasattr(inner, "onlineNet"):
+        inner = getattr(inner, "module", None)
+        if inner is None:
+            raise SettingsError(
+                f"model is a {type(model).__name__}: give a BYOL model, also one wrapped in "
+                "DistributedDataParallel or torch.compile"
+            )
+    return inner
+
+
 def build_optimizer(
     name: str,
-    model: BYOL,
+    model: nn.Module,
     *,
     lr: float,
     weight_decay: float,
@@ -65,7 +82,8 @@ def build_optimizer(
 
     Args:
         name: "lars" (equal to the authors'), "sgd" or "adamw".
-        model: the networks; the optimizer gets no parameters of the target network.
+        model: the networks, also wrapped in ``DistributedDataParallel`` or ``torch.compile``; the
+            optimizer gets no parameters of the target network.
         lr: learning rate; :func:`set_learning_rate` changes it later.
         weight_decay: for weights only.
         momentum: of LARS and SGD, or β₁ of AdamW.
@@ -73,9 +91,10 @@ def build_optimizer(
         predictor_lr_scale: λ, factor of the predictor's learning rate; None means 10 if the
             target is the online network itself (paper, section 5), else 1.
     """
+    networks = unwrapped(model)
     if predictor_lr_scale is None:
-        predictor_lr_scale = 10.0 if model.target == "online" else 1.0
-    groups = parameter_groups(model, weight_decay, predictor_lr_scale)
+        predictor_lr_scale = 10.0 if networks.target == "online" else 1.0
+    groups = parameter_groups(networks, weight_decay, predictor_lr_scale)
     # one kernel that reads every weight once; on CUDA it is reliable
     fused = True if next(model.parameters()).device.type == "cuda" else None
     optimizer: torch.optim.Optimizer

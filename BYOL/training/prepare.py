@@ -12,6 +12,7 @@ from BYOL.config import PretrainConfig
 from BYOL.config.recipe import image_size_for
 from BYOL.config.view_configs import largest_view, small_view_configs, view_configs
 from BYOL.data.cache import check_images, to_memory
+from BYOL.data.data_source import parse_source
 from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images, readable
 from BYOL.data.reduced import reduce_images
 from BYOL.data.sources import Splits, common_side, open_images
@@ -63,11 +64,15 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
         UserError: the data cannot be used, or a setting does not fit them.
     """
     config = resolve_backbone(config)
+    source = parse_source(config.data)
     splits = open_images(
-        config.data,
+        source,
         channels=config.channels,
         pixel_range=config.pixel_range,
         data_root=config.data_root,
+        no_data=config.no_data,
+        slice=config.slice,
+        frames=config.frames,
     )
     config = dataclasses.replace(config, pixel_range=splits.pixel_range)
     if config.channels not in (None, splits.train.channels):
@@ -75,7 +80,7 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
             f"--channels={config.channels} is not what the images have: {splits.train.channels}"
         )
     config = resolve_recipe(config, splits.train)
-    side = common_side(config.data) if config.image_size is None else None
+    side = common_side(source, config.channels) if config.image_size is None else None
     config = _resolve(config, splits.train, side)
     splits = attach_labels(splits, config)
     evaluated = splits.labelled or splits.train

@@ -50,7 +50,8 @@ def cpu_view(
     pixels, corners = images.contiguous().numpy(), boxes.contiguous().numpy()
     blur = ops.blur_kernels(appearance.sigma, max(radius, 1)).numpy()
     centre, scale = np.array(mean, np.float32), 1 / np.array(std, np.float32)
-    out = torch.empty(len(images), config.size, config.size, images.shape[1])
+    shape = (len(images), config.size, config.size, images.shape[1])
+    out = torch.empty(shape, dtype=torch.float32)  # also if the default is another type
 
     def work(part: slice) -> None:
         kernels.fill_views(

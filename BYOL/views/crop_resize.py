@@ -75,7 +75,7 @@ def resize_weights(start: Tensor, length: Tensor, total: int, size: int) -> Tens
     Returns:
         (B, size, total) float32, where each row sums to 1.
     """
-    scale = (length / size)[:, None, None]
+    scale = (length.to(torch.float32) / size)[:, None, None]
     out = torch.arange(size, device=start.device, dtype=torch.float32)[None, :, None]
     pixel = torch.arange(total, device=start.device, dtype=torch.float32)[None, None, :]
     centre = start[:, None, None] + (out + 0.5) * scale

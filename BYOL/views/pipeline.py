@@ -225,7 +225,7 @@ def view_from_crop(
     draw = sample_appearance(config, key, ids.to(crops.device))
     if crops.device.type == "cpu":
         return cpu_view(config, crops, None, draw, mean, std)
-    x = crops if crops.is_floating_point() else crops * (1 / 255)
+    x = crops.float() * (1 if crops.is_floating_point() else 1 / 255)
     return appearance(config, ops.flip(x, draw.flip), draw, mean, std)
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from BYOL._files import write_atomically
 from BYOL._random import fold
+from BYOL.views.centre_crop import centre_crop
 from BYOL.views.config import ViewConfig
 from BYOL.views.pipeline import make_view
-from BYOL.views.transforms import centre_crop
 
 GAP = 2
 

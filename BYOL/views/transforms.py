@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from BYOL._pixels import Range, cut, to_pixels
+from BYOL._pixel_range import PixelRange
+from BYOL._pixels import cut, to_pixels
 from BYOL._random import fold
 from BYOL.errors import UserError
+from BYOL.views.centre_crop import centre_crop, centre_crop_box
 from BYOL.views.config import ViewConfig, paper_views
 from BYOL.views.ops import per_channel
 from BYOL.views.pipeline import make_view
@@ -94,6 +95,7 @@ class EvalTransform:
         std: standard deviation of each channel.
         pixel_range: values of black and white in PIL images of high bit depth. If None, the range
             is determined from each image.
+        no_data: value that marks pixels without data in such images; they become black.
     """
 
     def __init__(
@@ -101,12 +103,14 @@ class EvalTransform:
         size: int,
         mean: Sequence[float],
         std: Sequence[float],
-        pixel_range: Range | None = None,
+        pixel_range: PixelRange | None = None,
+        no_data: float | None = None,
     ):
         self.size = size
         self.mean = list(mean)
         self.std = list(std)
         self.pixel_range = pixel_range
+        self.no_data = no_data
 
     @torch.no_grad()
     def __call__(self, image: Any) -> Tensor:
@@ -123,11 +127,11 @@ class EvalTransform:
 
     def _centre_crop(self, image: Image.Image) -> Tensor:
         upright = ImageOps.exif_transpose(image)
-        pixels = to_pixels(upright, len(self.mean), self.pixel_range)
+        pixels = to_pixels(upright, len(self.mean), self.pixel_range, self.no_data)
         height, width = pixels.shape[:2]
-        top, left, side, _ = centre_crop_box(height, width, self.size)
-        crop = cut(pixels, (left, top, left + side, top + side), self.size)
-        return torch.from_numpy(crop).permute(2, 0, 1)[None] * (1 / 255)
+        top, left, down, across = centre_crop_box(height, width, self.size)
+        crop = cut(pixels, (left, top, left + across, top + down), self.size)
+        return torch.from_numpy(crop).permute(2, 0, 1)[None].float() * (1 / 255)
 
 
 class MultiViewDataInjector:
@@ -143,46 +147,6 @@ class MultiViewDataInjector:
     def __call__(self, image: Any) -> list[Any]:
         """Return one result for each transform, in order."""
         return [transform(image) for transform in self.transforms]
-
-
-def centre_crop_fraction(size: int) -> float:
-    """Return the fraction of the shorter side that evaluation shows at ``size`` pixels.
-
-    It is 224 / 256 as in the paper, and 1 for small images.
-    """
-    return 0.875 if size > 96 else 1.0
-
-
-def centre_crop_box(height: int, width: int, size: int) -> tuple[float, float, float, float]:
-    """Return top, left, height and width of the evaluation crop, in fractional pixels.
-
-    Args:
-        height: of the image in pixels.
-        width: of the image in pixels.
-        size: side length of the evaluation input in pixels.
-    """
-    side = min(height, width) * centre_crop_fraction(size)
-    return (height - side) / 2, (width - side) / 2, side, side
-
-
-def centre_crop(images: Tensor, size: int) -> Tensor:
-    """Resize the shorter side to ``size`` / :func:`centre_crop_fraction`, then crop the centre.
-
-    Args:
-        images: (B, C, H, W) uint8, or float in [0, 1].
-        size: side length of the result in pixels.
-
-    Returns:
-        (B, C, size, size) float32 in [0, 1].
-    """
-    x = images.float() if images.is_floating_point() else images * (1 / 255)
-    height, width = x.shape[-2:]
-    scale = round(size / centre_crop_fraction(size)) / min(height, width)
-    resized = (max(round(height * scale), size), max(round(width * scale), size))
-    if resized != (height, width):
-        x = F.interpolate(x, resized, mode="bicubic", antialias=True).clamp_(0, 1)
-    top, left = (resized[0] - size) // 2, (resized[1] - size) // 2
-    return x[..., top : top + size, left : left + size]
 
 
 def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

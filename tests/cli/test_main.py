@@ -67,7 +67,7 @@ def test_help_and_mistakes_are_fast_and_import_no_heavy_package():
         (["--image-size", "x"], "--image-size: x is not a whole number"),
         (["--epochs", "2.5"], "--epochs: 2.5 is not a whole number"),
         (["--blur", "x"], "--blur: x is not two numbers with a comma between"),
-        (["--pixel-range", "1,2,3"], "--pixel-range: 1,2,3 is not two numbers"),
+        (["--pixel-range", "1,2,3"], "1,2,3 is not two numbers, or two for each channel"),
         (["--pixel-range", "5,5"], "--pixel-range=(5.0, 5.0) is no range"),
     ],
 )
@@ -109,8 +109,9 @@ def test_trust_is_not_accepted_in_a_file(tmp_path, value, capsys):
     assert "trust is accepted on the command line only" in capsys.readouterr().err
 
 
-def test_a_pixel_range_is_a_pair():
+def test_a_pixel_range_is_a_pair_or_a_pair_for_each_channel():
     assert parse("pretrain", ["--pixel-range", "-1000,400"]).pixel_range == (-1000, 400)
+    assert parse("pretrain", ["--pixel-range", "-25,0,0,0.6"]).pixel_range == (-25, 0, 0, 0.6)
     assert parse("pretrain", []).pixel_range is None
 
 

@@ -75,8 +75,8 @@ def test_a_copy_is_the_first_result_and_the_query_image_is_not_a_result(run, tmp
     said = "42 images (1 more could not be read): the 5 most similar to the query image"
     assert said in capsys.readouterr().out
     assert [row["rank"] for row in found] == list("12345")
-    assert found[0]["file"] == str(pictures / "copy.jpg") and float(found[0]["similarity"]) > 0.9
-    assert {row["like"] for row in found} == {str(pictures / "07.png")}
+    assert found[0]["file"] == "copy.jpg" and float(found[0]["similarity"]) > 0.9
+    assert {row["like"] for row in found} == {"07.png"}
     assert not {"07.png", "07-link.png"} & {row["file"].rsplit("/", 1)[-1] for row in found}
     cosines = [float(row["similarity"]) for row in found]
     assert cosines == sorted(cosines, reverse=True)

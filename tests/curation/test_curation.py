@@ -17,10 +17,11 @@ from BYOL import load_backbone
 from BYOL.cli.main import main
 from BYOL.curation import duplicates
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid, thumbnail
-from BYOL.curation.duplicates import near_pairs, unit_thumbnails
+from BYOL.curation.duplicates import near_pairs
 from BYOL.curation.feature_store import Collection, FeaturesWithThumbnail, whiten
 from BYOL.data.dataset import ArrayImages
 from BYOL.data.sources import open_images
+from BYOL.evaluation.copies.thumbnails import unit_thumbnails
 from BYOL.views.config import InputSpec
 
 pytestmark = pytest.mark.trains
@@ -123,7 +124,7 @@ def test_image_arrays_are_supported(tmp_path, monkeypatch, run, capsys):
     np.savez("set.npz", images=np.concatenate([pixels, pixels[:2]]))
     assert main(["duplicates", str(run), "set.npz"]) == 0
     files = {row["file"] for row in table(tmp_path / "duplicates.csv")}
-    assert files == {"train/0", "train/20", "train/1", "train/21"}
+    assert files == {"0", "20", "1", "21"}
     assert main(["duplicates", str(run), "set.npz", "--kept", "rest.txt"]) == 2
     assert "--kept=rest.txt requires images that are separate files" in capsys.readouterr().err
     assert main(["outliers", str(run), "set.npz", "--count", "3"]) == 0

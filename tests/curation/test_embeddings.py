@@ -10,7 +10,7 @@ import torch
 
 from BYOL.cli.main import main
 from BYOL.curation import embedding_files
-from BYOL.curation.embedding_files import write_embeddings
+from BYOL.curation.embedding_files import names_path, write_embeddings
 from BYOL.curation.embeddings import Embeddings
 from BYOL.data import eval_loader
 from BYOL.data.dataset import ArrayImages
@@ -34,15 +34,15 @@ def read(path) -> tuple[np.ndarray, list[str], dict[str, str]]:
     """Read features in their original shape, names and metadata from a file of any format."""
     if path.suffix == ".npz":
         with np.load(path) as arrays:
-            return arrays["embedding"], arrays["name"].tolist(), json.loads(str(arrays["metadata"]))
+            return arrays["embedding"], arrays["file"].tolist(), json.loads(str(arrays["metadata"]))
     table = pq.read_table(path if path.suffix == ".parquet" else path.with_suffix(".names.parquet"))
     metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
     if path.suffix == ".npy":
-        return np.load(path, mmap_mode="r"), table["name"].to_pylist(), metadata
+        return np.load(path, mmap_mode="r"), table["file"].to_pylist(), metadata
     flat = table["embedding"].combine_chunks().flatten().to_numpy()
     return (
         flat.reshape(len(table), *json.loads(metadata["shape"])),
-        table["name"].to_pylist(),
+        table["file"].to_pylist(),
         metadata,
     )
 
@@ -184,3 +184,32 @@ def test_user_errors_are_one_line(run, tmp_path, monkeypatch, capsys, flags, nam
     assert main(["embed", str(run), *flags]) == 2
     assert named in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "expected"),
+    [
+        (np.array([1, 0, 2]), ("x", "y"), ["y", "x", "2"]),
+        (np.array([[1, 0], [1, 1], [0, 0]], bool), ("x", "y"), ["x", "x|y", ""]),
+        (np.array([[1.5], [2.0], [-3.25]]), ("age",), ["1.5", "2", "-3.25"]),
+        (None, (), ["", "", ""]),
+    ],
+)
+def test_labels_of_every_kind_are_written_as_text(tmp_path, labels, classes, expected):
+    data = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+    images = ArrayImages("x", 1, labels, classes, data, prefix="test/")
+    batch = ("test", images, np.arange(3), np.zeros((3, 2), np.float32))
+    path = write_embeddings(tmp_path / "e.parquet", Embeddings(iter([batch])))
+    table = pq.read_table(path)
+    assert table["label"].to_pylist() == expected
+    assert table["file"].to_pylist() == ["test/0", "test/1", "test/2"]
+
+
+@pytest.mark.parametrize("stem", ["n" * 251, "é" * 125, "b" * 242])
+def test_a_legal_name_has_a_legal_name_for_its_rows(tmp_path, stem):
+    path = tmp_path / f"{stem}.npy"
+    names = names_path(path)
+    names.write_text("x")
+    assert names.name.endswith(".names.parquet") and names.parent == tmp_path
+    assert names != names_path(path.with_name(f"{stem[:-1]}x.npy"))
+    assert names_path(tmp_path / "e.npy") == tmp_path / "e.names.parquet"

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from BYOL.data.decode import BrokenImageError, ImageFile, image_size, is_grey, read_image
+from BYOL.data.decode import BrokenImageError, ImageFile, image_size, read_header, read_image
 
 
 def gradient(height: int = 40, width: int = 60) -> np.ndarray:
@@ -88,9 +88,9 @@ def test_grey_is_detected_from_the_header(tmp_path):
     Image.fromarray(gradient()).save(tmp_path / "colour.png")
     Image.fromarray(gradient()[..., 0]).save(tmp_path / "grey.png")
     (tmp_path / "none.png").write_bytes(b"nothing")
-    assert is_grey(tmp_path / "colour.png") is False
-    assert is_grey(tmp_path / "grey.png") is True
-    assert is_grey(tmp_path / "none.png") is None
+    assert read_header(tmp_path / "colour.png").layout == "rgb"
+    assert read_header(tmp_path / "grey.png").layout == "grey"
+    assert read_header(tmp_path / "none.png") is None
     assert image_size(tmp_path / "none.png") is None
 
 

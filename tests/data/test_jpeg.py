@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from BYOL.data.decode import ImageFile
-from BYOL.data.formats.jpeg import decode_jpeg, may_be_turned, upright
+from BYOL.data.formats.jpeg import decode_jpeg, may_be_turned
+from BYOL.data.formats.stored import upright
 
 
 def smooth(height: int, width: int) -> np.ndarray:

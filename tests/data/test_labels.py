@@ -85,7 +85,7 @@ def test_a_name_in_several_shards_requires_the_shard_name(tmp_path):
         ("file,x\n", "auto", "no labels"),
         ("file\na.png\n", "auto", "no labels"),
         ("file,x\na,1,2\n", "auto", "row 1 has 3 cells"),
-        ("file,x,y\na,1,\n", "auto", "nothing under 'y'"),
+        ("file,x,y\na,1,\n", "auto", "no row whose 2 labels are all known"),
         ("file,x\na,1.5\nb,nan\n", "auto", "'nan' under 'x'"),
         ("file,x\na,1.5\nb,nan\n", "regression", "row 2"),
         ("file,x\na,cat\nb,2\n", "regression", "not a number"),
@@ -161,8 +161,7 @@ def test_names_with_spaces_and_invalid_utf8_are_matched(tmp_path):
     names = [" lead.png", os.fsdecode(b"caf\xe9.png"), "00.png "]
     assert sorted(numbers_of(tmp_path, folder, *names).values()) == [0, 1, 2]
     (tmp_path / "latin.csv").write_bytes(b"file,x\n00.png,caf\xe9\n")
-    with pytest.raises(UserError, match="cannot be read"):
-        read_labels(tmp_path / "latin.csv")
+    assert read_labels(tmp_path / "latin.csv").names == ("café",)
 
 
 @pytest.mark.parametrize(
@@ -179,3 +178,65 @@ def test_rows_without_a_unique_image_are_rejected(tmp_path, rows, named):
     file = read_labels(write(tmp_path / "l.csv", "file,x\n" + rows), "classification")
     with pytest.raises(UserError, match=named):
         label_splits(open_images(str(tmp_path / "p")), file)
+
+
+@pytest.mark.parametrize(
+    ("one", "zero"), [("1", "0"), ("1.0", "0.0"), ("1.", "0."), ("True", "FALSE")]
+)
+def test_one_hot_columns_are_classes_and_others_are_tags(tmp_path, one, zero, lines):
+    def rows(*cells):
+        body = "".join(
+            f"{i},{','.join(one if c else zero for c in row)}\n" for i, row in enumerate(cells)
+        )
+        return write(tmp_path / "h.csv", "image,MEL,NV,BCC,UNK\n" + body)
+
+    file = read_labels(rows((0, 1, 0, 0), (1, 0, 0, 0), (0, 0, 1, 0), (0, 1, 0, 0)))
+    assert file.labels.tolist() == [1, 0, 2, 1] and file.names == ("MEL", "NV", "BCC")
+    assert any("exactly one 1" in line and "--task multilabel" in line for line in lines())
+    tags = read_labels(rows((0, 1, 0, 0), (1, 1, 0, 0), (0, 0, 0, 0)))
+    assert tags.labels.tolist() == [[0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]
+    assert tags.labels.dtype == bool and tags.names == ("MEL", "NV", "BCC", "UNK")
+    forced = read_labels(rows((0, 1, 0, 0), (1, 0, 0, 0)), "multilabel")
+    assert forced.labels.dtype == bool and forced.labels.shape == (2, 4)
+    with pytest.raises(UserError, match="classes only if each row has exactly one 1"):
+        read_labels(rows((1, 1, 0, 0), (1, 0, 0, 0)), "classification")
+
+
+def test_one_column_of_0_and_1_with_decimals_holds_two_classes(tmp_path):
+    file = read_labels(write(tmp_path / "l.csv", "file,x\na,1.0\nb,0.0\nc,1.0\n"))
+    assert file.labels.tolist() == [1, 0, 1] and file.names == ("0", "1")
+    ages = read_labels(write(tmp_path / "l.csv", "file,x\na,31.0\nb,40.0\n"))
+    assert ages.labels.tolist() == [[31.0], [40.0]]
+
+
+def test_cells_with_bars_hold_tags(tmp_path):
+    text = "file,finding\na,Effusion|Mass\nb,No Finding\nc, Mass \nd,\n"
+    file = read_labels(write(tmp_path / "l.csv", text))
+    assert file.names == ("Effusion", "Mass", "No Finding") and set(file.rows) == {"a", "b", "c"}
+    assert file.labels.astype(int).tolist() == [[1, 1, 0], [0, 0, 1], [0, 1, 0]]
+    semicolons = write(tmp_path / "l.csv", "file,k\na,x;y\nb,y\n")
+    assert read_labels(semicolons, "multilabel").names == ("x", "y")
+    assert read_labels(semicolons).names == ("x;y", "y")
+    assert read_labels(write(tmp_path / "l.csv", text), "classification").names == (
+        "Effusion|Mass", "Mass", "No Finding",
+    )  # fmt: skip
+
+
+def test_blank_and_minus_one_are_unknown(tmp_path, lines):
+    classes = read_labels(write(tmp_path / "l.csv", "file,k\na,0\nb,-1\nc,1\nd,\ne,2\n"))
+    assert classes.names == ("0", "1", "2") and set(classes.rows) == {"a", "c", "e"}
+    assert classes.labels[classes.rows["e"]] == 2
+    assert any("-1 is read as an unknown class (1 of 4 rows)" in line for line in lines())
+    tags = read_labels(write(tmp_path / "l.csv", "f,x,y\na,1,0\nb,-1,1\nc,0.0,\nd,1.0,1.0\n"))
+    assert tags.labels.tolist() == [[True, False], [True, True]] and set(tags.rows) == {"a", "d"}
+    assert any("2 of 4 rows have unknown labels" in line for line in lines())
+    values = read_labels(write(tmp_path / "l.csv", "f,x,y\na,1.5,2\nb,,3\nc,4,-1\n"))
+    assert values.labels.tolist() == [[1.5, 2.0], [4.0, -1.0]] and set(values.rows) == {"a", "c"}
+
+
+def test_minus_one_next_to_1_alone_is_a_class_or_an_absent_tag(tmp_path, lines):
+    classes = read_labels(write(tmp_path / "l.csv", "file,k\na,-1\nb,1\n"))
+    assert classes.names == ("-1", "1") and len(classes.rows) == 2
+    tags = read_labels(write(tmp_path / "l.csv", "f,x,y\na,-1,1\nb,1,1\nc,-1,-1\n"))
+    assert tags.labels.tolist() == [[False, True], [True, True], [False, False]]
+    assert any("-1 is read as 0" in line for line in lines())

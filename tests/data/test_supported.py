@@ -13,7 +13,7 @@ from PIL import Image
 from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.data import sources
-from BYOL.data.decode import BrokenImageError, ImageFile, image_size, is_grey, read_image
+from BYOL.data.decode import BrokenImageError, ImageFile, image_size, read_header, read_image
 from BYOL.data.formats import supported
 from BYOL.data.sources import open_images
 from tests.conftest import TINY, draw_images
@@ -57,7 +57,7 @@ def ramp(height: int = 20, width: int = 30, white: int = 4095) -> np.ndarray:
 def test_12_bit_grey_is_scaled_by_the_range_of_the_set(tmp_path):
     path = tmp_path / "scan.dcm"
     scan(ramp(), bits=12).save_as(path, enforce_file_format=True)
-    assert image_size(path) == (20, 30) and is_grey(path) is True
+    assert image_size(path) == (20, 30) and read_header(path).layout == "grey"
     expected = (ramp() / 4095 * 255).round()
     for source in (path, path.read_bytes()):
         for channels in (1, 3):
@@ -157,21 +157,21 @@ def test_device_files_decode_equally_for_every_compression(name, like):
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "mode"),
+    ("name", "shape", "kind"),
     [
-        ("CT_small", (128, 128), "F"),
-        ("JPGExtended", (1024, 256), "F"),  # 12 bits
-        ("examples_palette", (350, 800), "RGB"),
-        ("examples_rgb_color", (240, 320), "RGB"),  # starts like a TIFF
-        ("examples_ybr_color", (240, 320), "RGB"),  # many frames
-        ("liver_1frame", (512, 512), "F"),  # one bit
+        ("CT_small", (128, 128), ("grey", True)),
+        ("JPGExtended", (1024, 256), ("grey", True)),  # 12 bits
+        ("examples_palette", (350, 800), ("rgb", False)),
+        ("examples_rgb_color", (240, 320), ("rgb", False)),  # starts like a TIFF
+        ("examples_ybr_color", (240, 320), ("rgb", False)),  # many frames
     ],
 )
-def test_device_files_are_read(name, shape, mode):
+def test_device_files_are_read(name, shape, kind):
     if not (DEVICE_FILES / f"{name}.dcm").exists():
         pytest.skip("this pydicom has no test files")
     file = ImageFile(DEVICE_FILES / f"{name}.dcm", 3)
-    assert file.size == shape and file._image.mode == mode
+    header = read_header(DEVICE_FILES / f"{name}.dcm")
+    assert file.size == shape and (header.layout, header.deep) == kind
     pixels = file.decode()
     assert pixels.shape == (*shape, 3) and pixels.std() > 10
 
@@ -264,12 +264,14 @@ def test_heic_orientation_is_applied(tmp_path):
 
 def test_without_its_library_a_format_is_counted_and_its_extra_is_reported(tmp_path):
     draw_images(tmp_path, classes=("a",), each=3)
-    for name in ("a.dcm", "b.DCM", "c.heic", "d.nii"):
+    for name in ("a.dcm", "b.DCM", "c.heic", "d.nii", "e.nii.gz", "f.mha", "g.czi"):
         (tmp_path / name).write_bytes(b"")
+    (tmp_path / "h").write_bytes(b"0" * 128 + b"DICM")
+    (tmp_path / "i.zarr").mkdir()
     script = (
         "import importlib.util as u; found = u.find_spec\n"
-        "u.find_spec = lambda name, *a: None if name in ('pydicom', 'pillow_heif')"
-        " else found(name, *a)\n"
+        "gone = 'pydicom', 'pillow_heif', 'nibabel', 'SimpleITK', 'zarr'\n"
+        "u.find_spec = lambda name, *a: None if name in gone else found(name, *a)\n"
         "from BYOL.data.sources import open_images\n"
         "print(*open_images('.').train.notes, sep='\\n')"
     )
@@ -277,9 +279,14 @@ def test_without_its_library_a_format_is_counted_and_its_extra_is_reported(tmp_p
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True,
         env={"PYTHONPATH": str(Path(sources.__file__).parents[2]), "PATH": ""},
     )  # fmt: skip
-    assert done.stdout.splitlines() == [
-        "left out: 2 .dcm, read after pip install 'BYOL[dicom]'",
+    lines = done.stdout.splitlines()
+    (medical,) = (line for line in lines if "BYOL[medical]" in line)
+    assert all(f"1 {ending}" in medical for ending in (".nii", ".nii.gz", ".mha"))
+    assert {*lines} - {medical} == {
+        "left out, because of an unsupported format: 1 .czi; convert them first",
         "left out: 1 .heic, read after pip install 'BYOL[heif]'",
-        "left out, because of an unsupported format: 1 .nii; convert them first",
-    ]
-    assert supported.MISSING == {} and not supported.SUFFIXES & supported.UNREAD
+        "left out: 1 .zarr, read after pip install 'BYOL[zarr]'",
+        "left out: 2 .dcm, 1 DICOM without ending, read after pip install 'BYOL[dicom]'",
+    }
+    both = supported.SUFFIXES & supported.UNREAD
+    assert both <= {".zarr"}  # a folder of that name is an image, a file is none

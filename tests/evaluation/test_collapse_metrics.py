@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from BYOL.evaluation.collapse.alarm import diagnose
-from BYOL.evaluation.collapse.metrics import collapse_metrics, covariance_spectrum, picture_share
+from BYOL.evaluation.collapse.metrics import (
+    collapse_metrics,
+    covariance_spectrum,
+    picture_share,
+    with_former_names,
+    with_present_names,
+)
 
 
 def measured(z: Tensor) -> dict[str, float]:
@@ -191,3 +197,27 @@ def test_metrics_without_axes_are_invariant_to_rotations(
     assert float(picture_share(z @ turn, z1 @ turn)) == pytest.approx(
         float(picture_share(z, z1)), abs=1e-4
     )
+
+
+def test_rankme_is_that_of_the_paper_and_counts_the_mean() -> None:
+    """Garrido et al. 2023, equation 1: exp(-Σ pₖ log pₖ), pₖ = σₖ / ‖σ‖₁ + ε, of z, not centred."""
+    z = torch.randn(64, 8, dtype=torch.float64) @ torch.randn(8, 16, dtype=torch.float64) + 3
+    singular = torch.linalg.svdvals(z)
+    p = singular / singular.sum() + 1e-12
+    assert measured(z)["rankme"] == pytest.approx(float(torch.exp(-(p * p.log()).sum())), rel=1e-6)
+    centred = measured(z - z.mean(dim=0))
+    assert centred["rankme"] == pytest.approx(centred["centred_rank"], rel=1e-6)
+    assert measured(z)["centred_rank"] == pytest.approx(centred["centred_rank"], rel=1e-6)
+    far = measured(low_rank(2) + 0.5)
+    assert far["centred_rank"] == pytest.approx(2, rel=1e-2) and far["rankme"] < 2
+
+
+def test_files_have_the_former_name_of_the_centred_rank_and_are_read_with_it() -> None:
+    metrics = measured(torch.randn(64, 8))
+    written = with_former_names(metrics)
+    assert written["effective_rank"] == metrics["centred_rank"]
+    assert with_present_names(written) == metrics
+    assert with_present_names({"std": 1.0, "effective_rank": 5.0}) == {
+        "std": 1.0, "centred_rank": 5.0,
+    }  # fmt: skip
+    assert with_former_names({}) == {} == with_present_names({})

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from BYOL._pixels import estimate_pixel_range, is_high_depth, shallow, to_uint8
+from BYOL._pixel_range import estimate_pixel_range, to_uint8
+from BYOL._pixels import is_high_depth, to_pixels
 
 
 @pytest.mark.parametrize(
@@ -64,5 +65,7 @@ def test_an_image_of_high_bit_depth_is_converted_by_its_own_range(mode):
     values = np.array([[0, 4095]], {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode])
     image = Image.fromarray(values)
     assert is_high_depth(image) and not is_high_depth(Image.new("L", (2, 2)))
-    assert np.asarray(shallow(image)).tolist() == [[0, 255]]
-    assert np.asarray(shallow(image, (0, 8190))).tolist() == [[0, 128]]
+    assert to_pixels(image, 1)[..., 0].tolist() == [[0, 255]]
+    assert to_pixels(image, 1, (0, 8190))[..., 0].tolist() == [[0, 128]]
+    assert to_pixels(image, 3, (0, 8190, 0, 4095, 4095, 0))[0, 1].tolist() == [128, 255, 0]
+    assert to_pixels(image, 1, (8190, 0), no_data=4095)[..., 0].tolist() == [[255, 0]]

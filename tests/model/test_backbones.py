@@ -5,7 +5,8 @@ from torch import nn
 
 from BYOL.byol import BYOL
 from BYOL.errors import UserError
-from BYOL.model.backbones import build_backbone, feature_size, pool
+from BYOL.model.backbones import build_backbone
+from BYOL.model.feature_size import feature_size, pool
 from BYOL.model.plain_net import PLAIN_NETS
 from BYOL.model.stems import has_large_stem
 
@@ -87,7 +88,7 @@ def test_a_stem_that_does_not_fit_is_an_error():
     [
         (torch.zeros(1, 2, 3), r"shape \(1, 2, 3\)"),
         ((torch.zeros(1, 2),), "a tuple: it must be one tensor"),
-        ({"features": torch.zeros(1, 2)}, "a dict: it must be one tensor"),
+        ({"features": torch.zeros(1, 2)}, "a dict of features: it must be one tensor"),
     ],
 )
 def test_an_output_other_than_one_vector_per_image_is_an_error(output, named):

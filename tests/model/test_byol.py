@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from BYOL.byol import BYOL, _weights
+from BYOL.byol import BYOL
 from BYOL.errors import UserError
 from BYOL.model.backbones import build_backbone
 from BYOL.model.heads import MLP, build_predictor
+from BYOL.model.networks import _State
 from BYOL.utils import criterion, get_byol_transforms
 
 pytestmark = pytest.mark.trains
@@ -113,14 +114,17 @@ def test_batch_statistics_are_per_view():
     assert all(view.abs().max() < 1e-5 for view in seen)
 
 
-def test_weights_equals_the_parameters_of_pytorch():
+def test_the_averaged_weights_are_the_parameters_of_pytorch():
     """Each parameter occurs once, also tied ones and those of a module that is used twice."""
     tied = nn.Linear(4, 4)
     tied.weight = tied.bias = nn.Parameter(torch.ones(4))
     shared = nn.BatchNorm1d(4)
     model = nn.Sequential(tied, shared, nn.Sequential(shared, nn.Linear(4, 4, bias=False)))
     model.register_module("none", None)
-    listed, found = list(model.parameters()), _weights(model)
+    state = _State(running=False)
+    state.collect(model, copy.deepcopy(model))
+    found = [online for _, online in state.averaged.values()]
+    listed = list(model.parameters())
     assert len(listed) == len(found) == 4 and all(map(operator.is_, listed, found))
 
 

@@ -55,6 +55,17 @@ def test_lars_equals_the_authors(authors, case):
         torch.testing.assert_close(parameter, final, rtol=1e-5, atol=1e-6)
 
 
+def test_a_wrapped_model_is_unwrapped():
+    model = _model(EAvg=False)
+    expected = build_optimizer("sgd", model, lr=0.1, weight_decay=0.1).state_dict()["param_groups"]
+    wrappers = (torch.compile, nn.DataParallel, lambda m: nn.DataParallel(torch.compile(m)))
+    for wrap in wrappers:
+        optimizer = build_optimizer("sgd", wrap(model), lr=0.1, weight_decay=0.1)
+        assert optimizer.state_dict()["param_groups"] == expected
+    with pytest.raises(UserError, match="model is a Linear: give a BYOL model"):
+        build_optimizer("sgd", nn.Linear(2, 2), lr=0.1, weight_decay=0.1)
+
+
 def test_numbers_for_each_channel_are_spared_whatever_their_shape():
     class Scaled(nn.Module):
         def __init__(self):

@@ -37,7 +37,7 @@ def test_a_run_leaves_one_folder_with_everything_in_it(run):
     assert set(results["evaluation"]["rows"]) == {"raw pixels", "untrained", "trained"}
     assert [epoch for epoch, _ in results["online_knn"]] == [1, 2]
     assert [epoch for epoch, _ in results["online_probe"]] == [1, 2]
-    assert set(results["gauges"]) >= {"std", "effective_rank"}
+    assert set(results["gauges"]) >= {"std", "centred_rank", "rankme", "effective_rank"}
     assert any((run / "logs").glob("events.out.tfevents*"))
     logged = rows(run)
     assert any(row["knn"] and row["probe"] for row in logged)

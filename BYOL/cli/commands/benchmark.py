@@ -7,6 +7,7 @@ import torch
 
 from BYOL._hardware import Machine, pick_machine
 from BYOL.cli.commands.common import Answer
+from BYOL.config.data_names import data_name
 from BYOL.config.inspection import BenchmarkConfig
 from BYOL.runs.build_model import build_model
 from BYOL.training.benchmark import benchmark
@@ -38,7 +39,7 @@ def benchmark_run(config: BenchmarkConfig) -> Answer:
     resolved = resolve_compile(resolved, len(prepared.train), machine)
     measured = benchmark(resolved, prepared, model, machine, config.seconds)
     answer = {
-        "data": config.data or "digits",
+        "data": data_name(config.data),
         "backbone": resolved.backbone,
         "image_size": resolved.view_shape[-1],
         "batch_size": resolved.micro_batch,

@@ -54,7 +54,7 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
             _draw(collection, groups, grid)
         if kept:
             places = (i for i in range(len(collection)) if i not in surplus and i not in further)
-            write_list(kept, map(collection.file, places))
+            write_list(kept, (_path(collection, place) for place in places))
         count = len(collection)
     answer = {
         "out": str(out),
@@ -88,10 +88,16 @@ def _text(found: dict[str, Any]) -> str:
 
 def _check_listable(kept: Path, features: Features) -> None:
     for images in features.sets.values():
-        if not isinstance(images, FileImages):
+        if not isinstance(images, FileImages) or images.has_frames:
             raise UserError(f"--kept={kept} requires images that are separate files")
         if images.paths.holds(b"\n") or images.paths.holds(b"\r"):
             raise UserError(f"--kept={kept}: the name of an image has a line break")
+
+
+def _path(collection: Collection, place: int) -> str:
+    images, index = collection.location(place)
+    assert isinstance(images, FileImages)  # see _check_listable
+    return str(images.encoded(index))
 
 
 def _row(collection: Collection, group: int, member: Member) -> tuple[object, ...]:

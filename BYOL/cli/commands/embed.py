@@ -23,8 +23,7 @@ def embed_run(config: EmbedConfig) -> Answer:
         "pool": features.network.pool,
         "precision": features.precision,
     }
-    several_splits = features.splits.test is not None
-    embeddings = Embeddings(features.batches(), config.dtype, metadata, several_splits)
+    embeddings = Embeddings(features.batches(), config.dtype, metadata)
     write_embeddings(path, embeddings)
     left_out = features.total - embeddings.count
     answer = {

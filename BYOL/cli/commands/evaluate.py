@@ -10,7 +10,7 @@ from BYOL.cli.commands.common import Answer
 from BYOL.config.evaluate import EvaluateConfig
 from BYOL.config.view_configs import view_configs
 from BYOL.curation.run_images import open_run_images, with_run_annotations
-from BYOL.data.annotations import annotate_splits
+from BYOL.data.annotations import AnnotationFiles, annotate_splits
 from BYOL.data.dataset import Images
 from BYOL.data.loader_errors import concise_loader_errors
 from BYOL.errors import UserError
@@ -95,7 +95,7 @@ def _data_settings(config: EvaluateConfig) -> dict[str, Any]:
 def _labelled(run: Run, config: EvaluateConfig) -> tuple[Images, Images | None, int]:
     """Training images, test images if there are any, and the number of images without a row."""
     images = open_run_images(run, config.data, config.data_root)
-    found = annotate_splits(images, config.labels, config.task, config.groups)
+    found = annotate_splits(images, AnnotationFiles.of(config))
     splits = found.splits
     labelled = splits.labelled or splits.train
     held_out = comparable_test_set(splits.test, labelled)

@@ -24,8 +24,8 @@ _LIKE = "like"  # the image set of the queries
 _SPARE = 16  # additional results, because some may be aliases of the query file
 COLUMN_NAMES = ("like", "rank", "file", "similarity")
 
-# Queries, and their results with similarities.
-Lists = list[tuple[list[int], list[tuple[int, float]]]]
+# The name of a query, its images, and its results with similarities.
+Lists = list[tuple[str, list[int], list[tuple[int, float]]]]
 
 
 def search_run(config: SearchConfig) -> Answer:
@@ -40,11 +40,11 @@ def search_run(config: SearchConfig) -> Answer:
     features = _with_queries(open_features(config), config)
     with features.collect(WHITENING) as collection:
         lists = _lists(collection, config)
-        rows = list(_rows(collection, lists, config))
+        rows = list(_rows(collection, lists))
         write_csv(out, COLUMN_NAMES, rows)
         if grid:
             _draw(collection, lists, grid)
-        asked = sum(len(queries) for queries, _ in lists)
+        asked = sum(len(queries) for _, queries, _ in lists)
         answer = {
             "out": str(out),
             "grid": str(grid) if grid else None,
@@ -66,6 +66,7 @@ def _with_queries(features: Features, config: SearchConfig) -> Features:
 
 def _lists(collection: Collection, config: SearchConfig) -> Lists:
     """The results of every query, or of all as one query; a query image is never a result."""
+    assert config.like is not None
     names = list(collection.sets)
     numbers = [number for number, name in enumerate(names) if name.startswith(_LIKE)]
     queries = np.isin(collection.locations[:, 0], numbers)
@@ -80,20 +81,32 @@ def _lists(collection: Collection, config: SearchConfig) -> Lists:
     lists: Lists = []
     for group, places, cosines in zip(groups, found.positions, found.similarity, strict=True):
         own = {collection.identity(place) for place in group} - {None}
+        same = [place for place in places.tolist() if collection.identity(place) in own]
+        name = config.like if config.together else _query_name(collection, group[0], same)
         others = [
             (place, cosine)
             for place, cosine in zip(places.tolist(), cosines.tolist(), strict=True)
-            if collection.identity(place) not in own
+            if place not in same
         ]
-        lists.append((group, others[: config.count]))
+        lists.append((name, group, others[: config.count]))
     return lists
 
 
-def _rows(
-    collection: Collection, lists: Lists, config: SearchConfig
-) -> Iterator[tuple[object, ...]]:
-    for queries, results in lists:
-        like = config.like if config.together else collection.file(queries[0])
+def _query_name(collection: Collection, query: int, same: list[int]) -> str:
+    """The name of a query, which is that in DATA if it is one of its files.
+
+    Args:
+        collection: the images and the queries.
+        query: the position of the query.
+        same: positions of the images of DATA that are the file of the query.
+    """
+    names = [collection.file(place) for place in (*same, query)]
+    last = names[-1].rpartition("/")[2]
+    return next(name for name in names if name.rpartition("/")[2] == last)
+
+
+def _rows(collection: Collection, lists: Lists) -> Iterator[tuple[object, ...]]:
+    for like, _, results in lists:
         for rank, (place, cosine) in enumerate(results, 1):
             yield like, rank, collection.file(place), round(cosine, 4)
 
@@ -105,7 +118,7 @@ def _text(answer: dict[str, Any], lists: Lists, together: bool) -> str:
     queries = "the query image"
     if answer["like"] > 1:
         queries = f"{answer['like']:,} query images" + (" together" if together else " each")
-    count = max(len(results) for _, results in lists)
+    count = max(len(results) for _, _, results in lists)
     return (
         f"{counted(answer['pictures'], 'image')}{left}: the {count:,} most similar to {queries}, "
         f"in {answer['out']}{drawn}"
@@ -115,7 +128,7 @@ def _text(answer: dict[str, Any], lists: Lists, together: bool) -> str:
 def _draw(collection: Collection, lists: Lists, path: Path) -> None:
     """Save a contact sheet with a row of query images and results for every list."""
     rows = []
-    for queries, results in lists[:_DRAWN]:
+    for _, queries, results in lists[:_DRAWN]:
         asked = [_tile(collection, place, "like", "good") for place in queries[:COLUMNS]]
         found = [
             _tile(collection, place, f"{rank}: {cosine:.3f}")

@@ -1,19 +1,25 @@
 """The command ``byol select``."""
 
 import csv
+import dataclasses
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from BYOL._console import first_of
 from BYOL._files import check_output_file, write_csv
+from BYOL._links import open_plain
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import SelectConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
 from BYOL.curation.feature_store import Collection
 from BYOL.curation.run_features import Features, open_features
 from BYOL.curation.selection import Selection, select_representatives
-from BYOL.data.csv_rows import RowFile, match_rows, read_rows, row_name
+from BYOL.data.annotations import AnnotationFiles
+from BYOL.data.csv_rows import RowFile
+from BYOL.data.match_rows import match_rows
 from BYOL.errors import UserError
 
 _DRAWN = 400  # maximum number of images in the contact sheet
@@ -30,18 +36,20 @@ def select_run(config: SelectConfig) -> Answer:
     out = check_output_file("out", config.out, ".csv")
     grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
     features = open_features(config)
-    labels = config.labels or (features.run.config.labels if config.data is None else None)
-    file = read_rows("--labels", labels, "labels", unfilled=True) if labels else None
-    _check_unfilled(out, labels)
+    files = _label_files(config, features)
+    labels = files.read_labels()
+    file = labels.source if labels else None
+    _check_unfilled(out, files.labels, file)
     with features.collect() as collection:
-        labelled, blank = _labelled(features, collection, file), collection.blank()
+        known = _known(features, file)
+        labelled, blank = _labelled(features, collection, known), collection.blank()
         found = select_representatives(
             collection.features, config.count, config.seed, allowed=~blank, labelled=labelled
         )
         if not len(found.positions):
             raise UserError("there is no image left to label")
-        names = [_name(features, collection, place) for place in found.positions.tolist()]
-        _write(out, file, names)
+        names = [collection.file(place) for place in found.positions.tolist()]
+        _write(out, features, file, known, names)
         if grid:
             _draw(collection, found, names, grid)
         answer = {
@@ -66,49 +74,91 @@ def _text(answer: dict[str, Any], file: RowFile | None) -> str:
     )
 
 
-def _check_unfilled(out: Path, labels: str | None) -> None:
-    """Check that no labels are overwritten that somebody has filled in.
+def _label_files(config: SelectConfig, features: Features) -> AnnotationFiles:
+    """The file of existing labels: that of the command, or without DATA that of the run."""
+    if config.labels is None and config.data is None:
+        return dataclasses.replace(AnnotationFiles.of(features.run.config), groups=None)
+    return AnnotationFiles(
+        config.labels, label_column=config.label_column, file_column=config.file_column
+    )
+
+
+def _check_unfilled(out: Path, labels: str | None, file: RowFile | None) -> None:
+    """Check that nothing is overwritten that somebody has filled in.
 
     Raises:
-        UserError: the file ``out`` has labels, and it is not the file ``labels``.
+        UserError: the file ``out`` has labels, and it is not the file ``labels``, or it has columns
+            that are not written again.
     """
-    if not out.exists() or (labels and out.samefile(labels)):
+    if not out.exists():
         return
-    with out.open(newline="", encoding="utf-8", errors="replace") as lines:
-        rows = [row for row in csv.reader(lines) if row]
-        # a row with one cell comes from a spreadsheet that separates cells by semicolons
-        filled = any(len(row) < 2 or any(map(str.strip, row[1:])) for row in rows[1:])
-    if filled:
+    if labels and out.samefile(labels):
+        if file and file.others:
+            raise UserError(
+                f"--out={out} has columns that would be lost ({first_of(file.others)}): give "
+                "another --out"
+            )
+        return
+    if _has_labels(out):
         raise UserError(
             f"--out={out} has labels, which would be lost: give it as --labels too, or "
             "another --out"
         )
 
 
-def _labelled(features: Features, collection: Collection, file: RowFile | None) -> np.ndarray:
-    """(n,) bool: whether the file has a row for each image."""
-    found = np.zeros(len(collection), dtype=bool)
+def _has_labels(out: Path) -> bool:
+    """Whether a file has a cell after the first one of a row, or is not a table at all."""
+    try:
+        with io.TextIOWrapper(open_plain(out), "utf-8", "replace", newline="") as lines:
+            rows = [row for row in csv.reader(lines) if row]
+    except (OSError, csv.Error):
+        return True
+    # a row with one cell comes from a spreadsheet that separates cells by semicolons
+    return any(len(row) < 2 or any(map(str.strip, row[1:])) for row in rows[1:])
+
+
+def _known(features: Features, file: RowFile | None) -> dict[str, list[tuple[int, int]]]:
+    """The images with a label by split: the index of each, and of its row in ``file``."""
     if file is None:
-        return found
+        return {}
     parts = {"train": features.splits.train, "test": features.splits.test}
     matched = match_rows(list(parts.values()), file.argument, file.rows)
-    numbers = {name: number for number, name in enumerate(features.sets)}
-    for name, (kept, _) in zip(parts, matched, strict=True):
-        if name in numbers:
-            own = collection.locations[:, 0] == numbers[name]
-            found |= own & np.isin(collection.locations[:, 1], kept)
+    return {
+        name: list(zip(kept.tolist(), rows.tolist(), strict=True))
+        for name, (kept, rows) in zip(parts, matched, strict=True)
+    }
+
+
+def _labelled(
+    features: Features, collection: Collection, known: dict[str, list[tuple[int, int]]]
+) -> np.ndarray:
+    """(n,) bool: whether each image has a label."""
+    found = np.zeros(len(collection), dtype=bool)
+    for number, name in enumerate(features.sets):
+        own = collection.locations[:, 0] == number
+        kept = [index for index, _ in known.get(name, ())]
+        found |= own & np.isin(collection.locations[:, 1], kept)
     return found
 
 
-def _name(features: Features, collection: Collection, place: int) -> str:
-    images, index = collection.location(place)
-    return row_name(images, index, features.splits.test is not None)
-
-
-def _write(out: Path, file: RowFile | None, names: list[str]) -> None:
+def _write(
+    out: Path,
+    features: Features,
+    file: RowFile | None,
+    known: dict[str, list[tuple[int, int]]],
+    names: list[str],
+) -> None:
     """Write the rows that have a label, then those of the chosen images."""
     header = _HEADER if file is None else (_HEADER[0], *file.header)
-    labelled = [] if file is None else zip(file.rows, *file.columns, strict=True)
+    parts = {"train": features.splits.train, "test": features.splits.test}
+    name_of = {
+        row: images.file_name(index)
+        for name, images in parts.items()
+        if images is not None
+        for index, row in known.get(name, ())
+    }
+    columns = file.columns if file else ()
+    labelled = [(name_of[row], *(c[row] for c in columns)) for row in sorted(name_of)]
     empty = ("",) * (len(header) - 1)
     write_csv(out, header, [*labelled, *((name, *empty) for name in names)])
 

@@ -4,19 +4,19 @@ import csv
 import logging
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from BYOL._console import first_of
-from BYOL._files import check_new_folder, temporary_folder, write_json
+from BYOL._files import check_new_folder, completed_folder, write_json
 from BYOL.cli.commands.common import Answer
 from BYOL.config.datasets import TileConfig
+from BYOL.data.formats.supported import SLIDES
 from BYOL.data.path_table import PathTable
-from BYOL.data.scan_folder import scan_folder
+from BYOL.data.scan_folder import no_images_error, scan_folder, skip_remarks
 from BYOL.data.tiling import Cut, Tiling, allow_large_images, tile_image
 from BYOL.errors import UserError
 
@@ -39,11 +39,15 @@ def tile_run(config: TileConfig) -> Answer:
     check_new_folder(f"--out={out}", out)
     if root.resolve() in (out.resolve(), *out.resolve().parents):
         raise UserError(f"--out={out} is in DATA={root}: the next call would cut the tiles again")
-    files = scan_folder(root)
+    passed: Counter[str] = Counter()
+    files = scan_folder(root, passed, frozenset(SLIDES))
     if not len(files):
-        raise UserError(f"DATA={root} has no images in it")
-    how = Tiling(config.size, config.stride or config.size, config.blank)
-    with _made_whole(out) as made, allow_large_images():
+        raise no_images_error(root, passed)
+    for remark in skip_remarks(passed):
+        log.warning(remark)
+    stride = config.stride or config.size
+    how = Tiling(config.size, stride, config.blank, config.level, config.mpp)
+    with completed_folder(out) as made, allow_large_images():
         answer = _cut_all(root, files, made, how, config.workers or os.cpu_count() or 1)
     left = answer["left_out"]
     return {"out": str(out), **answer}, (
@@ -102,18 +106,3 @@ def _cuts(root: Path, files: PathTable, made: Path, how: Tiling, workers: int) -
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _made_whole(out: Path) -> Iterator[Path]:
-    """Yield a folder next to ``out``, which is renamed to ``out``, or deleted on failure."""
-    target = out.resolve()  # "." has no name
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(target) as made:
-            yield made
-            if target.exists():
-                target.rmdir()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"--out={out} cannot be written: {reason}") from error

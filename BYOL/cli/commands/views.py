@@ -10,6 +10,10 @@ from BYOL.cli.commands.common import Answer
 from BYOL.config.inspection import ViewsConfig
 from BYOL.config.view_configs import view_configs
 from BYOL.data.dataset import readable
+from BYOL.data.decode import BrokenImageError
+from BYOL.data.explain import explain
+from BYOL.data.formats.stored import ReadOptions
+from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.training.prepare import prepare
 from BYOL.views.preview import save_preview
@@ -21,6 +25,8 @@ def views_run(config: ViewsConfig) -> Answer:
     Raises:
         UserError: there are no images, or the file cannot be written.
     """
+    if config.values is not None:
+        return _values(config, config.values)
     out = config.out or "views.png"
     if Path(out).suffix.lower() != ".png":
         raise UserError(f"--out={out} has an unknown ending: use .png")
@@ -34,3 +40,36 @@ def views_run(config: ViewsConfig) -> Answer:
     path = save_preview(images, view_configs(prepared.config), Path(out), key=key)
     answer = {"out": str(path), "pictures": len(images)}
     return answer, f"{counted(len(images), 'image')} in {path}"
+
+
+def _values(config: ViewsConfig, file: str) -> Answer:
+    """Describe what each step of decoding does to ``file``.
+
+    Raises:
+        UserError: the file does not exist or cannot be read.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise UserError(f"--values={file} is no file: give an image file")
+    splits = open_images(
+        config.data or str(path),
+        channels=config.channels,
+        pixel_range=config.pixel_range,
+        data_root=config.data_root,
+        no_data=config.no_data,
+        slice=config.slice,
+    )
+    options = ReadOptions(config.no_data, config.slice)
+    try:
+        steps = explain(path, splits.train.channels, splits.pixel_range, options)
+    except BrokenImageError as error:
+        raise UserError(f"--values={file} cannot be read: {error}") from error
+    notes = splits.train.notes
+    lines = [str(path), *(f"  {step}" for step in steps), *(f"  note: {note}" for note in notes)]
+    answer = {
+        "file": str(path),
+        "steps": [dataclasses.asdict(step) for step in steps],
+        "pixel_range": splits.pixel_range and list(splits.pixel_range),
+        "notes": list(notes),
+    }
+    return answer, "\n".join(lines)

@@ -1,19 +1,30 @@
-"""DICOM files as Pillow images, read by pydicom: X-rays, CT and MR slices, ultrasound.
+"""DICOM files, read by pydicom: X-rays, CT and MR slices, ultrasound, enhanced multi-frame objects.
 
 Grey values are those of the modality (Hounsfield units for CT), not those of a display window. One
-range for a whole set converts them to 8 bits, as for other images of high bit depth. MONOCHROME1
-values, where low is bright, are inverted. Padding values become black. A file with several frames
-yields the first frame.
+range for a whole set converts them to 8 bits, as for other images of high bit depth. How stored
+numbers become values is in :mod:`BYOL.data.formats.dicom_values`.
 """
 
+import io
+import struct
 import warnings
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ImageFile
+
+from BYOL.data.formats.frames import FrameFile, choose_frame, require
+from BYOL.data.formats.stored import Encoded, Layout, ReadOptions
 
 _MAGIC_AT, _MAGIC = 128, b"DICM"
+MAGIC_BYTES = _MAGIC_AT + len(_MAGIC)
 ENDINGS = (".dcm", ".dicom")
+_FIRST_GROUPS = (2, 8)  # of the attributes that an object without a preamble starts with
+# SOP classes whose pixels are labels or drawings: segmentations, presentation states.
+_NO_IMAGES = ("1.2.840.10008.5.1.4.1.1.66.", "1.2.840.10008.5.1.4.1.1.11.")
 
 
 def is_dicom(head: bytes) -> bool:
@@ -21,114 +32,109 @@ def is_dicom(head: bytes) -> bool:
     return head[_MAGIC_AT:].startswith(_MAGIC)
 
 
-class DicomImageFile(ImageFile.ImageFile):
-    """A DICOM file in mode L (8-bit grey), F (other or calibrated grey) or RGB.
+def open_dicom(source: Encoded, head: bytes, options: ReadOptions) -> FrameFile | None:
+    """Open a DICOM file; None if the file has another format. Its image is the first frame.
 
-    The header is read when the file is opened, the pixels when they are requested.
+    Raises:
+        ValueError: the file has no image; the message names what it is.
+    """
+    named = isinstance(source, Path) and source.name.lower().endswith(ENDINGS)
+    if not (is_dicom(head) or named or _is_bare(head)):
+        return None
+    require("pydicom", "dicom")
+    return choose_frame(DicomImage(source), options, "frame", first=True)
+
+
+def _is_bare(head: bytes) -> bool:
+    """Whether ``head`` starts like an object without a preamble, as old devices write it."""
+    if len(head) < MAGIC_BYTES:
+        return False
+    group, element, length = struct.unpack("<HHI", head[:8])
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    return group in _FIRST_GROUPS and element <= 0x20 and (explicit or 0 < length <= 128)
+
+
+class DicomImage:
+    """The image of a DICOM object, one frame or several.
+
+    Args:
+        source: the file, or its content.
+
+    Raises:
+        ValueError: the object has no image; the message names its kind.
     """
 
-    format = "DICOM"
-    format_description = "DICOM"
-    _loaded = False
+    def __init__(self, source: Encoded):
+        self._source = source
+        with self._file() as file:
+            self.header = _read(file, stop_before_pixels=True)
+        self._check_kind()
+        self.frames = int(self.header.get("NumberOfFrames") or 1)
+        self.middle = self.frames // 2
+        palette = self.header.PhotometricInterpretation == "PALETTE COLOR"
+        self.layout: Layout = "rgb" if palette or self.header.SamplesPerPixel == 3 else "grey"
 
-    def _open(self) -> None:
-        assert self.fp is not None
-        named = str(self.filename or "").lower().endswith(ENDINGS)  # old files have no preamble
-        if not is_dicom(self.fp.read(_MAGIC_AT + len(_MAGIC))) and not named:
-            raise SyntaxError("not a DICOM file")
-        try:
-            header = self._read(stop_before_pixels=True)
-            self._size = int(header.Columns), int(header.Rows)
-            self._mode = _mode(header)
-        except Exception as error:  # pydicom raises nearly any exception on hostile bytes
-            raise SyntaxError(f"a DICOM file without an image: {error}") from error
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and number of bands of a frame."""
+        return int(self.header.Rows), int(self.header.Columns), 3 if self.layout == "rgb" else 1
 
-    def load(self) -> Any:
-        """Decode the first frame, once."""
-        if not self._loaded and self.fp is not None:
-            pixels = _pixels(self._read(), self.mode)
-            size = pixels.shape[1::-1]
-            if size != self.size:
-                raise ValueError(f"it has {size} pixels, but its header says {self.size}")
-            self.load_prepare()
-            self.frombytes(np.ascontiguousarray(pixels).tobytes())
-            self._loaded = True
-            if getattr(self, "_exclusive_fp", False):
-                self.fp.close()
-            self.fp = None
-        return super().load()
+    @cached_property
+    def deep(self) -> bool:
+        """Whether grey values are not simply 8-bit numbers from 0 to 255."""
+        from BYOL.data.formats.dicom_values import is_plain
 
-    def _read(self, **options: Any) -> Any:
-        import pydicom
+        return self.layout == "grey" and not is_plain(self.header)
 
-        assert self.fp is not None
-        self.fp.seek(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # harmless violations of the standard
-            return pydicom.dcmread(self.fp, force=True, **options)
+    def values(self, frame: int) -> np.ndarray:
+        """The values of a frame.
 
+        Args:
+            frame: its number, from 0.
 
-def _mode(header: Any) -> str:
-    if header.SamplesPerPixel == 3 or header.PhotometricInterpretation == "PALETTE COLOR":
-        return "RGB"
-    calibrated = "ModalityLUTSequence" in header or _rescaled(header)
-    return "F" if calibrated or header.BitsStored != 8 else "L"
+        Returns:
+            (H, W, 3) uint8 for colours; (H, W) uint8 for plain 8-bit grey; otherwise (H, W)
+            float32, or float64 for rescaled or 32-bit numbers, in which padding is NaN.
+        """
+        from BYOL.data.formats.dicom_values import colours, grey_values, stored_values
 
+        with self._file() as file, _lenient():
+            stored = stored_values(file, self.header, frame, lambda: _read(file))
+            if self.layout == "rgb":
+                return colours(stored, self.header, frame)
+            return grey_values(stored, self.header, frame)
 
-def _rescaled(header: Any) -> bool:
-    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
-    return None not in (slope, intercept) and (float(slope), float(intercept)) != (1.0, 0.0)
+    def close(self) -> None:
+        """Nothing is kept open."""
 
+    def _file(self) -> BinaryIO:
+        source = self._source
+        return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
 
-def _pixels(data: Any, mode: str) -> np.ndarray:
-    """The first frame: (H, W) float32 for F, uint8 for L, (H, W, 3) uint8 for RGB."""
-    from pydicom.pixels import pixel_array
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    def _check_kind(self) -> None:
+        from pydicom.uid import UID
 
-    from BYOL.data.formats.dicom_codecs import register_decoders
-
-    register_decoders()
-    if "TransferSyntaxUID" not in data.file_meta:  # of a file without preamble
-        implicit = data.original_encoding[0]
-        data.file_meta.TransferSyntaxUID = (
-            ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-        )
-    stored = pixel_array(data, index=0)
-    if mode == "RGB":
-        return _colours(stored, data)
-    values = _grey(stored, data)
-    if mode == "F":
-        values = values.astype(np.float32)
-        values[_padding(stored, data)] = np.nan
-    return values
+        meta = self.header.file_meta
+        uid = str(self.header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+        kind = UID(uid).name.removesuffix(" Storage") or "a DICOM object of unknown kind"
+        if uid.startswith(_NO_IMAGES):
+            raise ValueError(f"it holds no image but: {kind}")
+        if "Rows" not in self.header:
+            problem = "it has no pixels" if "Image" in kind else "it holds no image but"
+            raise ValueError(f"{problem}: {kind}")
 
 
-def _colours(stored: np.ndarray, data: Any) -> np.ndarray:
-    from pydicom.pixels import apply_color_lut
+def _read(file: BinaryIO, **options: Any) -> Any:
+    import pydicom
 
-    bits = data.BitsStored
-    if data.PhotometricInterpretation == "PALETTE COLOR":
-        stored = apply_color_lut(stored, data)
-        bits = 8 * stored.dtype.itemsize
-    return (stored >> max(bits - 8, 0)).astype(np.uint8)[..., :3]
+    file.seek(0)
+    with _lenient():
+        return pydicom.dcmread(file, force=True, **options)
 
 
-def _grey(stored: np.ndarray, data: Any) -> np.ndarray:
-    from pydicom.pixels import apply_modality_lut
-
-    values = apply_modality_lut(stored, data)
-    if data.PhotometricInterpretation != "MONOCHROME1":
-        return values
-    half = 1 << (data.BitsStored - 1)
-    ends = np.array([-half, half - 1] if data.PixelRepresentation else [0, 2 * half - 1])
-    darkest, brightest = apply_modality_lut(ends, data)
-    return (darkest + brightest - values.astype(np.float64)).astype(values.dtype)
-
-
-def _padding(stored: np.ndarray, data: Any) -> np.ndarray:
-    """The mask of padding values (PS3.3, C.7.5.1.1.2)."""
-    first = data.get("PixelPaddingValue")
-    if first is None:
-        return np.zeros(stored.shape, dtype=bool)
-    low, high = sorted((int(first), int(data.get("PixelPaddingRangeLimit", first))))
-    return (stored >= low) & (stored <= high)
+@contextmanager
+def _lenient() -> Iterator[None]:
+    """Ignore harmless violations of the standard, of which pydicom warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -2,15 +2,24 @@
 
 import numpy as np
 import simplejpeg
+from PIL import Image
+
+from BYOL._colour import changes_colours
+from BYOL.data.formats.stored import Encoded, Header, ReadOptions, StoredImage, content, whole
 
 _EXIF = b"Exif\0\0"
+_ICC = b"ICC_PROFILE\0"
 _COLOURS = {1: "GRAY", 3: "RGB"}
+_START_OF_SCAN, _APP2 = 0xDA, 0xE2
+_ICC_HEADER = len(_ICC) + 2  # name, number of the segment, number of segments
+_srgb: list[bytes] = []  # segments with profiles of sRGB that were found; comparing them is fast
+_MOST_KNOWN = 16
 
 
 def decode_jpeg(
     content: bytes, channels: int, min_size: tuple[int, int] = (0, 0)
 ) -> np.ndarray | None:
-    """Decode a JPEG as it is stored, without applying its orientation.
+    """Decode a JPEG as it is stored, without applying its orientation and its profile.
 
     Args:
         content: of the file.
@@ -37,18 +46,81 @@ def decode_jpeg(
         return None
 
 
+class JpegFile:
+    """A JPEG whose stored pixels are upright.
+
+    Args:
+        source: the file, or its content.
+        size: (height, width).
+        grey: whether it has no colours.
+        profile: the ICC profile of its colours if they are not sRGB.
+        options: with a no-data value, the stored colours are returned.
+    """
+
+    def __init__(
+        self,
+        source: Encoded,
+        size: tuple[int, int],
+        grey: bool,
+        profile: bytes | None,
+        options: ReadOptions,
+    ):
+        self.source = source
+        self.profile = profile
+        self.options = options
+        channels = 1 if grey else 3
+        self.header = Header(size, "grey" if grey else "rgb", channels, channels)
+
+    def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
+        """Decode the pixels by libjpeg-turbo, or by Pillow where that is not possible."""
+        if not channels or self.profile or self.options.no_data is not None:
+            channels = self.header.channels
+        pixels = decode_jpeg(content(self.source), channels, min_size)
+        if pixels is None:
+            from BYOL.data.formats.pillow import PillowFile
+
+            return PillowFile(self.source, self.options).read(channels, min_size)
+        return StoredImage(pixels, "grey" if channels == 1 else "rgb", profile=self.profile)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def open_jpeg(source: Encoded, head: bytes, options: ReadOptions) -> JpegFile | None:
+    """Open a JPEG that needs no further interpretation; None: Pillow opens it."""
+    declared = _upright_header(head)
+    if declared is None or not is_within_limit(declared[:2]):
+        return None
+    height, width, grey = declared
+    profile = jpeg_profile(head)
+    if profile is None and has_other_colours(head):
+        return None  # the profile is longer than the head
+    return JpegFile(whole(source, head), (height, width), grey, profile, options)
+
+
 def jpeg_size(head: bytes) -> tuple[int, int] | None:
-    """(height, width) of an upright JPEG from the start of its file; None: use Pillow.
+    """(height, width) of an upright sRGB JPEG from the start of its file; None for others.
 
     Pillow takes twenty times as long, as long as decoding 32 × 32 pixels.
     """
+    declared = None if has_other_colours(head) else _upright_header(head)
+    return declared[:2] if declared else None
+
+
+def _upright_header(head: bytes) -> tuple[int, int, bool] | None:
+    """Height, width and whether it is grey; None as in :func:`jpeg_size`."""
     if head[:2] != b"\xff\xd8" or may_be_turned(head):
         return None
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(head)
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(head)
     except ValueError:
         return None
-    return height, width
+    return height, width, colours == "Gray"
+
+
+def is_within_limit(size: tuple[int, int] | None) -> bool:
+    """Whether ``size`` is known and below Pillow's limit; Pillow reports the error for others."""
+    return size is not None and size[0] * size[1] <= (Image.MAX_IMAGE_PIXELS or 0)
 
 
 def may_be_turned(content: bytes) -> bool:
@@ -56,12 +128,35 @@ def may_be_turned(content: bytes) -> bool:
     return content.find(_EXIF, 0, 1 << 16) >= 0
 
 
-def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply EXIF orientation 1 … 8 to (H, W, C) pixels; a view where possible."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return pixels
+def has_other_colours(content: bytes) -> bool:
+    """Whether ``content`` has an ICC profile that is not that of sRGB, or an incomplete one."""
+    at = content.find(_ICC, 0, 1 << 16)
+    if at < 0 or any(content.startswith(segment, at) for segment in _srgb):
+        return False
+    profile = _profile(content)
+    if profile is None or changes_colours(profile):
+        return True
+    segment = content[at : at + _ICC_HEADER + len(profile)]
+    if segment.endswith(profile) and len(_srgb) < _MOST_KNOWN:
+        _srgb.append(segment)
+    return False
+
+
+def jpeg_profile(content: bytes) -> bytes | None:
+    """The ICC profile of a JPEG; None for sRGB, without a profile and for an incomplete one."""
+    return _profile(content) if has_other_colours(content) else None
+
+
+def _profile(content: bytes) -> bytes | None:
+    """The ICC profile of a JPEG; None if it is not complete."""
+    at, parts, count = 2, {}, 0
+    while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] != _START_OF_SCAN:
+        length = int.from_bytes(content[at + 2 : at + 4], "big")
+        segment = content[at + 4 : at + 2 + length]
+        if content[at + 1] == _APP2 and segment.startswith(_ICC) and len(segment) > 14:
+            number, count = segment[12], segment[13]
+            parts[number] = segment[14:]
+        at += 2 + max(length, 2)
+    if not parts or len(parts) != count:
+        return None
+    return b"".join(parts[number] for number in sorted(parts))

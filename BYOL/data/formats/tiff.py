@@ -1,78 +1,283 @@
-"""TIFFs that Pillow does not read: many bands, or several bands of high bit depth.
+"""TIFFs, read by tifffile: every type, layout, compression and photometric interpretation.
 
-Sentinel-2 images have 13 bands of 16 bits, microscopy images five channels. tifffile reads the
-first page, or the pages that OME and ImageJ files declare as channels of one image.
+Pillow reads only what it reads in the same way and faster: upright 8-bit RGB and grey without
+further samples. Extra samples are never treated as an opacity, because many files declare a
+near-infrared band as one.
 """
 
-import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from BYOL.data.formats.dicom import is_dicom
+from BYOL._colour import cmyk_to_rgb
+from BYOL.data.formats.pillow import PillowFile
+from BYOL.data.formats.stored import (
+    Encoded,
+    Header,
+    ImageSource,
+    Layout,
+    ReadOptions,
+    StoredImage,
+    upright_size,
+    whole,
+)
+from BYOL.data.formats.tiff_quiet import tiff_file
+from BYOL.data.formats.tiff_stack import (
+    MOST_SCALES,
+    check_parts,
+    ome_parts,
+    read_stack,
+    read_values,
+)
 
-_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # also BigTIFF
-_GREY = (0, 1)  # photometric interpretations: 0 is white, 0 is black
-_PILLOW_BANDS = 4
+SUFFIXES = (".tif", ".tiff")
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # also BigTIFF
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+_LAB = (8, 9, 10)
+_UNCOMPRESSED, _JPEG = 1, 7
+_PILLOW_COMPRESSIONS = (_UNCOMPRESSED, 5, _JPEG, 8, 32946, 32773)  # LZW, Deflate (two), PackBits
+_ORIENTATION, _PROFILE, _GDAL_NO_DATA = 274, 34675, 42113
+_ALPHA = (1, 2)  # extra samples that are declared as an opacity
 
 
-def band_shape(source: Path | bytes, head: bytes) -> tuple[int, int, int] | None:
-    """(height, width, bands) of a TIFF that Pillow cannot read; None for any other file.
+def open_tiff(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource | None:
+    """Open a TIFF; None for any other file, and for a TIFF that only Pillow reads."""
+    if head[:4] not in MAGIC:
+        return None
+    with tiff_file(source) as file:
+        check_parts(source, ome_parts(file))  # before tifffile opens them
+        page = file.pages.first
+        if _is_simple(page) and _tag(page, _GDAL_NO_DATA) is None and _mask_page(file) is None:
+            stack = read_stack(file)
+            if stack.series is None or stack.shape == page.shape:
+                return PillowFile(whole(source, head), options, stack.notes(options))
+        elif _only_pillow_reads(page):
+            return None
+        return TiffImage(source, options, file)
+
+
+def parts_of_image(path: Path) -> frozenset[str]:
+    """The names of the files that hold the image in ``path``; empty or one name for most files."""
+    try:
+        with tiff_file(path) as file:
+            return ome_parts(file)
+    except Exception:  # the file is reported when it is read
+        return frozenset()
+
+
+class TiffImage:
+    """A TIFF that tifffile reads.
 
     Args:
         source: the file, or its content.
-        head: its first bytes.
+        options: see :class:`BYOL.data.formats.stored.ReadOptions`.
+        file: its TiffFile, which need not stay open.
     """
-    if head[:4] not in _MAGIC or is_dicom(head):  # DICOM files may start like a TIFF
-        return None
-    from tifffile import TiffFile
 
-    with TiffFile(_readable_source(source)) as file:
-        page = file.pages.first
-        if (pages := _channels(file)) > 1:
-            return page.imagelength, page.imagewidth, pages
-        bits = page.bitspersample
-        deep = max(bits) > 8 if isinstance(bits, tuple) else bits > 8
-        bands = page.samplesperpixel
-        # Pillow reads bands as colours; the only other kind it supports is grey with alpha.
-        grey_bands = bands > 2 and page.photometric in _GREY
-        if bands <= _PILLOW_BANDS and not (bands > 1 and deep) and not grey_bands:
-            return None
-        return page.imagelength, page.imagewidth, bands
+    def __init__(self, source: Encoded, options: ReadOptions, file: Any):
+        self.source = source
+        self.options = options
+        page, stack = file.pages.first, read_stack(file)
+        self.frames = stack.frames
+        rows, columns = stack.length("Y"), stack.length("X")
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        if rows * columns > limit:
+            raise Image.DecompressionBombError(f"{rows} × {columns} pixels")
+        if page.dtype is None or np.issubdtype(page.dtype, np.complexfloating):
+            raise ValueError(f"its values are {page.dtype or 'of an unknown type'}")
+        layout, bands, channels = _layout(page, stack.length("C"), stack.length("S"))
+        self.header = Header(
+            upright_size(rows, columns, _orientation(page)),
+            layout,
+            bands,
+            channels,
+            page.dtype not in (np.uint8, bool) and page.photometric not in (_PALETTE, _CMYK),
+            stack.notes(options),
+        )
+
+    def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
+        """Decode all bands of one slice."""
+        with tiff_file(self.source) as file:
+            page, stack = file.pages.first, read_stack(file)
+            _check_complete(page, file.filehandle.size)
+            no_data = no_data_value(page)
+            ignored = self.options.no_data if no_data is None else no_data
+            try:
+                values = read_values(stack, page, self.options.choice(), ignored)
+            except ValueError as error:
+                if "imagecodecs" in str(error):
+                    raise ValueError(f"{error}: pip install 'BYOL[tiff]'") from error
+                raise
+            stored = _stored(values, page, self.header.layout, no_data)
+            if stack.series is None:
+                stored = replace(stored, missing=_masked(file, stored.missing))
+        height, width, bands = stored.values.shape
+        size = upright_size(height, width, stored.orientation)
+        if size != self.header.size or bands != self.header.bands:
+            raise ValueError(
+                f"its values are {stored.values.shape}, but its header says {self.header.size} and "
+                f"{self.header.bands} bands"
+            )
+        return stored
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
-def read_bands(source: Path | bytes) -> np.ndarray:
-    """The values of the first page of such a TIFF, (H, W, bands) of any numeric type.
-
-    Raises:
-        ValueError: the file is damaged, or its compression needs ``pip install 'BYOL[tiff]'``.
-    """
-    from tifffile import TiffFile
-
-    with TiffFile(_readable_source(source)) as file:
-        page = file.pages.first
-        if _channels(file) > 1:
-            return np.moveaxis(file.series[0].asarray(), 0, -1)
-        values = page.asarray()
-        declared = page.imagelength, page.imagewidth, page.samplesperpixel
-        if page.axes.startswith("S"):  # one plane per band
-            values = np.moveaxis(values, 0, -1)
-    if values.shape != declared:
-        raise ValueError(f"its values are {values.shape}, but its header says {declared}")
-    return values
-
-
-def _channels(file: Any) -> int:
-    """The number of pages that are channels of one image; 1 for other multi-page files.
+def _layout(page: Any, channels: int, samples: int) -> tuple[Layout, int, int]:
+    """The layout, the number of bands, and the number of channels by default.
 
     Args:
-        file: a TiffFile.
+        page: the first TiffPage.
+        channels: of the stack.
+        samples: of a pixel of a page.
     """
-    if not (file.is_ome or file.is_imagej) or file.series[0].axes != "CYX":
-        return 1
-    return int(file.series[0].shape[0])
+    bands = channels * samples
+    alpha = any(extra in _ALPHA for extra in page.extrasamples)
+    if channels > 1:
+        return "bands", bands, bands
+    if page.photometric == _PALETTE or (page.photometric == _CMYK and samples >= 4):
+        return "rgb", 3, 3
+    if page.photometric in (_RGB, _YCBCR) and samples >= 3:
+        return "rgb", samples, 3 if samples == 4 and alpha else samples
+    if samples == 1 or (samples == 2 and alpha):
+        return "grey", samples, 1
+    return "bands", samples, samples
 
 
-def _readable_source(source: Path | bytes) -> Path | io.BytesIO:
-    return source if isinstance(source, Path) else io.BytesIO(source)
+def _stored(
+    values: np.ndarray, page: Any, layout: Layout, no_data: float | int | None
+) -> StoredImage:
+    """The image of (H, W, C) decoded values."""
+    missing, profile, limits, bits = None, _tag(page, _PROFILE), None, _bits(page)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if page.photometric in (_PALETTE, _CMYK) and layout == "rgb":
+        if no_data is not None:  # of indices or inks, which are no colours
+            missing, no_data = (values == no_data).all(axis=2), None
+        if page.photometric == _PALETTE:
+            values = _look_up(values[..., 0], page.colormap)
+        else:
+            values, profile = cmyk_to_rgb(_as_8_bits(values[..., :4]), profile), None
+    elif values.dtype == bool:
+        values, no_data = _scaled(values.astype(np.uint8), no_data, 1)
+    elif values.dtype == np.uint8 and bits < 8:
+        values, no_data = _scaled(values, no_data, bits)
+    elif values.dtype.kind == "u" and bits < 8 * values.dtype.itemsize:
+        limits = (0, (1 << bits) - 1)
+    return StoredImage(
+        values,
+        layout,
+        _orientation(page),
+        page.photometric == _WHITE_IS_ZERO,
+        limits,
+        no_data,
+        missing,
+        profile=profile if isinstance(profile, bytes) else None,
+    )
+
+
+def _mask_page(file: Any) -> Any:
+    """The page that masks the first one (GDAL's internal mask); None: there is none."""
+    shape = file.pages.first.shape[:2]
+    for page in file.pages[1 : 1 + MOST_SCALES]:
+        if page.is_mask and not page.is_reduced and page.shape == shape:
+            return page
+    return None
+
+
+def _masked(file: Any, missing: np.ndarray | None) -> np.ndarray | None:
+    """Add the pixels that a mask page declares as missing."""
+    page = _mask_page(file)
+    if page is None:
+        return missing
+    hidden = page.asarray() == 0
+    return hidden if missing is None else missing | hidden
+
+
+def _look_up(indices: np.ndarray, colormap: Any) -> np.ndarray:
+    """The colours (H, W, 3) uint8 of palette ``indices`` (H, W)."""
+    if colormap is None:
+        raise ValueError("it has no palette")
+    table = np.asarray(colormap)
+    if table.max(initial=0) > 255:  # some programs write 8-bit palettes
+        table = table >> 8
+    return table.astype(np.uint8).T[np.minimum(indices, table.shape[1] - 1)]
+
+
+def _scaled(
+    values: np.ndarray, no_data: float | int | None, bits: int
+) -> tuple[np.ndarray, float | int | None]:
+    """Scale uint8 values of fewer bits, and the value of no data, to 0 to 255."""
+    most = (1 << bits) - 1
+    table = np.rint(np.arange(256) * 255 / most).clip(0, 255).astype(np.uint8)
+    known = no_data is not None and 0 <= no_data <= most and no_data == int(no_data)
+    return table[values], int(table[int(no_data)]) if known else None  # type: ignore[arg-type]
+
+
+def _as_8_bits(values: np.ndarray) -> np.ndarray:
+    """Unsigned values as uint8."""
+    if values.dtype.kind != "u":
+        raise ValueError(f"inks of {values.dtype} are not supported")
+    return (values >> (8 * values.dtype.itemsize - 8)).astype(np.uint8)
+
+
+def _is_simple(page: Any) -> bool:
+    """Whether Pillow reads ``page`` as tifffile does: 8-bit, upright, one or three samples."""
+    kind = page.photometric, page.samplesperpixel
+    return (
+        kind in ((_BLACK_IS_ZERO, 1), (_RGB, 3))
+        and page.dtype == np.uint8
+        and page.bitspersample == 8
+        and not page.extrasamples
+        and _orientation(page) == 1
+        and page.planarconfig == 1
+        and page.imagedepth == 1
+        and page.fillorder == 1
+        and page.compression in _PILLOW_COMPRESSIONS
+    )
+
+
+def _only_pillow_reads(page: Any) -> bool:
+    """Whether ``page`` has colours that tifffile returns unconverted."""
+    converted = page.compression == _JPEG and _orientation(page) != 1
+    return page.photometric in _LAB or (page.photometric == _YCBCR and not converted)
+
+
+def _tag(page: Any, code: int) -> Any:
+    return page.tags.valueof(code)
+
+
+def _orientation(page: Any) -> int:
+    value = _tag(page, _ORIENTATION)
+    return int(value) if value in range(1, 9) else 1
+
+
+def _bits(page: Any) -> int:
+    """The declared bits of a value; those of the type if the samples differ."""
+    bits = page.bitspersample
+    return int(bits) if isinstance(bits, int) else 8 * page.dtype.itemsize
+
+
+def no_data_value(page: Any) -> float | int | None:
+    """The value of GDAL's no-data tag, a text; None without a valid one."""
+    text = str(_tag(page, _GDAL_NO_DATA) or "").strip("\0 ")
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None
+
+
+def _check_complete(page: Any, size: int) -> None:
+    """Check that the values are within the file, which tifffile fills with zeros otherwise.
+
+    Raises:
+        ValueError: the file is truncated.
+    """
+    ends = (a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=False) if n)
+    if max(ends, default=0) > size:
+        raise ValueError("the file is truncated")

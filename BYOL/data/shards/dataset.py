@@ -6,7 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from BYOL.data.path_table import PathTable
 from BYOL.data.shards.build_index import build_index
 from BYOL.data.shards.index import ShardIndex
 from BYOL.data.shards.readers import Reader, open_reader, read_first_images
-from BYOL.data.shards.urls import base_name, find_shards, split_shards
+from BYOL.data.shards.urls import base_name, find_shards, set_name, split_shards
 
 
 class Store:
@@ -181,13 +180,6 @@ def _open_split(name: str, shards: list[str], cache: Path | None) -> StreamedIma
     index = build_index(shards, cache)
     classes = index.classes if index.labels is not None else ()
     return StreamedImages(name, 3, index.labels, classes, index)
-
-
-def set_name(data: str) -> str:
-    """The name of the set: the last part of the path that contains letters."""
-    parts: list[Any] = [p for p in data.split("?")[0].replace("\\", "/").split("/") if p]
-    last = base_name(data.rstrip("/")).split("{")[0].split("*")[0].split(".")[0].rstrip("-_")
-    return last or (parts[-2] if len(parts) > 1 else "shards")
 
 
 def first_shard_images(data: str, most: int) -> list[bytes]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from BYOL.data.formats.supported import ARRAYS, ending_of
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import is_image_file
 from BYOL.errors import DataError
@@ -166,10 +167,13 @@ def _add_member(columns: _Columns, tar: tarfile.TarFile, member: tarfile.TarInfo
 
 def _complete_images(columns: _Columns, size: int) -> Contents:
     offsets, sizes = (np.array(c, dtype=np.int64) for c in (columns.offsets, columns.sizes))
-    complete = int((offsets + sizes <= size).sum())  # only the last can be truncated
-    names = PathTable(columns.names[:complete])
-    labels = np.array(columns.labels[:complete], dtype=np.int64)
-    return Contents(names, offsets[:complete], sizes[:complete], labels, size)
+    complete = offsets + sizes <= size  # only the last can be truncated
+    arrays = np.array([ending_of(name) in ARRAYS for name in columns.names], dtype=bool)
+    # Next to images, arrays are their features or labels.
+    kept = np.flatnonzero(complete if arrays.all() else complete & ~arrays)
+    names = PathTable(columns.names[i] for i in kept)
+    labels = np.array(columns.labels, dtype=np.int64)
+    return Contents(names, offsets[kept], sizes[kept], labels[kept], size)
 
 
 def _bounded_info() -> Any:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from BYOL._files import special_kind
 from BYOL.config.data_names import expand_braces
 from BYOL.data.scan_folder import is_folder, is_image_file
 from BYOL.errors import DataError, first_line
@@ -48,6 +49,9 @@ def find_shards(data: str) -> list[str]:
     shards = [shard for shard in shards if base_name(shard) != INDEX]
     if not shards:
         raise DataError(f"DATA={data} matches no {' or '.join(SUFFIXES)} file")
+    for shard in shards:
+        if not is_url(shard) and (special := special_kind(shard)):
+            raise DataError(f"DATA: shard {shard} is a {special}, which is never opened")
     kinds = {suffix_of(shard) for shard in shards}
     if len(kinds) > 1 or not kinds <= set(SUFFIXES):
         raise DataError(
@@ -68,6 +72,13 @@ def split_shards(shards: list[str]) -> tuple[list[str], list[str]]:
 def base_name(shard: str) -> str:
     """The last part of a shard's path or URL."""
     return shard.split("?")[0].rsplit("/", 1)[-1]
+
+
+def set_name(data: str) -> str:
+    """The name of the set: the last part of the path that contains letters."""
+    parts: list[Any] = [p for p in data.split("?")[0].replace("\\", "/").split("/") if p]
+    last = base_name(data.rstrip("/")).split("{")[0].split("*")[0].split(".")[0].rstrip("-_")
+    return last or (parts[-2] if len(parts) > 1 else "shards")
 
 
 def suffix_of(shard: str) -> str:
@@ -99,7 +110,7 @@ def _matches(pattern: str) -> list[str]:
         if glob.has_magic(path) and not Path(path).exists():
             matches = glob.glob(path)  # noqa: PTH207
             return sorted(p for p in matches if not base_name(p).startswith("."))
-        if not Path(path).is_file():
+        if not Path(path).is_file() and not special_kind(path):
             raise DataError(f"DATA: shard {path} does not exist")
         return [path]
     if suffix_of(pattern) in SUFFIXES and not glob.has_magic(pattern.split("?")[0]):

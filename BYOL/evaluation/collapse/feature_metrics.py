@@ -11,7 +11,7 @@ from BYOL.views.config import InputSpec
 
 MAX_IMAGES = 1024  # images: the spectrum takes half a second; with ten thousand images, minutes
 
-LABELS = {"std": "spread", "centred_rank": "centred effective rank", "rankme": "RankMe"}
+LABELS = {"std": "spread", "centred_rank": "centred effective rank"}
 
 
 def feature_collapse_metrics(

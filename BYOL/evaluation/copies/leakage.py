@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from BYOL._random import evenly_spaced
-from BYOL.data.csv_rows import row_name
 from BYOL.data.dataset import Images
 from BYOL.evaluation.copies.confirm import are_copies, confirm_pairs, read_reduced
 from BYOL.evaluation.copies.thumbnails import (
@@ -19,8 +18,8 @@ from BYOL.evaluation.copies.thumbnails import (
 from BYOL.evaluation.whitening import whitened_directions, whitening_transform
 
 MAX_TEST = 10_000  # test images that are compared with all training images
-MIN_COSINE = 0.5  # of whitened features, for a candidate
-MIN_CORRELATION = 0.85  # of grey thumbnails, for a candidate
+MIN_COSINE = 0.7  # of whitened features, for a candidate; the default of byol duplicates
+MIN_CORRELATION = 0.75  # of grey thumbnails, for a candidate
 _NEAREST = 3  # candidates whose pixels are compared, for each test image
 _EXAMPLES = 20  # pairs that are named in the results
 _BLOCK = 1 << 24  # correlations in memory at once
@@ -87,7 +86,7 @@ def find_leakage(train: Side, test: Side) -> dict[str, Any]:
     copies = pairs[are_copies(*scores).numpy()]
     _, first = np.unique(copies[:, 0], return_index=True)
     names = [
-        [row_name(test.images, i, True), row_name(train.images, j, True)]
+        [test.images.file_name(i), train.images.file_name(j)]
         for i, j in copies[first[:_EXAMPLES]].tolist()
     ]
     return {"checked": len(chosen), "leaked": len(first), "pairs": names}

@@ -22,7 +22,7 @@ from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.splits import HELD_OUT, as_classes, balanced_share, validation_mask
 from BYOL.evaluation.targets import as_predictions, build_targets, output_measures, selection_score
 from BYOL.evaluation.types import FEATURE_BATCH_SIZE, EvaluationData, FeatureSource, Outcome
-from BYOL.model.backbones import feature_size, pool
+from BYOL.model.feature_size import feature_size, pool
 
 LEARNING_RATES = (0.01, 0.05, 0.1)  # the paper: 0.005 … 0.1
 DEFAULT_LR = 0.05  # if there are too few labels to choose

@@ -25,7 +25,7 @@ from torch import Tensor
 from BYOL.evaluation.augmented_batches import augmented_batches, labels_tensor
 from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.types import EvaluationData, FeatureSource, Outcome
-from BYOL.model.backbones import pool
+from BYOL.model.feature_size import pool
 
 PAPER_LEARNING_RATES = (0.4, 0.3, 0.2, 0.1, 0.05)
 LEARNING_RATES = (*PAPER_LEARNING_RATES, 0.01, 0.002)

@@ -1,0 +1,80 @@
+"""DATA as a typed value: the one place that derives the kind of DATA from its text."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from BYOL.config.data_names import data_name, is_digits
+from BYOL.data.formats.supported import FOLDERS
+from BYOL.data.named_sets import NAMED
+from BYOL.data.scan_folder import is_image_file
+from BYOL.data.shards.urls import is_sharded, is_url, set_name
+from BYOL.data.stored_arrays import stored_array_path
+
+Kind = Literal[
+    "digits", "torchvision", "shards", "list", "folder", "image", "arrays", "unknown"
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """What DATA names.
+
+    Args:
+        kind: ``digits`` are scikit-learn's, ``torchvision`` is one of its sets, ``list`` a .txt
+            file with one path per line, ``arrays`` an .npz or .npy file or an array of another
+            file, ``image`` a single one. ``unknown`` is none of all.
+        text: DATA as the user specified it; "digits" where nothing was specified.
+    """
+
+    kind: Kind
+    text: str
+
+    @property
+    def path(self) -> Path:
+        """The file or folder, for the kinds that are one."""
+        return Path(self.text).expanduser()
+
+    @property
+    def name(self) -> str:
+        """A short name for folders of runs: without folders and endings."""
+        if self.kind == "shards":
+            return set_name(self.text)
+        return Path(self.text).resolve().name.split(".")[0]
+
+
+def parse_source(data: "str | DataSource | None") -> DataSource:
+    """Find out what DATA names; reads no more than the entries of a folder.
+
+    Args:
+        data: DATA, or None for the digits. A parsed value is returned as it is.
+    """
+    if isinstance(data, DataSource):
+        return data
+    return DataSource(_kind(data), data_name(data))
+
+
+def _kind(data: str | None) -> Kind:
+    if data is None or is_digits(data):
+        return "digits"
+    if is_array_file(data):
+        return "arrays"
+    path = Path(data).expanduser()
+    stored = path.suffix.lower() in FOLDERS  # a folder that is one image, such as a Zarr array
+    if is_sharded(data) and not stored:
+        return "shards"
+    if path.suffix == ".txt" and path.is_file():
+        return "list"
+    if path.is_dir() and not stored:
+        return "folder"
+    if is_image_file(os.fsencode(path.name)) and (path.is_file() or path.is_dir()):
+        return "image"
+    return "torchvision" if data in NAMED else "unknown"
+
+
+def is_array_file(data: str) -> bool:
+    """Whether ``data`` names one array of images rather than a folder or an image."""
+    if is_url(data):
+        return False
+    return Path(data).suffix in (".npz", ".npy") or stored_array_path(data) is not None

@@ -1,0 +1,160 @@
+"""NRRD and MetaImage volumes in one file, ``.nrrd`` and ``.mha``, read by SimpleITK."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from BYOL.data.formats.frames import FrameFile, check_bytes, check_complete, choose_frame, require
+from BYOL.data.formats.stored import Encoded, ReadOptions
+from BYOL.data.formats.volumes import Volume, decompressed, file_key, patient_axes
+
+_NRRD = b"NRRD000"
+_META = (b"ObjectType", b"NDims")  # first words of a MetaImage
+_TO_RAS = np.diag([-1.0, -1.0, 1.0])  # ITK's axes point to the left and to the back
+
+
+def open_itk(source: Encoded, head: bytes, options: ReadOptions) -> FrameFile | None:
+    """Open a NRRD or MetaImage volume; None if the file has another format.
+
+    Raises:
+        ValueError: the header is damaged, or names another file as the place of its voxels.
+    """
+    if head.startswith(_NRRD):
+        _check_nrrd(head)
+        return choose_frame(ItkVolume(source, "NrrdImageIO", ".nrrd", options), options)
+    if head.startswith(_META):
+        start = _check_meta(head)
+        volume = ItkVolume(source, "MetaImageIO", ".mha", options)
+        if start is not None:
+            check_complete(source, start, (*volume.sizes, volume.times, volume.bands), volume.dtype)
+        return choose_frame(volume, options)
+    return None
+
+
+class ItkVolume(Volume):
+    """An opened volume.
+
+    Args:
+        source: the file, or its content.
+        reader: the name of ITK's reader.
+        ending: that the reader expects.
+        options: of reading.
+    """
+
+    def __init__(self, source: Encoded, reader: str, ending: str, options: ReadOptions):
+        require("SimpleITK", "medical")
+        import SimpleITK
+
+        self._key = file_key(source, options)
+
+        self._copy: Any = None
+        if not (isinstance(source, Path) and source.name.lower().endswith(ending)):
+            self._copy = tempfile.NamedTemporaryFile(suffix=ending)  # noqa: SIM115
+            self._copy.write(source.read_bytes() if isinstance(source, Path) else source)
+            self._copy.flush()
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+        self._reader = SimpleITK.ImageFileReader()
+        self._reader.SetImageIO(reader)
+        self._reader.SetFileName(str(self._copy.name if self._copy else source))
+        self._reader.ReadImageInformation()
+        self._size = tuple(int(n) for n in self._reader.GetSize())
+        bands = int(self._reader.GetNumberOfComponents())
+        dtype = _dtype(self._reader.GetPixelID())
+        check_bytes((*self._size, bands), dtype)
+        dimensions = len(self._size)
+        directions = np.eye(3)
+        spatial = min(dimensions, 3)
+        given = np.reshape(self._reader.GetDirection(), (dimensions, dimensions))
+        directions[:spatial, :spatial] = given[:spatial, :spatial]
+        sizes = (*self._size[:3], 1)[:3]
+        times = int(np.prod(self._size[3:])) if dimensions > 3 else 1
+        super().__init__(sizes, *patient_axes(_TO_RAS @ directions), times, bands, dtype)
+
+    def _box(self, axis: int, number: int, time: int) -> np.ndarray:
+        start, size = [0] * len(self._size), list(self._size)
+        if axis < len(size):
+            start[axis], size[axis] = number, 1
+        if further := self._size[3:]:
+            start[3:] = [int(i) for i in np.unravel_index(time, further, order="F")]
+            size[3:] = [1] * len(further)
+        if self._key:
+            whole = decompressed.get(self._key, lambda: self._part([0] * len(size), self._size))
+            values = whole[tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))[::-1]]
+        else:
+            values = self._part(start, size)
+        several = self.bands > 1
+        layer = [1 if i == axis else n for i, n in enumerate(self.sizes)]
+        # numpy's order of the axes is the opposite of ITK's; the values of a voxel stay last.
+        values = values.reshape(*layer[::-1], *([self.bands] if several else []))
+        return values.transpose(2, 1, 0, *([3] if several else []))
+
+    def _part(self, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
+        """The values of a box in numpy's order of the axes."""
+        import SimpleITK
+
+        self._reader.SetExtractIndex(list(start))
+        self._reader.SetExtractSize(list(size))
+        return SimpleITK.GetArrayFromImage(self._reader.Execute())
+
+    def close(self) -> None:
+        """Delete the copy of content that was not a file."""
+        if self._copy is not None:
+            self._copy.close()
+
+
+def _dtype(pixel_id: int) -> np.dtype:
+    import SimpleITK
+
+    name = SimpleITK.GetPixelIDValueAsString(pixel_id).removeprefix("vector of ")
+    kinds = {
+        "8-bit unsigned integer": np.uint8, "8-bit signed integer": np.int8,
+        "16-bit unsigned integer": np.uint16, "16-bit signed integer": np.int16,
+        "32-bit unsigned integer": np.uint32, "32-bit signed integer": np.int32,
+        "64-bit unsigned integer": np.uint64, "64-bit signed integer": np.int64,
+        "32-bit float": np.float32, "64-bit float": np.float64,
+    }  # fmt: skip
+    if name not in kinds:
+        raise ValueError(f"its values are {name}, not real numbers")
+    return np.dtype(kinds[name])
+
+
+def _check_nrrd(head: bytes) -> None:
+    """Reject a header that names another file (http://teem.sourceforge.net/nrrd/format.html)."""
+    header, end, _ = head.replace(b"\r\n", b"\n").partition(b"\n\n")
+    if not end:
+        raise ValueError("its header is too long or has no end")
+    for line in header.split(b"\n"):
+        name = line.partition(b":")[0].strip().lower().replace(b" ", b"")
+        if name == b"datafile":
+            raise ValueError("its voxels are in another file: convert it to one .nrrd file")
+
+
+def _check_meta(head: bytes) -> int | None:
+    """Reject a header that is not valid or names another file; ITK prints messages about them.
+
+    Returns:
+        The place of the first value; None if the values are compressed.
+    """
+    start, fields = 0, {}
+    for line in head.split(b"\n"):
+        start += len(line) + 1
+        name, _, value = line.partition(b"=")
+        fields[name.strip()] = value.strip()
+        if name.strip() == b"ElementDataFile":
+            if value.strip() != b"LOCAL":
+                raise ValueError("its voxels are in another file: convert it to one .mha file")
+            _check_meta_fields(fields)
+            return None if fields.get(b"CompressedData", b"").lower() == b"true" else start
+    raise ValueError("its header does not say where its voxels are")
+
+
+def _check_meta_fields(fields: dict[bytes, bytes]) -> None:
+    sides = fields.get(b"DimSize", b"").split()
+    valid = all(side.isdigit() and int(side) for side in sides)
+    if not valid or not 2 <= len(sides) <= 4 or fields.get(b"NDims") != b"%d" % len(sides):
+        raise ValueError("its header declares no valid size")
+    if not fields.get(b"ElementType", b"").startswith(b"MET_"):
+        raise ValueError("its header declares no type")

@@ -1,0 +1,223 @@
+"""TIFFs with several pages: the axes that OME, ImageJ, LSM and tifffile metadata declare."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from BYOL.data.formats.stored import Encoded, ReadOptions, Slice
+from BYOL.data.formats.tiff_quiet import messages
+
+_NAMES = {"Z": "depth (Z)", "T": "time (T)", "Q": "an undeclared axis", "I": "pages"}
+_FLAGS = ("is_ome", "is_imagej", "is_shaped", "is_lsm", "is_stk", "is_micromanager", "is_fluoview")
+_KEPT = "YXCS"  # all others are reduced to one slice
+MOST_SCALES = 16  # pages that may be reduced versions or masks of the first
+_PART = re.compile(r'FileName\s*=\s*"([^"]*)"')
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The axes of the values that are read.
+
+    Args:
+        axes: a letter for each dimension: Y, X, C (channels), S (samples of a pixel), and others.
+        shape: the number of values along each axis.
+        series: the tifffile series, or None if only the first page is read.
+        pages: of the file.
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    series: Any
+    pages: int
+
+    def length(self, letter: str) -> int:
+        """The number of values along the axis ``letter``; 1 without it."""
+        return self.shape[self.axes.index(letter)] if letter in self.axes else 1
+
+    @property
+    def frames(self) -> int:
+        """The number of slices along all axes that are no channels."""
+        return math.prod(n for a, n in zip(self.axes, self.shape, strict=True) if a not in _KEPT)
+
+    def place(self, choice: Slice | int) -> dict[str, int]:
+        """The index along each axis that is no channel.
+
+        Args:
+            choice: how a slice is chosen, or its number, in which the last axis varies first.
+        """
+        sizes = {a: n for a, n in zip(self.axes, self.shape, strict=True) if a not in _KEPT}
+        if not isinstance(choice, int):
+            return {letter: _chosen(count, choice) for letter, count in sizes.items()}
+        if not 0 <= choice < self.frames:
+            raise ValueError(f"it has {self.frames} slices, not a number {choice}")
+        indices = np.unravel_index(choice, tuple(sizes.values())) if sizes else ()
+        return {letter: int(i) for letter, i in zip(sizes, indices, strict=True)}
+
+    def notes(self, options: ReadOptions) -> tuple[str, ...]:
+        """Lines that say which of several slices or pages is used."""
+        if options.frames == "all" and self.frames > 1:
+            return ()
+        slice_ = options.choice()
+        used = []
+        for letter, count in zip(self.axes, self.shape, strict=True):
+            if letter in _KEPT or count == 1:
+                continue
+            number = self.place(slice_)[letter] + 1
+            which = "the maximum" if slice_ == "max" else f"slice {number}"
+            used.append(f"{which} of {count} along {_NAMES.get(letter, letter)}")
+        if used:
+            return (f"only {' and '.join(used)} is used (--slice, --frames all)",)
+        if self.series is None and self.pages > 1:
+            return (f"only page 1 of {self.pages} is used: no metadata declares their axes",)
+        return ()
+
+
+def read_stack(file: Any) -> Stack:
+    """The axes of the image in ``file``, a TiffFile, from its metadata.
+
+    Raises:
+        ValueError: the metadata or pages of a stack are missing.
+    """
+    page, pages = file.pages.first, len(file.pages)
+    declared = any(getattr(file, flag, False) for flag in _FLAGS)
+    damages = " ".join(messages())
+    if "TiffTag 270" in damages or (declared and "invalid page offset" in damages):
+        raise ValueError("the file is truncated: it ends before its metadata or its last page")
+    if declared and (pages > 1 or file.is_imagej or file.is_stk or file.is_ome or file.is_shaped):
+        series = file.series[0]
+        axes, shape = series.axes, tuple(series.shape)
+        if {"Y", "X"} <= set(axes) and len(set(axes)) == len(axes):
+            return Stack(axes, shape, series, pages)
+    others = file.pages[1 : 1 + MOST_SCALES]
+    if all(other.is_reduced or other.is_mask for other in others):
+        pages = 1
+    return Stack(page.axes, tuple(page.shape), None, pages)
+
+
+def read_values(stack: Stack, page: Any, slice_: Slice | int, no_data: float | None) -> np.ndarray:
+    """The values (H, W, C) of one slice, with all channels.
+
+    Args:
+        stack: of the file.
+        page: its first TiffPage.
+        slice_: see :meth:`BYOL.data.formats.stored.ReadOptions.choice`.
+        no_data: a value that a maximum ignores, or None.
+    """
+    brightest = Brightest(page.photometric == 0, no_data) if slice_ == "max" else None
+    place = stack.place(slice_)
+    if stack.series is None:
+        return _take_slices(page.asarray(), stack.axes, place, brightest)
+    leading = len(stack.axes) - page.ndim
+    pages = stack.series.pages
+    if brightest or leading <= 0 or len(pages) != math.prod(stack.shape[:leading]):
+        return _take_slices(_whole(stack.series), stack.axes, place, brightest)
+    wanted = [
+        range(n) if letter == "C" else [place[letter]]
+        for letter, n in zip(stack.axes[:leading], stack.shape[:leading], strict=True)
+    ]
+    indices = np.ravel_multi_index(np.ix_(*wanted), stack.shape[:leading])
+    keys = indices.reshape(-1).tolist()
+    if any(pages[key] is None for key in keys):
+        raise ValueError("a page of the image is missing")
+    values = stack.series.asarray(key=keys).reshape(indices.shape + page.shape)
+    single = dict.fromkeys(stack.axes[:leading], 0)  # these axes have one entry now
+    return _take_slices(values, stack.axes, place | single, None)
+
+
+def _whole(series: Any) -> np.ndarray:
+    """All values of a series; mapped if they are stored without compression in a file."""
+    file = series.parent.filehandle
+    if series.dataoffset is None or not file.is_file:
+        return series.asarray()
+    dtype = series.dtype.newbyteorder(series.parent.byteorder)
+    return file.memmap_array(dtype, series.shape, series.dataoffset)
+
+
+def _take_slices(
+    values: np.ndarray, axes: str, place: dict[str, int], brightest: "Brightest | None"
+) -> np.ndarray:
+    """Reduce all axes but Y, X, C and S, and return (H, W, C · S)."""
+    others = tuple(i for i, letter in enumerate(axes) if letter not in _KEPT)
+    if brightest and others:
+        values = brightest.along(values, others)
+    else:
+        index = tuple(
+            place[letter] if i in others else slice(None) for i, letter in enumerate(axes)
+        )
+        values = values[index]
+    kept = [letter for letter in axes if letter in _KEPT]
+    values = values.transpose([kept.index(letter) for letter in _KEPT if letter in kept])
+    return np.ascontiguousarray(values).reshape(*values.shape[:2], -1)
+
+
+@dataclass(frozen=True)
+class Brightest:
+    """The brightest value along axes.
+
+    Args:
+        low: low values are bright.
+        no_data: a value that is ignored, as NaN is; None: none.
+    """
+
+    low: bool
+    no_data: float | None
+
+    def along(self, values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+        """Reduce ``axes`` of ``values``; no data where all values are without."""
+        reduce = np.min if self.low else np.max
+        floating = values.dtype.kind == "f"
+        missing = np.isnan(values) if floating else np.zeros(values.shape, dtype=bool)
+        if self.no_data is not None:
+            missing |= values == self.no_data
+        if not missing.any():
+            return reduce(values, axis=axes)
+        ends = (
+            (-np.inf, np.inf)
+            if floating
+            else (np.iinfo(values.dtype).min, np.iinfo(values.dtype).max)
+        )
+        darkest = values.dtype.type(ends[self.low])
+        most = reduce(np.where(missing, darkest, values), axis=axes)
+        empty = values.dtype.type(np.nan if self.no_data is None else self.no_data)
+        return np.where(missing.all(axis=axes), empty, most)
+
+
+def _chosen(count: int, slice_: Slice) -> int:
+    """The index of the slice that ``slice_`` names; of an even count, the second middle one."""
+    return count // 2 if slice_ == "middle" else 0
+
+
+def ome_parts(file: Any) -> frozenset[str]:
+    """The names of the files that hold an OME image, from the XML in ``file``, a TiffFile."""
+    return frozenset(_PART.findall(file.ome_metadata or "")) if file.is_ome else frozenset()
+
+
+def check_parts(source: Encoded, parts: frozenset[str]) -> None:
+    """Check that all files of an OME image of several files exist next to each other.
+
+    Raises:
+        ValueError: names the first file that is missing.
+    """
+    if len(parts) < 2:
+        return
+    if not isinstance(source, Path):
+        raise ValueError(f"its other parts are in other files: {', '.join(sorted(parts)[:3])}")
+    if missing := missing_parts(source.parent, parts):
+        raise ValueError(f"its part {missing[0]} is missing")
+
+
+def missing_parts(folder: Path, parts: Iterable[str]) -> list[str]:
+    """The names of ``parts`` that are no files in ``folder``.
+
+    A name that leads to another folder is none: a file from another person could name any file.
+    """
+    return [
+        part
+        for part in sorted(parts)
+        if Path(part).name != part or "\\" in part or not (folder / part).is_file()
+    ]

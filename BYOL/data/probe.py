@@ -1,0 +1,154 @@
+"""What some images of a set show: its channels, the range of its values, and remarks for users."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from BYOL._console import first_of
+from BYOL._pixel_range import PixelRange, RangeEstimator, check_pairs
+from BYOL._random import evenly_spaced
+from BYOL.data.dataset import EncodedImages
+from BYOL.data.decode import BrokenImageError, read_header, read_stored
+from BYOL.data.formats.stored import MODES, Encoded, Header, ReadOptions
+from BYOL.data.formats.supported import ending_of
+from BYOL.data.formats.tiff import SUFFIXES, parts_of_image
+from BYOL.data.formats.tiff_stack import missing_parts
+from BYOL.data.path_table import PathTable
+from BYOL.data.pipeline import used_bands
+from BYOL.errors import SettingsError
+
+PROBED = 64  # files that determine the channels and the range of a folder
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Some images of a set and their headers, without those that are no images."""
+
+    images: list[Encoded]
+    headers: list[Header]
+    unread: Counter[str] = field(default_factory=Counter)  # endings of which no file is an image
+
+    @property
+    def channels(self) -> int:
+        """The band count of most images; without bands 1 if all images are grey, else 3."""
+        bands = Counter(None if h.channels in (1, 3) else h.channels for h in self.headers)
+        most = bands.most_common(1)[0][0] if bands else None
+        if most:
+            return most
+        others = [h.layout for h in self.headers if h.layout != "bands"]
+        return 1 if others and all(layout == "grey" for layout in others) else 3
+
+    @property
+    def accepted(self) -> list[int]:
+        """The numbers of channels that most images can have."""
+        if not self.headers:
+            return list(MODES)
+        counts = Counter(number for header in self.headers for number in header.accepted)
+        most = max(counts.values())
+        return sorted(number for number, count in counts.items() if count == most)
+
+    def remarks(self, channels: int) -> list[str]:
+        """Lines about what is not read of the images."""
+        lines = Counter(
+            note
+            for header in self.headers
+            for note in (*header.notes, header.left_out(channels))
+            if note
+        )
+        total = len(self.headers)
+        shown = [f"{n} of {total} sampled images: {note}" for note, n in lines.most_common(3)]
+        others = len(lines) - len(shown)
+        return [*shown, f"{others} further remarks of this kind"] if others else shown
+
+
+def probe(images: Sequence[Encoded], options: ReadOptions) -> Probe:
+    """Read the headers of ``images``."""
+    headers = [(image, read_header(image, options)) for image in images]
+    known = [(image, header) for image, header in headers if header]
+    endings = [(ending_of(i.name), header) for i, header in headers if isinstance(i, Path)]
+    read = {ending for ending, header in endings if header}
+    unread = Counter(ending for ending, _ in endings if ending not in read)
+    return Probe([image for image, _ in known], [header for _, header in known], unread)
+
+
+def with_range(
+    images: EncodedImages, pixel_range: PixelRange | None, options: ReadOptions
+) -> EncodedImages:
+    """Set one range for all images that are not 8-bit, if there are any.
+
+    Args:
+        images: the training images.
+        pixel_range: as configured, or None.
+        options: of all images.
+
+    Raises:
+        UserError: the images cannot have their number of channels or the pairs of the range.
+    """
+    images = replace(images, options=options)
+    shown = probe([images.encoded(i) for i in images.probes(PROBED)], options)
+    channels = images.channels
+    if channels not in shown.accepted:
+        accepted = " or ".join(", ".join(map(str, shown.accepted)).rsplit(", ", 1))
+        raise SettingsError(f"--channels={channels} is not for these images: give {accepted}")
+    check_pairs(pixel_range, channels)
+    remarks = [*images.remarks, *shown.remarks(channels)]
+    if shown.images and shown.unread:
+        kinds = ", ".join(f"{n} {ending or 'without ending'}" for ending, n in shown.unread.items())
+        remarks.append(f"no sampled file of these endings can be read: {kinds}")
+    estimator = _estimate(shown, channels, options)
+    estimated = estimator.estimate()
+    if estimated is None:
+        return replace(images, remarks=tuple(remarks))
+    pixel_range = pixel_range or estimated
+    if remark := estimator.remark(pixel_range):
+        remarks.append(remark)
+    return replace(images, pixel_range=pixel_range, remarks=tuple(remarks))
+
+
+def _estimate(shown: Probe, channels: int, options: ReadOptions) -> RangeEstimator:
+    estimator = RangeEstimator()
+    for image, header in zip(shown.images, shown.headers, strict=True):
+        if not header.deep or channels not in header.accepted:
+            continue
+        with contextlib.suppress(BrokenImageError):
+            used = used_bands(read_stored(image, options), channels)
+            colours = used.layout == "rgb" and used.values.shape[2] == 3
+            estimator.add(used.values, used.missing, None if colours else 2)
+    return estimator
+
+
+def without_parts(root: Path, files: PathTable) -> tuple[PathTable, list[str]]:
+    """Keep one file of every OME-TIFF image that consists of several files.
+
+    Args:
+        root: the folder.
+        files: relative to it.
+
+    Returns:
+        The files, and lines about the others and about missing parts.
+    """
+    probed = evenly_spaced(len(files), PROBED)
+    if not any(len(_parts(root, files[i])) > 1 for i in probed):
+        return files, []
+    kept, sets, dropped = [], {}, 0
+    for i in range(len(files)):
+        path = root / files[i]
+        parts = _parts(root, files[i])
+        if len(parts) > 1 and (path.parent, parts) in sets:
+            dropped += 1
+            continue
+        if len(parts) > 1:
+            sets[path.parent, parts] = missing_parts(path.parent, parts)
+        kept.append(i)
+    remarks = [f"{dropped + len(sets)} files are parts of {len(sets)} OME-TIFF images"]
+    if missing := [part for missing in sets.values() for part in missing]:
+        remarks.append(f"missing parts of OME-TIFF images: {first_of(missing)}")
+    return files.take(np.array(kept)), remarks
+
+
+def _parts(root: Path, name: str) -> frozenset[str]:
+    return parts_of_image(root / name) if name.lower().endswith(SUFFIXES) else frozenset()

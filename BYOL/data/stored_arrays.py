@@ -1,0 +1,132 @@
+"""Sets of images in one array of an HDF5 file or a Zarr folder: ``DATA=FILE.h5::NAME``."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from BYOL._files import special_kind
+from BYOL.config.data_names import ARRAY_SEPARATOR, names_array
+from BYOL.errors import DataError, first_line
+
+HDF5 = (".h5", ".hdf5", ".hdf")
+_EXTRAS = {"h5py": "hdf5", "zarr": "zarr"}
+_LABELS = ("labels", "y_train", "train_labels", "y", "label", "targets")
+
+
+@dataclass(frozen=True, eq=False)
+class LazyArray:
+    """An array that stays in its file; a part is read when it is indexed.
+
+    Args:
+        source: of h5py or zarr.
+        axes: the order of its axes, of which None is a new one; the first stays the first.
+    """
+
+    source: Any
+    axes: tuple[int | None, ...]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the values."""
+        return np.dtype(self.source.dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """In the order of ``axes``."""
+        return tuple(1 if axis is None else self.source.shape[axis] for axis in self.axes)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.axes)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> Any:
+        """A part along the first axis as a numpy array; ``[:, None]`` adds an axis instead."""
+        if isinstance(key, tuple) and key == (slice(None), None):
+            return LazyArray(self.source, (self.axes[0], None, *self.axes[1:]))
+        if isinstance(key, int | np.integer):
+            return self[key : key + 1][0]
+        values = np.asarray(self.source[key])
+        kept = [axis for axis in self.axes if axis is not None]
+        values = values.transpose(kept)
+        return np.expand_dims(values, tuple(i for i, a in enumerate(self.axes) if a is None))
+
+    def transpose(self, *axes: int) -> "LazyArray":
+        """The array with another order of axes; nothing is read."""
+        return LazyArray(self.source, tuple(self.axes[axis] for axis in axes))
+
+
+def stored_array_path(data: str) -> tuple[Path, str] | None:
+    """The file and the name of the array of ``FILE.h5::NAME``; None if ``data`` is another kind.
+
+    The name is empty if ``data`` names an HDF5 file alone.
+    """
+    file, _, name = data.partition(ARRAY_SEPARATOR)
+    path = Path(file).expanduser()
+    alone = path.suffix.lower() in HDF5 and file == data and "://" not in data
+    return (path, name.strip("/")) if alone or names_array(data) else None
+
+
+def load_stored_arrays(data: str) -> dict[str, Any]:
+    """The images, and the labels next to them, as arrays that stay in the file.
+
+    Args:
+        data: ``FILE.h5::NAME``, or an HDF5 file with a single array of images.
+
+    Returns:
+        ``images``, and ``labels`` if the same group has an array of labels of the same length.
+
+    Raises:
+        UserError: the file, the array or the library is missing.
+    """
+    place = stored_array_path(data)
+    assert place is not None
+    path, name = place
+    if not path.exists():
+        raise DataError(f"DATA={data} is not there: there is no {path}")
+    if kind := special_kind(path):
+        raise DataError(f"DATA={data}: {path} is a {kind}, which is never opened: give a file")
+    try:
+        return _zarr(path, name) if path.suffix.lower() == ".zarr" else _hdf5(path, name)
+    except ImportError as error:
+        extra = _EXTRAS.get(str(error.name).partition(".")[0], "hdf5")
+        raise DataError(f"DATA={data} is read after pip install 'BYOL[{extra}]'") from error
+    except DataError:
+        raise
+    except Exception as error:  # the libraries raise nearly any exception on damaged files
+        raise DataError(f"DATA={data} cannot be read: {first_line(error)}") from error
+
+
+def _hdf5(path: Path, name: str) -> dict[str, Any]:
+    from BYOL.data.formats.hdf5 import dataset, dataset_names, open_hdf5
+
+    file = open_hdf5(path)
+    if not name:
+        names = dataset_names(file)
+        if len(names) != 1:
+            held = ", ".join(names) or "none of three or more axes"
+            raise DataError(f"DATA={path}: name one array, as in {path}::NAME; it has {held}")
+        name = names[0]
+    images = dataset(file, name)
+    arrays = {"images": LazyArray(images, tuple(range(images.ndim)))}
+    group = name.rpartition("/")[0]
+    for key in _LABELS:
+        beside = f"{group}/{key}".lstrip("/")
+        with suppress(ValueError):  # there is none
+            labels = dataset(file, beside)
+            if beside != name and labels.shape[:1] == images.shape[:1]:
+                return arrays | {"labels": labels[()]}
+    return arrays
+
+
+def _zarr(folder: Path, name: str) -> dict[str, Any]:
+    from BYOL.data.formats.zarr_arrays import open_zarr_array
+
+    array = open_zarr_array(folder, name)
+    return {"images": LazyArray(array, tuple(range(array.ndim)))}
