@@ -74,9 +74,8 @@ def _mean_exact_interval(truth: np.ndarray, correct: np.ndarray) -> Measure:
     It is wider than needed. It replaces a bootstrap interval without width, which results if every
     class is either always or never recognized.
     """
-    ends = [
-        exact_interval(int(correct[truth == c].sum()), int((truth == c).sum())) for c in classes
-    ]
+    of_class = [correct[truth == c] for c in np.unique(truth)]
+    ends = [exact_interval(int(hits.sum()), len(hits)) for hits in of_class]
     low, high = np.mean(ends, axis=0).tolist()
     return {"low": low, "high": high}
 
