@@ -65,10 +65,10 @@ def read_text(argument: str, path: Path) -> str:
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return _decode(argument, data[len(mark) :], encoding)
-    kind = next((kind for magic, kind in _BINARY if data.startswith(magic)), None)
+    kind = next((name for magic, name in _BINARY if data.startswith(magic)), None)
     if kind is None and (b"\0" in data or _CONTROL.search(data[:_INSPECTED])):
-        if (encoding := _utf16_without_mark(data)) is not None:
-            return _decode(argument, data, encoding)
+        if (order := _utf16_without_mark(data)) is not None:
+            return _decode(argument, data, order)
         kind = "binary"
     if kind is not None:
         raise DataError(f"{argument} is {kind}, not text: save it as a CSV file in UTF-8")

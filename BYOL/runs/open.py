@@ -151,7 +151,9 @@ def _run_settings(
         f"RUN={path} is from elsewhere (not made by you, or moved), and its settings name "
         f"{named}={printable(places[named])}: give DATA, or --trust to open what they name"
     )
-    nothing = dict.fromkeys(("labels", "label_column", "groups", "group_column", "file_column"))
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("labels", "label_column", "groups", "group_column", "file_column")
+    )
     return dataclasses.replace(config, task="auto", **nothing), elsewhere
 
 
