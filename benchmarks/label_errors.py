@@ -3,8 +3,8 @@
     python benchmarks/label_errors.py --run runs/photos --data photos/ --draws 5
 
 In every draw, 5 % or 20 % of the labels are replaced by those of other classes: once with equally
-frequent classes (all images of ``--classes`` classes), and once with two classes, 24 labels of the
-first for each of the second. ``rare accused`` is the share of the correct labels of the rarest
+frequent classes, and once with two classes, one class and all the others together, with 24 labels
+of the others for each of the one. ``rare accused`` is the share of the correct labels of the rarest
 class that are called wrong. Rules:
 
 - 0.9: another class has a probability of at least 0.9 (version 0.1)
@@ -51,15 +51,19 @@ def plant(labels: np.ndarray, share: float, classes: int, rng: np.random.Generat
     return noisy
 
 
-def subset(labels: np.ndarray, classes: int, unequal: bool, rng: np.random.Generator) -> np.ndarray:
-    """Return positions of images: all of the first classes, or 24 to 1 of two classes."""
+def subset(
+    labels: np.ndarray, classes: int, most: int, unequal: bool, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions of images and their classes: equal ones, or 24 to 1 of two classes."""
     if not unequal:
-        return np.flatnonzero(labels < classes)
-    first, second = (
-        rng.permutation(np.flatnonzero(labels == c)) for c in rng.permutation(classes)[:2]
-    )
-    rare = max(min(len(first) // RATIO, len(second)), 2)
-    return np.concatenate([first[: RATIO * rare], second[:rare]])
+        at = rng.permutation(np.flatnonzero(labels < classes))[:most]
+        return at, labels[at]
+    rare = int(rng.integers(classes))
+    others = rng.permutation(np.flatnonzero(labels != rare))
+    members = rng.permutation(np.flatnonzero(labels == rare))
+    count = max(min(len(others) // RATIO, len(members)), 2)
+    at = np.concatenate([others[: RATIO * count], members[:count]])
+    return at, (labels[at] == rare).astype(int)
 
 
 def main() -> None:
@@ -74,9 +78,7 @@ def main() -> None:
             scores = {name: [] for name in RULES}
             for draw in range(args.draws):
                 rng = np.random.default_rng(draw)
-                at = rng.permutation(subset(labels, args.classes, unequal, rng))
-                at = at[: args.most] if not unequal else at
-                truth = labels[at]
+                at, truth = subset(labels, args.classes, args.most, unequal, rng)
                 names, truth = np.unique(truth, return_inverse=True)
                 noisy = plant(truth, share, len(names), rng)
                 if np.bincount(noisy, minlength=len(names)).min() < 2:

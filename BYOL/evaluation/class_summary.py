@@ -76,10 +76,8 @@ def majority_text(summary: dict[str, Any]) -> str:
     majority = summary.get("majority")
     if not majority:
         return ""
-    return (
-        f"Always predicting {majority['class']!r} is correct for {majority['accuracy']:.3f} of the "
-        "test images."
-    )
+    accuracy = f"{majority['accuracy']:.3f}"
+    return f"Always predicting {majority['class']!r} has an accuracy of {accuracy}."
 
 
 def recall_text(recalls: dict[str, Measure]) -> str:

@@ -7,7 +7,12 @@ training set of the probe that predicts it.
 
 import numpy as np
 
-MIN_ODDS = 3.0  # of the suggested class over the label; chosen by benchmarks/label_errors.py
+# Odds of the suggested class over the label: as predicted, and as if all classes were equally
+# frequent. benchmarks/label_errors.py compares other values.
+MIN_ODDS, MIN_BALANCED_ODDS = 9.0, 3.0
+MIN_SEPARATION = (
+    2.0  # standard errors between two classes; below it the probe cannot tell them apart
+)
 
 
 def balanced_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -36,13 +41,34 @@ def class_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarra
     return np.where(count > 0, total / count.clip(1), np.inf)
 
 
+def separable_classes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return (c, c) bool: whether the probe separates class j from class i.
+
+    The mean probability of j must be larger for labels j than for labels i, by at least
+    :data:`MIN_SEPARATION` standard errors. A class with one label is separable from none.
+    """
+    classes = probabilities.shape[1]
+    count = np.bincount(labels, minlength=classes)
+    mean, square = np.zeros((2, classes, classes))  # [label, probability]
+    np.add.at(mean, labels, probabilities)
+    np.add.at(square, labels, probabilities**2)
+    mean, square = (total / count[:, None].clip(1) for total in (mean, square))
+    error = (square - mean**2).clip(0) / (count[:, None] - 1).clip(1)
+    difference = np.diag(mean)[None, :] - mean
+    enough = (count[:, None] > 1) & (count[None, :] > 1)
+    return enough & (difference > MIN_SEPARATION * np.sqrt(error + np.diag(error)[None, :]))
+
+
 def suspect_labels(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return (n,) bool: labels that are probably wrong.
 
     A label is suspect if another class reaches its own threshold (an off-diagonal entry of the
-    paper's confident joint, equation 1), and if its odds over the label are at least
-    :data:`MIN_ODDS`. All of it is computed from :func:`balanced_probabilities`, so that no label is
-    suspect because its class is rare.
+    paper's confident joint, equation 1), and
+
+    - its odds over the label are at least :data:`MIN_ODDS`,
+    - and at least :data:`MIN_BALANCED_ODDS` in :func:`balanced_probabilities`, so that no label is
+      suspect because its class is rare,
+    - and the probe separates the two classes at all (:func:`separable_classes`).
 
     Args:
         labels: (n,) integers below c.
@@ -52,12 +78,18 @@ def suspect_labels(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     suspect = np.zeros(len(labels), dtype=bool)
     if not known.any():
         return suspect
-    labels = labels[known]
-    balanced = balanced_probabilities(labels, probabilities[known])
-    confident = np.where(balanced >= class_thresholds(labels, balanced), balanced, -1.0)
-    suggested = confident.argmax(axis=1)
-    rows = np.arange(len(labels))
-    odds = balanced[rows, suggested] / balanced[rows, labels].clip(1e-12)
-    found = (confident[rows, suggested] > 0) & (suggested != labels) & (odds >= MIN_ODDS)
-    suspect[known] = found
+    labels, predicted = labels[known], probabilities[known]
+    balanced, rows = balanced_probabilities(labels, predicted), np.arange(len(labels))
+    confident = np.where(predicted >= class_thresholds(labels, predicted), predicted, -1.0)
+    other = confident.argmax(axis=1)
+    odds, balanced_odds = (
+        p[rows, other] / p[rows, labels].clip(1e-12) for p in (predicted, balanced)
+    )
+    suspect[known] = (
+        (confident[rows, other] > 0)
+        & (other != labels)
+        & (odds >= MIN_ODDS)
+        & (balanced_odds >= MIN_BALANCED_ODDS)
+        & separable_classes(labels, balanced)[labels, other]
+    )
     return suspect

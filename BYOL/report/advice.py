@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from BYOL.report.trend import Trend
 
 FEW_LABELS = 20  # labels per class; fewer make wide intervals
-CEILING = 0.98  # accuracy from which a larger backbone is not recommended
+CEILING = 0.98  # accuracy that leaves no room for a visible improvement
 TO_LABEL = 100  # images that ``byol select`` is asked for
 LARGER = {"plain5": "plain6", "plain6": "resnet18", "resnet18": "resnet50"}
 
@@ -26,10 +26,13 @@ class Figures:
         unlabelled: number of training images without a label.
         classes: number of classes.
         baseline: the state before training: "untrained" or "start" (trained initial weights).
+        baseline_accuracy: accuracy of ``baseline``; 0 for other measures.
         better: whether training is shown to have improved on ``baseline``; None if not compared.
-        near_duplicates: number of test images with a near-duplicate among the training images.
+        near_duplicates: number of test images with a near-copy among the training images.
+        test_folder: whether the test images are in a folder of their own.
         trend: the trend of the online accuracy, or None.
         minutes: minutes of training.
+        overhead: minutes of the command besides training.
         epochs: planned number of epochs.
         progress: completed and planned epochs as text.
         finished: whether the run is complete.
@@ -46,10 +49,13 @@ class Figures:
     unlabelled: int = 0
     classes: int = 0
     baseline: str = "untrained"
+    baseline_accuracy: float = 0.0
     better: bool | None = None
     near_duplicates: int = 0
+    test_folder: bool = False
     trend: Trend | None = None
     minutes: float = 0.0
+    overhead: float = 0.0
     epochs: int = 0
     progress: str = ""
     finished: bool = True
@@ -120,11 +126,12 @@ def _leakage(figures: Figures) -> Advice | None:
     if not count:
         return None
     reason = (
-        f"{count:,} test image{'s have' if count > 1 else ' has'} a near-duplicate among the "
+        f"{count:,} test image{'s have' if count > 1 else ' has'} a near-copy among the "
         "training images, so the accuracy is probably too high. A table of groups keeps images "
         "that belong together on one side."
     )
-    listed = _command("duplicates", figures.run, *figures.images)
+    between = ("--between", "train", "test") if figures.test_folder else ()
+    listed = _command("duplicates", figures.run, *figures.images, *between)
     grouped = _command("evaluate", figures.run, "--groups", "groups.csv")
     return Advice("Check for copies between training and test images", reason, (listed, grouped))
 
@@ -139,6 +146,13 @@ def _unevaluated(figures: Figures) -> Advice | None:
 def _unproven(figures: Figures) -> Advice | None:
     if figures.better is not False:
         return None
+    if figures.baseline_accuracy >= CEILING:
+        reason = (
+            f"Before training the accuracy is already {figures.baseline_accuracy * 100:.1f} %, so "
+            "these labels cannot show an improvement."
+        )
+        harder = _command("evaluate", figures.run, *figures.images, "--labels", "labels.csv")
+        return Advice("Evaluate with labels that are harder to predict", reason, (harder,))
     if figures.baseline == "start":
         reason = "Training is not shown to have improved the initial weights."
         title = "Train longer, or use the initial weights"
@@ -147,12 +161,11 @@ def _unproven(figures: Figures) -> Advice | None:
         "The trained backbone is not shown to be better than the untrained one. More images, a "
         "longer run or published weights may help."
     )
-    weights = _from_weights(figures)
-    if figures.trend is not None and figures.trend.flat:
-        return Advice("Start from published weights", reason, (weights,))
-    return Advice(
-        "Train longer, or start from published weights", reason, (_longer(figures, 2.0), weights)
-    )
+    trend, weights = figures.trend, _from_weights(figures)
+    if trend is not None and trend.flat and weights:
+        return Advice("Start from published weights", reason, weights)
+    longer = _longer(figures, trend.times if trend is not None else 2.0)
+    return Advice("Train longer, or start from published weights", reason, (longer, *weights))
 
 
 def _improving(figures: Figures) -> Advice | None:
@@ -173,15 +186,13 @@ def _flat(figures: Figures) -> Advice | None:
     trend = figures.trend
     if trend is None or not trend.flat or trend.last >= CEILING or figures.better is False:
         return None
-    commands = []
+    commands = _from_weights(figures)
     if larger := LARGER.get(figures.backbone):
-        commands.append(_again(figures, {"backbone": larger, **_length(figures, 1.0)}))
-    if figures.baseline != "start":
-        commands.append(_from_weights(figures))
+        commands = (_again(figures, {"backbone": larger, **_length(figures, 1.0)}), *commands)
     if not commands:
         return None
     reason = "The accuracy was flat at the end: twice the time is expected to add less than a point"
-    return Advice("Try a larger backbone or published weights", f"{reason}.", tuple(commands))
+    return Advice("Try a larger backbone or published weights", f"{reason}.", commands)
 
 
 def _labels(figures: Figures) -> Advice | None:
@@ -223,12 +234,18 @@ def _longer(figures: Figures, times: float) -> str:
 def _length(figures: Figures, times: float) -> dict[str, str]:
     if figures.specified is None:
         return {"epochs": f"{round(times * figures.epochs)}"} if times > 1 else {}
-    return {"minutes": f"{max(times * figures.minutes, 0.1):.3g}"}
+    return {"minutes": f"{max(times * figures.minutes + figures.overhead, 1.0):.3g}"}
 
 
-def _from_weights(figures: Figures) -> str:
-    """Return the command of a run that starts from published weights."""
-    return _command("pretrain", *figures.images, "--pretrained", "--out", f"{figures.run}-weights")
+def _from_weights(figures: Figures) -> tuple[str, ...]:
+    """Return the command of a run that starts from published weights.
+
+    None for the digits, which have no use for them, and for a run that started from weights.
+    """
+    if not figures.images or figures.baseline == "start":
+        return ()
+    out = ("--out", f"{figures.run}-weights")
+    return (_command("pretrain", *figures.images, "--pretrained", *out),)
 
 
 def _again(figures: Figures, changes: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ the colours (light and dark), and the templates escape all names.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,8 +109,8 @@ def draw(
     ys = np.concatenate([curve.y for curve in curves.values()])
     low = min(ys.min(), *([meaning.low] if meaning.low is not None else []), ys.max())
     high = max(ys.max(), *([meaning.high] if meaning.high is not None else []), ys.min())
-    x_ticks = _ticks(0.0, float(xs.max()))
-    y_ticks = _ticks(float(low), float(high))
+    x_ticks = round_ticks(0.0, float(xs.max()))
+    y_ticks = round_ticks(float(low), float(high))
     x = _Axis(0.0, float(xs.max()) or 1.0, LEFT, WIDTH - RIGHT)
     y = _Axis(float(y_ticks[0]), float(y_ticks[-1]), HEIGHT - BOTTOM, TOP)
     visible_x_ticks = [t for t in x_ticks if t <= x.high]
@@ -171,11 +172,12 @@ def _text(value: float, meaning: CurveDescription) -> str:
     return text.replace("-", "−")
 
 
-def _ticks(low: float, high: float) -> np.ndarray:
-    """Return round numbers that span ``low`` to ``high``."""
-    from matplotlib.ticker import MaxNLocator
-
+def round_ticks(low: float, high: float) -> np.ndarray:
+    """Return at most six round numbers at equal distances that span ``low`` to ``high``."""
     if high - low < 1e-9 * max(abs(high), 1e-9):
         high = low + (abs(low) or 1.0)
-    ticks = np.asarray(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
-    return ticks + 0.0  # converts -0.0 to 0.0
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+    first, last = round(low / step, 6), round(high / step, 6)
+    return step * np.arange(math.floor(first), math.ceil(last) + 1)

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from BYOL.report.sample_features import FeatureSample
 from BYOL.report.thumbnails import thumbnail_grid
+from BYOL.report.tsne import tsne
 
 MOST = 1500  # images; more would make t-SNE slow and the map unreadable
 LEAST = 5  # images; fewer do not make a useful map
@@ -40,7 +43,7 @@ def build_embedding_map(seen: FeatureSample, seed: int, size: int) -> EmbeddingM
 
     Args:
         seen: images and features.
-        seed: random seed of the selection and of t-SNE.
+        seed: random seed of the selection.
         size: input size of the backbone in pixels.
 
     Returns:
@@ -49,7 +52,7 @@ def build_embedding_map(seen: FeatureSample, seed: int, size: int) -> EmbeddingM
     rows = np.sort(np.random.default_rng(seed).permutation(len(seen))[:MOST])
     if len(rows) < LEAST:
         return None
-    pca, explained, tsne = compute_layouts(seen.features[rows], seed)
+    pca, explained, tsne = compute_layouts(seen.features[rows])
     side = min(size, _TILE)
     uri, columns = thumbnail_grid(seen.tiles(rows, side))
     labels = seen.labels
@@ -66,35 +69,22 @@ def build_embedding_map(seen: FeatureSample, seed: int, size: int) -> EmbeddingM
     return EmbeddingMap(data, uri, len(rows), explained, classes)
 
 
-def compute_layouts(features: np.ndarray, seed: int) -> tuple[np.ndarray, float, np.ndarray]:
+def compute_layouts(features: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
     """Return PCA (n, 2), its explained share of the variance, and t-SNE (n, 2).
 
-    t-SNE is initialized with the PCA.
+    t-SNE is initialized with the PCA, so no layout is random.
 
     Args:
         features: (n, d).
-        seed: random seed of both methods.
     """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    directions = features / np.maximum(lengths, np.finfo(np.float32).tiny)
-    n, d = directions.shape
-    pca = PCA(min(_DIMENSIONS, n, d), random_state=seed)
-    with np.errstate(invalid="ignore"):  # identical features have a total variance of 0
-        reduced = pca.fit_transform(directions)
-    if reduced.shape[1] < 2:
-        reduced = np.column_stack([reduced, np.zeros(n)])
-    explained = float(np.nan_to_num(pca.explained_variance_ratio_)[:2].sum())
-    start = reduced[:, :2] / (reduced[:, 0].std() or 1.0) * 1e-4
-    # Neighbours are kept as well as with scikit-learn's angle of .5 and 750 iterations (900 images:
-    # trustworthiness .908 and .909), in half of the processor time.
-    tsne = TSNE(
-        perplexity=min(_PERPLEXITY, (n - 1) / 3), init=start, max_iter=400, angle=0.8,
-        random_state=seed,
-    )  # fmt: skip
-    return reduced[:, :2], explained, tsne.fit_transform(reduced)
+    directions = F.normalize(torch.from_numpy(features).float(), dim=1)
+    n = len(directions)
+    u, s, _ = torch.linalg.svd(directions - directions.mean(dim=0), full_matrices=False)
+    reduced = F.pad(u * s, (0, max(2 - len(s), 0)))[:, :_DIMENSIONS]
+    explained = float((s[:2].square().sum() / s.square().sum()).nan_to_num())
+    start = 1e-4 * reduced[:, :2] / reduced[:, 0].std().clamp(min=1e-12)
+    layout = tsne(reduced, start, min(_PERPLEXITY, (n - 1) / 3))
+    return reduced[:, :2].numpy(), explained, layout.numpy()
 
 
 def _to_grid(points: np.ndarray) -> list[list[int]]:

@@ -9,17 +9,24 @@ from BYOL._console import counted
 from BYOL._files import write_atomically
 from BYOL.data.sources import Splits
 from BYOL.evaluation.class_summary import shown_rows
+from BYOL.evaluation.table import class_lines
 from BYOL.export.snippet import loading_recipe
 from BYOL.report.advice import advise
 from BYOL.report.charts import draw_all
 from BYOL.report.confusion import Confusion, fit_confusion, recorded_confusion
 from BYOL.report.embedding_map import build_embedding_map
-from BYOL.report.metric_descriptions import describe_curve, is_collapse_metric
+from BYOL.report.metric_descriptions import is_collapse_metric
 from BYOL.report.neighbours import build_gallery
 from BYOL.report.results_table import accuracy_note, measures_note, tabulate
 from BYOL.report.run_figures import run_figures
-from BYOL.report.run_summary import RunSummary, finite, list_settings, read_run_summary
+from BYOL.report.run_summary import RunSummary, list_settings, read_run_summary
 from BYOL.report.sample_features import SampleConfig, Samples, sample_features
+from BYOL.report.text_tables import (
+    collapse_table,
+    comparison_table,
+    near_copies,
+    recall_table,
+)
 from BYOL.report.thumbnails import file_uri
 from BYOL.report.verdict import verdict
 from BYOL.runs.open import Run
@@ -83,6 +90,7 @@ def write_page(page: str, out: str | Path) -> Path:
 
 def _folder_sections(facts: RunSummary) -> dict[str, Any]:
     """Return the template values that come from the files of the run folder."""
+    evaluation = next(iter(facts.evaluations.values()), {})
     charts = draw_all({facts.name: facts.curves})
     settings = list_settings(facts.config)
     path = facts.folder.backbone
@@ -90,8 +98,13 @@ def _folder_sections(facts: RunSummary) -> dict[str, Any]:
         "facts": facts,
         "config": facts.config,
         "key_figures": _key_figures(facts),
+        "compared": comparison_table(evaluation),
+        "recalls": recall_table(evaluation),
+        "leakage": evaluation.get("leakage") or {},
+        "near_copies": near_copies(evaluation),
+        "class_notes": class_lines(evaluation) if evaluation.get("unequal") else [],
         "advice": advise(run_figures(facts)),
-        "spread": _spread(facts),
+        "spread": collapse_table(facts),
         "evidence": [
             table
             for title, e in facts.evaluations.items()
@@ -154,17 +167,3 @@ def _duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _spread(facts: RunSummary) -> list[tuple[str, ...]]:
-    """Return the collapse metrics of features and projections: title and values as text."""
-    features = facts.results.get("feature_gauges") or {}
-    columns = [features.get("untrained", {}), features.get("trained", {}), facts.collapse_metrics]
-    return [
-        (describe_curve(f"gauge/{name}").title, *(_number(c.get(name)) for c in columns))
-        for name in columns[1]
-    ]
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if finite(value) else "–"

@@ -7,7 +7,7 @@ from typing import Any
 from BYOL.config.tasks import TAGS, VALUES
 from BYOL.evaluation.bootstrap import interval_of
 from BYOL.evaluation.comparison import BASELINES
-from BYOL.evaluation.table import comparison_sentences, groups_note, restrictions
+from BYOL.evaluation.table import groups_note, restrictions
 from BYOL.report.metric_descriptions import measure_title
 
 
@@ -111,8 +111,7 @@ def accuracy_note(evaluation: dict[str, Any]) -> str:
         "Other measures: ± is half a 95 % interval over the test images."
     )
     sentences = [
-        _counts(evaluation), groups_note(evaluation), margins, *comparison_sentences(evaluation),
-        *restrictions(evaluation["rows"]),
+        _counts(evaluation), groups_note(evaluation), margins, *restrictions(evaluation["rows"]),
     ]  # fmt: skip
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -131,12 +130,12 @@ def _counts(evaluation: dict[str, Any]) -> str:
     if not evaluation.get("classes"):
         return f"{counts['judge']:,} images."
     return (
-        f"{counts['judge']:,} test images{label_kind(evaluation)}, labels of "
-        f"{counts['learn']:,} training images."
+        f"{counts['judge']:,} test images{_label_kind(evaluation)}, labels of "
+        f"{counts['learn']:,} training images. Pretraining used no labels."
     )
 
 
-def label_kind(evaluation: dict[str, Any]) -> str:
+def _label_kind(evaluation: dict[str, Any]) -> str:
     """Return the kind of labels: " of 10 classes", " with 5 tags", " with 1 number", or ""."""
     count = evaluation.get("classes")
     if not count:

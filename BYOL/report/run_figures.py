@@ -21,6 +21,9 @@ def run_figures(facts: RunSummary) -> Figures:
     classes = int(evaluation.get("classes") or 0)
     labels = sum((evaluation.get("pictures") or {}).values()) if classes else 0
     images = int(facts.results.get("pictures") or 0)
+    minutes = float(facts.results.get("train_seconds") or 0) / 60
+    # A run that stopped long before its time limit was limited by its number of epochs.
+    overhead = min(max(float(config.recipe.get("minutes") or 0) - minutes, 0.0), minutes)
     labelled = bool(labels) or "knn" in facts.curves.series
     return Figures(
         run=str(facts.folder.path),
@@ -31,10 +34,13 @@ def run_figures(facts: RunSummary) -> Figures:
         unlabelled=max(images - labels, 0) if config.labels or not labelled else 0,
         classes=classes,
         baseline=START if START in (evaluation.get("rows") or {}) else "untrained",
+        baseline_accuracy=_baseline_accuracy(evaluation),
         better=_better(evaluation),
         near_duplicates=int((evaluation.get("leakage") or {}).get("leaked") or 0),
+        test_folder=labels > images,
         trend=_trend(facts),
-        minutes=float(facts.results.get("train_seconds") or 0) / 60,
+        minutes=minutes,
+        overhead=overhead,
         epochs=config.epochs,
         progress=f"{facts.epochs} of {config.epochs}",
         finished=facts.finished,
@@ -73,6 +79,12 @@ def _better(evaluation: dict[str, Any]) -> bool | None:
     before = START if START in rows else "untrained"
     signs = [c.signs[before] for c in compare_with_baselines(evaluation) if before in c.signs]
     return (1 in signs and -1 not in signs) if signs else None
+
+
+def _baseline_accuracy(evaluation: dict[str, Any]) -> float:
+    rows = evaluation.get("rows") or {}
+    row = rows.get(START) or rows.get("untrained") or {}
+    return float((row.get("linear") or {}).get("accuracy") or 0.0)
 
 
 def _trend(facts: RunSummary) -> Trend | None:

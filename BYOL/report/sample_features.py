@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from BYOL.config.tasks import CLASSES
-from BYOL.data.dataset import Images
+from BYOL.data.dataset import ArrayImages, Images
 from BYOL.data.eval_loader import eval_batches
 from BYOL.data.sources import Splits
 from BYOL.evaluation.features import extract_features
@@ -47,12 +47,15 @@ class FeatureSample:
         ids: (n,) positions in ``images`` of the readable images.
         features: (n, d) float32 features of the readable images.
         total: number of images that the sample was drawn from.
+        pixels: (n, C, S, S) uint8 center crops of small images, which are not decoded twice; None
+            for large images.
     """
 
     images: Images
     ids: np.ndarray
     features: np.ndarray
     total: int
+    pixels: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,7 +82,11 @@ class FeatureSample:
 
     def tiles(self, rows: np.ndarray, side: int) -> Tensor:
         """Return the images of ``rows`` as (r, C, side, side) uint8, cropped as for evaluation."""
-        part = self.images.subset(self.ids[rows])
+        if self.pixels is not None:
+            chosen = self.pixels[torch.from_numpy(rows)]
+            part: Images = ArrayImages(self.images.name, chosen.shape[1], None, (), chosen)
+        else:
+            part = self.images.subset(self.ids[rows])
         return torch.cat([pixels for _, pixels in eval_batches(part, side, 64)])
 
 
@@ -130,14 +137,25 @@ def _extract(run: Run, images: Images, sample_config: SampleConfig) -> FeatureSa
     if len(images) > limit:
         rows = np.random.default_rng(sample_config.seed).choice(len(images), limit, replace=False)
         chosen = images.subset(np.sort(rows))
-    ids, features = extract_features(
+    if small and (batches := list(eval_batches(chosen, run.config.input_spec.size, 64))):
+        ids = np.concatenate([numbers.numpy() for numbers, _ in batches])
+        pixels = torch.cat([part for _, part in batches])
+        decoded = ArrayImages(chosen.name, chosen.channels, None, (), pixels)
+        return FeatureSample(
+            chosen, ids, _features(run, decoded, sample_config, 0)[1], len(images), pixels
+        )
+    ids, features = _features(run, chosen, sample_config, sample_config.workers)
+    return FeatureSample(chosen, ids, features, len(images))
+
+
+def _features(
+    run: Run, images: Images, sample_config: SampleConfig, workers: int
+) -> tuple[np.ndarray, np.ndarray]:
+    return extract_features(
         run.backbone,
-        chosen,
+        images,
         run.config.input_spec,
         device=sample_config.device,
         batch_size=sample_config.batch_size,
-        workers=0
-        if small
-        else sample_config.workers,  # for small images, starting processes is slower
+        workers=workers,
     )
-    return FeatureSample(chosen, ids, features, len(images))

@@ -17,7 +17,6 @@ from BYOL.evaluation.comparison import (
 )
 from BYOL.evaluation.table import class_lines
 from BYOL.report.metric_descriptions import measure_title
-from BYOL.report.results_table import label_kind
 from BYOL.report.run_summary import RunSummary, finite
 
 _BASELINE_NAMES = {
@@ -88,7 +87,6 @@ def _compare(evaluation: dict[str, Any]) -> Verdict | None:
             *(_exceptions(evaluation) if kind == "good" else []),
             *([] if paired else [UNPAIRED]),
             *class_lines(evaluation),
-            _basis(evaluation),
         ),
     )
 
@@ -109,7 +107,8 @@ def _claim(comparisons: list[BaselineComparison]) -> tuple[str, str]:
     kinds = [kind for kind, *_ in ordered]
     if kinds[-1] == "better":
         return "good", f"The backbone is {', and '.join(parts)}"
-    return "unsure", f"The backbone is {', but '.join(parts)}"
+    conjunction = "but" if kinds[0] == "better" else "and"
+    return "unsure", f"The backbone is {f', {conjunction} '.join(parts)}"
 
 
 def _clause(signs: dict[str, int]) -> tuple[str, str, str]:
@@ -163,16 +162,6 @@ def _inconclusive(protocols: list[str], paired: bool) -> str:
     return (
         f"Some differences {_in(protocols)} are inconclusive, because {reason}. More test images "
         "or a longer run may give a clear result."
-    )
-
-
-def _basis(evaluation: dict[str, Any]) -> str:
-    counts = evaluation.get("pictures") or {}
-    if not counts:
-        return ""
-    return (
-        f"Evaluated on {counts['judge']:,} test images{label_kind(evaluation)}, with the labels "
-        f"of {counts['learn']:,} training images. Pretraining used no labels."
     )
 
 

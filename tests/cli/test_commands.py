@@ -10,6 +10,7 @@ from PIL import Image
 import BYOL
 from BYOL.cli.main import main
 from BYOL.errors import UserError
+from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.runs.checksum import add_checksum
 from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.views.transforms import EvalTransform
@@ -60,11 +61,16 @@ def test_unlabelled_images_are_embedded_and_broken_ones_are_counted(run, tmp_pat
     assert "05.png" not in pq.read_table(out).column("name").to_pylist()
 
 
+def two_classes(name):
+    """The names of the further measures of a protocol if there are two classes."""
+    return {f"{name} {metric}" for metric in ("balanced accuracy", "AUROC", "AP")}
+
+
 def test_an_evaluation_is_printed_and_written_to_the_run_folder(run, capsys):
     assert main(["evaluate", str(run), "--protocol", "knn,fewshot"]) == 0
     text = capsys.readouterr().out
     written = json.loads((run / "evaluation.json").read_text())
-    assert set(written["rows"]["trained"]) == {"knn20", "knn200", "1-shot", "5-shot"}
+    assert set(written["rows"]["trained"]) == {"knn20", "1-shot", "5-shot"} | two_classes("knn20")
     for name in ("raw pixels", "untrained", "trained", "knn20", "1-shot"):
         assert name in text
     assert f"{written['rows']['trained']['1-shot']['accuracy']:.3f}" in text
@@ -75,7 +81,11 @@ def test_numbers_of_neighbours_and_temperature_are_applied(run, capsys):
     assert main([*argv, "--temperature", ".07"]) == 0
     text = capsys.readouterr().out
     written = json.loads((run / "evaluation.json").read_text())
-    assert set(written["rows"]["trained"]) == {"knn5", "knn50"} and "knn50" in text
+    assert (
+        set(written["rows"]["trained"])
+        == (two_classes("knn5") | two_classes("knn20") | {"knn5", "knn20"})
+        and "knn20" in text
+    )
 
 
 def test_evaluation_accepts_other_images_than_those_of_the_run(run, tmp_path, capsys):
@@ -85,7 +95,7 @@ def test_evaluation_accepts_other_images_than_those_of_the_run(run, tmp_path, ca
     answer = json.loads(capsys.readouterr().out)
     assert answer["pictures"] == {"learn": 18, "judge": 12} and answer["classes"] == 3
     for measures in answer["rows"].values():
-        assert all(0 <= m["accuracy"] <= 1 for m in measures.values())
+        assert all(0 <= point_estimate(m) <= 1 for m in measures.values())
 
 
 def test_without_usable_labels_in_test_a_fifth_is_held_out_as_in_the_run(run, tmp_path, capsys):
@@ -201,3 +211,20 @@ def test_weights_of_timm_are_a_row_only_if_they_are_on_this_disk(tmp_path, monke
     found = module.supervised_reference("resnet10t", 1, input_spec)
     assert found.name == "supervised (timm)"
     assert found.backbone(torch.zeros(1, 1, 32, 32)).shape == (1, 512)
+
+
+def test_a_published_backbone_is_compared_on_the_same_images(run, tmp_path, capsys):
+    hub = tmp_path / "hub"
+    assert main(["export", str(run), "--to", f"{hub}/"]) == 0
+    capsys.readouterr()
+    for name in (str(hub), f"local-dir:{hub}"):
+        argv = ["evaluate", str(run), "--protocol", "knn", "--reference", name, "--json"]
+        assert main(argv) == 0
+        answer = json.loads(capsys.readouterr().out)
+        other = answer["rows"]["reference (hub)"]
+        assert other["knn20"]["accuracy"] == answer["rows"]["trained"]["knn20"]["accuracy"]
+        (same,) = (c for c in answer["comparisons"]["reference (hub)"] if "decides" in c)
+        assert same["p"] == 1 and same["only_first"] == same["only_second"] == 0
+    assert main(["evaluate", str(run), "--reference", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"--reference={tmp_path}" in said and "RUN=" not in said and "\n" not in said.strip()

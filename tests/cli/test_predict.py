@@ -270,7 +270,7 @@ def test_the_rare_class_of_two_is_described_beside_the_accuracy(flat, tmp_path, 
     assert main([*argv, "--metric", "auroc"]) == 0
     said = capsys.readouterr().out
     assert "cross-validation: AUROC 1.000" in said and "(AUROC and AP of 'bad')" in said
-    assert "Always predicting 'good' is correct for 0.870" in said and "bad 1.000 (3)" in said
+    assert "Always predicting 'good' has an accuracy of 0.870" in said and "bad 1.000 (3)" in said
     assert main([*argv, "--metric", "mae"]) == 2
     assert "--metric=mae is for labels of regression" in capsys.readouterr().err
 

@@ -15,11 +15,11 @@ from BYOL.runs.open import open_run
 SLOW_IMPORTS = ("torch._dynamo", "wandb", "sklearn", "scipy.stats", "matplotlib", "numba")
 
 
-@pytest.mark.parametrize("command", ["embed", "search"])
+@pytest.mark.parametrize("command", ["embed", "search", "report"])
 def test_a_command_on_a_run_imports_no_package_that_it_does_not_use(
     run: Path, tmp_path: Path, command: str
 ) -> None:
-    out = {"embed": "e.npy", "search": "s.csv"}[command]
+    out = {"embed": "e.npy", "search": "s.csv", "report": "r.html"}[command]
     argv = [command, str(run), "--out", str(tmp_path / out)]
     if command == "search":
         argv += ["--like", str(run.parent / "pictures" / "a" / "00.png")]

@@ -3,18 +3,22 @@ import datetime
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from scipy.stats import ttest_rel
 
 from BYOL.cli.main import main
 from BYOL.cli.sweep import run as running
+from BYOL.cli.sweep.compare import compare_variants, comparison_table
 from BYOL.cli.sweep.results import known_rows, results_of
 from BYOL.cli.sweep.spec import Cell, read_sweep
-from BYOL.cli.sweep.summary import summarise, table
+from BYOL.cli.sweep.summary import summarise, table, write_summary
 from BYOL.config import save_config
 from BYOL.config.presets import preset_config
 from BYOL.errors import UserError
+from BYOL.evaluation.bootstrap import accuracy_interval
 from BYOL.training.prepare import prepare
 from tests.conftest import draw_images
 
@@ -131,7 +135,7 @@ def test_a_sweep_skips_complete_runs_and_writes_a_table(tmp_path, capsys, monkey
     answer = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in answer["rows"]] == ["raw pixels", "untrained", "mlp", "τ = 0"]
     trained = answer["rows"][2]
-    assert trained["runs"] == 2 and len(trained["measures"]["knn20"]) == 2
+    assert trained["runs"] == 2 and len(trained["measures"]["knn16"]) == 2
     for seed, accuracy in enumerate(trained["measures"]["linear"]):
         results = json.loads((out / "mlp" / f"seed-{seed}" / "results.json").read_text())
         assert results["evaluation"]["rows"]["trained"]["linear"]["accuracy"] == accuracy
@@ -259,3 +263,53 @@ def test_statistics_of_the_file_are_those_of_the_run(tmp_path):
     (tmp_path / "r").mkdir()
     save_config(prepare(run).config, tmp_path / "r" / "config.yaml")
     assert results_of(run) is None, "and no UserError"
+
+
+def with_outcomes(root: Path, name: str, seed: int, hits: np.ndarray, digest: str | None = "x"):
+    """A finished run whose evaluation stored which test images it classifies correctly."""
+    run = finished_run(root, name, seed)
+    file = Path(run.out) / "results.json"
+    results = json.loads(file.read_text())
+    rows = {source: {"linear": accuracy_interval(hits)} for source in ("untrained", "trained")}
+    results["evaluation"] = {"rows": rows, "pictures": {"judge": len(hits), "learn": 9}}
+    results["evaluation"] |= {"test_digest": digest} if digest else {}
+    file.write_text(json.dumps(results))
+    return run
+
+
+def test_variants_are_compared_with_the_first_one_on_the_same_images(tmp_path):
+    first = np.arange(200) < 100
+    better, level = first | (np.arange(200) < 120), first ^ (np.arange(200) < 4)
+    cells = [
+        Cell(name, (with_outcomes(tmp_path, name, 0, hits),))
+        for name, hits in (("base", first), ("better", better), ("level", level))
+    ]
+    found = {c["variant"]: c for c in compare_variants(cells)}
+    assert set(found) == {"better", "level"} and found["better"]["reference"] == "base"
+    assert found["better"]["p"] == pytest.approx(2 * 0.5**20)
+    assert found["better"]["p_holm"] == pytest.approx(4 * 0.5**20)
+    assert (found["better"]["only_first"], found["better"]["only_second"]) == (20, 0)
+    assert found["level"]["p_holm"] == pytest.approx(2 * 0.5**4)
+    text = comparison_table(list(found.values()))
+    assert text.splitlines()[2] == "| better | +0.100 (p < 0.001) |"
+    _, text = write_summary(cells, tmp_path)
+    assert "| minus base | linear |" in text and "McNemar" not in text.splitlines()[0]
+    assert json.loads((tmp_path / "sweep.json").read_text())["comparisons"]
+
+
+def test_seeds_are_averaged_for_each_image_and_other_images_are_not_compared(tmp_path):
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 3, 200)) < np.array([0.5, 0.6])[:, None, None]
+    cells = [
+        Cell(name, tuple(with_outcomes(tmp_path, name, s, h) for s, h in enumerate(hits)))
+        for name, hits in (("a", a), ("b", b))
+    ]
+    (found,) = compare_variants(cells)
+    peer = ttest_rel(b.mean(axis=0), a.mean(axis=0))
+    assert found["seeds"] == 3 and found["p"] == pytest.approx(peer.pvalue)
+    assert found["difference"] == pytest.approx(b.mean() - a.mean())
+    other = Cell("c", (with_outcomes(tmp_path, "c", 0, a[0], digest="y"),))
+    old = Cell("d", (with_outcomes(tmp_path, "d", 0, a[0], digest=None),))
+    assert compare_variants([cells[0], other]) == compare_variants([cells[0], old]) == []
+    assert compare_variants([old, cells[0]]) == compare_variants([old]) == []
+    assert comparison_table([]) == ""

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from BYOL.evaluation import centering
 from BYOL.evaluation.bootstrap import accuracy_interval, mean_interval
 from BYOL.evaluation.centering import choose_center
 from BYOL.evaluation.comparison import (
@@ -18,6 +19,7 @@ from BYOL.evaluation.comparison import (
     independent_units,
 )
 from BYOL.evaluation.evaluate import evaluate
+from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.paired import MCNEMAR
 from BYOL.evaluation.protocols.knn import numbers_of_neighbours
 from BYOL.evaluation.table import (
@@ -195,10 +197,18 @@ def test_a_common_offset_is_subtracted_and_a_harmless_mean_is_not():
     assert choose_center(features[:1], labels[:1], "classification", 0) is None
 
 
-def test_with_groups_the_choice_predicts_images_of_other_groups():
+def test_with_groups_the_choice_predicts_images_of_other_groups(monkeypatch):
     features, labels = clouds(30.0)
-    held = np.arange(150) % 2 == 0
-    assert choose_center(features, labels, "classification", 0, held) is not None
+    held = np.arange(150) < 75
+    seen = []
+
+    def recorded(bank, queries, k, **settings):
+        seen.append((len(bank), len(queries), settings["exclude"]))
+        return nearest_neighbours(bank, queries, k, **settings)
+
+    monkeypatch.setattr(centering, "nearest_neighbours", recorded)
+    choose_center(features, labels, "classification", 0, held)
+    assert seen == [(75, 75, None)] * 2
     assert choose_center(features, labels, "classification", 0, held & False) is None
 
 

@@ -65,15 +65,20 @@ def clusters(n: int, seed: int, d: int = 6, classes: int = 4) -> tuple[np.ndarra
 def test_knn_uses_the_configured_neighbours_and_temperature():
     train, test = coloured(120, 0), coloured(60, 1)
     known = evaluate(
-        MeanColour(), Blind(), train, test, SIGHT, device=CPU, protocols=("knn",),
-        neighbours=(1, 7), temperature=0.02,
+        MeanColour(), Blind(), train, test, SIGHT, device=CPU,
+        protocols=("knn", "knn-cosine"), neighbours=(1, 7), temperature=0.02,
     )  # fmt: skip
     row = known["rows"]["trained"]
-    assert set(row) == {"knn1", "knn7"}
+    names = {"knn1", "knn7", "knn1-cosine", "knn7-cosine"}
+    assert set(row) == names | {f"{name} balanced accuracy" for name in names}
     _, bank = extract_features(MeanColour(), train, SIGHT, device=CPU)
     _, asked = extract_features(MeanColour(), test, SIGHT, device=CPU)
     for k in (1, 7):
         expected = knn_accuracy(bank, train.labels, asked, test.labels, k=k, temperature=0.02)
+        assert row[f"knn{k}-cosine"]["accuracy"] == pytest.approx(expected, abs=1e-6)
+        center = bank.mean(axis=0) if row[f"knn{k}"].get("centred") else None
+        settings = {"k": k, "temperature": 0.02, "center": center}
+        expected = knn_accuracy(bank, train.labels, asked, test.labels, **settings)
         assert row[f"knn{k}"]["accuracy"] == pytest.approx(expected, abs=1e-6)
 
 
@@ -235,7 +240,7 @@ def test_a_backbone_with_informative_features_beats_both_baselines():
     trained, untrained = results["rows"]["trained"], results["rows"]["untrained"]
     for name in ("1-shot", "5-shot", "knn20", "linear"):
         assert trained[name]["accuracy"] > 0.9 > 0.6 > untrained[name]["accuracy"]
-    for name in ("knn20", "knn200", "linear"):
+    for name in ("knn20", "knn30", "linear"):
         assert trained[name]["low"] <= trained[name]["accuracy"] <= trained[name]["high"]
     text = results_text(results)
     assert f"{trained['1-shot']['accuracy']:.3f}" in text and "raw pixels" in text
@@ -246,7 +251,9 @@ def test_without_a_test_set_a_fifth_is_held_out():
         MeanColour(), Blind(), coloured(), None, SIGHT, device=CPU, protocols=("knn",)
     )
     assert results["pictures"] == {"learn": 72, "judge": 18}
-    assert set(results["rows"]["trained"]) == {"knn20", "knn200"}
+    assert set(results["rows"]["trained"]) == {
+        "knn20", "knn24", "knn20 balanced accuracy", "knn24 balanced accuracy"
+    }  # fmt: skip
     labels = np.array([0] * 10 + [1] * 5 + [2])
     held = held_out_mask(labels, 0)
     assert [int(held[labels == c].sum()) for c in range(3)] == [2, 1, 0]
@@ -276,7 +283,8 @@ def test_all_protocols_give_measures_with_an_interval():
                 assert measure["low"] - 1e-9 <= point <= measure["high"] + 1e-9
     assert rows["trained"]["mAP"]["value"] > rows["untrained"]["mAP"]["value"]
     text = results_text(results)
-    assert all(name in text for name in rows["trained"])
+    assert all(name in text for name in rows["trained"] if "balanced" not in name)
+    assert "balanced" not in text, "the classes are equally frequent"
     assert max(len(line) for line in text.splitlines() if line.startswith("│")) <= 100
 
 

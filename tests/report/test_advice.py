@@ -34,7 +34,8 @@ UNPROVEN = "Train longer, or start from published weights"
     [
         ({}, [DONE]),
         ({"better": None, "labelled": False, "labels": 0}, [DONE]),
-        ({"alarm": "std is 0.01", "remedy": "--predictor mlp"}, ["Train again with --predictor mlp"]),
+        ({"alarm": "std is 0.01", "remedy": "--predictor mlp"},
+         ["Train again with --predictor mlp"]),
         ({"alarm": "all alike"}, ["Look at the images and their views"]),
         ({"alarm": "std is 0.01", "remedy": "--lr 1", "near_duplicates": 3, "finished": False},
          ["Train again with --lr 1"]),
@@ -45,6 +46,9 @@ UNPROVEN = "Train longer, or start from published weights"
         ({"better": False}, [UNPROVEN]),
         ({"better": False, "trend": RISING}, [UNPROVEN]),
         ({"better": False, "trend": FLAT}, ["Start from published weights"]),
+        ({"better": False, "baseline_accuracy": 0.99},
+         ["Evaluate with labels that are harder to predict"]),
+        ({"better": True, "baseline_accuracy": 0.99}, [DONE]),
         ({"better": False, "baseline": "start"}, ["Train longer, or use the initial weights"]),
         ({"trend": RISING}, ["Train about 30 minutes longer", DONE]),
         ({"trend": Trend(0.6, 0.012, 0.001)}, ["Train about 10 minutes longer", DONE]),
@@ -69,7 +73,9 @@ def test_each_rule_depends_on_its_figures(changes, expected):
     "changes",
     [
         {"data": None}, {"trend": RISING}, {"trend": FLAT}, {"better": False}, {"finished": False},
-        {"near_duplicates": 2}, {"alarm": "x", "remedy": "--lr 0.1"}, {"alarm": "all alike"},
+        {"near_duplicates": 2},
+        {"near_duplicates": 2, "test_folder": True}, {"alarm": "all alike"},
+        {"alarm": "x", "remedy": "--lr 0.1"},
         {"labels": 0, "labelled": False, "unlabelled": 9}, {"labels": 0},
     ],
 )  # fmt: skip

@@ -82,6 +82,78 @@ def test_a_report_is_complete_and_makes_no_requests(browser, run):
         assert visit.page.evaluate("document.querySelectorAll('.chart path.line').length") >= 3
 
 
+def test_every_link_of_the_contents_leads_to_its_section(browser, run):
+    with Visit(browser, run / "report.html", viewport={"width": 1280, "height": 700}) as visit:
+        links = visit.page.locator("nav a")
+        assert links.count() >= 7
+        for i in range(links.count()):
+            links.nth(i).click()
+            title = links.nth(i).inner_text()
+            heading = visit.page.locator("h2", has_text=title).last
+            assert heading.bounding_box()["y"] < 700 and heading.inner_text() == title
+        assert visit.errors == []
+
+
+def test_a_wide_table_shows_that_it_scrolls_until_its_end(browser, run, tmp_path):
+    page = hostile_page(run, tmp_path)
+    with Visit(browser, page, viewport={"width": 390, "height": 844}) as visit:
+        region = visit.page.locator(".scroll", has=visit.page.locator("table.confusion"))
+        hint = visit.page.locator(".scroll.wide + .hint").first
+        assert hint.is_visible() and "more-right" in region.get_attribute("class")
+        region.evaluate("(r) => { r.scrollLeft = r.scrollWidth }")
+        visit.page.wait_for_function("document.querySelector('.more-left:not(.more-right)')")
+    with Visit(browser, run / "report.html", viewport={"width": 1280, "height": 844}) as visit:
+        assert visit.page.locator(".hint:visible").count() == 0
+
+
+HOSTILE = [
+    "<b>bold</b>", "line\nbreak", "שלום \u202e evil", "\"><img src=x onerror=alert(1)>",
+    "x" * 250, "ü" * 125, "{{ 7 * 7 }}", "</script><script>alert(2)</script>",
+    *(f"class {number}" for number in range(8)),
+]  # fmt: skip
+
+
+def hostile_page(run: Path, tmp_path: Path) -> Path:
+    """Return the page of a run whose classes and near-copies have hostile names."""
+    copy = shutil.copytree(run, tmp_path / "run")
+    results = json.loads((copy / "results.json").read_text())
+    evaluation = results["evaluation"]
+    size = len(HOSTILE)
+    evaluation["class_names"] = HOSTILE
+    evaluation["confusion"] = [[5 if r == c else 1 for c in range(size)] for r in range(size)]
+    figures = {"recall": 0.5, "low": 0.4, "high": 0.6, "images": 12}
+    evaluation["recall"] = dict.fromkeys(HOSTILE, figures)
+    evaluation["leakage"] = {"checked": 12, "leaked": 1, "pairs": [[HOSTILE[4], HOSTILE[2]]]}
+    (copy / "results.json").write_text(json.dumps(results))
+    out = tmp_path / "hostile.html"
+    assert main(["report", str(copy), "--trust", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_hostile_names_are_text_and_break_no_layout(browser, run, tmp_path, width):
+    page = hostile_page(run, tmp_path)
+    with Visit(browser, page, viewport={"width": width, "height": 844}) as visit:
+        assert visit.errors == []
+        visit.page.evaluate(
+            "document.querySelectorAll('details').forEach((d) => { d.open = true })"
+        )
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == width
+        table = visit.page.locator("table.confusion tbody th bdi")
+        shown = [" ".join(name.split()) for name in table.all_text_contents()]
+        assert shown == [" ".join(name.split()) for name in HOSTILE]
+
+
+def test_paper_shows_folded_parts_in_light_colours(browser, run):
+    with Visit(browser, run / "report.html", color_scheme="dark") as visit:
+        visit.page.emulate_media(media="print")
+        assert visit.background() == "rgb(253, 252, 250)"
+        visit.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert visit.page.locator("details:not([open])").count() == 0
+        visit.page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert visit.page.locator("details:not([open])").count() > 0
+
+
 def test_the_map_shows_the_image_at_the_pointer(browser, run):
     with Visit(browser, run / "report.html", viewport={"width": 1100, "height": 900}) as visit:
         page = visit.page

@@ -44,6 +44,7 @@ def test_a_run_writes_a_complete_report(run):
     page = (run / "report.html").read_text()
     assert headings(page) == [
         "What to do next",
+        "Further results",
         "Nearest neighbours",
         "Embedding map",
         "Confusion matrix",

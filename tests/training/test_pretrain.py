@@ -265,7 +265,8 @@ def test_a_run_that_the_alarm_stops_reports_its_completed_epochs(images, tmp_pat
     results = pretrain(config)
     assert results["stopped"] and results["epochs"] == 9
     assert results["epochs_seen"] == round(results["steps"] / 5, 2) < 9
-    facts = read_run_summary(open_run(tmp_path / "run"))
+    run = open_run(tmp_path / "run")
+    facts = read_run_summary(run.folder, run.config)
     assert facts.epoch == results[
         "epochs_seen"
     ] and facts.epochs == f"{facts.epoch:.1f}".removesuffix(".0")

@@ -14,6 +14,7 @@ from BYOL.cli.sweep.spec import Cell
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.evaluation.collapse.metrics import with_present_names
+from BYOL.evaluation.deciding import deciding_measures
 
 # of the projections: key in results.json → heading
 COLLAPSE_METRICS = {"std": "projection std", "centred_rank": "projection centred rank"}
@@ -128,11 +129,9 @@ def save_plot(rows: list[dict[str, Any]], path: Path) -> Path:
     from matplotlib.figure import Figure
 
     measured = {name for row in rows for name, values in row["measures"].items() if values}
-    shown = [
-        name
-        for name in ("1-shot", "knn20", "linear", *COLLAPSE_METRICS.values())
-        if name in measured
-    ]
+    names = dict.fromkeys(name for row in rows for name in row["measures"])
+    deciding = deciding_measures(name for name in names if name in measured)
+    shown = [*deciding.values(), *(name for name in COLLAPSE_METRICS.values() if name in measured)]
     height = 1.2 + 0.3 * len(rows)
     figure = Figure(figsize=(2 + 2.2 * max(len(shown), 1), height), layout="constrained")
     panels = figure.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0]
