@@ -36,9 +36,6 @@ def _known(values: dict[str, float | None]) -> dict[str, float]:
 
 def _measure(values: dict[str, Any]) -> dict[str, Any]:
     """Check the accuracy, and leave out unknown numbers."""
-    for name, value in values.items():
-        if isinstance(value, str | bool) and name not in ("outcomes", "centred"):
-            raise ValueError(f"{name} must be a number")
     if not 0 <= (values.get("accuracy") or 0) <= 1:
         raise ValueError("an accuracy is from 0 to 1")
     return {name: value for name, value in values.items() if value is not None}
@@ -65,7 +62,27 @@ Name = Annotated[str, Field(strict=True, max_length=500), AfterValidator(_name)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**20)]
 Numbers = Annotated[dict[Text, Number | None], AfterValidator(_known)]
 Outcomes = Annotated[str, Field(strict=True)]  # see BYOL.evaluation.outcomes
-Measured = Annotated[dict[Text, Number | Outcomes | Flag | None], AfterValidator(_measure)]
+
+
+class Measure(TypedDict):
+    """One result of an evaluation. Further fields are settings that a protocol chose."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    accuracy: NotRequired[Number | None]
+    value: NotRequired[Number | None]
+    low: NotRequired[Number | None]
+    high: NotRequired[Number | None]
+    spread: NotRequired[Number | None]
+    C: NotRequired[Number | None]
+    components: NotRequired[Number | None]
+    learnt_from: NotRequired[Number | None]
+    epochs: NotRequired[Number | None]
+    crops: NotRequired[Number | None]
+    outcomes: NotRequired[Outcomes]
+    centred: NotRequired[Flag]
+
+
+Measured = Annotated[Measure, AfterValidator(_measure)]
 Row = Annotated[dict[Name, Measured], AfterValidator(_measures)]
 Pair = Annotated[list[Text], Field(min_length=2, max_length=2)]
 Matrix = Annotated[list[list[Count]], Field(max_length=1000), AfterValidator(_square)]
