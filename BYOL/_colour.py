@@ -46,9 +46,10 @@ def cmyk_to_rgb(inks: np.ndarray, profile: bytes | None) -> np.ndarray:
     return np.array(image_to_srgb(image, profile).convert("RGB"))
 
 
-def changes_colours(profile: bytes | None, mode: str) -> bool:
-    """Whether ``profile`` is valid for images of ``mode`` and is not that of sRGB."""
-    return profile is not None and _transform(profile, mode) is not None
+@lru_cache(maxsize=64)
+def changes_colours(profile: bytes) -> bool:
+    """Whether ``profile`` is a valid one of colours or grey values, and not that of sRGB."""
+    return any(_transform(profile, mode) is not None for mode in ("RGB", "L"))
 
 
 @lru_cache(maxsize=64)

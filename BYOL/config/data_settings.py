@@ -84,7 +84,8 @@ class DataSettings:
     )
     frames: Literal["all", "first", "middle"] | None = setting(
         None,
-        "Frames of DICOM objects, and slices of volumes (NIfTI, NRRD, MHA, Zarr), that are used. "
+        "Frames of DICOM objects, and slices of volumes and stacks (NIfTI, NRRD, MHA, Zarr, TIFF), "
+        "that are used. "
         "With all, every frame and every slice is an image, and those of one file are one group. "
         "The default is the first frame of a DICOM object and the --slice of a volume.",
         on_resume="fixed",

@@ -89,17 +89,21 @@ class Collection:
         images, index = self.location(i)
         return images.file_name(index)
 
-    def identity(self, i: int) -> tuple[int, int] | None:
-        """Return device and inode of the file of image ``i``, or None if they are not available."""
+    def identity(self, i: int) -> tuple[int, int, int | None] | None:
+        """Return device and inode of the file of image ``i`` and the number of its frame.
+
+        None if they are not available.
+        """
         images, index = self.location(i)
-        if not isinstance(images, FileImages) or not images.is_file(index):
+        if not isinstance(images, FileImages):
             return None
         try:
             status = images.encoded(index).stat()
         except OSError:  # the file was deleted in the meantime
             return None
         # Some network file systems have no inode numbers.
-        return (status.st_dev, status.st_ino) if status.st_ino else None
+        place = status.st_dev, status.st_ino, images.frame_number(index)
+        return place if status.st_ino else None
 
     def size(self, i: int) -> tuple[int, int]:
         """Return (height, width) of image ``i``, or (0, 0) if it is no longer readable."""

@@ -74,13 +74,13 @@ def _positions_by_content(collection: Collection) -> Iterable[list[int]]:
 
 def _file_size(images: Images, index: int) -> int:
     """Return the size of the file in bytes, or 0; only files of equal size need to be read."""
-    if isinstance(images, FileImages) and images.is_file(index):
+    if isinstance(images, FileImages) and images.frame_number(index) is None:
         return os.stat(images.root / images.paths[index]).st_size  # noqa: PTH116
     return 0
 
 
 def _digest(images: Images, index: int) -> bytes:
-    if isinstance(images, FileImages) and not images.is_file(index):
+    if isinstance(images, FileImages) and images.frame_number(index) is not None:
         content = images.read(index).numpy().tobytes()
     elif isinstance(images, FileImages):
         content = images.encoded(index).read_bytes()

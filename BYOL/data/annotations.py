@@ -41,8 +41,9 @@ class AnnotationFiles:
         """
         if self.labels is None:
             return None
-        columns = {"file_column": self.file_column, "label_column": self.label_column}
-        return read_labels(self.labels, self.task, **columns)
+        return read_labels(
+            self.labels, self.task, file_column=self.file_column, label_column=self.label_column
+        )
 
     def read_groups(self) -> GroupFile | None:
         """Read the file of groups, if there is one.
@@ -52,9 +53,13 @@ class AnnotationFiles:
         """
         if self.groups is None:
             return None
-        columns = {"file_column": self.file_column, "group_column": self.group_column}
-        # Both files may name the column differently; then it is the first of the groups.
-        return read_groups(self.groups, **columns, optional=self.labels is not None)
+        return read_groups(
+            self.groups,
+            file_column=self.file_column,
+            group_column=self.group_column,
+            # Both files may name the column differently; then it is the first of the groups.
+            optional=self.labels is not None,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,7 +85,7 @@ def _encode(argument: str, labels: np.ndarray) -> Labels:
     names = tuple(map(str, range(labels.shape[1])))
     if labels.shape[1] > 1 and is_switch(values):
         return encode_switches(argument, "auto", names, values)
-    known = np.isfinite(values).all(axis=1)
+    known: np.ndarray = np.asarray(np.isfinite(values).all(axis=1))
     unknown = f"{argument}: {int((~known).sum()):,} labels are not finite and are not used"
     remarks = () if known.all() else (unknown,)
     if labels.shape[1] > 1 or (values[known] % 1).any() or not known.any():

@@ -206,9 +206,14 @@ class FileImages(EncodedImages):
         """The relative paths."""
         return self.paths
 
-    def is_file(self, index: int) -> bool:
-        """Whether the image at ``index`` is the only one of its file."""
-        return True
+    @property
+    def has_frames(self) -> bool:
+        """Whether some images are parts of a file."""
+        return False
+
+    def frame_number(self, index: int) -> int | None:
+        """The number of the image at ``index`` in its file; None if it is the only one."""
+        return None
 
     def subset(self, indices: np.ndarray) -> "FileImages":
         """The images at ``indices``."""

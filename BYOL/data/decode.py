@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from BYOL._files import special_kind
+from BYOL._files import read_start
 from BYOL._pixel_range import PixelRange
 from BYOL._pixels import cut
 from BYOL.data.formats.jpeg import decode_jpeg, is_within_limit, jpeg_size
@@ -165,8 +165,7 @@ def read_image(
     if options.no_data is None:
         quick = read_small_jpeg(source, channels, _QUICK_BYTES)
     if quick is None:
-        with contextlib.closing(ImageFile(source, channels, pixel_range, options)) as file:
-            quick = file.decode()
+        quick = ImageFile(source, channels, pixel_range, options).decode()
     return to_tensor(quick)
 
 
@@ -181,12 +180,11 @@ def read_small_jpeg(source: Encoded, channels: int, most: int) -> np.ndarray | N
         most: the largest file size in bytes.
     """
     if isinstance(source, Path):
-        if source.suffix.lower() not in (".jpg", ".jpeg") or special_kind(source):
-            return None  # the next reader reports what is no file
+        if not source.name.lower().endswith((".jpg", ".jpeg")):
+            return None
         try:
-            with source.open("rb", buffering=0) as file:
-                content = file.read(most + 1)
-        except OSError:
+            content = read_start(source, most + 1)
+        except (OSError, ValueError):
             return None  # the next reader reports the error
     else:
         content = source

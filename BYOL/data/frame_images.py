@@ -11,7 +11,6 @@ from BYOL._console import counted
 from BYOL._waiting import waiting
 from BYOL.data.dataset import FileImages
 from BYOL.data.decode import ImageFile, read_image
-from BYOL.data.formats.frames import FrameFile
 from BYOL.data.formats.readers import open_source
 from BYOL.data.formats.stored import ReadOptions
 from BYOL.data.path_table import PathTable
@@ -19,6 +18,7 @@ from BYOL.data.path_table import PathTable
 FRAME_MARK = "::"  # between the name of a file and the number of a frame
 _WHOLE = -1  # the frame number of a file with one image
 _THREADS = 4  # that read headers
+_MOST_FRAMES = 1_000_000  # of a file
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +48,15 @@ class FrameImages(FileImages):
         """The names of all frames."""
         return PathTable(self.sample_name(index) for index in range(len(self)))
 
-    def is_file(self, index: int) -> bool:
-        """Whether the image at ``index`` is the only one of its file."""
-        return int(self.frames[index]) == _WHOLE
+    @property
+    def has_frames(self) -> bool:
+        """Whether some images are parts of a file."""
+        return bool((self.frames != _WHOLE).any())
+
+    def frame_number(self, index: int) -> int | None:
+        """The number of the image at ``index`` in its file; None if it is the only one."""
+        frame = int(self.frames[index])
+        return None if frame == _WHOLE else frame
 
     def frames_of_file(self, index: int) -> list[int]:
         """The indices of all frames of the file of the image at ``index``, its first one."""
@@ -70,11 +76,7 @@ class FrameImages(FileImages):
         return read_image(self.encoded(index), self.channels, self.pixel_range, options)
 
     def _options_of(self, index: int) -> ReadOptions:
-        return (
-            self.options
-            if self.is_file(index)
-            else replace(self.options, frame=int(self.frames[index]))
-        )
+        return replace(self.options, frame=self.frame_number(index))
 
     def subset(self, indices: np.ndarray) -> "FrameImages":
         """The frames at ``indices``."""
@@ -123,7 +125,7 @@ def frame_count(path: Path) -> int:
         opened = open_source(path, ReadOptions())
     except Exception:  # decoders raise nearly any exception on hostile bytes
         return 1
-    try:
-        return opened.opened.frames if isinstance(opened, FrameFile) else 1
-    finally:
-        opened.close()
+    opened.close()
+    count = int(getattr(opened, "frames", 1))
+    most = path.stat().st_size if path.is_file() else _MOST_FRAMES
+    return count if count <= min(most, _MOST_FRAMES) else 1  # a header may declare anything

@@ -78,16 +78,22 @@ def group_splits(splits: Splits, file: GroupFile) -> Splits:
     Raises:
         UserError: the file names images that do not exist.
     """
-    parts = (splits.labelled or splits.train, splits.test)
+    parts = (splits.nameable, splits.test)
     matched = match_rows(parts, file.argument, file.rows)
     train, test = (
         images and _grouped(images, file, *match)
         for images, match in zip(parts, matched, strict=True)
     )
-    assert train is not None
-    if splits.labelled:
+    assert train is not None and train.groups is not None
+    if splits.labelled is None:
+        return dataclasses.replace(splits, train=train, test=test)
+    if splits.nameable is splits.labelled:
         return dataclasses.replace(splits, labelled=train, test=test)
-    return dataclasses.replace(splits, train=train, test=test)
+    group_of = {train.sample_name(i): group for i, group in enumerate(train.groups.tolist())}
+    names = map(splits.labelled.sample_name, range(len(splits.labelled)))
+    groups = np.array([group_of[name] for name in names], dtype=np.int64)
+    labelled = dataclasses.replace(splits.labelled, groups=groups)
+    return dataclasses.replace(splits, train=train, test=test, labelled=labelled)
 
 
 def _grouped(images: Images, file: GroupFile, kept: np.ndarray, rows: np.ndarray) -> Images:

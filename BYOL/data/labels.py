@@ -90,7 +90,7 @@ def label_splits(splits: Splits, file: LabelFile) -> tuple[Splits, int]:
     Raises:
         UserError: the file names images that do not exist, or no training image.
     """
-    parts = (splits.labelled or splits.train, splits.test)
+    parts = (splits.nameable, splits.test)
     matched = match_rows(parts, file.argument, file.rows)
     train, test = (
         _labelled(images, file, *match) for images, match in zip(parts, matched, strict=True)

@@ -16,6 +16,7 @@ from BYOL._random import evenly_spaced
 from BYOL.data.array_labels import encode_arrays
 from BYOL.data.array_layout import longer_side, to_nchw
 from BYOL.data.dataset import ArrayImages
+from BYOL.data.path_table import PathTable
 from BYOL.data.stored_arrays import load_stored_arrays, stored_array_path
 from BYOL.errors import DataError
 
@@ -255,7 +256,8 @@ def _labelled(
     if part is None or not part[1].any():
         return None
     values, known = part
-    kept = images if known.all() else images.subset(np.flatnonzero(known))
+    named = replace(images, names=PathTable(map(str, range(len(images)))))
+    kept = images if known.all() else named.subset(np.flatnonzero(known))
     return replace(kept, labels=values, classes=names)
 
 

@@ -54,7 +54,8 @@ def invert(image: StoredImage) -> StoredImage:
     if values.dtype.kind in "iu" and image.limits is None:
         inverted = ~values
         # Floats cannot tell 2⁶⁴ − 1 − v apart for small v, but −1 − v, which has the same bits.
-        if values.dtype == np.uint64 and values.max(initial=0) < 1 << 63:
+        valid = True if image.missing is None else ~image.missing
+        if values.dtype == np.uint64 and values.max(initial=0, where=valid) < 1 << 63:
             inverted = inverted.view(np.int64)
     elif values.dtype.kind in "iu":
         info, ends = np.iinfo(values.dtype), int(sum(image.limits or ()))
@@ -77,6 +78,8 @@ def value_limits(image: StoredImage) -> tuple[float, float]:
 def mark_missing(image: StoredImage, options: ReadOptions) -> StoredImage:
     """Step 4, computed before step 3: make ``missing`` a mask like the values, or None."""
     mask = image.missing
+    if mask is None and image.no_data is None and options.no_data is None:
+        return image
     if mask is not None and mask.ndim == 2:
         mask = np.repeat(mask[..., None], image.values.shape[2], axis=2)
     for marker in (image.no_data, options.no_data):

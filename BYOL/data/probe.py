@@ -3,7 +3,7 @@
 import contextlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from BYOL._random import evenly_spaced
 from BYOL.data.dataset import EncodedImages
 from BYOL.data.decode import BrokenImageError, read_header, read_stored
 from BYOL.data.formats.stored import MODES, Encoded, Header, ReadOptions
+from BYOL.data.formats.supported import ending_of
 from BYOL.data.formats.tiff import SUFFIXES, parts_of_image
 from BYOL.data.formats.tiff_stack import missing_parts
 from BYOL.data.path_table import PathTable
@@ -29,6 +30,7 @@ class Probe:
 
     images: list[Encoded]
     headers: list[Header]
+    unread: Counter[str] = field(default_factory=Counter)  # endings of which no file is an image
 
     @property
     def channels(self) -> int:
@@ -67,7 +69,10 @@ def probe(images: Sequence[Encoded], options: ReadOptions) -> Probe:
     """Read the headers of ``images``."""
     headers = [(image, read_header(image, options)) for image in images]
     known = [(image, header) for image, header in headers if header]
-    return Probe([image for image, _ in known], [header for _, header in known])
+    endings = [(ending_of(i.name), header) for i, header in headers if isinstance(i, Path)]
+    read = {ending for ending, header in endings if header}
+    unread = Counter(ending for ending, _ in endings if ending not in read)
+    return Probe([image for image, _ in known], [header for _, header in known], unread)
 
 
 def with_range(
@@ -91,6 +96,9 @@ def with_range(
         raise SettingsError(f"--channels={channels} is not for these images: give {accepted}")
     check_pairs(pixel_range, channels)
     remarks = [*images.remarks, *shown.remarks(channels)]
+    if shown.images and shown.unread:
+        kinds = ", ".join(f"{n} {ending or 'without ending'}" for ending, n in shown.unread.items())
+        remarks.append(f"no sampled file of these endings can be read: {kinds}")
     estimator = _estimate(shown, channels, options)
     estimated = estimator.estimate()
     if estimated is None:

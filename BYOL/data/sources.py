@@ -54,6 +54,16 @@ class Splits:
     labelled: Images | None = None
     pixel_range: PixelRange | None = None
 
+    @property
+    def nameable(self) -> Images:
+        """The training images that a file of labels or groups names.
+
+        These are ``labelled`` if they are other images than ``train``, as in STL-10.
+        """
+        if self.labelled is None or self.labelled.prefix == self.train.prefix:
+            return self.train
+        return self.labelled
+
 
 def open_images(
     data: str | DataSource | None,

@@ -232,10 +232,10 @@ def _suffix(tile: np.ndarray, form: Form) -> str:
 
 
 def _write(tile: np.ndarray, path: Path, form: Form) -> None:
-    profile = {"icc_profile": form.profile} if form.profile else {}
+    profile: dict[str, Any] = {"icc_profile": form.profile} if form.profile else {}
     if path.suffix == ".png":
         # half the time of the default level for 5 % more bytes
-        Image.fromarray(np.ascontiguousarray(tile)).save(path, compress_level=1, **profile)
+        Image.fromarray(np.ascontiguousarray(tile)).save(path, "PNG", compress_level=1, **profile)
         return
     from tifffile import imwrite
 

@@ -69,13 +69,13 @@ def check_feature_size(
     trial = _Trial(backbone, in_channels)
     side, size = next(trial.sizes(_sides(image_size)), (None, None))
     if side is None:
+        reason = trial.reason
         _check_channels(trial)
-        side, size = next(trial.sizes(_RARE_SIDES), (None, None))
+        side, size = next(trial.sizes(_SIDES + _RARE_SIDES), (None, None))
         if image_size is not None:
-            hint = f": it accepts {side} px" if side else ""
-            raise UserError(
-                f"image_size={image_size} does not fit the backend ({trial.reason}){hint}"
-            )
+            other = f": give image_size={side}, or build it for {image_size} px"
+            hint = other if side else ""
+            raise UserError(f"image_size={image_size} does not fit the backend ({reason}){hint}")
     if size is None:
         return  # nothing is known about its input; the first batch shows whether it fits
     if size != input_size:

@@ -109,20 +109,17 @@ class OptimalPredictor(SolvedPredictor):
 
     def observe(self, z: Tensor, t: Tensor) -> None:
         """Solve for W; warn once if the batch is so small that W fits it exactly."""
-        if self.training and not self.warned and self.ridge < _REGULARISING:
-            self._check_batch(len(z) * rank_and_world()[1])
+        if self.training and self.ridge < _REGULARISING and not self.warned:
+            count, size = len(z) * rank_and_world()[1], len(self.weight)
+            self.warned = count <= size
+            if self.warned:
+                warnings.warn(
+                    f"closedFormPredicator=True fits {count} projections (2 x batch) of output_size"
+                    f"={size} exactly, so the loss is near 0 and nothing is learned: use a larger "
+                    "batch, a smaller output_size or predictor='optimal'",
+                    stacklevel=3,
+                )
         super().observe(z, t)
-
-    def _check_batch(self, count: int) -> None:
-        size = len(self.weight)
-        if count <= size:
-            self.warned = True
-            warnings.warn(
-                f"closedFormPredicator=True fits {count} projections (2 x batch) of output_size="
-                f"{size} exactly, so the loss is near 0 and nothing is learned: use a larger "
-                "batch, a smaller output_size or predictor='optimal'",
-                stacklevel=4,
-            )
 
     def solve(self, z: Tensor, t: Tensor) -> Tensor:
         """Return the solution of :func:`least_squares`."""

@@ -1,5 +1,6 @@
 """What to do after a run: rules from its figures to advice, each with the commands to type."""
 
+import math
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -234,7 +235,7 @@ def _longer(figures: Figures, times: float) -> str:
 def _length(figures: Figures, times: float) -> dict[str, str]:
     if figures.specified is None:
         return {"epochs": f"{round(times * figures.epochs)}"} if times > 1 else {}
-    return {"minutes": f"{max(times * figures.minutes + figures.overhead, 1.0):.3g}"}
+    return {"minutes": f"{math.ceil(times * figures.minutes + figures.overhead)}"}
 
 
 def _from_weights(figures: Figures) -> tuple[str, ...]:

@@ -67,8 +67,8 @@ def centre_crop(images: Tensor, size: int) -> Tensor:
     x = images[..., rows, columns].float() * (255 if floats else 1)
     eight_bits = _has_levels(x) if floats else torch.ones((), dtype=torch.bool, device=x.device)
     # Like Pillow, across first, with the result of each pass clipped, and rounded if of 8 bits.
-    x = _clipped(torch.where(eight_bits, x.round(), x) @ across.to(x).mT, eight_bits)
-    return _clipped(down.to(x) @ x, eight_bits) * (1 / 255)
+    x = _clipped(torch.where(eight_bits, x.round(), x) @ across.float().to(x.device).mT, eight_bits)
+    return _clipped(down.float().to(x.device) @ x, eight_bits) * (1 / 255)
 
 
 def _has_levels(x: Tensor) -> Tensor:

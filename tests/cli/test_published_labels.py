@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from BYOL.cli.main import main
@@ -82,3 +83,22 @@ def test_a_wrong_column_is_named_with_those_that_exist(place, argv, message, cap
     assert main(argv) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+
+
+def test_images_of_an_array_without_a_label_are_predicted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    dark = np.arange(40) % 2 == 0
+    images = rng.integers(0, 60, (40, 16, 16, 3)) + np.where(dark, 0, 190)[:, None, None, None]
+    labels = np.where(np.arange(40) < 20, np.where(dark, 0, 1), -1)
+    labels[:4] = 2, 2, 2, 2  # of both kinds, so that they contradict
+    np.savez("x.npz", images=images.astype(np.uint8), labels=labels)
+    make_run(tmp_path / "run", tmp_path / "x.npz", backbone="plain5", image_size=16)
+    assert answer(capsys, "predict", "run")["labelled"] == 20
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [str(i) for i in range(40)]
+    assert [row["label"] for row in rows[:6]] == ["2", "2", "2", "2", "0", "1"]
+    assert {row["label"] for row in rows[20:]} == {""}
+    right = [row["prediction"] == str(i % 2) for i, row in enumerate(rows) if i >= 20]
+    assert sum(right) >= 18

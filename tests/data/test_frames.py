@@ -7,7 +7,7 @@ import pytest
 
 from BYOL.cli.main import main
 from BYOL.config import load_config
-from BYOL.data.annotations import annotate_splits
+from BYOL.data.annotations import AnnotationFiles, annotate_splits
 from BYOL.data.cache import to_memory
 from BYOL.data.frame_images import FrameImages
 from BYOL.data.sources import open_images
@@ -51,7 +51,8 @@ def test_every_frame_is_an_image_named_by_its_file_and_number(study):
     assert values(train) == [0, 1, 2, 3, 4, 100, 200, 201, 202, 203, 255, 255, 255, 255, 255]
     assert train.labels.tolist() == [0] * 10 + [1] * 5
     assert train.groups.tolist() == [0] * 5 + [1] + [2] * 4 + [3] * 3 + [4] * 2
-    assert any("15 images from 5 files" in note for note in train.notes)
+    (note,) = train.notes
+    assert "15 images from 5 files" in note
     part = train.subset(np.array([7, 3]))
     assert [part.sample_name(i) for i in range(2)] == ["a/volume.nii.gz::1", "a/loop.dcm::3"]
     assert values(part) == [201, 3] and part.digest != train.digest
@@ -86,16 +87,17 @@ def test_tables_name_files_or_frames(study, tmp_path):
     )
     patients = [f"{name},{'p' if name.endswith('loop.dcm') else name}" for name in COUNTS]
     (tmp_path / "groups.csv").write_text("\n".join(["file,patient", *patients]))
-    found = annotate_splits(
-        splits, str(tmp_path / "labels.csv"), "auto", str(tmp_path / "groups.csv")
+    files = AnnotationFiles(
+        labels=str(tmp_path / "labels.csv"), groups=str(tmp_path / "groups.csv")
     )
+    found = annotate_splits(splits, files)
     train = found.splits.train
     assert len(train) == 8 and found.left_out == 7
     assert train.labels.tolist() == [0] * 5 + [1, 0, 1]
     assert len(set(train.groups.tolist())) == 3
     (tmp_path / "wrong.csv").write_text("file,label\na/loop.dcm::9,x\na/one.dcm,y\n")
     with pytest.raises(UserError, match=r"a/loop\.dcm::9"):
-        annotate_splits(splits, str(tmp_path / "wrong.csv"), "auto", None)
+        annotate_splits(splits, AnnotationFiles(labels=str(tmp_path / "wrong.csv")))
 
 
 def test_a_run_on_all_frames_keeps_the_setting(study, tmp_path, capsys):
@@ -116,3 +118,25 @@ def test_a_file_with_a_damaged_header_stays_one_image(study):
     assert len(train) == 16
     with pytest.raises(Exception, match="no image"):
         train.read(0)
+
+
+def test_slices_of_tiff_stacks_are_frames_too(tmp_path):
+    import tifffile
+
+    stack = np.arange(2 * 3 * 4, dtype=np.uint16).reshape(2, 3, 4, 1, 1).repeat(5, 3).repeat(6, 4)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": "TZCYX"})
+    train = open_images(str(tmp_path), frames="all", pixel_range=(0, 255)).train
+    assert len(train) == 6 and train.channels == 4
+    for number in range(6):
+        t, z = divmod(number, 3)
+        assert train.read(number)[:, 0, 0].tolist() == stack[t, z, :, 0, 0].tolist()
+    first = open_images(str(tmp_path), frames="first", pixel_range=(0, 255)).train
+    assert first.read(0)[:, 0, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_a_header_that_declares_too_many_frames_is_one_image(tmp_path):
+    data = scan(np.zeros((8, 9), np.uint16), bits=12, NumberOfFrames=999_999_999)
+    data.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    data.NumberOfFrames = 1
+    data.save_as(tmp_path / "b.dcm", enforce_file_format=True)
+    assert len(open_images(str(tmp_path), frames="all").train) == 2

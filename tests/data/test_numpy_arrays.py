@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from BYOL.data.groups import group_splits, read_groups
 from BYOL.data.sources import common_side, open_images
 from BYOL.errors import UserError
 from BYOL.evaluation.splits import task_of
@@ -192,6 +193,13 @@ def test_images_without_a_label_are_trained_on_only(tmp_path):
         assert len(splits.train) == 6 and splits.train.labels is None
         assert splits.labelled.labels.tolist() == [0, 1, 2, 0]
         assert np.array_equal(splits.labelled.data[:, 0], images[[0, 2, 4, 5]])
+        names = [splits.labelled.file_name(i) for i in range(4)]
+        assert names == ["0", "2", "4", "5"]
+        rows = "".join(f"{i},g{i // 2}\n" for i in range(6))
+        (tmp_path / "g.csv").write_text("file,group\n" + rows)
+        grouped = group_splits(splits, read_groups(tmp_path / "g.csv"))
+        assert grouped.train.groups.tolist() == [0, 0, 1, 1, 2, 2]
+        assert grouped.labelled.groups.tolist() == [0, 1, 2, 2]
 
 
 @pytest.mark.parametrize(

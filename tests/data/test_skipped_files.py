@@ -13,7 +13,7 @@ from PIL import Image
 
 from BYOL.cli.main import main
 from BYOL.data.decode import BrokenImageError, read_image
-from BYOL.data.formats.supported import split_ending
+from BYOL.data.formats.supported import MISSING, split_ending
 from BYOL.data.scan_folder import scan_folder, skip_remarks
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
@@ -181,3 +181,13 @@ def test_scanning_reads_only_files_without_endings(tmp_path):
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     assert len(scan_folder(tmp_path)) == 3
+
+
+@pytest.mark.skipif(".nii.gz" in MISSING, reason="the extra medical is not installed")
+def test_kinds_of_which_no_file_is_valid_are_named(tmp_path):
+    draw_images(tmp_path, classes=("a",), each=3)
+    (tmp_path / "a" / "00.png").write_bytes(b"broken")
+    for name in ("a.nii.gz", "b.nii.gz", "c.tif"):
+        (tmp_path / name).write_bytes(b"0" * 100)
+    notes = open_images(str(tmp_path)).train.notes
+    assert "no sampled file of these endings can be read: 2 .nii.gz, 1 .tif" in notes

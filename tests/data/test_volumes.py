@@ -191,3 +191,22 @@ def test_headers_of_implausible_size_take_no_memory(tmp_path):
     header["vox_offset"] = 1e18
     with pytest.raises(BrokenImageError, match="implausible"):
         read_image(gzip.compress(header.binaryblock + b"\0" * 1000), 1)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha", ".npy", ".npz"])
+def test_damaged_bytes_give_an_image_or_a_named_error(tmp_path, ending):
+    path = tmp_path / f"scan{ending}"
+    if ending in (".npy", ".npz"):
+        (np.save if ending == ".npy" else np.savez)(path, voxels((6, 8, 9), "int16"))
+    else:
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels((6, 8, 9), "int16")), str(path))
+    whole, rng, outcomes = path.read_bytes(), np.random.default_rng(0), set()
+    for _ in range(60):
+        hurt = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), 700), rng.integers(1, 8)):
+            hurt[place] = rng.integers(256)
+        try:
+            outcomes.add(read_image(bytes(hurt), 1).shape[0])
+        except BrokenImageError:
+            outcomes.add("named")
+    assert outcomes <= {1, "named"} and "named" in outcomes

@@ -93,6 +93,17 @@ def test_a_model_with_closed_form_predicts_by_least_squares_and_has_gradients():
     assert all(p.grad is not None for p in model.onlineNet.parameters())
 
 
+def test_closed_form_warns_once_of_a_batch_that_is_fitted_exactly():
+    views = torch.rand(2, 4, 3, 16, 16)
+    model = small_model(closedFormPredicator=True)  # 8 projections of 8 dimensions
+    with pytest.warns(UserWarning, match=r"fits 8 projections .*output_size=8 exactly"):
+        model(*views)
+    model(*views)  # a second warning would be an error
+    small_model(closedFormPredicator=True)(*torch.rand(2, 5, 3, 16, 16))
+    small_model(predictor="optimal")(*views)
+    small_model(closedFormPredicator=True).eval()(*views)
+
+
 def test_closed_form_is_a_constant_of_the_backward_pass():
     model = small_model(closedFormPredicator=True)
     x, x1 = torch.rand(2, 16, 3, 16, 16)

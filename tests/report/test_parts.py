@@ -19,6 +19,12 @@ from BYOL.report.neighbours import NEIGHBOURS, build_gallery, gallery_neighbours
 from BYOL.report.results_table import measures_note, tabulate
 from BYOL.report.run_summary import RunSummary, differing_settings, list_settings
 from BYOL.report.sample_features import FeatureSample, Samples
+from BYOL.report.text_tables import (
+    collapse_table,
+    comparison_table,
+    near_copies,
+    recall_table,
+)
 from BYOL.report.thumbnails import file_uri
 from BYOL.report.tsne import tsne
 from BYOL.report.verdict import verdict
@@ -312,6 +318,29 @@ def test_measures_other_than_accuracy_have_a_separate_table():
     assert other.axis is None and other.rows[0][1][0] is None
     assert (other.rows[0][1][1].text, other.rows[0][1][1].around) == ("0.610", "± 0.010")
     assert tabulate("here", {"trained": {}}, "") == []
+
+
+def test_paired_tests_recalls_and_near_copies_are_tables_of_text():
+    tests = [
+        {"measure": "knn20", "difference": -0.0123, "decides": "k-NN", "p_holm": 0.0004},
+        {"measure": "linear AUROC", "difference": 0.5, "decides": "linear-probe", "p_holm": 0.04},
+        {"measure": "linear", "difference": 0.1, "p_holm": 0.01},
+    ]
+    table = comparison_table({"comparisons": {"untrained": tests, "start": tests[:1]}})
+    assert table.columns == ("trained minus", "k-NN, k = 20", "linear probe, AUROC")
+    assert table.rows == (
+        ("untrained", "−1.2, p < 0.001", "+0.500, p = 0.04"), ("start", "−1.2, p < 0.001", "–"),
+    )  # fmt: skip
+    recall = {"ok": {"recall": 0.96, "low": 0.9, "high": 0.99, "images": 1200}}
+    assert recall_table({"recall": recall}).rows == (("ok", "96.0 %", "90.0 to 99.0 %", "1,200"),)
+    assert near_copies({"leakage": {"pairs": [["a", "b"]]}}).rows == (("a", "b"),)
+    assert comparison_table({}) is recall_table({}) is near_copies({}) is None
+    gauges = {"untrained": {"std": 0.2}, "trained": {"std": 0.5, "effective_rank": 9}}
+    run = dataclasses.replace(facts(gauges={"std": 0.9}))
+    run.results["feature_gauges"] = gauges
+    assert collapse_table(run).rows == (
+        ("Centred effective rank", "–", "9", "–"), ("Spread", "0.2", "0.5", "0.9"),
+    )  # fmt: skip
 
 
 def figures(task: str, name: str, *levels: float) -> dict:

@@ -88,7 +88,7 @@ def _text(found: dict[str, Any]) -> str:
 
 def _check_listable(kept: Path, features: Features) -> None:
     for images in features.sets.values():
-        if not isinstance(images, FileImages) or not all(map(images.is_file, range(len(images)))):
+        if not isinstance(images, FileImages) or images.has_frames:
             raise UserError(f"--kept={kept} requires images that are separate files")
         if images.paths.holds(b"\n") or images.paths.holds(b"\r"):
             raise UserError(f"--kept={kept}: the name of an image has a line break")

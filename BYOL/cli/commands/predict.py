@@ -40,8 +40,7 @@ class Predictions:
         classes: names of the classes, tags or values.
         probe: predicts the labels of images without a label.
         cross_predictions: (n, t) predictions for the labelled images by cross-validation.
-        position: index in ``known`` of the labelled images that are among all images, by split and
-            name.
+        position: index in ``known`` of the labelled images that are among all images, by name.
         suspect: (n,) bool, the labels that may be wrong.
         count: number of images that were written.
     """
@@ -51,7 +50,7 @@ class Predictions:
     classes: tuple[str, ...]
     probe: LinearLayer
     cross_predictions: np.ndarray
-    position: dict[tuple[str, str], int]
+    position: dict[str, int]
     suspect: np.ndarray
     count: int = 0
 
@@ -64,8 +63,7 @@ class Predictions:
     def rows(self) -> Iterator[tuple[object, ...]]:
         """The rows of the file. Features are computed in batches."""
         for split, images, ids, vectors in self.features.batches():
-            names = [images.sample_name(i) for i in ids.tolist()]
-            places = [self.position.get((split, name)) for name in names]
+            places = [self.position.get(images.file_name(i)) for i in ids.tolist()]
             found = self.probe(vectors.astype(np.float32, copy=False))
             for i, place in enumerate(places):
                 if place is not None:
@@ -107,11 +105,11 @@ def predict_run(config: PredictConfig) -> Answer:
 def _predictions(features: Features, config: PredictConfig) -> Predictions:
     parts = labelled_parts(features, config)
     known, seed = concatenate_parts(parts), config.seed
-    position: dict[tuple[str, str], int] = {}
+    position: dict[str, int] = {}
     if config.labelled is None:
         for part in parts:
             for i in range(len(part.images)):
-                position[part.split, part.images.sample_name(i)] = len(position)
+                position[part.images.file_name(i)] = len(position)
     probe, guesses = fit_probe(known, seed), cross_val_predict(known, seed)
     suspect, classes = contradicts_label(known, guesses), parts[0].images.classes
     return Predictions(features, known, classes, probe, guesses, position, suspect)

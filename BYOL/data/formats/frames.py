@@ -50,11 +50,18 @@ class FrameFile:
         opened: the file.
         choice: the number of the frame, or "max" for the maximum over all frames.
         noun: what the file calls its frames.
+        silent: whether no line says which frame it is, because others are images of their own.
     """
 
     opened: Frames
     choice: int | str
     noun: str
+    silent: bool = False
+
+    @property
+    def frames(self) -> int:
+        """The number of frames of the file."""
+        return self.opened.frames
 
     @property
     def header(self) -> Header:
@@ -65,7 +72,7 @@ class FrameFile:
 
     def _notes(self) -> tuple[str, ...]:
         count = self.opened.frames
-        if count < 2:
+        if count < 2 or self.silent:
             return ()
         used = "their maximum" if self.choice == "max" else f"number {int(self.choice) + 1}"
         return (
@@ -110,14 +117,11 @@ def choose_frame(
         ValueError: the file has no such frame.
     """
     check_frame_size(*opened.shape[:2])
-    if options.frame is not None:
-        if not 0 <= options.frame < opened.frames:
-            raise ValueError(f"it has {counted(opened.frames, noun)}, not a number {options.frame}")
-        return FrameFile(opened, options.frame, noun)
-    name = options.frames or ("first" if first else options.slice)
-    name = "middle" if name == "all" else name  # a file that stands for all of its frames
-    choice: int | str = "max" if name == "max" else opened.middle if name == "middle" else 0
-    return FrameFile(opened, choice, noun)
+    choice = options.choice("first" if first else None)
+    if isinstance(choice, int) and not 0 <= choice < opened.frames:
+        raise ValueError(f"it has {counted(opened.frames, noun)}, not a number {choice}")
+    number = opened.middle if choice == "middle" else 0 if choice == "first" else choice
+    return FrameFile(opened, number, noun, options.frames == "all")
 
 
 def check_frame_size(height: int, width: int) -> None:

@@ -11,6 +11,9 @@ _EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
 _COLOURS = {1: "GRAY", 3: "RGB"}
 _START_OF_SCAN, _APP2 = 0xDA, 0xE2
+_ICC_HEADER = len(_ICC) + 2  # name, number of the segment, number of segments
+_srgb: list[bytes] = []  # segments with profiles of sRGB that were found; comparing them is fast
+_MOST_KNOWN = 16
 
 
 def decode_jpeg(
@@ -127,10 +130,16 @@ def may_be_turned(content: bytes) -> bool:
 
 def has_other_colours(content: bytes) -> bool:
     """Whether ``content`` has an ICC profile that is not that of sRGB, or an incomplete one."""
-    if content.find(_ICC, 0, 1 << 16) < 0:
+    at = content.find(_ICC, 0, 1 << 16)
+    if at < 0 or any(content.startswith(segment, at) for segment in _srgb):
         return False
     profile = _profile(content)
-    return profile is None or any(changes_colours(profile, mode) for mode in ("RGB", "L"))
+    if profile is None or changes_colours(profile):
+        return True
+    segment = content[at : at + _ICC_HEADER + len(profile)]
+    if segment.endswith(profile) and len(_srgb) < _MOST_KNOWN:
+        _srgb.append(segment)
+    return False
 
 
 def jpeg_profile(content: bytes) -> bytes | None:

@@ -84,7 +84,8 @@ class NiftiVolume(Volume):
         super().__init__(spatial, tuple(axes.tolist()), tuple(signs.tolist()), times, bands, dtype)
 
     def _scaled_type(self) -> np.dtype:
-        slope, inter = self._image.dataobj.slope, self._image.dataobj.inter
+        image: Any = self._image
+        slope, inter = image.dataobj.slope, image.dataobj.inter
         stored = self._image.get_data_dtype()
         return np.dtype(stored if (slope, inter) == (1, 0) else np.float64)
 

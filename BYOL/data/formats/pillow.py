@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
+from BYOL._colour import changes_colours
 from BYOL._pixels import MODES, TRANSPARENT, convert, is_high_depth
-from BYOL.data.formats.jpeg import decode_jpeg, jpeg_profile
+from BYOL.data.formats.jpeg import decode_jpeg
 from BYOL.data.formats.stored import (
     Encoded,
     Header,
@@ -72,7 +73,8 @@ class PillowFile:
     def _decode_jpeg(self, channels: int, min_size: tuple[int, int]) -> StoredImage | None:
         """Decode by libjpeg-turbo; None where only Pillow can."""
         encoded = content(self.source)
-        profile = jpeg_profile(encoded)
+        profile = self.image.info.get("icc_profile")
+        profile = profile if profile and changes_colours(profile) else None
         stored = upright_size(*min_size, self.orientation)
         wanted = self.header.channels if profile else channels
         pixels = decode_jpeg(encoded, wanted, stored)

@@ -22,12 +22,13 @@ _RGB, _GREY_ALPHA, _RGB_ALPHA = 2, 4, 6
 
 
 def open_png(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource | None:
-    """Open a PNG whose 16-bit values Pillow does not keep; None for any other file."""
-    if not head.startswith(_MAGIC) or len(head) <= _KIND_AT or head[_DEPTH_AT] != 16:
+    """Open a PNG, by Pillow if it keeps all bits; None for any other file."""
+    if not head.startswith(_MAGIC) or len(head) <= _KIND_AT:
         return None
-    if head[_KIND_AT] not in (_RGB, _GREY_ALPHA, _RGB_ALPHA):
-        return None
-    return DeepPng(whole(source, head), options, head[_KIND_AT])
+    kind = head[_KIND_AT]
+    if head[_DEPTH_AT] == 16 and kind in (_RGB, _GREY_ALPHA, _RGB_ALPHA):
+        return DeepPng(whole(source, head), options, kind)
+    return PillowFile(whole(source, head), options)
 
 
 class DeepPng(PillowFile):

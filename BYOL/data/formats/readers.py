@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from BYOL._files import special_kind
 from BYOL.data.formats.array_files import open_array
 from BYOL.data.formats.dicom import open_dicom
 from BYOL.data.formats.itk import open_itk
@@ -39,11 +38,8 @@ def open_source(source: Encoded, options: ReadOptions) -> ImageSource:
     Raises:
         Exception: of any kind, if no reader accepts the file.
     """
-    if isinstance(source, Path):
-        if kind := special_kind(source):
-            raise ValueError(f"it is a {kind}, which is never opened")
-        if source.suffix.lower() in FOLDERS and source.is_dir():
-            return open_zarr(source, options)
+    if isinstance(source, Path) and source.name.lower().endswith(FOLDERS) and source.is_dir():
+        return open_zarr(source, options)
     head = read_head(source)
     for opener in OPENERS:
         opened = opener(source, head, options)

@@ -53,7 +53,7 @@ def open_tiff(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource
         if _is_simple(page) and _tag(page, _GDAL_NO_DATA) is None and _mask_page(file) is None:
             stack = read_stack(file)
             if stack.series is None or stack.shape == page.shape:
-                return PillowFile(whole(source, head), options, stack.notes(options.slice))
+                return PillowFile(whole(source, head), options, stack.notes(options))
         elif _only_pillow_reads(page):
             return None
         return TiffImage(source, options, file)
@@ -81,6 +81,7 @@ class TiffImage:
         self.source = source
         self.options = options
         page, stack = file.pages.first, read_stack(file)
+        self.frames = stack.frames
         rows, columns = stack.length("Y"), stack.length("X")
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         if rows * columns > limit:
@@ -94,7 +95,7 @@ class TiffImage:
             bands,
             channels,
             page.dtype not in (np.uint8, bool) and page.photometric not in (_PALETTE, _CMYK),
-            stack.notes(options.slice),
+            stack.notes(options),
         )
 
     def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
@@ -105,7 +106,7 @@ class TiffImage:
             no_data = no_data_value(page)
             ignored = self.options.no_data if no_data is None else no_data
             try:
-                values = read_values(stack, page, self.options.slice, ignored)
+                values = read_values(stack, page, self.options.choice(), ignored)
             except ValueError as error:
                 if "imagecodecs" in str(error):
                     raise ValueError(f"{error}: pip install 'BYOL[tiff]'") from error

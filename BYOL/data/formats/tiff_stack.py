@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.data.formats.stored import Encoded, Slice
+from BYOL.data.formats.stored import Encoded, ReadOptions, Slice
 from BYOL.data.formats.tiff_quiet import messages
 
 _NAMES = {"Z": "depth (Z)", "T": "time (T)", "Q": "an undeclared axis", "I": "pages"}
@@ -39,16 +39,39 @@ class Stack:
         """The number of values along the axis ``letter``; 1 without it."""
         return self.shape[self.axes.index(letter)] if letter in self.axes else 1
 
-    def notes(self, slice_: Slice) -> tuple[str, ...]:
+    @property
+    def frames(self) -> int:
+        """The number of slices along all axes that are no channels."""
+        return math.prod(n for a, n in zip(self.axes, self.shape, strict=True) if a not in _KEPT)
+
+    def place(self, choice: Slice | int) -> dict[str, int]:
+        """The index along each axis that is no channel.
+
+        Args:
+            choice: how a slice is chosen, or its number, in which the last axis varies first.
+        """
+        sizes = {a: n for a, n in zip(self.axes, self.shape, strict=True) if a not in _KEPT}
+        if not isinstance(choice, int):
+            return {letter: _chosen(count, choice) for letter, count in sizes.items()}
+        if not 0 <= choice < self.frames:
+            raise ValueError(f"it has {self.frames} slices, not a number {choice}")
+        indices = np.unravel_index(choice, tuple(sizes.values())) if sizes else ()
+        return {letter: int(i) for letter, i in zip(sizes, indices, strict=True)}
+
+    def notes(self, options: ReadOptions) -> tuple[str, ...]:
         """Lines that say which of several slices or pages is used."""
+        if options.frames == "all" and self.frames > 1:
+            return ()
+        slice_ = options.choice()
         used = []
         for letter, count in zip(self.axes, self.shape, strict=True):
             if letter in _KEPT or count == 1:
                 continue
-            which = "the maximum" if slice_ == "max" else f"slice {_chosen(count, slice_) + 1}"
+            number = self.place(slice_)[letter] + 1
+            which = "the maximum" if slice_ == "max" else f"slice {number}"
             used.append(f"{which} of {count} along {_NAMES.get(letter, letter)}")
         if used:
-            return (f"only {' and '.join(used)} is used (--slice)",)
+            return (f"only {' and '.join(used)} is used (--slice, --frames all)",)
         if self.series is None and self.pages > 1:
             return (f"only page 1 of {self.pages} is used: no metadata declares their axes",)
         return ()
@@ -76,24 +99,25 @@ def read_stack(file: Any) -> Stack:
     return Stack(page.axes, tuple(page.shape), None, pages)
 
 
-def read_values(stack: Stack, page: Any, slice_: Slice, no_data: float | None) -> np.ndarray:
+def read_values(stack: Stack, page: Any, slice_: Slice | int, no_data: float | None) -> np.ndarray:
     """The values (H, W, C) of one slice, with all channels.
 
     Args:
         stack: of the file.
         page: its first TiffPage.
-        slice_: see :class:`BYOL.data.formats.stored.ReadOptions`.
+        slice_: see :meth:`BYOL.data.formats.stored.ReadOptions.choice`.
         no_data: a value that a maximum ignores, or None.
     """
     brightest = Brightest(page.photometric == 0, no_data) if slice_ == "max" else None
+    place = stack.place(slice_)
     if stack.series is None:
-        return _take_slices(page.asarray(), stack.axes, slice_, brightest)
+        return _take_slices(page.asarray(), stack.axes, place, brightest)
     leading = len(stack.axes) - page.ndim
     pages = stack.series.pages
     if brightest or leading <= 0 or len(pages) != math.prod(stack.shape[:leading]):
-        return _take_slices(_whole(stack.series), stack.axes, slice_, brightest)
+        return _take_slices(_whole(stack.series), stack.axes, place, brightest)
     wanted = [
-        range(n) if letter == "C" else [_chosen(n, slice_)]
+        range(n) if letter == "C" else [place[letter]]
         for letter, n in zip(stack.axes[:leading], stack.shape[:leading], strict=True)
     ]
     indices = np.ravel_multi_index(np.ix_(*wanted), stack.shape[:leading])
@@ -101,7 +125,8 @@ def read_values(stack: Stack, page: Any, slice_: Slice, no_data: float | None) -
     if any(pages[key] is None for key in keys):
         raise ValueError("a page of the image is missing")
     values = stack.series.asarray(key=keys).reshape(indices.shape + page.shape)
-    return _take_slices(values, stack.axes, slice_, None)
+    single = dict.fromkeys(stack.axes[:leading], 0)  # these axes have one entry now
+    return _take_slices(values, stack.axes, place | single, None)
 
 
 def _whole(series: Any) -> np.ndarray:
@@ -114,7 +139,7 @@ def _whole(series: Any) -> np.ndarray:
 
 
 def _take_slices(
-    values: np.ndarray, axes: str, slice_: Slice, brightest: "Brightest | None"
+    values: np.ndarray, axes: str, place: dict[str, int], brightest: "Brightest | None"
 ) -> np.ndarray:
     """Reduce all axes but Y, X, C and S, and return (H, W, C · S)."""
     others = tuple(i for i, letter in enumerate(axes) if letter not in _KEPT)
@@ -122,7 +147,7 @@ def _take_slices(
         values = brightest.along(values, others)
     else:
         index = tuple(
-            _chosen(n, slice_) if i in others else slice(None) for i, n in enumerate(values.shape)
+            place[letter] if i in others else slice(None) for i, letter in enumerate(axes)
         )
         values = values[index]
     kept = [letter for letter in axes if letter in _KEPT]

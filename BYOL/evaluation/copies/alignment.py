@@ -44,8 +44,8 @@ def copy_scores(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     diverged = (unaligned > overall)[:, None, None, None]
     aligned = torch.where(diverged, second, aligned)
     inside = torch.where(diverged, torch.ones_like(inside), inside)
-    greys = (x.mean(1, keepdim=True) for x in (first, aligned))
-    return torch.maximum(overall, unaligned), _local_agreement(*greys, inside)
+    agreement = _local_agreement(first.mean(1, keepdim=True), aligned.mean(1, keepdim=True), inside)
+    return torch.maximum(overall, unaligned), agreement
 
 
 def _correlation(a: Tensor, b: Tensor, inside: Tensor | None = None) -> Tensor:
