@@ -211,6 +211,10 @@ class FileImages(EncodedImages):
         """Whether some images are parts of a file."""
         return False
 
+    def is_file(self, index: int) -> bool:
+        """Whether the image at ``index`` is the only one of its file."""
+        return self.frame_number(index) is None
+
     def frame_number(self, index: int) -> int | None:
         """The number of the image at ``index`` in its file; None if it is the only one."""
         return None

@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 
 from BYOL._console import printable
 from BYOL._schema import LENIENT, Count, Flag, Number, Text, read_json, read_text, validated
-from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES
+from BYOL.config.tasks import CLASSES, NOTHING, OUTCOMES, TAGS, VALUES
 from BYOL.errors import DataError, WeightsError
 
 _MOST_COLUMNS = 1000
@@ -34,7 +34,9 @@ def _known(values: dict[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _measure(values: dict[str, float]) -> dict[str, float]:
+def _measure(values: dict[str, Any]) -> dict[str, Any]:
+    if any(isinstance(value, str) != (name == OUTCOMES) for name, value in values.items()):
+        raise ValueError("the measure must consist of numbers")
     shares = (values[name] for name in ("accuracy",) if name in values)
     if not all(0 <= share <= 1 for share in shares):
         raise ValueError("an accuracy is from 0 to 1")
@@ -61,7 +63,12 @@ def _square(matrix: list[list[int]]) -> list[list[int]]:
 Name = Annotated[str, Field(strict=True, max_length=500), AfterValidator(_name)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**20)]
 Numbers = Annotated[dict[Text, Number | None], AfterValidator(_known)]
-Row = Annotated[dict[Name, Annotated[Numbers, AfterValidator(_measure)]], AfterValidator(_measures)]
+# The outcomes of a measure are text: see BYOL.evaluation.outcomes.
+Outcomes = Annotated[str, Field(strict=True, pattern=r"^(bits|values):\d{1,9}:[A-Za-z0-9+/=]*$")]
+Measure = Annotated[
+    dict[Text, Number | Outcomes | None], AfterValidator(_known), AfterValidator(_measure)
+]
+Row = Annotated[dict[Name, Measure], AfterValidator(_measures)]
 Matrix = Annotated[list[list[Count]], Field(max_length=1000), AfterValidator(_square)]
 
 
@@ -80,6 +87,34 @@ class Groups(Splits):
     both: Count  # type: ignore[misc]
 
 
+class Comparison(TypedDict):
+    """The trained backbone compared with another row of an evaluation in one measure."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    measure: Text
+    difference: Number | None
+    better: Annotated[int, Field(strict=True, ge=-1, le=1)]
+    decides: NotRequired[Text]
+    p: NotRequired[Number | None]
+    p_holm: NotRequired[Number | None]
+
+
+class Majority(TypedDict):
+    """The most frequent class and the accuracy of always predicting it."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    accuracy: Number
+
+
+class Leakage(TypedDict):
+    """Test images with a near-copy among the training images."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    checked: Count
+    leaked: Count
+    pairs: list[Annotated[list[Text], Field(min_length=2, max_length=2)]]
+
+
 class Evaluation(TypedDict):
     """The result of :func:`BYOL.evaluation.evaluate.evaluate`, and ``evaluation.json``."""
 
@@ -90,6 +125,14 @@ class Evaluation(TypedDict):
     task: NotRequired[Literal["classification", "multilabel", "regression", "none"]]
     groups: NotRequired[Groups]
     held_out_by: NotRequired[Text]
+    metric: NotRequired[Text | None]
+    comparisons: NotRequired[dict[Text, list[Comparison]]]
+    test_digest: NotRequired[Text]
+    majority: NotRequired[Majority | None]
+    unequal: NotRequired[Flag]
+    positive: NotRequired[Text]
+    recall: NotRequired[dict[Text, Numbers]]
+    leakage: NotRequired[Leakage | dict[Text, None]]
     confusion: NotRequired[Matrix | dict[Text, Matrix] | None]
     class_names: NotRequired[list[Text] | None]
     untaught: NotRequired[list[Text]]
