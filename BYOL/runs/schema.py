@@ -66,7 +66,7 @@ Numbers = Annotated[dict[Text, Number | None], AfterValidator(_known)]
 # The outcomes of a measure are text: see BYOL.evaluation.outcomes.
 Outcomes = Annotated[str, Field(strict=True, pattern=r"^(bits|values):\d{1,9}:[A-Za-z0-9+/=]*$")]
 Measure = Annotated[
-    dict[Text, Number | Outcomes | None], AfterValidator(_known), AfterValidator(_measure)
+    dict[Text, Number | Flag | Outcomes | None], AfterValidator(_known), AfterValidator(_measure)
 ]
 Row = Annotated[dict[Name, Measure], AfterValidator(_measures)]
 Matrix = Annotated[list[list[Count]], Field(max_length=1000), AfterValidator(_square)]
