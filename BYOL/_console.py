@@ -77,7 +77,7 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
         self.addFilter(_speaks_here)
 
     def format(self, record: logging.LogRecord) -> str:
-        return line_of(record)
+        return visible(line_of(record))
 
 
 def line_of(record: logging.LogRecord) -> str:
@@ -144,9 +144,9 @@ class Progress:
         if not console.is_terminal:
             return
         self._bar = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %  {task.fields[note]}"),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[note]}", markup=False),
             TimeRemainingColumn(),
             console=console,
             transient=self._transient,
@@ -201,10 +201,24 @@ def first_of(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
+def visible(text: str, kept: str = "\n\t") -> str:
+    """Return ``text`` without control characters, which could change what a terminal shows.
+
+    File names, labels and files of other people may contain them. Each is replaced by "?".
+
+    Args:
+        text: the text.
+        kept: control characters that are kept.
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in kept else "?" for sign in text)
+
+
 def printable(value: object) -> str:
     """The value as text of at most 120 characters, with control characters replaced.
 
     For values of files, which another person may have written.
     """
-    text = "".join(sign if sign.isprintable() else "?" for sign in str(value))
+    text = visible(str(value), kept="")
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -2,16 +2,35 @@
 
 import os
 
+_process = (0, 1)  # rank and number of processes, from set_process()
+
+
+def set_process(rank: int, processes: int) -> None:
+    """Record the rank of this process in its run, and the number of processes of the run.
+
+    :func:`BYOL.training.launcher.resolve_processes` decides both. Until then, and in every command
+    but ``pretrain``, a process is the only one of its work. Environment variables alone decide
+    nothing, because they may be those of another program, or of a launcher of independent runs.
+    """
+    global _process
+    _process = rank, processes
+
 
 def first_process() -> bool:
-    """Return whether this process writes the files of a run.
+    """Return whether this process writes the files of its run."""
+    return _process[0] == 0
 
-    The environment of torchrun, SLURM or Lightning tells it before the processes have met.
-    """
-    for name in ("RANK", "SLURM_PROCID"):
-        if name in os.environ:
-            return os.environ[name] == "0"
-    return os.environ.get("NODE_RANK", "0") == "0" and os.environ.get("LOCAL_RANK", "0") == "0"
+
+def process_count() -> int:
+    """Return the number of processes of the run of this process."""
+    return _process[1]
+
+
+def drop_invalid_ranks() -> None:
+    """Remove ranks that are not numbers from the environment: Lightning fails when imported."""
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):
+        if not os.environ.get(name, "0").isdecimal():
+            del os.environ[name]
 
 
 def rank_and_world() -> tuple[int, int]:

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from BYOL._temporary import remove, temporary_path
 from BYOL.errors import MachineError, UserError, first_line
 
 _READ_BYTES = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # the latter on Windows only
+_CONTROLS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def write_atomically(
@@ -39,7 +42,7 @@ def write_atomically(
     path = Path(path)
     if not path.parent.is_dir():
         raise UserError(f"cannot write {path}: there is no folder {path.parent}")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = temporary_path(path)
     try:
         temporary.unlink(missing_ok=True)  # it could be a symbolic link
         write(temporary)
@@ -141,7 +144,9 @@ def to_json(values: Any, indent: int | None = None, *, compact: bool = False) ->
     text = json.dumps(
         _finite(values), indent=indent, separators=separators, ensure_ascii=False, allow_nan=False
     )
-    # File names that are not valid UTF-8 hold lone surrogates, which become JSON escapes.
+    # Lone surrogates, of file names that are not valid UTF-8, and the control characters that JSON
+    # allows become escapes: a terminal may show the text.
+    text = _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -222,14 +227,43 @@ def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder next to ``path``. It is renamed to ``path``, or deleted on failure."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Yield an empty folder next to ``path``. It is renamed to ``path``, or deleted on failure.
+
+    ``path`` must not exist, or be an empty folder.
+    """
+    temporary = temporary_path(path)
+    remove(temporary)  # of an earlier process with the same number
     try:
         temporary.mkdir()
         yield temporary
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()  # Windows renames onto nothing, not even onto an empty folder
         temporary.rename(path)
+        _flush_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def completed_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder next to ``out``, which is renamed to ``out``, or deleted on failure.
+
+    Args:
+        out: the folder to create. It must not exist, or be empty; its parents are created.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    target = out.resolve()  # "." has no name
+    temporary = target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(target) as temporary:
+            yield temporary
+    except OSError as error:
+        raise MachineError(f"--out={out} cannot be written: {error.strerror or error}") from error
+    except MachineError as error:  # the hidden folder is not what the user has named
+        raise MachineError(str(error).replace(str(temporary), str(out))) from error
 
 
 def check_new_folder(argument: str, path: Path) -> None:

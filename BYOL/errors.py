@@ -40,6 +40,15 @@ class StoppedError(BaseException):
     """
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Return whether ``error`` says that the main memory or that of a device is used up."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    words = ("allocate memory", "out of memory", "start new thread", "bad_alloc")
+    return isinstance(error, RuntimeError) and any(word in text for word in words)
+
+
 def first_line(error: BaseException, limit: int = 200) -> str:
     """Return the message of ``error`` as one line of at most ``limit`` characters.
 

@@ -43,6 +43,7 @@ ALLOWED = {
     r"(?:--|config\.)pictures\b": "the flag --pictures of byol views and byol report",
     r"^    pictures: int\b": "its field",
     r"([\"'`]+)(?:pictures|judged?|gauges?|further_names)\1": "keys of JSON files and answers",
+    r"^    (?:pictures|judge|gauges): (?:NotRequired\[|Count)": "fields of JSON files in schemas",
     r"\"file\", \"picture\"": "the columns of the table of byol tile",
     r"\"webp\", \"picture\", \"content\"": "names of image columns in Parquet files of others",
 }

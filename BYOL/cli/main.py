@@ -1,16 +1,18 @@
 """The command line: parses arguments, calls a command and prints its results."""
 
+import contextlib
 import dataclasses
 import importlib
 import io
 import os
-import select
 import sys
 from typing import Any
 
 import BYOL
-from BYOL._console import STDERR, show_messages, with_dashes
+from BYOL._console import STDERR, show_messages, visible, with_dashes
+from BYOL._distributed import drop_invalid_ranks
 from BYOL._files import to_json
+from BYOL.cli.output import open_closed_streams, output_is_needed, print_answer
 from BYOL.config import PretrainConfig
 from BYOL.config.curation import (
     DuplicatesConfig,
@@ -26,11 +28,16 @@ from BYOL.config.features import EmbedConfig
 from BYOL.config.inspection import BenchmarkConfig, ViewsConfig
 from BYOL.config.report import ReportConfig
 from BYOL.config.sweep import SweepConfig
-from BYOL.errors import RESUME_CODE, StoppedError, UserError
+from BYOL.errors import (
+    RESUME_CODE,
+    StoppedError,
+    UserError,
+    first_line,
+    ran_out_of_memory,
+)
 from BYOL.training.clock import command_clock
 
 COLLAPSED = 3  # exit code
-BROKEN_PIPE = 141  # the exit code that a shell reports for a program ended by SIGPIPE
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,46 +51,50 @@ def main(argv: list[str] | None = None) -> int:
         closed it.
     """
     argv = sys.argv[1:] if argv is None else argv
+    open_closed_streams()
     show_messages()
+    drop_invalid_ranks()
     # Read by torch, which is not imported yet: operations that Apple's GPUs lack run on the CPU.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without "±" shows "?"
-            stream.reconfigure(errors="replace")
+            with contextlib.suppress(OSError):  # it flushes the stream, which may be full
+                stream.reconfigure(errors="replace")
     try:
         with command_clock():
-            code = _run(argv)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        if not _reader_is_gone():
+            code, text = _run(argv)
+        return print_answer(text, code, needed=output_is_needed(argv))
+    except (UserError, OSError, MemoryError, RuntimeError) as error:
+        message = _user_message(error)
+        if message is None:
             raise
-        return BROKEN_PIPE
-    except UserError as error:
-        message = with_dashes(str(error))
         print(f"byol: {message}", file=STDERR)
         if "--json" in argv:
-            print(to_json({"error": message, "code": 2}))
+            print_answer(to_json({"error": message, "code": 2}), 2)
         return 2
     except StoppedError as error:
         if str(error):
-            print(f"byol: {error}", file=STDERR)
+            print(f"byol: {visible(str(error), kept='')}", file=STDERR)
         return RESUME_CODE
     except KeyboardInterrupt:
         print("byol: stopped", file=STDERR)
         return 130
 
 
-def _reader_is_gone() -> bool:
-    """Whether standard output is the broken pipe; if so, the interpreter will not report it."""
-    if not hasattr(select, "poll"):  # Windows
-        return False
-    output = select.poll()
-    output.register(sys.stdout.fileno(), 0)
-    gone = any(event & select.POLLERR for _, event in output.poll(0))
-    if gone:  # the interpreter flushes standard output again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return gone
+def _user_message(error: BaseException) -> str | None:
+    """Return the line for an error that no change of this program could avoid; None for others.
+
+    These are a user's mistake, a file that the system does not read or write, and a lack of memory.
+    """
+    text = str(error)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        text = f"{place}{error.strerror or first_line(error)}"
+    elif ran_out_of_memory(error):
+        text = f"memory ran out ({first_line(error, 80)}): a smaller --batch-size needs less"
+    elif not isinstance(error, UserError):
+        return None
+    return visible(with_dashes(text), kept="")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,14 +246,13 @@ examples:
 """
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str]) -> tuple[int, str]:
+    """Run a command, and return the exit code and the text for standard output."""
     if not argv or argv[0] in ("-h", "--help"):
         lines = (f"  {name:11} {command.summary}" for name, command in COMMANDS.items())
-        print(_OVERVIEW.format(version=BYOL.__version__, commands="\n".join(lines)))
-        return 0
+        return 0, _OVERVIEW.format(version=BYOL.__version__, commands="\n".join(lines))
     if argv[0] == "--version":
-        print(BYOL.__version__)
-        return 0
+        return 0, BYOL.__version__
     name, *rest = argv
     if name not in COMMANDS:
         import difflib
@@ -253,16 +263,16 @@ def _run(argv: list[str]) -> int:
     command = COMMANDS[name]
     as_json = "--json" in rest
     config = parse(name, [argument for argument in rest if argument != "--json"])
-    if config is None:
-        return 0
+    if isinstance(config, str):
+        return 0, config
     results, text = command(config)
     if text:  # empty in all but the first of several processes
-        print(to_json(results) if as_json else text)
-    return COLLAPSED if results.get("stopped") else 0
+        text = to_json(results) if as_json else visible(text)
+    return COLLAPSED if results.get("stopped") else 0, text
 
 
 def parse(name: str, argv: list[str]) -> Any:
-    """Parse the arguments of the command ``name``, or print its help and return None.
+    """Parse the arguments of the command ``name``, or return its help as text.
 
     Later values override earlier ones: the preset, the file of ``--config``, the arguments.
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from BYOL._console import printable
 from BYOL.cli.pairs import join_pairs
 from BYOL.config.fields import choices_of, fields_of, info_of, is_switch, kinds_of
 from BYOL.config.from_values import (
@@ -19,8 +20,9 @@ from BYOL.config.from_values import (
     values_of_file,
 )
 from BYOL.config.paths import check_named_places
+from BYOL.config.plain_yaml import plain_yaml
 from BYOL.config.yaml_io import read_settings, signed_by_user
-from BYOL.errors import UserError
+from BYOL.errors import UserError, first_line
 
 _NEGATIVE = re.compile(r"^-[\d.][-\d.,e+]*$")  # one or several numbers: -1000,400
 _NUMBER = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?")
@@ -42,7 +44,7 @@ def parse_settings(
     summary: str = "-",
     positional: tuple[str, ...] = (),
 ) -> Any:
-    """Parse a command line into settings, or print the help and return None.
+    """Parse a command line into settings, or return the help as text.
 
     Later values override earlier ones: the preset (for settings of a run), the files of
     ``--config``, then ``argv``. Places that a file names are checked by
@@ -62,8 +64,7 @@ def parse_settings(
     if arguments.help:
         from BYOL.cli.help import help_text
 
-        print(help_text(settings, name, summary, positional, arguments), end="")
-        return None
+        return help_text(settings, name, summary, positional, arguments).rstrip("\n")
     from_files = _file_values(settings, arguments)
     from_flags = expand_home(settings, arguments.values)
     if arguments.trust and "trust" in fields_of(settings):
@@ -270,7 +271,12 @@ def _with_tables(values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         table, dot, entry = name.partition(".")
         if dot:
-            merged[table] = {**merged.get(table, {}), entry: yaml.safe_load(value)}
+            try:
+                parsed = plain_yaml(value)
+            except (ValueError, yaml.YAMLError) as error:
+                reason = f"{printable(value)} is not a value: {first_line(error)}"
+                raise UserError(f"--{name}={reason}") from error
+            merged[table] = {**merged.get(table, {}), entry: parsed}
         else:
             merged[name] = value
     return merged

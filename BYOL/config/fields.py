@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from BYOL._console import printable
+from BYOL.config.plain_yaml import plain_yaml
 from BYOL.errors import SettingsError
 
 _WORDS: dict[Any, str] = {
@@ -289,7 +290,7 @@ def _as_table(value: Any) -> dict[str, Any]:
         import yaml
 
         try:
-            value = yaml.safe_load(value)
+            value = plain_yaml(value)
         except yaml.YAMLError as error:
             raise ValueError(value) from error
     return dict(_expect(dict, value))

@@ -12,6 +12,7 @@ from BYOL.config.data_names import is_digits
 from BYOL.config.fields import convert_all, fields_of, kinds_of
 from BYOL.config.presets import preset_values
 from BYOL.config.pretrain import PretrainConfig
+from BYOL.config.validation import check_recipe
 from BYOL.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,8 @@ def specified_names(names: Collection[str], values: Mapping[str, Any]) -> set[st
     """
     recipe = values.get("recipe")
     if isinstance(recipe, dict) and "specified" in recipe and "facts" not in recipe:
-        return {*names, "preset", *map(str, recipe["specified"])}
+        check_recipe(recipe)
+        return {*names, "preset", *recipe["specified"]}
     return {*names, *values}
 
 

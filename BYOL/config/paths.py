@@ -110,7 +110,7 @@ def with_absolute_paths(config: PretrainConfig) -> PretrainConfig:
 
 
 def with_moved_paths(config: PretrainConfig, folder: Path) -> PretrainConfig:
-    """The settings with new paths, if a run and its images were moved together.
+    """The settings with the present folder of the run, and new paths if its images moved with it.
 
     A path that no longer exists is looked for at the same position relative to the run folder.
 
@@ -129,6 +129,8 @@ def with_moved_paths(config: PretrainConfig, folder: Path) -> PretrainConfig:
         moved = Path(_absolute(folder / os.path.relpath(path, config.out)))
         if moved.exists():
             paths[name] = str(moved) + inside
+    if config.out is not None:
+        paths["out"] = _absolute(folder)
     return dataclasses.replace(config, **paths)
 
 

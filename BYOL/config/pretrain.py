@@ -9,10 +9,13 @@ from BYOL.config.fields import check_settings
 from BYOL.config.model_settings import ModelSettings
 from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.config.run_settings import RunSettings
-from BYOL.config.validation import check_annotations, check_numbers
+from BYOL.config.validation import check_annotations, check_numbers, check_recipe
 from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import SettingsError
 from BYOL.views.config import InputSpec
+
+# Pixels are from 0 to 1, and networks compute in float32: other numbers are a mistake.
+_MOST_MEAN, _LEAST_STD = 1e3, 1e-6
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class PretrainConfig(
     def __post_init__(self) -> None:
         check_settings(self)
         check_annotations(self)
+        check_recipe(self.recipe)
         if self.batch_size % (self.accumulate * self.devices * self.nodes):
             raise SettingsError(
                 f"--batch_size={self.batch_size} does not divide evenly over {self.devices} "
@@ -43,8 +47,8 @@ class PretrainConfig(
             raise SettingsError(
                 f"--pixel_range={values} is no range: give the values of black and white"
             )
-        check_numbers("mean", self.mean, (-math.inf, math.inf))
-        check_numbers("std", self.std, (0.0, math.inf))
+        check_numbers("mean", self.mean, (-_MOST_MEAN, _MOST_MEAN))
+        check_numbers("std", self.std, (_LEAST_STD, _MOST_MEAN))
         if self.resume is True and self.out is None:
             raise SettingsError("--resume needs --out: the folder of the run to resume")
 

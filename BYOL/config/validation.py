@@ -1,8 +1,8 @@
 """Checks that concern several settings, or limits that a field's metadata cannot express."""
 
-import math
 from typing import Any
 
+from BYOL._console import printable
 from BYOL.errors import SettingsError
 
 
@@ -29,6 +29,20 @@ def check_annotations(config: Any) -> None:
             raise SettingsError(f"--{name.replace('_', '-')}={value} needs {file}")
 
 
+def check_recipe(recipe: dict[str, Any]) -> None:
+    """Make sure that ``recipe`` has the form in which a run records its choices.
+
+    Raises:
+        UserError: names the entry.
+    """
+    for name, kind in (("specified", list), ("reasons", list), ("facts", dict)):
+        value = recipe.get(name, kind())
+        texts = value if isinstance(value, list) else []
+        if not isinstance(value, kind) or not all(isinstance(text, str) for text in texts):
+            accepted = "a list of texts" if kind is list else "a table of names and values"
+            raise SettingsError(f"--recipe: {name}={printable(value)} is not {accepted}")
+
+
 def check_numbers(name: str, values: Any, between: tuple[float, float]) -> None:
     """Make sure that the list ``values`` holds numbers strictly between two limits, or is None.
 
@@ -38,5 +52,5 @@ def check_numbers(name: str, values: Any, between: tuple[float, float]) -> None:
     low, high = between
     for number in values or ():
         if not isinstance(number, int | float) or not low < number < high:
-            accepted = "numbers" if low == -math.inf else f"numbers above {low:g}"
+            accepted = f"numbers between {low:g} and {high:g}"
             raise SettingsError(f"--{name}={values} is out of range: give {accepted}")

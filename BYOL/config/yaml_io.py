@@ -9,11 +9,13 @@ from BYOL._files import write_atomically
 from BYOL.config.fields import convert_all, fields_of
 from BYOL.config.from_values import present_name
 from BYOL.config.paths import place_names, place_values
+from BYOL.config.plain_yaml import plain_yaml
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.signing import is_signed, signature_line
 from BYOL.errors import SettingsError, UserError, first_line
 
 _MOST_BYTES = 1 << 20
+MAX_CHANNELS, MAX_SIDE = 1024, 8192  # of the input of a network from another person's file
 
 
 def save_config(config: PretrainConfig, path: Path) -> None:
@@ -79,9 +81,7 @@ def parse_settings_text(text: str, path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise SettingsError(f"{path} has an alias (*NAME): settings are plain values")
-        values = yaml.safe_load(text)
+        values = plain_yaml(text)
     except UserError:
         raise
     except (ValueError, RecursionError, yaml.YAMLError) as error:
@@ -140,6 +140,24 @@ def _run_config(values: dict[str, Any], path: Path) -> PretrainConfig:
             value = printable(values[name])
             raise SettingsError(f"{path}: {name}={value} is not text: write it in quotes")
     try:
-        return PretrainConfig(**convert_all(PretrainConfig, values))
+        config = PretrainConfig(**convert_all(PretrainConfig, values))
     except UserError as error:
         raise SettingsError(f"{path}: {error}") from error
+    return config
+
+
+def check_resolved(config: PretrainConfig, path: Path) -> None:
+    """Make sure that a run has resolved what its backbone is built from.
+
+    Raises:
+        UserError: names the setting.
+    """
+    limits = {"channels": MAX_CHANNELS, "image_size": MAX_SIDE}
+    for name, most in limits.items():
+        value = getattr(config, name)
+        if value is None or value > most:
+            raise SettingsError(f"{path}: {name}={value} is not from 1 to {most}")
+    for name in ("mean", "std"):
+        values = getattr(config, name)
+        if values is None or len(values) != config.channels:
+            raise SettingsError(f"{path}: {name}={values} is not one number for each channel")

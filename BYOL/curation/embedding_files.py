@@ -11,6 +11,8 @@ F.npz      file, split, label and embedding as arrays.
 ``file`` is the name of the image relative to DATA, as in the tables of all commands.
 """
 
+import hashlib
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,7 @@ from BYOL.errors import UserError
 
 _GROUP_BYTES = 16 << 20  # bytes of features in a row group of a Parquet file
 _GROUP_ROWS = 1 << 16
+_LONGEST_NAME = 255  # bytes, on most file systems
 _HEADER_BYTES = 256  # reserved at the start of an .npy for its shape, which is known at the end
 
 
@@ -56,8 +59,17 @@ def write_embeddings(path: str | Path, embeddings: Embeddings) -> Path:
 
 
 def names_path(path: Path) -> Path:
-    """Return the path of the file with the row names of the .npy file ``path``."""
-    return path.with_suffix(".names.parquet")
+    """Return the path of the file with the row names of the .npy file ``path``.
+
+    If the name is too long for a file system, a hash replaces its end.
+    """
+    names = path.with_suffix(".names.parquet")
+    if len(os.fsencode(names.name)) <= _LONGEST_NAME:
+        return names
+    stem = os.fsencode(path.stem)
+    digest = hashlib.blake2b(stem, digest_size=4).hexdigest()
+    kept = stem[: _LONGEST_NAME - len(f"-{digest}.names.parquet")].decode("utf-8", "ignore")
+    return path.with_name(f"{kept}-{digest}.names.parquet")
 
 
 def _write_parquet(path: Path, embeddings: Embeddings) -> Path:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from BYOL._temporary import temporary_prefix
 from BYOL.errors import UserError
 
 
@@ -80,7 +81,7 @@ def temporary_folder() -> Iterator[TemporaryFolder]:
         os.kill(os.getpid(), number)
 
     try:
-        folder = tempfile.TemporaryDirectory(prefix="byol-")
+        folder = tempfile.TemporaryDirectory(prefix=temporary_prefix(Path(tempfile.gettempdir())))
     except OSError as error:
         raise UserError(
             f"no temporary folder can be created ({error.strerror or error}): set the environment "

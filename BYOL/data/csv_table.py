@@ -9,9 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 from BYOL._files import special_kind
+from BYOL._links import open_plain
 from BYOL.data.formats.supported import SUFFIXES
 from BYOL.errors import DataError
 
+_MOST_BYTES = 1 << 31  # of a table of labels: ten million rows take a quarter of it
 _BOMS = (
     (b"\xef\xbb\xbf", "utf-8"),
     (b"\xff\xfe\x00\x00", "utf-32-le"),
@@ -59,7 +61,8 @@ def read_text(argument: str, path: Path) -> str:
     if kind := special_kind(path):
         raise DataError(f"{argument} is a {kind}, which is never opened: give a file")
     try:
-        data = path.read_bytes()
+        with open_plain(path, _MOST_BYTES) as file:
+            data = file.read()
     except OSError as error:
         raise DataError(f"{argument} cannot be read: {error.strerror or error}") from error
     for mark, encoding in _BOMS:

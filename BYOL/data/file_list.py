@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from BYOL._files import write_atomically
+from BYOL._links import open_plain
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import AFTER_SEPARATOR, SEPARATOR
 from BYOL.errors import DataError
@@ -82,7 +83,7 @@ def write_list(path: Path, files: Iterable[str]) -> Path:
 def _names(path: Path) -> Iterator[bytes]:
     """Yield the absolute paths of a list."""
     folder = os.fsencode(path.absolute().parent)
-    with path.open("rb") as lines:
+    with open_plain(path) as lines:
         for number, line in enumerate(lines):
             name = (line.removeprefix(_BOM) if number == 0 else line).rstrip(b"\r\n")
             if name:

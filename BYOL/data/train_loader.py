@@ -18,6 +18,7 @@ from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, ImageFile
 from BYOL.data.prefetch import CudaPrefetcher
 from BYOL.data.sampler import EpochSampler, Request
+from BYOL.data.workers import start_worker
 from BYOL.errors import DataError
 from BYOL.views.config import ViewConfig
 from BYOL.views.sample_params import sample_crops
@@ -169,7 +170,7 @@ def train_loader(
         persistent_workers=workers > 0,
         prefetch_factor=2 if workers else None,
         pin_memory=device.type == "cuda",
-        worker_init_fn=limit_threads if workers else None,
+        worker_init_fn=start_worker if workers else None,
     )
     return CudaPrefetcher(loader, device) if device.type == "cuda" else loader
 
@@ -180,8 +181,3 @@ def _joint_batches(
     """The number of batches in :class:`Together`: several small batches on a GPU, else one."""
     view = sampler.batch_size * images.channels * views[0].size ** 2 * 4
     return max(min(_MOST_JOINT, _VIEW_BYTES // view), 1) if device.type == "cuda" else 1
-
-
-def limit_threads(worker: int) -> None:
-    """Limit a worker to one thread, for ``DataLoader(worker_init_fn=…)``."""
-    torch.set_num_threads(1)  # the other cores serve the other workers and training

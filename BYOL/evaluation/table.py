@@ -29,7 +29,8 @@ def results_text(results: dict[str, Any]) -> str:
 
     rows = shown_rows(results)
     measures = {name: m for row in rows.values() for name, m in row.items()}
-    console = Console(file=io.StringIO(), width=WIDTH)
+    # names of files and tags are not markup
+    console = Console(file=io.StringIO(), width=WIDTH, markup=False, emoji=False, highlight=False)
     for heading, key in (("accuracy", "accuracy"), ("measure", "value")):
         names = [name for name, measure in measures.items() if key in measure]
         for start in range(0, len(names), COLUMNS):

@@ -52,7 +52,8 @@ def export_folder(model: ExportModel, path: Path) -> dict[str, Any]:
         save_tensors(copy_state_dict(network), temporary / HUB_WEIGHTS, metadata)
         text = to_json(_config(model), indent=2)
         (temporary / HUB_CONFIG).write_text(text + "\n", encoding="utf-8")
-        (temporary / CARD).write_text(model_card(model, path.name), encoding="utf-8")
+        card = model_card(model, path.name).encode("utf-8", "replace")
+        (temporary / CARD).write_bytes(card)
         difference = check_equal(path, model, _load_with_timm(model, temporary), images)
 
     write_folder_atomically(path, write)

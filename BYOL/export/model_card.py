@@ -1,7 +1,6 @@
 """The model card: training data, recipe, results and limits of a backbone."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.evaluation.class_summary import shown_rows
 from BYOL.evaluation.table import class_lines, comparison_sentences
 from BYOL.export.exportable import ExportModel
+from BYOL.export.markdown import code, fenced, plain
 from BYOL.export.snippet import loading_recipe
 from BYOL.model.classifier import Classifier
 from BYOL.runs.open import Run
+from BYOL.runs.schema import read_results
 
 CITATION = """```bibtex
 @misc{grill2020bootstrap,
@@ -45,7 +46,7 @@ def model_card(model: ExportModel, name: str) -> str:
     run = model.run
     results = _results(run)
     parts = (
-        f"# {name}",
+        f"# {plain(name)}",
         _summary(run, results),
         *_classifier(model.classifier),
         "## How to load\n" + _loading(model, name),
@@ -75,25 +76,25 @@ def _results(run: Run) -> dict[str, Any]:
 
     It is also empty for an intermediate checkpoint, because results.json describes the final
     weights.
+
+    Raises:
+        DataError: results.json is damaged.
     """
     if run.checkpoint:
         return {}
-    try:
-        results = json.loads(run.folder.results.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return results if isinstance(results, dict) else {}
+    return read_results(run.folder.results) or {}
 
 
 def _summary(run: Run, results: dict[str, Any]) -> str:
     parameters = sum(p.numel() for p in run.backbone.parameters()) / 1e6
     config = run.config
     versions = results.get("versions", {})
+    known = {"BYOL", "torch"} <= versions.keys()
     initial = " The training started from timm's weights." if config.pretrained else ""
     if config.weights:
         name = Path(config.weights).name
-        initial = f" The training started from the weights of `{name}`."
-    software = f" with BYOL {versions['BYOL']} and torch {versions['torch']}" if versions else ""
+        initial = f" The training started from the weights of {code(name)}."
+    software = f" with BYOL {versions['BYOL']} and torch {versions['torch']}" if known else ""
     return (
         f"A {config.backbone} ({parameters:.2f} M parameters, stem: {config.stem}), trained on "
         f"images without labels by [BYOL](https://arxiv.org/abs/2006.07733){software}. It maps an "
@@ -112,7 +113,7 @@ def _classifier(classifier: Classifier | None) -> list[str]:
     text = (
         f"The classifier is a linear layer for {len(classifier.names):,} {kind}, trained on "
         f"{classifier.labels:,} images with labels, {training}: "
-        + ", ".join(f"`{name}`" for name in classifier.names)
+        + ", ".join(map(code, classifier.names))
         + "."
     )
     if classifier.evaluation:
@@ -126,6 +127,7 @@ def _loading(model: ExportModel, name: str) -> str:
         "settings = timm.data.resolve_model_data_config(model)\n"
         "transform = timm.data.create_transform(**settings)"
     )
+    recipe = f"{loading_recipe(model.config, name, model.classifier)}\n{transform}"
     kind = "classifier" if model.classifier else "backbone"
     with_byol = (
         "import BYOL\n"
@@ -133,8 +135,8 @@ def _loading(model: ExportModel, name: str) -> str:
         f"{model.output} = {kind}({kind}.transform(image)[None])"
     )
     return (
-        f"```python\n{loading_recipe(model.config, name, model.classifier)}\n{transform}\n```\n"
-        f"or, with the package that trained it:\n```python\n{with_byol}\n```"
+        f"{fenced(recipe, 'python')}\n"
+        f"or, with the package that trained it:\n{fenced(with_byol, 'python')}"
     )
 
 
@@ -155,7 +157,7 @@ def _data(run: Run, results: dict[str, Any]) -> str:
         f"{_listed(pixel_range[1::2])}; timm's transform supports 8 bits only."
     )
     return (
-        f"{count}`{name}`, without labels. Pixels from 0 to 1 are normalised by the mean "
+        f"{count}{code(name)}, without labels. Pixels from 0 to 1 are normalised by the mean "
         f"{run.config.mean} and the standard deviation {run.config.std}.{scaling}"
     )
 
@@ -172,7 +174,7 @@ def _measures(results: dict[str, Any]) -> str:
     }
     heading = "accuracy" if all(is_accuracy.values()) else "measure"
     lines = [
-        f"| {heading} | " + " | ".join(is_accuracy) + " |",
+        f"| {heading} | " + " | ".join(map(plain, is_accuracy)) + " |",
         "|---" * (len(is_accuracy) + 1) + "|",
     ]
     for source, measures in rows.items():
@@ -180,11 +182,12 @@ def _measures(results: dict[str, Any]) -> str:
             f"{point_estimate(measures[name]):.3f}" if name in measures else "–"
             for name in is_accuracy
         )
-        lines.append(f"| {source} | " + " | ".join(cells) + " |")
-    counts = evaluation["pictures"]
-    classes = (
-        f" of {evaluation['classes']} classes" if evaluation.get("task", CLASSES) == CLASSES else ""
-    )
+        lines.append(f"| {plain(source)} | " + " | ".join(cells) + " |")
+    counts = evaluation.get("pictures")
+    if counts is None:
+        return "\n".join(lines)
+    known = evaluation.get("task", CLASSES) == CLASSES and "classes" in evaluation
+    classes = f" of {evaluation['classes']} classes" if known else ""
     note = (
         f"Frozen features, {counts['judge']:,} test images{classes}, labels of "
         f"{counts['learn']:,} training images. The raw pixels and the same network without "
@@ -211,7 +214,7 @@ def _limits(run: Run, results: dict[str, Any]) -> str:
         "under-represented in the features.",
     ]
     if results.get("alarm"):
-        limits.append(f"The training raised an alarm: {results['alarm']}")
+        limits.append(f"The training raised an alarm: {plain(results['alarm'])}")
     if not results:
         limits.append("The run was not finished: these are the weights of its last checkpoint.")
     return "\n".join(f"- {limit}" for limit in limits)
@@ -226,5 +229,6 @@ def _recipe(run: Run) -> str:
         for name, value in dataclasses.asdict(run.config).items()
         if name not in private
     }
-    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-    return f"Preset `{run.config.preset}`; every setting of `byol pretrain`:\n```yaml\n{text}```"
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).rstrip()
+    preset = code(run.config.preset)
+    return f"Preset {preset}; every setting of `byol pretrain`:\n{fenced(text, 'yaml')}"

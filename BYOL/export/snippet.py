@@ -110,7 +110,7 @@ def _folder(config: PretrainConfig, path: Path, classifier: Classifier | None) -
     return [
         "import timm",
         *_registration(config),
-        f"model = timm.create_model('local-dir:{path}', pretrained=True{argument}).eval()",
+        f"model = timm.create_model({f'local-dir:{path}'!r}, pretrained=True{argument}).eval()",
         *_activation_comment(classifier),
     ]
 

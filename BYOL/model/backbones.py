@@ -6,10 +6,13 @@ from typing import Any
 
 from torch import nn
 
+from BYOL._console import printable
 from BYOL.errors import UserError, first_line
+from BYOL.model.size_limit import check_size
 from BYOL.model.stems import STEMS, make_small_stem
 
 _LOADS = "weights and their settings are specified by --weights or --pretrained"
+_LARGEST, _LONGEST = 2**20, 100  # of arguments; a billion blocks would fill the memory
 RESERVED_ARGUMENTS = {  # timm arguments that --backbone-args does not accept, and why
     "num_classes": "a backbone has no classifier",
     "in_chans": "--channels specifies it",
@@ -84,8 +87,14 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         parts = value if isinstance(value, (list, tuple)) else [value]
         if not all(isinstance(part, (bool, int, float, str, type(None))) for part in parts):
             raise UserError(
-                f"--backbone_args.{name}={value} is no plain value: give a number, a word, true, "
-                "false, or a list of these"
+                f"--backbone_args.{name}={printable(value)} is no plain value: give a number, a "
+                "word, true, false, or a list of these"
+            )
+        numbers = [abs(part) for part in parts if isinstance(part, int | float)]
+        if len(parts) > _LONGEST or not all(number <= _LARGEST for number in numbers):
+            raise UserError(
+                f"--backbone_args.{name}={printable(value)} is out of range: give numbers up to "
+                f"{_LARGEST:,}, at most {_LONGEST} of them"
             )
 
 
@@ -150,6 +159,9 @@ def _create(
     kwargs |= {"num_classes": classes, "in_chans": in_channels, "pretrained": pretrained}
     if image_size is not None and has_fixed_size(name):
         kwargs["img_size"] = image_size
+    check_size(
+        lambda: timm.create_model(name, **kwargs | {"pretrained": False}), f"backbone {name!r}"
+    )
     try:
         return timm.create_model(name, **kwargs)
     except Exception as error:

@@ -5,23 +5,35 @@ that started from such a model needs neither the hub nor the folder to resume.
 """
 
 import dataclasses
-import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
 from BYOL._links import check_file_link
+from BYOL._schema import LENIENT, Text, read_json
 from BYOL.config import PretrainConfig
-from BYOL.errors import UserError, first_line
+from BYOL.config.yaml_io import MAX_CHANNELS, MAX_SIDE
+from BYOL.errors import DataError, UserError, first_line
 from BYOL.model.backbones import RESERVED_ARGUMENTS
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, TORCH_WEIGHTS
 from BYOL.views.config import InputSpec
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
-MAX_CHANNELS, MAX_SIDE = 1024, 8192  # limits for an untrusted config.json
+MAX_MEAN = 1e3  # of a channel; pixels are from 0 to 1
+MIN_STD = 1e-6
 FindFile = Callable[[str], Path | None]  # from the name of a file of the model to its path
+
+
+class _Config(TypedDict, total=False):
+    """The part of timm's config.json that names the network."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    architecture: Text
+    model_args: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ class HubModel:
             size = int(size[0] if isinstance(size, list) else size)
             valid = len(mean) == len(std) == channels <= MAX_CHANNELS and min(std) > 0
             valid = valid and 0 < size <= MAX_SIDE
-            valid = valid and all(math.isfinite(value) for value in (*mean, *std))
+            valid = valid and plausible_statistics(mean, std)
         except (KeyError, ValueError, TypeError, IndexError, OverflowError):
             valid = False
         if not valid:
@@ -84,6 +96,16 @@ class HubModel:
                 "input_size, mean and std"
             )
         return InputSpec(size, mean, std)
+
+
+def plausible_statistics(mean: Sequence[float], std: Sequence[float]) -> bool:
+    """Return whether pixels can be normalized by these numbers in float32, not only in theory."""
+    finite = all(math.isfinite(value) for value in (*mean, *std))
+    return (
+        finite
+        and all(abs(m) <= MAX_MEAN for m in mean)
+        and all(MIN_STD <= s <= MAX_MEAN for s in std)
+    )
 
 
 def is_hub_model(name: str) -> bool:
@@ -137,12 +159,11 @@ def _read_config(file: Path | None, argument: str) -> tuple[str, dict[str, Any],
     import BYOL.model.timm_registry  # noqa: F401  registers this package's networks
 
     try:
-        metadata = json.loads(file.read_text(encoding="utf-8")) if file else {}
-        name, arguments = metadata["architecture"], dict(metadata.get("model_args") or {})
-        valid = isinstance(name, str) and timm.is_model(name)
-    except (OSError, ValueError, KeyError, TypeError):
-        valid = False
-    if not valid:
+        metadata = (read_json(file, _Config) if file else None) or {}
+    except DataError as error:
+        raise DataError(f"{argument} is not in timm's format: {error}") from error
+    name, arguments = metadata.get("architecture"), dict(metadata.get("model_args") or {})
+    if name is None or not timm.is_model(name):
         raise UserError(
             f"{argument} is not in timm's format: its {HUB_CONFIG} names no architecture of timm's"
         )

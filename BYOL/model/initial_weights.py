@@ -3,11 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from BYOL._files import to_json
 from BYOL._links import check_file_link
+from BYOL._schema import read_json
 from BYOL.errors import WeightsError
 from BYOL.model.weight_layouts import fitting
 from BYOL.model.weights import (
@@ -89,7 +91,7 @@ def _normalisation_of_config(path: Path) -> dict[str, str]:
         return {}
     try:
         check_file_link(path.with_name(HUB_CONFIG), "--weights")
-        config = json.loads(path.with_name(HUB_CONFIG).read_text(encoding="utf-8"))
+        config = read_json(path.with_name(HUB_CONFIG), dict[str, Any]) or {}
         known = config.get("pretrained_cfg") or config
         return {name: to_json(known[name]) for name in ("mean", "std")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

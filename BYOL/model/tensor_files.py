@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from BYOL._links import open_plain
 from BYOL.errors import UserError, WeightsError
 
 # Where programs keep weights in their checkpoints, the preferred ones first: as timm's own loader,
@@ -38,7 +39,7 @@ def read_file(path: Path) -> tuple[Any, dict[str, str]]:
             that is not plain data.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             head = file.read(16)
         if head[8:9] == b"{" or (path.suffix == ".safetensors" and head[:2] != b"PK"):
             return _safetensors(path)

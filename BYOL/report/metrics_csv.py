@@ -1,10 +1,11 @@
 """The curves of a run, read from logs/metrics.csv."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from BYOL.runs.schema import read_metrics
 
 MOST_POINTS = 240  # points of a drawn curve, about one per pixel
 _NOT_CURVES = ("step", "epoch")
@@ -49,18 +50,19 @@ _PRESENT_NAMES = {"gauge/effective_rank": "gauge/centred_rank"}  # of columns of
 
 
 def read_curves(path: Path) -> Curves:
-    """Read the metrics.csv at ``path``; a missing or empty file gives no curves."""
-    if not path.exists():
-        return Curves("epochs", {})
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if _number(row.get("step")) is not None]
+    """Read the metrics.csv at ``path``; a missing or empty file gives no curves.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    rows = read_metrics(path)
     points: dict[str, dict[float, float]] = {}
     for row in rows:
         step = float(row["step"])
         for column, text in row.items():
-            name, value = _PRESENT_NAMES.get(column, column), _number(text)
-            if name and name not in _NOT_CURVES and value is not None:
-                points.setdefault(name, {})[step] = value  # rows of a resumed run replace old ones
+            name = _PRESENT_NAMES.get(column, column)
+            if name not in _NOT_CURVES:  # rows of a resumed run replace old ones
+                points.setdefault(name, {})[step] = float(text)
     epoch = _steps_per_epoch(rows)
     series = {name: _series(values, epoch or 1.0) for name, values in points.items()}
     drawable = {name: s for name, s in series.items() if len(s.x)}
@@ -89,18 +91,10 @@ def _steps_per_epoch(rows: list[dict[str, str]]) -> float | None:
     """Return the steps per epoch, from the last epoch but one, which is always complete."""
     ends: dict[int, float] = {}
     for row in rows:
-        epoch = _number(row.get("epoch"))
-        if epoch is not None and _number(row.get("loss")) is not None:
-            ends[int(epoch)] = max(ends.get(int(epoch), 0.0), float(row["step"]))
+        if "epoch" in row and "loss" in row:
+            epoch = int(float(row["epoch"]))
+            ends[epoch] = max(ends.get(epoch, 0.0), float(row["step"]))
     if not ends:
         return None
     complete = sorted(ends)[:-1] or sorted(ends)
     return ends[complete[-1]] / (complete[-1] + 1) or None
-
-
-def _number(text: str | None) -> float | None:
-    """Return ``text`` as a float, or None if it is not a number; NaN and inf are numbers."""
-    try:
-        return float(text) if text else None
-    except (TypeError, ValueError):
-        return None

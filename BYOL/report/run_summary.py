@@ -1,21 +1,19 @@
 """The content of a run folder: settings, results and curves, without images and networks."""
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from BYOL.config import PretrainConfig
 from BYOL.config.fields import info_of
 from BYOL.config.presets import PRESETS, preset_config
-from BYOL.errors import UserError, first_line
 from BYOL.evaluation.collapse.alarm import diagnose
 from BYOL.evaluation.collapse.metrics import with_present_names
 from BYOL.report.metrics_csv import Curves, read_curves
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint
+from BYOL.runs.schema import read_evaluation, read_results
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def read_run_summary(folder: RunFolder, config: PretrainConfig) -> RunSummary:
     Raises:
         UserError: a file of the folder is damaged.
     """
-    results = _read_json(folder.results) or {}
+    results = read_results(folder.results) or {}
     if results:
         epoch = float(results.get("epochs_seen", results.get("epochs", config.epochs)))
     else:
@@ -119,7 +117,7 @@ def read_run_summary(folder: RunFolder, config: PretrainConfig) -> RunSummary:
         config,
         read_curves(folder.metrics),
         results,
-        _read_json(folder.evaluation),
+        read_evaluation(folder.evaluation),
         epoch,
     )
 
@@ -175,21 +173,11 @@ def format_value(value: Any) -> str:
 def _epochs_of_checkpoint(folder: RunFolder) -> int:
     if not folder.checkpoint.exists():
         return 0
-    loops = load_checkpoint(folder.checkpoint)["loops"]
+    loops = load_checkpoint(folder.checkpoint).get("loops")
+    if loops is None:
+        return 0
     # Lightning's "epoch" is the last or the next epoch, depending on when the checkpoint was made.
     return int(loops["fit_loop"]["epoch_progress"]["current"]["processed"])
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path} does not contain a JSON object, as a run writes it")
-    return values
 
 
 def finite(value: Any) -> bool:

@@ -11,13 +11,14 @@ evaluation.json        the latest results of byol evaluate
 report.html            all of it as one page
 """
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from BYOL._links import check_folder_links
 from BYOL.data.data_source import parse_source
-from BYOL.errors import MachineError
+from BYOL.errors import MachineError, SettingsError
 from BYOL.model.weights import RUN_WEIGHTS
 
 _CHECKPOINTS, _LOGS = "checkpoints", "logs"
@@ -116,17 +117,42 @@ class RunFolder:
         """Path of the file with the identifier of the run at Weights & Biases."""
         return self.logs / "wandb-id"
 
-    def create(self) -> None:
+    def create(self, *, new: bool = False) -> None:
         """Create the folder and its subfolders.
 
+        Args:
+            new: whether the folder must not exist.
+
         Raises:
+            SettingsError: it exists, although it must be new.
             MachineError: it cannot be created.
         """
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=not new)
+            self.checkpoints.mkdir(exist_ok=True)
             self.logs.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            if not new:
+                raise MachineError(f"--out={self.path} cannot be made: {error.strerror}") from error
+            raise SettingsError(
+                f"--out={self.path} already exists: give --resume to resume its run, or another "
+                "name"
+            ) from error
         except OSError as error:
             raise MachineError(f"--out={self.path} cannot be made: {error.strerror}") from error
+
+    def remove_if_unused(self) -> None:
+        """Remove the folder if it holds nothing but its lock and empty subfolders."""
+        with contextlib.suppress(OSError):
+            self.checkpoints.rmdir()
+            self.logs.rmdir()
+            if list(self.path.iterdir()) == [self.lock]:
+                self.lock.unlink()
+                self.path.rmdir()
+
+    def stamps(self) -> tuple[tuple[int, int] | None, ...]:
+        """Return values that change when another process writes a checkpoint or the results."""
+        return tuple(_stamp(path) for path in (self.checkpoint, self.results))
 
     def check_links(self, argument: str) -> None:
         """Reject a folder whose entries lead out of it: see :mod:`BYOL._links`.
@@ -140,11 +166,27 @@ class RunFolder:
         check_folder_links(self.path, (_CHECKPOINTS, _LOGS), argument)
 
 
-def default_folder(data: str | None, *, stamped: bool = True) -> Path:
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def default_folder(data: str | None, *, stamped: bool = True, task: int | None = None) -> Path:
     """Return the default folder of a run on the images ``data``.
 
+    Args:
+        data: the images, as the user specified them.
+        stamped: whether the name has the time.
+        task: number of this process, if its launcher has started several independent runs.
+
     Returns:
-        ``runs/NAME-TIME``, which is new every second, or ``runs/NAME`` if ``stamped`` is False.
+        ``runs/NAME-TIME``, which is new every second, or ``runs/NAME`` if ``stamped`` is False;
+        with a task, ``-TASK`` follows.
     """
     name = parse_source(data).name
-    return Path("runs") / (f"{name}-{time.strftime('%Y%m%d-%H%M%S')}" if stamped else name)
+    if stamped:
+        name += f"-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path("runs") / (name if task is None else f"{name}-{task}")

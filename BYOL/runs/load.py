@@ -14,15 +14,22 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
+from BYOL._console import visible
 from BYOL._links import check_file_link
 from BYOL.config import load_config
 from BYOL.config.presets import preset_config
+from BYOL.config.yaml_io import MAX_CHANNELS, MAX_SIDE
 from BYOL.data.formats.stored import Slice
 from BYOL.errors import UserError, WeightsError
 from BYOL.model.backbones import build_backbone
 from BYOL.model.classifier import OUTPUTS, Activation
 from BYOL.model.group_norm import without_batch_statistics
-from BYOL.model.hub import FOLDER, MAX_CHANNELS, MAX_SIDE, hub_model, is_hub_model
+from BYOL.model.hub import (
+    FOLDER,
+    hub_model,
+    is_hub_model,
+    plausible_statistics,
+)
 from BYOL.model.initial_weights import start_from
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, load_weights
 from BYOL.runs.folder import RunFolder
@@ -36,6 +43,7 @@ from BYOL.runs.open import (
 )
 from BYOL.views.transforms import EvalTransform
 
+_LARGEST = 1e30  # of a pixel value; float32 ends at 3e38
 _OWN_METADATA = {"backbone", "channels", "image_size", "mean", "std"}  # in files of this package
 
 
@@ -255,9 +263,10 @@ def _class_names(metadata: dict[str, str]) -> tuple[str, ...]:
     """Return the names of the classes; none without a classifier or if they are invalid."""
     try:
         names = json.loads(metadata.get("classes", "[]"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    names = [visible(name, kept="") for name in names] if valid else []
     return tuple(names) if valid and metadata.get("task") in OUTPUTS else ()
 
 
@@ -280,7 +289,8 @@ def _read_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
         lengths = (0, 2, 2 * settings["channels"])
         valid = valid and len(settings["pixel_range"] or ()) in lengths
         numbers = (*settings["mean"], *settings["std"], *(settings["pixel_range"] or ()))
-        valid = valid and all(map(math.isfinite, numbers)) and min(settings["std"]) > 0
+        valid = valid and all(math.isfinite(value) and abs(value) < _LARGEST for value in numbers)
+        valid = valid and plausible_statistics(settings["mean"], settings["std"])
     except (KeyError, ValueError, TypeError, IndexError, RecursionError):
         valid = False
     if not valid:

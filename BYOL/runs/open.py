@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +17,13 @@ from BYOL._files import to_json
 from BYOL.config import PretrainConfig
 from BYOL.config.data_names import check_named_images
 from BYOL.config.paths import place_values, values_naming_places, with_moved_paths
-from BYOL.config.yaml_io import read_run_config
+from BYOL.config.yaml_io import check_resolved, read_run_config
 from BYOL.errors import UserError, WeightsError
 from BYOL.model.weights import load_weights
 from BYOL.runs.build_model import seeded_backbone
 from BYOL.runs.checksum import check_checksum
 from BYOL.runs.folder import RunFolder
+from BYOL.runs.schema import check_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +141,7 @@ def _run_settings(
 ) -> tuple[PretrainConfig, str | None]:
     """Return the settings of a run, and the reason if the places that they name stay closed."""
     config, signed = read_run_config(folder.config)
+    check_resolved(config, folder.config)
     places = values_naming_places(PretrainConfig, place_values(config))
     named = next((name for name in ("data", "labels", "groups") if name in places), None)
     if named is None:
@@ -154,7 +157,8 @@ def _run_settings(
     nothing: dict[str, Any] = dict.fromkeys(
         ("labels", "label_column", "groups", "group_column", "file_column")
     )
-    return dataclasses.replace(config, task="auto", **nothing), elsewhere
+    out = None if config.out is None else os.path.abspath(folder.path)  # noqa: PTH100
+    return dataclasses.replace(config, task="auto", out=out, **nothing), elsewhere
 
 
 def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:
@@ -283,11 +287,5 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # a file with a valid checksum may contain anything
         raise WeightsError(f"checkpoint {path} is damaged, or not a checkpoint") from error
-    if (
-        not isinstance(checkpoint, dict)
-        or "byol_version" not in checkpoint
-        or not isinstance(checkpoint.get("byol_config"), dict)
-        or not isinstance(checkpoint.get("global_step"), int)
-    ):
-        raise WeightsError(f"checkpoint {path} is not one of a BYOL run")
+    check_checkpoint(checkpoint, path)
     return checkpoint

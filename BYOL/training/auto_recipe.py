@@ -36,7 +36,7 @@ def resolve_recipe(config: PretrainConfig, images: Images) -> PretrainConfig:
 def update_recipe(config: PretrainConfig, images: Images) -> PretrainConfig:
     """The same where fewer images could be read than were counted: the recipe is chosen again."""
     facts = config.recipe.get("facts")
-    if facts is None or facts["images"] == len(images):
+    if facts is None or facts.get("images") == len(images):
         return config
     open_again = {"specified": config.recipe["specified"]}
     return resolve_recipe(dataclasses.replace(config, recipe=open_again), images)

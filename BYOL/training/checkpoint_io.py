@@ -8,7 +8,6 @@ All have a checksum. A new checkpoint is written under a temporary name, flushed
 complete checkpoint exists at every moment.
 """
 
-import contextlib
 import logging
 import os
 import time
@@ -19,6 +18,7 @@ from typing import Any
 from pytorch_lightning.plugins import TorchCheckpointIO
 
 from BYOL._files import save_tensors, write_atomically
+from BYOL._temporary import is_temporary, remove, temporary_path
 from BYOL.errors import UserError
 from BYOL.runs.checksum import add_checksum
 from BYOL.runs.folder import RunFolder
@@ -109,7 +109,7 @@ class CheckpointStore(TorchCheckpointIO):
 
 def _link(path: Path, name: Path) -> None:
     """Make ``name`` an alias of ``path`` atomically; a copy where the disk has no hard links."""
-    temporary = name.with_name(f".{name.stem}.{os.getpid()}.tmp{name.suffix}")
+    temporary = temporary_path(name)
     temporary.unlink(missing_ok=True)
     try:
         os.link(path, temporary)
@@ -128,11 +128,11 @@ def make_last(folder: RunFolder, path: Path) -> None:
 
 
 def remove_temporary_files(folder: RunFolder) -> None:
-    """Remove the incomplete files that a killed process has left in ``folder``."""
+    """Remove the incomplete files that a killed process has left in ``folder``, which is locked."""
     for place in (folder.path, folder.checkpoints, folder.logs):
-        for path in place.glob(".*.tmp*"):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        for path in place.glob(".*"):
+            if is_temporary(path.name):
+                remove(path)
 
 
 class CheckpointSchedule:

@@ -1,17 +1,12 @@
-"""A run of several processes: how they are connected, and what happens when one of them dies.
-
-Lightning (``--devices 4``), torchrun or SLURM's srun starts the processes.
-"""
+"""A run of several processes: how they are connected, and what happens when one of them dies."""
 
 import contextlib
-import dataclasses
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from BYOL.config import PretrainConfig
+from BYOL._distributed import process_count
 from BYOL.data.loader_errors import loader_died, loader_message
 from BYOL.errors import (
     LostError,
@@ -29,14 +24,6 @@ _LOST = re.compile(
 )
 
 
-def resolve_processes(config: PretrainConfig) -> PretrainConfig:
-    """Return ``config`` with the numbers of devices and nodes that torchrun has started."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return config
-    here, all_ = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    return dataclasses.replace(config, devices=here, nodes=all_ // here)
-
-
 def build_strategy(processes: int) -> Any:
     """Return Lightning's strategy for ``processes``; DDP waits at most :data:`TIMEOUT`."""
     if processes == 1:
@@ -46,19 +33,15 @@ def build_strategy(processes: int) -> Any:
     return DDPStrategy(timeout=TIMEOUT)
 
 
-def slurm_plugins() -> list[Any]:
-    """Return a plugin on SLURM that turns off requeueing, which saves within a step."""
-    from lightning_fabric.plugins.environments import SLURMEnvironment
-
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
-
-
 @contextlib.contextmanager
-def translated_errors(folder: RunFolder) -> Iterator[None]:
+def translated_errors(
+    folder: RunFolder, restoring: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
     """Translate errors of training into one line each, in a context.
 
     Args:
         folder: folder of the run, for the messages.
+        restoring: whether the state of a checkpoint has not been restored completely yet.
 
     Raises:
         StoppedError: a loader process or another process of the run died.
@@ -67,43 +50,43 @@ def translated_errors(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, UserError) as error:
-        text = str(error)
-        resume = (
-            f"the last checkpoint is {folder.checkpoint}; the same command with --resume auto "
-            "resumes the run"
+        translated = _translated(error, folder)
+        if translated is None:
+            raise
+        raise translated from error
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        if not restoring():
+            raise
+        raise WeightsError(
+            f"{folder.checkpoint} has no valid state to resume from "
+            f"({type(error).__name__}: {first_line(error)})"
+        ) from error
+
+
+def _translated(error: Exception, folder: RunFolder) -> BaseException | None:
+    """Return the error that is raised in place of ``error``; None if it is not translated."""
+    text = str(error)
+    resume = (
+        f"the last checkpoint is {folder.checkpoint}; the same command with --resume auto "
+        "resumes the run"
+    )
+    if isinstance(error, UserError):
+        lost = isinstance(error, LostError)
+        advice = ", then the same command with --resume auto resumes the run" if lost else ""
+        return type(error)(loader_message(error) + advice)
+    if loader_died(error):
+        return StoppedError(
+            f"a loader process died, often because memory ran out (then: fewer --workers); {resume}"
         )
-        if isinstance(error, UserError):
-            advice = ""
-            if isinstance(error, LostError):
-                advice = ", then the same command with --resume auto resumes the run"
-            raise type(error)(loader_message(error) + advice) from error
-        if loader_died(error):
-            raise StoppedError(
-                "a loader process died, often because memory ran out (then: fewer --workers); "
-                f"{resume}"
-            ) from error
-        if "in loading state_dict" in text:
-            raise WeightsError(
-                f"{folder.checkpoint} does not fit these settings: its weights have other names or "
-                "shapes"
-            ) from error
-        if "deterministic" in text and "implementation" in text:
-            raise SettingsError(
-                f"--deterministic is not possible with this network: {first_line(error)}"
-            ) from error
-        if _several_processes() and _LOST.search(text):
-            raise StoppedError(
-                f"another process of this run ended or does not answer; {resume}"
-            ) from error
-        raise
-
-
-def _several_processes() -> bool:
-    import torch.distributed as dist
-
-    return "WORLD_SIZE" in os.environ or (dist.is_available() and dist.is_initialized())
-
-
-def launched_processes() -> int:
-    """Return the number of processes that torchrun or srun has started, including this one."""
-    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
+    if "in loading state_dict" in text:
+        return WeightsError(
+            f"{folder.checkpoint} does not fit these settings: its weights have other names or "
+            "shapes"
+        )
+    if "deterministic" in text and "implementation" in text:
+        return SettingsError(
+            f"--deterministic is not possible with this network: {first_line(error)}"
+        )
+    if process_count() > 1 and _LOST.search(text):
+        return StoppedError(f"another process of this run ended or does not answer; {resume}")
+    return None

@@ -19,8 +19,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from BYOL._files import write_atomically
-from BYOL.errors import UserError
+from BYOL.errors import DataError, UserError
 from BYOL.runs.folder import RunFolder
+from BYOL.runs.schema import read_metrics
 
 log = logging.getLogger(__name__)
 _COUNTER = itertools.count()  # for file names that are unique within a process
@@ -168,14 +169,12 @@ def build_loggers(folder: RunFolder, until: int | None) -> list[Logger]:
 
 
 def _rows_until(path: Path, step: int) -> list[dict[str, Any]]:
+    """Return the rows up to ``step``; a damaged file is renamed, because it is written anew."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, csv.Error, UnicodeDecodeError):
+        return [row for row in read_metrics(path) if float(row["step"]) <= step]
+    except DataError as error:
+        kept = path.with_name("metrics.damaged.csv")
+        log.warning(f"{error}; it is renamed to {kept.name}, and the curves start again")
+        with contextlib.suppress(OSError):
+            path.replace(kept)
         return []
-    kept = []
-    for row in rows:
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            if int(row["step"]) <= step:
-                kept.append({name: value for name, value in row.items() if value})
-    return kept

@@ -43,7 +43,8 @@ from BYOL.training.clock import command_start
 from BYOL.training.compile import resolve_compile
 from BYOL.training.dry_run import check_network, reliable_machine
 from BYOL.training.finalize import finalize_run, save_report
-from BYOL.training.launch import build_strategy, resolve_processes, slurm_plugins, translated_errors
+from BYOL.training.launch import build_strategy, translated_errors
+from BYOL.training.launcher import independent_task, resolve_processes
 from BYOL.training.loggers import build_loggers
 from BYOL.training.microbatch import fit_micro_batch
 from BYOL.training.module import Pretraining
@@ -83,8 +84,8 @@ def pretrain(
     began = command_start()
     config = resolve_processes(config)
     machine = pick_machine(config.accelerator, config.devices, config.precision)
-    stamped = config.resume != "auto"
-    out = Path(config.out) if config.out else default_folder(config.data, stamped=stamped)
+    stamped, task = config.resume != "auto", independent_task(config)
+    out = Path(config.out or default_folder(config.data, stamped=stamped, task=task))
     if config.resume:
         config = dataclasses.replace(config, **recorded_settings(config, RunFolder(out)))
     start = find_start(RunFolder(out), config.resume, config.epochs)
@@ -126,7 +127,7 @@ def _complete(
     log.info(f"the run in {start.folder.path} is complete: nothing was trained")
     if config.report and first_process() and not start.folder.report.exists():
         save_report(config, prepared, start.folder, machine)
-    return start.results
+    return {**start.results, "run": str(start.folder.path)}  # it may have been moved
 
 
 def _write_start_files(
@@ -232,7 +233,7 @@ def _train(
     callbacks = RunCallbacks(config, prepared, start, machine, stop, module, estimate, facts)
     loggers = [*build_loggers(start.folder, start.step), *more_loggers]
     trainer = _trainer(config, start, callbacks, machine, loggers)
-    with translated_errors(start.folder):
+    with translated_errors(start.folder, lambda: bool(start.step) and not callbacks.started):
         trainer.fit(module, loader, ckpt_path=start.checkpoint)
     return module.config, {
         "epochs": module.config.epochs,
@@ -297,7 +298,7 @@ def _trainer(
         max_steps=-1 if config.steps is None else config.steps,
         use_distributed_sampler=False,  # the loader shards by itself, equally for any world size
         callbacks=callbacks.callbacks,
-        plugins=[callbacks.store, *slurm_plugins()],
+        plugins=[callbacks.store],
         logger=loggers,
         default_root_dir=start.folder.path,
     )

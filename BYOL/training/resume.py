@@ -1,7 +1,7 @@
 """Start of a run: anew, or from the checkpoint of an earlier one."""
 
 import contextlib
-import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,13 @@ from BYOL.config import PretrainConfig, load_config
 from BYOL.config.fields import fields_of, info_of, names_where
 from BYOL.config.run_settings import Resume
 from BYOL.data.dataset import Images
-from BYOL.errors import DataError, SettingsError, UserError, WeightsError
+from BYOL.errors import DataError, MachineError, SettingsError, UserError, WeightsError
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import newest_complete_checkpoint
+from BYOL.runs.schema import read_results
 from BYOL.training.checkpoint_io import make_last, remove_temporary_files
+
+log = logging.getLogger(__name__)
 
 # Settings that a resumed run must share with its checkpoint.
 _FIXED = tuple(names_where(PretrainConfig, lambda info: info.on_resume == "fixed"))
@@ -39,6 +42,8 @@ class Start:
         facts: :func:`fixed_facts` of the checkpoint, or None.
         compiled: whether the run was compiled so far, "on" or "off", or None.
         results: results of a run that is already complete and is not trained again, or None.
+        new: whether the folder must not exist yet.
+        stamps: :meth:`RunFolder.stamps` from before the folder was read.
     """
 
     folder: RunFolder
@@ -47,6 +52,8 @@ class Start:
     facts: dict[str, Any] | None = None
     compiled: str | None = None
     results: dict[str, Any] | None = None
+    new: bool = False
+    stamps: tuple[tuple[int, int] | None, ...] = (None, None)
 
     def check(self, config: PretrainConfig, images: Images) -> None:
         """Check that ``config`` and ``images`` fit the checkpoint.
@@ -93,18 +100,29 @@ class Start:
         """Create and lock the folder in the first process, as a context; others do nothing.
 
         Raises:
-            UserError: it cannot be created, or another run writes into it.
+            UserError: it cannot be created, or another run writes into it or has done so since
+                :func:`find_start`.
         """
         if not first_process():
             yield
             return
         self.folder.check_links(f"--out={self.folder.path}")
-        self.folder.create()
+        self.folder.create(new=self.new)
         with locked(self.folder.lock, f"--out={self.folder.path}"):
+            if self.folder.stamps() != self.stamps:
+                raise UserError(
+                    f"--out={self.folder.path}: another run has written into it meanwhile: wait "
+                    "for it, or give another name"
+                )
             remove_temporary_files(self.folder)
             if self.checkpoint:
                 make_last(self.folder, self.checkpoint)
-            yield
+            try:
+                yield
+            except MachineError:  # such as a full disk: the same command can be tried again
+                if self.new:
+                    self.folder.remove_if_unused()
+                raise
 
 
 def find_start(folder: RunFolder, resume: Resume, epochs: int) -> Start:
@@ -125,40 +143,46 @@ def find_start(folder: RunFolder, resume: Resume, epochs: int) -> Start:
                 f"--out={folder.path} already exists: give --resume to resume its run, or another "
                 "name"
             )
-        return Start(folder)
+        return Start(folder, new=True)
     folder.check_links(f"--out={folder.path}")
+    stamps = folder.stamps()
     newest = newest_complete_checkpoint(folder)
     results = _results(folder) if resume == "auto" else None
     if newest is None:
         if results and results.get("epochs", 0) >= epochs:  # the disk had no room for a checkpoint
-            return Start(folder, results=results)
+            return Start(folder, results=results, stamps=stamps)
         if resume is True or results:
             raise WeightsError(f"--resume: {folder.path} has no checkpoint to resume from")
-        if folder.path.exists() and not _may_be_a_run(folder):
-            raise UserError(f"--out={folder.path} is not the folder of a run: give another name")
-        return Start(folder)
+        if other := _other_entry(folder):
+            raise UserError(
+                f"--out={folder.path} is not the folder of a run without a checkpoint: {other} is "
+                "in the way; give another name"
+            )
+        return Start(folder, stamps=stamps)
     path, checkpoint = newest
     settings = checkpoint["byol_config"]
     recorded_epochs = settings.get("epochs", 0)
     step, facts = int(checkpoint["global_step"]), checkpoint.get("byol_facts")
     if results and results.get("epochs") == recorded_epochs >= epochs:
-        return Start(folder, facts=facts, results=results)
-    return Start(folder, path, step, facts, settings.get("compile"))
+        return Start(folder, facts=facts, results=results, stamps=stamps)
+    return Start(folder, path, step, facts, settings.get("compile"), stamps=stamps)
 
 
-def _may_be_a_run(folder: RunFolder) -> bool:
-    """Return whether ``folder`` is empty or has only files of a run without a checkpoint."""
+def _other_entry(folder: RunFolder) -> str | None:
+    """Return an entry of ``folder`` that a run without a checkpoint does not have, or None."""
+    if not folder.path.is_dir():
+        return folder.path.name if folder.path.exists() else None
     known = {folder.config, folder.start, folder.checkpoints, folder.logs, folder.views}
-    return (
-        folder.path.is_dir()
-        and {path for path in folder.path.iterdir() if not path.name.startswith(".")} <= known
-    )
+    entries = (path for path in folder.path.iterdir() if not path.name.startswith("."))
+    return next((path.name for path in sorted(entries) if path not in known), None)
 
 
 def _results(folder: RunFolder) -> dict[str, Any] | None:
+    """Return the results of a complete run; damaged results are written again."""
     try:
-        results = json.loads(folder.results.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        results: dict[str, Any] | None = read_results(folder.results)
+    except DataError as error:
+        log.warning(f"{error}; it is written again")
         return None
-    complete = isinstance(results, dict) and "evaluation" in results and folder.backbone.exists()
+    complete = results is not None and "epochs" in results and folder.backbone.exists()
     return results if complete else None

@@ -1,7 +1,8 @@
 """Requests to stop a run: it completes its step, saves a checkpoint and can be resumed.
 
 The signals are SIGTERM, SIGINT, SIGHUP and SIGUSR1 (which SLURM is usually configured to send
-before the time is up). The first one is a request; a second one ends the process at once.
+before the time is up). The first one is a request; a second one ends the process at once. Loader
+processes leave them to this process: see :mod:`BYOL.data.workers`.
 """
 
 import logging
@@ -11,6 +12,7 @@ import threading
 import time
 from types import FrameType, TracebackType
 
+from BYOL.data.workers import REPEATED
 from BYOL.errors import StoppedError
 
 log = logging.getLogger(__name__)
@@ -19,7 +21,6 @@ SIGNALS = tuple(
     for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
     if hasattr(signal, name)
 )
-_REPEATED = 0.2  # seconds: a launcher and a terminal may both send the same signal
 
 
 class StopRequest:
@@ -77,7 +78,7 @@ class StopRequest:
             return
         now = time.monotonic()
         if self.signal_name:
-            if now - self._received_at < _REPEATED:
+            if now - self._received_at < REPEATED:
                 return
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

@@ -2,22 +2,27 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 
 from BYOL._hardware import Machine
 from BYOL.config import PretrainConfig
+from BYOL.training.launcher import cluster_environment
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # Lightning's names
 
 
-def build_trainer(config: PretrainConfig, machine: Machine, **arguments: Any) -> pl.Trainer:
+def build_trainer(
+    config: PretrainConfig, machine: Machine, plugins: Sequence[Any] = (), **arguments: Any
+) -> pl.Trainer:
     """Return a Trainer for ``config`` that prints nothing itself.
 
     Args:
         config: resolved settings.
         machine: the machine that trains.
+        plugins: plugins of ``Trainer``; that of the processes is added.
         arguments: further arguments of ``Trainer``, such as length, devices and callbacks.
     """
     _quiet_lightning()
@@ -31,6 +36,7 @@ def build_trainer(config: PretrainConfig, machine: Machine, **arguments: Any) ->
         enable_checkpointing=False,  # BYOL.training.callbacks.checkpoints does it
         enable_progress_bar=False,
         enable_model_summary=False,
+        plugins=[*plugins, cluster_environment(config)],
         **arguments,
     )
 

@@ -7,16 +7,19 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning.loggers import Logger, WandbLogger
 
 from BYOL._distributed import first_process
 from BYOL._files import write_atomically
+from BYOL._schema import read_text
 from BYOL.config import PretrainConfig
-from BYOL.errors import MachineError, first_line
+from BYOL.errors import DataError, MachineError, first_line
 from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.runs.folder import RunFolder
 
@@ -108,19 +111,27 @@ def wandb_run(config: PretrainConfig, folder: RunFolder) -> Iterator[WandbRun]:
             run.finish(exit_code=code)
 
 
+def _identity(path: Path) -> str:
+    """Return the identifier of the run in the file ``path``; a new one if it is damaged."""
+    text = ""
+    with contextlib.suppress(DataError):
+        text = read_text(path) or ""
+    if re.fullmatch(r"[\w-]{1,64}", text):
+        return text
+    identity = secrets.token_hex(4)
+    write_atomically(path, lambda temporary: temporary.write_text(identity))
+    return identity
+
+
 def _start(config: PretrainConfig, folder: RunFolder) -> "wandb.Run | None":
     import wandb
 
     folder.logs.mkdir(exist_ok=True)
-    path = folder.wandb_id
-    if not path.exists():
-        identity = secrets.token_hex(4)
-        write_atomically(path, lambda temporary: temporary.write_text(identity))
     try:
         run = wandb.init(
             project=config.wandb,
             name=str(folder.path),
-            id=path.read_text(),
+            id=_identity(folder.wandb_id),
             resume="allow",
             dir=folder.logs,
             config=dataclasses.asdict(config),

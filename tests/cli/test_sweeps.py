@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from scipy.stats import ttest_rel
@@ -19,7 +20,10 @@ from BYOL.config import save_config
 from BYOL.config.presets import preset_config
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import accuracy_interval
+from BYOL.runs.checksum import add_checksum
+from BYOL.runs.folder import RunFolder
 from BYOL.training.prepare import prepare
+from BYOL.training.resume import find_start
 from tests.conftest import draw_images
 
 OURS = sorted((Path(__file__).parents[2] / "benchmarks" / "sweeps").glob("*.yaml"))
@@ -177,16 +181,23 @@ def test_baselines_are_evaluated_once_per_seed_and_equal_those_of_a_single_run(
         assert json.loads((run / "evaluation.json").read_text())["rows"] == there
 
 
-def test_a_run_without_a_checkpoint_starts_again(tmp_path):
+def test_a_sweep_deletes_nothing(tmp_path, monkeypatch):
+    """Neither a run without its last checkpoint, nor what the user has put into its folder."""
     file = write(tmp_path / "s.yaml", settings={**SETTINGS, "data": "digits"})
-    (run,) = read_sweep(file, tmp_path / "out")[0].runs
-    folder = tmp_path / "out" / "run" / "seed-0"
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text("{}")
-    assert running.resumed(run).resume is False and not folder.exists()
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "checkpoints" / "last.ckpt").write_bytes(b"")
-    assert running.resumed(run).resume is True
+    (settings,) = read_sweep(file, tmp_path / "out")[0].runs
+    folder = RunFolder(Path(settings.out))
+    folder.create()
+    save_config(settings, folder.config)
+    assert find_start(folder, running.resumed(settings).resume, 1).checkpoint is None
+    (folder.path / "notes.txt").write_text("mine")
+    monkeypatch.setattr(running, "pretrain", lambda config, known: find_start(folder, "auto", 1))
+    attempt = running.attempt(settings, [settings])
+    assert "notes.txt is in the way" in attempt.failure
+    older = {"byol_version": "0", "byol_config": {}, "global_step": 3, "state_dict": {}}
+    torch.save(older, folder.older_checkpoint(3))
+    add_checksum(folder.older_checkpoint(3))
+    assert find_start(folder, running.resumed(settings).resume, 1).checkpoint is not None
+    assert (folder.path / "notes.txt").read_text() == "mine"
 
 
 def test_the_table_has_mean_and_spread_of_the_seeds():

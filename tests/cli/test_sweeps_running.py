@@ -98,12 +98,21 @@ def test_a_run_of_another_process_is_skipped(write, tmp_path, capsys):
     assert finished(tmp_path / "out") == {"a/seed-0", "b/seed-0"}
 
 
-@pytest.mark.parametrize("name", ["WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])
-def test_processes_of_a_launcher_are_refused(write, tmp_path, capsys, monkeypatch, name):
-    monkeypatch.setenv(name, "2")
+@pytest.mark.parametrize("name", ["TORCHELASTIC_RUN_ID", "LOCAL_RANK"])
+def test_processes_of_one_run_are_refused(write, tmp_path, capsys, monkeypatch, name):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv(name, "1")
     assert main(write({"a": {}})) == 2
     assert "byol sweep is one process" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_the_tasks_of_srun_share_the_runs(write, tmp_path, monkeypatch, rank):
+    for name, value in {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": rank, "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(write({"a": {}})) == 0
+    assert finished(tmp_path / "out") == {"a/seed-0"}
 
 
 def test_a_folder_without_lock_support_is_used_without_locks(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from BYOL.config.data_names import expand_braces
 from BYOL.data import sampler as sampling
 from BYOL.data.eval_loader import eval_batches
 from BYOL.data.sampler import epoch_sampler
+from BYOL.data.shards import write as shards_write
 from BYOL.data.shards.dataset import StreamedImages
 from BYOL.data.shards.index import ShardIndex
 from BYOL.data.shards.order import StreamOrder, Streams
@@ -22,7 +23,7 @@ from BYOL.data.shards.urls import is_sharded
 from BYOL.data.shards.write import Packing, pack
 from BYOL.data.sources import common_side, open_images
 from BYOL.data.train_loader import train_loader
-from BYOL.errors import UserError
+from BYOL.errors import MachineError, UserError
 from BYOL.views.config import paper_views
 from tests.conftest import draw_images
 
@@ -449,3 +450,25 @@ def test_a_settings_file_cannot_run_a_command(tmp_path, capsys):
     assert main(["sweep", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "sweep")]) == 2
     assert "a file opens no place by itself" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("format", ["tar", "parquet"])
+def test_a_set_of_shards_is_complete_or_absent(tmp_path, monkeypatch, capsys, format):
+    """A disk that is full after two shards leaves nothing; the next command completes it."""
+    draw_images(tmp_path / "images")
+    argv = ["shard", str(tmp_path / "images"), f"--format={format}", "--size=4KB"]
+    argv += ["--out", str(tmp_path / "out")]
+    real, calls = shards_write.write_atomically, []
+
+    def full(path, write):
+        calls.append(path)
+        if len(calls) == 3:
+            raise MachineError(f"cannot write {path}: no space left on the device")
+        return real(path, write)
+
+    monkeypatch.setattr(shards_write, "write_atomically", full)
+    assert main(argv) == 2
+    assert f"cannot write {tmp_path}/out/train-000002" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+    assert main(argv) == 0
+    assert contents(opened(tmp_path / "out", tmp_path)) == files(tmp_path / "images")

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from BYOL import _console as console
-from BYOL._console import Progress, SafeStream, show_messages, show_messages_by_default
+from BYOL import _distributed
+from BYOL._console import Progress, SafeStream, show_messages, show_messages_by_default, visible
+from BYOL._files import to_json
 from BYOL.errors import first_line
 
 log = logging.getLogger("BYOL.somewhere")
@@ -40,10 +42,12 @@ def test_only_the_first_process_shows_more_than_warnings(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     show_messages()
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("RANK", "1")  # left over from another program: it decides nothing
+    log.info("started")
+    monkeypatch.setattr(_distributed, "_process", (1, 2))
     log.info("done")
     log.warning("something")
-    assert capsys.readouterr().err == "warning: something\n"
+    assert capsys.readouterr().err == "started\nwarning: something\n"
 
 
 def test_an_application_with_its_own_logging_gets_every_message_once(
@@ -120,3 +124,12 @@ def test_errors_are_one_line() -> None:
     assert first_line(ValueError("\n  a  fault \nand details")) == "a fault"
     assert first_line(ValueError()) == "ValueError"
     assert first_line(ValueError("x" * 300), 7) == "x" * 7
+
+
+def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture) -> None:
+    show_messages()
+    log.warning("\x1b[31ma\x07.png\x9b is \u202egnp.a")
+    assert capsys.readouterr().err == "warning: ?[31ma?.png? is ?gnp.a\n"
+    assert visible("a\tb\nc") == "a\tb\nc"
+    assert visible("ä±→ \udcff", kept="") == "ä±→ ?"
+    assert to_json({"a": "\x9b\u202e\x1b"}) == '{"a": "\\u009b\\u202e\\u001b"}'

@@ -235,4 +235,4 @@ def test_a_damaged_file_in_the_folder_is_named(run, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "copy")
     (copy / "results.json").write_text("{")
     assert main(["report", str(copy)]) == 2
-    assert "results.json cannot be read" in capsys.readouterr().err
+    assert "results.json is damaged: it is not JSON" in capsys.readouterr().err

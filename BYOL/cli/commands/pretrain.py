@@ -26,10 +26,12 @@ def pretrain_run(config: PretrainConfig) -> Answer:
 
 def summary(results: dict[str, Any]) -> str:
     """The results of a run as text for a terminal."""
-    lines = [
-        f"{results['epochs']} epochs, {results['steps']} steps in {results['train_seconds']} s "
-        f"({results['images_per_second']:,.0f} images/s)"
-    ]
+    lines = [f"{results['epochs']} epochs"]
+    if results.get("images_per_second") and "train_seconds" in results:
+        lines[0] += (
+            f", {results['steps']} steps in {results['train_seconds']} s "
+            f"({results['images_per_second']:,.0f} images/s)"
+        )
     if results["evaluation"]:
         evaluation = results["evaluation"]
         lines += [results_text(evaluation), *leakage_text(evaluation)]

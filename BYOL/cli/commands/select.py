@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from BYOL._console import first_of
 from BYOL._files import check_output_file, write_csv
+from BYOL._links import open_plain
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import SelectConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
@@ -97,15 +99,22 @@ def _check_unfilled(out: Path, labels: str | None, file: RowFile | None) -> None
                 "another --out"
             )
         return
-    with out.open(newline="", encoding="utf-8", errors="replace") as lines:
-        rows = [row for row in csv.reader(lines) if row]
-        # a row with one cell comes from a spreadsheet that separates cells by semicolons
-        filled = any(len(row) < 2 or any(map(str.strip, row[1:])) for row in rows[1:])
-    if filled:
+    if _has_labels(out):
         raise UserError(
             f"--out={out} has labels, which would be lost: give it as --labels too, or "
             "another --out"
         )
+
+
+def _has_labels(out: Path) -> bool:
+    """Whether a file has a cell after the first one of a row, or is not a table at all."""
+    try:
+        with io.TextIOWrapper(open_plain(out), "utf-8", "replace", newline="") as lines:
+            rows = [row for row in csv.reader(lines) if row]
+    except (OSError, csv.Error):
+        return True
+    # a row with one cell comes from a spreadsheet that separates cells by semicolons
+    return any(len(row) < 2 or any(map(str.strip, row[1:])) for row in rows[1:])
 
 
 def _known(features: Features, file: RowFile | None) -> dict[str, list[tuple[int, int]]]:

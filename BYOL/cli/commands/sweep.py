@@ -16,7 +16,7 @@ from BYOL.cli.sweep.summary import write_summary
 from BYOL.config import PretrainConfig
 from BYOL.config.sweep import SweepConfig
 from BYOL.errors import StoppedError, UserError
-from BYOL.training.launch import launched_processes
+from BYOL.training.launcher import find_launcher
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +57,12 @@ def sweep_run(config: SweepConfig) -> Answer:
 
 
 def _refuse_launchers() -> None:
-    if launched_processes() > 1:
+    """Refuse processes that would be one run. The tasks of srun share the runs of a sweep."""
+    launcher = find_launcher(devices=1)
+    if launcher.tasks > 1 and launcher.name != "srun":
         raise UserError(
-            "byol sweep is one process, not several of torchrun or srun: start the same command "
-            "several times, and the processes share the runs"
+            f"byol sweep is one process, not one of several of {launcher.name}: start the same "
+            "command several times, and the processes share the runs"
         )
 
 

@@ -7,12 +7,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from BYOL._console import first_of
-from BYOL._files import check_new_folder, temporary_folder, write_json
+from BYOL._files import check_new_folder, completed_folder, write_json
 from BYOL.cli.commands.common import Answer
 from BYOL.config.datasets import TileConfig
 from BYOL.data.formats.supported import SLIDES
@@ -48,7 +47,7 @@ def tile_run(config: TileConfig) -> Answer:
         log.warning(remark)
     stride = config.stride or config.size
     how = Tiling(config.size, stride, config.blank, config.level, config.mpp)
-    with _made_whole(out) as made, allow_large_images():
+    with completed_folder(out) as made, allow_large_images():
         answer = _cut_all(root, files, made, how, config.workers or os.cpu_count() or 1)
     left = answer["left_out"]
     return {"out": str(out), **answer}, (
@@ -107,18 +106,3 @@ def _cuts(root: Path, files: PathTable, made: Path, how: Tiling, workers: int) -
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _made_whole(out: Path) -> Iterator[Path]:
-    """Yield a folder next to ``out``, which is renamed to ``out``, or deleted on failure."""
-    target = out.resolve()  # "." has no name
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(target) as made:
-            yield made
-            if target.exists():
-                target.rmdir()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"--out={out} cannot be written: {reason}") from error

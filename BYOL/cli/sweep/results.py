@@ -1,6 +1,5 @@
 """Results of the complete runs of a sweep."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from BYOL.config.paths import with_absolute_paths
 from BYOL.config.tasks import Measures
 from BYOL.errors import UserError
 from BYOL.runs.folder import RunFolder
+from BYOL.runs.schema import read_results
 
 # settings that the baselines of a run depend on
 _PIXELS = (
@@ -40,12 +40,8 @@ def results_of(run: PretrainConfig) -> dict[str, Any] | None:
                     f"{folder.path} holds a run with {name}={other}, not {value}: "
                     "give another --out"
                 )
-    try:
-        return json.loads(folder.results.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder.results} cannot be read: {error}") from error
+    results: dict[str, Any] | None = read_results(folder.results)
+    return results
 
 
 def known_rows(run: PretrainConfig, others: Sequence[PretrainConfig]) -> dict[str, Measures]:
@@ -64,7 +60,8 @@ def known_rows(run: PretrainConfig, others: Sequence[PretrainConfig]) -> dict[st
             if any(getattr(run, name) != getattr(other, name) for name in decisive):
                 continue
             results = results_of(other)
-            if results and results["evaluation"]:
-                known[source] = results["evaluation"]["rows"][source]
+            rows = results["evaluation"]["rows"] if results and results["evaluation"] else {}
+            if source in rows:
+                known[source] = rows[source]
                 break
     return known

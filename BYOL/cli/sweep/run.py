@@ -6,7 +6,6 @@ run that no other process is working on, and skips runs that have been completed
 
 import dataclasses
 import logging
-import shutil
 import traceback
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -14,8 +13,7 @@ from pathlib import Path
 from BYOL._lock import claimed
 from BYOL.cli.sweep.results import known_rows, results_of
 from BYOL.config import PretrainConfig
-from BYOL.errors import UserError, first_line
-from BYOL.runs.folder import RunFolder
+from BYOL.errors import UserError, first_line, ran_out_of_memory
 from BYOL.training.pretrain import pretrain
 
 log = logging.getLogger(__name__)
@@ -54,7 +52,8 @@ def one_by_one(waiting: Sequence[PretrainConfig], runs: Sequence[PretrainConfig]
 def attempt(run: PretrainConfig, runs: Sequence[PretrainConfig]) -> Attempt:
     """Execute or resume one run. An error in it does not stop other runs.
 
-    The traceback of an error that is not a mistake of the user is printed on standard error.
+    The traceback of an error that is neither a mistake of the user nor one of the operating system
+    is printed on standard error.
     """
     assert run.out is not None
     folder = Path(run.out)
@@ -66,8 +65,9 @@ def attempt(run: PretrainConfig, runs: Sequence[PretrainConfig]) -> Attempt:
             pretrain(resumed(run), known=known_rows(run, runs))
     except UserError as error:
         return Attempt(run, failure=str(error))
-    except Exception as error:  # such as a network that does not fit into memory
-        traceback.print_exc()
+    except Exception as error:
+        if not isinstance(error, OSError) and not ran_out_of_memory(error):
+            traceback.print_exc()
         return Attempt(run, failure=f"{type(error).__name__}: {first_line(error)}")
     return Attempt(run)
 
@@ -80,11 +80,8 @@ def _make_parent(folder: Path) -> None:
 
 
 def resumed(run: PretrainConfig) -> PretrainConfig:
-    """The settings that resume ``run``; a run without a checkpoint starts again."""
-    assert run.out is not None
-    folder = RunFolder(Path(run.out))
-    if folder.checkpoint.exists():
-        return dataclasses.replace(run, resume=True)
-    if folder.config.exists():
-        shutil.rmtree(folder.path)
-    return run
+    """The settings that resume ``run``; a run without any checkpoint starts again.
+
+    Nothing is deleted: a folder with files that are not of a run is refused.
+    """
+    return dataclasses.replace(run, resume="auto")

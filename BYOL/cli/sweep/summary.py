@@ -59,7 +59,7 @@ def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         evaluations = [results["evaluation"] for results in complete if results["evaluation"]]
         evaluated[cell.name] = evaluations
         measures = _measures(evaluations, "trained")
-        metrics = [with_present_names(results["gauges"]) for results in complete]
+        metrics = [with_present_names(results.get("gauges") or {}) for results in complete]
         for key, heading in COLLAPSE_METRICS.items():
             measures[heading] = [m[key] for m in metrics if m.get(key) is not None]
         rows.append(
@@ -67,8 +67,8 @@ def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
                 "name": cell.name,
                 "measures": measures,
                 "runs": len(complete),
-                "alarms": sum(bool(results["alarm"]) for results in complete),
-                "seconds": round(sum(results["train_seconds"] for results in complete), 1),
+                "alarms": sum(bool(results.get("alarm")) for results in complete),
+                "seconds": round(sum(results.get("train_seconds", 0.0) for results in complete), 1),
             }
         )
     return [*_references(evaluated), *rows]

@@ -6,16 +6,17 @@ Without one, the headers of every archive are read in one pass, and the result i
 
 import contextlib
 import hashlib
-import json
 import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from BYOL._files import to_json, write_atomically
+from BYOL._schema import Count, Text, parse_json
 from BYOL.data.path_table import PathTable
 from BYOL.data.shards.index import ShardIndex, class_names, complete_labels, index_from_contents
 from BYOL.data.shards.parquet import Table, read_footer
@@ -24,6 +25,20 @@ from BYOL.data.shards.urls import INDEX, base_name, file_system, is_url, suffix_
 from BYOL.errors import DataError, UserError, first_line
 
 _VERSION = 1  # of the format of stored indices
+
+
+class _Shard(TypedDict):
+    file: Text
+    bytes: Count
+    pictures: Count
+
+
+class _About(TypedDict):
+    """The metadata of ``index.parquet``."""
+
+    version: Literal[1]
+    shards: list[_Shard]
+    classes: list[Text]
 
 
 def build_index(shards: Sequence[str], cache: Path | None = None) -> ShardIndex:
@@ -193,26 +208,29 @@ def read_index(source: Path | bytes, shards: Sequence[str], kind: str = "tar") -
 
     try:
         table = pq.read_table(pa.BufferReader(source) if isinstance(source, bytes) else source)
-        about = json.loads((table.schema.metadata or {})[b"byol"])
-        rows = {str(entry["file"]): entry for entry in about["shards"]}
+        about = parse_json((table.schema.metadata or {})[b"byol"], _About, INDEX)
+        rows = {entry["file"]: entry for entry in about["shards"]}
         first = dict(
-            zip(rows, np.cumsum([0, *(int(e["pictures"]) for e in about["shards"])]), strict=False)
+            zip(rows, np.cumsum([0, *(e["pictures"] for e in about["shards"])]), strict=False)
         )
-        classes = tuple(str(c) for c in about["classes"])
-        columns = {name: table.column(name).to_numpy() for name in ("offset", "bytes", "label")}
+        classes = tuple(about["classes"])
+        columns = {
+            name: table.column(name).cast(pa.int64()).to_numpy()
+            for name in ("offset", "bytes", "label")
+        }
         contents = []
         for shard in shards:
             entry = rows[base_name(shard)]
-            size, start, count = int(entry["bytes"]), first[base_name(shard)], entry["pictures"]
+            size, start, count = entry["bytes"], first[base_name(shard)], entry["pictures"]
             part = {name: values[start : start + count] for name, values in columns.items()}
             names = PathTable.from_arrow(table.column("name").slice(start, count))
             content = Contents(names, part["offset"], part["bytes"], part["label"], size)
             if not _plausible(content, count) or not _unchanged(shard, content):
                 return None
             contents.append(content)
-    except (pa.ArrowException, KeyError, ValueError, TypeError, OSError):
+    except (pa.ArrowException, KeyError, ValueError, OSError):  # not one of this format
         return None
-    if about.get("version") != _VERSION or not contents:
+    if not contents:
         return None
     return index_from_contents(shards, kind, contents, classes)
 

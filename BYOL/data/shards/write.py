@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from BYOL import __version__
-from BYOL._files import to_json, write_atomically, write_json
+from BYOL._files import completed_folder, to_json, write_atomically, write_json
 from BYOL._random import fold, permutation
 from BYOL.data.dataset import FileImages
 from BYOL.data.formats.supported import may_be_dicom, split_ending
@@ -45,19 +45,20 @@ class Packing:
 def pack(sets: dict[str, FileImages], out: Path, packing: Packing) -> dict[str, Any]:
     """Write ``NAME-000000.tar`` … for every set, and an index of all shards.
 
-    At most one image of each set, or one row group, is in memory at a time. Every shard is written
-    completely or not at all; the index is written last.
+    At most one image of each set, or one row group, is in memory at a time. The files are written
+    into a hidden folder next to ``out``, which is renamed when all of them are complete. A set of
+    which a part is missing looks like a smaller set.
 
     Args:
         sets: by name: train, test.
-        out: the folder; created if necessary.
+        out: the folder, which must not exist or be empty.
         packing: size, format and order.
 
     Returns:
         The content of index.json: shards, images, bytes, classes, unreadable files.
 
     Raises:
-        UserError: no image can be read, or a file cannot be written.
+        UserError: no image can be read, or a file cannot be written; ``out`` is as it was then.
     """
     left_out: list[str] = []
     sources = {name: _ImageSource(images, packing, left_out) for name, images in sets.items()}
@@ -66,10 +67,18 @@ def pack(sets: dict[str, FileImages], out: Path, packing: Packing) -> dict[str, 
             f"DATA: none of {len(left_out):,} images can be read ({min(left_out)} is empty, "
             "too large or missing)"
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"--out={out} cannot be created: {error.strerror}") from error
+    with completed_folder(out) as temporary:
+        return _pack_into(temporary, sources, sets, packing, left_out)
+
+
+def _pack_into(
+    out: Path,
+    sources: dict[str, "_ImageSource"],
+    sets: dict[str, FileImages],
+    packing: Packing,
+    left_out: list[str],
+) -> dict[str, Any]:
+    """Write the shards and their index into the folder ``out``, and return index.json."""
     shards: list[dict[str, Any]] = []
     contents: list[Contents] = []
     for name, source in sources.items():

@@ -72,7 +72,7 @@ def diagnose(metrics: dict[str, float], highest_std: float = 0.0) -> Finding | N
     if dead > MAX_DEAD:
         return Finding("dead", f"dead is {dead:.3g}, above {MAX_DEAD}: nearly no dimension varies")
     if "picture_share" in metrics:
-        share, margin = metrics["picture_share"], 2 * metrics["picture_share_error"]
+        share, margin = metrics["picture_share"], 2 * metrics.get("picture_share_error", 0.0)
         if share + margin < MIN_SHARE:
             return Finding(
                 "picture_share",

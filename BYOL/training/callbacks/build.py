@@ -72,6 +72,9 @@ class RunCallbacks:
         self.online = _online_evaluation(config, prepared, machine)
         schedule = CheckpointSchedule(config.checkpoint_steps, config.checkpoint_minutes)
         every = config.checkpoint_every
+        self.checkpoints = Checkpoints(
+            self.store, schedule, every, stop, self.non_finite, self.online, facts
+        )
         self.callbacks: list[Callback] = [
             self.progress,
             self.broken,
@@ -80,8 +83,13 @@ class RunCallbacks:
             *([self.collapse] if config.gauges_every else []),
             *([self.online] if self.online else []),
             *_time_limit(estimate, folder),
-            Checkpoints(self.store, schedule, every, stop, self.non_finite, self.online, facts),
+            self.checkpoints,
         ]
+
+    @property
+    def started(self) -> bool:
+        """Whether training has started; the state of a checkpoint is restored before."""
+        return self.checkpoints.started
 
     def results(self) -> dict[str, Any]:
         """Return the part of ``results.json`` that the callbacks have measured."""

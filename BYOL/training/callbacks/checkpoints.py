@@ -49,6 +49,7 @@ class Checkpoints(Callback):
         self.online = online
         self.facts = facts
         self.best = -1.0
+        self.started = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best accuracy so far."""
@@ -66,6 +67,7 @@ class Checkpoints(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Install the signal handlers again, which Lightning has just replaced."""
+        self.started = True
         self.stop.install_handlers()
         self.stop.set_deferred(True)
         self.schedule.restart()

@@ -144,11 +144,12 @@ class CollapseMetrics(Callback):
 def _remove_later_rows(spectrum: Path, step: int) -> None:
     """Remove the rows after ``step``: a run that was killed writes them again."""
     with contextlib.suppress(OSError, UserError):
-        lines = spectrum.read_text(encoding="utf-8").splitlines(keepends=True)
+        text = spectrum.read_text(encoding="utf-8", errors="surrogateescape")
+        lines = text.splitlines(keepends=True)
         kept = [line for line in lines if _step_of(line) <= step]
         if len(kept) < len(lines):
-            text = "".join(kept)
-            write_atomically(spectrum, lambda temporary: temporary.write_text(text, "utf-8"))
+            data = "".join(kept).encode("utf-8", "surrogateescape")
+            write_atomically(spectrum, lambda temporary: temporary.write_bytes(data))
 
 
 def _step_of(row: str) -> float:
