@@ -5,7 +5,6 @@ from typing import Any
 CLASSES, TAGS, VALUES, NOTHING = "classification", "multilabel", "regression", "none"
 TASKS = ("auto", CLASSES, TAGS, VALUES)
 
-OUTCOMES = "outcomes"  # of the test images, in a measure: see BYOL.evaluation.outcomes
 # A value, the ends of its 95 % interval ("low", "high"), chosen settings and "outcomes".
 Measure = dict[str, Any]
 Measures = dict[str, Measure]

@@ -11,10 +11,10 @@ import hashlib
 
 import numpy as np
 
-from BYOL.config.tasks import OUTCOMES, Measure, Measures
+from BYOL.config.tasks import Measure, Measures
 from BYOL.data.dataset import Images
 
-KEY = OUTCOMES
+KEY = "outcomes"
 KEPT = 400  # resamples: the standard error of a difference is then known to 3.5 %
 _BITS, _VALUES = "bits", "values"
 

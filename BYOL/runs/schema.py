@@ -21,7 +21,7 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from BYOL._console import printable
-from BYOL._schema import LENIENT, Count, Flag, Number, Text, read_json, read_text, validated
+from BYOL.config.schema import LENIENT, Count, Flag, Number, Text, read_json, read_text, validated
 from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES
 from BYOL.errors import DataError, WeightsError
 

@@ -6,11 +6,11 @@ import tifffile
 import torch
 
 import BYOL
-from BYOL._pixel_range import RangeEstimator
 from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
+from BYOL.views.pixel_range import RangeEstimator
 from tests.conftest import TINY
 from tests.data.test_stored_values import GDAL_NO_DATA, noise, with_tag, write_ome_set
 

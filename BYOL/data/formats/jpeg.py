@@ -4,8 +4,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from BYOL._colour import changes_colours
 from BYOL.data.formats.stored import Encoded, Header, ReadOptions, StoredImage, content, whole
+from BYOL.views.colour import changes_colours
 
 _EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
