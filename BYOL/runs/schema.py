@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 
 from BYOL._console import printable
 from BYOL._schema import LENIENT, Count, Flag, Number, Text, read_json, read_text, validated
-from BYOL.config.tasks import CLASSES, NOTHING, OUTCOMES, TAGS, VALUES
+from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES
 from BYOL.errors import DataError, WeightsError
 
 _MOST_COLUMNS = 1000
@@ -35,15 +35,13 @@ def _known(values: dict[str, float | None]) -> dict[str, float]:
 
 
 def _measure(values: dict[str, Any]) -> dict[str, Any]:
-    if any(isinstance(value, str) != (name == OUTCOMES) for name, value in values.items()):
-        raise ValueError("the measure must consist of numbers")
-    shares = (values[name] for name in ("accuracy",) if name in values)
-    if not all(0 <= share <= 1 for share in shares):
+    """Check the accuracy, and leave out unknown numbers."""
+    if not 0 <= (values.get("accuracy") or 0) <= 1:
         raise ValueError("an accuracy is from 0 to 1")
-    return values
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _measures(values: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+def _measures(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Leave out measures whose value is unknown."""
     return {name: m for name, m in values.items() if "accuracy" in m or "value" in m}
 
@@ -65,10 +63,29 @@ Positive = Annotated[int, Field(strict=True, ge=1, le=2**20)]
 Numbers = Annotated[dict[Text, Number | None], AfterValidator(_known)]
 # The outcomes of a measure are text: see BYOL.evaluation.outcomes. "centred" is true or false.
 Outcomes = Annotated[str, Field(strict=True, pattern=r"^(bits|values):\d{1,9}:[A-Za-z0-9+/=]*$")]
-Measure = Annotated[
-    dict[Text, Number | Flag | Outcomes | None], AfterValidator(_known), AfterValidator(_measure)
-]
-Row = Annotated[dict[Name, Measure], AfterValidator(_measures)]
+
+
+class Measure(TypedDict):
+    """One result of an evaluation. Further fields are settings that a protocol chose."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    accuracy: NotRequired[Number | None]
+    value: NotRequired[Number | None]
+    low: NotRequired[Number | None]
+    high: NotRequired[Number | None]
+    spread: NotRequired[Number | None]
+    C: NotRequired[Number | None]
+    components: NotRequired[Number | None]
+    learnt_from: NotRequired[Number | None]
+    epochs: NotRequired[Number | None]
+    crops: NotRequired[Number | None]
+    outcomes: NotRequired[Outcomes]
+    centred: NotRequired[Flag]
+
+
+Measured = Annotated[Measure, AfterValidator(_measure)]
+Row = Annotated[dict[Name, Measured], AfterValidator(_measures)]
+Pair = Annotated[list[Text], Field(min_length=2, max_length=2)]
 Matrix = Annotated[list[list[Count]], Field(max_length=1000), AfterValidator(_square)]
 
 
@@ -88,31 +105,40 @@ class Groups(Splits):
 
 
 class Comparison(TypedDict):
-    """The trained backbone compared with another row of an evaluation in one measure."""
+    """A comparison of the trained backbone with another row, in one measure."""
 
     __pydantic_config__ = LENIENT  # type: ignore[misc]
     measure: Text
     difference: Number | None
-    better: Annotated[int, Field(strict=True, ge=-1, le=1)]
+    better: NotRequired[Annotated[int, Field(strict=True, ge=-1, le=1)]]
     decides: NotRequired[Text]
-    p: NotRequired[Number | None]
     p_holm: NotRequired[Number | None]
 
 
 class Majority(TypedDict):
     """The most frequent class and the accuracy of always predicting it."""
 
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
     accuracy: Number
+
+
+class Recall(TypedDict):
+    """The recall of a class, its interval, and the number of test images."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    recall: Number
+    low: Number
+    high: Number
+    images: Count
 
 
 class Leakage(TypedDict):
     """Test images with a near-copy among the training images."""
 
     __pydantic_config__ = LENIENT  # type: ignore[misc]
-    checked: Count
-    leaked: Count
-    pairs: list[Annotated[list[Text], Field(min_length=2, max_length=2)]]
+    checked: NotRequired[Count]
+    leaked: NotRequired[Count]
+    pairs: NotRequired[list[Pair]]
 
 
 class Evaluation(TypedDict):
@@ -131,10 +157,10 @@ class Evaluation(TypedDict):
     majority: NotRequired[Majority | None]
     unequal: NotRequired[Flag]
     positive: NotRequired[Text]
-    recall: NotRequired[dict[Text, Numbers]]
-    leakage: NotRequired[Leakage | dict[Text, None]]
     confusion: NotRequired[Matrix | dict[Text, Matrix] | None]
     class_names: NotRequired[list[Text] | None]
+    recall: NotRequired[dict[Text, Recall]]
+    leakage: NotRequired[Leakage]
     untaught: NotRequired[list[Text]]
     left_out: NotRequired[list[Text]]
     data: NotRequired[Text | None]
