@@ -89,7 +89,8 @@ class EvaluateConfig(Settings):
         None,
         "Backbone to compare with on the same test images. It is a run folder, a published "
         "backbone (hf-hub:OWNER/NAME or local-dir:FOLDER), or a .safetensors or PyTorch file with "
-        "other weights of the same backbone. The default is timm's weights, if they are on this disk.",
+        "other weights of the same backbone. The default is timm's weights, if they are on this "
+        "disk.",
         place="input",
         home=True,
         basic=True,
