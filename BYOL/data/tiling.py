@@ -12,7 +12,7 @@ from PIL import Image
 from BYOL.data.decode import BrokenImageError, image_errors, read_stored
 from BYOL.data.formats.pyramids import open_windows
 from BYOL.data.formats.readers import open_source
-from BYOL.data.formats.stored import ReadOptions, StoredImage
+from BYOL.data.formats.stored import COLOURS, ReadOptions, StoredImage
 from BYOL.data.formats.windows import Form, Windows
 from BYOL.data.pipeline import interpret
 
@@ -179,7 +179,7 @@ def _marked(stored: StoredImage) -> tuple[np.ndarray, float | int | None]:
     for number in (*possible, int(info.min), int(info.max), *range(1, 256)):
         if number in possible or number not in present:
             return np.where(missing, values.dtype.type(number), values), number
-    return values, None
+    return np.where(missing, values.dtype.type(0), values), None  # 0 is black, as without data
 
 
 def read_values(path: Path) -> np.ndarray:
@@ -225,8 +225,7 @@ def allow_large_images() -> Iterator[None]:
 def _suffix(tile: np.ndarray, form: Form) -> str:
     """``.png`` for what it represents without a change of meaning, else ``.tif``."""
     bands = 1 if tile.ndim == 2 else tile.shape[2]
-    colours = {"grey": 1, "rgb": 3, "bands": 0}[form.layout]
-    plain = bands == colours + form.transparent and form.no_data is None
+    plain = bands == COLOURS[form.layout] + form.transparent and form.no_data is None
     deep = tile.dtype == np.uint16 and bands == 1
     return ".png" if plain and (tile.dtype == np.uint8 or deep) else ".tif"
 
@@ -243,11 +242,11 @@ def _write(tile: np.ndarray, path: Path, form: Form) -> None:
     if tile.ndim == 3:
         options["planarconfig"] = "contig"  # the bands of a pixel are contiguous
     if form.layout == "rgb":
-        extra = ["unassalpha" if form.alpha else "unspecified"]
-        extra += ["unspecified"] * (tile.shape[2] - 4)
-        further = tile.shape[2] - 3
         options |= {"photometric": "rgb", "iccprofile": form.profile}
-        options |= {"extrasamples": extra} if further else {}
+    further = 0 if tile.ndim == 2 or form.layout == "bands" else tile.shape[2] - COLOURS[form.layout]
+    if further:
+        first = "unassalpha" if form.alpha else "unspecified"
+        options["extrasamples"] = [first, *["unspecified"] * (further - 1)]
     if form.no_data is not None:
         options["extratags"] = [(_GDAL_NO_DATA, 2, 0, f"{form.no_data:.17g}", True)]
     imwrite(path, np.ascontiguousarray(tile), **options)

@@ -24,7 +24,7 @@ Slice = Literal["middle", "first", "max"]
 Frames = Literal["all", "first", "middle"]
 HEAD_BYTES = 1 << 16  # bytes at the start of a file that nearly always contain its header
 MODES = (1, 3, 4)  # channels that images of one grey value or three colours are converted to
-_COLOURS = {"grey": 1, "rgb": 3, "bands": 0}
+COLOURS = {"grey": 1, "rgb": 3, "bands": 0}  # values of a pixel before further bands
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Header:
 
     def left_out(self, channels: int) -> str | None:
         """A line about the bands that are not used with ``channels`` channels; None: all are."""
-        extra = self.bands - _COLOURS[self.layout]
+        extra = self.bands - COLOURS[self.layout]
         if self.layout == "bands" or not extra or channels == self.bands:
             return None
         kind = "grey value" if self.layout == "grey" else "colours"

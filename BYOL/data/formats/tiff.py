@@ -152,7 +152,7 @@ def _stored(
     values: np.ndarray, page: Any, layout: Layout, no_data: float | int | None
 ) -> StoredImage:
     """The image of (H, W, C) decoded values."""
-    missing, profile, limits, bits = None, _tag(page, _PROFILE), None, _bits(page)
+    missing, profile, limits, bits = None, profile_of(page), None, _bits(page)
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if page.photometric in (_PALETTE, _CMYK) and layout == "rgb":
         if no_data is not None:  # of indices or inks, which are no colours
@@ -175,7 +175,7 @@ def _stored(
         limits,
         no_data,
         missing,
-        profile=profile if isinstance(profile, bytes) else None,
+        profile=profile,
     )
 
 
@@ -259,6 +259,12 @@ def _bits(page: Any) -> int:
     """The declared bits of a value; those of the type if the samples differ."""
     bits = page.bitspersample
     return int(bits) if isinstance(bits, int) else 8 * page.dtype.itemsize
+
+
+def profile_of(page: Any) -> bytes | None:
+    """The ICC profile of a page, or None."""
+    profile = _tag(page, _PROFILE)
+    return profile if isinstance(profile, bytes) else None
 
 
 def no_data_value(page: Any) -> float | int | None:

@@ -17,11 +17,17 @@ def tiff_file(source: Encoded) -> Iterator[Any]:
     """Open a TiffFile whose log messages are kept from the user; see :func:`messages`."""
     from tifffile import TiffFile
 
+    with quiet(), TiffFile(readable(source)) as file:
+        yield file
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the messages that tifffile logs in the block from the user; see :func:`messages`."""
     _silence()
     token = _messages.set([])
     try:
-        with TiffFile(readable(source)) as file:
-            yield file
+        yield
     finally:
         _messages.reset(token)
 

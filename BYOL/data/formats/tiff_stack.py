@@ -1,11 +1,11 @@
 """TIFFs with several pages: the axes that OME, ImageJ, LSM and tifffile metadata declare."""
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -16,7 +16,6 @@ _NAMES = {"Z": "depth (Z)", "T": "time (T)", "Q": "an undeclared axis", "I": "pa
 _FLAGS = ("is_ome", "is_imagej", "is_shaped", "is_lsm", "is_stk", "is_micromanager", "is_fluoview")
 _KEPT = "YXCS"  # all others are reduced to one slice
 MOST_SCALES = 16  # pages that may be reduced versions or masks of the first
-_PART = re.compile(r'FileName\s*=\s*"([^"]*)"')
 
 
 @dataclass(frozen=True)
@@ -193,20 +192,48 @@ def _chosen(count: int, slice_: Slice) -> int:
 
 
 def ome_parts(file: Any) -> frozenset[str]:
-    """The names of the files that hold an OME image, from the XML in ``file``, a TiffFile."""
-    return frozenset(_PART.findall(file.ome_metadata or "")) if file.is_ome else frozenset()
+    """The names of the files that hold an OME image, its own among them; empty for one file.
+
+    Args:
+        file: a TiffFile. The other files are those that tifffile would open: those with another
+            UUID, whatever the syntax of the XML.
+    """
+    text = (file.ome_metadata or "") if file.is_ome else ""
+    if "FileName" not in text:
+        return frozenset()
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError:  # then tifffile ignores it, too
+        return frozenset()
+    own = root.get("UUID")
+    others = set()
+    for element in root.iter():
+        name = element.get("FileName")
+        if name is None or not element.tag.endswith("UUID"):
+            continue
+        if own is None and name.lower() == file.filename.lower():
+            own = element.text
+        if own is None or element.text != own:
+            others.add(name)
+    here = file.filename if file.filehandle.is_file else ""
+    return frozenset((here, *others)) if others else frozenset()
 
 
 def check_parts(source: Encoded, parts: frozenset[str]) -> None:
     """Check that all files of an OME image of several files exist next to each other.
 
+    Args:
+        source: the file, or its content.
+        parts: from :func:`ome_parts`.
+
     Raises:
         ValueError: names the first file that is missing.
     """
-    if len(parts) < 2:
+    if not parts:
         return
     if not isinstance(source, Path):
-        raise ValueError(f"its other parts are in other files: {', '.join(sorted(parts)[:3])}")
+        others = ", ".join(sorted(parts - {""})[:3])
+        raise ValueError(f"its other parts are in other files: {others}")
     if missing := missing_parts(source.parent, parts):
         raise ValueError(f"its part {missing[0]} is missing")
 

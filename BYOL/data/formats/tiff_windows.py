@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from BYOL.data.formats.stored import Layout
-from BYOL.data.formats.tiff import no_data_value
+from BYOL.data.formats.tiff import no_data_value, profile_of
+from BYOL.data.formats.tiff_quiet import quiet
+from BYOL.data.formats.tiff_stack import MOST_SCALES, ome_parts
 from BYOL.data.formats.windows import Form
 
 _CACHE_BYTES = 1 << 27  # of decoded tiles: three rows of 256 × 256 × 3 in 200,000 columns
@@ -32,13 +34,17 @@ class TiffPyramid:
     def __init__(self, path: Path):
         from tifffile import TiffFile
 
-        self._file = TiffFile(path)
-        try:
-            levels = self._file.series[0].levels
-            self._pages = [_checked_page(level) for level in levels]
-        except BaseException:
-            self._file.close()
-            raise
+        with quiet():
+            self._file = TiffFile(path)
+            try:
+                if ome_parts(self._file):  # tifffile would open any file that the XML names
+                    raise ValueError("an OME image in several files is not read in windows")
+                levels = self._file.series[0].levels
+                self._pages = [_checked_page(level) for level in levels]
+                self._masks = [_mask_of(self._file, page) for page in self._pages]
+            except BaseException:
+                self._file.close()
+                raise
         widths = [page.imagewidth for page in self._pages]
         self.downsamples = [widths[0] / width for width in widths]
         first = self._pages[0]
@@ -48,17 +54,34 @@ class TiffPyramid:
 
     def level(self, number: int) -> "TiffWindows":
         """Open a level."""
-        return TiffWindows(self._file, self._pages[number])
+        mask = self._masks[number]
+        shown = None if mask is None else TiffWindows(self._file, mask)
+        return TiffWindows(self._file, self._pages[number], shown)
+
+
+def _mask_of(file: Any, page: Any) -> Any:
+    """The page that masks ``page`` (GDAL's internal mask), which has its size; None without."""
+    size = page.imagelength, page.imagewidth
+    for other in file.pages[1 : 1 + 2 * MOST_SCALES]:  # each reduced version has a mask, too
+        if other.is_mask and other.shape == size:
+            return other
+    return None
 
 
 def _checked_page(level: Any) -> Any:
     page = level.pages[0]
-    plain = level.axes in _PLAIN and page.photometric in (1, 2, 6) and page.imagedepth == 1
+    plain = level.axes in _PLAIN and page.imagedepth == 1 and _has_pixel_values(page.keyframe)
     upright = page.tags.valueof(274) in (None, 1) if hasattr(page, "tags") else True
     segment = int(np.prod(page.chunks)) * page.dtype.itemsize
     if not plain or not upright or segment > _MOST_SEGMENT:
         raise ValueError(f"a TIFF with axes {level.axes} is not read in windows")
     return page
+
+
+def _has_pixel_values(page: Any) -> bool:
+    """Whether decoded values are those of pixels, not ink, indices, YCbCr or parts of 8 bits."""
+    as_stored = page.photometric in (1, 2) or (page.photometric == 6 and page.compression in _JPEG)
+    return as_stored and page.dtype != bool and (page.dtype != np.uint8 or page.bitspersample == 8)
 
 
 def _tiff_mpp(file: Any, page: Any) -> float | None:
@@ -81,10 +104,11 @@ class TiffWindows:
     Args:
         file: its TiffFile.
         page: of the level.
+        mask: windows that are 0 where the level has no data; None: it has data everywhere.
     """
 
-    def __init__(self, file: Any, page: Any):
-        self._file, self._page, self._key = file, page, page.keyframe
+    def __init__(self, file: Any, page: Any, mask: "TiffWindows | None" = None):
+        self._file, self._page, self._key, self._mask = file, page, page.keyframe, mask
         self.height, self.width = self._key.imagelength, self._key.imagewidth
         self.dtype = np.dtype(self._key.dtype)
         self._separate = self._key.planarconfig == 2 and self._key.samplesperpixel > 1
@@ -92,7 +116,9 @@ class TiffWindows:
         colours = self._key.photometric in (2, 6) and self._bands >= 3
         layout: Layout = "rgb" if colours else "grey" if self._bands == 1 else "bands"
         alpha = any(extra in (1, 2) for extra in self._key.extrasamples)
-        self.form = Form(layout, alpha, no_data=no_data_value(self._key))
+        no_data = no_data_value(self._key)
+        self._empty = _as_type(no_data, self.dtype)
+        self.form = Form(layout, alpha, no_data=no_data, profile=profile_of(self._key))
         tiled = self._key.is_tiled
         self._rows = self._key.tilelength if tiled else self._key.rowsperstrip
         self._columns = self._key.tilewidth if tiled else self.width
@@ -102,12 +128,14 @@ class TiffWindows:
 
     def read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
         """The values of a window, (height, width) or (height, width, bands)."""
-        window = np.zeros((height, width, self._bands), self.dtype)
+        window = np.full((height, width, self._bands), self._empty, self.dtype)
         for plane in range(self._bands if self._separate else 1):
             bands = slice(plane, plane + 1) if self._separate else slice(None)
             for row in range(top // self._rows, (top + height - 1) // self._rows + 1):
                 for column in range(left // self._columns, (left + width - 1) // self._columns + 1):
                     self._copy(window[..., bands], top, left, plane, row, column)
+        if self._mask is not None:
+            window[self._mask.read(top, left, height, width) == 0] = self._empty
         return window if self._bands > 1 else window[..., 0]
 
     def _copy(
@@ -151,9 +179,22 @@ class TiffWindows:
         jpeg: dict[str, Any] = {}
         if self._key.compression in _JPEG:
             jpeg = {"jpegtables": self._page.jpegtables, "jpegheader": self._key.jpegheader}
-        values = self._key.decode(encoded, index, _fullsize=False, **jpeg)[0]
+        with quiet():
+            values = self._key.decode(encoded, index, _fullsize=False, **jpeg)[0]
         return None if values is None else values[0]
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _as_type(no_data: float | int | None, dtype: np.dtype) -> np.generic:
+    """The value of pixels without data: ``no_data`` if ``dtype`` has it, else NaN or 0."""
+    if dtype == bool:
+        return np.False_
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return dtype.type(np.nan if no_data is None else no_data)
+    info = np.iinfo(dtype)
+    known = no_data is not None and info.min <= no_data <= info.max and no_data == int(no_data)
+    return dtype.type(int(no_data) if known else 0)  # type: ignore[arg-type]
