@@ -107,6 +107,14 @@ class TileConfig(Settings):
         low=0.001,
         basic=True,
     )
+    slice: Literal["middle", "first", "max"] = setting(
+        "middle", "Slice of image stacks that is cut, as in byol pretrain."
+    )
+    frames: Literal["all", "first", "middle"] | None = setting(
+        None,
+        "Frames of DICOM objects, and slices of volumes and stacks, that are cut, as in byol "
+        "pretrain. With all, every one is cut.",
+    )
     workers: int | None = setting(
         None,
         "Number of images processed at the same time, each decoded in memory; whole slides and "

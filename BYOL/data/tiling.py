@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from BYOL.data.formats.pyramids import open_windows
 from BYOL.data.formats.readers import open_source
 from BYOL.data.formats.stored import COLOURS, ReadOptions, StoredImage
 from BYOL.data.formats.windows import Form, Windows
+from BYOL.data.frame_images import frame_count
 from BYOL.data.pipeline import interpret
 
 _GDAL_NO_DATA = 42113  # the tag
@@ -31,6 +32,7 @@ class Tiling:
             see :func:`is_blank`.
         level: of a pyramid; None: the full resolution.
         mpp: micrometers per pixel, instead of ``level``.
+        options: which slice of a stack is cut; with ``frames`` "all", every one is.
     """
 
     size: int
@@ -38,6 +40,7 @@ class Tiling:
     blank: float = 0.0
     level: int | None = None
     mpp: float | None = None
+    options: ReadOptions = ReadOptions()
 
 
 @dataclass
@@ -48,12 +51,14 @@ class Cut:
         name: of the image.
         tiles: names of the tiles.
         blank: number of tiles that were left out.
+        notes: lines about what is not read of the image.
         error: the reason why the image could not be read, or None.
     """
 
     name: str
     tiles: list[str] = field(default_factory=list)
     blank: int = 0
+    notes: tuple[str, ...] = ()
     error: str | None = None
 
 
@@ -75,29 +80,42 @@ def tile_image(root: Path, name: str, out: Path, tiling: Tiling) -> Cut:
     Raises:
         OSError: a tile cannot be written.
     """
-    cut = Cut(name)
+    cut, path = Cut(name), root / name
     try:
-        with image_errors(root / name):
-            windows = open_windows(root / name, tiling.level, tiling.mpp)
-            if windows is None:
-                windows = _WholeImage(root / name)
-    except BrokenImageError as error:
-        cut.error = str(error)
-        return cut
-    try:
-        _write_tiles(cut, windows, root / name, out, tiling)
+        for frame in _frames(path, tiling.options):
+            with image_errors(path):
+                windows = open_windows(path, tiling.level, tiling.mpp)
+                if windows is None:
+                    windows = _WholeImage(path, replace(tiling.options, frame=frame))
+                    cut.notes = windows.notes
+            with closing(windows):
+                _write_tiles(cut, windows, path, out, tiling, "" if frame is None else f"_f{frame}")
     except BrokenImageError as error:
         cut.error = str(error)
         for tile in cut.tiles:
             (out / tile).unlink(missing_ok=True)
         cut.tiles.clear()
-    finally:
-        windows.close()
     return cut
 
 
-def _write_tiles(cut: Cut, windows: Windows, path: Path, out: Path, tiling: Tiling) -> None:
+def _frames(path: Path, options: ReadOptions) -> list[int | None]:
+    """The numbers of the frames that are cut; None alone for the one that ``options`` choose."""
+    count = frame_count(path) if options.frames == "all" else 1
+    return [None] if count < 2 else [*range(count)]
+
+
+def _write_tiles(
+    cut: Cut, windows: Windows, path: Path, out: Path, tiling: Tiling, mark: str
+) -> None:
     """Write the tiles of an opened image, and note them in ``cut``.
+
+    Args:
+        cut: of the image.
+        windows: of the image, or of one of its frames.
+        path: of the image.
+        out: the folder of the tiles.
+        tiling: see :class:`Tiling`.
+        mark: of the frame, which is part of the names.
 
     Raises:
         BrokenImageError: a part of the image cannot be decoded.
@@ -113,7 +131,7 @@ def _write_tiles(cut: Cut, windows: Windows, path: Path, out: Path, tiling: Tili
             cut.blank += 1
             continue
         # includes the suffix, because a.png and a.jpg may be in the same folder
-        stem = f"{place.stem}_{place.suffix[1:]}_{top}_{left}"
+        stem = f"{place.stem}_{place.suffix[1:]}{mark}_{top}_{left}"
         cut.tiles.append((place.parent / f"{stem}{_suffix(tile, windows.form)}").as_posix())
         _write(tile, out / cut.tiles[-1], windows.form)
 
@@ -143,13 +161,14 @@ class _WholeImage:
 
     Args:
         path: the file.
+        options: which of its slices is read.
     """
 
-    def __init__(self, path: Path):
-        options = ReadOptions()
+    def __init__(self, path: Path, options: ReadOptions):
         with closing(open_source(path, options)) as opened:
             stored = interpret(opened.read(0), options)
             alpha = opened.header.channels < opened.header.bands
+            self.notes = opened.header.notes
         values, no_data = _marked(stored)
         self._values = values[..., 0] if values.shape[2] == 1 else values
         self.height, self.width = values.shape[:2]
@@ -243,8 +262,8 @@ def _write(tile: np.ndarray, path: Path, form: Form) -> None:
         options["planarconfig"] = "contig"  # the bands of a pixel are contiguous
     if form.layout == "rgb":
         options |= {"photometric": "rgb", "iccprofile": form.profile}
-    further = 0 if tile.ndim == 2 or form.layout == "bands" else tile.shape[2] - COLOURS[form.layout]
-    if further:
+    further = 0 if tile.ndim == 2 else tile.shape[2] - COLOURS[form.layout]
+    if further and form.layout != "bands":
         first = "unassalpha" if form.alpha else "unspecified"
         options["extrasamples"] = [first, *["unspecified"] * (further - 1)]
     if form.no_data is not None:

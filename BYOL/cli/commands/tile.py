@@ -14,6 +14,7 @@ from BYOL._console import first_of
 from BYOL._files import check_new_folder, completed_folder, write_json
 from BYOL.cli.commands.common import Answer
 from BYOL.config.datasets import TileConfig
+from BYOL.data.formats.stored import ReadOptions
 from BYOL.data.formats.supported import SLIDES
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import no_images_error, scan_folder, skip_remarks
@@ -46,7 +47,8 @@ def tile_run(config: TileConfig) -> Answer:
     for remark in skip_remarks(passed):
         log.warning(remark)
     stride = config.stride or config.size
-    how = Tiling(config.size, stride, config.blank, config.level, config.mpp)
+    options = ReadOptions(slice=config.slice, frames=config.frames)
+    how = Tiling(config.size, stride, config.blank, config.level, config.mpp, options)
     with completed_folder(out) as made, allow_large_images():
         answer = _cut_all(root, files, made, how, config.workers or os.cpu_count() or 1)
     left = answer["left_out"]
@@ -61,6 +63,7 @@ def tile_run(config: TileConfig) -> Answer:
 def _cut_all(root: Path, files: PathTable, made: Path, how: Tiling, workers: int) -> dict[str, Any]:
     images = tiles = blank = 0
     broken: list[str] = []
+    notes: Counter[str] = Counter()
     spoke = time.monotonic()
     with (made / _GROUPS).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = csv.writer(file)
@@ -69,12 +72,15 @@ def _cut_all(root: Path, files: PathTable, made: Path, how: Tiling, workers: int
             rows.writerows((tile, cut.name) for tile in cut.tiles)
             images, tiles = images + (cut.error is None), tiles + len(cut.tiles)
             blank += cut.blank
+            notes.update(cut.notes)
             broken += [cut.name] if cut.error else []
             if cut.error and len(broken) == 1:
                 log.warning(f"{cut.name} cannot be read: {cut.error}")
             if time.monotonic() - spoke > _SAY_EVERY:
                 spoke = time.monotonic()
                 log.info(f"{images:,} of {len(files):,} images, {tiles:,} tiles")
+    for note, count in notes.most_common(3):
+        log.warning(f"{count:,} of {len(files):,} images: {note}")
     if not tiles:
         raise UserError(
             f"DATA={root}: not one tile: {len(broken):,} of {len(files):,} images cannot be "

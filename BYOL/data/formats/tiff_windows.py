@@ -114,8 +114,9 @@ class TiffWindows:
         self._separate = self._key.planarconfig == 2 and self._key.samplesperpixel > 1
         self._bands = self._key.samplesperpixel
         colours = self._key.photometric in (2, 6) and self._bands >= 3
-        layout: Layout = "rgb" if colours else "grey" if self._bands == 1 else "bands"
         alpha = any(extra in (1, 2) for extra in self._key.extrasamples)
+        grey = self._bands == 1 or (self._bands == 2 and alpha)
+        layout: Layout = "rgb" if colours else "grey" if grey else "bands"
         no_data = no_data_value(self._key)
         self._empty = _as_type(no_data, self.dtype)
         self.form = Form(layout, alpha, no_data=no_data, profile=profile_of(self._key))
