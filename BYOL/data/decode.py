@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from BYOL._files import read_start
@@ -43,6 +43,8 @@ def image_errors(source: Encoded) -> Iterator[None]:
         raise BrokenImageError(
             f"more than {most / 1e6:.0f} million pixels: cut it into tiles"
         ) from error
+    except UnidentifiedImageError as error:  # its message is an object and its address in memory
+        raise BrokenImageError("it is no image of a supported format, or damaged") from error
     except Exception as error:  # decoders raise nearly any exception on hostile bytes
         reason = first_line(error)
         if isinstance(source, Path):

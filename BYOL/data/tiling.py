@@ -18,6 +18,7 @@ from BYOL.data.frame_images import frame_count
 from BYOL.data.pipeline import interpret
 
 _GDAL_NO_DATA = 42113  # the tag
+_DEFAULTS = ReadOptions()
 MOST_PIXELS = 2_000_000_000  # of an image: 6 GB in RGB
 
 
@@ -40,7 +41,7 @@ class Tiling:
     blank: float = 0.0
     level: int | None = None
     mpp: float | None = None
-    options: ReadOptions = ReadOptions()
+    options: ReadOptions = _DEFAULTS
 
 
 @dataclass

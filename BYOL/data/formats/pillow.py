@@ -22,6 +22,7 @@ from BYOL.views.colour import changes_colours
 from BYOL.views.pixels import MODES, TRANSPARENT, convert, is_high_depth
 
 _ORIENTATION = 0x0112  # EXIF
+_PNG_EXIF = ("exif", "Raw profile type exif", "XML:com.adobe.xmp")  # chunks before the pixels
 _GREY = ("1", "L", "LA", "La", "I", "F")
 
 
@@ -40,7 +41,7 @@ class PillowFile:
         self.image = Image.open(readable(source))
         image = self.image
         # If a PNG has no EXIF data, Pillow searches it after the pixels and decodes all of them.
-        has_exif = image.format != "PNG" or "exif" in image.info
+        has_exif = image.format != "PNG" or any(key in image.info for key in _PNG_EXIF)
         self.orientation = int(image.getexif().get(_ORIENTATION, 1) or 1) if has_exif else 1
         if self.orientation not in range(1, 9):
             self.orientation = 1
@@ -67,7 +68,7 @@ class PillowFile:
             return decoded
         image.load()
         if is_high_depth(image):
-            return StoredImage(np.asarray(image)[..., None], "grey", self.orientation)
+            return self._deep()
         return self._converted(channels if channels in MODES else self.header.channels)
 
     def _decode_jpeg(self, channels: int, min_size: tuple[int, int]) -> StoredImage | None:
@@ -86,10 +87,17 @@ class PillowFile:
         image = self.image
         image.load()
         if is_high_depth(image):
-            return StoredImage(np.asarray(image)[..., None], "grey", self.orientation)
+            return self._deep()
         transparent = image.mode in TRANSPARENT or "transparency" in image.info
         stored = self._converted(4 if transparent else self.header.channels)
         return replace(stored, transparent=transparent)
+
+    def _deep(self) -> StoredImage:
+        """Grey values of high bit depth, of which GDAL declares no data as the transparent one."""
+        values = np.asarray(self.image)[..., None]
+        transparent = self.image.info.get("transparency")
+        no_data = transparent if isinstance(transparent, int) else None
+        return StoredImage(values, "grey", self.orientation, no_data=no_data)
 
     def _converted(self, channels: int) -> StoredImage:
         pixels = np.array(convert(self.image, channels))

@@ -8,6 +8,7 @@ from BYOL.data.formats.dicom import open_dicom
 from BYOL.data.formats.itk import open_itk
 from BYOL.data.formats.jpeg import open_jpeg
 from BYOL.data.formats.jpeg2000 import open_jpeg2000
+from BYOL.data.formats.netpbm import open_netpbm
 from BYOL.data.formats.nifti import open_nifti
 from BYOL.data.formats.pillow import open_with_pillow
 from BYOL.data.formats.png import open_png
@@ -23,6 +24,7 @@ OPENERS: tuple[Opener, ...] = (
     open_dicom,
     open_tiff,
     open_jpeg2000,
+    open_netpbm,
     open_array,
     open_nifti,
     open_itk,

@@ -15,8 +15,8 @@ from BYOL.data.formats.dicom import ENDINGS
 ARRAYS = (".npy", ".npz")
 _BUILT_IN = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm",
-     ".pgm", ".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".avif", ".lsm", ".stk", ".btf",
-     ".tf8", *ARRAYS)
+     ".pgm", ".pnm", ".pbm", ".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".avif", ".lsm", ".stk",
+     ".btf", ".tf8", *ARRAYS)
 )  # fmt: skip
 # Library, extra of the package that installs it, and endings that it adds.
 _OPTIONAL = (

@@ -27,12 +27,14 @@ class Stack:
         shape: the number of values along each axis.
         series: the tifffile series, or None if only the first page is read.
         pages: of the file.
+        images: that the metadata declare, such as positions of a microscope.
     """
 
     axes: str
     shape: tuple[int, ...]
     series: Any
     pages: int
+    images: int = 1
 
     def length(self, letter: str) -> int:
         """The number of values along the axis ``letter``; 1 without it."""
@@ -59,8 +61,9 @@ class Stack:
 
     def notes(self, options: ReadOptions) -> tuple[str, ...]:
         """Lines that say which of several slices or pages is used."""
+        others = (f"only image 1 of {self.images} is used",) if self.images > 1 else ()
         if options.frames == "all" and self.frames > 1:
-            return ()
+            return others
         slice_ = options.choice()
         used = []
         for letter, count in zip(self.axes, self.shape, strict=True):
@@ -70,10 +73,10 @@ class Stack:
             which = "the maximum" if slice_ == "max" else f"slice {number}"
             used.append(f"{which} of {count} along {_NAMES.get(letter, letter)}")
         if used:
-            return (f"only {' and '.join(used)} is used (--slice, --frames all)",)
+            return (*others, f"only {' and '.join(used)} is used (--slice, --frames all)")
         if self.series is None and self.pages > 1:
             return (f"only page 1 of {self.pages} is used: no metadata declares their axes",)
-        return ()
+        return others
 
 
 def read_stack(file: Any) -> Stack:
@@ -91,11 +94,18 @@ def read_stack(file: Any) -> Stack:
         series = file.series[0]
         axes, shape = series.axes, tuple(series.shape)
         if {"Y", "X"} <= set(axes) and len(set(axes)) == len(axes):
-            return Stack(axes, shape, series, pages)
+            images = sum(other.kind == series.kind and _is_image(other) for other in file.series)
+            return Stack(axes, shape, series, pages, images)
     others = file.pages[1 : 1 + MOST_SCALES]
     if all(other.is_reduced or other.is_mask for other in others):
         pages = 1
     return Stack(page.axes, tuple(page.shape), None, pages)
+
+
+def _is_image(series: Any) -> bool:
+    """Whether ``series`` is not a preview, a label or a mask."""
+    page = series.keyframe
+    return not (page.is_reduced or page.is_mask) and page.dtype is not None
 
 
 def read_values(stack: Stack, page: Any, slice_: Slice | int, no_data: float | None) -> np.ndarray:

@@ -191,7 +191,7 @@ class TiffWindows:
 
 def _as_type(no_data: float | int | None, dtype: np.dtype) -> np.generic:
     """The value of pixels without data: ``no_data`` if ``dtype`` has it, else NaN or 0."""
-    if dtype == bool:
+    if dtype.kind == "b":
         return np.False_
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
