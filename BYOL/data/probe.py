@@ -53,16 +53,36 @@ class Probe:
 
     def remarks(self, channels: int) -> list[str]:
         """Lines about what is not read of the images."""
+        banded = any(header.layout == "bands" for header in self.headers)
         lines = Counter(
             note
             for header in self.headers
-            for note in (*header.notes, header.left_out(channels))
+            for note in (
+                *header.notes,
+                header.left_out(channels),
+                _mismatch(header, channels, banded),
+            )
             if note
         )
         total = len(self.headers)
         shown = [f"{n} of {total} sampled images: {note}" for note, n in lines.most_common(3)]
         others = len(lines) - len(shown)
         return [*shown, f"{others} further remarks of this kind"] if others else shown
+
+
+def _mismatch(header: Header, channels: int, banded: bool) -> str | None:
+    """A line about an image whose channels are not those of the others, or None.
+
+    Args:
+        header: of the image.
+        channels: of the set.
+        banded: whether some images of the set have bands that are no colours.
+    """
+    if channels not in header.accepted:
+        return f"left out: {header.bands} bands, but the others have {channels}"
+    if banded and channels == 4 and header.layout != "bands":
+        return "colours without a fourth band: their fourth channel is the opacity"
+    return None
 
 
 def probe(images: Sequence[Encoded], options: ReadOptions) -> Probe:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from BYOL.cli.main import main
@@ -191,3 +192,18 @@ def test_kinds_of_which_no_file_is_valid_are_named(tmp_path):
         (tmp_path / name).write_bytes(b"0" * 100)
     notes = open_images(str(tmp_path)).train.notes
     assert "no sampled file of these endings can be read: 2 .nii.gz, 1 .tif" in notes
+
+
+def test_images_with_other_bands_than_the_rest_are_named(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (9, 12, 6), dtype=np.uint8)
+    how = {"photometric": "minisblack", "planarconfig": "contig"}
+    for name, bands in (("a", 4), ("b", 4)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", values[..., :bands], **how)
+    Image.fromarray(values[..., :3]).save(tmp_path / "c.png")
+    notes = open_images(str(tmp_path)).train.notes
+    assert notes == (
+        "1 of 3 sampled images: colours without a fourth band: their fourth channel is the opacity",
+    )
+    tifffile.imwrite(tmp_path / "d.tif", values, **how)
+    notes = open_images(str(tmp_path)).train.notes
+    assert "1 of 4 sampled images: left out: 6 bands, but the others have 4" in notes

@@ -57,14 +57,15 @@ def test_skipped_files_are_reported(tmp_path):
     draw_images(tmp_path / "test", classes=("dog",), each=2)
     draw_images(tmp_path / "more", classes=("",), each=2)
     (tmp_path / "notes").mkdir()
-    (tmp_path / "train" / "cat" / "scan.NII").write_bytes(b"")
+    (tmp_path / "train" / "cat" / "scan.CZI").write_bytes(b"")
     (tmp_path / "train" / "cat" / "readme.txt").write_bytes(b"")
     shutil.copy(tmp_path / "train" / "cat" / "00.png", tmp_path / "train" / "cover.png")
     notes = open_images(str(tmp_path)).train.notes
     assert notes == (
         "no labels: cover.png is next to the class folders",
         "left out, next to train/: more/",
-        "left out, because of an unsupported format: 1 .nii; convert them first",
+        "left out, because of an unsupported format: 1 .czi; convert them first",
+        "left out, because they are no images: 1 .txt",
     )
     held, _ = to_memory(open_images(str(tmp_path)).train, 1 << 30)
     assert held.notes == notes

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from BYOL.data.decode import (
     BrokenImageError,
@@ -22,7 +24,9 @@ from BYOL.data.decode import (
     read_stored,
 )
 from BYOL.data.formats.stored import ReadOptions
+from BYOL.data.sources import open_images
 from BYOL.data.tiling import read_values
+from BYOL.views.pixel_range import estimate_pixel_range
 
 imagecodecs = pytest.importorskip("imagecodecs", reason="the extra tiff is not installed")
 TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
@@ -402,3 +406,71 @@ def test_reduced_versions_are_no_pages_and_a_mask_is_no_data(tmp_path, dtype):
     assert not read_header(tmp_path / "x.tif").notes
     pixels = read_image(tmp_path / "x.tif", 1)[0]
     assert (pixels[:9] == 0).all() and len(pixels[9:].unique()) > 100
+
+
+@pytest.mark.parametrize("bands", [1, 2, 5, 8])
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2"])
+def test_jpeg_2000_of_any_number_of_bands_and_sign(bands, kind):
+    values = noise(kind, (64, 48, bands))
+    content = imagecodecs.jpeg2k_encode(values if bands > 1 else values[..., 0], level=0)
+    header = read_header(content)
+    assert header.size == (64, 48) and header.bands == bands and header.deep == (kind != "u1")
+    stored = read_stored(content).values
+    assert stored.dtype == values.dtype
+    np.testing.assert_array_equal(stored, values)
+
+
+def with_chunk(png: bytes, name: bytes, data: bytes) -> bytes:
+    """A PNG with another chunk after its header."""
+    body = name + data
+    chunk = len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    return png[:33] + chunk + png[33:]
+
+
+def test_the_transparent_value_of_a_deep_png_is_no_data(tmp_path):
+    values = noise("u2", (9, 12, 1)) | 1  # no value is 0
+    values[:3] = 0
+    content = with_chunk(imagecodecs.png_encode(values[..., 0]), b"tRNS", b"\0\0")
+    assert read_stored(content).missing.all(axis=(1, 2)).tolist() == [True] * 3 + [False] * 6
+    path = tmp_path / "x.png"
+    path.write_bytes(content)
+    splits = open_images(str(tmp_path))
+    assert splits.pixel_range == estimate_pixel_range([values[3:]])
+    assert not splits.train.read(0)[0, :3].any()
+
+
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-'
+    'syntax-ns#"><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" '
+    'tiff:Orientation="{}"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "PNG profile", "WEBP"])
+def test_orientation_without_an_exif_segment(tmp_path, kind, orientation):
+    image = Image.fromarray(noise("u1", (10, 16, 3)))
+    text = XMP.format(orientation)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    info = PngInfo()
+    if kind == "PNG":
+        info.add_itxt("XML:com.adobe.xmp", text)
+    else:  # as ImageMagick writes it
+        digits = exif.tobytes().hex()
+        info.add_text("Raw profile type exif", f"\nexif\n{len(digits) // 2:8}\n{digits}\n")
+    exact = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
+    how = {"xmp": text.encode(), **exact[kind]} if kind in exact else {"pnginfo": info}
+    path = tmp_path / f"x.{kind.lower()[:4].strip()}"
+    image.save(path, kind[:4].strip(), **how)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    for source in (path, path.read_bytes()):
+        assert image_size(source) == expected.shape[:2]
+        pixels = read_image(source, 3).numpy().transpose(1, 2, 0)
+        np.testing.assert_array_equal(pixels, expected)
+
+
+def test_content_that_is_no_image_is_reported_without_an_address():
+    with pytest.raises(BrokenImageError, match="no image of a supported format") as error:
+        read_image(b"\xff\xd8 no image", 3)
+    assert "0x" not in str(error.value)

@@ -209,6 +209,28 @@ def test_mistakes_are_reported_and_nothing_is_written(tmp_path, monkeypatch, cap
     assert named in capsys.readouterr().err and sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("flags", [[], ["--slice=first"], ["--slice=max"], ["--frames=all"]])
+def test_one_slice_or_every_frame_of_a_stack_is_cut(tmp_path, capsys, flags):
+    stack = np.random.default_rng(0).integers(0, 256, (5, 48, 32), dtype=np.uint8)
+    (tmp_path / "p").mkdir()
+    tifffile.imwrite(tmp_path / "p" / "a.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    out = tmp_path / "t"
+    assert main(["tile", str(tmp_path / "p"), f"--out={out}", "--size=16", *flags]) == 0
+    shown = capsys.readouterr().err
+    rows = rows_of(out / "groups.csv")
+    assert set(rows.values()) == {"a.tif"}
+    if flags == ["--frames=all"]:
+        assert "only" not in shown and len(rows) == 5 * 6
+        for i, frame in enumerate(stack):
+            names = [name for name in rows if f"_f{i}_" in name]
+            np.testing.assert_array_equal(reassembled(out, names, frame), frame)
+        return
+    assert "1 of 1 images: only" in shown and "of 5 along depth (Z) is used" in shown
+    expected = {"": stack[2], "first": stack[0], "max": stack.max(axis=0)}
+    used = expected[flags[0].partition("=")[2] if flags else ""]
+    np.testing.assert_array_equal(reassembled(out, list(rows), used), used)
+
+
 def test_a_full_disk_leaves_no_files(tmp_path, monkeypatch, capsys):
     (tmp_path / "p").mkdir()
     Image.fromarray(scene()).save(tmp_path / "p" / "a.png")

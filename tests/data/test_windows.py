@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from BYOL.cli.main import main
-from BYOL.data.decode import read_header, read_stored
+from BYOL.data.decode import read_header, read_image, read_stored
 from BYOL.data.formats import pyramids, tiff_windows
 from BYOL.data.formats.pyramids import open_windows
-from BYOL.data.tiling import read_values
+from BYOL.data.tiling import Tiling, read_values, tile_image
+from tests.data.test_stored_values import wide_gamut_profile
 
 pytest.importorskip("imagecodecs")
 
@@ -240,3 +241,84 @@ def test_memory_is_bounded_for_a_pyramid_of_2500_megapixels(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert int(done.stdout) < 300_000  # kB; the image has 7.5 GB
+
+
+def assert_tiles_equal_the_image(path: Path, out: Path) -> None:
+    """Compare the only tile of an image, decoded whole and in windows, with the image."""
+    expected = read_image(path, read_header(path).channels)
+    for level in (None, 0):
+        cut = tile_image(path.parent, path.name, out / str(level), Tiling(999, 999, level=level))
+        assert cut.error is None
+        tile = out / str(level) / cut.tiles[0]
+        assert read_header(tile).channels == len(expected)
+        assert (read_image(tile, len(expected)) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "no_data"),
+    [("u1", "0"), ("i2", "-9999"), ("u2", "65535"), ("f4", "-9999"), ("f4", "nan")],
+)
+def test_empty_tiles_have_no_data(tmp_path, kind, no_data):
+    values = smooth(40, 56, 1)[..., 0].astype(kind) + np.dtype(kind).type(20)
+    path = tmp_path / "x.tif"
+    tag = (42113, 2, len(no_data) + 1, no_data, True)
+    tifffile.imwrite(path, values, tile=(16, 16), photometric="minisblack", extratags=[tag])
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for code in (324, 325):  # offset and size of each tile, both 0 where GDAL writes none
+            entry = file.pages.first.tags[code]
+            entry.overwrite([0, *entry.value[1:]])
+    filled = open_windows(path, 0, None).read(0, 0, 40, 56)
+    np.testing.assert_array_equal(filled, tifffile.imread(path))
+    assert not read_image(path, 1)[0, :16, :16].any()
+    assert_tiles_equal_the_image(path, tmp_path / "tiles")
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+def test_windows_keep_colour_profiles(tmp_path, kind):
+    values = smooth(40, 56).astype(kind) * (1 if kind == "u1" else 257)
+    path = tmp_path / "x.tif"
+    profile = wide_gamut_profile()
+    tifffile.imwrite(path, values, photometric="rgb", tile=(16, 16), iccprofile=profile)
+    assert_tiles_equal_the_image(path, tmp_path / "tiles")
+
+
+def test_masked_pixels_are_black_in_the_tiles(tmp_path):
+    path = tmp_path / "x.tif"
+    mask = np.ones((40, 56), bool)
+    mask[:10] = False
+    with tifffile.TiffWriter(path) as file:
+        every = np.arange(40 * 56 * 3, dtype=np.uint32).reshape(40, 56, 3).astype(np.uint8)
+        file.write(every, photometric="rgb", tile=(16, 16), metadata=None)
+        file.write(mask, photometric="mask", subfiletype=4, metadata=None)
+    assert not read_image(path, 3)[:, :10].any()
+    assert_tiles_equal_the_image(path, tmp_path / "tiles")
+
+
+def test_grey_with_an_opacity_stays_one_channel(tmp_path):
+    values = smooth(40, 56, 2)
+    path = tmp_path / "x.tif"
+    how = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unassalpha"]}
+    tifffile.imwrite(path, values, **how)
+    assert read_header(path).channels == 1
+    assert_tiles_equal_the_image(path, tmp_path / "tiles")
+
+
+@pytest.mark.parametrize(
+    "values", [smooth(40, 56, 1)[..., 0] > 99, smooth(40, 56, 1)[..., 0] // 16]
+)
+def test_values_of_fewer_than_8_bits_are_not_read_in_windows(tmp_path, values):
+    path = tmp_path / "x.tif"
+    bits = None if values.dtype == bool else 4
+    tifffile.imwrite(path, values, photometric="minisblack", bitspersample=bits)
+    with pytest.raises(ValueError, match="no levels"):
+        open_windows(path, 0, None)
+    cut = tile_image(tmp_path, "x.tif", tmp_path / "tiles", Tiling(999, 999))
+    assert read_values(tmp_path / "tiles" / cut.tiles[0]).max() == 255
+
+
+def test_colours_that_are_ycbcr_without_jpeg_are_not_read_in_windows(tmp_path):
+    path = tmp_path / "x.tif"
+    how = {"photometric": "ycbcr", "planarconfig": "contig", "compression": "zlib"}
+    tifffile.imwrite(path, smooth(40, 56), **how)
+    with pytest.raises(ValueError, match="no levels"):
+        open_windows(path, 0, None)
