@@ -8,6 +8,7 @@ and ``index.parquet`` in :mod:`BYOL.data.shards.build_index`.
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import (
     Annotated,
@@ -16,7 +17,7 @@ from typing import (
     NotRequired,  # pydantic needs this one before Python 3.12
 )
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, WrapValidator
 from torch import Tensor
 from typing_extensions import TypedDict
 
@@ -26,6 +27,10 @@ from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES
 from BYOL.errors import DataError, WeightsError
 
 _MOST_COLUMNS = 1000
+_NUMBERS = (  # entries of a measure that are used as numbers
+    "accuracy", "value", "low", "high", "spread", "C", "components", "learnt_from", "crops",
+    "epochs", "labels", "learning_rate", "images", "recall",
+)  # fmt: skip
 _WHOLE = ("step", "epoch")  # columns of whole numbers
 
 
@@ -46,6 +51,14 @@ def _measures(values: dict[str, dict[str, float]]) -> dict[str, dict[str, float]
     return {name: m for name, m in values.items() if "accuracy" in m or "value" in m}
 
 
+def _beside_notes(values: Any, validate: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Validate the numbers of a measure; its other entries, such as ``outcomes``, are notes."""
+    if not isinstance(values, dict):
+        return validate(values)
+    notes = {k: v for k, v in values.items() if isinstance(v, bool | str) and k not in _NUMBERS}
+    return {**validate({k: v for k, v in values.items() if k not in notes}), **notes}
+
+
 def _name(text: str) -> str:
     if not text or text != " ".join(text.split()):
         raise ValueError("the name must consist of words")
@@ -61,7 +74,8 @@ def _square(matrix: list[list[int]]) -> list[list[int]]:
 Name = Annotated[str, Field(strict=True, max_length=500), AfterValidator(_name)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**20)]
 Numbers = Annotated[dict[Text, Number | None], AfterValidator(_known)]
-Row = Annotated[dict[Name, Annotated[Numbers, AfterValidator(_measure)]], AfterValidator(_measures)]
+Measure = Annotated[Numbers, AfterValidator(_measure), WrapValidator(_beside_notes)]
+Row = Annotated[dict[Name, Measure], AfterValidator(_measures)]
 Matrix = Annotated[list[list[Count]], Field(max_length=1000), AfterValidator(_square)]
 
 
@@ -80,6 +94,9 @@ class Groups(Splits):
     both: Count  # type: ignore[misc]
 
 
+Majority = TypedDict("Majority", {"class": Text, "accuracy": Number})
+
+
 class Evaluation(TypedDict):
     """The result of :func:`BYOL.evaluation.evaluate.evaluate`, and ``evaluation.json``."""
 
@@ -92,6 +109,12 @@ class Evaluation(TypedDict):
     held_out_by: NotRequired[Text]
     confusion: NotRequired[Matrix | dict[Text, Matrix] | None]
     class_names: NotRequired[list[Text] | None]
+    majority: NotRequired[Majority]
+    unequal: NotRequired[Flag]
+    positive: NotRequired[Text]
+    recall: NotRequired[dict[Text, Numbers]]
+    metric: NotRequired[Text | None]
+    comparisons: NotRequired[dict[Text, Any]]
     untaught: NotRequired[list[Text]]
     left_out: NotRequired[list[Text]]
     data: NotRequired[Text | None]
