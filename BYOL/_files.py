@@ -17,8 +17,8 @@ from typing import Any
 from BYOL._temporary import remove, temporary_path
 from BYOL.errors import MachineError, UserError, first_line
 
-_CONTROLS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _READ_BYTES = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # the latter on Windows only
+_CONTROLS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def write_atomically(

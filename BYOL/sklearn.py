@@ -17,7 +17,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from BYOL._console import show_messages
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
-from BYOL._pixel_range import to_uint8
 from BYOL.config.presets import preset_config, preset_for, preset_values
 from BYOL.data.dataset import ArrayImages, FileImages, Images
 from BYOL.data.formats.stored import ReadOptions
@@ -35,6 +34,7 @@ from BYOL.evaluation.features import extract_features
 from BYOL.model.feature_size import feature_size
 from BYOL.runs.load import load_backbone
 from BYOL.views.config import InputSpec
+from BYOL.views.pixel_range import to_uint8
 
 _RUN_SETTINGS = ("epochs", "batch_size")  # arguments that are also settings of a run
 # Data types with a fixed value of white.

@@ -84,7 +84,7 @@ def make_sets(photos: list[Path], folder: str) -> list[tuple[str, list[Path], in
         ("photographs, whole", photos, 0),
         ("photographs, two crops to 224 px", photos, 224),
         ("PNG photographs of half size, whole", made["large png"], 0),
-        ("JPEG of 32 px", made["small jpg"] * 5, 0),
+        ("JPEG of 32 px", made["small jpg"] * 40, 0),
         ("PNG of 32 px", made["small png"] * 5, 0),
         ("PNG of 32 px, two crops", made["small png"], 32),
     ]

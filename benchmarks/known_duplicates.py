@@ -32,9 +32,8 @@ def main() -> None:
             arrays[key] for key in ("test_images", "train_images", "test_labels")
         )
     with Path(args.pairs).open(newline="") as file:
-        rows = [
-            (int(r["TestID"]), int(r["TrainID"]), int(r["Judgment"])) for r in csv.DictReader(file)
-        ]
+        # columns: test image, training image, distance, kind
+        rows = [(int(row[0]), int(row[1]), int(row[3])) for row in list(csv.reader(file))[1:]]
     images = np.concatenate([test, train])
     pairs = [(a, len(test) + b, kind) for a, b, kind in rows]
     rng = np.random.default_rng(0)

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from BYOL._console import line_of
-from BYOL._lock import locked
 from BYOL.config import PretrainConfig
 from BYOL.config.presets import preset_config
+from BYOL.runs.lock import locked
 
 # The key that signs the runs of these tests; processes that they start inherit it.
 os.environ["BYOL_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / f"byol-tests-{os.getuid()}")

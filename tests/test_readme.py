@@ -16,6 +16,7 @@ pytestmark = pytest.mark.trains
 PLACEHOLDERS = {
     "[RUN …]": "",
     "[DATA]": "photos/",
+    "[FOLDER]": "runs/",
     "DATA": "photos/",
     "RUN": "runs/photos",
     "IMAGE": "photos/cat/0.jpg",

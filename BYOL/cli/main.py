@@ -27,6 +27,7 @@ from BYOL.config.export import ExportConfig
 from BYOL.config.features import EmbedConfig
 from BYOL.config.inspection import BenchmarkConfig, ViewsConfig
 from BYOL.config.report import ReportConfig
+from BYOL.config.runs import RunsConfig
 from BYOL.config.sweep import SweepConfig
 from BYOL.errors import (
     RESUME_CODE,
@@ -196,6 +197,12 @@ COMMANDS = {
         ReportConfig,
         ("run",),
         "BYOL.cli.commands.report:report_run",
+    ),
+    "runs": Command(
+        "List the runs in a folder: data, recipe, time and accuracy",
+        RunsConfig,
+        ("folder",),
+        "BYOL.cli.commands.runs:runs_run",
     ),
     "views": Command(
         "Show the augmented views that the network would be trained on",

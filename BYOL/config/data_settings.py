@@ -64,9 +64,9 @@ class DataSettings:
     )
     pixel_range: Pairs | None = setting(
         None,
-        "Pixel values of black and white in images of high bit depth, such as 0,4095, or a pair "
-        "for each channel, such as -25,0,0,0.6. The default is estimated from a sample of the "
-        "images. Values outside the range are clipped.",
+        "Pixel values of black and white in images of high bit depth, such as 0,4095. It may be a "
+        "pair for each channel, such as -25,0,0,0.6. The default is estimated from a sample of "
+        "the images. Values outside the range are clipped.",
         on_resume="fixed",
     )
     no_data: float | None = setting(

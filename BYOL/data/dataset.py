@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL._pixel_range import PixelRange
 from BYOL._random import evenly_spaced
 from BYOL.data.decode import BrokenImageError, ImageFile, image_size, read_image
 from BYOL.data.formats.stored import Encoded, ReadOptions
 from BYOL.data.path_table import PathTable
+from BYOL.views.pixel_range import PixelRange
 
 UNLABELLED = "no labels: "  # start of the remark that gives the reason
 _DIGEST_IMAGES = 64  # images whose pixels identify a set without names
@@ -210,6 +210,10 @@ class FileImages(EncodedImages):
     def has_frames(self) -> bool:
         """Whether some images are parts of a file."""
         return False
+
+    def is_file(self, index: int) -> bool:
+        """Whether the image at ``index`` is the only one of its file."""
+        return self.frame_number(index) is None
 
     def frame_number(self, index: int) -> int | None:
         """The number of the image at ``index`` in its file; None if it is the only one."""

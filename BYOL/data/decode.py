@@ -14,13 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from BYOL._files import read_start
-from BYOL._pixel_range import PixelRange
-from BYOL._pixels import cut
 from BYOL.data.formats.jpeg import decode_jpeg, is_within_limit, jpeg_size
 from BYOL.data.formats.readers import open_source
 from BYOL.data.formats.stored import Encoded, Header, ReadOptions, StoredImage
 from BYOL.data.pipeline import interpret, to_channels
 from BYOL.errors import first_line
+from BYOL.views.pixel_range import PixelRange
+from BYOL.views.pixels import cut
 
 _QUICK_BYTES = 1 << 20  # larger JPEG files are opened by their header first
 _DEFAULTS = ReadOptions()

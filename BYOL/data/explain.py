@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from BYOL._pixel_range import PixelRange, describe_range
 from BYOL.data.decode import image_errors
 from BYOL.data.formats.readers import open_source
 from BYOL.data.formats.stored import Encoded, ReadOptions, StoredImage
 from BYOL.data.pipeline import eight_bits, invert, mark_missing, to_channels, turn, used_bands
+from BYOL.views.pixel_range import PixelRange, describe_range
 
 
 @dataclass(frozen=True)

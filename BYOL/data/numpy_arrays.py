@@ -11,7 +11,6 @@ import torch
 
 from BYOL._console import first_of
 from BYOL._files import special_kind
-from BYOL._pixel_range import PixelRange, RangeEstimator, check_pairs, to_uint8
 from BYOL._random import evenly_spaced
 from BYOL.data.array_labels import encode_arrays
 from BYOL.data.array_layout import longer_side, to_nchw
@@ -19,6 +18,7 @@ from BYOL.data.dataset import ArrayImages
 from BYOL.data.path_table import PathTable
 from BYOL.data.stored_arrays import load_stored_arrays, stored_array_path
 from BYOL.errors import DataError
+from BYOL.views.pixel_range import PixelRange, RangeEstimator, check_pairs, to_uint8
 
 # Names of arrays, of which the first that is there counts. Their case does not matter.
 _TRAIN = ("images", "x_train", "train_images", "x", "data")
@@ -71,7 +71,7 @@ def open_arrays(
     Args:
         path: .npz, .npy, or ``FILE.h5::NAME`` (:mod:`BYOL.data.stored_arrays`).
         pixel_range: the configured black and white of anything but uint8 and bool; None: estimated
-            by :class:`BYOL._pixel_range.RangeEstimator`.
+            by :class:`BYOL.views.pixel_range.RangeEstimator`.
         channels: the configured number of channels; None: detected from the shape.
         no_data: a value that marks pixels without data, which become black; None: none.
 

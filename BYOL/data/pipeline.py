@@ -19,10 +19,10 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from BYOL._colour import pixels_to_srgb
-from BYOL._pixel_range import PixelRange, to_uint8
-from BYOL._pixels import convert
 from BYOL.data.formats.stored import MODES, ReadOptions, StoredImage, upright
+from BYOL.views.colour import pixels_to_srgb
+from BYOL.views.pixel_range import PixelRange, to_uint8
+from BYOL.views.pixels import convert
 
 _COLOURS = {"grey": 1, "rgb": 3}
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from BYOL._console import first_of
-from BYOL._pixel_range import PixelRange, RangeEstimator, check_pairs
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import EncodedImages
 from BYOL.data.decode import BrokenImageError, read_header, read_stored
@@ -20,6 +19,7 @@ from BYOL.data.formats.tiff_stack import missing_parts
 from BYOL.data.path_table import PathTable
 from BYOL.data.pipeline import used_bands
 from BYOL.errors import SettingsError
+from BYOL.views.pixel_range import PixelRange, RangeEstimator, check_pairs
 
 PROBED = 64  # files that determine the channels and the range of a folder
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from BYOL._console import first_of
 from BYOL._files import special_kind
-from BYOL._pixel_range import PixelRange
 from BYOL._random import evenly_spaced
 from BYOL.data.data_source import DataSource, parse_source
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
@@ -33,6 +32,7 @@ from BYOL.data.scan_folder import (
 )
 from BYOL.data.shards.dataset import first_shard_images, open_streamed
 from BYOL.errors import DataError
+from BYOL.views.pixel_range import PixelRange
 
 SIZE_PROBES = 16  # files whose headers determine the common size
 TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -86,7 +86,7 @@ def open_images(
             arrays the size of the axis of the channels. None: detected.
         pixel_range: the values of black and white for images that are not 8-bit, one pair or one
             for each channel; None: estimated from some images
-            (:class:`BYOL._pixel_range.RangeEstimator`).
+            (:class:`BYOL.views.pixel_range.RangeEstimator`).
         data_root: the folder of torchvision's sets and of shard indices.
         no_data: a value that marks pixels without data; None: none but those that files declare.
         slice: see :class:`BYOL.data.formats.stored.ReadOptions`.

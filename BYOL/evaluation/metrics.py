@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from BYOL.config.tasks import CLASSES, TAGS, Measures
-from BYOL.evaluation.bootstrap import accuracy_interval, counted_interval
+from BYOL.config.tasks import CLASSES, TAGS, Measure, Measures
+from BYOL.evaluation.bootstrap import accuracy_interval, counted_interval, exact_interval
 
 BALANCED, AUROC, AP = "balanced accuracy", "AUROC", "AP"
 Counted = Callable[[np.ndarray], np.ndarray]  # (r, q) counts → (r,) scores
@@ -52,9 +52,9 @@ def score_predictions(
         statistics = {BALANCED: _balanced_accuracy(truth, correct)}
         is_positive = truth == positive
         if positive is not None and 0 < is_positive.sum() < len(truth):
-            scores = predictions[:, positive]
-            statistics[AUROC] = _auroc(is_positive, scores)
-            statistics[AP] = _mean_precision(is_positive[:, None], scores[:, None])
+            probability = predictions[:, positive]
+            statistics[AUROC] = _auroc(is_positive, probability)
+            statistics[AP] = _mean_precision(is_positive[:, None], probability[:, None])
     elif task == TAGS:
         statistics = {
             "mAP": _mean_precision(truth, predictions),
@@ -62,10 +62,22 @@ def score_predictions(
         }
     else:
         statistics = {"R²": _r2(truth, predictions), "MAE": _mae(truth, predictions)}
-    return measures | {
-        f"{name} {measure}".strip(): counted_interval(statistic, len(truth), groups=groups)
-        for measure, statistic in statistics.items()
-    }
+    scores = {m: counted_interval(s, len(truth), groups=groups) for m, s in statistics.items()}
+    if task == CLASSES and scores[BALANCED]["low"] == scores[BALANCED]["high"]:
+        scores[BALANCED] |= _mean_exact_interval(truth, correct)
+    return measures | {f"{name} {measure}".strip(): score for measure, score in scores.items()}
+
+
+def _mean_exact_interval(truth: np.ndarray, correct: np.ndarray) -> Measure:
+    """Return the mean ends of the exact intervals of the recalls.
+
+    It is wider than needed. It replaces a bootstrap interval without width, which results if every
+    class is either always or never recognized.
+    """
+    of_class = [correct[truth == c] for c in np.unique(truth)]
+    ends = [exact_interval(int(hits.sum()), len(hits)) for hits in of_class]
+    low, high = np.mean(ends, axis=0).tolist()
+    return {"low": low, "high": high}
 
 
 def _balanced_accuracy(truth: np.ndarray, correct: np.ndarray) -> Counted:

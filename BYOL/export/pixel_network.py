@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from BYOL._pixel_range import PixelRange, band_ranges
 from BYOL.errors import UserError, first_line
 from BYOL.export.exportable import ExportModel
 from BYOL.model.classifier import Activation, as_module
 from BYOL.model.feature_size import pool
 from BYOL.views.centre_crop import shorter_side
 from BYOL.views.config import InputSpec
+from BYOL.views.pixel_range import PixelRange, band_ranges
 from BYOL.views.transforms import normalise
 
 PIXELS = "float32 (N, C, S, S), pixels from 0 to 1; normalised inside"

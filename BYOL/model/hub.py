@@ -14,8 +14,8 @@ from typing import Any
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from BYOL._links import check_file_link
-from BYOL._schema import LENIENT, Text, read_json
 from BYOL.config import PretrainConfig
+from BYOL.config.schema import LENIENT, Text, read_json
 from BYOL.config.yaml_io import MAX_CHANNELS, MAX_SIDE
 from BYOL.errors import DataError, UserError, first_line
 from BYOL.model.backbones import RESERVED_ARGUMENTS

@@ -22,7 +22,7 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from BYOL._console import printable
-from BYOL._schema import LENIENT, Count, Flag, Number, Text, read_json, read_text, validated
+from BYOL.config.schema import LENIENT, Count, Flag, Number, Text, read_json, read_text, validated
 from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES
 from BYOL.errors import DataError, WeightsError
 
@@ -39,14 +39,14 @@ def _known(values: dict[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _measure(values: dict[str, float]) -> dict[str, float]:
-    shares = (values[name] for name in ("accuracy",) if name in values)
-    if not all(0 <= share <= 1 for share in shares):
+def _measure(values: dict[str, Any]) -> dict[str, Any]:
+    """Check the accuracy, and leave out unknown numbers."""
+    if not 0 <= (values.get("accuracy") or 0) <= 1:
         raise ValueError("an accuracy is from 0 to 1")
-    return values
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _measures(values: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+def _measures(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Leave out measures whose value is unknown."""
     return {name: m for name, m in values.items() if "accuracy" in m or "value" in m}
 
@@ -74,8 +74,36 @@ def _square(matrix: list[list[int]]) -> list[list[int]]:
 Name = Annotated[str, Field(strict=True, max_length=500), AfterValidator(_name)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**20)]
 Numbers = Annotated[dict[Text, Number | None], AfterValidator(_known)]
+<<<<<<< HEAD
 Measure = Annotated[Numbers, AfterValidator(_measure), WrapValidator(_beside_notes)]
 Row = Annotated[dict[Name, Measure], AfterValidator(_measures)]
+=======
+# The outcomes of a measure are text: see BYOL.evaluation.outcomes.
+Outcomes = Annotated[str, Field(strict=True, pattern=r"^(bits|values):\d{1,9}:[A-Za-z0-9+/=]*$")]
+
+
+class Measure(TypedDict):
+    """One result of an evaluation. Further fields are settings that a protocol chose."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    accuracy: NotRequired[Number | None]
+    value: NotRequired[Number | None]
+    low: NotRequired[Number | None]
+    high: NotRequired[Number | None]
+    spread: NotRequired[Number | None]
+    C: NotRequired[Number | None]
+    components: NotRequired[Number | None]
+    learnt_from: NotRequired[Number | None]
+    epochs: NotRequired[Number | None]
+    crops: NotRequired[Number | None]
+    outcomes: NotRequired[Outcomes]
+    centred: NotRequired[Flag]
+
+
+Measured = Annotated[Measure, AfterValidator(_measure)]
+Row = Annotated[dict[Name, Measured], AfterValidator(_measures)]
+Pair = Annotated[list[Text], Field(min_length=2, max_length=2)]
+>>>>>>> main
 Matrix = Annotated[list[list[Count]], Field(max_length=1000), AfterValidator(_square)]
 
 
@@ -94,7 +122,45 @@ class Groups(Splits):
     both: Count  # type: ignore[misc]
 
 
+<<<<<<< HEAD
 Majority = TypedDict("Majority", {"class": Text, "accuracy": Number})
+=======
+class Comparison(TypedDict):
+    """A comparison of the trained backbone with another row, in one measure."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    measure: Text
+    difference: Number | None
+    better: NotRequired[Annotated[int, Field(strict=True, ge=-1, le=1)]]
+    decides: NotRequired[Text]
+    p_holm: NotRequired[Number | None]
+
+
+class Majority(TypedDict):
+    """The most frequent class and the accuracy of always predicting it."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    accuracy: Number
+
+
+class Recall(TypedDict):
+    """The recall of a class, its interval, and the number of test images."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    recall: Number
+    low: Number
+    high: Number
+    images: Count
+
+
+class Leakage(TypedDict):
+    """Test images with a near-copy among the training images."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    checked: NotRequired[Count]
+    leaked: NotRequired[Count]
+    pairs: NotRequired[list[Pair]]
+>>>>>>> main
 
 
 class Evaluation(TypedDict):
@@ -107,14 +173,25 @@ class Evaluation(TypedDict):
     task: NotRequired[Literal["classification", "multilabel", "regression", "none"]]
     groups: NotRequired[Groups]
     held_out_by: NotRequired[Text]
+    metric: NotRequired[Text | None]
+    comparisons: NotRequired[dict[Text, list[Comparison]]]
+    test_digest: NotRequired[Text]
+    majority: NotRequired[Majority | None]
+    unequal: NotRequired[Flag]
+    positive: NotRequired[Text]
     confusion: NotRequired[Matrix | dict[Text, Matrix] | None]
     class_names: NotRequired[list[Text] | None]
+<<<<<<< HEAD
     majority: NotRequired[Majority]
     unequal: NotRequired[Flag]
     positive: NotRequired[Text]
     recall: NotRequired[dict[Text, Numbers]]
     metric: NotRequired[Text | None]
     comparisons: NotRequired[dict[Text, Any]]
+=======
+    recall: NotRequired[dict[Text, Recall]]
+    leakage: NotRequired[Leakage]
+>>>>>>> main
     untaught: NotRequired[list[Text]]
     left_out: NotRequired[list[Text]]
     data: NotRequired[Text | None]

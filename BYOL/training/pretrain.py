@@ -18,7 +18,6 @@ from BYOL import byol
 from BYOL._console import counted, show_messages_by_default
 from BYOL._distributed import first_process
 from BYOL._hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
-from BYOL._pixel_range import describe_range
 from BYOL._random import fold
 from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig, save_config
@@ -54,6 +53,7 @@ from BYOL.training.signals import StopRequest
 from BYOL.training.trainer import build_trainer
 from BYOL.training.wandb import check_wandb, wandb_run
 from BYOL.views.pipeline import Views
+from BYOL.views.pixel_range import describe_range
 from BYOL.views.preview import save_preview
 
 log = logging.getLogger(__name__)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._distributed import first_process
-from BYOL._lock import locked
 from BYOL.config import PretrainConfig, load_config
 from BYOL.config.fields import fields_of, info_of, names_where
 from BYOL.config.run_settings import Resume
 from BYOL.data.dataset import Images
 from BYOL.errors import DataError, MachineError, SettingsError, UserError, WeightsError
 from BYOL.runs.folder import RunFolder
+from BYOL.runs.lock import locked
 from BYOL.runs.open import newest_complete_checkpoint
 from BYOL.runs.schema import read_results
 from BYOL.training.checkpoint_io import make_last, remove_temporary_files

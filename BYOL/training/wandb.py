@@ -17,8 +17,8 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 
 from BYOL._distributed import first_process
 from BYOL._files import write_atomically
-from BYOL._schema import read_text
 from BYOL.config import PretrainConfig
+from BYOL.config.schema import read_text
 from BYOL.errors import DataError, MachineError, first_line
 from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.runs.folder import RunFolder

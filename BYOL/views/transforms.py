@@ -10,14 +10,14 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from BYOL._pixel_range import PixelRange
-from BYOL._pixels import cut, to_pixels
 from BYOL._random import fold
 from BYOL.errors import UserError
 from BYOL.views.centre_crop import centre_crop, centre_crop_box
 from BYOL.views.config import ViewConfig, paper_views
 from BYOL.views.ops import per_channel
 from BYOL.views.pipeline import make_view
+from BYOL.views.pixel_range import PixelRange
+from BYOL.views.pixels import cut, to_pixels
 
 log = logging.getLogger(__name__)
 _UNSCALED_VALUE = 16.0  # exceeded by images in [0, 255] and never by (noisy) images in [0, 1]

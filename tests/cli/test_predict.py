@@ -81,9 +81,7 @@ def test_wrong_labels_are_contradicted_and_broken_images_are_left_out(flat, tmp_
     doubted = {row["file"] for row in found if row["label"] not in ("", row["prediction"])}
     assert doubted == {f"{i:02}.png" for i in wrong} and answer["contradicted"] == 2
     assert {row["file"] for row in found if row["suspect"] == "yes"} == doubted
-    assert (
-        answer["majority"]["accuracy"] == pytest.approx(30 / 58) and answer["metric"] == "accuracy"
-    )
+    assert answer["majority"]["accuracy"] == 0.5 and answer["metric"] == "accuracy"
     assert set(answer["recall"]) == {"dark", "light"} and answer["positive"] in ("dark", "light")
     assert (answer["pictures"], answer["labelled"], answer["left_out"]) == (59, 58, 1)
     assert main(["predict", str(run), str(pictures), "--labels", str(file), "--out", str(out)]) == 0

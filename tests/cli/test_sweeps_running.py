@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from BYOL._lock import claimed, locked
 from BYOL.cli.main import main
 from BYOL.cli.sweep import run as running
 from BYOL.errors import StoppedError, UserError
+from BYOL.runs.lock import claimed, locked
 from tests.cli.test_sweeps import SETTINGS
 from tests.conftest import draw_images, hold_lock
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from BYOL._lock import claimed
 from BYOL.config import PretrainConfig, save_config
 from BYOL.config.data_names import PROTOCOLS, check_named_images
 from BYOL.config.paths import check_named_places
 from BYOL.config.signing import HOME, key_file, user_key
 from BYOL.config.yaml_io import read_run_config
 from BYOL.errors import UserError
+from BYOL.runs.lock import claimed
 
 
 @pytest.fixture(autouse=True)

@@ -186,16 +186,6 @@ def test_user_errors_are_one_line(run, tmp_path, monkeypatch, capsys, flags, nam
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("stem", ["n" * 251, "é" * 125, "b" * 242])
-def test_a_legal_name_has_a_legal_name_for_its_rows(tmp_path, stem):
-    path = tmp_path / f"{stem}.npy"
-    names = names_path(path)
-    names.write_text("x")
-    assert names.name.endswith(".names.parquet") and names.parent == tmp_path
-    assert names != names_path(path.with_name(f"{stem[:-1]}x.npy"))
-    assert names_path(tmp_path / "e.npy") == tmp_path / "e.names.parquet"
-
-
 @pytest.mark.parametrize(
     ("labels", "classes", "expected"),
     [
@@ -213,3 +203,13 @@ def test_labels_of_every_kind_are_written_as_text(tmp_path, labels, classes, exp
     table = pq.read_table(path)
     assert table["label"].to_pylist() == expected
     assert table["file"].to_pylist() == ["test/0", "test/1", "test/2"]
+
+
+@pytest.mark.parametrize("stem", ["n" * 251, "é" * 125, "b" * 242])
+def test_a_legal_name_has_a_legal_name_for_its_rows(tmp_path, stem):
+    path = tmp_path / f"{stem}.npy"
+    names = names_path(path)
+    names.write_text("x")
+    assert names.name.endswith(".names.parquet") and names.parent == tmp_path
+    assert names != names_path(path.with_name(f"{stem[:-1]}x.npy"))
+    assert names_path(tmp_path / "e.npy") == tmp_path / "e.names.parquet"

@@ -151,5 +151,5 @@ def test_a_named_pipe_or_a_folder_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(UserError, match="is a named pipe, which is never opened: give a file"):
         read_labels(tmp_path / "pipe.csv")
-    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+    with pytest.raises(UserError, match="cannot be read: it is not a plain file"):
         read_labels(tmp_path)

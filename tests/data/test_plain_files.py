@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from BYOL._links import open_plain
-from BYOL._schema import read_json
 from BYOL.cli.commands.select import _has_labels
+from BYOL.config.schema import read_json
 from BYOL.config.yaml_io import read_settings
 from BYOL.data import csv_table
 from BYOL.data.groups import read_groups

@@ -195,7 +195,7 @@ def test_images_above_pillows_limit_are_tiled(tmp_path, capsys, monkeypatch):
         (["p", "--size=0"], "--size=0 is out of range"),
         (["p", "--out=p/tiles"], "is in DATA=p"),
         (["p", "--out=full"], "--out=full is not an empty folder"),
-        (["empty"], "DATA=empty has no images in it"),
+        (["empty"], "DATA=empty contains no images: it is empty"),
     ],
 )
 def test_mistakes_are_reported_and_nothing_is_written(tmp_path, monkeypatch, capsys, flags, named):

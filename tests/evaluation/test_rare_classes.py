@@ -87,6 +87,9 @@ def test_always_saying_the_frequent_class_is_seen_through():
     assert found["accuracy"]["accuracy"] == pytest.approx(0.96)
     assert found["balanced accuracy"]["value"] == found["AUROC"]["value"] == 0.5
     assert found["AP"]["value"] == pytest.approx(0.04)
+    balanced = found["balanced accuracy"]
+    assert balanced["high"] == pytest.approx((1 + exact_interval(0, 24)[1]) / 2), "not .5 to .5"
+    assert balanced["low"] < 0.5 < balanced["high"]
     summary = class_summary(truth, truth, ("good", "defective"))
     assert summary["majority"] == {"class": "good", "accuracy": 0.96} and summary["unequal"]
     assert summary["positive"] == "defective"

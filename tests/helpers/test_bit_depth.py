@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from BYOL._pixel_range import estimate_pixel_range, to_uint8
-from BYOL._pixels import is_high_depth, to_pixels
+from BYOL.views.pixel_range import estimate_pixel_range, to_uint8
+from BYOL.views.pixels import is_high_depth, to_pixels
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from BYOL.data.file_list import write_list
 from BYOL.errors import UserError
 
 CAUTION = (
-    "Nothing was deleted. Look at the groups (--grid FILE.png) before you delete anything: of the "
-    "groups on sets without planted copies, about one in fifty is wrong, such as two plain images."
+    "Nothing was deleted. Look at the groups (--grid FILE.png) before you delete anything: a "
+    "backbone with little training confuses plain images with copies of each other."
 )
 _DRAWN = 40  # maximum number of groups in the contact sheet
 COLUMN_NAMES = (

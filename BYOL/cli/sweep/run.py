@@ -10,10 +10,10 @@ import traceback
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from BYOL._lock import claimed
 from BYOL.cli.sweep.results import known_rows, results_of
 from BYOL.config import PretrainConfig
 from BYOL.errors import UserError, first_line, ran_out_of_memory
+from BYOL.runs.lock import claimed
 from BYOL.training.pretrain import pretrain
 
 log = logging.getLogger(__name__)

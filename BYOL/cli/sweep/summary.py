@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._files import write_atomically, write_json
-from BYOL._lock import claimed
 from BYOL.cli.sweep.compare import compare_variants, comparison_table
 from BYOL.cli.sweep.results import results_of
 from BYOL.cli.sweep.spec import Cell
@@ -15,6 +14,7 @@ from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.evaluation.collapse.metrics import with_present_names
 from BYOL.evaluation.deciding import deciding_measures
+from BYOL.runs.lock import claimed
 
 # of the projections: key in results.json → heading
 COLLAPSE_METRICS = {"std": "projection std", "centred_rank": "projection centred rank"}

@@ -4,8 +4,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from BYOL._colour import changes_colours
 from BYOL.data.formats.stored import Encoded, Header, ReadOptions, StoredImage, content, whole
+from BYOL.views.colour import changes_colours
 
 _EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
@@ -14,6 +14,7 @@ _START_OF_SCAN, _APP2 = 0xDA, 0xE2
 _ICC_HEADER = len(_ICC) + 2  # name, number of the segment, number of segments
 _srgb: list[bytes] = []  # segments with profiles of sRGB that were found; comparing them is fast
 _MOST_KNOWN = 16
+_SHORT = 1 << 12  # bytes in which a search is fast
 
 
 def decode_jpeg(
@@ -125,12 +126,23 @@ def is_within_limit(size: tuple[int, int] | None) -> bool:
 
 def may_be_turned(content: bytes) -> bool:
     """Whether ``content`` has EXIF data, which may declare another orientation."""
-    return content.find(_EXIF, 0, 1 << 16) >= 0
+    return _find(content, _EXIF) >= 0
+
+
+def _find(content: bytes, name: bytes) -> int:
+    """The place of ``name`` in the header of a JPEG, or −1."""
+    if len(content) < _SHORT:
+        return content.find(name)
+    at = 2  # going from segment to segment takes a tenth of the time of a search in the pixels
+    while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] != _START_OF_SCAN:
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    damaged = at + 4 > len(content) or content[at] != 0xFF
+    return content.find(name, 0, 1 << 16 if damaged else at)
 
 
 def has_other_colours(content: bytes) -> bool:
     """Whether ``content`` has an ICC profile that is not that of sRGB, or an incomplete one."""
-    at = content.find(_ICC, 0, 1 << 16)
+    at = _find(content, _ICC)
     if at < 0 or any(content.startswith(segment, at) for segment in _srgb):
         return False
     profile = _profile(content)

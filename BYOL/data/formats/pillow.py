@@ -6,8 +6,6 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from BYOL._colour import changes_colours
-from BYOL._pixels import MODES, TRANSPARENT, convert, is_high_depth
 from BYOL.data.formats.jpeg import decode_jpeg
 from BYOL.data.formats.stored import (
     Encoded,
@@ -20,6 +18,8 @@ from BYOL.data.formats.stored import (
     upright_size,
     whole,
 )
+from BYOL.views.colour import changes_colours
+from BYOL.views.pixels import MODES, TRANSPARENT, convert, is_high_depth
 
 _ORIENTATION = 0x0112  # EXIF
 _GREY = ("1", "L", "LA", "La", "I", "F")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from BYOL._colour import cmyk_to_rgb
 from BYOL.data.formats.pillow import PillowFile
 from BYOL.data.formats.stored import (
     Encoded,
@@ -32,6 +31,7 @@ from BYOL.data.formats.tiff_stack import (
     read_stack,
     read_values,
 )
+from BYOL.views.colour import cmyk_to_rgb
 
 SUFFIXES = (".tif", ".tiff")
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # also BigTIFF

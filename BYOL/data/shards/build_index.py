@@ -16,7 +16,7 @@ import numpy as np
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from BYOL._files import to_json, write_atomically
-from BYOL._schema import Count, Text, parse_json
+from BYOL.config.schema import Count, Text, parse_json
 from BYOL.data.path_table import PathTable
 from BYOL.data.shards.index import ShardIndex, class_names, complete_labels, index_from_contents
 from BYOL.data.shards.parquet import Table, read_footer

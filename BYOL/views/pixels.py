@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from BYOL._colour import image_to_srgb
-from BYOL._pixel_range import PixelRange, to_uint8
 from BYOL.errors import UserError
+from BYOL.views.colour import image_to_srgb
+from BYOL.views.pixel_range import PixelRange, to_uint8
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 TRANSPARENT = ("LA", "PA", "RGBA", "La", "RGBa")

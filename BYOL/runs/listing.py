@@ -1,0 +1,101 @@
+"""The runs in a folder, each with what it was trained on, its recipe, time and accuracy."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from BYOL.config import load_config
+from BYOL.errors import UserError
+from BYOL.runs.folder import RunFolder
+from BYOL.runs.schema import read_evaluation, read_results
+
+_FILES = ("config.yaml", "results.json", "evaluation.json")
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """One run.
+
+    Args:
+        run: its path.
+        data: name of the images; empty for a damaged run.
+        recipe: preset, backbone and image size.
+        state: complete, stopped, or incomplete; for a damaged run the reason.
+        minutes: of training.
+        images: number of training images.
+        knn: accuracy or value of k-NN, the largest k first measured; None without labels.
+        linear: the same of the linear probe.
+        changed: seconds since 1970 of the last change of its results or settings.
+    """
+
+    run: str
+    data: str = ""
+    recipe: str = ""
+    state: str = ""
+    minutes: float | None = None
+    images: int | None = None
+    knn: float | None = None
+    linear: float | None = None
+    changed: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run as plain values."""
+        return asdict(self)
+
+
+def find_runs(folder: Path) -> Iterator[RunFolder]:
+    """Yield the run folders below ``folder``, or ``folder`` itself; links are not followed."""
+    for root, folders, files in os.walk(folder):
+        if "config.yaml" in files:
+            folders.clear()  # a run contains no other run
+            yield RunFolder(Path(root))
+        folders.sort()
+
+
+def list_run(folder: RunFolder) -> ListedRun:
+    """Describe the run in ``folder``. A damaged run is described by what is wrong with it."""
+    run = str(folder.path)
+    changed = max(_time(folder.path / name) for name in _FILES)
+    try:
+        config = load_config(folder.config)
+        results = read_results(folder.results)
+        evaluation = read_evaluation(folder.evaluation) or (results or {}).get("evaluation")
+    except UserError as error:
+        return ListedRun(run, state=str(error), changed=changed)
+    results = results or {}
+    trained = (evaluation or {}).get("rows", {}).get("trained", {})
+    seconds = results.get("train_seconds")
+    return ListedRun(
+        run,
+        Path(config.data).name if config.data else "digits",
+        f"{config.preset}, {config.backbone}, {config.image_size} px, {config.epochs} epochs",
+        _state(folder, results),
+        None if seconds is None else round(seconds / 60, 2),
+        results.get("pictures"),
+        _value(trained, "knn"),
+        _value(trained, "linear"),
+        changed,
+    )
+
+
+def _state(folder: RunFolder, results: dict[str, Any]) -> str:
+    if not results:
+        return "incomplete" if folder.checkpoint.exists() else "no checkpoint"
+    return "stopped" if results.get("stopped") else "complete"
+
+
+def _value(measures: dict[str, dict[str, float]], prefix: str) -> float | None:
+    """The accuracy, or the value for tags and numbers, of the first measure with this prefix."""
+    for name, measure in measures.items():
+        if name.startswith(prefix):
+            return measure.get("accuracy", measure.get("value"))
+    return None
+
+
+def _time(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
