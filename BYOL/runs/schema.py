@@ -8,7 +8,6 @@ and ``index.parquet`` in :mod:`BYOL.data.shards.build_index`.
 
 import csv
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import (
     Annotated,
@@ -17,7 +16,7 @@ from typing import (
     NotRequired,  # pydantic needs this one before Python 3.12
 )
 
-from pydantic import AfterValidator, ConfigDict, Field, WrapValidator
+from pydantic import AfterValidator, ConfigDict, Field
 from torch import Tensor
 from typing_extensions import TypedDict
 
@@ -27,10 +26,6 @@ from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES
 from BYOL.errors import DataError, WeightsError
 
 _MOST_COLUMNS = 1000
-_NUMBERS = (  # entries of a measure that are used as numbers
-    "accuracy", "value", "low", "high", "spread", "C", "components", "learnt_from", "crops",
-    "epochs", "labels", "learning_rate", "images", "recall",
-)  # fmt: skip
 _WHOLE = ("step", "epoch")  # columns of whole numbers
 
 
@@ -51,14 +46,6 @@ def _measures(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {name: m for name, m in values.items() if "accuracy" in m or "value" in m}
 
 
-def _beside_notes(values: Any, validate: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-    """Validate the numbers of a measure; its other entries, such as ``outcomes``, are notes."""
-    if not isinstance(values, dict):
-        return validate(values)
-    notes = {k: v for k, v in values.items() if isinstance(v, bool | str) and k not in _NUMBERS}
-    return {**validate({k: v for k, v in values.items() if k not in notes}), **notes}
-
-
 def _name(text: str) -> str:
     if not text or text != " ".join(text.split()):
         raise ValueError("the name must consist of words")
@@ -74,10 +61,6 @@ def _square(matrix: list[list[int]]) -> list[list[int]]:
 Name = Annotated[str, Field(strict=True, max_length=500), AfterValidator(_name)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**20)]
 Numbers = Annotated[dict[Text, Number | None], AfterValidator(_known)]
-<<<<<<< HEAD
-Measure = Annotated[Numbers, AfterValidator(_measure), WrapValidator(_beside_notes)]
-Row = Annotated[dict[Name, Measure], AfterValidator(_measures)]
-=======
 # The outcomes of a measure are text: see BYOL.evaluation.outcomes.
 Outcomes = Annotated[str, Field(strict=True, pattern=r"^(bits|values):\d{1,9}:[A-Za-z0-9+/=]*$")]
 
@@ -103,7 +86,6 @@ class Measure(TypedDict):
 Measured = Annotated[Measure, AfterValidator(_measure)]
 Row = Annotated[dict[Name, Measured], AfterValidator(_measures)]
 Pair = Annotated[list[Text], Field(min_length=2, max_length=2)]
->>>>>>> main
 Matrix = Annotated[list[list[Count]], Field(max_length=1000), AfterValidator(_square)]
 
 
@@ -122,9 +104,6 @@ class Groups(Splits):
     both: Count  # type: ignore[misc]
 
 
-<<<<<<< HEAD
-Majority = TypedDict("Majority", {"class": Text, "accuracy": Number})
-=======
 class Comparison(TypedDict):
     """A comparison of the trained backbone with another row, in one measure."""
 
@@ -160,7 +139,6 @@ class Leakage(TypedDict):
     checked: NotRequired[Count]
     leaked: NotRequired[Count]
     pairs: NotRequired[list[Pair]]
->>>>>>> main
 
 
 class Evaluation(TypedDict):
@@ -181,17 +159,8 @@ class Evaluation(TypedDict):
     positive: NotRequired[Text]
     confusion: NotRequired[Matrix | dict[Text, Matrix] | None]
     class_names: NotRequired[list[Text] | None]
-<<<<<<< HEAD
-    majority: NotRequired[Majority]
-    unequal: NotRequired[Flag]
-    positive: NotRequired[Text]
-    recall: NotRequired[dict[Text, Numbers]]
-    metric: NotRequired[Text | None]
-    comparisons: NotRequired[dict[Text, Any]]
-=======
     recall: NotRequired[dict[Text, Recall]]
     leakage: NotRequired[Leakage]
->>>>>>> main
     untaught: NotRequired[list[Text]]
     left_out: NotRequired[list[Text]]
     data: NotRequired[Text | None]
