@@ -61,7 +61,7 @@ def _square(matrix: list[list[int]]) -> list[list[int]]:
 Name = Annotated[str, Field(strict=True, max_length=500), AfterValidator(_name)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**20)]
 Numbers = Annotated[dict[Text, Number | None], AfterValidator(_known)]
-# The outcomes of a measure are text: see BYOL.evaluation.outcomes.
+# The outcomes of a measure are text: see BYOL.evaluation.outcomes. "centred" is true or false.
 Outcomes = Annotated[str, Field(strict=True, pattern=r"^(bits|values):\d{1,9}:[A-Za-z0-9+/=]*$")]
 
 
