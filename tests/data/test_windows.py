@@ -322,3 +322,23 @@ def test_colours_that_are_ycbcr_without_jpeg_are_not_read_in_windows(tmp_path):
     tifffile.imwrite(path, smooth(40, 56), **how)
     with pytest.raises(ValueError, match="no levels"):
         open_windows(path, 0, None)
+
+
+@pytest.mark.parametrize("photometric", ["rgb", "ycbcr"])
+def test_the_mask_of_a_jpeg_tiff_is_no_data(tmp_path, photometric):
+    """As GDAL writes cloud-optimized images: JPEG colours with a mask page."""
+    path = tmp_path / "x.tif"
+    mask = np.ones((48, 64), bool)
+    mask[:16] = False
+    how = {"tile": (16, 16), "compression": "jpeg", "metadata": None}
+    with tifffile.TiffWriter(path) as file:
+        file.write(smooth(48, 64) | 8, photometric=photometric, **how)
+        file.write(mask, photometric="mask", subfiletype=4, metadata=None)
+    for source in (path, path.read_bytes()):
+        pixels = read_image(source, 3)
+        assert not pixels[:, :16].any() and pixels[:, 16:].any(dim=0).all()
+        stored = read_stored(source)
+        np.testing.assert_array_equal(stored.missing.all(axis=2), ~mask)
+        with tifffile.TiffFile(path) as file:
+            np.testing.assert_array_equal(stored.values, file.pages.first.asarray())
+    assert_tiles_equal_the_image(path, tmp_path / "tiles")

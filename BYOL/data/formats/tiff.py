@@ -50,11 +50,12 @@ def open_tiff(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource
     with tiff_file(source) as file:
         check_parts(source, ome_parts(file))  # before tifffile opens them
         page = file.pages.first
-        if _is_simple(page) and _tag(page, _GDAL_NO_DATA) is None and _mask_page(file) is None:
+        masked = _mask_page(file) is not None
+        if _is_simple(page) and _tag(page, _GDAL_NO_DATA) is None and not masked:
             stack = read_stack(file)
             if stack.series is None or stack.shape == page.shape:
                 return PillowFile(whole(source, head), options, stack.notes(options))
-        elif _only_pillow_reads(page):
+        elif _only_pillow_reads(page, masked):
             return None
         return TiffImage(source, options, file)
 
@@ -240,9 +241,10 @@ def _is_simple(page: Any) -> bool:
     )
 
 
-def _only_pillow_reads(page: Any) -> bool:
-    """Whether ``page`` has colours that tifffile returns unconverted."""
-    converted = page.compression == _JPEG and _orientation(page) != 1
+def _only_pillow_reads(page: Any, masked: bool) -> bool:
+    """Whether ``page`` has colours that tifffile returns unconverted, or reads more slowly."""
+    needed = masked or _orientation(page) != 1 or _tag(page, _GDAL_NO_DATA) is not None
+    converted = page.compression == _JPEG and needed
     return page.photometric in _LAB or (page.photometric == _YCBCR and not converted)
 
 
