@@ -19,7 +19,7 @@ def check_not_input(argument: str, out: Path, *inputs: str | Path | None) -> Non
     """
     if not out.is_file():
         return
-    for source in filter(None, inputs):
+    for source in (name for name in inputs if name):
         place = Path(source).expanduser()
         if not place.exists():
             continue

@@ -151,7 +151,7 @@ def _run_settings(
             check_named_images(config.data, f"RUN={path}")
         return with_moved_paths(config, folder.path), None
     elsewhere = (
-        f"RUN={path} is from elsewhere (not made by you, moved, or made by version 0.1), and its "
+        f"RUN={path} is from elsewhere (not made by you, moved, or made by an older version), and its "
         f"settings name {named}={printable(places[named])}: give DATA, or --trust to open what "
         "they name"
     )
