@@ -10,6 +10,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.cross_val_predict import LabelledFeatures, fit_probe
 from BYOL.evaluation.estimate import estimate_quality
 from BYOL.evaluation.metrics import score_predictions
+from BYOL.evaluation.protocols.linear import _confusion
 from BYOL.evaluation.splits import drop_unusable_labels
 from BYOL.evaluation.varying import constant_columns, has_one_label
 
@@ -86,3 +87,12 @@ def test_a_perfect_auroc_has_the_exact_interval_of_the_disjoint_pairs():
         "AUROC"
     ]
     assert chance["low"] < 0.5 < chance["high"]  # constant scores: every resample has 0.5
+
+
+def test_the_confusion_matrix_of_one_class_has_one_cell_and_no_warning(recwarn):
+    ones = np.ones(4, dtype=np.int64)
+    expected = {"class_names": ["b"], "confusion": [[4]]}
+    assert _confusion(ones, ones, ("a", "b", "c")) == expected
+    assert not recwarn.list
+    found = _confusion(np.array([2, 2, 0]), np.array([0, 2, 2]), ("a", "b", "c"))
+    assert found == {"class_names": ["a", "c"], "confusion": [[0, 1], [1, 1]]}
