@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 
 from BYOL._console import Progress
 from BYOL._hardware import pick_accelerator, pick_precision, pick_workers, torch_device
+from BYOL._inputs import check_not_input
 from BYOL.config.features import FeaturesConfig
 from BYOL.curation.embeddings import Batches
 from BYOL.curation.feature_store import Collection, collect
@@ -106,11 +108,16 @@ def open_features(config: FeaturesConfig) -> Features:
     """Open the run and the images that ``config`` specifies, and resolve device and precision.
 
     Raises:
-        UserError: the run, layer, images, split or accelerator does not exist.
+        UserError: the run, layer, images, split or accelerator does not exist, or an output would
+            replace one of the images.
     """
     accelerator = pick_accelerator(config.accelerator)
     run = open_backbone(config.run, trust=config.trust)
     network = LayerFeatures(run.backbone, config.layer, config.pool)
+    data = config.data or run.config.data
+    for flag in ("out", "grid", "kept"):
+        if out := getattr(config, flag, None):
+            check_not_input(f"--{flag}={out}", Path(out), data)
     splits = open_run_images(run, config.data, config.data_root)
     parts = {"train": splits.train, "test": splits.test}
     chosen = list(parts) if config.split == "all" else [config.split]

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from BYOL.data.encode_labels import UNKNOWN, Labels, encode_switches, is_switch
+from BYOL.data.encode_labels import (
+    LARGEST,
+    MAGNITUDES,
+    SMALLEST,
+    UNKNOWN,
+    Labels,
+    encode_switches,
+    is_switch,
+)
 from BYOL.errors import DataError
 
 
@@ -89,11 +97,18 @@ def _encode(argument: str, labels: np.ndarray) -> Labels:
     unknown = f"{argument}: {int((~known).sum()):,} labels are not finite and are not used"
     remarks = () if known.all() else (unknown,)
     if labels.shape[1] > 1 or (values[known] % 1).any() or not known.any():
+        _check_magnitudes(argument, values[known])
         return Labels(values[known], names, known, remarks)
     whole = labels[known, 0] if labels.dtype.kind in "bui" else values[known, 0].astype(np.int64)
     classes = _classes(argument, whole)
     known[known] = classes.known
     return Labels(classes.values, classes.names, known, (*remarks, *classes.remarks))
+
+
+def _check_magnitudes(argument: str, values: np.ndarray) -> None:
+    sizes = np.abs(values[values != 0])
+    if len(bad := sizes[(sizes < SMALLEST) | (sizes > LARGEST)]):
+        raise DataError(f"{argument} has the label {bad[0]:g}: {MAGNITUDES}")
 
 
 def _classes(argument: str, labels: np.ndarray) -> Labels:

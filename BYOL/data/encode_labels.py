@@ -15,6 +15,8 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")  # isdigit() accepts ², int() does 
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")  # 3,5 for 3.5
 _SWITCHES = {"true": 1.0, "false": 0.0}  # as pandas writes one-hot columns
 _SEPARATORS = "|;,"  # of tags in one cell
+SMALLEST, LARGEST = 1e-30, 1e30  # magnitudes whose squares fit float64 and that fit float32
+MAGNITUDES = f"a value is 0 or has a magnitude from {SMALLEST:g} to {LARGEST:g}; use another unit"
 UNKNOWN = -1  # a number that stands for an unknown class or tag
 
 
@@ -222,6 +224,8 @@ def _parse_column(argument: str, name: str, cells: Sequence[str]) -> np.ndarray:
         number = _parse_number(cell) if cell else 0.0
         if number is None or not math.isfinite(number):
             raise DataError(f"{argument}: row {row} has {cell!r} under {name!r}: not a number")
+        if number and not SMALLEST <= abs(number) <= LARGEST:
+            raise DataError(f"{argument}: row {row} has {cell!r} under {name!r}: {MAGNITUDES}")
     return np.array([cell or "nan" for cell in cells], dtype=np.float64)
 
 

@@ -283,7 +283,7 @@ def class_folders(
     """Labels from the first folder of every path; None unless all images are in class folders.
 
     Args:
-        files: sorted; at least two class folders are required.
+        files: sorted; at least two class folders are required, or one with a name in ``classes``.
         classes: names that already have numbers.
     """
     runs: list[tuple[str, int]] = []
@@ -292,7 +292,7 @@ def class_folders(
             return None, ()
         runs.append((os.fsdecode(folder), end))
     names = sorted(name for name, _ in runs)
-    if len(names) < 2:
+    if len(names) < 2 and not set(names) & set(classes):
         return None, ()
     order = classes or tuple(names)
     order = (*order, *(name for name in names if name not in order))

@@ -1,12 +1,15 @@
 """What an accuracy hides if classes are unequally frequent: the majority class, and recalls."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from BYOL._console import first_of
 from BYOL.config.tasks import Measure, Measures
 from BYOL.evaluation.bootstrap import exact_interval, measures_text
 from BYOL.evaluation.metrics import AP, AUROC, BALANCED
+from BYOL.evaluation.varying import constant_columns
 
 LISTED = 10  # classes whose recall is listed; of more classes the lowest ones
 UNEQUAL = 1.2  # share of the largest class, as a multiple of equal shares, that counts as unequal
@@ -78,6 +81,21 @@ def majority_text(summary: dict[str, Any]) -> str:
         return ""
     accuracy = f"{majority['accuracy']:.3f}"
     return f"Always predicting {majority['class']!r} has an accuracy of {accuracy}."
+
+
+def constant_summary(truth: np.ndarray, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return ``constant``: names of the columns of ``truth`` (q, t) that are equal for all images.
+
+    The dictionary is empty if there is no such column.
+    """
+    constant = constant_columns(truth, names)
+    return {"constant": constant} if constant else {}
+
+
+def constant_text(summary: dict[str, Any]) -> str:
+    """Return a sentence about the columns of :func:`constant_summary`, or ""."""
+    names = summary.get("constant")
+    return f"Not scored, because equal for all test images: {first_of(names)}." if names else ""
 
 
 def recall_text(recalls: dict[str, Measure]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.errors import UserError
 from BYOL.evaluation.protocols.linear import fit_classes, fit_tags, fit_values
+from BYOL.evaluation.varying import has_one_label
 from BYOL.model.linear_head import NEVER, LinearLayer, constant_layer, layer_of_classes
 
 FOLDS = 5  # folds of the cross-validation
@@ -53,10 +54,12 @@ def fit_probe(
         positions: positions of the training images; None means all.
 
     Raises:
-        UserError: all labels are of one class.
+        UserError: all labels are equal.
     """
     if known.task == CLASSES and len(np.unique(known.labels)) < 2:
         raise UserError("all labels are of one class: a probe needs two classes")
+    if has_one_label(known.labels):
+        raise UserError("all images have the same labels: a probe needs labels that differ")
     rows = slice(None) if positions is None else positions
     features, labels = known.features[rows], known.labels[rows]
     groups = None if known.groups is None else known.groups[rows]

@@ -11,6 +11,8 @@ from BYOL.evaluation.bootstrap import measures_text
 from BYOL.evaluation.class_summary import (
     class_recalls,
     class_summary,
+    constant_summary,
+    constant_text,
     majority_text,
     positive_class,
     recall_text,
@@ -31,7 +33,8 @@ class Estimate:
     Args:
         measures: by name, the deciding one first; empty if no estimate is possible.
         summary: ``majority``, ``unequal``, ``positive`` and ``recall``, for classes: see
-            :mod:`BYOL.evaluation.class_summary`.
+            :mod:`BYOL.evaluation.class_summary`. ``constant``, for tags and values: names of the
+            columns that are equal for all images.
         lacking: name of a class → number of labels that are missing for an estimate.
         by_groups: whether the images have groups.
     """
@@ -47,10 +50,10 @@ class Estimate:
         text = measures_text(self.measures)
         if AUROC in self.measures:
             text += f" ({AUROC} and {AP} of {self.summary['positive']!r})"
-        sentences = [majority_text(self.summary)]
+        sentences = [majority_text(self.summary) or constant_text(self.summary)]
         if self.summary.get("unequal"):
             sentences.append(recall_text(self.summary["recall"]))
-        return "\n".join([text, *([" ".join(sentences)] if self.summary else [])])
+        return "\n".join([text, *filter(None, [" ".join(sentences)])])
 
     @property
     def lacking_text(self) -> str:
@@ -100,6 +103,8 @@ def estimate_quality(
         known = test.labels if train_labels is None else train_labels
         positive, summary = positive_class(known), class_summary(known, test.labels, names)
         summary["recall"] = class_recalls(test.labels, predictions.argmax(axis=1), names)
+    else:
+        summary = constant_summary(test.labels, names)
     measures = without_outcomes(
         score_predictions("", test.task, predictions, test.labels, test.groups, positive)
     )

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from BYOL.config.tasks import CLASSES, Measures
+from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES, Measures
 from BYOL.data.dataset import Images
 from BYOL.errors import UserError
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.baselines import RawPixels, Reference
-from BYOL.evaluation.class_summary import class_summary
+from BYOL.evaluation.class_summary import class_summary, constant_summary
 from BYOL.evaluation.comparison import comparisons_of
 from BYOL.evaluation.copies.leakage import leakage_search
 from BYOL.evaluation.deciding import check_metric
@@ -32,6 +32,7 @@ from BYOL.evaluation.types import (
     FeatureSource,
     Outcome,
 )
+from BYOL.evaluation.varying import has_one_label
 from BYOL.views.config import InputSpec, ViewConfig
 
 MANY_PIXELS = 1024  # values per image above which linear probes use principal components
@@ -99,7 +100,8 @@ def evaluate(
           only for at most 100 classes. ``recall`` of every class: see
           :func:`BYOL.evaluation.class_summary.class_recalls`.
         - ``majority``, ``unequal`` and ``positive``, for classes: see
-          :func:`BYOL.evaluation.class_summary.class_summary`.
+          :func:`BYOL.evaluation.class_summary.class_summary`. ``constant``, for tags and values:
+          names of the columns that are equal for all test images, which are not scored.
         - ``metric``, and ``comparisons[source]``: the trained backbone compared with every other
           source by paired tests: see :mod:`BYOL.evaluation.comparison`.
         - ``test_digest``: evaluations with the same one used the same test images.
@@ -198,6 +200,13 @@ def _only_readable(
     data = dataclasses.replace(data, train=image_pixels[0][0], test=image_pixels[-1][0])
     if data.task == CLASSES and len(np.unique(data.train_labels)) < 2:
         raise UserError(f"{data.train.name} has images of one class only: two are needed")
+    if data.task in (TAGS, VALUES):
+        for split, labels in (("training", data.train_labels), ("test", data.test_labels)):
+            if has_one_label(labels):
+                raise UserError(
+                    f"{data.train.name}: all {split} images have the same labels, so nothing can "
+                    "be measured"
+                )
     return data, image_pixels
 
 
@@ -235,7 +244,9 @@ def feature_function(
 
 
 def _summary(data: EvaluationData) -> dict[str, Any]:
-    if data.task != CLASSES:
-        return {}
     names = max(data.train.classes, data.test.classes, key=len)
+    if data.task == NOTHING:
+        return {}
+    if data.task != CLASSES:
+        return constant_summary(data.test_labels, names)
     return class_summary(data.train_labels, data.test_labels, names)

@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from BYOL.config.tasks import CLASSES, TAGS, Measure, Measures
+from BYOL.config.tasks import CLASSES, VALUES, Measure, Measures
 from BYOL.evaluation.bootstrap import accuracy_interval, counted_interval, exact_interval
+from BYOL.evaluation.varying import varying_columns
 
 BALANCED, AUROC, AP = "balanced accuracy", "AUROC", "AP"
 Counted = Callable[[np.ndarray], np.ndarray]  # (r, q) counts → (r,) scores
@@ -42,7 +43,8 @@ def score_predictions(
         "NAME" ("accuracy" if ``name`` is empty), "NAME balanced accuracy", "NAME AUROC" and "NAME
         AP" for classes; "NAME mAP" and "NAME F1" (macro, with a threshold of one half) for tags;
         "NAME R²" (uniform mean over the columns) and "NAME MAE" (in the units of the targets) for
-        values.
+        values. mAP, F1 and R² are means over the columns in which ``truth`` varies. At least one
+        column must vary.
     """
     measures: Measures = {}
     statistics: dict[str, Counted]
@@ -55,17 +57,24 @@ def score_predictions(
             probability = predictions[:, positive]
             statistics[AUROC] = _auroc(is_positive, probability)
             statistics[AP] = _mean_precision(is_positive[:, None], probability[:, None])
-    elif task == TAGS:
-        statistics = {
-            "mAP": _mean_precision(truth, predictions),
-            "F1": _macro_f1(truth, predictions >= 0.5),
-        }
     else:
-        statistics = {"R²": _r2(truth, predictions), "MAE": _mae(truth, predictions)}
+        varies = varying_columns(truth)
+        statistics = _column_statistics(task, truth[:, varies], predictions[:, varies])
+        if task == VALUES:
+            statistics["MAE"] = _mae(truth, predictions)
     scores = {m: counted_interval(s, len(truth), groups=groups) for m, s in statistics.items()}
-    if task == CLASSES and scores[BALANCED]["low"] == scores[BALANCED]["high"]:
+    if task == CLASSES and _without_width(scores[BALANCED]):
         scores[BALANCED] |= _mean_exact_interval(truth, correct)
+    if AUROC in scores and _without_width(scores[AUROC]):
+        scores[AUROC] |= _exact_auroc_interval(scores[AUROC]["value"], is_positive, groups)
     return measures | {f"{name} {measure}".strip(): score for measure, score in scores.items()}
+
+
+def _column_statistics(task: str, truth: np.ndarray, predictions: np.ndarray) -> dict[str, Counted]:
+    if task == VALUES:
+        return {"R²": _r2(truth, predictions)}
+    f1 = _macro_f1(truth, predictions >= 0.5)
+    return {"mAP": _mean_precision(truth, predictions), "F1": f1}
 
 
 def _mean_exact_interval(truth: np.ndarray, correct: np.ndarray) -> Measure:
@@ -77,6 +86,29 @@ def _mean_exact_interval(truth: np.ndarray, correct: np.ndarray) -> Measure:
     of_class = [correct[truth == c] for c in np.unique(truth)]
     ends = [exact_interval(int(hits.sum()), len(hits)) for hits in of_class]
     low, high = np.mean(ends, axis=0).tolist()
+    return {"low": low, "high": high}
+
+
+def _without_width(measure: Measure) -> bool:
+    """Whether all resamples were equal: the bootstrap then knows nothing about the variation."""
+    return bool(measure["high"] - measure["low"] < 1e-12)
+
+
+def _exact_auroc_interval(
+    value: float, is_positive: np.ndarray, groups: np.ndarray | None
+) -> Measure:
+    """Return the exact interval of disjoint pairs, for an AUROC whose resamples are all equal.
+
+    With p positive and q negative images, min(p, q) disjoint pairs are independent, and each is
+    ranked correctly with a probability equal to the AUROC. With groups, pairs of a positive and a
+    negative group are counted. The interval is wider than needed.
+    """
+    units = np.arange(len(is_positive)) if groups is None else groups
+    sides = [np.unique(units[is_positive]), np.unique(units[~is_positive])]
+    pairs = min(map(len, sides))
+    if groups is not None:  # a group with images on both sides is one unit
+        pairs = min(pairs, max(len(np.unique(units)) // 2, 1))
+    low, high = exact_interval(round(value * pairs), pairs)
     return {"low": low, "high": high}
 
 

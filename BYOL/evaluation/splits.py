@@ -16,6 +16,7 @@ from BYOL.data.dataset import Images
 from BYOL.data.groups import GroupFile, check_all_grouped, shared_groups_warning
 from BYOL.data.sources import Splits
 from BYOL.errors import UserError
+from BYOL.evaluation.varying import has_one_label
 
 HELD_OUT = 0.2  # share of the labelled images that is held out if there is no test set
 
@@ -48,25 +49,39 @@ def attach_labels(splits: Splits, config: PretrainConfig) -> Splits:
     return splits
 
 
-def drop_unusable_labels(splits: Splits) -> Splits:
+def drop_unusable_labels(splits: Splits, seed: int = 0) -> Splits:
     """Return ``splits`` without labels, and with a remark, if they allow no evaluation.
 
-    If the labels allow one, ``splits`` is returned unchanged.
+    If the labels allow one, ``splits`` is returned unchanged. ``seed`` is that of the evaluation,
+    which draws the held-out images.
     """
     bank = splits.labelled or splits.train
-    problem = None
-    if task_of(bank) == CLASSES:
-        assert bank.labels is not None
-        if comparable_test_set(splits.test, bank) is None:
-            by_groups = None if bank.groups is None else held_out_mask(bank.labels, 0, bank.groups)
-            problem = holdout_problem(bank.labels, by_groups)
-        elif len(np.unique(bank.labels)) < 2:
-            problem = "the training images are of one class"
+    problem = _unusable_reason(bank, comparable_test_set(splits.test, bank), seed)
     if problem is None:
         return splits
     remark = f"its labels are not used, and no accuracy is reported: {problem}"
     train = _with_remark(_without_labels(splits.train), remark)
     return Splits(train, splits.test and _without_labels(splits.test))
+
+
+def _unusable_reason(bank: Images, test: Images | None, seed: int) -> str | None:
+    """Return why the labels of the training images ``bank`` allow no evaluation, or None."""
+    if bank.labels is None:
+        return None
+    if task_of(bank) == CLASSES:
+        if test is None:
+            by_groups = None if bank.groups is None else held_out_mask(bank.labels, 0, bank.groups)
+            return holdout_problem(bank.labels, by_groups)
+        one_class = has_one_label(bank.labels)
+        return "the training images are of one class" if one_class else None
+    if test is None:
+        held = held_out_mask(bank.labels, seed, bank.groups)
+        splits = {"training": bank.labels[~held], "test": bank.labels[held]}
+    else:
+        assert test.labels is not None
+        splits = {"training": bank.labels, "test": test.labels}
+    equal = next((name for name, labels in splits.items() if has_one_label(labels)), None)
+    return f"all {equal} images have the same labels" if equal else None
 
 
 def check_split_groups(splits: Splits, file: GroupFile) -> str | None:

@@ -4,12 +4,12 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from BYOL._console import first_of
+from BYOL._console import counted, first_of
 from BYOL.config.tasks import CLASSES, NOTHING, Measure
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.evaluation.centering import CENTRED
-from BYOL.evaluation.class_summary import majority_text, recall_text, shown_rows
+from BYOL.evaluation.class_summary import constant_text, majority_text, recall_text, shown_rows
 from BYOL.evaluation.comparison import RunComparison
 
 COLUMNS = 5  # columns of a table, limited by the width of a terminal
@@ -133,7 +133,8 @@ def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
     if task == NOTHING:
         text = f"{images['judge']:,} images without labels. "
     else:
-        kind = f"{results['classes']} {'classes' if task == CLASSES else 'columns of labels'}"
+        count = results["classes"]
+        kind = f"{count} classes" if task == CLASSES else f"{counted(count, 'column')} of labels"
         text = f"{images['judge']:,} test images of {kind}, "
         text += f"{images['learn']:,} training images. "
     if any("spread" in measure for measure in measures.values()):
@@ -159,7 +160,7 @@ def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
 
 def class_lines(results: dict[str, Any]) -> list[str]:
     """Return sentences about what an accuracy hides; without classes there are none."""
-    lines = [majority_text(results)]
+    lines = [majority_text(results), constant_text(results)]
     if "positive" in results:
         lines.append(f"AUROC and AP are those of the class {results['positive']!r}.")
     if results.get("unequal"):
@@ -179,15 +180,15 @@ def groups_note(results: dict[str, Any]) -> str:
     if not groups:
         return ""
     both = f"{groups['both']:,}" if groups["both"] else "none"
-    counted = (
-        f"{groups['judge']:,} test groups, {groups['learn']:,} training groups, {both} on both "
-        "sides"
+    numbers = (
+        f"{counted(groups['judge'], 'test group')}, "
+        f"{counted(groups['learn'], 'training group')}, {both} on both sides"
     )
     if results.get("task", CLASSES) == NOTHING:
-        counted = f"{groups['judge']:,}"
+        numbers = f"{groups['judge']:,}"
     prefix = "Held out by groups" if results.get("held_out_by") == "groups" else "Groups"
     one_group = "There is one test group: intervals do not describe other groups."
-    sentences = [f"{prefix}: {counted}."]
+    sentences = [f"{prefix}: {numbers}."]
     sentences.append("Intervals are over groups." if groups["judge"] > 1 else one_group)
     return " ".join(sentences)
 

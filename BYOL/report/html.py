@@ -91,6 +91,7 @@ def write_page(page: str, out: str | Path) -> Path:
 def _folder_sections(facts: RunSummary) -> dict[str, Any]:
     """Return the template values that come from the files of the run folder."""
     evaluation = next(iter(facts.evaluations.values()), {})
+    noteworthy = evaluation.get("unequal") or evaluation.get("constant")
     charts = draw_all({facts.name: facts.curves})
     settings = list_settings(facts.config)
     path = facts.folder.backbone
@@ -102,7 +103,7 @@ def _folder_sections(facts: RunSummary) -> dict[str, Any]:
         "recalls": recall_table(evaluation),
         "leakage": evaluation.get("leakage") or {},
         "near_copies": near_copies(evaluation),
-        "class_notes": class_lines(evaluation) if evaluation.get("unequal") else [],
+        "class_notes": class_lines(evaluation) if noteworthy else [],
         "advice": advise(run_figures(facts)),
         "spread": collapse_table(facts),
         "evidence": [

@@ -151,8 +151,9 @@ def _run_settings(
             check_named_images(config.data, f"RUN={path}")
         return with_moved_paths(config, folder.path), None
     elsewhere = (
-        f"RUN={path} is from elsewhere (not made by you, or moved), and its settings name "
-        f"{named}={printable(places[named])}: give DATA, or --trust to open what they name"
+        f"RUN={path} is from elsewhere (not made by you, moved, or made by an older version), "
+        f"and its settings name {named}={printable(places[named])}: give DATA, or --trust to open "
+        "what they name"
     )
     nothing: dict[str, Any] = dict.fromkeys(
         ("labels", "label_column", "groups", "group_column", "file_column")

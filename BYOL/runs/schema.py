@@ -157,6 +157,7 @@ class Evaluation(TypedDict):
     majority: NotRequired[Majority | None]
     unequal: NotRequired[Flag]
     positive: NotRequired[Text]
+    constant: NotRequired[list[Text]]
     confusion: NotRequired[Matrix | dict[Text, Matrix] | None]
     class_names: NotRequired[list[Text] | None]
     recall: NotRequired[dict[Text, Recall]]

@@ -100,7 +100,7 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
     if isinstance(train, FileImages) and config.devices * config.nodes == 1:
         cache = Path(config.data_root).expanduser() / "decoded"
         train = reduce_images(train, largest_view(config), budget, cache)
-    splits = drop_unusable_labels(Splits(train, test, labelled))
+    splits = drop_unusable_labels(Splits(train, test, labelled), config.seed)
     return Prepared(config, splits.train, splits.test, splits.labelled, broken + broken_test)
 
 

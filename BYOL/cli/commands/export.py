@@ -4,6 +4,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from BYOL._inputs import check_not_input
 from BYOL.cli.commands.common import Answer
 from BYOL.config.export import ExportConfig
 from BYOL.export.exportable import ExportModel
@@ -11,6 +12,7 @@ from BYOL.export.snippet import loading_recipe
 from BYOL.export.train_classifier import train_classifier
 from BYOL.export.writers import pick_writer
 from BYOL.model.classifier import Classifier
+from BYOL.runs.folder import RunFolder
 from BYOL.runs.load import open_backbone
 
 
@@ -23,7 +25,8 @@ def export_run(config: ExportConfig) -> Answer:
             are no labels, or the files of labels and groups do not fit.
     """
     write = pick_writer(config.to)
-    path = Path(config.to)
+    path, run = Path(config.to), Path(config.run or "")
+    check_not_input(f"--to={config.to}", path, config.run, *_weights_of(run))
     if config.classifier == "none":
         model = ExportModel(open_backbone(config.run, trust=config.trust))
     else:
@@ -38,6 +41,12 @@ def export_run(config: ExportConfig) -> Answer:
     lines = [*_description(model.classifier), f"written to {path}{checked}; in Python:\n{recipe}"]
     answer = {"to": str(path), **model.metadata, **found, **_evaluation(model.classifier)}
     return answer, "\n".join(lines)
+
+
+def _weights_of(run: Path) -> list[Path]:
+    """Return the files of the run folder ``run`` that hold weights."""
+    folder = RunFolder(run)
+    return [folder.backbone, folder.start, *folder.checkpoints.glob("*")]
 
 
 def _evaluation(classifier: Classifier | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from BYOL._console import counted
 from BYOL._files import check_output_path
+from BYOL._inputs import check_not_input
 from BYOL._random import evenly_spaced, fold
 from BYOL.cli.commands.common import Answer
 from BYOL.config.inspection import ViewsConfig
@@ -31,6 +32,7 @@ def views_run(config: ViewsConfig) -> Answer:
     if Path(out).suffix.lower() != ".png":
         raise UserError(f"--out={out} has an unknown ending: use .png")
     check_output_path(f"--out={out}", Path(out))
+    check_not_input(f"--out={out}", Path(out), config.data)
     settings = dataclasses.replace(config, batch_size=1, accumulate=1, devices=1, nodes=1)
     prepared = prepare(settings, into_memory=False)
     images = readable(prepared.train, evenly_spaced(len(prepared.train), config.pictures).tolist())
