@@ -13,13 +13,29 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.overrides import TorchFunctionMode
 
 from BYOL._hardware import available_memory
 from BYOL.errors import MachineError
+from BYOL.model.timm_import import without_compiler
 
 MOST_PARAMETERS = 10**10  # the largest networks of timm have half of it
 MOST_MODULES = 10_000  # a network with more takes minutes to build
 _BYTES = 4  # of a parameter
+
+
+# On the meta device torch computes them in Python, which takes half a second for the first one.
+_RANDOM = frozenset({Tensor.normal_, Tensor.uniform_})
+
+
+class _WithoutRandomWeights(TorchFunctionMode):
+    """Within it, weights are not initialised with random numbers."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call ``func`` unless it draws random numbers."""
+        return args[0] if func in _RANDOM else func(*args, **(kwargs or {}))
 
 
 class _TooLargeError(Exception):
@@ -58,7 +74,7 @@ def check_size(build: Callable[[], nn.Module], what: str) -> None:
         register_module_module_registration_hook(add_module),
     )
     try:
-        with torch.device("meta"):
+        with without_compiler(), _WithoutRandomWeights(), torch.device("meta"):
             build()
     except _TooLargeError as error:
         raise MachineError(
