@@ -24,7 +24,7 @@ def import_timm_quickly() -> None:
     transformers for ``torch.compile`` are missing afterwards, and so is timm's own log to Weights &
     Biases. Everything else is as after ``import timm``.
     """
-    global _postpones  # noqa: PLW0603
+    global _postpones
     if "timm" not in sys.modules:
         _postpones = True
         with _replaced(_LOGGER):
