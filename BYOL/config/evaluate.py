@@ -87,9 +87,10 @@ class EvaluateConfig(Settings):
     )
     reference: str | None = setting(
         None,
-        "Backbone to compare with on the same test images: a run folder, a published backbone "
-        "(hf-hub:OWNER/NAME or local-dir:FOLDER), or a .safetensors or PyTorch file with other "
-        "weights of the same backbone. The default is timm's weights, if they are on this disk.",
+        "Backbone to compare with on the same test images. It is a run folder, a published "
+        "backbone (hf-hub:OWNER/NAME or local-dir:FOLDER), or a .safetensors or PyTorch file with "
+        "other weights of the same backbone. The default is timm's weights, if they are on this "
+        "disk.",
         place="input",
         home=True,
         basic=True,

@@ -170,7 +170,10 @@ def no_images_error(root: Path, passed: "Counter[str]") -> DataError:
     """The error for a folder without images: what is in it instead, and what would read it."""
     remarks = [remark.removeprefix("left out: ") for remark in skip_remarks(passed)]
     inside = "; ".join(remarks) or "it is empty"
-    return DataError(f"DATA={root} contains no images: {inside}")
+    return DataError(
+        f"DATA={root} contains no images: {inside}; images are .jpg, .png, .tif and other files "
+        "(docs/formats.md)"
+    )
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -6,18 +6,14 @@ export, evaluate. Lightning's Trainer has the training loop.
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import pytorch_lightning as pl
-import torch
-from pytorch_lightning.loggers import Logger
 
 from BYOL import byol
 from BYOL._console import counted, show_messages_by_default
 from BYOL._distributed import first_process
-from BYOL._hardware import Machine, peak_memory, pick_machine, pick_workers, torch_device
+from BYOL._hardware import Machine, pick_machine
 from BYOL._random import fold
 from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig, save_config
@@ -26,33 +22,24 @@ from BYOL.config.presets import misfit
 from BYOL.config.tasks import Measures
 from BYOL.config.view_configs import view_configs
 from BYOL.data.dataset import readable
-from BYOL.data.sampler import epoch_sampler
-from BYOL.data.shards.order import Streams
-from BYOL.data.train_loader import train_loader
 from BYOL.evaluation.evaluate import NOTHING_KNOWN
 from BYOL.export import export_backbone
-from BYOL.model.sync_batchnorm import synchronise_batchnorm
 from BYOL.runs.build_model import build_model, seeded_model
 from BYOL.runs.folder import RunFolder, default_folder
 from BYOL.runs.open import backbone_metadata
 from BYOL.training.auto_recipe import recorded_settings
 from BYOL.training.budget import Estimate, log_recipe, resolve_length
-from BYOL.training.callbacks.build import RunCallbacks
 from BYOL.training.clock import command_start
 from BYOL.training.compile import resolve_compile
 from BYOL.training.dry_run import check_network, reliable_machine
 from BYOL.training.finalize import finalize_run, save_report
-from BYOL.training.launch import build_strategy, translated_errors
 from BYOL.training.launcher import independent_task, resolve_processes
-from BYOL.training.loggers import build_loggers
 from BYOL.training.microbatch import fit_micro_batch
-from BYOL.training.module import Pretraining
-from BYOL.training.prepare import Prepared, build_views, prepare
-from BYOL.training.resume import Start, find_start, fixed_facts
+from BYOL.training.prepare import Prepared, prepare
+from BYOL.training.resume import Start, find_start
 from BYOL.training.signals import StopRequest
-from BYOL.training.trainer import build_trainer
+from BYOL.training.train import train_network
 from BYOL.training.wandb import check_wandb, wandb_run
-from BYOL.views.pipeline import Views
 from BYOL.views.pixel_range import describe_range
 from BYOL.views.preview import save_preview
 
@@ -193,7 +180,7 @@ def _train_and_finalize(
     estimate: Estimate | None,
 ) -> dict[str, Any]:
     with wandb_run(config, start.folder) as wandb:
-        config, measured = _train(
+        config, measured = train_network(
             config, prepared, model, start, machine, stop, wandb.loggers, estimate
         )
         results = {"run": str(start.folder.path), **measured, "evaluation": None}
@@ -204,102 +191,3 @@ def _train_and_finalize(
     if config.report:
         save_report(config, prepared, start.folder, machine)
     return results
-
-
-def _train(
-    config: PretrainConfig,
-    prepared: Prepared,
-    model: byol.BYOL,
-    start: Start,
-    machine: Machine,
-    stop: StopRequest,
-    more_loggers: Sequence[Logger],
-    estimate: Estimate | None,
-) -> tuple[PretrainConfig, dict[str, Any]]:
-    """Train ``model``.
-
-    Returns:
-        The settings, whose length a time limit may have corrected, and the results of the training
-        itself.
-    """
-    steps_per_epoch = len(prepared.train) // config.batch_size
-    streams = _streams(config, start, machine)
-    views = build_views(config)
-    loader = _loader(config, prepared, views, start.step, machine, streams)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if config.sync_batchnorm and config.devices * config.nodes > 1:
-        model = synchronise_batchnorm(model, machine.accelerator)
-    module = Pretraining(model, config, views, steps_per_epoch)
-    facts = {**fixed_facts(config, prepared.train), "streams": dataclasses.asdict(streams)}
-    callbacks = RunCallbacks(config, prepared, start, machine, stop, module, estimate, facts)
-    loggers = [*build_loggers(start.folder, start.step), *more_loggers]
-    trainer = _trainer(config, start, callbacks, machine, loggers)
-    with translated_errors(start.folder, lambda: bool(start.step) and not callbacks.started):
-        trainer.fit(module, loader, ckpt_path=start.checkpoint)
-    return module.config, {
-        "epochs": module.config.epochs,
-        "epochs_seen": round(trainer.global_step / steps_per_epoch, 2),
-        "steps": trainer.global_step,
-        "peak_memory": peak_memory(torch_device(machine.accelerator)),
-        **callbacks.results(),
-    }
-
-
-def _streams(config: PretrainConfig, start: Start, machine: Machine) -> Streams:
-    """Return the streams of the run that is resumed, or one for every loader process."""
-    recorded = (start.facts or {}).get("streams")
-    workers = pick_workers(config.workers, machine.accelerator)
-    fresh = Streams(config.devices * config.nodes, max(workers, 1), config.accumulate)
-    return Streams(**recorded) if recorded else fresh
-
-
-def _loader(
-    config: PretrainConfig,
-    prepared: Prepared,
-    views: Views,
-    completed_steps: int | None,
-    machine: Machine,
-    streams: Streams,
-) -> Any:
-    epoch, step = divmod(completed_steps or 0, len(prepared.train) // config.batch_size)
-    sampler = epoch_sampler(
-        prepared.train,
-        config.micro_batch,
-        accumulate=config.accumulate,
-        processes=config.devices * config.nodes,
-        buffer=config.shuffle_buffer,
-        seed=config.seed,
-        start_epoch=epoch,
-        start_batch=step * config.accumulate,
-        streams=streams,
-    )
-    return train_loader(
-        prepared.train,
-        sampler,
-        views=views.all_configs,
-        workers=pick_workers(config.workers, machine.accelerator),
-        device=torch_device(machine.accelerator),
-    )
-
-
-def _trainer(
-    config: PretrainConfig,
-    start: Start,
-    callbacks: RunCallbacks,
-    machine: Machine,
-    loggers: list[Logger],
-) -> pl.Trainer:
-    return build_trainer(
-        config,
-        machine,
-        devices=config.devices,
-        num_nodes=config.nodes,
-        strategy=build_strategy(config.devices * config.nodes),
-        max_epochs=config.epochs,
-        max_steps=-1 if config.steps is None else config.steps,
-        use_distributed_sampler=False,  # the loader shards by itself, equally for any world size
-        callbacks=callbacks.callbacks,
-        plugins=[callbacks.store],
-        logger=loggers,
-        default_root_dir=start.folder.path,
-    )

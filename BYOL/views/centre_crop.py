@@ -7,6 +7,7 @@ here, the resampling of a box of the image, so that nothing outside the crop is 
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,8 +68,8 @@ def centre_crop(images: Tensor, size: int) -> Tensor:
     x = images[..., rows, columns].float() * (255 if floats else 1)
     eight_bits = _has_levels(x) if floats else torch.ones((), dtype=torch.bool, device=x.device)
     # Like Pillow, across first, with the result of each pass clipped, and rounded if of 8 bits.
-    x = _clipped(torch.where(eight_bits, x.round(), x) @ across.float().to(x.device).mT, eight_bits)
-    return _clipped(down.float().to(x.device) @ x, eight_bits) * (1 / 255)
+    x = _clipped(torch.where(eight_bits, x.round(), x) @ across.to(x.device).mT, eight_bits)
+    return _clipped(down.to(x.device) @ x, eight_bits) * (1 / 255)
 
 
 def _has_levels(x: Tensor) -> Tensor:
@@ -96,12 +97,13 @@ def _pillow_weights(start: float, length: float, total: int, size: int) -> tuple
     """
     scale = length / size
     stretch = max(scale, 1.0)
-    centre = start + (torch.arange(size, dtype=torch.float64) + 0.5) * scale
+    centre = start + (np.arange(size) + 0.5) * scale
     first = max(math.floor(centre[0] - 2 * stretch), 0)
     last = min(math.ceil(centre[-1] + 2 * stretch), total)
-    pixel = torch.arange(first, last, dtype=torch.float64) + 0.5
-    distance = ((pixel - centre[:, None]) / stretch).abs()
+    pixel = np.arange(first, last) + 0.5
+    distance = np.abs((pixel - centre[:, None]) / stretch)
     near = (1.5 * distance - 2.5) * distance * distance + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    weights = torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
-    return slice(first, last), weights / weights.sum(1, keepdim=True)
+    weights = np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
+    weights /= weights.sum(1, keepdims=True)
+    return slice(first, last), torch.from_numpy(weights.astype(np.float32))

@@ -58,7 +58,7 @@ def test_unlabelled_images_are_embedded_and_broken_ones_are_counted(run, tmp_pat
     assert main(["embed", str(run), str(pictures), "--out", str(out), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["pictures"], answer["left_out"]) == (11, 1)
-    assert "05.png" not in pq.read_table(out).column("name").to_pylist()
+    assert "05.png" not in pq.read_table(out).column("file").to_pylist()
 
 
 def two_classes(name):

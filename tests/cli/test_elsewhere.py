@@ -69,8 +69,9 @@ ENTRIES = (
 # Settings whose value names what is read, written or contacted, of all commands. Named here once
 # more, so that a new setting that lacks its ``place`` is noticed.
 NAMING = {
-    "backbone", "data", "data_root", "grid", "groups", "kept", "labelled", "labels", "like", "out",
-    "pretrained", "reference", "run", "sweep", "to", "wandb", "weights",
+    "backbone", "data", "data_root", "folder", "grid", "groups", "kept",
+    "labelled", "labels", "like", "out",
+    "pretrained", "reference", "run", "sweep", "to", "values", "wandb", "weights",
 }  # fmt: skip
 
 

@@ -130,7 +130,13 @@ def test_labels_of_new_images_are_predicted_from_labelled_ones_elsewhere(flat, t
 @pytest.mark.parametrize(
     ("header", "cells", "task", "columns", "measures"),
     [
-        ("file,x,y", lambda i: f"{i % 2},{1 - i % 2}", "multilabel", ["x", "y"], ["mAP", "F1"]),
+        (
+            "file,x,y",
+            lambda i: f"{i % 2},{int(i % 3 > 0)}",
+            "multilabel",
+            ["x", "y"],
+            ["mAP", "F1"],
+        ),
         ("file,age", lambda i: f"{i % 2 + 0.5}", "regression", ["age"], ["R²", "MAE"]),
     ],
 )
@@ -180,7 +186,7 @@ def test_unusable_labels_are_named_in_an_error(flat, tmp_path, capsys):
         ([], "p has no labels: give labels of some images as --labels=FILE.csv"),
         (["--labels", one], "all labels are of one class"),
         (["--labels", empty], "has no labels yet: fill them in for some of its rows"),
-        (["--labels", half], "row 1 (00.png) has nothing under 'y'"),
+        (["--labels", half], "1 of 2 rows have unknown labels"),
         (["--labels", two, "--groups", ungrouped], "has no row for 1 of the labelled images"),
         (["--task", "regression"], "needs --labels"),
         (["--pool", "none"], "--pool=none is unknown"),

@@ -17,7 +17,9 @@ def folder(tmp_path: Path, run: Path) -> Path:
     for name in ("a/complete", "incomplete", "damaged"):
         shutil.copytree(run, tmp_path / "runs" / name)
     (tmp_path / "runs" / "incomplete" / "results.json").unlink()
-    (tmp_path / "runs" / "damaged" / "results.json").write_text('{"epochs": "x\\u001b[31m"}')
+    (tmp_path / "runs" / "damaged" / "results.json").write_text(
+        '{"evaluation": null, "epochs": "x\\u001b[31m"}'
+    )
     return tmp_path / "runs"
 
 

@@ -10,7 +10,7 @@ from BYOL._links import open_plain
 from BYOL.cli.commands.select import _has_labels
 from BYOL.config.schema import read_json
 from BYOL.config.yaml_io import read_settings
-from BYOL.data import csv_rows
+from BYOL.data import csv_table
 from BYOL.data.groups import read_groups
 from BYOL.data.labels import read_labels
 from BYOL.data.sources import open_images
@@ -57,7 +57,7 @@ def test_anything_but_a_plain_file_is_one_line(tmp_path: Path, name: str, kind: 
 def test_a_table_of_labels_has_a_largest_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv_rows, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(csv_table, "_MOST_BYTES", 1 << 20)
     path = tmp_path / "labels.csv"
     with path.open("wb") as file:
         file.truncate((1 << 20) + 1)

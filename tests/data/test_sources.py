@@ -64,7 +64,8 @@ def test_skipped_files_are_reported(tmp_path):
     assert notes == (
         "no labels: cover.png is next to the class folders",
         "left out, next to train/: more/",
-        "left out, because of an unsupported format: 1 .nii; convert them first",
+        "left out, because they are no images: 1 .txt",
+        "no sampled file of these endings can be read: 1 .nii",
     )
     held, _ = to_memory(open_images(str(tmp_path)).train, 1 << 30)
     assert held.notes == notes

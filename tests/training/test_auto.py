@@ -117,7 +117,7 @@ def test_the_number_of_steps_fills_the_minutes(tmp_path, slow_clock, monkeypatch
 def test_a_long_run_on_a_cpu_says_so_first(tmp_path, slow_clock, monkeypatch, lines):
     folder = draw_images(tmp_path / "p", each=20)
     monkeypatch.setattr(
-        "BYOL.training.pretrain._train", lambda *_: pytest.fail("as far as it needs")
+        "BYOL.training.pretrain.train_network", lambda *_: pytest.fail("as far as it needs")
     )
     config = preset_config(
         "auto", data=str(folder), out=str(tmp_path / "r"), epochs=3000, accelerator="cpu"
@@ -259,7 +259,7 @@ def test_a_large_network_on_few_photographs_starts_and_says_how_long_it_takes(
     folder = draw(tmp_path / "photos", 40, "photos")
     reached: list[int] = []
     monkeypatch.setattr(
-        "BYOL.training.pretrain._train", lambda config, *_: reached.append(config.epochs)
+        "BYOL.training.pretrain.train_network", lambda config, *_: reached.append(config.epochs)
     )
     words = [str(folder), "--backbone=resnet50", "--epochs=300", "--accelerator=cpu"]
     config = parse("pretrain", [*words, "--out", str(tmp_path / "run"), "--compile=off"])
