@@ -5,7 +5,9 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ from BYOL.views.pixels import cut
 
 _QUICK_BYTES = 1 << 20  # larger JPEG files are opened by their header first
 _DEFAULTS = ReadOptions()
+_KEPT_HEADERS = 1024  # several times the number of files that are sampled
 
 
 class BrokenImageError(Exception):
@@ -197,7 +200,31 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
 
 
 def read_header(source: Encoded, options: ReadOptions = _DEFAULTS) -> Header | None:
-    """The header of an image file; None if it is not an image."""
+    """The header of an image file; None if it is not an image.
+
+    A file is opened once, however many parts of a command need its header.
+    """
+    if not isinstance(source, Path):
+        return _read_header(source, options)
+    try:
+        state = source.stat()
+    except (OSError, ValueError):
+        return None
+    if not S_ISREG(state.st_mode):  # a change inside of a folder does not show
+        return _read_header(source, options)
+    version = state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
+    return _header_of_version(source, options, version)
+
+
+@lru_cache(maxsize=_KEPT_HEADERS)
+def _header_of_version(
+    source: Path, options: ReadOptions, version: tuple[int, ...]
+) -> Header | None:
+    """The header of a file; ``version`` changes when the file does."""
+    return _read_header(source, options)
+
+
+def _read_header(source: Encoded, options: ReadOptions) -> Header | None:
     try:
         with image_errors(source), contextlib.closing(open_source(source, options)) as opened:
             return opened.header

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from BYOL._hardware import available_memory
 from BYOL.errors import MachineError
+from BYOL.model.timm_import import without_compiler
 
 MOST_PARAMETERS = 10**10  # the largest networks of timm have half of it
 MOST_MODULES = 10_000  # a network with more takes minutes to build
@@ -78,7 +79,7 @@ def check_size(build: Callable[[], nn.Module], what: str) -> None:
         register_module_module_registration_hook(add_module),
     )
     try:
-        with torch.device("meta"), _WithoutInitialization():
+        with without_compiler(), torch.device("meta"), _WithoutInitialization():
             build()
     except _TooLargeError as error:
         raise MachineError(

@@ -8,12 +8,13 @@ seconds of processor time before a command has read its first image.
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
 _COMPILER = ("torch._dynamo", "torch._dynamo.utils")
 _LOGGER = "wandb"  # timm works without it: its own summary of a training is not used here
+_postpones = False  # whether this process has imported timm quickly
 
 
 def import_timm_quickly() -> None:
@@ -23,19 +24,31 @@ def import_timm_quickly() -> None:
     transformers for ``torch.compile`` are missing afterwards, and so is timm's own log to Weights &
     Biases. Everything else is as after ``import timm``.
     """
+    global _postpones
     if "timm" not in sys.modules:
-        with _replaced():
+        _postpones = True
+        with _replaced(_LOGGER):
             import timm  # noqa: F401
 
 
 @contextmanager
-def _replaced() -> Iterator[None]:
-    """Nothing within imports the compiler by name alone, nor the logger at all."""
+def without_compiler() -> Iterator[None]:
+    """Nothing within imports the compiler only to mark a function that must not be compiled.
+
+    torch computes on the meta device in Python and marks each of its functions. This context has
+    no effect in a process that may compile, which needs the marks.
+    """
+    with _replaced() if _postpones else nullcontext():
+        yield
+
+
+@contextmanager
+def _replaced(*absent: str) -> Iterator[None]:
+    """Nothing within imports the compiler by name alone, nor the modules ``absent`` at all."""
     modules: dict[str, ModuleType | None] = {}
     if not any(name in sys.modules for name in _COMPILER):
         modules = {name: _Postponed(name) for name in _COMPILER}
-    if _LOGGER not in sys.modules:
-        modules[_LOGGER] = None  # import raises ImportError
+    modules |= {name: None for name in absent if name not in sys.modules}  # raises ImportError
     sys.modules.update(modules)  # type: ignore[arg-type]
     try:
         yield

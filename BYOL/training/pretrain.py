@@ -91,9 +91,10 @@ def pretrain(
         machine = reliable_machine(narrow, config, machine)
         if start.compiled and config.compile == "auto":  # another choice rounds differently
             config = dataclasses.replace(config, compile="on" if start.compiled == "on" else "off")
-        if not start.checkpoint:
-            config = fit_micro_batch(config, model, machine)
-        config, estimate = resolve_length(config, prepared, model, machine, began)
+        with waiting("measuring the speed"):
+            if not start.checkpoint:
+                config = fit_micro_batch(config, model, machine)
+            config, estimate = resolve_length(config, prepared, model, machine, began)
         config = resolve_compile(config, len(prepared.train), machine)
         check_wandb(config)
         with start.locked_folder():
