@@ -7,7 +7,7 @@ from torch import nn
 
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
-from BYOL.errors import SettingsError
+from BYOL.errors import SettingsError, UserError
 from BYOL.model.backbones import (
     build_backbone,
     enable_grad_checkpointing,
@@ -39,24 +39,33 @@ def build_model(config: PretrainConfig) -> BYOL:
                 f"--backbone={config.backbone} does not accept images of {config.image_size} px "
                 f"with {config.channels} channels"
             )
-        return BYOL(
-            features,
-            config.hidden_size,
-            config.output_size,
-            config.depth_proj,
-            config.depth_pred,
-            t=config.tau,
-            backend=backbone,
-            in_channels=config.channels,
-            image_size=config.image_size,
-            predictor=config.predictor,
-            predictor_rho=config.predictor_rho,
-            predictor_eps=config.predictor_eps,
-            predictor_every=config.predictor_every,
-            target=config.target,
-            norm=config.norm,
-            target_norm=config.target_norm,
-        )
+        try:
+            return BYOL(
+                features,
+                config.hidden_size,
+                config.output_size,
+                config.depth_proj,
+                config.depth_pred,
+                t=config.tau,
+                backend=backbone,
+                in_channels=config.channels,
+                image_size=config.image_size,
+                predictor=config.predictor,
+                predictor_rho=config.predictor_rho,
+                predictor_eps=config.predictor_eps,
+                predictor_every=config.predictor_every,
+                target=config.target,
+                norm=config.norm,
+                target_norm=config.target_norm,
+            )
+        except UserError as error:
+            raise SettingsError(_as_flags(str(error), config.backbone)) from error
+
+
+def _as_flags(message: str, backbone: str) -> str:
+    """The message of the model about its arguments as one about the flags of a run."""
+    message = message.replace("image_size=", "--image_size=")
+    return message.replace("does not fit the backend", f"does not fit backbone {backbone!r}")
 
 
 def _check_sizes(config: PretrainConfig) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 import BYOL
 from BYOL.cli.main import main
 from BYOL.config import load_config
+from BYOL.evaluation.class_summary import shown_rows
 from BYOL.runs.open import open_run
 from tests.conftest import draw_images, make_run
 
@@ -93,8 +94,9 @@ def test_the_card_contains_data_recipe_results_and_limits(run, tmp_path):
     front = yaml.safe_load(front)
     assert front["library_name"] == "timm" and "byol" in front["tags"] and "license" not in front
     results = json.loads((run / "results.json").read_text())
-    for name, measures in results["evaluation"]["rows"].items():
-        cells = " | ".join(f"{m['accuracy']:.3f}" for m in measures.values())
+    for name, measures in shown_rows(results["evaluation"]).items():
+        values = (m.get("accuracy", m.get("value")) for m in measures.values())
+        cells = " | ".join(f"{value:.3f}" for value in values)
         assert f"| {name} | {cells} |" in body
     recipe = yaml.safe_load(body.split("```yaml\n")[1].split("```")[0])
     settings = load_config(run / "config.yaml")
