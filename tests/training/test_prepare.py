@@ -90,7 +90,7 @@ def test_mean_and_std_are_each_kept_to_the_last_digit_and_alone(tmp_path):
     with pytest.raises(UserError, match=r"--mean=\[0\.5\] has 1 numbers"):
         prepare(preset_config("small", data=data, batch_size=4, mean=[0.5]))
     for std in ([0.0, 1.0, 1.0], [-1.0], [float("nan")]):
-        with pytest.raises(UserError, match=r"--std=.* above 0"):
+        with pytest.raises(UserError, match=r"--std=.* between 1e-06 and 1000"):
             preset_config("small", std=std)
 
 
