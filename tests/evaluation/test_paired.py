@@ -58,6 +58,7 @@ def test_mcnemar_shows_a_difference_although_the_intervals_overlap():
     assert paired_test(a, b, 600).p == pytest.approx(0.01869, abs=1e-5)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.dictionaries(st.integers(), st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_that_of_statsmodels(p_values):

@@ -261,6 +261,7 @@ def test_labelled_test_images_are_used_for_evaluation_only(plain, train_and_test
         assert interval["low"] <= interval["accuracy"] <= interval["high"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet18", "vit"])
 def test_a_finetuned_network_is_exported_with_its_backbone(images, tmp_path, capsys, network):
     run = make_run(tmp_path / "run", images, **NETWORKS[network])
@@ -284,6 +285,7 @@ def test_a_finetuned_network_is_exported_with_its_backbone(images, tmp_path, cap
     assert "together with the whole backbone" in card and "before the fine-tuning" in card
 
 
+@pytest.mark.slow
 def test_finetuning_follows_the_labels(plain, images, tmp_path):
     """Dark and light images are labelled with both assignments of two classes."""
     dark = lambda file: "abc".index(file.parent.name) == 0  # noqa: E731

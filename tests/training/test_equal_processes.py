@@ -68,6 +68,7 @@ def _process(rank: int, file: str, answers) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_for_every_combination(tmp_path):
     answers = mp.get_context("spawn").Manager().list()
     mp.spawn(_process, (str(tmp_path / "meet"), answers), nprocs=2)

@@ -193,7 +193,7 @@ def test_resume_auto_is_one_line_for_a_job_array(images, tmp_path, capsys):
     assert main([*argv, "--json"]) == 0
     first = capsys.readouterr().out
     assert main([*argv, "--json"]) == 0  # complete: nothing is left to do
-    assert capsys.readouterr().out == first
+    assert json.loads(capsys.readouterr().out) == json.loads(first)
     assert main([*argv, "--json", "--epochs=3"]) == 0  # one more is asked for
     more = json.loads(capsys.readouterr().out)
     assert more["steps"] == json.loads(first)["steps"] * 3 // 2 and more["epochs"] == 3
