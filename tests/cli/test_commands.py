@@ -123,7 +123,7 @@ def test_an_evaluation_that_cannot_be_written_is_still_printed(run, tmp_path, ca
     assert "knn20" in json.loads(capsys.readouterr().out)["rows"]["trained"]
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(2, 3), (24, 1)])
+@pytest.mark.parametrize(("rows", "columns"), [(12, 3), (24, 1)])
 def test_a_few_tags_or_a_single_one_are_evaluated(run, tmp_path, capsys, rows, columns):
     pictures = draw_images(tmp_path / "p", classes=("",), each=24)
     lines = [f"{i:02}.png" + f",{i % 2}" * columns for i in range(rows)]
