@@ -13,7 +13,13 @@ from PIL import Image, ImageEnhance, ImageOps
 from BYOL.cli.main import main
 from BYOL.data.dataset import ArrayImages
 from BYOL.evaluation.copies.confirm import are_copies, confirm_pairs
-from BYOL.evaluation.copies.leakage import MIN_CORRELATION, Side, find_leakage, leakage_text
+from BYOL.evaluation.copies.leakage import (
+    MIN_CORRELATION,
+    Side,
+    find_leakage,
+    leakage_search,
+    leakage_text,
+)
 from BYOL.evaluation.copies.thumbnails import thumbnail_correlations, thumbnails_of_vectors
 from BYOL.evaluation.splits import held_out_mask
 
@@ -238,3 +244,10 @@ def test_between_needs_two_splits_and_their_names(
         assert main([*argv, *words]) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "d.csv").exists()
+
+
+def test_tiny_images_are_not_searched_for_leakage():
+    data = torch.randint(0, 256, (6, 1, 16, 16), dtype=torch.uint8)
+    train, test = (ArrayImages("x", 1, None, (), data.clone()) for _ in range(2))
+    pixels = [(images, np.zeros((6, 256), np.float32)) for images in (train, test)]
+    assert leakage_search(train, test, pixels) is None
