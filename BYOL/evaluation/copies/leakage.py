@@ -20,7 +20,7 @@ from BYOL.evaluation.whitening import whitened_directions, whitening_transform
 MAX_TEST = 10_000  # test images that are compared with all training images
 MIN_COSINE = 0.7  # of whitened features, for a candidate; the default of byol duplicates
 MIN_CORRELATION = 0.75  # of grey thumbnails, for a candidate
-MIN_SIDE = 18  # pixels: on smaller images, different objects cannot be told from copies
+MIN_SIDE = 18  # pixels: on smaller images, different objects look like copies
 _NEAREST = 3  # candidates whose pixels are compared, for each test image
 _EXAMPLES = 20  # pairs that are named in the results
 _BLOCK = 1 << 24  # correlations in memory at once
