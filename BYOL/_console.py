@@ -5,7 +5,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from BYOL._distributed import first_process
@@ -183,6 +183,20 @@ class Progress:
 
     def __exit__(self, *_: Any) -> None:
         self.stop()
+
+
+def tables_text(tables: Iterable[Any], width: int) -> str:
+    """Return tables of rich as text of at most ``width`` columns.
+
+    Names of files, classes and tags in them are not markup.
+    """
+    from rich.console import Console
+
+    text = io.StringIO()
+    console = Console(file=text, width=width, markup=False, emoji=False, highlight=False)
+    for table in tables:
+        console.print(table)
+    return text.getvalue()
 
 
 def with_dashes(message: str) -> str:

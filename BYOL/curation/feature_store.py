@@ -13,8 +13,8 @@ from BYOL.curation.embedding_files import write_npy
 from BYOL.curation.embeddings import Batches, Embeddings
 from BYOL.curation.temp_folder import temporary_folder
 from BYOL.data.dataset import EncodedImages, FileImages, Images
-from BYOL.data.decode import BrokenImageError
 from BYOL.errors import UserError
+from BYOL.evaluation.copies.confirm import read_reduced
 from BYOL.evaluation.copies.thumbnails import BLANK, GREY_SIDE, reduce_to_thumbnails
 from BYOL.evaluation.whitening import whitened_directions, whitening_transform
 from BYOL.views.config import InputSpec
@@ -122,14 +122,7 @@ class Collection:
 
         Encoded images may be decoded at a reduced size of at least ``side`` pixels.
         """
-        images, index = self.location(i)
-        try:
-            if isinstance(images, EncodedImages):
-                pixels = images.open(index).decode((side, side))
-                return torch.from_numpy(pixels).permute(2, 0, 1)
-            return images.read(index)
-        except BrokenImageError:
-            return None
+        return read_reduced(*self.location(i), side)
 
     def blank(self) -> np.ndarray:
         """Return (n,) bool, True for blank images."""

@@ -6,7 +6,8 @@ from typing import TypeVar
 from BYOL._console import counted
 from BYOL.config.curation import PredictConfig
 from BYOL.config.evaluate import EvaluateConfig
-from BYOL.data.sources import Splits, open_images
+from BYOL.data.configured import open_configured
+from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 from BYOL.runs.open import Run
 
@@ -41,15 +42,7 @@ def open_run_images(run: Run, data: str | None, data_root: str) -> Splits:
         run.check_places()
     # Only files can be converted to another number of channels; arrays have a fixed number.
     try:
-        splits = open_images(
-            data or run.config.data,
-            channels=channels,
-            pixel_range=run.config.pixel_range,
-            data_root=data_root,
-            no_data=run.config.no_data,
-            slice=run.config.slice,
-            frames=run.config.frames,
-        )
+        splits = open_configured(data or run.config.data, run.config, data_root=data_root)
     except UserError as error:
         if not str(error).startswith("--channels="):
             raise

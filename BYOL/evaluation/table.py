@@ -1,10 +1,9 @@
 """The results of an evaluation as tables for a terminal."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
-from BYOL._console import counted, first_of
+from BYOL._console import counted, first_of, tables_text
 from BYOL.config.tasks import CLASSES, NOTHING, Measure
 from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
@@ -25,20 +24,16 @@ def results_text(results: dict[str, Any]) -> str:
 
     Accuracies come first, then the other measures. A dash marks a measure that a source lacks.
     """
-    from rich.console import Console
-
     rows = shown_rows(results)
     measures = {name: m for row in rows.values() for name, m in row.items()}
-    # names of files and tags are not markup
-    console = Console(file=io.StringIO(), width=WIDTH, markup=False, emoji=False, highlight=False)
+    tables = []
     for heading, key in (("accuracy", "accuracy"), ("measure", "value")):
         names = [name for name, measure in measures.items() if key in measure]
-        for start in range(0, len(names), COLUMNS):
-            console.print(_table(heading, names[start : start + COLUMNS], rows))
+        starts = range(0, len(names), COLUMNS)
+        tables += [_table(heading, names[start : start + COLUMNS], rows) for start in starts]
     if any(results.get("comparisons", {}).values()):
-        console.print(_comparison_table(results))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue() + _note(results, measures)
+        tables.append(_comparison_table(results))
+    return tables_text(tables, WIDTH) + _note(results, measures)
 
 
 def _table(heading: str, names: list[str], rows: dict[str, dict[str, Measure]]) -> Any:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from BYOL._random import evenly_spaced
 from BYOL.config.data_names import data_name
+from BYOL.data.configured import open_configured
 from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
-from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.export.exportable import ExportModel
 from BYOL.export.pixel_network import pixel_network
@@ -33,15 +33,7 @@ def images_to_check(run: Run) -> tuple[Tensor, str]:
     assert config.channels is not None
     try:
         run.check_places()
-        images = open_images(
-            config.data,
-            channels=config.channels,
-            pixel_range=config.pixel_range,
-            data_root=config.data_root,
-            no_data=config.no_data,
-            slice=config.slice,
-            frames=config.frames,
-        ).train
+        images = open_configured(config.data, config).train
         pixels = _first_pixels(images, config.input_spec.size)
     except UserError:
         pixels = torch.empty(0)

@@ -13,7 +13,6 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
-from torch.overrides import TorchFunctionMode
 
 from BYOL._hardware import available_memory
 from BYOL.errors import MachineError
@@ -24,27 +23,8 @@ MOST_MODULES = 10_000  # a network with more takes minutes to build
 _BYTES = 4  # of a parameter
 
 
-# In-place functions that change values only; those on shapes and flags are called.
-_VALUES = (
-    "normal_", "uniform_", "random_", "bernoulli_", "exponential_", "erfinv_", "mul_", "div_",
-    "add_", "sub_", "clamp_", "fill_", "zero_", "copy_",
-)  # fmt: skip
-
-
 class _TooLargeError(Exception):
     """The network has more parameters or modules than the limit."""
-
-
-class _WithoutInitialization(TorchFunctionMode):
-    """Leaves out initial values: on the meta device they import PyTorch's compiler (3 s)."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Return the tensor that ``func`` would initialize, or call ``func``."""
-        if getattr(func, "__module__", "") == "torch.nn.init" or func.__name__ in _VALUES:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **(kwargs or {}))
 
 
 def check_size(build: Callable[[], nn.Module], what: str) -> None:
@@ -79,7 +59,7 @@ def check_size(build: Callable[[], nn.Module], what: str) -> None:
         register_module_module_registration_hook(add_module),
     )
     try:
-        with without_compiler(), torch.device("meta"), _WithoutInitialization():
+        with without_compiler(), torch.device("meta"):
             build()
     except _TooLargeError as error:
         raise MachineError(

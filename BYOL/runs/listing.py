@@ -2,16 +2,15 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from BYOL.config import load_config
+from BYOL.config.data_names import data_name
 from BYOL.errors import UserError
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.schema import read_evaluation, read_results
-
-_FILES = ("config.yaml", "results.json", "evaluation.json")
 
 
 @dataclass(frozen=True)
@@ -21,11 +20,12 @@ class ListedRun:
     Args:
         run: its path.
         data: name of the images; empty for a damaged run.
-        recipe: preset, backbone and image size.
+        recipe: preset, backbone, image size and epochs.
         state: complete, stopped, or incomplete; for a damaged run the reason.
         minutes: of training.
         images: number of training images.
-        knn: accuracy or value of k-NN, the largest k first measured; None without labels.
+        knn: accuracy of k-NN with the first k, or the value for tags and numbers; None without
+            labels.
         linear: the same of the linear probe.
         changed: seconds since 1970 of the last change of its results or settings.
     """
@@ -40,10 +40,6 @@ class ListedRun:
     linear: float | None = None
     changed: float = 0.0
 
-    def as_dict(self) -> dict[str, Any]:
-        """The run as plain values."""
-        return asdict(self)
-
 
 def find_runs(folder: Path) -> Iterator[RunFolder]:
     """Yield the run folders below ``folder``, or ``folder`` itself; links are not followed."""
@@ -57,7 +53,7 @@ def find_runs(folder: Path) -> Iterator[RunFolder]:
 def list_run(folder: RunFolder) -> ListedRun:
     """Describe the run in ``folder``. A damaged run is described by what is wrong with it."""
     run = str(folder.path)
-    changed = max(_time(folder.path / name) for name in _FILES)
+    changed = max(map(_time, (folder.config, folder.results, folder.evaluation)))
     try:
         config = load_config(folder.config)
         results = read_results(folder.results)
@@ -69,7 +65,7 @@ def list_run(folder: RunFolder) -> ListedRun:
     seconds = results.get("train_seconds")
     return ListedRun(
         run,
-        Path(config.data).name if config.data else "digits",
+        Path(data_name(config.data)).name,
         f"{config.preset}, {config.backbone}, {config.image_size} px, {config.epochs} epochs",
         _state(folder, results),
         None if seconds is None else round(seconds / 60, 2),

@@ -30,9 +30,7 @@ class Length:
         Corrections are left out where they do not lead to the length of ``config``: a run that is
         resumed with another number of epochs has the schedule of that number.
         """
-        final = per_epoch * config.epochs
-        if config.steps is not None:
-            final = min(final, config.steps)
+        final = config.limited_steps(per_epoch)
         flat = config.length_changes
         changes = list(zip(flat[::2], flat[1::2], strict=False))
         if not changes or changes[-1][1] != final:

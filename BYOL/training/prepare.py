@@ -12,10 +12,11 @@ from BYOL.config import PretrainConfig
 from BYOL.config.recipe import image_size_for
 from BYOL.config.view_configs import largest_view, small_view_configs, view_configs
 from BYOL.data.cache import check_images, to_memory
+from BYOL.data.configured import open_configured
 from BYOL.data.data_source import parse_source
 from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images, readable
 from BYOL.data.reduced import reduce_images
-from BYOL.data.sources import Splits, common_side, open_images
+from BYOL.data.sources import Splits, common_side
 from BYOL.errors import DataError, SettingsError
 from BYOL.evaluation.deciding import check_metric
 from BYOL.evaluation.splits import attach_labels, drop_unusable_labels, label_count, task_of
@@ -65,15 +66,7 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
     """
     config = resolve_backbone(config)
     source = parse_source(config.data)
-    splits = open_images(
-        source,
-        channels=config.channels,
-        pixel_range=config.pixel_range,
-        data_root=config.data_root,
-        no_data=config.no_data,
-        slice=config.slice,
-        frames=config.frames,
-    )
+    splits = open_configured(source, config)
     config = dataclasses.replace(config, pixel_range=splits.pixel_range)
     if config.channels not in (None, splits.train.channels):
         raise SettingsError(

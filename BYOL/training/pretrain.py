@@ -164,7 +164,7 @@ def _log_start(
         count = len(prepared.broken)
         log.info(f"left out, because it cannot be read: {count} of the files: {names}")
     if start.step:
-        steps = config.epochs * (len(prepared.train) // config.batch_size)
+        steps = config.total_steps(len(prepared.train))
         log.info(f"resumes after step {start.step:,} of {steps:,}")
     log_recipe(config, len(prepared.train), estimate, machine, began)
 

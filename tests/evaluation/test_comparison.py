@@ -28,7 +28,7 @@ from BYOL.evaluation.table import (
     results_text,
     run_comparison_sentences,
 )
-from tests.evaluation.test_protocols import CPU, SIGHT, Blind, MeanColour, coloured
+from tests.evaluation.test_protocols import CPU, SPEC, Blind, MeanColour, coloured
 from tests.evaluation.test_training_protocols import EVALUATION_DATA
 
 N = 400
@@ -159,7 +159,7 @@ def test_an_evaluation_of_unequal_classes_shows_what_the_accuracy_hides():
     train = coloured(90)
     kept = np.flatnonzero((train.labels == 0) | ((train.labels == 1) & (np.arange(90) < 30)))
     two = dataclasses.replace(train, classes=("good", "bad")).subset(kept)
-    found = evaluate(MeanColour(), Blind(), two, two, SIGHT, device=CPU, metric="balanced-accuracy")
+    found = evaluate(MeanColour(), Blind(), two, two, SPEC, device=CPU, metric="balanced-accuracy")
     assert found["majority"] == {"class": "good", "accuracy": 0.75} and found["positive"] == "bad"
     assert found["metric"] == "balanced-accuracy" and set(found["recall"]) == {"good", "bad"}
     decided = {c["decides"] for c in found["comparisons"]["untrained"] if "decides" in c}

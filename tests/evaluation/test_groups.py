@@ -42,7 +42,7 @@ from BYOL.evaluation.splits import held_out_mask, holdout_problem, validation_ma
 from BYOL.evaluation.table import groups_note, results_text
 from BYOL.report.results_table import accuracy_note
 from tests.conftest import TINY, draw_images
-from tests.evaluation.test_protocols import CPU, SIGHT, MeanColour, coloured
+from tests.evaluation.test_protocols import CPU, SPEC, MeanColour, coloured
 from tests.evaluation.test_training_protocols import EVALUATION_DATA, conv, source
 
 pytestmark = pytest.mark.trains
@@ -75,7 +75,7 @@ def near_duplicates(groups: int = 40, each: int = 6, seed: int = 0) -> ArrayImag
 
 def results_for(images: ArrayImages, *protocols: str, **settings):
     settings = {"device": CPU, "protocols": protocols, **settings}
-    return evaluate(Pixels(), MeanColour(), images, None, SIGHT, **settings)
+    return evaluate(Pixels(), MeanColour(), images, None, SPEC, **settings)
 
 
 # a file of groups
@@ -264,7 +264,7 @@ def test_a_test_set_is_kept_and_groups_in_both_splits_are_counted():
     train, test = images.subset(np.arange(120)), images.subset(np.arange(114, 240))
     test.labels[-6:] = 2  # a class without training images, which retrieval leaves out
     protocols = ("knn", "retrieval")
-    results = evaluate(Pixels(), MeanColour(), train, test, SIGHT, device=CPU, protocols=protocols)
+    results = evaluate(Pixels(), MeanColour(), train, test, SPEC, device=CPU, protocols=protocols)
     assert results["pictures"] == {"learn": 120, "judge": 126} and "held_out_by" not in results
     assert results["groups"] == {"learn": 20, "judge": 21, "both": 1}
     assert results["untaught"] == ["2"]
@@ -364,7 +364,7 @@ def test_with_one_training_group_defaults_are_used():
 
 def finetune_results(backbone, images):
     how = {"device": CPU, "protocols": ("finetune",), "epochs": 1, "shares": (1.0,)}
-    return evaluate(backbone, backbone, images, None, SIGHT, **how)
+    return evaluate(backbone, backbone, images, None, SPEC, **how)
 
 
 @pytest.mark.parametrize("kind", ["tags", "values"])
@@ -373,7 +373,7 @@ def test_tags_and_values_are_held_out_by_groups(kind):
     mean = images.data.float().mean(dim=(2, 3)).numpy().astype(np.float64)
     labels = mean > mean.mean(axis=0) if kind == "tags" else mean
     images = dataclasses.replace(images, labels=labels, groups=np.arange(90) // 6)
-    results = evaluate(MeanColour(), Pixels(), images, None, SIGHT, device=CPU)
+    results = evaluate(MeanColour(), Pixels(), images, None, SPEC, device=CPU)
     assert results["groups"] == {"learn": 12, "judge": 3, "both": 0}
     measure = "linear mAP" if kind == "tags" else "linear R²"
     assert results["rows"]["trained"][measure]["value"] > 0.9
@@ -424,7 +424,14 @@ def test_every_protocol_resamples_the_test_groups():
     test_images = near_duplicates(20, seed=1)
     by_groups, bare = (
         evaluate(
-            untrained, untrained, train, test, SIGHT, device=CPU, protocols=("all",), **settings
+            untrained,
+            untrained,
+            train,
+            test,
+            SPEC,
+            device=CPU,
+            protocols=("all",),
+            **settings,
         )["rows"]["untrained"]
         for test in (test_images, dataclasses.replace(test_images, groups=None))
     )

@@ -28,7 +28,7 @@ from BYOL.views.config import InputSpec
 pytestmark = pytest.mark.trains
 
 CPU = torch.device("cpu")
-SIGHT = InputSpec(8, [0.5] * 3, [0.25] * 3)
+SPEC = InputSpec(8, [0.5] * 3, [0.25] * 3)
 
 
 class MeanColour(nn.Module):
@@ -65,14 +65,14 @@ def clusters(n: int, seed: int, d: int = 6, classes: int = 4) -> tuple[np.ndarra
 def test_knn_uses_the_configured_neighbours_and_temperature():
     train, test = coloured(120, 0), coloured(60, 1)
     known = evaluate(
-        MeanColour(), Blind(), train, test, SIGHT, device=CPU,
+        MeanColour(), Blind(), train, test, SPEC, device=CPU,
         protocols=("knn", "knn-cosine"), neighbours=(1, 7), temperature=0.02,
     )  # fmt: skip
     row = known["rows"]["trained"]
     names = {"knn1", "knn7", "knn1-cosine", "knn7-cosine"}
     assert set(row) == names | {f"{name} balanced accuracy" for name in names}
-    _, bank = extract_features(MeanColour(), train, SIGHT, device=CPU)
-    _, asked = extract_features(MeanColour(), test, SIGHT, device=CPU)
+    _, bank = extract_features(MeanColour(), train, SPEC, device=CPU)
+    _, asked = extract_features(MeanColour(), test, SPEC, device=CPU)
     for k in (1, 7):
         expected = knn_accuracy(bank, train.labels, asked, test.labels, k=k, temperature=0.02)
         assert row[f"knn{k}-cosine"]["accuracy"] == pytest.approx(expected, abs=1e-6)
@@ -85,7 +85,7 @@ def test_knn_uses_the_configured_neighbours_and_temperature():
 def test_features_are_computed_in_evaluation_mode_and_in_order():
     images = coloured()
     backbone = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)).train()
-    ids, features = extract_features(backbone, images, SIGHT, device=CPU, batch_size=7)
+    ids, features = extract_features(backbone, images, SPEC, device=CPU, batch_size=7)
     assert backbone.training and ids.tolist() == list(range(90))
     with torch.no_grad():
         expected = backbone.eval()((images.data / 255 - 0.5) / 0.25).mean(dim=(2, 3))
@@ -97,7 +97,7 @@ def test_every_module_of_a_backbone_gets_its_mode_back():
     backbone = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Dropout()).eval()
     backbone[2].train()
     for network in (backbone, LayerFeatures(backbone)):
-        extract_features(network, coloured(9), SIGHT, device=CPU)
+        extract_features(network, coloured(9), SPEC, device=CPU)
         assert [module.training for module in backbone.modules()] == [False, False, False, True]
 
 
@@ -164,7 +164,7 @@ def test_many_pixels_are_probed_by_components_and_every_measurement_is_timed(mon
     monkeypatch.setattr("BYOL.evaluation.evaluate.ANNOUNCED", 0.0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     results = evaluate(
-        net, net, coloured(), coloured(60, seed=1), SIGHT, device=CPU,
+        net, net, coloured(), coloured(60, seed=1), SPEC, device=CPU,
         protocols=("linear", "linear-sgd", "finetune"), epochs=2, log_times=True,
     )  # fmt: skip
     pixels, trained = results["rows"]["raw pixels"], results["rows"]["trained"]
@@ -220,7 +220,7 @@ def test_a_probe_of_components_is_as_accurate_as_one_of_all_pixels_on_a_small_se
 ):
     def pixel_measure():
         return evaluate(
-            Blind(), Blind(), blurred(60, 0), blurred(300, 1), SIGHT, device=CPU,
+            Blind(), Blind(), blurred(60, 0), blurred(300, 1), SPEC, device=CPU,
             protocols=(protocol,), epochs=20,
         )["rows"]["raw pixels"][protocol]  # fmt: skip
 
@@ -235,7 +235,7 @@ def test_a_probe_of_components_is_as_accurate_as_one_of_all_pixels_on_a_small_se
 
 
 def test_a_backbone_with_informative_features_beats_both_baselines():
-    results = evaluate(MeanColour(), Blind(), coloured(), coloured(60, seed=1), SIGHT, device=CPU)
+    results = evaluate(MeanColour(), Blind(), coloured(), coloured(60, seed=1), SPEC, device=CPU)
     assert results["pictures"] == {"learn": 90, "judge": 60} and results["classes"] == 3
     trained, untrained = results["rows"]["trained"], results["rows"]["untrained"]
     for name in ("1-shot", "5-shot", "knn20", "linear"):
@@ -248,7 +248,7 @@ def test_a_backbone_with_informative_features_beats_both_baselines():
 
 def test_without_a_test_set_a_fifth_is_held_out():
     results = evaluate(
-        MeanColour(), Blind(), coloured(), None, SIGHT, device=CPU, protocols=("knn",)
+        MeanColour(), Blind(), coloured(), None, SPEC, device=CPU, protocols=("knn",)
     )
     assert results["pictures"] == {"learn": 72, "judge": 18}
     assert set(results["rows"]["trained"]) == {
@@ -262,14 +262,14 @@ def test_without_a_test_set_a_fifth_is_held_out():
 def test_shots_that_a_class_cannot_provide_are_left_out():
     images = coloured(9)
     results = evaluate(
-        MeanColour(), Blind(), images, images, SIGHT, device=CPU, protocols=("fewshot",)
+        MeanColour(), Blind(), images, images, SPEC, device=CPU, protocols=("fewshot",)
     )
     assert set(results["rows"]["trained"]) == {"1-shot"}
 
 
 def test_all_protocols_give_measures_with_an_interval():
     results = evaluate(
-        MeanColour(), Blind(), coloured(), coloured(60, seed=1), SIGHT, device=CPU,
+        MeanColour(), Blind(), coloured(), coloured(60, seed=1), SPEC, device=CPU,
         protocols=("all",), epochs=2,
     )  # fmt: skip
     rows = results["rows"]
@@ -297,10 +297,10 @@ def test_a_probe_of_too_many_samples_uses_the_same_subset_for_every_source(monke
             for images in (learn, judge)
         )
     settings = {"device": CPU, "protocols": ("linear",)}
-    whole = evaluate(MeanColour(), Blind(), learn, judge, SIGHT, **settings)
+    whole = evaluate(MeanColour(), Blind(), learn, judge, SPEC, **settings)
     assert not any("learnt_from" in m for row in whole["rows"].values() for m in row.values())
     monkeypatch.setattr(linear_module, "MAX_WORK", 30 * 3)
-    results = evaluate(MeanColour(), Blind(), learn, judge, SIGHT, **settings)
+    results = evaluate(MeanColour(), Blind(), learn, judge, SPEC, **settings)
     seen = {m["learnt_from"] for row in results["rows"].values() for m in row.values()}
     assert seen == {30}
     sentence = "The linear probe is trained on 30 images, the same share of every class."
@@ -311,7 +311,7 @@ def test_a_probe_of_too_many_samples_uses_the_same_subset_for_every_source(monke
 
 def test_the_confusion_matrix_is_that_of_the_trained_backbone():
     test = coloured(60, seed=1)
-    results = evaluate(MeanColour(), Blind(), coloured(), test, SIGHT, device=CPU)
+    results = evaluate(MeanColour(), Blind(), coloured(), test, SPEC, device=CPU)
     confusion = np.array(results["confusion"])
     assert results["class_names"] == ["r", "g", "b"] and confusion.sum(axis=1).tolist() == [20] * 3
     assert np.trace(confusion) / 60 == pytest.approx(
@@ -322,13 +322,13 @@ def test_the_confusion_matrix_is_that_of_the_trained_backbone():
 def test_without_labels_only_the_cluster_protocol_runs():
     images = ArrayImages("bare", 3, None, (), coloured().data)
     settings = {"device": CPU, "protocols": ("all",), "clusters": 3}
-    results = evaluate(MeanColour(), Blind(), images, None, SIGHT, **settings)
+    results = evaluate(MeanColour(), Blind(), images, None, SPEC, **settings)
     assert set(results["rows"]["trained"]) == {"silhouette"} and results["task"] == "none"
     assert results["pictures"]["judge"] == 90 and "without labels" in results_text(results)
     with pytest.raises(UserError, match="--clusters"):
-        evaluate(MeanColour(), Blind(), images, None, SIGHT, device=CPU, protocols=("all",))
+        evaluate(MeanColour(), Blind(), images, None, SPEC, device=CPU, protocols=("all",))
     with pytest.raises(UserError, match="--clusters=90"):
-        evaluate(MeanColour(), Blind(), images, None, SIGHT, **settings | {"clusters": 90})
+        evaluate(MeanColour(), Blind(), images, None, SPEC, **settings | {"clusters": 90})
 
 
 @pytest.mark.parametrize("kind", ["tags", "values"])
@@ -340,7 +340,7 @@ def test_tags_and_values_are_evaluated_by_the_protocols_that_support_them(kind):
         return dataclasses.replace(images, labels=labels)
 
     results = evaluate(
-        MeanColour(), Blind(), labelled(coloured()), labelled(coloured(60, seed=1)), SIGHT,
+        MeanColour(), Blind(), labelled(coloured()), labelled(coloured(60, seed=1)), SPEC,
         device=CPU,
     )  # fmt: skip
     measure = "linear mAP" if kind == "tags" else "linear R²"
@@ -361,12 +361,12 @@ def test_tags_and_values_are_evaluated_by_the_protocols_that_support_them(kind):
 def test_images_that_cannot_be_evaluated_are_an_error(labels, protocols, named):
     images = ArrayImages("set", 3, labels, (), coloured(9).data)
     with pytest.raises(UserError, match=named):
-        evaluate(MeanColour(), Blind(), images, images, SIGHT, device=CPU, protocols=protocols)
+        evaluate(MeanColour(), Blind(), images, images, SPEC, device=CPU, protocols=protocols)
 
 
 def test_the_online_check_separates_a_good_backbone_from_a_blind_one():
     for test in (coloured(60, seed=1), None):
-        measure = online_check(coloured(), test, SIGHT, device=CPU, most=50)
+        measure = online_check(coloured(), test, SPEC, device=CPU, most=50)
         good, blind = measure(MeanColour()), measure(Blind())
         assert good.knn > 0.85 and good.probe is not None and good.probe > 0.85
         assert blind.knn < 0.7 and blind.probe is not None and blind.probe < 0.7
@@ -374,19 +374,19 @@ def test_the_online_check_separates_a_good_backbone_from_a_blind_one():
 
 def test_the_online_check_has_no_probe_without_two_classes_or_with_nan_features():
     one = ArrayImages("set", 3, np.zeros(90, np.int64), ("only",), coloured().data)
-    assert online_check(one, one, SIGHT, device=CPU)(MeanColour()) == (1.0, None)
+    assert online_check(one, one, SPEC, device=CPU)(MeanColour()) == (1.0, None)
 
     class Broken(MeanColour):
         def forward(self, x):
             return super().forward(x) * torch.nan
 
-    assert online_check(coloured(), None, SIGHT, device=CPU)(Broken()).probe is None
+    assert online_check(coloured(), None, SPEC, device=CPU)(Broken()).probe is None
 
 
 def test_the_online_check_of_many_small_classes_samples_whole_classes():
     images = coloured(90)
     albums = dataclasses.replace(images, labels=np.repeat(np.arange(45), 2))
-    found = online_check(albums, None, SIGHT, device=CPU, most=12)(MeanColour())
+    found = online_check(albums, None, SPEC, device=CPU, most=12)(MeanColour())
     assert 0 <= found.knn <= 1
     part = _sample(albums, 12, split_here=True)
     assert len(part) == 12 and (np.unique(part.labels, return_counts=True)[1] == 2).all()
@@ -401,7 +401,7 @@ def test_classes_that_are_too_small_to_hold_out_are_an_error():
         assert text in holdout_problem(np.array(labels))
     alone = dataclasses.replace(coloured(9), labels=np.arange(9))
     with pytest.raises(UserError, match="9 classes none has two"):
-        evaluate(MeanColour(), Blind(), alone, None, SIGHT, device=CPU, protocols=("knn",))
+        evaluate(MeanColour(), Blind(), alone, None, SPEC, device=CPU, protocols=("knn",))
 
 
 def test_features_are_computed_without_the_cudnn_benchmark():
@@ -415,7 +415,7 @@ def test_features_are_computed_without_the_cudnn_benchmark():
     network, before = Looks().train(), torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = True
     try:
-        extract_features(network, coloured(), SIGHT, device=torch.device("cpu"))
+        extract_features(network, coloured(), SPEC, device=torch.device("cpu"))
         assert seen == [(False, False)] * len(seen) != []
         assert torch.backends.cudnn.benchmark
         assert network.training

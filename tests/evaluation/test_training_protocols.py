@@ -26,7 +26,7 @@ from BYOL.evaluation.targets import build_targets, selection_score
 from BYOL.evaluation.types import EvaluationData, FeatureSource
 from BYOL.views.config import ViewConfig
 from tests.conftest import draw_images
-from tests.evaluation.test_protocols import SIGHT, MeanColour, coloured
+from tests.evaluation.test_protocols import SPEC, MeanColour, coloured
 
 pytestmark = pytest.mark.trains
 
@@ -41,9 +41,9 @@ def source(backbone: nn.Module, data: EvaluationData = EVALUATION_DATA) -> Featu
     from BYOL.evaluation.features import extract_features
 
     def see(images):
-        return extract_features(backbone, images, SIGHT, device=data.device)[1]
+        return extract_features(backbone, images, SPEC, device=data.device)[1]
 
-    return FeatureSource("s", backbone, SIGHT, data, see)
+    return FeatureSource("s", backbone, SPEC, data, see)
 
 
 def conv() -> nn.Module:
@@ -185,7 +185,7 @@ def test_the_score_that_compares_learning_rates_depends_on_the_labels(task, labe
 
 
 def test_raw_pixels_are_not_finetuned_and_equal_the_pixels():
-    pixels = RawPixels(SIGHT)
+    pixels = RawPixels(SPEC)
     assert finetune(source(pixels)).measures == {}
     images = coloured(9)
     seen = source(pixels, dataclasses.replace(EVALUATION_DATA, train=images)).bank

@@ -8,7 +8,7 @@ import pytest
 from BYOL import _waiting as waiting_module
 from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig
-from BYOL.data import sources
+from BYOL.data import configured
 from BYOL.training import prepare as preparation
 from BYOL.training import pretrain as pretraining
 from tests.conftest import Lines, draw_images, tiny
@@ -43,7 +43,7 @@ def test_a_slow_disk_and_a_slow_network_are_announced(
     """Every read and every construction is slowed down."""
     images = draw_images(tmp_path / "images", each=6)
     monkeypatch.setattr(waiting_module, "_FIRST", 0.05)
-    real_size, real_build = sources.open_images, pretraining.build_model
+    real_size, real_build = configured.open_configured, pretraining.build_model
 
     def slow_open(*arguments: object, **settings: object) -> object:
         time.sleep(0.2)
@@ -53,7 +53,7 @@ def test_a_slow_disk_and_a_slow_network_are_announced(
         time.sleep(0.2)
         return real_build(config)
 
-    monkeypatch.setattr(preparation, "open_images", slow_open)
+    monkeypatch.setattr(preparation, "open_configured", slow_open)
     monkeypatch.setattr(pretraining, "build_model", slow_build)
     pretraining.pretrain(tiny(images, tmp_path / "run", epochs=1))
     for name in ("opening the images: ", "building the network: "):

@@ -20,7 +20,7 @@ def problems(
 
     Args:
         case: the command.
-        fault: what has befallen it.
+        fault: what has happened to it.
         folder: where it ran.
         code: its exit code; negative for a signal.
         shown: its standard output and error.

@@ -1,4 +1,4 @@
-"""Faults that befall a command while it runs."""
+"""Faults that happen to a command while it runs."""
 
 import contextlib
 import os

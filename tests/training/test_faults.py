@@ -1,4 +1,4 @@
-"""What can befall a run, on purpose."""
+"""Faults of a run, caused on purpose."""
 
 import multiprocessing
 import os

@@ -1,11 +1,11 @@
 """The command ``byol runs``."""
 
-import io
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from BYOL._console import printable
+from BYOL._console import printable, tables_text
 from BYOL.cli.commands.common import Answer
 from BYOL.config.runs import RunsConfig
 from BYOL.errors import DataError
@@ -34,14 +34,13 @@ def runs_run(config: RunsConfig) -> Answer:
     runs.sort(key=_ORDERS[config.sort], reverse=config.sort != "name")
     best = max(runs, key=_ORDERS["linear"]) if any(r.linear is not None for r in runs) else None
     answer = {
-        "runs": [run.as_dict() for run in runs],
+        "runs": [asdict(run) for run in runs],
         "best": None if best is None else best.run,
     }
     return answer, _table(runs, best)
 
 
 def _table(runs: Sequence[ListedRun], best: ListedRun | None) -> str:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table()
@@ -57,11 +56,7 @@ def _table(runs: Sequence[ListedRun], best: ListedRun | None) -> str:
             *("" if value is None else f"{value:.3f}" for value in (run.knn, run.linear)),
         )
         table.add_row(*cells, style="bold" if run is best else "")
-    # names of files are not markup
-    console = Console(file=io.StringIO(), width=_WIDTH, markup=False, emoji=False, highlight=False)
-    console.print(table)
-    assert isinstance(console.file, io.StringIO)
-    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    lines = [line.rstrip() for line in tables_text([table], _WIDTH).splitlines()]
     if best is not None:
         lines.append(f"best by the linear probe: {printable(best.run)}")
     return "\n".join(lines)

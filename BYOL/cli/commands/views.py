@@ -10,11 +10,11 @@ from BYOL._random import evenly_spaced, fold
 from BYOL.cli.commands.common import Answer
 from BYOL.config.inspection import ViewsConfig
 from BYOL.config.view_configs import view_configs
+from BYOL.data.configured import open_configured
 from BYOL.data.dataset import readable
 from BYOL.data.decode import BrokenImageError
 from BYOL.data.explain import explain
 from BYOL.data.formats.stored import ReadOptions
-from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.training.prepare import prepare
 from BYOL.views.preview import save_preview
@@ -53,14 +53,7 @@ def _values(config: ViewsConfig, file: str) -> Answer:
     path = Path(file)
     if not path.is_file():
         raise UserError(f"--values={file} is no file: give an image file")
-    splits = open_images(
-        config.data or str(path),
-        channels=config.channels,
-        pixel_range=config.pixel_range,
-        data_root=config.data_root,
-        no_data=config.no_data,
-        slice=config.slice,
-    )
+    splits = open_configured(config.data or str(path), config, frames=None)
     options = ReadOptions(config.no_data, config.slice)
     try:
         steps = explain(path, splits.train.channels, splits.pixel_range, options)

@@ -18,14 +18,14 @@ _PAIRS = 256  # pairs whose pixels are in memory at once
 Reader = Callable[[int], Tensor | None]
 
 
-def read_reduced(images: Images, index: int) -> Tensor | None:
-    """Return the image at ``index`` as (C, h, w) uint8 of at least :data:`SIDE`, or None.
+def read_reduced(images: Images, index: int, side: int = SIDE) -> Tensor | None:
+    """Return the image at ``index`` as (C, h, w) uint8, or None if it is no longer readable.
 
-    None means that it is no longer readable.
+    Encoded images may be decoded at a reduced size of at least ``side`` pixels.
     """
     try:
         if isinstance(images, EncodedImages):
-            pixels = images.open(index).decode((SIDE, SIDE))
+            pixels = images.open(index).decode((side, side))
             return torch.from_numpy(pixels).permute(2, 0, 1)
         return images.read(index)
     except BrokenImageError:
