@@ -5,6 +5,7 @@ import os
 import random
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,23 @@ def tiny(pictures: Path, out: Path, **changes: object) -> PretrainConfig:
     return preset_config("small", **{**settings, **changes})
 
 
+@pytest.fixture
+def run(finished_run: Path) -> Iterator[Path]:
+    """The folder of a finished run on 24 labelled images, which no test may change."""
+
+    def state() -> dict[str, tuple[int, int]]:
+        files = ((str(path), path.stat()) for path in finished_run.rglob("*"))
+        return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in files}
+
+    before = state()
+    yield finished_run
+    changed = sorted(dict(before.items() ^ state().items()))
+    assert not changed, f"the test changed the run that others use, too: {changed}"
+
+
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run on 24 labelled pictures; tests must not change it."""
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `run` gives to each test and protects."""
     from BYOL.cli.main import main
 
     root = tmp_path_factory.mktemp("finished")

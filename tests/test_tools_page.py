@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,16 +24,16 @@ def missing_libraries(code: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, finished_run: Path) -> Path:
     """A folder with the images, the runs and the tables that the page starts from."""
     root = tmp_path_factory.mktemp("tools")
     draw_images(root / "photos")
     (root / "runs").mkdir()
-    (root / "runs" / "photos").symlink_to(run)
+    shutil.copytree(finished_run, root / "runs" / "photos")
     names = sorted(str(path.relative_to(root / "photos")) for path in root.rglob("*.png"))
     rows = [f"{name},{name[0]}" for name in names]
     (root / "labels.csv").write_text("\n".join(["file,label", *rows]) + "\n")
-    photos, trained = str(root / "photos"), str(run)
+    photos, trained = str(root / "photos"), str(root / "runs" / "photos")
     known = ["--labels", str(root / "labels.csv"), "--out", str(root / "predictions.csv")]
     assert main(["predict", trained, photos, *known]) == 0
     assert main(["embed", trained, photos, "--out", str(root / "embeddings.parquet")]) == 0
