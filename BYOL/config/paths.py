@@ -25,6 +25,9 @@ _REMOTE = (
     "local-dir:",
 )  # prefixes of a backbone that may contact a host or read a folder
 _BUILT_IN = (None, DIGITS, False)
+_BUILT_IN_TEACHERS = ("auto", "lite0")  # from a package whose content is checked
+# Without a value they are not signed: files of earlier versions do not have them.
+_LATER = ("teacher",)
 
 
 def _names_a_place(info: Info) -> bool:
@@ -34,7 +37,8 @@ def _names_a_place(info: Info) -> bool:
 def place_values(config: Any) -> dict[str, Any]:
     """The settings of ``config`` that name places, by name. The signature covers these."""
     names = sorted(names_where(config, _names_a_place))
-    return {name: getattr(config, name) for name in names}
+    values = {name: getattr(config, name) for name in names}
+    return {name: v for name, v in values.items() if name not in _LATER or v is not None}
 
 
 def place_names() -> set[str]:
@@ -59,6 +63,7 @@ def values_naming_places(settings: type, values: Mapping[str, Any]) -> dict[str,
         and value not in _BUILT_IN
         and value != defaults.get(name)
         and (name != "backbone" or str(value).startswith(_REMOTE))
+        and (name != "teacher" or value not in _BUILT_IN_TEACHERS)
     }
 
 

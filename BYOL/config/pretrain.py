@@ -9,7 +9,12 @@ from BYOL.config.fields import check_settings
 from BYOL.config.model_settings import ModelSettings
 from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.config.run_settings import RunSettings
-from BYOL.config.validation import check_annotations, check_numbers, check_recipe
+from BYOL.config.validation import (
+    check_annotations,
+    check_numbers,
+    check_recipe,
+    check_teacher,
+)
 from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import SettingsError
 from BYOL.views.config import InputSpec
@@ -32,6 +37,7 @@ class PretrainConfig(
         check_settings(self)
         check_annotations(self)
         check_recipe(self.recipe)
+        check_teacher(self)
         if self.batch_size % (self.accumulate * self.devices * self.nodes):
             raise SettingsError(
                 f"--batch_size={self.batch_size} does not divide evenly over {self.devices} "

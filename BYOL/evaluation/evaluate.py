@@ -125,9 +125,9 @@ def evaluate(
     data, image_pixels = _only_readable(data, input_spec)
     search = leakage_search(data.train, data.test, image_pixels) if leakage else None
     backbones = [
-        ("untrained", untrained, input_spec),
-        *((r.name, r.backbone, r.input_spec) for r in references),
-        ("trained", backbone, input_spec),
+        Reference("untrained", untrained, input_spec),
+        *references,
+        Reference("trained", backbone, input_spec),
     ]
     rows: dict[str, Measures] = {}
     level = logging.INFO if log_times else logging.DEBUG
@@ -214,7 +214,7 @@ def _sources(
     data: EvaluationData,
     image_pixels: ImagePixels,
     input_spec: InputSpec,
-    backbones: list[tuple[str, nn.Module, InputSpec]],
+    backbones: list[Reference],
 ) -> Iterator[FeatureSource]:
     """Yield the sources of features one by one, so that only one has its features in memory."""
 
@@ -224,10 +224,10 @@ def _sources(
     components = PIXEL_COMPONENTS if image_pixels[0][1].shape[1] > MANY_PIXELS else None
     yield FeatureSource("raw pixels", RawPixels(input_spec), input_spec, data, pixels, components)
     image_pixels.clear()
-    for name, backbone, own_spec in backbones:
-        yield FeatureSource(
-            name, backbone, own_spec, data, feature_function(backbone, own_spec, data)
-        )
+    for source in backbones:
+        own_spec = source.input_spec
+        features_of = source.features_of or feature_function(source.backbone, own_spec, data)
+        yield FeatureSource(source.name, source.backbone, own_spec, data, features_of)
 
 
 def feature_function(

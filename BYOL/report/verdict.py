@@ -7,7 +7,7 @@ A backbone counts as better than a baseline only if a paired test on the same te
 from dataclasses import dataclass
 from typing import Any
 
-from BYOL.evaluation.baselines import START
+from BYOL.evaluation.baselines import START, TEACHER
 from BYOL.evaluation.comparison import (
     BASELINES,
     UNPAIRED,
@@ -23,6 +23,7 @@ _BASELINE_NAMES = {
     "raw pixels": "raw pixels",
     "untrained": "the untrained backbone",
     START: "the initial weights",
+    TEACHER: "the teacher's own features",
 }
 _FIGURES = {
     "balanced accuracy": "balanced accuracy (mean recall of the classes)",

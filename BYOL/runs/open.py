@@ -143,6 +143,9 @@ def _run_settings(
     config, signed = read_run_config(folder.config)
     check_resolved(config, folder.config)
     places = values_naming_places(PretrainConfig, place_values(config))
+    if "teacher" in places and not (signed or trust):  # evaluation would open it
+        unknown: dict[str, Any] = {"teacher": None, "teacher_size": None, "teacher_bands": None}
+        config = dataclasses.replace(config, target="ema", **unknown)
     named = next((name for name in ("data", "labels", "groups") if name in places), None)
     if named is None:
         return config, None

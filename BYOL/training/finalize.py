@@ -28,6 +28,8 @@ from BYOL.export import export_backbone
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import backbone_metadata, open_run, starting_backbone, untrained_backbone
 from BYOL.training.prepare import Prepared
+from BYOL.training.teacher.run import teacher_reference, teacher_results
+from BYOL.training.teacher.targets import measure_agreement
 
 log = logging.getLogger(__name__)
 MAX_SILENT_IMAGES = 10_000  # images whose evaluation takes a minute or two
@@ -64,6 +66,12 @@ def finalize_run(
     usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
     start = starting_backbone(config, folder)
     references = [Reference(START, start, config.input_spec)] if start else []
+    targets, agreement = prepared.targets, {}
+    if targets:
+        references.append(teacher_reference(targets.features))
+        agreement = measure_agreement(
+            config, targets, model, prepared.train, prepared.test, machine
+        )
     evaluation = None
     try:
         if usable:
@@ -72,6 +80,10 @@ def finalize_run(
         if loader_died(error):  # a fault of the machine: a resumed run repeats the evaluation
             raise
         log.warning(f"no comparison ({first_line(error)}); byol evaluate {folder.path} makes one")
+    if targets:
+        results["teacher"] = teacher_results(config, prepared, **agreement)
+        if evaluation:
+            evaluation["teacher"] = targets.features.facts
     results |= {
         "pictures": len(prepared.train),
         "feature_gauges": features,

@@ -1,7 +1,7 @@
 """The training step as a Lightning module."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -25,16 +25,22 @@ class Projections(NamedTuple):
     """Outputs that the collapse metrics need, (B, P) each.
 
     ``target`` and ``target1`` are the target projections of the two views. ``prediction1`` predicts
-    ``target`` from the second view.
+    ``target`` from the second view. With a teacher, whose vectors cannot collapse, ``target`` and
+    ``target1`` are the predictions of both views, and ``prediction1`` predicts ``teacher``.
     """
 
     target: Tensor
     target1: Tensor
     prediction1: Tensor
+    teacher: Tensor | None = None
 
 
 def batch_loss(
-    model: byol.BYOL, x: Tensor, x1: Tensor, small: Sequence[Tensor] = ()
+    model: byol.BYOL,
+    x: Tensor,
+    x1: Tensor,
+    small: Sequence[Tensor] = (),
+    teacher: Tensor | None = None,
 ) -> tuple[Tensor, Projections]:
     """Return the loss of the views of a batch, and the projections for the collapse metrics.
 
@@ -47,13 +53,17 @@ def batch_loss(
         x: (B, C, S, S), the first view.
         x1: (B, C, S, S), the second view.
         small: small views, (B, C, s, s) each.
+        teacher: (B, P) vectors of a teacher, which replace the targets of all views.
     """
     onlinex, onlinex1, targetx, targetx1 = model(x, x1)
+    if teacher is not None:
+        targetx = targetx1 = teacher
     losses = [criterion(onlinex, targetx1, onlinex1, targetx)]
     for view in small:
         prediction = model.predict_further(view, targetx, targetx1)
         losses.append(criterion(prediction, targetx1, prediction, targetx))
-    projections = Projections(targetx.detach(), targetx1.detach(), onlinex1.detach())
+    seen = (onlinex, onlinex1) if teacher is not None else (targetx, targetx1)
+    projections = Projections(*(z.detach() for z in (*seen, onlinex1)), teacher)
     return torch.stack(losses).mean(), projections
 
 
@@ -65,6 +75,7 @@ class Pretraining(pl.LightningModule):
         config: resolved settings.
         views: makes two views of a batch on the device of the batch.
         steps_per_epoch: number of optimizer steps per epoch.
+        targets: returns the vectors of the teacher for indices of images; None without a teacher.
     """
 
     def __init__(
@@ -73,8 +84,10 @@ class Pretraining(pl.LightningModule):
         config: PretrainConfig,
         views: Views,
         steps_per_epoch: int,
+        targets: Callable[[Tensor], Tensor] | None = None,
     ):
         super().__init__()
+        self.targets = targets
         self.model = model
         self.config = config
         self.views = views
@@ -110,8 +123,9 @@ class Pretraining(pl.LightningModule):
         self.projections = None  # with CUDA graphs, this step overwrites their memory
         if self.graphs:
             torch.compiler.cudagraph_mark_step_begin()
+        teacher = self.targets(batch.ids) if self.targets else None
         loss, self.projections = batch_loss(
-            self.model, *self.make_views(batch), self.make_small_views(batch)
+            self.model, *self.make_views(batch), self.make_small_views(batch), teacher
         )
         return loss
 

@@ -50,7 +50,7 @@ def train_network(
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.sync_batchnorm and config.devices * config.nodes > 1:
         model = synchronise_batchnorm(model, machine.accelerator)
-    module = Pretraining(model, config, views, steps_per_epoch)
+    module = Pretraining(model, config, views, steps_per_epoch, prepared.targets)
     facts = {**fixed_facts(config, prepared.train), "streams": dataclasses.asdict(streams)}
     callbacks = RunCallbacks(config, prepared, start, machine, stop, module, estimate, facts)
     loggers = [*build_loggers(start.folder, start.step), *more_loggers]

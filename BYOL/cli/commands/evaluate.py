@@ -31,6 +31,7 @@ from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.load import open_backbone
 from BYOL.runs.open import Run
 from BYOL.training.prepare import load_into_memory
+from BYOL.training.teacher.run import run_teacher, teacher_reference
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,10 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     config = with_run_annotations(config, run)
     references = _references(run, config)
     train, test, left_out = _labelled(run, config)
+    teacher = run_teacher(run, accelerator)
+    if teacher:
+        teacher.read(train, test)
+        references = [teacher_reference(teacher), *references]
     settings: dict[str, Any] = {
         "device": torch_device(accelerator),
         "workers": pick_workers(None, accelerator),
@@ -73,6 +78,8 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     )
     collapse = feature_collapse_metrics(trained, untrained, train, input_spec, **settings)
     results = {**_sources(run, config, left_out), **results, "feature_gauges": collapse}
+    if teacher:
+        results["teacher"] = teacher.facts
     lines = [results_text(results), *leakage_text(results), feature_metrics_text(collapse)]
     if left_out:
         lines.append(f"left out, because {config.labels} has no row for them: {left_out:,} images")
