@@ -141,6 +141,21 @@ class Leakage(TypedDict):
     pairs: NotRequired[list[Pair]]
 
 
+class Teacher(TypedDict):
+    """The teacher of a run, and what its features cost."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    name: Text
+    command_name: NotRequired[Text]
+    size: NotRequired[Count]
+    trained_on: NotRequired[Text]
+    licence: NotRequired[Text]
+    images: NotRequired[Count]
+    seconds: NotRequired[Number | None]
+    reused: NotRequired[Flag]
+    agreement: NotRequired[Number | None]
+
+
 class Evaluation(TypedDict):
     """The result of :func:`BYOL.evaluation.evaluate.evaluate`, and ``evaluation.json``."""
 
@@ -162,6 +177,7 @@ class Evaluation(TypedDict):
     class_names: NotRequired[list[Text] | None]
     recall: NotRequired[dict[Text, Recall]]
     leakage: NotRequired[Leakage]
+    teacher: NotRequired[Teacher]
     untaught: NotRequired[list[Text]]
     left_out: NotRequired[list[Text]]
     data: NotRequired[Text | None]
@@ -192,6 +208,7 @@ class Results(TypedDict):
     steps_skipped: NotRequired[Count]
     gauges: NotRequired[Numbers | None]
     feature_gauges: NotRequired[dict[Text, Numbers]]
+    teacher: NotRequired[Teacher]
     alarm: NotRequired[Text | None]
     stopped: NotRequired[Flag]
     online_knn: NotRequired[list[list[Number | None]]]
