@@ -21,10 +21,11 @@ from BYOL.evaluation.comparison import comparisons_of
 from BYOL.evaluation.copies.leakage import leakage_search
 from BYOL.evaluation.deciding import check_metric
 from BYOL.evaluation.features import extract_features, pixel_features
+from BYOL.evaluation.labelled_set import label_count, task_of
 from BYOL.evaluation.outcomes import digest_of_test_images
 from BYOL.evaluation.protocols.registry import DEFAULT, PROTOCOLS, applicable_protocols
 from BYOL.evaluation.split_summary import classes_without_training_images, group_counts
-from BYOL.evaluation.splits import label_count, task_of, train_and_test_images
+from BYOL.evaluation.splits import train_and_test_images
 from BYOL.evaluation.types import (
     FEATURE_BATCH_SIZE,
     EvaluationData,
@@ -32,7 +33,6 @@ from BYOL.evaluation.types import (
     FeatureSource,
     Outcome,
 )
-from BYOL.evaluation.varying import has_one_label
 from BYOL.views.config import InputSpec, ViewConfig
 
 MANY_PIXELS = 1024  # values per image above which linear probes use principal components
@@ -198,11 +198,11 @@ def _only_readable(
         readable = images if len(ids) == len(images) else images.subset(ids)
         image_pixels.append((readable, pixels))
     data = dataclasses.replace(data, train=image_pixels[0][0], test=image_pixels[-1][0])
-    if data.task == CLASSES and len(np.unique(data.train_labels)) < 2:
+    if data.task == CLASSES and data.train_set.has_one_label:
         raise UserError(f"{data.train.name} has images of one class only: two are needed")
     if data.task in (TAGS, VALUES):
-        for split, labels in (("training", data.train_labels), ("test", data.test_labels)):
-            if has_one_label(labels):
+        for split, part in (("training", data.train_set), ("test", data.test_set)):
+            if part.has_one_label:
                 raise UserError(
                     f"{data.train.name}: all {split} images have the same labels, so nothing can "
                     "be measured"
@@ -244,9 +244,8 @@ def feature_function(
 
 
 def _summary(data: EvaluationData) -> dict[str, Any]:
-    names = max(data.train.classes, data.test.classes, key=len)
     if data.task == NOTHING:
         return {}
     if data.task != CLASSES:
-        return constant_summary(data.test_labels, names)
-    return class_summary(data.train_labels, data.test_labels, names)
+        return constant_summary(data.test_set)
+    return class_summary(data.train_set, data.test_set)

@@ -9,8 +9,9 @@ from BYOL.config import PretrainConfig, save_config
 from BYOL.config.tasks import CLASSES
 from BYOL.evaluation.collapse.alarm import Alarm
 from BYOL.evaluation.collapse.metrics import with_former_names
+from BYOL.evaluation.labelled_set import task_of
 from BYOL.evaluation.online import online_check
-from BYOL.evaluation.splits import comparable_test_set, task_of
+from BYOL.evaluation.splits import comparable_test_set
 from BYOL.runs.folder import RunFolder
 from BYOL.training.budget import Estimate
 from BYOL.training.callbacks.broken_images import BrokenImages
