@@ -19,6 +19,7 @@ from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig, save_config
 from BYOL.config.paths import with_absolute_paths
 from BYOL.config.presets import misfit
+from BYOL.config.resumed import recorded_settings
 from BYOL.config.tasks import Measures
 from BYOL.config.view_configs import view_configs
 from BYOL.data.dataset import readable
@@ -27,7 +28,6 @@ from BYOL.export import export_backbone
 from BYOL.runs.build_model import build_model, seeded_model
 from BYOL.runs.folder import RunFolder, default_folder
 from BYOL.runs.open import backbone_metadata
-from BYOL.training.auto_recipe import recorded_settings
 from BYOL.training.budget import Estimate, log_recipe, resolve_length
 from BYOL.training.clock import command_start
 from BYOL.training.compile import resolve_compile
@@ -74,7 +74,7 @@ def pretrain(
     stamped, task = config.resume != "auto", independent_task(config)
     out = Path(config.out or default_folder(config.data, stamped=stamped, task=task))
     if config.resume:
-        config = dataclasses.replace(config, **recorded_settings(config, RunFolder(out)))
+        config = dataclasses.replace(config, **recorded_settings(config, RunFolder(out).config))
     start = find_start(RunFolder(out), config.resume, config.epochs)
     with StopRequest() as stop:
         with waiting("opening the images"):

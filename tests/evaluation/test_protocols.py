@@ -17,7 +17,7 @@ from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.online import _sample, online_check
 from BYOL.evaluation.pca import fit_reduction
 from BYOL.evaluation.protocols import linear as linear_module
-from BYOL.evaluation.protocols.fewshot import fewshot_accuracy
+from BYOL.evaluation.protocols.fewshot import fewshot_hits
 from BYOL.evaluation.protocols.knn import knn_accuracy
 from BYOL.evaluation.protocols.linear import STRENGTH, STRENGTHS, _split, linear_probe
 from BYOL.evaluation.splits import held_out_mask, holdout_problem
@@ -104,16 +104,16 @@ def test_every_module_of_a_backbone_gets_its_mode_back():
 def test_fewshot_equals_scikit_learns_nearest_neighbour():
     bank, bank_labels = clusters(80, 0)
     queries, query_labels = clusters(50, 1)
-    ours = fewshot_accuracy(bank, bank_labels, queries, query_labels, shots=2, draws=5, seed=3)
+    hits = fewshot_hits(bank, bank_labels, queries, query_labels, shots=2, draws=5, seed=3)
     rng = np.random.default_rng(3)
-    for accuracy in ours:
+    for accuracy in hits.mean(axis=1):
         chosen = np.concatenate(
             [rng.choice(np.flatnonzero(bank_labels == c), 2, replace=False) for c in range(4)]
         )
         theirs = KNeighborsClassifier(1).fit(normalize(bank[chosen]), bank_labels[chosen])
         assert accuracy == pytest.approx(theirs.score(normalize(queries), query_labels))
     with pytest.raises(UserError, match="500-shot"):
-        fewshot_accuracy(bank, bank_labels, queries, query_labels, shots=500)
+        fewshot_hits(bank, bank_labels, queries, query_labels, shots=500)
 
 
 def test_linear_probe_equals_a_direct_fit_with_the_chosen_strength():

@@ -26,7 +26,7 @@ def fewshot(source: FeatureSource) -> Outcome:
     for shots in SHOTS:
         if shots > fewest:
             continue
-        hits = _fewshot_hits(
+        hits = fewshot_hits(
             source.bank, data.train_labels, source.queries, data.test_labels,
             shots=shots, seed=data.seed, center=source.center,
         )  # fmt: skip
@@ -60,40 +60,7 @@ def _over_draws(hits: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return mean
 
 
-def fewshot_accuracy(
-    bank: np.ndarray,
-    bank_labels: np.ndarray,
-    queries: np.ndarray,
-    query_labels: np.ndarray,
-    *,
-    shots: int,
-    draws: int = 20,
-    seed: int = 0,
-) -> np.ndarray:
-    """Return the accuracies of 1-NN by the cosine with ``shots`` labelled samples per class.
-
-    Args:
-        bank: (n, d) features from which the labelled samples are drawn.
-        bank_labels: (n,) integers.
-        queries: (q, d) features.
-        query_labels: (q,) integers.
-        shots: number of labelled samples per class.
-        draws: number of draws.
-        seed: seed of the draws.
-
-    Returns:
-        (draws,) accuracies in [0, 1].
-
-    Raises:
-        UserError: a class has fewer than ``shots`` samples in ``bank``.
-    """
-    hits = _fewshot_hits(
-        bank, bank_labels, queries, query_labels, shots=shots, draws=draws, seed=seed
-    )
-    return hits.mean(axis=1)
-
-
-def _fewshot_hits(
+def fewshot_hits(
     bank: np.ndarray,
     bank_labels: np.ndarray,
     queries: np.ndarray,
@@ -104,7 +71,24 @@ def _fewshot_hits(
     seed: int = 0,
     center: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return (draws, q) bool: whether each query is classified correctly in each draw."""
+    """Return whether 1-NN by the cosine with ``shots`` labels per class classifies each query.
+
+    Args:
+        bank: (n, d) features from which the labelled samples are drawn.
+        bank_labels: (n,) integers.
+        queries: (q, d) features.
+        query_labels: (q,) integers.
+        shots: number of labelled samples per class.
+        draws: number of draws.
+        seed: seed of the draws.
+        center: (d,) vector that is subtracted before the cosine, or None.
+
+    Returns:
+        (draws, q) bool: whether each query is classified correctly in each draw.
+
+    Raises:
+        UserError: a class has fewer than ``shots`` samples in ``bank``.
+    """
     classes, counts = np.unique(bank_labels, return_counts=True)
     if counts.min() < shots:
         raise UserError(
