@@ -61,6 +61,14 @@ def build_settings(
     return settings(**{**defaults, **converted, "preset": preset, "recipe": record})
 
 
+def without_former_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with ``wandb: PROJECT``, of former versions, as ``logger`` and ``project``."""
+    present = {name: value for name, value in values.items() if name != "wandb"}
+    if values.get("wandb") is None:
+        return present
+    return {"logger": "csv,tensorboard,wandb", "project": values["wandb"], **present}
+
+
 def values_of_file(settings: type, values: Mapping[str, Any], called: str) -> dict[str, Any]:
     """The values of a file by name of the setting; ``backbone_args.NAME`` becomes an entry.
 
@@ -76,6 +84,8 @@ def values_of_file(settings: type, values: Mapping[str, Any], called: str) -> di
     """
     fields, kinds = fields_of(settings), kinds_of(settings)
     by_name: dict[str, Any] = {}
+    if "wandb" in values and "logger" in fields:
+        values = without_former_settings(values)
     for key, value in values.items():
         name, dot, entry = key.partition(".")
         name = present_name(name, fields)

@@ -8,7 +8,7 @@ from BYOL._console import printable
 from BYOL._files import write_atomically
 from BYOL._opening import open_plain
 from BYOL.config.fields import convert_all, fields_of
-from BYOL.config.from_values import present_name
+from BYOL.config.from_values import present_name, without_former_settings
 from BYOL.config.paths import place_names, place_values
 from BYOL.config.plain_yaml import plain_yaml
 from BYOL.config.pretrain import PretrainConfig
@@ -123,7 +123,10 @@ def signed_by_user(path: Path) -> bool:
 def _run_config(values: dict[str, Any], path: Path) -> PretrainConfig:
     """The settings of a run from the values of its config.yaml, old names included."""
     fields = fields_of(PretrainConfig)
-    values = {present_name(name, fields, warn=False): value for name, value in values.items()}
+    values = {
+        present_name(name, fields, warn=False): value
+        for name, value in without_former_settings(values).items()
+    }
     unknown = sorted(values.keys() - fields.keys())
     if unknown:
         raise SettingsError(

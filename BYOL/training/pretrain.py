@@ -38,8 +38,8 @@ from BYOL.training.microbatch import fit_micro_batch
 from BYOL.training.prepare import Prepared, prepare
 from BYOL.training.resume import Start, find_start
 from BYOL.training.signals import StopRequest
+from BYOL.training.tracking import check_services, log_results, open_trackers
 from BYOL.training.train import train_network
-from BYOL.training.wandb import check_wandb, wandb_run
 from BYOL.views.pixel_range import describe_range
 from BYOL.views.preview import save_preview
 
@@ -96,7 +96,7 @@ def pretrain(
                 config = fit_micro_batch(config, model, machine)
             config, estimate = resolve_length(config, prepared, model, machine, began)
         config = resolve_compile(config, len(prepared.train), machine)
-        check_wandb(config)
+        check_services(config)
         with start.locked_folder():
             if first_process():
                 _write_start_files(config, prepared, model, start)
@@ -179,15 +179,15 @@ def _train_and_finalize(
     known: Mapping[str, Measures],
     estimate: Estimate | None,
 ) -> dict[str, Any]:
-    with wandb_run(config, start.folder) as wandb:
+    with open_trackers(config, start.folder) as trackers:
         config, measured = train_network(
-            config, prepared, model, start, machine, stop, wandb.loggers, estimate
+            config, prepared, model, start, machine, stop, trackers, estimate
         )
         results = {"run": str(start.folder.path), **measured, "evaluation": None}
         if not first_process():
             return results
         results = finalize_run(config, prepared, model, start.folder, results, machine, known)
-        wandb.log_results(results)
+        log_results(trackers, results)
     if config.report:
         save_report(config, prepared, start.folder, machine)
     return results
