@@ -28,8 +28,7 @@ from BYOL.export import export_backbone
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import backbone_metadata, open_run, starting_backbone, untrained_backbone
 from BYOL.training.prepare import Prepared
-from BYOL.training.teacher.run import teacher_reference, teacher_results
-from BYOL.training.teacher.targets import measure_agreement
+from BYOL.training.teacher.run import teacher_facts, teacher_reference, teacher_results
 
 log = logging.getLogger(__name__)
 MAX_SILENT_IMAGES = 10_000  # images whose evaluation takes a minute or two
@@ -64,14 +63,7 @@ def finalize_run(
     export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
     features = _feature_metrics(config, prepared, model, initial, machine)
     usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
-    start = starting_backbone(config, folder)
-    references = [Reference(START, start, config.input_spec)] if start else []
-    targets, agreement = prepared.targets, {}
-    if targets:
-        references.append(teacher_reference(targets.features))
-        agreement = measure_agreement(
-            config, targets, model, prepared.train, prepared.test, machine
-        )
+    references = _references(config, prepared, folder)
     evaluation = None
     try:
         if usable:
@@ -80,14 +72,11 @@ def finalize_run(
         if loader_died(error):  # a fault of the machine: a resumed run repeats the evaluation
             raise
         log.warning(f"no comparison ({first_line(error)}); byol evaluate {folder.path} makes one")
-    if targets:
-        results["teacher"] = teacher_results(config, prepared, **agreement)
-        if evaluation:
-            evaluation["teacher"] = targets.features.facts
     results |= {
         "pictures": len(prepared.train),
         "feature_gauges": features,
         "evaluation": evaluation,
+        **teacher_results(config, prepared, model, machine),
         "machine": dataclasses.asdict(machine),
         "versions": _versions(),
     }
@@ -121,6 +110,15 @@ def save_report(
         log.warning(f"no report ({first_line(error)}); byol report {folder.path} makes one")
 
 
+def _references(config: PretrainConfig, prepared: Prepared, folder: RunFolder) -> list[Reference]:
+    """Return the further rows of the comparison: initial weights and teacher, if there are any."""
+    start = starting_backbone(config, folder)
+    references = [Reference(START, start, config.input_spec)] if start else []
+    if prepared.targets:
+        references.append(teacher_reference(prepared.targets.features))
+    return references
+
+
 def _evaluation(
     config: PretrainConfig,
     prepared: Prepared,
@@ -134,7 +132,7 @@ def _evaluation(
     bank = prepared.labelled or prepared.train
     if not config.evaluate or bank.labels is None:
         return None
-    return evaluate(
+    evaluation = evaluate(
         model.onlineNet.backend,
         initial,
         bank,
@@ -148,6 +146,7 @@ def _evaluation(
         metric=config.metric,
         log_times=len(bank) > MAX_SILENT_IMAGES,
     )
+    return {**evaluation, **teacher_facts(prepared.targets and prepared.targets.features)}
 
 
 def _feature_metrics(

@@ -31,7 +31,7 @@ from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.load import open_backbone
 from BYOL.runs.open import Run
 from BYOL.training.prepare import load_into_memory
-from BYOL.training.teacher.run import run_teacher, teacher_reference
+from BYOL.training.teacher.run import run_teacher, teacher_facts, teacher_reference
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +50,8 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     config = with_run_annotations(config, run)
     references = _references(run, config)
     train, test, left_out = _labelled(run, config)
-    teacher = run_teacher(run, accelerator)
-    if teacher:
-        teacher.read(train, test)
-        references = [teacher_reference(teacher), *references]
+    teacher = run_teacher(run, accelerator, train, test)
+    references += [teacher_reference(teacher)] if teacher else []
     settings: dict[str, Any] = {
         "device": torch_device(accelerator),
         "workers": pick_workers(None, accelerator),
@@ -77,9 +75,8 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
         **_data_settings(config),
     )
     collapse = feature_collapse_metrics(trained, untrained, train, input_spec, **settings)
-    results = {**_sources(run, config, left_out), **results, "feature_gauges": collapse}
-    if teacher:
-        results["teacher"] = teacher.facts
+    sources = {**_sources(run, config, left_out), **teacher_facts(teacher)}
+    results = {**sources, **results, "feature_gauges": collapse}
     lines = [results_text(results), *leakage_text(results), feature_metrics_text(collapse)]
     if left_out:
         lines.append(f"left out, because {config.labels} has no row for them: {left_out:,} images")
@@ -155,12 +152,9 @@ def _references(run: Run, wanted: EvaluateConfig) -> list[Reference]:
     if wanted.reference:
         other = _other_backbone(wanted.reference, config.channels, wanted.trust)
         if other is None:
-            network = config.backbone, config.channels, config.stem, config.input_spec
-            other = reference_from_file(wanted.reference, *network, config.backbone_args)
+            other = reference_from_file(wanted.reference, config)
         return [*found, other]
-    supervised = supervised_reference(
-        config.backbone, config.channels, config.input_spec, config.backbone_args
-    )
+    supervised = supervised_reference(config)
     return [*found, supervised] if supervised else found
 
 

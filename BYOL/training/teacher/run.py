@@ -5,7 +5,9 @@ import logging
 from typing import Any
 
 from BYOL._hardware import Machine, pick_machine
+from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
+from BYOL.data.dataset import Images
 from BYOL.errors import UserError
 from BYOL.evaluation.baselines import TEACHER, Reference
 from BYOL.model.layer_features import LayerFeatures
@@ -49,10 +51,15 @@ def with_targets(
     return dataclasses.replace(prepared, targets=targets)
 
 
-def run_teacher(run: Run, accelerator: str) -> TeacherFeatures | None:
+def run_teacher(run: Run, accelerator: str, *sets: Images | None) -> TeacherFeatures | None:
     """Return the features of the teacher of a run; None if it has none.
 
     A teacher that cannot be opened any more is logged as a warning, and None is returned.
+
+    Args:
+        run: the run.
+        accelerator: cpu, gpu or mps.
+        sets: images whose stored features are read.
     """
     config = run.config
     if config.teacher is None or run.published:
@@ -63,23 +70,39 @@ def run_teacher(run: Run, accelerator: str) -> TeacherFeatures | None:
     except UserError as error:
         log.warning(f"no row of the teacher: {error}")
         return None
-    machine = pick_machine(accelerator, 1, "auto")
-    return TeacherFeatures(teacher, run.folder.path.absolute().parent / FOLDER, machine)
+    folder = run.folder.path.absolute().parent / FOLDER
+    features = TeacherFeatures(teacher, folder, pick_machine(accelerator, 1, "auto"))
+    features.read(*sets)
+    return features
 
 
 def teacher_reference(features: TeacherFeatures) -> Reference:
     """Return the row of the teacher in a comparison: its own frozen features."""
     teacher = features.teacher
-    network = LayerFeatures(teacher.network)
-    return Reference(TEACHER, network, teacher.input_spec, features.vectors)
+    return Reference(TEACHER, LayerFeatures(teacher.network), teacher.input_spec, features.vectors)
 
 
-def teacher_results(config: PretrainConfig, prepared: Prepared, **agreement: Any) -> dict[str, Any]:
-    """Return what ``results.json`` says about the teacher."""
-    assert prepared.targets is not None
+def teacher_facts(features: TeacherFeatures | None) -> dict[str, Any]:
+    """Return the entry ``teacher`` of an evaluation; empty without a teacher."""
+    return {} if features is None else {"teacher": features.facts}
+
+
+def teacher_results(
+    config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine
+) -> dict[str, Any]:
+    """Return the entry ``teacher`` of results.json; empty without a teacher.
+
+    It holds the facts about the teacher, its cost, and how well the trained network predicts it.
+    """
+    targets = prepared.targets
+    if targets is None:
+        return {}
+    agreement = measure_agreement(config, targets, model, prepared.train, prepared.test, machine)
     return {
-        **prepared.targets.features.facts,
-        "components": config.output_size,
-        "variance_share": round(prepared.targets.space.share, 4),
-        **agreement,
+        "teacher": {
+            **targets.features.facts,
+            "components": config.output_size,
+            "variance_share": round(targets.space.share, 4),
+            **agreement,
+        }
     }

@@ -12,6 +12,7 @@ from BYOL._files import save_tensors, write_atomically
 from BYOL._hardware import Machine, torch_device
 from BYOL._random import evenly_spaced
 from BYOL._waiting import waiting
+from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.data.dataset import Images
 from BYOL.errors import WeightsError
@@ -108,7 +109,7 @@ def read_space(folder: RunFolder) -> TargetSpace:
 def measure_agreement(
     config: PretrainConfig,
     targets: TeacherTargets,
-    model: nn.Module,
+    model: BYOL,
     train: Images,
     test: Images | None,
     machine: Machine,
