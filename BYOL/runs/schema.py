@@ -140,14 +140,9 @@ class Teacher(TypedDict):
 
     __pydantic_config__ = LENIENT  # type: ignore[misc]
     name: Text
-    command_name: NotRequired[Text]
     size: NotRequired[Count]
-    trained_on: NotRequired[Text]
-    licence: NotRequired[Text]
     images: NotRequired[Count]
     seconds: NotRequired[Number | None]
-    reused: NotRequired[Flag]
-    agreement: NotRequired[Number | None]
 
 
 class Evaluation(TypedDict):

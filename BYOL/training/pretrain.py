@@ -82,9 +82,8 @@ def pretrain(
     with StopRequest() as stop:
         with waiting("opening the images"):
             prepared = prepare(config)
-        config = with_absolute_paths(
-            dataclasses.replace(prepared.config, out=str(out), resume=False)
-        )
+        config = dataclasses.replace(prepared.config, out=str(out), resume=False)
+        config = with_absolute_paths(config)
         start.check(config, prepared.train)
         if start.results:
             return _complete(config, prepared, start, machine)

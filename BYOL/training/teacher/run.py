@@ -16,7 +16,7 @@ from BYOL.training.prepare import Prepared
 from BYOL.training.resume import Start
 from BYOL.training.teacher.features import FOLDER, TeacherFeatures, features_of_run
 from BYOL.training.teacher.network import open_teacher
-from BYOL.training.teacher.targets import build_targets
+from BYOL.training.teacher.targets import build_targets, measure_agreement
 
 log = logging.getLogger(__name__)
 
