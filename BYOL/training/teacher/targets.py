@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from BYOL._distributed import first_process
-from BYOL._files import save_tensors, write_atomically
+from BYOL._files import write_atomically
 from BYOL._hardware import Machine, torch_device
 from BYOL._random import evenly_spaced
 from BYOL._waiting import waiting
@@ -18,7 +18,7 @@ from BYOL.data.dataset import Images
 from BYOL.errors import WeightsError
 from BYOL.evaluation.features import extract_features
 from BYOL.model.teacher_targets import TargetSpace, fit_target_space
-from BYOL.model.weights import load_weights
+from BYOL.model.weights import load_weights, save_tensors
 from BYOL.runs.folder import RunFolder
 from BYOL.training.teacher.features import TeacherFeatures
 

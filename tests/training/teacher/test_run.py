@@ -98,11 +98,11 @@ def test_a_run_is_a_teacher_too(trained, images):
         (["--teacher=resnet1"], "--teacher=resnet1 has no published weights"),
         (["--teacher=./nothing"], "--teacher=./nothing is not there: give lite0"),
         (["--teacher=local-dir:nothing"], "there is no folder nothing"),
-        (["--teacher-size=32"], "--teacher_size=32 needs --teacher"),
+        (["--teacher-size=32"], "--teacher-size=32 needs --teacher"),
         (["--target=teacher"], "--target=teacher needs --teacher"),
         (["--teacher=lite0", "--target=online"], "--target=online and --teacher exclude"),
         (["--teacher=lite0", "--predictor=optimal"], "--predictor=optimal and --teacher exclude"),
-        (["--teacher=TEACHER", "--teacher-bands=1,2"], "--teacher_bands=1,2 does not fit: give 3"),
+        (["--teacher=TEACHER", "--teacher-bands=1,2"], "--teacher-bands=1,2 does not fit: give 3"),
         (["--teacher=TEACHER", "--teacher-bands=1,2,9"], "give 3 numbers from 1 to 3"),
     ],
 )
@@ -125,7 +125,7 @@ def test_images_of_many_bands_need_chosen_bands(teacher, tmp_path, capsys):
     data = many_bands(tmp_path / "bands.npy", 5)
     argv = ["pretrain", str(data), "--channels=5", *TINY, f"--teacher={teacher}", "--epochs=1"]
     assert main([*argv, "--out", str(tmp_path / "run")]) == 2
-    assert "--teacher_bands=1,2,3" in capsys.readouterr().err
+    assert "--teacher-bands=1,2,3" in capsys.readouterr().err
     bands = ["--teacher-bands=4,3,2", "--out", str(tmp_path / "run"), "--no-report"]
     assert main([*argv, *bands]) == 0
     assert load_config(tmp_path / "run" / "config.yaml").teacher_bands == [4, 3, 2]
