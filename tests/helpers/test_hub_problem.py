@@ -50,7 +50,7 @@ def test_a_search_for_a_name_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_proxy_and_the_offline_mode_are_the_users_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_hub, "getproxies", lambda: {"https": "http://proxy:3128"})
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.invalid")
     assert _hub.hub_problem() is None
     monkeypatch.setattr(_hub, "_problem", None)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
