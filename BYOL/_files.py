@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._temporary import remove, temporary_path
-from BYOL.errors import MachineError, UserError, first_line
+from BYOL.errors import MachineError, UserError
 
 _CONTROLS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -245,38 +245,6 @@ def check_new_folder(argument: str, path: Path) -> None:
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{argument} is not an empty folder: give a new one")
-
-
-def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Save tensors with safetensors or ``torch.save``, depending on the suffix of ``path``.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    import torch
-    from safetensors.torch import save_file
-
-    with disk_errors(path):
-        if path.suffix == ".safetensors":
-            path.touch()
-            mode = path.stat().st_mode
-            save_file(values, path, metadata)
-            path.chmod(mode)  # safetensors makes the file readable by its owner only
-        else:
-            torch.save(values, path)
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Convert the errors that torch and safetensors raise on a full disk to OSError."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (RuntimeError, SafetensorError) as error:
-        full = shutil.disk_usage(path.parent).free < 1 << 20
-        number = errno.ENOSPC if full else errno.EIO
-        raise OSError(number, f"writing stopped ({first_line(error, 120)})") from error
 
 
 def _reason(error: OSError) -> str:

@@ -20,8 +20,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from BYOL._files import write_atomically
 from BYOL.errors import DataError, UserError
+from BYOL.runs.curves import read_metrics
 from BYOL.runs.folder import RunFolder
-from BYOL.runs.schema import read_metrics
 
 log = logging.getLogger(__name__)
 _COUNTER = itertools.count()  # for file names that are unique within a process

@@ -16,7 +16,7 @@ from BYOL.data.labels import read_labels
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.model.initial_weights import read_start
-from BYOL.runs.schema import read_metrics
+from BYOL.runs.curves import read_metrics
 
 READERS: dict[str, Callable[[Path], object]] = {
     "labels.csv": read_labels,
