@@ -69,14 +69,7 @@ def pretrain(
     """
     show_messages_by_default()
     began = command_start()
-    if config.resume is True:  # the settings of the hardware are recorded as well
-        config = _with_recorded(config, Path(config.out or ""))
-    config = resolve_processes(config)
-    machine = pick_machine(config.accelerator, config.devices, config.precision)
-    stamped, task = config.resume != "auto", independent_task(config)
-    out = Path(config.out or default_folder(config.data, stamped=stamped, task=task))
-    if config.resume == "auto":
-        config = _with_recorded(config, out)
+    config, machine, out = _with_place(config)
     start = find_start(RunFolder(out), config.resume, config.epochs)
     with StopRequest() as stop:
         with waiting("opening the images"):
@@ -106,6 +99,19 @@ def pretrain(
             return _train_and_finalize(
                 config, prepared, model, start, machine, stop, known, estimate
             )
+
+
+def _with_place(config: PretrainConfig) -> tuple[PretrainConfig, Machine, Path]:
+    """Return the settings, with those of a resumed run, its hardware and its folder."""
+    if config.resume is True:  # the settings of the hardware are recorded as well
+        config = _with_recorded(config, Path(config.out or ""))
+    config = resolve_processes(config)
+    machine = pick_machine(config.accelerator, config.devices, config.precision)
+    stamped, task = config.resume != "auto", independent_task(config)
+    out = Path(config.out or default_folder(config.data, stamped=stamped, task=task))
+    if config.resume == "auto":
+        config = _with_recorded(config, out)
+    return config, machine, out
 
 
 def _with_recorded(config: PretrainConfig, out: Path) -> PretrainConfig:
