@@ -8,7 +8,6 @@ import math
 import os
 import re
 import shutil
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 from BYOL._temporary import remove, temporary_path
 from BYOL.errors import MachineError, UserError
 
-_READ_BYTES = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # the latter on Windows only
 _CONTROLS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -57,37 +55,6 @@ def write_atomically(
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return path
-
-
-def special_kind(path: str | Path) -> str | None:
-    """The kind of a path that must never be opened as a file: reading it could wait for ever.
-
-    Returns:
-        "named pipe", "socket" or "device"; None for anything else, also for what does not exist.
-    """
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116
-    except (OSError, ValueError):
-        return None
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-        return None
-    return "named pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
-
-
-def read_start(path: Path, most: int) -> bytes:
-    """At most ``most`` bytes from the start of a file.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: ``path`` is no file: see :func:`special_kind`.
-    """
-    if kind := special_kind(path):
-        raise ValueError(f"it is a {kind}, which is never opened")
-    descriptor = os.open(path, _READ_BYTES)  # open() takes three times as long
-    try:
-        return os.read(descriptor, most)
-    finally:
-        os.close(descriptor)
 
 
 def check_output_file(flag: str, value: str, suffix: str) -> Path:

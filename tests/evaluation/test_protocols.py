@@ -107,9 +107,9 @@ def test_fewshot_equals_scikit_learns_nearest_neighbour():
     queries, query_labels = clusters(50, 1)
     known = LabelledFeatures(bank_labels, features=bank)
     asked = LabelledFeatures(query_labels, features=queries)
-    ours = fewshot_hits(known, asked, 2, draws=5, seed=3).mean(axis=1)
+    hits = fewshot_hits(known, asked, 2, draws=5, seed=3)
     rng = np.random.default_rng(3)
-    for accuracy in ours:
+    for accuracy in hits.mean(axis=1):
         chosen = np.concatenate(
             [rng.choice(np.flatnonzero(bank_labels == c), 2, replace=False) for c in range(4)]
         )

@@ -185,7 +185,7 @@ def damaged(content: bytes) -> dict[str, bytes]:
 
 FILES = (
     "results.json", "evaluation.json", "logs/metrics.csv", "logs/spectrum.csv", "config.yaml",
-    "views.png", "checkpoints/last.ckpt", "backbone.safetensors", "logs/wandb-id",
+    "views.png", "checkpoints/last.ckpt", "backbone.safetensors", "logs/wandb.json",
 )  # fmt: skip
 
 
