@@ -24,6 +24,7 @@ from BYOL._hardware import (
 )
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
+from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.data.batch import Batch
 from BYOL.data.sampler import epoch_sampler
 from BYOL.data.train_loader import train_loader
@@ -107,7 +108,7 @@ def seconds_each(work: Callable[[], object], device: torch.device, seconds: floa
     return timed(repeat, device) / calls
 
 
-def training_step(config: PretrainConfig, model: BYOL, machine: Machine) -> Step:
+def training_step(config: OptimizationSettings, model: BYOL, machine: Machine) -> Step:
     """Return an optimizer step as a function of the views of a batch, without Lightning."""
     optimizer = build_optimizer(
         config.optimizer,
