@@ -142,6 +142,36 @@ class ViewSettings:
         high=1,
         on_resume="incomplete",
     )
+    cutout_views: int = setting(
+        0,
+        "Number of additional views per image in which a rectangle is filled with the mean. Only "
+        "the online network sees them.",
+        low=0,
+        on_resume="fixed",
+    )
+    cutout_area: Pair = setting(
+        (0.2, 0.6),
+        "Smallest and largest fraction of a cutout view that is filled.",
+        low=0,
+        high=1,
+        on_resume="incomplete",
+    )
+    further_blur: float | None = setting(
+        None,
+        "Probability of Gaussian blur for small views and cutout views. The default is that of the "
+        "second view.",
+        low=0,
+        high=1,
+        on_resume="incomplete",
+    )
+    further_solarize: float | None = setting(
+        None,
+        "Probability of solarization for small views and cutout views. The default is that of the "
+        "second view.",
+        low=0,
+        high=1,
+        on_resume="incomplete",
+    )
     mean: list[float] | None = setting(
         None,
         "Mean of each channel, for normalization. The default is the mean that the starting "

@@ -10,7 +10,7 @@ from torch import Tensor
 from BYOL._console import counted
 from BYOL.config import PretrainConfig
 from BYOL.config.recipe import image_size_for
-from BYOL.config.view_configs import largest_view, small_view_configs, view_configs
+from BYOL.config.view_configs import further_view_configs, largest_view, view_configs
 from BYOL.data.cache import check_images, to_memory
 from BYOL.data.configured import open_configured
 from BYOL.data.data_source import parse_source
@@ -130,7 +130,7 @@ def _resolve(config: PretrainConfig, train: Images, side: int | None) -> Pretrai
     resolved = dataclasses.replace(
         config, channels=train.channels, image_size=size, mean=mean, std=std
     )
-    view_configs(resolved), small_view_configs(resolved)  # reject invalid sizes and ranges
+    view_configs(resolved), further_view_configs(resolved)  # reject invalid sizes and ranges
     if config.stem != "auto":
         return resolved
     with torch.device("meta"):  # the shape of the network, without its weights
@@ -207,12 +207,12 @@ def _weight_statistics(config: PretrainConfig) -> tuple[list[float], list[float]
 
 
 def build_views(config: PretrainConfig) -> Views:
-    """Return the views of a run, including small ones."""
+    """Return the views of a run, including small views and cutout views."""
     input_spec = config.input_spec
     return Views(
         *view_configs(config),
         input_spec.mean,
         input_spec.std,
         compiled=config.compile == "on",
-        small=small_view_configs(config),
+        further=further_view_configs(config),
     )

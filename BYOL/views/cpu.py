@@ -47,6 +47,9 @@ def cpu_view(
     cropped = boxes is not None
     if boxes is None:
         boxes = torch.zeros(len(images), 4, dtype=torch.int64)
+    cutouts = appearance.cutout
+    if cutouts is None:
+        cutouts = torch.zeros(len(images), 4, dtype=torch.int64)
     pixels, corners = images.contiguous().numpy(), boxes.contiguous().numpy()
     blur = ops.blur_kernels(appearance.sigma, max(radius, 1)).numpy()
     centre, scale = np.array(mean, np.float32), 1 / np.array(std, np.float32)
@@ -59,6 +62,7 @@ def cpu_view(
             np.float32(unit),
             cropped,
             corners[part],
+            cutouts.numpy()[part],
             tuple(array[part] for array in params),
             blur[part],
             centre,
