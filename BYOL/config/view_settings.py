@@ -96,6 +96,25 @@ class ViewSettings:
     small_scale: Pair = _augmentation(
         (0.05, 0.4), "Smallest and largest fraction of the image's area that a small view covers."
     )
+    cutout_views: int = fixed_setting(
+        0,
+        "Number of additional views per image in which a rectangle is filled with the mean. Only "
+        "the online network sees them.",
+        low=0,
+    )
+    cutout_area: Pair = _augmentation(
+        (0.2, 0.6), "Smallest and largest fraction of a cutout view that is filled."
+    )
+    further_blur: float | None = _augmentation(
+        None,
+        "Probability of Gaussian blur for small views and cutout views. The default is that of the "
+        "second view.",
+    )
+    further_solarize: float | None = _augmentation(
+        None,
+        "Probability of solarization for small views and cutout views. The default is that of the "
+        "second view.",
+    )
     mean: list[float] | None = fixed_setting(
         None,
         "Mean of each channel, for normalization. The default is the mean that the starting "

@@ -11,7 +11,7 @@ from BYOL._console import counted
 from BYOL.config import PretrainConfig
 from BYOL.config.model_settings import ModelSettings
 from BYOL.config.recipe import image_size_for
-from BYOL.config.view_configs import largest_view, small_view_configs, view_configs
+from BYOL.config.view_configs import further_view_configs, largest_view, view_configs
 from BYOL.config.view_settings import ViewSettings
 from BYOL.data.cache import check_images, to_memory
 from BYOL.data.configured import open_configured
@@ -133,7 +133,7 @@ def _resolve(config: PretrainConfig, train: Images, side: int | None) -> Pretrai
     resolved = dataclasses.replace(
         config, channels=train.channels, image_size=size, mean=mean, std=std
     )
-    view_configs(resolved), small_view_configs(resolved)  # reject invalid sizes and ranges
+    view_configs(resolved), further_view_configs(resolved)  # reject invalid sizes and ranges
     if config.stem != "auto":
         return resolved
     with torch.device("meta"):  # the shape of the network, without its weights
@@ -210,12 +210,12 @@ def _weight_statistics(config: ModelSettings) -> tuple[list[float], list[float]]
 
 
 def build_views(config: PretrainConfig) -> Views:
-    """Return the views of a run, including small ones."""
+    """Return the views of a run, including small views and cutout views."""
     input_spec = config.input_spec
     return Views(
         *view_configs(config),
         input_spec.mean,
         input_spec.std,
         compiled=config.compile == "on",
-        small=small_view_configs(config),
+        further=further_view_configs(config),
     )
