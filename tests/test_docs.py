@@ -16,11 +16,13 @@ import yaml
 from pydantic import ValidationError
 
 from BYOL.cli.main import COMMANDS, parse
+from BYOL.cli.parser import COMMON
 from BYOL.cli.sweep.spec import read_sweep
 from BYOL.config.fields import fields_of, info_of
 from BYOL.errors import UserError
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
 SWEEPS = sorted((DOCS.parent / "benchmarks" / "sweeps").glob("*.yaml"))
 
 
@@ -97,9 +99,7 @@ def commands_in(page: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if not set(line) & set("[…<")]
 
 
-@pytest.mark.parametrize(
-    "page", [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_command_line_accepts_every_command_of_the_docs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,3 +137,20 @@ def test_the_schema_of_sweep_files_rejects_what_byol_sweep_rejects(
     (tmp_path / "sweep.yaml").write_text(text)
     with pytest.raises(UserError, match=place):
         read_sweep(tmp_path / "sweep.yaml", tmp_path / "out")
+
+
+FLAGS = {
+    name.replace("_", "-")
+    for command in COMMANDS.values()
+    for name in (*fields_of(command.settings), *COMMON)
+}
+PROGRAMS = {"torch-backend", "bakbone"}  # of uv, and a mistake that is quoted
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_flag_in_the_text_of_the_docs_exists(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    inline = [code for code in re.findall(r"`([^`]*)`", text) if code.startswith(("byol", "--"))]
+    flags = set(re.findall(r"(?<!\w)--(?:no-)?([a-z][a-z-]+)", " ".join(inline)))
+    if page.name not in ("performance.md", "scale.md", "design.md"):  # flags of benchmarks
+        assert flags <= FLAGS | PROGRAMS
