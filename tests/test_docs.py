@@ -20,6 +20,7 @@ from BYOL.cli.parser import COMMON
 from BYOL.cli.sweep.spec import read_sweep
 from BYOL.config.fields import fields_of, info_of
 from BYOL.errors import UserError
+from BYOL.runs.schema import Evaluation, Results
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -163,3 +164,12 @@ def test_every_flag_in_the_text_of_the_docs_exists(page: Path) -> None:
     flags = set(re.findall(r"(?<!\w)--(?:no-)?([a-z][a-z-]+)", " ".join(inline)))
     if page.name not in ("performance.md", "scale.md", "design.md"):  # flags of benchmarks
         assert flags <= FLAGS | PROGRAMS
+
+
+@pytest.mark.parametrize("schema", [Results, Evaluation], ids=("results", "evaluation"))
+def test_the_documented_keys_of_result_files_are_those_of_the_schema(schema: Any) -> None:
+    name = f"### {schema.__name__.lower()}.json"
+    section = (DOCS / "files.md").read_text().partition(name)[2].partition("\n#")[0]
+    first_cells = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+    keys = {key for cell in first_cells for key in re.findall(r"`(\w+)`", cell)}
+    assert len(keys) > 10 and keys <= schema.__annotations__.keys()
