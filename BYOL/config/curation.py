@@ -8,7 +8,13 @@ from typing import Literal
 from BYOL.config.features import PooledFeaturesConfig
 from BYOL.config.fields import setting
 from BYOL.config.metrics import METRIC, MetricName
-from BYOL.config.shared_help import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, TASK
+from BYOL.config.shared_help import (
+    FILE_COLUMN,
+    GROUP_COLUMN,
+    LABEL_COLUMN,
+    NEIGHBOUR_SEARCH,
+    TASK,
+)
 from BYOL.config.validation import check_annotations
 from BYOL.errors import SettingsError
 
@@ -35,6 +41,7 @@ class DuplicatesConfig(PooledFeaturesConfig):
     out: str = setting(
         "duplicates.csv", "CSV file to write.", place="output", home=True, basic=True
     )
+    neighbour_search: Literal["auto", "exact", "faiss"] = setting("auto", NEIGHBOUR_SEARCH)
     grid: str | None = setting(
         None,
         "PNG file of the groups of duplicates. The default is none.",
@@ -93,6 +100,16 @@ class SearchConfig(PooledFeaturesConfig):
         basic=True,
     )
     count: int = setting(20, "Number of results per list.", low=1, basic=True)
+    index: str | None = setting(
+        None,
+        "FAISS index of DATA, a .faiss file. It is written if it does not exist. If it exists, "
+        "only the features of the query images are computed. Only an index that the same user "
+        "wrote is opened. A file NAME.rows.safetensors next to it belongs to it.",
+        place="output",
+        home=True,
+        basic=True,
+    )
+    neighbour_search: Literal["auto", "exact", "faiss"] = setting("auto", NEIGHBOUR_SEARCH)
     out: str = setting("search.csv", "CSV file to write.", place="output", home=True, basic=True)
     grid: str | None = setting(
         None, "PNG file of the results. The default is none.", place="output", home=True, basic=True
@@ -104,6 +121,8 @@ class SearchConfig(PooledFeaturesConfig):
             raise SettingsError(
                 "--like is missing: give an image, a folder of images or a .txt list"
             )
+        if self.index and self.neighbour_search == "exact":
+            raise SettingsError(f"--neighbour-search=exact does not use --index={self.index}")
 
 
 @dataclass(frozen=True)
