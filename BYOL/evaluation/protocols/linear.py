@@ -45,7 +45,8 @@ def linear(source: FeatureSource) -> Outcome:
     data = source.data
     chosen, notes = _fitted_samples(data)
     labels, (bank, queries) = data.train_labels[chosen], source.probe_features
-    bank, test_groups = bank[chosen], data.test.groups
+    bank, queries = (np.asarray(part, np.float32) for part in (bank[chosen], queries))
+    test_groups = data.test.groups
     groups = None if data.train.groups is None else data.train.groups[chosen]
     alike = source.reduction is not None
     settings: dict[str, Any] = {"seed": data.seed, "alike": alike, "groups": groups}
