@@ -55,12 +55,10 @@ def linear_sgd(source: FeatureSource) -> Outcome:
     scale = _scale(source)
     best = LEARNING_RATES.index(DEFAULT_LR)
     if held.any():
-        best = int(np.argmax(_accuracies(bank, held, heads, data.train_labels, scale)))
+        best = int(np.argmax(_accuracies(bank, held, heads, data.train_set.labels, scale)))
     parts = (_read(queries, rows, scale) for rows in _blocks(np.arange(len(queries))))
     scores = torch.cat([part @ heads[best][1].T for part in parts]).cpu().numpy()
-    measures = score_predictions(
-        "linear-sgd", data.task, scores, data.test_labels, data.test.groups, data.positive
-    )
+    measures = score_predictions("linear-sgd", scores, data.test_set, data.positive)
     settings = {
         "learning_rate": LEARNING_RATES[best],
         "crops": 1 if source.stored else crops_per_image(data, bank.shape[1]),
