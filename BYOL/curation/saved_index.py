@@ -17,11 +17,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from BYOL._files import check_output_file, save_tensors, to_json, write_atomically
+from BYOL._files import check_output_file, to_json, write_atomically
+from BYOL._opening import open_plain
 from BYOL.config.signing import is_signature_of, signature_of
 from BYOL.curation.faiss_index import VectorIndex, import_faiss
 from BYOL.data.dataset import Images
 from BYOL.errors import DataError, MachineError, UserError
+from BYOL.model.weights import save_tensors
 
 _FORMAT = 1
 _NAMES = ("mean", "transform", "locations")
@@ -124,6 +126,7 @@ def load_index(path: Path, description: dict[str, Any]) -> SavedIndex:
             of other images.
     """
     try:
+        open_plain(rows_path(path)).close()
         with safe_open(rows_path(path), "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in _NAMES}
@@ -148,7 +151,7 @@ def load_index(path: Path, description: dict[str, Any]) -> SavedIndex:
 
 
 def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -86,6 +87,8 @@ DAMAGES = {
     "no rows": lambda _, rows: rows.unlink(),
     "no index": lambda index, _: index.unlink(),
     "rows that are text": lambda _, rows: rows.write_text("rows"),
+    "a named pipe": lambda index, _: (index.unlink(), os.mkfifo(index)),
+    "rows that are a named pipe": lambda _, rows: (rows.unlink(), os.mkfifo(rows)),
     "an index of FAISS": lambda index, _: faiss.write_index(faiss.IndexFlatIP(3), str(index)),
 }
 

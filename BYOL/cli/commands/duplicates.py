@@ -39,11 +39,7 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     features = open_features(config)
     if kept:
         _check_listable(kept, features)
-    if config.between and len(features.sets) < 2:
-        raise UserError(
-            f"--between={','.join(config.between)} needs a training and a test split: DATA has "
-            f"only {next(iter(features.sets))}; byol evaluate compares the images that it holds out"
-        )
+    _check_splits(config, features)
     faiss = uses_faiss(config.neighbour_search, _comparisons(features, config), features.total)
     with features.collect() as collection:
         further = find_aliases(collection)
@@ -73,6 +69,14 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         "duplicates": [dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows],
     }
     return answer, _text(answer)
+
+
+def _check_splits(config: DuplicatesConfig, features: Features) -> None:
+    if config.between and len(features.sets) < 2:
+        raise UserError(
+            f"--between={','.join(config.between)} needs a training and a test split: DATA has "
+            f"only {next(iter(features.sets))}; byol evaluate compares the images that it holds out"
+        )
 
 
 def _comparisons(features: Features, config: DuplicatesConfig) -> int:
