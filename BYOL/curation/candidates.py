@@ -23,7 +23,7 @@ _NEIGHBOURS = 64  # for each of them
 _COMPARED = 1 << 14  # pairs whose vectors are in memory at a time
 _SIMULATED = 2000  # copies that decide how much of the index is read
 _CODED = 10_000  # vectors from which on they are stored as codes of a few bytes
-_FLOOR = 0.005  # share of the simulated copies that may fall below the smallest estimated cosine
+_FLOOR = 0.001  # share of the simulated copies that may fall below the smallest estimated cosine
 
 Blocks = Iterator[tuple[Tensor, Tensor]]  # (m, 2) int64 rows, the smaller first; (m,) cosines
 

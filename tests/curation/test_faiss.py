@@ -25,7 +25,7 @@ def with_copies(n, size=24, copies=200, seed=0):
     """Unit vectors of which the last ``copies`` are changed copies of the first."""
     rng = np.random.default_rng(seed)
     vectors = unit(rng.normal(size=(n, size)))
-    vectors[-copies:] = unit(vectors[:copies] + 0.1 * rng.normal(size=(copies, size)))
+    vectors[-copies:] = unit(vectors[:copies] + 0.5 * unit(rng.normal(size=(copies, size))))
     return vectors
 
 
@@ -37,10 +37,10 @@ def pairs_of(blocks):
 
 @pytest.mark.parametrize(("n", "size"), [(600, 24), (20_000, 24), (12_000, 70)])
 def test_nearly_all_pairs_are_found_with_their_exact_cosines(n, size):
-    vectors = with_copies(n, size)
+    vectors = with_copies(n, size, copies=n // 10)
     exact = pairs_of(all_pairs(vectors, 0.85, CPU))
     found = pairs_of(faiss_pairs(vectors, 0.85, CPU))
-    assert len(exact) >= 180 and found.keys() <= exact.keys()
+    assert len(exact) >= 0.09 * n and found.keys() <= exact.keys()
     assert len(found) >= 0.99 * len(exact)
     assert all(cosine == pytest.approx(exact[pair], abs=1e-5) for pair, cosine in found.items())
 
@@ -49,10 +49,11 @@ def test_only_pairs_between_the_splits_are_found():
     vectors = with_copies(600)
     vectors[500] = vectors[450]  # a pair within a split
     split = np.arange(600) // 400
-    found = pairs_of(faiss_pairs(vectors, 0.9, CPU, split))
-    exact = pairs_of(all_pairs(vectors, 0.9, CPU))
-    assert found.keys() == {(i, j) for i, j in exact if split[i] != split[j]}
-    assert (450, 500) in exact and len(found) > 100
+    found = pairs_of(faiss_pairs(vectors, 0.85, CPU, split))
+    exact = pairs_of(all_pairs(vectors, 0.85, CPU))
+    between = {(i, j) for i, j in exact if split[i] != split[j]}
+    assert found.keys() <= between and len(found) >= 0.98 * len(between)
+    assert (450, 500) in exact and len(between) > 150
 
 
 def test_as_many_lists_are_read_as_the_neighbours_need():
@@ -117,5 +118,6 @@ def test_a_gpu_is_used_if_faiss_supports_it(monkeypatch):
     for module in (candidates, faiss_index):
         monkeypatch.setattr(module, "import_faiss", lambda _: gpu)
     vectors = with_copies(600)
-    found = pairs_of(faiss_pairs(vectors, 0.9, torch.device("cuda", 1)))
-    assert found.keys() == pairs_of(all_pairs(vectors, 0.9, CPU)).keys() and moved == [1]
+    found = pairs_of(faiss_pairs(vectors, 0.85, torch.device("cuda", 1)))
+    exact = pairs_of(all_pairs(vectors, 0.85, CPU))
+    assert len(found) >= 0.98 * len(exact) > 150 and moved == [1]
