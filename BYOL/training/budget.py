@@ -40,6 +40,7 @@ _LONG = 3600  # seconds: a run on a CPU that takes longer begins with a warning
 _CHECKED = 5000  # images of an online check
 # Processor seconds, measured on 300 images: leaving the program, a comparison and what it takes
 # for each labelled image, the report's page.
+_TEACHER_PROBES = 3e-3  # processor seconds of the teacher's row for each labelled image
 _EXIT, _EVALUATION, _PROBES, _REPORT = 0.7, 0.5, 1e-3, 1.5
 
 
@@ -206,6 +207,7 @@ def _rest(
     if bank.labels is not None and config.evaluate:
         passes, calls = passes + 3 * labelled, calls + 3
         fixed += _EVALUATION + _PROBES * labelled
+        fixed += _TEACHER_PROBES * labelled if config.teacher else 0.0
     check = 0.0
     if bank.labels is not None and config.knn_every:
         check = start + each * min(labelled, _CHECKED)

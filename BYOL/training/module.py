@@ -41,32 +41,50 @@ def batch_loss(
     model: byol.BYOL,
     x: Tensor,
     x1: Tensor,
-    small: Sequence[Tensor] = (),
+    further: Sequence[Tensor] = (),
+    kinds: Sequence[str] = (),
     teacher: Tensor | None = None,
 ) -> tuple[Tensor, Projections]:
     """Return the loss of the views of a batch, and the projections for the collapse metrics.
 
-    Only the online network processes small views (multi-crop, Caron et al. 2020, arXiv 2006.09882),
-    and each of them predicts both targets. The loss is the mean over views, so its range and the
-    suitable learning rate do not depend on their number.
+    Only the online network processes further views (multi-crop, Caron et al. 2020, arXiv
+    2006.09882), and each of them predicts both targets. With one predictor for all views the loss
+    is the mean over views, so its range and the suitable learning rate do not depend on their
+    number. With predictors of their own, :func:`sum_over_kinds` combines the views.
 
     Args:
         model: the networks.
         x: (B, C, S, S), the first view.
         x1: (B, C, S, S), the second view.
-        small: small views, (B, C, s, s) each.
+        further: further views, (B, C, s, s) each.
+        kinds: the kind of each further view; without them, all are small views.
         teacher: (B, P) vectors of a teacher, which replace the targets of all views.
     """
     onlinex, onlinex1, targetx, targetx1 = model(x, x1)
     if teacher is not None:
         targetx = targetx1 = teacher
-    losses = [criterion(onlinex, targetx1, onlinex1, targetx)]
-    for view in small:
-        prediction = model.predict_further(view, targetx, targetx1)
-        losses.append(criterion(prediction, targetx1, prediction, targetx))
+    losses = {"large": [criterion(onlinex, targetx1, onlinex1, targetx)]}
+    for view, kind in zip(further, kinds or ["small"] * len(further), strict=True):
+        prediction = model.predict_further(view, targetx, targetx1, kind)
+        losses.setdefault(kind, []).append(criterion(prediction, targetx1, prediction, targetx))
     seen = (onlinex, onlinex1) if teacher is not None else (targetx, targetx1)
     projections = Projections(*(z.detach() for z in (*seen, onlinex1)), teacher)
-    return torch.stack(losses).mean(), projections
+    if model.onlineNet.view_predictors:
+        return sum_over_kinds(losses), projections
+    return torch.stack([loss for each in losses.values() for loss in each]).mean(), projections
+
+
+def sum_over_kinds(losses: dict[str, list[Tensor]]) -> Tensor:
+    """Return the loss of MULAN (arXiv 2602.05845) for views whose kinds have their own predictors.
+
+    Each kind is scaled by the number of its pairs of a prediction and a target, so its gradient
+    does not depend on the number of its views, and the kinds are added. In [0, 4] for each kind.
+
+    Args:
+        losses: for each kind of views the sums over both targets, scalars of
+            :func:`BYOL.model.loss.criterion`.
+    """
+    return torch.stack([torch.stack(each).mean() / 2 for each in losses.values()]).sum()
 
 
 class Pretraining(pl.LightningModule):
@@ -110,7 +128,7 @@ class Pretraining(pl.LightningModule):
         example = example.contiguous(memory_format=torch.channels_last)
         autocast = self.trainer.precision_plugin.forward_context
         # Graphs have fixed memory for their outputs: a second part of a step would overwrite it.
-        single_pass = self.config.accumulate == 1 and not self.config.small_views
+        single_pass = self.config.accumulate == 1 and not self.views.further
         on_one_gpu = self.device.type == "cuda" and self.trainer.world_size == 1
         self.graphs = single_pass and on_one_gpu
         compile_forward(self.model, example, autocast, self.graphs)
@@ -127,7 +145,11 @@ class Pretraining(pl.LightningModule):
             torch.compiler.cudagraph_mark_step_begin()
         teacher = self.targets(batch.ids) if self.targets else None
         loss, self.projections = batch_loss(
-            self.model, *self.make_views(batch), self.make_small_views(batch), teacher
+            self.model,
+            *self.make_views(batch),
+            self.make_further_views(batch),
+            [view.kind for view in self.views.further],
+            teacher,
         )
         return loss
 
@@ -156,17 +178,17 @@ class Pretraining(pl.LightningModule):
             if batch.images is not None:
                 x, x1 = self.views(batch.images, batch.ids, key)
             else:
-                crops, crops1 = batch.crops
+                crops, crops1 = batch.crops[:2]
                 x, x1 = self.views.from_crops(crops, crops1, batch.ids, key)
         layout = torch.channels_last
         return x.contiguous(memory_format=layout), x1.contiguous(memory_format=layout)
 
     @torch.no_grad()
-    def make_small_views(self, batch: Batch) -> list[Tensor]:
-        """Return the small views of a batch, (B, C, s, s) each, with the seed of the large ones."""
+    def make_further_views(self, batch: Batch) -> list[Tensor]:
+        """Return the further views of a batch, (B, C, s, s) each, with the large views' seed."""
         key = fold(self.config.seed, batch.epoch)
         with torch.autocast(self.device.type, enabled=False):
-            views = self.views.small_views(batch.images, batch.small, batch.ids, key)
+            views = self.views.further_views(batch.images, batch.crops[2:], batch.ids, key)
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

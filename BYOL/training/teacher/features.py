@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from BYOL._console import counted
 from BYOL._files import write_atomically, write_json
 from BYOL._hardware import Machine, pick_precision, pick_workers, torch_device
 from BYOL._links import check_file_link
@@ -137,10 +136,6 @@ class TeacherFeatures:
             "seconds": round(time.monotonic() - start, 2),
         }
         write_json(file.with_suffix(".json"), facts)
-        log.info(
-            f"features of the teacher {self.teacher.name} for {counted(len(images), 'image')} at "
-            f"{self.teacher.size} px took {facts['seconds']:.0f} s"
-        )
 
     def _write_features(self, file: Path, images: Images) -> str:
         """Write the features of ``images`` to ``file`` and return the precision."""

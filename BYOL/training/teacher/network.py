@@ -104,7 +104,7 @@ def open_teacher(config: PretrainConfig, channels: int, accelerator: str) -> Tea
     known = run.config.input_spec
     size = config.teacher_size or _default_size(run, known.size, accelerator)
     order = _channels(config, channels, len(known.mean))
-    network = TeacherNetwork(run.backbone, known, order).eval().requires_grad_(False)
+    network = TeacherNetwork(run.backbone, known, order).eval()
     try:
         count = feature_size(network, channels, size)
     except UserError:

@@ -42,11 +42,12 @@ def with_targets(
     )
     if prepared.test is not None:  # for the agreement, and for the row of the comparison
         features.of(prepared.test)
-    origin = "taken from an earlier run" if features.reused else f"{features.seconds:.0f} s"
+    teacher = prepared.teacher
+    origin = "read from an earlier run" if features.reused else f"{features.seconds:.0f} s"
     log.info(
-        f"teacher {prepared.teacher.name}, trained on {prepared.teacher.trained_on}: features of "
-        f"{features.images:,} images ({origin}); the targets are {config.output_size} components "
-        f"with {targets.space.share:.0%} of their variance"
+        f"teacher {teacher.name} (trained on {teacher.trained_on}, licence {teacher.licence}): "
+        f"features of {features.images:,} images at {teacher.size} px ({origin}), "
+        f"{config.output_size} components with {targets.space.share:.0%} of their variance"
     )
     return dataclasses.replace(prepared, targets=targets)
 
