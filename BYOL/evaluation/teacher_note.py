@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from BYOL._console import visible
+from BYOL._console import counted, visible
 from BYOL.evaluation.baselines import TEACHER
 
 
@@ -25,4 +25,16 @@ def teacher_note(evaluation: Mapping[str, Any]) -> str:
         f"{facts.get('size')} px, which the training predicts ({cost}{earlier}). It was trained on "
         f"{visible(str(facts.get('trained_on') or 'unknown images'), kept='')}; the licence of its "
         f"weights is {visible(str(facts.get('licence') or 'unknown'), kept='')}."
+    )
+
+
+def agreement_note(results: Mapping[str, Any]) -> str:
+    """Return a sentence about how well the trained network predicts its teacher; "" without one."""
+    facts = results.get("teacher") or {}
+    value, kind = facts.get("agreement"), str(facts.get("agreement_on") or "")
+    if not isinstance(value, int | float) or kind not in ("test", "held-out", "training"):
+        return ""
+    return (
+        f"Agreement of the predictions with {teacher_name(results)}: mean cosine {value:.3f} on "
+        f"{counted(int(facts.get('agreement_images') or 0), f'{kind} image')}."
     )

@@ -16,6 +16,7 @@ from BYOL.evaluation.comparison import (
     compare_with_baselines,
 )
 from BYOL.evaluation.table import class_lines
+from BYOL.evaluation.teacher_note import agreement_note
 from BYOL.report.metric_descriptions import measure_title
 from BYOL.report.run_summary import RunSummary, finite
 
@@ -192,6 +193,8 @@ def _without_references(facts: RunSummary, probe: float | None) -> tuple[str, tu
         else "There are no labels, so the accuracy is unknown. The nearest neighbours show which "
         "images the backbone considers similar."
     )
+    if agreement := agreement_note(facts.results):
+        details.append(agreement)
     if not metrics:
         return "This backbone has not been evaluated yet.", tuple(details)
     return "This backbone has not collapsed.", tuple(details)

@@ -136,7 +136,7 @@ def _evaluation(
         metric=config.metric,
         log_times=len(bank) > MAX_SILENT_IMAGES,
     )
-    return {**evaluation, **teacher_facts(prepared.targets and prepared.targets.features)}
+    return {**evaluation, **(teacher_facts(prepared.targets.features) if prepared.targets else {})}
 
 
 def _feature_metrics(run: RunSetup, initial: nn.Module) -> dict[str, dict[str, float]]:

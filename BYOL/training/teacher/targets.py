@@ -17,6 +17,7 @@ from BYOL.config import PretrainConfig
 from BYOL.data.dataset import Images
 from BYOL.errors import WeightsError
 from BYOL.evaluation.features import extract_features
+from BYOL.model.networks import Network
 from BYOL.model.teacher_targets import TargetSpace, fit_target_space
 from BYOL.model.weights import load_weights, save_tensors
 from BYOL.runs.folder import RunFolder
@@ -154,11 +155,10 @@ def measure_agreement(
 class _Predictor(nn.Module):
     """The whole online network: images (B, C, S, S) → predictions (B, k)."""
 
-    def __init__(self, online: nn.Module):
+    def __init__(self, online: Network):
         super().__init__()
         self.online = online
 
     def forward(self, x: Tensor) -> Tensor:
         z = self.online(x)
-        predictor = self.online.predictor
-        return z if predictor is None else predictor(z)
+        return z if self.online.predictor is None else self.online.predictor(z)
