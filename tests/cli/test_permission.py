@@ -14,7 +14,7 @@ from tests.forked import Answer, run_commands
 pytestmark = [
     pytest.mark.skipif(
         not hasattr(os, "geteuid") or (os.geteuid() == 0 and not shutil.which("setpriv")),
-        reason="root may read everything, and there is no setpriv to run commands without that right",
+        reason="root may read everything, and there is no setpriv to change that",
     ),
     pytest.mark.timeout(300),
 ]
