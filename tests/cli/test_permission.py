@@ -59,7 +59,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (root / "settings.yaml").write_text("epochs: 1\n")
     (root / "sweep.yaml").write_text("rows: {a: {}}\n")
     shutil.copytree(images, root / "partly")
-    closed = ("closed", "closed-run", "closed.csv", "settings.yaml", "sweep.yaml", "partly/b")
+    for name in ("closed.txt", "closed.npz", "closed.tar"):
+        (root / name).write_text("images/a/00.png\n")
+    files = ("closed.csv", "closed.txt", "closed.npz", "closed.tar", "settings.yaml", "sweep.yaml")
+    closed = ("closed", "closed-run", "partly/b", *files)
     for name in closed:
         (root / name).chmod(0)
     (root / "partly" / "a" / "00.png").chmod(0)
@@ -119,8 +122,10 @@ def test_files_that_may_not_be_read(place: Path) -> None:
         ["predict", "run", "images", "--labels=closed.csv", "--out=new/p.csv"],
         ["evaluate", "run", "images", "--labels=closed.csv"],
         ["evaluate", "run", "images", "--groups=closed.csv"],
-        ["select", "run", "images", "--labelled=closed.csv", "--out=new/l.csv"],
-        ["pretrain", "closed.csv", "--out=new/run"],
+        ["select", "run", "images", "--labels=closed.csv", "--out=new/l.csv"],
+        ["pretrain", "closed.txt", "--out=new/run"],
+        ["embed", "run", "closed.npz", "--out=new/e.npy"],
+        ["duplicates", "run", "closed.tar", "--out=new/d.csv"],
         ["search", "run", "images", "--like=closed/a/00.png", "--out=new/s.csv"],
         ["embed", "run", "closed/a/00.png", "--out=new/e.npy"],
         ["views", "closed/a/00.png", "--out=new/v.png"],
