@@ -12,6 +12,7 @@ import BYOL
 from BYOL._console import STDERR, show_messages, visible, with_dashes
 from BYOL._distributed import drop_invalid_ranks
 from BYOL._files import to_json
+from BYOL.cli.collector import without_collector
 from BYOL.cli.output import open_closed_streams, output_is_needed, print_answer
 from BYOL.config import PretrainConfig
 from BYOL.config.curation import (
@@ -121,15 +122,17 @@ class Command:
 
     def __call__(self, config: Any) -> tuple[dict[str, Any], str]:
         """Run the command with the settings ``config``."""
-        from BYOL.evaluation.sklearn_import import import_sklearn_quickly
-        from BYOL.model.timm_import import import_timm_quickly
+        with without_collector():
+            from BYOL.evaluation.sklearn_import import import_sklearn_quickly
+            from BYOL.model.timm_import import import_timm_quickly
 
-        if not self.compiles:
-            import_timm_quickly()
-        if self.fits:
-            import_sklearn_quickly()
-        module, function = self.function.split(":")
-        return getattr(importlib.import_module(module), function)(config)
+            if not self.compiles:
+                import_timm_quickly()
+            if self.fits:
+                import_sklearn_quickly()
+            module, name = self.function.split(":")
+            function = getattr(importlib.import_module(module), name)
+        return function(config)
 
 
 COMMANDS = {

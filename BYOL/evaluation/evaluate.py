@@ -17,6 +17,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.baselines import RawPixels, Reference
 from BYOL.evaluation.class_summary import class_summary, constant_summary
+from BYOL.evaluation.collapse.feature_metrics import metrics_of_features
 from BYOL.evaluation.comparison import comparisons_of
 from BYOL.evaluation.copies.leakage import leakage_search
 from BYOL.evaluation.deciding import check_metric
@@ -102,6 +103,8 @@ def evaluate(
         - ``majority``, ``unequal`` and ``positive``, for classes: see
           :func:`BYOL.evaluation.class_summary.class_summary`. ``constant``, for tags and values:
           names of the columns that are equal for all test images, which are not scored.
+        - ``feature_gauges``: collapse metrics of the features of training images, for "trained" and
+          "untrained": see :func:`BYOL.evaluation.collapse.metrics.collapse_metrics`.
         - ``metric``, and ``comparisons[source]``: the trained backbone compared with every other
           source by paired tests: see :mod:`BYOL.evaluation.comparison`.
         - ``test_digest``: evaluations with the same one used the same test images.
@@ -130,6 +133,7 @@ def evaluate(
         ("trained", backbone, input_spec),
     ]
     rows: dict[str, Measures] = {}
+    collapse: dict[str, dict[str, float]] = {}
     level = logging.INFO if log_times else logging.DEBUG
     details: dict[str, Any] = {}
     for source in _sources(data, image_pixels, input_spec, backbones):
@@ -138,6 +142,8 @@ def evaluate(
             continue
         outcomes = _run_protocols(source, chosen, level)
         rows[source.name] = {k: v for outcome in outcomes for k, v in outcome.measures.items()}
+        if source.backbone in (backbone, untrained):
+            collapse[source.name] = metrics_of_features(source.bank)
         if source.backbone is backbone:
             details = {k: v for outcome in outcomes for k, v in outcome.details.items()}
             if search:
@@ -153,6 +159,7 @@ def evaluate(
         "metric": metric,
         "test_digest": digest_of_test_images(data.test),
         "rows": rows,
+        "feature_gauges": collapse,
         **details,
     }
     return {**results, "comparisons": comparisons_of(results)}
