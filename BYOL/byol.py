@@ -14,6 +14,7 @@ from BYOL.model.backbones import build_backbone
 from BYOL.model.feature_size import check_feature_size
 from BYOL.model.group_norm import without_batch_statistics
 from BYOL.model.heads import MLP, build_predictor
+from BYOL.model.kept_buffers import buffers_kept
 from BYOL.model.networks import Network, TargetNetwork
 from BYOL.model.options import check_combinations, check_names, check_sizes, check_tau
 from BYOL.model.predictors import EXACT, ClosedFormPredictor
@@ -159,6 +160,9 @@ class BYOL(nn.Module):
     def predict_further(self, x: Tensor, targetx: Tensor, targetx1: Tensor) -> Tensor:
         """Compute predictions of a further view of the same images.
 
+        The view changes no buffer of the online network: running statistics remain those of the
+        views of :meth:`forward`, which evaluation and exported weights use.
+
         Args:
             x: (B, C, h, w), of any size that the backend accepts.
             targetx: (B, P), from :meth:`forward`; the view predicts both targets.
@@ -170,10 +174,11 @@ class BYOL(nn.Module):
         """
         predictor = self.onlineNet.predictor
         assert predictor is not None
-        z = self.onlineNet(x)
-        if isinstance(predictor, ClosedFormPredictor):
-            return predictor.predict_further(z, (targetx + targetx1) / 2)
-        return predictor(z)
+        with buffers_kept(self.onlineNet):
+            z = self.onlineNet(x)
+            if isinstance(predictor, ClosedFormPredictor):
+                return predictor.predict_further(z, (targetx + targetx1) / 2)
+            return predictor(z)
 
     @torch.no_grad()
     def _targets(self, x: Tensor, x1: Tensor, z: Tensor, z1: Tensor) -> tuple[Tensor, Tensor]:

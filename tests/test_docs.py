@@ -12,11 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
+from pydantic import ValidationError
 
 from BYOL.cli.main import COMMANDS, parse
+from BYOL.cli.sweep.spec import read_sweep
 from BYOL.config.fields import fields_of, info_of
+from BYOL.errors import UserError
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+SWEEPS = sorted((DOCS.parent / "benchmarks" / "sweeps").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,7 @@ def generate() -> ModuleType:
 
 
 def test_the_pages_of_the_commands_are_those_of_the_code(generate: ModuleType) -> None:
-    written = {path.name: path.read_text() for path in (DOCS / "commands").glob("*.md")}
+    written = {path.name: path.read_text() for path in (DOCS / "commands").iterdir()}
     assert written == generate.pages(), "run: python docs/generate.py"
 
 
@@ -102,3 +107,33 @@ def test_the_command_line_accepts_every_command_of_the_docs(
     for argv in commands_in(page):
         if argv and argv[0] in COMMANDS and "--config" not in " ".join(argv):
             parse(argv[0], argv[1:])
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda path: path.stem)
+def test_the_schema_of_sweep_files_accepts_the_sweeps_of_the_benchmarks(
+    file: Path, generate: ModuleType
+) -> None:
+    generate.sweep_schema().validate_python(yaml.safe_load(file.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("runs: 3", "runs"),
+        ("settings: {bakbone: plain6}", "bakbone"),
+        ("settings: {seed: 1}", "seed"),
+        ("rows: {mlp: {tau: 2}}", "tau"),
+        ("grid: {predictor: [mlp, quadratic]}", "predictor"),
+        ("grid: {tau: []}", "tau"),
+        ("seeds: []", "seeds"),
+    ],
+)
+def test_the_schema_of_sweep_files_rejects_what_byol_sweep_rejects(
+    text: str, place: str, tmp_path: Path, generate: ModuleType
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        generate.sweep_schema().validate_python(yaml.safe_load(text))
+    assert place in caught.value.errors()[0]["loc"]
+    (tmp_path / "sweep.yaml").write_text(text)
+    with pytest.raises(UserError, match=place):
+        read_sweep(tmp_path / "sweep.yaml", tmp_path / "out")

@@ -104,8 +104,16 @@ class RunSettings:
         "Number of latest checkpoints to keep. The best one by online k-NN is kept in addition.",
         low=1,
     )
-    wandb: str | None = setting(
-        None, "Weights & Biases project that also receives settings and curves.", place="network"
+    logger: str = setting(
+        "csv,tensorboard",
+        "Where curves are logged, separated by commas: csv and tensorboard (files in logs/), wandb "
+        "(Weights & Biases) and mlflow. The last two also receive settings and results.",
+        place="network",
+    )
+    project: str | None = setting(
+        None,
+        "Project at Weights & Biases and experiment in MLflow. The default is byol.",
+        place="network",
     )
     length_changes: list[int] = setting(
         help=(

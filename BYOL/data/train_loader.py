@@ -18,7 +18,7 @@ from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, ImageFile
 from BYOL.data.prefetch import CudaPrefetcher
 from BYOL.data.sampler import EpochSampler, Request
-from BYOL.data.workers import start_worker
+from BYOL.data.workers import worker_arguments
 from BYOL.errors import DataError
 from BYOL.views.config import ViewConfig
 from BYOL.views.sample_params import sample_crops
@@ -166,11 +166,9 @@ def train_loader(
         CropsDataset(images, sampler.seed, views),
         sampler=sampler,  # type: ignore[arg-type]
         batch_size=None,  # the sampler already yields batches
-        num_workers=workers,
         persistent_workers=workers > 0,
-        prefetch_factor=2 if workers else None,
         pin_memory=device.type == "cuda",
-        worker_init_fn=start_worker if workers else None,
+        **worker_arguments(workers, prefetch=2),
     )
     return CudaPrefetcher(loader, device) if device.type == "cuda" else loader
 

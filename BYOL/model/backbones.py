@@ -109,8 +109,8 @@ def has_fixed_size(name: str) -> bool:
 def enable_grad_checkpointing(backbone: nn.Module, name: str) -> None:
     """Keep only the activations between blocks; recompute the others in the backward pass.
 
-    Batch-norm layers then process a batch twice and update their running statistics twice. The loss
-    is not affected, because it uses the statistics of the batch.
+    Batch-norm layers then process a batch twice. A run lets them update their running statistics
+    only once (:func:`BYOL.model.kept_buffers.buffers_kept`).
 
     Raises:
         UserError: the network does not support it.

@@ -1,5 +1,6 @@
 """The training step as a Lightning module."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from BYOL._hardware import restart_peak_memory
 from BYOL._random import fold, seed_generators
 from BYOL.config import PretrainConfig
 from BYOL.data.batch import Batch
+from BYOL.model.kept_buffers import buffers_kept
 from BYOL.model.loss import criterion
 from BYOL.model.schedules import learning_rate, tau
 from BYOL.training.compile import compile_forward
@@ -114,6 +116,12 @@ class Pretraining(pl.LightningModule):
             self.model, *self.make_views(batch), self.make_small_views(batch)
         )
         return loss
+
+    def backward(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
+        """Compute the gradients; layers that are computed again change no running statistics."""
+        recomputes = self.config.grad_checkpointing
+        with buffers_kept(self.model.onlineNet) if recomputes else contextlib.nullcontext():
+            super().backward(loss, *arguments, **options)
 
     @torch.no_grad()
     def make_views(self, batch: Batch) -> tuple[Tensor, Tensor]:

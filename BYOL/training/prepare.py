@@ -19,7 +19,8 @@ from BYOL.data.reduced import reduce_images
 from BYOL.data.sources import Splits, common_side
 from BYOL.errors import DataError, SettingsError
 from BYOL.evaluation.deciding import check_metric
-from BYOL.evaluation.splits import attach_labels, drop_unusable_labels, label_count, task_of
+from BYOL.evaluation.labelled_set import label_count, task_of
+from BYOL.evaluation.splits import attach_labels, drop_unusable_labels
 from BYOL.model.backbones import build_backbone
 from BYOL.model.hub import resolve_backbone
 from BYOL.model.initial_weights import read_start

@@ -19,6 +19,7 @@ from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig, save_config
 from BYOL.config.paths import with_absolute_paths
 from BYOL.config.presets import misfit
+from BYOL.config.resumed import recorded_settings
 from BYOL.config.tasks import Measures
 from BYOL.config.view_configs import view_configs
 from BYOL.data.dataset import readable
@@ -27,7 +28,6 @@ from BYOL.export import export_backbone
 from BYOL.runs.build_model import build_model, seeded_model
 from BYOL.runs.folder import RunFolder, default_folder
 from BYOL.runs.open import backbone_metadata
-from BYOL.training.auto_recipe import recorded_settings
 from BYOL.training.budget import Estimate, log_recipe, resolve_length
 from BYOL.training.clock import command_start
 from BYOL.training.compile import resolve_compile
@@ -38,8 +38,8 @@ from BYOL.training.microbatch import fit_micro_batch
 from BYOL.training.prepare import Prepared, prepare
 from BYOL.training.resume import Start, find_start
 from BYOL.training.signals import StopRequest
+from BYOL.training.tracking import check_services, log_results, open_trackers
 from BYOL.training.train import train_network
-from BYOL.training.wandb import check_wandb, wandb_run
 from BYOL.views.pixel_range import describe_range
 from BYOL.views.preview import save_preview
 
@@ -74,7 +74,7 @@ def pretrain(
     stamped, task = config.resume != "auto", independent_task(config)
     out = Path(config.out or default_folder(config.data, stamped=stamped, task=task))
     if config.resume:
-        config = dataclasses.replace(config, **recorded_settings(config, RunFolder(out)))
+        config = dataclasses.replace(config, **recorded_settings(config, RunFolder(out).config))
     start = find_start(RunFolder(out), config.resume, config.epochs)
     with StopRequest() as stop:
         with waiting("opening the images"):
@@ -96,7 +96,7 @@ def pretrain(
                 config = fit_micro_batch(config, model, machine)
             config, estimate = resolve_length(config, prepared, model, machine, began)
         config = resolve_compile(config, len(prepared.train), machine)
-        check_wandb(config)
+        check_services(config)
         with start.locked_folder():
             if first_process():
                 _write_start_files(config, prepared, model, start)
@@ -179,15 +179,15 @@ def _train_and_finalize(
     known: Mapping[str, Measures],
     estimate: Estimate | None,
 ) -> dict[str, Any]:
-    with wandb_run(config, start.folder) as wandb:
+    with open_trackers(config, start.folder) as trackers:
         config, measured = train_network(
-            config, prepared, model, start, machine, stop, wandb.loggers, estimate
+            config, prepared, model, start, machine, stop, trackers, estimate
         )
         results = {"run": str(start.folder.path), **measured, "evaluation": None}
         if not first_process():
             return results
         results = finalize_run(config, prepared, model, start.folder, results, machine, known)
-        wandb.log_results(results)
+        log_results(trackers, results)
     if config.report:
         save_report(config, prepared, start.folder, machine)
     return results

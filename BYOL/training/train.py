@@ -53,7 +53,7 @@ def train_network(
     module = Pretraining(model, config, views, steps_per_epoch)
     facts = {**fixed_facts(config, prepared.train), "streams": dataclasses.asdict(streams)}
     callbacks = RunCallbacks(config, prepared, start, machine, stop, module, estimate, facts)
-    loggers = [*build_loggers(start.folder, start.step), *more_loggers]
+    loggers = [*build_loggers(config.loggers, start.folder, start.step), *more_loggers]
     trainer = _trainer(config, start, callbacks, machine, loggers)
     with translated_errors(start.folder, lambda: bool(start.step) and not callbacks.started):
         trainer.fit(module, loader, ckpt_path=start.checkpoint)

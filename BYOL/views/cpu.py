@@ -66,15 +66,19 @@ def cpu_view(
             out.numpy()[part],
         )
 
-    signature = (is_uint8, images.shape[1])
-    if signature in _compiled:
-        _run_in_threads(work, len(images))
-    else:  # compilation for a new kind of images can take a minute on a busy machine
-        with waiting("compiling the views, kept for the next time"):
-            work(slice(0, 1))
-        _compiled.add(signature)
-        _run_in_threads(work, len(images))
+    _compile_once(work, (is_uint8, images.shape[1]))
+    _run_in_threads(work, len(images))
     return out.permute(0, 3, 1, 2)
+
+
+def _compile_once(work: Callable[[slice], None], signature: tuple[bool, int]) -> None:
+    """Call ``work`` for one image if no images of this ``signature`` have been processed yet."""
+    if signature in _compiled:
+        return
+    # compilation for a new kind of images can take a minute on a busy machine
+    with waiting("compiling the views, kept for the next time"):
+        work(slice(0, 1))
+    _compiled.add(signature)
 
 
 @lru_cache(maxsize=1)

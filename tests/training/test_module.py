@@ -11,6 +11,7 @@ from BYOL.data.dataset import FileImages
 from BYOL.data.sampler import EpochSampler
 from BYOL.data.sources import open_images
 from BYOL.data.train_loader import CropsDataset, MemoryLoader
+from BYOL.export import load_weights
 from BYOL.model.loss import criterion
 from BYOL.runs.build_model import build_model
 from BYOL.runs.open import load_checkpoint
@@ -26,8 +27,8 @@ pytestmark = pytest.mark.trains
 def settings(pictures, out, **changes):
     return preset_config(
         "small", data=str(pictures), out=str(out), backbone="plain5", image_size=16, batch_size=8,
-        hidden_size=16, output_size=8, epochs=2, lr=0.1, knn_every=0, evaluate=False,
-        **changes,
+        hidden_size=16, output_size=8, epochs=2, knn_every=0, evaluate=False,
+        **{"lr": 0.1, **changes},
     )  # fmt: skip
 
 
@@ -140,3 +141,23 @@ def test_a_resumed_run_has_the_same_predictor_bit_for_bit(
     )
     assert whole.keys() == halves.keys()
     assert all(torch.equal(value, halves[name]) for name, value in whole.items())
+
+
+@pytest.mark.parametrize("changes", [{}, {"grad_checkpointing": True}], ids=str)
+@pytest.mark.parametrize("devices", [1, 2])
+def test_exported_running_statistics_do_not_depend_on_small_views(
+    pictures, tmp_path, devices, changes
+):
+    """With a learning rate of 0 the weights stay the same, so the statistics can be compared."""
+    changes = {**changes, "devices": devices, "precision": "fp32", "weight_decay": 0.0}
+    weights = []
+    for count in (0, 2):
+        out = tmp_path / str(count)
+        pretrain(settings(pictures, out, small_views=count, small_size=8, lr=0.0, **changes))
+        weights.append(load_weights(out / "backbone.safetensors")[0])
+    assert weights[0].keys() == weights[1].keys()
+    moved = 0.0
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+        moved += name.endswith("running_mean") and value.abs().sum().item()
+    assert moved

@@ -54,12 +54,10 @@ def linear_sgd(source: FeatureSource) -> Outcome:
     ]
     best = LEARNING_RATES.index(DEFAULT_LR)
     if held.any():
-        truth = data.train_labels[held]
+        truth = data.train_set.labels[held]
         best = int(np.argmax([_accuracy(standard[0], head[0], truth) for head in heads]))
     scores = (standard[1] @ heads[best][1].T).cpu().numpy()
-    measures = score_predictions(
-        "linear-sgd", data.task, scores, data.test_labels, data.test.groups, data.positive
-    )
+    measures = score_predictions("linear-sgd", scores, data.test_set, data.positive)
     settings = {
         "learning_rate": LEARNING_RATES[best],
         "crops": crops_per_image(data, bank.shape[1]),

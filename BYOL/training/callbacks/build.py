@@ -9,8 +9,9 @@ from BYOL.config import PretrainConfig, save_config
 from BYOL.config.tasks import CLASSES
 from BYOL.evaluation.collapse.alarm import Alarm
 from BYOL.evaluation.collapse.metrics import with_former_names
+from BYOL.evaluation.labelled_set import task_of
 from BYOL.evaluation.online import online_check
-from BYOL.evaluation.splits import comparable_test_set, task_of
+from BYOL.evaluation.splits import comparable_test_set
 from BYOL.runs.folder import RunFolder
 from BYOL.training.budget import Estimate
 from BYOL.training.callbacks.broken_images import BrokenImages
@@ -62,12 +63,7 @@ class RunCallbacks:
         self.store = CheckpointStore(folder, config.checkpoint_keep, restore_folder, start.step)
         self.progress = ProgressLine(config.batch_size, module.length)
         self.broken = BrokenImages()
-        self.collapse = CollapseMetrics(
-            config.gauges_every,
-            Alarm(config),
-            stop=config.on_collapse == "stop",
-            spectrum=folder.spectrum,
-        )
+        self.collapse = _collapse_metrics(config, folder)
         self.non_finite = NonFiniteSteps(folder, self.collapse)
         self.online = _online_evaluation(config, prepared, machine)
         schedule = CheckpointSchedule(config.checkpoint_steps, config.checkpoint_minutes)
@@ -104,6 +100,11 @@ class RunCallbacks:
             "online_knn": self.online.knn if self.online else [],
             "online_probe": self.online.probe if self.online else [],
         }
+
+
+def _collapse_metrics(config: PretrainConfig, folder: RunFolder) -> CollapseMetrics:
+    stop = config.on_collapse == "stop"
+    return CollapseMetrics(config.gauges_every, Alarm(config), stop=stop, spectrum=folder.spectrum)
 
 
 def _time_limit(estimate: Estimate | None, folder: RunFolder) -> list[Callback]:
