@@ -17,6 +17,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.baselines import RawPixels, Reference
 from BYOL.evaluation.class_summary import class_summary, constant_summary
+from BYOL.evaluation.collapse.feature_metrics import metrics_of_features
 from BYOL.evaluation.comparison import comparisons_of
 from BYOL.evaluation.copies.leakage import leakage_search
 from BYOL.evaluation.deciding import check_metric
@@ -102,6 +103,8 @@ def evaluate(
         - ``majority``, ``unequal`` and ``positive``, for classes: see
           :func:`BYOL.evaluation.class_summary.class_summary`. ``constant``, for tags and values:
           names of the columns that are equal for all test images, which are not scored.
+        - ``feature_gauges``: collapse metrics of the features of training images, for "trained" and
+          "untrained": see :func:`BYOL.evaluation.collapse.metrics.collapse_metrics`.
         - ``metric``, and ``comparisons[source]``: the trained backbone compared with every other
           source by paired tests: see :mod:`BYOL.evaluation.comparison`.
         - ``test_digest``: evaluations with the same one used the same test images.
@@ -127,6 +130,7 @@ def evaluate(
     trained = Reference("trained", backbone, input_spec)
     backbones = [Reference("untrained", untrained, input_spec), *references, trained]
     rows: dict[str, Measures] = {}
+    collapse: dict[str, dict[str, float]] = {}
     level = logging.INFO if log_times else logging.DEBUG
     for source in _sources(data, image_pixels, input_spec, backbones):
         outcome = Outcome(known.get(source.name, {}))
@@ -134,6 +138,8 @@ def evaluate(
             outcome = _run_protocols(source, chosen, level)
             if search and source.name == trained.name:
                 outcome.details["leakage"] = search(source.bank, source.queries)
+            if source.name in (trained.name, "untrained"):
+                collapse[source.name] = metrics_of_features(source.bank)
         rows[source.name] = outcome.measures
     results = {
         **_composition(data, test),
@@ -142,6 +148,7 @@ def evaluate(
         "metric": metric,
         "test_digest": digest_of_test_images(data.test),
         "rows": rows,
+        "feature_gauges": collapse,
         **outcome.details,  # of the last source, the trained backbone
     }
     return {**results, "comparisons": comparisons_of(results)}
