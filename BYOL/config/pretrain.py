@@ -49,6 +49,11 @@ class PretrainConfig(
                 f"--norm={self.norm} and --pretrained exclude each other: the pretrained weights "
                 "need their batch-norms"
             )
+        if self.view_predictors == "own" and not (self.small_views or self.cutout_views):
+            raise SettingsError(
+                "--view_predictors=own needs other kinds of views than the large ones: give "
+                "--small_views or --cutout_views"
+            )
         values = self.pixel_range or ()
         if not all(0 < abs(b - a) < math.inf for a, b in zip(values[::2], values[1::2])):  # noqa: B905
             raise SettingsError(

@@ -69,7 +69,7 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
     Args:
         images: files or shards.
         seed: of the run.
-        views: the augmentation of each view: one or two views, followed by small views; only the
+        views: the augmentation of each view: one or two views, followed by further views; only the
             crop is used here.
     """
 
@@ -98,8 +98,7 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
                     sample = self._next_readable(int(ids[row]), epoch, broken)
                 for crops, crop in zip(cut, sample, strict=True):
                     crops[row] = crop
-        small = torch.stack(cut[2:]) if cut[2:] else None
-        return Batch(epoch, ids, crops=tuple(cut[:2]), small=small, broken=broken)
+        return Batch(epoch, ids, crops=tuple(cut), broken=broken)
 
     def _opened(self, index: int) -> ImageFile | None:
         try:
@@ -152,7 +151,7 @@ def train_loader(
     Args:
         images: in memory or in files.
         sampler: the order of the images.
-        views: the augmentation of each view: one or two views, followed by small views.
+        views: the augmentation of each view: one or two views, followed by further views.
         workers: processes that decode files; 0 decodes in this process.
         device: the training device.
 

@@ -44,10 +44,10 @@ def cpu_view(
     images, unit = (images, 1 / 255) if is_uint8 else (images.float(), 1.0)
     radius = ops.blur_radius(config.size)
     params = _kernel_params(appearance, with_blur=radius > 0)
-    cropped = boxes is not None
-    if boxes is None:
-        boxes = torch.zeros(len(images), 4, dtype=torch.int64)
-    pixels, corners = images.contiguous().numpy(), boxes.contiguous().numpy()
+    nothing = torch.zeros(len(images), 4, dtype=torch.int64)
+    corners = (nothing if boxes is None else boxes).contiguous().numpy()
+    cutouts = (nothing if appearance.cutout is None else appearance.cutout).contiguous().numpy()
+    pixels = images.contiguous().numpy()
     blur = ops.blur_kernels(appearance.sigma, max(radius, 1)).numpy()
     centre, scale = np.array(mean, np.float32), 1 / np.array(std, np.float32)
     shape = (len(images), config.size, config.size, images.shape[1])
@@ -57,8 +57,9 @@ def cpu_view(
         kernels.fill_views(
             pixels[part],
             np.float32(unit),
-            cropped,
+            boxes is not None,
             corners[part],
+            cutouts[part],
             tuple(array[part] for array in params),
             blur[part],
             centre,
