@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from BYOL.config.common_fields import output_path
 from BYOL.config.fields import Settings, setting
 from BYOL.config.shared_help import ACCELERATOR, DATA_ROOT, LAYER, POOL, RUN, TRUST, WORKERS
 
@@ -56,15 +57,12 @@ class PooledFeaturesConfig(FeaturesConfig):
 class EmbedConfig(FeaturesConfig):
     """Settings of ``byol embed``."""
 
-    out: str = setting(
+    out: str = output_path(
         "embeddings.parquet",
         "File to write: .parquet, .npy or .npz. A .parquet file has the columns file, split, "
         "label and embedding, in row groups. A .npy file has only the vectors, for memory "
         "mapping, and their names are in NAME.names.parquet next to it. A .npz file has all of "
         "them as arrays.",
-        place="output",
-        home=True,
-        basic=True,
     )
     dtype: Literal["float32", "float16"] = setting(
         "float32", "Data type of the stored vectors.", basic=True

@@ -5,6 +5,7 @@ from typing import Any
 
 from BYOL.config import PretrainConfig
 from BYOL.config.data_names import is_digits
+from BYOL.config.mulan import MULAN_PRESETS
 from BYOL.errors import SettingsError
 
 # The paper, appendix J, and the authors' configs/byol.py. Their batch size is 4096 images. On few
@@ -212,6 +213,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper-100": {**_PAPER, "epochs": 100, "lr": 0.45, "weight_decay": 1e-6, "tau": 0.99},
     "paper-300": {**_PAPER, "epochs": 300, "lr": 0.3, "weight_decay": 1e-6, "tau": 0.99},
     "paper-1000": {**_PAPER, "epochs": 1000, "lr": 0.2, "weight_decay": 1.5e-6, "tau": 0.996},
+    **MULAN_PRESETS,
     # Group normalization and weight standardization after Richemond et al. 2020 (arXiv 2010.10241),
     # who report 73.9 after 1,000 epochs. The other settings are those of "paper-1000".
     "paper-gn-ws": {

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from BYOL.config.common_fields import output_path
 from BYOL.config.fields import Settings, setting
 
 
@@ -16,14 +17,11 @@ class SweepConfig(Settings):
         home=True,
         basic=True,
     )
-    out: str | None = setting(
+    out: str | None = output_path(
         None,
         "Folder of the sweep. The default is a folder in sweeps/ named after the file. Runs that "
         "are complete there are not repeated. Runs that another byol sweep process is working on "
         "are left to it.",
-        place="output",
-        home=True,
-        basic=True,
     )
     trust: bool = setting(
         False,
