@@ -51,3 +51,7 @@ TRUST = (
     "settings of a run from elsewhere and the files of --config. A run that you made and did not "
     "move needs no --trust."
 )
+STORED_FEATURES = (
+    "Features to read instead of computing them: a folder or a .parquet file of byol embed for the "
+    "same RUN and DATA, or Parquet files with the columns file and embedding."
+)

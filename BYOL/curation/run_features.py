@@ -1,11 +1,11 @@
 """The features of a run for the images that the user names, for all commands that need them."""
 
 import dataclasses
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,28 @@ import numpy as np
 import torch
 
 from BYOL._console import Progress
-from BYOL._hardware import pick_accelerator, pick_precision, pick_workers, torch_device
+from BYOL._files import to_json
+from BYOL._hardware import own_cores, pick_accelerator, pick_precision, pick_workers, torch_device
 from BYOL._inputs import check_not_input
 from BYOL.config.features import FeaturesConfig
 from BYOL.curation.embeddings import Batches
-from BYOL.curation.feature_store import Collection, collect
+from BYOL.curation.feature_description import KEY, Description, describe_images
+from BYOL.curation.feature_store import (
+    Collection,
+    FeaturesWithThumbnail,
+    MirrorAverage,
+    collect,
+)
 from BYOL.curation.run_images import open_run_images
 from BYOL.data.dataset import Images
+from BYOL.data.eval_loader import Spans
 from BYOL.data.loader_errors import concise_loader_errors
 from BYOL.data.sources import Splits
 from BYOL.errors import UserError
-from BYOL.evaluation.features import feature_batches
+from BYOL.evaluation.features import compute_features, evaluation_mode, feature_batches
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.load import open_backbone
-from BYOL.runs.open import Run
+from BYOL.runs.open import Run, weights_digest
 
 _REPORT_SECONDS = 20.0  # between progress lines without a terminal
 
@@ -44,6 +52,7 @@ class Features:
         precision: numeric precision of the forward pass.
         workers: number of processes that decode images.
         batch_size: images per batch.
+        mirror: whether features are averaged over the image and its mirror image.
     """
 
     run: Run
@@ -54,19 +63,61 @@ class Features:
     precision: str
     workers: int
     batch_size: int
+    mirror: bool = False
 
     @property
     def total(self) -> int:
         """The number of images, readable or not."""
         return sum(len(images) for images in self.sets.values())
 
-    def batches(self, network: torch.nn.Module | None = None) -> Batches:
-        """Return batches of split, its images, image numbers and features, and show progress.
+    @cached_property
+    def description(self) -> Description:
+        """What the features depend on: see :mod:`BYOL.curation.feature_description`."""
+        return {
+            "weights": weights_digest(self.run.backbone),
+            "network": self.run.metadata,
+            "layer": self.network.layer or "",
+            "pool": self.network.pool,
+            "mirror": self.mirror,
+            "precision": self.precision,
+            "images": describe_images(self.sets),
+        }
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The metadata of a file of the features."""
+        return {
+            **self.run.metadata,
+            "layer": self.network.layer or "",
+            "pool": self.network.pool,
+            "precision": self.precision,
+            KEY: to_json(self.description),
+        }
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the features of one image: (d,), or (h, w, d) for a grid."""
+        spec, channels = self.run.config.input_spec, self.run.config.channels
+        assert channels is not None
+        pixels = torch.zeros(1, channels, spec.size, spec.size, dtype=torch.uint8)
+        network = self.network.to(self.device)
+        with evaluation_mode(network), torch.inference_mode():
+            vectors = compute_features(network, pixels.to(self.device), spec, self.precision)
+        return tuple(vectors.shape[1:])
+
+    def batches(
+        self, *, thumbnails: bool = False, spans: Mapping[str, Spans] | None = None
+    ) -> Batches:
+        """Yield batches of split, its images, image numbers and features, and show progress.
 
         Args:
-            network: the network to use instead of ``self.network``.
+            thumbnails: whether the columns of :class:`FeaturesWithThumbnail` are included.
+            spans: the batches of each split to compute, if these are not all images.
         """
-        return _with_progress(self._batches(network or self.network), self.total)
+        total = self.total
+        if spans is not None:
+            total = sum(end - first for part in spans.values() for first, end in part)
+        return _with_progress(self._rows(thumbnails, spans), total)
 
     def of(self, images: Images) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers (n,) of the readable ``images`` and their features (n, d) float32.
@@ -80,28 +131,51 @@ class Features:
         _, _, ids, vectors = zip(*batches, strict=True)
         return np.concatenate(ids), np.concatenate(vectors).astype(np.float32, copy=False)
 
-    def collect(self, whitening: float = 1.0) -> AbstractContextManager[Collection]:
-        """Return a context with all features in a temporary folder.
+    def collect(
+        self, whitening: float = 1.0, *, thumbnails: bool = True
+    ) -> AbstractContextManager[Collection]:
+        """Return a context with the features of all images and mirror images in a temporary folder.
 
         Args:
-            whitening: degree of whitening; see :func:`BYOL.curation.feature_store.whitened`.
+            whitening: degree of whitening; see :func:`BYOL.curation.feature_store.whiten`.
+            thumbnails: see :func:`BYOL.curation.feature_store.collect`.
         """
-        return collect(self.batches, self.network, self.run.config.input_spec, self.sets, whitening)
+        mirrored = dataclasses.replace(self, mirror=True)
+        rows = mirrored.batches(thumbnails=thumbnails)
+        return collect(rows, self.sets, whitening, thumbnails=thumbnails)
 
-    def _batches(self, network: torch.nn.Module) -> Batches:
+    def _rows(self, thumbnails: bool, spans: Mapping[str, Spans] | None) -> Batches:
+        network: torch.nn.Module = MirrorAverage(self.network) if self.mirror else self.network
+        if thumbnails:
+            network = FeaturesWithThumbnail(network, self.run.config.input_spec)
         for split, images in self.sets.items():
-            batches = feature_batches(
-                network,
-                images,
-                self.run.config.input_spec,
-                device=self.device,
-                workers=self.workers,
-                batch_size=self.batch_size,
-                precision=self.precision,
-            )
-            with concise_loader_errors("give fewer --workers"):
-                for ids, vectors in batches:
-                    yield split, images, ids, vectors
+            own = None if spans is None else spans.get(split, [])
+            yield from self.compute(network, split, images, own)
+
+    def compute(
+        self, network: torch.nn.Module, split: str, images: Images, spans: Spans | None = None
+    ) -> Batches:
+        """Yield batches of ``split``, ``images``, image numbers, and the output of ``network``.
+
+        Args:
+            network: the network to use instead of ``self.network``.
+            split: the name of ``images``.
+            images: the images.
+            spans: the batches to compute, if these are not all images.
+        """
+        batches = feature_batches(
+            network,
+            images,
+            self.run.config.input_spec,
+            device=self.device,
+            workers=self.workers,
+            batch_size=self.batch_size,
+            precision=self.precision,
+            spans=spans,
+        )
+        with concise_loader_errors("give fewer --workers"):
+            for ids, vectors in batches:
+                yield split, images, ids, vectors
 
 
 def open_features(config: FeaturesConfig) -> Features:
@@ -125,18 +199,21 @@ def open_features(config: FeaturesConfig) -> Features:
     if not sets:
         raise UserError(f"--split={config.split} is not in DATA: it has only train")
     precision = pick_precision(config.precision, accelerator)
-    device, workers = torch_device(accelerator), _workers(config.workers, accelerator)
-    return Features(run, splits, sets, network, device, precision, workers, config.batch_size)
+    device = torch_device(accelerator)
+    workers = _workers(config.workers, accelerator, getattr(config, "devices", 1))
+    mirror = getattr(config, "mirror", False)
+    return Features(run, splits, sets, network, device, precision, workers, config.batch_size, mirror)
 
 
-def _workers(requested: int | None, accelerator: str) -> int:
-    """Return the number of decoding processes: ``requested``, or one per core on a CPU.
+def _workers(requested: int | None, accelerator: str, processes: int) -> int:
+    """Return the number of decoding processes: ``requested``, or this process's share of the cores.
 
     Decoding is half of the work here, so it uses all cores also when the network runs on the CPU.
     """
-    if requested is None and accelerator == "cpu":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return pick_workers(requested, accelerator)
+    if requested is not None:
+        return requested
+    workers = len(own_cores()) if accelerator == "cpu" else pick_workers(None, accelerator)
+    return max(workers // processes, 1)
 
 
 def _with_progress(batches: Batches, total: int) -> Iterator[Any]:
