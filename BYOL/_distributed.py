@@ -9,8 +9,9 @@ def set_process(rank: int, processes: int) -> None:
     """Record the rank of this process in its run, and the number of processes of the run.
 
     :func:`BYOL.training.launcher.resolve_processes` decides both. Until then, and in every command
-    but ``pretrain`` and ``embed``, a process is the only one of its work. Environment variables alone decide
-    nothing, because they may be those of another program, or of a launcher of independent runs.
+    but ``pretrain`` and ``embed``, a process is the only one of its work. Environment variables
+    alone decide nothing, because they may be those of another program, or of a launcher of
+    independent runs.
     """
     global _process
     _process = rank, processes

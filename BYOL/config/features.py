@@ -73,8 +73,8 @@ class EmbedConfig(FeaturesConfig):
         "embeddings/ or s3://bucket/embeddings. A .parquet file has the columns file, split, "
         "label and embedding, in row groups. A .npy file has only the vectors, for memory "
         "mapping, and their names are in NAME.names.parquet next to it. A .npz file has all of "
-        "them as arrays. In a folder every process writes files like the .parquet file, and the same "
-        "command computes what is missing.",
+        "them as arrays. In a folder every process writes files like the .parquet file, and the "
+        "same command computes what is missing.",
         place="output",
         home=True,
         basic=True,

@@ -11,6 +11,8 @@ from typing import Any
 
 from BYOL._files import to_json
 from BYOL.data.dataset import Images
+from BYOL.model.layer_features import LayerFeatures
+from BYOL.runs.open import Run, weights_digest
 
 KEY = "features"  # of the description in the metadata of a Parquet file
 _TITLES = {"weights": "another backbone", "network": "a backbone with another input"}
@@ -39,9 +41,23 @@ def is_count(value: Any, low: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
-def describe_images(sets: Mapping[str, Images]) -> dict[str, dict[str, Any]]:
-    """Return the number and the hash of the images of every split."""
-    return {name: {"count": len(part), "digest": part.digest} for name, part in sets.items()}
+def describe(run: Run, network: LayerFeatures, sets: Mapping[str, Images]) -> dict[str, Any]:
+    """Return the description of features, except how they are computed.
+
+    Args:
+        run: the run.
+        network: its backbone with a layer and pooling.
+        sets: the images by split.
+    """
+    return {
+        "weights": weights_digest(run.backbone),
+        "network": run.metadata,
+        "layer": network.layer or "",
+        "pool": network.pool,
+        "images": {
+            name: {"count": len(part), "digest": part.digest} for name, part in sets.items()
+        },
+    }
 
 
 def split_counts(description: Description) -> dict[str, int]:

@@ -58,9 +58,7 @@ class FeatureFolder:
             fs.invalidate_cache()
             found = fs.ls(folder, detail=False) if fs.isdir(folder) else []
         except Exception as error:
-            raise MachineError(
-                f"{self.argument} cannot be listed: {first_line(error)}"
-            ) from error
+            raise MachineError(f"{self.argument} cannot be listed: {first_line(error)}") from error
         names = (os.path.basename(path.rstrip("/")) for path in found)  # noqa: PTH119  # of a URL
         return sorted(n for n in names if n == MANIFEST or _is_parquet(n))
 
@@ -109,9 +107,7 @@ class FeatureFolder:
         try:
             fs.makedirs(folder, exist_ok=True)
         except Exception as error:
-            raise MachineError(
-                f"{self.argument} cannot be created: {first_line(error)}"
-            ) from error
+            raise MachineError(f"{self.argument} cannot be created: {first_line(error)}") from error
         text = to_json(values, indent=2) + os.linesep
         self.write(MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
 

@@ -43,12 +43,14 @@ class MirrorAverage(nn.Module):
 class FeaturesWithThumbnail(nn.Module):
     """The features, grey thumbnail and contrast of an image, in one forward pass.
 
-    The contrast is the largest standard deviation of any channel of the thumbnail. The grey values
-    would have no contrast if one channel rises where another falls.
+    Features are averaged over the image and its mirror image, so that a mirrored copy has the same
+    features. The contrast is the largest standard deviation of any channel of the thumbnail. The
+    grey values would have no contrast if one channel rises where another falls.
 
     Args:
         network: (B, C, S, S) → (B, …), which is flattened; None: no features.
         input_spec: the input specification with which the images were normalised.
+        mirror: whether features are averaged over the mirror image.
 
     Shapes: (B, C, S, S) → (B, d + GREY_SIDE² + 1).
     """
@@ -56,9 +58,9 @@ class FeaturesWithThumbnail(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module | None, input_spec: InputSpec):
+    def __init__(self, network: nn.Module | None, input_spec: InputSpec, *, mirror: bool = True):
         super().__init__()
-        self.network = network
+        self.network = MirrorAverage(network) if network and mirror else network
         self.register_buffer("mean", torch.tensor(input_spec.mean)[:, None, None])
         self.register_buffer("std", torch.tensor(input_spec.std)[:, None, None])
 

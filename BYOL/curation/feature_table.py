@@ -4,30 +4,24 @@
 name of the image relative to DATA) and ``embedding`` (a list of numbers), in any order of rows.
 """
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from BYOL._console import counted, printable
+from BYOL._console import printable
 from BYOL.curation.embeddings import Batches, parquet_text
 from BYOL.curation.feature_description import (
     Description,
     find_difference,
     find_other_images,
-    read_description,
     split_counts,
 )
-from BYOL.curation.feature_folder import MANIFEST, FeatureFolder
+from BYOL.curation.feature_folder import FeatureFolder
 from BYOL.curation.name_index import NameIndex
-from BYOL.curation.part_plan import PartPlan, finished_parts
-from BYOL.curation.temp_folder import TemporaryFolder
 from BYOL.data.dataset import Images
 from BYOL.errors import DataError, UserError, first_line
 
@@ -86,21 +80,28 @@ class FeatureTable:
                     yield start, batch
                     start += len(batch)
 
-    def check(self, wanted: Description) -> None:
+    def check(self, wanted: Description, *, mirror: bool | None = None) -> None:
         """Check that the features are of the backbone and the images of ``wanted``.
+
+        Args:
+            wanted: from :func:`BYOL.curation.feature_description.describe`.
+            mirror: whether they must be averaged over mirror images; None: either.
 
         Raises:
             UserError: they are not.
         """
         if not self.description:
             return
-        wanted = {key: value for key, value in wanted.items() if key not in ("precision", "mirror")}
+        if mirror is not None and self.description.get("mirror") != mirror:
+            raise self.error(
+                f"this command needs features {'with' if mirror else 'without'} --mirror"
+            )
         other = find_difference(self.description, wanted)
         other = other or find_other_images(self.description, wanted)
         if other:
             raise self.error(f"its features are of {other}")
 
-    def match(self, sets: dict[str, Images], *, complete: bool) -> "StoredFeatures":
+    def match(self, sets: dict[str, Images], *, complete: bool = False) -> "StoredFeatures":
         """Find the images of ``sets`` by the column ``file``.
 
         Args:
@@ -227,71 +228,3 @@ def matrix_of(column: Any, argument: str) -> np.ndarray:
     except (AttributeError, pa.ArrowException):  # no lists
         pass
     raise DataError(f"{argument}: its column embedding has no vectors of numbers of equal length")
-
-
-def mapped_features(table: FeatureTable, images: Images, room: TemporaryFolder) -> np.ndarray:
-    """Return the features (n, d) float32 of all ``images``, memory-mapped from a temporary file.
-
-    Args:
-        table: the features.
-        images: the images.
-        room: where the file is written.
-
-    Raises:
-        UserError: an image has no row, or the temporary folder has too little space.
-    """
-    shape = (len(images), table.width)
-    room.reserve(4 * shape[0] * shape[1])
-    handle, name = tempfile.mkstemp(".npy", dir=room.folder)
-    os.close(handle)
-    rows = np.lib.format.open_memmap(name, "w+", np.float32, shape)
-    count = 0
-    for _, _, ids, vectors in table.match({"": images}, complete=False).batches():
-        rows[ids] = vectors
-        count += len(ids)
-    if count < len(images):
-        raise table.error(f"it has no row for {counted(len(images) - count, 'readable image')}")
-    return rows
-
-
-def open_feature_table(name: str) -> FeatureTable:
-    """Open the features of ``--features``: a Parquet file, or a folder of ``byol embed``.
-
-    Raises:
-        UserError: there are no features, or some files of the folder are missing.
-    """
-    argument = f"--features={name}"
-    if name.endswith(".parquet") and not Path(name).is_dir():
-        parent, slash, base = name.rstrip("/").rpartition("/")
-        folder = FeatureFolder(parent or slash or ".", argument)
-        if base not in folder.names():
-            raise DataError(f"{argument} does not exist")
-        table = FeatureTable(folder, [base], {})
-        with table.parquet(base) as file:
-            description = read_description(file.schema_arrow.metadata)
-        return FeatureTable(folder, [base], description)
-    folder = FeatureFolder(name, argument)
-    names = folder.names()
-    if MANIFEST not in names:
-        if not names:
-            raise DataError(f"{argument} has no features: give a .parquet file or folder of byol embed")
-        return FeatureTable(folder, names, {})
-    manifest = folder.read_manifest()
-    return FeatureTable(folder, _complete_parts(folder, names, manifest), manifest)
-
-
-def _complete_parts(folder: FeatureFolder, names: list[str], manifest: Description) -> list[str]:
-    """Return the files of all parts in the order of the images.
-
-    Raises:
-        UserError: parts are missing.
-    """
-    plan = PartPlan(split_counts(manifest), manifest["part_images"])
-    finished = finished_parts(names)
-    missing = len(plan.parts) - len(finished)
-    if missing:
-        raise DataError(
-            f"{folder.argument} is incomplete: {missing} of {len(plan.parts)} parts are missing; the "
-            "same byol embed computes them"
-        )
-    return list(finished.values())

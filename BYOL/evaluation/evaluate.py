@@ -58,6 +58,7 @@ def evaluate(
     metric: str = "auto",
     log_times: bool = False,
     leakage: bool = True,
+    trained_features: FeatureFunction | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Evaluate a backbone and its baselines.
@@ -81,6 +82,7 @@ def evaluate(
         log_times: whether the time of every measurement is logged, and its expected time before it
             starts if that is minutes.
         leakage: whether near-copies of test images are searched among the training images.
+        trained_features: returns stored features of ``backbone``; None: they are computed.
         settings: further fields of :class:`EvaluationData`.
 
     Returns:
@@ -132,7 +134,8 @@ def evaluate(
     rows: dict[str, Measures] = {}
     level = logging.INFO if log_times else logging.DEBUG
     details: dict[str, Any] = {}
-    for source in _sources(data, image_pixels, input_spec, backbones):
+    stored = {"trained": trained_features} if trained_features else {}
+    for source in _sources(data, image_pixels, input_spec, backbones, stored):
         if source.name in known:
             rows[source.name] = known[source.name]
             continue
@@ -215,8 +218,17 @@ def _sources(
     image_pixels: ImagePixels,
     input_spec: InputSpec,
     backbones: list[tuple[str, nn.Module, InputSpec]],
+    stored: Mapping[str, FeatureFunction],
 ) -> Iterator[FeatureSource]:
-    """Yield the sources of features one by one, so that only one has its features in memory."""
+    """Yield the sources of features one by one, so that only one has its features in memory.
+
+    Args:
+        data: the images.
+        image_pixels: their pixels, which are dropped after the first source.
+        input_spec: of the pixels.
+        backbones: name, network and input specification of the other sources.
+        stored: features that are not computed, by the name of the source.
+    """
 
     def pixels(images: Images) -> np.ndarray:
         return next(pixels for own, pixels in image_pixels if own is images)
@@ -225,9 +237,8 @@ def _sources(
     yield FeatureSource("raw pixels", RawPixels(input_spec), input_spec, data, pixels, components)
     image_pixels.clear()
     for name, backbone, own_spec in backbones:
-        yield FeatureSource(
-            name, backbone, own_spec, data, feature_function(backbone, own_spec, data)
-        )
+        features = stored.get(name) or feature_function(backbone, own_spec, data)
+        yield FeatureSource(name, backbone, own_spec, data, features)
 
 
 def feature_function(

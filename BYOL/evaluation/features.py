@@ -54,9 +54,7 @@ def feature_batches(
     fast = device.type == "cuda"
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for ids, pixels in eval_batches(
-            images, input_spec.size, batch_size, workers, fast, spans
-        ):
+        for ids, pixels in eval_batches(images, input_spec.size, batch_size, workers, fast, spans):
             with evaluation_mode(network), torch.inference_mode():
                 yield (
                     ids,

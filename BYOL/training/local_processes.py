@@ -36,7 +36,8 @@ def run_processes(
         StoppedError: a process died.
     """
     context = multiprocessing.get_context("spawn")  # CUDA cannot be used after a fork
-    readers, started = {}, []
+    readers: dict[Any, int] = {}
+    started = []
     for rank in ranks:
         reader, writer = context.Pipe(duplex=False)
         own = (writer, work, arguments, rank, processes, len(ranks))
@@ -63,10 +64,11 @@ def _receive(readers: dict[Any, int], processes: int) -> dict[int, tuple[Any, An
     """Return the error and the result of every rank."""
     found: dict[int, tuple[Any, Any]] = {}
     while readers:
-        for reader in wait(list(readers)):
+        ready: list[Any] = wait(list(readers))
+        for reader in ready:
             rank = readers.pop(reader)
             try:
-                found[rank] = reader.recv()  # type: ignore[union-attr]
+                found[rank] = reader.recv()
             except EOFError:
                 line = f"process {rank} of {processes} died"
                 log.warning(f"{line}; the others finish their work")

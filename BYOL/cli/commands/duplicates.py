@@ -1,5 +1,6 @@
 """The command ``byol duplicates``."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from BYOL.data.dataset import FileImages
 from BYOL.data.file_list import write_list
 from BYOL.errors import UserError
 
+log = logging.getLogger(__name__)
 CAUTION = (
     "Nothing was deleted. Look at the groups (--grid FILE.png) before you delete anything: a "
     "backbone with little training confuses plain images with copies of each other."
@@ -41,6 +43,11 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         raise UserError(
             f"--between={','.join(config.between)} needs a training and a test split: DATA has "
             f"only {next(iter(features.sets))}; byol evaluate compares the images that it holds out"
+        )
+    if features.stored and not features.mirror:
+        log.info(
+            f"--features={config.features}: mirrored copies may be missed, because these features "
+            "are not averaged over mirror images (byol embed --mirror)"
         )
     with features.collect() as collection:
         further = find_aliases(collection)

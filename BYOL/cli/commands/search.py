@@ -38,7 +38,7 @@ def search_run(config: SearchConfig) -> Answer:
     out = check_output_file("out", config.out, ".csv")
     grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
     features = _with_queries(open_features(config), config)
-    with features.collect(WHITENING) as collection:
+    with features.collect(WHITENING, thumbnails=False) as collection:
         lists = _lists(collection, config)
         rows = list(_rows(collection, lists))
         write_csv(out, COLUMN_NAMES, rows)
