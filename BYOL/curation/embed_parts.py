@@ -1,10 +1,13 @@
 """``byol embed`` into a folder: several processes write the parts that are missing."""
 
+import dataclasses
 from itertools import groupby
 from typing import Any
 
 import numpy as np
+import torch
 
+from BYOL.config.features import EmbedConfig
 from BYOL.curation.embeddings import Batches, Embeddings, parquet_text
 from BYOL.curation.feature_description import (
     KEY,
@@ -21,11 +24,47 @@ from BYOL.curation.part_plan import (
     choose_part_size,
     finished_parts,
 )
-from BYOL.curation.run_features import Features
+from BYOL.curation.run_features import Features, open_features
 from BYOL.data.eval_loader import batch_spans
 from BYOL.errors import UserError
 
 _GROUP_BYTES = 16 << 20  # bytes of features in a row group
+
+
+def embed_share(config: EmbedConfig, rank: int, processes: int) -> dict[str, Any]:
+    """Write the missing parts of one process into the folder ``config.out``.
+
+    Args:
+        config: the settings.
+        rank: number of this process, from 0.
+        processes: number of processes.
+
+    Returns:
+        What the command prints with ``--json``.
+
+    Raises:
+        UserError: the run, the images or the folder cannot be used.
+    """
+    features = open_features(config)
+    if features.device.type == "cuda":
+        number = rank % config.devices % torch.cuda.device_count()
+        features = dataclasses.replace(features, device=torch.device("cuda", number))
+    folder = FeatureFolder(config.out, f"--out={config.out}")
+    data = config.data or features.run.config.data
+    plan = start_folder(folder, features, config.dtype, data, processes)
+    images, written = write_missing_parts(folder, features, plan, config.dtype, rank, processes)
+    missing = len(plan.parts) - len(finished_parts(folder.names()))
+    return {
+        "out": config.out,
+        "pictures": features.total,
+        "written": written,
+        "left_out": images - written,
+        "parts": len(plan.parts),
+        "missing_parts": missing,
+        "shape": list(features.shape),
+        "dtype": config.dtype,
+        "precision": features.precision,
+    }
 
 
 def start_folder(

@@ -139,8 +139,13 @@ class Features:
         batches = list(dataclasses.replace(self, sets=sets, stored=stored).batches())
         if not batches:
             raise UserError(f"{images.name}: none of the images can be read")
-        _, _, ids, vectors = zip(*batches, strict=True)
-        return np.concatenate(ids), np.concatenate(vectors).astype(np.float32, copy=False)
+        _, _, numbers, vectors = zip(*batches, strict=True)
+        ids = np.concatenate(numbers)
+        rows = np.concatenate(vectors).astype(np.float32, copy=False)
+        if np.all(ids[1:] > ids[:-1]):
+            return ids, rows
+        order = np.argsort(ids)  # another program's table may be in any order
+        return ids[order], rows[order]
 
     def collect(
         self, whitening: float = 1.0, *, thumbnails: bool = True

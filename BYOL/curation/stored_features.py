@@ -78,9 +78,7 @@ def open_feature_table(name: str) -> FeatureTable:
     names = folder.names()
     if MANIFEST not in names:
         if not names:
-            raise DataError(
-                f"{argument} has no features: give a .parquet file or folder of byol embed"
-            )
+            raise DataError(f"{argument} has no features: give a file or folder of byol embed")
         return FeatureTable(folder, names, {})
     manifest = folder.read_manifest()
     return FeatureTable(folder, _complete_parts(folder, names, manifest), manifest)

@@ -1,20 +1,15 @@
 """The command ``byol embed``."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from BYOL._console import counted
 from BYOL._distributed import first_process, process_rank
 from BYOL.cli.commands.common import Answer
 from BYOL.config.features import EmbedConfig
-from BYOL.curation.embed_parts import start_folder, write_missing_parts
+from BYOL.curation.embed_parts import embed_share
 from BYOL.curation.embedding_files import SUFFIXES, check_embeddings_path, write_embeddings
 from BYOL.curation.embeddings import Embeddings
-from BYOL.curation.feature_folder import FeatureFolder
-from BYOL.curation.part_plan import finished_parts
 from BYOL.curation.run_features import open_features
 from BYOL.data.shards.urls import is_url
 from BYOL.errors import SettingsError
@@ -56,42 +51,6 @@ def _is_folder(out: str) -> bool:
     if out.endswith("/") or is_url(out):
         return True
     return path.suffix not in SUFFIXES and (path.is_dir() or not path.suffix)
-
-
-def embed_share(config: EmbedConfig, rank: int, processes: int) -> dict[str, Any]:
-    """Write the missing parts of one process into the folder ``config.out``.
-
-    Args:
-        config: the settings.
-        rank: number of this process, from 0.
-        processes: number of processes.
-
-    Returns:
-        What the command prints with ``--json``.
-
-    Raises:
-        UserError: as for :func:`embed_run`.
-    """
-    features = open_features(config)
-    if features.device.type == "cuda":
-        number = rank % config.devices % torch.cuda.device_count()
-        features = dataclasses.replace(features, device=torch.device("cuda", number))
-    folder = FeatureFolder(config.out, f"--out={config.out}")
-    data = config.data or features.run.config.data
-    plan = start_folder(folder, features, config.dtype, data, processes)
-    images, written = write_missing_parts(folder, features, plan, config.dtype, rank, processes)
-    missing = len(plan.parts) - len(finished_parts(folder.names()))
-    return {
-        "out": config.out,
-        "pictures": features.total,
-        "written": written,
-        "left_out": images - written,
-        "parts": len(plan.parts),
-        "missing_parts": missing,
-        "shape": list(features.shape),
-        "dtype": config.dtype,
-        "precision": features.precision,
-    }
 
 
 def _text(answer: dict[str, Any]) -> str:
