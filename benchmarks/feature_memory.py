@@ -132,7 +132,7 @@ def child(command: str, run: str, folder: Path, count: int) -> None:
     flags = [files.get(flag, flag) for flag in COMMANDS[command]]
     argv = [command, run, "digits", "--features", str(folder / "features"), *flags]
     start = time.perf_counter()
-    code = main([*argv, "--out", str(folder / "out.csv")])
+    code = main([*argv, "--out", str(folder / f"{command}.csv")])
     row = {"code": code, "seconds": time.perf_counter() - start}
     print(json.dumps({**row, "anonymous": peak[0], "peak": peak_memory(torch.device("cpu"))}))
 
