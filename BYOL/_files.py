@@ -8,16 +8,14 @@ import math
 import os
 import re
 import shutil
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from BYOL._temporary import remove, temporary_path
-from BYOL.errors import MachineError, UserError, first_line
+from BYOL.errors import MachineError, UserError
 
-_READ_BYTES = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # the latter on Windows only
 _CONTROLS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -57,37 +55,6 @@ def write_atomically(
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return path
-
-
-def special_kind(path: str | Path) -> str | None:
-    """The kind of a path that must never be opened as a file: reading it could wait for ever.
-
-    Returns:
-        "named pipe", "socket" or "device"; None for anything else, also for what does not exist.
-    """
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116
-    except (OSError, ValueError):
-        return None
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-        return None
-    return "named pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
-
-
-def read_start(path: Path, most: int) -> bytes:
-    """At most ``most`` bytes from the start of a file.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: ``path`` is no file: see :func:`special_kind`.
-    """
-    if kind := special_kind(path):
-        raise ValueError(f"it is a {kind}, which is never opened")
-    descriptor = os.open(path, _READ_BYTES)  # open() takes three times as long
-    try:
-        return os.read(descriptor, most)
-    finally:
-        os.close(descriptor)
 
 
 def check_output_file(flag: str, value: str, suffix: str) -> Path:
@@ -278,38 +245,6 @@ def check_new_folder(argument: str, path: Path) -> None:
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{argument} is not an empty folder: give a new one")
-
-
-def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Save tensors with safetensors or ``torch.save``, depending on the suffix of ``path``.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    import torch
-    from safetensors.torch import save_file
-
-    with disk_errors(path):
-        if path.suffix == ".safetensors":
-            path.touch()
-            mode = path.stat().st_mode
-            save_file(values, path, metadata)
-            path.chmod(mode)  # safetensors makes the file readable by its owner only
-        else:
-            torch.save(values, path)
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Convert the errors that torch and safetensors raise on a full disk to OSError."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (RuntimeError, SafetensorError) as error:
-        full = shutil.disk_usage(path.parent).free < 1 << 20
-        number = errno.ENOSPC if full else errno.EIO
-        raise OSError(number, f"writing stopped ({first_line(error, 120)})") from error
 
 
 def _reason(error: OSError) -> str:

@@ -4,7 +4,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from BYOL.errors import UserError
 
@@ -72,28 +71,6 @@ def open_no_follow(path: Path, flags: int, mode: int = 0o644) -> int:
         os.close(descriptor)
         raise OSError(0, "it is not a plain file")
     return descriptor
-
-
-def open_plain(path: Path, most: int | None = None) -> BinaryIO:
-    """Open a file of the user's for reading; links are followed.
-
-    Args:
-        path: the file.
-        most: largest number of bytes; None for any.
-
-    Raises:
-        OSError: it cannot be opened, is not a plain file (a device has no end, and a pipe may never
-            begin), or is larger than ``most``.
-    """
-    nonblocking = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would block
-    descriptor = os.open(path, os.O_RDONLY | nonblocking | getattr(os, "O_BINARY", 0))
-    status = os.fstat(descriptor)
-    plain = stat.S_ISREG(status.st_mode)
-    if plain and (most is None or status.st_size <= most):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    problem = f"it is larger than {(most or 0) >> 20:,} MB" if plain else "it is not a plain file"
-    raise OSError(0, problem)
 
 
 def _check(folder: Path, places: "tuple[Path, ...] | list[Path]", argument: str) -> None:

@@ -7,6 +7,8 @@
 backbone. Shapes: B images, C channels, F = ``input_size`` features, P = ``output_size``.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -14,8 +16,15 @@ from BYOL.model.backbones import build_backbone
 from BYOL.model.feature_size import check_feature_size
 from BYOL.model.group_norm import without_batch_statistics
 from BYOL.model.heads import MLP, build_predictor
+from BYOL.model.kept_buffers import buffers_kept
 from BYOL.model.networks import Network, TargetNetwork
-from BYOL.model.options import check_combinations, check_names, check_sizes, check_tau
+from BYOL.model.options import (
+    check_combinations,
+    check_names,
+    check_sizes,
+    check_tau,
+    check_view_predictors,
+)
 from BYOL.model.predictors import EXACT, ClosedFormPredictor
 
 
@@ -58,6 +67,9 @@ class BYOL(nn.Module):
         target_norm: "batch": the target normalises by the statistics of its own batch, as in the
             paper. "running": by running statistics, which follow those of the online network by τ
             like the weights (EMAN, Cai et al. 2021, arXiv 2101.08482).
+        view_predictors: kinds of further views that have a predictor of their own, such as
+            ``("small", "cutout")`` (MULAN, De Plaen et al. 2026, arXiv 2602.05845). The names are
+            those that are passed to :meth:`predict_further`.
 
     Raises:
         UserError: an argument is out of range, a name is unknown, or ``input_size`` is not the
@@ -90,6 +102,7 @@ class BYOL(nn.Module):
         target: str = "ema",
         norm: str = "bn",
         target_norm: str = "batch",
+        view_predictors: Sequence[str] = (),
     ):
         super().__init__()
         check_sizes(
@@ -101,6 +114,7 @@ class BYOL(nn.Module):
             closed_form=closedFormPredicator, moving=EAvg, predictor=predictor, target=target,
             norm=norm, target_norm=target_norm, pretrained=pretrained,
         )  # fmt: skip
+        check_view_predictors(view_predictors, predictor)
         self.t = check_tau(t)
         self.target = target if EAvg else "online"
         self.target_norm = target_norm
@@ -113,16 +127,20 @@ class BYOL(nn.Module):
         check_feature_size(backbone, input_size, in_channels, image_size)
         projection = MLP(input_size, hidden_size, output_size, depth_proj)
         exact = closedFormPredicator and predictor_eps is None
-        prediction = build_predictor(
-            "optimal" if closedFormPredicator else predictor,
-            output_size, hidden_size, depth_pred,
-            rho=predictor_rho, eps=EXACT if exact else predictor_eps, every=predictor_every,
+        prediction, *others = (
+            build_predictor(
+                "optimal" if closedFormPredicator else predictor,
+                output_size, hidden_size, depth_pred,
+                rho=predictor_rho, eps=EXACT if exact else predictor_eps, every=predictor_every,
+            )
+            for _ in ("large", *view_predictors)
         )  # fmt: skip
         place = next((p for p in backbone.parameters() if p.is_floating_point()), None)
         if place is not None:  # a module may be on another device or of another type
-            for head in (projection, prediction):
+            for head in (projection, prediction, *others):
                 head.to(place.device, place.dtype)
-        self.onlineNet = Network(backbone, projection, prediction)
+        own = dict(zip(view_predictors, others, strict=True))
+        self.onlineNet = Network(backbone, projection, prediction, own)
         if norm == "gn-ws":
             for part in self.onlineNet.children():
                 without_batch_statistics(part)
@@ -156,13 +174,21 @@ class BYOL(nn.Module):
             predictor.observe(torch.cat([z, z1]), torch.cat([targetx1, targetx]))
         return predictor(z), predictor(z1), targetx, targetx1
 
-    def predict_further(self, x: Tensor, targetx: Tensor, targetx1: Tensor) -> Tensor:
+    def predict_further(
+        self, x: Tensor, targetx: Tensor, targetx1: Tensor, kind: str = "small"
+    ) -> Tensor:
         """Compute predictions of a further view of the same images.
+
+        The view changes no buffer of the backend, the projection and the predictor of large views:
+        running statistics remain those of the views of :meth:`forward`, which evaluation and
+        exported weights use.
 
         Args:
             x: (B, C, h, w), of any size that the backend accepts.
             targetx: (B, P), from :meth:`forward`; the view predicts both targets.
             targetx1: (B, P), from :meth:`forward`.
+            kind: the kind of the view. It is predicted by the predictor of this kind if there is
+                one (``view_predictors``), otherwise by that of the large views.
 
         Returns:
             (B, P). A predictor that is solved on every batch is solved for this view; the optimum
@@ -170,10 +196,17 @@ class BYOL(nn.Module):
         """
         predictor = self.onlineNet.predictor
         assert predictor is not None
-        z = self.onlineNet(x)
-        if isinstance(predictor, ClosedFormPredictor):
-            return predictor.predict_further(z, (targetx + targetx1) / 2)
-        return predictor(z)
+        target = (targetx + targetx1) / 2
+        with buffers_kept(self.onlineNet):
+            z = self.onlineNet(x)
+            if kind not in self.onlineNet.view_predictors:
+                if isinstance(predictor, ClosedFormPredictor):
+                    return predictor.predict_further(z, target)
+                return predictor(z)
+        own = self.onlineNet.view_predictors[kind]
+        if isinstance(own, ClosedFormPredictor):
+            own.observe(z, target)
+        return own(z)
 
     @torch.no_grad()
     def _targets(self, x: Tensor, x1: Tensor, z: Tensor, z1: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,8 +226,9 @@ class BYOL(nn.Module):
         Args:
             t: τ for this update, in [0, 1]; None means that of the constructor.
         """
-        if isinstance(self.onlineNet.predictor, ClosedFormPredictor):
-            self.onlineNet.predictor.update()
+        for predictor in (self.onlineNet.predictor, *self.onlineNet.view_predictors.values()):
+            if isinstance(predictor, ClosedFormPredictor):
+                predictor.update()
         if not self.EAvg:
             return
         tau = self.t if t is None else check_tau(t)

@@ -22,7 +22,7 @@ from BYOL.evaluation.baselines import RawPixels
 from BYOL.evaluation.evaluate import feature_function
 from BYOL.evaluation.features import pixel_features
 from BYOL.evaluation.paired import mcnemar
-from BYOL.evaluation.protocols.fewshot import fewshot_accuracy
+from BYOL.evaluation.protocols.fewshot import fewshot_hits
 from BYOL.evaluation.protocols.knn import knn_predict, numbers_of_neighbours
 from BYOL.evaluation.splits import train_and_test_images
 from BYOL.evaluation.types import EvaluationData, FeatureSource
@@ -46,15 +46,12 @@ def sources(run: Run, data: EvaluationData) -> dict[str, FeatureSource]:
 def results(source: FeatureSource, center: np.ndarray | None) -> dict[str, np.ndarray]:
     """Protocol → what each test image (k-NN) or each draw (few-shot) contributes."""
     data, found = source.data, {}
-    bank, queries, labels = source.bank, source.queries, data.train_labels
+    bank, queries = source.labelled_bank, source.labelled_queries
     for k in numbers_of_neighbours(data):
-        scores = knn_predict(bank, labels, queries, k=k, center=center)
-        found[f"knn{k}"] = scores.argmax(dim=1).numpy() == data.test_labels
-    mean = 0 if center is None else center
+        scores = knn_predict(bank.features, bank.labels, queries.features, k=k, center=center)
+        found[f"knn{k}"] = scores.argmax(dim=1).numpy() == queries.labels
     for shots in (1, 5):
-        found[f"{shots}-shot"] = fewshot_accuracy(
-            bank - mean, labels, queries - mean, data.test_labels, shots=shots
-        )
+        found[f"{shots}-shot"] = fewshot_hits(bank, queries, shots, center=center).mean(axis=1)
     return found
 
 

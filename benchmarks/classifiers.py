@@ -18,8 +18,9 @@ from BYOL.config.view_configs import view_configs
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.dataset import Images
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
-from BYOL.evaluation.cross_val_predict import LabelledFeatures, fit_probe
+from BYOL.evaluation.cross_val_predict import fit_probe
 from BYOL.evaluation.evaluate import feature_function
+from BYOL.evaluation.labelled_set import LabelledSet
 from BYOL.evaluation.protocols.finetune import finetune_on_all_labels
 from BYOL.evaluation.types import EvaluationData, FeatureSource
 
@@ -50,9 +51,7 @@ def main() -> None:
         rows = []
         for seed in range(args.seeds):
             at = np.random.default_rng(seed).choice(len(bank), budget, replace=False)
-            known = LabelledFeatures(
-                bank[at], train.labels[at], "classification", len(train.classes)
-            )
+            known = LabelledSet.of(train).subset(at).with_features(bank[at])
             right = (fit_probe(known, seed)(queries).argmax(axis=1) == test.labels).mean()
             accuracies = {"linear": right, **by_finetuning(features, train.subset(at), test, seed)}
             rows.append([accuracies[name] for name in names])

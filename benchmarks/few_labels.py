@@ -13,8 +13,9 @@ from common import arguments, header, save
 
 from BYOL.config.features import FeaturesConfig
 from BYOL.curation.run_features import open_features
-from BYOL.evaluation.cross_val_predict import LabelledFeatures, cross_val_predict, fit_probe
+from BYOL.evaluation.cross_val_predict import cross_val_predict, fit_probe
 from BYOL.evaluation.estimate import estimate_quality
+from BYOL.evaluation.labelled_set import LabelledFeatures
 
 BINS = ((10, 20), (20, 40), (40, 70), (70, 101))
 
@@ -39,10 +40,10 @@ def main() -> None:
     for _ in range(args.draws):
         n = int(rng.integers(10, 101))
         at = rng.choice(len(labels), n, replace=False)
-        known = LabelledFeatures(features[at], labels[at], "classification", classes)
-        if len(np.unique(labels[at])) < 2:
+        known = LabelledFeatures(labels[at], names, features=features[at])
+        if known.has_one_label:
             continue
-        estimate = estimate_quality(known, cross_val_predict(known, 0), names, "accuracy")
+        estimate = estimate_quality(known, cross_val_predict(known, 0), "accuracy")
         row = {"n": n, **estimate.measures.get("accuracy", {})}
         if estimate.measures:
             others = np.setdiff1d(np.arange(len(labels)), at)

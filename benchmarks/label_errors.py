@@ -18,8 +18,9 @@ import numpy as np
 from common import arguments, header
 from few_labels import all_features
 
-from BYOL.evaluation.cross_val_predict import LabelledFeatures, cross_val_predict
+from BYOL.evaluation.cross_val_predict import cross_val_predict
 from BYOL.evaluation.label_errors import class_thresholds, suspect_labels
+from BYOL.evaluation.labelled_set import LabelledFeatures
 
 RATIO = 24
 
@@ -83,7 +84,7 @@ def main() -> None:
                 noisy = plant(truth, share, len(names), rng)
                 if np.bincount(noisy, minlength=len(names)).min() < 2:
                     continue
-                known = LabelledFeatures(features[at], noisy, "classification", len(names))
+                known = LabelledFeatures(noisy, tuple(names), features=features[at])
                 guesses = cross_val_predict(known, draw)
                 wrong = noisy != truth
                 rare = np.bincount(truth).argmin()

@@ -18,7 +18,8 @@ from common import arguments, header
 from BYOL.config.features import FeaturesConfig
 from BYOL.curation.run_features import open_features
 from BYOL.curation.selection import select_representatives, standardized_directions
-from BYOL.evaluation.cross_val_predict import LabelledFeatures, fit_probe
+from BYOL.evaluation.cross_val_predict import fit_probe
+from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.protocols.cluster import kmeans
 from BYOL.evaluation.protocols.knn import knn_accuracy
@@ -71,7 +72,7 @@ def main() -> None:
         (features.of(part)[1], part.labels)
         for part in (features.splits.train, features.splits.test)
     )
-    classes = int(labels.max()) + 1
+    names = tuple(map(str, range(int(labels.max()) + 1)))
     print(f"{'budget':>6} {'images chosen':16} {'1-NN':>14} {'linear':>14}  classes seen")
     for budget in map(int, args.budgets.split(",")):
         for name in args.methods.split(",") if args.methods else METHODS:
@@ -79,7 +80,7 @@ def main() -> None:
             for seed in range(args.seeds):
                 at = METHODS[name](bank, budget, seed)
                 nearest = knn_accuracy(bank[at], labels[at], queries, truth, k=1)
-                known = LabelledFeatures(bank[at], labels[at], "classification", classes)
+                known = LabelledFeatures(labels[at], names, features=bank[at])
                 right = (fit_probe(known, seed)(queries).argmax(axis=1) == truth).mean()
                 scores.append((nearest, right, len(np.unique(labels[at]))))
             mean, spread = np.mean(scores, axis=0), np.std(scores, axis=0)

@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, finished_run: Path) -> Path:
     draw_images(root / "photos")
     (root / "runs").mkdir()
     shutil.copytree(finished_run, root / "runs" / "photos")
-    names = sorted(str(path.relative_to(root / "photos")) for path in root.rglob("*.png"))
+    names = sorted(str(path.relative_to(root / "photos")) for path in root.rglob("photos/*/*.png"))
     rows = [f"{name},{name[0]}" for name in names]
     (root / "labels.csv").write_text("\n".join(["file,label", *rows]) + "\n")
     photos, trained = str(root / "photos"), str(root / "runs" / "photos")

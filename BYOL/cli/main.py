@@ -100,36 +100,21 @@ def _user_message(error: BaseException) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """One command.
+    """One command. ``byol NAME`` calls ``NAME_run`` in :mod:`BYOL.cli.commands.NAME`.
 
     Args:
         summary: its line in the overview.
         settings: the dataclass of its settings.
         positional: settings that may be specified without their flags, in this order.
-        function: "module:function", which takes the settings and returns a dictionary and a text.
-            It is imported when it is called, so that help and mistakes do not wait for torch.
         compiles: whether it may compile or trace a network.
         fits: whether it fits models of scikit-learn.
     """
 
     summary: str
     settings: type
-    positional: tuple[str, ...]
-    function: str
+    positional: tuple[str, ...] = ("run", "data")
     compiles: bool = False
     fits: bool = False
-
-    def __call__(self, config: Any) -> tuple[dict[str, Any], str]:
-        """Run the command with the settings ``config``."""
-        from BYOL.evaluation.sklearn_import import import_sklearn_quickly
-        from BYOL.model.timm_import import import_timm_quickly
-
-        if not self.compiles:
-            import_timm_quickly()
-        if self.fits:
-            import_sklearn_quickly()
-        module, function = self.function.split(":")
-        return getattr(importlib.import_module(module), function)(config)
 
 
 COMMANDS = {
@@ -137,103 +122,59 @@ COMMANDS = {
         "Train a backbone on images without labels; by default on handwritten digits",
         PretrainConfig,
         ("data",),
-        "BYOL.cli.commands.pretrain:pretrain_run",
         compiles=True,
     ),
     "evaluate": Command(
         "Evaluate a backbone on labelled images, compared with raw pixels and an untrained one",
         EvaluateConfig,
-        ("run", "data"),
-        "BYOL.cli.commands.evaluate:evaluate_run",
         fits=True,
     ),
-    "embed": Command(
-        "Write the feature vector of every image to a file",
-        EmbedConfig,
-        ("run", "data"),
-        "BYOL.cli.commands.embed:embed_run",
-    ),
-    "duplicates": Command(
-        "Find near-identical images and suggest which to keep",
-        DuplicatesConfig,
-        ("run", "data"),
-        "BYOL.cli.commands.duplicates:duplicates_run",
-    ),
-    "outliers": Command(
-        "List the images that differ most from the others",
-        OutliersConfig,
-        ("run", "data"),
-        "BYOL.cli.commands.outliers:outliers_run",
-    ),
-    "search": Command(
-        "Find the images that are most similar to query images",
-        SearchConfig,
-        ("run", "data"),
-        "BYOL.cli.commands.search:search_run",
-    ),
+    "embed": Command("Write the feature vector of every image to a file", EmbedConfig),
+    "duplicates": Command("Find near-identical images and suggest which to keep", DuplicatesConfig),
+    "outliers": Command("List the images that differ most from the others", OutliersConfig),
+    "search": Command("Find the images that are most similar to query images", SearchConfig),
     "select": Command(
-        "Choose a small representative set of images to label first",
-        SelectConfig,
-        ("run", "data"),
-        "BYOL.cli.commands.select:select_run",
-        fits=True,
+        "Choose a small representative set of images to label first", SelectConfig, fits=True
     ),
     "predict": Command(
         "Predict the labels of all images from a few, and estimate the accuracy",
         PredictConfig,
-        ("run", "data"),
-        "BYOL.cli.commands.predict:predict_run",
         fits=True,
     ),
     "export": Command(
         "Export a backbone or classifier for timm, torchvision, ONNX or the Hugging Face hub",
         ExportConfig,
-        ("run", "data"),
-        "BYOL.cli.commands.export:export_run",
         compiles=True,
     ),
     "report": Command(
-        "Write a run as one HTML page, or a comparison of several runs",
-        ReportConfig,
-        ("run",),
-        "BYOL.cli.commands.report:report_run",
+        "Write a run as one HTML page, or a comparison of several runs", ReportConfig, ("run",)
     ),
     "runs": Command(
-        "List the runs in a folder: data, recipe, time and accuracy",
-        RunsConfig,
-        ("folder",),
-        "BYOL.cli.commands.runs:runs_run",
+        "List the runs in a folder: data, recipe, time and accuracy", RunsConfig, ("folder",)
     ),
     "views": Command(
-        "Show the augmented views that the network would be trained on",
-        ViewsConfig,
-        ("data",),
-        "BYOL.cli.commands.views:views_run",
+        "Show the augmented views that the network would be trained on", ViewsConfig, ("data",)
     ),
     "shard": Command(
         "Pack a folder of images into shards, for data sets larger than a disk",
         ShardConfig,
         ("data",),
-        "BYOL.cli.commands.shard:shard_run",
     ),
     "tile": Command(
         "Cut large images into tiles: satellite scenes, slides, circuit boards",
         TileConfig,
         ("data",),
-        "BYOL.cli.commands.tile:tile_run",
     ),
     "benchmark": Command(
         "Measure the training speed on this machine and find the bottleneck",
         BenchmarkConfig,
         ("data",),
-        "BYOL.cli.commands.benchmark:benchmark_run",
         compiles=True,
     ),
     "sweep": Command(
         "Run all variants of an ablation that are not complete, then tabulate and plot them",
         SweepConfig,
         ("sweep",),
-        "BYOL.cli.commands.sweep:sweep_run",
         compiles=True,
     ),
 }
@@ -267,15 +208,30 @@ def _run(argv: list[str]) -> tuple[int, str]:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(COMMANDS)}"
         raise UserError(f"command {name!r} is unknown: {hint}")
-    command = COMMANDS[name]
     as_json = "--json" in rest
     config = parse(name, [argument for argument in rest if argument != "--json"])
     if isinstance(config, str):
         return 0, config
-    results, text = command(config)
+    results, text = _call(name, config)
     if text:  # empty in all but the first of several processes
         text = to_json(results) if as_json else visible(text)
     return COLLAPSED if results.get("stopped") else 0, text
+
+
+def _call(name: str, config: Any) -> tuple[dict[str, Any], str]:
+    """Run the command ``name`` with the settings ``config``.
+
+    Its module is imported now, so that help and mistakes do not wait for torch.
+    """
+    from BYOL.evaluation.sklearn_import import import_sklearn_quickly
+    from BYOL.model.timm_import import import_timm_quickly
+
+    if not COMMANDS[name].compiles:
+        import_timm_quickly()
+    if COMMANDS[name].fits:
+        import_sklearn_quickly()
+    module = importlib.import_module(f"BYOL.cli.commands.{name}")
+    return getattr(module, f"{name}_run")(config)
 
 
 def parse(name: str, argv: list[str]) -> Any:

@@ -47,8 +47,7 @@ def parse_settings(
     """Parse a command line into settings, or return the help as text.
 
     Later values override earlier ones: the preset (for settings of a run), the files of
-    ``--config``, then ``argv``. Places that a file names are checked by
-    :func:`BYOL.config.paths.check_named_places`.
+    ``--config``, then ``argv``. ``check_named_places`` checks the places that a file names.
 
     Args:
         settings: the dataclass to fill.
@@ -73,7 +72,8 @@ def parse_settings(
     for table, entries in from_flags.items():  # entries of a table are added to those of a file
         if isinstance(entries, dict) and isinstance(from_files.get(table), dict):
             values[table] = {**from_files[table], **entries}
-    return build_settings(settings, values, specified_names(from_flags, from_files))
+    names = specified_names(from_flags, from_files)
+    return build_settings(settings, values, names, trusted=arguments.trust)
 
 
 def _file_values(settings: type, arguments: "Arguments") -> dict[str, Any]:

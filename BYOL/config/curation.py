@@ -5,10 +5,17 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from BYOL.config.common_fields import input_path, output_path, random_seed
 from BYOL.config.features import PooledFeaturesConfig
 from BYOL.config.fields import setting
 from BYOL.config.metrics import METRIC, MetricName
-from BYOL.config.shared_help import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, TASK
+from BYOL.config.shared_help import (
+    FILE_COLUMN,
+    GROUP_COLUMN,
+    LABEL_COLUMN,
+    NEIGHBOUR_SEARCH,
+    TASK,
+)
 from BYOL.config.validation import check_annotations
 from BYOL.errors import SettingsError
 
@@ -32,23 +39,15 @@ class DuplicatesConfig(PooledFeaturesConfig):
         "images. Without it, all pairs are compared.",
         basic=True,
     )
-    out: str = setting(
-        "duplicates.csv", "CSV file to write.", place="output", home=True, basic=True
+    out: str = output_path("duplicates.csv", "CSV file to write.")
+    grid: str | None = output_path(
+        None, "PNG file of the groups of duplicates. The default is none."
     )
-    grid: str | None = setting(
-        None,
-        "PNG file of the groups of duplicates. The default is none.",
-        place="output",
-        home=True,
-        basic=True,
-    )
-    kept: str | None = setting(
+    neighbour_search: Literal["auto", "exact", "faiss"] = setting("auto", NEIGHBOUR_SEARCH)
+    kept: str | None = output_path(
         None,
         "TXT file to list all images except the surplus ones. Other commands accept it as DATA. "
         "The default is none.",
-        place="output",
-        home=True,
-        basic=True,
     )
 
     def __post_init__(self) -> None:
@@ -66,14 +65,8 @@ class OutliersConfig(PooledFeaturesConfig):
     """Settings of ``byol outliers``."""
 
     count: int = setting(50, "Number of images to list.", low=1, basic=True)
-    out: str = setting("outliers.csv", "CSV file to write.", place="output", home=True, basic=True)
-    grid: str | None = setting(
-        None,
-        "PNG file of the outliers. The default is none.",
-        place="output",
-        home=True,
-        basic=True,
-    )
+    out: str = output_path("outliers.csv", "CSV file to write.")
+    grid: str | None = output_path(None, "PNG file of the outliers. The default is none.")
 
 
 @dataclass(frozen=True)
@@ -93,10 +86,15 @@ class SearchConfig(PooledFeaturesConfig):
         basic=True,
     )
     count: int = setting(20, "Number of results per list.", low=1, basic=True)
-    out: str = setting("search.csv", "CSV file to write.", place="output", home=True, basic=True)
-    grid: str | None = setting(
-        None, "PNG file of the results. The default is none.", place="output", home=True, basic=True
+    index: str | None = output_path(
+        None,
+        "FAISS index of DATA, a .faiss file. It is written if it does not exist. If it exists, "
+        "only the features of the query images are computed. Only an index that the same user "
+        "wrote is opened. A file NAME.rows.safetensors next to it belongs to it.",
     )
+    neighbour_search: Literal["auto", "exact", "faiss"] = setting("auto", NEIGHBOUR_SEARCH)
+    out: str = output_path("search.csv", "CSV file to write.")
+    grid: str | None = output_path(None, "PNG file of the results. The default is none.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,6 +102,8 @@ class SearchConfig(PooledFeaturesConfig):
             raise SettingsError(
                 "--like is missing: give an image, a folder of images or a .txt list"
             )
+        if self.index and self.neighbour_search == "exact":
+            raise SettingsError(f"--neighbour-search=exact does not use --index={self.index}")
 
 
 @dataclass(frozen=True)
@@ -111,37 +111,24 @@ class SelectConfig(PooledFeaturesConfig):
     """Settings of ``byol select``."""
 
     count: int = setting(100, "Number of images to choose.", low=1, basic=True)
-    labels: str | None = setting(
-        None,
+    labels: str | None = input_path(
         "CSV file of existing labels, in the format of byol evaluate. Images similar to labelled "
         "ones are chosen last. Without it and without DATA, the labels file of the run is used, "
-        "if it has one.",
-        place="input",
-        home=True,
-        basic=True,
+        "if it has one."
     )
     label_column: str | None = setting(None, LABEL_COLUMN, basic=True)
     file_column: str | None = setting(None, FILE_COLUMN, basic=True)
     split: Literal["all", "train", "test"] = setting(
         "train", "Split of the data to choose from.", basic=True
     )
-    out: str = setting(
+    out: str = output_path(
         "labels.csv",
         "CSV file to write, with the rows of --labels and one row per chosen image. The rows of "
         "chosen images have no label yet and are sorted by how informative the image is. With the "
         "labels filled in, it is a file for --labels of any command.",
-        place="output",
-        home=True,
-        basic=True,
     )
-    grid: str | None = setting(
-        None,
-        "PNG file of the chosen images. The default is none.",
-        place="output",
-        home=True,
-        basic=True,
-    )
-    seed: int = setting(0, "Random seed of the clustering.", low=0, high=2**63 - 1, basic=True)
+    grid: str | None = output_path(None, "PNG file of the chosen images. The default is none.")
+    seed: int = random_seed("Random seed of the clustering.", basic=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -152,14 +139,10 @@ class SelectConfig(PooledFeaturesConfig):
 class PredictConfig(PooledFeaturesConfig):
     """Settings of ``byol predict``."""
 
-    labels: str | None = setting(
-        None,
+    labels: str | None = input_path(
         "CSV file of existing labels, in the format of byol evaluate. Without it, class folders "
         "provide the labels. Without DATA too, the labels file of the run is used, if it has "
-        "one.",
-        place="input",
-        home=True,
-        basic=True,
+        "one."
     )
     labelled: str | None = setting(
         None,
@@ -168,13 +151,9 @@ class PredictConfig(PooledFeaturesConfig):
         place="images",
         basic=True,
     )
-    groups: str | None = setting(
-        None,
+    groups: str | None = input_path(
         "CSV file that assigns images to groups, in the format of byol evaluate. The prediction "
-        "for a labelled image never uses another image of its group.",
-        place="input",
-        home=True,
-        basic=True,
+        "for a labelled image never uses another image of its group."
     )
     label_column: str | None = setting(None, LABEL_COLUMN, basic=True)
     file_column: str | None = setting(None, FILE_COLUMN, basic=True)
@@ -183,20 +162,8 @@ class PredictConfig(PooledFeaturesConfig):
         "auto", TASK, basic=True
     )
     metric: MetricName = setting("auto", METRIC, basic=True)
-    out: str = setting(
-        "predictions.csv",
-        "CSV file to write, with one row per image.",
-        place="output",
-        home=True,
-        basic=True,
-    )
-    seed: int = setting(
-        0,
-        "Random seed of the cross-validation folds.",
-        low=0,
-        high=2**63 - 1,
-        basic=True,
-    )
+    out: str = output_path("predictions.csv", "CSV file to write, with one row per image.")
+    seed: int = random_seed("Random seed of the cross-validation folds.", basic=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from BYOL.config.common_fields import output_path, random_seed
 from BYOL.config.fields import Settings, setting
 from BYOL.errors import SettingsError
 
@@ -19,13 +20,7 @@ class ShardConfig(Settings):
         place="images",
         basic=True,
     )
-    out: str = setting(
-        "shards",
-        "Folder of the shards, which must be new or empty.",
-        place="output",
-        home=True,
-        basic=True,
-    )
+    out: str = output_path("shards", "Folder of the shards, which must be new or empty.")
     size: str = setting(
         "256MB",
         "Largest size of a shard in KB, MB or GB. Only an image that is larger makes a larger "
@@ -43,7 +38,7 @@ class ShardConfig(Settings):
         "size could not randomize a class-by-class order when the shards are read.",
         basic=True,
     )
-    seed: int = setting(0, "Random seed of the order.", low=0, high=2**63 - 1, basic=True)
+    seed: int = random_seed("Random seed of the order.", basic=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,13 +61,10 @@ class TileConfig(Settings):
         place="images",
         basic=True,
     )
-    out: str = setting(
+    out: str = output_path(
         "tiles",
         "Folder of the tiles, which must be new or empty. It has the same subfolders as DATA, "
         "and groups.csv, which names the source image of every tile.",
-        place="output",
-        home=True,
-        basic=True,
     )
     size: int = setting(
         256, "Side of a tile in pixels. Smaller images are not cut.", low=1, basic=True

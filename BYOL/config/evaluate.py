@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from BYOL.config.common_fields import input_path, random_seed
 from BYOL.config.fields import Settings, setting
 from BYOL.config.metrics import METRIC, MetricName
 from BYOL.config.shared_help import (
@@ -44,8 +45,8 @@ class EvaluateConfig(Settings):
         "evaluation.json in the run folder.",
         basic=True,
     )
-    labels: str | None = setting(None, LABELS, place="input", home=True, basic=True)
-    groups: str | None = setting(None, GROUPS, place="input", home=True, basic=True)
+    labels: str | None = input_path(LABELS)
+    groups: str | None = input_path(GROUPS)
     label_column: str | None = setting(None, LABEL_COLUMN, basic=True)
     file_column: str | None = setting(None, FILE_COLUMN, basic=True)
     group_column: str | None = setting(None, GROUP_COLUMN)
@@ -87,15 +88,11 @@ class EvaluateConfig(Settings):
         "Temperature of the k-NN vote. The lower it is, the more the nearest neighbours decide.",
         low=0.0001,
     )
-    reference: str | None = setting(
-        None,
+    reference: str | None = input_path(
         "Backbone to compare with on the same test images. It is a run folder, a published "
         "backbone (hf-hub:OWNER/NAME or local-dir:FOLDER), or a .safetensors or PyTorch file with "
         "other weights of the same backbone. The default is timm's weights, if they are on this "
-        "disk.",
-        place="input",
-        home=True,
-        basic=True,
+        "disk."
     )
     leakage: bool = setting(
         True,
@@ -104,13 +101,7 @@ class EvaluateConfig(Settings):
         basic=True,
     )
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", ACCELERATOR, basic=True)
-    seed: int = setting(
-        0,
-        "Random seed of the few-shot samples and the splits.",
-        low=0,
-        high=2**63 - 1,
-        basic=True,
-    )
+    seed: int = random_seed("Random seed of the few-shot samples and the splits.", basic=True)
     data_root: str = setting("~/.cache/byol", DATA_ROOT, place="output")
     trust: bool = setting(False, TRUST)
 

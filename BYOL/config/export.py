@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from BYOL.config.common_fields import input_path, output_path, random_seed
 from BYOL.config.fields import Settings, setting
 from BYOL.config.metrics import METRIC, MetricName
 from BYOL.config.shared_help import (
@@ -31,15 +32,12 @@ class ExportConfig(Settings):
         place="images",
         basic=True,
     )
-    to: str = setting(
+    to: str = output_path(
         "backbone.safetensors",
         "File or folder to write: .safetensors, .pth, .onnx, .pt2, or NAME/ for a hub folder. "
         ".safetensors and .pth files hold weights. .onnx and .pt2 files hold a program that "
         "takes pixel values from 0 to 1. NAME/, with a slash at the end, is a folder that the "
         "Hugging Face hub and timm (local-dir:NAME) accept.",
-        place="output",
-        home=True,
-        basic=True,
     )
     classifier: Literal["none", "linear", "finetuned"] = setting(
         "none",
@@ -49,22 +47,14 @@ class ExportConfig(Settings):
         "--protocol finetune does. Labelled images in test/ are used for evaluation only.",
         basic=True,
     )
-    labels: str | None = setting(
-        None,
+    labels: str | None = input_path(
         "CSV file of labels for the classifier, in the format of byol evaluate. Without it, "
         "class folders provide the labels. Without DATA too, the labels file of the run is used, "
-        "if it has one.",
-        place="input",
-        home=True,
-        basic=True,
+        "if it has one."
     )
-    groups: str | None = setting(
-        None,
+    groups: str | None = input_path(
         "CSV file that assigns images to groups, in the format of byol evaluate. The classifier "
-        "is evaluated on whole groups.",
-        place="input",
-        home=True,
-        basic=True,
+        "is evaluated on whole groups."
     )
     label_column: str | None = setting(None, LABEL_COLUMN, basic=True)
     file_column: str | None = setting(None, FILE_COLUMN, basic=True)
@@ -83,12 +73,7 @@ class ExportConfig(Settings):
     batch_size: int = setting(256, "Images per batch when features are computed.", low=1)
     workers: int | None = setting(None, WORKERS, low=0)
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", ACCELERATOR, basic=True)
-    seed: int = setting(
-        0,
-        "Random seed of splits and cross-validation folds.",
-        low=0,
-        high=2**63 - 1,
-    )
+    seed: int = random_seed("Random seed of splits and cross-validation folds.")
     data_root: str = setting("~/.cache/byol", DATA_ROOT, place="output")
     trust: bool = setting(False, TRUST)
 

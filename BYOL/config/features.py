@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from BYOL.config.common_fields import output_path
 from BYOL.config.fields import Settings, setting
 from BYOL.config.shared_help import (
     ACCELERATOR,
@@ -67,7 +68,7 @@ class PooledFeaturesConfig(FeaturesConfig):
 class EmbedConfig(FeaturesConfig):
     """Settings of ``byol embed``."""
 
-    out: str = setting(
+    out: str = output_path(
         "embeddings.parquet",
         "File to write (.parquet, .npy or .npz), or a folder for several processes, such as "
         "embeddings/ or s3://bucket/embeddings. A .parquet file has the columns file, split, "
@@ -75,9 +76,6 @@ class EmbedConfig(FeaturesConfig):
         "mapping, and their names are in NAME.names.parquet next to it. A .npz file has all of "
         "them as arrays. In a folder every process writes files like the .parquet file, and the "
         "same command computes what is missing.",
-        place="output",
-        home=True,
-        basic=True,
     )
     dtype: Literal["float32", "float16"] = setting(
         "float32", "Data type of the stored vectors.", basic=True

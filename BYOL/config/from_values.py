@@ -21,7 +21,13 @@ log = logging.getLogger(__name__)
 RENAMED = {"trust": "trust_coefficient"}
 
 
-def build_settings(settings: type, values: Mapping[str, Any], specified: Collection[str]) -> Any:
+def build_settings(
+    settings: type,
+    values: Mapping[str, Any],
+    specified: Collection[str],
+    *,
+    trusted: bool = False,
+) -> Any:
     """Build the settings of a command from values of any type that :func:`convert_all` accepts.
 
     Args:
@@ -29,6 +35,7 @@ def build_settings(settings: type, values: Mapping[str, Any], specified: Collect
         values: values by name of the setting.
         specified: the names of the settings that the user has specified. The preset auto never
             changes these.
+        trusted: whether the user passed ``--trust``.
 
     Raises:
         UserError: a required setting is missing, or a value is of the wrong type or out of range.
@@ -43,12 +50,23 @@ def build_settings(settings: type, values: Mapping[str, Any], specified: Collect
         if missing:
             raise SettingsError(f"--{missing[0]} is missing: it has no default")
         return settings(**converted)
+    from BYOL.config.resumed import with_recorded_images  # it imports what imports this module
+
+    converted = with_recorded_images(converted, trusted=trusted)
     preset = converted.get("preset", "auto") if "preset" in specified else "auto"
     if preset == "auto" and is_digits(converted.get("data")):
         preset = "digits"
     defaults = {} if preset == "auto" else preset_values(preset)
     record = {"specified": sorted(set(specified) - {"recipe", "preset"})}
     return settings(**{**defaults, **converted, "preset": preset, "recipe": record})
+
+
+def without_former_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with ``wandb: PROJECT``, of former versions, as ``logger`` and ``project``."""
+    present = {name: value for name, value in values.items() if name != "wandb"}
+    if values.get("wandb") is None:
+        return present
+    return {"logger": "csv,tensorboard,wandb", "project": values["wandb"], **present}
 
 
 def values_of_file(settings: type, values: Mapping[str, Any], called: str) -> dict[str, Any]:
@@ -66,6 +84,8 @@ def values_of_file(settings: type, values: Mapping[str, Any], called: str) -> di
     """
     fields, kinds = fields_of(settings), kinds_of(settings)
     by_name: dict[str, Any] = {}
+    if "wandb" in values and "logger" in fields:
+        values = without_former_settings(values)
     for key, value in values.items():
         name, dot, entry = key.partition(".")
         name = present_name(name, fields)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from BYOL.config.common_fields import input_path
 from BYOL.config.fields import setting
 from BYOL.config.pretrain import PretrainConfig
 
@@ -11,14 +12,10 @@ class ViewsConfig(PretrainConfig):
     """Settings of ``byol views``: those of a run. Only those of the views matter."""
 
     pictures: int = setting(8, "Number of images to show, one per row.", low=1, basic=True)
-    values: str | None = setting(
-        None,
+    values: str | None = input_path(
         "Image file. Instead of writing views, print what each step of decoding does to it: type, "
         "shape, values, share of pixels without data. The channels and the range are those of "
-        "DATA, or those of the file alone without DATA.",
-        place="input",
-        home=True,
-        basic=True,
+        "DATA, or those of the file alone without DATA."
     )
 
 

@@ -113,6 +113,13 @@ class ModelSettings:
         low=1,
         on_resume="incomplete",
     )
+    view_predictors: Literal["shared", "own"] = setting(
+        "shared",
+        "Predictors of small views and cutout views. shared is the predictor of the large views. "
+        "own is a predictor for each kind of view, and the loss is the sum over the kinds of the "
+        "mean of each (arXiv 2602.05845).",
+        on_resume="fixed",
+    )
     target: Literal["ema", "online", "fixed"] = setting(
         "ema",
         "Target network. ema is a moving average of the online network, online is the online "

@@ -16,6 +16,7 @@ from BYOL.config.data_names import (
 )
 from BYOL.config.fields import Info, fields_of, info_of, names_where
 from BYOL.config.pretrain import PretrainConfig
+from BYOL.config.validation import logger_names
 from BYOL.errors import SettingsError
 
 # Settings that name what a run reads. config.yaml stores them as absolute paths.
@@ -58,8 +59,15 @@ def values_naming_places(settings: type, values: Mapping[str, Any]) -> dict[str,
         and isinstance(value, str | list | bool)  # other types are refused when they are converted
         and value not in _BUILT_IN
         and value != defaults.get(name)
-        and (name != "backbone" or str(value).startswith(_REMOTE))
+        and _may_name_place(name, str(value))
     }
+
+
+def _may_name_place(name: str, value: str) -> bool:
+    """Whether ``value`` of the setting ``name`` contacts a host or names a file."""
+    if name == "backbone":
+        return value.startswith(_REMOTE)
+    return name != "logger" or not {"wandb", "mlflow"}.isdisjoint(logger_names(value))
 
 
 def check_named_places(

@@ -5,6 +5,7 @@ from typing import Any
 
 from BYOL.config import PretrainConfig
 from BYOL.config.data_names import is_digits
+from BYOL.config.mulan import MULAN_PRESETS
 from BYOL.errors import SettingsError
 
 # The paper, appendix J, and the authors' configs/byol.py. Their batch size is 4096 images. On few
@@ -28,7 +29,7 @@ _SMALL: dict[str, Any] = {
     "blur": (0.0, 0.0),
 }
 
-# For small images, measured by us on CIFAR-10 (docs/results.md): the authors' optimizer, weight
+# For small images, measured by us on CIFAR-10 (docs/results/): the authors' optimizer, weight
 # decay and learning rate per step (.2 per 256 images is 3.2 for their 4096; here it is 3.2 for
 # 256), and a predictor with ten times the learning rate. It was the best of four with a ResNet-18
 # from the 20th epoch on ("A ResNet-18 on one GPU"), with plain6 after 14 epochs ("CIFAR-10"), and
@@ -58,7 +59,7 @@ _ADAMW: dict[str, Any] = {
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Measured by us: docs/results.md, "Digits".
+    # Measured by us: docs/results/digits.md.
     "digits": {
         "backbone": "plain5",
         "image_size": 16,
@@ -83,7 +84,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # For minutes on a CPU: views of 24 px and batches of 128. On CIFAR-10 (plain6, 16 epochs, three
     # seeds), 200-NN is .584. It is .574 with the authors' brightness. With that brightness, a
     # learning rate of .3, a weight decay of 1e-4 and λ = 1, it is .545, and equal after 40 epochs.
-    # LARS is three points lower after 16 and 40 epochs: docs/results.md, "Recipes for longer runs".
+    # LARS is three points lower after 16 and 40 epochs: docs/results/optimizers.md.
     "32px-minutes": {
         **_SMALL,
         "optimizer": "sgd",
@@ -155,7 +156,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Fewer than 10,000 images: "small" with batches of 64, τ and warm-up of "digits", and a smaller
     # change of brightness. Measured by us on 2,000 images: 200-NN is .401 after 100 epochs (.376
-    # with a brightness of .4) and .494 after 400 epochs: docs/results.md, "Two thousand images".
+    # with a brightness of .4) and .494 after 400 epochs: docs/results/few-images.md.
     "few": {
         **_SMALL,
         **_LARS,
@@ -168,7 +169,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Grayscale images such as X-rays and microscopy, where orientation means little, and inverted
     # values or an extreme crop would change the content. Our choice, measured once on 2,000
-    # grayscale photographs: docs/results.md, "Two thousand images".
+    # grayscale photographs: docs/results/few-images.md.
     "grey": {
         **_SMALL,
         **_LARS,
@@ -212,6 +213,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper-100": {**_PAPER, "epochs": 100, "lr": 0.45, "weight_decay": 1e-6, "tau": 0.99},
     "paper-300": {**_PAPER, "epochs": 300, "lr": 0.3, "weight_decay": 1e-6, "tau": 0.99},
     "paper-1000": {**_PAPER, "epochs": 1000, "lr": 0.2, "weight_decay": 1.5e-6, "tau": 0.996},
+    **MULAN_PRESETS,
     # Group normalization and weight standardization after Richemond et al. 2020 (arXiv 2010.10241),
     # who report 73.9 after 1,000 epochs. The other settings are those of "paper-1000".
     "paper-gn-ws": {

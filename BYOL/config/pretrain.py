@@ -9,7 +9,13 @@ from BYOL.config.fields import check_settings
 from BYOL.config.model_settings import ModelSettings
 from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.config.run_settings import RunSettings
-from BYOL.config.validation import check_annotations, check_numbers, check_recipe
+from BYOL.config.validation import (
+    check_annotations,
+    check_loggers,
+    check_numbers,
+    check_recipe,
+    logger_names,
+)
 from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import SettingsError
 from BYOL.views.config import InputSpec
@@ -32,6 +38,7 @@ class PretrainConfig(
         check_settings(self)
         check_annotations(self)
         check_recipe(self.recipe)
+        check_loggers(self.logger)
         if self.batch_size % (self.accumulate * self.devices * self.nodes):
             raise SettingsError(
                 f"--batch_size={self.batch_size} does not divide evenly over {self.devices} "
@@ -41,6 +48,11 @@ class PretrainConfig(
             raise SettingsError(
                 f"--norm={self.norm} and --pretrained exclude each other: the pretrained weights "
                 "need their batch-norms"
+            )
+        if self.view_predictors == "own" and not (self.small_views or self.cutout_views):
+            raise SettingsError(
+                "--view_predictors=own needs other kinds of views than the large ones: give "
+                "--small_views or --cutout_views"
             )
         values = self.pixel_range or ()
         if not all(0 < abs(b - a) < math.inf for a, b in zip(values[::2], values[1::2])):  # noqa: B905
@@ -61,6 +73,11 @@ class PretrainConfig(
     def undecided(self) -> bool:
         """Whether the preset is auto and its settings have not been chosen yet."""
         return self.preset == "auto" and "specified" in self.recipe and "facts" not in self.recipe
+
+    @property
+    def loggers(self) -> list[str]:
+        """The names in ``logger``."""
+        return logger_names(self.logger)
 
     def total_steps(self, images: int) -> int:
         """The number of optimizer steps of the whole run on ``images`` images."""

@@ -6,11 +6,11 @@ from typing import Any
 SMALL_SIDE = 96  # pixels: images up to this size are trained on at their own size
 LEAST_SIDE = 8  # pixels: no backbone takes smaller images
 CPU_MINUTES = 20.0  # the length of a run on a CPU that has neither --minutes nor --epochs
-FEW = 10_000  # images: below, small batches and LARS (docs/results.md, "Two thousand images")
+FEW = 10_000  # images: below, small batches and LARS (docs/results/few-images.md)
 LARGE_SET = 20_000  # images: from here on a GPU trains a ResNet-50 on photographs
 VIEW_SHARE = 3 / 4  # views on a CPU: less computation, and nearer to evaluation's scale
 
-# Settings of every recipe: small networks on small views, measured on CIFAR-10 (docs/results.md).
+# Settings of every recipe: small networks on small views, measured on CIFAR-10 (docs/results/).
 SHARED_SETTINGS: dict[str, Any] = {
     "hidden_size": 1024,
     "output_size": 256,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from BYOL.config.common_fields import output_path, random_seed
 from BYOL.config.fields import Settings, setting
 from BYOL.config.shared_help import ACCELERATOR, DATA_ROOT, TRUST
 
@@ -20,13 +21,10 @@ class ReportConfig(Settings):
         place="images",
         basic=True,
     )
-    out: str | None = setting(
+    out: str | None = output_path(
         None,
         "HTML file to write. The default is report.html in the run folder, or compare.html for "
         "several runs.",
-        place="output",
-        home=True,
-        basic=True,
     )
     pictures: int | None = setting(
         None,
@@ -37,8 +35,6 @@ class ReportConfig(Settings):
     )
     batch_size: int = setting(256, "Images per batch.", low=1)
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", ACCELERATOR, basic=True)
-    seed: int = setting(
-        0, "Random seed of the query images and of the sample of images.", low=0, high=2**63 - 1
-    )
+    seed: int = random_seed("Random seed of the query images and of the sample of images.")
     data_root: str = setting("~/.cache/byol", DATA_ROOT, place="output")
     trust: bool = setting(False, TRUST)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from BYOL.config.common_fields import fixed_setting
 from BYOL.config.fields import setting
 from BYOL.config.shared_help import ACCELERATOR
 
@@ -22,8 +23,8 @@ class RunSettings:
         "small (up to 96 px), 32px-minutes (without a GPU), 32px-100, 32px-200, 32px-400, "
         "32px-800, solo-cifar, lightly-cifar, 128px (64 to 128 px), few (fewer than 10,000 "
         "images), grey, many-channel, pretrained, vit, convnext, paper-40, paper-100, paper-300, "
-        "paper-1000 and paper-gn-ws. BYOL/config/presets.py and BYOL/config/recipe.py state the "
-        "source of their values.",
+        "paper-1000, paper-gn-ws, mulan-200 and mulan-800. BYOL/config/presets.py and "
+        "BYOL/config/recipe.py state the source of their values.",
         basic=True,
     )
     out: str | None = setting(
@@ -47,14 +48,8 @@ class RunSettings:
         private=True,
         basic=True,
     )
-    seed: int = setting(
-        0,
-        "Random seed.",
-        low=0,
-        high=2**63 - 1,
-        on_resume="fixed",
-        unswept="seeds are in seeds",
-        basic=True,
+    seed: int = fixed_setting(
+        0, "Random seed.", low=0, high=2**63 - 1, unswept="seeds are in seeds", basic=True
     )
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting(
         "auto", ACCELERATOR, private=True, basic=True
@@ -104,8 +99,16 @@ class RunSettings:
         "Number of latest checkpoints to keep. The best one by online k-NN is kept in addition.",
         low=1,
     )
-    wandb: str | None = setting(
-        None, "Weights & Biases project that also receives settings and curves.", place="network"
+    logger: str = setting(
+        "csv,tensorboard",
+        "Where curves are logged, separated by commas: csv and tensorboard (files in logs/), wandb "
+        "(Weights & Biases) and mlflow. The last two also receive settings and results.",
+        place="network",
+    )
+    project: str | None = setting(
+        None,
+        "Project at Weights & Biases and experiment in MLflow. The default is byol.",
+        place="network",
     )
     length_changes: list[int] = setting(
         help=(

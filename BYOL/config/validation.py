@@ -43,6 +43,28 @@ def check_recipe(recipe: dict[str, Any]) -> None:
             raise SettingsError(f"--recipe: {name}={printable(value)} is not {accepted}")
 
 
+LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
+
+
+def logger_names(value: str) -> list[str]:
+    """The names in ``value``, which are separated by commas."""
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+def check_loggers(value: str) -> None:
+    """Make sure that ``value`` names loggers, separated by commas.
+
+    Raises:
+        UserError: names the first one that is unknown.
+    """
+    unknown = next((name for name in logger_names(value) if name not in LOGGERS), None)
+    if unknown is not None or not logger_names(value):
+        raise SettingsError(
+            f"--logger={printable(value)}: {printable(unknown or 'nothing')} is unknown: choose "
+            f"from {', '.join(LOGGERS)}, separated by commas"
+        )
+
+
 def check_numbers(name: str, values: Any, between: tuple[float, float]) -> None:
     """Make sure that the list ``values`` holds numbers strictly between two limits, or is None.
 

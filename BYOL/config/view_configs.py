@@ -1,6 +1,7 @@
 """The distributions of the views of a run, from its settings."""
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 from BYOL.config.view_settings import ViewSettings
@@ -20,25 +21,42 @@ def view_configs(config: ViewSettings) -> tuple[ViewConfig, ViewConfig]:
     return first, second
 
 
-def small_view_configs(config: ViewSettings) -> tuple[ViewConfig, ...]:
-    """The distributions of the small views: that of the second view with another size and scale.
+def further_view_configs(config: ViewSettings) -> tuple[ViewConfig, ...]:
+    """The distributions of the small views and the cutout views, in this order.
+
+    They are that of the second view: small views with another size and scale, cutout views with a
+    filled part, and both with their own probability of blur and solarization where specified.
 
     Raises:
-        UserError: the small views are not smaller than the others.
+        SettingsError: the small views are not smaller than the others, or a range is empty.
     """
     large = config.view_size or config.image_size
     assert large is not None
     size = config.small_size or large // 2
     if config.small_views and size >= large:
         raise SettingsError(f"--small_size={size} is not smaller than the other views: {large}")
-    shared = {**_shared(config), "crop_scale": config.small_scale}
-    small = ViewConfig(max(size, 1), blur=config.blur[1], solarize=config.solarize[1], **shared)
-    return (small,) * config.small_views
+    for name in ("small_scale", "cutout_area"):
+        low, high = getattr(config, name)
+        if not 0 < low <= high <= 1:
+            raise SettingsError(
+                f"--{name}={(low, high)} is out of range: give 0 < least ≤ most ≤ 1"
+            )
+    blur = config.blur[1] if config.further_blur is None else config.further_blur
+    solarize = config.solarize[1] if config.further_solarize is None else config.further_solarize
+    whole = ViewConfig(large, blur=blur, solarize=solarize, **_shared(config))
+    small = replace(whole, size=max(size, 1), crop_scale=config.small_scale)
+    cutout = replace(whole, cutout=config.cutout_area)
+    return (small,) * config.small_views + (cutout,) * config.cutout_views
+
+
+def further_kinds(config: ViewSettings) -> tuple[str, ...]:
+    """The kind of each view of :func:`further_view_configs`."""
+    return tuple(view.kind for view in further_view_configs(config))
 
 
 def largest_view(config: ViewSettings) -> int:
     """The side of the largest view in pixels."""
-    return max(view.size for view in (*view_configs(config), *small_view_configs(config)))
+    return max(view.size for view in (*view_configs(config), *further_view_configs(config)))
 
 
 def _shared(config: ViewSettings) -> dict[str, Any]:

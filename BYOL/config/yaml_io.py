@@ -6,8 +6,9 @@ from typing import Any
 
 from BYOL._console import printable
 from BYOL._files import write_atomically
+from BYOL._opening import open_plain
 from BYOL.config.fields import convert_all, fields_of
-from BYOL.config.from_values import present_name
+from BYOL.config.from_values import present_name, without_former_settings
 from BYOL.config.paths import place_names, place_values
 from BYOL.config.plain_yaml import plain_yaml
 from BYOL.config.pretrain import PretrainConfig
@@ -51,19 +52,12 @@ def _text_of(path: Path) -> str:
     """The text of the file of settings at ``path``.
 
     Raises:
-        UserError: the file does not exist, is not a plain file, is too large, or is not text.
+        UserError: the file does not exist, is no file, is too large, or is not text.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise SettingsError(f"{path} cannot be read: it is not a plain file")
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise SettingsError(f"{path} is larger than settings are: at most 1 MB is read")
-        return content.decode("utf-8")
+        with open_plain(path, _MOST_BYTES) as file:
+            return file.read().decode("utf-8")
     except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
         reason = first_line(error)
         raise SettingsError(f"{path} cannot be read: {reason}") from error
 
@@ -129,7 +123,10 @@ def signed_by_user(path: Path) -> bool:
 def _run_config(values: dict[str, Any], path: Path) -> PretrainConfig:
     """The settings of a run from the values of its config.yaml, old names included."""
     fields = fields_of(PretrainConfig)
-    values = {present_name(name, fields, warn=False): value for name, value in values.items()}
+    values = {
+        present_name(name, fields, warn=False): value
+        for name, value in without_former_settings(values).items()
+    }
     unknown = sorted(values.keys() - fields.keys())
     if unknown:
         raise SettingsError(

@@ -14,8 +14,7 @@ from BYOL.data.annotations import AnnotationFiles, annotate_splits
 from BYOL.data.dataset import Images, unlabelled_reason
 from BYOL.data.groups import check_all_grouped
 from BYOL.errors import UserError
-from BYOL.evaluation.cross_val_predict import LabelledFeatures
-from BYOL.evaluation.splits import task_of
+from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet, task_of
 from BYOL.runs.open import Run
 
 TEST = "test"  # the name of the test split
@@ -63,18 +62,13 @@ def labelled_parts(features: Features, config: PredictConfig) -> list[LabelledSp
 
 def concatenate_parts(parts: Sequence[LabelledSplit]) -> LabelledFeatures:
     """Concatenate ``parts`` to one labelled set, for training or evaluation of a probe."""
-    first = parts[0].images
-    labels, groups = [], []
-    for part in parts:
-        assert part.images.labels is not None
-        labels.append(part.images.labels)
-        groups += [] if part.images.groups is None else [part.images.groups]
+    known = [LabelledSet.of(part.images) for part in parts]
+    groups = [part.groups for part in known if part.groups is not None]
     return LabelledFeatures(
-        np.concatenate([part.features for part in parts]),
-        np.concatenate(labels),
-        task_of(first),
-        len(first.classes),
+        np.concatenate([part.labels for part in known]),
+        known[0].classes,
         np.concatenate(groups) if groups else None,
+        features=np.concatenate([part.features for part in parts]),
     )
 
 

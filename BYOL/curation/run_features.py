@@ -105,7 +105,6 @@ class Features:
 
     def batches(
         self,
-        network: torch.nn.Module | None = None,
         *,
         thumbnails: bool = False,
         spans: Mapping[str, Spans] | None = None,
@@ -113,15 +112,12 @@ class Features:
         """Yield batches of split, its images, image numbers and features, and show progress.
 
         Args:
-            network: the network to use instead of ``self.network`` and of stored features.
             thumbnails: whether the columns of :class:`FeaturesWithThumbnail` are included.
             spans: the batches of each split to compute, if these are not all images.
         """
         total = self.total
         if spans is not None:
             total = sum(end - first for part in spans.values() for first, end in part)
-        if network is not None:
-            return _with_progress(self._computed(network, self.sets, spans), total)
         return _with_progress(self._rows(thumbnails, spans), total)
 
     def of(self, images: Images, *, from_data: bool = True) -> tuple[np.ndarray, np.ndarray]:

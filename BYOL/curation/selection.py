@@ -5,7 +5,7 @@ centre of each cluster is selected, from the largest cluster to the smallest. Cl
 a labelled image come last. Both rules follow TypiClust (Hacohen, Dekel and Weinshall 2022, arXiv
 2202.02794). On CIFAR-10, cluster centres were better than TypiClust's densest images. Both were
 better than a random selection, unlike the farthest-first order of core-sets (arXiv 1708.00489);
-see docs/results.md.
+see docs/results/labels.md.
 """
 
 from dataclasses import dataclass

@@ -36,8 +36,8 @@ class Batch:
         epoch: number of the epoch, from 0.
         ids: (B,) int64 indices of the images in the training set.
         images: (B, C, H, W) uint8 of whole images, or None.
-        crops: (B, C, S, S) uint8 of every large view, one or two; empty for whole images.
-        small: (N, B, C, s, s) uint8 of N small views, or None.
+        crops: (B, C, S, S) uint8 of every view, first of the one or two large views and then of the
+            further ones; empty for whole images.
         broken: names of unreadable files. Each is replaced by the next readable one.
         together: the batches whose views are computed together with those of this one, or None.
         start: index of the first image of this batch in ``together``.
@@ -47,7 +47,6 @@ class Batch:
     ids: Tensor
     images: Tensor | None = None
     crops: tuple[Tensor, ...] = ()
-    small: Tensor | None = None
     broken: list[str] = field(default_factory=list)
     together: Together | None = None
     start: int = 0
@@ -58,7 +57,7 @@ class Batch:
 
     def tensors(self) -> list[Tensor]:
         """All tensors of this batch alone."""
-        return [v for v in (self.ids, self.images, *self.crops, self.small) if v is not None]
+        return [v for v in (self.ids, self.images, *self.crops) if v is not None]
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
         """Copy all tensors to ``device``; Lightning calls this."""

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from BYOL._files import special_kind
-from BYOL._links import open_plain
+from BYOL._opening import open_plain
 from BYOL.data.formats.supported import SUFFIXES
 from BYOL.errors import DataError
 
@@ -58,8 +57,6 @@ def read_text(argument: str, path: Path) -> str:
     Raises:
         UserError: the file cannot be read or is no text.
     """
-    if kind := special_kind(path):
-        raise DataError(f"{argument} is a {kind}, which is never opened: give a file")
     try:
         with open_plain(path, _MOST_BYTES) as file:
             data = file.read()

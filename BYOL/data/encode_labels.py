@@ -1,5 +1,6 @@
 """Labels as arrays: the classes, tags or values that cells of text or numbers stand for."""
 
+import dataclasses
 import math
 import re
 from collections.abc import Sequence
@@ -64,7 +65,8 @@ def encode_cells(
     if len(columns) == 1 and task in ("auto", CLASSES, TAGS):
         tags = switches is None and (task == TAGS or any("|" in cell for cell in cells))
         if tags and task != CLASSES:
-            return _tag_lists(columns[0])
+            remarks = _tags_remark(argument, columns[0]) if task == "auto" else ()
+            return dataclasses.replace(_tag_lists(columns[0]), remarks=remarks)
         if task == "auto":
             task = VALUES if switches is None and _are_fractions(cells) else CLASSES
         if task == CLASSES and switches is not None:  # 1.0 is the class 1
@@ -188,6 +190,15 @@ def _tag_lists(cells: Sequence[str]) -> Labels:
     for row, tags in enumerate(lists):
         values[row, [number[tag] for tag in tags]] = True
     return Labels(values, tuple(names), known)
+
+
+def _tags_remark(argument: str, cells: Sequence[str]) -> tuple[str]:
+    """The line about cells with a bar, which the names of classes may have as well."""
+    bars = [cell for cell in cells if "|" in cell]
+    return (
+        f"{argument}: {len(bars):,} of {len(cells):,} cells have a |, such as {bars[0]!r}, so all "
+        "are read as tags (--task classification reads them as names of classes)",
+    )
 
 
 def _known_values(argument: str, values: np.ndarray, header: tuple[str, ...]) -> Labels:

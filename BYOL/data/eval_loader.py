@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, read_small_jpeg
-from BYOL.data.workers import start_worker
+from BYOL.data.workers import worker_arguments
 from BYOL.views.centre_crop import centre_crop, centre_crop_box, centre_crop_fraction
 
 _SMALL_BYTES = 1 << 14  # bytes; for larger files the header costs little compared with decoding
@@ -50,10 +50,8 @@ def eval_batches(
     loader: DataLoader[Any] = DataLoader(
         _CentresDataset(images, size, spans),
         batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
         pin_memory=pin_memory,
-        worker_init_fn=start_worker if workers else None,
+        **worker_arguments(workers, prefetch=4),
     )
     for ids, pixels in loader:
         if len(ids):

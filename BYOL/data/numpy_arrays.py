@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from BYOL._console import first_of
-from BYOL._files import special_kind
+from BYOL._opening import reason_not_to_open
 from BYOL._random import evenly_spaced
 from BYOL.data.array_labels import encode_arrays
 from BYOL.data.array_layout import longer_side, to_nchw
@@ -122,8 +122,8 @@ def _load(path: Path) -> dict[str, Any]:
     """
     if stored_array_path(str(path)):
         return load_stored_arrays(str(path))
-    if kind := special_kind(path):
-        raise DataError(f"DATA={path} is a {kind}, which is never opened: give a file")
+    if reason := reason_not_to_open(path):
+        raise DataError(f"DATA={path} {reason}: give a file")
     name = "it"
     try:
         loaded = np.load(path, allow_pickle=False, mmap_mode="r")

@@ -294,8 +294,7 @@ def class_folders(
     names = sorted(name for name, _ in runs)
     if len(names) < 2 and not set(names) & set(classes):
         return None, ()
-    order = classes or tuple(names)
-    order = (*order, *(name for name in names if name not in order))
+    order = (*classes, *(name for name in names if name not in classes))
     number = {name: i for i, name in enumerate(order)}
     counts = np.diff([0, *(end for _, end in runs)])
     return np.repeat(np.array([number[name] for name, _ in runs]), counts), order

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from BYOL._console import first_of
-from BYOL._files import special_kind
+from BYOL._opening import reason_not_to_open
 from BYOL._random import evenly_spaced
 from BYOL.data.data_source import DataSource, parse_source
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
@@ -135,8 +135,8 @@ def _unknown(source: DataSource) -> DataError:
     near = difflib.get_close_matches(source.text, NAMED, n=1, cutoff=0.7)
     hint = f"; did you mean {near[0]}?" if near else ""
     path, ending = source.path, ending_of(source.path.name)
-    if special := special_kind(path):
-        kind = f"is a {special}, which is never opened"
+    if reason := reason_not_to_open(path):
+        kind = reason
     elif path.exists() and ending in MISSING:
         kind = f"is read after pip install 'BYOL[{MISSING[ending]}]'"
     elif path.exists() and ending in ELSEWHERE:

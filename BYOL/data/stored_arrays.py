@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from BYOL._files import special_kind
+from BYOL._opening import reason_not_to_open
 from BYOL.config.data_names import ARRAY_SEPARATOR, names_array
 from BYOL.errors import DataError, first_line
 
@@ -90,8 +90,8 @@ def load_stored_arrays(data: str) -> dict[str, Any]:
     path, name = place
     if not path.exists():
         raise DataError(f"DATA={data} is not there: there is no {path}")
-    if kind := special_kind(path):
-        raise DataError(f"DATA={data}: {path} is a {kind}, which is never opened: give a file")
+    if reason := reason_not_to_open(path):
+        raise DataError(f"DATA={data}: {path} {reason}: give a file")
     try:
         return _zarr(path, name) if path.suffix.lower() == ".zarr" else _hdf5(path, name)
     except ImportError as error:

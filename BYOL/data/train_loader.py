@@ -18,7 +18,7 @@ from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, ImageFile
 from BYOL.data.prefetch import CudaPrefetcher
 from BYOL.data.sampler import EpochSampler, Request
-from BYOL.data.workers import start_worker
+from BYOL.data.workers import worker_arguments
 from BYOL.errors import DataError
 from BYOL.views.config import ViewConfig
 from BYOL.views.sample_params import sample_crops
@@ -69,7 +69,7 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
     Args:
         images: files or shards.
         seed: of the run.
-        views: the augmentation of each view: one or two views, followed by small views; only the
+        views: the augmentation of each view: one or two views, followed by further views; only the
             crop is used here.
     """
 
@@ -98,8 +98,7 @@ class CropsDataset(Dataset):  # type: ignore[type-arg]
                     sample = self._next_readable(int(ids[row]), epoch, broken)
                 for crops, crop in zip(cut, sample, strict=True):
                     crops[row] = crop
-        small = torch.stack(cut[2:]) if cut[2:] else None
-        return Batch(epoch, ids, crops=tuple(cut[:2]), small=small, broken=broken)
+        return Batch(epoch, ids, crops=tuple(cut), broken=broken)
 
     def _opened(self, index: int) -> ImageFile | None:
         try:
@@ -152,7 +151,7 @@ def train_loader(
     Args:
         images: in memory or in files.
         sampler: the order of the images.
-        views: the augmentation of each view: one or two views, followed by small views.
+        views: the augmentation of each view: one or two views, followed by further views.
         workers: processes that decode files; 0 decodes in this process.
         device: the training device.
 
@@ -166,11 +165,9 @@ def train_loader(
         CropsDataset(images, sampler.seed, views),
         sampler=sampler,  # type: ignore[arg-type]
         batch_size=None,  # the sampler already yields batches
-        num_workers=workers,
         persistent_workers=workers > 0,
-        prefetch_factor=2 if workers else None,
         pin_memory=device.type == "cuda",
-        worker_init_fn=start_worker if workers else None,
+        **worker_arguments(workers, prefetch=2),
     )
     return CudaPrefetcher(loader, device) if device.type == "cuda" else loader
 

@@ -1,16 +1,71 @@
-"""Loader processes: their threads, and the signals that they leave to the main process."""
+"""Loader processes: their threads, their sockets, and the signals that they leave alone."""
 
 import os
 import signal
+import tempfile
 import time
-from multiprocessing import queues
+from multiprocessing import queues, util
 from types import FrameType
+from typing import Any
 
 import torch
 
+from BYOL.errors import MachineError
+
+_SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+_SOCKET_NAME = len("/pymp-01234567/listener-01234567")  # the name within the temporary folder
+_LONGEST_SOCKET = 103  # bytes of the path of a socket: 107 on Linux, 103 on macOS
 REPEATED = 0.2  # seconds: a launcher and a terminal may both send the same signal
 _requested_at: float | None = None  # time of the first SIGTERM
 _LEFT_TO_MAIN = ("SIGINT", "SIGHUP", "SIGUSR1")
+
+
+def worker_arguments(workers: int, prefetch: int) -> dict[str, Any]:
+    """Return the arguments of a ``DataLoader`` with ``workers`` processes.
+
+    Args:
+        workers: number of loader processes; 0 decodes in this process.
+        prefetch: number of batches that each process holds ready.
+
+    Raises:
+        MachineError: loader processes cannot send batches on this machine.
+    """
+    if not workers:
+        return {}
+    _prepare_sockets()
+    return {
+        "num_workers": workers,
+        "prefetch_factor": prefetch,
+        "worker_init_fn": start_worker,
+    }
+
+
+def _prepare_sockets() -> None:
+    """Make sure that loader processes can send batches although the temporary folder is long.
+
+    They send file descriptors through a socket in the temporary folder, and the path of a socket
+    is limited by the system. multiprocessing chooses the folder once per process, so a short one
+    is chosen here, before the first loader process starts.
+
+    Raises:
+        MachineError: the temporary folder is too long, and no short one can be written to.
+    """
+    folder = tempfile.gettempdir()
+    length = len(os.fsencode(folder))
+    if length + _SOCKET_NAME <= _LONGEST_SOCKET:
+        return
+    short = next((name for name in _SHORT_FOLDERS if os.access(name, os.W_OK | os.X_OK)), None)
+    if short is None:
+        raise MachineError(
+            f"the temporary folder {folder} (TMPDIR) has a path of {length} bytes, and loader "
+            f"processes need at most {_LONGEST_SOCKET - _SOCKET_NAME}: set TMPDIR to a shorter "
+            "one, or give --workers=0"
+        )
+    tempfile.tempdir = short
+    try:
+        util.get_temp_dir()  # it creates the folder, and removes it when the process ends
+    finally:
+        tempfile.tempdir = folder
 
 
 def start_worker(worker: int) -> None:

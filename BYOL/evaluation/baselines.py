@@ -1,6 +1,5 @@
 """Baselines of a backbone: raw pixels, and supervised weights if they are available locally."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from BYOL.config import PretrainConfig
 from BYOL.evaluation.features import PIXEL_SIDE
 from BYOL.model.backbones import build_backbone, has_fixed_size
 from BYOL.model.initial_weights import read_start, start_from
@@ -53,31 +53,30 @@ class RawPixels(nn.Module):
         return x.flatten(1)
 
 
-def supervised_reference(
-    name: str, channels: int, input_spec: InputSpec, arguments: Mapping[str, Any] | None = None
-) -> Reference | None:
-    """Return a backbone with timm's weights if they are in the local cache, without downloading.
+def supervised_reference(config: PretrainConfig) -> Reference | None:
+    """Return the backbone of a run with timm's weights if they are in the local cache, or None.
+
+    Nothing is downloaded. timm adapts the first layer to the channels of the images. For three
+    channels, mean and standard deviation are those of the weights. A backbone with arguments has no
+    weights of timm.
 
     Args:
-        name: timm name of the backbone.
-        channels: channels of the images; timm adapts the first layer.
-        input_spec: input specification. The size is kept; for three channels mean and standard
-            deviation are replaced by those of the weights.
-        arguments: arguments of the backbone. timm's weights fit none, so any argument gives None.
+        config: resolved settings of the run.
     """
     import timm
 
-    file = None if arguments else cached_weights(name)
+    name, input_spec = config.backbone, config.input_spec
+    file = None if config.backbone_args else cached_weights(name)
     if file is None:
         return None
-    config = timm.get_pretrained_cfg(name)
+    known = timm.get_pretrained_cfg(name)
     overlay: dict[str, Any] = {"file": str(file)}
-    settings: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
+    settings: dict[str, Any] = {"num_classes": 0, "in_chans": config.channels}
     if has_fixed_size(name):
         settings["img_size"] = input_spec.size
     backbone = timm.create_model(name, True, pretrained_cfg_overlay=overlay, **settings)
-    if channels == 3 and config:
-        input_spec = InputSpec(input_spec.size, list(config.mean), list(config.std))
+    if config.channels == 3 and known:
+        input_spec = InputSpec(input_spec.size, list(known.mean), list(known.std))
     return Reference("supervised (timm)", backbone.eval(), input_spec)
 
 
@@ -100,32 +99,25 @@ def cached_weights(name: str) -> Path | None:
     return None
 
 
-def reference_from_file(
-    path: str | Path,
-    name: str,
-    channels: int,
-    stem: str,
-    input_spec: InputSpec,
-    arguments: Mapping[str, Any] | None = None,
-) -> Reference:
+def reference_from_file(path: str | Path, config: PretrainConfig) -> Reference:
     """Return the backbone of a run with weights from a file.
 
     Args:
         path: see :func:`BYOL.model.initial_weights.read_start`; a classifier in the file is
-            ignored.
-        name: timm name of the backbone.
-        channels: channels of the images.
-        stem: stem of the run. If the weights do not fit it, timm's own stem is used.
-        input_spec: input specification of the run.
-        arguments: arguments of the backbone.
+            ignored. If the weights do not fit the small stem of the run, timm's stem is used.
+        config: resolved settings of the run.
 
     Raises:
         UserError: the file cannot be read, or has the weights of another network.
     """
-    small = stem == "small" and read_start(path, "--reference").small_stem
-    kind = "small" if small else "imagenet"
+    assert config.channels is not None
+    small = config.stem == "small" and read_start(path, "--reference").small_stem
     backbone = build_backbone(
-        name, in_channels=channels, image_size=input_spec.size, stem=kind, arguments=arguments
+        config.backbone,
+        in_channels=config.channels,
+        image_size=config.input_spec.size,
+        stem="small" if small else "imagenet",
+        arguments=config.backbone_args,
     )
     start_from(backbone, path, "--reference")
-    return Reference(f"reference ({Path(path).name})", backbone.eval(), input_spec)
+    return Reference(f"reference ({Path(path).name})", backbone.eval(), config.input_spec)

@@ -8,6 +8,7 @@ every source: the better of the two on the training images. docs/evidence.md has
 import numpy as np
 
 from BYOL.config.tasks import CLASSES
+from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.votes import votes, weighted_means
 
@@ -17,41 +18,38 @@ CENTRED = "centred"  # the key of measures for which a mean was subtracted
 
 
 def choose_center(
-    bank: np.ndarray, labels: np.ndarray, task: str, seed: int, held: np.ndarray | None = None
+    known: LabelledFeatures, seed: int, held: np.ndarray | None = None
 ) -> np.ndarray | None:
-    """Return the mean of ``bank`` if k-NN is better without it, else None.
+    """Return the mean of the features if k-NN is better without it, else None.
 
     Each of at most :data:`SAMPLE` training images is predicted from the others. The criterion is
     the accuracy for classes, and the squared error for tags and values. If both are equal, nothing
     is subtracted.
 
     Args:
-        bank: (n, d) features of the training images.
-        labels: (n,) classes, or (n, t) tags or values.
-        task: kind of the labels.
+        known: the training images.
         seed: seed of the sample.
         held: (n,) bool, images that are predicted from the others. It is used if the images have
             groups: the nearest image would often be of the same group.
     """
-    mean = bank.mean(axis=0, dtype=np.float64).astype(np.float32)
-    chosen = np.random.default_rng(seed).permutation(len(bank))[:SAMPLE]
+    mean = known.features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    chosen = np.random.default_rng(seed).permutation(len(known))[:SAMPLE]
+    bank, queries = known.subset(chosen), known.subset(chosen)
+    exclude: np.ndarray | None = np.arange(len(chosen))
     if held is not None:
-        known, asked, exclude = chosen[~held[chosen]], chosen[held[chosen]], None
-    else:
-        known = asked = chosen
-        exclude = np.arange(len(chosen))
-    if len(known) < 2 or not len(asked):
+        (bank, queries), exclude = bank.split(held[chosen]), None
+    if len(bank) < 2 or not len(queries):
         return None
-    classes = int(labels.max()) + 1 if task == CLASSES else None
     scores = []
     for center in (None, mean):
         near = nearest_neighbours(
-            bank[known], bank[asked], NEIGHBOURS, exclude=exclude, center=center
+            bank.features, queries.features, NEIGHBOURS, exclude=exclude, center=center
         )
-        if task == CLASSES:
-            predicted = votes(*near, labels[known], classes=classes).argmax(dim=1).cpu().numpy()
-            scores.append(float((predicted == labels[asked]).mean()))
+        if known.task == CLASSES:
+            scored = votes(*near, bank.labels, classes=known.count)
+            predicted = scored.argmax(dim=1).cpu().numpy()
+            scores.append(float((predicted == queries.labels).mean()))
         else:
-            means = weighted_means(*near, labels[known]).cpu().numpy()
-            scores.append(-float(((means - labels[asked]) ** 2).mean()))
+            means = weighted_means(*near, bank.labels).cpu().numpy()
+            scores.append(-float(((means - queries.labels) ** 2).mean()))
     return mean if scores[1] > scores[0] else None

@@ -1,74 +1,67 @@
 """What an accuracy hides if classes are unequally frequent: the majority class, and recalls."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from BYOL._console import first_of
 from BYOL.config.tasks import Measure, Measures
-from BYOL.evaluation.bootstrap import exact_interval, measures_text
-from BYOL.evaluation.metrics import AP, AUROC, BALANCED
-from BYOL.evaluation.varying import constant_columns
+from BYOL.evaluation.bootstrap import exact_interval
+from BYOL.evaluation.labelled_set import LabelledSet
+from BYOL.evaluation.metrics import BALANCED
 
 LISTED = 10  # classes whose recall is listed; of more classes the lowest ones
 UNEQUAL = 1.2  # share of the largest class, as a multiple of equal shares, that counts as unequal
 
 
-def positive_class(train_labels: np.ndarray) -> int | None:
-    """Return the rarer of two classes in ``train_labels`` (n,), the later one if they are equal.
+def positive_class(train: LabelledSet) -> int | None:
+    """Return the rarer of two classes of the training images, the later one if they are equal.
 
     None unless there are exactly two classes.
     """
-    classes, counts = np.unique(train_labels, return_counts=True)
+    classes, counts = train.class_counts()
     if len(classes) != 2:
         return None
     return int(classes[0] if counts[0] < counts[1] else classes[1])
 
 
-def class_summary(
-    train_labels: np.ndarray, truth: np.ndarray, names: tuple[str, ...]
-) -> dict[str, Any]:
+def class_summary(train: LabelledSet, test: LabelledSet) -> dict[str, Any]:
     """Return the accuracy of always predicting the most frequent class, and the positive class.
 
     Args:
-        train_labels: (n,) classes of the training images, which decide what is most frequent.
-        truth: (q,) classes of the test images.
-        names: names of the classes.
+        train: the training images, which decide what is most frequent.
+        test: the test images.
 
     Returns:
         ``majority``: ``{class, accuracy}``; ``unequal``: whether the test images have unequally
         frequent classes; for two classes ``positive``: the name of the class that AUROC and AP are
         about.
     """
-    classes, counts = np.unique(train_labels, return_counts=True)
+    classes, counts = train.class_counts()
     majority = int(classes[counts.argmax()])
-    accuracy = float((truth == majority).mean())
-    frequencies = np.unique(truth, return_counts=True)[1]
-    unequal = frequencies.max() * len(frequencies) > UNEQUAL * len(truth)
-    positive = positive_class(train_labels)
+    accuracy = float((test.labels == majority).mean())
+    frequencies = test.class_counts()[1]
+    unequal = frequencies.max() * len(frequencies) > UNEQUAL * len(test)
+    positive = positive_class(train)
     return {
-        "majority": {"class": _name(names, majority), "accuracy": accuracy},
+        "majority": {"class": test.name(majority), "accuracy": accuracy},
         "unequal": bool(unequal),
-        **({} if positive is None else {"positive": _name(names, positive)}),
+        **({} if positive is None else {"positive": test.name(positive)}),
     }
 
 
-def class_recalls(
-    truth: np.ndarray, predicted: np.ndarray, names: tuple[str, ...]
-) -> dict[str, Measure]:
+def class_recalls(truth: LabelledSet, predicted: np.ndarray) -> dict[str, Measure]:
     """Return the recall of each class: name → ``{recall, low, high, images}``.
 
     Args:
-        truth: (q,) true classes.
+        truth: the q test images.
         predicted: (q,) predicted classes.
-        names: names of the classes.
     """
     recalls = {}
-    for c in np.unique(truth).tolist():
-        images, hits = int((truth == c).sum()), int((predicted[truth == c] == c).sum())
+    for c, images in zip(*map(np.ndarray.tolist, truth.class_counts()), strict=True):
+        hits = int((predicted[truth.labels == c] == c).sum())
         low, high = exact_interval(hits, images)
-        recalls[_name(names, c)] = {
+        recalls[truth.name(c)] = {
             "recall": hits / images, "low": low, "high": high, "images": images
         }  # fmt: skip
     return recalls
@@ -83,12 +76,12 @@ def majority_text(summary: dict[str, Any]) -> str:
     return f"Always predicting {majority['class']!r} has an accuracy of {accuracy}."
 
 
-def constant_summary(truth: np.ndarray, names: Sequence[str]) -> dict[str, list[str]]:
-    """Return ``constant``: names of the columns of ``truth`` (q, t) that are equal for all images.
+def constant_summary(test: LabelledSet) -> dict[str, list[str]]:
+    """Return ``constant``: the names of tags or values that are equal for all test images.
 
-    The dictionary is empty if there is no such column.
+    The dictionary is empty if there are none.
     """
-    constant = constant_columns(truth, names)
+    constant = test.constant_names
     return {"constant": constant} if constant else {}
 
 
@@ -111,26 +104,6 @@ def recall_text(recalls: dict[str, Measure]) -> str:
     return f"{start} (images): {listed}."
 
 
-def estimate_text(
-    measures: Measures, summary: dict[str, Any], recalls: dict[str, Measure]
-) -> list[str]:
-    """Return lines: the measures, and what an accuracy hides if the classes are unequal.
-
-    Args:
-        measures: the measures, the deciding one first.
-        summary: see :func:`class_summary`; empty for tags and values.
-        recalls: see :func:`class_recalls`.
-    """
-    lines = [measures_text(measures)]
-    if "positive" in summary and any(name in measures for name in (AUROC, AP)):
-        lines[0] += f" ({AUROC} and {AP} of {summary['positive']!r})"
-    if summary:
-        lines.append(majority_text(summary))
-        if summary["unequal"]:
-            lines.append(recall_text(recalls))
-    return lines
-
-
 def is_shown(name: str, evaluation: dict[str, Any]) -> bool:
     """Return whether the measure ``name`` belongs into a table of ``evaluation``.
 
@@ -147,7 +120,3 @@ def shown_rows(evaluation: dict[str, Any]) -> dict[str, Measures]:
         source: {name: m for name, m in row.items() if is_shown(name, evaluation)}
         for source, row in evaluation["rows"].items()
     }
-
-
-def _name(names: tuple[str, ...], number: int) -> str:
-    return names[number] if number < len(names) else str(number)

@@ -7,72 +7,50 @@ wrong (:mod:`BYOL.evaluation.estimate`).
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.errors import UserError
+from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.evaluation.protocols.linear import fit_classes, fit_tags, fit_values
-from BYOL.evaluation.varying import has_one_label
 from BYOL.model.linear_head import NEVER, LinearLayer, constant_layer, layer_of_classes
 
 FOLDS = 5  # folds of the cross-validation
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledFeatures:
-    """Labelled images.
-
-    Args:
-        features: (n, d) float32.
-        labels: (n,) integers below ``count``, (n, count) bool tags or (n, count) values.
-        task: kind of the labels: classification, multilabel or regression.
-        count: number of classes, tags or values.
-        groups: (n,) integers or None. Images of one group are always in the same fold.
-    """
-
-    features: np.ndarray
-    labels: np.ndarray
-    task: str
-    count: int
-    groups: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-def fit_probe(
-    known: LabelledFeatures, seed: int, positions: np.ndarray | None = None
-) -> LinearLayer:
+def fit_probe(known: LabelledFeatures, seed: int) -> LinearLayer:
     """Fit a probe: (q, d) features → (q, count) probabilities of classes or tags, or values.
 
     Args:
         known: labelled images.
         seed: seed of the split that chooses the regularisation.
-        positions: positions of the training images; None means all.
 
     Raises:
         UserError: all labels are equal.
     """
-    if known.task == CLASSES and len(np.unique(known.labels)) < 2:
+    _check_labels_differ(known)
+    return _fit(known, seed, known.count)
+
+
+def _check_labels_differ(known: LabelledFeatures) -> None:
+    if not known.has_one_label:
+        return
+    if known.task == CLASSES:
         raise UserError("all labels are of one class: a probe needs two classes")
-    if has_one_label(known.labels):
-        raise UserError("all images have the same labels: a probe needs labels that differ")
-    rows = slice(None) if positions is None else positions
-    features, labels = known.features[rows], known.labels[rows]
-    groups = None if known.groups is None else known.groups[rows]
-    settings: dict[str, Any] = {"seed": seed, "groups": groups}
+    raise UserError("all images have the same labels: a probe needs labels that differ")
+
+
+def _fit(known: LabelledFeatures, seed: int, count: int) -> LinearLayer:
+    """Fit a probe with ``count`` outputs to ``known``, which may have a single class."""
     if known.task == TAGS:
-        return fit_tags(features, labels, **settings)
+        return fit_tags(known, seed=seed)
     if known.task != CLASSES:
-        return fit_values(features, labels, **settings)
-    classes = np.unique(labels)
-    if len(classes) < 2:
-        bias = np.where(np.arange(known.count) == classes[0], 0.0, NEVER)
-        return constant_layer(bias, features.shape[1], CLASSES)
-    return layer_of_classes(fit_classes(features, labels, **settings)[0], known.count)
+        return fit_values(known, seed=seed)
+    if known.has_one_label:
+        bias = np.where(np.arange(count) == known.labels[0], 0.0, NEVER)
+        return constant_layer(bias, known.features.shape[1], CLASSES)
+    return layer_of_classes(fit_classes(known, seed=seed)[0], count)
 
 
 def cross_val_predict(known: LabelledFeatures, seed: int) -> np.ndarray:
@@ -81,9 +59,11 @@ def cross_val_predict(known: LabelledFeatures, seed: int) -> np.ndarray:
     Returns:
         (n, count); all NaN if there is only one group or one image.
     """
+    _check_labels_differ(known)
     predictions = np.full((len(known), known.count), np.nan)
     for train, test in _folds(known, seed):
-        predictions[test] = fit_probe(known, seed, train)(known.features[test])
+        probe = _fit(known.subset(train), seed, known.count)
+        predictions[test] = probe(known.features[test])
     return predictions
 
 

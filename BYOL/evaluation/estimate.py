@@ -17,9 +17,9 @@ from BYOL.evaluation.class_summary import (
     positive_class,
     recall_text,
 )
-from BYOL.evaluation.cross_val_predict import LabelledFeatures
 from BYOL.evaluation.deciding import deciding_first
 from BYOL.evaluation.label_errors import suspect_labels
+from BYOL.evaluation.labelled_set import LabelledSet
 from BYOL.evaluation.metrics import AP, AUROC, score_predictions
 from BYOL.evaluation.outcomes import without_outcomes
 
@@ -74,45 +74,38 @@ class Estimate:
 
 
 def estimate_quality(
-    test: LabelledFeatures,
-    predictions: np.ndarray,
-    names: tuple[str, ...],
-    metric: str,
-    train_labels: np.ndarray | None = None,
+    test: LabelledSet, predictions: np.ndarray, metric: str, train: LabelledSet | None = None
 ) -> Estimate:
     """Return measures of predictions for images that were not trained on, with 95 % intervals.
 
     Args:
         test: the images with their true labels.
         predictions: (n, count) predictions.
-        names: names of the classes.
         metric: the deciding metric: see :func:`BYOL.evaluation.deciding.check_metric`.
-        train_labels: labels of the training images; None if they are those of ``test``, which
+        train: the training images; None if they are ``test``, which
             :func:`BYOL.evaluation.cross_val_predict.cross_val_predict` predicted.
 
     Returns:
         The estimate, without measures if ``predictions`` contain NaN or, in a cross-validation, if
         :func:`lacking_labels`.
     """
-    lacking = lacking_labels(test) if train_labels is None else {}
+    lacking = lacking_labels(test) if train is None else {}
     if lacking or np.isnan(predictions).any():
-        by_name = {names[c] if c < len(names) else str(c): n for c, n in lacking.items()}
+        by_name = {test.name(c): n for c, n in lacking.items()}
         return Estimate({}, {}, by_name, test.groups is not None)
     positive, summary = None, {}
     if test.task == CLASSES:
-        known = test.labels if train_labels is None else train_labels
-        positive, summary = positive_class(known), class_summary(known, test.labels, names)
-        summary["recall"] = class_recalls(test.labels, predictions.argmax(axis=1), names)
+        known = test if train is None else train
+        positive, summary = positive_class(known), class_summary(known, test)
+        summary["recall"] = class_recalls(test, predictions.argmax(axis=1))
     else:
-        summary = constant_summary(test.labels, names)
-    measures = without_outcomes(
-        score_predictions("", test.task, predictions, test.labels, test.groups, positive)
-    )
+        summary = constant_summary(test)
+    measures = without_outcomes(score_predictions("", predictions, test, positive))
     ordered = {name: measures[name] for name in deciding_first(measures, metric)}
     return Estimate(ordered, summary)
 
 
-def lacking_labels(known: LabelledFeatures) -> dict[int, int]:
+def lacking_labels(known: LabelledSet) -> dict[int, int]:
     """Return how many labels each class lacks for an estimate by cross-validation.
 
     A class needs labels of two images, or of images of two groups: with one, the probe that
@@ -123,13 +116,12 @@ def lacking_labels(known: LabelledFeatures) -> dict[int, int]:
     """
     if known.task != CLASSES:
         return {}
-    units = np.arange(len(known)) if known.groups is None else known.groups
-    pairs = np.unique(np.stack([known.labels, units], axis=1), axis=0)
+    pairs = np.unique(np.stack([known.labels, known.units], axis=1), axis=0)
     counts = np.bincount(pairs[:, 0], minlength=known.count)
     return {c: MIN_LABELS - int(counts[c]) for c in np.flatnonzero(counts < MIN_LABELS).tolist()}
 
 
-def contradicts_label(known: LabelledFeatures, predictions: np.ndarray) -> np.ndarray:
+def contradicts_label(known: LabelledSet, predictions: np.ndarray) -> np.ndarray:
     """Return (n,) bool: labels that are probably wrong; none if classes lack labels.
 
     Args:

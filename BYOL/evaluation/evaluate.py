@@ -21,10 +21,11 @@ from BYOL.evaluation.comparison import comparisons_of
 from BYOL.evaluation.copies.leakage import leakage_search
 from BYOL.evaluation.deciding import check_metric
 from BYOL.evaluation.features import extract_features, pixel_features
+from BYOL.evaluation.labelled_set import label_count, task_of
 from BYOL.evaluation.outcomes import digest_of_test_images
 from BYOL.evaluation.protocols.registry import DEFAULT, PROTOCOLS, applicable_protocols
 from BYOL.evaluation.split_summary import classes_without_training_images, group_counts
-from BYOL.evaluation.splits import label_count, task_of, train_and_test_images
+from BYOL.evaluation.splits import train_and_test_images
 from BYOL.evaluation.types import (
     FEATURE_BATCH_SIZE,
     EvaluationData,
@@ -32,7 +33,6 @@ from BYOL.evaluation.types import (
     FeatureSource,
     Outcome,
 )
-from BYOL.evaluation.varying import has_one_label
 from BYOL.views.config import InputSpec, ViewConfig
 
 MANY_PIXELS = 1024  # values per image above which linear probes use principal components
@@ -126,42 +126,41 @@ def evaluate(
     )
     data, image_pixels = _only_readable(data, input_spec)
     search = leakage_search(data.train, data.test, image_pixels) if leakage else None
-    backbones = [
-        ("untrained", untrained, input_spec),
-        *((r.name, r.backbone, r.input_spec) for r in references),
-        ("trained", backbone, input_spec),
-    ]
+    trained = Reference("trained", backbone, input_spec)
+    backbones = [Reference("untrained", untrained, input_spec), *references, trained]
     rows: dict[str, Measures] = {}
     level = logging.INFO if log_times else logging.DEBUG
-    details: dict[str, Any] = {}
     stored = {"trained": trained_features} if trained_features else {}
     for source in _sources(data, image_pixels, input_spec, backbones, stored):
-        if source.name in known:
-            rows[source.name] = known[source.name]
-            continue
-        outcomes = _run_protocols(source, chosen, level)
-        rows[source.name] = {k: v for outcome in outcomes for k, v in outcome.measures.items()}
-        if source.backbone is backbone:
-            details = {k: v for outcome in outcomes for k, v in outcome.details.items()}
-            if search:
-                details["leakage"] = search(source.bank, source.queries)
+        outcome = Outcome(known.get(source.name, {}))
+        if source.name not in known:
+            outcome = _run_protocols(source, chosen, level)
+            if search and source.name == trained.name:
+                outcome.details["leakage"] = search(source.bank, source.queries)
+        rows[source.name] = outcome.measures
     results = {
-        "pictures": {"learn": len(data.train), "judge": len(data.test)},
-        **group_counts(data, test),
-        **classes_without_training_images(data),
-        "classes": label_count(data.train),
-        "task": data.task,
+        **_composition(data, test),
         **({"left_out": left_out} if left_out else {}),
         **_summary(data),
         "metric": metric,
         "test_digest": digest_of_test_images(data.test),
         "rows": rows,
-        **details,
+        **outcome.details,  # of the last source, the trained backbone
     }
     return {**results, "comparisons": comparisons_of(results)}
 
 
-def _run_protocols(source: FeatureSource, chosen: list[str], level: int) -> list[Outcome]:
+def _composition(data: EvaluationData, test: Images | None) -> dict[str, Any]:
+    return {
+        "pictures": {"learn": len(data.train), "judge": len(data.test)},
+        **group_counts(data, test),
+        **classes_without_training_images(data),
+        "classes": label_count(data.train),
+        "task": data.task,
+    }
+
+
+def _run_protocols(source: FeatureSource, chosen: list[str], level: int) -> Outcome:
     """Run the ``chosen`` protocols one after the other and log their times at ``level``."""
     start = time.monotonic()
     images = len(source.bank) + len(source.queries)
@@ -170,7 +169,7 @@ def _run_protocols(source: FeatureSource, chosen: list[str], level: int) -> list
     if has_weights:
         duration = _duration(seconds_per_image * images)
         log.log(level, f"{source.name}: features of {images:,} images took {duration}")
-    outcomes = []
+    result = Outcome({})
     for name in chosen:
         cost = PROTOCOLS[name].cost
         if cost and has_weights:
@@ -178,9 +177,11 @@ def _run_protocols(source: FeatureSource, chosen: list[str], level: int) -> list
             if expected >= ANNOUNCED:
                 log.log(level, f"{source.name}: {name} will take about {_duration(expected)}")
         start = time.monotonic()
-        outcomes.append(PROTOCOLS[name].run(source))
+        outcome = PROTOCOLS[name].run(source)
+        result.measures.update(outcome.measures)
+        result.details.update(outcome.details)
         log.log(level, f"{source.name}: {name} took {_duration(time.monotonic() - start)}")
-    return outcomes
+    return result
 
 
 def _duration(seconds: float) -> str:
@@ -201,11 +202,11 @@ def _only_readable(
         readable = images if len(ids) == len(images) else images.subset(ids)
         image_pixels.append((readable, pixels))
     data = dataclasses.replace(data, train=image_pixels[0][0], test=image_pixels[-1][0])
-    if data.task == CLASSES and len(np.unique(data.train_labels)) < 2:
+    if data.task == CLASSES and data.train_set.has_one_label:
         raise UserError(f"{data.train.name} has images of one class only: two are needed")
     if data.task in (TAGS, VALUES):
-        for split, labels in (("training", data.train_labels), ("test", data.test_labels)):
-            if has_one_label(labels):
+        for split, part in (("training", data.train_set), ("test", data.test_set)):
+            if part.has_one_label:
                 raise UserError(
                     f"{data.train.name}: all {split} images have the same labels, so nothing can "
                     "be measured"
@@ -217,7 +218,7 @@ def _sources(
     data: EvaluationData,
     image_pixels: ImagePixels,
     input_spec: InputSpec,
-    backbones: list[tuple[str, nn.Module, InputSpec]],
+    backbones: list[Reference],
     stored: Mapping[str, FeatureFunction],
 ) -> Iterator[FeatureSource]:
     """Yield the sources of features one by one, so that only one has its features in memory.
@@ -236,9 +237,9 @@ def _sources(
     components = PIXEL_COMPONENTS if image_pixels[0][1].shape[1] > MANY_PIXELS else None
     yield FeatureSource("raw pixels", RawPixels(input_spec), input_spec, data, pixels, components)
     image_pixels.clear()
-    for name, backbone, own_spec in backbones:
-        features = stored.get(name) or feature_function(backbone, own_spec, data)
-        yield FeatureSource(name, backbone, own_spec, data, features)
+    for name, backbone, spec in ((b.name, b.backbone, b.input_spec) for b in backbones):
+        features_of = stored.get(name) or feature_function(backbone, spec, data)
+        yield FeatureSource(name, backbone, spec, data, features_of)
 
 
 def feature_function(
@@ -255,9 +256,8 @@ def feature_function(
 
 
 def _summary(data: EvaluationData) -> dict[str, Any]:
-    names = max(data.train.classes, data.test.classes, key=len)
     if data.task == NOTHING:
         return {}
     if data.task != CLASSES:
-        return constant_summary(data.test_labels, names)
-    return class_summary(data.train_labels, data.test_labels, names)
+        return constant_summary(data.test_set)
+    return class_summary(data.train_set, data.test_set)

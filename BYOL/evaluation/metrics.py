@@ -14,28 +14,21 @@ import numpy as np
 
 from BYOL.config.tasks import CLASSES, VALUES, Measure, Measures
 from BYOL.evaluation.bootstrap import accuracy_interval, counted_interval, exact_interval
-from BYOL.evaluation.varying import varying_columns
+from BYOL.evaluation.labelled_set import LabelledSet
 
 BALANCED, AUROC, AP = "balanced accuracy", "AUROC", "AP"
 Counted = Callable[[np.ndarray], np.ndarray]  # (r, q) counts → (r,) scores
 
 
 def score_predictions(
-    name: str,
-    task: str,
-    predictions: np.ndarray,
-    truth: np.ndarray,
-    groups: np.ndarray | None = None,
-    positive: int | None = None,
+    name: str, predictions: np.ndarray, truth: LabelledSet, positive: int | None = None
 ) -> Measures:
     """Return the measures of a prediction with their intervals.
 
     Args:
         name: name of the protocol; if empty, only the measure is named.
-        task: kind of ``truth``.
         predictions: (q, t) predictions: class scores, tag scores in [0, 1], or values.
-        truth: (q,) integers below t, (q, t) bool, or (q, t) values.
-        groups: (q,) integers of images that are resampled together, or None.
+        truth: the true labels of the q images.
         positive: for two classes, the class that AUROC and AP are about; see
             :func:`BYOL.evaluation.class_summary.positive_class`. None leaves them out.
 
@@ -48,33 +41,31 @@ def score_predictions(
     """
     measures: Measures = {}
     statistics: dict[str, Counted]
-    if task == CLASSES:
-        correct = predictions.argmax(axis=1) == truth
+    groups = truth.groups
+    if truth.task == CLASSES:
+        correct = predictions.argmax(axis=1) == truth.labels
         measures = {name or "accuracy": accuracy_interval(correct, groups)}
-        statistics = {BALANCED: _balanced_accuracy(truth, correct)}
-        is_positive = truth == positive
+        statistics = {BALANCED: _balanced_accuracy(truth.labels, correct)}
+        is_positive = truth.labels == positive
         if positive is not None and 0 < is_positive.sum() < len(truth):
             probability = predictions[:, positive]
             statistics[AUROC] = _auroc(is_positive, probability)
             statistics[AP] = _mean_precision(is_positive[:, None], probability[:, None])
     else:
-        varies = varying_columns(truth)
-        statistics = _column_statistics(task, truth[:, varies], predictions[:, varies])
-        if task == VALUES:
-            statistics["MAE"] = _mae(truth, predictions)
+        statistics = _column_statistics(truth, predictions)
     scores = {m: counted_interval(s, len(truth), groups=groups) for m, s in statistics.items()}
-    if task == CLASSES and _without_width(scores[BALANCED]):
-        scores[BALANCED] |= _mean_exact_interval(truth, correct)
+    if BALANCED in scores and _without_width(scores[BALANCED]):
+        scores[BALANCED] |= _mean_exact_interval(truth.labels, correct)
     if AUROC in scores and _without_width(scores[AUROC]):
-        scores[AUROC] |= _exact_auroc_interval(scores[AUROC]["value"], is_positive, groups)
+        scores[AUROC] |= _exact_auroc_interval(scores[AUROC]["value"], truth, is_positive)
     return measures | {f"{name} {measure}".strip(): score for measure, score in scores.items()}
 
 
-def _column_statistics(task: str, truth: np.ndarray, predictions: np.ndarray) -> dict[str, Counted]:
-    if task == VALUES:
-        return {"R²": _r2(truth, predictions)}
-    f1 = _macro_f1(truth, predictions >= 0.5)
-    return {"mAP": _mean_precision(truth, predictions), "F1": f1}
+def _column_statistics(truth: LabelledSet, predictions: np.ndarray) -> dict[str, Counted]:
+    labels, predicted = truth.labels[:, truth.varying], predictions[:, truth.varying]
+    if truth.task == VALUES:
+        return {"R²": _r2(labels, predicted), "MAE": _mae(truth.labels, predictions)}
+    return {"mAP": _mean_precision(labels, predicted), "F1": _macro_f1(labels, predicted >= 0.5)}
 
 
 def _mean_exact_interval(truth: np.ndarray, correct: np.ndarray) -> Measure:
@@ -94,19 +85,17 @@ def _without_width(measure: Measure) -> bool:
     return bool(measure["high"] - measure["low"] < 1e-12)
 
 
-def _exact_auroc_interval(
-    value: float, is_positive: np.ndarray, groups: np.ndarray | None
-) -> Measure:
+def _exact_auroc_interval(value: float, truth: LabelledSet, is_positive: np.ndarray) -> Measure:
     """Return the exact interval of disjoint pairs, for an AUROC whose resamples are all equal.
 
     With p positive and q negative images, min(p, q) disjoint pairs are independent, and each is
     ranked correctly with a probability equal to the AUROC. With groups, pairs of a positive and a
     negative group are counted. The interval is wider than needed.
     """
-    units = np.arange(len(is_positive)) if groups is None else groups
+    units = truth.units
     sides = [np.unique(units[is_positive]), np.unique(units[~is_positive])]
     pairs = min(map(len, sides))
-    if groups is not None:  # a group with images on both sides is one unit
+    if truth.groups is not None:  # a group with images on both sides is one unit
         pairs = min(pairs, max(len(np.unique(units)) // 2, 1))
     low, high = exact_interval(round(value * pairs), pairs)
     return {"low": low, "high": high}

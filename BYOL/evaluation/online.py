@@ -12,6 +12,7 @@ from torch import nn
 from BYOL._distributed import rank_and_world
 from BYOL.data.dataset import Images
 from BYOL.evaluation.features import extract_features
+from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet
 from BYOL.evaluation.protocols.knn import knn_accuracy
 from BYOL.evaluation.splits import held_out_mask, holdout_problem
 from BYOL.views.config import InputSpec
@@ -59,54 +60,41 @@ def online_check(
     """
     queries = _sample(test, most) if test is not None and test.labels is not None else None
     bank = _sample(train, most, split_here=queries is None)
-    assert bank.labels is not None
     # before unreadable images are known
-    held = held_out_mask(bank.labels, 0, bank.groups) if queries is None else None
+    held = held_out_mask(LabelledSet.of(bank), 0) if queries is None else None
 
-    def features(backbone: nn.Module, images: Images) -> tuple[np.ndarray, ...]:
+    def features(backbone: nn.Module, images: Images) -> tuple[np.ndarray, LabelledFeatures]:
         rank, processes = rank_and_world()
         share = images.subset(np.arange(rank, len(images), processes)) if processes > 1 else images
         ids, vectors = extract_features(backbone, share, input_spec, device=device)
         ids, vectors = _gathered(ids * processes + rank, vectors)
-        assert images.labels is not None
-        return ids, vectors, images.labels[ids]
+        return ids, LabelledSet.of(images).subset(ids).with_features(vectors)
 
     def measure(backbone: nn.Module) -> OnlineAccuracies:
-        ids, bank_features, labels = features(backbone, bank)
+        ids, known = features(backbone, bank)
         if queries is not None:
-            _, query_features, query_labels = features(backbone, queries)
+            _, asked = features(backbone, queries)
         else:
             assert held is not None
-            is_test = held[ids]
-            bank_features, query_features = bank_features[~is_test], bank_features[is_test]
-            labels, query_labels = labels[~is_test], labels[is_test]
-        if not len(bank_features) or not len(query_features):  # all readable images are on one side
+            known, asked = known.split(held[ids])
+        if not len(known) or not len(asked):  # all readable images are on one side
             return OnlineAccuracies(math.nan, None)
-        knn = knn_accuracy(bank_features, labels, query_features, query_labels, k=K)
-        first = rank_and_world()[0] == 0
-        return OnlineAccuracies(
-            knn, _probe(bank_features, labels, query_features, query_labels) if first else None
-        )
+        knn = knn_accuracy(known.features, known.labels, asked.features, asked.labels, k=K)
+        return OnlineAccuracies(knn, _probe(known, asked) if rank_and_world()[0] == 0 else None)
 
     return measure
 
 
-def _probe(
-    bank_features: np.ndarray,
-    labels: np.ndarray,
-    query_features: np.ndarray,
-    query_labels: np.ndarray,
-) -> float | None:
-    if len(np.unique(labels)) < 2 or not (
-        np.isfinite(bank_features).all() and np.isfinite(query_features).all()
-    ):
+def _probe(known: LabelledFeatures, asked: LabelledFeatures) -> float | None:
+    if known.has_one_label or not all(np.isfinite(p.features).all() for p in (known, asked)):
         return None
     from sklearn.linear_model import RidgeClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     probe = make_pipeline(StandardScaler(), RidgeClassifier(RIDGE))
-    return float(probe.fit(bank_features, labels).score(query_features, query_labels))
+    probe.fit(known.features, known.labels)
+    return float(probe.score(asked.features, asked.labels))
 
 
 def _gathered(ids: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,20 +113,19 @@ def _sample(images: Images, most: int, *, split_here: bool = False) -> Images:
     """Draw at most ``most`` images; if ``split_here``, with classes large enough for a hold-out."""
     if len(images) <= most:
         return images
-    assert images.labels is not None
-    rng = np.random.default_rng(0)
+    rng, known = np.random.default_rng(0), LabelledSet.of(images)
     chosen = rng.choice(len(images), most, replace=False)
-    if split_here and holdout_problem(images.labels[chosen]):
-        chosen = _whole_classes(images.labels, most, rng)
+    if split_here and holdout_problem(known.subset(chosen)):
+        chosen = _whole_classes(known, most, rng)
     return images.subset(np.sort(chosen))
 
 
-def _whole_classes(labels: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+def _whole_classes(known: LabelledSet, most: int, rng: np.random.Generator) -> np.ndarray:
     """Return the positions of all images of random classes with at least two images each.
 
     A random sample of many small classes would have too few images of each class.
     """
-    classes, counts = np.unique(labels, return_counts=True)
+    classes, counts = known.class_counts()
     order = rng.permutation(np.flatnonzero(counts >= 2))
     taken = max(int((counts[order].cumsum() <= most).sum()), 2)
-    return np.flatnonzero(np.isin(labels, classes[order[:taken]]))
+    return np.flatnonzero(np.isin(known.labels, classes[order[:taken]]))

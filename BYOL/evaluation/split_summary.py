@@ -40,8 +40,5 @@ def classes_without_training_images(data: EvaluationData) -> dict[str, list[str]
     """
     if data.task != CLASSES:
         return {}
-    names = max(data.train.classes, data.test.classes, key=len)
-    numbers = np.setdiff1d(data.test_labels, data.train_labels).tolist()
-    return (
-        {"untaught": [names[k] if k < len(names) else str(k) for k in numbers]} if numbers else {}
-    )
+    numbers = np.setdiff1d(data.test_set.labels, data.train_set.labels).tolist()
+    return {"untaught": list(map(data.test_set.name, numbers))} if numbers else {}

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from BYOL.config.tasks import CLASSES, TAGS, Measures
+from BYOL.evaluation.labelled_set import LabelledSet
 from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.types import EvaluationData
 
@@ -51,42 +52,39 @@ class Targets:
         head.bias.mul_(self.spread).add_(self.centre)
 
 
-def build_targets(labels: np.ndarray, task: str, count: int, device: torch.device) -> Targets:
-    """Return the targets of ``labels``, (n,) classes or (n, t) tags or values.
-
-    ``count`` is the number of outputs.
-    """
-    centre, spread = np.zeros(count), np.ones(count)
-    if task == CLASSES:
+def build_targets(known: LabelledSet, count: int, device: torch.device) -> Targets:
+    """Return the targets of ``known`` for a last layer with ``count`` outputs."""
+    centre, spread, labels = np.zeros(count), np.ones(count), known.labels
+    if known.task == CLASSES:
         targets = torch.as_tensor(labels)
     else:
-        if task != TAGS:
+        if known.task != TAGS:
             centre, spread = labels.mean(axis=0), labels.std(axis=0)
             spread = np.where(spread > _MIN_SPREAD, spread, 1.0)
         targets = torch.as_tensor((labels - centre) / spread, dtype=torch.float32)
     scale = (torch.as_tensor(part, dtype=torch.float32, device=device) for part in (centre, spread))
-    return Targets(task, targets.to(device), *scale)
+    return Targets(known.task, targets.to(device), *scale)
 
 
-def selection_score(task: str, outputs: np.ndarray, labels: np.ndarray) -> float:
+def selection_score(outputs: np.ndarray, truth: LabelledSet) -> float:
     """Return a score by which settings are compared; a higher score is better.
 
     The score is the accuracy for classes, the mean log-likelihood for tags, and the negative mean
     squared error of standardised values.
 
     Args:
-        task: kind of ``labels``.
         outputs: (q, t) outputs of a last layer.
-        labels: (q,) classes, or (q, t) tags or values.
+        truth: the true labels.
 
     Returns:
         The score; minus infinity if ``outputs`` are not finite.
     """
     if not np.isfinite(outputs).all():
         return -np.inf
-    if task == CLASSES:
+    labels = truth.labels
+    if truth.task == CLASSES:
         return float((outputs.argmax(axis=1) == labels).mean())
-    if task == TAGS:
+    if truth.task == TAGS:
         return -float(np.logaddexp(0, np.where(labels, -outputs, outputs)).mean())
     spread = labels.std(axis=0)
     errors = (outputs - labels) / np.where(spread > _MIN_SPREAD, spread, 1.0)
@@ -95,10 +93,8 @@ def selection_score(task: str, outputs: np.ndarray, labels: np.ndarray) -> float
 
 def output_measures(name: str, outputs: np.ndarray, data: EvaluationData) -> Measures:
     """Return the measures of ``outputs`` (q, t) for the test images."""
-    outputs = as_predictions(data.task, outputs)
-    return score_predictions(
-        name, data.task, outputs, data.test_labels, data.test.groups, data.positive
-    )
+    predictions = as_predictions(data.task, outputs)
+    return score_predictions(name, predictions, data.test_set, data.positive)
 
 
 def as_predictions(task: str, outputs: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ images use ``backbone`` and the images of the :class:`EvaluationData`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,8 +18,9 @@ from BYOL.config.tasks import CLASSES, Measures
 from BYOL.data.dataset import Images
 from BYOL.evaluation.centering import choose_center
 from BYOL.evaluation.class_summary import positive_class
+from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet, task_of
 from BYOL.evaluation.pca import Reduction, fit_reduction
-from BYOL.evaluation.splits import task_of, validation_mask
+from BYOL.evaluation.splits import validation_mask
 from BYOL.views.config import InputSpec, ViewConfig
 
 FEATURE_BATCH_SIZE = 256  # default batch size of feature extraction
@@ -63,38 +64,39 @@ class EvaluationData:
 
     @property
     def task(self) -> str:
-        """The kind of the labels: see :func:`BYOL.evaluation.splits.task_of`."""
+        """The kind of the labels: see :func:`BYOL.evaluation.labelled_set.task_of`."""
         return task_of(self.train)
 
-    @property
-    def train_labels(self) -> np.ndarray:
-        """Labels of ``train``."""
-        assert self.train.labels is not None
-        return self.train.labels
+    @cached_property
+    def train_set(self) -> LabelledSet:
+        """Labels of ``train``, with the names of all classes."""
+        return replace(LabelledSet.of(self.train), classes=self._all_classes)
+
+    @cached_property
+    def test_set(self) -> LabelledSet:
+        """Labels of ``test``, with the names of all classes."""
+        return replace(LabelledSet.of(self.test), classes=self._all_classes)
 
     @property
-    def test_labels(self) -> np.ndarray:
-        """Labels of ``test``."""
-        assert self.test.labels is not None
-        return self.test.labels
+    def _all_classes(self) -> tuple[str, ...]:
+        """The names of the classes: test/ may have more of them than train/."""
+        return max(self.train.classes, self.test.classes, key=len)
 
     @cached_property
     def validation_mask(self) -> np.ndarray:
         """Mask (n,) bool of the validation images in ``train``, the same for every source."""
-        return validation_mask(self.train_labels, self.seed, self.train.groups)
+        return validation_mask(self.train_set, self.seed)
 
     @cached_property
     def positive(self) -> int | None:
         """The rarer of two classes, which AUROC and AP are about; None for other labels."""
-        return positive_class(self.train_labels) if self.task == CLASSES else None
+        return positive_class(self.train_set) if self.task == CLASSES else None
 
     @property
     def class_count(self) -> int:
         """Number of outputs of a last layer: one for every class, tag or value."""
-        if self.task != CLASSES:
-            return self.train_labels.shape[1]
-        largest = max(int(self.train_labels.max()), int(self.test_labels.max()))
-        return max(largest + 1, len(self.train.classes))
+        count = LabelledSet.of(self.train).count
+        return max(count, int(self.test_set.labels.max()) + 1) if self.task == CLASSES else count
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +111,8 @@ class FeatureSource:
         features_of: function from images to their (n, d) float32 features.
         components: maximum number of principal components that a linear probe is fitted to; None
             means that the probe is fitted to all features, each standardised.
+        stored: whether the features are stored, and no network computes features of random crops.
+            They may be memory-mapped and of float16.
     """
 
     name: str
@@ -117,6 +121,7 @@ class FeatureSource:
     data: EvaluationData
     features_of: FeatureFunction
     components: int | None = None
+    stored: bool = False
 
     @cached_property
     def bank(self) -> np.ndarray:
@@ -130,6 +135,16 @@ class FeatureSource:
             return self.bank
         return self.features_of(self.data.test)
 
+    @property
+    def labelled_bank(self) -> LabelledFeatures:
+        """The labels of the training images with ``bank``."""
+        return self.data.train_set.with_features(self.bank)
+
+    @property
+    def labelled_queries(self) -> LabelledFeatures:
+        """The labels of the test images with ``queries``."""
+        return self.data.test_set.with_features(self.queries)
+
     @cached_property
     def center(self) -> np.ndarray | None:
         """(d,) mean of the training features if it is subtracted before every cosine, or None."""
@@ -137,7 +152,7 @@ class FeatureSource:
         if data.train.labels is None:
             return None
         held = None if data.train.groups is None else data.validation_mask
-        return choose_center(self.bank, data.train.labels, data.task, data.seed, held)
+        return choose_center(self.labelled_bank, data.seed, held)
 
     @cached_property
     def reduction(self) -> Reduction | None:

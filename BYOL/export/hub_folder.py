@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from BYOL._files import save_tensors, to_json, write_folder_atomically
+from BYOL._files import to_json, write_folder_atomically
 from BYOL.errors import UserError, first_line
 from BYOL.export.equality_check import check_equal, images_to_check
 from BYOL.export.exportable import ExportModel
 from BYOL.export.model_card import model_card
 from BYOL.export.pixel_network import timm_forward
 from BYOL.export.timm_format import timm_config
-from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, copy_state_dict
+from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, copy_state_dict, save_tensors
 
 CARD = "README.md"  # the file name that the hub expects
 

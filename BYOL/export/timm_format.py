@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import nn
 
-from BYOL._files import save_tensors, to_json, write_folder_atomically
+from BYOL._files import to_json, write_folder_atomically
 from BYOL.errors import UserError
 from BYOL.model.feature_size import feature_size
-from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, copy_state_dict
+from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, copy_state_dict, save_tensors
 from BYOL.views.centre_crop import centre_crop_fraction
 from BYOL.views.config import InputSpec
 

@@ -19,17 +19,13 @@ from BYOL.curation.labelled import (
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.loader_errors import concise_loader_errors
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
-from BYOL.evaluation.cross_val_predict import (
-    FOLDS,
-    LabelledFeatures,
-    cross_val_predict,
-    fit_probe,
-)
+from BYOL.evaluation.cross_val_predict import FOLDS, cross_val_predict, fit_probe
 from BYOL.evaluation.deciding import check_metric
 from BYOL.evaluation.estimate import Estimate, estimate_quality
 from BYOL.evaluation.evaluate import feature_function
+from BYOL.evaluation.labelled_set import LabelledSet, task_of
 from BYOL.evaluation.protocols.finetune import finetune_on_all_labels
-from BYOL.evaluation.splits import task_of, train_and_test_images
+from BYOL.evaluation.splits import train_and_test_images
 from BYOL.evaluation.types import EvaluationData, FeatureSource
 from BYOL.export.exportable import ExportModel
 from BYOL.model.classifier import Classifier
@@ -64,7 +60,7 @@ def train_classifier(config: ExportConfig) -> ExportModel:
     return _finetuned(features, train, test, config)
 
 
-def _warn_of_common_groups(train: LabelledFeatures, test: LabelledFeatures) -> None:
+def _warn_of_common_groups(train: LabelledSet, test: LabelledSet) -> None:
     if train.groups is None or test.groups is None:
         return
     common = len(np.intersect1d(train.groups, test.groups))
@@ -78,35 +74,29 @@ def _warn_of_common_groups(train: LabelledFeatures, test: LabelledFeatures) -> N
 def _linear(
     features: Features, train: list[LabelledSplit], test: list[LabelledSplit], config: ExportConfig
 ) -> ExportModel:
-    train_set, classes = concatenate_parts(train), train[0].images.classes
+    train_set = concatenate_parts(train)
     metric = check_metric(config.metric, train_set.task, train_set.count)
     layer = fit_probe(train_set, config.seed)
     if test:
         test_set = concatenate_parts(test)
         predictions = layer(test_set.features)
-        estimate = estimate_quality(test_set, predictions, classes, metric, train_set.labels)
+        estimate = estimate_quality(test_set, predictions, metric, train_set)
         source = _test_source(len(test_set))
     else:
         predictions = cross_val_predict(train_set, config.seed)
-        estimate = estimate_quality(train_set, predictions, classes, metric)
+        estimate = estimate_quality(train_set, predictions, metric)
         source = f"{FOLDS}-fold cross-validation"
-    return ExportModel(
-        features.run, _classifier(layer, classes, "linear", len(train_set), estimate, source)
-    )
+    return ExportModel(features.run, _classifier(layer, "linear", train_set, estimate, source))
 
 
 def _classifier(
-    layer: LinearLayer,
-    classes: tuple[str, ...],
-    kind: str,
-    labels: int,
-    estimate: Estimate,
-    source: str,
+    layer: LinearLayer, kind: str, known: LabelledSet, estimate: Estimate, source: str
 ) -> Classifier:
     """Return the classifier with its evaluation, where ``source`` is what it was evaluated on."""
     evaluation = f"{source}: {estimate.text}" if estimate.measures else estimate.lacking_text
     details = {k: v for k, v in estimate.as_dict().items() if k != "measures"}
-    return Classifier(layer, classes, kind, labels, estimate.measures, evaluation, details)
+    measures = estimate.measures
+    return Classifier(layer, known.classes, kind, len(known), measures, evaluation, details)
 
 
 @concise_loader_errors("give fewer --workers")
@@ -133,20 +123,14 @@ def _finetuned(
     )
     head = result.network.head
     layer = LinearLayer(_to_numpy(head.weight), _to_numpy(head.bias), data.task)
-    test_set = LabelledFeatures(
-        np.empty((len(data.test), 0)), data.test_labels, data.task, data.class_count,
-        data.test.groups,
-    )  # fmt: skip
-    estimate = estimate_quality(
-        test_set, result.predictions, images.classes, metric, data.train_labels
-    )
+    estimate = estimate_quality(data.test_set, result.predictions, metric, data.train_set)
     source = (
         _test_source(len(data.test))
         if test
         else f"a network trained on {len(data.train):,} of the images, tested on the "
         f"{len(data.test):,} others"
     )
-    classifier = _classifier(layer, images.classes, "finetuned", len(images), estimate, source)
+    classifier = _classifier(layer, "finetuned", LabelledSet.of(images), estimate, source)
     return ExportModel(dataclasses.replace(run, backbone=result.network.backbone), classifier)
 
 

@@ -5,7 +5,7 @@ of state"): floating and complex parameters are averaged; running statistics and
 spectral norms are the target's own; all other buffers of the state dict are copied.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -32,15 +32,21 @@ class Network(nn.Module):
         backend: (B, C, H, W) → (B, F), or (B, F, h, w), which is averaged over h and w.
         projection: (B, F) → (B, P).
         predictor: (B, P) → (B, P), or None for a target network.
+        view_predictors: further predictors, by the kind of views that they are for.
     """
 
     def __init__(
-        self, backend: nn.Module, projection: nn.Module, predictor: nn.Module | None = None
+        self,
+        backend: nn.Module,
+        projection: nn.Module,
+        predictor: nn.Module | None = None,
+        view_predictors: Mapping[str, nn.Module] | None = None,
     ):
         super().__init__()
         self.backend = restore_activations(backend)
         self.projection = projection
         self.predictor = predictor
+        self.view_predictors = nn.ModuleDict(view_predictors)
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
         """Add a child module, as torch's conversion to ``SyncBatchNorm`` does.

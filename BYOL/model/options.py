@@ -1,5 +1,7 @@
 """Checks of the arguments of :class:`BYOL.byol.BYOL`, alone and together."""
 
+from collections.abc import Sequence
+
 from BYOL.errors import UserError
 from BYOL.model.group_norm import NORMS
 
@@ -31,6 +33,26 @@ def check_names(target: str, norm: str, target_norm: str) -> None:
     for name, (choice, accepted) in names.items():
         if choice not in accepted:
             raise UserError(f"{name}={choice!r} is unknown: choose one of {', '.join(accepted)}")
+
+
+def check_view_predictors(kinds: Sequence[str], predictor: str) -> None:
+    """Check the ``kinds`` of views that have a predictor of their own.
+
+    Raises:
+        UserError: a name is not a word or occurs twice, or ``predictor`` has no weights.
+    """
+    if isinstance(kinds, str) or not all(kind.isidentifier() for kind in kinds):
+        raise UserError(
+            f"view_predictors={kinds!r} is no list of names: give kinds of views, such as "
+            "('small', 'cutout')"
+        )
+    if len(set(kinds)) < len(kinds):
+        raise UserError(f"view_predictors={kinds!r} names a kind of views twice")
+    if kinds and predictor == "none":
+        raise UserError(
+            "view_predictors and predictor='none' exclude each other: the identity has no weights "
+            "that kinds of views could have of their own"
+        )
 
 
 def check_combinations(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL._links import open_plain
+from BYOL._opening import open_plain
 from BYOL.errors import UserError, WeightsError
 
 # Where programs keep weights in their checkpoints, the preferred ones first: as timm's own loader,

@@ -1,11 +1,19 @@
 """Files of weights that timm, torchvision and plain PyTorch read."""
 
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from BYOL._files import save_tensors, write_atomically
-from BYOL.errors import WeightsError
+from BYOL._files import write_atomically
+from BYOL.errors import WeightsError, first_line
 from BYOL.model.group_norm import with_standardised_weights
 from BYOL.model.tensor_files import no_weights, read_file, state_dicts
 
@@ -33,6 +41,33 @@ def export_backbone(backbone: nn.Module, path: str | Path, metadata: dict[str, s
         raise WeightsError(f"--to={path} has an unknown ending: use {' or '.join(SUFFIXES)}")
     weights = copy_state_dict(backbone)
     return write_atomically(path, lambda temporary: save_tensors(weights, temporary, metadata))
+
+
+def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Save tensors with safetensors or ``torch.save``, depending on the suffix of ``path``.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with _disk_errors(path):
+        if path.suffix == ".safetensors":
+            path.touch()
+            mode = path.stat().st_mode
+            save_file(values, path, metadata)
+            path.chmod(mode)  # safetensors makes the file readable by its owner only
+        else:
+            torch.save(values, path)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Convert the errors that torch and safetensors raise on a full disk to OSError."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        full = shutil.disk_usage(path.parent).free < 1 << 20
+        number = errno.ENOSPC if full else errno.EIO
+        raise OSError(number, f"writing stopped ({first_line(error, 120)})") from error
 
 
 def copy_state_dict(backbone: nn.Module) -> dict[str, Tensor]:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from BYOL.errors import UserError
-from BYOL.evaluation.protocols.linear import linear_probe
+from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet
+from BYOL.evaluation.protocols.linear import fit_classes
 from BYOL.evaluation.splits import held_out_mask, holdout_problem
 from BYOL.report.sample_features import Samples
 
@@ -90,13 +91,15 @@ def recorded_confusion(evaluation: dict[str, Any]) -> Confusion | None:
     )
 
 
-def _test_mask(labels: np.ndarray, seed: int, groups: np.ndarray | None) -> np.ndarray | None:
-    """Return a mask (n,) of the test images, or None if the images cannot be split."""
+def _held_out_split(
+    known: LabelledFeatures, seed: int
+) -> tuple[LabelledFeatures, LabelledFeatures] | None:
+    """Return training and test images, or None if the images cannot be split."""
     try:
-        mask = held_out_mask(labels, seed, groups)
+        held = held_out_mask(known, seed)
     except UserError:  # no class has two images, or all images are of one group
         return None
-    return None if holdout_problem(labels, mask) else mask
+    return None if holdout_problem(known, held) else known.split(held)
 
 
 def fit_confusion(samples: Samples, seed: int) -> Confusion | None:
@@ -109,34 +112,32 @@ def fit_confusion(samples: Samples, seed: int) -> Confusion | None:
     Returns:
         The confusion matrix, or None without labels of at least two classes.
     """
-    bank, query_set = samples.bank, samples.queries
-    labels, truth = bank.labels, query_set.labels
-    if labels is None or truth is None:
+    known, asked = samples.bank.labelled, samples.queries.labelled
+    if known is None or asked is None:
         return None
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(bank))[:MOST]
-    features, labels = bank.features[chosen], labels[chosen]
-    groups = None if bank.groups is None else bank.groups[chosen]
+    train = known.subset(rng.permutation(len(known))[:MOST])
     if samples.same:
-        test = _test_mask(labels, seed, groups)
-        if test is None:
+        split = _held_out_split(train, seed)
+        if split is None:
             return None
-        queries, truth = features[test], labels[test]
-        features, labels = features[~test], labels[~test]
-        groups = None if groups is None else groups[~test]
+        train, test = split
     else:
-        rows = rng.permutation(len(query_set))[:MOST]
-        queries, truth = query_set.features[rows], truth[rows]
-    if len(np.unique(labels)) < 2:
+        test = asked.subset(rng.permutation(len(asked))[:MOST])
+    if train.has_one_label:
         return None
-    predictions = linear_probe(features, labels, queries, seed=seed, groups=groups).predictions
-    classes = query_set.images.classes
+    predictions = fit_classes(train, seed=seed)[0].predict(test.features)
+    return _matrix(test, predictions, len(train))
+
+
+def _matrix(test: LabelledSet, predictions: np.ndarray, trained: int) -> Confusion:
+    classes = test.classes
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(counts, (truth, predictions), 1)
+    np.add.at(counts, (test.labels, predictions), 1)
     present = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
     return Confusion(
         counts[present][:, present],
         tuple(name for name, kept in zip(classes, present, strict=True) if kept),
-        f"A linear probe fitted for this page, trained on {len(labels):,} images and tested on "
-        f"{len(truth):,} others.",
+        f"A linear probe fitted for this page, trained on {trained:,} images and tested on "
+        f"{len(test):,} others.",
     )

@@ -55,13 +55,13 @@ def build_embedding_map(seen: FeatureSample, seed: int, size: int) -> EmbeddingM
     pca, explained, tsne = compute_layouts(seen.features[rows])
     side = min(size, _TILE)
     uri, columns = thumbnail_grid(seen.tiles(rows, side))
-    labels = seen.labels
-    classes = tuple(seen.images.classes) if labels is not None else ()
+    known = seen.labelled
+    classes = known.classes if known is not None else ()
     data = {
         "tsne": _to_grid(tsne),
         "pca": _to_grid(pca),
         "names": [seen.name(int(row)) for row in rows],
-        "labels": [] if labels is None else labels[rows].tolist(),
+        "labels": [] if known is None else known.labels[rows].tolist(),
         "classes": list(classes),
         "side": side,
         "columns": columns,

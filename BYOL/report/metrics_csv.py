@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from BYOL.runs.schema import read_metrics
+from BYOL.runs.curves import read_metrics
 
 MOST_POINTS = 240  # points of a drawn curve, about one per pixel
 _NOT_CURVES = ("step", "epoch")

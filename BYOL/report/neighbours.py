@@ -103,9 +103,9 @@ def gallery_neighbours(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
 def _agreement(
     bank: FeatureSample, queries: FeatureSample, indices: np.ndarray
 ) -> tuple[float | None, float | None]:
-    bank_labels, query_labels = bank.labels, queries.labels
-    if bank_labels is None or query_labels is None:
+    if bank.labelled is None or queries.labelled is None:
         return None, None
+    bank_labels, query_labels = bank.labelled.labels, queries.labelled.labels
     agreeing = float((bank_labels[indices] == query_labels[:, None]).sum(axis=1).mean())
     shares = np.bincount(bank_labels, minlength=int(query_labels.max()) + 1) / len(bank_labels)
     return agreeing, float(shares[query_labels].mean() * indices.shape[1])

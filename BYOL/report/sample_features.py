@@ -1,6 +1,7 @@
 """Features of a random sample of the images, for neighbours, embedding map and probe."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from BYOL.data.dataset import ArrayImages, Images
 from BYOL.data.eval_loader import eval_batches
 from BYOL.data.sources import Splits
 from BYOL.evaluation.features import extract_features
-from BYOL.evaluation.splits import task_of
+from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet, task_of
 from BYOL.runs.open import Run
 
 SMALL = 96  # pixels; up to this input size the sample is larger, because the forward pass is fast
@@ -60,15 +61,12 @@ class FeatureSample:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
-    def labels(self) -> np.ndarray | None:
-        """The classes (n,), or None without labels."""
-        return None if self.images.labels is None else self.images.labels[self.ids]
-
-    @property
-    def groups(self) -> np.ndarray | None:
-        """The groups (n,), such as patients or cameras, or None without groups."""
-        return None if self.images.groups is None else self.images.groups[self.ids]
+    @cached_property
+    def labelled(self) -> LabelledFeatures | None:
+        """The classes and groups of the readable images and their features; None without labels."""
+        if self.images.labels is None:
+            return None
+        return LabelledSet.of(self.images).subset(self.ids).with_features(self.features)
 
     def name(self, row: int) -> str:
         """Return the name of an image, with undecodable bytes replaced."""
@@ -77,8 +75,8 @@ class FeatureSample:
 
     def class_name(self, row: int) -> str | None:
         """Return the class name of an image, or None without labels."""
-        labels = self.labels
-        return None if labels is None else self.images.classes[labels[row]]
+        known = self.labelled
+        return None if known is None else known.classes[known.labels[row]]
 
     def tiles(self, rows: np.ndarray, side: int) -> Tensor:
         """Return the images of ``rows`` as (r, C, side, side) uint8, cropped as for evaluation."""

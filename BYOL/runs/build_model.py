@@ -7,6 +7,7 @@ from torch import nn
 
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
+from BYOL.config.view_configs import further_kinds
 from BYOL.errors import SettingsError, UserError
 from BYOL.model.backbones import (
     build_backbone,
@@ -57,9 +58,17 @@ def build_model(config: PretrainConfig) -> BYOL:
                 target=config.target,
                 norm=config.norm,
                 target_norm=config.target_norm,
+                view_predictors=own_predictors(config),
             )
         except UserError as error:
             raise SettingsError(_as_flags(str(error), config.backbone)) from error
+
+
+def own_predictors(config: PretrainConfig) -> tuple[str, ...]:
+    """The kinds of further views that have a predictor of their own."""
+    if config.view_predictors == "shared":
+        return ()
+    return tuple(dict.fromkeys(further_kinds(config)))
 
 
 def _as_flags(message: str, backbone: str) -> str:

@@ -112,10 +112,9 @@ class RunFolder:
         """Path of the eigenvalues of the projections' covariance at the end of every epoch."""
         return self.logs / "spectrum.csv"
 
-    @property
-    def wandb_id(self) -> Path:
-        """Path of the file with the identifier of the run at Weights & Biases."""
-        return self.logs / "wandb-id"
+    def tracking(self, service: str) -> Path:
+        """Return the path of the file that records what a tracking service has received."""
+        return self.logs / f"{service}.json"
 
     def create(self, *, new: bool = False) -> None:
         """Create the folder and its subfolders.

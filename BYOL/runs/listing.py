@@ -57,11 +57,12 @@ def list_run(folder: RunFolder) -> ListedRun:
     try:
         config = load_config(folder.config)
         results = read_results(folder.results)
-        evaluation = read_evaluation(folder.evaluation) or (results or {}).get("evaluation")
+        evaluations = (read_evaluation(folder.evaluation), (results or {}).get("evaluation"))
     except UserError as error:
         return ListedRun(run, state=str(error), changed=changed)
     results = results or {}
-    trained = (evaluation or {}).get("rows", {}).get("trained", {})
+    # `byol evaluate` may have measured one protocol only: what it left out is known from the run.
+    rows = [(found or {}).get("rows", {}).get("trained", {}) for found in evaluations]
     seconds = results.get("train_seconds")
     return ListedRun(
         run,
@@ -70,8 +71,8 @@ def list_run(folder: RunFolder) -> ListedRun:
         _state(folder, results),
         None if seconds is None else round(seconds / 60, 2),
         results.get("pictures"),
-        _value(trained, "knn"),
-        _value(trained, "linear"),
+        _value(rows, "knn"),
+        _value(rows, "linear"),
         changed,
     )
 
@@ -82,9 +83,9 @@ def _state(folder: RunFolder, results: dict[str, Any]) -> str:
     return "stopped" if results.get("stopped") else "complete"
 
 
-def _value(measures: dict[str, dict[str, float]], prefix: str) -> float | None:
+def _value(rows: list[dict[str, dict[str, float]]], prefix: str) -> float | None:
     """The accuracy, or the value for tags and numbers, of the first measure with this prefix."""
-    for name, measure in measures.items():
+    for name, measure in (pair for measures in rows for pair in measures.items()):
         if name.startswith(prefix):
             return measure.get("accuracy", measure.get("value"))
     return None

@@ -139,17 +139,15 @@ def find_weights(source: str | Path) -> LoadedWeights:
     folder, checkpoint = folder_and_checkpoint(path)
     if folder.path.is_dir() and folder.config.exists():
         folder.check_links(f"source={source}")
-    if checkpoint and folder.config.exists():
+    if (checkpoint or path.is_dir()) and folder.config.exists():
         metadata = backbone_metadata(load_config(folder.config))
-        return LoadedWeights(path, metadata, checkpoint_backbone(checkpoint))
+        state = checkpoint_backbone(checkpoint) if checkpoint else trained_weights(folder)
+        return LoadedWeights(path, metadata, state)
     if path.is_file() and path.suffix != ".safetensors":
         raise WeightsError(
             f"source={path} does not say which network it is of: give a run's folder, a hub "
             "folder or a .safetensors file that byol export wrote"
         )
-    if path.is_dir() and folder.config.exists():
-        metadata = backbone_metadata(load_config(folder.config))
-        return LoadedWeights(path, metadata, trained_weights(folder))
     file = path / HUB_WEIGHTS if path.is_dir() else path
     if not file.exists():
         raise WeightsError(

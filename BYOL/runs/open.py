@@ -18,6 +18,7 @@ from BYOL._files import to_json
 from BYOL.config import PretrainConfig
 from BYOL.config.data_names import check_named_images
 from BYOL.config.paths import place_values, values_naming_places, with_moved_paths
+from BYOL.config.resumed import ANNOTATIONS
 from BYOL.config.yaml_io import check_resolved, read_run_config
 from BYOL.errors import UserError, WeightsError
 from BYOL.model.weights import load_weights
@@ -165,11 +166,9 @@ def _run_settings(
         f"and its settings name {named}={printable(places[named])}: give DATA, or --trust to open "
         "what they name"
     )
-    nothing: dict[str, Any] = dict.fromkeys(
-        ("labels", "label_column", "groups", "group_column", "file_column")
-    )
+    nothing: dict[str, Any] = {**dict.fromkeys(ANNOTATIONS), "task": "auto"}
     out = None if config.out is None else os.path.abspath(folder.path)  # noqa: PTH100
-    return dataclasses.replace(config, task="auto", out=out, **nothing), elsewhere
+    return dataclasses.replace(config, out=out, **nothing), elsewhere
 
 
 def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:

@@ -3,13 +3,12 @@
 import dataclasses
 import statistics
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from BYOL._hardware import available_memory, own_cores, pick_accelerator, pick_precision
 from BYOL.config import PretrainConfig, load_config
-from BYOL.config.recipe import CHOSEN, Facts, choose_recipe
+from BYOL.config.recipe import Facts, choose_recipe
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.errors import UserError
 from BYOL.runs.folder import RunFolder
@@ -40,27 +39,6 @@ def update_recipe(config: PretrainConfig, images: Images) -> PretrainConfig:
         return config
     open_again = {"specified": config.recipe["specified"]}
     return resolve_recipe(dataclasses.replace(config, recipe=open_again), images)
-
-
-def recorded_settings(config: PretrainConfig, folder: RunFolder) -> dict[str, Any]:
-    """What the run in ``folder`` has chosen by itself and the user has not specified anew.
-
-    A resumed run continues with these: its speed is not measured again, and neither the images
-    nor the machine decide a second time.
-    """
-    if "specified" not in config.recipe or not folder.config.is_file():
-        return {}
-    recorded = load_config(folder.config)
-    names = set(CHOSEN) if config.undecided and recorded.preset == "auto" else {"accumulate"}
-    if config.minutes is not None:
-        names |= {"epochs", "steps", "warmup_epochs", "length_changes"}
-    names -= config.specified
-    if "epochs" in config.specified:  # another length: the recorded number of steps is not for it
-        names -= {"steps", "length_changes"}
-    found = {name: getattr(recorded, name) for name in names}
-    if config.undecided and recorded.preset == "auto":
-        found["recipe"] = {**recorded.recipe, "specified": sorted(config.specified)}
-    return {**found, "minutes": None}
 
 
 def collect_facts(config: PretrainConfig, images: Images) -> Facts:

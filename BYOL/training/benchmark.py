@@ -24,6 +24,7 @@ from BYOL._hardware import (
 )
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
+from BYOL.config.view_configs import further_kinds
 from BYOL.data.batch import Batch
 from BYOL.data.sampler import epoch_sampler
 from BYOL.data.train_loader import train_loader
@@ -125,11 +126,13 @@ def training_step(config: PretrainConfig, model: BYOL, machine: Machine) -> Step
             return nullcontext()
         return torch.autocast(device, DTYPES[precision])
 
-    def step(x: Tensor, x1: Tensor, *small: Tensor) -> Tensor:
+    kinds = further_kinds(config)
+
+    def step(x: Tensor, x1: Tensor, *further: Tensor) -> Tensor:
         if device == "cuda":  # the passes may be CUDA graphs
             torch.compiler.cudagraph_mark_step_begin()
         with autocast():
-            loss, _ = batch_loss(model, x, x1, small)
+            loss, _ = batch_loss(model, x, x1, further, kinds)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -178,10 +181,10 @@ class TrialRun:
         )
 
     def make_views(self, batch: Batch) -> list[Tensor]:
-        """Return both views of a batch, then the small ones; views made together are made again."""
+        """Return all views of a batch, both large ones first; joint views are made again."""
         if batch.together:
             batch.together.views = None
-        return [*self.module.make_views(batch), *self.module.make_small_views(batch)]
+        return [*self.module.make_views(batch), *self.module.make_further_views(batch)]
 
     def train(self, steps: int, *callbacks: Callback) -> float:
         """Train, and return the seconds from before the first batch to the end of the last.

@@ -17,9 +17,10 @@ from typing import Any
 
 from pytorch_lightning.plugins import TorchCheckpointIO
 
-from BYOL._files import save_tensors, write_atomically
+from BYOL._files import write_atomically
 from BYOL._temporary import is_temporary, remove, temporary_path
 from BYOL.errors import UserError
+from BYOL.model.weights import save_tensors
 from BYOL.runs.checksum import add_checksum
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint

@@ -10,7 +10,8 @@ from torch import nn
 from BYOL._hardware import Machine
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
-from BYOL.config.view_configs import small_view_configs
+from BYOL.config.run_settings import RunSettings
+from BYOL.config.view_configs import further_view_configs
 from BYOL.errors import SettingsError, first_line
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def check_network(model: BYOL, config: PretrainConfig) -> bool:
     return bool(narrow)
 
 
-def reliable_machine(narrow: bool, config: PretrainConfig, machine: Machine) -> Machine:
+def reliable_machine(narrow: bool, config: RunSettings, machine: Machine) -> Machine:
     """Return ``machine``, with fp32 where bf16 on a CPU would give wrong gradients.
 
     If a convolution with a stride has an input one pixel wide, oneDNN's bf16 gradient of its
@@ -92,6 +93,7 @@ def _two_of_every_size(config: PretrainConfig) -> dict[str, torch.Tensor]:
     sides = {"image_size": config.image_size}
     if config.view_size:
         sides["view_size"] = config.view_size
-    for view in small_view_configs(config):
-        sides["small_size"] = view.size
+    for view in further_view_configs(config):
+        if view.kind == "small":
+            sides["small_size"] = view.size
     return {name: torch.zeros(2, config.channels, side, side) for name, side in sides.items()}

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from BYOL._files import write_atomically
 from BYOL.errors import DataError, UserError
+from BYOL.runs.curves import read_metrics
 from BYOL.runs.folder import RunFolder
-from BYOL.runs.schema import read_metrics
 
 log = logging.getLogger(__name__)
 _COUNTER = itertools.count()  # for file names that are unique within a process
 
 
-class _RunLogger(Logger):
+class RunLogger(Logger):
     """A logger without a name and a version, because its files are in the folder of the run."""
 
     @property
@@ -41,7 +41,7 @@ class _RunLogger(Logger):
         return ""
 
 
-class CurveTable(_RunLogger):
+class CurveTable(RunLogger):
     """``metrics.csv``: a row for every call; the whole file is written every time.
 
     If the file cannot be written, a warning is logged and the rows are written with the next ones.
@@ -106,7 +106,7 @@ class CurveTable(_RunLogger):
         self.save()
 
 
-class EventFile(_RunLogger):
+class EventFile(RunLogger):
     """Curves for TensorBoard; a removed folder or a full disk costs points, never the run.
 
     TensorBoard's own writer is a thread that ends with a traceback at its first error, and its
@@ -158,14 +158,20 @@ def _append(path: Path, event: Event) -> None:
         RecordWriter(file).write(event.SerializeToString())
 
 
-def build_loggers(folder: RunFolder, until: int | None) -> list[Logger]:
-    """Return the loggers of a run: CSV and TensorBoard.
+def build_loggers(names: Collection[str], folder: RunFolder, until: int | None) -> list[Logger]:
+    """Return the loggers that write files: those of csv and tensorboard that ``names`` has.
 
     Args:
+        names: values of ``--logger``.
         folder: folder of the run.
         until: see :class:`CurveTable` and :class:`EventFile`.
     """
-    return [CurveTable(folder.metrics, until), EventFile(folder.logs, until)]
+    loggers: list[Logger] = []
+    if "csv" in names:
+        loggers.append(CurveTable(folder.metrics, until))
+    if "tensorboard" in names:
+        loggers.append(EventFile(folder.logs, until))
+    return loggers
 
 
 def _rows_until(path: Path, step: int) -> list[dict[str, Any]]:

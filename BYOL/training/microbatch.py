@@ -11,6 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from BYOL._hardware import Machine, available_memory, torch_device
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
+from BYOL.config.view_configs import further_kinds, further_view_configs, view_configs
 from BYOL.errors import MachineError
 from BYOL.training.benchmark import training_step
 from BYOL.training.module import batch_loss
@@ -69,7 +70,7 @@ def _fits_gpu(config: PretrainConfig, model: BYOL, machine: Machine) -> bool:
     tried = None
     try:
         tried = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        views = [_view(config, config.micro_batch, device) for _ in range(2)]
+        views = _views(config, config.micro_batch, device)
         training_step(config, tried, machine)(*views)
         return True
     except torch.cuda.OutOfMemoryError:
@@ -102,17 +103,20 @@ def step_bytes(config: PretrainConfig, model: BYOL) -> int:
 
     weights = sum(p.numel() * p.element_size() for p in tried.parameters())
     pointers = {p.untyped_storage().data_ptr() for p in tried.parameters()}
-    views = [_view(config, 2, torch.device("cpu")) for _ in range(2)]
+    views, kinds = _views(config, 2, torch.device("cpu")), further_kinds(config)
     with torch.random.fork_rng(devices=[]), saved_tensors_hooks(count, lambda tensor: tensor):
-        loss, _ = batch_loss(tried, views[0], views[1])
+        loss, _ = batch_loss(tried, views[0], views[1], views[2:], kinds)
     activations = sum(size for pointer, size in kept.items() if pointer not in pointers)
     del loss
     return 3 * weights + activations * config.micro_batch // 2
 
 
-def _view(config: PretrainConfig, count: int, device: torch.device) -> Tensor:
+def _views(config: PretrainConfig, count: int, device: torch.device) -> list[Tensor]:
     # Noise: predictors that solve a least squares problem need images that differ.
-    generator = torch.Generator().manual_seed(0)
-    shape = (count, *config.view_shape[1:])
-    view = torch.rand(shape, generator=generator).to(device)
-    return view.contiguous(memory_format=torch.channels_last)
+    views = []
+    for view in (*view_configs(config), *further_view_configs(config)):
+        generator = torch.Generator().manual_seed(0)
+        shape = (count, config.view_shape[1], view.size, view.size)
+        noise = torch.rand(shape, generator=generator).to(device)
+        views.append(noise.contiguous(memory_format=torch.channels_last))
+    return views

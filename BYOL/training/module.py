@@ -1,5 +1,6 @@
 """The training step as a Lightning module."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from BYOL._hardware import restart_peak_memory
 from BYOL._random import fold, seed_generators
 from BYOL.config import PretrainConfig
 from BYOL.data.batch import Batch
+from BYOL.model.kept_buffers import buffers_kept
 from BYOL.model.loss import criterion
 from BYOL.model.schedules import learning_rate, tau
 from BYOL.training.compile import compile_forward
@@ -34,27 +36,48 @@ class Projections(NamedTuple):
 
 
 def batch_loss(
-    model: byol.BYOL, x: Tensor, x1: Tensor, small: Sequence[Tensor] = ()
+    model: byol.BYOL,
+    x: Tensor,
+    x1: Tensor,
+    further: Sequence[Tensor] = (),
+    kinds: Sequence[str] = (),
 ) -> tuple[Tensor, Projections]:
     """Return the loss of the views of a batch, and the projections for the collapse metrics.
 
-    Only the online network processes small views (multi-crop, Caron et al. 2020, arXiv 2006.09882),
-    and each of them predicts both targets. The loss is the mean over views, so its range and the
-    suitable learning rate do not depend on their number.
+    Only the online network processes further views (multi-crop, Caron et al. 2020, arXiv
+    2006.09882), and each of them predicts both targets. With one predictor for all views the loss
+    is the mean over views, so its range and the suitable learning rate do not depend on their
+    number. With predictors of their own, :func:`sum_over_kinds` combines the views.
 
     Args:
         model: the networks.
         x: (B, C, S, S), the first view.
         x1: (B, C, S, S), the second view.
-        small: small views, (B, C, s, s) each.
+        further: further views, (B, C, s, s) each.
+        kinds: the kind of each further view; without them, all are small views.
     """
     onlinex, onlinex1, targetx, targetx1 = model(x, x1)
-    losses = [criterion(onlinex, targetx1, onlinex1, targetx)]
-    for view in small:
-        prediction = model.predict_further(view, targetx, targetx1)
-        losses.append(criterion(prediction, targetx1, prediction, targetx))
+    losses = {"large": [criterion(onlinex, targetx1, onlinex1, targetx)]}
+    for view, kind in zip(further, kinds or ["small"] * len(further), strict=True):
+        prediction = model.predict_further(view, targetx, targetx1, kind)
+        losses.setdefault(kind, []).append(criterion(prediction, targetx1, prediction, targetx))
     projections = Projections(targetx.detach(), targetx1.detach(), onlinex1.detach())
-    return torch.stack(losses).mean(), projections
+    if model.onlineNet.view_predictors:
+        return sum_over_kinds(losses), projections
+    return torch.stack([loss for each in losses.values() for loss in each]).mean(), projections
+
+
+def sum_over_kinds(losses: dict[str, list[Tensor]]) -> Tensor:
+    """Return the loss of MULAN (arXiv 2602.05845) for views whose kinds have their own predictors.
+
+    Each kind is scaled by the number of its pairs of a prediction and a target, so its gradient
+    does not depend on the number of its views, and the kinds are added. In [0, 4] for each kind.
+
+    Args:
+        losses: for each kind of views the sums over both targets, scalars of
+            :func:`BYOL.model.loss.criterion`.
+    """
+    return torch.stack([torch.stack(each).mean() / 2 for each in losses.values()]).sum()
 
 
 class Pretraining(pl.LightningModule):
@@ -95,7 +118,7 @@ class Pretraining(pl.LightningModule):
         example = example.contiguous(memory_format=torch.channels_last)
         autocast = self.trainer.precision_plugin.forward_context
         # Graphs have fixed memory for their outputs: a second part of a step would overwrite it.
-        single_pass = self.config.accumulate == 1 and not self.config.small_views
+        single_pass = self.config.accumulate == 1 and not self.views.further
         on_one_gpu = self.device.type == "cuda" and self.trainer.world_size == 1
         self.graphs = single_pass and on_one_gpu
         compile_forward(self.model, example, autocast, self.graphs)
@@ -111,9 +134,18 @@ class Pretraining(pl.LightningModule):
         if self.graphs:
             torch.compiler.cudagraph_mark_step_begin()
         loss, self.projections = batch_loss(
-            self.model, *self.make_views(batch), self.make_small_views(batch)
+            self.model,
+            *self.make_views(batch),
+            self.make_further_views(batch),
+            [view.kind for view in self.views.further],
         )
         return loss
+
+    def backward(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
+        """Compute the gradients; layers that are computed again change no running statistics."""
+        recomputes = self.config.grad_checkpointing
+        with buffers_kept(self.model.onlineNet) if recomputes else contextlib.nullcontext():
+            super().backward(loss, *arguments, **options)
 
     @torch.no_grad()
     def make_views(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -134,17 +166,17 @@ class Pretraining(pl.LightningModule):
             if batch.images is not None:
                 x, x1 = self.views(batch.images, batch.ids, key)
             else:
-                crops, crops1 = batch.crops
+                crops, crops1 = batch.crops[:2]
                 x, x1 = self.views.from_crops(crops, crops1, batch.ids, key)
         layout = torch.channels_last
         return x.contiguous(memory_format=layout), x1.contiguous(memory_format=layout)
 
     @torch.no_grad()
-    def make_small_views(self, batch: Batch) -> list[Tensor]:
-        """Return the small views of a batch, (B, C, s, s) each, with the seed of the large ones."""
+    def make_further_views(self, batch: Batch) -> list[Tensor]:
+        """Return the further views of a batch, (B, C, s, s) each, with the large views' seed."""
         key = fold(self.config.seed, batch.epoch)
         with torch.autocast(self.device.type, enabled=False):
-            views = self.views.small_views(batch.images, batch.small, batch.ids, key)
+            views = self.views.further_views(batch.images, batch.crops[2:], batch.ids, key)
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -39,7 +39,9 @@ def parameter_groups(
         adapted = id(parameter) in weights or parameter.numel() > max(parameter.shape, default=1)
         if name.removeprefix("backend.") in without_decay or "pos_embed" in name.rpartition(".")[2]:
             adapted = False
-        groups.setdefault((adapted, name.startswith("predictor.")), []).append(parameter)
+        groups.setdefault(
+            (adapted, name.startswith(("predictor.", "view_predictors."))), []
+        ).append(parameter)
     return [
         {
             "params": parameters,

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from BYOL._console import counted
 from BYOL.config import PretrainConfig
+from BYOL.config.model_settings import ModelSettings
 from BYOL.config.recipe import image_size_for
-from BYOL.config.view_configs import largest_view, small_view_configs, view_configs
+from BYOL.config.view_configs import further_view_configs, largest_view, view_configs
+from BYOL.config.view_settings import ViewSettings
 from BYOL.data.cache import check_images, to_memory
 from BYOL.data.configured import open_configured
 from BYOL.data.data_source import parse_source
@@ -19,7 +21,8 @@ from BYOL.data.reduced import reduce_images
 from BYOL.data.sources import Splits, common_side
 from BYOL.errors import DataError, SettingsError
 from BYOL.evaluation.deciding import check_metric
-from BYOL.evaluation.splits import attach_labels, drop_unusable_labels, label_count, task_of
+from BYOL.evaluation.labelled_set import label_count, task_of
+from BYOL.evaluation.splits import attach_labels, drop_unusable_labels
 from BYOL.model.backbones import build_backbone
 from BYOL.model.hub import resolve_backbone
 from BYOL.model.initial_weights import read_start
@@ -130,7 +133,7 @@ def _resolve(config: PretrainConfig, train: Images, side: int | None) -> Pretrai
     resolved = dataclasses.replace(
         config, channels=train.channels, image_size=size, mean=mean, std=std
     )
-    view_configs(resolved), small_view_configs(resolved)  # reject invalid sizes and ranges
+    view_configs(resolved), further_view_configs(resolved)  # reject invalid sizes and ranges
     if config.stem != "auto":
         return resolved
     with torch.device("meta"):  # the shape of the network, without its weights
@@ -141,7 +144,7 @@ def _resolve(config: PretrainConfig, train: Images, side: int | None) -> Pretrai
     return dataclasses.replace(resolved, stem="small" if small and large else "imagenet")
 
 
-def _image_size(config: PretrainConfig, side: int | None) -> int:
+def _image_size(config: ViewSettings, side: int | None) -> int:
     """The image size where none is specified: it follows the view size, else the images."""
     small = side if side and side <= SMALL_SIDE else None
     if config.view_size:
@@ -194,7 +197,7 @@ def _measured(train: Images) -> tuple[Tensor, Tensor]:
     return mean, (square - mean.square()).clamp_min(0).sqrt()
 
 
-def _weight_statistics(config: PretrainConfig) -> tuple[list[float], list[float]] | None:
+def _weight_statistics(config: ModelSettings) -> tuple[list[float], list[float]] | None:
     """Return mean and standard deviation that the initial weights were trained with, if known."""
     if config.weights:
         return read_start(config.weights).normalisation
@@ -207,12 +210,12 @@ def _weight_statistics(config: PretrainConfig) -> tuple[list[float], list[float]
 
 
 def build_views(config: PretrainConfig) -> Views:
-    """Return the views of a run, including small ones."""
+    """Return the views of a run, including small views and cutout views."""
     input_spec = config.input_spec
     return Views(
         *view_configs(config),
         input_spec.mean,
         input_spec.std,
         compiled=config.compile == "on",
-        small=small_view_configs(config),
+        further=further_view_configs(config),
     )

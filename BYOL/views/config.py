@@ -33,6 +33,8 @@ class ViewConfig:
         blur: probability of a Gaussian blur.
         blur_sigma: smallest and largest standard deviation of the blur in pixels.
         solarize: probability that values of at least 0.5 are inverted.
+        cutout: smallest and largest fraction of the view's area that is filled with the mean of
+            each channel, before the colour jitter; None fills nothing (arXiv 2602.05845).
 
     Raises:
         UserError: a value is out of range.
@@ -53,6 +55,7 @@ class ViewConfig:
     blur: float = 1.0
     blur_sigma: Pair = (0.1, 2.0)
     solarize: float = 0.0
+    cutout: Pair | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -62,11 +65,17 @@ class ViewConfig:
         for name, most in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0.5)):
             self._check(name, 0, most)
         self._check("rotate", 0, 180)
-        for name, most in (("crop_scale", 1), ("crop_ratio", math.inf), ("blur_sigma", math.inf)):
-            low, high = getattr(self, name)
+        pairs = {"crop_scale": 1, "crop_ratio": math.inf, "blur_sigma": math.inf, "cutout": 1}
+        for name, most in pairs.items():
+            low, high = getattr(self, name) or (1, 1)
             if not 0 < low <= high <= most:
                 accepted = f"0 < least ≤ most{'' if most == math.inf else f' ≤ {most:g}'}"
                 raise UserError(f"{name}={(low, high)} is out of range: give {accepted}")
+
+    @property
+    def kind(self) -> str:
+        """The kind of a view that only the online network processes: "small" or "cutout"."""
+        return "small" if self.cutout is None else "cutout"
 
     def _check(self, name: str, low: float, high: float) -> None:
         if not low <= getattr(self, name) <= high:

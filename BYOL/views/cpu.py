@@ -44,10 +44,10 @@ def cpu_view(
     images, unit = (images, 1 / 255) if is_uint8 else (images.float(), 1.0)
     radius = ops.blur_radius(config.size)
     params = _kernel_params(appearance, with_blur=radius > 0)
-    cropped = boxes is not None
-    if boxes is None:
-        boxes = torch.zeros(len(images), 4, dtype=torch.int64)
-    pixels, corners = images.contiguous().numpy(), boxes.contiguous().numpy()
+    nothing = torch.zeros(len(images), 4, dtype=torch.int64)
+    corners = (nothing if boxes is None else boxes).contiguous().numpy()
+    cutouts = (nothing if appearance.cutout is None else appearance.cutout).contiguous().numpy()
+    pixels = images.contiguous().numpy()
     blur = ops.blur_kernels(appearance.sigma, max(radius, 1)).numpy()
     centre, scale = np.array(mean, np.float32), 1 / np.array(std, np.float32)
     shape = (len(images), config.size, config.size, images.shape[1])
@@ -57,8 +57,9 @@ def cpu_view(
         kernels.fill_views(
             pixels[part],
             np.float32(unit),
-            cropped,
+            boxes is not None,
             corners[part],
+            cutouts[part],
             tuple(array[part] for array in params),
             blur[part],
             centre,
@@ -66,15 +67,19 @@ def cpu_view(
             out.numpy()[part],
         )
 
-    signature = (is_uint8, images.shape[1])
-    if signature in _compiled:
-        _run_in_threads(work, len(images))
-    else:  # compilation for a new kind of images can take a minute on a busy machine
-        with waiting("compiling the views, kept for the next time"):
-            work(slice(0, 1))
-        _compiled.add(signature)
-        _run_in_threads(work, len(images))
+    _compile_once(work, (is_uint8, images.shape[1]))
+    _run_in_threads(work, len(images))
     return out.permute(0, 3, 1, 2)
+
+
+def _compile_once(work: Callable[[slice], None], signature: tuple[bool, int]) -> None:
+    """Call ``work`` for one image if no images of this ``signature`` have been processed yet."""
+    if signature in _compiled:
+        return
+    # compilation for a new kind of images can take a minute on a busy machine
+    with waiting("compiling the views, kept for the next time"):
+        work(slice(0, 1))
+    _compiled.add(signature)
 
 
 @lru_cache(maxsize=1)

@@ -23,7 +23,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 @compiled
-def fill_views(images, unit, cropped, boxes, params, kernels, mean, scale, out):  # type: ignore[no-untyped-def]
+def fill_views(images, unit, cropped, boxes, cutouts, params, kernels, mean, scale, out):  # type: ignore[no-untyped-def]
     """Write a view of every image into ``out``.
 
     Args:
@@ -31,6 +31,7 @@ def fill_views(images, unit, cropped, boxes, params, kernels, mean, scale, out):
         unit: float32 factor that scales ``images`` to [0, 1]: 1/255, or 1.
         cropped: whether to crop to ``boxes``. If False, H = W = S.
         boxes: (B, 4) int64 top, left, height, width.
+        cutouts: (B, 4) int64 boxes of the view that are filled with ``mean``; 0 for none.
         params: (flags, sequence, values). ``flags`` is (B, 6) bool: flip, vertical flip, jitter,
             grey, blur, solarize. ``sequence`` is (B, 4) int64: the colour operations from first to
             last. ``values`` is (B, 6) float32: brightness, contrast, saturation, hue, sine and
@@ -57,6 +58,9 @@ def fill_views(images, unit, cropped, boxes, params, kernels, mean, scale, out):
             x[:] = x[:, ::-1].copy()
         if values[b, 4] != 0:
             _rotate(x, values[b, 4], values[b, 5], scratch)
+        top, left, height, width = cutouts[b]
+        for c in range(channels):
+            x[c, top : top + height, left : left + width] = mean[c]
         if flags[b, 2]:
             _jitter(x, sequence[b], values[b])
         if flags[b, 3] and channels == 3:

@@ -132,5 +132,16 @@ def rotate(x: Tensor, angle: Tensor) -> Tensor:
     return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
 
 
+def cutout(x: Tensor, boxes: Tensor, fill: Sequence[float]) -> Tensor:
+    """Set the pixels of ``boxes`` (B, 4: top, left, height, width) to ``fill``, C numbers."""
+    inside = []
+    for axis, size in enumerate(x.shape[2:]):
+        start, length = boxes[:, axis, None], boxes[:, axis + 2, None]
+        position = torch.arange(size, device=x.device)
+        inside.append((position >= start) & (position < start + length))
+    where = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    return torch.where(where, per_channel(fill, x), x)
+
+
 def _per_image(value: Tensor) -> Tensor:
     return value[:, None, None, None]

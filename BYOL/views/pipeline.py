@@ -1,6 +1,6 @@
 """Views of a batch: draw the parameters, apply the augmentations, normalise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ def augment_appearance(
         x = ops.vertical_flip(x, params.vertical_flip)
     if config.rotate:
         x = ops.rotate(x, params.angle).clamp_(0, 1)
+    if params.cutout is not None:
+        x = ops.cutout(x, params.cutout, mean)
     if config.jitter:
         x = _jitter(config, x, params)
     if config.grey and x.shape[1] == 3:
@@ -83,7 +85,7 @@ def _jitter(config: ViewConfig, x: Tensor, params: AppearanceParams) -> Tensor:
 
 
 class Views:
-    """Two views of every image of a batch, and optional small views, on the device of the batch.
+    """Two views of every image of a batch, and optional further views, on the batch's device.
 
     Args:
         first: the augmentations of the first view.
@@ -92,7 +94,8 @@ class Views:
         std: standard deviation of each channel.
         compiled: fuse the operations on a GPU with ``torch.compile``, which takes some seconds at
             the first batch. It has no effect on a CPU, where other compiled code is used.
-        small: the augmentations of each small view.
+        further: the augmentations of each further view (small views and cutout views), which only
+            the online network processes.
     """
 
     def __init__(
@@ -102,10 +105,10 @@ class Views:
         mean: list[float],
         std: list[float],
         compiled: bool = False,
-        small: tuple[ViewConfig, ...] = (),
+        further: tuple[ViewConfig, ...] = (),
     ):
         self.configs = (first, second)
-        self.small = small
+        self.further = further
         self.mean = list(mean)
         self.std = list(std)
         self.appearance: AppearanceFunction = (
@@ -114,8 +117,8 @@ class Views:
 
     @property
     def all_configs(self) -> tuple[ViewConfig, ...]:
-        """The augmentations of all views of an image: first the two views, then the small views."""
-        return self.configs + self.small
+        """The augmentations of all views of an image: the two views, then the further ones."""
+        return self.configs + self.further
 
     def __call__(self, images: Tensor, ids: Tensor, key: int) -> tuple[Tensor, Tensor]:
         """Return two views of uncropped images.
@@ -151,22 +154,21 @@ class Views:
         )
         return first, second
 
-    def small_views(
-        self, images: Tensor | None, crops: Tensor | None, ids: Tensor, key: int
+    def further_views(
+        self, images: Tensor | None, crops: Sequence[Tensor], ids: Tensor, key: int
     ) -> list[Tensor]:
-        """Return the small views, (B, C, s, s) float32 each, with independent draws.
+        """Return the further views, (B, C, s, s) float32 each, with independent draws.
 
         Args:
             images: uncropped images, or None if ``crops`` are passed.
-            crops: (N, B, C, s, s) crops, or None if ``images`` are passed.
+            crops: a (B, C, s, s) crop for each further view; not used with ``images``.
             ids: as in :meth:`__call__`.
             key: as in :meth:`__call__`.
         """
         views, arguments = [], (self.mean, self.std, self.appearance)
-        for i, config in enumerate(self.small):
+        for i, config in enumerate(self.further):
             view_key = fold(key, len(self.configs) + i)
-            if crops is None:
-                assert images is not None
+            if images is not None:
                 views.append(make_view(config, images, ids, view_key, *arguments))
             else:
                 views.append(view_from_crop(config, crops[i], ids, view_key, *arguments))
@@ -184,8 +186,8 @@ def make_view(
 ) -> Tensor:
     """Return one view of every image.
 
-    The order is that of the paper (appendix B): crop, flips, rotation, colour jitter, greyscale,
-    blur, solarize, normalisation.
+    The order is that of the paper (appendix B): crop, flips, rotation, cutout, colour jitter,
+    greyscale, blur, solarize, normalisation.
 
     Args:
         config: the augmentations.

@@ -6,7 +6,7 @@ process can crop and the remaining augmentations can be applied to the batch.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,7 +15,8 @@ from BYOL._random import fold, uniforms
 from BYOL.views.config import ViewConfig
 
 CROP_ATTEMPTS = 10  # as in torchvision's RandomResizedCrop
-_CROP, _APPEARANCE = 1, 2
+CUTOUT_RATIO = (3 / 4, 4 / 3)  # width / height, as in MULAN (arXiv 2602.05845)
+_CROP, _APPEARANCE, _CUTOUT = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class AppearanceParams:
         blur: bool, whether to blur.
         sigma: standard deviation of the blur in pixels.
         solarize: bool, whether to solarize.
+        cutout: (B, 4) int64 box that is filled (top, left, height, width), or None.
     """
 
     flip: Tensor
@@ -53,6 +55,7 @@ class AppearanceParams:
     blur: Tensor
     sigma: Tensor
     solarize: Tensor
+    cutout: Tensor | None = None
 
 
 def sample_crops(
@@ -121,4 +124,14 @@ def sample_appearance(config: ViewConfig, key: int, ids: Tensor) -> AppearancePa
         blur=u[13] < config.blur,
         sigma=low + (high - low) * u[14],
         solarize=u[15] < config.solarize,
+        cutout=_sample_cutouts(config, key, ids),
     )
+
+
+def _sample_cutouts(config: ViewConfig, key: int, ids: Tensor) -> Tensor | None:
+    """Draw the boxes that are filled; their shapes are distributed like those of crops."""
+    if config.cutout is None:
+        return None
+    side = torch.full((), config.size, device=ids.device)
+    boxes = replace(config, crop_scale=config.cutout, crop_ratio=CUTOUT_RATIO)
+    return sample_crops(boxes, fold(key, _CUTOUT), ids, side, side)

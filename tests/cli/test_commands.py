@@ -198,17 +198,18 @@ def test_weights_of_timm_are_a_row_only_if_they_are_on_this_disk(tmp_path, monke
     import timm
 
     import BYOL.evaluation.baselines as module
-    from BYOL.views.config import InputSpec
+    from BYOL.config.presets import preset_config
 
-    input_spec = InputSpec(32, [0.5], [0.5])
+    sizes = {"channels": 1, "image_size": 32, "mean": [0.5], "std": [0.5]}
+    config = preset_config("small", backbone="resnet10t", **sizes)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert module.cached_weights("plain5") is None
-    assert module.supervised_reference("resnet10t", 1, input_spec) is None
+    assert module.supervised_reference(config) is None
     file = tmp_path / "resnet10t.pth"
     torch.save(timm.create_model("resnet10t").state_dict(), file)
     monkeypatch.setattr(module, "cached_weights", lambda name: file)
-    found = module.supervised_reference("resnet10t", 1, input_spec)
+    found = module.supervised_reference(config)
     assert found.name == "supervised (timm)"
     assert found.backbone(torch.zeros(1, 1, 32, 32)).shape == (1, 512)
 

@@ -63,15 +63,15 @@ ENTRIES = (
     "config.yaml", ".lock", "views.png", "results.json", "evaluation.json", "report.html",
     "backbone.safetensors", "start.safetensors", "checkpoints", "checkpoints/last.ckpt",
     "checkpoints/best.ckpt", "checkpoints/step-000000001.ckpt", "logs", "logs/metrics.csv",
-    "logs/spectrum.csv", "logs/wandb-id", "logs/events.out.tfevents.1", ".report.1.tmp.html",
+    "logs/spectrum.csv", "logs/wandb.json", "logs/events.out.tfevents.1", ".report.1.tmp.html",
     "checkpoints/.last.1.tmp.ckpt",
 )  # fmt: skip
 # Settings whose value names what is read, written or contacted, of all commands. Named here once
 # more, so that a new setting that lacks its ``place`` is noticed.
 NAMING = {
     "backbone", "data", "data_root", "folder", "grid", "groups", "kept",
-    "labelled", "labels", "like", "out",
-    "pretrained", "reference", "run", "sweep", "to", "values", "wandb", "weights",
+    "labelled", "labels", "like", "logger", "out",
+    "pretrained", "project", "reference", "run", "sweep", "to", "values", "weights",
 }  # fmt: skip
 
 

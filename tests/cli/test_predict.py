@@ -1,6 +1,7 @@
 """``byol predict``: labels of all images; those of labelled images are cross-validated."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -10,12 +11,9 @@ from hypothesis import strategies as st
 
 from BYOL.cli.main import main
 from BYOL.errors import UserError
-from BYOL.evaluation.cross_val_predict import (
-    LabelledFeatures,
-    cross_val_predict,
-    fit_probe,
-)
+from BYOL.evaluation.cross_val_predict import cross_val_predict, fit_probe
 from BYOL.evaluation.estimate import contradicts_label, estimate_quality
+from BYOL.evaluation.labelled_set import LabelledFeatures
 from tests.conftest import TINY, draw_images, make_run
 from tests.evaluation.test_attach_labels import flat_set, rows
 
@@ -213,10 +211,11 @@ def test_a_prediction_does_not_depend_on_the_label_of_the_image_or_its_group(i, 
     features, _ = clouds()
     values = features[:, :1].astype(np.float64)
     groups = np.arange(60) // 4 if grouped else None
-    before = cross_val_predict(LabelledFeatures(features, values, "regression", 1, groups), seed=3)
+    known = LabelledFeatures(values, groups=groups, features=features)
+    before = cross_val_predict(known, seed=3)
     changed = values.copy()
     changed[groups == groups[i] if grouped else i] += value
-    after = cross_val_predict(LabelledFeatures(features, changed, "regression", 1, groups), seed=3)
+    after = cross_val_predict(dataclasses.replace(known, labels=changed), seed=3)
     np.testing.assert_array_equal(before[i], after[i])
     assert np.isfinite(before).all()
 
@@ -225,25 +224,25 @@ def test_classes_are_predicted_and_wrong_labels_are_detected():
     features, labels = clouds(apart=7.0)
     wrong = labels.copy()
     wrong[[3, 30]] = (wrong[[3, 30]] + 1) % 3
-    known = LabelledFeatures(features, wrong, "classification", 4)
+    known = LabelledFeatures(wrong, tuple("abcd"), features=features)
     guesses = cross_val_predict(known, seed=0)
     assert guesses.shape == (60, 4)
     np.testing.assert_allclose(guesses.sum(axis=1), 1, rtol=1e-5)
-    estimate = estimate_quality(known, guesses, tuple("abcd"), "accuracy")
+    estimate = estimate_quality(known, guesses, "accuracy")
     assert estimate.measures == {} and estimate.lacking == {"d": 2}
-    three = LabelledFeatures(features, wrong, "classification", 3)
-    estimate = estimate_quality(three, guesses[:, :3], tuple("abc"), "balanced-accuracy")
+    three = LabelledFeatures(wrong, tuple("abc"), features=features)
+    estimate = estimate_quality(three, guesses[:, :3], "balanced-accuracy")
     assert list(estimate.measures) == ["balanced accuracy", "accuracy"]
     assert estimate.measures["accuracy"]["accuracy"] >= 0.9
     assert np.flatnonzero(contradicts_label(three, guesses[:, :3])).tolist() == [3, 30]
     assert "outcomes" not in estimate.measures["accuracy"]
-    right = LabelledFeatures(features, labels, "classification", 4)
+    right = LabelledFeatures(labels, tuple("abcd"), features=features)
     np.testing.assert_array_equal(fit_probe(right, 0)(features).argmax(axis=1), labels)
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [0, 1, 1], [0, 1, 2, 3, 0], [0, 0, 0, 0, 0, 1]])
 def test_a_few_labels_are_enough(labels):
-    known = LabelledFeatures(*clouds(len(labels))[:1], np.array(labels), "classification", 4)
+    known = LabelledFeatures(np.array(labels), tuple("abcd"), features=clouds(len(labels))[0])
     guesses = cross_val_predict(known, seed=0)
     np.testing.assert_allclose(guesses.sum(axis=1), 1, rtol=1e-5)
     assert fit_probe(known, 0)(known.features).shape == (len(labels), 4)
@@ -296,10 +295,10 @@ def test_a_class_in_the_test_folder_only_is_predicted_with_a_warning(tmp_path, c
 
 def test_a_single_group_has_no_cross_validated_prediction():
     features, labels = clouds(20)
-    known = LabelledFeatures(features, labels, "classification", 3, np.zeros(20, dtype=np.int64))
+    known = LabelledFeatures(labels, tuple("abc"), np.zeros(20, dtype=np.int64), features=features)
     guesses = cross_val_predict(known, seed=0)
-    estimate = estimate_quality(known, guesses, tuple("abc"), "accuracy")
+    estimate = estimate_quality(known, guesses, "accuracy")
     assert np.isnan(guesses).all() and estimate.measures == {} and estimate.by_groups
     assert not contradicts_label(known, guesses).any()
     with pytest.raises(UserError, match="all labels are of one class"):
-        fit_probe(LabelledFeatures(features, np.zeros(20, dtype=np.int64), "classification", 3), 0)
+        fit_probe(dataclasses.replace(known, labels=np.zeros(20, dtype=np.int64)), 0)

@@ -42,6 +42,17 @@ def test_the_table_marks_the_best_and_shows_no_control_characters(folder: Path, 
     assert text.index("complete") < text.index("damaged") and "\x1b" not in text
 
 
+def test_a_later_evaluation_of_one_protocol_hides_no_other(folder: Path, capsys) -> None:
+    run = folder / "a/complete"
+    rows = json.loads((run / "results.json").read_text())["evaluation"]["rows"]["trained"]
+    assert main(["evaluate", str(run), "--protocol=linear", "--trust"]) == 0
+    capsys.readouterr()
+    assert main(["runs", str(run), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["runs"][0]
+    knn = next(measure for name, measure in rows.items() if name.startswith("knn"))
+    assert listed["knn"] == knn["accuracy"] and listed["linear"] is not None
+
+
 def test_a_folder_without_runs_is_one_line(tmp_path: Path, capsys) -> None:
     for place, reason in ((tmp_path, "contains no run"), (tmp_path / "x", "is not a folder")):
         assert main(["runs", str(place)]) == 2

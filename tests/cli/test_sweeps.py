@@ -83,7 +83,7 @@ def test_rows_times_grid_times_seeds(tmp_path):
         ({"seeds": [0, -1]}, "--seed=-1 is out of range"),
         ({"seeds": [3, 0, 3]}, r"seeds=\[3, 0, 3\] has one twice"),
         ({"settings": {"data": datetime.date(2024, 1, 1)}}, "data=2024-01-01 is neither text"),
-        ({"rows": {"a": {"wandb": b"bytes"}}}, "wandb=b'bytes' is neither text"),
+        ({"rows": {"a": {"project": b"bytes"}}}, "project=b'bytes' is neither text"),
         ({"grid": {"mean": [[datetime.date(2024, 1, 1)]]}}, "mean=.* is neither text"),
         ({"rows": {"a b": {}, "a/b": {}}}, "same name"),
         ({"rows": {"a": [1]}}, "a must be names"),

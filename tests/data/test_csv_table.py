@@ -149,7 +149,7 @@ def test_what_is_no_table_is_rejected_in_one_line(tmp_path, content, message):
 
 def test_a_named_pipe_or_a_folder_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
-    with pytest.raises(UserError, match="is a named pipe, which is never opened: give a file"):
+    with pytest.raises(UserError, match="read: it is a named pipe, which is never opened"):
         read_labels(tmp_path / "pipe.csv")
-    with pytest.raises(UserError, match="cannot be read: it is not a plain file"):
+    with pytest.raises(UserError, match="cannot be read: it is a folder"):
         read_labels(tmp_path)

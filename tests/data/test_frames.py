@@ -12,6 +12,7 @@ from BYOL.data.cache import to_memory
 from BYOL.data.frame_images import FrameImages
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
+from BYOL.evaluation.labelled_set import LabelledSet
 from BYOL.evaluation.splits import held_out_mask
 from tests.conftest import TINY
 
@@ -72,7 +73,7 @@ def test_without_all_a_file_is_one_image(study):
 def test_frames_of_one_object_never_are_on_both_sides_of_a_split(study):
     images = open_images(str(study), frames="all", pixel_range=(0, 255)).train
     for seed in range(20):
-        held_out = held_out_mask(images.labels, seed, images.groups)
+        held_out = held_out_mask(LabelledSet.of(images), seed)
         both = set(images.groups[held_out].tolist()) & set(images.groups[~held_out].tolist())
         assert held_out.any() and not both
     held, broken = to_memory(images, 1 << 20)

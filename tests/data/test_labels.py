@@ -209,6 +209,20 @@ def test_one_column_of_0_and_1_with_decimals_holds_two_classes(tmp_path):
     assert ages.labels.tolist() == [[31.0], [40.0]]
 
 
+@pytest.mark.parametrize("task", ["auto", "multilabel", "classification"])
+def test_cells_that_become_tags_because_of_a_bar_are_reported(tmp_path, lines, task):
+    path = write(tmp_path / "l.csv", "file,kind\na,left|right\nb,cat\nc,cat\nd,\n")
+    names = read_labels(path, task).names
+    assert names == (
+        ("cat", "left|right") if task == "classification" else ("cat", "left", "right")
+    )
+    line = (
+        f"--labels={path}: 1 of 4 cells have a |, such as 'left|right', so all are read as tags "
+        "(--task classification reads them as names of classes)"
+    )
+    assert lines() == ([line] if task == "auto" else [])
+
+
 def test_cells_with_bars_hold_tags(tmp_path):
     text = "file,finding\na,Effusion|Mass\nb,No Finding\nc, Mass \nd,\n"
     file = read_labels(write(tmp_path / "l.csv", text))

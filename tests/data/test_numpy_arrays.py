@@ -6,7 +6,7 @@ import pytest
 from BYOL.data.groups import group_splits, read_groups
 from BYOL.data.sources import common_side, open_images
 from BYOL.errors import UserError
-from BYOL.evaluation.splits import task_of
+from BYOL.evaluation.labelled_set import task_of
 
 
 def opened(tmp_path, array=None, *, channels=None, **arrays):

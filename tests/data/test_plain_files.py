@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from BYOL._links import open_plain
+from BYOL._opening import open_plain
 from BYOL.cli.commands.select import _has_labels
 from BYOL.config.schema import read_json
 from BYOL.config.yaml_io import read_settings
@@ -16,7 +16,7 @@ from BYOL.data.labels import read_labels
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.model.initial_weights import read_start
-from BYOL.runs.schema import read_metrics
+from BYOL.runs.curves import read_metrics
 
 READERS: dict[str, Callable[[Path], object]] = {
     "labels.csv": read_labels,

@@ -1,15 +1,22 @@
-"""Loader processes leave signals to the main process."""
+"""Loader processes leave signals to the main process, and send batches wherever files are."""
 
 import os
 import resource
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from BYOL.data.workers import REPEATED, start_worker
+from BYOL.data import workers
+from BYOL.data.workers import REPEATED, start_worker, worker_arguments
+from BYOL.errors import MachineError
 
 
 class _Slow(Dataset):
@@ -56,3 +63,41 @@ def test_a_batch_that_cannot_be_sent_ends_the_loader(capfd: pytest.CaptureFixtur
     with pytest.raises(RuntimeError, match="DataLoader worker"):
         list(loader)
     assert "Traceback" not in capfd.readouterr().err
+
+
+_LOADS = """
+import tempfile
+from torch.utils.data import DataLoader
+from multiprocessing.util import get_temp_dir
+from BYOL.data.workers import worker_arguments
+from tests.data.test_workers import _Slow
+loader = DataLoader(_Slow(), batch_size=None, **worker_arguments(1, 2))
+print(sum(int(index) for _, index in loader), get_temp_dir(), tempfile.gettempdir())
+"""
+
+
+@pytest.mark.parametrize("length", [71, 72, 120])
+def test_a_long_temporary_folder_costs_no_batch(tmp_path: Path, length: int) -> None:
+    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="t"))  # shorter than tmp_path
+    try:
+        long = folder / ("x" * (length - len(str(folder)) - 1))
+        long.mkdir()
+        assert len(str(long)) == length
+        answer = subprocess.run(
+            [sys.executable, "-c", _LOADS], env={**os.environ, "TMPDIR": str(long)}, check=True,
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        total, sockets, temporary = answer.stdout.split()
+        assert int(total) == sum(range(60)) and temporary == str(long)
+        assert (Path(sockets).parent == long) == (length <= 71)
+        assert not Path(sockets).exists() and not list(long.iterdir())
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_machine_without_a_short_folder_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/" + "x" * 90)
+    monkeypatch.setattr(workers, "_SHORT_FOLDERS", ("/nowhere",))
+    with pytest.raises(MachineError, match=r"\(TMPDIR\) has a path of 91 bytes.*at most 71"):
+        worker_arguments(1, 2)
+    assert worker_arguments(0, 2) == {}

@@ -19,6 +19,7 @@ from BYOL.evaluation.comparison import (
     independent_units,
 )
 from BYOL.evaluation.evaluate import evaluate
+from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.paired import MCNEMAR
 from BYOL.evaluation.protocols.knn import numbers_of_neighbours
@@ -187,18 +188,19 @@ def clouds(offset: float, seed: int = 0):
 
 def test_a_common_offset_is_subtracted_and_a_harmless_mean_is_not():
     features, labels = clouds(30.0)
-    found = choose_center(features, labels, "classification", 0)
+    found = choose_center(LabelledFeatures(labels, features=features), 0)
     np.testing.assert_allclose(found, features.mean(axis=0), rtol=1e-5)
     symmetric = np.concatenate([features - 30, 30 - features])
     both = np.concatenate([labels, labels + 3])
-    assert choose_center(symmetric, both, "classification", 0) is None
+    assert choose_center(LabelledFeatures(both, features=symmetric), 0) is None
     values = np.eye(3)[labels]
-    assert choose_center(features, values, "regression", 0) is not None
-    assert choose_center(features[:1], labels[:1], "classification", 0) is None
+    assert choose_center(LabelledFeatures(values, features=features), 0) is not None
+    assert choose_center(LabelledFeatures(labels[:1], features=features[:1]), 0) is None
 
 
 def test_with_groups_the_choice_predicts_images_of_other_groups(monkeypatch):
     features, labels = clouds(30.0)
+    known = LabelledFeatures(labels, features=features)
     held = np.arange(150) < 75
     seen = []
 
@@ -207,9 +209,9 @@ def test_with_groups_the_choice_predicts_images_of_other_groups(monkeypatch):
         return nearest_neighbours(bank, queries, k, **settings)
 
     monkeypatch.setattr(centering, "nearest_neighbours", recorded)
-    choose_center(features, labels, "classification", 0, held)
+    choose_center(known, 0, held)
     assert seen == [(75, 75, None)] * 2
-    assert choose_center(features, labels, "classification", 0, held & False) is None
+    assert choose_center(known, 0, held & False) is None
 
 
 @pytest.mark.parametrize(

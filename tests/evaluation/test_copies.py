@@ -21,6 +21,7 @@ from BYOL.evaluation.copies.leakage import (
     leakage_text,
 )
 from BYOL.evaluation.copies.thumbnails import thumbnail_correlations, thumbnails_of_vectors
+from BYOL.evaluation.labelled_set import LabelledSet
 from BYOL.evaluation.splits import held_out_mask
 
 
@@ -198,7 +199,7 @@ def test_near_copies_across_a_held_out_fifth_are_found(
     (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]))
     argv = ["evaluate", str(run), str(folder), "--labels", str(tmp_path / "labels.csv")]
     assert main([*argv, "--protocol", "knn", "--json"]) == 0
-    held = held_out_mask(labels, 0)
+    held = held_out_mask(LabelledSet(labels), 0)
     other = np.roll(held, 20)
     leakage = json.loads(capsys.readouterr().out)["leakage"]
     assert leakage["checked"] == held.sum() and leakage["leaked"] == (held & ~other).sum() > 0

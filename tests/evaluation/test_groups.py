@@ -27,6 +27,7 @@ from BYOL.evaluation.bootstrap import (
     statistic_interval,
 )
 from BYOL.evaluation.evaluate import evaluate
+from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet
 from BYOL.evaluation.protocols import finetune as finetuning
 from BYOL.evaluation.protocols import linear_sgd as linear_sgds
 from BYOL.evaluation.protocols.linear import (
@@ -188,23 +189,25 @@ def grouped(draw):
 def test_no_group_is_in_both_splits_and_no_split_is_empty(drawn):
     labels, groups, seed = drawn
     assume(len(np.unique(groups)) > 1)
-    held = held_out_mask(labels, seed, groups)
+    known = LabelledSet(labels, groups=groups)
+    held = held_out_mask(known, seed)
     assert held.dtype == bool and held.shape == (len(labels),) and held.any() and not held.all()
     assert not set(groups[held]) & set(groups[~held])
-    assert (held_out_mask(labels, seed, groups) == held).all()
-    chosen = validation_mask(labels, seed, groups)
+    assert (held_out_mask(known, seed) == held).all()
+    chosen = validation_mask(known, seed)
     assert not chosen.any() or (chosen == held).all()
 
 
 def test_a_fifth_of_every_class_is_held_out_and_it_depends_on_the_seed():
     images = near_duplicates(groups=100)
-    draws = [held_out_mask(images.labels, seed, images.groups) for seed in range(4)]
+    draws = [held_out_mask(LabelledSet.of(images), seed) for seed in range(4)]
     for held in draws:
         shares = [held[images.labels == c].mean() for c in range(2)]
         assert shares == pytest.approx([0.2, 0.2], abs=0.01)
     assert len({held.tobytes() for held in draws}) == 4
     values = np.random.default_rng(0).normal(size=(len(images), 2))
-    draws = [held_out_mask(values, seed, images.groups) for seed in range(4)]
+    known = LabelledSet(values, groups=images.groups)
+    draws = [held_out_mask(known, seed) for seed in range(4)]
     assert len({held.tobytes() for held in draws}) == 4
     assert [held.mean() for held in draws] == pytest.approx([0.2] * 4, abs=0.01)
 
@@ -212,14 +215,15 @@ def test_a_fifth_of_every_class_is_held_out_and_it_depends_on_the_seed():
 def test_the_larger_of_two_groups_is_the_training_split():
     groups = np.repeat([7, 3], [90, 10])
     for labels in (np.arange(100) % 2, np.arange(100)[:, None] / 7):
-        assert (held_out_mask(labels, 0, groups) == (groups == 3)).all()
+        assert (held_out_mask(LabelledSet(labels, groups=groups), 0) == (groups == 3)).all()
 
 
 def test_a_split_with_classes_on_both_sides_is_preferred_to_one_of_the_right_size():
     groups, labels = np.repeat([0, 1, 2], [50, 50, 25]), np.zeros(125, dtype=int)
     labels[:100:2] = 1  # the smallest group, a fifth of all, has only one class
-    held = held_out_mask(labels, 0, groups)
-    assert held.sum() == 50 and holdout_problem(labels, held) is None
+    known = LabelledSet(labels, groups=groups)
+    held = held_out_mask(known, 0)
+    assert held.sum() == 50 and holdout_problem(known, held) is None
 
 
 def test_groups_that_allow_no_split_are_an_error_of_one_line():
@@ -304,10 +308,10 @@ def test_settings_are_chosen_on_a_split_by_groups(monkeypatch):
     images = near_duplicates(groups=20)
     features = images.data.flatten(1).numpy().astype(np.float32)
     for labels in (images.labels, features[:, :2] > 100, features[:, :2].astype(float)):
-        fit, held = _split(labels, 0, images.groups)
+        fit, held = _split(LabelledSet(labels, groups=images.groups), 0)
         assert len(fit) and len(held) and not set(images.groups[fit]) & set(images.groups[held])
         assert sorted([*fit, *held]) == list(range(len(labels)))
-    (fit, held), *others = _ridge(features[:, :2], 0, images.groups).cv
+    (fit, held), *others = _ridge(LabelledSet(features[:, :2], groups=images.groups), 0).cv
     assert not others and not set(images.groups[fit]) & set(images.groups[held])
 
     data = dataclasses.replace(EVALUATION_DATA, train=images, test=images, shares=(1.0,), epochs=1)
@@ -336,16 +340,17 @@ def test_the_strength_is_the_best_one_for_held_out_groups():
     by_groups = linear_probe(features, images.labels, features, groups=images.groups)
     assert by_groups.strength < linear_probe(features, images.labels, features).strength
     values = np.random.default_rng(0).normal(size=(60, 2))[images.groups]
-    ours = fit_values(features, values, groups=images.groups)(features)
+    known = LabelledFeatures(values, groups=images.groups, features=features)
+    ours = fit_values(known)(features)
     scaled = StandardScaler().fit_transform(features)
-    fit, held = _split(values, 0, images.groups)
+    fit, held = _split(known, 0)
     errors = [
         ((Ridge(a).fit(scaled[fit], values[fit]).predict(scaled[held]) - values[held]) ** 2).mean()
         for a in ALPHAS
     ]
     direct = Ridge(ALPHAS[int(np.argmin(errors))]).fit(scaled, values).predict(scaled)
     np.testing.assert_allclose(ours, direct, atol=1e-5)
-    by_near_duplicates = fit_values(features, values)(features)
+    by_near_duplicates = fit_values(dataclasses.replace(known, groups=None))(features)
     assert ((ours - values) ** 2).mean() > 10 * ((by_near_duplicates - values) ** 2).mean()
 
 

@@ -14,10 +14,11 @@ from BYOL.data.dataset import ArrayImages
 from BYOL.errors import UserError
 from BYOL.evaluation.evaluate import evaluate
 from BYOL.evaluation.features import extract_features, pixel_features
+from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet
 from BYOL.evaluation.online import _sample, online_check
 from BYOL.evaluation.pca import fit_reduction
 from BYOL.evaluation.protocols import linear as linear_module
-from BYOL.evaluation.protocols.fewshot import fewshot_accuracy
+from BYOL.evaluation.protocols.fewshot import fewshot_hits
 from BYOL.evaluation.protocols.knn import knn_accuracy
 from BYOL.evaluation.protocols.linear import STRENGTH, STRENGTHS, _split, linear_probe
 from BYOL.evaluation.splits import held_out_mask, holdout_problem
@@ -104,16 +105,18 @@ def test_every_module_of_a_backbone_gets_its_mode_back():
 def test_fewshot_equals_scikit_learns_nearest_neighbour():
     bank, bank_labels = clusters(80, 0)
     queries, query_labels = clusters(50, 1)
-    ours = fewshot_accuracy(bank, bank_labels, queries, query_labels, shots=2, draws=5, seed=3)
+    known = LabelledFeatures(bank_labels, features=bank)
+    asked = LabelledFeatures(query_labels, features=queries)
+    hits = fewshot_hits(known, asked, 2, draws=5, seed=3)
     rng = np.random.default_rng(3)
-    for accuracy in ours:
+    for accuracy in hits.mean(axis=1):
         chosen = np.concatenate(
             [rng.choice(np.flatnonzero(bank_labels == c), 2, replace=False) for c in range(4)]
         )
         theirs = KNeighborsClassifier(1).fit(normalize(bank[chosen]), bank_labels[chosen])
         assert accuracy == pytest.approx(theirs.score(normalize(queries), query_labels))
     with pytest.raises(UserError, match="500-shot"):
-        fewshot_accuracy(bank, bank_labels, queries, query_labels, shots=500)
+        fewshot_hits(known, asked, 500)
 
 
 def test_linear_probe_equals_a_direct_fit_with_the_chosen_strength():
@@ -127,7 +130,7 @@ def test_linear_probe_equals_a_direct_fit_with_the_chosen_strength():
 
 def test_the_strength_has_the_highest_likelihood_and_few_samples_use_the_default():
     features, labels = clusters(300, 0)
-    fit, held = _split(labels, 0, None)
+    fit, held = _split(LabelledSet(labels), 0)
     losses = [
         log_loss(
             labels[held],
@@ -255,7 +258,7 @@ def test_without_a_test_set_a_fifth_is_held_out():
         "knn20", "knn24", "knn20 balanced accuracy", "knn24 balanced accuracy"
     }  # fmt: skip
     labels = np.array([0] * 10 + [1] * 5 + [2])
-    held = held_out_mask(labels, 0)
+    held = held_out_mask(LabelledSet(labels), 0)
     assert [int(held[labels == c].sum()) for c in range(3)] == [2, 1, 0]
 
 
@@ -393,12 +396,12 @@ def test_the_online_check_of_many_small_classes_samples_whole_classes():
 
 
 def test_classes_that_are_too_small_to_hold_out_are_an_error():
-    assert holdout_problem(np.array([0, 0, 1, 1])) is None
+    assert holdout_problem(LabelledSet(np.array([0, 0, 1, 1]))) is None
     for labels, text in (
         ([0, 0, 0], "one class"), (range(9), "none has two"), ([0, 0, 1, 2], "1 has two"),
         ([*range(64), 0, 1], "2 test images for 64 classes"),
     ):  # fmt: skip
-        assert text in holdout_problem(np.array(labels))
+        assert text in holdout_problem(LabelledSet(np.array(labels)))
     alone = dataclasses.replace(coloured(9), labels=np.arange(9))
     with pytest.raises(UserError, match="9 classes none has two"):
         evaluate(MeanColour(), Blind(), alone, None, SPEC, device=CPU, protocols=("knn",))

@@ -21,10 +21,10 @@ from BYOL.evaluation.class_summary import (
     positive_class,
     recall_text,
 )
-from BYOL.evaluation.cross_val_predict import LabelledFeatures
 from BYOL.evaluation.deciding import check_metric, deciding_first, deciding_measures
 from BYOL.evaluation.estimate import contradicts_label, estimate_quality, lacking_labels
 from BYOL.evaluation.label_errors import class_thresholds, suspect_labels
+from BYOL.evaluation.labelled_set import LabelledSet
 from BYOL.evaluation.metrics import _auroc, _balanced_accuracy, score_predictions
 
 
@@ -34,7 +34,7 @@ def test_balanced_accuracy_is_that_of_scikit_learn(seed, classes, n):
     rng = np.random.default_rng(seed)
     truth = rng.choice(classes, n, p=rng.dirichlet(np.ones(classes)))
     scores = rng.random((n, classes)).round(1)
-    found = score_predictions("", "classification", scores, truth)
+    found = score_predictions("", scores, LabelledSet(truth))
     predicted = scores.argmax(axis=1)
     expected = np.mean([(predicted[truth == c] == c).mean() for c in np.unique(truth)])
     # scikit-learn warns of predicted classes without images, and of a single class
@@ -52,10 +52,10 @@ def test_auroc_and_average_precision_are_those_of_scikit_learn_with_ties(seed, n
     truth[:2] = (0, 1)
     scores = rng.random(n).round(digits)
     both = np.stack([1 - scores, scores], axis=1)
-    found = score_predictions("it", "classification", both, truth, positive=1)
+    found = score_predictions("it", both, LabelledSet(truth), positive=1)
     assert found["it AUROC"]["value"] == pytest.approx(roc_auc_score(truth, scores))
     assert found["it AP"]["value"] == pytest.approx(average_precision_score(truth, scores))
-    swapped = score_predictions("it", "classification", both, truth, positive=0)
+    swapped = score_predictions("it", both, LabelledSet(truth), positive=0)
     assert swapped["it AUROC"]["value"] == pytest.approx(found["it AUROC"]["value"])
 
 
@@ -75,7 +75,7 @@ def test_resamples_of_auroc_and_balanced_accuracy_equal_those_of_scikit_learn():
 
 def test_test_images_of_one_class_have_no_auroc_and_no_error():
     scores = np.random.default_rng(0).random((9, 2))
-    found = score_predictions("", "classification", scores, np.zeros(9, int), positive=1)
+    found = score_predictions("", scores, LabelledSet(np.zeros(9, int)), positive=1)
     assert set(found) == {"accuracy", "balanced accuracy"}
     assert found["balanced accuracy"]["value"] == found["accuracy"]["accuracy"]
 
@@ -83,18 +83,19 @@ def test_test_images_of_one_class_have_no_auroc_and_no_error():
 def test_always_saying_the_frequent_class_is_seen_through():
     truth = np.repeat([0, 1], [576, 24])
     scores = np.tile([0.9, 0.1], (600, 1))
-    found = score_predictions("", "classification", scores, truth, positive=positive_class(truth))
+    known = LabelledSet(truth, ("good", "defective"))
+    found = score_predictions("", scores, known, positive=positive_class(known))
     assert found["accuracy"]["accuracy"] == pytest.approx(0.96)
     assert found["balanced accuracy"]["value"] == found["AUROC"]["value"] == 0.5
     assert found["AP"]["value"] == pytest.approx(0.04)
     balanced = found["balanced accuracy"]
     assert balanced["high"] == pytest.approx((1 + exact_interval(0, 24)[1]) / 2), "not .5 to .5"
     assert balanced["low"] < 0.5 < balanced["high"]
-    summary = class_summary(truth, truth, ("good", "defective"))
+    summary = class_summary(known, known)
     assert summary["majority"] == {"class": "good", "accuracy": 0.96} and summary["unequal"]
     assert summary["positive"] == "defective"
     assert majority_text(summary).startswith("Always predicting 'good' has an accuracy of 0.960")
-    recalls = class_recalls(truth, np.zeros(600, int), ("good", "defective"))
+    recalls = class_recalls(known, np.zeros(600, int))
     assert recalls["defective"] == {
         "recall": 0.0, "low": 0.0, "high": exact_interval(0, 24)[1], "images": 24
     }  # fmt: skip
@@ -109,7 +110,7 @@ def test_recalls_are_those_of_scikit_learn(seed, classes):
     rng = np.random.default_rng(seed)
     truth, guess = rng.integers(0, classes, (2, 80))
     names = tuple(f"c{i}" for i in range(classes))
-    found = class_recalls(truth, guess, names)
+    found = class_recalls(LabelledSet(truth, names), guess)
     present = np.unique(truth)
     expected = recall_score(truth, guess, labels=present, average=None)
     assert [found[names[c]]["recall"] for c in present] == pytest.approx(expected.tolist())
@@ -119,7 +120,8 @@ def test_recalls_are_those_of_scikit_learn(seed, classes):
 
 
 def test_a_balanced_accuracy_of_equal_classes_is_not_shown_unless_it_decides():
-    equal = class_summary(np.arange(40) % 4, np.arange(40) % 4, tuple("abcd"))
+    known = LabelledSet(np.arange(40) % 4, tuple("abcd"))
+    equal = class_summary(known, known)
     assert not equal["unequal"] and "positive" not in equal
     assert not is_shown("linear balanced accuracy", equal) and is_shown("linear", equal)
     assert is_shown("linear balanced accuracy", {**equal, "metric": "balanced-accuracy"})
@@ -220,10 +222,8 @@ def test_rows_without_a_prediction_are_not_suspect():
 # few labels
 
 
-def labelled(labels, groups=None, count=2):
-    labels = np.array(labels)
-    features = np.random.default_rng(0).normal(size=(len(labels), 3)).astype(np.float32)
-    return LabelledFeatures(features, labels, "classification", count, groups)
+def labelled(labels, groups=None):
+    return LabelledSet(np.array(labels), ("good", "bad"), groups)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_a_class_with_fewer_than_two_labels_allows_no_estimate(labels, groups, l
     known = labelled(labels, groups)
     assert lacking_labels(known) == lacking
     guesses = np.tile([0.99, 0.01], (len(labels), 1))
-    estimate = estimate_quality(known, guesses, ("good", "bad"), "accuracy")
+    estimate = estimate_quality(known, guesses, "accuracy")
     assert bool(estimate.measures) != bool(lacking)
     assert not lacking or not contradicts_label(known, guesses).any()
     if lacking == {1: 1}:
@@ -251,5 +251,4 @@ def test_a_class_with_fewer_than_two_labels_allows_no_estimate(labels, groups, l
 
 
 def test_tags_and_values_lack_no_labels():
-    values = LabelledFeatures(np.zeros((3, 1)), np.zeros((3, 1)), "regression", 1)
-    assert lacking_labels(values) == {}
+    assert lacking_labels(LabelledSet(np.zeros((3, 1)))) == {}

@@ -1,5 +1,7 @@
 """Retrieval compared with scikit-learn's average precision, and edge cases."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,12 @@ from sklearn.preprocessing import normalize
 
 import BYOL.evaluation.protocols.retrieval as module
 from BYOL.errors import UserError
+from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.evaluation.protocols.retrieval import retrieval_scores
+
+
+def known(labels, features) -> LabelledFeatures:
+    return LabelledFeatures(np.asarray(labels), features=features)
 
 
 @settings(deadline=None, max_examples=25)
@@ -18,7 +25,7 @@ def test_precisions_equal_those_of_scikit_learn_and_ranks_those_of_a_sort(n, cla
     rng = np.random.default_rng(seed)
     bank, queries = rng.normal(size=(n, 8)), rng.normal(size=(7, 8))
     labels, truth = np.arange(n) % classes, rng.integers(0, min(classes, n), 7)
-    precision, first = retrieval_scores(bank, labels, queries, truth)
+    precision, first = retrieval_scores(known(labels, bank), known(truth, queries))
     similarities = normalize(queries) @ normalize(bank).T
     for i in range(7):
         expected = average_precision_score(labels == truth[i], similarities[i])
@@ -31,20 +38,26 @@ def test_the_block_size_does_not_change_the_result(monkeypatch):
     rng = np.random.default_rng(0)
     bank, queries = rng.normal(size=(50, 8)), rng.normal(size=(20, 8))
     labels, truth = rng.integers(0, 3, 50), rng.integers(0, 3, 20)
-    whole = retrieval_scores(bank, labels, queries, truth)
+    sets = known(labels, bank), known(truth, queries)
+    whole = retrieval_scores(*sets)
     monkeypatch.setattr(module, "BLOCK_SIZE", 7 * 50)
-    for ours, theirs in zip(retrieval_scores(bank, labels, queries, truth), whole, strict=True):
+    for ours, theirs in zip(retrieval_scores(*sets), whole, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_equal_features_for_all_images_do_not_give_a_perfect_score():
     labels = np.arange(40) % 4
-    precision, first = retrieval_scores(np.ones((40, 3)), labels, np.ones((4, 3)), np.arange(4))
+    queries = known(np.arange(4), np.ones((4, 3)))
+    precision, first = retrieval_scores(known(labels, np.ones((40, 3))), queries)
     assert precision.max() < 0.25 and first.min() == 31
 
 
 def test_queries_whose_class_is_not_in_the_bank_are_left_out():
-    precision, _ = retrieval_scores(np.eye(3), np.array([0, 0, 1]), np.eye(3), np.array([0, 1, 2]))
-    assert len(precision) == 2
+    bank, queries = known([0, 0, 1], np.eye(3)), known([0, 1, 2], np.eye(3))
+    source = SimpleNamespace(labelled_bank=bank, labelled_queries=queries, center=None)
+    # ties are broken against the query: ranks 1 and 3 of the first one, 3 of the second
+    expected = np.mean([(1 + 2 / 3) / 2, 1 / 3])
+    assert module.retrieval(source).measures["mAP"]["value"] == pytest.approx(expected)
+    source.labelled_bank = known([5, 5, 5], np.eye(3))
     with pytest.raises(UserError, match="its class"):
-        retrieval_scores(np.eye(3), np.zeros(3, int), np.eye(3), np.ones(3, int))
+        module.retrieval(source)

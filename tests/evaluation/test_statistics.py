@@ -22,6 +22,7 @@ from BYOL.evaluation.bootstrap import (
     mean_interval,
     statistic_interval,
 )
+from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet
 from BYOL.evaluation.metrics import (
     _macro_f1,
     _mae,
@@ -30,13 +31,13 @@ from BYOL.evaluation.metrics import (
     score_predictions,
 )
 from BYOL.evaluation.nearest import nearest_neighbours
-from BYOL.evaluation.protocols.cluster import cluster_measures, kmeans
+from BYOL.evaluation.protocols.cluster import agreement_measures, kmeans, silhouette
 from BYOL.evaluation.protocols.linear import ALPHAS, STRENGTHS, fit_tags, fit_values
 from BYOL.evaluation.votes import weighted_means
 
 
 def mean_precision(truth, scores):
-    return score_predictions("it", "multilabel", scores, truth)["it mAP"]["value"]
+    return score_predictions("it", scores, LabelledSet(truth))["it mAP"]["value"]
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(20) // 2])
@@ -87,22 +88,21 @@ def test_scores_of_many_resamples_equal_those_of_scikit_learn_for_each():
         assert ours["MAE"][i] == pytest.approx(mean_absolute_error(values[r], guess[r]))
 
 
-def test_cluster_measures_equal_those_of_scikit_learn_with_and_without_labels():
+def test_cluster_measures_equal_those_of_scikit_learn():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), 40)
     vectors = (np.eye(3)[labels] + 0.15 * rng.normal(size=(120, 3))).astype(np.float32)
-    groups = kmeans(vectors, 3, 0)
-    measures = cluster_measures(vectors, groups, labels, 0)
+    groups, known = kmeans(vectors, 3, 0), LabelledSet(labels)
+    measures = agreement_measures(groups, known)
     assert measures["NMI"]["value"] == pytest.approx(nmi(labels, groups))
     assert measures["NMI"]["value"] > 0.8
     assert measures["ARI"]["value"] == pytest.approx(adjusted_rand_score(labels, groups))
-    for measure in measures.values():
+    for measure in (*measures.values(), silhouette(vectors, groups, 0)):
         assert measure["low"] <= measure["value"] <= measure["high"]
-    chance = cluster_measures(vectors, rng.permutation(groups), labels, 0)
-    assert chance["ARI"]["value"] < 0.05 and chance["silhouette"]["value"] < 0.05
-    assert set(cluster_measures(vectors, groups, None, 0)) == {"silhouette"}
-    one = cluster_measures(vectors, np.zeros(120, int), None, 0)
-    assert one["silhouette"]["value"] == 0
+    chance = rng.permutation(groups)
+    assert agreement_measures(chance, known)["ARI"]["value"] < 0.05
+    assert silhouette(vectors, chance, 0)["value"] < 0.05
+    assert silhouette(vectors, np.zeros(120, int), 0)["value"] == 0
 
 
 def tagged(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +113,7 @@ def tagged(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_tags_are_predicted_by_one_logistic_regression_each():
     (features, tags), (queries, truth) = tagged(200, 0), tagged(100, 1)
-    ours = fit_tags(features, tags)(queries)
+    ours = fit_tags(LabelledFeatures(tags, features=features))(queries)
     closest = min(
         np.abs(
             np.stack(
@@ -130,7 +130,7 @@ def test_tags_are_predicted_by_one_logistic_regression_each():
         for c in STRENGTHS
     )
     assert closest < 1e-3
-    measures = score_predictions("linear", "multilabel", ours, truth)
+    measures = score_predictions("linear", ours, LabelledSet(truth))
     expected = average_precision_score(truth, ours)
     assert measures["linear mAP"]["value"] == pytest.approx(expected) and expected > 0.9
     assert measures["linear F1"]["low"] < measures["linear F1"]["value"] < 1
@@ -145,13 +145,13 @@ def test_values_are_predicted_by_ridge_regression_and_by_neighbours():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(300, 4)).astype(np.float32)
     values = features @ rng.normal(size=(4, 2)) + 0.1 * rng.normal(size=(300, 2))
-    ours = fit_values(features[:200], values[:200])(features[200:])
+    ours = fit_values(LabelledFeatures(values[:200], features=features[:200]))(features[200:])
     direct = make_pipeline(StandardScaler(), RidgeCV(ALPHAS)).fit(features[:200], values[:200])
     exact = features[200:].astype(
         np.float64
     )  # the precision of our predictions; the fit is in float32
     np.testing.assert_allclose(ours, direct.predict(exact))
-    measures = score_predictions("linear", "regression", ours, values[200:])
+    measures = score_predictions("linear", ours, LabelledSet(values[200:]))
     assert measures["linear R²"]["value"] == pytest.approx(r2_score(values[200:], ours))
     assert measures["linear MAE"]["value"] == pytest.approx(np.abs(values[200:] - ours).mean())
     found = weighted_means(*nearest_neighbours(features[:200], features[200:], 7), values[:200])
@@ -165,9 +165,13 @@ def test_a_single_tag_has_one_score_and_few_samples_can_be_fitted():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(40, 3)).astype(np.float32)
     tags = features[:, :1] > 0
-    guess = fit_tags(features, tags)(features)
+    guess = fit_tags(LabelledFeatures(tags, features=features))(features)
     assert guess.shape == (40, 1) and mean_precision(tags, guess) > 0.95
+    known = LabelledFeatures(tags, features=features)
+    three = LabelledFeatures(np.repeat(tags, 3, axis=1), features=features)
+    values = LabelledFeatures(features.astype(float), features=features)
     for n in (1, 2, 4):
-        assert fit_tags(features[:n], tags[:n])(features).shape == (40, 1)
-        assert fit_tags(features[:n], np.repeat(tags[:n], 3, axis=1))(features).shape == (40, 3)
-        assert fit_values(features[:n], features[:n].astype(float))(features).shape == (40, 3)
+        some = slice(n)
+        assert fit_tags(known.subset(some))(features).shape == (40, 1)
+        assert fit_tags(three.subset(some))(features).shape == (40, 3)
+        assert fit_values(values.subset(some))(features).shape == (40, 3)

@@ -10,7 +10,9 @@ from torch import nn
 
 from BYOL.data.sources import open_images
 from BYOL.evaluation.baselines import RawPixels
+from BYOL.evaluation.labelled_set import LabelledSet
 from BYOL.evaluation.protocols import finetune as finetuning
+from BYOL.evaluation.protocols import linear_sgd as linear_sgd_module
 from BYOL.evaluation.protocols.finetune import Classifier, count_finetune_images, finetune
 from BYOL.evaluation.protocols.linear_sgd import (
     CROPS,
@@ -54,6 +56,21 @@ def test_linear_sgd_is_accurate_and_reproducible():
     first, second = (linear_sgd(source(MeanColour())).measures["linear-sgd"] for _ in range(2))
     assert first == second
     assert first["accuracy"] > 0.85 and first["learning_rate"] in LEARNING_RATES
+
+
+def test_stored_features_are_read_in_blocks_and_need_no_network(tmp_path, monkeypatch):
+    computed = source(MeanColour())
+
+    def stored(images):
+        np.save(tmp_path / f"{len(images)}.npy", computed.features_of(images).astype(np.float16))
+        return np.load(tmp_path / f"{len(images)}.npy", mmap_mode="r")
+
+    read = {"stored": True, "backbone": nn.Identity(), "features_of": stored}
+    first = linear_sgd(dataclasses.replace(computed, **read)).measures["linear-sgd"]
+    assert first["accuracy"] > 0.85 and first["crops"] == 1
+    monkeypatch.setattr(linear_sgd_module, "_BLOCK", 7)
+    again = linear_sgd(dataclasses.replace(computed, **read)).measures["linear-sgd"]
+    assert again["accuracy"] == first["accuracy"]
 
 
 def test_with_one_training_image_per_class_the_default_learning_rate_is_used():
@@ -148,7 +165,7 @@ def test_finetuning_works_for_tags_and_values(kind):
 
 def test_the_last_layer_of_standardised_values_is_rescaled():
     labels = np.array([[1.0, 500.0], [3.0, 500.0], [5.0, 500.0]])  # the second is constant
-    targets = build_targets(labels, "regression", 2, torch.device("cpu"))
+    targets = build_targets(LabelledSet(labels), 2, torch.device("cpu"))
     torch.testing.assert_close(targets.labels[:, 1], torch.zeros(3))
     head = nn.Linear(2, 2)
     with torch.no_grad():  # correct for standardised labels
@@ -174,7 +191,9 @@ def test_the_score_that_compares_learning_rates_depends_on_the_labels(task, labe
     rng = np.random.default_rng(0)
     worse = right + rng.normal(size=right.shape) * (np.abs(right).mean(axis=0) + 5)
     worst = np.full_like(right, np.nan)
-    scores = [selection_score(task, outputs, labels) for outputs in (right, worse, worst)]
+    truth = LabelledSet(labels)
+    scores = [selection_score(outputs, truth) for outputs in (right, worse, worst)]
+    assert truth.task == task
     assert scores[0] > scores[1] > scores[2] == -np.inf
     if task == "multilabel":
         logits = torch.from_numpy(worse)
@@ -194,11 +213,12 @@ def test_raw_pixels_are_not_finetuned_and_equal_the_pixels():
 
 def test_shares_have_every_class_and_are_nested():
     labels = np.array([0] * 100 + [1] * 50 + [2])
-    small, large = (balanced_share(labels, share, 3) for share in (0.1, 0.5))
+    known = LabelledSet(labels)
+    small, large = (balanced_share(known, share, 3) for share in (0.1, 0.5))
     assert np.bincount(labels[small]).tolist() == [10, 5, 1]
     assert set(small) <= set(large)
-    assert (balanced_share(labels, 1.0, 3) == np.arange(151)).all()
-    assert (balanced_share(labels, 0.1, 4) != small).any()
+    assert (balanced_share(known, 1.0, 3) == np.arange(151)).all()
+    assert (balanced_share(known, 0.1, 4) != small).any()
 
 
 def test_a_classifier_starts_from_zero_with_a_copy_of_the_backbone():

@@ -7,12 +7,12 @@ from sklearn.metrics import average_precision_score, f1_score, r2_score
 from BYOL.data.dataset import ArrayImages
 from BYOL.data.sources import Splits
 from BYOL.errors import UserError
-from BYOL.evaluation.cross_val_predict import LabelledFeatures, fit_probe
+from BYOL.evaluation.cross_val_predict import fit_probe
 from BYOL.evaluation.estimate import estimate_quality
+from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet
 from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.protocols.linear import _confusion
 from BYOL.evaluation.splits import drop_unusable_labels
-from BYOL.evaluation.varying import constant_columns, has_one_label
 
 
 def _tags(never: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +25,7 @@ def _tags(never: bool) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("never", [True, False])
 def test_a_tag_of_no_or_every_image_does_not_change_the_scores(never):
     truth, scores = _tags(never)
-    found = score_predictions("", "multilabel", scores, truth)
+    found = score_predictions("", scores, LabelledSet(truth))
     assert found["mAP"]["value"] == pytest.approx(
         np.mean([average_precision_score(truth[:, t], scores[:, t]) for t in (0, 1)])
     )
@@ -37,15 +37,15 @@ def test_a_constant_value_does_not_change_r2_but_counts_in_the_error():
     rng = np.random.default_rng(0)
     truth, predictions = rng.normal(size=(2, 40, 2))
     truth[:, 1], predictions[:, 1] = 1.5, 1.5
-    found = score_predictions("", "regression", predictions, truth)
+    found = score_predictions("", predictions, LabelledSet(truth))
     assert found["R²"]["value"] == pytest.approx(r2_score(truth[:, 0], predictions[:, 0]))
     assert found["MAE"]["value"] == pytest.approx(np.abs(truth - predictions).mean())
 
 
 def test_the_estimate_names_the_tags_that_are_not_scored():
     truth, scores = _tags(never=True)
-    known = LabelledFeatures(np.zeros((30, 2)), truth, "multilabel", 3)
-    estimate = estimate_quality(known, scores, ("x", "y", "never"), "map", truth)
+    known = LabelledSet(truth, ("x", "y", "never"))
+    estimate = estimate_quality(known, scores, "map", known)
     assert estimate.as_dict()["constant"] == ["never"]
     assert estimate.text.endswith("Not scored, because equal for all test images: never.")
 
@@ -53,7 +53,8 @@ def test_the_estimate_names_the_tags_that_are_not_scored():
 @pytest.mark.parametrize("task", ["multilabel", "regression"])
 def test_no_probe_is_fitted_to_labels_that_are_all_equal(task):
     labels = np.zeros((6, 2), dtype=bool if task == "multilabel" else np.float64)
-    known = LabelledFeatures(np.random.default_rng(0).normal(size=(6, 3)), labels, task, 2)
+    known = LabelledFeatures(labels, features=np.random.default_rng(0).normal(size=(6, 3)))
+    assert known.task == task
     with pytest.raises(UserError, match="all images have the same labels"):
         fit_probe(known, 0)
 
@@ -67,32 +68,30 @@ def test_a_run_ignores_values_that_are_all_equal():
 
 
 def test_constant_columns_are_named():
-    labels = np.array([[0, 1, 2], [0, 3, 2]])
-    assert constant_columns(labels, ("a", "b", "c")) == ["a", "c"]
-    assert has_one_label(labels[:, 0])
-    assert not has_one_label(labels)
+    labels = np.array([[0.0, 1, 2], [0, 3, 2]])
+    assert LabelledSet(labels, ("a", "b", "c")).constant_names == ["a", "c"]
+    assert LabelledSet(labels[:, 0]).has_one_label
+    assert not LabelledSet(labels).has_one_label
 
 
 def test_a_perfect_auroc_has_the_exact_interval_of_the_disjoint_pairs():
     truth = np.array([1] * 5 + [0] * 20)
     scores = np.stack([1.0 - truth, truth], axis=1)
-    found = score_predictions("", "classification", scores, truth, positive=1)["AUROC"]
+    found = score_predictions("", scores, LabelledSet(truth), positive=1)["AUROC"]
     assert (found["value"], found["high"]) == (1.0, 1.0)
     assert found["low"] == pytest.approx(0.025 ** (1 / 5))  # Clopper-Pearson for 5 of 5
-    grouped = score_predictions(
-        "", "classification", scores, truth, np.arange(25) // 5, positive=1
-    )["AUROC"]
+    in_groups = LabelledSet(truth, groups=np.arange(25) // 5)
+    grouped = score_predictions("", scores, in_groups, positive=1)["AUROC"]
     assert grouped["low"] == pytest.approx(0.025)  # one positive group
-    chance = score_predictions("", "classification", np.full((25, 2), 0.5), truth, positive=1)[
-        "AUROC"
-    ]
+    constant = np.full((25, 2), 0.5)
+    chance = score_predictions("", constant, LabelledSet(truth), positive=1)["AUROC"]
     assert chance["low"] < 0.5 < chance["high"]  # constant scores: every resample has 0.5
 
 
 def test_the_confusion_matrix_of_one_class_has_one_cell_and_no_warning(recwarn):
     ones = np.ones(4, dtype=np.int64)
     expected = {"class_names": ["b"], "confusion": [[4]]}
-    assert _confusion(ones, ones, ("a", "b", "c")) == expected
+    assert _confusion(LabelledSet(ones, ("a", "b", "c")), ones) == expected
     assert not recwarn.list
-    found = _confusion(np.array([2, 2, 0]), np.array([0, 2, 2]), ("a", "b", "c"))
+    found = _confusion(LabelledSet(np.array([2, 2, 0]), ("a", "b", "c")), np.array([0, 2, 2]))
     assert found == {"class_names": ["a", "c"], "confusion": [[0, 1], [1, 1]]}

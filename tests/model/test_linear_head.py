@@ -9,7 +9,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from BYOL.evaluation.cross_val_predict import LabelledFeatures, fit_probe
+from BYOL.evaluation.cross_val_predict import _fit
+from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.model.linear_head import layer_of_classes, layer_of_tags, layer_of_values
 
 # features far from zero, of very different scales, one of them constant
@@ -63,8 +64,6 @@ def test_values(seed, count):
 
 
 def test_with_one_class_left_the_layer_always_predicts_it():
-    known = LabelledFeatures(
-        np.ones((4, 2), np.float32), np.array([0, 2, 2, 2]), "classification", 3
-    )
-    layer = fit_probe(known, 0, positions=np.array([1, 2, 3]))
+    known = LabelledFeatures(np.array([0, 2, 2, 2]), features=np.ones((4, 2), np.float32))
+    layer = _fit(known.subset(np.array([1, 2, 3])), 0, 3)
     assert layer(np.zeros((2, 2))).tolist() == [[0, 0, 1], [0, 0, 1]]

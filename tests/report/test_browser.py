@@ -29,9 +29,9 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def comparison(run, tmp_path_factory) -> Path:
+def comparison(finished_run, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("compared") / "compare.html"
-    assert main(["report", str(run), str(run), "--out", str(out)]) == 0
+    assert main(["report", *[str(finished_run)] * 2, "--out", str(out)]) == 0
     return out
 
 

@@ -29,9 +29,10 @@ from BYOL.export.model_card import model_card
 from BYOL.report.html import write_report
 from BYOL.report.sample_features import SampleConfig
 from BYOL.runs.checksum import add_checksum
+from BYOL.runs.curves import read_metrics
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import Run, load_checkpoint, open_run
-from BYOL.runs.schema import read_evaluation, read_metrics, read_results
+from BYOL.runs.schema import read_evaluation, read_results
 from BYOL.training.loggers import CurveTable
 from BYOL.training.resume import find_start
 from tests.conftest import draw_images, make_run
@@ -184,7 +185,7 @@ def damaged(content: bytes) -> dict[str, bytes]:
 
 FILES = (
     "results.json", "evaluation.json", "logs/metrics.csv", "logs/spectrum.csv", "config.yaml",
-    "views.png", "checkpoints/last.ckpt", "backbone.safetensors", "logs/wandb-id",
+    "views.png", "checkpoints/last.ckpt", "backbone.safetensors", "logs/wandb.json",
 )  # fmt: skip
 
 

@@ -69,8 +69,8 @@ def import_everything() -> None:
     from BYOL.cli.main import COMMANDS
 
     torch.set_num_threads(1)
-    for command in COMMANDS.values():
-        importlib.import_module(command.function.split(":")[0])
+    for name in COMMANDS:
+        importlib.import_module(f"BYOL.cli.commands.{name}")
     for module in (
         "sklearn.linear_model",
         "sklearn.cluster",

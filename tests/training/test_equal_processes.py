@@ -17,9 +17,14 @@ from BYOL.training.optimizers import build_optimizer
 
 pytestmark = pytest.mark.trains
 
-COMBINATIONS = list(
-    itertools.product(PREDICTORS, ("bn", "gn-ws"), ("batch", "running"), (0, 2), (1, 2))
-)
+NO_KINDS: tuple[str, ...] = ()  # of views with a predictor of their own
+OWN = ("small", "cutout")
+COMBINATIONS = [
+    *itertools.product(
+        PREDICTORS, ("bn", "gn-ws"), ("batch", "running"), (0, 2), (1, 2), [NO_KINDS]
+    ),
+    *itertools.product(("mlp", "optimal", "directpred"), ["bn"], ["batch"], [2], (1, 2), [OWN]),
+]
 BATCH, STEPS = 24, 3
 
 
@@ -31,17 +36,18 @@ class Step(nn.Module):
         self.model = model
 
     def forward(self, views: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
-        return batch_loss(self.model, views[0], views[1], list(small))[0]
+        kinds = OWN[: len(small)]
+        return batch_loss(self.model, views[0], views[1], list(small), kinds)[0]
 
 
 def train(combination: tuple, rank: int, world: int) -> dict[str, torch.Tensor]:
-    predictor, norm, target_norm, small, accumulate = combination
+    predictor, norm, target_norm, small, accumulate, own = combination
     torch.manual_seed(0)
     backend = nn.Sequential(
         nn.Conv2d(3, 8, 3, 2, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 12, 3)
     )
     model = BYOL(12, 16, 5, backend=backend, predictor=predictor, norm=norm,
-                 target_norm=target_norm, t=0.8).double()  # fmt: skip
+                 target_norm=target_norm, view_predictors=own, t=0.8).double()  # fmt: skip
     step: nn.Module = Step(model)
     if world > 1:
         step = DistributedDataParallel(Step(synchronise_batchnorm(model, "cpu")))
@@ -72,7 +78,7 @@ def _process(rank: int, file: str, answers) -> None:
 def test_two_processes_equal_one_for_every_combination(tmp_path):
     answers = mp.get_context("spawn").Manager().list()
     mp.spawn(_process, (str(tmp_path / "meet"), answers), nprocs=2)
-    assert len(answers) == len(COMBINATIONS) == 7 * 16
+    assert len(answers) == len(COMBINATIONS) == 7 * 16 + 6
     for combination, two in zip(COMBINATIONS, answers, strict=True):
         one = train(combination, 0, 1)
         assert one.keys() == two.keys()

@@ -5,12 +5,13 @@ import torch
 
 from BYOL._random import fold
 from BYOL.config.presets import preset_config
-from BYOL.config.view_configs import small_view_configs, view_configs
+from BYOL.config.view_configs import further_view_configs, view_configs
 from BYOL.data.batch import Batch
 from BYOL.data.dataset import FileImages
 from BYOL.data.sampler import EpochSampler
 from BYOL.data.sources import open_images
 from BYOL.data.train_loader import CropsDataset, MemoryLoader
+from BYOL.export import load_weights
 from BYOL.model.loss import criterion
 from BYOL.runs.build_model import build_model
 from BYOL.runs.open import load_checkpoint
@@ -26,8 +27,8 @@ pytestmark = pytest.mark.trains
 def settings(pictures, out, **changes):
     return preset_config(
         "small", data=str(pictures), out=str(out), backbone="plain5", image_size=16, batch_size=8,
-        hidden_size=16, output_size=8, epochs=2, lr=0.1, knn_every=0, evaluate=False,
-        **changes,
+        hidden_size=16, output_size=8, knn_every=0, evaluate=False,
+        **{"epochs": 2, "lr": 0.1, **changes},
     )  # fmt: skip
 
 
@@ -42,8 +43,9 @@ def test_small_views_are_seen_by_the_online_network_only_and_predict_both_target
     # without graphs nothing may be asked of them: the import alone takes three seconds
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", pytest.fail)
     config = prepare(settings(pictures, tmp_path, small_views=2, small_size=8)).config
-    small = small_view_configs(config)
-    views = Views(*view_configs(config), config.input_spec.mean, config.input_spec.std, small=small)
+    further = further_view_configs(config)
+    mean, std = config.input_spec.mean, config.input_spec.std
+    views = Views(*view_configs(config), mean, std, further=further)
     model = build_model(config)
     module = Pretraining(model, config, views, steps_per_epoch=2)
     batch = Batch(1, torch.arange(8), torch.randint(0, 256, (8, 3, 20, 20)).byte())
@@ -51,7 +53,7 @@ def test_small_views_are_seen_by_the_online_network_only_and_predict_both_target
     model.targetNet.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[-1]))
     loss = module.training_step(batch, 0)
     assert seen == [16, 16]
-    made = module.make_small_views(batch)
+    made = module.make_further_views(batch)
     assert [tuple(view.shape) for view in made] == [(8, 3, 8, 8)] * 2
     assert not torch.equal(made[0], made[1])
     x, x1 = module.make_views(batch)
@@ -86,21 +88,21 @@ def test_views_made_together_are_those_of_each_batch(pictures, tmp_path, monkeyp
             assert same.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_small_views_from_files_are_those_from_memory_up_to_rounding(pictures):
+def test_further_views_from_files_are_those_from_memory_up_to_rounding(pictures):
     """The worker cuts with the boxes that the whole picture would have been cut with."""
     images = open_images(str(pictures)).train
     assert isinstance(images, FileImages)
     config = settings(pictures, "unused", small_views=2, small_size=8, jitter=0.0, grey=0.0,
-                      solarize=(0.0, 0.0))  # fmt: skip
-    small = small_view_configs(config)
-    views = Views(*view_configs(config), [0.0] * 3, [1.0] * 3, small=small)
+                      cutout_views=1, solarize=(0.0, 0.0))  # fmt: skip
+    further = further_view_configs(config)
+    views = Views(*view_configs(config), [0.0] * 3, [1.0] * 3, further=further)
     ids = torch.arange(6)
-    batch = CropsDataset(images, 0, view_configs(config) + small)[(3, ids.numpy())]
-    assert tuple(batch.small.shape) == (2, 6, 3, 8, 8)
+    batch = CropsDataset(images, 0, view_configs(config) + further)[(3, ids.numpy())]
+    assert [crops.shape[-1] for crops in batch.crops] == [16, 16, 8, 8, 16]
     key = fold(0, 3)
-    cut = views.small_views(None, batch.small, ids, key)
-    whole = views.small_views(torch.stack([images.read(i) for i in range(6)]), None, ids, key)
-    assert len(cut) == len(whole) == 2
+    cut = views.further_views(None, batch.crops[2:], ids, key)
+    whole = views.further_views(torch.stack([images.read(i) for i in range(6)]), (), ids, key)
+    assert len(cut) == len(whole) == 3
     for a, b in zip(cut, whole, strict=True):
         assert (a - b).abs().max() < 0.02
 
@@ -140,3 +142,20 @@ def test_a_resumed_run_has_the_same_predictor_bit_for_bit(
     )
     assert whole.keys() == halves.keys()
     assert all(torch.equal(value, halves[name]) for name, value in whole.items())
+
+
+@pytest.mark.parametrize("changes", [{}, {"grad_checkpointing": True}, {"devices": 2}], ids=str)
+def test_exported_running_statistics_do_not_depend_on_small_views(pictures, tmp_path, changes):
+    """With a learning rate of 0 the weights stay the same, so the statistics can be compared."""
+    changes = {**changes, "epochs": 1, "precision": "fp32", "weight_decay": 0.0}
+    weights = []
+    for count in (0, 2):
+        out = tmp_path / str(count)
+        pretrain(settings(pictures, out, small_views=count, small_size=8, lr=0.0, **changes))
+        weights.append(load_weights(out / "backbone.safetensors")[0])
+    assert weights[0].keys() == weights[1].keys()
+    moved = 0.0
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+        moved += name.endswith("running_mean") and value.abs().sum().item()
+    assert moved

@@ -88,12 +88,15 @@ def test_jitter_uses_the_order_drawn_for_each_image():
 
 @pytest.mark.parametrize("kind", ["uint8", "float"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize(("side", "size"), [(32, 32), (50, 24), (24, 48)])
-def test_the_cpu_kernels_equal_the_batched_operations(kind, channels, side, size):
+@pytest.mark.parametrize(
+    ("side", "size", "cutout"), [(32, 32, None), (50, 24, (0.2, 0.6)), (24, 48, None)]
+)
+def test_the_cpu_kernels_equal_the_batched_operations(kind, channels, side, size, cutout):
     """The compiled loop over images equals the chain of tensor operations used on a GPU."""
     config = ViewConfig(
-        size, vertical_flip=0.3, rotate=30.0, blur=0.5, solarize=0.4, grey=0.3, jitter=0.9
-    )
+        size, vertical_flip=0.3, rotate=30.0, blur=0.5, solarize=0.4, grey=0.3, jitter=0.9,
+        cutout=cutout,
+    )  # fmt: skip
     images = random_images(40, side, channels)
     images = images if kind == "uint8" else images / 255
     mean, std, ids = [0.4] * channels, [0.3] * channels, torch.arange(40)
@@ -129,6 +132,34 @@ def test_without_augmentations_a_view_is_the_crop():
     images = random_images()
     view = make_view(config, images, torch.arange(12), 0, **NO_NORMALISATION)
     torch.testing.assert_close(view, images / 255, rtol=0, atol=1e-5)
+
+
+def test_a_cutout_is_filled_with_the_mean_and_the_rest_is_the_view_without():
+    mean, std, ids = [0.2, 0.4, 0.6], [0.5, 0.25, 0.2], torch.arange(200)
+    images, plain = random_images(200), ViewConfig(32, **OFF)
+    config = dataclasses.replace(plain, cutout=(0.2, 0.6))
+    view = make_view(config, images, ids, 5, mean, std)
+    without = make_view(plain, images, ids, 5, mean, std)
+    changed = (view != without).any(dim=1)
+    filled = view.movedim(1, -1)[changed]
+    torch.testing.assert_close(filled, torch.zeros_like(filled), rtol=0, atol=1e-6)
+    rows, columns = changed.any(dim=2).sum(dim=1), changed.any(dim=1).sum(dim=1)
+    assert torch.equal(changed.sum(dim=(1, 2)), rows * columns)  # one rectangle
+    area, ratio = rows * columns / 32**2, columns / rows
+    assert 0.17 < area.min() < 0.25 and 0.55 < area.max() < 0.63
+    assert 0.7 < ratio.min() < 0.8 and 1.25 < ratio.max() < 1.42
+    top = changed.any(dim=2).to(torch.uint8).argmax(dim=1)
+    assert top.min() == 0 and (top + rows).max() == 32
+
+
+def test_a_cutout_is_filled_before_the_colour_operations():
+    off = {**OFF, "jitter": 1.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+    config, ids = ViewConfig(16, cutout=(0.5, 0.5), **off), torch.arange(8)
+    x, mean = torch.rand(8, 3, 16, 16), [0.3, 0.5, 0.7]
+    draw = sample_appearance(config, 1, ids)
+    got = view_from_crop(config, x.clone(), ids, 1, mean, [1.0] * 3)
+    expected = ops.brightness(ops.cutout(x, draw.cutout, mean), draw.brightness)
+    torch.testing.assert_close(got, expected - ops.per_channel(mean, x), rtol=0, atol=1e-5)
 
 
 def test_the_order_is_grey_before_blur_before_solarize():

@@ -161,12 +161,9 @@ def _references(run: Run, wanted: EvaluateConfig) -> list[Reference]:
     if wanted.reference:
         other = _other_backbone(wanted.reference, config.channels, wanted.trust)
         if other is None:
-            network = config.backbone, config.channels, config.stem, config.input_spec
-            other = reference_from_file(wanted.reference, *network, config.backbone_args)
+            other = reference_from_file(wanted.reference, config)
         return [*found, other]
-    supervised = supervised_reference(
-        config.backbone, config.channels, config.input_spec, config.backbone_args
-    )
+    supervised = supervised_reference(config)
     return [*found, supervised] if supervised else found
 
 

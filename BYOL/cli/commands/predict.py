@@ -19,14 +19,10 @@ from BYOL.curation.labelled import (
 )
 from BYOL.curation.run_features import Features, open_features
 from BYOL.errors import UserError
-from BYOL.evaluation.cross_val_predict import (
-    FOLDS,
-    LabelledFeatures,
-    cross_val_predict,
-    fit_probe,
-)
+from BYOL.evaluation.cross_val_predict import FOLDS, cross_val_predict, fit_probe
 from BYOL.evaluation.deciding import check_metric
 from BYOL.evaluation.estimate import contradicts_label, estimate_quality
+from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.model.linear_head import LinearLayer
 
 
@@ -37,7 +33,6 @@ class Predictions:
     Args:
         features: the features of all images.
         known: the features and labels of the labelled images.
-        classes: names of the classes, tags or values.
         probe: predicts the labels of images without a label.
         cross_predictions: (n, t) predictions for the labelled images by cross-validation.
         position: index in ``known`` of the labelled images that are among all images, by name.
@@ -47,7 +42,6 @@ class Predictions:
 
     features: Features
     known: LabelledFeatures
-    classes: tuple[str, ...]
     probe: LinearLayer
     cross_predictions: np.ndarray
     position: dict[str, int]
@@ -58,7 +52,7 @@ class Predictions:
         """The columns of the file. The last ones hold the prediction."""
         if self.known.task == CLASSES:
             return ("file", "split", "label", "prediction", "probability", "suspect")
-        return ("file", "split", "labelled", *self.classes)
+        return ("file", "split", "labelled", *self.known.classes)
 
     def rows(self) -> Iterator[tuple[object, ...]]:
         """The rows of the file. Features are computed in batches."""
@@ -75,9 +69,9 @@ class Predictions:
     def _cells(self, place: int | None, scores: np.ndarray) -> tuple[object, ...]:
         if self.known.task != CLASSES:
             return ("no" if place is None else "yes", *(_number(score) for score in scores))
-        label = "" if place is None else self.classes[self.known.labels[place]]
+        label = "" if place is None else self.known.name(self.known.labels[place])
         best = int(np.nan_to_num(scores).argmax())
-        predicted = "" if np.isnan(scores[best]) else self.classes[best]
+        predicted = "" if np.isnan(scores[best]) else self.known.name(best)
         suspect = "yes" if place is not None and self.suspect[place] else ""
         return (label, predicted, _number(scores[best]), suspect)
 
@@ -111,13 +105,13 @@ def _predictions(features: Features, config: PredictConfig) -> Predictions:
             for i in range(len(part.images)):
                 position[part.images.file_name(i)] = len(position)
     probe, guesses = fit_probe(known, seed), cross_val_predict(known, seed)
-    suspect, classes = contradicts_label(known, guesses), parts[0].images.classes
-    return Predictions(features, known, classes, probe, guesses, position, suspect)
+    suspect = contradicts_label(known, guesses)
+    return Predictions(features, known, probe, guesses, position, suspect)
 
 
 def _answer(predictions: Predictions, out: Path, metric: str) -> Answer:
     known = predictions.known
-    estimate = estimate_quality(known, predictions.cross_predictions, predictions.classes, metric)
+    estimate = estimate_quality(known, predictions.cross_predictions, metric)
     doubted = int(predictions.suspect.sum())
     left_out = predictions.features.total - predictions.count
     answer: dict[str, Any] = {
@@ -126,7 +120,7 @@ def _answer(predictions: Predictions, out: Path, metric: str) -> Answer:
         "left_out": left_out,
         "labelled": len(known),
         "task": known.task,
-        "classes": list(predictions.classes),
+        "classes": list(known.classes),
         "metric": metric,
         **estimate.as_dict(),
         "contradicted": doubted,

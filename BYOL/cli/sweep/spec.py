@@ -9,7 +9,7 @@ A sweep file is YAML::
     grid: {tau: [0.9, 0.99]}                   # every combination, for every row
     seeds: [0, 1, 2]
 
-``settings``, ``rows``, ``grid`` and ``seeds`` are optional.
+:class:`BYOL.config.sweep.SweepFile` describes the parts, which are all optional.
 """
 
 import itertools
@@ -17,18 +17,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from BYOL._console import printable
 from BYOL.config import PretrainConfig
-from BYOL.config.fields import fields_of, info_of
+from BYOL.config.fields import fields_of, info_of, kinds_of
 from BYOL.config.from_values import run_settings
 from BYOL.config.paths import check_named_places
+from BYOL.config.sweep import SweepFile
 from BYOL.config.yaml_io import read_settings
 from BYOL.errors import UserError
 from BYOL.model.hub import resolve_backbone
 
-_PARTS: dict[str, type] = {"settings": dict, "rows": dict, "grid": dict, "seeds": list}
+_PARTS = {name: get_origin(kind) for name, kind in kinds_of(SweepFile).items()}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from BYOL._files import special_kind
+from BYOL._hub import hub_problem
+from BYOL._opening import reason_not_to_open
 from BYOL.config.data_names import expand_braces
 from BYOL.data.scan_folder import is_folder, is_image_file
 from BYOL.errors import DataError, first_line
@@ -45,13 +46,15 @@ def find_shards(data: str) -> list[str]:
             f"DATA={data} is compressed: unpack it to a .tar, because compression hardly makes "
             "images smaller"
         )
+    if data.startswith("hf://") and (problem := hub_problem()):
+        raise DataError(f"DATA={data} cannot be read: {problem}")
     shards = [shard for pattern in expand_braces(data) for shard in _matches(pattern)]
     shards = [shard for shard in shards if base_name(shard) != INDEX]
     if not shards:
         raise DataError(f"DATA={data} matches no {' or '.join(SUFFIXES)} file")
     for shard in shards:
-        if not is_url(shard) and (special := special_kind(shard)):
-            raise DataError(f"DATA: shard {shard} is a {special}, which is never opened")
+        if not is_url(shard) and (reason := reason_not_to_open(shard)):
+            raise DataError(f"DATA: shard {shard} {reason}")
     kinds = {suffix_of(shard) for shard in shards}
     if len(kinds) > 1 or not kinds <= set(SUFFIXES):
         raise DataError(
@@ -110,7 +113,7 @@ def _matches(pattern: str) -> list[str]:
         if glob.has_magic(path) and not Path(path).exists():
             matches = glob.glob(path)  # noqa: PTH207
             return sorted(p for p in matches if not base_name(p).startswith("."))
-        if not Path(path).is_file() and not special_kind(path):
+        if not Path(path).is_file() and not reason_not_to_open(path):
             raise DataError(f"DATA: shard {path} does not exist")
         return [path]
     if suffix_of(pattern) in SUFFIXES and not glob.has_magic(pattern.split("?")[0]):

@@ -1,14 +1,16 @@
 """k-means clusters of the features, which are computed without labels."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from BYOL.config.tasks import CLASSES, Measures
+from BYOL.config.tasks import CLASSES, Measure, Measures
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import mean_interval, statistic_interval
+from BYOL.evaluation.labelled_set import LabelledSet
 from BYOL.evaluation.nearest import unit_vectors
 from BYOL.evaluation.types import FeatureSource, Outcome
 
@@ -20,8 +22,8 @@ SILHOUETTE_OF = 2_000  # images; the number of pairs grows with the square
 def cluster(source: FeatureSource) -> Outcome:
     """Cluster the test images with k-means: NMI and ARI with their classes, and the silhouette."""
     data = source.data
-    labels = data.test_labels if data.task == CLASSES else None
-    k = data.clusters or (len(np.unique(labels)) if labels is not None else None)
+    truth = data.test_set if data.task == CLASSES else None
+    k = data.clusters or (len(truth.class_counts()[0]) if truth is not None else None)
     if k is None:
         raise UserError(f"{data.test.name} has no classes: give --clusters, the number of clusters")
     if not 2 <= k < len(source.queries):
@@ -31,7 +33,10 @@ def cluster(source: FeatureSource) -> Outcome:
         )
     vectors = unit_vectors(torch.as_tensor(source.queries), source.center).numpy()
     clusters = kmeans(vectors, k, data.seed)
-    return Outcome(cluster_measures(vectors, clusters, labels, data.seed, data.test.groups))
+    agreement = agreement_measures(clusters, truth) if truth is not None else {}
+    return Outcome(
+        {**agreement, "silhouette": silhouette(vectors, clusters, data.seed, data.test.groups)}
+    )
 
 
 def kmeans(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
@@ -53,49 +58,37 @@ def kmeans(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
         return model.fit_predict(vectors)
 
 
-def cluster_measures(
-    vectors: np.ndarray,
-    clusters: np.ndarray,
-    labels: np.ndarray | None,
-    seed: int,
-    groups: np.ndarray | None = None,
-) -> Measures:
-    """Return measures of the agreement of clusters with classes, and of their separation.
+def agreement_measures(clusters: np.ndarray, truth: LabelledSet) -> Measures:
+    """Return the agreement of ``clusters`` (n,) with the classes ``truth`` of the images.
+
+    Returns:
+        "NMI" (0 … 1) and "ARI" (about 0 for chance, at most 1).
+    """
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    def interval(score: Callable[[np.ndarray, np.ndarray], float]) -> Measure:
+        return statistic_interval(
+            lambda rows: score(truth.labels[rows], clusters[rows]), len(truth), groups=truth.groups
+        )
+
+    return {"NMI": interval(normalized_mutual_info_score), "ARI": interval(adjusted_rand_score)}
+
+
+def silhouette(
+    vectors: np.ndarray, clusters: np.ndarray, seed: int, groups: np.ndarray | None = None
+) -> Measure:
+    """Return the separation of the clusters (-1 … 1), 0 if all images are in one cluster.
 
     Args:
         vectors: (n, d).
         clusters: (n,) integers.
-        labels: (n,) integers, or None.
-        seed: seed of the sample for the silhouette.
+        seed: seed of the sample of at most :data:`SILHOUETTE_OF` images.
         groups: (n,) integers of images that are resampled together, or None.
-
-    Returns:
-        "NMI" (0 … 1) and "ARI" (about 0 for chance, at most 1) if there are labels; "silhouette"
-        (-1 … 1) of at most 2,000 images, which is 0 if all fall into one cluster.
     """
-    from sklearn.metrics import (
-        adjusted_rand_score,
-        normalized_mutual_info_score,
-        silhouette_samples,
-    )
+    from sklearn.metrics import silhouette_samples
 
-    measures = {}
-    if labels is not None:
-        truth = labels
-
-        def nmi(rows: np.ndarray) -> float:
-            return normalized_mutual_info_score(truth[rows], clusters[rows])
-
-        def ari(rows: np.ndarray) -> float:
-            return adjusted_rand_score(truth[rows], clusters[rows])
-
-        measures["NMI"] = statistic_interval(nmi, len(clusters), groups=groups)
-        measures["ARI"] = statistic_interval(ari, len(clusters), groups=groups)
-    order = np.random.default_rng(seed).permutation(len(clusters))[:SILHOUETTE_OF]
-    count = len(np.unique(clusters[order]))
-    defined = 2 <= count < len(order)
-    values = (
-        silhouette_samples(vectors[order], clusters[order]) if defined else np.zeros(len(order))
-    )
-    sample_groups = None if groups is None else groups[order]
-    return {**measures, "silhouette": mean_interval(values, sample_groups)}
+    sample = np.random.default_rng(seed).permutation(len(clusters))[:SILHOUETTE_OF]
+    values = np.zeros(len(sample))
+    if 2 <= len(np.unique(clusters[sample])) < len(sample):
+        values = silhouette_samples(vectors[sample], clusters[sample])
+    return mean_interval(values, None if groups is None else groups[sample])

@@ -11,6 +11,7 @@ import numpy as np
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import counted_interval
 from BYOL.evaluation.centering import CENTRED
+from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.outcomes import KEY
 from BYOL.evaluation.types import FeatureSource, Outcome
@@ -20,18 +21,15 @@ SHOTS = (1, 5)
 
 def fewshot(source: FeatureSource) -> Outcome:
     """Evaluate 1-NN with one and five labels per class, if every class has as many."""
-    data = source.data
-    fewest = int(np.unique(data.train_labels, return_counts=True)[1].min())
+    bank, queries = source.labelled_bank, source.labelled_queries
+    fewest = int(bank.class_counts()[1].min())
     measures = {}
     for shots in SHOTS:
         if shots > fewest:
             continue
-        hits = _fewshot_hits(
-            source.bank, data.train_labels, source.queries, data.test_labels,
-            shots=shots, seed=data.seed, center=source.center,
-        )  # fmt: skip
+        hits = fewshot_hits(bank, queries, shots, seed=source.data.seed, center=source.center)
         accuracies = hits.mean(axis=1)
-        resampled = counted_interval(_over_draws(hits), hits.shape[1], groups=data.test.groups)
+        resampled = counted_interval(_over_draws(hits), hits.shape[1], groups=queries.groups)
         measures[f"{shots}-shot"] = {
             "accuracy": float(accuracies.mean()),
             "spread": float(accuracies.std(ddof=1)),  # standard deviation over draws
@@ -60,63 +58,42 @@ def _over_draws(hits: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return mean
 
 
-def fewshot_accuracy(
-    bank: np.ndarray,
-    bank_labels: np.ndarray,
-    queries: np.ndarray,
-    query_labels: np.ndarray,
-    *,
+def fewshot_hits(
+    bank: LabelledFeatures,
+    queries: LabelledFeatures,
     shots: int,
-    draws: int = 20,
-    seed: int = 0,
-) -> np.ndarray:
-    """Return the accuracies of 1-NN by the cosine with ``shots`` labelled samples per class.
-
-    Args:
-        bank: (n, d) features from which the labelled samples are drawn.
-        bank_labels: (n,) integers.
-        queries: (q, d) features.
-        query_labels: (q,) integers.
-        shots: number of labelled samples per class.
-        draws: number of draws.
-        seed: seed of the draws.
-
-    Returns:
-        (draws,) accuracies in [0, 1].
-
-    Raises:
-        UserError: a class has fewer than ``shots`` samples in ``bank``.
-    """
-    hits = _fewshot_hits(
-        bank, bank_labels, queries, query_labels, shots=shots, draws=draws, seed=seed
-    )
-    return hits.mean(axis=1)
-
-
-def _fewshot_hits(
-    bank: np.ndarray,
-    bank_labels: np.ndarray,
-    queries: np.ndarray,
-    query_labels: np.ndarray,
     *,
-    shots: int,
     draws: int = 20,
     seed: int = 0,
     center: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return (draws, q) bool: whether each query is classified correctly in each draw."""
-    classes, counts = np.unique(bank_labels, return_counts=True)
+    """Classify ``queries`` by 1-NN with ``shots`` labelled samples per class.
+
+    Args:
+        bank: images from which the labelled samples are drawn, with classes.
+        queries: the q images that are classified, with their true classes.
+        shots: number of labelled samples per class.
+        draws: number of draws.
+        seed: seed of the draws.
+        center: (d,) vector that is subtracted before the cosine, or None.
+
+    Returns:
+        (draws, q) bool: whether each query is classified correctly in each draw.
+
+    Raises:
+        UserError: a class has fewer than ``shots`` samples in ``bank``.
+    """
+    classes, counts = bank.class_counts()
     if counts.min() < shots:
         raise UserError(
             f"{shots}-shot needs {shots} labelled images of every class: "
             f"class {classes[counts.argmin()]} has {counts.min()}"
         )
     rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(bank_labels == c) for c in classes]
+    members = [np.flatnonzero(bank.labels == c) for c in classes]
     hits = np.empty((draws, len(queries)), dtype=bool)
     for draw in range(draws):
-        chosen = np.concatenate([rng.choice(m, shots, replace=False) for m in members])
-        _, nearest = nearest_neighbours(bank[chosen], queries, 1, center=center)
-        predictions = bank_labels[chosen][nearest[:, 0].cpu().numpy()]
-        hits[draw] = predictions == query_labels
+        drawn = bank.subset(np.concatenate([rng.choice(m, shots, replace=False) for m in members]))
+        _, nearest = nearest_neighbours(drawn.features, queries.features, 1, center=center)
+        hits[draw] = drawn.labels[nearest[:, 0].cpu().numpy()] == queries.labels
     return hits

@@ -19,7 +19,8 @@ from BYOL.config.tasks import Measures
 from BYOL.data.dataset import Images
 from BYOL.evaluation.augmented_batches import augmented_batches
 from BYOL.evaluation.features import extract_features
-from BYOL.evaluation.splits import HELD_OUT, as_classes, balanced_share, validation_mask
+from BYOL.evaluation.labelled_set import LabelledSet
+from BYOL.evaluation.splits import HELD_OUT, balanced_share, validation_mask
 from BYOL.evaluation.targets import as_predictions, build_targets, output_measures, selection_score
 from BYOL.evaluation.types import FEATURE_BATCH_SIZE, EvaluationData, FeatureSource, Outcome
 from BYOL.model.feature_size import feature_size, pool
@@ -135,17 +136,16 @@ def _epochs(data: EvaluationData, n: int, limit: int) -> int:
 
 
 def _part(data: EvaluationData, share: float) -> Images:
-    chosen = balanced_share(as_classes(data.train_labels), share, data.seed)
+    chosen = balanced_share(data.train_set, share, data.seed)
     return data.train if len(chosen) == len(data.train) else data.train.subset(chosen)
 
 
 def _choose_learning_rate(source: FeatureSource, train: Images) -> float:
     """Return the learning rate with the best score on a fifth of the labels of ``train``."""
-    data = source.data
-    assert train.labels is not None
-    if np.unique(as_classes(train.labels), return_counts=True)[1].min() < 2:
+    data, known = source.data, LabelledSet.of(train)
+    if known.class_counts()[1].min() < 2:
         return DEFAULT_LR
-    held = validation_mask(train.labels, data.seed, train.groups)
+    held = validation_mask(known, data.seed)
     if not held.any() or held.sum() > len(held) - 2:
         return DEFAULT_LR
     fit, validation = (train.subset(np.flatnonzero(part)) for part in (~held, held))
@@ -153,8 +153,7 @@ def _choose_learning_rate(source: FeatureSource, train: Images) -> float:
     scores = []
     for lr in LEARNING_RATES:
         outputs = _outputs(_trained(source, fit, lr, epochs), source, validation)
-        assert validation.labels is not None
-        scores.append(selection_score(data.task, outputs, validation.labels))
+        scores.append(selection_score(outputs, LabelledSet.of(validation)))
     return LEARNING_RATES[int(np.argmax(scores))]
 
 
@@ -162,9 +161,10 @@ def _outputs(classifier: nn.Module, source: FeatureSource, images: Images) -> np
     """Return the (n, t) outputs of the last layer for ``images``."""
     data = source.data
     settings = {"batch_size": FEATURE_BATCH_SIZE, "workers": data.workers}
-    return extract_features(classifier, images, source.input_spec, device=data.device, **settings)[
-        1
-    ]
+    features = extract_features(
+        classifier, images, source.input_spec, device=data.device, **settings
+    )
+    return features[1]
 
 
 def _trained(source: FeatureSource, train: Images, lr: float, epochs: int) -> Classifier:
@@ -177,8 +177,7 @@ def _trained(source: FeatureSource, train: Images, lr: float, epochs: int) -> Cl
     batch_size = min(data.batch_size or BATCH, max(n // MIN_STEPS, 2), n)
     optimizer = torch.optim.SGD(classifier.parameters(), lr, momentum=MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
-    assert train.labels is not None
-    targets = build_targets(train.labels, data.task, data.class_count, data.device)
+    targets = build_targets(LabelledSet.of(train), data.class_count, data.device)
     batches = augmented_batches(
         train, data, source.input_spec, epochs=epochs, batch_size=batch_size,
         doing=f"fine-tuning, {source.name}, {n:,} labels",

@@ -42,9 +42,9 @@ def numbers_of_neighbours(data: EvaluationData) -> list[int]:
     A number above :data:`ALWAYS` is limited to the number of labels of the rarest class, but not
     below :data:`ALWAYS`. No number exceeds that of the training images.
     """
-    limit = len(data.train_labels)
+    limit = len(data.train_set)
     if data.task == CLASSES:
-        fewest = int(np.unique(data.train_labels, return_counts=True)[1].min())
+        fewest = int(data.train_set.class_counts()[1].min())
         limit = min(limit, max(fewest, ALWAYS))
     return list(dict.fromkeys(min(k, limit) for k in data.neighbours))
 
@@ -57,14 +57,9 @@ def _outcome(source: FeatureSource, center: np.ndarray | None, name: str) -> Out
     measures: Measures = {}
     predict = votes if data.task == CLASSES else weighted_means
     for k in numbers:
-        scores = predict(
-            similarities[:, :k], indices[:, :k], data.train_labels, temperature=data.temperature
-        )
-        predictions = scores.cpu().numpy()
-        measures |= score_predictions(
-            name.format(k), data.task, predictions, data.test_labels, data.test.groups,
-            data.positive,
-        )  # fmt: skip
+        near = similarities[:, :k], indices[:, :k], data.train_set.labels
+        predictions = predict(*near, temperature=data.temperature).cpu().numpy()
+        measures |= score_predictions(name.format(k), predictions, data.test_set, data.positive)
     centred = {} if center is None else {CENTRED: True}
     return Outcome({name: {**m, **centred} for name, m in measures.items()})
 

@@ -1,5 +1,6 @@
 """Linear probe on frozen features: logistic regression for classes and tags, ridge for values."""
 
+import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ import numpy as np
 
 from BYOL.config.tasks import CLASSES, TAGS, VALUES, Measure
 from BYOL.evaluation.class_summary import class_recalls
+from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet
 from BYOL.evaluation.metrics import score_predictions
-from BYOL.evaluation.splits import as_classes, balanced_share, validation_mask
+from BYOL.evaluation.splits import balanced_share, validation_mask
 from BYOL.evaluation.types import EvaluationData, FeatureSource, Outcome
 from BYOL.model.linear_head import (
     LinearLayer,
@@ -20,13 +22,8 @@ from BYOL.model.linear_head import (
     layer_of_values,
 )
 
-STRENGTHS = (
-    0.001,
-    0.01,
-    0.1,
-    1.0,
-    10.0,
-)  # C: inverse regularisation strength, chosen on a validation split
+# C: inverse regularisation strength, chosen on a validation split
+STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 SELECTION_SAMPLES = 10_000  # samples that choose C; the final fit uses all
 VALIDATION = 0.2
 MIN_SAMPLES = 50  # to choose C: with 20 of CIFAR-10 the choice was no better than STRENGTH
@@ -42,55 +39,42 @@ MAX_WORK = 5e7
 
 def linear(source: FeatureSource) -> Outcome:
     """Evaluate the probe for the kind of labels; for classes also return the confusion matrix."""
-    data = source.data
+    data, truth = source.data, source.data.test_set
     chosen, notes = _fitted_samples(data)
-    labels, (bank, queries) = data.train_labels[chosen], source.probe_features
-    bank, test_groups = bank[chosen], data.test.groups
-    groups = None if data.train.groups is None else data.train.groups[chosen]
-    alike = source.reduction is not None
-    settings: dict[str, Any] = {"seed": data.seed, "alike": alike, "groups": groups}
+    bank, queries = source.probe_features
+    bank, queries = (np.asarray(part, np.float32) for part in (bank[chosen], queries))
+    known = data.train_set.subset(chosen).with_features(bank)
+    settings: dict[str, Any] = {"seed": data.seed, "alike": source.reduction is not None}
     notes |= source.probe_details
-    if data.task != CLASSES:
+    details: dict[str, Any] = {}
+    if data.task == CLASSES:
+        model, notes["C"] = fit_classes(known, **settings)
+        predictions = layer_of_classes(model, data.class_count)(queries)
+        predicted = predictions.argmax(axis=1)
+        details = {**_confusion(truth, predicted), "recall": class_recalls(truth, predicted)}
+    else:
         fit = fit_tags if data.task == TAGS else fit_values
-        predictions = fit(bank, labels, **settings)(queries)
-        measures = score_predictions(
-            "linear", data.task, predictions, data.test_labels, test_groups
-        )
-        return Outcome({name: {**m, **notes} for name, m in measures.items()})
-    model, strength = fit_classes(bank, labels, **settings)
-    scores = layer_of_classes(model, data.class_count)(queries)
-    measures = score_predictions(
-        "linear", CLASSES, scores, data.test_labels, test_groups, data.positive
-    )
-    names, predicted = max(data.train.classes, data.test.classes, key=len), scores.argmax(axis=1)
-    details = _confusion(data.test_labels, predicted, names)
-    details["recall"] = class_recalls(data.test_labels, predicted, names)
-    notes["C"] = strength
+        predictions = fit(known, **settings)(queries)
+    measures = score_predictions("linear", predictions, truth, data.positive)
     return Outcome({name: {**m, **notes} for name, m in measures.items()}, details)
 
 
 def _fitted_samples(data: EvaluationData) -> tuple[slice | np.ndarray, Measure]:
     """Return which samples the probe is fitted to, and ``learnt_from`` if these are not all."""
-    n = len(data.train_labels)
-    share = MAX_WORK / (n * data.class_count)
+    share = MAX_WORK / (len(data.train) * data.class_count)
     if data.task == VALUES or share >= 1:
         return slice(None), {}
-    chosen = balanced_share(as_classes(data.train_labels), share, data.seed)
+    chosen = balanced_share(data.train_set, share, data.seed)
     return chosen, {"learnt_from": len(chosen)}
 
 
-def _confusion(
-    truth: np.ndarray, predictions: np.ndarray, names: tuple[str, ...]
-) -> dict[str, Any]:
-    present = np.unique(np.concatenate([truth, predictions]))
+def _confusion(truth: LabelledSet, predicted: np.ndarray) -> dict[str, Any]:
+    present, positions = np.unique([truth.labels, predicted], return_inverse=True)
     if len(present) > MAX_CLASSES:
         return {}
     matrix = np.zeros((len(present), len(present)), dtype=np.int64)
-    np.add.at(matrix, (np.searchsorted(present, truth), np.searchsorted(present, predictions)), 1)
-    return {
-        "class_names": [names[c] if c < len(names) else str(c) for c in present],
-        "confusion": matrix.tolist(),
-    }
+    np.add.at(matrix, tuple(positions.reshape(2, -1)), 1)
+    return {"class_names": list(map(truth.name, present)), "confusion": matrix.tolist()}
 
 
 @dataclass(frozen=True)
@@ -127,68 +111,49 @@ def linear_probe(
         alike: whether the features share one scale and are only centred; else each is standardised.
         groups: (n,) integers or None; the split keeps every group on one side.
     """
-    model, strength = fit_classes(features, labels, seed=seed, alike=alike, groups=groups)
+    known = LabelledFeatures(labels, groups=groups, features=features)
+    model, strength = fit_classes(known, seed=seed, alike=alike)
     return LinearProbe(model, strength, model.predict(queries))
 
 
 def fit_classes(
-    features: np.ndarray,
-    labels: np.ndarray,
-    *,
-    seed: int = 0,
-    alike: bool = False,
-    groups: np.ndarray | None = None,
+    known: LabelledFeatures, *, seed: int = 0, alike: bool = False
 ) -> tuple[Any, float]:
-    """Return the model of :func:`linear_probe`, which has the same arguments, and the chosen C."""
-    strength = _choose_strength(features, labels, seed, alike, groups)
-    return next(_models(features, labels, [strength], alike)), strength
+    """Return the model of :func:`linear_probe` for ``known`` with classes, and the chosen C."""
+    strength = _choose_strength(known, seed, alike)
+    return next(_models(known, [strength], alike)), strength
 
 
-def fit_tags(
-    features: np.ndarray,
-    tags: np.ndarray,
-    *,
-    seed: int = 0,
-    alike: bool = False,
-    groups: np.ndarray | None = None,
-) -> LinearLayer:
+def fit_tags(known: LabelledFeatures, *, seed: int = 0, alike: bool = False) -> LinearLayer:
     """Fit one logistic regression per tag, with one C for all that a validation split chooses.
 
     Args:
-        features: (n, d) float32.
-        tags: (n, t) bool.
+        known: images with tags.
         seed: seed of the split.
-        alike, groups: see :func:`linear_probe`.
+        alike: see :func:`linear_probe`.
 
     Returns:
         A layer from features to the probability of every tag.
     """
     # scikit-learn treats a single column as classes and not as a tag. An added column without any
     # image prevents that.
-    count = tags.shape[1]
-    tags = np.pad(tags, ((0, 0), (0, int(count == 1))))
-    strength = _choose_strength(features, tags, seed, alike, groups)
-    return layer_of_tags(next(_models(features, tags, [strength], alike)), count)
+    count = known.count
+    tags = np.pad(known.labels, ((0, 0), (0, int(count == 1))))
+    known = dataclasses.replace(known, labels=tags)
+    strength = _choose_strength(known, seed, alike)
+    return layer_of_tags(next(_models(known, [strength], alike)), count)
 
 
-def fit_values(
-    features: np.ndarray,
-    values: np.ndarray,
-    *,
-    seed: int = 0,
-    alike: bool = False,
-    groups: np.ndarray | None = None,
-) -> LinearLayer:
+def fit_values(known: LabelledFeatures, *, seed: int = 0, alike: bool = False) -> LinearLayer:
     """Fit ridge regression to standardised features, with the penalty chosen by leave-one-out.
 
     With groups the penalty is chosen on a split, because leave-one-out would predict an image from
     others of its group.
 
     Args:
-        features: (n, d) float32.
-        values: (n, t) float64.
+        known: images with values.
         seed: seed of the split.
-        alike, groups: see :func:`linear_probe`.
+        alike: see :func:`linear_probe`.
 
     Returns:
         A layer from features to values.
@@ -196,65 +161,53 @@ def fit_values(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if len(features) < 2:  # too few to leave one out
-        return constant_layer(values[0], features.shape[1], VALUES)
-    model = make_pipeline(StandardScaler(with_std=not alike), _ridge(values, seed, groups))
-    return layer_of_values(model.fit(features, values))
+    if len(known) < 2:  # too few to leave one out
+        return constant_layer(known.labels[0], known.features.shape[1], VALUES)
+    model = make_pipeline(StandardScaler(with_std=not alike), _ridge(known, seed))
+    return layer_of_values(model.fit(known.features, known.labels))
 
 
-def _ridge(values: np.ndarray, seed: int, groups: np.ndarray | None) -> Any:
+def _ridge(known: LabelledSet, seed: int) -> Any:
     """Return an unfitted ridge regression."""
     from sklearn.linear_model import Ridge, RidgeCV
 
-    if groups is None:
+    if known.groups is None:
         return RidgeCV(ALPHAS)
-    split = _split(values, seed, groups)
+    split = _split(known, seed)
     if not len(split[1]):
         return Ridge(ALPHA)
-    return RidgeCV(
-        ALPHAS, cv=[split], scoring="neg_mean_squared_error"
-    )  # the criterion of leave-one-out
+    # the criterion of leave-one-out
+    return RidgeCV(ALPHAS, cv=[split], scoring="neg_mean_squared_error")
 
 
-def _choose_strength(
-    features: np.ndarray, labels: np.ndarray, seed: int, alike: bool, groups: np.ndarray | None
-) -> float:
+def _choose_strength(known: LabelledFeatures, seed: int, alike: bool) -> float:
     """Return the C with the highest likelihood on a fifth of some samples, fitted to the others.
 
     Accuracy is not used. With few samples several C have the same accuracy, and the smallest of
     them gives all classes the same probability.
-
-    Args:
-        features: (n, d).
-        labels: (n,) classes, or (n, t) tags.
-        seed: seed of the split.
-        alike, groups: see :func:`linear_probe`.
     """
-    if len(labels) < MIN_SAMPLES:
+    if len(known) < MIN_SAMPLES:
         return STRENGTH
-    fit, held = _split(labels, seed, groups)
-    if labels.ndim == 1:  # classes without training samples cannot compare models
-        held = held[np.isin(labels[held], labels[fit])]
-    if not len(held) or (labels.ndim == 1 and len(np.unique(labels[fit])) < 2):
+    fit, held = map(known.subset, _split(known, seed))
+    if known.task == CLASSES:  # classes without training samples cannot compare models
+        held = held.subset(np.isin(held.labels, fit.labels))
+    if not len(held) or (known.task == CLASSES and fit.has_one_label):
         return STRENGTH
-    models = _models(features[fit], labels[fit], STRENGTHS, alike)
-    scores = [_likelihood(model, features[held], labels[held]) for model in models]
+    scores = [_likelihood(model, held) for model in _models(fit, STRENGTHS, alike)]
     return STRENGTHS[int(np.argmax(scores))]
 
 
-def _likelihood(model: Any, features: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean log-probability that ``model`` assigns to ``labels``."""
-    predicted = model.predict_proba(features)
-    if labels.ndim > 1:
+def _likelihood(model: Any, held: LabelledFeatures) -> float:
+    """Return the mean log-probability that ``model`` assigns to the labels of ``held``."""
+    predicted, labels = model.predict_proba(held.features), held.labels
+    if held.task == TAGS:
         of_labels = np.where(labels, predicted, 1 - predicted)
     else:
         of_labels = (predicted * (labels[:, None] == model.classes_)).sum(axis=1)
     return float(np.log(of_labels.clip(1e-6)).mean())
 
 
-def _split(
-    labels: np.ndarray, seed: int, groups: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _split(known: LabelledSet, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return positions of at most :data:`SELECTION_SAMPLES` samples: for fitting, and for
     validation.
 
@@ -262,22 +215,21 @@ def _split(
     """
     from sklearn.model_selection import train_test_split
 
-    order = np.random.default_rng(seed).permutation(len(labels))[:SELECTION_SAMPLES]
-    if groups is not None:
-        held = validation_mask(labels[order], seed, groups[order])
-        return order[~held], order[held]
+    order = np.random.default_rng(seed).permutation(len(known))[:SELECTION_SAMPLES]
+    sample = known.subset(order)
+    if known.groups is not None:
+        mask = validation_mask(sample, seed)
+        return order[~mask], order[mask]
     stratify = None
-    if labels.ndim == 1:
-        _, counts = np.unique(labels[order], return_counts=True)
+    if known.task == CLASSES:
+        _, counts = sample.class_counts()
         if counts.min() >= 2 and len(counts) <= VALIDATION * len(order):
-            stratify = labels[order]
+            stratify = sample.labels
     fit, held = train_test_split(order, test_size=VALIDATION, stratify=stratify, random_state=seed)
     return fit, held
 
 
-def _models(
-    features: np.ndarray, labels: np.ndarray, strengths: Sequence[float], alike: bool
-) -> Iterator[Any]:
+def _models(known: LabelledFeatures, strengths: Sequence[float], alike: bool) -> Iterator[Any]:
     """Yield a pipeline of scaling and logistic regression for every C.
 
     Each fit starts from the previous one. All pipelines share one model, so each must be used
@@ -290,9 +242,10 @@ def _models(
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler(with_std=not alike)
-    scaled = scaler.fit_transform(features)
+    scaled = scaler.fit_transform(known.features)
     regression = LogisticRegression(max_iter=ITERATIONS, warm_start=True)
-    is_tags = labels.ndim > 1
+    is_tags = known.task == TAGS
+    targets = known.labels.astype(int) if is_tags else known.labels
     parameter = "estimator__C" if is_tags else "C"
     model = OneVsRestClassifier(regression) if is_tags else regression
     for strength in strengths:
@@ -300,9 +253,8 @@ def _models(
         with warnings.catch_warnings():
             # weak regularisation may not converge; validation then scores the last iterate
             warnings.simplefilter("ignore", ConvergenceWarning)
-            warnings.filterwarnings(
-                "ignore", "Label .* is present"
-            )  # a tag of all samples or of none
+            # a tag of all samples or of none
+            warnings.filterwarnings("ignore", "Label .* is present")
             warnings.filterwarnings("ignore", "The number of unique classes")  # one image per class
-            model.fit(scaled, labels.astype(int) if is_tags else labels)
+            model.fit(scaled, targets)
         yield make_pipeline(scaler, model)

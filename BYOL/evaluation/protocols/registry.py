@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES
 from BYOL.data.dataset import Images, unlabelled_reason
 from BYOL.errors import UserError
+from BYOL.evaluation.labelled_set import task_of
 from BYOL.evaluation.protocols.cluster import cluster
 from BYOL.evaluation.protocols.fewshot import fewshot
 from BYOL.evaluation.protocols.finetune import count_finetune_images, finetune
@@ -13,7 +14,6 @@ from BYOL.evaluation.protocols.knn import knn, knn_cosine
 from BYOL.evaluation.protocols.linear import linear
 from BYOL.evaluation.protocols.linear_sgd import crops_per_image, linear_sgd
 from BYOL.evaluation.protocols.retrieval import retrieval
-from BYOL.evaluation.splits import task_of
 from BYOL.evaluation.types import FeatureSource, Outcome
 
 DEFAULT = ("fewshot", "knn", "linear")

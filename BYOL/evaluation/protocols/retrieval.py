@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import mean_interval
+from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.evaluation.nearest import BLOCK_SIZE, unit_vectors
 from BYOL.evaluation.types import FeatureSource, Outcome
 
@@ -14,13 +14,10 @@ RECALL_AT = (1, 5, 10)
 
 def retrieval(source: FeatureSource) -> Outcome:
     """Return the mean average precision over the whole ranking, and the recall at 1, 5 and 10."""
-    data = source.data
-    precision, first = retrieval_scores(
-        source.bank, data.train_labels, source.queries, data.test_labels, source.center
-    )
-    groups = data.test.groups
-    if groups is not None:
-        groups = groups[np.isin(data.test_labels, data.train_labels)]  # of the queries with a score
+    bank, queries = source.labelled_bank, source.labelled_queries
+    queries = queries.subset(np.isin(queries.labels, bank.labels))
+    precision, first = retrieval_scores(bank, queries, source.center)
+    groups = queries.groups
     measures = {"mAP": mean_interval(precision, groups)}
     for k in RECALL_AT:
         measures[f"R@{k}"] = mean_interval((first <= k).astype(float), groups)
@@ -28,11 +25,7 @@ def retrieval(source: FeatureSource) -> Outcome:
 
 
 def retrieval_scores(
-    bank: np.ndarray | Tensor,
-    bank_labels: np.ndarray,
-    queries: np.ndarray | Tensor,
-    query_labels: np.ndarray,
-    center: np.ndarray | None = None,
+    bank: LabelledFeatures, queries: LabelledFeatures, center: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the average precision and the first relevant rank of every query.
 
@@ -40,30 +33,26 @@ def retrieval_scores(
     a perfect score. Memory does not grow with queries times bank.
 
     Args:
-        bank: (n, d) features that are ranked.
-        bank_labels: (n,) integers.
-        queries: (q, d) features.
-        query_labels: (q,) integers; queries whose class is not in the bank are left out.
+        bank: the n images that are ranked, with classes.
+        queries: the q images that are searched for; each has its class in ``bank``.
         center: (d,) vector that is subtracted before the cosine, or None.
 
     Returns:
-        (q',) average precisions in [0, 1], over the whole ranking, and (q',) ranks, from 1, of the
+        (q,) average precisions in [0, 1], over the whole ranking, and (q,) ranks, from 1, of the
         first sample of the query's class.
 
     Raises:
-        UserError: no query has its class in the bank.
+        UserError: there are no queries.
     """
-    known = np.isin(query_labels, bank_labels)
-    if not known.any():
+    if not len(queries):
         raise UserError("retrieval: no test image has its class among the training images")
-    bank_vectors = unit_vectors(torch.as_tensor(bank), center)
-    query_vectors = unit_vectors(torch.as_tensor(queries)[torch.from_numpy(known)], center)
-    classes = query_labels[known]
+    bank_vectors = unit_vectors(torch.as_tensor(bank.features), center)
+    query_vectors = unit_vectors(torch.as_tensor(queries.features), center)
     step = max(BLOCK_SIZE // len(bank_vectors), 1)
     block_scores = [
         _score_ranking(
             (query_vectors[s : s + step] @ bank_vectors.T).numpy(),
-            bank_labels == classes[s : s + step, None],
+            bank.labels == queries.labels[s : s + step, None],
         )
         for s in range(0, len(query_vectors), step)
     ]
