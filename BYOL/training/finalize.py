@@ -29,7 +29,7 @@ from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import backbone_metadata, open_run, starting_backbone, untrained_backbone
 from BYOL.training.prepare import Prepared
 from BYOL.training.run_setup import RunSetup
-from BYOL.training.teacher.run import teacher_facts, teacher_reference, teacher_results
+from BYOL.training.teacher.run import teacher_facts, teacher_results, teacher_rows
 
 log = logging.getLogger(__name__)
 MAX_SILENT_IMAGES = 10_000  # images whose evaluation takes a minute or two
@@ -106,9 +106,7 @@ def _references(config: PretrainConfig, prepared: Prepared, folder: RunFolder) -
     """Return the further rows of the comparison: initial weights and teacher, if there are any."""
     start = starting_backbone(config, folder)
     references = [Reference(START, start, config.input_spec)] if start else []
-    if prepared.targets:
-        references.append(teacher_reference(prepared.targets.features))
-    return references
+    return [*references, *teacher_rows(prepared.targets.features if prepared.targets else None)]
 
 
 def _evaluation(

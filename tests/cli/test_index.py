@@ -127,7 +127,7 @@ def test_an_index_of_other_features_or_images_is_refused(run, images, tmp_path, 
     argv = ["search", str(run), str(images), f"--like={images}/07.png", f"--index={index}"]
     argv += [f"--out={tmp_path}/b.csv"]
     capsys.readouterr()
-    assert f"--index={index} was written for other pool" in refuse([*argv, "--pool=max"], capsys)
+    assert f"--index={index} was written for another pool" in refuse([*argv, "--pool=max"], capsys)
     (images / "00.png").rename(images / "0.png")
     assert f"--index={index} was written for other images" in refuse(argv, capsys)
 

@@ -77,10 +77,12 @@ def run_teacher(run: Run, accelerator: str, *sets: Images | None) -> TeacherFeat
     return features
 
 
-def teacher_reference(features: TeacherFeatures) -> Reference:
-    """Return the row of the teacher in a comparison: its own frozen features."""
-    teacher = features.teacher
-    return Reference(TEACHER, LayerFeatures(teacher.network), teacher.input_spec, features.vectors)
+def teacher_rows(features: TeacherFeatures | None) -> list[Reference]:
+    """Return the row of the teacher in a comparison, its own frozen features; none without one."""
+    if features is None:
+        return []
+    network, spec = LayerFeatures(features.teacher.network), features.teacher.input_spec
+    return [Reference(TEACHER, network, spec, features.vectors)]
 
 
 def teacher_facts(features: TeacherFeatures | None) -> dict[str, Any]:
