@@ -67,6 +67,18 @@ def values_naming_places(settings: type, values: Mapping[str, Any]) -> dict[str,
     }
 
 
+def named_places(config: PretrainConfig, *, trusted: bool) -> tuple[PretrainConfig, dict[str, Any]]:
+    """The settings of a run, and those of them that name a place.
+
+    Without trust the settings have no teacher that names a place, because evaluation would open it.
+    """
+    places = values_naming_places(PretrainConfig, place_values(config))
+    if "teacher" in places and not trusted:
+        unknown: dict[str, Any] = {"teacher": None, "teacher_size": None, "teacher_bands": None}
+        config = dataclasses.replace(config, target="ema", **unknown)
+    return config, places
+
+
 def _may_name_place(name: str, value: str) -> bool:
     """Whether ``value`` of the setting ``name`` contacts a host or names a file."""
     if name == "backbone":
