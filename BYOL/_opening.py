@@ -2,8 +2,8 @@
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # the latter on Windows only
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would wait for a writer
@@ -48,7 +48,7 @@ def read_start(path: Path, most: int) -> bytes:
         os.close(descriptor)
 
 
-def open_plain(path: Path, most: int | None = None) -> BinaryIO:
+def open_plain(path: Path, most: int | None = None) -> BufferedReader:
     """Open a file of the user's for reading; links are followed.
 
     Args:

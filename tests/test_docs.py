@@ -16,11 +16,14 @@ import yaml
 from pydantic import ValidationError
 
 from BYOL.cli.main import COMMANDS, parse
+from BYOL.cli.parser import COMMON
 from BYOL.cli.sweep.spec import read_sweep
 from BYOL.config.fields import fields_of, info_of
 from BYOL.errors import UserError
+from BYOL.runs.schema import Evaluation, Results
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
 SWEEPS = sorted((DOCS.parent / "benchmarks" / "sweeps").glob("*.yaml"))
 
 
@@ -57,11 +60,20 @@ def test_a_page_has_defaults_ranges_and_choices(generate: ModuleType) -> None:
     assert text.index("## Images") < text.index("## Networks") < text.index("## Evaluation")
 
 
-def test_links_between_the_pages_have_targets() -> None:
-    for page in DOCS.rglob("*.md"):
-        for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]*)?\)", page.read_text()):
-            if "://" not in link:
-                assert (page.parent / link).exists(), f"{page.name}: {link}"
+def anchors(page: Path) -> set[str]:
+    """The anchors of the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    texts = [re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings]
+    return {re.sub(r"[\s-]+", "-", text) for text in texts}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_the_pages_have_targets(page: Path) -> None:
+    for link, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([\w-]*))?\)", page.read_text()):
+        if "://" not in link:
+            target = page.parent / link if link else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
 
 
 def test_the_code_of_the_page_on_python_runs_as_it_stands(
@@ -97,9 +109,7 @@ def commands_in(page: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if not set(line) & set("[…<")]
 
 
-@pytest.mark.parametrize(
-    "page", [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_command_line_accepts_every_command_of_the_docs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,3 +147,41 @@ def test_the_schema_of_sweep_files_rejects_what_byol_sweep_rejects(
     (tmp_path / "sweep.yaml").write_text(text)
     with pytest.raises(UserError, match=place):
         read_sweep(tmp_path / "sweep.yaml", tmp_path / "out")
+
+
+FLAGS = {
+    name.replace("_", "-")
+    for command in COMMANDS.values()
+    for name in (*fields_of(command.settings), *COMMON)
+}
+PROGRAMS = {"torch-backend", "bakbone"}  # of uv, and a mistake that is quoted
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_flag_in_the_text_of_the_docs_exists(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    inline = [code for code in re.findall(r"`([^`]*)`", text) if code.startswith(("byol", "--"))]
+    flags = set(re.findall(r"(?<!\w)--(?:no-)?([a-z][a-z-]+)", " ".join(inline)))
+    if page.name not in ("performance.md", "scale.md", "design.md"):  # flags of benchmarks
+        assert flags <= FLAGS | PROGRAMS
+
+
+@pytest.mark.parametrize("schema", [Results, Evaluation], ids=("results", "evaluation"))
+def test_the_documented_keys_of_result_files_are_those_of_the_schema(schema: Any) -> None:
+    name = f"### {schema.__name__.lower()}.json"
+    section = (DOCS / "files.md").read_text().partition(name)[2].partition("\n#")[0]
+    first_cells = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+    keys = {key for cell in first_cells for key in re.findall(r"`(\w+)`", cell)}
+    assert len(keys) > 10 and keys <= schema.__annotations__.keys()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lists_start_after_an_empty_line(page: Path) -> None:
+    """Without it, the site shows the items as running text, unlike GitHub."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    previous, is_list = "", False
+    for line in text.splitlines():
+        is_item = re.match(r" *(?:[-*]|\d+\.) ", line) is not None
+        assert is_list or not is_item or previous[:1] in ("", "#"), line
+        is_list = bool(line.strip()) and (is_list or is_item)
+        previous = line.strip()

@@ -1,4 +1,4 @@
-"""Fields that settings of several commands share: files to read or write, and random seeds."""
+"""Fields that many settings share: files to read or write, random seeds, and fixed settings."""
 
 from typing import Any
 
@@ -18,3 +18,8 @@ def input_path(help: str) -> Any:
 def random_seed(help: str, *, basic: bool = False) -> Any:
     """A random seed, which is 0 by default."""
     return setting(0, help, low=0, high=2**63 - 1, basic=basic)
+
+
+def fixed_setting(default: Any, help: str, **known: Any) -> Any:
+    """A setting that a resumed run must not change."""
+    return setting(default, help, on_resume="fixed", **known)

@@ -9,7 +9,13 @@ from BYOL.config.common_fields import input_path, output_path, random_seed
 from BYOL.config.features import PooledFeaturesConfig
 from BYOL.config.fields import setting
 from BYOL.config.metrics import METRIC, MetricName
-from BYOL.config.shared_help import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, TASK
+from BYOL.config.shared_help import (
+    FILE_COLUMN,
+    GROUP_COLUMN,
+    LABEL_COLUMN,
+    NEIGHBOUR_SEARCH,
+    TASK,
+)
 from BYOL.config.validation import check_annotations
 from BYOL.errors import SettingsError
 
@@ -37,6 +43,7 @@ class DuplicatesConfig(PooledFeaturesConfig):
     grid: str | None = output_path(
         None, "PNG file of the groups of duplicates. The default is none."
     )
+    neighbour_search: Literal["auto", "exact", "faiss"] = setting("auto", NEIGHBOUR_SEARCH)
     kept: str | None = output_path(
         None,
         "TXT file to list all images except the surplus ones. Other commands accept it as DATA. "
@@ -79,6 +86,13 @@ class SearchConfig(PooledFeaturesConfig):
         basic=True,
     )
     count: int = setting(20, "Number of results per list.", low=1, basic=True)
+    index: str | None = output_path(
+        None,
+        "FAISS index of DATA, a .faiss file. It is written if it does not exist. If it exists, "
+        "only the features of the query images are computed. Only an index that the same user "
+        "wrote is opened. A file NAME.rows.safetensors next to it belongs to it.",
+    )
+    neighbour_search: Literal["auto", "exact", "faiss"] = setting("auto", NEIGHBOUR_SEARCH)
     out: str = output_path("search.csv", "CSV file to write.")
     grid: str | None = output_path(None, "PNG file of the results. The default is none.")
 
@@ -88,6 +102,8 @@ class SearchConfig(PooledFeaturesConfig):
             raise SettingsError(
                 "--like is missing: give an image, a folder of images or a .txt list"
             )
+        if self.index and self.neighbour_search == "exact":
+            raise SettingsError(f"--neighbour-search=exact does not use --index={self.index}")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from BYOL.config.common_fields import fixed_setting
 from BYOL.config.fields import setting
 from BYOL.config.shared_help import DATA_ROOT, FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, TASK
 
@@ -55,40 +56,35 @@ class DataSettings:
         home=True,
         basic=True,
     )
-    channels: int | None = setting(
+    channels: int | None = fixed_setting(
         None,
         "Number of image channels. The default is the number of channels of the images.",
         low=1,
-        on_resume="fixed",
         basic=True,
     )
-    pixel_range: Pairs | None = setting(
+    pixel_range: Pairs | None = fixed_setting(
         None,
         "Pixel values of black and white in images of high bit depth, such as 0,4095. It may be a "
         "pair for each channel, such as -25,0,0,0.6. The default is estimated from a sample of "
         "the images. Values outside the range are clipped.",
-        on_resume="fixed",
     )
-    no_data: float | None = setting(
+    no_data: float | None = fixed_setting(
         None,
         "Pixel value that marks pixels without data, such as -9999. It is not part of the pixel "
         "range, and such pixels are black. NaN and the no-data values that TIFF and DICOM files "
         "declare are recognised without this setting.",
-        on_resume="fixed",
     )
-    slice: Literal["middle", "first", "max"] = setting(
+    slice: Literal["middle", "first", "max"] = fixed_setting(
         "middle",
         "Slice of image stacks that is used: the middle or the first one in depth and time, or "
         "the maximum over all of them. All channels are kept.",
-        on_resume="fixed",
     )
-    frames: Literal["all", "first", "middle"] | None = setting(
+    frames: Literal["all", "first", "middle"] | None = fixed_setting(
         None,
         "Frames of DICOM objects, and slices of volumes and stacks (NIfTI, NRRD, MHA, Zarr, TIFF), "
         "that are used. "
         "With all, every frame and every slice is an image, and those of one file are one group. "
         "The default is the first frame of a DICOM object and the --slice of a volume.",
-        on_resume="fixed",
     )
     data_root: str = setting("~/.cache/byol", DATA_ROOT, private=True, place="output")
     memory: float = setting(
@@ -101,11 +97,10 @@ class DataSettings:
         private=True,
         basic=True,
     )
-    shuffle_buffer: int = setting(
+    shuffle_buffer: int = fixed_setting(
         8192,
         "Number of images from shards in the shuffle buffer, over all processes and workers. "
         "Where shards are not local archives, twice as many encoded images are held in memory.",
         low=1,
-        on_resume="fixed",
     )
     strict_images: bool = setting(False, "Stop before training if any image cannot be read.")

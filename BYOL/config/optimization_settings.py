@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from BYOL.config.common_fields import fixed_setting
 from BYOL.config.fields import setting
 
 
@@ -30,11 +31,10 @@ class OptimizationSettings:
         chosen="length",
         on_resume="incomplete",
     )
-    batch_size: int = setting(
+    batch_size: int = fixed_setting(
         256,
         "Images per optimizer step. They are divided over processes and --accumulate.",
         low=1,
-        on_resume="fixed",
         chosen="recipe",
         basic=True,
     )
@@ -44,8 +44,8 @@ class OptimizationSettings:
         low=1,
         chosen="recipe",
     )
-    optimizer: Literal["lars", "sgd", "adamw"] = setting(
-        "lars", "Optimizer.", on_resume="fixed", chosen="recipe", basic=True
+    optimizer: Literal["lars", "sgd", "adamw"] = fixed_setting(
+        "lars", "Optimizer.", chosen="recipe", basic=True
     )
     lr: float = setting(
         0.3,

@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 # The settings of labels and groups: they belong to certain images.
 ANNOTATIONS = ("labels", "label_column", "groups", "group_column", "file_column", "task")
 _LENGTH = {"epochs", "steps", "warmup_epochs", "length_changes"}
+# Settings that do not depend on the machine and the folder.
+_ALL = set(names_where(PretrainConfig, lambda info: not info.private)).difference(
+    (*ANNOTATIONS, "preset", "recipe", "minutes")
+)
 # Settings that the program may choose, and those that a run must share with its checkpoint.
 _KEPT = {*CHOSEN, *names_where(PretrainConfig, lambda info: info.on_resume != "any")}.difference(
     ANNOTATIONS
@@ -88,7 +92,8 @@ def _recorded_names(config: PretrainConfig, recorded: PretrainConfig) -> set[str
     length = _LENGTH if config.minutes is not None else set()
     if config.preset not in ("auto", recorded.preset):  # the user asks for another recipe
         return {"accumulate"} | length
-    removed: set[str] = set()
-    if config.resume == "auto":  # it may be a new run: a flag that is left out now has its default
-        removed = set(recorded.specified).difference(CHOSEN if config.undecided else ())
+    if config.resume is True:  # it is the same run: also flags that are left out now are its own
+        return _ALL
+    # It may be a new run: a flag that was specified then and is left out now has its default.
+    removed = set(recorded.specified).difference(CHOSEN if config.undecided else ())
     return _KEPT - removed | length

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from BYOL.config.common_fields import fixed_setting
 from BYOL.config.fields import setting
 from BYOL.config.shared_help import ACCELERATOR
 
@@ -47,14 +48,8 @@ class RunSettings:
         private=True,
         basic=True,
     )
-    seed: int = setting(
-        0,
-        "Random seed.",
-        low=0,
-        high=2**63 - 1,
-        on_resume="fixed",
-        unswept="seeds are in seeds",
-        basic=True,
+    seed: int = fixed_setting(
+        0, "Random seed.", low=0, high=2**63 - 1, unswept="seeds are in seeds", basic=True
     )
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting(
         "auto", ACCELERATOR, private=True, basic=True

@@ -119,9 +119,23 @@ def is_signed(text: str, places: Mapping[str, Any], folder: Path) -> bool:
     return hmac.compare_digest(lines[-1].removeprefix(_TAG).strip().encode(), expected.encode())
 
 
+def signature_of(values: Mapping[str, Any]) -> str | None:
+    """The signature of this user for ``values``; None if there is no key."""
+    key = user_key(create=True)
+    return _hmac(key, values) if key else None
+
+
+def is_signature_of(signature: str, values: Mapping[str, Any]) -> bool:
+    """Whether ``signature`` is that of this user for ``values``."""
+    key = user_key()
+    return key is not None and hmac.compare_digest(signature.encode(), _hmac(key, values).encode())
+
+
 def _digest(key: bytes, places: Mapping[str, Any], folder: Path) -> str:
-    message = json.dumps(
-        {"folder": os.path.realpath(folder), "places": dict(places)}, sort_keys=True, default=str
-    )
+    return _hmac(key, {"folder": os.path.realpath(folder), "places": dict(places)})
+
+
+def _hmac(key: bytes, values: Mapping[str, Any]) -> str:
+    message = json.dumps(dict(values), sort_keys=True, default=str)
     data = message.encode("utf-8", "surrogatepass")
     return hmac.new(key, data, hashlib.sha256).hexdigest()

@@ -1,10 +1,18 @@
 """The random views of an image."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
+from BYOL.config.common_fields import fixed_setting
 from BYOL.config.fields import setting
 from BYOL.views.config import Pair
+
+
+def _augmentation(
+    default: Any, help: str, high: float | None = 1, chosen: Literal["recipe"] | None = None
+) -> Any:
+    """A number from 0 to ``high`` that must not change before the run is complete."""
+    return setting(default, help, low=0, high=high, on_resume="incomplete", chosen=chosen)
 
 
 @dataclass(frozen=True)
@@ -13,174 +21,107 @@ class ViewSettings:
 
     title: ClassVar[str] = "views"
 
-    image_size: int | None = setting(
+    image_size: int | None = fixed_setting(
         None,
         "Side in pixels of the images that the network takes. The default is the side of the "
         "images if all are equal and at most 96 px, otherwise 224.",
         low=1,
-        on_resume="fixed",
         chosen="recipe",
         basic=True,
     )
-    view_size: int | None = setting(
+    view_size: int | None = fixed_setting(
         None,
         "Side in pixels of the training views. The default is --image-size. Smaller views take "
         "less computation. They also match the apparent size of objects in evaluation, because a "
         "random crop enlarges them (arXiv 1906.06423).",
         low=1,
-        on_resume="fixed",
         chosen="recipe",
     )
-    crop_scale: Pair = setting(
+    crop_scale: Pair = _augmentation(
         (0.08, 1.0),
         "Smallest and largest fraction of the image's area that a crop covers.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
         chosen="recipe",
     )
-    crop_ratio: Pair = setting(
+    crop_ratio: Pair = _augmentation(
         (3 / 4, 4 / 3),
         "Smallest and largest aspect ratio (width / height) of a crop before it is resized to a "
         "square.",
-        low=0,
-        on_resume="incomplete",
+        high=None,
     )
-    flip: float = setting(
-        0.5, "Probability of a horizontal flip.", low=0, high=1, on_resume="incomplete"
+    flip: float = _augmentation(0.5, "Probability of a horizontal flip.")
+    vertical_flip: float = _augmentation(0.0, "Probability of a vertical flip.")
+    rotate: float = _augmentation(0.0, "Largest rotation of a view in degrees.", high=180)
+    jitter: float = _augmentation(
+        0.8, "Probability of color jitter: brightness, contrast, saturation and hue."
     )
-    vertical_flip: float = setting(
-        0.0, "Probability of a vertical flip.", low=0, high=1, on_resume="incomplete"
+    brightness: float = _augmentation(
+        0.4, "Largest change of brightness in color jitter.", chosen="recipe"
     )
-    rotate: float = setting(
-        0.0, "Largest rotation of a view in degrees.", low=0, high=180, on_resume="incomplete"
+    contrast: float = _augmentation(
+        0.4, "Largest change of contrast in color jitter.", chosen="recipe"
     )
-    jitter: float = setting(
-        0.8,
-        "Probability of color jitter: brightness, contrast, saturation and hue.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
+    saturation: float = _augmentation(
+        0.2, "Largest change of saturation in color jitter, for color images only."
     )
-    brightness: float = setting(
-        0.4,
-        "Largest change of brightness in color jitter.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
-        chosen="recipe",
+    hue: float = _augmentation(
+        0.1, "Largest change of hue in color jitter, in turns, for color images only.", high=0.5
     )
-    contrast: float = setting(
-        0.4,
-        "Largest change of contrast in color jitter.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
-        chosen="recipe",
-    )
-    saturation: float = setting(
-        0.2,
-        "Largest change of saturation in color jitter, for color images only.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
-    )
-    hue: float = setting(
-        0.1,
-        "Largest change of hue in color jitter, in turns, for color images only.",
-        low=0,
-        high=0.5,
-        on_resume="incomplete",
-    )
-    grey: float = setting(
+    grey: float = _augmentation(
         0.2,
         "Probability that a view is converted to grayscale, for color images only.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
         chosen="recipe",
     )
-    blur: Pair = setting(
+    blur: Pair = _augmentation(
         (1.0, 0.1),
         "Probability of Gaussian blur for the first and the second view.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
         chosen="recipe",
     )
-    blur_sigma: Pair = setting(
-        (0.1, 2.0),
-        "Smallest and largest standard deviation of the blur in pixels.",
-        low=0,
-        on_resume="incomplete",
+    blur_sigma: Pair = _augmentation(
+        (0.1, 2.0), "Smallest and largest standard deviation of the blur in pixels.", high=None
     )
-    solarize: Pair = setting(
+    solarize: Pair = _augmentation(
         (0.0, 0.2),
         "Probability of solarization for the first and the second view.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
         chosen="recipe",
     )
-    small_views: int = setting(
+    small_views: int = fixed_setting(
         0,
         "Number of additional small views per image, which only the online network sees "
         "(multi-crop).",
         low=0,
-        on_resume="fixed",
     )
-    small_size: int | None = setting(
-        None,
-        "Side in pixels of the small views. The default is half of --view-size.",
-        low=1,
-        on_resume="fixed",
+    small_size: int | None = fixed_setting(
+        None, "Side in pixels of the small views. The default is half of --view-size.", low=1
     )
-    small_scale: Pair = setting(
-        (0.05, 0.4),
-        "Smallest and largest fraction of the image's area that a small view covers.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
+    small_scale: Pair = _augmentation(
+        (0.05, 0.4), "Smallest and largest fraction of the image's area that a small view covers."
     )
-    cutout_views: int = setting(
+    cutout_views: int = fixed_setting(
         0,
         "Number of additional views per image in which a rectangle is filled with the mean. Only "
         "the online network sees them.",
         low=0,
-        on_resume="fixed",
     )
-    cutout_area: Pair = setting(
-        (0.2, 0.6),
-        "Smallest and largest fraction of a cutout view that is filled.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
+    cutout_area: Pair = _augmentation(
+        (0.2, 0.6), "Smallest and largest fraction of a cutout view that is filled."
     )
-    further_blur: float | None = setting(
+    further_blur: float | None = _augmentation(
         None,
         "Probability of Gaussian blur for small views and cutout views. The default is that of the "
         "second view.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
     )
-    further_solarize: float | None = setting(
+    further_solarize: float | None = _augmentation(
         None,
         "Probability of solarization for small views and cutout views. The default is that of the "
         "second view.",
-        low=0,
-        high=1,
-        on_resume="incomplete",
     )
-    mean: list[float] | None = setting(
+    mean: list[float] | None = fixed_setting(
         None,
         "Mean of each channel, for normalization. The default is the mean that the starting "
         "weights expect, ImageNet's for three channels, or the mean of a sample of the images.",
-        on_resume="fixed",
     )
-    std: list[float] | None = setting(
+    std: list[float] | None = fixed_setting(
         None,
         "Standard deviation of each channel, for normalization. The default is chosen as for "
         "--mean.",
-        on_resume="fixed",
     )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from BYOL.curation.candidates import all_pairs, faiss_pairs
 from BYOL.curation.feature_store import Collection
 from BYOL.curation.identical_files import identical_pairs
 from BYOL.evaluation.copies.confirm import are_copies, confirm_pairs, read_reduced
@@ -15,7 +16,6 @@ from BYOL.evaluation.copies.leakage import MIN_CORRELATION
 from BYOL.evaluation.copies.thumbnails import thumbnail_correlations
 
 _ROUNDS = 8  # of confirmations; each compares at most as many pairs as there are images
-_BLOCK = 4096  # rows and columns of a block of cosines: 64 MB
 _CONFIRMED = 1 << 16  # pairs whose thumbnails are compared at a time
 _KEPT = 1 << 22  # pairs in memory before they are reduced to a spanning forest
 
@@ -61,12 +61,13 @@ def duplicate_groups(
     device: torch.device,
     aliases: Mapping[int, int],
     between: bool = False,
+    faiss: bool = False,
 ) -> list[list[Member]]:
     """Return groups of images that differ only in compression, size, flip, border or brightness.
 
-    The search is exact: all pairs are compared in blocks, so memory does not grow with the number
-    of pairs. Aliases of a file (links, or a path that is listed twice) are not duplicates of it and
-    are in no group.
+    All pairs are compared in blocks, so memory does not grow with the number of pairs. With FAISS
+    only near neighbours are compared. Aliases of a file (links, or a path that is listed twice) are
+    not duplicates of it and are in no group.
 
     Args:
         collection: the images.
@@ -75,6 +76,7 @@ def duplicate_groups(
         aliases: the aliases, as returned by :func:`BYOL.curation.identical_files.find_aliases`.
         between: whether only pairs of a training and a test image count. All test images of a
             group are then kept.
+        faiss: whether FAISS proposes the pairs.
 
     Returns:
         Groups of at least two images, largest group first. The image to keep is first in its group.
@@ -82,7 +84,7 @@ def duplicate_groups(
     n = len(collection)
     split = collection.locations[:, 0] if between else None
     same = identical_pairs(collection, split)
-    candidates = near_pairs(collection, threshold, MIN_CORRELATION, device, split)
+    candidates = near_pairs(collection, threshold, MIN_CORRELATION, device, split, faiss)
     pairs = np.concatenate([confirmed_pairs(collection, candidates), same])
     # Aliases are replaced by their file, because a pair with an alias also connects its file.
     file = np.arange(n)
@@ -179,6 +181,7 @@ def near_pairs(
     correlation: float,
     device: torch.device,
     split: np.ndarray | None = None,
+    faiss: bool = False,
 ) -> Pairs:
     """Return all pairs with at least this cosine and this correlation.
 
@@ -191,30 +194,30 @@ def near_pairs(
         correlation: smallest correlation of the grey thumbnails, upright or mirrored.
         device: where the blocks of cosines are computed.
         split: (n,) numbers of the splits if both images of a pair must be in different ones.
+        faiss: whether FAISS proposes the pairs, of which it finds nearly all.
     """
-    blocks: list[tuple[Tensor, Tensor, Tensor]] = []
-    count = 0
     n = len(collection)
-    for a in range(0, n, _BLOCK):
-        first = torch.from_numpy(collection.directions[a : a + _BLOCK]).to(device)
-        for b in range(a, n, _BLOCK):
-            second = torch.from_numpy(collection.directions[b : b + _BLOCK]).to(device)
-            cosines = first @ second.T
-            if a == b:
-                cosines.masked_fill_(torch.ones_like(cosines, dtype=torch.bool).tril(), -2)
-            rows, columns = (cosines >= threshold).nonzero(as_tuple=True)
-            places = torch.stack((rows + a, columns + b), dim=1).cpu()
-            near = cosines[rows, columns].cpu()
-            if split is not None:
-                crossing = torch.from_numpy(np.diff(split[places.numpy()])[:, 0] != 0)
-                places, near = places[crossing], near[crossing]
-            block = _with_similar_thumbnails(collection, places, near, correlation)
-            blocks.append(block)
-            count += len(block[0])
-            if count > _KEPT:
-                blocks = [_spanning_forest(blocks, n)]
-                count = len(blocks[0][0])
+    if faiss:
+        candidates = faiss_pairs(collection.directions, threshold, device, split)
+    else:
+        candidates = all_pairs(collection.directions, threshold, device)
+    empty = torch.empty(0)
+    blocks = [(torch.empty(0, 2, dtype=torch.int64), empty, empty)]
+    count = 0
+    for places, near in candidates:
+        if split is not None:
+            crossing = torch.from_numpy(np.diff(split[places.numpy()])[:, 0] != 0)
+            places, near = places[crossing], near[crossing]
+        block = _with_similar_thumbnails(collection, places, near, correlation)
+        blocks.append(block)
+        count += len(block[0])
+        if count > _KEPT:
+            blocks = [_spanning_forest(blocks, n)]
+            count = len(blocks[0][0])
     places, cosines, correlations = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    if faiss:  # a pair may be found from both of its images
+        _, first = np.unique(places[:, 0].numpy() * n + places[:, 1].numpy(), return_index=True)
+        places, cosines, correlations = places[first], cosines[first], correlations[first]
     return Pairs(places.numpy(), cosines.numpy(), correlations.numpy())
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from BYOL.curation.feature_store import Collection
+from BYOL.curation.faiss_index import VectorIndex
 from BYOL.evaluation.nearest import top_k
 
 # Degree of whitening for search. Among the 20 nearest images of CIFAR-10, the share of the query's
@@ -22,7 +22,7 @@ class SearchResult:
     """The most similar images for every query, most similar first.
 
     Args:
-        positions: (q, k) int64 positions in the collection.
+        positions: (q, k) int64 row numbers of the bank.
         similarity: (q, k) float32 cosines.
     """
 
@@ -31,30 +31,27 @@ class SearchResult:
 
 
 def nearest_images(
-    collection: Collection,
-    queries: np.ndarray,
-    candidates: np.ndarray,
-    count: int,
-    *,
-    combine: bool,
+    queries: np.ndarray, bank: np.ndarray | VectorIndex, count: int, *, combine: bool
 ) -> SearchResult:
-    """Return the images with the largest cosine of ``collection.directions`` to each query.
+    """Return the vectors of ``bank`` with the largest cosine to each query.
 
-    The candidates are read in chunks, so memory does not grow with their number.
+    An array is read in chunks, so memory does not grow with its length.
 
     Args:
-        collection: the collection, which also contains the queries.
-        queries: (q,) positions of the queries.
-        candidates: (n,) positions of the candidates.
+        queries: (q, d) unit vectors.
+        bank: (n, d) unit vectors, or an index of them.
         count: number of results per query. It is limited to n.
         combine: return one result for all queries, by the mean of their directions.
     """
-    directions = torch.from_numpy(np.array(collection.directions[queries]))
+    directions = torch.from_numpy(np.array(queries))
     if combine:
         directions = F.normalize(directions.mean(dim=0, keepdim=True))
+    if isinstance(bank, VectorIndex):
+        similarity, positions = bank.search_all(directions.numpy(), count)
+        return SearchResult(positions, similarity)
     chunks = (
-        torch.from_numpy(np.array(collection.directions[candidates[start : start + _CHUNK]]))
-        for start in range(0, len(candidates), _CHUNK)
+        torch.from_numpy(np.array(bank[start : start + _CHUNK]))
+        for start in range(0, len(bank), _CHUNK)
     )
     cosines, indices = top_k(directions, chunks, count)
-    return SearchResult(candidates[indices.numpy()], cosines.numpy())
+    return SearchResult(indices.numpy(), cosines.numpy())

@@ -17,6 +17,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.baselines import RawPixels, Reference
 from BYOL.evaluation.class_summary import class_summary, constant_summary
+from BYOL.evaluation.collapse.feature_metrics import metrics_of_features
 from BYOL.evaluation.comparison import comparisons_of
 from BYOL.evaluation.copies.leakage import leakage_search
 from BYOL.evaluation.deciding import check_metric
@@ -58,6 +59,7 @@ def evaluate(
     metric: str = "auto",
     log_times: bool = False,
     leakage: bool = True,
+    trained_features: FeatureFunction | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Evaluate a backbone and its baselines.
@@ -81,6 +83,7 @@ def evaluate(
         log_times: whether the time of every measurement is logged, and its expected time before it
             starts if that is minutes.
         leakage: whether near-copies of test images are searched among the training images.
+        trained_features: returns stored features of ``backbone``; None: they are computed.
         settings: further fields of :class:`EvaluationData`.
 
     Returns:
@@ -102,6 +105,8 @@ def evaluate(
         - ``majority``, ``unequal`` and ``positive``, for classes: see
           :func:`BYOL.evaluation.class_summary.class_summary`. ``constant``, for tags and values:
           names of the columns that are equal for all test images, which are not scored.
+        - ``feature_gauges``: collapse metrics of the features of training images, for "trained" and
+          "untrained": see :func:`BYOL.evaluation.collapse.metrics.collapse_metrics`.
         - ``metric``, and ``comparisons[source]``: the trained backbone compared with every other
           source by paired tests: see :mod:`BYOL.evaluation.comparison`.
         - ``test_digest``: evaluations with the same one used the same test images.
@@ -127,13 +132,17 @@ def evaluate(
     trained = Reference("trained", backbone, input_spec)
     backbones = [Reference("untrained", untrained, input_spec), *references, trained]
     rows: dict[str, Measures] = {}
+    collapse: dict[str, dict[str, float]] = {}
     level = logging.INFO if log_times else logging.DEBUG
-    for source in _sources(data, image_pixels, input_spec, backbones):
+    stored = {"trained": trained_features} if trained_features else {}
+    for source in _sources(data, image_pixels, input_spec, backbones, stored):
         outcome = Outcome(known.get(source.name, {}))
         if source.name not in known:
             outcome = _run_protocols(source, chosen, level)
             if search and source.name == trained.name:
                 outcome.details["leakage"] = search(source.bank, source.queries)
+            if source.name in (trained.name, "untrained"):
+                collapse[source.name] = metrics_of_features(source.bank)
         rows[source.name] = outcome.measures
     results = {
         **_composition(data, test),
@@ -142,6 +151,7 @@ def evaluate(
         "metric": metric,
         "test_digest": digest_of_test_images(data.test),
         "rows": rows,
+        "feature_gauges": collapse,
         **outcome.details,  # of the last source, the trained backbone
     }
     return {**results, "comparisons": comparisons_of(results)}
@@ -216,8 +226,17 @@ def _sources(
     image_pixels: ImagePixels,
     input_spec: InputSpec,
     backbones: list[Reference],
+    stored: Mapping[str, FeatureFunction],
 ) -> Iterator[FeatureSource]:
-    """Yield the sources of features one by one, so that only one has its features in memory."""
+    """Yield the sources of features one by one, so that only one has its features in memory.
+
+    Args:
+        data: the images.
+        image_pixels: their pixels, which are dropped after the first source.
+        input_spec: of the pixels.
+        backbones: name, network and input specification of the other sources.
+        stored: features that are not computed, by the name of the source.
+    """
 
     def pixels(images: Images) -> np.ndarray:
         return next(pixels for own, pixels in image_pixels if own is images)
@@ -226,7 +245,7 @@ def _sources(
     yield FeatureSource("raw pixels", RawPixels(input_spec), input_spec, data, pixels, components)
     image_pixels.clear()
     for name, backbone, spec in ((b.name, b.backbone, b.input_spec) for b in backbones):
-        features_of = feature_function(backbone, spec, data)
+        features_of = stored.get(name) or feature_function(backbone, spec, data)
         yield FeatureSource(name, backbone, spec, data, features_of)
 
 

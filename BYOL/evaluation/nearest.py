@@ -1,15 +1,20 @@
 """Nearest neighbours by the cosine: the k bank vectors that are most similar to each query."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from BYOL._console import Progress
 from BYOL.errors import UserError
 
 BLOCK_SIZE = 1 << 24  # similarities held in memory at once: 64 MB of float32
+HELD = 1 << 28  # numbers of a bank that are held in memory: 1 GB of float32
+_REPORTED = 1e11  # multiplications from which on progress is reported
+_CHUNK_NUMBERS = 1 << 25  # of a larger bank, at a time: 128 MB of float32
 
 Array = np.ndarray | Tensor
 
@@ -24,7 +29,9 @@ def nearest_neighbours(
 ) -> tuple[Tensor, Tensor]:
     """Return the ``k`` vectors of ``bank`` that are most similar to each query, best first.
 
-    Queries are processed in blocks, so memory does not grow with queries times bank.
+    Queries are processed in blocks, so memory does not grow with queries times bank. An array of
+    more than :data:`HELD` numbers, which may be memory-mapped, is read in chunks: memory then does
+    not grow with the bank either, and long work reports its progress.
 
     Args:
         bank: (n, d) features with n ≥ 1. They need not have unit length.
@@ -46,18 +53,56 @@ def nearest_neighbours(
         raise UserError(f"k={k} is out of range: give a number of neighbours of at least 1")
     if not len(bank):
         raise UserError("k-NN has an empty bank: give at least one labelled image")
-    known = unit_vectors(torch.as_tensor(bank), center)
-    asked = torch.as_tensor(queries).to(known.device)
-    k = min(k if exclude is None else k + 1, len(known))
-    similarities = known.new_empty(len(asked), k)
-    indices = torch.empty(len(asked), k, dtype=torch.int64, device=known.device)
-    block_rows = max(BLOCK_SIZE // len(known), 1)
-    for start in range(0, len(asked), block_rows):
-        block = slice(start, start + block_rows)
-        similarities[block], indices[block] = top_k(unit_vectors(asked[block], center), [known], k)
+    chunks = _ChunkedBank(bank, center)
+    k = min(k if exclude is None else k + 1, len(bank))
+    similarities = torch.empty(len(queries), k, device=chunks.device)
+    indices = torch.empty(len(queries), k, dtype=torch.int64, device=chunks.device)
+    block_rows = max(BLOCK_SIZE // chunks.rows, 1)
+    work = len(queries) * len(bank) * bank.shape[1]
+    with Progress("k-NN", len(queries)) if work > _REPORTED else nullcontext() as progress:
+        for start in range(0, len(queries), block_rows):
+            block = slice(start, start + block_rows)
+            some = unit_vectors(_tensor(queries[block]).to(chunks.device), center)
+            similarities[block], indices[block] = top_k(some, chunks, k)
+            if progress and progress.due():
+                done = start + len(some)
+                progress.update(done, "", f"k-NN: {done:,} of {len(queries):,} images compared")
     if exclude is None:
         return similarities, indices
-    return _without(torch.as_tensor(exclude).to(known.device), similarities, indices)
+    return _without(torch.as_tensor(exclude).to(chunks.device), similarities, indices)
+
+
+class _ChunkedBank:
+    """The unit vectors of a bank, in one chunk, or in several if it has many numbers.
+
+    Args:
+        bank: (n, d) features.
+        center: as in :func:`nearest_neighbours`.
+    """
+
+    def __init__(self, bank: Array, center: Array | None):
+        self._bank, self._center = bank, center
+        self.device = bank.device if isinstance(bank, Tensor) else torch.device("cpu")
+        self.rows = len(bank)
+        self._known: Tensor | None = None
+        if isinstance(bank, Tensor) or bank.size <= HELD:
+            self._known = unit_vectors(_tensor(bank), center)
+        else:
+            self.rows = max(_CHUNK_NUMBERS // bank.shape[1], 1)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self._known is not None:
+            yield self._known
+            return
+        for start in range(0, len(self._bank), self.rows):
+            yield unit_vectors(_tensor(self._bank[start : start + self.rows]), self._center)
+
+
+def _tensor(features: Array) -> Tensor:
+    """Return ``features`` as a tensor, copied if they may not be written to."""
+    if isinstance(features, Tensor) or features.flags.writeable:
+        return torch.as_tensor(features)
+    return torch.from_numpy(np.array(features))
 
 
 def top_k(queries: Tensor, bank_chunks: Iterable[Tensor], k: int) -> tuple[Tensor, Tensor]:

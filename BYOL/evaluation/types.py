@@ -111,6 +111,8 @@ class FeatureSource:
         features_of: function from images to their (n, d) float32 features.
         components: maximum number of principal components that a linear probe is fitted to; None
             means that the probe is fitted to all features, each standardised.
+        stored: whether the features are stored, and no network computes features of random crops.
+            They may be memory-mapped and of float16.
     """
 
     name: str
@@ -119,6 +121,7 @@ class FeatureSource:
     data: EvaluationData
     features_of: FeatureFunction
     components: int | None = None
+    stored: bool = False
 
     @cached_property
     def bank(self) -> np.ndarray:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL.config import PretrainConfig
+from BYOL.config.model_settings import ModelSettings
 from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.model.backbones import has_fixed_size
 from BYOL.model.classifier import Classifier, output_name
@@ -60,7 +61,7 @@ def _listed(names: tuple[str, ...]) -> str:
     return shown if len(names) <= _LISTED_NAMES else f"{shown}, … ({len(names):,} in all)"
 
 
-def _norm_layers(config: PretrainConfig) -> list[str]:
+def _norm_layers(config: ModelSettings) -> list[str]:
     if config.norm == "bn":
         return []
     return [
@@ -74,7 +75,7 @@ def _size(config: PretrainConfig) -> dict[str, Any]:
     return {"img_size": config.image_size} if has_fixed_size(config.backbone) else {}
 
 
-def _registration(config: PretrainConfig) -> list[str]:
+def _registration(config: ModelSettings) -> list[str]:
     from_byol = config.backbone in PLAIN_NETS or config.stem == "small"
     line = "import BYOL.model.timm_registry  # registers this network with timm"
     return [line] if from_byol else []

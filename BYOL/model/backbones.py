@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from BYOL._console import printable
+from BYOL._hub import hub_problem
 from BYOL.errors import UserError, first_line
 from BYOL.model.size_limit import check_size
 from BYOL.model.stems import STEMS, make_small_stem
@@ -162,11 +163,12 @@ def _create(
     check_size(
         lambda: timm.create_model(name, **kwargs | {"pretrained": False}), f"backbone {name!r}"
     )
+    problem = hub_problem() if pretrained else None
     try:
         return timm.create_model(name, **kwargs)
     except Exception as error:
         if pretrained:
-            reason = f"{type(error).__name__}: {first_line(error)}"
+            reason = problem or f"{type(error).__name__}: {first_line(error)}"
             raise UserError(
                 f"pretrained=True: the weights of {name} cannot be loaded ({reason[:200]}); "
                 "check the network connection, or use pretrained=False"

@@ -13,6 +13,7 @@ from typing import Any
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
+from BYOL._hub import hub_problem
 from BYOL._links import check_file_link
 from BYOL.config import PretrainConfig
 from BYOL.config.schema import LENIENT, Text, read_json
@@ -189,23 +190,23 @@ def _find_on_hub(repository: str, argument: str) -> FindFile:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils import EntryNotFoundError, LocalEntryNotFoundError
 
+    problem = hub_problem()
+
     def find(name: str) -> Path | None:
         try:
             return Path(hf_hub_download(repository, name))
         except (
             LocalEntryNotFoundError
         ) as error:  # a subclass of EntryNotFoundError that means no network
-            raise _download_error(argument, error) from error
+            raise _download_error(argument, error, problem) from error
         except EntryNotFoundError:
             return None
         except Exception as error:  # an invalid name, no such repository, no network
-            raise _download_error(argument, error) from error
+            raise _download_error(argument, error, problem) from error
 
     return find
 
 
-def _download_error(argument: str, error: Exception) -> UserError:
-    return UserError(
-        f"{argument} cannot be downloaded from the hub "
-        f"({type(error).__name__}: {first_line(error)})"
-    )
+def _download_error(argument: str, error: Exception, problem: str | None) -> UserError:
+    reason = problem or f"{type(error).__name__}: {first_line(error)}"
+    return UserError(f"{argument} cannot be downloaded from the hub ({reason})")

@@ -10,6 +10,7 @@ from torch import nn
 from BYOL._hardware import Machine
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
+from BYOL.config.run_settings import RunSettings
 from BYOL.config.view_configs import further_view_configs
 from BYOL.errors import SettingsError, first_line
 
@@ -48,7 +49,7 @@ def check_network(model: BYOL, config: PretrainConfig) -> bool:
     return bool(narrow)
 
 
-def reliable_machine(narrow: bool, config: PretrainConfig, machine: Machine) -> Machine:
+def reliable_machine(narrow: bool, config: RunSettings, machine: Machine) -> Machine:
     """Return ``machine``, with fp32 where bf16 on a CPU would give wrong gradients.
 
     If a convolution with a stride has an input one pixel wide, oneDNN's bf16 gradient of its

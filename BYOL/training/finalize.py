@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from BYOL import __version__, byol
+from BYOL import __version__
 from BYOL._files import write_json
 from BYOL._hardware import Machine, pick_workers, torch_device
 from BYOL.config import PretrainConfig
@@ -28,46 +28,38 @@ from BYOL.export import export_backbone
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import backbone_metadata, open_run, starting_backbone, untrained_backbone
 from BYOL.training.prepare import Prepared
+from BYOL.training.run_setup import RunSetup
 
 log = logging.getLogger(__name__)
 MAX_SILENT_IMAGES = 10_000  # images whose evaluation takes a minute or two
 
 
 def finalize_run(
-    config: PretrainConfig,
-    prepared: Prepared,
-    model: byol.BYOL,
-    folder: RunFolder,
-    results: dict[str, Any],
-    machine: Machine,
-    known: Mapping[str, Measures] = NOTHING_KNOWN,
+    run: RunSetup, results: dict[str, Any], known: Mapping[str, Measures] = NOTHING_KNOWN
 ) -> dict[str, Any]:
     """Write the backbone, evaluate it, and write the results of the run.
 
     A comparison that fails is logged as a warning and ends no run.
 
     Args:
-        config: resolved settings of the run.
-        prepared: its images.
-        model: the trained networks.
-        folder: run folder, for ``backbone.safetensors`` and ``results.json``.
+        run: the run, with the trained networks.
         results: results of the training itself.
-        machine: the machine that trains.
         known: rows of the comparison that were measured before.
 
     Returns:
         ``results`` with the collapse metrics of the features, the comparison, machine and versions.
     """
-    initial = untrained_backbone(config)
+    config, prepared, model, machine = run.config, run.prepared, run.model, run.machine
+    initial, folder = untrained_backbone(config), run.start.folder
     export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
-    features = _feature_metrics(config, prepared, model, initial, machine)
+    features = _feature_metrics(run, initial)
     usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
     start = starting_backbone(config, folder)
     references = [Reference(START, start, config.input_spec)] if start else []
     evaluation = None
     try:
         if usable:
-            evaluation = _evaluation(config, prepared, model, machine, initial, references, known)
+            evaluation = _evaluation(run, initial, references, known)
     except Exception as error:
         if loader_died(error):  # a fault of the machine: a resumed run repeats the evaluation
             raise
@@ -110,20 +102,18 @@ def save_report(
 
 
 def _evaluation(
-    config: PretrainConfig,
-    prepared: Prepared,
-    model: byol.BYOL,
-    machine: Machine,
+    run: RunSetup,
     initial: nn.Module,
     references: list[Reference],
     known: Mapping[str, Measures],
 ) -> dict[str, Any] | None:
     """Return the comparison of ``byol evaluate``; None without labels."""
+    config, prepared, machine = run.config, run.prepared, run.machine
     bank = prepared.labelled or prepared.train
     if not config.evaluate or bank.labels is None:
         return None
     return evaluate(
-        model.onlineNet.backend,
+        run.model.onlineNet.backend,
         initial,
         bank,
         comparable_test_set(prepared.test, bank),
@@ -138,21 +128,15 @@ def _evaluation(
     )
 
 
-def _feature_metrics(
-    config: PretrainConfig,
-    prepared: Prepared,
-    model: byol.BYOL,
-    initial: nn.Module,
-    machine: Machine,
-) -> dict[str, dict[str, float]]:
+def _feature_metrics(run: RunSetup, initial: nn.Module) -> dict[str, dict[str, float]]:
     """Return the collapse metrics of the features, which are used later."""
     return feature_collapse_metrics(
-        model.onlineNet.backend,
+        run.model.onlineNet.backend,
         initial,
-        prepared.train,
-        config.input_spec,
-        device=torch_device(machine.accelerator),
-        workers=pick_workers(config.workers, machine.accelerator),
+        run.prepared.train,
+        run.config.input_spec,
+        device=torch_device(run.machine.accelerator),
+        workers=pick_workers(run.config.workers, run.machine.accelerator),
     )
 
 

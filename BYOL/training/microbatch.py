@@ -105,7 +105,7 @@ def step_bytes(config: PretrainConfig, model: BYOL) -> int:
     pointers = {p.untyped_storage().data_ptr() for p in tried.parameters()}
     views, kinds = _views(config, 2, torch.device("cpu")), further_kinds(config)
     with torch.random.fork_rng(devices=[]), saved_tensors_hooks(count, lambda tensor: tensor):
-        loss, _ = batch_loss(tried, *views[:2], views[2:], kinds)
+        loss, _ = batch_loss(tried, views[0], views[1], views[2:], kinds)
     activations = sum(size for pointer, size in kept.items() if pointer not in pointers)
     del loss
     return 3 * weights + activations * config.micro_batch // 2

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from BYOL._console import counted
 from BYOL.config import PretrainConfig
+from BYOL.config.model_settings import ModelSettings
 from BYOL.config.recipe import image_size_for
 from BYOL.config.view_configs import further_view_configs, largest_view, view_configs
+from BYOL.config.view_settings import ViewSettings
 from BYOL.data.cache import check_images, to_memory
 from BYOL.data.configured import open_configured
 from BYOL.data.data_source import parse_source
@@ -142,7 +144,7 @@ def _resolve(config: PretrainConfig, train: Images, side: int | None) -> Pretrai
     return dataclasses.replace(resolved, stem="small" if small and large else "imagenet")
 
 
-def _image_size(config: PretrainConfig, side: int | None) -> int:
+def _image_size(config: ViewSettings, side: int | None) -> int:
     """The image size where none is specified: it follows the view size, else the images."""
     small = side if side and side <= SMALL_SIDE else None
     if config.view_size:
@@ -195,7 +197,7 @@ def _measured(train: Images) -> tuple[Tensor, Tensor]:
     return mean, (square - mean.square()).clamp_min(0).sqrt()
 
 
-def _weight_statistics(config: PretrainConfig) -> tuple[list[float], list[float]] | None:
+def _weight_statistics(config: ModelSettings) -> tuple[list[float], list[float]] | None:
     """Return mean and standard deviation that the initial weights were trained with, if known."""
     if config.weights:
         return read_start(config.weights).normalisation

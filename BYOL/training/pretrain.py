@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from BYOL import byol
 from BYOL._console import counted, show_messages_by_default
 from BYOL._distributed import first_process
 from BYOL._hardware import Machine, pick_machine
@@ -28,7 +27,7 @@ from BYOL.export import export_backbone
 from BYOL.runs.build_model import build_model, seeded_model
 from BYOL.runs.folder import RunFolder, default_folder
 from BYOL.runs.open import backbone_metadata
-from BYOL.training.budget import Estimate, log_recipe, resolve_length
+from BYOL.training.budget import log_recipe, resolve_length
 from BYOL.training.clock import command_start
 from BYOL.training.compile import resolve_compile
 from BYOL.training.dry_run import check_network, reliable_machine
@@ -37,6 +36,7 @@ from BYOL.training.launcher import independent_task, resolve_processes
 from BYOL.training.microbatch import fit_micro_batch
 from BYOL.training.prepare import Prepared, prepare
 from BYOL.training.resume import Start, find_start
+from BYOL.training.run_setup import RunSetup
 from BYOL.training.signals import StopRequest
 from BYOL.training.tracking import check_services, log_results, open_trackers
 from BYOL.training.train import train_network
@@ -69,12 +69,7 @@ def pretrain(
     """
     show_messages_by_default()
     began = command_start()
-    config = resolve_processes(config)
-    machine = pick_machine(config.accelerator, config.devices, config.precision)
-    stamped, task = config.resume != "auto", independent_task(config)
-    out = Path(config.out or default_folder(config.data, stamped=stamped, task=task))
-    if config.resume:
-        config = dataclasses.replace(config, **recorded_settings(config, RunFolder(out).config))
+    config, machine, out = _with_place(config)
     start = find_start(RunFolder(out), config.resume, config.epochs)
     with StopRequest() as stop:
         with waiting("opening the images"):
@@ -97,13 +92,29 @@ def pretrain(
             config, estimate = resolve_length(config, prepared, model, machine, began)
         config = resolve_compile(config, len(prepared.train), machine)
         check_services(config)
+        run = RunSetup(config, prepared, model, start, machine, estimate)
         with start.locked_folder():
             if first_process():
-                _write_start_files(config, prepared, model, start)
-                _log_start(config, prepared, model, start, machine, estimate, began)
-            return _train_and_finalize(
-                config, prepared, model, start, machine, stop, known, estimate
-            )
+                _write_start_files(run)
+                _log_start(run, began)
+            return _train_and_finalize(run, stop, known)
+
+
+def _with_place(config: PretrainConfig) -> tuple[PretrainConfig, Machine, Path]:
+    """Return the settings, with those of a resumed run, its hardware and its folder."""
+    if config.resume is True:  # the settings of the hardware are recorded as well
+        config = _with_recorded(config, Path(config.out or ""))
+    config = resolve_processes(config)
+    machine = pick_machine(config.accelerator, config.devices, config.precision)
+    stamped, task = config.resume != "auto", independent_task(config)
+    out = Path(config.out or default_folder(config.data, stamped=stamped, task=task))
+    if config.resume == "auto":
+        config = _with_recorded(config, out)
+    return config, machine, out
+
+
+def _with_recorded(config: PretrainConfig, out: Path) -> PretrainConfig:
+    return dataclasses.replace(config, **recorded_settings(config, RunFolder(out).config))
 
 
 def _complete(
@@ -118,11 +129,9 @@ def _complete(
     return {**start.results, "run": str(start.folder.path)}  # it may have been moved
 
 
-def _write_start_files(
-    config: PretrainConfig, prepared: Prepared, model: byol.BYOL, start: Start
-) -> None:
+def _write_start_files(run: RunSetup) -> None:
     """Write the settings, the preview of views, and the weights that the run starts from."""
-    folder = start.folder
+    config, prepared, start, folder = run.config, run.prepared, run.start, run.start.folder
     save_config(config, folder.config)  # a resumed run may have changed settings
     if not folder.views.exists():
         images = readable(prepared.train, prepared.train.probes(8))
@@ -131,20 +140,13 @@ def _write_start_files(
             save_preview(images, configs, folder.views, fold(config.seed, 0), mean=config.mean)
     if (config.pretrained or config.weights) and not start.checkpoint:
         # The source of the weights may no longer exist when they are compared with.
-        export_backbone(model.onlineNet.backend, folder.start, backbone_metadata(config))
+        export_backbone(run.model.onlineNet.backend, folder.start, backbone_metadata(config))
 
 
-def _log_start(
-    config: PretrainConfig,
-    prepared: Prepared,
-    model: byol.BYOL,
-    start: Start,
-    machine: Machine,
-    estimate: Estimate | None,
-    began: float,
-) -> None:
+def _log_start(run: RunSetup, began: float) -> None:
     """Log the images, the network, the resolved settings and the expected time."""
-    millions = sum(p.numel() for p in model.onlineNet.backend.parameters()) / 1e6
+    config, prepared, start, machine = run.config, run.prepared, run.start, run.machine
+    millions = sum(p.numel() for p in run.model.onlineNet.backend.parameters()) / 1e6
     weights = f", starting from {config.weights}" if config.weights else ""
     log.info(
         f"{prepared.train.name}: {counted(len(prepared.train), 'image')}, "
@@ -167,28 +169,20 @@ def _log_start(
     if start.step:
         steps = config.total_steps(len(prepared.train))
         log.info(f"resumes after step {start.step:,} of {steps:,}")
-    log_recipe(config, len(prepared.train), estimate, machine, began)
+    log_recipe(config, len(prepared.train), run.estimate, machine, began)
 
 
 def _train_and_finalize(
-    config: PretrainConfig,
-    prepared: Prepared,
-    model: byol.BYOL,
-    start: Start,
-    machine: Machine,
-    stop: StopRequest,
-    known: Mapping[str, Measures],
-    estimate: Estimate | None,
+    run: RunSetup, stop: StopRequest, known: Mapping[str, Measures]
 ) -> dict[str, Any]:
-    with open_trackers(config, start.folder) as trackers:
-        config, measured = train_network(
-            config, prepared, model, start, machine, stop, trackers, estimate
-        )
-        results = {"run": str(start.folder.path), **measured, "evaluation": None}
+    folder = run.start.folder
+    with open_trackers(run.config, folder) as trackers:
+        run, measured = train_network(run, stop, trackers)
+        results = {"run": str(folder.path), **measured, "evaluation": None}
         if not first_process():
             return results
-        results = finalize_run(config, prepared, model, start.folder, results, machine, known)
+        results = finalize_run(run, results, known)
         log_results(trackers, results)
-    if config.report:
-        save_report(config, prepared, start.folder, machine)
+    if run.config.report:
+        save_report(run.config, run.prepared, folder, run.machine)
     return results

@@ -13,16 +13,18 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
 from pytorch_lightning.loggers import Logger, MLFlowLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
+from typing_extensions import TypedDict
 
 from BYOL._distributed import first_process
 from BYOL._files import to_json
 from BYOL._temporary import temporary_path
 from BYOL.config import PretrainConfig
+from BYOL.config.run_settings import RunSettings
 from BYOL.config.schema import Count, read_json
 from BYOL.errors import DataError, MachineError, first_line
 from BYOL.evaluation.bootstrap import point_estimate
@@ -142,7 +144,7 @@ def check_services(config: PretrainConfig) -> None:
             _check_login(config)
 
 
-def _check_login(config: PretrainConfig) -> None:
+def _check_login(config: RunSettings) -> None:
     import wandb
 
     try:
@@ -203,7 +205,7 @@ def _opened(
 
 
 def _connect_wandb(
-    config: PretrainConfig, folder: RunFolder, identity: str | None
+    config: RunSettings, folder: RunFolder, identity: str | None
 ) -> tuple[Logger, str]:
     import wandb
 
@@ -220,7 +222,7 @@ def _connect_wandb(
 
 
 def _connect_mlflow(
-    config: PretrainConfig, folder: RunFolder, identity: str | None
+    config: RunSettings, folder: RunFolder, identity: str | None
 ) -> tuple[Logger, str]:
     # One attempt and few seconds: MLflow's defaults let a run wait for minutes at every row.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")

@@ -34,7 +34,8 @@ def test_the_nearest_images_have_the_highest_cosine_similarities(n, asked, count
         patch.setattr(search, "_CHUNK", chunk)
         found = collection(n + asked)
         questions, among = np.arange(asked), np.arange(asked, asked + n)
-        answer = nearest_images(found, questions, among, count, combine=together)
+        bank = found.directions[among]
+        answer = nearest_images(found.directions[questions], bank, count, combine=together)
     directions = found.directions[questions]
     if together:
         mean = directions.mean(axis=0, keepdims=True)
@@ -42,7 +43,7 @@ def test_the_nearest_images_have_the_highest_cosine_similarities(n, asked, count
     cosines = directions @ found.directions[among].T
     best = np.sort(cosines, axis=1)[:, ::-1][:, :count]
     np.testing.assert_allclose(answer.similarity, best, atol=1e-6)
-    taken = np.take_along_axis(cosines, answer.positions - asked, axis=1)
+    taken = np.take_along_axis(cosines, answer.positions, axis=1)
     np.testing.assert_allclose(taken, answer.similarity, atol=1e-6)
     assert all(len(set(row)) == len(row) for row in answer.positions.tolist())
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from BYOL import load_backbone
 from BYOL.cli.main import main
-from BYOL.curation import duplicates
+from BYOL.curation import candidates, duplicates
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid, thumbnail
 from BYOL.curation.duplicates import near_pairs
 from BYOL.curation.feature_store import Collection, FeaturesWithThumbnail, whiten
@@ -161,7 +161,7 @@ def test_blocks_and_bounded_memory_give_the_same_groups_as_all_pairs(monkeypatch
     greys = np.repeat(rng.random((6, 256)), 20, axis=0).astype(np.float32)
     images = collection(directions, greys)
     all_pairs = near_pairs(images, 0.9, 0.9, torch.device("cpu"))
-    monkeypatch.setattr(duplicates, "_BLOCK", 17)
+    monkeypatch.setattr(candidates, "BLOCK", 17)
     in_blocks = near_pairs(images, 0.9, 0.9, torch.device("cpu"))
     assert set(map(tuple, all_pairs.positions)) == set(map(tuple, in_blocks.positions))
     monkeypatch.setattr(duplicates, "_KEPT", 200)

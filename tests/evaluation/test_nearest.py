@@ -31,6 +31,29 @@ def test_chunks_of_the_bank_give_the_same_result_as_the_whole_bank(sizes):
     torch.testing.assert_close(similarities, expected[0])
 
 
+def test_a_memory_mapped_bank_is_read_in_chunks(tmp_path, monkeypatch):
+    bank, queries, center = features(40).half(), features(9).half(), features(1)[0].numpy()
+    np.save(tmp_path / "bank.npy", bank.numpy())
+    mapped = np.load(tmp_path / "bank.npy", mmap_mode="r")
+    exclude = np.arange(9)
+    expected = nearest_neighbours(bank, queries, 6, exclude=exclude, center=center)
+    monkeypatch.setattr(module, "HELD", 0)
+    monkeypatch.setattr(module, "_CHUNK_NUMBERS", 7 * 12)
+    monkeypatch.setattr(module, "BLOCK_SIZE", 7 * 4)
+    found = nearest_neighbours(mapped, queries.numpy(), 6, exclude=exclude, center=center)
+    torch.testing.assert_close(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
+def test_long_work_reports_its_progress(monkeypatch, caplog):
+    caplog.set_level("INFO", logger="BYOL")
+    monkeypatch.setattr(module, "_REPORTED", 0)
+    monkeypatch.setattr(module, "BLOCK_SIZE", 40 * 3)
+    monkeypatch.setattr(module.Progress, "due", lambda _: True)
+    nearest_neighbours(features(40), features(9), 5)
+    assert "k-NN: 6 of 9 images compared" in caplog.messages
+
+
 def test_a_bank_without_chunks_gives_no_result():
     similarities, indices = top_k(features(3), [], 6)
     assert similarities.shape == indices.shape == (3, 0)

@@ -12,6 +12,7 @@ from BYOL.data.sources import open_images
 from BYOL.evaluation.baselines import RawPixels
 from BYOL.evaluation.labelled_set import LabelledSet
 from BYOL.evaluation.protocols import finetune as finetuning
+from BYOL.evaluation.protocols import linear_sgd as linear_sgd_module
 from BYOL.evaluation.protocols.finetune import Classifier, count_finetune_images, finetune
 from BYOL.evaluation.protocols.linear_sgd import (
     CROPS,
@@ -55,6 +56,21 @@ def test_linear_sgd_is_accurate_and_reproducible():
     first, second = (linear_sgd(source(MeanColour())).measures["linear-sgd"] for _ in range(2))
     assert first == second
     assert first["accuracy"] > 0.85 and first["learning_rate"] in LEARNING_RATES
+
+
+def test_stored_features_are_read_in_blocks_and_need_no_network(tmp_path, monkeypatch):
+    computed = source(MeanColour())
+
+    def stored(images):
+        np.save(tmp_path / f"{len(images)}.npy", computed.features_of(images).astype(np.float16))
+        return np.load(tmp_path / f"{len(images)}.npy", mmap_mode="r")
+
+    read = {"stored": True, "backbone": nn.Identity(), "features_of": stored}
+    first = linear_sgd(dataclasses.replace(computed, **read)).measures["linear-sgd"]
+    assert first["accuracy"] > 0.85 and first["crops"] == 1
+    monkeypatch.setattr(linear_sgd_module, "_BLOCK", 7)
+    again = linear_sgd(dataclasses.replace(computed, **read)).measures["linear-sgd"]
+    assert again["accuracy"] == first["accuracy"]
 
 
 def test_with_one_training_image_per_class_the_default_learning_rate_is_used():

@@ -259,7 +259,7 @@ def test_a_large_network_on_few_photographs_starts_and_says_how_long_it_takes(
     folder = draw(tmp_path / "photos", 40, "photos")
     reached: list[int] = []
     monkeypatch.setattr(
-        "BYOL.training.pretrain.train_network", lambda config, *_: reached.append(config.epochs)
+        "BYOL.training.pretrain.train_network", lambda run, *_: reached.append(run.config.epochs)
     )
     words = [str(folder), "--backbone=resnet50", "--epochs=300", "--accelerator=cpu"]
     config = parse("pretrain", [*words, "--out", str(tmp_path / "run"), "--compile=off"])

@@ -95,7 +95,7 @@ HEALTHY: list[dict[str, Any]] = [
     {"seed": 2, "target": "online", "lr": 0.4},
     {"seed": 3, "predictor": "optimal", "lr": 0.8},
     {"seed": 4, "predictor": "directpred", "lr": 0.4},
-    {"seed": 5, "optimizer": "lars", "lr": 4.0, "trust": 0.02},
+    {"seed": 5, "optimizer": "lars", "lr": 4.0, "trust_coefficient": 0.02},
     {"seed": 6, "optimizer": "adamw", "lr": 0.016, "weight_decay": 0.01},
     {"seed": 7, "preset": "small", "backbone": "plain6", "image_size": 16},
     {"seed": 8, "preset": "small", "backbone": "resnet18", "image_size": 16, "epochs": 1},

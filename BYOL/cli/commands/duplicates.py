@@ -1,5 +1,7 @@
 """The command ``byol duplicates``."""
 
+import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import DuplicatesConfig
 from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
 from BYOL.curation.duplicates import Member, duplicate_groups
+from BYOL.curation.faiss_index import uses_faiss
 from BYOL.curation.feature_store import Collection
 from BYOL.curation.identical_files import find_aliases
 from BYOL.curation.run_features import Features, open_features
@@ -15,6 +18,7 @@ from BYOL.data.dataset import FileImages
 from BYOL.data.file_list import write_list
 from BYOL.errors import UserError
 
+log = logging.getLogger(__name__)
 CAUTION = (
     "Nothing was deleted. Look at the groups (--grid FILE.png) before you delete anything: a "
     "backbone with little training confuses plain images with copies of each other."
@@ -37,15 +41,17 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     features = open_features(config)
     if kept:
         _check_listable(kept, features)
-    if config.between and len(features.sets) < 2:
-        raise UserError(
-            f"--between={','.join(config.between)} needs a training and a test split: DATA has "
-            f"only {next(iter(features.sets))}; byol evaluate compares the images that it holds out"
+    _check_splits(config, features)
+    faiss = uses_faiss(config.neighbour_search, _comparisons(features, config), features.total)
+    if features.stored and not features.mirror:
+        log.info(
+            f"--features={config.features}: mirrored copies may be missed, because these features "
+            "are not averaged over mirror images (byol embed --mirror)"
         )
     with features.collect() as collection:
         further = find_aliases(collection)
         groups = duplicate_groups(
-            collection, config.threshold, features.device, further, bool(config.between)
+            collection, config.threshold, features.device, further, bool(config.between), faiss
         )
         rows = [_row(collection, k, m) for k, group in enumerate(groups, 1) for m in group]
         surplus = {m.position for group in groups for m in group if not m.keep}
@@ -70,6 +76,21 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         "duplicates": [dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows],
     }
     return answer, _text(answer)
+
+
+def _check_splits(config: DuplicatesConfig, features: Features) -> None:
+    if config.between and len(features.sets) < 2:
+        raise UserError(
+            f"--between={','.join(config.between)} needs a training and a test split: DATA has "
+            f"only {next(iter(features.sets))}; byol evaluate compares the images that it holds out"
+        )
+
+
+def _comparisons(features: Features, config: DuplicatesConfig) -> int:
+    """The number of pairs of images that the exact search compares."""
+    if config.between:
+        return math.prod(map(len, features.sets.values()))
+    return features.total * (features.total - 1) // 2
 
 
 def _text(found: dict[str, Any]) -> str:

@@ -5,17 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from BYOL._console import counted
 from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import SearchConfig
 from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
+from BYOL.curation.faiss_index import uses_faiss
 from BYOL.curation.feature_store import Collection
 from BYOL.curation.run_features import Features, open_features
 from BYOL.curation.run_images import open_images_of_flag
-from BYOL.curation.search import WHITENING, nearest_images
+from BYOL.curation.saved_index import check_index_path
+from BYOL.curation.search import nearest_images
+from BYOL.curation.searchable import Searchable, open_searchable
 from BYOL.errors import UserError
 
 _DRAWN = 40  # maximum number of lists in the contact sheet
@@ -37,9 +38,12 @@ def search_run(config: SearchConfig) -> Answer:
     """
     out = check_output_file("out", config.out, ".csv")
     grid = None if config.grid is None else check_output_file("grid", config.grid, ".png")
+    index = None if config.index is None else check_index_path(config.index)
     features = _with_queries(open_features(config), config)
-    with features.collect(WHITENING) as collection:
-        lists = _lists(collection, config)
+    faiss = _uses_faiss(features, config)
+    with open_searchable(features, _LIKE, faiss=faiss, index=index) as searchable:
+        collection = searchable.collection
+        lists = _lists(searchable, config)
         rows = list(_rows(collection, lists))
         write_csv(out, COLUMN_NAMES, rows)
         if grid:
@@ -48,6 +52,7 @@ def search_run(config: SearchConfig) -> Answer:
         answer = {
             "out": str(out),
             "grid": str(grid) if grid else None,
+            "index": str(index) if index else None,
             "like": asked,
             "pictures": len(collection) - asked,
             "left_out": features.total - len(collection),
@@ -64,25 +69,31 @@ def _with_queries(features: Features, config: SearchConfig) -> Features:
     return dataclasses.replace(features, sets={**features.sets, **queries})
 
 
-def _lists(collection: Collection, config: SearchConfig) -> Lists:
+def _uses_faiss(features: Features, config: SearchConfig) -> bool:
+    """Whether the images are searched with an index of FAISS."""
+    queries = sum(len(part) for name, part in features.sets.items() if name.startswith(_LIKE))
+    images = features.total - queries
+    comparisons = images * (1 if config.together else queries)
+    return config.index is not None or uses_faiss(config.neighbour_search, comparisons, images)
+
+
+def _lists(searchable: Searchable, config: SearchConfig) -> Lists:
     """The results of every query, or of all as one query; a query image is never a result."""
-    assert config.like is not None
-    names = list(collection.sets)
-    numbers = [number for number, name in enumerate(names) if name.startswith(_LIKE)]
-    queries = np.isin(collection.locations[:, 0], numbers)
-    asked, among = np.flatnonzero(queries), np.flatnonzero(~queries)
-    if not len(asked):
+    collection, asked = searchable.collection, searchable.queries.tolist()
+    if not asked:
         raise UserError(f"--like={config.like}: none of its images can be read")
-    if not len(among):
+    if not len(searchable.bank):
         raise UserError("DATA: none of its images can be read")
-    groups = [asked.tolist()] if config.together else [[place] for place in asked.tolist()]
+    groups = [asked] if config.together else [[place] for place in asked]
     spare = _SPARE + len(groups[0])
-    found = nearest_images(collection, asked, among, config.count + spare, combine=config.together)
+    found = nearest_images(
+        searchable.directions, searchable.bank, config.count + spare, combine=config.together
+    )
     lists: Lists = []
     for group, places, cosines in zip(groups, found.positions, found.similarity, strict=True):
         own = {collection.identity(place) for place in group} - {None}
         same = [place for place in places.tolist() if collection.identity(place) in own]
-        name = config.like if config.together else _query_name(collection, group[0], same)
+        name = str(config.like) if config.together else _query_name(collection, group[0], same)
         others = [
             (place, cosine)
             for place, cosine in zip(places.tolist(), cosines.tolist(), strict=True)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from BYOL._hub import hub_problem
 from BYOL._opening import reason_not_to_open
 from BYOL.config.data_names import expand_braces
 from BYOL.data.scan_folder import is_folder, is_image_file
@@ -45,6 +46,8 @@ def find_shards(data: str) -> list[str]:
             f"DATA={data} is compressed: unpack it to a .tar, because compression hardly makes "
             "images smaller"
         )
+    if data.startswith("hf://") and (problem := hub_problem()):
+        raise DataError(f"DATA={data} cannot be read: {problem}")
     shards = [shard for pattern in expand_braces(data) for shard in _matches(pattern)]
     shards = [shard for shard in shards if base_name(shard) != INDEX]
     if not shards:

@@ -42,7 +42,8 @@ def linear(source: FeatureSource) -> Outcome:
     data, truth = source.data, source.data.test_set
     chosen, notes = _fitted_samples(data)
     bank, queries = source.probe_features
-    known = data.train_set.with_features(bank).subset(chosen)
+    bank, queries = (np.asarray(part, np.float32) for part in (bank[chosen], queries))
+    known = data.train_set.subset(chosen).with_features(bank)
     settings: dict[str, Any] = {"seed": data.seed, "alike": source.reduction is not None}
     notes |= source.probe_details
     details: dict[str, Any] = {}

@@ -13,6 +13,8 @@ five, which were chosen for a thousand classes.
 
 On a CPU the frozen backbone would take nearly all of the time. There it computes the features of
 only :data:`CROPS` random crops of every image; they are kept, and the epochs use them in turn.
+Stored features have no crops: every epoch reads the same features, batch by batch, so that memory
+does not grow with their number.
 """
 
 from collections.abc import Iterator
@@ -22,6 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from BYOL._console import Progress
+from BYOL.data.sampler import EpochSampler
 from BYOL.evaluation.augmented_batches import augmented_batches, labels_tensor
 from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.types import EvaluationData, FeatureSource, Outcome
@@ -36,6 +40,7 @@ CROPS = 5  # per image, on a CPU
 KEPT_BYTES = 1 << 30  # of features of crops; for larger sets every epoch computes new ones
 MIN_STEPS = 10  # per epoch; small sets have smaller batches
 MOMENTUM = 0.9
+_BLOCK = 8192  # stored features in memory at a time
 
 
 def linear_sgd(source: FeatureSource) -> Outcome:
@@ -48,19 +53,15 @@ def linear_sgd(source: FeatureSource) -> Outcome:
     heads = _train_heads(source, held)
     bank, queries = source.probe_features
     scale = _scale(source)
-    standard = [
-        _standardise(torch.from_numpy(features).to(data.device), scale)
-        for features in (bank[held], queries)
-    ]
     best = LEARNING_RATES.index(DEFAULT_LR)
     if held.any():
-        truth = data.train_set.labels[held]
-        best = int(np.argmax([_accuracy(standard[0], head[0], truth) for head in heads]))
-    scores = (standard[1] @ heads[best][1].T).cpu().numpy()
+        best = int(np.argmax(_accuracies(bank, held, heads, data.train_set.labels, scale)))
+    parts = (_read(queries, rows, scale) for rows in _blocks(np.arange(len(queries))))
+    scores = torch.cat([part @ heads[best][1].T for part in parts]).cpu().numpy()
     measures = score_predictions("linear-sgd", scores, data.test_set, data.positive)
     settings = {
         "learning_rate": LEARNING_RATES[best],
-        "crops": crops_per_image(data, bank.shape[1]),
+        "crops": 1 if source.stored else crops_per_image(data, bank.shape[1]),
     }
     settings |= source.probe_details
     return Outcome({name: {**measure, **settings} for name, measure in measures.items()})
@@ -89,10 +90,13 @@ def _train_heads(source: FeatureSource, held: np.ndarray) -> list[Tensor]:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (n // batch_size))
     labels, fit = labels_tensor(data, data.train), torch.from_numpy(~held).to(data.device)
     scale = _scale(source)
-    crops = crops_per_image(data, bank.shape[1])
-    batches = _feature_batches(source, crops, batch_size)
-    if crops != epochs:
-        batches = _repeated(batches, crops, epochs, data.seed)
+    if source.stored:
+        batches = _stored_batches(source, epochs, batch_size)
+    else:
+        crops = crops_per_image(data, bank.shape[1])
+        batches = _feature_batches(source, crops, batch_size)
+        if crops != epochs:
+            batches = _repeated(batches, crops, epochs, data.seed)
     for ids, features in batches:
         loss = _loss(_standardise(features, scale), heads, labels[ids], fit[ids])
         optimizer.zero_grad()
@@ -118,6 +122,24 @@ def _feature_batches(
             if source.reduction:
                 features = source.reduction.of_tensor(features)
         yield ids, features  # outside of no_grad, which would also apply to the consumer
+
+
+def _stored_batches(
+    source: FeatureSource, epochs: int, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield numbers (B,) of images and their stored features (B, d), batch by batch."""
+    data, bank = source.data, source.probe_features[0]
+    sampler = EpochSampler(len(bank), batch_size, seed=data.seed)
+    total = epochs * len(sampler)
+    with Progress(f"linear-sgd, {source.name}", total) as progress:
+        for epoch in range(epochs):
+            for step, request in enumerate(sampler, start=epoch * len(sampler) + 1):
+                ids = request[1]
+                features = torch.from_numpy(np.asarray(bank[ids], np.float32))
+                yield torch.from_numpy(ids).to(data.device), features.to(data.device)
+                if progress.due():
+                    line = f"linear-sgd: {step:,} of {total:,} steps"
+                    progress.update(step, f"epoch {epoch + 1}", line)
 
 
 def _repeated(
@@ -165,11 +187,32 @@ def _scale(source: FeatureSource) -> tuple[Tensor, Tensor]:
     The deviation is 1 for constant features and for principal components.
     """
     bank, device = source.probe_features[0], source.data.device
-    mean, std = bank.mean(axis=0), bank.std(axis=0)
+    mean, std = _mean_and_std(bank)
     if source.reduction is not None:
         std = np.ones_like(std)
     std = np.where(std > 1e-6 * max(float(std.max()), 1e-30), std, 1)
     return torch.from_numpy(mean).to(device), torch.from_numpy(std.astype(np.float32)).to(device)
+
+
+def _mean_and_std(bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation (d,) float32 of ``bank`` (n, d), which is read twice."""
+    n, d = bank.shape
+    mean, squares = np.zeros(d), np.zeros(d)
+    for rows in _blocks(np.arange(n)):
+        mean += bank[rows].sum(axis=0, dtype=np.float64) / n
+    for rows in _blocks(np.arange(n)):
+        squares += ((bank[rows] - mean) ** 2).sum(axis=0)
+    return mean.astype(np.float32), np.sqrt(squares / n).astype(np.float32)
+
+
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    return (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
+
+
+def _read(features: np.ndarray, rows: np.ndarray, scale: tuple[Tensor, Tensor]) -> Tensor:
+    """Return standardised ``features`` at ``rows``, as :func:`_standardise` does."""
+    some = torch.from_numpy(np.asarray(features[rows], np.float32))
+    return _standardise(some.to(scale[0].device), scale)
 
 
 def _standardise(features: Tensor, scale: tuple[Tensor, Tensor]) -> Tensor:
@@ -177,9 +220,18 @@ def _standardise(features: Tensor, scale: tuple[Tensor, Tensor]) -> Tensor:
     return F.pad((features - scale[0]) / scale[1], (0, 1), value=1.0)
 
 
-def _predict(features: Tensor, head: Tensor) -> np.ndarray:
-    return (features @ head.T).argmax(dim=1).cpu().numpy()
-
-
-def _accuracy(features: Tensor, head: Tensor, labels: np.ndarray) -> float:
-    return float((_predict(features, head) == labels).mean())
+def _accuracies(
+    bank: np.ndarray,
+    held: np.ndarray,
+    heads: list[Tensor],
+    labels: np.ndarray,
+    scale: tuple[Tensor, Tensor],
+) -> np.ndarray:
+    """Return the accuracy of every head that was trained without the validation images ``held``."""
+    correct = np.zeros(len(heads))
+    for rows in _blocks(np.flatnonzero(held)):
+        some = _read(bank, rows, scale)
+        for k, head in enumerate(heads):
+            predicted = (some @ head[0].T).argmax(dim=1).cpu().numpy()
+            correct[k] += (predicted == labels[rows]).sum()
+    return correct / held.sum()

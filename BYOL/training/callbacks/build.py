@@ -4,7 +4,7 @@ from typing import Any
 
 from pytorch_lightning.callbacks import Callback
 
-from BYOL._hardware import Machine, torch_device
+from BYOL._hardware import torch_device
 from BYOL.config import PretrainConfig, save_config
 from BYOL.config.tasks import CLASSES
 from BYOL.evaluation.collapse.alarm import Alarm
@@ -24,8 +24,7 @@ from BYOL.training.callbacks.progress import ProgressLine
 from BYOL.training.callbacks.time_limit import TimeLimit
 from BYOL.training.checkpoint_io import CheckpointSchedule, CheckpointStore
 from BYOL.training.module import Pretraining
-from BYOL.training.prepare import Prepared
-from BYOL.training.resume import Start
+from BYOL.training.run_setup import RunSetup
 from BYOL.training.signals import StopRequest
 
 
@@ -33,39 +32,33 @@ class RunCallbacks:
     """The callbacks of a run and the store of its checkpoints.
 
     Args:
-        config: resolved settings.
-        prepared: the images.
-        start: where the run starts.
-        machine: the machine that trains.
+        run: the run.
         stop: request to stop, checked after every optimizer step.
         module: what is trained.
-        estimate: the measured speed, or None; with a deadline, the length is corrected.
         facts: facts that a resumed run must share; they are saved in every checkpoint.
     """
 
     def __init__(
         self,
-        config: PretrainConfig,
-        prepared: Prepared,
-        start: Start,
-        machine: Machine,
+        run: RunSetup,
         stop: StopRequest,
         module: Pretraining,
-        estimate: Estimate | None,
         facts: dict[str, Any],
     ):
+        config, start = run.config, run.start
+
         def restore_folder() -> None:
             start.folder.create()
             save_config(module.config, start.folder.config)  # its length may have been corrected
 
         folder, total_steps = start.folder, module.length.final
-        self.left_out = prepared.broken
+        self.left_out = run.prepared.broken
         self.store = CheckpointStore(folder, config.checkpoint_keep, restore_folder, start.step)
         self.progress = ProgressLine(config.batch_size, module.length)
         self.broken = BrokenImages()
         self.collapse = _collapse_metrics(config, folder)
         self.non_finite = NonFiniteSteps(folder, self.collapse)
-        self.online = _online_evaluation(config, prepared, machine)
+        self.online = _online_evaluation(run)
         schedule = CheckpointSchedule(config.checkpoint_steps, config.checkpoint_minutes)
         every = config.checkpoint_every
         self.checkpoints = Checkpoints(
@@ -78,7 +71,7 @@ class RunCallbacks:
             Losses(every=max(min(50, total_steps // 20), 1)),
             *([self.collapse] if config.gauges_every else []),
             *([self.online] if self.online else []),
-            *_time_limit(estimate, folder),
+            *_time_limit(run.estimate, folder),
             self.checkpoints,
         ]
 
@@ -113,13 +106,12 @@ def _time_limit(estimate: Estimate | None, folder: RunFolder) -> list[Callback]:
     return [TimeLimit(estimate, lambda config: save_config(config, folder.config))]
 
 
-def _online_evaluation(
-    config: PretrainConfig, prepared: Prepared, machine: Machine
-) -> OnlineEvaluation | None:
+def _online_evaluation(run: RunSetup) -> OnlineEvaluation | None:
+    config, prepared = run.config, run.prepared
     bank = prepared.labelled or prepared.train
     if not config.knn_every or task_of(bank) != CLASSES:
         return None
-    device = torch_device(machine.accelerator)
+    device = torch_device(run.machine.accelerator)
     measure = online_check(
         bank, comparable_test_set(prepared.test, bank), config.input_spec, device=device
     )
