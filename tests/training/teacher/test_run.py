@@ -9,10 +9,13 @@ from safetensors.torch import save_file
 
 from BYOL.cli.main import main
 from BYOL.config import load_config
+from BYOL.config.presets import preset_config
+from BYOL.data.dataset import ArrayImages
 from BYOL.model.backbones import build_backbone
 from BYOL.runs.folder import RunFolder
 from BYOL.training.prepare import prepare
 from BYOL.training.pretrain import pretrain
+from BYOL.training.teacher.resolve import hint
 from BYOL.training.teacher.targets import read_space
 from tests.conftest import TINY, draw_images, tiny
 from tests.training.test_launch import FLAGS, assert_equal_to_rounding, launch
@@ -187,3 +190,24 @@ def test_a_run_from_another_person_does_not_open_its_teacher(trained, monkeypatc
 
     assert open_run(trained).config.teacher is None
     assert open_run(trained, trust=True).config.teacher is not None
+
+
+@pytest.mark.parametrize(
+    ("channels", "side", "minutes", "accelerator", "expected"),
+    [
+        (3, 40, 5.0, "cpu", True),
+        (1, 40, 5.0, "cpu", False),
+        (3, 16, 5.0, "cpu", False),
+        (3, 40, 600.0, "cpu", False),
+        (3, 40, 5.0, "gpu", False),
+    ],
+)
+def test_a_teacher_is_recommended_for_few_photographs_and_little_time(
+    channels, side, minutes, accelerator, expected
+):
+    pixels = torch.zeros(50, channels, side, side, dtype=torch.uint8)
+    photographs = ArrayImages("photographs", channels, None, (), pixels)
+    config = preset_config("auto", minutes=minutes)
+    advice = hint(config, photographs, accelerator)
+    assert (advice is not None and "--teacher lite0" in advice) == expected
+    assert hint(preset_config("auto", teacher="lite0"), photographs, "cpu") is None
