@@ -14,7 +14,7 @@ from tests.forked import Answer, run_commands
 
 NAMES = [
     b"x" * 250, b"caf\xe9 \xff", b"line\nbreak\r", b"<b onload=x>&*_`[a](b)|{{c}}", b"-rf",
-    b"$(touch owned)", b"\x1b[31mred", b"'; \", a", "ü\u202e\u200b".encode(), b" ",
+    b"$(touch owned)", b"\x1b[31mred", b"'; \", a", "ü\u202e\u200b".encode(), b"a b",
     b"train.csv", b"%s %d \\",
 ]  # fmt: skip
 
