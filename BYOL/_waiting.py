@@ -10,8 +10,45 @@ from BYOL._console import STDERR
 
 log = logging.getLogger(__name__)
 _FIRST = 2.0  # seconds of silence before the first line
+_LEAST = 0.5  # seconds of a work that has a line, after silence of the work before it
+_GAP = 1.0  # seconds between two works that are silent together
 _active: list["Work"] = []  # of nested work only the innermost, the last, writes lines
 _LONGEST = 20.0  # between two lines where there is no terminal; they begin closer together
+
+
+class _Silence:
+    """How long there has been no line, over works that follow each other."""
+
+    def __init__(self) -> None:
+        self.since, self.until = 0.0, float("-inf")
+
+    def begin(self) -> float:
+        """Return the seconds without a line before a work that begins now."""
+        now = time.monotonic()
+        if not _active and now - self.until > _GAP:
+            self.since = now
+        return now - self.since
+
+    def end(self) -> None:
+        """Note that a work ends now."""
+        self.until = time.monotonic()
+
+    def broken(self) -> None:
+        """Note that a line is written, or a command starts."""
+        self.since = time.monotonic()
+
+
+_silence = _Silence()
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """The first work of a command, without lines; that of the work after it may come earlier."""
+    _silence.broken()
+    try:
+        yield
+    finally:
+        _silence.end()
 
 
 class Work:
@@ -35,7 +72,7 @@ class Work:
         """What is done, how fast, and how long it takes."""
         seconds = time.monotonic() - self.started
         if not self.total:
-            return f"{self.name}: {seconds:.0f} s so far"
+            return f"{self.name}: {max(seconds, 1):.0f} s so far"
         rate = self.done / max(seconds, 1e-9)
         left = f", {(self.total - self.done) / rate:.0f} s left" if self.done else ""
         return f"{self.name}: {self.done:,} of {self.total:,}, {rate:,.0f}/s{left}"
@@ -43,28 +80,31 @@ class Work:
 
 @contextmanager
 def waiting(name: str, total: int | None = None, first: float | None = None) -> Iterator[Work]:
-    """Log what is being done if it takes longer than ``first`` seconds.
+    """Log what is being done if there has been no line for ``first`` seconds.
 
-    A thread logs, so that it does not matter what the work itself waits for. On a terminal a line
-    appears every two seconds; elsewhere the pauses double up to twenty seconds.
+    The silence of the work before it counts, but work of half a second never has a line. A thread
+    logs, so that it does not matter what the work itself waits for. On a terminal a line appears
+    every two seconds; elsewhere the pauses double up to twenty seconds.
 
     Args:
         name: see :class:`Work`.
         total: see :class:`Work`.
-        first: seconds before the first line.
+        first: seconds of silence before the first line.
 
     Yields:
         The work, whose ``done`` the caller counts up.
     """
     work, ended = Work(name, total), threading.Event()
     pause = _FIRST if first is None else first
+    first_pause = max(pause - _silence.begin(), min(pause, _LEAST))
 
     def write_lines() -> None:
-        wait = pause
+        wait = first_pause
         while not ended.wait(wait):
             if _active[-1:] == [work]:
                 log.info(work.line())
-            wait = wait if STDERR.isatty() else min(wait * 2, _LONGEST)
+                _silence.broken()
+            wait = pause if STDERR.isatty() else min(max(2 * wait, pause), _LONGEST)
 
     writer = threading.Thread(target=write_lines, name="waiting", daemon=True)
     _active.append(work)
@@ -74,4 +114,5 @@ def waiting(name: str, total: int | None = None, first: float | None = None) -> 
     finally:
         ended.set()
         _active.remove(work)
+        _silence.end()
         writer.join()

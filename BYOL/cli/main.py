@@ -12,6 +12,8 @@ import BYOL
 from BYOL._console import STDERR, show_messages, visible, with_dashes
 from BYOL._distributed import drop_invalid_ranks
 from BYOL._files import to_json
+from BYOL._waiting import silent
+from BYOL.cli.collector import without_collector
 from BYOL.cli.output import open_closed_streams, output_is_needed, print_answer
 from BYOL.config import PretrainConfig
 from BYOL.config.curation import (
@@ -223,14 +225,15 @@ def _call(name: str, config: Any) -> tuple[dict[str, Any], str]:
 
     Its module is imported now, so that help and mistakes do not wait for torch.
     """
-    from BYOL.evaluation.sklearn_import import import_sklearn_quickly
-    from BYOL.model.timm_import import import_timm_quickly
+    with silent(), without_collector():
+        from BYOL.evaluation.sklearn_import import import_sklearn_quickly
+        from BYOL.model.timm_import import import_timm_quickly
 
-    if not COMMANDS[name].compiles:
-        import_timm_quickly()
-    if COMMANDS[name].fits:
-        import_sklearn_quickly()
-    module = importlib.import_module(f"BYOL.cli.commands.{name}")
+        if not COMMANDS[name].compiles:
+            import_timm_quickly()
+        if COMMANDS[name].fits:
+            import_sklearn_quickly()
+        module = importlib.import_module(f"BYOL.cli.commands.{name}")
     return getattr(module, f"{name}_run")(config)
 
 

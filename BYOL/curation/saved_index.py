@@ -122,9 +122,10 @@ def load_index(path: Path, description: dict[str, Any]) -> SavedIndex:
             "does not open it: delete it to have it written anew, or give another name"
         )
     if changed := [name for name, value in description.items() if signed.get(name) != value]:
+        other = "other images" if changed[0] == "images" else f"another {changed[0]}"
         raise UserError(
-            f"--index={path} was written for other {changed[0]}: delete it to have it written "
-            "anew, or give another name"
+            f"--index={path} was written for {other}: delete it to have it written anew, or give "
+            "another name"
         )
     index = VectorIndex(import_faiss(f"--index={path}").read_index(str(path)), signed["probes"])
     return SavedIndex(index, *(tensors[name].numpy() for name in _NAMES))

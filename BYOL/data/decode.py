@@ -186,6 +186,8 @@ def read_small_jpeg(source: Encoded, channels: int, most: int) -> np.ndarray | N
         if not source.name.lower().endswith((".jpg", ".jpeg")):
             return None
         try:
+            if source.stat().st_size > most:
+                return None
             content = read_start(source, most + 1)
         except (OSError, ValueError):
             return None  # the next reader reports the error

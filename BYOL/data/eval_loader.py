@@ -12,7 +12,8 @@ from BYOL.data.decode import BrokenImageError, read_small_jpeg
 from BYOL.data.workers import worker_arguments
 from BYOL.views.centre_crop import centre_crop, centre_crop_box, centre_crop_fraction
 
-_SMALL_BYTES = 1 << 14  # bytes; for larger files the header costs little compared with decoding
+_HEADER_BYTES = 4096  # of a JPEG whose pixels are decoded without a look at its header
+_BYTES_PER_PIXEL = 3  # of such a JPEG at most; at 95 % quality it has one or two
 
 
 Spans = Sequence[tuple[int, int]]  # first image and end of every batch
@@ -71,6 +72,7 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
         self.size = size
         self.spans = spans
         self.whole = centre_crop_fraction(size) == 1
+        self.most = _HEADER_BYTES + _BYTES_PER_PIXEL * size**2
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -92,9 +94,9 @@ class _CentresDataset(Dataset):  # type: ignore[type-arg]
 
     def _centre(self, i: int) -> Tensor:
         small = None
-        if self.images.options.no_data is None:
-            small = read_small_jpeg(self.images.encoded(i), self.images.channels, _SMALL_BYTES)
-        if small is not None and small.shape[:2] == (self.size, self.size) and self.whole:
+        if self.images.options.no_data is None and self.whole:
+            small = read_small_jpeg(self.images.encoded(i), self.images.channels, self.most)
+        if small is not None and small.shape[:2] == (self.size, self.size):
             return torch.from_numpy(small).permute(2, 0, 1)
         file = self.images.open(i)
         return file.crop_subpixel(centre_crop_box(*file.size, self.size), self.size)

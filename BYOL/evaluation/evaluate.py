@@ -17,6 +17,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.augmented_batches import crop_and_flip_view
 from BYOL.evaluation.baselines import RawPixels, Reference
 from BYOL.evaluation.class_summary import class_summary, constant_summary
+from BYOL.evaluation.collapse.feature_metrics import metrics_of_features
 from BYOL.evaluation.comparison import comparisons_of
 from BYOL.evaluation.copies.leakage import leakage_search
 from BYOL.evaluation.deciding import check_metric
@@ -104,6 +105,8 @@ def evaluate(
         - ``majority``, ``unequal`` and ``positive``, for classes: see
           :func:`BYOL.evaluation.class_summary.class_summary`. ``constant``, for tags and values:
           names of the columns that are equal for all test images, which are not scored.
+        - ``feature_gauges``: collapse metrics of the features of training images, for "trained" and
+          "untrained": see :func:`BYOL.evaluation.collapse.metrics.collapse_metrics`.
         - ``metric``, and ``comparisons[source]``: the trained backbone compared with every other
           source by paired tests: see :mod:`BYOL.evaluation.comparison`.
         - ``test_digest``: evaluations with the same one used the same test images.
@@ -129,6 +132,7 @@ def evaluate(
     trained = Reference("trained", backbone, input_spec)
     backbones = [Reference("untrained", untrained, input_spec), *references, trained]
     rows: dict[str, Measures] = {}
+    collapse: dict[str, dict[str, float]] = {}
     level = logging.INFO if log_times else logging.DEBUG
     stored = {"trained": trained_features} if trained_features else {}
     for source in _sources(data, image_pixels, input_spec, backbones, stored):
@@ -137,6 +141,8 @@ def evaluate(
             outcome = _run_protocols(source, chosen, level)
             if search and source.name == trained.name:
                 outcome.details["leakage"] = search(source.bank, source.queries)
+            if source.name in (trained.name, "untrained"):
+                collapse[source.name] = metrics_of_features(source.bank)
         rows[source.name] = outcome.measures
     results = {
         **_composition(data, test),
@@ -145,6 +151,7 @@ def evaluate(
         "metric": metric,
         "test_digest": digest_of_test_images(data.test),
         "rows": rows,
+        "feature_gauges": collapse,
         **outcome.details,  # of the last source, the trained backbone
     }
     return {**results, "comparisons": comparisons_of(results)}
@@ -235,11 +242,12 @@ def _sources(
         return next(pixels for own, pixels in image_pixels if own is images)
 
     components = PIXEL_COMPONENTS if image_pixels[0][1].shape[1] > MANY_PIXELS else None
-    yield FeatureSource("raw pixels", RawPixels(input_spec), input_spec, data, pixels, components)
+    raw, alike = RawPixels(input_spec), bool(stored)  # no source has crops if one has none
+    yield FeatureSource("raw pixels", raw, input_spec, data, pixels, components, alike)
     image_pixels.clear()
     for name, backbone, spec in ((b.name, b.backbone, b.input_spec) for b in backbones):
         features_of = stored.get(name) or feature_function(backbone, spec, data)
-        yield FeatureSource(name, backbone, spec, data, features_of)
+        yield FeatureSource(name, backbone, spec, data, features_of, stored=bool(stored))
 
 
 def feature_function(

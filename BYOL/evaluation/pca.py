@@ -73,7 +73,7 @@ def _principal_axes(centred: np.ndarray, count: int) -> tuple[np.ndarray, np.nda
     n, d = centred.shape
     wide = centred.astype(np.float64)
     values, vectors = np.linalg.eigh((wide @ wide.T if n < d else wide.T @ wide) / max(n - 1, 1))
-    axes = wide.T @ vectors if n < d else vectors
     largest = slice(None, -count - 1, -1)
-    axes = axes[:, largest]
-    return values[largest].clip(0), axes / np.linalg.norm(axes, axis=0).clip(1e-30)
+    values, vectors = values[largest], vectors[:, largest]
+    axes = wide.T @ vectors if n < d else vectors
+    return values.clip(0), axes / np.linalg.norm(axes, axis=0).clip(1e-30)

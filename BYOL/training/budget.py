@@ -24,7 +24,9 @@ from BYOL.config import PretrainConfig
 from BYOL.config.recipe import SMALL_SIDE, fit_length, schedule
 from BYOL.errors import SettingsError
 from BYOL.evaluation.collapse.feature_metrics import MAX_IMAGES as MAX_METRIC_IMAGES
-from BYOL.evaluation.features import extract_features
+from BYOL.evaluation.cost import evaluation_seconds
+from BYOL.evaluation.features import PIXEL_SIDE, extract_features
+from BYOL.evaluation.labelled_set import label_count
 from BYOL.report.sample_features import MOST_LARGE, MOST_SMALL
 from BYOL.training.benchmark import TrialRun
 from BYOL.training.prepare import Prepared
@@ -38,9 +40,9 @@ _SAMPLE = 96  # images whose features are timed
 _CHECKS_SHARE = 0.1  # of the training time that online checks may take
 _LONG = 3600  # seconds: a run on a CPU that takes longer begins with a warning
 _CHECKED = 5000  # images of an online check
-# Processor seconds, measured on 300 images: leaving the program, a comparison and what it takes
-# for each labelled image, the report's page.
-_EXIT, _EVALUATION, _PROBES, _REPORT = 0.7, 0.5, 1e-3, 1.5
+# Processor seconds, measured on finished runs: leaving the program, the report's page.
+_EXIT, _REPORT = 0.7, 1.5
+_HELD_OUT = 0.2  # share of the images that are evaluated where there are no test images
 
 
 @dataclass(frozen=True)
@@ -199,13 +201,15 @@ def _rest(
         machine: that computes.
         busy: how much longer everything takes than its processor time, on a shared machine.
     """
-    each, start = _feature_seconds(config, prepared, model, machine)
+    each, start, features = _feature_seconds(config, prepared, model, machine)
     bank = prepared.labelled or prepared.train
     labelled = len(bank) + len(prepared.test or ())
     passes, calls, fixed = 2.0 * min(len(prepared.train), MAX_METRIC_IMAGES), 2, _EXIT
     if bank.labels is not None and config.evaluate:
         passes, calls = passes + 3 * labelled, calls + 3
-        fixed += _EVALUATION + _PROBES * labelled
+        test = len(prepared.test) if prepared.test else round(_HELD_OUT * labelled)
+        pixels = bank.channels * min(config.input_spec.size, PIXEL_SIDE) ** 2
+        fixed += evaluation_seconds(labelled - test, test, label_count(bank), features, pixels)
     check = 0.0
     if bank.labels is not None and config.knn_every:
         check = start + each * min(labelled, _CHECKED)
@@ -218,26 +222,28 @@ def _rest(
 
 def _feature_seconds(
     config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine
-) -> tuple[float, float]:
-    """Seconds for the features of an image, and for a call before the first one."""
+) -> tuple[float, float, int]:
+    """Seconds for the features of an image, and for a call before the first one; their number."""
     backbone = copy.deepcopy(model.onlineNet.backend)
     device = torch_device(machine.accelerator)
     workers = pick_workers(config.workers, machine.accelerator)
 
-    def timed(count: int) -> float:
+    def timed(count: int) -> tuple[float, int]:
         part = prepared.train.subset(evenly_spaced(len(prepared.train), count))
         start = time.monotonic()
-        extract_features(backbone, part, config.input_spec, device=device, workers=workers)
+        _, found = extract_features(
+            backbone, part, config.input_spec, device=device, workers=workers
+        )
         wait_for(device)
-        return time.monotonic() - start
+        return time.monotonic() - start, found.shape[1]
 
     few = min(8, len(prepared.train))
     many = min(_SAMPLE, len(prepared.train))
-    start = timed(few)
+    start, features = timed(few)
     if many == few:
-        return start / many, 0.0
-    each = max(timed(many) - start, 0.0) / (many - few)
-    return each, max(start - few * each, 0.0)
+        return start / many, 0.0, features
+    each = max(timed(many)[0] - start, 0.0) / (many - few)
+    return each, max(start - few * each, 0.0), features
 
 
 class _StepClock(Callback):

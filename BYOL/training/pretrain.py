@@ -20,7 +20,7 @@ from BYOL.config.paths import with_absolute_paths
 from BYOL.config.presets import misfit
 from BYOL.config.resumed import recorded_settings
 from BYOL.config.tasks import Measures
-from BYOL.config.view_configs import view_configs
+from BYOL.config.view_configs import further_view_configs, view_configs
 from BYOL.data.dataset import readable
 from BYOL.evaluation.evaluate import NOTHING_KNOWN
 from BYOL.export import export_backbone
@@ -136,7 +136,8 @@ def _write_start_files(run: RunSetup) -> None:
     if not folder.views.exists():
         images = readable(prepared.train, prepared.train.probes(8))
         if images:  # if all of them are broken, the loader reports it
-            save_preview(images, view_configs(config), folder.views, key=fold(config.seed, 0))
+            configs = (*view_configs(config), *further_view_configs(config))
+            save_preview(images, configs, folder.views, fold(config.seed, 0), mean=config.mean)
     if (config.pretrained or config.weights) and not start.checkpoint:
         # The source of the weights may no longer exist when they are compared with.
         export_backbone(run.model.onlineNet.backend, folder.start, backbone_metadata(config))

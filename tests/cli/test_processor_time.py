@@ -12,7 +12,9 @@ from BYOL.runs import build_model as building
 from BYOL.runs import open as runs
 from BYOL.runs.open import open_run
 
-SLOW_IMPORTS = ("torch._dynamo", "wandb", "sklearn", "scipy.stats", "matplotlib", "numba")
+SLOW_IMPORTS = (
+    "torch._dynamo", "sympy", "wandb", "sklearn", "scipy.stats", "matplotlib", "numba",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,17 @@ def test_a_command_on_a_run_imports_no_package_that_it_does_not_use(
         [sys.executable, "-c", program, *argv], capture_output=True, text=True, check=False
     )
     assert found.returncode == 0, found.stderr
+
+
+def test_imports_of_a_command_are_never_searched_for_garbage() -> None:
+    program = (
+        "import gc, sys; from BYOL.cli.collector import without_collector as without\n"
+        "with without():\n    assert not gc.isenabled(); import torch\n"
+        "assert gc.isenabled() and gc.get_freeze_count() > 100_000; gc.unfreeze()\n"
+        "with without():\n    assert gc.isenabled()\n"
+        "assert gc.get_freeze_count() == 0, 'the garbage of this program is kept'"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_the_compiler_and_torchvision_work_after_timm_was_imported_quickly() -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from BYOL.data.dataset import ArrayImages
 from BYOL.errors import UserError
+from BYOL.evaluation.collapse.feature_metrics import metrics_of_features
 from BYOL.evaluation.evaluate import evaluate
 from BYOL.evaluation.features import extract_features, pixel_features
 from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet
@@ -247,6 +248,9 @@ def test_a_backbone_with_informative_features_beats_both_baselines():
         assert trained[name]["low"] <= trained[name]["accuracy"] <= trained[name]["high"]
     text = results_text(results)
     assert f"{trained['1-shot']['accuracy']:.3f}" in text and "raw pixels" in text
+    assert set(results["feature_gauges"]) == {"trained", "untrained"}
+    _, features = extract_features(MeanColour(), coloured(), SPEC, device=CPU)
+    assert results["feature_gauges"]["trained"] == pytest.approx(metrics_of_features(features))
 
 
 def test_without_a_test_set_a_fifth_is_held_out():

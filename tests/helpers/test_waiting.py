@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from BYOL import _waiting as waiting_module
-from BYOL._waiting import waiting
+from BYOL._waiting import silent, waiting
 from BYOL.config import PretrainConfig
 from BYOL.data import configured
 from BYOL.training import prepare as preparation
@@ -26,6 +26,22 @@ def test_slow_work_says_what_is_done_and_how_long_it_takes(lines: Lines) -> None
             time.sleep(0.05)
     assert lines() and all(line.startswith("decoding images: ") for line in lines())
     assert " of 10, " in lines()[0] and lines()[0].endswith("s left")
+
+
+def test_silence_counts_over_several_works(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting_module, "_LEAST", 0.05)
+    with silent():
+        time.sleep(0.25)
+    with waiting("opening", first=0.5):
+        time.sleep(0.2)
+    assert not lines()
+    with waiting("building", first=0.5):
+        time.sleep(0.2)
+    assert [line.split(":")[0] for line in lines()] == ["building"]
+    lines.clear()
+    with waiting("measuring", first=0.5):  # the silence ended with the line
+        time.sleep(0.1)
+    assert not lines()
 
 
 def test_of_nested_work_only_the_innermost_speaks(lines: Lines) -> None:

@@ -298,6 +298,23 @@ def test_the_preview_shows_every_image_and_its_draws(tmp_path):
         assert preview.size == (5 * tile, 2 * tile)
 
 
+def test_the_preview_shows_small_views_and_cutouts_filled_with_the_mean(tmp_path):
+    off = {**OFF, "crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0)}
+    configs = (
+        ViewConfig(96, **off),
+        ViewConfig(48, **off),
+        ViewConfig(96, cutout=(0.3, 0.5), **off),
+    )
+    white = torch.full((3, 96, 96), 255, dtype=torch.uint8)
+    path = save_preview([white], configs, tmp_path / "v.png", key=1, draws=1, mean=[0.2, 0.4, 0.6])
+    with Image.open(path) as preview:
+        pixels = np.asarray(preview)
+    assert pixels.shape == (100, 400, 3)
+    colours, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    assert colours.tolist() == [[51, 102, 153], [255, 255, 255]]
+    assert 0.25 < counts[0] / 96**2 < 0.55
+
+
 def test_compiled_batched_operations_give_the_same_views():
     """Here the compiler targets the CPU; it fuses the same operations as on a GPU."""
     config = ViewConfig(40, blur=0.5, solarize=0.5)

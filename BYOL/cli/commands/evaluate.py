@@ -23,7 +23,7 @@ from BYOL.evaluation.baselines import (
     reference_from_file,
     supervised_reference,
 )
-from BYOL.evaluation.collapse.feature_metrics import feature_collapse_metrics, feature_metrics_text
+from BYOL.evaluation.collapse.feature_metrics import feature_metrics_text
 from BYOL.evaluation.copies.leakage import leakage_text
 from BYOL.evaluation.evaluate import evaluate
 from BYOL.evaluation.protocols.registry import check_protocols
@@ -54,20 +54,15 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     table = open_feature_table(config.features) if config.features else None
     references = _references(run, config)
     train, test, left_out = _labelled(run, config, trained, table)
-    settings: dict[str, Any] = {
-        "device": torch_device(accelerator),
-        "workers": pick_workers(None, accelerator),
-    }
-    input_spec = run.config.input_spec
-    untrained = LayerFeatures(run.untrained, config.layer, config.pool)
     with stored_features(table) as trained_features:
         results = evaluate(
             trained,
-            untrained,
+            LayerFeatures(run.untrained, config.layer, config.pool),
             train,
             test,
-            input_spec,
-            **settings,
+            run.config.input_spec,
+            device=torch_device(accelerator),
+            workers=pick_workers(None, accelerator),
             protocols=protocols,
             view=view_configs(run.config)[0],
             references=references,
@@ -77,9 +72,9 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
             trained_features=trained_features,
             **_data_settings(config),
         )
-    collapse = feature_collapse_metrics(trained, untrained, train, input_spec, **settings)
-    results = {**_sources(run, config, left_out), **results, "feature_gauges": collapse}
-    lines = [results_text(results), *leakage_text(results), feature_metrics_text(collapse)]
+    results = {**_sources(run, config, left_out), **results}
+    collapse = feature_metrics_text(results["feature_gauges"])
+    lines = [results_text(results), *leakage_text(results), collapse]
     if left_out:
         lines.append(f"left out, because {config.labels} has no row for them: {left_out:,} images")
     return results, "\n".join([*lines, *_write(results, run.evaluation)])

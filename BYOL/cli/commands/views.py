@@ -9,7 +9,7 @@ from BYOL._inputs import check_not_input
 from BYOL._random import evenly_spaced, fold
 from BYOL.cli.commands.common import Answer
 from BYOL.config.inspection import ViewsConfig
-from BYOL.config.view_configs import view_configs
+from BYOL.config.view_configs import further_view_configs, view_configs
 from BYOL.data.configured import open_configured
 from BYOL.data.dataset import readable
 from BYOL.data.decode import BrokenImageError
@@ -39,7 +39,9 @@ def views_run(config: ViewsConfig) -> Answer:
     if not images:
         raise UserError(f"DATA={config.data}: none of the sampled images can be read")
     key = fold(config.seed, 0)
-    path = save_preview(images, view_configs(prepared.config), Path(out), key=key)
+    resolved = prepared.config
+    configs = (*view_configs(resolved), *further_view_configs(resolved))
+    path = save_preview(images, configs, Path(out), key=key, mean=resolved.mean)
     answer = {"out": str(path), "pictures": len(images)}
     return answer, f"{counted(len(images), 'image')} in {path}"
 

@@ -1,5 +1,6 @@
 """Collapse metrics of backbone features, computed after training on images instead of views."""
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -51,8 +52,14 @@ def feature_collapse_metrics(
         _, features = extract_features(
             net, sample, input_spec, device=device, batch_size=batch_size, workers=workers
         )
-        metrics[name] = with_former_names(collapse_metrics(torch.from_numpy(features)))
+        metrics[name] = metrics_of_features(features)
     return metrics
+
+
+def metrics_of_features(features: np.ndarray) -> dict[str, float]:
+    """Return collapse metrics of at most :data:`MAX_IMAGES` rows of ``features`` (n, d) float32."""
+    sample = features[evenly_spaced(len(features), MAX_IMAGES)]
+    return with_former_names(collapse_metrics(torch.from_numpy(sample)))
 
 
 def feature_metrics_text(metrics: dict[str, dict[str, float]]) -> str:
