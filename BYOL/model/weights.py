@@ -49,7 +49,7 @@ def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None
     Raises:
         OSError: the file cannot be written.
     """
-    with _disk_errors(path):
+    with disk_errors(path):
         if path.suffix == ".safetensors":
             path.touch()
             mode = path.stat().st_mode
@@ -60,7 +60,7 @@ def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Convert the errors that torch and safetensors raise on a full disk to OSError."""
     try:
         yield
