@@ -9,8 +9,9 @@ def set_process(rank: int, processes: int) -> None:
     """Record the rank of this process in its run, and the number of processes of the run.
 
     :func:`BYOL.training.launcher.resolve_processes` decides both. Until then, and in every command
-    but ``pretrain``, a process is the only one of its work. Environment variables alone decide
-    nothing, because they may be those of another program, or of a launcher of independent runs.
+    but ``pretrain`` and ``embed``, a process is the only one of its work. Environment variables
+    alone decide nothing, because they may be those of another program, or of a launcher of
+    independent runs.
     """
     global _process
     _process = rank, processes
@@ -19,6 +20,11 @@ def set_process(rank: int, processes: int) -> None:
 def first_process() -> bool:
     """Return whether this process writes the files of its run."""
     return _process[0] == 0
+
+
+def process_rank() -> int:
+    """Return the rank of this process in its run, from 0."""
+    return _process[0]
 
 
 def process_count() -> int:

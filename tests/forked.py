@@ -4,15 +4,19 @@ Tests call :func:`run_commands`. The forked processes start from a fresh interpr
 process that has computed with several threads cannot be forked safely.
 """
 
+import atexit
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-NOBODY = 65534  # a user without any rights
+# Root may open everything; without these rights, permissions count for root as for all others.
+_RIGHTS = "-dac_override,-dac_read_search"
 
 
 @dataclass(frozen=True)
@@ -50,53 +54,63 @@ class Kill:
 def run_commands(
     commands: Sequence[Sequence[str]],
     folder: Path,
-    user: int | None = None,
+    *,
     kills: Sequence[Kill | None] = (),
     **environment: str,
 ) -> list[Answer]:
     """Run ``byol`` with each of ``commands`` in ``folder``, one after the other.
 
+    Permissions count, also if the tests are run by root.
+
     Args:
         commands: words after ``byol``.
         folder: the working folder.
-        user: number of the user who runs the commands; None is the present one.
         kills: for each command, the signal that ends it; by default none.
         environment: further variables.
     """
     moments = [kill and (kill.signal, kill.event) for kill in kills] or [None] * len(commands)
-    answer = subprocess.run(
-        [sys.executable, "-m", "tests.forked", json.dumps([str(folder), user])],
-        input=json.dumps(list(zip(map(list, commands), moments, strict=True))),
-        env={**os.environ, "PYTHONWARNINGS": "ignore", **environment},
-        cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False,
+    server = _server(tuple(sorted(environment.items())))
+    assert server.stdin is not None and server.stdout is not None
+    cases = list(zip(map(list, commands), moments, strict=True))
+    server.stdin.write(json.dumps([str(folder), cases]) + "\n")
+    server.stdin.flush()
+    return [Answer(*values) for values in json.loads(server.stdout.readline())]
+
+
+@functools.cache
+def _server(environment: tuple[tuple[str, str], ...]) -> "subprocess.Popen[str]":
+    """The process that has imported everything; it ends with this one."""
+    root = hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("setpriv")
+    prefix = ["setpriv", "--bounding-set", _RIGHTS] if root else []
+    server = subprocess.Popen(
+        [*prefix, sys.executable, "-m", "tests.forked"],
+        env={**os.environ, "PYTHONWARNINGS": "ignore", **dict(environment)},
+        cwd=Path(__file__).parent.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert answer.returncode == 0, answer.stderr
-    return [Answer(*values) for values in json.loads(answer.stdout.splitlines()[-1])]
+    atexit.register(server.kill)
+    return server
 
 
 def _main() -> None:
     from tests.soak.__main__ import import_everything
     from tests.soak.child import Child
 
-    folder, user = json.loads(sys.argv[1])
     import_everything()
-    answers = []
-    for words, moment in json.load(sys.stdin):
-        child = Child(lambda w=words, m=moment: _command(w, user, m), Path(folder))
-        answers.append((child.wait(), child.shown))
-        child.close()
-    print(json.dumps(answers))
+    for line in sys.stdin:
+        folder, cases = json.loads(line)
+        answers = []
+        for words, moment in cases:
+            child = Child(lambda w=words, m=moment: _command(w, m), Path(folder))
+            answers.append((child.wait(), child.shown))
+            child.close()
+        print(json.dumps(answers), flush=True)
 
 
-def _command(words: list[str], user: int | None, moment: tuple[int, int] | None) -> int:
+def _command(words: list[str], moment: tuple[int, int] | None) -> int:
     from BYOL.cli.main import main
 
     if moment is not None:
         _kill_at(*moment)
-    if user is not None:
-        os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
     return main(words)
 
 

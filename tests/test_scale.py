@@ -95,6 +95,15 @@ def test_a_ring_of_two_sends_everything_once(traffic):
     assert traffic.bytes_sent([traffic.Collective("x", "all_gather", 1, 100)], 4) == 300
 
 
+def test_the_page_shows_the_costs_of_all_steps():
+    pipeline = importlib.import_module("pipeline")
+    page = (DOCS / "scale.md").read_text(encoding="utf-8")
+    given = argparse.Namespace(**pipeline.all_settings())
+    assert pipeline.constants(given) in page
+    table = pipeline.table(pipeline.cost(given.backbone), given)
+    assert table in page, "run: python benchmarks/pipeline.py"
+
+
 def test_the_page_shows_the_tables_of_the_script():
     scale = importlib.import_module("scale")
     page = (DOCS / "scale.md").read_text(encoding="utf-8")

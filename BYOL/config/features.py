@@ -5,7 +5,17 @@ from typing import ClassVar, Literal
 
 from BYOL.config.common_fields import output_path
 from BYOL.config.fields import Settings, setting
-from BYOL.config.shared_help import ACCELERATOR, DATA_ROOT, LAYER, POOL, RUN, TRUST, WORKERS
+from BYOL.config.shared_help import (
+    ACCELERATOR,
+    DATA_ROOT,
+    LAYER,
+    POOL,
+    RUN,
+    STORED_FEATURES,
+    TRUST,
+    WORKERS,
+)
+from BYOL.errors import SettingsError
 
 POOLS = ("auto", "mean", "max", "token", "none")
 
@@ -51,6 +61,7 @@ class PooledFeaturesConfig(FeaturesConfig):
     """Settings of the commands that need one vector per image."""
 
     pool: Literal["auto", "mean", "max", "token"] = setting("auto", POOL, basic=True)
+    features: str | None = setting(None, STORED_FEATURES, place="input", home=True, basic=True)
 
 
 @dataclass(frozen=True)
@@ -59,11 +70,36 @@ class EmbedConfig(FeaturesConfig):
 
     out: str = output_path(
         "embeddings.parquet",
-        "File to write: .parquet, .npy or .npz. A .parquet file has the columns file, split, "
+        "File to write (.parquet, .npy or .npz), or a folder for several processes, such as "
+        "embeddings/ or s3://bucket/embeddings. A .parquet file has the columns file, split, "
         "label and embedding, in row groups. A .npy file has only the vectors, for memory "
         "mapping, and their names are in NAME.names.parquet next to it. A .npz file has all of "
-        "them as arrays.",
+        "them as arrays. In a folder every process writes files like the .parquet file, and the "
+        "same command computes what is missing.",
     )
     dtype: Literal["float32", "float16"] = setting(
         "float32", "Data type of the stored vectors.", basic=True
     )
+    mirror: bool = setting(
+        False,
+        "Average the features of the image and its mirror image. byol duplicates --features needs "
+        "them to find mirrored copies.",
+    )
+    devices: int = setting(
+        1,
+        "Number of processes on this machine, each with its own device. Under torchrun the default "
+        "is that of torchrun.",
+        low=1,
+        basic=True,
+    )
+    nodes: int = setting(1, "Number of machines.", low=1)
+
+    @property
+    def specified(self) -> frozenset[str]:
+        """The names of ``devices`` and ``nodes`` if they are not 1."""
+        return frozenset(name for name in ("devices", "nodes") if getattr(self, name) > 1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mirror and self.pool == "none":
+            raise SettingsError("--mirror averages one vector per image: omit it with --pool=none")

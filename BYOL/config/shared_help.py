@@ -51,6 +51,10 @@ TRUST = (
     "settings of a run from elsewhere and the files of --config. A run that you made and did not "
     "move needs no --trust."
 )
+STORED_FEATURES = (
+    "Features to read instead of computing them: a folder or a .parquet file of byol embed for the "
+    "same RUN and DATA, or Parquet files with the columns file and embedding."
+)
 NEIGHBOUR_SEARCH = (
     "How similar images are found. exact compares all, and faiss reads only a part of an index, "
     "which needs the extra faiss. auto is faiss from as many comparisons on as those of a million "

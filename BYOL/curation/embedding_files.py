@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from BYOL._files import check_output_path, to_json, write_atomically
-from BYOL.curation.embeddings import Columns, Embeddings
+from BYOL.curation.embeddings import Columns, Embeddings, parquet_text
 from BYOL.errors import UserError
 
 _GROUP_BYTES = 16 << 20  # bytes of features in a row group of a Parquet file
@@ -123,6 +123,7 @@ _WRITERS: dict[str, Callable[[Path, Embeddings], Path]] = {
     ".npy": _write_npy,
     ".npz": _write_npz,
 }
+SUFFIXES = tuple(_WRITERS)
 
 
 def write_npy(path: Path, embeddings: Embeddings, keep: Callable[[Columns], None]) -> None:
@@ -151,11 +152,6 @@ def _npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
         "shape": shape,
     }
     return start + repr(header).encode("latin1").ljust(_HEADER_BYTES - 11) + b"\n"
-
-
-def _text(name: str) -> str:
-    """Replace undecodable bytes of a file name, which Parquet does not accept."""
-    return name.encode("utf-8", "replace").decode()
 
 
 class _ParquetRows:
@@ -195,7 +191,7 @@ class _ParquetRows:
         if vectors is not None:
             self._reserve_rows(vectors)[:] = vectors.reshape(count, -1)
         for name, values in columns.items():
-            self.columns.setdefault(name, []).extend(map(_text, values))
+            self.columns.setdefault(name, []).extend(map(parquet_text, values))
         self.rows += count
         if self.rows >= _GROUP_ROWS:
             self._flush()

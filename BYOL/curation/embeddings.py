@@ -38,6 +38,12 @@ class Embeddings:
         Raises:
             UserError: there are no images, or ``dtype`` cannot represent a value.
         """
+        yield from self.rows_or_none()
+        if not self.count:
+            raise UserError("no image can be read: there is nothing to embed")
+
+    def rows_or_none(self) -> Iterator[tuple[Columns, np.ndarray]]:
+        """Do the same as :meth:`rows`; no images are no error."""
         for split, images, ids, vectors in self.batches:
             self.count += len(ids)
             self.shape = vectors.shape[1:]
@@ -47,8 +53,6 @@ class Embeddings:
                 "label": _labels(images, ids),
             }
             yield columns, self._cast(vectors)
-        if not self.count:
-            raise UserError("no image can be read: there is nothing to embed")
 
     def with_shape(self) -> dict[str, str]:
         """Return the metadata with the shape as JSON."""
@@ -61,6 +65,11 @@ class Embeddings:
             largest = float(np.abs(vectors).max())
             raise UserError(f"--dtype=float16 cannot hold a feature of {largest:g}: use float32")
         return cast
+
+
+def parquet_text(name: str) -> str:
+    """Replace undecodable bytes of a file name, which Parquet does not accept."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _labels(images: Images, ids: np.ndarray) -> list[str]:

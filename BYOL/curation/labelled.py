@@ -53,7 +53,8 @@ def labelled_parts(features: Features, config: PredictConfig) -> list[LabelledSp
     """
     parts = []
     for split, images in _labelled(features, config).items():
-        ids, vectors = features.of(images)
+        from_data = config.labelled is None and split in features.sets
+        ids, vectors = features.of(images, from_data=from_data)
         readable = images if len(ids) == len(images) else images.subset(ids)
         parts.append(LabelledSplit(split, readable, vectors))
     return parts

@@ -6,7 +6,7 @@ from typing import TypeVar
 from BYOL._console import counted
 from BYOL.config.curation import PredictConfig
 from BYOL.config.evaluate import EvaluateConfig
-from BYOL.data.configured import open_configured
+from BYOL.data.configured import open_configured, report_closed_folders
 from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 from BYOL.runs.open import Run
@@ -56,6 +56,7 @@ def open_run_images(run: Run, data: str | None, data_root: str) -> Splits:
                 f"DATA={data} has images of {counted(images.channels, 'channel')}; "
                 f"{run.name} was trained on {channels}"
             )
+    report_closed_folders(splits.train)
     return splits
 
 

@@ -15,13 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
 from BYOL._files import check_output_file, to_json, write_atomically
 from BYOL._opening import open_plain
 from BYOL.config.signing import is_signature_of, signature_of
 from BYOL.curation.faiss_index import VectorIndex, import_faiss
-from BYOL.data.dataset import Images
 from BYOL.errors import DataError, MachineError, UserError
 from BYOL.model.weights import save_tensors
 
@@ -67,24 +65,6 @@ def check_index_path(path: str) -> Path:
     return checked
 
 
-def describe(
-    backbone: nn.Module, pooling: dict[str, Any], sets: dict[str, Images]
-) -> dict[str, Any]:
-    """Return what determines the features of an index.
-
-    Args:
-        backbone: the network.
-        pooling: the further settings of the features.
-        sets: the images by split.
-    """
-    digest = hashlib.sha256()
-    for name, values in sorted(backbone.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    images = {name: [len(part), part.digest] for name, part in sets.items()}
-    return {"backbone": digest.hexdigest(), **pooling, "images": images}
-
-
 def save_index(path: Path, saved: SavedIndex, description: dict[str, Any]) -> None:
     """Write the index to ``path`` and the file next to it.
 
@@ -119,7 +99,7 @@ def load_index(path: Path, description: dict[str, Any]) -> SavedIndex:
 
     Args:
         path: the path of the index.
-        description: what :func:`describe` returns now.
+        description: what the features of the images depend on now.
 
     Raises:
         UserError: the index was not written by this user, is damaged, or is of another backbone or
@@ -142,9 +122,10 @@ def load_index(path: Path, description: dict[str, Any]) -> SavedIndex:
             "does not open it: delete it to have it written anew, or give another name"
         )
     if changed := [name for name, value in description.items() if signed.get(name) != value]:
+        other = "other images" if changed[0] == "images" else f"another {changed[0]}"
         raise UserError(
-            f"--index={path} was written for other {changed[0]}: delete it to have it written "
-            "anew, or give another name"
+            f"--index={path} was written for {other}: delete it to have it written anew, or give "
+            "another name"
         )
     index = VectorIndex(import_faiss(f"--index={path}").read_index(str(path)), signed["probes"])
     return SavedIndex(index, *(tensors[name].numpy() for name in _NAMES))

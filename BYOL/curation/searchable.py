@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from BYOL.curation.faiss_index import VectorIndex, build_search_index
-from BYOL.curation.feature_store import Collection, FeaturesWithThumbnail
+from BYOL.curation.feature_description import describe
+from BYOL.curation.feature_store import Collection
 from BYOL.curation.run_features import Features
-from BYOL.curation.saved_index import SavedIndex, describe, load_index, rows_path, save_index
+from BYOL.curation.saved_index import SavedIndex, load_index, rows_path, save_index
 from BYOL.curation.search import WHITENING
 from BYOL.evaluation.whitening import whitened_directions, whitening_transform
 
@@ -58,15 +59,14 @@ def open_searchable(
     images = {name: features.sets[name] for name in names[:first]}
     description: dict[str, Any] = {}
     if index is not None:
-        network = features.network
-        kind = {"network": features.run.metadata, "layer": network.layer, "pool": network.pool}
-        description = describe(features.run.backbone, kind, images)
+        description = describe(features.run, features.network, images)
+        description |= {"mirror": features.mirror or features.stored is None}
         if index.exists() or rows_path(index).exists():
             saved = load_index(index, description)
             log.info(f"{index}: searching the stored features of {len(saved.index):,} images")
             yield _from_saved(features, saved, first)
             return
-    with features.collect(WHITENING) as collection:
+    with features.collect(WHITENING, thumbnails=False) as collection:
         count = int((collection.locations[:, 0] < first).sum())
         bank: np.ndarray | VectorIndex = collection.directions[:count]
         if faiss and count:
@@ -84,10 +84,11 @@ def _from_saved(features: Features, saved: SavedIndex, first: int) -> Searchable
     d = len(saved.mean)
     sets = dict(list(features.sets.items())[first:])
     numbers = {name: k for k, name in enumerate(features.sets)}
-    network = FeaturesWithThumbnail(features.network, features.run.config.input_spec)
+    mirror = features.mirror or features.stored is None
+    queries_only = dataclasses.replace(features, sets=sets, stored=None, mirror=mirror)
     directions, locations = [np.empty((0, d), np.float32)], [saved.locations]
-    for name, _, ids, vectors in dataclasses.replace(features, sets=sets).batches(network):
-        directions.append(whitened_directions(vectors[:, :d], saved.mean, saved.transform))
+    for name, _, ids, vectors in queries_only.batches():
+        directions.append(whitened_directions(vectors, saved.mean, saved.transform))
         locations.append(np.stack([np.full_like(ids, numbers[name]), ids], axis=1))
     places, empty = np.concatenate(locations), np.empty((0, 0), np.float32)
     collection = Collection(empty, empty, empty, features.sets, places, np.empty(0, np.float32))

@@ -1,6 +1,6 @@
 """Batches for evaluation: every image once, in order, without augmentation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,8 +16,16 @@ _HEADER_BYTES = 4096  # of a JPEG whose pixels are decoded without a look at its
 _BYTES_PER_PIXEL = 3  # of such a JPEG at most; at 95 % quality it has one or two
 
 
+Spans = Sequence[tuple[int, int]]  # first image and end of every batch
+
+
 def eval_batches(
-    images: Images, size: int, batch_size: int, workers: int = 0, pin_memory: bool = False
+    images: Images,
+    size: int,
+    batch_size: int,
+    workers: int = 0,
+    pin_memory: bool = False,
+    spans: Spans | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the center crops of all images, in order, resized to ``size``.
 
@@ -27,19 +35,21 @@ def eval_batches(
         batch_size: images per batch.
         workers: processes that decode files; 0 decodes in this process.
         pin_memory: yield pinned memory, which a GPU copies while it computes.
+        spans: the batches to yield, in any order, if these are not all images in order.
 
     Yields:
         (B,) int64 indices of the images and (B, C, size, size) uint8 pixels. Unreadable files are
         left out.
     """
+    if spans is None:
+        spans = batch_spans(0, len(images), batch_size)
     if isinstance(images, ArrayImages):
-        for start in range(0, len(images), batch_size):
-            ids = torch.arange(start, min(start + batch_size, len(images)))
-            yield ids, _centres(images.data[start : start + batch_size], size)
+        for first, end in spans:
+            yield torch.arange(first, end), _centres(images.data[first:end], size)
         return
     assert isinstance(images, EncodedImages)
     loader: DataLoader[Any] = DataLoader(
-        _CentresDataset(images, size, batch_size),
+        _CentresDataset(images, size, spans),
         batch_size=None,
         pin_memory=pin_memory,
         **worker_arguments(workers, prefetch=4),
@@ -49,24 +59,28 @@ def eval_batches(
             yield ids, pixels
 
 
+def batch_spans(first: int, end: int, batch_size: int) -> list[tuple[int, int]]:
+    """Return the batches of the images ``first`` … ``end`` - 1: the first image and end of each."""
+    return [(start, min(start + batch_size, end)) for start in range(first, end, batch_size)]
+
+
 class _CentresDataset(Dataset):  # type: ignore[type-arg]
     """A dataset whose item k is the k-th batch of center crops."""
 
-    def __init__(self, images: EncodedImages, size: int, batch_size: int):
+    def __init__(self, images: EncodedImages, size: int, spans: Spans):
         self.images = images
         self.size = size
-        self.batch_size = batch_size
+        self.spans = spans
         self.whole = centre_crop_fraction(size) == 1
         self.most = _HEADER_BYTES + _BYTES_PER_PIXEL * size**2
 
     def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
+        return len(self.spans)
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
         kept: list[int] = []
         pixels: list[Tensor] = []
-        first = k * self.batch_size
-        last = min(first + self.batch_size, len(self.images))
+        first, last = self.spans[k]
         self.images.prefetch([(first, last)])
         for i in range(first, last):
             try:

@@ -55,6 +55,11 @@ class Splits:
     pixel_range: PixelRange | None = None
 
     @property
+    def sets(self) -> dict[str, Images]:
+        """``train`` and, if there are test images, ``test``, by name."""
+        return {"train": self.train} | ({"test": self.test} if self.test is not None else {})
+
+    @property
     def nameable(self) -> Images:
         """The training images that a file of labels or groups names.
 

@@ -59,6 +59,7 @@ def evaluate(
     metric: str = "auto",
     log_times: bool = False,
     leakage: bool = True,
+    trained_features: FeatureFunction | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Evaluate a backbone and its baselines.
@@ -82,6 +83,7 @@ def evaluate(
         log_times: whether the time of every measurement is logged, and its expected time before it
             starts if that is minutes.
         leakage: whether near-copies of test images are searched among the training images.
+        trained_features: returns stored features of ``backbone``; None: they are computed.
         settings: further fields of :class:`EvaluationData`.
 
     Returns:
@@ -132,7 +134,8 @@ def evaluate(
     rows: dict[str, Measures] = {}
     collapse: dict[str, dict[str, float]] = {}
     level = logging.INFO if log_times else logging.DEBUG
-    for source in _sources(data, image_pixels, input_spec, backbones):
+    stored = {"trained": trained_features} if trained_features else {}
+    for source in _sources(data, image_pixels, input_spec, backbones, stored):
         outcome = Outcome(known.get(source.name, {}))
         if source.name not in known:
             outcome = _run_protocols(source, chosen, level)
@@ -223,18 +226,28 @@ def _sources(
     image_pixels: ImagePixels,
     input_spec: InputSpec,
     backbones: list[Reference],
+    stored: Mapping[str, FeatureFunction],
 ) -> Iterator[FeatureSource]:
-    """Yield the sources of features one by one, so that only one has its features in memory."""
+    """Yield the sources of features one by one, so that only one has its features in memory.
+
+    Args:
+        data: the images.
+        image_pixels: their pixels, which are dropped after the first source.
+        input_spec: of the pixels.
+        backbones: name, network and input specification of the other sources.
+        stored: features that are not computed, by the name of the source.
+    """
 
     def pixels(images: Images) -> np.ndarray:
         return next(pixels for own, pixels in image_pixels if own is images)
 
     components = PIXEL_COMPONENTS if image_pixels[0][1].shape[1] > MANY_PIXELS else None
-    yield FeatureSource("raw pixels", RawPixels(input_spec), input_spec, data, pixels, components)
+    raw, alike = RawPixels(input_spec), bool(stored)  # no source has crops if one has none
+    yield FeatureSource("raw pixels", raw, input_spec, data, pixels, components, alike)
     image_pixels.clear()
     for name, backbone, spec in ((b.name, b.backbone, b.input_spec) for b in backbones):
-        features_of = feature_function(backbone, spec, data)
-        yield FeatureSource(name, backbone, spec, data, features_of)
+        features_of = stored.get(name) or feature_function(backbone, spec, data)
+        yield FeatureSource(name, backbone, spec, data, features_of, stored=bool(stored))
 
 
 def feature_function(

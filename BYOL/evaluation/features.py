@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from BYOL.data.dataset import Images
-from BYOL.data.eval_loader import eval_batches
+from BYOL.data.eval_loader import Spans, eval_batches
 from BYOL.errors import UserError
 from BYOL.model.feature_size import preserve_modes
 from BYOL.model.layer_features import LayerFeatures
@@ -29,6 +29,7 @@ def feature_batches(
     batch_size: int = 256,
     workers: int = 0,
     precision: str = "fp32",
+    spans: Spans | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield features batch by batch, so that memory does not grow with the number of images.
 
@@ -41,6 +42,8 @@ def feature_batches(
         batch_size: images per batch.
         workers: number of processes that decode files.
         precision: fp32, or bf16 or fp16 for the operations that autocast runs in it.
+        spans: the batches to compute if these are not all images: see
+            :func:`BYOL.data.eval_loader.eval_batches`.
 
     Yields:
         (B,) int64 numbers of the images (unreadable files are left out) and (B, d) float32
@@ -51,7 +54,7 @@ def feature_batches(
     fast = device.type == "cuda"
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for ids, pixels in eval_batches(images, input_spec.size, batch_size, workers, fast):
+        for ids, pixels in eval_batches(images, input_spec.size, batch_size, workers, fast, spans):
             with evaluation_mode(network), torch.inference_mode():
                 yield (
                     ids,

@@ -5,7 +5,7 @@ from typing import Any
 
 from BYOL.config import PretrainConfig
 from BYOL.evaluation.baselines import START
-from BYOL.evaluation.collapse.alarm import remedy
+from BYOL.evaluation.collapse.alarm import likely_cause
 from BYOL.evaluation.comparison import compare_with_baselines
 from BYOL.report.advice import Figures
 from BYOL.report.run_summary import RunSummary
@@ -70,7 +70,8 @@ def _flag(value: Any) -> str:
 def _remedy(facts: RunSummary) -> str:
     if not facts.alarm:
         return ""
-    return remedy(facts.config, "picture_share" if "picture_share is" in facts.alarm else "std")
+    metric = "picture_share" if "picture_share is" in facts.alarm else "std"
+    return likely_cause(facts.config, metric)[1]
 
 
 def _better(evaluation: dict[str, Any]) -> bool | None:

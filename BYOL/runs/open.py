@@ -1,6 +1,7 @@
 """Opening a run: its settings, its weights and its checkpoints."""
 
 import dataclasses
+import hashlib
 import logging
 import os
 import warnings
@@ -107,6 +108,15 @@ def backbone_metadata(config: PretrainConfig) -> dict[str, str]:
     if config.backbone_args:
         metadata["backbone_args"] = to_json(config.backbone_args)
     return metadata
+
+
+def weights_digest(network: nn.Module) -> str:
+    """Return a hash of the weights and buffers of ``network``, equal for equal values."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def open_run(path: str | Path, *, trust: bool = False) -> Run:
@@ -254,9 +264,7 @@ def newest_complete_checkpoint(folder: RunFolder) -> tuple[Path, dict[str, Any]]
             problem = problem or error
             continue
         if problem:
-            log.warning(
-                f"{problem}; {path.name} of step {checkpoint['global_step']} is used instead"
-            )
+            log.warning(f"{problem}; {path.name} of step {checkpoint['global_step']} is used")
         return path, checkpoint
     if problem:
         raise problem

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from BYOL._distributed import set_process
 from BYOL.config import PretrainConfig
@@ -76,7 +76,26 @@ def _number(name: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def resolve_processes(config: PretrainConfig) -> PretrainConfig:
+class ProcessSettings(Protocol):
+    """The settings of a command that can have several processes."""
+
+    @property
+    def devices(self) -> int:
+        """Number of processes on this machine."""
+
+    @property
+    def nodes(self) -> int:
+        """Number of machines."""
+
+    @property
+    def specified(self) -> frozenset[str]:
+        """The names of the settings that the user has specified."""
+
+
+Config = TypeVar("Config", bound=ProcessSettings)
+
+
+def resolve_processes(config: Config) -> Config:
     """Decide which process of which run this one is; nothing has been written before.
 
     Under torchrun, ``devices`` and ``nodes`` are those of torchrun unless they are specified. A run
@@ -114,7 +133,7 @@ def resolve_processes(config: PretrainConfig) -> PretrainConfig:
     return config
 
 
-def independent_task(config: PretrainConfig) -> int | None:
+def independent_task(config: ProcessSettings) -> int | None:
     """Return the number of this process among independent runs; None if it is not one of several.
 
     Args:
@@ -125,14 +144,14 @@ def independent_task(config: PretrainConfig) -> int | None:
     return launcher.rank if several else None
 
 
-def _with_torchrun_devices(config: PretrainConfig) -> PretrainConfig:
+def _with_torchrun_devices(config: Config) -> Config:
     here, tasks = _number("LOCAL_WORLD_SIZE"), _number("WORLD_SIZE")
     if "TORCHELASTIC_RUN_ID" not in os.environ or not here or not tasks:
         return config
     if "devices" in config.specified and config.devices != here:
         return config
     nodes = config.nodes if "nodes" in config.specified else tasks // here
-    return dataclasses.replace(config, devices=here, nodes=nodes)
+    return dataclasses.replace(config, devices=here, nodes=nodes)  # type: ignore[type-var]
 
 
 def cluster_environment(config: PretrainConfig) -> Any:

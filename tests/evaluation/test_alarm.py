@@ -102,6 +102,6 @@ def test_values_that_are_not_finite_trigger_the_alarm_at_once(value: float) -> N
 def test_the_likely_cause_depends_on_the_settings(
     metric: str, changes: dict[str, Any], words: tuple[str, ...]
 ) -> None:
-    text = likely_cause(preset_config("digits", **changes), metric)
+    text, _ = likely_cause(preset_config("digits", **changes), metric)
     for word in ("likely", *words):
         assert word in text

@@ -1,6 +1,9 @@
 """One predictor for each kind of view: loss and gradients are MULAN's; runs resume and export."""
 
 import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ from BYOL import load_backbone
 from BYOL.byol import BYOL
 from BYOL.config.presets import preset_config
 from BYOL.config.view_configs import further_view_configs
+from BYOL.config.yaml_io import save_config
 from BYOL.errors import SettingsError, UserError
 from BYOL.model.heads import PREDICTORS
 from BYOL.runs.build_model import build_model, seeded_model
@@ -203,7 +207,10 @@ def test_a_resumed_run_with_its_own_predictors_is_the_same_bit_for_bit(tmp_path,
 def test_the_backbone_of_a_run_with_two_processes_loads(tmp_path):
     images = draw_images(tmp_path / "images", each=8)
     config = tiny(images, tmp_path / "run", **OWN, devices=2, evaluate=False)
-    pretrain(config)
+    save_config(config, tmp_path / "run.yaml")
+    # A process of its own: the second process of a run repeats the command of the first.
+    command = [sys.executable, "-m", "BYOL", "pretrain", "--config", str(tmp_path / "run.yaml")]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["state_dict"]
     start = seeded_model(prepare(config).config).state_dict()
     weight = "onlineNet.view_predictors.cutout.0.weight"

@@ -1,5 +1,6 @@
 """The command ``byol duplicates``."""
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from BYOL.data.dataset import FileImages
 from BYOL.data.file_list import write_list
 from BYOL.errors import UserError
 
+log = logging.getLogger(__name__)
 CAUTION = (
     "Nothing was deleted. Look at the groups (--grid FILE.png) before you delete anything: a "
     "backbone with little training confuses plain images with copies of each other."
@@ -40,6 +42,7 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     if kept:
         _check_listable(kept, features)
     _check_splits(config, features)
+    _check_mirror(config, features)
     faiss = uses_faiss(config.neighbour_search, _comparisons(features, config), features.total)
     with features.collect() as collection:
         further = find_aliases(collection)
@@ -69,6 +72,14 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         "duplicates": [dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows],
     }
     return answer, _text(answer)
+
+
+def _check_mirror(config: DuplicatesConfig, features: Features) -> None:
+    if features.stored and not features.mirror:
+        log.info(
+            f"--features={config.features}: mirrored copies may be missed, because these features "
+            "are not averaged over mirror images (byol embed --mirror)"
+        )
 
 
 def _check_splits(config: DuplicatesConfig, features: Features) -> None:

@@ -9,7 +9,10 @@ from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.cli.commands.common import Answer
 from BYOL.config.evaluate import EvaluateConfig
 from BYOL.config.view_configs import view_configs
+from BYOL.curation.feature_description import describe
+from BYOL.curation.feature_table import FeatureTable
 from BYOL.curation.run_images import open_run_images, with_run_annotations
+from BYOL.curation.stored_features import open_feature_table, stored_features
 from BYOL.data.annotations import AnnotationFiles, annotate_splits
 from BYOL.data.dataset import Images
 from BYOL.data.loader_errors import concise_loader_errors
@@ -47,24 +50,28 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     accelerator = pick_accelerator(config.accelerator)
     run = open_backbone(config.run, trust=config.trust)
     config = with_run_annotations(config, run)
+    trained = LayerFeatures(run.backbone, config.layer, config.pool)
+    table = open_feature_table(config.features) if config.features else None
     references = _references(run, config)
-    train, test, left_out = _labelled(run, config)
-    results = evaluate(
-        LayerFeatures(run.backbone, config.layer, config.pool),
-        LayerFeatures(run.untrained, config.layer, config.pool),
-        train,
-        test,
-        run.config.input_spec,
-        device=torch_device(accelerator),
-        workers=pick_workers(None, accelerator),
-        protocols=protocols,
-        view=view_configs(run.config)[0],
-        references=references,
-        metric=config.metric,
-        log_times=True,
-        leakage=config.leakage,
-        **_data_settings(config),
-    )
+    train, test, left_out = _labelled(run, config, trained, table)
+    with stored_features(table) as trained_features:
+        results = evaluate(
+            trained,
+            LayerFeatures(run.untrained, config.layer, config.pool),
+            train,
+            test,
+            run.config.input_spec,
+            device=torch_device(accelerator),
+            workers=pick_workers(None, accelerator),
+            protocols=protocols,
+            view=view_configs(run.config)[0],
+            references=references,
+            metric=config.metric,
+            log_times=True,
+            leakage=config.leakage,
+            trained_features=trained_features,
+            **_data_settings(config),
+        )
     results = {**_sources(run, config, left_out), **results}
     collapse = feature_metrics_text(results["feature_gauges"])
     lines = [results_text(results), *leakage_text(results), collapse]
@@ -86,9 +93,16 @@ def _data_settings(config: EvaluateConfig) -> dict[str, Any]:
     }
 
 
-def _labelled(run: Run, config: EvaluateConfig) -> tuple[Images, Images | None, int]:
-    """Training images, test images if there are any, and the number of images without a row."""
+def _labelled(
+    run: Run, config: EvaluateConfig, trained: LayerFeatures, table: FeatureTable | None
+) -> tuple[Images, Images | None, int]:
+    """Training images, test images if there are any, and the number of images without a row.
+
+    The features of ``table`` are checked against the images and the backbone ``trained``.
+    """
     images = open_run_images(run, config.data, config.data_root)
+    if table:
+        table.check(describe(run, trained, images.sets), mirror=False)
     found = annotate_splits(images, AnnotationFiles.of(config))
     splits = found.splits
     labelled = splits.labelled or splits.train

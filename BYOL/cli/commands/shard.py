@@ -6,6 +6,7 @@ from BYOL._console import counted
 from BYOL._files import check_new_folder
 from BYOL.cli.commands.common import Answer
 from BYOL.config.datasets import ShardConfig
+from BYOL.data.configured import report_closed_folders
 from BYOL.data.dataset import FileImages
 from BYOL.data.shards.write import Packing, pack
 from BYOL.data.sources import open_images
@@ -24,6 +25,7 @@ def shard_run(config: ShardConfig) -> Answer:
     check_new_folder(f"--out={out}", out)
     if not isinstance(splits.train, FileImages):
         raise UserError(f"DATA={config.data} is no folder of images: only folders can be packed")
+    report_closed_folders(splits.train)
     sets = {"train": splits.train, "test": splits.test}
     how = Packing(config.bytes, config.format, config.seed if config.shuffle else None)
     answer = pack({k: v for k, v in sets.items() if isinstance(v, FileImages)}, out, how)

@@ -119,30 +119,20 @@ class Alarm:
             self.bad_in_a_row = 0
             return None
         self.bad_in_a_row += 1
+        cause, _ = likely_cause(self.config, finding.metric)
         if not math.isfinite(metrics[finding.metric]):
-            return (
-                f"{finding.text}, and cannot recover; {likely_cause(self.config, finding.metric)}"
-            )
+            return f"{finding.text}, and cannot recover; {cause}"
         if self.bad_in_a_row < finding.patience:
             return None
-        return (
-            f"collapse: of the projections, {finding.text}; "
-            f"{likely_cause(self.config, finding.metric)}"
-        )
+        return f"collapse: of the projections, {finding.text}; {cause}"
 
 
-def likely_cause(config: PretrainConfig, metric: str) -> str:
-    """Return the likely cause and the remedy for a symptom of ``metric``, from ``config``."""
-    return _cause(config, metric)[0]
+def likely_cause(config: PretrainConfig, metric: str) -> tuple[str, str]:
+    """Return the likely cause of a symptom of ``metric`` and its remedy, from ``config``.
 
-
-def remedy(config: PretrainConfig, metric: str) -> str:
-    """Return the flags that remove the likely cause of a symptom of ``metric``, or ""."""
-    return _cause(config, metric)[1]
-
-
-def _cause(config: PretrainConfig, metric: str) -> tuple[str, str]:
-    """Return the likely cause with the remedy as text, and the flags of the remedy."""
+    Returns:
+        Cause and remedy as text, and the flags that remove the cause, or "".
+    """
     if metric == "picture_share":
         return (
             "likely all images are alike, or the views keep too little of them: inspect "

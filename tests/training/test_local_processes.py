@@ -1,0 +1,31 @@
+"""Processes that a command starts itself."""
+
+import os
+from typing import Any
+
+import pytest
+
+from BYOL.errors import DataError, StoppedError
+from BYOL.training.local_processes import run_processes
+
+
+def kill_second(name: str, rank: int, processes: int) -> str:
+    if rank == 1:
+        os.kill(os.getpid(), 9)
+    return f"{name} {rank} of {processes}"
+
+
+def test_a_killed_process_is_reported_after_the_others_have_finished(lines: Any) -> None:
+    assert run_processes(kill_second, ("x",), range(2, 4), 4) == ["x 2 of 4", "x 3 of 4"]
+    with pytest.raises(StoppedError, match="process 1 of 2 died"):
+        run_processes(kill_second, ("x",), range(2), 2)
+    assert lines() == ["warning: process 1 of 2 died; the others finish their work"]
+
+
+def fail(rank: int, processes: int) -> None:
+    raise DataError(f"rank {rank}: no images")
+
+
+def test_a_mistake_is_that_of_the_first_process() -> None:
+    with pytest.raises(DataError, match="rank 0: no images"):
+        run_processes(fail, (), range(2), 2)
