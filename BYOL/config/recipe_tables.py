@@ -34,6 +34,9 @@ FROM_WEIGHTS: dict[str, dict[str, Any]] = {
 # Few images and a plain network on a CPU: measured on 1,651 photographs in 80 seconds of one core
 # (20-NN .633, linear .766; with crops of .2 to 1 .538 and .701) and on 2,000 images of CIFAR-10.
 FEW_ON_CPU: dict[str, Any] = {"crop_scale": (0.5, 1.0)}
+# The targets are the features of a teacher: milder crops, because a small part of an image does not
+# have the features of the whole.
+TEACHER: dict[str, Any] = {"crop_scale": (0.6, 1.0), "predictor_lr_scale": None}
 # The authors' recipe for 100 epochs of a ResNet-50 (presets.py, "paper-100").
 PAPER_RECIPE: dict[str, Any] = {
     "lr": 0.45,

@@ -210,6 +210,8 @@ def _rest(
         passes, calls = passes + _PASSES * labelled, calls + 3
         test = len(prepared.test) if prepared.test else round(_HELD_OUT * labelled)
         pixels = bank.channels * min(config.input_spec.size, PIXEL_SIDE) ** 2
+        if prepared.teacher:  # a further row; two backbones are counted otherwise
+            features += prepared.teacher.features // 2
         fixed += evaluation_seconds(labelled - test, test, label_count(bank), features, pixels)
     check = 0.0
     if bank.labels is not None and config.knn_every:
