@@ -50,7 +50,7 @@ def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None
     Raises:
         OSError: the file cannot be written.
     """
-    with _disk_errors(path):
+    with disk_errors(path):
         if path.suffix == ".safetensors":
             _save_safetensors(values, path, metadata)
         else:
@@ -72,7 +72,7 @@ def _save_safetensors(
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Convert the errors that torch and safetensors raise on a full disk to OSError."""
     try:
         yield
