@@ -13,6 +13,7 @@ query at a time. Times are processor seconds, which other programs change little
 process itself holds, without the vectors, which are memory-mapped.
 """
 
+import logging
 import tempfile
 import threading
 import time
@@ -172,6 +173,8 @@ def main() -> None:
     import faiss
 
     faiss.omp_set_num_threads(args.threads)
+    logging.basicConfig(format="  %(message)s")
+    logging.getLogger("BYOL.curation").setLevel(logging.DEBUG)
     line = header("faiss-cpu")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,5 +1,6 @@
 """Pairs of vectors with a large cosine: all of them, or those that FAISS finds."""
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,6 +18,7 @@ from BYOL.curation.faiss_index import (
     probes_for,
 )
 
+log = logging.getLogger(__name__)
 BLOCK = 4096  # rows and columns of a block of cosines: 64 MB
 _QUERIES = 1 << 14  # vectors whose neighbours are searched at a time
 _NEIGHBOURS = 64  # for each of them
@@ -120,6 +122,7 @@ def _calibrate(
     copies = threshold * truth + np.sqrt(1 - threshold**2) * noise
     probes = probes_for(index.faiss_index, copies, truth, RECALL)
     index = VectorIndex(index.faiss_index, probes)
+    log.debug(f"a query reads {probes:,} of {index.faiss_index.nlist:,} lists")
     scores, found = index.search(copies, _NEIGHBOURS)
     own = scores[found == rows[:, None]]
     floor = float(np.quantile(own, _FLOOR)) if len(own) else -2.0

@@ -99,7 +99,7 @@ def load_index(path: Path, description: dict[str, Any]) -> SavedIndex:
 
     Args:
         path: the path of the index.
-        description: what :func:`describe` returns now.
+        description: what the features of the images depend on now.
 
     Raises:
         UserError: the index was not written by this user, is damaged, or is of another backbone or

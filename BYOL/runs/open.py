@@ -254,9 +254,7 @@ def newest_complete_checkpoint(folder: RunFolder) -> tuple[Path, dict[str, Any]]
             problem = problem or error
             continue
         if problem:
-            log.warning(
-                f"{problem}; {path.name} of step {checkpoint['global_step']} is used instead"
-            )
+            log.warning(f"{problem}; {path.name} of step {checkpoint['global_step']} is used")
         return path, checkpoint
     if problem:
         raise problem

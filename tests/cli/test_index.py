@@ -74,6 +74,16 @@ def test_a_saved_index_gives_the_same_result_without_the_features_of_the_images(
     assert (answer["index"], answer["like"], answer["pictures"]) == (str(index), 41, 41)
 
 
+def test_an_index_of_stored_features(run, images, tmp_path, capsys):
+    argv = ["embed", str(run), str(images), "--mirror", f"--out={tmp_path}/features"]
+    assert main(argv) == 0
+    index = tmp_path / "p.faiss"
+    stored = f"--features={tmp_path}/features"
+    written = searched(run, images, tmp_path / "a.csv", f"--index={index}", stored)
+    read = searched(run, images, tmp_path / "b.csv", f"--index={index}")
+    assert [row["file"] for row in read] == [row["file"] for row in written]
+
+
 def flip_a_byte(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

@@ -42,8 +42,8 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     if kept:
         _check_listable(kept, features)
     _check_splits(config, features)
+    _check_mirror(config, features)
     faiss = uses_faiss(config.neighbour_search, _comparisons(features, config), features.total)
-    _warn_of_mirrored_copies(config, features)
     with features.collect() as collection:
         further = find_aliases(collection)
         groups = duplicate_groups(
@@ -74,7 +74,7 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     return answer, _text(answer)
 
 
-def _warn_of_mirrored_copies(config: DuplicatesConfig, features: Features) -> None:
+def _check_mirror(config: DuplicatesConfig, features: Features) -> None:
     if features.stored and not features.mirror:
         log.info(
             f"--features={config.features}: mirrored copies may be missed, because these features "
