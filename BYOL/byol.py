@@ -59,8 +59,9 @@ class BYOL(nn.Module):
             optimal predictor it is the ridge; None means 0.1, with ``closedFormPredicator=True``
             1e-6.
         predictor_every: number of optimizer steps between updates of DirectPred and DirectCopy.
-        target: "ema", "online" (``EAvg=False``), or "fixed": the initial network, never updated (τ
-            = 1, the constant random target of the paper).
+        target: "ema", "online" (``EAvg=False``), "fixed": the initial network, never updated (τ
+            = 1, the constant random target of the paper), or "teacher": there is no target network,
+            and the loss uses vectors of another network (:mod:`BYOL.model.teacher_targets`).
         norm: "bn", or "gn-ws": every batch norm, also in the heads, is replaced by group norm with
             weight standardisation (:mod:`BYOL.model.group_norm`). A module passed as ``backend`` is
             changed in place.
@@ -147,7 +148,7 @@ class BYOL(nn.Module):
         self._make_target()
 
     def _make_target(self) -> None:
-        if self.target != "online":
+        if self.target in ("ema", "fixed"):
             self.targetNet = TargetNetwork(self.onlineNet, running=self.target_norm == "running")
         else:
             # A second name of the same network. It bypasses the registration of nn.Module, so that
@@ -164,7 +165,8 @@ class BYOL(nn.Module):
         Returns:
             ``onlinex, onlinex1, targetx, targetx1``, each (B, P). The loss is ``criterion(onlinex,
             targetx1, onlinex1, targetx)``. In training mode every network processes one view at a
-            time, so batch-norm statistics are those of one view.
+            time, so batch-norm statistics are those of one view. With ``target="teacher"`` the
+            targets are the projections themselves, which the vectors of the teacher replace.
         """
         z, z1 = self.onlineNet(x), self.onlineNet(x1)
         targetx, targetx1 = self._targets(x, x1, z, z1)
@@ -210,7 +212,7 @@ class BYOL(nn.Module):
 
     @torch.no_grad()
     def _targets(self, x: Tensor, x1: Tensor, z: Tensor, z1: Tensor) -> tuple[Tensor, Tensor]:
-        if self.target == "online":
+        if self.target in ("online", "teacher"):
             return z.detach(), z1.detach()
         return self.targetNet(x), self.targetNet(x1)
 

@@ -13,20 +13,25 @@ from typing import Any
 import torch
 
 
-def alternate(sides: dict[str, Callable[[], int]], rounds: int) -> dict[str, list[float]]:
+def alternate(
+    sides: dict[str, Callable[[], int]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Measure the images per second of all sides in turns, so that a slow minute affects them all.
 
     Args:
         sides: name → function that does the work and returns the number of images it processed.
         rounds: number of measured rounds. One more round runs first and is not counted.
+        clock: returns the time in seconds.
     """
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(rounds + 1):
         for name, work in sides.items():
-            start = time.perf_counter()
+            start = clock()
             done = work()
             if turn:
-                rates[name].append(done / (time.perf_counter() - start))
+                rates[name].append(done / (clock() - start))
     return rates
 
 

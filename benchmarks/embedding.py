@@ -5,6 +5,11 @@
 Each size is embedded from files in a separate process, once for each kind of output file. The peaks
 of the process and of its largest loader worker are printed. The limits are the speeds of decoding
 alone and of the network alone on this machine, in one process each.
+
+    python benchmarks/embedding.py --run runs/cifar --data cifar10.npz --rounds 3
+
+With images in memory there is nothing to decode: ``byol embed`` is compared with the bare forward
+pass, in turns, by processor time, which other programs on the machine do not change.
 """
 
 import json
@@ -16,7 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import arguments, header, save
+from common import alternate, arguments, header, report, save
 
 SUFFIXES = (".parquet", ".npy", ".npz")
 
@@ -73,8 +78,56 @@ def limits(run: str, data: str, threads: int, limit: int = 4096) -> dict[str, fl
     }
 
 
+def compare_in_memory(run: str, data: str, rounds: int, limit: int) -> dict[str, list[float]]:
+    """Return the images per second of the forward pass alone and of embedding, round by round."""
+    import torch
+
+    from BYOL.config.features import EmbedConfig
+    from BYOL.curation.embed_parts import start_folder, write_missing_parts
+    from BYOL.curation.embedding_files import write_embeddings
+    from BYOL.curation.embeddings import Embeddings
+    from BYOL.curation.feature_folder import FeatureFolder
+    from BYOL.curation.run_features import open_features
+    from BYOL.evaluation.features import compute_features, evaluation_mode
+
+    features = open_features(EmbedConfig(run, data, split="train"))
+    images = features.sets["train"]
+    images = images.subset(np.arange(min(limit, len(images))))
+    features.sets["train"] = images
+
+    def forward() -> int:
+        spec = features.run.config.input_spec
+        with evaluation_mode(features.network), torch.inference_mode():
+            for pixels in images.data.split(features.batch_size):
+                compute_features(features.network, pixels, spec)
+        return len(images)
+
+    def to_file() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            embeddings = Embeddings(features.batches(), metadata=features.metadata)
+            write_embeddings(Path(folder) / "e.parquet", embeddings)
+        return len(images)
+
+    def to_folder() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            place = FeatureFolder(f"{folder}/parts", "--out")
+            plan = start_folder(place, features, "float32", data, 1)
+            write_missing_parts(place, features, plan, "float32", 0, 1)
+        return len(images)
+
+    sides = {"forward": forward, "file": to_file, "folder": to_folder}
+    return alternate(sides, rounds, clock=time.process_time)
+
+
 def main() -> None:
-    args = arguments(__doc__, run="runs/cifar", data="cifar", sizes="5000,50000", child="")
+    args = arguments(
+        __doc__, run="runs/cifar", data="cifar", sizes="5000,50000", child="", rounds=0, limit=4096
+    )
+    if args.rounds:
+        line = header("pyarrow")
+        rates = compare_in_memory(args.run, args.data, args.rounds, args.limit)
+        save(args.json, machine=line, **report("images in memory", rates, ours="forward"))
+        return
     if args.child:
         child(args.run, args.data, int(args.sizes), args.child, args.threads)
         return

@@ -35,7 +35,14 @@ class EvaluateConfig(Settings):
     )
     layer: str | None = setting(None, LAYER, basic=True)
     pool: Literal["auto", "mean", "max", "token"] = setting("auto", POOL)
-    features: str | None = setting(None, STORED_FEATURES, place="input", home=True, basic=True)
+    features: str | None = setting(
+        None,
+        f"{STORED_FEATURES} The protocol linear-sgd then trains on fixed features of every source "
+        "instead of random crops.",
+        place="input",
+        home=True,
+        basic=True,
+    )
     protocol: str = setting(
         "fewshot,knn,linear",
         "Evaluation protocols, separated by commas. They are fewshot, knn, knn-cosine (k-NN by the "

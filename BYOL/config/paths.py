@@ -26,6 +26,9 @@ _REMOTE = (
     "local-dir:",
 )  # prefixes of a backbone that may contact a host or read a folder
 _BUILT_IN = (None, DIGITS, False)
+_BUILT_IN_TEACHERS = ("auto", "lite0")  # from a package whose content is checked
+# Without a value they are not signed: files of earlier versions do not have them.
+_LATER = ("teacher",)
 
 
 def _names_a_place(info: Info) -> bool:
@@ -35,7 +38,8 @@ def _names_a_place(info: Info) -> bool:
 def place_values(config: Any) -> dict[str, Any]:
     """The settings of ``config`` that name places, by name. The signature covers these."""
     names = sorted(names_where(config, _names_a_place))
-    return {name: getattr(config, name) for name in names}
+    values = {name: getattr(config, name) for name in names}
+    return {name: v for name, v in values.items() if name not in _LATER or v is not None}
 
 
 def place_names() -> set[str]:
@@ -63,10 +67,24 @@ def values_naming_places(settings: type, values: Mapping[str, Any]) -> dict[str,
     }
 
 
+def named_places(config: PretrainConfig, *, trusted: bool) -> tuple[PretrainConfig, dict[str, Any]]:
+    """The settings of a run, and those of them that name a place.
+
+    Without trust the settings have no teacher that names a place, because evaluation would open it.
+    """
+    places = values_naming_places(PretrainConfig, place_values(config))
+    if "teacher" in places and not trusted:
+        unknown: dict[str, Any] = {"teacher": None, "teacher_size": None, "teacher_bands": None}
+        config = dataclasses.replace(config, target="ema", **unknown)
+    return config, places
+
+
 def _may_name_place(name: str, value: str) -> bool:
     """Whether ``value`` of the setting ``name`` contacts a host or names a file."""
     if name == "backbone":
         return value.startswith(_REMOTE)
+    if name == "teacher":
+        return value not in _BUILT_IN_TEACHERS
     return name != "logger" or not {"wandb", "mlflow"}.isdisjoint(logger_names(value))
 
 

@@ -14,6 +14,7 @@ from BYOL.config.validation import (
     check_loggers,
     check_numbers,
     check_recipe,
+    check_teacher,
     logger_names,
 )
 from BYOL.config.view_settings import ViewSettings
@@ -38,6 +39,7 @@ class PretrainConfig(
         check_settings(self)
         check_annotations(self)
         check_recipe(self.recipe)
+        check_teacher(self)
         check_loggers(self.logger)
         if self.batch_size % (self.accumulate * self.devices * self.nodes):
             raise SettingsError(

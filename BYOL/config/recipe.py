@@ -28,6 +28,7 @@ from BYOL.config.recipe_tables import (
     SHARED_SETTINGS,
     SIZES,
     SMALL_SIDE,
+    TEACHER,
     TRANSFORMERS,
     VIEW_SHARE,
     WEIGHTS_EPOCHS,
@@ -55,6 +56,7 @@ class Facts:
         minutes: time limit of the whole command, or None.
         weights: whether the backbone starts from trained weights.
         weights_backbone: the backbone that the weights belong to, where that is known.
+        teacher: whether the targets are the features of a teacher.
         unit: processes times accumulated parts: the batch is a multiple of it.
         specified: settings that the user has specified; the recipe never changes them.
     """
@@ -70,6 +72,7 @@ class Facts:
     minutes: float | None = None
     weights: bool = False
     weights_backbone: str | None = None
+    teacher: bool = False
     unit: int = 1
     specified: Mapping[str, Any] = field(default_factory=dict)
 
@@ -258,6 +261,8 @@ def _optimization(facts: Facts, backbone: str, large: bool) -> dict[str, Any]:
         chosen |= FEW_ON_CPU
     if facts.gpu and large and optimizer == "lars":
         chosen |= {**PAPER_RECIPE, **(table[optimizer] if facts.weights else {})}
+    if facts.teacher:
+        chosen |= TEACHER
     return chosen
 
 

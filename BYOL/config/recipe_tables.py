@@ -34,6 +34,9 @@ FROM_WEIGHTS: dict[str, dict[str, Any]] = {
 # Few images and a plain network on a CPU: measured on 1,651 photographs in 80 seconds of one core
 # (20-NN .633, linear .766; with crops of .2 to 1 .538 and .701) and on 2,000 images of CIFAR-10.
 FEW_ON_CPU: dict[str, Any] = {"crop_scale": (0.5, 1.0)}
+# The targets are the features of a teacher: milder crops, because a small part of an image does not
+# have the features of the whole.
+TEACHER: dict[str, Any] = {"crop_scale": (0.6, 1.0), "predictor_lr_scale": None}
 # The authors' recipe for 100 epochs of a ResNet-50 (presets.py, "paper-100").
 PAPER_RECIPE: dict[str, Any] = {
     "lr": 0.45,
@@ -56,9 +59,9 @@ SIZES: dict[tuple[bool, bool], tuple[int, int, int, int, int]] = {
     (True, False): (128, 256, 100, 1000, 40_000),
     (True, True): (224, 1024, 100, 300, 40_000),
 }
-# Minutes → image size of photographs for a plain network on a CPU. Measured on 3,453 photographs:
-# after two minutes of one core 32 px is better in k-NN (20-NN .566 against .530), 48 px in the
-# linear probe (.610 against .588).
+# Minutes → image size of photographs for a plain network on a CPU. On two sets 32 px is better or
+# equal after four minutes of one core (docs/results/photographs.md, "32 or 48 px"). More time helps
+# 48 px more: on 3,453 photographs its 20-NN was .036 worse after two minutes, .003 after four.
 PLAIN_IMAGE_SIZES = ((5.0, 32), (math.inf, 48))
 WEIGHTS_IMAGE_SIZE = {
     False: 128,

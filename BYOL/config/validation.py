@@ -76,3 +76,27 @@ def check_numbers(name: str, values: Any, between: tuple[float, float]) -> None:
         if not isinstance(number, int | float) or not low < number < high:
             accepted = f"numbers between {low:g} and {high:g}"
             raise SettingsError(f"--{name}={values} is out of range: give {accepted}")
+
+
+def check_teacher(config: Any) -> None:
+    """Make sure that the settings of a teacher fit each other and the rest of the model.
+
+    Raises:
+        UserError: names the setting that does not fit.
+    """
+    if config.teacher is None:
+        for name in ("teacher_size", "teacher_bands"):
+            if getattr(config, name) is not None:
+                raise SettingsError(f"--{name}={getattr(config, name)} needs --teacher")
+        if config.target == "teacher":
+            raise SettingsError("--target=teacher needs --teacher, which names the network")
+        return
+    if config.target not in ("ema", "teacher"):
+        raise SettingsError(
+            f"--target={config.target} and --teacher exclude each other: the teacher is the target"
+        )
+    if config.predictor not in ("none", "linear", "mlp"):
+        raise SettingsError(
+            f"--predictor={config.predictor} and --teacher exclude each other: choose one of none, "
+            "linear, mlp"
+        )

@@ -1,5 +1,6 @@
 """Pairs of vectors with a large cosine: all of them, or those that FAISS finds."""
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,8 +18,9 @@ from BYOL.curation.faiss_index import (
     probes_for,
 )
 
+log = logging.getLogger(__name__)
 BLOCK = 4096  # rows and columns of a block of cosines: 64 MB
-_QUERIES = 1 << 14  # vectors whose neighbours are searched at a time
+QUERIES = 1 << 14  # vectors whose neighbours are searched at a time
 _NEIGHBOURS = 64  # for each of them
 _COMPARED = 1 << 14  # pairs whose vectors are in memory at a time
 _SIMULATED = 2000  # copies that decide how much of the index is read
@@ -78,8 +80,8 @@ def faiss_pairs(
     index = _code_index(vectors, device)
     index, floor = _calibrate(index, vectors, threshold)
     with Progress("neighbours", len(asked)) as progress:
-        for start in range(0, len(asked), _QUERIES):
-            rows = asked[start : start + _QUERIES]
+        for start in range(0, len(asked), QUERIES):
+            rows = asked[start : start + QUERIES]
             scores, found = index.search(directions[rows], _NEIGHBOURS)
             query, column = np.nonzero((found >= 0) & (scores >= floor))
             pairs = np.stack((rows[query], known[found[query, column]]), axis=1)
@@ -120,6 +122,7 @@ def _calibrate(
     copies = threshold * truth + np.sqrt(1 - threshold**2) * noise
     probes = probes_for(index.faiss_index, copies, truth, RECALL)
     index = VectorIndex(index.faiss_index, probes)
+    log.debug(f"a query reads {probes:,} of {index.faiss_index.nlist:,} lists")
     scores, found = index.search(copies, _NEIGHBOURS)
     own = scores[found == rows[:, None]]
     floor = float(np.quantile(own, _FLOOR)) if len(own) else -2.0

@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -20,16 +19,27 @@ def find_aliases(collection: Collection) -> dict[int, int]:
     Returns:
         A mapping from the position of every alias to the position of its file.
     """
-    files = defaultdict(list)
+    files = np.zeros((len(collection), 3), np.uint64)  # device, inode, frame
     for position in range(len(collection)):
         if (file := collection.identity(position)) is not None:
-            files[file].append(position)
+            device, inode, frame = file
+            files[position] = device, inode, 0 if frame is None else frame + 1
+    known = np.flatnonzero(files[:, 1])
     alias_to_file: dict[int, int] = {}
-    for positions in files.values():
-        if len(positions) > 1:
-            first, *aliases = _links_last(collection, positions)
-            alias_to_file |= dict.fromkeys(aliases, first)
+    for group in _equal_rows(files[known]):
+        first, *aliases = _links_last(collection, known[group].tolist())
+        alias_to_file |= dict.fromkeys(aliases, first)
     return alias_to_file
+
+
+def _equal_rows(keys: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the positions of equal rows of ``keys`` (n, k), in groups of at least two."""
+    rows = np.ascontiguousarray(keys).view(np.dtype((np.void, keys[:1].nbytes or 1))).ravel()
+    order = np.argsort(rows, kind="stable")
+    starts = np.flatnonzero(np.append(True, rows[order[1:]] != rows[order[:-1]]))
+    ends = np.append(starts[1:], len(order))
+    for group in np.flatnonzero(ends - starts > 1).tolist():
+        yield order[starts[group] : ends[group]]
 
 
 def _links_last(collection: Collection, positions: Iterable[int]) -> list[int]:
@@ -62,14 +72,13 @@ def identical_pairs(collection: Collection, split: np.ndarray | None = None) -> 
 
 def _positions_by_content(collection: Collection) -> Iterable[list[int]]:
     """Return the positions of images with the same bytes, in groups of at least two."""
-    positions_by_size = defaultdict(list)
-    for position in range(len(collection)):
-        positions_by_size[_file_size(*collection.location(position))].append(position)
-    positions_by_digest = defaultdict(list)
-    for positions in positions_by_size.values():
-        for position in positions if len(positions) > 1 else ():
-            positions_by_digest[_digest(*collection.location(position))].append(position)
-    return [positions for positions in positions_by_digest.values() if len(positions) > 1]
+    places = map(collection.location, range(len(collection)))
+    sizes = np.fromiter((_file_size(*place) for place in places), np.int64, len(collection))
+    same_size = np.concatenate([np.zeros(0, np.int64), *_equal_rows(sizes[:, None])])
+    digests = np.zeros((len(same_size), 16), np.uint8)
+    for row, position in enumerate(same_size.tolist()):
+        digests[row] = np.frombuffer(_digest(*collection.location(position)), np.uint8)
+    return (sorted(same_size[group].tolist()) for group in _equal_rows(digests))
 
 
 def _file_size(images: Images, index: int) -> int:

@@ -1,20 +1,24 @@
 """Baselines of a backbone: raw pixels, and supervised weights if they are available locally."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from BYOL.config import PretrainConfig
+from BYOL.data.dataset import Images
 from BYOL.evaluation.features import PIXEL_SIDE
 from BYOL.model.backbones import build_backbone, has_fixed_size
 from BYOL.model.initial_weights import read_start, start_from
 from BYOL.views.config import InputSpec
 
 START = "start"  # the row of the backbone with the initial weights of its run
+TEACHER = "teacher"  # the row of the features of the teacher of the run
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +29,13 @@ class Reference:
         name: name of its row in the results.
         backbone: the network with its weights loaded.
         input_spec: input specification of the backbone.
+        features_of: returns the features of images, if they are known without the backbone.
     """
 
     name: str
     backbone: nn.Module
     input_spec: InputSpec
+    features_of: Callable[[Images], np.ndarray] | None = None
 
 
 class RawPixels(nn.Module):

@@ -18,7 +18,7 @@ from BYOL.evaluation.bootstrap import Interval, interval_of, point_estimate
 from BYOL.evaluation.deciding import deciding_measures
 from BYOL.evaluation.paired import LEVEL, PairedTest, holm, paired_test
 
-BASELINES = ("raw pixels", "untrained", "start")
+BASELINES = ("raw pixels", "untrained", "start", "teacher")
 UNPAIRED = (
     "The outcomes of single test images were not stored by the version that evaluated this run, "
     'so "better" means that 95 % intervals do not overlap. Evaluate it again for a paired test.'

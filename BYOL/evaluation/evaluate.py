@@ -242,11 +242,14 @@ def _sources(
         return next(pixels for own, pixels in image_pixels if own is images)
 
     components = PIXEL_COMPONENTS if image_pixels[0][1].shape[1] > MANY_PIXELS else None
-    yield FeatureSource("raw pixels", RawPixels(input_spec), input_spec, data, pixels, components)
+    raw, alike = RawPixels(input_spec), bool(stored)  # no source has crops if one has none
+    yield FeatureSource("raw pixels", raw, input_spec, data, pixels, components, alike)
     image_pixels.clear()
-    for name, backbone, spec in ((b.name, b.backbone, b.input_spec) for b in backbones):
-        features_of = stored.get(name) or feature_function(backbone, spec, data)
-        yield FeatureSource(name, backbone, spec, data, features_of)
+    for source in backbones:
+        name, backbone, spec = source.name, source.backbone, source.input_spec
+        known = stored.get(name) or source.features_of
+        features_of = known or feature_function(backbone, spec, data)
+        yield FeatureSource(name, backbone, spec, data, features_of, stored=alike)
 
 
 def feature_function(

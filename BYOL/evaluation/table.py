@@ -10,6 +10,7 @@ from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.evaluation.centering import CENTRED
 from BYOL.evaluation.class_summary import constant_text, majority_text, recall_text, shown_rows
 from BYOL.evaluation.comparison import RunComparison
+from BYOL.evaluation.teacher_note import teacher_note
 
 COLUMNS = 5  # columns of a table, limited by the width of a terminal
 WIDTH = 100
@@ -143,7 +144,7 @@ def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
         text += f"\n{PAIRED}."
     if START in results["rows"]:
         text += f"\n{START}: the backbone with the initial weights of the run."
-    lines = [*class_lines(results), *filter(None, [groups_note(results)])]
+    lines = [*class_lines(results), *filter(None, [groups_note(results), teacher_note(results)])]
     lines += restrictions(results["rows"])
     if untaught := results.get("untaught"):
         lines.append(f"Classes with test images but without training images: {first_of(untaught)}.")

@@ -111,8 +111,8 @@ class FeatureSource:
         features_of: function from images to their (n, d) float32 features.
         components: maximum number of principal components that a linear probe is fitted to; None
             means that the probe is fitted to all features, each standardised.
-        stored: whether the features are stored, and no network computes features of random crops.
-            They may be memory-mapped and of float16.
+        stored: whether protocols that train on features use ``bank`` instead of features of random
+            crops. ``bank`` may be memory-mapped and of float16.
     """
 
     name: str

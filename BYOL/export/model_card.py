@@ -12,6 +12,7 @@ from BYOL.evaluation.baselines import START
 from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.evaluation.class_summary import shown_rows
 from BYOL.evaluation.table import class_lines, comparison_sentences
+from BYOL.evaluation.teacher_note import teacher_name
 from BYOL.export.exportable import ExportModel
 from BYOL.export.markdown import code, fenced, plain
 from BYOL.export.snippet import loading_recipe
@@ -94,6 +95,12 @@ def _summary(run: Run, results: dict[str, Any]) -> str:
     if config.weights:
         name = Path(config.weights).name
         initial = f" The training started from the weights of {code(name)}."
+    if teacher := results.get("teacher"):
+        initial += (
+            f" Its training targets are the features of {code(teacher_name(results))}, which was "
+            f"trained on {plain(str(teacher['trained_on']))}; the licence of those weights is "
+            f"{plain(str(teacher['licence']))}."
+        )
     software = f" with BYOL {versions['BYOL']} and torch {versions['torch']}" if known else ""
     return (
         f"A {config.backbone} ({parameters:.2f} M parameters, stem: {config.stem}), trained on "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from BYOL.errors import UserError
 from BYOL.model.group_norm import NORMS
 
-TARGETS = ("ema", "online", "fixed")
+TARGETS = ("ema", "online", "fixed", "teacher")
 TARGET_NORMS = ("batch", "running")
 
 
@@ -76,10 +76,15 @@ def check_combinations(
         target_norm: statistics of the target.
         pretrained: whether training starts from timm's weights.
     """
-    if not moving and target == "fixed":
+    if not moving and target in ("fixed", "teacher"):
         raise UserError(
-            "EAvg=False and target='fixed' exclude each other: without a moving average the "
+            f"EAvg=False and target={target!r} exclude each other: without a moving average the "
             "target is the online network"
+        )
+    if target == "teacher" and (closed_form or predictor not in ("none", "linear", "mlp")):
+        raise UserError(
+            f"target='teacher' and predictor={predictor!r} exclude each other: choose one of "
+            "none, linear, mlp"
         )
     if closed_form and predictor not in ("mlp", "optimal"):
         raise UserError(

@@ -1,6 +1,7 @@
 """Files of weights that timm, torchvision and plain PyTorch read."""
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from BYOL._files import write_atomically
@@ -49,18 +50,29 @@ def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None
     Raises:
         OSError: the file cannot be written.
     """
-    with _disk_errors(path):
+    with disk_errors(path):
         if path.suffix == ".safetensors":
-            path.touch()
-            mode = path.stat().st_mode
-            save_file(values, path, metadata)
-            path.chmod(mode)  # safetensors makes the file readable by its owner only
+            _save_safetensors(values, path, metadata)
         else:
             torch.save(values, path)
 
 
+def _save_safetensors(
+    values: dict[str, Tensor], path: Path, metadata: dict[str, str] | None
+) -> None:
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:  # safetensors writes only to names in UTF-8
+        path.write_bytes(save(values, metadata))
+        return
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(values, path, metadata)
+    path.chmod(mode)  # safetensors makes the file readable by its owner only
+
+
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Convert the errors that torch and safetensors raise on a full disk to OSError."""
     try:
         yield

@@ -40,6 +40,8 @@ class Figures:
         alarm: message of the collapse alarm, or None.
         remedy: setting that removes the likely cause of the alarm, as a flag with a value, or "".
         backbone: name of the backbone.
+        teacher: name by which commands open the teacher; "" without a teacher.
+        teacher_sign: -1 if the teacher is better than the backbone, 1 if it is worse, else 0.
     """
 
     run: str
@@ -63,6 +65,8 @@ class Figures:
     alarm: str | None = None
     remedy: str = ""
     backbone: str = ""
+    teacher: str = ""
+    teacher_sign: int = 0
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -169,6 +173,20 @@ def _unproven(figures: Figures) -> Advice | None:
     return Advice("Train longer, or start from published weights", reason, (longer, *weights))
 
 
+def _teacher(figures: Figures) -> Advice | None:
+    if not figures.teacher or figures.teacher_sign >= 0:
+        return None
+    return Advice(
+        "Use the teacher itself",
+        "Its own features are better here than those of the trained backbone, which is smaller and "
+        "faster. A longer run may come nearer to it.",
+        (
+            _command("embed", figures.teacher, *figures.images, "--out", "embeddings.parquet"),
+            _longer(figures, 2.0),
+        ),
+    )
+
+
 def _improving(figures: Figures) -> Advice | None:
     trend = figures.trend
     if trend is None or not trend.improving or figures.better is False:
@@ -223,7 +241,7 @@ def _done(figures: Figures) -> Advice | None:
 
 # In order of importance.
 RULES: tuple[Callable[[Figures], Advice | None], ...] = (
-    _leakage, _unevaluated, _unproven, _improving, _flat, _labels, _done,
+    _leakage, _unevaluated, _teacher, _unproven, _improving, _flat, _labels, _done,
 )  # fmt: skip
 
 

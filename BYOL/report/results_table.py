@@ -8,6 +8,7 @@ from BYOL.config.tasks import TAGS, VALUES
 from BYOL.evaluation.bootstrap import interval_of
 from BYOL.evaluation.comparison import BASELINES
 from BYOL.evaluation.table import groups_note, restrictions
+from BYOL.evaluation.teacher_note import teacher_note
 from BYOL.report.metric_descriptions import measure_title
 
 
@@ -111,7 +112,8 @@ def accuracy_note(evaluation: dict[str, Any]) -> str:
         "Other measures: ± is half a 95 % interval over the test images."
     )
     sentences = [
-        _counts(evaluation), groups_note(evaluation), margins, *restrictions(evaluation["rows"]),
+        _counts(evaluation), groups_note(evaluation), teacher_note(evaluation), margins,
+        *restrictions(evaluation["rows"]),
     ]  # fmt: skip
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -131,7 +133,7 @@ def _counts(evaluation: dict[str, Any]) -> str:
         return f"{counts['judge']:,} images."
     return (
         f"{counts['judge']:,} test images{_label_kind(evaluation)}, labels of "
-        f"{counts['learn']:,} training images. Pretraining used no labels."
+        f"{counts['learn']:,} training images. Pretraining used no labels of these images."
     )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from BYOL.config import PretrainConfig
-from BYOL.evaluation.baselines import START
+from BYOL.evaluation.baselines import START, TEACHER
 from BYOL.evaluation.collapse.alarm import likely_cause
 from BYOL.evaluation.comparison import compare_with_baselines
 from BYOL.report.advice import Figures
@@ -47,6 +47,8 @@ def run_figures(facts: RunSummary) -> Figures:
         alarm=facts.alarm,
         remedy=_remedy(facts),
         backbone=config.backbone,
+        teacher=str((evaluation.get("teacher") or {}).get("command_name") or ""),
+        teacher_sign=_sign_against(evaluation, TEACHER),
     )
 
 
@@ -80,6 +82,15 @@ def _better(evaluation: dict[str, Any]) -> bool | None:
     before = START if START in rows else "untrained"
     signs = [c.signs[before] for c in compare_with_baselines(evaluation) if before in c.signs]
     return (1 in signs and -1 not in signs) if signs else None
+
+
+def _sign_against(evaluation: dict[str, Any], row: str) -> int:
+    """Return 1 if the backbone is better than ``row`` in some protocols and worse in none.
+
+    -1 is the opposite, and 0 is everything else.
+    """
+    signs = {c.signs[row] for c in compare_with_baselines(evaluation) if row in c.signs} - {0}
+    return signs.pop() if len(signs) == 1 else 0
 
 
 def _baseline_accuracy(evaluation: dict[str, Any]) -> float:

@@ -3,6 +3,7 @@
 config.yaml            the settings, enough to repeat the run
 views.png              views of some images
 start.safetensors      the backbone before training, if the run starts from other weights
+teacher.safetensors    the statistics of the targets, if the run has a teacher
 checkpoints/last.ckpt  everything that resuming needs (next to older ones and the best)
 logs/                  metrics.csv, spectrum.csv and TensorBoard's files
 backbone.safetensors   the trained backbone, at the end
@@ -76,6 +77,11 @@ class RunFolder:
     def start(self) -> Path:
         """Path of the backbone before training, if the run starts from other weights."""
         return self.path / "start.safetensors"
+
+    @property
+    def teacher(self) -> Path:
+        """Path of the statistics of the targets, if the run has a teacher."""
+        return self.path / "teacher.safetensors"
 
     @property
     def results(self) -> Path:

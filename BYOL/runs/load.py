@@ -17,20 +17,14 @@ from torch import Tensor, nn
 from BYOL._console import visible
 from BYOL._links import check_file_link
 from BYOL.config import load_config
-from BYOL.config.presets import preset_config
 from BYOL.config.yaml_io import MAX_CHANNELS, MAX_SIDE
 from BYOL.data.formats.stored import Slice
 from BYOL.errors import UserError, WeightsError
 from BYOL.model.backbones import build_backbone
 from BYOL.model.classifier import OUTPUTS, Activation
 from BYOL.model.group_norm import without_batch_statistics
-from BYOL.model.hub import (
-    FOLDER,
-    hub_model,
-    is_hub_model,
-    plausible_statistics,
-)
-from BYOL.model.initial_weights import start_from
+from BYOL.model.hub import FOLDER, is_hub_model, plausible_statistics
+from BYOL.model.lite0 import LITE0
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, load_weights
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import (
@@ -41,6 +35,7 @@ from BYOL.runs.open import (
     open_run,
     trained_weights,
 )
+from BYOL.runs.published import open_published, open_timm_format, run_without_folder
 from BYOL.views.transforms import EvalTransform
 
 _LARGEST = 1e30  # of a pixel value; float32 ends at 3e38
@@ -190,8 +185,8 @@ def open_backbone(name: str, *, trust: bool = False) -> Run:
 
     Args:
         name: the folder of a run or one of its checkpoints (see :func:`BYOL.runs.open.open_run`), a
-            file or a folder that ``byol export`` wrote, ``hf-hub:OWNER/NAME`` or
-            ``local-dir:FOLDER``.
+            file or a folder that ``byol export`` wrote, ``hf-hub:OWNER/NAME``,
+            ``local-dir:FOLDER`` or ``lite0``.
         trust: see :func:`BYOL.runs.open.open_run`.
 
     Raises:
@@ -201,14 +196,16 @@ def open_backbone(name: str, *, trust: bool = False) -> Run:
     no_run = path.is_dir() and not RunFolder(path).config.exists()
     if path.is_file() and path.suffix == ".safetensors":
         return _open_file(name, path)
+    if name == LITE0 and not path.exists():
+        return open_published(name)
     if no_run and (path / HUB_WEIGHTS).is_file():
         weights = find_weights(path)
         if weights.metadata.keys() >= _OWN_METADATA:
             return _open_exported(name, weights)
     if is_hub_model(name):
-        return _open_timm_format(name, name)
+        return open_timm_format(name, name)
     if no_run and (path / HUB_CONFIG).is_file():
-        return _open_timm_format(f"{FOLDER}{name}", name)
+        return open_timm_format(f"{FOLDER}{name}", name)
     return open_run(name, trust=trust)
 
 
@@ -221,34 +218,7 @@ def _open_file(name: str, path: Path) -> Run:
 
 def _open_exported(name: str, weights: LoadedWeights) -> Run:
     norm = weights.metadata.get("norm", "bn")
-    return _run_without_folder(name, build_network(weights), norm=norm, **weights.settings)
-
-
-def _open_timm_format(model_name: str, name: str) -> Run:
-    argument = f"RUN={name}"
-    model = hub_model(model_name, argument)
-    input_spec, channels = model.input_spec, len(model.input_spec.mean)
-    backbone = build_backbone(
-        model.network, in_channels=channels, image_size=input_spec.size, arguments=model.arguments
-    )
-    start_from(backbone, model.weights, argument)
-    return _run_without_folder(
-        name,
-        backbone.eval(),
-        backbone=model.network,
-        backbone_args=model.arguments,
-        stem="imagenet",
-        channels=channels,
-        image_size=input_spec.size,
-        mean=list(input_spec.mean),
-        std=list(input_spec.std),
-    )
-
-
-def _run_without_folder(name: str, network: nn.Module, **settings: Any) -> Run:
-    """Return a run with the settings of a small data set; fine-tuning on labels uses them."""
-    config = preset_config("small", **settings)
-    return Run(RunFolder(Path(name)), config, network, published=name)
+    return run_without_folder(name, build_network(weights), norm=norm, **weights.settings)
 
 
 def _with_transform(network: nn.Module, weights: LoadedWeights) -> nn.Module:

@@ -17,7 +17,7 @@ from BYOL._console import printable
 from BYOL._files import to_json
 from BYOL.config import PretrainConfig
 from BYOL.config.data_names import check_named_images
-from BYOL.config.paths import place_values, values_naming_places, with_moved_paths
+from BYOL.config.paths import named_places, with_moved_paths
 from BYOL.config.resumed import ANNOTATIONS
 from BYOL.config.yaml_io import check_resolved, read_run_config
 from BYOL.errors import UserError, WeightsError
@@ -153,7 +153,7 @@ def _run_settings(
     """Return the settings of a run, and the reason if the places that they name stay closed."""
     config, signed = read_run_config(folder.config)
     check_resolved(config, folder.config)
-    places = values_naming_places(PretrainConfig, place_values(config))
+    config, places = named_places(config, trusted=signed or trust)
     named = next((name for name in ("data", "labels", "groups") if name in places), None)
     if named is None:
         return config, None
@@ -264,9 +264,7 @@ def newest_complete_checkpoint(folder: RunFolder) -> tuple[Path, dict[str, Any]]
             problem = problem or error
             continue
         if problem:
-            log.warning(
-                f"{problem}; {path.name} of step {checkpoint['global_step']} is used instead"
-            )
+            log.warning(f"{problem}; {path.name} of step {checkpoint['global_step']} is used")
         return path, checkpoint
     if problem:
         raise problem

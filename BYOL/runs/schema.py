@@ -135,6 +135,16 @@ class Leakage(TypedDict):
     pairs: NotRequired[list[Pair]]
 
 
+class Teacher(TypedDict):
+    """The teacher of a run, and what its features cost."""
+
+    __pydantic_config__ = LENIENT  # type: ignore[misc]
+    name: Text
+    size: NotRequired[Count]
+    images: NotRequired[Count]
+    seconds: NotRequired[Number | None]
+
+
 class Evaluation(TypedDict):
     """The result of :func:`BYOL.evaluation.evaluate.evaluate`, and ``evaluation.json``."""
 
@@ -156,6 +166,7 @@ class Evaluation(TypedDict):
     class_names: NotRequired[list[Text] | None]
     recall: NotRequired[dict[Text, Recall]]
     leakage: NotRequired[Leakage]
+    teacher: NotRequired[Teacher]
     untaught: NotRequired[list[Text]]
     left_out: NotRequired[list[Text]]
     data: NotRequired[Text | None]
@@ -186,6 +197,7 @@ class Results(TypedDict):
     steps_skipped: NotRequired[Count]
     gauges: NotRequired[Numbers | None]
     feature_gauges: NotRequired[dict[Text, Numbers]]
+    teacher: NotRequired[Teacher]
     alarm: NotRequired[Text | None]
     stopped: NotRequired[Flag]
     online_knn: NotRequired[list[list[Number | None]]]

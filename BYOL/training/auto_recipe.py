@@ -57,6 +57,7 @@ def collect_facts(config: PretrainConfig, images: Images) -> Facts:
         minutes=config.minutes,
         weights=bool(config.pretrained or config.weights),
         weights_backbone=_backbone_of(config.weights),
+        teacher=config.teacher is not None,
         unit=config.accumulate * config.devices * config.nodes,
         specified={name: getattr(config, name) for name in config.specified},
     )

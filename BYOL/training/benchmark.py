@@ -166,7 +166,7 @@ class TrialRun:
         self.config, self.machine = config, machine
         views = build_views(config)
         steps = len(prepared.train) // config.batch_size
-        self.module = Pretraining(model, config, views, max(steps, 1))
+        self.module = Pretraining(model, config, views, max(steps, 1), prepared.targets)
         self.loader = train_loader(
             prepared.train,
             epoch_sampler(

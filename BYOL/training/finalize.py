@@ -29,6 +29,7 @@ from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import backbone_metadata, open_run, starting_backbone, untrained_backbone
 from BYOL.training.prepare import Prepared
 from BYOL.training.run_setup import RunSetup
+from BYOL.training.teacher.run import teacher_facts, teacher_results, teacher_rows
 
 log = logging.getLogger(__name__)
 MAX_SILENT_IMAGES = 10_000  # images whose evaluation takes a minute or two
@@ -54,8 +55,7 @@ def finalize_run(
     export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
     features = _feature_metrics(run, initial)
     usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
-    start = starting_backbone(config, folder)
-    references = [Reference(START, start, config.input_spec)] if start else []
+    references = _references(config, prepared, folder)
     evaluation = None
     try:
         if usable:
@@ -68,6 +68,7 @@ def finalize_run(
         "pictures": len(prepared.train),
         "feature_gauges": features,
         "evaluation": evaluation,
+        **teacher_results(config, prepared, model, machine),
         "machine": dataclasses.asdict(machine),
         "versions": _versions(),
     }
@@ -101,6 +102,13 @@ def save_report(
         log.warning(f"no report ({first_line(error)}); byol report {folder.path} makes one")
 
 
+def _references(config: PretrainConfig, prepared: Prepared, folder: RunFolder) -> list[Reference]:
+    """Return the further rows of the comparison: initial weights and teacher, if there are any."""
+    start = starting_backbone(config, folder)
+    references = [Reference(START, start, config.input_spec)] if start else []
+    return [*references, *teacher_rows(prepared.targets.features if prepared.targets else None)]
+
+
 def _evaluation(
     run: RunSetup,
     initial: nn.Module,
@@ -112,7 +120,7 @@ def _evaluation(
     bank = prepared.labelled or prepared.train
     if not config.evaluate or bank.labels is None:
         return None
-    return evaluate(
+    evaluation = evaluate(
         run.model.onlineNet.backend,
         initial,
         bank,
@@ -126,6 +134,7 @@ def _evaluation(
         metric=config.metric,
         log_times=len(bank) > MAX_SILENT_IMAGES,
     )
+    return {**evaluation, **(teacher_facts(prepared.targets.features) if prepared.targets else {})}
 
 
 def _feature_metrics(run: RunSetup, initial: nn.Module) -> dict[str, dict[str, float]]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -27,12 +27,14 @@ class Projections(NamedTuple):
     """Outputs that the collapse metrics need, (B, P) each.
 
     ``target`` and ``target1`` are the target projections of the two views. ``prediction1`` predicts
-    ``target`` from the second view.
+    ``target`` from the second view. With a teacher, whose vectors cannot collapse, ``target`` and
+    ``target1`` are the predictions of both views, and ``prediction1`` predicts ``teacher``.
     """
 
     target: Tensor
     target1: Tensor
     prediction1: Tensor
+    teacher: Tensor | None = None
 
 
 def batch_loss(
@@ -41,6 +43,7 @@ def batch_loss(
     x1: Tensor,
     further: Sequence[Tensor] = (),
     kinds: Sequence[str] = (),
+    teacher: Tensor | None = None,
 ) -> tuple[Tensor, Projections]:
     """Return the loss of the views of a batch, and the projections for the collapse metrics.
 
@@ -55,13 +58,17 @@ def batch_loss(
         x1: (B, C, S, S), the second view.
         further: further views, (B, C, s, s) each.
         kinds: the kind of each further view; without them, all are small views.
+        teacher: (B, P) vectors of a teacher, which replace the targets of all views.
     """
     onlinex, onlinex1, targetx, targetx1 = model(x, x1)
+    if teacher is not None:
+        targetx = targetx1 = teacher
     losses = {"large": [criterion(onlinex, targetx1, onlinex1, targetx)]}
     for view, kind in zip(further, kinds or ["small"] * len(further), strict=True):
         prediction = model.predict_further(view, targetx, targetx1, kind)
         losses.setdefault(kind, []).append(criterion(prediction, targetx1, prediction, targetx))
-    projections = Projections(targetx.detach(), targetx1.detach(), onlinex1.detach())
+    seen = (onlinex, onlinex1) if teacher is not None else (targetx, targetx1)
+    projections = Projections(*(z.detach() for z in (*seen, onlinex1)), teacher)
     if model.onlineNet.view_predictors:
         return sum_over_kinds(losses), projections
     return torch.stack([loss for each in losses.values() for loss in each]).mean(), projections
@@ -88,6 +95,7 @@ class Pretraining(pl.LightningModule):
         config: resolved settings.
         views: makes two views of a batch on the device of the batch.
         steps_per_epoch: number of optimizer steps per epoch.
+        targets: returns the vectors of the teacher for indices of images; None without a teacher.
     """
 
     def __init__(
@@ -96,8 +104,10 @@ class Pretraining(pl.LightningModule):
         config: PretrainConfig,
         views: Views,
         steps_per_epoch: int,
+        targets: Callable[[Tensor], Tensor] | None = None,
     ):
         super().__init__()
+        self.targets = targets
         self.model = model
         self.config = config
         self.views = views
@@ -133,11 +143,13 @@ class Pretraining(pl.LightningModule):
         self.projections = None  # with CUDA graphs, this step overwrites their memory
         if self.graphs:
             torch.compiler.cudagraph_mark_step_begin()
+        teacher = self.targets(batch.ids) if self.targets else None
         loss, self.projections = batch_loss(
             self.model,
             *self.make_views(batch),
             self.make_further_views(batch),
             [view.kind for view in self.views.further],
+            teacher,
         )
         return loss
 

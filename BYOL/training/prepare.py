@@ -28,6 +28,9 @@ from BYOL.model.hub import resolve_backbone
 from BYOL.model.initial_weights import read_start
 from BYOL.model.stems import has_large_stem
 from BYOL.training.auto_recipe import resolve_recipe, update_recipe
+from BYOL.training.teacher.network import Teacher
+from BYOL.training.teacher.resolve import prepare_teacher, resolve_auto_teacher, with_teacher
+from BYOL.training.teacher.targets import TeacherTargets
 from BYOL.views.pipeline import Views
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
@@ -48,6 +51,8 @@ class Prepared:
         test: labelled test images, or None.
         labelled: labelled training images if they are not ``train``, or None.
         broken: names of unreadable images, which were left out.
+        teacher: the teacher, or None.
+        targets: the vectors of the teacher for the training images, once they are computed.
     """
 
     config: PretrainConfig
@@ -55,6 +60,8 @@ class Prepared:
     test: Images | None
     labelled: Images | None
     broken: list[str]
+    teacher: Teacher | None = None
+    targets: TeacherTargets | None = None
 
 
 def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
@@ -75,7 +82,7 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
         raise SettingsError(
             f"--channels={config.channels} is not what the images have: {splits.train.channels}"
         )
-    config = resolve_recipe(config, splits.train)
+    config = resolve_recipe(resolve_auto_teacher(config, splits.train), splits.train)
     side = common_side(source, config.channels) if config.image_size is None else None
     config = _resolve(config, splits.train, side)
     splits = attach_labels(splits, config)
@@ -87,6 +94,7 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
         check_images(splits.train)
     if not into_memory:
         return Prepared(config, splits.train, splits.test, splits.labelled, [])
+    teacher = prepare_teacher(config, splits.train.channels)
     budget = int(config.memory * 1e9)
     train, broken = load_into_memory(splits.train, budget)
     test, broken_test = load_into_memory(splits.test, budget) if splits.test else (None, [])
@@ -97,7 +105,9 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
         cache = Path(config.data_root).expanduser() / "decoded"
         train = reduce_images(train, largest_view(config), budget, cache)
     splits = drop_unusable_labels(Splits(train, test, labelled), config.seed)
-    return Prepared(config, splits.train, splits.test, splits.labelled, broken + broken_test)
+    config = with_teacher(config, teacher, len(train))
+    names = broken + broken_test
+    return Prepared(config, splits.train, splits.test, splits.labelled, names, teacher)
 
 
 def load_into_memory(images: Images, budget: int) -> tuple[Images, list[str]]:

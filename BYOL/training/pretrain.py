@@ -38,6 +38,9 @@ from BYOL.training.prepare import Prepared, prepare
 from BYOL.training.resume import Start, find_start
 from BYOL.training.run_setup import RunSetup
 from BYOL.training.signals import StopRequest
+from BYOL.training.teacher.resolve import hint
+from BYOL.training.teacher.run import with_targets
+from BYOL.training.teacher.targets import save_space
 from BYOL.training.tracking import check_services, log_results, open_trackers
 from BYOL.training.train import train_network
 from BYOL.views.pixel_range import describe_range
@@ -74,9 +77,8 @@ def pretrain(
     with StopRequest() as stop:
         with waiting("opening the images"):
             prepared = prepare(config)
-        config = with_absolute_paths(
-            dataclasses.replace(prepared.config, out=str(out), resume=False)
-        )
+        config = dataclasses.replace(prepared.config, out=str(out), resume=False)
+        config = with_absolute_paths(config)
         start.check(config, prepared.train)
         if start.results:
             return _complete(config, prepared, start, machine)
@@ -86,6 +88,7 @@ def pretrain(
         machine = reliable_machine(narrow, config, machine)
         if start.compiled and config.compile == "auto":  # another choice rounds differently
             config = dataclasses.replace(config, compile="on" if start.compiled == "on" else "off")
+        prepared = with_targets(config, prepared, start, machine)
         with waiting("measuring the speed"):
             if not start.checkpoint:
                 config = fit_micro_batch(config, model, machine)
@@ -141,6 +144,8 @@ def _write_start_files(run: RunSetup) -> None:
     if (config.pretrained or config.weights) and not start.checkpoint:
         # The source of the weights may no longer exist when they are compared with.
         export_backbone(run.model.onlineNet.backend, folder.start, backbone_metadata(config))
+    if prepared.targets and not start.checkpoint:
+        save_space(prepared.targets.space, folder)
 
 
 def _log_start(run: RunSetup, began: float) -> None:
@@ -169,6 +174,8 @@ def _log_start(run: RunSetup, began: float) -> None:
     if start.step:
         steps = config.total_steps(len(prepared.train))
         log.info(f"resumes after step {start.step:,} of {steps:,}")
+    if advice := hint(config, prepared.train, machine.accelerator):
+        log.info(advice)
     log_recipe(config, len(prepared.train), run.estimate, machine, began)
 
 

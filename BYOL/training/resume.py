@@ -172,7 +172,9 @@ def _other_entry(folder: RunFolder) -> str | None:
     """Return an entry of ``folder`` that a run without a checkpoint does not have, or None."""
     if not folder.path.is_dir():
         return folder.path.name if folder.path.exists() else None
-    known = {folder.config, folder.start, folder.checkpoints, folder.logs, folder.views}
+    known = {
+        folder.config, folder.start, folder.teacher, folder.checkpoints, folder.logs, folder.views,
+    }  # fmt: skip
     entries = (path for path in folder.path.iterdir() if not path.name.startswith("."))
     return next((path.name for path in sorted(entries) if path not in known), None)
 

@@ -42,7 +42,7 @@ def train_network(
     model = run.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.sync_batchnorm and config.devices * config.nodes > 1:
         model = synchronise_batchnorm(model, machine.accelerator)
-    module = Pretraining(model, config, views, steps_per_epoch)
+    module = Pretraining(model, config, views, steps_per_epoch, prepared.targets)
     facts = {**fixed_facts(config, prepared.train), "streams": dataclasses.asdict(streams)}
     callbacks = RunCallbacks(run, stop, module, facts)
     loggers = [*build_loggers(config.loggers, start.folder, start.step), *more_loggers]

@@ -69,7 +69,7 @@ ENTRIES = (
 # Settings whose value names what is read, written or contacted, of all commands. Named here once
 # more, so that a new setting that lacks its ``place`` is noticed.
 NAMING = {
-    "backbone", "data", "data_root", "folder", "grid", "groups", "kept",
+    "backbone", "data", "data_root", "features", "folder", "grid", "groups", "index", "kept",
     "labelled", "labels", "like", "logger", "out",
     "pretrained", "project", "reference", "run", "sweep", "to", "values", "weights",
 }  # fmt: skip

@@ -74,6 +74,16 @@ def test_a_saved_index_gives_the_same_result_without_the_features_of_the_images(
     assert (answer["index"], answer["like"], answer["pictures"]) == (str(index), 41, 41)
 
 
+def test_an_index_of_stored_features(run, images, tmp_path, capsys):
+    argv = ["embed", str(run), str(images), "--mirror", f"--out={tmp_path}/features"]
+    assert main(argv) == 0
+    index = tmp_path / "p.faiss"
+    stored = f"--features={tmp_path}/features"
+    written = searched(run, images, tmp_path / "a.csv", f"--index={index}", stored)
+    read = searched(run, images, tmp_path / "b.csv", f"--index={index}")
+    assert [row["file"] for row in read] == [row["file"] for row in written]
+
+
 def flip_a_byte(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -130,6 +140,17 @@ def test_an_index_of_other_features_or_images_is_refused(run, images, tmp_path, 
     assert f"--index={index} was written for another pool" in refuse([*argv, "--pool=max"], capsys)
     (images / "00.png").rename(images / "0.png")
     assert f"--index={index} was written for other images" in refuse(argv, capsys)
+
+
+def test_a_full_disk_leaves_no_index(run, images, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise RuntimeError("Error in write_index: No space left on device")
+
+    monkeypatch.setattr(faiss, "write_index", full)
+    argv = ["search", str(run), str(images), f"--like={images}/07.png"]
+    line = refuse([*argv, f"--index={tmp_path}/p.faiss", f"--out={tmp_path}/b.csv"], capsys)
+    assert f"cannot write {tmp_path}/p.faiss" in line
+    assert not list(tmp_path.glob("*p.*")) and not (tmp_path / "b.csv").exists()
 
 
 @pytest.mark.parametrize(

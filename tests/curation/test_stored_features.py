@@ -1,5 +1,6 @@
 """Commands read the features of ``byol embed`` and find the same as with computed features."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -88,6 +89,10 @@ def test_evaluate_reads_the_features_of_the_trained_backbone(
     capsys.readouterr()
     assert main([*argv, "--features", features]) == 0
     assert capsys.readouterr().out == computed
+    sgd = ["evaluate", str(run), str(photos), "--protocol", "linear-sgd", "--epochs", "2", "--json"]
+    assert main([*sgd, "--features", features]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["linear-sgd"]["crops"] for row in rows.values()] == [1] * len(rows)
     mirrored = embed(run, photos, tmp_path / "mirrored", "--mirror")
     assert main([*argv, "--features", mirrored]) == 2
     assert "needs features without --mirror" in capsys.readouterr().err

@@ -14,7 +14,7 @@ COMMANDS = {
     "parquet": ["shard", "images", "--format=parquet", "--size=4KB"],
     "tiles": ["tile", "images", "--size=10"],
 }
-EVENTS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 30)  # files and folders that are changed before
+EVENTS = (1, 2, 3, 5, 8, 13, 20, 30)  # files and folders that are changed before
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 
 
@@ -45,7 +45,7 @@ def test_a_killed_command_leaves_all_or_nothing_and_can_be_repeated(
         killed[kind] += answer.code != 0
         made = tmp_path / out
         assert not made.exists() or content(made) == expected[kind], (out, answer)
-    assert min(killed.values()) >= 12, "most of them end early"
+    assert min(killed.values()) >= 6, "they end early"
 
     absent = [k for k, out in enumerate(outs) if not (tmp_path / out).exists()]
     completed = run_commands([commands[k] for k in absent], tmp_path)

@@ -60,6 +60,9 @@ UNPROVEN = "Train longer, or start from published weights"
         ({"labels": 40, "unlabelled": 900}, ["Label more images", DONE]),
         ({"labels": 100, "unlabelled": 900}, [DONE]),
         ({"labels": 40}, [DONE]),
+        ({"teacher": "lite0", "teacher_sign": -1}, ["Use the teacher itself", DONE]),
+        ({"teacher": "lite0", "teacher_sign": 0}, [DONE]),
+        ({"teacher": "lite0", "teacher_sign": 1}, [DONE]),
         ({"labels": 0, "labelled": False, "unlabelled": 900, "better": None},
          ["Label some images", DONE]),
     ],
@@ -130,3 +133,9 @@ def test_a_constant_curve_is_flat_and_a_noisy_one_is_neither():
 def test_a_short_curve_has_no_trend(points):
     x, y = curve(1.0)
     assert estimate_trend(x[:points], y[:points]) is None
+
+
+def test_a_better_teacher_is_recommended_with_the_command_that_uses_it():
+    first = advise(Figures(**{**GOOD, "teacher": "lite0", "teacher_sign": -1}))[0]
+    assert first.commands[0] == "byol embed lite0 images --out embeddings.parquet"
+    assert first.commands[1].startswith("byol pretrain images")

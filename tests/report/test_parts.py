@@ -116,6 +116,24 @@ def test_the_headline_claims_what_all_protocols_support(rows, kind, headline):
     assert even == any("intervals overlap" in d for d in result.details)
 
 
+@pytest.mark.parametrize(
+    ("teacher", "kind", "words"),
+    [
+        (LOW, "good", "better than raw pixels, the untrained backbone and the teacher's own"),
+        (HIGH, "good", ", but not shown to be better than the teacher's own features: "),
+        ((0.8, 0.85, 0.9), "unsure", ", but worse than the teacher's own features: "),
+    ],
+)
+def test_the_headline_compares_with_the_features_of_the_teacher(teacher, kind, words):
+    low, accuracy, high = teacher
+    rows = {
+        **measured(LOW, LOW, HIGH),
+        "teacher": {"linear": {"accuracy": accuracy, "low": low, "high": high}},
+    }
+    result = verdict(facts(rows))
+    assert (result.kind, words in result.headline) == (kind, True), result.headline
+
+
 def test_one_measure_per_protocol_decides_and_better_baselines_in_others_are_named():
     rows = protocols(knn=(3, 3, 6), knn200=(8, 3, 6))
     (knn,) = compare_with_baselines({"rows": rows})

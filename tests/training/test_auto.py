@@ -64,7 +64,7 @@ def lines_of(words: list[str], capsys) -> tuple[int, str]:
 
 @pytest.mark.parametrize(
     ("count", "kind", "size"),
-    [(2, "photos", 32), (7, "mixed", 32), (3, "grey", 32), (40, "small", 28), (7, "bands", 50)],
+    [(2, "photos", 32), (7, "mixed", 32), (63, "grey", 32), (300, "small", 28), (7, "bands", 50)],
 )
 def test_a_folder_without_flags_is_trained_on(tmp_path, slow_clock, capsys, count, kind, size):
     folder = draw(tmp_path / kind, count, kind)

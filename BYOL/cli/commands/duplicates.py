@@ -42,12 +42,8 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     if kept:
         _check_listable(kept, features)
     _check_splits(config, features)
+    _check_mirror(config, features)
     faiss = uses_faiss(config.neighbour_search, _comparisons(features, config), features.total)
-    if features.stored and not features.mirror:
-        log.info(
-            f"--features={config.features}: mirrored copies may be missed, because these features "
-            "are not averaged over mirror images (byol embed --mirror)"
-        )
     with features.collect() as collection:
         further = find_aliases(collection)
         groups = duplicate_groups(
@@ -76,6 +72,14 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
         "duplicates": [dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows],
     }
     return answer, _text(answer)
+
+
+def _check_mirror(config: DuplicatesConfig, features: Features) -> None:
+    if features.stored and not features.mirror:
+        log.info(
+            f"--features={config.features}: mirrored copies may be missed, because these features "
+            "are not averaged over mirror images (byol embed --mirror)"
+        )
 
 
 def _check_splits(config: DuplicatesConfig, features: Features) -> None:

@@ -34,6 +34,7 @@ from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.load import open_backbone
 from BYOL.runs.open import Run
 from BYOL.training.prepare import load_into_memory
+from BYOL.training.teacher.run import run_teacher, teacher_facts, teacher_rows
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     table = open_feature_table(config.features) if config.features else None
     references = _references(run, config)
     train, test, left_out = _labelled(run, config, trained, table)
+    teacher = run_teacher(run, accelerator, train, test)
     with stored_features(table) as trained_features:
         results = evaluate(
             trained,
@@ -65,14 +67,14 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
             workers=pick_workers(None, accelerator),
             protocols=protocols,
             view=view_configs(run.config)[0],
-            references=references,
+            references=[*references, *teacher_rows(teacher)],
             metric=config.metric,
             log_times=True,
             leakage=config.leakage,
             trained_features=trained_features,
             **_data_settings(config),
         )
-    results = {**_sources(run, config, left_out), **results}
+    results = {**_sources(run, config, left_out), **results, **teacher_facts(teacher)}
     collapse = feature_metrics_text(results["feature_gauges"])
     lines = [results_text(results), *leakage_text(results), collapse]
     if left_out:

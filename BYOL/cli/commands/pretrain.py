@@ -9,6 +9,7 @@ from BYOL.config import PretrainConfig, load_config
 from BYOL.evaluation.collapse.feature_metrics import feature_metrics_text
 from BYOL.evaluation.copies.leakage import leakage_text
 from BYOL.evaluation.table import results_text
+from BYOL.evaluation.teacher_note import agreement_note
 from BYOL.report.advice import advise
 from BYOL.report.run_figures import run_figures
 from BYOL.report.run_summary import read_run_summary
@@ -37,6 +38,8 @@ def summary(results: dict[str, Any]) -> str:
         lines += [results_text(evaluation), *leakage_text(evaluation)]
     if results["feature_gauges"]["trained"]:
         lines.append(feature_metrics_text(results["feature_gauges"]))
+    if agreement := agreement_note(results):
+        lines.append(agreement)
     if results["alarm"]:
         lines.append(f"warning: {results['alarm']}")
     if results["stopped"]:

@@ -138,7 +138,7 @@ def likely_cause(config: PretrainConfig, metric: str) -> tuple[str, str]:
             "likely all images are alike, or the views keep too little of them: inspect "
             "views.png; a larger --crop-scale keeps more"
         ), ""
-    if config.predictor == "none":
+    if config.predictor == "none" and config.teacher is None:
         flags = "--predictor mlp"
         return f"likely because there is no predictor: use {flags}", flags
     if config.target == "ema" and config.tau < 0.5:

@@ -18,7 +18,10 @@ _DEAD = 1e-3  # relative to the largest standard deviation of a dimension
 
 @torch.no_grad()
 def collapse_metrics(
-    z: Tensor, z1: Tensor | None = None, prediction1: Tensor | None = None
+    z: Tensor,
+    z1: Tensor | None = None,
+    prediction1: Tensor | None = None,
+    teacher: Tensor | None = None,
 ) -> dict[str, float]:
     """Return collapse metrics of a batch of projections.
 
@@ -28,6 +31,7 @@ def collapse_metrics(
         z: (B, d) target projections, not normalised, on any device, of any floating dtype.
         z1: (B, d) target projections of the other views of the same images.
         prediction1: (B, d) online predictions from those other views, whose target is ``z``.
+        teacher: (B, d) targets of ``prediction1`` if they are not ``z``.
 
     Returns:
         The metrics by name. All are NaN if ``z`` is not finite; the dictionary is empty if B < 2.
@@ -74,7 +78,8 @@ def collapse_metrics(
         directions1 = F.normalize(_to_float64(z1), dim=1)
         metrics["alignment"] = (directions - directions1).square().sum(dim=1).mean()
     if prediction1 is not None:
-        metrics["agreement"] = F.cosine_similarity(_to_float64(prediction1), z).mean()
+        target = z if teacher is None else _to_float64(teacher)
+        metrics["agreement"] = F.cosine_similarity(_to_float64(prediction1), target).mean()
     return {name: float(metrics[name]) for name in names}
 
 

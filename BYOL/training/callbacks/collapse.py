@@ -105,8 +105,8 @@ class CollapseMetrics(Callback):
             return
         self.measured_at = step
         if trainer.world_size > 1:  # of the whole batch, not of the part of this process
-            gathered = (module.all_gather(part).flatten(0, 1) for part in projections)  # type: ignore[union-attr]
-            projections = Projections(*gathered)
+            parts = (part for part in projections if part is not None)
+            projections = Projections(*(module.all_gather(part).flatten(0, 1) for part in parts))  # type: ignore[union-attr]
         cause = self._measure(trainer, projections) if trainer.is_global_zero else None
         if trainer.is_last_batch and trainer.is_global_zero:
             self._write_spectrum(step, projections)

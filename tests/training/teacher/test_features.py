@@ -1,0 +1,139 @@
+"""The features of a teacher are computed once, stored next to the runs, and used again."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from BYOL._hardware import Machine
+from BYOL.data.sources import open_images
+from BYOL.training.teacher.features import TeacherFeatures
+from BYOL.training.teacher.image_keys import image_keys
+from BYOL.training.teacher.network import Teacher, TeacherNetwork
+from BYOL.views.config import InputSpec
+from tests.conftest import draw_images
+
+
+class Counted(nn.Module):
+    """Means of the channels and of the left half; counts the images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.images += len(x)
+        half = x[..., : x.shape[-1] // 2]
+        return torch.cat([x.mean(dim=(2, 3)), half.mean(dim=(2, 3))], dim=1)
+
+
+def features_in(folder, digest: str = "one", **changes) -> TeacherFeatures:
+    network = TeacherNetwork(Counted(), InputSpec(16, [0.5] * 3, [0.25] * 3), [0, 1, 2])
+    values = {"size": 16, "channels": 3, "features": 6, "digest": digest} | changes
+    teacher = Teacher("t", network, trained_on="x", licence="y", command_name="t", **values)
+    return TeacherFeatures(teacher, folder, Machine("cpu", "fp32"))
+
+
+def count(features: TeacherFeatures) -> int:
+    return features.teacher.network.network.images
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Files of two sizes, which are not kept in memory."""
+    draw_images(tmp_path / "photos", each=3, side=20)
+    Image.new("RGB", (30, 24), (10, 200, 90)).save(tmp_path / "photos" / "a" / "last.png")
+    return tmp_path / "photos"
+
+
+def test_features_are_those_of_the_network_on_normalised_pixels(photos, tmp_path):
+    images = open_images(str(photos)).train
+    found = features_in(tmp_path / "f").of(images)
+    assert found.dtype == np.float16 and found.shape == (7, 6)
+    index = next(i for i in range(7) if images.sample_name(i).endswith("last.png"))
+    colour = (np.array([10, 200, 90]) / 255 - 0.5) / 0.25
+    np.testing.assert_allclose(found[index], np.tile(colour, 2), atol=2e-3)
+
+
+def test_a_later_run_reads_the_file_and_reports_what_it_had_cost(photos, tmp_path):
+    images = open_images(str(photos)).train
+    first = features_in(tmp_path / "f")
+    stored = np.array(first.of(images))
+    assert not first.reused and count(first) >= 7
+    later = features_in(tmp_path / "f")
+    assert np.array_equal(later.of(open_images(str(photos)).train), stored)
+    assert later.reused and count(later) == 0
+    file = next((tmp_path / "f").glob("*.json"))
+    assert later.facts["images"] == 7
+    assert later.seconds == json.loads(file.read_text())["seconds"]
+
+
+@pytest.mark.parametrize("change", ["file", "teacher", "new image"])
+def test_the_file_is_not_reused_if_something_has_changed(photos, tmp_path, change):
+    features_in(tmp_path / "f").of(open_images(str(photos)).train)
+    later = features_in(tmp_path / "f", digest="two" if change == "teacher" else "one")
+    if change == "file":
+        Image.new("RGB", (20, 20), (1, 2, 3)).save(photos / "b" / "00.png")
+    if change == "new image":
+        Image.new("RGB", (20, 20), (1, 2, 3)).save(photos / "b" / "new.png")
+    images = open_images(str(photos)).train
+    found = later.of(images)
+    assert not later.reused and count(later) >= len(images)
+    if change == "file":
+        index = next(i for i in range(7) if images.file_name(i).endswith("b/00.png"))
+        np.testing.assert_allclose(found[index, 0], (1 / 255 - 0.5) / 0.25, atol=2e-3)
+
+
+def test_a_damaged_file_is_written_again(photos, tmp_path, lines):
+    images = open_images(str(photos)).train
+    stored = np.array(features_in(tmp_path / "f").of(images))
+    file = next((tmp_path / "f").glob("*.npy"))
+    file.write_bytes(file.read_bytes()[:100])
+    later = features_in(tmp_path / "f")
+    assert np.array_equal(later.of(images), stored) and not later.reused
+
+
+def test_an_unreadable_image_has_the_features_of_the_next_readable_one(photos, tmp_path):
+    (photos / "a" / "00.png").write_bytes(b"no image")
+    images = open_images(str(photos)).train
+    found = features_in(tmp_path / "f").of(images)
+    index = next(i for i in range(7) if images.file_name(i).endswith("a/00.png"))
+    assert np.array_equal(found[index], found[index + 1])
+
+
+def test_vectors_of_a_part_of_the_images_come_from_the_file(photos, tmp_path):
+    images = open_images(str(photos)).train
+    features = features_in(tmp_path / "f")
+    stored = features.of(images)
+    before = count(features)
+    part = images.subset(np.array([4, 1]))
+    assert np.array_equal(features.vectors(part), stored[[4, 1]].astype(np.float32))
+    assert count(features) == before
+
+
+def test_vectors_of_other_images_are_computed(photos, tmp_path):
+    features = features_in(tmp_path / "f")
+    features.of(open_images(str(photos)).train)
+    other = draw_images(tmp_path / "other", each=2, side=21)
+    before = count(features)
+    assert features.vectors(open_images(str(other)).train).shape == (4, 6)
+    assert count(features) > before
+
+
+def test_keys_of_images_in_memory_are_those_of_their_pixels(tmp_path):
+    pixels = np.zeros((3, 20, 20, 3), np.uint8)
+    pixels[1] = 7
+    np.save(tmp_path / "a.npy", pixels)
+    keys = image_keys(open_images(str(tmp_path / "a.npy")).train)
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_a_file_that_was_only_touched_is_computed_again(photos):
+    before = image_keys(open_images(str(photos)).train)
+    os.utime(photos / "a" / "01.png", ns=(1, 1))
+    after = image_keys(open_images(str(photos)).train)
+    assert sum(one != two for one, two in zip(before, after, strict=True)) == 1

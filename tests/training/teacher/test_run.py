@@ -1,0 +1,189 @@
+"""Runs with a teacher: mistakes, rows of the comparison, resume, and several processes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from BYOL.cli.main import main
+from BYOL.config import load_config
+from BYOL.model.backbones import build_backbone
+from BYOL.runs.folder import RunFolder
+from BYOL.training.prepare import prepare
+from BYOL.training.pretrain import pretrain
+from BYOL.training.teacher.targets import read_space
+from tests.conftest import TINY, draw_images, tiny
+from tests.training.test_launch import FLAGS, assert_equal_to_rounding, launch
+from tests.training.test_resume import assert_same_run, start, wait_for
+
+
+def write_teacher(folder, channels: int = 3):
+    """A random small network in timm's format, for images of 16 px."""
+    torch.manual_seed(5)
+    network = build_backbone("plain5", in_channels=channels)
+    folder.mkdir()
+    save_file(network.state_dict(), folder / "model.safetensors")
+    statistics = {"mean": [0.5] * channels, "std": [0.2] * channels}
+    about = {
+        "architecture": "plain5",
+        "model_args": {"in_chans": channels},
+        "pretrained_cfg": {**statistics, "input_size": [channels, 16, 16]},
+    }
+    (folder / "config.json").write_text(json.dumps(about))
+    return f"local-dir:{folder}"
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return write_teacher(tmp_path_factory.mktemp("teacher") / "network")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return draw_images(tmp_path_factory.mktemp("data") / "pictures", each=20)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, images, teacher):
+    root = tmp_path_factory.mktemp("trained")
+    argv = ["pretrain", str(images), *TINY, "--precision=fp32", f"--teacher={teacher}"]
+    assert main([*argv, "--out", str(root / "run")]) == 0
+    return root / "run"
+
+
+def test_results_and_report_have_a_row_of_the_teacher_and_what_it_cost(trained):
+    results = json.loads((trained / "results.json").read_text())
+    assert list(results["evaluation"]["rows"]) == ["raw pixels", "untrained", "teacher", "trained"]
+    about = results["teacher"]
+    assert about["images"] == 40 and about["seconds"] >= 0 and about["licence"] == "unknown"
+    assert about["components"] == 8 and -1 <= about["agreement"] <= 1
+    page = (trained / "report.html").read_text()
+    assert "the frozen features of network itself at 16 px" in page
+    assert "the licence of its weights is unknown" in page
+    config = load_config(RunFolder(trained).config)
+    assert (config.target, config.predictor, config.teacher_size) == ("teacher", "none", 16)
+    assert read_space(RunFolder(trained)).components.shape[1] == 8
+
+
+def test_the_commands_accept_a_run_with_a_teacher(trained, tmp_path, capsys):
+    assert main(["evaluate", str(trained)]) == 0
+    text = capsys.readouterr().out
+    assert "teacher" in text and "by an earlier run" in text
+    assert main(["embed", str(trained), "--out", str(tmp_path / "e.npy")]) == 0
+    assert main(["export", str(trained), "--to", str(tmp_path / "b.safetensors")]) == 0
+    assert main(["export", str(trained), "--to", f"{tmp_path / 'hub'}/"]) == 0
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert "training targets are the features of `network`" in card
+    assert main(["report", str(trained), "--out", str(tmp_path / "r.html")]) == 0
+    argv = ["pretrain", "--config", str(trained / "config.yaml"), "--out", str(trained)]
+    assert main([*argv, "--resume", "auto"]) == 0
+
+
+def test_a_second_run_next_to_the_first_reuses_the_features(trained, images, teacher):
+    results = pretrain(tiny(images, trained.parent / "again", teacher=teacher))
+    assert results["teacher"]["reused"]
+    assert len(list((trained.parent / "teacher-features").glob("*.npy"))) == 1
+
+
+def test_a_run_is_a_teacher_too(trained, images):
+    results = pretrain(tiny(images, trained.parent / "student", teacher=str(trained)))
+    assert results["teacher"]["trained_on"] == "the images of its run, without labels"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--teacher=resnet1"], "--teacher=resnet1 has no published weights"),
+        (["--teacher=./nothing"], "--teacher=./nothing is not there: give lite0"),
+        (["--teacher=local-dir:nothing"], "there is no folder nothing"),
+        (["--teacher-size=32"], "--teacher-size=32 needs --teacher"),
+        (["--target=teacher"], "--target=teacher needs --teacher"),
+        (["--teacher=lite0", "--target=online"], "--target=online and --teacher exclude"),
+        (["--teacher=lite0", "--predictor=optimal"], "--predictor=optimal and --teacher exclude"),
+        (["--teacher=TEACHER", "--teacher-bands=1,2"], "--teacher-bands=1,2 does not fit: give 3"),
+        (["--teacher=TEACHER", "--teacher-bands=1,2,9"], "give 3 numbers from 1 to 3"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(words, message, images, teacher, tmp_path, capsys):
+    words = [word.replace("TEACHER", teacher) for word in words]
+    out = tmp_path / "run"
+    assert main(["pretrain", str(images), *TINY, "--out", str(out), *words]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert message in error
+    assert not list(tmp_path.iterdir())
+
+
+def many_bands(path, bands: int):
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 16, 16, bands), np.uint8)
+    np.save(path, pixels)
+    return path
+
+
+def test_images_of_many_bands_need_chosen_bands(teacher, tmp_path, capsys):
+    data = many_bands(tmp_path / "bands.npy", 5)
+    argv = ["pretrain", str(data), "--channels=5", *TINY, f"--teacher={teacher}", "--epochs=1"]
+    assert main([*argv, "--out", str(tmp_path / "run")]) == 2
+    assert "--teacher-bands=1,2,3" in capsys.readouterr().err
+    bands = ["--teacher-bands=4,3,2", "--out", str(tmp_path / "run"), "--no-report"]
+    assert main([*argv, *bands]) == 0
+    assert load_config(tmp_path / "run" / "config.yaml").teacher_bands == [4, 3, 2]
+
+
+def test_grey_images_are_repeated_for_a_teacher_of_three_channels(teacher, tmp_path):
+    config = tiny(many_bands(tmp_path / "grey.npy", 1), tmp_path / "run", teacher=teacher)
+    prepared = prepare(config)
+    assert prepared.teacher is not None and prepared.teacher.network.channels == [0, 0, 0]
+    assert prepared.teacher.network(torch.rand(2, 1, 16, 16)).shape[0] == 2
+
+
+def test_automatic_choice_leaves_the_digits_alone(tmp_path, lines):
+    prepared = prepare(tiny("digits", tmp_path / "run", teacher="auto"))
+    assert prepared.teacher is None and prepared.config.teacher is None
+    assert any("--teacher=auto: none, because the images have 1 channel" in x for x in lines())
+
+
+def test_a_killed_run_with_a_teacher_ends_with_the_same_bits(images, teacher, tmp_path):
+    def config(out):
+        return tiny(
+            images, out, teacher=teacher, epochs=3, checkpoint_steps=1, resume="auto",
+            memory=0.0, gauges_every=3,
+        )  # fmt: skip
+
+    stopped = tmp_path / "one" / "run"
+    process = start(config(stopped))
+    wait_for(stopped / "checkpoints" / "step-000000001.ckpt", process)
+    process.kill()
+    process.join()
+    for out in (stopped, tmp_path / "two" / "run"):
+        process = start(config(out))
+        process.join()
+        assert process.exitcode == 0
+    assert_same_run(tmp_path / "two" / "run", stopped)
+
+
+@pytest.mark.trains
+def test_two_processes_equal_one(images, teacher, tmp_path):
+    words = [f"--teacher={teacher}", "--predictor=mlp"]
+    two = launch([], images, tmp_path / "two", "--devices=2", *words)
+    argv = ["pretrain", str(images), *TINY, *FLAGS, *words, "--out", str(tmp_path / "one")]
+    assert main(argv) == 0
+    error = two.communicate(timeout=240)[1]
+    assert two.returncode == 0 and "byol: " not in error, error
+    assert_equal_to_rounding(tmp_path / "one", tmp_path / "two")
+
+
+def test_shards_have_a_teacher_too(images, teacher, tmp_path):
+    assert main(["shard", str(images), "--out", str(tmp_path / "shards")]) == 0
+    shards = tmp_path / "shards"
+    results = pretrain(tiny(shards, tmp_path / "run", teacher=teacher, memory=0.0))
+    assert results["teacher"]["images"] == 40
+
+
+def test_a_run_from_another_person_does_not_open_its_teacher(trained, monkeypatch, tmp_path):
+    monkeypatch.setenv("BYOL_CONFIG_HOME", str(tmp_path / "other"))
+    from BYOL.runs.open import open_run
+
+    assert open_run(trained).config.teacher is None
+    assert open_run(trained, trust=True).config.teacher is not None
