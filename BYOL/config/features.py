@@ -70,8 +70,8 @@ class EmbedConfig(FeaturesConfig):
 
     out: str = output_path(
         "embeddings.parquet",
-        "File to write (.parquet, .npy or .npz), or a folder for several processes, such as "
-        "embeddings/ or s3://bucket/embeddings. A .parquet file has the columns file, split, "
+        "File to write (.parquet, .npy or .npz), or folder for several processes. A folder is such "
+        "as embeddings/ or s3://bucket/embeddings. A .parquet file has the columns file, split, "
         "label and embedding, in row groups. A .npy file has only the vectors, for memory "
         "mapping, and their names are in NAME.names.parquet next to it. A .npz file has all of "
         "them as arrays. In a folder every process writes files like the .parquet file, and the "
