@@ -1,7 +1,9 @@
 """Opening files for reading: a device has no end, and a named pipe may never begin."""
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
@@ -46,6 +48,21 @@ def read_start(path: Path, most: int) -> bytes:
         return os.read(descriptor, most)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def utf8_name(path: Path) -> Iterator[Path]:
+    """A name of the existing file ``path`` for libraries that accept only UTF-8, as a context.
+
+    Only Linux has other names; there, an open file has a second name.
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield Path(f"/proc/self/fd/{file.fileno()}")
+    else:
+        yield path
 
 
 def open_plain(path: Path, most: int | None = None) -> BufferedReader:

@@ -1,13 +1,14 @@
 """Approximate neighbours by FAISS compared with the exact ones: recall, time, memory.
 
     python benchmarks/neighbours.py --vectors 200000 --exact 20000
-    python benchmarks/neighbours.py --vectors 1000000
+    python benchmarks/neighbours.py --vectors 1000000 --blocks 4
     python benchmarks/neighbours.py --vectors 1000000 --part search
 
 The vectors are drawn around centres, as whitened features of a trained network are, and copies of
 some of them are planted: each is turned in a random direction to a cosine between the threshold and
 1. ``--part duplicates`` finds pairs as ``byol duplicates`` does, without their pixels.
 ``--exact N`` compares N of the vectors with all others, and calculates the time for all pairs.
+``--blocks N`` asks for the neighbours of N blocks of 16,384 vectors instead of all.
 ``--part search`` builds the index of ``byol search --index``, saves it, loads it, and asks one
 query at a time. Times are processor seconds, which other programs change little; memory is what the
 process itself holds, without the vectors, which are memory-mapped.
@@ -29,6 +30,7 @@ from common import arguments, header, save
 from BYOL._random import evenly_spaced
 from BYOL.config.curation import DuplicatesConfig
 from BYOL.curation.candidates import BLOCK, faiss_pairs
+from BYOL.curation.candidates import QUERIES as QUERY_BLOCK
 from BYOL.curation.faiss_index import build_search_index
 from BYOL.curation.saved_index import SavedIndex, load_index, save_index
 from BYOL.evaluation.nearest import top_k
@@ -125,6 +127,21 @@ def exact_pairs(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return keys(pairs[pairs[:, 0] != pairs[:, 1]], n)
 
 
+def some_blocks(vectors: np.ndarray, count: int) -> dict[str, Any]:
+    """Build the index, ask for the neighbours of ``count`` blocks, and calculate the whole time."""
+    blocks = faiss_pairs(vectors, THRESHOLD, CPU)
+    _, first = measured(lambda: next(blocks))
+    _, more = measured(lambda: [next(blocks) for _ in range(count)])
+    each = more["seconds"] / count
+    total = first["seconds"] + each * (len(vectors) / QUERY_BLOCK - 1)
+    return {
+        "index and first block": first,
+        "s per block": each,
+        "peak_mb": max(first["peak_mb"], more["peak_mb"]),
+        "all vectors, calculated s": total,
+    }
+
+
 def duplicates(vectors: np.ndarray, planted: np.ndarray, exact: int) -> dict[str, Any]:
     n = len(vectors)
     found, row = measured(lambda: collected(faiss_pairs(vectors, THRESHOLD, CPU), n))
@@ -169,7 +186,9 @@ def search(vectors: np.ndarray, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    args = arguments(__doc__.splitlines()[0], vectors=200_000, size=128, part="duplicates", exact=0)
+    args = arguments(
+        __doc__.splitlines()[0], vectors=200_000, size=128, part="duplicates", exact=0, blocks=0
+    )
     import faiss
 
     faiss.omp_set_num_threads(args.threads)
@@ -183,6 +202,8 @@ def main() -> None:
         print(f"{args.vectors:,} vectors of {args.size} numbers, {len(planted):,} planted copies")
         if args.part == "search":
             rows = search(vectors, folder)
+        elif args.blocks:
+            rows = some_blocks(vectors, args.blocks)
         else:
             rows = duplicates(vectors, planted, args.exact)
     for key, value in rows.items():

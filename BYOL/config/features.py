@@ -70,7 +70,7 @@ class EmbedConfig(FeaturesConfig):
 
     out: str = output_path(
         "embeddings.parquet",
-        "File to write (.parquet, .npy or .npz), or a folder for several processes, such as "
+        "File to write (.parquet, .npy or .npz), or a folder for several processes: "
         "embeddings/ or s3://bucket/embeddings. A .parquet file has the columns file, split, "
         "label and embedding, in row groups. A .npy file has only the vectors, for memory "
         "mapping, and their names are in NAME.names.parquet next to it. A .npz file has all of "

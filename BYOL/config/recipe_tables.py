@@ -59,9 +59,9 @@ SIZES: dict[tuple[bool, bool], tuple[int, int, int, int, int]] = {
     (True, False): (128, 256, 100, 1000, 40_000),
     (True, True): (224, 1024, 100, 300, 40_000),
 }
-# Minutes → image size of photographs for a plain network on a CPU. Measured on 3,453 photographs:
-# after two minutes of one core 32 px is better in k-NN (20-NN .566 against .530), 48 px in the
-# linear probe (.610 against .588).
+# Minutes → image size of photographs for a plain network on a CPU. On two sets 32 px is better or
+# equal after four minutes of one core (docs/results/photographs.md, "32 or 48 px"). More time helps
+# 48 px more: on 3,453 photographs its 20-NN was .036 worse after two minutes, .003 after four.
 PLAIN_IMAGE_SIZES = ((5.0, 32), (math.inf, 48))
 WEIGHTS_IMAGE_SIZE = {
     False: 128,

@@ -52,8 +52,8 @@ TRUST = (
     "move needs no --trust."
 )
 STORED_FEATURES = (
-    "Features to read instead of computing them: a folder or a .parquet file of byol embed for the "
-    "same RUN and DATA, or Parquet files with the columns file and embedding."
+    "Features to read instead of computing them. They are a folder or a .parquet file of byol "
+    "embed for the same RUN and DATA, or Parquet files with the columns file and embedding."
 )
 NEIGHBOUR_SEARCH = (
     "How similar images are found. exact compares all, and faiss reads only a part of an index, "

@@ -20,7 +20,7 @@ from BYOL.curation.faiss_index import (
 
 log = logging.getLogger(__name__)
 BLOCK = 4096  # rows and columns of a block of cosines: 64 MB
-_QUERIES = 1 << 14  # vectors whose neighbours are searched at a time
+QUERIES = 1 << 14  # vectors whose neighbours are searched at a time
 _NEIGHBOURS = 64  # for each of them
 _COMPARED = 1 << 14  # pairs whose vectors are in memory at a time
 _SIMULATED = 2000  # copies that decide how much of the index is read
@@ -80,8 +80,8 @@ def faiss_pairs(
     index = _code_index(vectors, device)
     index, floor = _calibrate(index, vectors, threshold)
     with Progress("neighbours", len(asked)) as progress:
-        for start in range(0, len(asked), _QUERIES):
-            rows = asked[start : start + _QUERIES]
+        for start in range(0, len(asked), QUERIES):
+            rows = asked[start : start + QUERIES]
             scores, found = index.search(directions[rows], _NEIGHBOURS)
             query, column = np.nonzero((found >= 0) & (scores >= floor))
             pairs = np.stack((rows[query], known[found[query, column]]), axis=1)

@@ -72,10 +72,8 @@ def identical_pairs(collection: Collection, split: np.ndarray | None = None) -> 
 
 def _positions_by_content(collection: Collection) -> Iterable[list[int]]:
     """Return the positions of images with the same bytes, in groups of at least two."""
-    count = len(collection)
-    sizes = np.fromiter(
-        (_file_size(*collection.location(i)) for i in range(count)), np.int64, count
-    )
+    places = map(collection.location, range(len(collection)))
+    sizes = np.fromiter((_file_size(*place) for place in places), np.int64, len(collection))
     same_size = np.concatenate([np.zeros(0, np.int64), *_equal_rows(sizes[:, None])])
     digests = np.zeros((len(same_size), 16), np.uint8)
     for row, position in enumerate(same_size.tolist()):

@@ -20,10 +20,11 @@ from BYOL._files import check_output_file, to_json, write_atomically
 from BYOL._opening import open_plain
 from BYOL.config.signing import is_signature_of, signature_of
 from BYOL.curation.faiss_index import VectorIndex, import_faiss
-from BYOL.errors import DataError, MachineError, UserError
-from BYOL.model.weights import save_tensors
+from BYOL.errors import DataError, MachineError, UserError, first_line
+from BYOL.model.weights import disk_errors, save_tensors
 
 _FORMAT = 1
+_OTHERS = {"images": "other images", "weights": "another backbone", "network": "another input"}
 _NAMES = ("mean", "transform", "locations")
 
 
@@ -80,7 +81,12 @@ def save_index(path: Path, saved: SavedIndex, description: dict[str, Any]) -> No
     stored = saved.index.faiss_index
     if hasattr(faiss, "index_gpu_to_cpu"):
         stored = faiss.index_gpu_to_cpu(stored)
-    write_atomically(path, lambda temporary: faiss.write_index(stored, str(temporary)))
+
+    def write(temporary: Path) -> None:
+        with disk_errors(temporary):
+            faiss.write_index(stored, str(temporary))
+
+    write_atomically(path, write)
     arrays = {name: np.ascontiguousarray(getattr(saved, name)) for name in _NAMES}
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     signed = {
@@ -122,12 +128,16 @@ def load_index(path: Path, description: dict[str, Any]) -> SavedIndex:
             "does not open it: delete it to have it written anew, or give another name"
         )
     if changed := [name for name, value in description.items() if signed.get(name) != value]:
-        other = "other images" if changed[0] == "images" else f"another {changed[0]}"
+        other = _OTHERS.get(changed[0]) or f"another {changed[0]}"
         raise UserError(
             f"--index={path} was written for {other}: delete it to have it written anew, or give "
             "another name"
         )
-    index = VectorIndex(import_faiss(f"--index={path}").read_index(str(path)), signed["probes"])
+    try:
+        stored = import_faiss(f"--index={path}").read_index(str(path))
+    except RuntimeError as error:  # of a later version of FAISS
+        raise DataError(f"--index={path} cannot be read: {first_line(error)}") from error
+    index = VectorIndex(stored, signed["probes"])
     return SavedIndex(index, *(tensors[name].numpy() for name in _NAMES))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL._opening import open_plain
+from BYOL._opening import open_plain, utf8_name
 from BYOL.errors import UserError, WeightsError
 
 # Where programs keep weights in their checkpoints, the preferred ones first: as timm's own loader,
@@ -104,7 +104,7 @@ def _preference(name: str) -> int:
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as file:
+    with utf8_name(path) as name, safe_open(name, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return weights, file.metadata() or {}
 

@@ -1,6 +1,8 @@
 """Files of weights that timm, torchvision and plain PyTorch read."""
 
 import errno
+import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from BYOL._files import write_atomically
@@ -49,18 +51,29 @@ def save_tensors(values: Any, path: Path, metadata: dict[str, str] | None = None
     Raises:
         OSError: the file cannot be written.
     """
-    with _disk_errors(path):
+    with disk_errors(path):
         if path.suffix == ".safetensors":
-            path.touch()
-            mode = path.stat().st_mode
-            save_file(values, path, metadata)
-            path.chmod(mode)  # safetensors makes the file readable by its owner only
+            _save_safetensors(values, path, metadata)
         else:
             torch.save(values, path)
 
 
+def _save_safetensors(
+    values: dict[str, Tensor], path: Path, metadata: dict[str, str] | None
+) -> None:
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:  # safetensors writes only to names in UTF-8
+        path.write_bytes(save(values, metadata))
+        return
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(values, path, metadata)
+    path.chmod(mode)  # safetensors makes the file readable by its owner only
+
+
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Convert the errors that torch and safetensors raise on a full disk to OSError."""
     try:
         yield
@@ -77,6 +90,15 @@ def copy_state_dict(backbone: nn.Module) -> dict[str, Tensor]:
         name: value.detach().to("cpu", copy=True).contiguous()
         for name, value in with_standardised_weights(backbone).state_dict().items()
     }
+
+
+def weights_digest(network: nn.Module) -> str:
+    """Return a hash of the weights and buffers of ``network``, equal for equal values."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

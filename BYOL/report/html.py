@@ -81,10 +81,13 @@ def render(template: str, **context: Any) -> str:
     return environment.get_template(template).render(version=__version__, **context)
 
 
+_CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - set(map(ord, "\t\n\r")), "?")
+
+
 def write_page(page: str, out: str | Path) -> Path:
     """Write a page atomically."""
-    # Undecodable bytes of file names cannot be encoded and are shown as question marks.
-    data = page.encode("utf-8", "replace")
+    # Undecodable bytes and control characters of file names are shown as question marks.
+    data = page.translate(_CONTROLS).encode("utf-8", "replace")
     return write_atomically(out, lambda temporary: temporary.write_bytes(data))
 
 

@@ -42,6 +42,7 @@ _LONG = 3600  # seconds: a run on a CPU that takes longer begins with a warning
 _CHECKED = 5000  # images of an online check
 # Processor seconds, measured on finished runs: leaving the program, the report's page.
 _EXIT, _REPORT = 0.7, 1.5
+_PASSES = 2.5  # over the labelled images: untrained, trained, and raw pixels without a network
 _HELD_OUT = 0.2  # share of the images that are evaluated where there are no test images
 
 
@@ -206,7 +207,7 @@ def _rest(
     labelled = len(bank) + len(prepared.test or ())
     passes, calls, fixed = 2.0 * min(len(prepared.train), MAX_METRIC_IMAGES), 2, _EXIT
     if bank.labels is not None and config.evaluate:
-        passes, calls = passes + 3 * labelled, calls + 3
+        passes, calls = passes + _PASSES * labelled, calls + 3
         test = len(prepared.test) if prepared.test else round(_HELD_OUT * labelled)
         pixels = bank.channels * min(config.input_spec.size, PIXEL_SIDE) ** 2
         if prepared.teacher:  # a further row; two backbones are counted otherwise

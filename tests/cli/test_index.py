@@ -142,6 +142,17 @@ def test_an_index_of_other_features_or_images_is_refused(run, images, tmp_path, 
     assert f"--index={index} was written for other images" in refuse(argv, capsys)
 
 
+def test_a_full_disk_leaves_no_index(run, images, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise RuntimeError("Error in write_index: No space left on device")
+
+    monkeypatch.setattr(faiss, "write_index", full)
+    argv = ["search", str(run), str(images), f"--like={images}/07.png"]
+    line = refuse([*argv, f"--index={tmp_path}/p.faiss", f"--out={tmp_path}/b.csv"], capsys)
+    assert f"cannot write {tmp_path}/p.faiss" in line
+    assert not list(tmp_path.glob("*p.*")) and not (tmp_path / "b.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("argv", "named"),
     [

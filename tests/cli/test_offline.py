@@ -27,7 +27,10 @@ ON_RUN = {
 
 
 def commands() -> list[list[str]]:
-    on_model = [[name, MODEL, "images", *words] for name, words in ON_RUN.items()]
+    on_model = [
+        [name, MODEL, *([] if name == "export" else ["images"]), *words]
+        for name, words in ON_RUN.items()
+    ]
     on_shards = [
         [name, "run", SHARDS[k % 4], *words]
         for k, (name, words) in enumerate(ON_RUN.items())

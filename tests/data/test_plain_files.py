@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from BYOL._opening import open_plain
 from BYOL.cli.commands.select import _has_labels
@@ -16,6 +17,8 @@ from BYOL.data.labels import read_labels
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.model.initial_weights import read_start
+from BYOL.model.tensor_files import read_file
+from BYOL.model.weights import save_tensors
 from BYOL.runs.curves import read_metrics
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -78,3 +81,14 @@ def test_a_plain_file_is_opened_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to("a")
     with open_plain(tmp_path / "b") as file:
         assert file.read() == b"x"
+
+
+@pytest.mark.parametrize("name", [b"weights.safetensors", b"weights.pth"])
+def test_weights_may_be_in_a_folder_whose_name_is_not_utf8(tmp_path: Path, name: bytes) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 \xff"))
+    folder.mkdir()
+    path = folder / os.fsdecode(name)
+    values = {"a": torch.arange(4.0)}
+    save_tensors(values, path)
+    found, _ = read_file(path)
+    assert torch.equal(found["a"], values["a"])

@@ -14,8 +14,9 @@ COMMANDS = {
     "parquet": ["shard", "images", "--format=parquet", "--size=4KB"],
     "tiles": ["tile", "images", "--size=10"],
 }
-EVENTS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 30)  # files and folders that are changed before
-SIGNALS = (signal.SIGKILL, signal.SIGTERM)
+# The number of the change of a file or folder at which the signal comes.
+MOMENTS = [(signal.SIGKILL, event) for event in (1, 2, 3, 5, 8, 13, 20)]
+MOMENTS += [(signal.SIGTERM, event) for event in (2, 7)]
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -32,7 +33,7 @@ def test_a_killed_command_leaves_all_or_nothing_and_can_be_repeated(
     assert [answer.code for answer in run_commands(reference, tmp_path)] == [0] * len(COMMANDS)
     expected = {kind: content(tmp_path / "reference" / kind) for kind in COMMANDS}
 
-    cases = list(product(COMMANDS, SIGNALS, EVENTS))
+    cases = [(kind, *moment) for kind, moment in product(COMMANDS, MOMENTS)]
     outs = [f"made/{kind}-{number}-{event}" for kind, number, event in cases]
     commands = [
         [*COMMANDS[kind], f"--out={out}"] for (kind, *_), out in zip(cases, outs, strict=True)
@@ -45,7 +46,7 @@ def test_a_killed_command_leaves_all_or_nothing_and_can_be_repeated(
         killed[kind] += answer.code != 0
         made = tmp_path / out
         assert not made.exists() or content(made) == expected[kind], (out, answer)
-    assert min(killed.values()) >= 12, "most of them end early"
+    assert min(killed.values()) >= 4, "they end early"
 
     absent = [k for k, out in enumerate(outs) if not (tmp_path / out).exists()]
     completed = run_commands([commands[k] for k in absent], tmp_path)
