@@ -13,7 +13,9 @@ from BYOL.evaluation.comparison import (
     UNPAIRED,
     BaselineComparison,
     better_baselines,
+    compare_rows,
     compare_with_baselines,
+    independent_units,
 )
 from BYOL.evaluation.table import class_lines
 from BYOL.evaluation.teacher_note import agreement_note
@@ -87,6 +89,7 @@ def _compare(evaluation: dict[str, Any]) -> Verdict | None:
         (
             *([_inconclusive(undecided, paired)] if undecided else []),
             *(_exceptions(evaluation) if kind == "good" else []),
+            *_teacher_misfit(evaluation),
             *([] if paired else [UNPAIRED]),
             *class_lines(evaluation),
         ),
@@ -131,6 +134,19 @@ def _in(protocols: list[str]) -> str:
     if len(protocols) == 1:
         return f"in the {protocols[0]} evaluation"
     return f"in the {', '.join(protocols[:-1])} and {protocols[-1]} evaluations"
+
+
+def _teacher_misfit(evaluation: dict[str, Any]) -> list[str]:
+    """Return a sentence if raw pixels are better than the teacher's own features."""
+    rows = evaluation.get("rows") or {}
+    compared = compare_rows(
+        rows.get(TEACHER, {}), rows.get("raw pixels", {}), independent_units(evaluation),
+        evaluation.get("metric"),
+    )  # fmt: skip
+    worse = [c.protocol for c in compared if c.protocol and c.sign == -1]
+    if not worse:
+        return []
+    return [f"The teacher does not fit these images: raw pixels are better {_in(worse)}."]
 
 
 def _exceptions(evaluation: dict[str, Any]) -> list[str]:

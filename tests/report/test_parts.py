@@ -134,6 +134,14 @@ def test_the_headline_compares_with_the_features_of_the_teacher(teacher, kind, w
     assert (result.kind, words in result.headline) == (kind, True), result.headline
 
 
+def test_a_teacher_that_is_worse_than_raw_pixels_does_not_fit():
+    rows = {**measured(MIDDLE, LOW, HIGH), "teacher": measured(LOW, LOW, LOW)["untrained"]}
+    misfit = "The teacher does not fit these images: raw pixels are better in the linear-probe"
+    assert not any(misfit in detail for detail in verdict(facts(rows)).details)  # they overlap
+    rows["raw pixels"] = measured(HIGH, LOW, LOW)["raw pixels"]
+    assert any(misfit in detail for detail in verdict(facts(rows)).details)
+
+
 def test_one_measure_per_protocol_decides_and_better_baselines_in_others_are_named():
     rows = protocols(knn=(3, 3, 6), knn200=(8, 3, 6))
     (knn,) = compare_with_baselines({"rows": rows})
