@@ -1,6 +1,6 @@
 """k-NN and linear probe on stored features of the size of ImageNet: time and memory.
 
-    python benchmarks/large_evaluation.py --share 16
+    python benchmarks/large_evaluation.py --share 16 --parts knn
     python benchmarks/large_evaluation.py --share 1 --queries 768 --parts knn
     python benchmarks/large_evaluation.py --share 64 --parts linear-sgd --epochs 1
 

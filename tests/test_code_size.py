@@ -8,7 +8,7 @@ MOST_MODULE_LINES = 300
 MOST_FUNCTION_LINES = 40  # with the signature, without the docstring
 EXCEPTIONS = {
     "byol.py:BYOL.__init__": "its signature is specified and takes most of it",
-    "evaluation/evaluate.py:evaluate": "its signature takes 17 lines",
+    "evaluation/evaluate.py:evaluate": "its signature takes a third of it",
 }
 
 

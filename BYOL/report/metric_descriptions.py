@@ -39,7 +39,8 @@ CURVES: dict[str, CurveDescription] = {
     "loss": CurveDescription(
         "Loss",
         "Squared distance between predictions and targets, summed over both views: from 0 to 8, "
-        "and 4 if they are unrelated. A low loss alone proves nothing, because a constant network "
+        "and 4 if they are unrelated. With a predictor for each kind of view it is the sum of the "
+        "kinds, each from 0 to 4. A low loss alone proves nothing, because a constant network "
         "reaches 0.",
         low=0,
     ),

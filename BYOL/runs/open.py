@@ -1,7 +1,6 @@
 """Opening a run: its settings, its weights and its checkpoints."""
 
 import dataclasses
-import hashlib
 import logging
 import os
 import warnings
@@ -108,15 +107,6 @@ def backbone_metadata(config: PretrainConfig) -> dict[str, str]:
     if config.backbone_args:
         metadata["backbone_args"] = to_json(config.backbone_args)
     return metadata
-
-
-def weights_digest(network: nn.Module) -> str:
-    """Return a hash of the weights and buffers of ``network``, equal for equal values."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def open_run(path: str | Path, *, trust: bool = False) -> Run:
