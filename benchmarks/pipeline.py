@@ -67,7 +67,7 @@ PLANS = (
 
 
 def embedding(plan: Plan, network: Cost, args: argparse.Namespace) -> float:
-    """Return the seconds of ``byol embed --mirror``: of the GPUs or of decoding, if that is slower."""
+    """Return the seconds of ``byol embed --mirror``: of the GPUs, or of decoding if longer."""
     computed = plan.images * 2 * FORWARD / (args.gpu_rate * network.operations) / plan.gpus
     cores = args.threads_per_host / 8 * plan.gpus
     return max(computed, plan.images / (args.decode_rate * cores))

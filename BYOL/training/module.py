@@ -68,7 +68,8 @@ def batch_loss(
         prediction = model.predict_further(view, targetx, targetx1, kind)
         losses.setdefault(kind, []).append(criterion(prediction, targetx1, prediction, targetx))
     seen = (onlinex, onlinex1) if teacher is not None else (targetx, targetx1)
-    projections = Projections(*(z.detach() for z in (*seen, onlinex1)), teacher)
+    target, target1, prediction1 = (z.detach() for z in (*seen, onlinex1))
+    projections = Projections(target, target1, prediction1, teacher)
     if model.onlineNet.view_predictors:
         return sum_over_kinds(losses), projections
     return torch.stack([loss for each in losses.values() for loss in each]).mean(), projections

@@ -1,9 +1,6 @@
 """One predictor for each kind of view: loss and gradients are MULAN's; runs resume and export."""
 
 import copy
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,9 +8,9 @@ import torch.nn.functional as F
 
 from BYOL import load_backbone
 from BYOL.byol import BYOL
+from BYOL.config import load_config
 from BYOL.config.presets import preset_config
 from BYOL.config.view_configs import further_view_configs
-from BYOL.config.yaml_io import save_config
 from BYOL.errors import SettingsError, UserError
 from BYOL.model.heads import PREDICTORS
 from BYOL.runs.build_model import build_model, seeded_model
@@ -25,6 +22,7 @@ from BYOL.training.prepare import prepare
 from BYOL.training.pretrain import pretrain
 from tests.conftest import draw_images, tiny
 from tests.model.test_byol import small_backend, small_model
+from tests.training.test_launch import launch
 
 pytestmark = pytest.mark.trains
 KINDS = ("small", "small", "small", "cutout")
@@ -205,16 +203,14 @@ def test_a_resumed_run_with_its_own_predictors_is_the_same_bit_for_bit(tmp_path,
 
 
 def test_the_backbone_of_a_run_with_two_processes_loads(tmp_path):
-    images = draw_images(tmp_path / "images", each=8)
-    config = tiny(images, tmp_path / "run", **OWN, devices=2, evaluate=False)
-    save_config(config, tmp_path / "run.yaml")
-    # A process of its own: the second process of a run repeats the command of the first.
-    command = [sys.executable, "-m", "BYOL", "pretrain", "--config", str(tmp_path / "run.yaml")]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["state_dict"]
-    start = seeded_model(prepare(config).config).state_dict()
+    images, run = draw_images(tmp_path / "images", each=8), tmp_path / "run"
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in OWN.items()]
+    two = launch([], images, run, "--devices=2", "--predictor=mlp", "--epochs=1", *flags)
+    error = two.communicate(timeout=240)[1]
+    assert two.returncode == 0 and "byol: " not in error, error
+    state = load_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+    start = seeded_model(load_config(run / "config.yaml")).state_dict()
     weight = "onlineNet.view_predictors.cutout.0.weight"
     assert not torch.equal(state[f"model.{weight}"], start[weight])
-    backbone = load_backbone(tmp_path / "run")
-    for name, value in backbone.state_dict().items():
+    for name, value in load_backbone(run).state_dict().items():
         assert torch.equal(value, state[f"model.onlineNet.backend.{name}"]), name

@@ -143,7 +143,7 @@ class TeacherFeatures:
         features = np.lib.format.open_memmap(file, "w+", np.float16, shape)
         read = np.zeros(len(images), dtype=bool)
         device = torch_device(self.machine.accelerator)
-        network = self.teacher.network.to(device, memory_format=torch.channels_last)
+        network = self.teacher.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         workers = pick_workers(self.workers, self.machine.accelerator)
         precision = None
         with waiting(f"features of the teacher {self.teacher.name}", len(images)) as work:

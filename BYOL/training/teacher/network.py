@@ -30,6 +30,9 @@ class TeacherNetwork(nn.Module):
         channels: for each channel of ``network``, the channel of the images.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module, input_spec: InputSpec, channels: list[int]):
         super().__init__()
         self.network = network

@@ -114,7 +114,7 @@ def measure_agreement(
     train: Images,
     test: Images | None,
     machine: Machine,
-) -> dict[str, float]:
+) -> dict[str, float | str]:
     """Return how well the online network predicts the targets of images it was not trained on.
 
     Args:
