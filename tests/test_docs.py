@@ -82,7 +82,7 @@ def test_the_code_of_the_page_on_python_runs_as_it_stands(
     monkeypatch.chdir(tmp_path)
     page = (DOCS / "python.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == page.count("\n## ") >= 5
+    assert len(blocks) > page.count("\n## ") >= 5  # every section has code
     scope: dict[str, Any] = {"__name__": "__main__"}  # a network is registered by its module
     for block in blocks:
         exec(compile(block, "python.md", "exec"), scope)

@@ -27,8 +27,7 @@ _REMOTE = (
 )  # prefixes of a backbone that may contact a host or read a folder
 _BUILT_IN = (None, DIGITS, False)
 _BUILT_IN_TEACHERS = ("auto", "lite0")  # from a package whose content is checked
-# Without a value they are not signed: files of earlier versions do not have them.
-_LATER = ("teacher",)
+_FORMER = {"wandb"}  # former settings that named places
 
 
 def _names_a_place(info: Info) -> bool:
@@ -37,9 +36,19 @@ def _names_a_place(info: Info) -> bool:
 
 def place_values(config: Any) -> dict[str, Any]:
     """The settings of ``config`` that name places, by name. The signature covers these."""
-    names = sorted(names_where(config, _names_a_place))
-    values = {name: getattr(config, name) for name in names}
-    return {name: v for name, v in values.items() if name not in _LATER or v is not None}
+    return {name: getattr(config, name) for name in sorted(names_where(config, _names_a_place))}
+
+
+def signed_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of ``values`` that the signature of the file covers.
+
+    An earlier version signed the settings that it had, and its file names all of them.
+
+    Args:
+        values: the values of a config.yaml, by the names in the file.
+    """
+    covered = place_names() | _FORMER
+    return {name: value for name, value in values.items() if name in covered}
 
 
 def place_names() -> set[str]:

@@ -9,7 +9,7 @@ from BYOL._files import write_atomically
 from BYOL._opening import open_plain
 from BYOL.config.fields import convert_all, fields_of
 from BYOL.config.from_values import present_name, without_former_settings
-from BYOL.config.paths import place_names, place_values
+from BYOL.config.paths import place_names, place_values, signed_values
 from BYOL.config.plain_yaml import plain_yaml
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.signing import is_signed, signature_line
@@ -108,8 +108,8 @@ def read_run_config(path: Path) -> tuple[PretrainConfig, bool]:
         UserError: as :func:`load_config`.
     """
     text = _text_of(path)
-    config = _run_config(parse_settings_text(text, path), path)
-    return config, is_signed(text, place_values(config), path.parent)
+    values = parse_settings_text(text, path)
+    return _run_config(values, path), is_signed(text, signed_values(values), path.parent)
 
 
 def signed_by_user(path: Path) -> bool:

@@ -71,7 +71,7 @@ ENTRIES = (
 NAMING = {
     "backbone", "data", "data_root", "features", "folder", "grid", "groups", "index", "kept",
     "labelled", "labels", "like", "logger", "out",
-    "pretrained", "project", "reference", "run", "sweep", "to", "values", "weights",
+    "pretrained", "project", "reference", "run", "sweep", "teacher", "to", "values", "weights",
 }  # fmt: skip
 
 

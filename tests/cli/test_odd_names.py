@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -85,11 +86,14 @@ def test_names_of_files_and_classes_pass_through_every_command(place: Path) -> N
     with (place / "predictions.csv").open(newline="", errors="surrogateescape") as file:
         rows = list(csv.reader(file))
     assert len(rows) == 1 + 2 * len(NAMES)
-    for page in ("run/report.html", "hub/README.md", "trained/report.html"):
+    for page in ("run/report.html", "trained/report.html"):
         text = (place / page).read_text()
         assert "<b onload" not in text and "\x1b" not in text, page
     card = (place / "hub" / "README.md").read_text()
     assert "\nbreak" not in card, "a name begins no line"
+    assert "\x1b" not in card
+    code = re.compile(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", re.DOTALL)
+    assert "``<b onload" in card and "<b onload" not in code.sub("", card), "names are code"
 
 
 @pytest.mark.timeout(300)

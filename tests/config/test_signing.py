@@ -10,7 +10,7 @@ import pytest
 from BYOL.config import PretrainConfig, save_config
 from BYOL.config.data_names import PROTOCOLS, check_named_images
 from BYOL.config.paths import check_named_places
-from BYOL.config.signing import HOME, key_file, user_key
+from BYOL.config.signing import HOME, key_file, signature_line, user_key
 from BYOL.config.yaml_io import read_run_config
 from BYOL.errors import UserError
 from BYOL.runs.lock import claimed
@@ -86,6 +86,17 @@ def test_a_signature_covers_the_places_and_the_folder(tmp_path: Path, change: st
     file.write_text(text.replace(f"{change}: {old}\n", f"{change}: other\n"))
     assert read_run_config(file)[0] != PretrainConfig(**places, data_root="r")
     assert not read_run_config(file)[1]
+
+
+def test_the_signature_of_an_earlier_version_is_valid(tmp_path: Path) -> None:
+    places = {"data": "photos", "out": "run", "weights": None, "wandb": None}
+    line = signature_line(places, tmp_path)
+    file = tmp_path / "config.yaml"
+    file.write_text("epochs: 3\ndata: photos\nout: run\nweights: null\nwandb: null\n" + line)
+    assert read_run_config(file)[1]
+    file.write_text(file.read_text() + "teacher: local-dir:elsewhere\n")
+    config, own = read_run_config(file)
+    assert config.teacher == "local-dir:elsewhere" and not own, "a place was added"
 
 
 def test_another_user_has_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

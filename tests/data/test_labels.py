@@ -217,7 +217,7 @@ def test_cells_that_become_tags_because_of_a_bar_are_reported(tmp_path, lines, t
         ("cat", "left|right") if task == "classification" else ("cat", "left", "right")
     )
     line = (
-        f"--labels={path}: 1 of 4 cells have a |, such as 'left|right', so all are read as tags "
+        f"--labels={path}: 1 of 3 cells have a |, such as 'left|right', so all are read as tags "
         "(--task classification reads them as names of classes)"
     )
     assert lines() == ([line] if task == "auto" else [])

@@ -20,7 +20,9 @@ from BYOL.evaluation.whitening import whitened_directions, whitening_transform
 MAX_TEST = 10_000  # test images that are compared with all training images
 MIN_COSINE = 0.7  # of whitened features, for a candidate; the default of byol duplicates
 MIN_CORRELATION = 0.75  # of grey thumbnails, for a candidate
-MIN_SIDE = 18  # pixels: on smaller images, different objects look like copies
+# Pixels: on smaller images, different objects look like copies. Of 2,000 CIFAR-10 images against
+# 3,000 others, at 18, 20 and 24 px with an untrained plain6, one pair was found: a true copy.
+MIN_SIDE = 18
 _NEAREST = 3  # candidates whose pixels are compared, for each test image
 _EXAMPLES = 20  # pairs that are named in the results
 _BLOCK = 1 << 24  # correlations in memory at once
