@@ -35,7 +35,7 @@ class ModelSettings:
     )
     weights: str | None = fixed_setting(
         None,
-        "Start from these backbone weights: a run folder, or a .safetensors or PyTorch file. The "
+        "Start from the backbone weights of a run or a .safetensors or PyTorch file. The "
         "run must be complete. A classifier in the file is ignored. A first layer for 3 channels "
         "is adapted to another number of channels.",
         private=True,

@@ -190,11 +190,11 @@ def test_stem_and_normalisation_follow_the_weights(tmp_path, stem, found):
 
 
 @pytest.fixture(scope="module")
-def started_run(run, tmp_path_factory) -> Path:
+def started_run(finished_run, tmp_path_factory) -> Path:
     """A run that started from the weights of another run, which is deleted."""
     root = tmp_path_factory.mktemp("further")
     draw_images(root / "pictures")
-    shutil.copytree(run, root / "first")
+    shutil.copytree(finished_run, root / "first")
     argv = ["pretrain", str(root / "pictures"), *TINY, "--out", str(root / "run")]
     assert main([*argv, "--precision", "fp32", "--weights", str(root / "first")]) == 0
     shutil.rmtree(root / "first")
