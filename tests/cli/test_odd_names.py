@@ -96,6 +96,7 @@ def test_names_of_files_and_classes_pass_through_every_command(place: Path) -> N
     assert "``<b onload" in card and "<b onload" not in code.sub("", card), "names are code"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_may_have_any_name(place: Path) -> None:
     runs = place / "runs"
@@ -119,6 +120,7 @@ def test_a_run_may_have_any_name(place: Path) -> None:
     assert "<b onload" not in text and "\x1b" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_new_run_may_have_any_name(place: Path) -> None:
     commands = []

@@ -9,7 +9,10 @@ from tests.conftest import TINY, draw_images, make_run
 from tests.forked import run_commands
 
 # A port at which nobody listens, and a host that does not exist.
-ENDPOINTS = ("http://127.0.0.1:9", "http://hub.invalid")
+ENDPOINTS = (
+    "http://127.0.0.1:9",
+    pytest.param("http://hub.invalid", marks=pytest.mark.slow),
+)
 MODEL = "hf-hub:nobody/nothing"
 SHARDS = ("hf://datasets/nobody/nothing/a.tar", "hf://datasets/nobody/nothing/{0..2}.tar",
           "hf://datasets/nobody/nothing/*.tar", "hf://datasets/nobody/nothing")  # fmt: skip

@@ -23,6 +23,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_killed_command_leaves_all_or_nothing_and_can_be_repeated(
     tmp_path: Path,

@@ -105,6 +105,7 @@ def service(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_settings_curves_and_results_arrive_once_although_the_run_is_killed(
     images: Path, tmp_path: Path, service: str
@@ -139,6 +140,7 @@ def test_settings_curves_and_results_arrive_once_although_the_run_is_killed(
         assert found.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_two_processes_log_once(images: Path, tmp_path: Path, service: str) -> None:
     run, argv = tmp_path / "run", command(images, tmp_path / "run", service)
     argv += ["--devices=2", "--accelerator=cpu", "--no-evaluate", "--epochs=1"]

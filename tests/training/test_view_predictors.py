@@ -202,6 +202,7 @@ def test_a_resumed_run_with_its_own_predictors_is_the_same_bit_for_bit(tmp_path,
     assert any("view_predictors.cutout" in name for name in whole)
 
 
+@pytest.mark.slow
 def test_the_backbone_of_a_run_with_two_processes_loads(tmp_path):
     images, run = draw_images(tmp_path / "images", each=8), tmp_path / "run"
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in OWN.items()]
