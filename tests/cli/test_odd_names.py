@@ -13,6 +13,8 @@ from PIL import Image
 from tests.conftest import TINY, make_run
 from tests.forked import Answer, run_commands
 
+pytestmark = pytest.mark.slow
+
 NAMES = [
     b"x" * 250, b"caf\xe9 \xff", b"line\nbreak\r", b"<b onload=x>&*_`[a](b)|{{c}}", b"-rf",
     b"$(touch owned)", b"\x1b[31mred", b"'; \", a", "ü\u202e\u200b".encode(), b"a b",
@@ -96,7 +98,6 @@ def test_names_of_files_and_classes_pass_through_every_command(place: Path) -> N
     assert "``<b onload" in card and "<b onload" not in code.sub("", card), "names are code"
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_may_have_any_name(place: Path) -> None:
     runs = place / "runs"
@@ -120,7 +121,6 @@ def test_a_run_may_have_any_name(place: Path) -> None:
     assert "<b onload" not in text and "\x1b" not in text
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_new_run_may_have_any_name(place: Path) -> None:
     commands = []

@@ -187,12 +187,9 @@ def test_smaller_views_are_for_training_only(images, tmp_path):
     assert not (tmp_path / "vit").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("preset", "backbone", "steps"),
-    [
-        ("vit", "test_vit", 200),
-        pytest.param("convnext", "test_convnext", 200, marks=pytest.mark.slow),
-    ],
+    ("preset", "backbone", "steps"), [("vit", "test_vit", 200), ("convnext", "test_convnext", 200)]
 )
 def test_transformers_and_convnexts_train_stably_with_adamw(tmp_path, preset, backbone, steps):
     images = draw_images(tmp_path / "pictures", each=8, side=32)
