@@ -3,77 +3,14 @@
 import math
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from BYOL.report.trend import Trend
+from BYOL.report.figures import Figures
 
 FEW_LABELS = 20  # labels per class; fewer make wide intervals
 CEILING = 0.98  # accuracy that leaves no room for a visible improvement
 TO_LABEL = 100  # images that ``byol select`` is asked for
 LARGER = {"plain5": "plain6", "plain6": "resnet18", "resnet18": "resnet50"}
-
-
-@dataclass(frozen=True)
-class Figures:
-    """The figures of a run that the advice depends on.
-
-    Args:
-        run: path of the run folder.
-        data: path or name of the images; None for the default images (digits).
-        specified: flags of the user that a run of another length needs, if ``--minutes`` determines
-            the length; None if the settings come from a named preset.
-        labelled: whether there are labels; None if unknown.
-        labels: number of labelled images that the evaluation used.
-        unlabelled: number of training images without a label.
-        classes: number of classes.
-        baseline: the state before training: "untrained" or "start" (trained initial weights).
-        baseline_accuracy: accuracy of ``baseline``; 0 for other measures.
-        better: whether training is shown to have improved on ``baseline``; None if not compared.
-        near_duplicates: number of test images with a near-copy among the training images.
-        test_folder: whether the test images are in a folder of their own.
-        trend: the trend of the online accuracy, or None.
-        minutes: minutes of training.
-        overhead: minutes of the command besides training.
-        epochs: planned number of epochs.
-        progress: completed and planned epochs as text.
-        finished: whether the run is complete.
-        alarm: message of the collapse alarm, or None.
-        remedy: setting that removes the likely cause of the alarm, as a flag with a value, or "".
-        backbone: name of the backbone.
-        teacher: name by which commands open the teacher; "" without a teacher.
-        teacher_sign: -1 if the teacher is better than the backbone, 1 if it is worse, else 0.
-    """
-
-    run: str
-    data: str | None = None
-    specified: Mapping[str, str] | None = field(default_factory=dict)
-    labelled: bool | None = True
-    labels: int = 0
-    unlabelled: int = 0
-    classes: int = 0
-    baseline: str = "untrained"
-    baseline_accuracy: float = 0.0
-    better: bool | None = None
-    near_duplicates: int = 0
-    test_folder: bool = False
-    trend: Trend | None = None
-    minutes: float = 0.0
-    overhead: float = 0.0
-    epochs: int = 0
-    progress: str = ""
-    finished: bool = True
-    alarm: str | None = None
-    remedy: str = ""
-    backbone: str = ""
-    teacher: str = ""
-    teacher_sign: int = 0
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        """The argument DATA, which no shell and no parser takes for a flag; empty for digits."""
-        if not self.data:
-            return ()
-        return (f"./{self.data}" if self.data.startswith("-") else self.data,)
 
 
 @dataclass(frozen=True)
@@ -173,6 +110,20 @@ def _unproven(figures: Figures) -> Advice | None:
     return Advice("Train longer, or start from published weights", reason, (longer, *weights))
 
 
+def _worse_than_raw_pixels(figures: Figures) -> Advice | None:
+    if figures.raw_pixels_sign >= 0 or figures.better is False or figures.teacher_sign < 0:
+        return None
+    commands = [_longer(figures, figures.trend.times if figures.trend is not None else 2.0)]
+    if figures.color and figures.images and not figures.teacher:
+        teacher = ("--teacher", "lite0", "--out", f"{figures.run}-teacher")
+        commands.append(_command("pretrain", *figures.images, *teacher))
+    return Advice(
+        "Train longer, or with a published network",
+        "Raw pixels are better here than the features of the backbone, so it is of no use yet.",
+        (*commands, *_from_weights(figures)),
+    )
+
+
 def _teacher(figures: Figures) -> Advice | None:
     if not figures.teacher or figures.teacher_sign >= 0:
         return None
@@ -189,7 +140,7 @@ def _teacher(figures: Figures) -> Advice | None:
 
 def _improving(figures: Figures) -> Advice | None:
     trend = figures.trend
-    if trend is None or not trend.improving or figures.better is False:
+    if trend is None or not trend.improving or _insufficient(figures):
         return None
     more = (trend.times - 1) * figures.minutes
     length = f"{more:.0f} minutes" if more >= 2 else f"{max(60 * more, 1):.0f} seconds"
@@ -203,7 +154,7 @@ def _improving(figures: Figures) -> Advice | None:
 
 def _flat(figures: Figures) -> Advice | None:
     trend = figures.trend
-    if trend is None or not trend.flat or trend.last >= CEILING or figures.better is False:
+    if trend is None or not trend.flat or trend.last >= CEILING or _insufficient(figures):
         return None
     commands = _from_weights(figures)
     if larger := LARGER.get(figures.backbone):
@@ -230,8 +181,13 @@ def _labels(figures: Figures) -> Advice | None:
     return Advice("Label more images" if figures.labels else "Label some images", reason, (select,))
 
 
+def _insufficient(figures: Figures) -> bool:
+    """Whether a baseline is better, or as good; another rule says what to do about it."""
+    return figures.better is False or figures.raw_pixels_sign < 0
+
+
 def _done(figures: Figures) -> Advice | None:
-    if figures.better is False:
+    if _insufficient(figures):
         return None
     weights = _command("export", figures.run, "--to", "backbone.safetensors")
     vectors = _command("embed", figures.run, "--out", "embeddings.parquet")
@@ -241,7 +197,8 @@ def _done(figures: Figures) -> Advice | None:
 
 # In order of importance.
 RULES: tuple[Callable[[Figures], Advice | None], ...] = (
-    _leakage, _unevaluated, _teacher, _unproven, _improving, _flat, _labels, _done,
+    _leakage, _unevaluated, _teacher, _unproven, _worse_than_raw_pixels, _improving, _flat,
+    _labels, _done,
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The figures of a run that the advice depends on, from the summary of its folder."""
+"""Reading the figures that the advice depends on from the summary of a run folder."""
 
 import dataclasses
 from typing import Any
@@ -7,7 +7,7 @@ from BYOL.config import PretrainConfig
 from BYOL.evaluation.baselines import START, TEACHER
 from BYOL.evaluation.collapse.alarm import likely_cause
 from BYOL.evaluation.comparison import compare_with_baselines
-from BYOL.report.advice import Figures
+from BYOL.report.figures import Figures
 from BYOL.report.run_summary import RunSummary
 from BYOL.report.trend import Trend, estimate_trend
 
@@ -49,6 +49,8 @@ def run_figures(facts: RunSummary) -> Figures:
         backbone=config.backbone,
         teacher=str((evaluation.get("teacher") or {}).get("command_name") or ""),
         teacher_sign=_sign_against(evaluation, TEACHER),
+        raw_pixels_sign=_sign_against(evaluation, "raw pixels"),
+        color=config.channels == 3,
     )
 
 

@@ -26,6 +26,7 @@ def titles(**changes) -> list[str]:
 DONE = "Use the backbone"
 COPIES = "Check for copies between training and test images"
 LARGER = "Try a larger backbone or published weights"
+WORSE = "Train longer, or with a published network"
 UNPROVEN = "Train longer, or start from published weights"
 
 
@@ -63,12 +64,30 @@ UNPROVEN = "Train longer, or start from published weights"
         ({"teacher": "lite0", "teacher_sign": -1}, ["Use the teacher itself", DONE]),
         ({"teacher": "lite0", "teacher_sign": 0}, [DONE]),
         ({"teacher": "lite0", "teacher_sign": 1}, [DONE]),
+        ({"raw_pixels_sign": -1}, [WORSE]),
+        ({"raw_pixels_sign": -1, "trend": RISING}, [WORSE]),
+        ({"raw_pixels_sign": -1, "trend": FLAT}, [WORSE]),
+        ({"raw_pixels_sign": -1, "better": False}, [UNPROVEN]),
+        ({"raw_pixels_sign": -1, "teacher": "lite0", "teacher_sign": -1},
+         ["Use the teacher itself"]),
+        ({"raw_pixels_sign": 1}, [DONE]),
         ({"labels": 0, "labelled": False, "unlabelled": 900, "better": None},
          ["Label some images", DONE]),
     ],
 )  # fmt: skip
 def test_each_rule_depends_on_its_figures(changes, expected):
     assert titles(**changes) == expected
+
+
+def test_a_teacher_is_recommended_if_raw_pixels_are_better():
+    def commands(**changes):
+        return advise(Figures(**{**GOOD, "raw_pixels_sign": -1, **changes}))[0].commands
+
+    command = "byol pretrain photos --teacher lite0 --out 'runs/a b-teacher'"
+    assert command in commands(color=True, data="photos")
+    assert not any("--teacher" in c for c in commands(color=False, data="photos"))
+    assert not any("--teacher" in c for c in commands(color=True, data=None))
+    assert not any("--teacher" in c for c in commands(color=True, data="photos", teacher="lite0"))
 
 
 @pytest.mark.parametrize("specified", [None, {"backbone": "plain6", "flip": "0.2"}])
