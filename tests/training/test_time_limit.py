@@ -43,15 +43,20 @@ def train(folder: Path, out: Path, *words: str) -> None:
 
 
 class StepClock:
-    """``time`` on a machine on which every optimizer step takes a second and nothing else does."""
+    """``time`` on a machine on which every optimizer step takes a second and nothing else does.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+    Args:
+        slow: numbers of steps that take ten seconds.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, slow: range = range(0)):
         self.now = 0.0
         original = Pretraining.optimizer_step
 
         def step(module: Pretraining, *arguments: object) -> None:
+            number = module.trainer.global_step
             original(module, *arguments)
-            self.now += 1.0
+            self.now += 10.0 if number in slow else 1.0
 
         monkeypatch.setattr(Pretraining, "optimizer_step", step)
 
@@ -83,6 +88,19 @@ def test_a_run_with_another_speed_than_measured_ends_in_time_and_repeats(
     train(folder, out, "--minutes", str(steps / 60), "--resume=auto")
     assert_same_weights(out, tmp_path / "again")
     assert load_config(out / "config.yaml").length_changes == config.length_changes
+
+
+def test_a_short_disturbance_does_not_end_a_run_early(tmp_path, monkeypatch):
+    folder = draw_images(tmp_path / "p", each=20)
+    clock = StepClock(monkeypatch, slow=range(3, 9))
+    monkeypatch.setattr(time_limit, "time", clock)
+    monkeypatch.setattr(budget, "time", clock)
+    monkeypatch.setattr("BYOL.training.pretrain.command_start", lambda: 0.0)
+    monkeypatch.setattr(budget, "measure", lambda *_: budget.Estimate(1.0, 0.0))
+    train(folder, tmp_path / "run", "--minutes", "2")
+    changes = load_config(tmp_path / "run" / "config.yaml").length_changes
+    assert min(changes[1::2]) < 30, "without another look it would have ended here"
+    assert clock.now == pytest.approx(120, abs=6), changes
 
 
 def resume_from(run: Path, step: int) -> None:
