@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import arguments, header, save
-from scale import Cost, cost, hours, run_cost, settings, unit
+from scale import Cost, constants_table, cost, hours, run_cost, settings, unit
 
 SIZE = 2048  # features of a ResNet-50
 FORWARD = 8.2e9  # operations of its forward pass at 224 px, two for each multiplication
@@ -111,12 +111,7 @@ def table(network: Cost, args: argparse.Namespace) -> str:
 
 def constants(args: argparse.Namespace) -> str:
     """Return the table of the constants that ``scale.py`` does not have."""
-    rows = ["| flag | value | source |", "|---|---|---|"]
-    for kind, values in (("measured", MEASURED), ("not measured", ASSUMED)):
-        for name, (_, of, source) in values.items():
-            flag = f"`--{name.replace('_', '-')}`"
-            rows.append(f"| {flag} | {getattr(args, name):,g} {of} | {kind}: {source} |")
-    return "\n".join(rows)
+    return constants_table(args, {"measured": MEASURED, "not measured": ASSUMED})
 
 
 def all_settings() -> dict[str, Any]:

@@ -165,8 +165,15 @@ def run_cost(
 
 def constants(args: argparse.Namespace) -> str:
     """Return the table of measured and assumed values."""
+    return constants_table(args, {"measured": MEASURED, "not measured here": ASSUMED})
+
+
+def constants_table(
+    args: argparse.Namespace, tables: dict[str, dict[str, tuple[float, str, str]]]
+) -> str:
+    """Return the values of ``args`` with unit and source, by the kind of their source."""
     rows = ["| flag | value | source |", "|---|---|---|"]
-    for kind, table in (("measured", MEASURED), ("not measured here", ASSUMED)):
+    for kind, table in tables.items():
         for name, (_, unit, source) in table.items():
             flag = f"`--{name.replace('_', '-')}`"
             rows.append(f"| {flag} | {getattr(args, name):,g} {unit} | {kind}: {source} |")

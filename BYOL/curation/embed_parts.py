@@ -11,8 +11,7 @@ from BYOL.config.features import EmbedConfig
 from BYOL.curation.embeddings import Batches, Embeddings, parquet_text
 from BYOL.curation.feature_description import (
     KEY,
-    find_difference,
-    find_other_images,
+    find_mismatch,
     split_counts,
 )
 from BYOL.curation.feature_folder import MANIFEST, FeatureFolder
@@ -94,10 +93,7 @@ def start_folder(
         size = choose_part_size(features.total, row_bytes, features.batch_size, processes)
         folder.write_manifest({"data": data, "part_images": size, **wanted})
     manifest = folder.read_manifest()  # possibly that of another process, or of another run
-    other = find_difference(manifest, wanted) or find_other_images(manifest, wanted)
-    if not other and manifest["images"].keys() != wanted["images"].keys():
-        other = "another --split"
-    if other:
+    if other := find_mismatch(manifest, wanted):
         raise UserError(f"{folder.argument} has features of {other}: give another folder")
     return PartPlan(split_counts(manifest), manifest["part_images"])
 

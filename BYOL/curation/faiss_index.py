@@ -7,7 +7,6 @@ specified share of the neighbours is found.
 
 import importlib
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 
 from BYOL._random import evenly_spaced
 from BYOL.errors import MachineError
-from BYOL.evaluation.nearest import top_k
+from BYOL.evaluation.nearest import row_chunks, top_k
 
 EXACT_UP_TO = 1_000_000  # images whose pairs are all compared unless the user decides otherwise
 RECALL = 0.99  # share of the true neighbours in the lists that a query reads
@@ -166,16 +165,11 @@ def build_search_index(vectors: np.ndarray, device: torch.device) -> VectorIndex
     rows = evenly_spaced(len(vectors), _QUERIES)
     queries = torch.from_numpy(np.array(vectors[rows]))
     k = min(_NEIGHBOURS + 1, len(vectors))
-    nearest = top_k(queries, _chunks(vectors), k)[1].numpy()
+    nearest = top_k(queries, row_chunks(vectors, _CHUNK), k)[1].numpy()
     others = nearest != rows[:, None]
     query, column = np.nonzero(others)
     truth = np.asarray(vectors[nearest[query, column]])
     return VectorIndex(index, probes_for(index, queries.numpy()[query], truth, RECALL))
-
-
-def _chunks(vectors: np.ndarray) -> Iterator[torch.Tensor]:
-    for start in range(0, len(vectors), _CHUNK):
-        yield torch.from_numpy(np.array(vectors[start : start + _CHUNK]))
 
 
 def probes_for(index: Any, queries: np.ndarray, truth: np.ndarray, recall: float) -> int:

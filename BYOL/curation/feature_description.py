@@ -93,3 +93,11 @@ def find_other_images(stored: Description, wanted: Description) -> str | None:
         if have[name] != images:
             return f"other images than DATA ({have[name]['count']:,} and not {images['count']:,})"
     return None
+
+
+def find_mismatch(stored: Description, wanted: Description) -> str | None:
+    """Return what differs between ``stored`` and ``wanted``, the splits included; None if equal."""
+    other = find_difference(stored, wanted) or find_other_images(stored, wanted)
+    if not other and stored["images"].keys() != wanted["images"].keys():
+        other = "another --split"
+    return other

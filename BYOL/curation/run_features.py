@@ -143,6 +143,10 @@ class Features:
         order = np.argsort(ids)  # another program's table may be in any order
         return ids[order], rows[order]
 
+    def with_mirror_images(self) -> "Features":
+        """Return these features, averaged over mirror images; stored ones are what they are."""
+        return self if self.stored else dataclasses.replace(self, mirror=True)
+
     def collect(
         self, whitening: float = 1.0, *, thumbnails: bool = True
     ) -> AbstractContextManager[Collection]:
@@ -152,8 +156,7 @@ class Features:
             whitening: degree of whitening; see :func:`BYOL.curation.feature_store.whiten`.
             thumbnails: see :func:`BYOL.curation.feature_store.collect`.
         """
-        mirrored = self if self.stored else dataclasses.replace(self, mirror=True)
-        rows = mirrored.batches(thumbnails=thumbnails)
+        rows = self.with_mirror_images().batches(thumbnails=thumbnails)
         return collect(rows, self.sets, whitening, thumbnails=thumbnails)
 
     def _rows(self, thumbnails: bool, spans: Mapping[str, Spans] | None) -> Batches:

@@ -20,11 +20,11 @@ from BYOL._files import check_output_file, to_json, write_atomically
 from BYOL._opening import open_plain
 from BYOL.config.signing import is_signature_of, signature_of
 from BYOL.curation.faiss_index import VectorIndex, import_faiss
+from BYOL.curation.feature_description import find_mismatch
 from BYOL.errors import DataError, MachineError, UserError, first_line
 from BYOL.model.weights import disk_errors, save_tensors
 
 _FORMAT = 1
-_OTHERS = {"images": "other images", "weights": "another backbone", "network": "another input"}
 _NAMES = ("mean", "transform", "locations")
 
 
@@ -127,8 +127,7 @@ def load_index(path: Path, description: dict[str, Any]) -> SavedIndex:
             f"--index={path} is damaged or was not written by you with this version, so FAISS "
             "does not open it: delete it to have it written anew, or give another name"
         )
-    if changed := [name for name, value in description.items() if signed.get(name) != value]:
-        other = _OTHERS.get(changed[0]) or f"another {changed[0]}"
+    if other := find_mismatch(signed, description):
         raise UserError(
             f"--index={path} was written for {other}: delete it to have it written anew, or give "
             "another name"

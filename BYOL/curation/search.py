@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from BYOL.curation.faiss_index import VectorIndex
-from BYOL.evaluation.nearest import top_k
+from BYOL.evaluation.nearest import row_chunks, top_k
 
 # Degree of whitening for search. Among the 20 nearest images of CIFAR-10, the share of the query's
 # class changes compared with the cosine of the plain features by 2.0 points (backbone of 16
@@ -49,9 +49,5 @@ def nearest_images(
     if isinstance(bank, VectorIndex):
         similarity, positions = bank.search_all(directions.numpy(), count)
         return SearchResult(positions, similarity)
-    chunks = (
-        torch.from_numpy(np.array(bank[start : start + _CHUNK]))
-        for start in range(0, len(bank), _CHUNK)
-    )
-    cosines, indices = top_k(directions, chunks, count)
+    cosines, indices = top_k(directions, row_chunks(bank, _CHUNK), count)
     return SearchResult(indices.numpy(), cosines.numpy())

@@ -60,7 +60,7 @@ def open_searchable(
     description: dict[str, Any] = {}
     if index is not None:
         description = describe(features.run, features.network, images)
-        description |= {"mirror": features.mirror or features.stored is None}
+        description |= {"mirror": features.with_mirror_images().mirror}
         if index.exists() or rows_path(index).exists():
             saved = load_index(index, description)
             log.info(f"{index}: searching the stored features of {len(saved.index):,} images")
@@ -84,8 +84,8 @@ def _from_saved(features: Features, saved: SavedIndex, first: int) -> Searchable
     d = len(saved.mean)
     sets = dict(list(features.sets.items())[first:])
     numbers = {name: k for k, name in enumerate(features.sets)}
-    mirror = features.mirror or features.stored is None
-    queries_only = dataclasses.replace(features, sets=sets, stored=None, mirror=mirror)
+    features = features.with_mirror_images()
+    queries_only = dataclasses.replace(features, sets=sets, stored=None)
     directions, locations = [np.empty((0, d), np.float32)], [saved.locations]
     for name, _, ids, vectors in queries_only.batches():
         directions.append(whitened_directions(vectors, saved.mean, saved.transform))

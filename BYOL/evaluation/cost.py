@@ -1,7 +1,8 @@
 """Processor time of an evaluation beyond the features, which a run with a time limit sets aside.
 
-The numbers are processor seconds of one AVX-512 core, measured on finished runs of 900, 2,062 and
-4,317 labelled images (1.2, 3.1 and 10.6 s).
+The numbers are processor seconds of one AVX-512 core, fitted to finished runs of 900, 2,062 and
+4,317 labelled images: 1.2, 3.1 and 10.6 s remained of their time without the estimated passes of
+the backbones.
 """
 
 from BYOL.evaluation.evaluate import MANY_PIXELS, PIXEL_COMPONENTS

@@ -94,8 +94,14 @@ class _ChunkedBank:
         if self._known is not None:
             yield self._known
             return
-        for start in range(0, len(self._bank), self.rows):
-            yield unit_vectors(_tensor(self._bank[start : start + self.rows]), self._center)
+        for chunk in row_chunks(self._bank, self.rows):
+            yield unit_vectors(chunk, self._center)
+
+
+def row_chunks(vectors: Array, rows: int) -> Iterator[Tensor]:
+    """Yield ``vectors`` (n, d), which may be memory-mapped, as tensors of at most ``rows`` rows."""
+    for start in range(0, len(vectors), rows):
+        yield _tensor(vectors[start : start + rows])
 
 
 def _tensor(features: Array) -> Tensor:

@@ -82,6 +82,7 @@ def pretrain(
         start.check(config, prepared.train)
         if start.results:
             return _complete(config, prepared, start, machine)
+        check_services(config)  # before the features of a teacher, which may take minutes
         with waiting("building the network"):
             model = seeded_model(config) if start.checkpoint else build_model(config)
             narrow = check_network(model, config)
@@ -94,7 +95,6 @@ def pretrain(
                 config = fit_micro_batch(config, model, machine)
             config, estimate = resolve_length(config, prepared, model, machine, began)
         config = resolve_compile(config, len(prepared.train), machine)
-        check_services(config)
         run = RunSetup(config, prepared, model, start, machine, estimate)
         with start.locked_folder():
             if first_process():

@@ -42,7 +42,7 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     if kept:
         _check_listable(kept, features)
     _check_splits(config, features)
-    _check_mirror(config, features)
+    _log_missing_mirror(config, features)
     faiss = uses_faiss(config.neighbour_search, _comparisons(features, config), features.total)
     with features.collect() as collection:
         further = find_aliases(collection)
@@ -74,7 +74,7 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     return answer, _text(answer)
 
 
-def _check_mirror(config: DuplicatesConfig, features: Features) -> None:
+def _log_missing_mirror(config: DuplicatesConfig, features: Features) -> None:
     if features.stored and not features.mirror:
         log.info(
             f"--features={config.features}: mirrored copies may be missed, because these features "

@@ -209,5 +209,5 @@ def _fill_unreadable(features: np.ndarray, read: np.ndarray, name: str) -> None:
     readable = np.flatnonzero(read)
     if not len(readable):
         raise DataError(f"{name}: none of its images can be read")
-    for row in np.flatnonzero(~read):
-        features[row] = features[readable[np.searchsorted(readable, row) % len(readable)]]
+    rows = np.flatnonzero(~read)
+    features[rows] = features[readable[np.searchsorted(readable, rows) % len(readable)]]

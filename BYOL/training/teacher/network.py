@@ -13,6 +13,7 @@ from BYOL.model.backbones import has_fixed_size
 from BYOL.model.feature_size import feature_size, pool
 from BYOL.model.hub import HUB, is_hub_model
 from BYOL.model.lite0 import LITE0
+from BYOL.model.weights import weights_digest
 from BYOL.runs.load import open_backbone
 from BYOL.runs.open import Run
 from BYOL.runs.published import open_published
@@ -179,8 +180,5 @@ def _origin(name: str, run: Run) -> tuple[str, str, str]:
 
 
 def _digest(network: nn.Module, name: str, size: int, channels: list[int]) -> str:
-    digest = hashlib.blake2b(f"{name} {size} {channels}".encode(), digest_size=16)
-    for key, value in network.state_dict().items():
-        digest.update(key.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+    text = f"{name} {size} {channels} {weights_digest(network)}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
