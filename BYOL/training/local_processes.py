@@ -32,7 +32,7 @@ def run_processes(
         The results by rank.
 
     Raises:
-        UserError: that of a process.
+        UserError: that of the first process that has one.
         StoppedError: a process died.
     """
     context = multiprocessing.get_context("spawn")  # CUDA cannot be used after a fork
@@ -54,9 +54,9 @@ def run_processes(
     finally:
         for process in started:
             process.join()
-    errors = [error for error, _ in found.values() if error is not None]
-    if errors:
-        raise errors[0]
+    for rank in ranks:  # not in the order in which the processes ended
+        if (error := found[rank][0]) is not None:
+            raise error
     return [found[rank][1] for rank in ranks]
 
 

@@ -1,6 +1,7 @@
 """Processes that a command starts itself."""
 
 import os
+import time
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ def test_a_killed_process_is_reported_after_the_others_have_finished(lines: Any)
 
 
 def fail(rank: int, processes: int) -> None:
+    if rank == 0:
+        time.sleep(0.5)  # the others end before it
     raise DataError(f"rank {rank}: no images")
 
 
