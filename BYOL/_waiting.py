@@ -13,7 +13,8 @@ _FIRST = 2.0  # seconds of silence before the first line
 _LEAST = 0.5  # seconds of a work that has a line, after silence of the work before it
 _GAP = 1.0  # seconds between two works that are silent together
 _active: list["Work"] = []  # of nested work only the innermost, the last, writes lines
-_LONGEST = 20.0  # between two lines where there is no terminal; they begin closer together
+_CLOSE = 60.0  # seconds of a work whose lines are as close together everywhere as on a terminal
+_LONGEST = 20.0  # seconds between later lines where there is no terminal
 
 
 class _Silence:
@@ -34,21 +35,11 @@ class _Silence:
         self.until = time.monotonic()
 
     def broken(self) -> None:
-        """Note that a line is written, or a command starts."""
+        """Note that a line is written."""
         self.since = time.monotonic()
 
 
 _silence = _Silence()
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """The first work of a command, without lines; that of the work after it may come earlier."""
-    _silence.broken()
-    try:
-        yield
-    finally:
-        _silence.end()
 
 
 class Work:
@@ -83,8 +74,8 @@ def waiting(name: str, total: int | None = None, first: float | None = None) -> 
     """Log what is being done if there has been no line for ``first`` seconds.
 
     The silence of the work before it counts, but work of half a second never has a line. A thread
-    logs, so that it does not matter what the work itself waits for. On a terminal a line appears
-    every two seconds; elsewhere the pauses double up to twenty seconds.
+    logs, so that it does not matter what the work itself waits for. A line appears every two
+    seconds; where there is no terminal, the pauses double after a minute, up to twenty seconds.
 
     Args:
         name: see :class:`Work`.
@@ -104,7 +95,8 @@ def waiting(name: str, total: int | None = None, first: float | None = None) -> 
             if _active[-1:] == [work]:
                 log.info(work.line())
                 _silence.broken()
-            wait = pause if STDERR.isatty() else min(max(2 * wait, pause), _LONGEST)
+            late = time.monotonic() - work.started > _CLOSE and not STDERR.isatty()
+            wait = min(max(2 * wait, pause), _LONGEST) if late else pause
 
     writer = threading.Thread(target=write_lines, name="waiting", daemon=True)
     _active.append(work)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from BYOL.cli.child_command import can_start_again, run_in_child
 from BYOL.cli.parser import expand_home
 from BYOL.config import PretrainConfig
 from BYOL.config.evaluate import EvaluateConfig
@@ -33,6 +34,10 @@ def pretrain(data: StrPath | None = None, **settings: Any) -> dict[str, Any]:
         The content of ``results.json``: ``run`` (the run folder), speed, collapse metrics, and the
         evaluation if there are labels.
 
+    A run with several ``devices`` starts the script that calls this function once more for each of
+    them, as Lightning does, so the call belongs under ``if __name__ == "__main__":``. In a notebook
+    and in an interactive session the run is a process of its own.
+
     Raises:
         UserError: a setting or the data is wrong; nothing has been written then.
 
@@ -47,7 +52,10 @@ def pretrain(data: StrPath | None = None, **settings: Any) -> dict[str, Any]:
     Traceback (most recent call last):
     BYOL.errors.SettingsError: --epochs=0 is out of range: give a number from 1 up
     """
-    config = _settings(PretrainConfig, {"data": data, **settings})
+    config: PretrainConfig = _settings(PretrainConfig, {"data": data, **settings})
+    if config.devices * config.nodes > 1 and not can_start_again():
+        names = {name for name in ("data", *settings) if getattr(config, name) is not None}
+        return run_in_child("pretrain", {name: getattr(config, name) for name in names})
     from BYOL.training.pretrain import pretrain
 
     with command_clock():

@@ -97,3 +97,34 @@ def test_a_run_is_trained_evaluated_embedded_and_exported(tmp_path: Path) -> Non
     assert exported["to"] == str(tmp_path / "b.safetensors")
     assert (tmp_path / "b.safetensors").exists()
     assert BYOL.load_backbone(tmp_path / "run") is not None
+
+
+SEVERAL = """
+import logging, os, sys
+import BYOL
+from BYOL.errors import UserError
+logging.basicConfig(level="INFO", format="%(message)s")
+images, run, backbone = sys.argv[1:]
+try:
+    settings = dict({settings}, out=run, devices=2, backbone=backbone, report=False, evaluate=False)
+    print(BYOL.pretrain(images, **settings)["steps"])
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize(
+    ("backbone", "last"), [("plain5", "2"), ("plain55", "backbone 'plain55' is unknown")]
+)
+def test_a_program_that_cannot_be_started_again_has_runs_of_several_processes(
+    tmp_path: Path, backbone: str, last: str
+) -> None:
+    images = draw_images(tmp_path / "images", each=8)
+    settings = {**TINY_SETTINGS, "epochs": 1, "batch_size": 8}
+    settings.pop("backbone", None)
+    code = SEVERAL.replace("{settings}", repr(settings))
+    command = [sys.executable, "-c", code, str(images), str(tmp_path / "run"), backbone]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=250)
+    assert done.stdout.splitlines()[-1].startswith(last), done.stderr
+    assert (tmp_path / "run").exists() == (backbone == "plain5")

@@ -12,7 +12,7 @@ import BYOL
 from BYOL._console import STDERR, show_messages, visible, with_dashes
 from BYOL._distributed import drop_invalid_ranks
 from BYOL._files import to_json
-from BYOL._waiting import silent
+from BYOL._waiting import waiting
 from BYOL.cli.collector import without_collector
 from BYOL.cli.output import open_closed_streams, output_is_needed, print_answer
 from BYOL.config import PretrainConfig
@@ -225,7 +225,7 @@ def _call(name: str, config: Any) -> tuple[dict[str, Any], str]:
 
     Its module is imported now, so that help and mistakes do not wait for torch.
     """
-    with silent(), without_collector():
+    with waiting("loading the libraries"), without_collector():
         from BYOL.evaluation.sklearn_import import import_sklearn_quickly
         from BYOL.model.timm_import import import_timm_quickly
 

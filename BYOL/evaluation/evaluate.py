@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from BYOL._waiting import waiting
 from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES, Measures
 from BYOL.data.dataset import Images
 from BYOL.errors import UserError
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 NOTHING_KNOWN: Mapping[str, Measures] = MappingProxyType({})
 
 
+@waiting("evaluating")
 def evaluate(
     backbone: nn.Module,
     untrained: nn.Module,

@@ -7,6 +7,7 @@ from typing import Any
 from BYOL import __version__
 from BYOL._console import counted
 from BYOL._files import write_atomically
+from BYOL._waiting import waiting
 from BYOL.data.sources import Splits
 from BYOL.evaluation.class_summary import shown_rows
 from BYOL.evaluation.table import class_lines
@@ -32,6 +33,7 @@ from BYOL.report.verdict import verdict
 from BYOL.runs.open import Run
 
 
+@waiting("writing the report")
 def write_report(
     run: Run,
     splits: Splits | None,

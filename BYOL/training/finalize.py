@@ -15,6 +15,7 @@ from torch import nn
 from BYOL import __version__
 from BYOL._files import write_json
 from BYOL._hardware import Machine, pick_workers, torch_device
+from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig
 from BYOL.config.tasks import Measures
 from BYOL.data.loader_errors import loader_died
@@ -137,6 +138,7 @@ def _evaluation(
     return {**evaluation, **(teacher_facts(prepared.targets.features) if prepared.targets else {})}
 
 
+@waiting("computing the collapse metrics of the features")
 def _feature_metrics(run: RunSetup, initial: nn.Module) -> dict[str, dict[str, float]]:
     """Return the collapse metrics of the features, which are used later."""
     return feature_collapse_metrics(

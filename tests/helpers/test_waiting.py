@@ -1,12 +1,13 @@
 """Progress lines of slow work."""
 
+import itertools
 import time
 from pathlib import Path
 
 import pytest
 
 from BYOL import _waiting as waiting_module
-from BYOL._waiting import silent, waiting
+from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig
 from BYOL.data import configured
 from BYOL.training import prepare as preparation
@@ -30,16 +31,16 @@ def test_slow_work_says_what_is_done_and_how_long_it_takes(lines: Lines) -> None
 
 def test_silence_counts_over_several_works(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting_module, "_LEAST", 0.05)
-    with silent():
-        time.sleep(0.25)
-    with waiting("opening", first=0.5):
+    with waiting("loading", first=1.0):
+        time.sleep(0.3)
+    with waiting("opening", first=1.0):
         time.sleep(0.2)
     assert not lines()
-    with waiting("building", first=0.5):
-        time.sleep(0.2)
+    with waiting("building", first=1.0):
+        time.sleep(0.7)
     assert [line.split(":")[0] for line in lines()] == ["building"]
     lines.clear()
-    with waiting("measuring", first=0.5):  # the silence ended with the line
+    with waiting("measuring", first=1.0):  # the silence ended with the line
         time.sleep(0.1)
     assert not lines()
 
@@ -77,6 +78,21 @@ def test_a_slow_disk_and_a_slow_network_are_announced(
     lines.clear()
     pretraining.pretrain(tiny(images, tmp_path / "run", epochs=2, resume=True))
     assert "resumes after step 1 of 2" in lines()
+
+
+def test_lines_are_close_together_in_the_first_minute_without_a_terminal(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_module, "_CLOSE", 0.5)
+    seen: list[float] = []
+    with waiting("measuring", first=0.05) as work:
+        while time.monotonic() - work.started < 1.6:
+            if len(lines()) > len(seen):
+                seen.append(time.monotonic() - work.started)
+            time.sleep(0.005)
+    gaps = [after - before for before, after in itertools.pairwise(seen)]
+    close = [gap for at, gap in zip(seen, gaps, strict=False) if at < 0.4]
+    assert len(close) >= 3 and max(close) < 0.3 < max(gaps) * 2
 
 
 def test_quick_work_says_nothing_and_no_line_comes_after_the_end(lines: Lines) -> None:

@@ -107,6 +107,7 @@ def read_space(folder: RunFolder) -> TargetSpace:
         raise WeightsError(f"{folder.teacher} is damaged: it has no {error}") from error
 
 
+@waiting("measuring the agreement with the teacher")
 def measure_agreement(
     config: PretrainConfig,
     targets: TeacherTargets,
