@@ -6,7 +6,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from BYOL._console import line_of
 from BYOL.config import PretrainConfig
 from BYOL.config.presets import preset_config
 from BYOL.runs.lock import locked
+from BYOL.views.pixel_range import PixelRange, RangeEstimator
 
 # The key that signs the runs of these tests; processes that they start inherit it.
 os.environ["BYOL_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / f"byol-tests-{os.getuid()}")
@@ -169,3 +170,11 @@ def make_run(root: Path, data: Path, **settings: Any) -> Path:
     save_config(config, root / "config.yaml")
     export_backbone(backbone, root / "backbone.safetensors", backbone_metadata(config))
     return root
+
+
+def estimate_pixel_range(parts: Iterable[np.ndarray]) -> PixelRange | None:
+    """One range for all ``parts``, the values of images."""
+    estimator = RangeEstimator()
+    for part in parts:
+        estimator.add(part)
+    return estimator.estimate()

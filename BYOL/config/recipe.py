@@ -37,7 +37,6 @@ from BYOL.config.recipe_tables import (
 
 # The settings that a recipe may choose. A resumed run takes them from its own config.yaml.
 CHOSEN = tuple(names_where(PretrainConfig, lambda info: info.chosen is not None))
-LENGTH = tuple(names_where(PretrainConfig, lambda info: info.chosen == "length"))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from typing import Any
 
 CLASSES, TAGS, VALUES, NOTHING = "classification", "multilabel", "regression", "none"
-TASKS = ("auto", CLASSES, TAGS, VALUES)
 
 # A value, the ends of its 95 % interval ("low", "high"), chosen settings and "outcomes".
 Measure = dict[str, Any]

@@ -6,7 +6,7 @@ data set, so that equal values look equal in all of its images.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,14 +121,6 @@ class RangeEstimator:
             f"{few} of {total} sampled images use fewer than {FEW_LEVELS} of 256 grey levels: "
             f"black and white are {describe_range(pixel_range)}; --pixel-range sets other values"
         )
-
-
-def estimate_pixel_range(parts: Iterable[np.ndarray]) -> PixelRange | None:
-    """Estimate one range for all ``parts``, the values of images; see :class:`RangeEstimator`."""
-    estimator = RangeEstimator()
-    for part in parts:
-        estimator.add(part)
-    return estimator.estimate()
 
 
 def check_pairs(pixel_range: PixelRange | None, channels: int) -> None:

@@ -26,7 +26,7 @@ from BYOL.data.decode import (
 from BYOL.data.formats.stored import ReadOptions
 from BYOL.data.sources import open_images
 from BYOL.data.tiling import read_values
-from BYOL.views.pixel_range import estimate_pixel_range
+from tests.conftest import estimate_pixel_range
 
 imagecodecs = pytest.importorskip("imagecodecs", reason="the extra tiff is not installed")
 TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]

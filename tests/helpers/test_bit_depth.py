@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from BYOL.views.pixel_range import estimate_pixel_range, to_uint8
+from BYOL.views.pixel_range import to_uint8
 from BYOL.views.pixels import is_high_depth, to_pixels
+from tests.conftest import estimate_pixel_range
 
 
 @pytest.mark.parametrize(
