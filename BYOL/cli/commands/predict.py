@@ -18,6 +18,8 @@ from BYOL.curation.labelled import (
     resolve_annotations,
 )
 from BYOL.curation.run_features import Features, open_features
+from BYOL.data.dataset import Images
+from BYOL.data.eval_loader import batch_spans
 from BYOL.errors import UserError
 from BYOL.evaluation.cross_val_predict import FOLDS, cross_val_predict, fit_probe
 from BYOL.evaluation.deciding import check_metric
@@ -55,16 +57,39 @@ class Predictions:
         return ("file", "split", "labelled", *self.known.classes)
 
     def rows(self) -> Iterator[tuple[object, ...]]:
-        """The rows of the file. Features are computed in batches."""
-        for split, images, ids, vectors in self.features.batches():
-            places = [self.position.get(images.file_name(i)) for i in ids.tolist()]
-            found = self.probe(vectors.astype(np.float32, copy=False))
+        """The rows of the file. Features of images without a label are computed in batches."""
+        for split, images, ids, vectors in self._batches():
+            places = [self.position.get(images.file_name(i)) for i in ids]
+            found = np.zeros((len(ids), self.known.count))
+            if vectors is not None:
+                found = self.probe(vectors.astype(np.float32, copy=False))
             for i, place in enumerate(places):
                 if place is not None:
                     found[i] = self.cross_predictions[place]
             self.count += len(ids)
-            for i, place, scores in zip(ids.tolist(), places, found, strict=True):
+            for i, place, scores in zip(ids, places, found, strict=True):
                 yield (images.file_name(i), split, *self._cells(place, scores))
+
+    def _batches(self) -> Iterator[tuple[str, Images, list[int], np.ndarray | None]]:
+        """Yield batches of all images; without features where all of them have labels."""
+        if self.features.stored:
+            for split, images, ids, vectors in self.features.batches():
+                yield split, images, ids.tolist(), vectors
+            return
+        for split, images in self.features.sets.items():
+            spans = batch_spans(0, len(images), self.features.batch_size)
+            needed = [span for span in spans if not self._all_known(images, span)]
+            computed = self.features.batches(spans={split: needed}) if needed else iter(())
+            batch, remaining = next(computed, None), set(needed)
+            for span in spans:
+                if span not in remaining:
+                    yield split, images, list(range(*span)), None
+                elif batch and batch[2][0] < span[1]:  # otherwise no image of them can be read
+                    yield split, images, batch[2].tolist(), batch[3]
+                    batch = next(computed, None)
+
+    def _all_known(self, images: Images, span: tuple[int, int]) -> bool:
+        return all(images.file_name(i) in self.position for i in range(*span))
 
     def _cells(self, place: int | None, scores: np.ndarray) -> tuple[object, ...]:
         if self.known.task != CLASSES:
