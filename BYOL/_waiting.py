@@ -13,8 +13,8 @@ _FIRST = 2.0  # seconds of silence before the first line
 _LEAST = 0.5  # seconds of a work that has a line, after silence of the work before it
 _GAP = 1.0  # seconds between two works that are silent together
 _active: list["Work"] = []  # of nested work only the innermost, the last, writes lines
-_CLOSE = 60.0  # seconds of a work whose lines are as close together everywhere as on a terminal
-_LONGEST = 20.0  # seconds between later lines where there is no terminal
+_CLOSE = 60.0  # seconds after which the pauses between lines become longer without a terminal
+_LONGEST = 20.0  # seconds of the longest of these pauses
 
 
 class _Silence:
@@ -96,7 +96,7 @@ def waiting(name: str, total: int | None = None, first: float | None = None) -> 
                 log.info(work.line())
                 _silence.broken()
             late = time.monotonic() - work.started > _CLOSE and not STDERR.isatty()
-            wait = min(max(2 * wait, pause), _LONGEST) if late else pause
+            wait = min(2 * wait, _LONGEST) if late else pause
 
     writer = threading.Thread(target=write_lines, name="waiting", daemon=True)
     _active.append(work)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from BYOL.cli.child_command import can_start_again, run_in_child
+from BYOL.cli.child_command import can_start_again, pretrain_in_child
 from BYOL.cli.parser import expand_home
 from BYOL.config import PretrainConfig
 from BYOL.config.evaluate import EvaluateConfig
@@ -26,6 +26,10 @@ StrPath = str | os.PathLike[str]
 def pretrain(data: StrPath | None = None, **settings: Any) -> dict[str, Any]:
     """Train a backbone on images without labels, as ``byol pretrain`` does.
 
+    For several ``devices``, Lightning runs the calling script again, once for each further device:
+    call this function under ``if __name__ == "__main__":``. In a notebook or an interactive session
+    the training runs in another process.
+
     Args:
         data: training images; None for the built-in handwritten digits.
         settings: further settings of the run, such as ``out``, ``epochs`` or ``backbone``.
@@ -33,10 +37,6 @@ def pretrain(data: StrPath | None = None, **settings: Any) -> dict[str, Any]:
     Returns:
         The content of ``results.json``: ``run`` (the run folder), speed, collapse metrics, and the
         evaluation if there are labels.
-
-    A run with several ``devices`` starts the script that calls this function once more for each of
-    them, as Lightning does, so the call belongs under ``if __name__ == "__main__":``. In a notebook
-    and in an interactive session the run is a process of its own.
 
     Raises:
         UserError: a setting or the data is wrong; nothing has been written then.
@@ -54,8 +54,7 @@ def pretrain(data: StrPath | None = None, **settings: Any) -> dict[str, Any]:
     """
     config: PretrainConfig = _settings(PretrainConfig, {"data": data, **settings})
     if config.devices * config.nodes > 1 and not can_start_again():
-        names = {name for name in ("data", *settings) if getattr(config, name) is not None}
-        return run_in_child("pretrain", {name: getattr(config, name) for name in names})
+        return pretrain_in_child(config)
     from BYOL.training.pretrain import pretrain
 
     with command_clock():

@@ -1,7 +1,7 @@
-"""A command in a process of its own, with the results in this one.
+"""``byol pretrain`` in another process, which returns its results to this one.
 
-Lightning starts the further processes of a run by starting the program again. A notebook, an
-interactive session and ``python -c`` cannot be started again; the command line can.
+To train on several devices, Lightning runs the present program again in further processes. A
+notebook, an interactive session and ``python -c`` cannot be run again; the command line can.
 """
 
 import json
@@ -12,42 +12,37 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from BYOL.config import PretrainConfig
+from BYOL.config.yaml_io import save_config
 from BYOL.errors import RESUME_CODE, StoppedError, UserError
 
 log = logging.getLogger(__name__)
 
 
 def can_start_again() -> bool:
-    """Return whether this program is a script or a module, which can be started again."""
+    """Return whether this program is a script or a module, which can be run again."""
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None) or ""
     return file.endswith(".py") and Path(file).is_file()
 
 
-def run_in_child(command: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Run ``byol COMMAND`` with ``settings`` and return its results; its messages are logged.
-
-    Args:
-        command: the name of the command.
-        settings: checked settings by name.
+def pretrain_in_child(config: PretrainConfig) -> dict[str, Any]:
+    """Run ``byol pretrain`` with ``config`` and return its results; its messages are logged.
 
     Raises:
         UserError: a mistake, with the message of the command.
         StoppedError: the command stopped early and can be resumed.
     """
-    import yaml
-
-    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "settings.yaml"
-        file.write_text(yaml.safe_dump(plain), encoding="utf-8")
-        argv = [sys.executable, "-m", "BYOL", command, "--config", str(file), "--trust", "--json"]
-        code, output = _run(argv)
-    return _results(command, code, output)
+        save_config(config, file)
+        # The settings are those of this program, also where no key can be stored to sign them.
+        argv = [sys.executable, "-m", "BYOL", "pretrain", "--config", str(file), "--trust"]
+        return _results(*_run([*argv, "--json"]))
 
 
 def _run(argv: list[str]) -> tuple[int, str]:
@@ -88,14 +83,14 @@ def _log_lines(lines: Iterable[str]) -> None:
         log.info(line.rstrip("\n"))
 
 
-def _results(command: str, code: int, output: str) -> dict[str, Any]:
-    try:
-        results = json.loads(output)
-    except ValueError:
-        results = {}
+def _results(code: int, output: str) -> dict[str, Any]:
+    """Return the results in the JSON ``output`` of the command, or raise its error."""
     if code == RESUME_CODE:
-        raise StoppedError(f'byol {command} stopped early; resume="auto" resumes the run')
-    if not isinstance(results, dict) or not results or "error" in results:
-        message = results.get("error") if isinstance(results, dict) else None
-        raise UserError(message or f"byol {command} ended with exit code {code} and no results")
+        raise StoppedError('byol pretrain stopped early; resume="auto" resumes the run')
+    try:
+        results: dict[str, Any] = json.loads(output)
+    except ValueError:
+        results = {"error": f"byol pretrain ended with exit code {code} and without results"}
+    if "error" in results:
+        raise UserError(results["error"])
     return results

@@ -9,11 +9,7 @@ import torch
 
 from BYOL.config.features import EmbedConfig
 from BYOL.curation.embeddings import Batches, Embeddings, parquet_text
-from BYOL.curation.feature_description import (
-    KEY,
-    find_mismatch,
-    split_counts,
-)
+from BYOL.curation.feature_description import KEY, find_mismatch, split_counts
 from BYOL.curation.feature_folder import MANIFEST, FeatureFolder
 from BYOL.curation.feature_store import EXTRA_COLUMNS
 from BYOL.curation.part_plan import (

@@ -67,6 +67,24 @@ def test_labels_of_all_images_are_predicted_from_those_of_some(flat, tmp_path, c
     assert answer["labelled"] == 60 and all(row["label"] == row["prediction"] for row in again)
 
 
+def test_batches_without_an_image_to_predict_change_no_prediction(flat, tmp_path, capsys):
+    """Of twelve labelled images, batches of five hold ten and leave two beside unlabelled ones."""
+    pictures, run = flat
+    lines = [f"{i:02}.png,{kind(i)}" for i in range(12)]
+    file = rows(tmp_path / "labels.csv", "file,kind", *lines)
+    capsys.readouterr()
+    tables = [
+        predicted(
+            run, pictures, "--labels", file, "--batch-size", size, out=tmp_path / f"{size}.csv",
+            capsys=capsys,
+        )[1]
+        for size in (5, 60)
+    ]  # fmt: skip
+    for few, all_ in zip(*tables, strict=True):
+        assert (few["file"], few["prediction"]) == (all_["file"], all_["prediction"])
+        assert float(few["probability"]) == pytest.approx(float(all_["probability"]), abs=1e-3)
+
+
 def test_wrong_labels_are_contradicted_and_broken_images_are_left_out(flat, tmp_path, capsys):
     run = flat[1]
     pictures = flat_set(tmp_path)

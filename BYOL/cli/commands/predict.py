@@ -60,8 +60,9 @@ class Predictions:
         """The rows of the file. Features of images without a label are computed in batches."""
         for split, images, ids, vectors in self._batches():
             places = [self.position.get(images.file_name(i)) for i in ids]
-            found = np.zeros((len(ids), self.known.count))
-            if vectors is not None:
+            if vectors is None:
+                found = np.empty((len(ids), self.known.count))
+            else:
                 found = self.probe(vectors.astype(np.float32, copy=False))
             for i, place in enumerate(places):
                 if place is not None:
@@ -78,17 +79,17 @@ class Predictions:
             return
         for split, images in self.features.sets.items():
             spans = batch_spans(0, len(images), self.features.batch_size)
-            needed = [span for span in spans if not self._all_known(images, span)]
-            computed = self.features.batches(spans={split: needed}) if needed else iter(())
-            batch, remaining = next(computed, None), set(needed)
+            unknown = [span for span in spans if not self._all_labelled(images, span)]
+            computed = self.features.batches(spans={split: unknown}) if unknown else iter(())
+            batch, to_compute = next(computed, None), set(unknown)
             for span in spans:
-                if span not in remaining:
+                if span not in to_compute:
                     yield split, images, list(range(*span)), None
-                elif batch and batch[2][0] < span[1]:  # otherwise no image of them can be read
+                elif batch and batch[2][0] < span[1]:  # otherwise none of its images can be read
                     yield split, images, batch[2].tolist(), batch[3]
                     batch = next(computed, None)
 
-    def _all_known(self, images: Images, span: tuple[int, int]) -> bool:
+    def _all_labelled(self, images: Images, span: tuple[int, int]) -> bool:
         return all(images.file_name(i) in self.position for i in range(*span))
 
     def _cells(self, place: int | None, scores: np.ndarray) -> tuple[object, ...]:

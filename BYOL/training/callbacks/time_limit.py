@@ -38,15 +38,13 @@ class TimeLimit(Callback):
         assert estimate.deadline is not None
         self._estimate, self._deadline, self._save = estimate, estimate.deadline, save
         self._moments: list[float] = []
-        self._since, self._first, self._middle = 0.0, 0, 0
+        self._since, self._first = 0.0, 0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Start the clock."""
         self._since, self._first = time.monotonic(), trainer.global_step
         span = self._deadline - self._since
         self._moments = [self._since + share * span for share in _MOMENTS if span > 0]
-        assert isinstance(module, Pretraining)
-        self._middle = _middle(self._first, module.length.final)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
@@ -55,20 +53,20 @@ class TimeLimit(Callback):
         if not self._moments or not ends_optimizer_step(trainer, index):
             return
         now, step = time.monotonic(), trainer.global_step
-        # Half of the steps: a run that a short disturbance has shortened must not end before the
-        # next moment.
-        due = now >= self._moments[0] or step >= self._middle
-        if not due or step - self._first < _LEAST_STEPS:
-            return
         assert isinstance(module, Pretraining)
-        each = (now - self._since) / (step - self._first)
+        done = step - self._first
+        # Half of the remaining steps: a run that a short disturbance has shortened must not end
+        # before the next moment.
+        due = now >= self._moments[0] or done >= (module.length.final - self._first) // 2
+        if not due or done < _LEAST_STEPS:
+            return
+        each = (now - self._since) / done
         total = self._total(step, now, each)
         left = module.length.final - step
         if left > 0 and abs(total - step - left) > _TOLERANCE * left:
             self._change(trainer, module, step, total)
         self._moments = [moment for moment in self._moments if moment > now]
         self._since, self._first = now, step
-        self._middle = _middle(step, module.length.final)
 
     def _total(self, step: int, now: float, each: float) -> int:
         """The number of steps of a run that ends in time if a step takes ``each`` seconds."""
@@ -91,8 +89,3 @@ class TimeLimit(Callback):
         trainer.fit_loop.epoch_loop.max_steps = values["steps"] or -1
         self._save(module.config)
         log.info(f"the speed has changed: {total:,} steps fit the time limit now")
-
-
-def _middle(step: int, final: int) -> int:
-    """The step half way between ``step`` and the last one."""
-    return step + max((final - step) // 2, _LEAST_STEPS)
