@@ -79,7 +79,7 @@ VALID: dict[Callable[[random.Random], Case], int] = {
     _on_run("duplicates", output="d.csv"): 2,
     _on_run("outliers", output="o.csv"): 2,
     _on_run("search", "--like=images/a/00.png", output="s.csv"): 2,
-    _on_run("select", "--number=3", output="c.csv"): 2,
+    _on_run("select", "--count=3", output="c.csv"): 2,
     _on_run("predict", "--labels=labels.csv", output="p.csv"): 2,
     _evaluate: 3,
     _report: 3,
