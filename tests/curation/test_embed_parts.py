@@ -48,9 +48,10 @@ def stored(name: Path) -> tuple[list[str], list[str], list[str], np.ndarray]:
     return texts[0], texts[1], texts[2], vectors
 
 
-def same(first: Path, second: Path) -> None:
+def same(first: Path, second: Path, tolerance: float = 0.0) -> None:
     a, b = stored(first), stored(second)
-    assert a[:3] == b[:3] and np.array_equal(a[3], b[3])
+    assert a[:3] == b[:3]
+    np.testing.assert_allclose(a[3], b[3], rtol=tolerance, atol=tolerance)
 
 
 def embed_all(run: Path, data: Path, out: Path, processes: int, **more: Any) -> None:
@@ -123,7 +124,8 @@ def test_the_command_starts_its_processes(
     answer = json.loads(capsys.readouterr().out)
     assert answer["missing_parts"] == 0 and answer["written"] == 35 and answer["left_out"] == 2
     embed_all(run, photos, tmp_path / "alone", 1)
-    same(tmp_path / "alone", out)
+    # Two processes share the cores; another number of threads may round sums otherwise.
+    same(tmp_path / "alone", out, tolerance=1e-5)
 
 
 def test_torchrun_decides_the_share(

@@ -174,14 +174,15 @@ def test_a_wrong_number_of_tasks_writes_nothing(
 
 def _task(argv: list[str], rank: int, barrier: Any, codes: Any) -> None:
     os.environ |= {**STEP, "SLURM_PROCID": str(rank), "SLURM_STEP_NUM_TASKS": "2"}
-    barrier.wait(100)
+    barrier.wait(200)
     codes[rank] = main([*argv, f"--seed={rank}"])
 
 
 @pytest.mark.trains
 def test_of_two_tasks_with_one_folder_one_is_refused(images: Path, tmp_path: Path) -> None:
     argv = ["pretrain", str(images), *FLAGS, "--out", str(tmp_path / "run")]
-    context = multiprocessing.get_context("fork")
+    # Not forked: the child of a process with several OpenMP threads waits for them for ever.
+    context = multiprocessing.get_context("spawn")
     barrier, codes = context.Barrier(2), context.Array("i", [9, 9])
     tasks = [context.Process(target=_task, args=(argv, r, barrier, codes)) for r in (0, 1)]
     for task in tasks:
