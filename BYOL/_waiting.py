@@ -1,10 +1,11 @@
 """Messages about slow work that shows no progress by itself."""
 
+import _thread
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from BYOL._console import STDERR
 
@@ -69,7 +70,7 @@ class Work:
         return f"{self.name}: {self.done:,} of {self.total:,}, {rate:,.0f}/s{left}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def waiting(name: str, total: int | None = None, first: float | None = None) -> Iterator[Work]:
     """Log what is being done if there has been no line for ``first`` seconds.
 
@@ -85,26 +86,28 @@ def waiting(name: str, total: int | None = None, first: float | None = None) -> 
     Yields:
         The work, whose ``done`` the caller counts up.
     """
-    work, ended = Work(name, total), threading.Event()
+    work, ended, lock = Work(name, total), threading.Event(), threading.Lock()
     pause = _FIRST if first is None else first
     first_pause = max(pause - _silence.begin(), min(pause, _LEAST))
 
     def write_lines() -> None:
         wait = first_pause
         while not ended.wait(wait):
-            if _active[-1:] == [work]:
-                log.info(work.line())
-                _silence.broken()
+            with lock:
+                if _active[-1:] == [work] and not ended.is_set():
+                    log.info(work.line())
+                    _silence.broken()
             late = time.monotonic() - work.started > _CLOSE and not STDERR.isatty()
             wait = min(2 * wait, _LONGEST) if late else pause
 
-    writer = threading.Thread(target=write_lines, name="waiting", daemon=True)
     _active.append(work)
-    writer.start()
     try:
+        # Not threading.Thread, whose start() waits for ever if the thread has no memory to begin.
+        with contextlib.suppress(RuntimeError):  # without memory for a thread there are no lines
+            _thread.start_new_thread(write_lines, ())
         yield work
     finally:
-        ended.set()
+        with lock:  # no line appears after the work
+            ended.set()
         _active.remove(work)
         _silence.end()
-        writer.join()

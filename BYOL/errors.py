@@ -40,13 +40,22 @@ class StoppedError(BaseException):
     """
 
 
+_MEMORY = (  # in messages about a lack of memory
+    "allocate memory",
+    "out of memory",
+    "start new thread",
+    "bad_alloc",
+    "could not create a primitive",  # oneDNN
+    "failed to map segment",  # a shared library
+)
+
+
 def ran_out_of_memory(error: BaseException) -> bool:
     """Return whether ``error`` says that the main memory or that of a device is used up."""
     if isinstance(error, MemoryError):
         return True
     text = str(error).lower()
-    words = ("allocate memory", "out of memory", "start new thread", "bad_alloc")
-    return isinstance(error, RuntimeError) and any(word in text for word in words)
+    return isinstance(error, RuntimeError | ImportError) and any(map(text.__contains__, _MEMORY))
 
 
 def first_line(error: BaseException, limit: int = 200) -> str:

@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         with command_clock():
             code, text = _run(argv)
         return print_answer(text, code, needed=output_is_needed(argv))
-    except (UserError, OSError, MemoryError, RuntimeError) as error:
+    except (UserError, OSError, MemoryError, RuntimeError, ImportError) as error:
         message = _user_message(error)
         if message is None:
             raise

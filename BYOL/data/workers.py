@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from BYOL.errors import MachineError
 
@@ -18,6 +19,10 @@ _LONGEST_SOCKET = 103  # bytes of the path of a socket: 107 on Linux, 103 on mac
 REPEATED = 0.2  # seconds: a launcher and a terminal may both send the same signal
 _requested_at: float | None = None  # time of the first SIGTERM
 _LEFT_TO_MAIN = ("SIGINT", "SIGHUP", "SIGUSR1")
+
+# PyTorch closes an iterator whose queues could not be created, too: it has nothing to close, and
+# without this value it ends in a traceback.
+_MultiProcessingDataLoaderIter._shutdown = True  # type: ignore[attr-defined]
 
 
 def worker_arguments(workers: int, prefetch: int) -> dict[str, Any]:

@@ -66,6 +66,8 @@ def test_only_an_answer_that_is_nowhere_else_is_needed(
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
         (MemoryError(), "memory ran out"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory ran out"),
+        (RuntimeError("could not create a primitive"), "memory ran out"),
+        (ImportError("/lib/x.so: failed to map segment from shared object"), "memory ran out"),
     ],
 )
 def test_what_the_machine_lacks_is_one_line(

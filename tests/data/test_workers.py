@@ -101,3 +101,30 @@ def test_a_machine_without_a_short_folder_is_one_line(monkeypatch: pytest.Monkey
     with pytest.raises(MachineError, match=r"\(TMPDIR\) has a path of 91 bytes.*at most 71"):
         worker_arguments(1, 2)
     assert worker_arguments(0, 2) == {}
+
+
+_QUEUES_FAIL = """
+import multiprocessing
+from torch.utils.data import DataLoader
+from BYOL.data.workers import worker_arguments
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+context = multiprocessing.get_context()
+context.Queue = full
+loader = DataLoader(
+    range(4), multiprocessing_context=context, **worker_arguments(1, prefetch=2)
+)
+try:
+    iter(loader)
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_workers_whose_queues_cannot_be_created_leave_no_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _QUEUES_FAIL], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("No space left on device\n", "")

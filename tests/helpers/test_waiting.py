@@ -29,6 +29,28 @@ def test_slow_work_says_what_is_done_and_how_long_it_takes(lines: Lines) -> None
     assert " of 10, " in lines()[0] and lines()[0].endswith("s left")
 
 
+def test_without_memory_for_a_thread_the_work_goes_on(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    for start in (refuse, lambda *_: 0):  # a thread that is not begun, and one that never begins
+        monkeypatch.setattr(waiting_module._thread, "start_new_thread", start)
+        with waiting("decoding images", first=0.01):
+            time.sleep(0.05)
+    assert not lines()
+
+
+def test_no_line_appears_after_the_work(lines: Lines) -> None:
+    for _ in range(50):
+        with waiting("decoding images", first=0.01):
+            time.sleep(0.01)
+        seen = len(lines())
+        time.sleep(0.002)
+        assert len(lines()) == seen
+
+
 def test_silence_counts_over_several_works(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting_module, "_LEAST", 0.05)
     with waiting("loading", first=1.0):

@@ -4,6 +4,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -43,6 +44,7 @@ def main() -> int:
     faults = ", ".join(f"{k[6:]} {n}" for k, n in sorted(counts.items()) if k.startswith("fault "))
     print(f"seed {options.seed}: {counts['cases']} cases in {seconds / 60:.1f} minutes, ", end="")
     print(f"{counts['valid']} of them valid; faults: {faults}")
+    print(f"ended by a library that got no memory: {counts['aborts']}")
     print(", ".join(f"{kind}: {counts[kind]}" for kind in KINDS))
     return 1 if wrong else 0
 
@@ -102,7 +104,7 @@ def one_case(
         case = make_case(rng, folder)
         counts.update(("cases", f"fault {fault.name}"))
         counts["valid"] += case.valid
-        found = run_case(case, fault, folder)
+        found = run_case(case, fault, folder, counts)
         if found and keep:
             shutil.copytree(folder, keep / f"{seed}-{number}", dirs_exist_ok=True)
     shutil.rmtree(folder)
@@ -115,7 +117,7 @@ def disk_size(folder: Path) -> int:
     return sum(-(-size // 4096) * 4096 for size in sizes) + (1 << 16)
 
 
-def run_case(case: Case, fault: Fault, folder: Path) -> list[tuple[str, str]]:
+def run_case(case: Case, fault: Fault, folder: Path, counts: Counter[str]) -> list[tuple[str, str]]:
     """Run a command with a fault in ``folder``, and return its problems."""
     before = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -132,6 +134,7 @@ def run_case(case: Case, fault: Fault, folder: Path) -> list[tuple[str, str]]:
     about = f"byol {' '.join(case.argv)} ({fault.name} after {fault.delay:.2f} s): "
     if code is None:
         return [("hangs", about + child.shown[-1500:])]
+    counts["aborts"] += code == -signal.SIGABRT
     found = problems(case, fault, folder, code, child.shown, before)
     return [(kind, about + text) for kind, text in found]
 
