@@ -5,12 +5,16 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from BYOL.errors import MachineError, SettingsError
+
+_THREAD_BYTES = 128 << 20  # a thread's stack and what the C library reserves for its allocations
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,9 @@ def own_cores() -> list[int]:
 
 
 def available_memory() -> int | None:
-    """Available memory in bytes, with the limits of containers; None if unknown."""
-    found = []
+    """Available memory in bytes, with the limits of containers and of ``ulimit -v``, if known."""
+    reserved = _free_address_space()
+    found = [] if reserved is None else [reserved]
     with contextlib.suppress(OSError, IndexError, ValueError):
         lines = Path("/proc/meminfo").read_text()
         found.append(int(lines.split("MemAvailable:")[1].split()[0]) * 1024)
@@ -112,6 +117,49 @@ def available_memory() -> int | None:
             free = int((root / limit).read_text()) - int((root / used).read_text())
             found.append(max(free, 0))
     return min(found, default=None)
+
+
+def _free_address_space() -> int | None:
+    """Bytes that this process may still reserve; None without a limit (``ulimit -v``)."""
+    try:
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError, ValueError):  # not on Windows, and files of Linux only
+        return None
+    if most == resource.RLIM_INFINITY:
+        return None
+    return max(most - pages * resource.getpagesize(), 0)
+
+
+class _CallerExecutor(Executor):
+    """An executor without threads: it does the work when it is submitted."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call ``fn`` and return its result, or its error, as a future."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def thread_pool(threads: int, name: str = "") -> Executor:
+    """Return an executor with ``threads`` threads.
+
+    Where this process may reserve little more memory (``ulimit -v``), the calling thread does the
+    work: a thread that gets no memory ends before it begins, and who waits for it waits for ever.
+
+    Args:
+        threads: the greatest number of threads.
+        name: a prefix of their names.
+    """
+    free = _free_address_space()
+    if free is not None and free < threads * _THREAD_BYTES:
+        return _CallerExecutor()
+    return ThreadPoolExecutor(threads, name)
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> float:

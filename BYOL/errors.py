@@ -47,6 +47,7 @@ _MEMORY = (  # in messages about a lack of memory
     "bad_alloc",
     "could not create a primitive",  # oneDNN
     "failed to map segment",  # a shared library
+    "error return without exception set",  # an import of CPython that could not even raise
 )
 
 
@@ -55,7 +56,8 @@ def ran_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError | ImportError) and any(map(text.__contains__, _MEMORY))
+    kinds = RuntimeError | ImportError | SystemError
+    return isinstance(error, kinds) and any(map(text.__contains__, _MEMORY))
 
 
 def first_line(error: BaseException, limit: int = 200) -> str:

@@ -14,7 +14,12 @@ from BYOL._distributed import drop_invalid_ranks
 from BYOL._files import to_json
 from BYOL._waiting import waiting
 from BYOL.cli.collector import without_collector
-from BYOL.cli.output import open_closed_streams, output_is_needed, print_answer
+from BYOL.cli.output import (
+    open_closed_streams,
+    output_is_needed,
+    print_answer,
+    show_unraisable,
+)
 from BYOL.config import PretrainConfig
 from BYOL.config.curation import (
     DuplicatesConfig,
@@ -41,6 +46,7 @@ from BYOL.errors import (
 from BYOL.training.clock import command_clock
 
 COLLAPSED = 3  # exit code
+_RESERVE = 4 << 20  # bytes that are given back when memory runs out, for the message
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,6 +60,9 @@ def main(argv: list[str] | None = None) -> int:
         closed it.
     """
     argv = sys.argv[1:] if argv is None else argv
+    reserve = bytearray(_RESERVE)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = show_unraisable
     open_closed_streams()
     show_messages()
     drop_invalid_ranks()
@@ -67,7 +76,8 @@ def main(argv: list[str] | None = None) -> int:
         with command_clock():
             code, text = _run(argv)
         return print_answer(text, code, needed=output_is_needed(argv))
-    except (UserError, OSError, MemoryError, RuntimeError, ImportError) as error:
+    except (UserError, OSError, MemoryError, RuntimeError, ImportError, SystemError) as error:
+        del reserve
         message = _user_message(error)
         if message is None:
             raise

@@ -5,6 +5,7 @@ import os
 import sys
 
 from BYOL._console import STDERR
+from BYOL.errors import StoppedError
 
 BROKEN_PIPE = 141  # the exit code that a shell reports for a program ended by SIGPIPE
 
@@ -20,6 +21,16 @@ def open_closed_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+
+
+def show_unraisable(args: "sys.UnraisableHookArgs") -> None:
+    """Print an error that cannot be raised where it happens, for ``sys.unraisablehook``.
+
+    A lack of memory and a request to stop are not printed: the command ends with a line about
+    them, because what needs the memory fails, too, and a run checks for requests after each step.
+    """
+    if not issubclass(args.exc_type, MemoryError | StoppedError):
+        sys.__unraisablehook__(args)
 
 
 def output_is_needed(argv: list[str]) -> bool:

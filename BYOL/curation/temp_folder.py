@@ -8,7 +8,6 @@ import errno
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -74,10 +73,11 @@ def temporary_folder() -> Iterator[TemporaryFolder]:
     handles_sigterm = in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     process = os.getpid()
 
-    def exit_on_signal(number: int, _: object) -> None:
-        if os.getpid() == process:
-            sys.exit(128 + number)
-        signal.signal(number, signal.SIG_DFL)  # a forked loader worker must not remove the folder
+    def end_on_signal(number: int, _: object) -> None:
+        # No exception, which Python would print and drop if it is just forking a loader process.
+        if os.getpid() == process:  # a forked loader process must not remove the folder
+            shutil.rmtree(folder.name, ignore_errors=True)
+        signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
     try:
@@ -89,7 +89,7 @@ def temporary_folder() -> Iterator[TemporaryFolder]:
         ) from error
     with folder as name:
         if handles_sigterm:
-            signal.signal(signal.SIGTERM, exit_on_signal)
+            signal.signal(signal.SIGTERM, end_on_signal)
         try:
             yield TemporaryFolder(Path(name))
         finally:

@@ -1,6 +1,5 @@
 """Sets in which every frame of a DICOM object and every slice of a volume is an image."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from BYOL._console import counted
+from BYOL._hardware import thread_pool
 from BYOL._waiting import waiting
 from BYOL.data.dataset import FileImages
 from BYOL.data.decode import ImageFile, read_image
@@ -110,7 +110,7 @@ def _frame_counts(images: FileImages) -> np.ndarray:
     counts = np.ones(len(images), dtype=np.int64)
     with (
         waiting("reading the headers of files", len(images)) as work,
-        ThreadPoolExecutor(_THREADS) as pool,
+        thread_pool(_THREADS) as pool,
     ):
         paths = (images.encoded(index) for index in range(len(images)))
         for index, count in enumerate(pool.map(frame_count, paths)):

@@ -11,7 +11,6 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from BYOL._hardware import thread_pool
 from BYOL._waiting import waiting
 from BYOL.data.dataset import FileImages
 from BYOL.data.decode import BrokenImageError, ImageFile
@@ -192,7 +192,7 @@ def _fill_store(images: FileImages, side: int, file: Path | None) -> ReducedImag
     output = file.open("wb") if file else None
     threads = torch.get_num_threads()
     try:
-        with waiting("decoding images", n) as work, ThreadPoolExecutor(threads) as pool:
+        with waiting("decoding images", n) as work, thread_pool(threads) as pool:
             for first in range(0, n, _CHUNK):
                 some = range(first, min(first + _CHUNK, n))
                 for i, result in zip(

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from functools import lru_cache
 from types import ModuleType
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from BYOL._hardware import thread_pool
 from BYOL._waiting import waiting
 from BYOL.views import ops
 from BYOL.views.config import ViewConfig
@@ -128,8 +129,8 @@ def _run_in_threads(work: Callable[[slice], None], count: int) -> None:
 
 
 @lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "views")
+def _pool(threads: int) -> Executor:
+    return thread_pool(threads, "views")
 
 
 if hasattr(os, "register_at_fork"):  # a forked process inherits the pool but not its threads

@@ -65,6 +65,7 @@ def test_only_an_answer_that_is_nowhere_else_is_needed(
         (PermissionError(errno.EACCES, "Permission denied", "a\x1b.png"), "a?.png: Permission"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
         (MemoryError(), "memory ran out"),
+        (SystemError("error return without exception set"), "memory ran out"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory ran out"),
         (RuntimeError("could not create a primitive"), "memory ran out"),
         (ImportError("/lib/x.so: failed to map segment from shared object"), "memory ran out"),
@@ -89,3 +90,20 @@ def test_a_fault_of_this_program_keeps_its_traceback(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("BYOL.cli.commands.views.views_run", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["views", "--out=v.png"])
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"), [("MemoryError", ""), ("StoppedError", ""), ("ValueError", "ValueError: x")]
+)
+def test_of_errors_that_cannot_be_raised_only_faults_are_printed(error: str, shown: str) -> None:
+    program = (
+        "from BYOL.cli.main import main\n"
+        "from BYOL.errors import StoppedError\n"
+        "class Broken:\n"
+        f"    def __del__(self): raise {error}('x')\n"
+        "main(['--version'])\n"
+        "Broken()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.strip().endswith(shown) and bool(done.stderr) == bool(shown)

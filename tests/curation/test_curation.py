@@ -3,6 +3,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -243,7 +244,7 @@ def test_the_temporary_folder_is_removed_when_the_command_is_terminated(tmp_path
     )
     command = [sys.executable, "-c", program]
     process = subprocess.run(command, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
-    assert process.returncode == 143 and not list(tmp_path.iterdir())
+    assert process.returncode == -signal.SIGTERM and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["a\nb.png", "a\tb.png", "K\udce4fer.png", "\x00" * 99])

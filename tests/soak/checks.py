@@ -109,6 +109,8 @@ def _read(path: Path) -> None:
     from BYOL.runs.checksum import check_checksum
 
     suffix = path.suffix
+    if ".damaged." in path.name:
+        return  # a damaged file that a command has kept
     if path.name == "config.yaml":
         load_config(path)
     elif suffix == ".ckpt":

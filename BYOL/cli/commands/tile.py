@@ -2,16 +2,16 @@
 
 import csv
 import logging
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from BYOL._console import first_of
 from BYOL._files import check_new_folder, completed_folder, write_json
+from BYOL._hardware import own_cores, thread_pool
 from BYOL.cli.commands.common import Answer
 from BYOL.config.datasets import TileConfig
 from BYOL.data.formats.stored import ReadOptions
@@ -50,7 +50,7 @@ def tile_run(config: TileConfig) -> Answer:
     options = ReadOptions(slice=config.slice, frames=config.frames)
     how = Tiling(config.size, stride, config.blank, config.level, config.mpp, options)
     with completed_folder(out) as made, allow_large_images():
-        answer = _cut_all(root, files, made, how, config.workers or os.cpu_count() or 1)
+        answer = _cut_all(root, files, made, how, config.workers or len(own_cores()))
     left = answer["left_out"]
     return {"out": str(out), **answer}, (
         f"{answer['tiles']:,} tiles of {answer['pictures']:,} images in {out}; "
@@ -101,7 +101,7 @@ def _cut_all(root: Path, files: PathTable, made: Path, how: Tiling, workers: int
 
 def _cuts(root: Path, files: PathTable, made: Path, how: Tiling, workers: int) -> Iterator[Cut]:
     """Cut the images in parallel, and yield the results in order."""
-    pool = ThreadPoolExecutor(workers, "tiles")
+    pool = thread_pool(workers, "tiles")
     waiting: deque[Future[Cut]] = deque()
     try:
         for index in range(len(files)):

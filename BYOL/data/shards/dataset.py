@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from BYOL._hardware import thread_pool
 from BYOL.data.dataset import EncodedImages
 from BYOL.data.path_table import PathTable
 from BYOL.data.shards.build_index import build_index
@@ -28,7 +29,7 @@ class Store:
         self.index = index
         self._process = -1
         self._reader: Reader | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Executor | None = None
         self._prefetched: dict[tuple[int, int], Future[list[bytes]]] = {}
 
     def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
@@ -59,12 +60,12 @@ class Store:
                 return future.result()[image - first]
         return pool.submit(reader.read, image, image + 1).result()[0]
 
-    def _own_reader(self) -> tuple[Reader, ThreadPoolExecutor]:
+    def _own_reader(self) -> tuple[Reader, Executor]:
         """The reader and threads of this process; threads and connections do not survive a fork."""
         if self._process != os.getpid() or self._reader is None or self._pool is None:
             self._process, self._prefetched = os.getpid(), {}
             self._reader = open_reader(self.index)
-            self._pool = ThreadPoolExecutor(self._reader.threads)
+            self._pool = thread_pool(self._reader.threads)
         return self._reader, self._pool
 
     def __getstate__(self) -> ShardIndex:
