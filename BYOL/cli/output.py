@@ -1,12 +1,15 @@
 """Standard output and error that are closed, full or broken."""
 
+import _thread
 import contextlib
 import os
 import sys
+import threading
 
 from BYOL._console import STDERR
 from BYOL.errors import StoppedError
 
+_AGAIN = 0.05  # seconds until a dropped Ctrl-C is repeated: longer than a fork
 BROKEN_PIPE = 141  # the exit code that a shell reports for a program ended by SIGPIPE
 
 
@@ -28,8 +31,13 @@ def show_unraisable(args: "sys.UnraisableHookArgs") -> None:
 
     A lack of memory and a request to stop are not printed: the command ends with a line about
     them, because what needs the memory fails, too, and a run checks for requests after each step.
+    Ctrl-C, which Python drops while it forks a process, is repeated.
     """
-    if not issubclass(args.exc_type, MemoryError | StoppedError):
+    if issubclass(args.exc_type, KeyboardInterrupt):
+        again = threading.Timer(_AGAIN, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+    elif not issubclass(args.exc_type, MemoryError | StoppedError):
         sys.__unraisablehook__(args)
 
 

@@ -107,3 +107,20 @@ def test_of_errors_that_cannot_be_raised_only_faults_are_printed(error: str, sho
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stderr.strip().endswith(shown) and bool(done.stderr) == bool(shown)
+
+
+def test_ctrl_c_that_python_drops_is_repeated() -> None:
+    program = (
+        "import os, signal, time\n"
+        "from BYOL.cli.main import main\n"
+        "main(['--version'])\n"
+        "os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGINT))\n"
+        "if not os.fork():\n"
+        "    os._exit(0)\n"
+        "try:\n"
+        "    time.sleep(20)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('stopped')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.endswith("stopped\n") and not done.stderr

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.soak.cases import Case, make_case, make_template
 from tests.soak.checks import KINDS, problems
 from tests.soak.child import Child
-from tests.soak.faults import Fault, disk_of, make_fault
+from tests.soak.faults import Fault, make_fault, own_disk
 
 
 def main() -> int:
@@ -98,10 +98,10 @@ def one_case(
     fault = make_fault(rng)
     folder = root / "case"
     folder.mkdir()
-    size = None if fault.disk is None else fault.disk + disk_size(root / "template")
-    with disk_of(folder, size):
+    with own_disk(folder, fault.disk) as fill_disk:
         shutil.copytree(root / "template", folder, dirs_exist_ok=True)
         case = make_case(rng, folder)
+        fill_disk()
         counts.update(("cases", f"fault {fault.name}"))
         counts["valid"] += case.valid
         found = run_case(case, fault, folder, counts)
@@ -109,12 +109,6 @@ def one_case(
             shutil.copytree(folder, keep / f"{seed}-{number}", dirs_exist_ok=True)
     shutil.rmtree(folder)
     return found
-
-
-def disk_size(folder: Path) -> int:
-    """Return the bytes that the files and folders of ``folder`` take in pages of 4 kB."""
-    sizes = (path.stat().st_size if path.is_file() else 1 for path in folder.rglob("*"))
-    return sum(-(-size // 4096) * 4096 for size in sizes) + (1 << 16)
 
 
 def run_case(case: Case, fault: Fault, folder: Path, counts: Counter[str]) -> list[tuple[str, str]]:

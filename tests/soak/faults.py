@@ -124,18 +124,25 @@ KINDS = (_signal, _signal, _file_size, _small_disk, _full_stream, _input, _clock
 
 
 @contextlib.contextmanager
-def disk_of(folder: Path, size: int | None) -> Iterator[None]:
-    """Make ``folder`` a disk of ``size`` bytes, where the machine permits it; None changes nothing.
+def own_disk(folder: Path, free: int | None) -> Iterator[Callable[[], None]]:
+    """Make ``folder`` a disk of its own, where the machine permits it; None changes nothing.
 
     Without the permission, the folder is on an ordinary disk.
+
+    Yields:
+        A function that leaves only ``free`` bytes on the disk, for when its files are there.
     """
-    if size is None:
-        yield
-        return
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True).returncode == 0
+    command = ["mount", "-t", "tmpfs", "tmpfs", str(folder)]
+    mounted = free is not None and subprocess.run(command, capture_output=True).returncode == 0
+
+    def fill() -> None:
+        if mounted:
+            size = shutil.disk_usage(folder).used + (free or 0)
+            option = f"remount,size={max(size, 4096)}"
+            subprocess.run(["mount", "-o", option, str(folder)], check=True)
+
     try:
-        yield
+        yield fill
     finally:
         if mounted:
             subprocess.run(["umount", "-l", str(folder)], check=True)
