@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.data.decode import BrokenImageError, read_small_jpeg
-from BYOL.data.workers import worker_arguments
+from BYOL.data.workers import loaded_batches, worker_arguments
 from BYOL.views.centre_crop import centre_crop, centre_crop_box, centre_crop_fraction
 
 _HEADER_BYTES = 4096  # of a JPEG whose pixels are decoded without a look at its header
@@ -54,7 +54,7 @@ def eval_batches(
         pin_memory=pin_memory,
         **worker_arguments(workers, prefetch=4),
     )
-    for ids, pixels in loader:
+    for ids, pixels in loaded_batches(loader):
         if len(ids):
             yield ids, pixels
 

@@ -4,6 +4,7 @@ import os
 import signal
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from multiprocessing import queues, util
 from types import FrameType
 from typing import Any
@@ -16,6 +17,7 @@ from BYOL.errors import MachineError
 _SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 _SOCKET_NAME = len("/pymp-01234567/listener-01234567")  # the name within the temporary folder
 _LONGEST_SOCKET = 103  # bytes of the path of a socket: 107 on Linux, 103 on macOS
+_LONGEST_WAIT = 600  # seconds from the first SIGTERM to the end of a worker
 REPEATED = 0.2  # seconds: a launcher and a terminal may both send the same signal
 _requested_at: float | None = None  # time of the first SIGTERM
 _LEFT_TO_MAIN = ("SIGINT", "SIGHUP", "SIGUSR1")
@@ -43,6 +45,21 @@ def worker_arguments(workers: int, prefetch: int) -> dict[str, Any]:
         "prefetch_factor": prefetch,
         "worker_init_fn": start_worker,
     }
+
+
+def loaded_batches(loader: Iterable[Any]) -> Iterator[Any]:
+    """Yield the batches of a ``DataLoader``; its processes end as soon as the iteration does.
+
+    An error that comes from a process refers to the iterator. Both would wait for the garbage
+    collector, which closes the queues before the iterator can send its processes their end, and
+    then waits five seconds for each of them.
+    """
+    iterator = iter(loader)
+    try:
+        yield from iterator
+    finally:
+        if isinstance(iterator, _MultiProcessingDataLoaderIter):
+            iterator._shutdown_workers()
 
 
 def _prepare_sockets() -> None:
@@ -80,7 +97,8 @@ def start_worker(worker: int) -> None:
     process completes its step and saves it, and needs the batches of its workers for that. So
     workers ignore SIGINT, SIGHUP and SIGUSR1, and the first SIGTERM. A later SIGTERM ends them: it
     is that of PyTorch, which sends one to workers that have not ended when the loader is closed, or
-    the user's second one. Workers also end when the main process ends.
+    the user's second one. Workers also end when the main process ends, and ten minutes after the
+    first SIGTERM, in case that it was PyTorch's.
 
     Args:
         worker: number of the worker.
@@ -104,5 +122,7 @@ def _end_at_second(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
     if _requested_at is None:
         _requested_at = now
+        if hasattr(signal, "alarm"):  # its default action ends the process
+            signal.alarm(_LONGEST_WAIT)
     elif now - _requested_at > REPEATED:
         os._exit(0)  # as PyTorch's own handler; a worker has nothing to save

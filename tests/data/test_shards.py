@@ -23,6 +23,7 @@ from BYOL.data.shards.urls import is_sharded
 from BYOL.data.shards.write import Packing, pack
 from BYOL.data.sources import common_side, open_images
 from BYOL.data.train_loader import train_loader
+from BYOL.data.workers import loaded_batches
 from BYOL.errors import MachineError, UserError
 from BYOL.views.config import paper_views
 from tests.conftest import draw_images
@@ -164,7 +165,7 @@ def test_processes_read_only_their_own_streams():
 def loaded(images, workers: int, streams: Streams, start: int = 0) -> list[dict]:
     sampler = epoch_sampler(images, 6, buffer=12, seed=5, streams=streams, start_batch=start)
     loader = train_loader(images, sampler, views=paper_views(12), workers=workers, device=CPU)
-    return list(loader)
+    return list(loaded_batches(loader))
 
 
 @pytest.mark.parametrize("kind", ["folder", "parquet", "memory"])

@@ -1,5 +1,7 @@
 """Loader processes leave signals to the main process, and send batches wherever files are."""
 
+import gc
+import multiprocessing
 import os
 import resource
 import shutil
@@ -15,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from BYOL.data import workers
-from BYOL.data.workers import REPEATED, start_worker, worker_arguments
+from BYOL.data.workers import REPEATED, loaded_batches, start_worker, worker_arguments
 from BYOL.errors import MachineError
 
 
@@ -101,6 +103,34 @@ def test_a_machine_without_a_short_folder_is_one_line(monkeypatch: pytest.Monkey
     with pytest.raises(MachineError, match=r"\(TMPDIR\) has a path of 91 bytes.*at most 71"):
         worker_arguments(1, 2)
     assert worker_arguments(0, 2) == {}
+
+
+class _Broken(Dataset):
+    def __getitem__(self, index: int) -> int:
+        if index == 3:
+            raise MachineError("the disk is gone")
+        return index
+
+    def __len__(self) -> int:
+        return 60
+
+
+def test_an_error_ends_the_processes_at_once() -> None:
+    loader = DataLoader(_Broken(), batch_size=None, **worker_arguments(2, prefetch=2))
+    began = time.monotonic()
+    with pytest.raises(MachineError, match="the disk is gone") as caught:
+        list(loaded_batches(loader))
+    assert not multiprocessing.active_children()
+    del caught
+    gc.collect()
+    assert time.monotonic() - began < 4
+
+
+def test_batches_that_are_not_all_wanted_leave_no_process() -> None:
+    batches = loaded_batches(DataLoader(_Slow(), batch_size=None, **worker_arguments(1, 2)))
+    assert next(batches) and len(multiprocessing.active_children()) == 1
+    batches.close()
+    assert not multiprocessing.active_children()
 
 
 _QUEUES_FAIL = """
