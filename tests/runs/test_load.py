@@ -131,3 +131,21 @@ def test_importing_the_package_imports_no_torch_until_it_is_used():
         "except AttributeError as error: assert 'nothing' in str(error)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+TRAINING = (
+    "benchmark",
+    "pretrain",
+    "sweep",
+)  # commands that import Lightning, which takes a second
+
+
+def test_commands_on_a_run_import_no_lightning():
+    script = (
+        "import importlib, sys\n"
+        "from BYOL.cli.main import COMMANDS\n"
+        f"for name in sorted(set(COMMANDS) - set({TRAINING})):\n"
+        "    importlib.import_module(f'BYOL.cli.commands.{name}')\n"
+        "    assert 'pytorch_lightning' not in sys.modules, name\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from BYOL._hardware import Machine, pick_machine
 from BYOL.byol import BYOL
@@ -13,16 +13,18 @@ from BYOL.evaluation.baselines import TEACHER, Reference
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.open import Run
 from BYOL.training.prepare import Prepared
-from BYOL.training.resume import Start
 from BYOL.training.teacher.features import FOLDER, TeacherFeatures, features_of_run
 from BYOL.training.teacher.network import open_teacher
 from BYOL.training.teacher.targets import build_targets, measure_agreement
+
+if TYPE_CHECKING:
+    from BYOL.training.resume import Start  # it imports Lightning
 
 log = logging.getLogger(__name__)
 
 
 def with_targets(
-    config: PretrainConfig, prepared: Prepared, start: Start, machine: Machine
+    config: PretrainConfig, prepared: Prepared, start: "Start", machine: Machine
 ) -> Prepared:
     """Return ``prepared`` with the targets of the teacher; unchanged without a teacher.
 
