@@ -114,10 +114,11 @@ def test_ctrl_c_that_python_drops_is_repeated() -> None:
         "import os, signal, time\n"
         "from BYOL.cli.main import main\n"
         "main(['--version'])\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in a background job
         "os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGINT))\n"
-        "if not os.fork():\n"
-        "    os._exit(0)\n"
         "try:\n"
+        "    if not os.fork():\n"
+        "        os._exit(0)\n"
         "    time.sleep(20)\n"
         "except KeyboardInterrupt:\n"
         "    print('stopped')\n"

@@ -102,7 +102,7 @@ def test_a_wide_table_shows_that_it_scrolls_until_its_end(browser, run, tmp_path
         hint = visit.page.locator(".scroll.wide + .hint").first
         assert hint.is_visible() and "more-right" in region.get_attribute("class")
         region.evaluate("(r) => { r.scrollLeft = r.scrollWidth }")
-        visit.page.wait_for_function("document.querySelector('.more-left:not(.more-right)')")
+        visit.page.locator(".more-left:not(.more-right)").first.wait_for(state="attached")
     with Visit(browser, run / "report.html", viewport={"width": 1280, "height": 844}) as visit:
         assert visit.page.locator(".hint:visible").count() == 0
 
