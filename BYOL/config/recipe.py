@@ -275,7 +275,8 @@ def _length(facts: Facts, large: bool, batch_size: int) -> tuple[int, float | No
     if "epochs" in facts.specified or "steps" in facts.specified:
         return own, facts.minutes, ""
     if facts.minutes is not None:
-        return own, facts.minutes, f"{facts.minutes:g} minutes: --minutes"
+        unit = "minute" if facts.minutes == 1 else "minutes"
+        return own, facts.minutes, f"{facts.minutes:g} {unit}: --minutes"
     if facts.gpu or facts.unit > 1:
         return own, None, f"{own} epochs: the usual length for {facts.images:,} images"
     return own, CPU_MINUTES, f"at most {CPU_MINUTES:g} minutes: the default without a GPU"

@@ -156,7 +156,7 @@ def _log_start(run: RunSetup, began: float) -> None:
     log.info(
         f"{prepared.train.name}: {counted(len(prepared.train), 'image')}, "
         f"{counted(config.channels or 0, 'channel')}, "
-        f"input size {config.view_shape[-1]} px; preset {config.preset}; {config.backbone} "
+        f"views of {config.view_shape[-1]} px; preset {config.preset}; {config.backbone} "
         f"({millions:.2f} M weights{weights}), {machine.accelerator} in {machine.precision}"
         f"{', compiled' if config.compile == 'on' else ''}"
     )

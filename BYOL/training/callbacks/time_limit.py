@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _MOMENTS = (0.1, 0.25, 0.5, 0.75, 0.9)  # fractions of the training time after which it is corrected
 _LEAST_STEPS = 5  # whose time is an estimate of the speed
 _TOLERANCE = 0.03  # relative difference of the remaining steps that is not worth a correction
+_NOTABLE = 0.1  # change of the number of steps since the last message that is worth another one
 _MOST_SLOWDOWN = 4.0  # of what follows the training, estimated from that of the steps
 
 
@@ -39,6 +40,7 @@ class TimeLimit(Callback):
         self._estimate, self._deadline, self._save = estimate, estimate.deadline, save
         self._moments: list[float] = []
         self._since, self._first = 0.0, 0
+        self._logged = 0  # number of steps in the last message
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -88,4 +90,6 @@ class TimeLimit(Callback):
         trainer.fit_loop.max_epochs = values["epochs"]
         trainer.fit_loop.epoch_loop.max_steps = values["steps"] or -1
         self._save(module.config)
-        log.info(f"the speed has changed: {total:,} steps fit the time limit now")
+        if abs(total - self._logged) > _NOTABLE * total:
+            self._logged = total
+            log.info(f"the speed has changed: {total:,} steps fit the time limit now")
