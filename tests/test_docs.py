@@ -176,12 +176,13 @@ def test_the_documented_keys_of_result_files_are_those_of_the_schema(schema: Any
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_lists_start_after_an_empty_line(page: Path) -> None:
-    """Without it, the site shows the items as running text, unlike GitHub."""
-    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+def test_lists_and_tables_start_after_an_empty_line(page: Path) -> None:
+    """Without it, the site shows them as running text, unlike GitHub."""
+    text = re.sub(r"^```.*?^```", "code", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     previous, is_list = "", False
     for line in text.splitlines():
         is_item = re.match(r" *(?:[-*]|\d+\.) ", line) is not None
         assert is_list or not is_item or previous[:1] in ("", "#"), line
+        assert not line.startswith("|") or previous[:1] in ("", "#", "|"), line
         is_list = bool(line.strip()) and (is_list or is_item)
         previous = line.strip()
