@@ -3,6 +3,7 @@
 import _thread
 import contextlib
 import os
+import signal
 import sys
 import threading
 
@@ -34,11 +35,20 @@ def show_unraisable(args: "sys.UnraisableHookArgs") -> None:
     Ctrl-C, which Python drops while it forks a process, is repeated.
     """
     if issubclass(args.exc_type, KeyboardInterrupt):
-        again = threading.Timer(_AGAIN, _thread.interrupt_main)
+        again = threading.Timer(_AGAIN, _interrupt)
         again.daemon = True
         again.start()
     elif not issubclass(args.exc_type, MemoryError | StoppedError):
         sys.__unraisablehook__(args)
+
+
+def _interrupt() -> None:
+    """Send SIGINT to the main thread, which wakes it if it waits."""
+    thread = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and thread:
+        signal.pthread_kill(thread, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def output_is_needed(argv: list[str]) -> bool:

@@ -134,7 +134,7 @@ def test_a_resumed_run_keeps_its_length_and_repeats_by_its_own_file(
 ):
     folder = draw_images(tmp_path / "p", each=10, side=24)
     out = tmp_path / "run"
-    words = [str(folder), "--minutes", "0.4", "--out", str(out), "--no-evaluate", "--no-report"]
+    words = [str(folder), "--minutes", "0.25", "--out", str(out), "--no-evaluate", "--no-report"]
     assert main(["pretrain", *words, *QUICK]) == 0
     first = load_config(out / "config.yaml")
     (out / "results.json").unlink()
