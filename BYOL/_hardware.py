@@ -103,8 +103,8 @@ def own_cores() -> list[int]:
 
 def available_memory() -> int | None:
     """Available memory in bytes, with the limits of containers and of ``ulimit -v``, if known."""
-    reserved = _free_address_space()
-    found = [] if reserved is None else [reserved]
+    address_space = _free_address_space()
+    found = [] if address_space is None else [address_space]
     with contextlib.suppress(OSError, IndexError, ValueError):
         lines = Path("/proc/meminfo").read_text()
         found.append(int(lines.split("MemAvailable:")[1].split()[0]) * 1024)

@@ -32,9 +32,9 @@ def flat(tmp_path_factory):
     Its weights are random: what a training of two epochs leaves depends on how a processor rounds.
     """
     root = tmp_path_factory.mktemp("flat")
-    pictures = flat_set(root)
-    run = make_run(root / "run", pictures, backbone="plain5", image_size=16)
-    return pictures, run
+    images = flat_set(root)
+    run = make_run(root / "run", images, backbone="plain5", image_size=16)
+    return images, run
 
 
 def predicted(run, *argv, out, capsys):
@@ -47,12 +47,12 @@ def kind(number):
 
 
 def test_labels_of_all_images_are_predicted_from_those_of_some(flat, tmp_path, capsys):
-    pictures, run = flat
+    images, run = flat
     lines = [f"{i:02}.png,{kind(i)}" for i in range(12)] + ["40.png,", "41.png,"]
     file = rows(tmp_path / "labels.csv", "file,kind", *lines)
     capsys.readouterr()
     out = tmp_path / "p.csv"
-    answer, found = predicted(run, pictures, "--labels", file, out=out, capsys=capsys)
+    answer, found = predicted(run, images, "--labels", file, out=out, capsys=capsys)
     assert [row["file"] for row in found] == [f"{i:02}.png" for i in range(60)]
     assert [row["prediction"] for row in found] == [kind(i) for i in range(60)]
     assert [row["label"] for row in found] == [kind(i) if i < 12 else "" for i in range(60)]
@@ -63,19 +63,19 @@ def test_labels_of_all_images_are_predicted_from_those_of_some(flat, tmp_path, c
     # what comes out goes in again
     lines = [f"{row['file']},{row['prediction']}" for row in found]
     file = rows(tmp_path / "all.csv", "file,kind", *lines)
-    answer, again = predicted(run, pictures, "--labels", file, out=out, capsys=capsys)
+    answer, again = predicted(run, images, "--labels", file, out=out, capsys=capsys)
     assert answer["labelled"] == 60 and all(row["label"] == row["prediction"] for row in again)
 
 
 def test_batches_without_an_image_to_predict_change_no_prediction(flat, tmp_path, capsys):
     """Of twelve labelled images, batches of five hold ten and leave two beside unlabelled ones."""
-    pictures, run = flat
+    images, run = flat
     lines = [f"{i:02}.png,{kind(i)}" for i in range(12)]
     file = rows(tmp_path / "labels.csv", "file,kind", *lines)
     capsys.readouterr()
     tables = [
         predicted(
-            run, pictures, "--labels", file, "--batch-size", size, out=tmp_path / f"{size}.csv",
+            run, images, "--labels", file, "--batch-size", size, out=tmp_path / f"{size}.csv",
             capsys=capsys,
         )[1]
         for size in (5, 60)
@@ -87,29 +87,29 @@ def test_batches_without_an_image_to_predict_change_no_prediction(flat, tmp_path
 
 def test_wrong_labels_are_contradicted_and_broken_images_are_left_out(flat, tmp_path, capsys):
     run = flat[1]
-    pictures = flat_set(tmp_path)
-    (pictures / "07.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    images = flat_set(tmp_path)
+    (images / "07.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     wrong = {10, 31}
     lines = [f"{i:02}.png,{kind(i + (i in wrong))}" for i in range(60) if i != 50]
     file = rows(tmp_path / "labels.csv", "file,kind", *lines)
     out = tmp_path / "p.csv"
-    answer, found = predicted(run, pictures, "--labels", file, out=out, capsys=capsys)
+    answer, found = predicted(run, images, "--labels", file, out=out, capsys=capsys)
     doubted = {row["file"] for row in found if row["label"] not in ("", row["prediction"])}
     assert doubted == {f"{i:02}.png" for i in wrong} and answer["contradicted"] == 2
     assert {row["file"] for row in found if row["suspect"] == "yes"} == doubted
     assert answer["majority"]["accuracy"] == 0.5 and answer["metric"] == "accuracy"
     assert set(answer["recall"]) == {"dark", "light"} and answer["positive"] in ("dark", "light")
     assert (answer["pictures"], answer["labelled"], answer["left_out"]) == (59, 58, 1)
-    assert main(["predict", str(run), str(pictures), "--labels", str(file), "--out", str(out)]) == 0
+    assert main(["predict", str(run), str(images), "--labels", str(file), "--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert "2 labels are probably wrong" in said and "1 could not be read" in said
 
 
 def test_images_with_the_same_name_in_two_splits_are_distinguished(tmp_path, capsys):
-    pictures, run = tmp_path / "p", tmp_path / "run"
-    draw_images(pictures / "train", each=8)
-    draw_images(pictures / "test", each=4)
-    assert main(["pretrain", str(pictures), *TINY, "--no-report", "--out", str(run)]) == 0
+    images, run = tmp_path / "p", tmp_path / "run"
+    draw_images(images / "train", each=8)
+    draw_images(images / "test", each=4)
+    assert main(["pretrain", str(images), *TINY, "--no-report", "--out", str(run)]) == 0
     lines = [f"train/a/{i:02}.png,up" for i in range(4)]
     lines += [f"test/b/{i:02}.png,down" for i in range(4)]
     file = rows(tmp_path / "l.csv", "file,kind", *lines)
@@ -125,14 +125,14 @@ def test_images_with_the_same_name_in_two_splits_are_distinguished(tmp_path, cap
 
 
 def test_labels_of_new_images_are_predicted_from_labelled_ones_elsewhere(flat, tmp_path, capsys):
-    pictures, run = flat
+    images, run = flat
     new = tmp_path / "new"
     new.mkdir()
     for i in range(10):  # of the same names as old ones, and the other kind
-        (new / f"{i:02}.png").write_bytes((pictures / f"{i + 11:02}.png").read_bytes())
+        (new / f"{i:02}.png").write_bytes((images / f"{i + 11:02}.png").read_bytes())
     file = rows(tmp_path / "l.csv", "file,kind", *(f"{i:02}.png,{kind(i)}" for i in range(40)))
     capsys.readouterr()
-    argv = [new, "--labelled", pictures, "--labels", file]
+    argv = [new, "--labelled", images, "--labels", file]
     answer, found = predicted(run, *argv, out=tmp_path / "p.csv", capsys=capsys)
     assert (answer["pictures"], answer["labelled"]) == (10, 40)
     assert [row["prediction"] for row in found] == [kind(i + 1) for i in range(10)]
@@ -157,11 +157,11 @@ def test_labels_of_new_images_are_predicted_from_labelled_ones_elsewhere(flat, t
     ],
 )
 def test_tags_and_values_predicted(flat, tmp_path, capsys, header, cells, task, columns, measures):
-    pictures, run = flat
+    images, run = flat
     file = rows(tmp_path / "l.csv", header, *(f"{i:02}.png,{cells(i)}" for i in range(30)))
     capsys.readouterr()
     out = tmp_path / "p.csv"
-    answer, found = predicted(run, pictures, "--labels", file, out=out, capsys=capsys)
+    answer, found = predicted(run, images, "--labels", file, out=out, capsys=capsys)
     assert list(found[0]) == ["file", "split", "labelled", *columns]
     assert [row["labelled"] for row in found] == ["yes"] * 30 + ["no"] * 30
     assert answer["task"] == task and list(answer["measures"]) == measures
@@ -170,10 +170,10 @@ def test_tags_and_values_predicted(flat, tmp_path, capsys, header, cells, task, 
 
 
 def test_a_run_with_a_labels_file_needs_no_other(tmp_path, capsys):
-    pictures, run = flat_set(tmp_path), tmp_path / "run"
+    images, run = flat_set(tmp_path), tmp_path / "run"
     labels = rows(tmp_path / "l.csv", "file,kind", *(f"{i:02}.png,{kind(i)}" for i in range(30)))
     groups = rows(tmp_path / "g.csv", "file,who", *(f"{i:02}.png,{i // 6}" for i in range(60)))
-    argv = ["pretrain", str(pictures), *TINY, "--no-report", "--out", str(run)]
+    argv = ["pretrain", str(images), *TINY, "--no-report", "--out", str(run)]
     assert main([*argv, "--labels", str(labels), "--groups", str(groups)]) == 0
     capsys.readouterr()
     answer, _ = predicted(run, out=tmp_path / "p.csv", capsys=capsys)
@@ -190,9 +190,9 @@ def test_a_run_with_a_labels_file_needs_no_other(tmp_path, capsys):
 
 
 def test_unusable_labels_are_named_in_an_error(flat, tmp_path, capsys):
-    pictures, run = flat
+    images, run = flat
     out = tmp_path / "p.csv"
-    argv = ["predict", str(run), str(pictures), "--out", str(out)]
+    argv = ["predict", str(run), str(images), "--out", str(out)]
     one = rows(tmp_path / "one.csv", "file,kind", "00.png,dark", "02.png,dark")
     empty = rows(tmp_path / "empty.csv", "file,kind", "00.png,", "02.png,")
     half = rows(tmp_path / "half.csv", "file,x,y", "00.png,1,", "02.png,0,1")
@@ -211,7 +211,7 @@ def test_unusable_labels_are_named_in_an_error(flat, tmp_path, capsys):
         assert said in capsys.readouterr().err
     assert not out.exists()
     before = two.read_bytes()
-    argv = ["predict", str(run), str(pictures), "--labels", str(two), "--out", str(two)]
+    argv = ["predict", str(run), str(images), "--labels", str(two), "--out", str(two)]
     assert main(argv) == 2 and two.read_bytes() == before
     assert "is read as labels or groups" in capsys.readouterr().err
 
@@ -267,26 +267,26 @@ def test_a_few_labels_are_enough(labels):
 
 
 def test_five_labels_one_of_them_alone_in_its_class_allow_no_estimate(flat, tmp_path, capsys):
-    pictures, run = flat
+    images, run = flat
     lines = ["00.png,dark", "02.png,dark", "04.png,dark", "06.png,dark", "01.png,light"]
     file, out = rows(tmp_path / "few.csv", "file,kind", *lines), tmp_path / "p.csv"
     capsys.readouterr()
-    argv = ["predict", str(run), str(pictures), "--labels", str(file), "--out", str(out)]
+    argv = ["predict", str(run), str(images), "--labels", str(file), "--out", str(out)]
     assert main(argv) == 0
     said = capsys.readouterr().out
     assert "no estimate of the accuracy and no suspect labels" in said
     assert "label 1 more of 'light'" in said and "0." not in said
-    answer, found = predicted(run, pictures, "--labels", file, out=out, capsys=capsys)
+    answer, found = predicted(run, images, "--labels", file, out=out, capsys=capsys)
     assert answer["measures"] == {} and answer["lacking"] == {"light": 1}
     assert answer["contradicted"] == 0 and not any(row["suspect"] for row in found)
     assert all(row["prediction"] for row in found), "labels are predicted all the same"
 
 
 def test_the_rare_class_of_two_is_described_beside_the_accuracy(flat, tmp_path, capsys):
-    pictures, run = flat
+    images, run = flat
     lines = [f"{i:02}.png,good" for i in range(0, 40, 2)] + [f"{i:02}.png,bad" for i in (1, 3, 5)]
     file, out = rows(tmp_path / "l.csv", "file,kind", *lines), tmp_path / "p.csv"
-    argv = ["predict", str(run), str(pictures), "--labels", str(file), "--out", str(out)]
+    argv = ["predict", str(run), str(images), "--labels", str(file), "--out", str(out)]
     capsys.readouterr()
     assert main([*argv, "--metric", "auroc"]) == 0
     said = capsys.readouterr().out

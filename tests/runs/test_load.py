@@ -133,11 +133,8 @@ def test_importing_the_package_imports_no_torch_until_it_is_used():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-TRAINING = (
-    "benchmark",
-    "pretrain",
-    "sweep",
-)  # commands that import Lightning, which takes a second
+# Commands that train import Lightning, which takes a second.
+TRAINING = ("benchmark", "pretrain", "sweep")
 
 
 def test_commands_on_a_run_import_no_lightning():
