@@ -160,9 +160,10 @@ def search(vectors: np.ndarray, folder: Path) -> dict[str, Any]:
     d, file = vectors.shape[1], folder / "vectors.faiss"
     places = np.zeros((len(vectors), 2), np.int64)
     whitening = np.zeros(d, np.float32), np.eye(d, dtype=np.float32)
-    save_index(file, SavedIndex(index, *whitening, places), {})
+    description: dict[str, Any] = {"images": {}}
+    save_index(file, SavedIndex(index, *whitening, places), description)
     start = time.perf_counter()
-    index = load_index(file, {}).index
+    index = load_index(file, description).index
     rows: dict[str, Any] = {"built": built, "loaded in s": time.perf_counter() - start}
     rng = np.random.default_rng(1)
     queries = np.array(vectors[rng.integers(len(vectors), size=QUERIES)])

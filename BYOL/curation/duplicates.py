@@ -81,28 +81,40 @@ def duplicate_groups(
     Returns:
         Groups of at least two images, largest group first. The image to keep is first in its group.
     """
-    n = len(collection)
     split = collection.locations[:, 0] if between else None
     same = identical_pairs(collection, split)
     candidates = near_pairs(collection, threshold, MIN_CORRELATION, device, split, faiss)
     pairs = np.concatenate([confirmed_pairs(collection, candidates), same])
-    # Aliases are replaced by their file, because a pair with an alias also connects its file.
-    file = np.arange(n)
-    for alias, first in aliases.items():
-        file[alias] = first
-    pairs, same = (file[p][file[p[:, 0]] != file[p[:, 1]]] for p in (pairs, same))
+    pairs, same = (_without_aliases(p, aliases) for p in (pairs, same))
     if not len(pairs):
         return []
-    component = _components(n, pairs)
+    members, ends = _numbered(pairs)
     positions_by_group = defaultdict(list)
-    for position in np.unique(pairs).tolist():
-        positions_by_group[component[position]].append(position)
+    for position, group in zip(members.tolist(), _components(len(members), ends), strict=True):
+        positions_by_group[group].append(position)
     identical = set(same.ravel().tolist())
     groups = [
         _members(collection, positions, identical, between)
         for positions in positions_by_group.values()
     ]
     return sorted(groups, key=lambda members: -len(members))
+
+
+def _without_aliases(pairs: np.ndarray, aliases: Mapping[int, int]) -> np.ndarray:
+    """Replace aliases in ``pairs`` (m, 2) by their file; a pair with an alias connects its file."""
+    places, inverse = np.unique(pairs, return_inverse=True)
+    files = np.array([aliases.get(place, place) for place in places.tolist()], np.int64)
+    replaced = files[inverse].reshape(-1, 2)
+    return replaced[replaced[:, 0] != replaced[:, 1]]
+
+
+def _numbered(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sorted members (k,) of ``pairs`` (m, 2), and the pairs as numbers of members.
+
+    Graphs have only these members as nodes, so that memory does not grow with the other images.
+    """
+    members, inverse = np.unique(pairs, return_inverse=True)
+    return members, inverse.reshape(-1, 2)
 
 
 def _components(n: int, pairs: np.ndarray) -> np.ndarray:
@@ -121,8 +133,8 @@ def confirmed_pairs(collection: Collection, candidates: Pairs) -> np.ndarray:
     connect is not compared. In each round, the most similar candidates that connect different
     groups are compared, at most one for each image.
     """
-    n = len(collection)
-    pairs, weight = candidates.positions, 2 - candidates.correlations
+    members, pairs = _numbered(candidates.positions)
+    n, weight = len(members), 2 - candidates.correlations
 
     def read(i: int) -> Tensor | None:
         return read_reduced(*collection.location(i))
@@ -136,12 +148,12 @@ def confirmed_pairs(collection: Collection, candidates: Pairs) -> np.ndarray:
         if not len(pairs):
             break
         chosen = _spanning_tree(ends, weight, n)
-        agree = are_copies(*confirm_pairs(pairs[chosen], read, read)).numpy()
+        agree = are_copies(*confirm_pairs(members[pairs[chosen]], read, read)).numpy()
         confirmed = np.concatenate((confirmed, pairs[chosen][agree]))
         rest = np.ones(len(pairs), bool)
         rest[chosen] = False
         pairs, weight = pairs[rest], weight[rest]
-    return confirmed
+    return members[confirmed]
 
 
 def _spanning_tree(ends: np.ndarray, weight: np.ndarray, n: int) -> np.ndarray:
@@ -212,7 +224,7 @@ def near_pairs(
         blocks.append(block)
         count += len(block[0])
         if count > _KEPT:
-            blocks = [_spanning_forest(blocks, n)]
+            blocks = [_spanning_forest(blocks)]
             count = len(blocks[0][0])
     places, cosines, correlations = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     if faiss:  # a pair may be found from both of its images
@@ -236,9 +248,10 @@ def _with_similar_thumbnails(
 
 
 def _spanning_forest(
-    blocks: list[tuple[Tensor, Tensor, Tensor]], n: int
+    blocks: list[tuple[Tensor, Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Reduce the pairs to at most n − 1 that connect the same images."""
+    """Reduce the pairs to a spanning forest, which connects the same images."""
     places, cosines, correlations = (torch.cat(parts) for parts in zip(*blocks, strict=True))
-    kept = torch.from_numpy(_spanning_tree(places.numpy(), -correlations.numpy(), n))
+    members, ends = _numbered(places.numpy())
+    kept = torch.from_numpy(_spanning_tree(ends, -correlations.numpy(), len(members)))
     return places[kept], cosines[kept], correlations[kept]

@@ -168,21 +168,22 @@ def collect(
     Raises:
         UserError: fewer than two images can be read, or the temporary folder has too little space.
     """
-    places: list[np.ndarray] = []
     numbers = {name: k for k, name in enumerate(sets)}
     total = sum(map(len, sets.values()))
     extra = EXTRA_COLUMNS if thumbnails else 0
 
     with temporary_folder() as room:
+        places = room.folder / "locations"
 
         def recorded() -> Batches:
-            for split, images, ids, vectors in batches:
-                if not places:
-                    d = vectors[0].size - extra
-                    # space for the rows of this file and for the whitened features
-                    room.reserve(4 * total * (vectors[0].size + d))
-                places.append(np.stack([np.full_like(ids, numbers[split]), ids], axis=1))
-                yield split, images, ids, vectors
+            with places.open("wb") as locations:
+                for split, images, ids, vectors in batches:
+                    if not locations.tell():
+                        d = vectors[0].size - extra
+                        # space for the rows, their locations and the whitened features
+                        room.reserve(total * (4 * (vectors[0].size + d) + 16))
+                    locations.write(np.stack([np.full_like(ids, numbers[split]), ids], axis=1).data)
+                    yield split, images, ids, vectors
 
         with room.check_disk_full():
             file = room.folder / "rows.npy"
@@ -194,7 +195,8 @@ def collect(
             directions = whiten(rows[:, :d], room.folder / "directions.npy", whitening)
         greys = rows[:, d : d + GREY_SIDE**2]
         contrasts = np.array(rows[:, -1]) if thumbnails else np.zeros(0, np.float32)
-        yield Collection(rows[:, :d], directions, greys, sets, np.concatenate(places), contrasts)
+        locations = np.memmap(places, np.int64, "r", shape=(len(rows), 2))
+        yield Collection(rows[:, :d], directions, greys, sets, locations, contrasts)
 
 
 def whiten(features: np.ndarray, file: Path, whitening: float = 1.0) -> np.ndarray:

@@ -4,7 +4,7 @@
 name of the image relative to DATA) and ``embedding`` (a list of numbers), in any order of rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,14 +18,15 @@ from BYOL.curation.feature_description import (
     Description,
     find_difference,
     find_other_images,
-    split_counts,
 )
 from BYOL.curation.feature_folder import FeatureFolder
 from BYOL.curation.name_index import NameIndex
 from BYOL.data.dataset import Images
 from BYOL.errors import DataError, UserError, first_line
 
+Locate = Callable[[slice], np.ndarray]
 _CHUNK = 8192  # rows that are read at a time
+_UNKNOWN = -(1 << 62)  # shifts the rows of other images to negative positions
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class FeatureTable:
             raise self.error(f"its features are of {other}")
 
     def match(self, sets: dict[str, Images], *, complete: bool = False) -> "StoredFeatures":
-        """Find the images of ``sets`` by the column ``file``.
+        """Find the images of ``sets``: by order if all are stored, else by the column ``file``.
 
         Args:
             sets: images by split.
@@ -112,31 +113,43 @@ class FeatureTable:
         Raises:
             UserError: an image has no row, or two.
         """
-        locations = self._in_order(sets) if complete else None
-        if locations is None:
-            index = NameIndex(sets, self.folder.argument)
-            locations = np.empty((len(self), 2), np.int64)
-            for start, batch in self.read(["file"]):
-                rows = slice(start, start + len(batch))
-                locations[rows] = index.locate(batch["file"].to_pylist())
-            if complete and not self.description:
-                index.check_all_found()
-        found = StoredFeatures(self, sets, locations)
-        if not (locations[:, 0] >= 0).any():
+        if (locate := self._locate_in_order(sets)) is not None:
+            return StoredFeatures(self, sets, locate)
+        index = NameIndex(sets, self.folder.argument)
+        positions = np.empty(len(self), np.min_scalar_type(-max(index.count, 1)))
+        for start, batch in self.read(["file"]):
+            positions[start : start + len(batch)] = index.locate(batch["file"].to_pylist())
+        if complete and not self.description:
+            index.check_all_found()
+        if not (positions >= 0).any():
             raise self.error("it has no row for any of the images")
-        return found
+        return StoredFeatures(self, sets, lambda rows: positions[rows])
 
-    def _in_order(self, sets: dict[str, Images]) -> np.ndarray | None:
-        """Return the locations without reading names if all images are stored in order."""
-        stored = split_counts(self.description)
-        if sum(stored.values()) != len(self):
+    def _locate_in_order(self, sets: dict[str, Images]) -> "Locate | None":
+        """Return how rows are located without their names, or None if they are not in order."""
+        stored = self.description.get("images", {})
+        counts = np.array([images["count"] for images in stored.values()], np.int64)
+        if not len(counts) or counts.sum() != len(self):
             return None
-        numbers = {name: k for k, name in enumerate(sets)}
-        parts = [
-            np.stack([np.full(count, numbers.get(name, -1)), np.arange(count)], axis=1)
-            for name, count in stored.items()
-        ]
-        return np.concatenate(parts)
+        ends = np.cumsum(counts)
+        first = dict(zip(stored, (ends - counts).tolist(), strict=True))
+        shifts = dict.fromkeys(stored, _UNKNOWN)  # from the number of a row to the position
+        start = 0
+        for name, part in sets.items():
+            images = {"count": len(part), "digest": part.digest}
+            same = [split for split in stored if stored[split] == images]
+            same = [name] if name in same else same
+            if len(same) != 1 or shifts[same[0]] != _UNKNOWN:  # sets of the same names
+                return None
+            shifts[same[0]] = start - first[same[0]]
+            start += len(part)
+        shift = np.array(list(shifts.values()))
+
+        def locate(rows: slice) -> np.ndarray:
+            numbers = np.arange(rows.start, rows.stop)
+            return np.maximum(numbers + shift[np.searchsorted(ends, numbers, "right")], -1)
+
+        return locate
 
     @contextmanager
     def parquet(self, name: str) -> Iterator[Any]:
@@ -166,13 +179,14 @@ class StoredFeatures:
     Args:
         table: the table.
         sets: the images by split.
-        locations: (n, 2) int64 for every row the number of the set and the number of the image in
-            it; -1 for rows of other images.
+        locate: returns for rows their positions (n,) in the concatenation of ``sets``, and -1 for
+            rows of other images. For rows in order it is arithmetic, so that memory does not grow
+            with the table.
     """
 
     table: FeatureTable
     sets: dict[str, Images]
-    locations: np.ndarray
+    locate: Locate
 
     def batches(self, *, thumbnails: bool = False) -> Batches:
         """Yield batches of split, its images, image numbers and features.
@@ -182,9 +196,12 @@ class StoredFeatures:
                 :class:`BYOL.curation.feature_store.FeaturesWithThumbnail`.
         """
         table, splits = self.table, list(self.sets.items())
+        ends = np.cumsum([len(images) for images in self.sets.values()])
         columns = ["file", "embedding", *(("thumbnail", "contrast") if thumbnails else ())]
         for start, batch in table.read(columns):
-            numbers, ids = self.locations[start : start + len(batch)].T
+            positions = self.locate(slice(start, start + len(batch)))
+            numbers = np.searchsorted(ends, positions, "right")
+            numbers[positions < 0] = -1
             if not (numbers >= 0).any():
                 continue
             vectors = matrix_of(batch["embedding"], table.folder.argument)
@@ -197,8 +214,9 @@ class StoredFeatures:
             for number in np.unique(numbers[numbers >= 0]).tolist():
                 split, images = splits[number]
                 rows = np.flatnonzero(numbers == number)
-                self._check_name(images, int(ids[rows[0]]), batch["file"][int(rows[0])].as_py())
-                yield split, images, ids[rows], vectors[rows]
+                ids = positions[rows].astype(np.int64) - (ends[number] - len(images))
+                self._check_name(images, int(ids[0]), batch["file"][int(rows[0])].as_py())
+                yield split, images, ids, vectors[rows]
 
     def _check_name(self, images: Images, image: int, stored: str) -> None:
         """Check the first name of a batch, because a table in order is matched without names."""

@@ -9,6 +9,9 @@ import numpy as np
 from BYOL.curation.feature_store import Collection
 from BYOL.data.dataset import EncodedImages, FileImages, Images
 
+_SORTED = 1 << 20  # rows that are sorted at a time
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, with irregular bits: spreads rows over the parts
+
 
 def find_aliases(collection: Collection) -> dict[int, int]:
     """Return the images that are aliases (hard links, symlinks, repeated paths) of another file.
@@ -19,6 +22,8 @@ def find_aliases(collection: Collection) -> dict[int, int]:
     Returns:
         A mapping from the position of every alias to the position of its file.
     """
+    if not any(isinstance(images, FileImages) for images in collection.sets.values()):
+        return {}
     files = np.zeros((len(collection), 3), np.uint64)  # device, inode, frame
     for position in range(len(collection)):
         if (file := collection.identity(position)) is not None:
@@ -33,13 +38,27 @@ def find_aliases(collection: Collection) -> dict[int, int]:
 
 
 def _equal_rows(keys: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the positions of equal rows of ``keys`` (n, k), in groups of at least two."""
-    rows = np.ascontiguousarray(keys).view(np.dtype((np.void, keys[:1].nbytes or 1))).ravel()
-    order = np.argsort(rows, kind="stable")
-    starts = np.flatnonzero(np.append(True, rows[order[1:]] != rows[order[:-1]]))
-    ends = np.append(starts[1:], len(order))
-    for group in np.flatnonzero(ends - starts > 1).tolist():
-        yield order[starts[group] : ends[group]]
+    """Yield the positions of equal rows of ``keys`` (n, k), in groups of at least two.
+
+    Rows are sorted in parts, by a hash, so that the memory of sorting does not grow with n.
+
+    Args:
+        keys: rows of 64-bit integers, or of bytes whose number is a multiple of 8.
+    """
+    numbers = keys.view(np.uint64)
+    count = len(keys) // _SORTED + 1
+    part = np.empty(len(keys), np.uint16)
+    for start in range(0, len(keys), _SORTED):
+        some = numbers[start : start + _SORTED] * _MULTIPLIER
+        part[start : start + _SORTED] = (some.sum(axis=1) >> np.uint64(32)) % np.uint64(count)
+    for k in range(count):
+        places = np.flatnonzero(part == k)
+        rows = numbers[places].view(np.dtype((np.void, 8 * numbers.shape[1]))).ravel()
+        order = np.argsort(rows, kind="stable")
+        starts = np.flatnonzero(np.append(True, rows[order[1:]] != rows[order[:-1]]))
+        ends = np.append(starts[1:], len(order))
+        for group in np.flatnonzero(ends - starts > 1).tolist():
+            yield places[order[starts[group] : ends[group]]]
 
 
 def _links_last(collection: Collection, positions: Iterable[int]) -> list[int]:
@@ -74,7 +93,11 @@ def _positions_by_content(collection: Collection) -> Iterable[list[int]]:
     """Return the positions of images with the same bytes, in groups of at least two."""
     places = map(collection.location, range(len(collection)))
     sizes = np.fromiter((_file_size(*place) for place in places), np.int64, len(collection))
-    same_size = np.concatenate([np.zeros(0, np.int64), *_equal_rows(sizes[:, None])])
+    shared = np.zeros(len(sizes), bool)
+    for group in _equal_rows(sizes[:, None]):
+        shared[group] = True
+    same_size = np.flatnonzero(shared)
+    del sizes, shared
     digests = np.zeros((len(same_size), 16), np.uint8)
     for row, position in enumerate(same_size.tolist()):
         digests[row] = np.frombuffer(_digest(*collection.location(position)), np.uint8)

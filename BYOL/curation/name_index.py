@@ -28,8 +28,13 @@ class NameIndex:
         self._hashes = hashes[self._order]
         self._found = np.zeros(len(hashes), bool)
 
+    @property
+    def count(self) -> int:
+        """The number of images."""
+        return len(self._found)
+
     def locate(self, names: list[str]) -> np.ndarray:
-        """Return (n, 2) int64: the number of the set and the number of the image; -1 for others.
+        """Return the positions (n,) int64 in the concatenation of the sets; -1 for other names.
 
         Images with the same name, as in a list that repeats a path, are found one after the other.
 
@@ -48,11 +53,7 @@ class NameIndex:
         self._found[positions[fresh]] = True
         for row in np.flatnonzero(known & ~fresh).tolist():
             positions[row] = self._next_unused(int(places[row]), names[row])
-        found = np.full((len(names), 2), -1)
-        found[known, 0] = np.searchsorted(self._ends, positions[known], "right")
-        starts = np.concatenate([[0], self._ends])
-        found[known, 1] = positions[known] - starts[found[known, 0]]
-        return found
+        return positions
 
     def check_all_found(self) -> None:
         """Check that :meth:`locate` has found every image.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from BYOL._console import Progress
 from BYOL._random import evenly_spaced
 from BYOL.curation.feature_store import Collection
 from BYOL.evaluation.nearest import nearest_neighbours
@@ -20,7 +21,7 @@ class OutlierScores:
 
     Args:
         score: (n,) float32, mean of 1 − cosine over the k nearest images.
-        nearest: (n,) int64, position of the most similar image.
+        nearest: (n,) integers, position of the most similar image.
         distance: (n,) float32, 1 − cosine to the most similar image.
         blank: (n,) bool, whether the image is blank.
     """
@@ -46,22 +47,42 @@ def outlier_scores(
         k: number of neighbours.
         bank: largest number of images among which neighbours are searched.
     """
-    blank = collection.blank()
+    n, blank = len(collection), collection.blank()
     candidates = np.flatnonzero(~blank)
     if len(candidates) < 2:
-        candidates = np.arange(len(collection))
+        candidates = np.arange(n)
     members = candidates[evenly_spaced(len(candidates), bank)]
+    del candidates
     bank_features = torch.from_numpy(np.array(collection.features[members])).to(device)
-    bank_position = np.full(len(collection), -1)
-    bank_position[members] = np.arange(len(members))
-    blocks = []
-    for start in range(0, len(collection), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        queries = np.array(collection.features[rows])
-        blocks.append(nearest_neighbours(bank_features, queries, k, exclude=bank_position[rows]))
-    cosines, indices = (torch.cat(parts).cpu().numpy() for parts in zip(*blocks, strict=True))
-    distances = 1 - cosines
-    return OutlierScores(distances.mean(axis=1), members[indices[:, 0]], distances[:, 0], blank)
+    score, distance = np.empty((2, n), np.float32)
+    nearest = np.empty(n, np.min_scalar_type(-n))
+    with Progress("outliers", n) as progress:
+        for start in range(0, n, _CHUNK):
+            rows = slice(start, min(start + _CHUNK, n))
+            queries = np.array(collection.features[rows])
+            own = _positions_in(members, np.arange(rows.start, rows.stop))
+            cosines, found = nearest_neighbours(bank_features, queries, k, exclude=own)
+            distances = 1 - cosines.cpu().numpy()
+            score[rows], distance[rows] = distances.mean(axis=1), distances[:, 0]
+            nearest[rows] = members[found[:, 0].cpu().numpy()]
+            if progress.due():
+                done = f"outliers: {rows.stop:,} of {n:,} images compared"
+                progress.update(rows.stop, "", done)
+    return OutlierScores(score, nearest, distance, blank)
+
+
+def _positions_in(members: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the position of each of ``rows`` in the sorted ``members``, or -1."""
+    places = np.searchsorted(members, rows).clip(max=len(members) - 1)
+    return np.where(members[places] == rows, places, -1)
+
+
+def most_different(scores: OutlierScores, count: int) -> np.ndarray:
+    """Return the positions of the ``count`` images with the largest scores, largest first."""
+    n = len(scores.score)
+    smallest = np.partition(scores.score, max(n - count, 0))[max(n - count, 0)]
+    places = np.flatnonzero(scores.score >= smallest)
+    return places[np.argsort(-scores.score[places], kind="stable")][:count]
 
 
 def describe_blank(grey: np.ndarray, blank: bool) -> str:

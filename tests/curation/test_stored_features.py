@@ -162,8 +162,8 @@ def test_a_name_that_repeats_is_found_once_per_image() -> None:
     train = ArrayImages("x", 1, None, (), pixels, names)
     test = ArrayImages("x", 1, None, (), pixels[:2], PathTable(["d", "e"]))
     index = NameIndex({"train": train, "test": test}, "--features=F")
-    assert index.locate(["e", "a", "?", "a"]).tolist() == [[1, 1], [0, 0], [-1, -1], [0, 2]]
-    assert index.locate(["c", "d"]).tolist() == [[0, 3], [1, 0]]
+    assert index.locate(["e", "a", "?", "a"]).tolist() == [5, 0, -1, 2]
+    assert index.locate(["c", "d"]).tolist() == [3, 4]
     with pytest.raises(DataError, match="no row for 1 image of 6, such as b"):
         index.check_all_found()
     with pytest.raises(DataError, match="--features=F has two rows for a"):

@@ -9,7 +9,7 @@ from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import OutliersConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
 from BYOL.curation.feature_store import Collection
-from BYOL.curation.outliers import OutlierScores, describe_blank, outlier_scores
+from BYOL.curation.outliers import OutlierScores, describe_blank, most_different, outlier_scores
 from BYOL.curation.run_features import open_features
 
 _DRAWN = 200  # maximum number of images in the contact sheet
@@ -27,7 +27,7 @@ def outliers_run(config: OutliersConfig) -> Answer:
     features = open_features(config)
     with features.collect() as collection:
         scores = outlier_scores(collection, features.device)
-        order = np.argsort(-scores.score, kind="stable")[: config.count].tolist()
+        order = most_different(scores, config.count).tolist()
         rows = [_row(collection, scores, rank, place) for rank, place in enumerate(order, 1)]
         write_csv(out, COLUMN_NAMES, rows)
         if grid:
