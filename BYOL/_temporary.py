@@ -13,11 +13,21 @@ import shutil
 import socket
 from pathlib import Path
 
+from BYOL.errors import MachineError
+
 _PATTERN = re.compile(
     r"\.byol-([0-9a-f]{8})-(\d+)-(?:[0-9a-f]{12}\.tmp(\..{0,20})?|\w{8})", re.DOTALL
 )
 _EARLIER = re.compile(r"\..+\.\d+\.tmp(\.\w{0,20})?", re.DOTALL)  # names of version 0.1
 _cleaned: set[tuple[str, int]] = set()  # folders, each with the process that has cleaned it
+
+
+def no_space(folder: Path | str, size: int) -> MachineError:
+    """Return the error for a temporary folder that has less than ``size`` bytes of free space."""
+    return MachineError(
+        f"the temporary folder {folder} has too little free space for {size:,} bytes: set the "
+        "environment variable TMPDIR to another folder"
+    )
 
 
 def temporary_path(path: Path) -> Path:

@@ -136,8 +136,8 @@ class FeatureTable:
         shifts = dict.fromkeys(stored, _UNKNOWN)  # from the number of a row to the position
         start = 0
         for name, part in sets.items():
-            images = {"count": len(part), "digest": part.digest}
-            same = [split for split in stored if stored[split] == images]
+            equal = (s for s, images in stored.items() if images["count"] == len(part))
+            same = [split for split in equal if stored[split].get("digest") == part.digest]
             same = [name] if name in same else same
             if len(same) != 1 or shifts[same[0]] != _UNKNOWN:  # sets of the same names
                 return None

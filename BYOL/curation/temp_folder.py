@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from BYOL._temporary import temporary_prefix
+from BYOL._temporary import no_space, temporary_prefix
 from BYOL.errors import UserError
 
 
@@ -56,10 +56,7 @@ class TemporaryFolder:
             raise self._full() from error
 
     def _full(self) -> UserError:
-        return UserError(
-            f"the temporary folder {self.folder.parent} has too little free space for "
-            f"{self.wanted:,} bytes: set the environment variable TMPDIR to another folder"
-        )
+        return no_space(self.folder.parent, self.wanted)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import Spans, eval_batches
 from BYOL.errors import UserError
+from BYOL.evaluation.large_arrays import empty_array
 from BYOL.model.feature_size import preserve_modes
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.views.config import InputSpec
@@ -143,11 +144,11 @@ def _collect(
     images: Images, batches: Iterator[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
     ids = np.empty(len(images), np.int64)
-    features: np.ndarray | None = None  # allocated once: concatenation would need twice the memory
+    features: np.ndarray | None = None  # allocated once: concatenation would need twice the space
     count = 0
     for batch_ids, vectors in batches:
         if features is None:
-            features = np.empty((len(images), *vectors.shape[1:]), vectors.dtype)
+            features = empty_array((len(images), *vectors.shape[1:]), vectors.dtype)
         rows = slice(count, count + len(batch_ids))
         ids[rows], features[rows] = batch_ids, vectors
         count = rows.stop

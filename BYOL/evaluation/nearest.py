@@ -10,11 +10,10 @@ from torch import Tensor
 
 from BYOL._console import Progress
 from BYOL.errors import UserError
+from BYOL.evaluation.large_arrays import chunk_rows, fits_memory
 
 BLOCK_SIZE = 1 << 24  # similarities held in memory at once: 64 MB of float32
-HELD = 1 << 28  # numbers of a bank that are held in memory: 1 GB of float32
 _REPORTED = 1e11  # multiplications from which on progress is reported
-_CHUNK_NUMBERS = 1 << 25  # of a larger bank, at a time: 128 MB of float32
 
 Array = np.ndarray | Tensor
 
@@ -30,8 +29,8 @@ def nearest_neighbours(
     """Return the ``k`` vectors of ``bank`` that are most similar to each query, best first.
 
     Queries are processed in blocks, so memory does not grow with queries times bank. An array of
-    more than :data:`HELD` numbers, which may be memory-mapped, is read in chunks: memory then does
-    not grow with the bank either, and long work reports its progress.
+    more than :data:`BYOL.evaluation.large_arrays.HELD` numbers, which may be memory-mapped, is read
+    in chunks: memory then does not grow with the bank either, and long work reports its progress.
 
     Args:
         bank: (n, d) features with n ≥ 1. They need not have unit length.
@@ -85,10 +84,10 @@ class _ChunkedBank:
         self.device = bank.device if isinstance(bank, Tensor) else torch.device("cpu")
         self.rows = len(bank)
         self._known: Tensor | None = None
-        if isinstance(bank, Tensor) or bank.size <= HELD:
+        if isinstance(bank, Tensor) or fits_memory(bank.size):
             self._known = unit_vectors(_tensor(bank), center)
         else:
-            self.rows = max(_CHUNK_NUMBERS // bank.shape[1], 1)
+            self.rows = chunk_rows(bank.shape[1])
 
     def __iter__(self) -> Iterator[Tensor]:
         if self._known is not None:

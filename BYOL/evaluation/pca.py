@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, from_numpy
 
+from BYOL.evaluation.large_arrays import chunks, empty_array
+
 FIT_SAMPLES = 10_000  # samples: enough for the covariance of a few hundred axes
 MIN_VARIANCE = 1e-6  # relative to the first component: smaller values are float32 rounding
 
@@ -35,7 +37,10 @@ class Reduction:
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Project ``features`` (n, d) float32 to (n, k) float32."""
-        return features @ self.axes - self.mean @ self.axes
+        projected = empty_array((len(features), self.kept), np.float32)
+        for rows in chunks(features):
+            projected[rows] = features[rows] @ self.axes - self.mean @ self.axes
+        return projected
 
     def of_tensor(self, features: Tensor) -> Tensor:
         """Project ``features`` (n, d) to (n, k), on their device."""

@@ -16,10 +16,11 @@ from torch import nn
 
 from BYOL import load_backbone
 from BYOL.cli.main import main
-from BYOL.curation import candidates, duplicates
+from BYOL.curation import candidates, duplicates, identical_files
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid, thumbnail
 from BYOL.curation.duplicates import near_pairs
 from BYOL.curation.feature_store import Collection, FeaturesWithThumbnail, whiten
+from BYOL.curation.outliers import OutlierScores, most_different
 from BYOL.data.dataset import ArrayImages
 from BYOL.data.sources import open_images
 from BYOL.evaluation.copies.thumbnails import unit_thumbnails
@@ -78,6 +79,26 @@ def test_exactly_the_planted_copies_are_found(run, tmp_path, capsys):
     listed = open_images(str(rest)).train
     names = {listed.sample_name(i) for i in range(len(listed))}
     assert names == {path.name for path in images.iterdir()} - surplus - {"truncated.png"}
+
+
+@pytest.mark.parametrize("sorted_at_a_time", [3, 1 << 20])
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_equal_rows_are_grouped_in_parts(monkeypatch, columns, sorted_at_a_time):
+    monkeypatch.setattr(identical_files, "_SORTED", sorted_at_a_time)
+    keys = np.random.default_rng(columns).integers(0, 3, (40, columns))
+    groups = sorted(sorted(group.tolist()) for group in identical_files._equal_rows(keys))
+    _, inverse, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    expected = [np.flatnonzero(inverse.ravel() == k).tolist() for k in np.flatnonzero(counts > 1)]
+    assert groups == sorted(expected)
+    assert not list(identical_files._equal_rows(keys[:0]))
+
+
+@pytest.mark.parametrize("count", [1, 7, 30, 99])
+def test_the_most_different_images_are_those_of_a_stable_sort(count):
+    score = np.random.default_rng(0).integers(0, 6, 30).astype(np.float32)
+    scores = OutlierScores(score, np.zeros(30, int), score, np.zeros(30, bool))
+    expected = np.argsort(-score, kind="stable")[:count]
+    assert most_different(scores, count).tolist() == expected.tolist()
 
 
 def test_aliases_of_one_file_are_not_duplicates(run, tmp_path, capsys):

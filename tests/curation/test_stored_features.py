@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,25 @@ import pytest
 import torch
 
 from BYOL.cli.main import main
+from BYOL.curation.feature_folder import FeatureFolder
+from BYOL.curation.feature_table import FeatureTable
 from BYOL.curation.name_index import NameIndex
-from BYOL.data.dataset import ArrayImages
+from BYOL.data.dataset import ArrayImages, Images
 from BYOL.data.path_table import PathTable
 from BYOL.errors import DataError
 from BYOL.evaluation import features as feature_module
 from tests.conftest import draw_images
+
+
+@dataclass(frozen=True, eq=False)
+class Named(ArrayImages):
+    """Images whose names in tables begin with the split, as those of folders do."""
+
+    split: str = ""
+
+    def file_name(self, index: int) -> str:
+        return f"{self.split}/{self.sample_name(index)}"
+
 
 SMALL = ("--batch-size", "4", "--workers", "0")
 COMMANDS = {
@@ -154,6 +168,38 @@ def test_features_that_do_not_fit_give_one_line(
         line = capsys.readouterr().err
         assert line.startswith(f"byol: --features={name}") and reason in line, (reason, line)
         assert line.count("\n") == 1 and not (tmp_path / "o.csv").exists()
+
+
+@pytest.mark.parametrize("read", ["in order", "by name"])
+@pytest.mark.parametrize("names", ["own", "the same in both splits"])
+@pytest.mark.parametrize("asked", ["train test", "test", "test as data"])
+def test_rows_belong_to_their_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: str, asked: str, read: str
+) -> None:
+    texts = ["a", "b", "c"]
+    others = texts if names != "own" else ["d", "e", "f"]
+    pixels = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
+    sets: dict[str, Images] = {
+        name: Named("x", 1, None, (), pixels, PathTable(paths), split=name)
+        for name, paths in (("train", texts), ("test", others))
+    }
+    rows = [f"{name}/{path}" for name, part in sets.items() for path in part.names]
+    values = np.arange(6, dtype=np.float32)[:, None]
+    embedding = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 1)
+    pq.write_table(pa.table({"file": rows, "embedding": embedding}), tmp_path / "f.parquet")
+    images = {n: {"count": 3, "digest": part.digest} for n, part in sets.items()}
+    folder = FeatureFolder(str(tmp_path), "--features")
+    table = FeatureTable(folder, ["f.parquet"], {"images": images} if read == "in order" else {})
+    wanted = {"": sets["test"]} if asked == "test as data" else {n: sets[n] for n in asked.split()}
+    if read == "in order" and not (names != "own" and asked == "test as data"):
+        monkeypatch.setattr("BYOL.curation.feature_table.NameIndex", None)
+    found = [
+        (images.file_name(i), row.item())
+        for _, images, ids, vectors in table.match(wanted).batches()
+        for i, row in zip(ids.tolist(), vectors, strict=True)
+    ]
+    first = 0 if "train" in asked else 3
+    assert found == [(rows[k], float(k)) for k in range(first, 6)]
 
 
 def test_a_name_that_repeats_is_found_once_per_image() -> None:

@@ -6,6 +6,7 @@ import torch
 
 import BYOL.evaluation.nearest as module
 from BYOL.errors import UserError
+from BYOL.evaluation import large_arrays
 from BYOL.evaluation.nearest import nearest_neighbours, top_k, unit_vectors
 
 
@@ -37,8 +38,8 @@ def test_a_memory_mapped_bank_is_read_in_chunks(tmp_path, monkeypatch):
     mapped = np.load(tmp_path / "bank.npy", mmap_mode="r")
     exclude = np.arange(9)
     expected = nearest_neighbours(bank, queries, 6, exclude=exclude, center=center)
-    monkeypatch.setattr(module, "HELD", 0)
-    monkeypatch.setattr(module, "_CHUNK_NUMBERS", 7 * 12)
+    monkeypatch.setattr(large_arrays, "HELD", 0)
+    monkeypatch.setattr(large_arrays, "_CHUNK_NUMBERS", 7 * 12)
     monkeypatch.setattr(module, "BLOCK_SIZE", 7 * 4)
     found = nearest_neighbours(mapped, queries.numpy(), 6, exclude=exclude, center=center)
     torch.testing.assert_close(found[0], expected[0])

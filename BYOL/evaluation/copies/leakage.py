@@ -15,6 +15,7 @@ from BYOL.evaluation.copies.thumbnails import (
     thumbnails_of_vectors,
     unit_thumbnails,
 )
+from BYOL.evaluation.large_arrays import chunks
 from BYOL.evaluation.whitening import whitened_directions, whitening_transform
 
 MAX_TEST = 10_000  # test images that are compared with all training images
@@ -81,7 +82,8 @@ def find_leakage(train: Side, test: Side) -> dict[str, Any]:
         ``pairs``: names of up to 20 of them, each with the name of its near-copy. The dictionary is
         empty if features are not finite.
     """
-    if not (np.isfinite(train.features).all() and np.isfinite(test.features).all()):
+    both = (train.features, test.features)
+    if not all(np.isfinite(part[rows]).all() for part in both for rows in chunks(part)):
         return {}
     chosen = evenly_spaced(len(test.images), MAX_TEST)
     pairs = _candidates(train, test, chosen)
@@ -100,21 +102,25 @@ def find_leakage(train: Side, test: Side) -> dict[str, Any]:
 def _candidates(train: Side, test: Side, chosen: np.ndarray) -> np.ndarray:
     """Return (m, 2) numbers of ``chosen`` test images and similar training images."""
     mean, transform = whitening_transform(train.features)
-    directions = torch.from_numpy(whitened_directions(train.features, mean, transform))
-    thumbnails = unit_thumbnails(train.thumbnails)
-    blocks = [np.empty((0, 2), np.int64)]
-    rows = max(_BLOCK // len(train.images), 1)
-    for start in range(0, len(chosen), rows):
-        some = chosen[start : start + rows]
-        queries = whitened_directions(test.features[some], mean, transform)
-        near = torch.from_numpy(queries) @ directions.T >= MIN_COSINE
-        units = unit_thumbnails(test.thumbnails[some])
-        similar = torch.maximum(units @ thumbnails.T, mirror_thumbnails(units) @ thumbnails.T)
-        similar[~near] = -1
-        best, at = similar.topk(min(_NEAREST, len(train.images)), dim=1)
-        row, column = (best >= MIN_CORRELATION).nonzero(as_tuple=True)
-        blocks.append(np.stack((some[row.numpy()], at[row, column].numpy()), axis=1))
-    return np.concatenate(blocks)
+    queries = torch.from_numpy(whitened_directions(test.features[chosen], mean, transform))
+    units = unit_thumbnails(test.thumbnails[chosen])
+    best = torch.full((len(chosen), _NEAREST), -1.0)
+    place = torch.zeros(len(chosen), _NEAREST, dtype=torch.int64)
+    for rows in chunks(train.features):
+        directions = torch.from_numpy(whitened_directions(train.features[rows], mean, transform))
+        thumbnails = unit_thumbnails(train.thumbnails[rows])
+        for block in torch.arange(len(chosen)).split(max(_BLOCK // len(directions), 1)):
+            near = queries[block] @ directions.T >= MIN_COSINE
+            correlation = torch.maximum(
+                units[block] @ thumbnails.T, mirror_thumbnails(units[block]) @ thumbnails.T
+            )
+            correlation[~near] = -1
+            top, at = correlation.topk(min(_NEAREST, len(directions)), dim=1)
+            merged = torch.cat((best[block], top), dim=1)
+            best[block], order = merged.topk(_NEAREST, dim=1)
+            place[block] = torch.cat((place[block], at + rows.start), dim=1).gather(1, order)
+    row, column = (best >= MIN_CORRELATION).nonzero(as_tuple=True)
+    return np.stack((chosen[row.numpy()], place[row, column].numpy()), axis=1)
 
 
 def leakage_text(results: dict[str, Any]) -> list[str]:

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from BYOL.evaluation.large_arrays import empty_array
+
 # Side length of the grey thumbnails in pixels. At this size a cropped border changes a thumbnail
 # little, and different images of the same kind still differ.
 GREY_SIDE = 16
@@ -22,11 +24,12 @@ def reduce_to_thumbnails(pixels: Tensor) -> Tensor:
 def thumbnails_of_vectors(pixels: np.ndarray, channels: int) -> np.ndarray:
     """Return grey thumbnails (n, S²) of images that are vectors ``pixels`` (n, C·side·side)."""
     side = math.isqrt(pixels.shape[1] // channels)
-    parts = [
-        reduce_to_thumbnails(part.unflatten(1, (channels, side, side))).mean(dim=1).flatten(1)
-        for part in torch.from_numpy(pixels).split(_CHUNK)
-    ]
-    return torch.cat(parts).numpy()
+    greys = empty_array((len(pixels), GREY_SIDE**2), np.float32)
+    for start in range(0, len(pixels), _CHUNK):
+        some = torch.from_numpy(pixels[start : start + _CHUNK])
+        small = reduce_to_thumbnails(some.unflatten(1, (channels, side, side)))
+        greys[start : start + _CHUNK] = small.mean(dim=1).flatten(1)
+    return greys
 
 
 def unit_thumbnails(greys: np.ndarray) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 from BYOL.config.tasks import CLASSES, TAGS, VALUES, Measure
 from BYOL.evaluation.class_summary import class_recalls
 from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet
+from BYOL.evaluation.large_arrays import HELD
 from BYOL.evaluation.metrics import score_predictions
 from BYOL.evaluation.splits import balanced_share, validation_mask
 from BYOL.evaluation.types import EvaluationData, FeatureSource, Outcome
@@ -40,8 +41,8 @@ MAX_WORK = 5e7
 def linear(source: FeatureSource) -> Outcome:
     """Evaluate the probe for the kind of labels; for classes also return the confusion matrix."""
     data, truth = source.data, source.data.test_set
-    chosen, notes = _fitted_samples(data)
     bank, queries = source.probe_features
+    chosen, notes = _fitted_samples(data, bank.shape[1])
     bank, queries = (np.asarray(part, np.float32) for part in (bank[chosen], queries))
     known = data.train_set.subset(chosen).with_features(bank)
     settings: dict[str, Any] = {"seed": data.seed, "alike": source.reduction is not None}
@@ -59,10 +60,15 @@ def linear(source: FeatureSource) -> Outcome:
     return Outcome({name: {**m, **notes} for name, m in measures.items()}, details)
 
 
-def _fitted_samples(data: EvaluationData) -> tuple[slice | np.ndarray, Measure]:
-    """Return which samples the probe is fitted to, and ``learnt_from`` if these are not all."""
-    share = MAX_WORK / (len(data.train) * data.class_count)
-    if data.task == VALUES or share >= 1:
+def _fitted_samples(data: EvaluationData, width: int) -> tuple[slice | np.ndarray, Measure]:
+    """Return which samples the probe is fitted to, and ``learnt_from`` if these are not all.
+
+    ``width`` numbers of each must fit into memory.
+    """
+    share = HELD / (len(data.train) * width)
+    if data.task != VALUES:
+        share = min(share, MAX_WORK / (len(data.train) * data.class_count))
+    if share >= 1:
         return slice(None), {}
     chosen = balanced_share(data.train_set, share, data.seed)
     return chosen, {"learnt_from": len(chosen)}
