@@ -22,13 +22,14 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from BYOL.config.curation import DuplicatesConfig
 from BYOL.curation.contact_sheet import Tile, save_grid
-from BYOL.curation.duplicates import MIN_CORRELATION, near_pairs
 from BYOL.curation.feature_store import Collection
+from BYOL.curation.near_pairs import near_pairs
 from BYOL.curation.outliers import outlier_scores
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.dataset import FileImages
 from BYOL.data.sources import open_images
 from BYOL.evaluation.copies.confirm import MIN_DETAIL, MIN_OVERALL, confirm_pairs, read_reduced
+from BYOL.evaluation.copies.leakage import MIN_CORRELATION
 
 THRESHOLDS = (-1.0, 0.5, 0.6, 0.7, 0.8, 0.9)  # cosines of whitened features; -1: not used
 PIXELS = ((-1.0, -1.0), (0.9, 0.9), (MIN_OVERALL, MIN_DETAIL), (0.97, 0.95))  # overall, detail

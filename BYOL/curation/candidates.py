@@ -1,6 +1,7 @@
 """Pairs of vectors with a large cosine: all of them, or those that FAISS finds."""
 
 import logging
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -38,16 +39,24 @@ def all_pairs(directions: np.ndarray, threshold: float, device: torch.device) ->
         threshold: the smallest cosine.
         device: where the blocks of cosines are computed.
     """
-    n = len(directions)
+    n, side = len(directions), min(BLOCK, len(directions))
+    # Arrays of a block are reused: new ones would fragment the heap by megabytes per block.
+    cosine_buffer = torch.empty(side**2, device=device)
+    near_buffer = torch.empty(side**2, dtype=torch.bool, device=device)
+    not_above = torch.ones(side, side, dtype=torch.bool, device=device).tril()
     with Progress("pairs", n) as progress:
         for a in range(0, n, BLOCK):
             first = torch.from_numpy(directions[a : a + BLOCK]).to(device)
             for b in range(a, n, BLOCK):
                 second = torch.from_numpy(directions[b : b + BLOCK]).to(device)
-                cosines = first @ second.T
+                shape = len(first), len(second)
+                cosines = cosine_buffer[: math.prod(shape)].view(shape)
+                near = near_buffer[: math.prod(shape)].view(shape)
+                torch.mm(first, second.T, out=cosines)
+                torch.ge(cosines, threshold, out=near)
                 if a == b:
-                    cosines.masked_fill_(torch.ones_like(cosines, dtype=torch.bool).tril(), -2)
-                rows, columns = (cosines >= threshold).nonzero(as_tuple=True)
+                    near.masked_fill_(not_above[: shape[0], : shape[1]], False)
+                rows, columns = near.nonzero(as_tuple=True)
                 yield (
                     torch.stack((rows + a, columns + b), dim=1).cpu(),
                     cosines[rows, columns].cpu(),

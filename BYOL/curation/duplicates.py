@@ -8,31 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL.curation.candidates import all_pairs, faiss_pairs
 from BYOL.curation.feature_store import Collection
 from BYOL.curation.identical_files import identical_pairs
+from BYOL.curation.near_pairs import Pairs, near_pairs, numbered_members, spanning_tree
 from BYOL.evaluation.copies.confirm import are_copies, confirm_pairs, read_reduced
 from BYOL.evaluation.copies.leakage import MIN_CORRELATION
-from BYOL.evaluation.copies.thumbnails import thumbnail_correlations
 
 _ROUNDS = 8  # of confirmations; each compares at most as many pairs as there are images
-_CONFIRMED = 1 << 16  # pairs whose thumbnails are compared at a time
-_KEPT = 1 << 22  # pairs in memory before they are reduced to a spanning forest
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs of similar images.
-
-    Args:
-        positions: (m, 2) int64 positions in the collection, the smaller one first.
-        cosines: (m,) float32 cosines of the features.
-        correlations: (m,) float32 correlations of the grey thumbnails.
-    """
-
-    positions: np.ndarray
-    cosines: np.ndarray
-    correlations: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -88,7 +70,7 @@ def duplicate_groups(
     pairs, same = (_without_aliases(p, aliases) for p in (pairs, same))
     if not len(pairs):
         return []
-    members, ends = _numbered(pairs)
+    members, ends = numbered_members(pairs)
     positions_by_group = defaultdict(list)
     for position, group in zip(members.tolist(), _components(len(members), ends), strict=True):
         positions_by_group[group].append(position)
@@ -108,15 +90,6 @@ def _without_aliases(pairs: np.ndarray, aliases: Mapping[int, int]) -> np.ndarra
     return replaced[replaced[:, 0] != replaced[:, 1]]
 
 
-def _numbered(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sorted members (k,) of ``pairs`` (m, 2), and the pairs as numbers of members.
-
-    Graphs have only these members as nodes, so that memory does not grow with the other images.
-    """
-    members, inverse = np.unique(pairs, return_inverse=True)
-    return members, inverse.reshape(-1, 2)
-
-
 def _components(n: int, pairs: np.ndarray) -> np.ndarray:
     """Return the number (n,) of the connected component of every image."""
     from scipy.sparse import coo_array
@@ -133,7 +106,7 @@ def confirmed_pairs(collection: Collection, candidates: Pairs) -> np.ndarray:
     connect is not compared. In each round, the most similar candidates that connect different
     groups are compared, at most one for each image.
     """
-    members, pairs = _numbered(candidates.positions)
+    members, pairs = numbered_members(candidates.positions)
     n, weight = len(members), 2 - candidates.correlations
 
     def read(i: int) -> Tensor | None:
@@ -147,29 +120,13 @@ def confirmed_pairs(collection: Collection, candidates: Pairs) -> np.ndarray:
         pairs, weight, ends = pairs[left], weight[left], ends[left]
         if not len(pairs):
             break
-        chosen = _spanning_tree(ends, weight, n)
+        chosen = spanning_tree(ends, weight, n)
         agree = are_copies(*confirm_pairs(members[pairs[chosen]], read, read)).numpy()
         confirmed = np.concatenate((confirmed, pairs[chosen][agree]))
         rest = np.ones(len(pairs), bool)
         rest[chosen] = False
         pairs, weight = pairs[rest], weight[rest]
     return members[confirmed]
-
-
-def _spanning_tree(ends: np.ndarray, weight: np.ndarray, n: int) -> np.ndarray:
-    """Return the positions of the pairs ``ends`` (m, 2) in a spanning forest of least weight."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import minimum_spanning_tree
-
-    order = np.argsort(weight, kind="stable")
-    _, first = np.unique(ends[order], axis=0, return_index=True)  # the best of parallel pairs
-    best = order[first]
-    # scipy returns the weights of the tree, so ranks, which are unique, identify the pairs.
-    rank = np.argsort(np.argsort(weight[best], kind="stable")) + 1.0
-    tree = minimum_spanning_tree(coo_array((rank, ends[best].T), shape=(n, n)))
-    by_rank = np.empty(len(best), np.int64)
-    by_rank[rank.astype(np.int64) - 1] = best
-    return by_rank[tree.data.astype(np.int64) - 1]
 
 
 def _members(
@@ -185,73 +142,3 @@ def _members(
         Member(p, float(min(cosine, 1.0)), p in identical, sizes[p], p == order[0] or p in test)
         for p, cosine in zip(order, cosines, strict=True)
     ]
-
-
-def near_pairs(
-    collection: Collection,
-    threshold: float,
-    correlation: float,
-    device: torch.device,
-    split: np.ndarray | None = None,
-    faiss: bool = False,
-) -> Pairs:
-    """Return all pairs with at least this cosine and this correlation.
-
-    If there are more than some millions, as for thousands of copies of one image, only a spanning
-    forest of the most similar pairs is kept.
-
-    Args:
-        collection: the images.
-        threshold: smallest cosine of the features.
-        correlation: smallest correlation of the grey thumbnails, upright or mirrored.
-        device: where the blocks of cosines are computed.
-        split: (n,) numbers of the splits if both images of a pair must be in different ones.
-        faiss: whether FAISS proposes the pairs, of which it finds nearly all.
-    """
-    n = len(collection)
-    if faiss:
-        candidates = faiss_pairs(collection.directions, threshold, device, split)
-    else:
-        candidates = all_pairs(collection.directions, threshold, device)
-    empty = torch.empty(0)
-    blocks = [(torch.empty(0, 2, dtype=torch.int64), empty, empty)]
-    count = 0
-    for places, near in candidates:
-        if split is not None:
-            crossing = torch.from_numpy(np.diff(split[places.numpy()])[:, 0] != 0)
-            places, near = places[crossing], near[crossing]
-        block = _with_similar_thumbnails(collection, places, near, correlation)
-        blocks.append(block)
-        count += len(block[0])
-        if count > _KEPT:
-            blocks = [_spanning_forest(blocks)]
-            count = len(blocks[0][0])
-    places, cosines, correlations = (torch.cat(parts) for parts in zip(*blocks, strict=True))
-    if faiss:  # a pair may be found from both of its images
-        _, first = np.unique(places[:, 0].numpy() * n + places[:, 1].numpy(), return_index=True)
-        places, cosines, correlations = places[first], cosines[first], correlations[first]
-    return Pairs(places.numpy(), cosines.numpy(), correlations.numpy())
-
-
-def _with_similar_thumbnails(
-    collection: Collection, places: Tensor, cosines: Tensor, threshold: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the pairs whose thumbnails correlate by at least ``threshold``: (m, 2), (m,), (m,)."""
-    kept = [(places[:0], cosines[:0], cosines[:0])]
-    for part, cosine in zip(places.split(_CONFIRMED), cosines.split(_CONFIRMED), strict=True):
-        first, second = (collection.greys[part[:, side].numpy()] for side in (0, 1))
-        correlation = thumbnail_correlations(first, second)
-        similar = correlation >= threshold
-        kept.append((part[similar], cosine[similar], correlation[similar]))
-    merged = (torch.cat(parts) for parts in zip(*kept, strict=True))
-    return next(merged), next(merged), next(merged)
-
-
-def _spanning_forest(
-    blocks: list[tuple[Tensor, Tensor, Tensor]],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Reduce the pairs to a spanning forest, which connects the same images."""
-    places, cosines, correlations = (torch.cat(parts) for parts in zip(*blocks, strict=True))
-    members, ends = _numbered(places.numpy())
-    kept = torch.from_numpy(_spanning_tree(ends, -correlations.numpy(), len(members)))
-    return places[kept], cosines[kept], correlations[kept]

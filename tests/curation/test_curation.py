@@ -16,10 +16,11 @@ from torch import nn
 
 from BYOL import load_backbone
 from BYOL.cli.main import main
-from BYOL.curation import candidates, duplicates, identical_files
+from BYOL.curation import candidates, identical_files
+from BYOL.curation import near_pairs as pairs_module
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid, thumbnail
-from BYOL.curation.duplicates import near_pairs
 from BYOL.curation.feature_store import Collection, FeaturesWithThumbnail, whiten
+from BYOL.curation.near_pairs import near_pairs
 from BYOL.curation.outliers import OutlierScores, most_different
 from BYOL.data.dataset import ArrayImages
 from BYOL.data.sources import open_images
@@ -172,6 +173,19 @@ def collection(directions, greys):
     return Collection(directions, directions, greys, {"train": images}, places, contrasts)
 
 
+def test_a_buffer_of_pairs_keeps_all_of_them_in_order():
+    buffer, blocks = pairs_module._PairBuffer(), []
+    for count in (0, 3, 5000, 1, 20_000):
+        numbers = np.random.default_rng(count).random((2, count), dtype=np.float32)
+        blocks.append(pairs_module.Pairs(np.full((count, 2), count), *numbers))
+        buffer.add(blocks[-1])
+    for name in ("positions", "cosines", "correlations"):
+        expected = np.concatenate([getattr(block, name) for block in blocks])
+        assert np.array_equal(getattr(buffer.pairs(), name), expected)
+    buffer.replace(blocks[1])
+    assert buffer.count == 3 and np.array_equal(buffer.pairs().cosines, blocks[1].cosines)
+
+
 def test_blocks_and_bounded_memory_give_the_same_groups_as_all_pairs(monkeypatch):
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -186,7 +200,7 @@ def test_blocks_and_bounded_memory_give_the_same_groups_as_all_pairs(monkeypatch
     monkeypatch.setattr(candidates, "BLOCK", 17)
     in_blocks = near_pairs(images, 0.9, 0.9, torch.device("cpu"))
     assert set(map(tuple, all_pairs.positions)) == set(map(tuple, in_blocks.positions))
-    monkeypatch.setattr(duplicates, "_KEPT", 200)
+    monkeypatch.setattr(pairs_module, "_KEPT", 200)
     reduced = near_pairs(images, 0.9, 0.9, torch.device("cpu"))
     assert len(reduced.positions) < len(all_pairs.positions)
     for pairs in (all_pairs, reduced):
