@@ -7,6 +7,7 @@ from PIL import Image
 from BYOL.data.formats.stored import Encoded, Header, ReadOptions, StoredImage, content, whole
 from BYOL.views.colour import changes_colours
 
+JPEG_START = b"\xff\xd8"
 _EXIF = b"Exif\0\0"
 _XMP = b"tiff:Orientation"  # Pillow reads it if there is no EXIF data
 _ICC = b"ICC_PROFILE\0"
@@ -120,7 +121,7 @@ def open_jpeg(source: Encoded, head: bytes, options: ReadOptions) -> JpegFile | 
 
 def _upright_header(head: bytes) -> tuple[int, int, str] | None:
     """Height, width and colour space from the start of an upright JPEG; None for others."""
-    if head[:2] != b"\xff\xd8" or may_be_turned(head):
+    if not head.startswith(JPEG_START) or may_be_turned(head):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(head)

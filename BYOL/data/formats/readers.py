@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from BYOL.data.formats.array_files import open_array
+from BYOL.data.formats.deep_jpeg import open_deep_jpeg
 from BYOL.data.formats.dicom import open_dicom
 from BYOL.data.formats.itk import open_itk
 from BYOL.data.formats.jpeg import open_jpeg
@@ -19,6 +20,7 @@ from BYOL.data.formats.zarr_arrays import open_zarr
 
 Opener = Callable[[Encoded, bytes, ReadOptions], ImageSource | None]
 OPENERS: tuple[Opener, ...] = (
+    open_deep_jpeg,  # before libjpeg-turbo, which reads the header and not the values
     open_jpeg,
     open_png,
     open_dicom,
