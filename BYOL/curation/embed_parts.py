@@ -152,8 +152,11 @@ def _write(
     rows = max(_GROUP_BYTES // row_bytes, 1)
 
     def write(path: Any) -> None:
-        # Dictionary encoding of the float vectors would be computed and then discarded.
-        pq.write_table(table, path, row_group_size=rows, use_dictionary=["split", "label"])
+        # Dictionary encoding of vectors would be computed and then discarded, and compression
+        # would take a third of the time of writing for one hundredth of the size.
+        texts = ["split", "label"]
+        codecs = {"file": "zstd", **dict.fromkeys(texts, "snappy")}
+        pq.write_table(table, path, row_group_size=rows, use_dictionary=texts, compression=codecs)
 
     folder.write(part.file_name(rank), write)
     return len(table)

@@ -20,7 +20,11 @@ from BYOL.evaluation.copies.leakage import (
     leakage_search,
     leakage_text,
 )
-from BYOL.evaluation.copies.thumbnails import thumbnail_correlations, thumbnails_of_vectors
+from BYOL.evaluation.copies.thumbnails import (
+    reduce_to_thumbnails,
+    thumbnail_correlations,
+    thumbnails_of_vectors,
+)
 from BYOL.evaluation.labelled_set import LabelledSet
 from BYOL.evaluation.splits import held_out_mask
 
@@ -66,6 +70,18 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 def tensor(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    "shape", [(3, 32, 32), (1, 48, 48), (5, 40, 30), (3, 12, 17), (3, 224, 96)]
+)
+def test_thumbnails_are_those_of_torch(shape: tuple[int, ...], layout: torch.memory_format) -> None:
+    pixels = torch.rand(3, *shape).to(memory_format=layout)
+    expected = torch.nn.functional.interpolate(pixels, (16, 16), mode="bilinear", antialias=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = reduce_to_thumbnails(pixels)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
 def confirmed(first: list[Image.Image], second: list[Image.Image]) -> list[bool]:

@@ -1,6 +1,7 @@
 """Small grey thumbnails, and their correlations."""
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
@@ -17,8 +18,29 @@ _CHUNK = 4096  # images that are reduced at a time
 
 
 def reduce_to_thumbnails(pixels: Tensor) -> Tensor:
-    """Reduce ``pixels`` (B, C, H, W) to (B, C, GREY_SIDE, GREY_SIDE)."""
-    return F.interpolate(pixels, (GREY_SIDE, GREY_SIDE), mode="bilinear", antialias=True)
+    """Reduce ``pixels`` (B, C, H, W) to (B, C, GREY_SIDE, GREY_SIDE) float32, without aliasing.
+
+    On a CPU the reduction of ``F.interpolate`` is computed as two matrix products, which take a
+    quarter of its time. They differ by rounding (2e-7 of a value).
+    """
+    if pixels.device.type != "cpu":
+        size = GREY_SIDE, GREY_SIDE
+        return F.interpolate(pixels.float(), size, mode="bilinear", antialias=True)
+    height, width = (_weights(side) for side in pixels.shape[2:])
+    with torch.autocast("cpu", enabled=False):
+        x = pixels.float()
+        if not x.is_contiguous(memory_format=torch.channels_last):
+            return height @ (x @ width.T)
+        b, c, h, w = x.shape
+        rows = height @ x.permute(0, 2, 3, 1).reshape(b, h, w * c)
+        return rows.view(b, GREY_SIDE, w, c).permute(0, 3, 1, 2).contiguous() @ width.T
+
+
+@cache
+def _weights(side: int) -> Tensor:
+    """The weights (GREY_SIDE, side) of the pixels of a row in its reduced pixels."""
+    rows = torch.eye(side)[None, None]
+    return F.interpolate(rows, (GREY_SIDE, side), mode="bilinear", antialias=True)[0, 0]
 
 
 def thumbnails_of_vectors(pixels: np.ndarray, channels: int) -> np.ndarray:
