@@ -9,11 +9,11 @@ brightfield and darkfield only: the DNA channel alone would decide most of it. `
 of 16 px around the labelled pixels of Indian Pines (in the package tensorly 0.10, values up to
 9604), every eighth of 200 bands; test pixels lie in other squares of 29 px than training pixels.
 
-The range of values is estimated as ``byol pretrain`` does. Float, 8-bit and, as a control that must
-be worse, 3-bit images are then trained on with equal seeds, batches, initial weights and views;
-only the rounding differs. Features are compared by 20-NN and a linear probe on the same test images.
-The paired t-test is over seeds: rounding changes a whole training, so that its luck must be part of
-the error, which a test over images would leave out.
+The range of values is estimated as ``byol pretrain`` does. Float, 8-bit and, as a control, 3-bit
+images are then trained on with equal seeds, batches, initial weights and views; only the rounding
+differs. Features are compared by 20-NN and a linear probe on the same test images. The paired
+t-test is over seeds: rounding changes a whole training, so that its luck must be part of the error,
+which a test over images would leave out.
 """
 
 import time

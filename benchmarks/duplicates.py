@@ -28,11 +28,22 @@ from BYOL.curation.outliers import outlier_scores
 from BYOL.curation.run_features import Features, open_features
 from BYOL.data.dataset import FileImages
 from BYOL.data.sources import open_images
-from BYOL.evaluation.copies.confirm import MIN_DETAIL, MIN_OVERALL, confirm_pairs, read_reduced
+from BYOL.evaluation.copies.confirm import (
+    MIN_DETAIL,
+    MIN_OVERALL,
+    agree,
+    confirm_pairs,
+    read_reduced,
+)
 from BYOL.evaluation.copies.leakage import MIN_CORRELATION
+from BYOL.evaluation.copies.look_alikes import LookAlikes
 
 THRESHOLDS = (-1.0, 0.5, 0.6, 0.7, 0.8, 0.9)  # cosines of whitened features; -1: not used
-PIXELS = ((-1.0, -1.0), (0.9, 0.9), (MIN_OVERALL, MIN_DETAIL), (0.97, 0.95))  # overall, detail
+# overall, detail, and whether pairs must agree better than look-alikes
+PIXELS = (
+    (-1.0, -1.0, False), (0.9, 0.9, False), (MIN_OVERALL, MIN_DETAIL, False), (0.97, 0.95, False),
+    (MIN_OVERALL, MIN_DETAIL, True),
+)  # fmt: skip
 Change = Callable[[Image.Image], Image.Image]
 
 
@@ -90,7 +101,11 @@ def duplicates(args: Any, images: FileImages) -> list[dict[str, object]]:
                 return read_reduced(*collection.location(i))
 
             start = time.process_time()
-            scores = confirm_pairs(pairs.positions, read, read)
+            scores = torch.stack(confirm_pairs(pairs.positions, read, read))
+            agreed = agree(*scores).numpy()
+            look_alikes = LookAlikes(collection.greys, collection.greys, read, read, same=True)
+            better = np.zeros(len(agreed), bool)
+            better[agreed] = look_alikes.are_copies(pairs.positions[agreed], *scores[:, agreed])
             seconds = (time.process_time() - start) / max(len(pairs.positions), 1)
             overall, detail = (score.numpy() for score in scores)
             kinds = np.array([n.split("-")[0] if "-" in n else "" for n in names])
@@ -98,15 +113,16 @@ def duplicates(args: Any, images: FileImages) -> list[dict[str, object]]:
             a, b = pairs.positions.T
             copied = (numbers[a] == numbers[b]) & ((kinds[a] == "") ^ (kinds[b] == ""))
             strange = (numbers[a] != numbers[b]) & (kinds[a] == "") & (kinds[b] == "")
-            agree = (overall >= MIN_OVERALL) & (detail >= MIN_DETAIL) & (pairs.cosines >= 0.7)
             if args.grid:
-                draw(collection, pairs.positions[strange & agree], args.grid)
+                taken = better & (pairs.cosines >= DuplicatesConfig.threshold)
+                draw(collection, pairs.positions[strange & taken], args.grid)
     print(f"{len(a):,} candidates, {seconds * 1000:.1f} ms of processor time for each")
     kind = np.where(kinds[a] == "", kinds[b], kinds[a])
     rows = []
     for threshold in THRESHOLDS:
-        for least, fine in PIXELS:
+        for least, fine, ratio in PIXELS:
             taken = (pairs.cosines >= threshold) & (overall >= least) & (detail >= fine)
+            taken &= better if ratio else True
             recall = {
                 k: float((kind[taken & copied] == k).sum() / (kinds == k).sum()) for k in COPIES
             }
@@ -116,6 +132,7 @@ def duplicates(args: Any, images: FileImages) -> list[dict[str, object]]:
                     "threshold": threshold,
                     "overall": least,
                     "detail": fine,
+                    "look-alikes": ratio,
                     "false": strays,
                     "precision": right / max(right + strays, 1),
                     "recall": recall,
@@ -196,12 +213,13 @@ def main() -> None:
     torch.manual_seed(0)
     rows = duplicates(args, images)
     print(f"\nplanted copies among {len(images):,} images of {args.data}")
-    print("cosine  overall  detail  precision  false   recall: " + "  ".join(COPIES))
+    print("cosine  overall  detail  better  precision  false   recall: " + "  ".join(COPIES))
     for row in rows:
         recall = row["recall"]
         assert isinstance(recall, dict)
         cells = "  ".join(f"{recall[k]:.3f}" for k in COPIES)
-        print(f"{row['threshold']:6.2f}{row['overall']:9.2f}{row['detail']:8.2f}"
+        better = "yes" if row["look-alikes"] else "no"
+        print(f"{row['threshold']:6.2f}{row['overall']:9.2f}{row['detail']:8.2f}{better:>8s}"
               f"{row['precision']:11.3f}{row['false']:7d}   {cells}")  # fmt: skip
     areas = {}
     if args.strangers:

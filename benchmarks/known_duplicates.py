@@ -16,12 +16,20 @@ import numpy as np
 import torch
 from common import arguments, header, save
 
-from BYOL.evaluation.copies.confirm import are_copies, confirm_pairs
+from BYOL.evaluation.copies.confirm import agree, confirm_pairs
 from BYOL.evaluation.copies.leakage import MIN_CORRELATION
+from BYOL.evaluation.copies.look_alikes import LookAlikes
 from BYOL.evaluation.copies.thumbnails import thumbnail_correlations, thumbnails_of_vectors
 
 CONTROL = 2000
 NAMES = {0: "exact duplicate", 1: "same shot", 2: "very similar, but another image", 3: "one class"}
+
+
+def thumbnails(images: np.ndarray) -> np.ndarray:
+    """Return the grey thumbnails of ``images`` (n, H, W, 3) uint8."""
+    parts = (images[start : start + 4096] for start in range(0, len(images), 4096))
+    vectors = (x.transpose(0, 3, 1, 2).reshape(len(x), -1).astype(np.float32) / 255 for x in parts)
+    return np.concatenate([thumbnails_of_vectors(part, 3) for part in vectors])
 
 
 def main() -> None:
@@ -45,20 +53,21 @@ def main() -> None:
     def read(i: int) -> torch.Tensor:
         return torch.from_numpy(images[i].copy()).permute(2, 0, 1)
 
-    confirmed = are_copies(*confirm_pairs(table[:, :2], read, read)).numpy()
-    vectors = (
-        images[column].transpose(0, 3, 1, 2).reshape(len(table), -1) for column in table.T[:2]
-    )
-    greys = [thumbnails_of_vectors(v.astype(np.float32) / 255, 3) for v in vectors]
-    similar = thumbnail_correlations(*greys).numpy() >= MIN_CORRELATION
+    scores = torch.stack(confirm_pairs(table[:, :2], read, read))
+    kept = [agree(*scores).numpy()]
+    greys = thumbnails(images)
+    near = thumbnail_correlations(*(greys[column] for column in table.T[:2]))
+    kept.append(kept[-1] & (near.numpy() >= MIN_CORRELATION))
+    look_alikes = LookAlikes(greys, greys, read, read, same=True)
+    better = np.zeros(len(table), bool)
+    better[kept[-1]] = look_alikes.are_copies(table[kept[-1], :2], *scores[:, kept[-1]])
+    kept.append(better)
     counts = {}
-    print(f"{'pairs':34s} number  pixels agree  and thumbnails")
+    print(f"{'pairs':34s} number  pixels agree  and thumbnails  better than look-alikes")
     for kind, name in NAMES.items():
         of_kind = table[:, 2] == kind
-        counts[name] = [
-            int(m.sum()) for m in (of_kind, of_kind & confirmed, of_kind & confirmed & similar)
-        ]
-        print(f"{name:34s}{counts[name][0]:7d}{counts[name][1]:14d}{counts[name][2]:16d}")
+        counts[name] = [int(of_kind.sum()), *(int((of_kind & mask).sum()) for mask in kept)]
+        print(f"{name:34s}{'{:7d}{:14d}{:16d}{:25d}'.format(*counts[name])}")
     save(args.json, machine=line, counts=counts)
 
 

@@ -25,7 +25,7 @@ class DuplicatesConfig(PooledFeaturesConfig):
     """Settings of ``byol duplicates``."""
 
     threshold: float = setting(
-        0.7,
+        0.5,
         "Cosine similarity of whitened features from which two images are compared pixel by "
         "pixel. A higher value finds fewer duplicates.",
         low=0,

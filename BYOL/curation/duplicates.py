@@ -11,8 +11,9 @@ from torch import Tensor
 from BYOL.curation.feature_store import Collection
 from BYOL.curation.identical_files import identical_pairs
 from BYOL.curation.near_pairs import Pairs, near_pairs, numbered_members, spanning_tree
-from BYOL.evaluation.copies.confirm import are_copies, confirm_pairs, read_reduced
+from BYOL.evaluation.copies.confirm import agree, confirm_pairs, read_reduced
 from BYOL.evaluation.copies.leakage import MIN_CORRELATION
+from BYOL.evaluation.copies.look_alikes import LookAlikes
 
 _ROUNDS = 8  # of confirmations; each compares at most as many pairs as there are images
 
@@ -112,6 +113,8 @@ def confirmed_pairs(collection: Collection, candidates: Pairs) -> np.ndarray:
     def read(i: int) -> Tensor | None:
         return read_reduced(*collection.location(i))
 
+    greys = collection.greys
+    look_alikes = LookAlikes(greys, greys, read, read, same=True)
     confirmed = np.empty((0, 2), np.int64)
     for _ in range(_ROUNDS):
         component = _components(n, confirmed)
@@ -121,8 +124,11 @@ def confirmed_pairs(collection: Collection, candidates: Pairs) -> np.ndarray:
         if not len(pairs):
             break
         chosen = spanning_tree(ends, weight, n)
-        agree = are_copies(*confirm_pairs(members[pairs[chosen]], read, read)).numpy()
-        confirmed = np.concatenate((confirmed, pairs[chosen][agree]))
+        scores = torch.stack(confirm_pairs(members[pairs[chosen]], read, read))
+        similar = agree(*scores).numpy()
+        some = pairs[chosen][similar]
+        copies = look_alikes.are_copies(members[some], *scores[:, similar])
+        confirmed = np.concatenate((confirmed, some[copies]))
         rest = np.ones(len(pairs), bool)
         rest[chosen] = False
         pairs, weight = pairs[rest], weight[rest]

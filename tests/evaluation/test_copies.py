@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from BYOL.cli.main import main
 from BYOL.data.dataset import ArrayImages
-from BYOL.evaluation.copies.confirm import are_copies, confirm_pairs
+from BYOL.evaluation.copies.confirm import agree, confirm_pairs
 from BYOL.evaluation.copies.leakage import (
     MIN_CORRELATION,
     Side,
@@ -87,7 +87,7 @@ def test_thumbnails_are_those_of_torch(shape: tuple[int, ...], layout: torch.mem
 def confirmed(first: list[Image.Image], second: list[Image.Image]) -> list[bool]:
     pairs = np.stack([np.arange(len(first))] * 2, axis=1)
     scores = confirm_pairs(pairs, lambda i: tensor(first[i]), lambda i: tensor(second[i]))
-    return are_copies(*scores).tolist()
+    return agree(*scores).tolist()
 
 
 @pytest.mark.parametrize("side", [32, 48, 96, 160])
@@ -124,14 +124,14 @@ def test_the_same_shape_in_another_colour_is_no_copy() -> None:
     ]
 
 
-def test_blank_images_are_copies_of_each_other_only() -> None:
+def test_blank_images_agree_of_each_other_only() -> None:
     black, grey = Image.new("RGB", (64, 64)), Image.new("RGB", (64, 64), (90, 90, 90))
     assert confirmed([black, black], [grey, photograph(0, 64)]) == [True, False]
 
 
 def test_an_image_that_is_no_longer_readable_confirms_nothing() -> None:
     scores = confirm_pairs(np.array([[0, 0]]), lambda _: None, lambda _: tensor(photograph(0)))
-    assert are_copies(*scores).tolist() == [False]
+    assert agree(*scores).tolist() == [False]
 
 
 def sides(leaked: int, channels: int, count: int = 60) -> tuple[Side, Side]:

@@ -64,8 +64,8 @@ def confirm_pairs(pairs: np.ndarray, first: Reader, second: Reader) -> tuple[Ten
     return scores[0], scores[1]
 
 
-def are_copies(overall: Tensor, detail: Tensor) -> Tensor:
-    """Return (m,) bool: whether pairs with these correlations are copies of each other."""
+def agree(overall: Tensor, detail: Tensor) -> Tensor:
+    """Return (m,) bool: whether pairs with these correlations may be copies of each other."""
     return (overall >= MIN_OVERALL) & (detail >= MIN_DETAIL)
 
 
