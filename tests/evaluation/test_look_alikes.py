@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from BYOL._random import evenly_spaced
 from BYOL.evaluation.copies.confirm import agree, confirm_pairs
 from BYOL.evaluation.copies.look_alikes import LookAlikes, similar_images
 from BYOL.evaluation.copies.thumbnails import thumbnail_correlations, thumbnails_of_vectors
@@ -95,6 +96,17 @@ def test_similar_images_have_their_rank_in_a_full_sort(
             near[row] = -2
         order = np.argsort(-near)
         assert other == order[min(rank, 39 if same else 40) - 1]
+
+
+def test_in_a_part_of_a_large_set_the_rank_is_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("BYOL.evaluation.copies.look_alikes._SEARCHED", 10)
+    bank = np.random.default_rng(0).random((40, 256), dtype=np.float32)
+    found = similar_images(bank, bank, np.array([1, 2]), 8, same=True)
+    members = evenly_spaced(40, 10)
+    for row, other in zip((1, 2), found.tolist(), strict=True):
+        near = thumbnail_correlations(np.repeat(bank[row][None], 10, axis=0), bank[members]).numpy()
+        near[members == row] = -2
+        assert other == members[np.argsort(-near)[1]]  # the second of a quarter of the images
 
 
 def test_a_set_of_two_images(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from BYOL._random import evenly_spaced
 from BYOL.evaluation.copies.confirm import Reader, confirm_pairs
 from BYOL.evaluation.copies.thumbnails import mirror_thumbnails, unit_thumbnails
 
 RANK = 20
 RATIO = 0.08  # of the disagreements in detail of a copy and of a look-alike
 EXACT_OVERALL, EXACT_DETAIL = 0.995, 0.995  # such pairs are copies whatever the look-alikes are
+_SEARCHED = 200_000  # images among which look-alikes are searched
 _QUERIES, _CHUNK = 1024, 1 << 14  # thumbnails that are compared at a time
 
 
@@ -74,7 +76,8 @@ def similar_images(
 ) -> np.ndarray:
     """Return the image of ``bank`` of this rank by the correlation of thumbnails: (m,) numbers.
 
-    In a smaller set it is the least similar one.
+    In a smaller set it is the least similar one. Of a larger set than :data:`_SEARCHED` an evenly
+    spaced part is searched for the rank that corresponds to it.
 
     Args:
         queries: (q, S²) grey thumbnails.
@@ -83,30 +86,33 @@ def similar_images(
         rank: from 1, the most similar image.
         same: whether a query has the same number in the bank, where it is left out.
     """
-    found = [_similar(queries[some], bank, some if same else None, rank) for some in _split(rows)]
+    members = evenly_spaced(len(bank), _SEARCHED)
+    rank = max(round(rank * len(members) / len(bank)), 1)
+    parts = (rows[start : start + _QUERIES] for start in range(0, len(rows), _QUERIES))
+    found = [_similar(queries[p], bank, members, p if same else None, rank) for p in parts]
     return np.concatenate(found)
 
 
-def _split(rows: np.ndarray) -> list[np.ndarray]:
-    return [rows[k : k + _QUERIES] for k in range(0, len(rows), _QUERIES)]
-
-
-def _similar(greys: np.ndarray, bank: np.ndarray, own: np.ndarray | None, rank: int) -> np.ndarray:
+def _similar(
+    greys: np.ndarray,
+    bank: np.ndarray,
+    members: np.ndarray,
+    own: np.ndarray | None,
+    rank: int,
+) -> np.ndarray:
     units = unit_thumbnails(greys)
     mirrored = mirror_thumbnails(units)
     best = units.new_empty(len(units), 0)
     place = torch.empty(len(units), 0, dtype=torch.int64)
-    for start in range(0, len(bank), _CHUNK):
-        part = unit_thumbnails(np.array(bank[start : start + _CHUNK]))  # it may be read-only
+    for start in range(0, len(members), _CHUNK):
+        numbers = members[start : start + _CHUNK]
+        part = unit_thumbnails(bank[numbers])
         near = torch.maximum(units @ part.T, mirrored @ part.T)
         if own is not None:
-            inside = np.flatnonzero((own >= start) & (own < start + len(part)))
-            near[inside, own[inside] - start] = -2
-        columns = torch.arange(start, start + len(part)).expand(len(units), -1)
-        best, order = torch.cat((best, near), dim=1).topk(
-            min(rank, best.shape[1] + len(part)), dim=1
-        )
+            near[torch.from_numpy(own[:, None] == numbers)] = -2
+        columns = torch.from_numpy(numbers).expand(len(units), -1)
+        both = torch.cat((best, near), dim=1)
+        best, order = both.topk(min(rank, both.shape[1]), dim=1)
         place = torch.cat((place, columns), dim=1).gather(1, order)
-    if own is not None and best.shape[1] > 1:  # the query itself is last in a small set
-        return place.gather(1, (best > -2).sum(dim=1, keepdim=True) - 1)[:, 0].numpy()
-    return place[:, -1].numpy()
+    last = (best > -2).sum(dim=1, keepdim=True) - 1  # the query itself is last in a small set
+    return place.gather(1, last.clamp_min(0))[:, 0].numpy()
