@@ -87,8 +87,8 @@ def save_index(path: Path, saved: SavedIndex, description: dict[str, Any]) -> No
             faiss.write_index(stored, str(temporary))
 
     write_atomically(path, write)
-    arrays = {name: np.ascontiguousarray(getattr(saved, name)) for name in _NAMES}
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    # copied, because the locations are memory-mapped and read-only
+    tensors = {name: torch.from_numpy(np.array(getattr(saved, name))) for name in _NAMES}
     signed = {
         "format": _FORMAT,
         "probes": saved.index.probes,
