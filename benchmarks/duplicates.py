@@ -21,6 +21,7 @@ from common import arguments, header, save
 from PIL import Image, ImageEnhance, ImageOps
 
 from BYOL.config.curation import DuplicatesConfig
+from BYOL.curation.candidates import THRESHOLD
 from BYOL.curation.contact_sheet import Tile, save_grid
 from BYOL.curation.feature_store import Collection
 from BYOL.curation.near_pairs import near_pairs
@@ -114,7 +115,7 @@ def duplicates(args: Any, images: FileImages) -> list[dict[str, object]]:
             copied = (numbers[a] == numbers[b]) & ((kinds[a] == "") ^ (kinds[b] == ""))
             strange = (numbers[a] != numbers[b]) & (kinds[a] == "") & (kinds[b] == "")
             if args.grid:
-                taken = better & (pairs.cosines >= DuplicatesConfig.threshold)
+                taken = better & (pairs.cosines >= THRESHOLD)
                 draw(collection, pairs.positions[strange & taken], args.grid)
     print(f"{len(a):,} candidates, {seconds * 1000:.1f} ms of processor time for each")
     kind = np.where(kinds[a] == "", kinds[b], kinds[a])

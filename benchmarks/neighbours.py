@@ -28,8 +28,7 @@ import torch
 from common import arguments, header, save
 
 from BYOL._random import evenly_spaced
-from BYOL.config.curation import DuplicatesConfig
-from BYOL.curation.candidates import BLOCK, faiss_pairs
+from BYOL.curation.candidates import BLOCK, FAISS_THRESHOLD, faiss_pairs
 from BYOL.curation.candidates import QUERIES as QUERY_BLOCK
 from BYOL.curation.faiss_index import build_search_index
 from BYOL.curation.saved_index import SavedIndex, load_index, save_index
@@ -40,7 +39,7 @@ SPREAD = 0.5  # of the centres, relative to that of the vectors around them
 SEARCH_DECAY = 0.5  # of the partly whitened components; those of duplicates are fully whitened
 PLANTED = 0.01  # share of the vectors that are copies
 CPU = torch.device("cpu")
-THRESHOLD: float = DuplicatesConfig.threshold
+THRESHOLD = FAISS_THRESHOLD
 QUERIES, COUNT = 200, 20  # of the search
 _CHUNK = 1 << 16
 

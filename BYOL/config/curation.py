@@ -24,10 +24,11 @@ from BYOL.errors import SettingsError
 class DuplicatesConfig(PooledFeaturesConfig):
     """Settings of ``byol duplicates``."""
 
-    threshold: float = setting(
-        0.5,
+    threshold: float | None = setting(
+        None,
         "Cosine similarity of whitened features from which two images are compared pixel by "
-        "pixel. A higher value finds fewer duplicates.",
+        "pixel. A higher value finds fewer duplicates. The default is 0.5, and with FAISS 0.7, "
+        "because it takes several times as long to find pairs of less similar images.",
         low=0,
         high=1,
         basic=True,

@@ -20,6 +20,8 @@ from BYOL.curation.faiss_index import (
 )
 
 log = logging.getLogger(__name__)
+THRESHOLD = 0.5  # of the cosines of candidates
+FAISS_THRESHOLD = 0.7  # a million images: FAISS reads 154 of 2,000 lists, and for 0.5 688 of them
 BLOCK = 4096  # rows and columns of a block of cosines: 64 MB
 QUERIES = 1 << 14  # vectors whose neighbours are searched at a time
 _NEIGHBOURS = 64  # for each of them

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from BYOL.cli.commands import duplicates
+from BYOL.config.curation import DuplicatesConfig
 from BYOL.curation import candidates, faiss_index
 from BYOL.curation.candidates import all_pairs, faiss_pairs
 from BYOL.curation.faiss_index import build_search_index, probes_for, uses_faiss
@@ -121,3 +123,13 @@ def test_a_gpu_is_used_if_faiss_supports_it(monkeypatch):
     found = pairs_of(faiss_pairs(vectors, 0.85, torch.device("cuda", 1)))
     exact = pairs_of(all_pairs(vectors, 0.85, CPU))
     assert len(found) >= 0.98 * len(exact) > 150 and moved == [1]
+
+
+@pytest.mark.parametrize(
+    ("given", "faiss", "used"), [(None, False, 0.5), (None, True, 0.7), (0.6, True, 0.6)]
+)
+def test_the_default_threshold_depends_on_the_engine(monkeypatch, given, faiss, used):
+    monkeypatch.setattr(duplicates, "duplicate_groups", lambda *arguments: arguments)
+    config = DuplicatesConfig("RUN", threshold=given)
+    features = SimpleNamespace(device="cpu")
+    assert duplicates._groups("images", config, features, {}, faiss)[1] == used

@@ -8,6 +8,7 @@ from typing import Any
 from BYOL._files import check_output_file, write_csv
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import DuplicatesConfig
+from BYOL.curation.candidates import FAISS_THRESHOLD, THRESHOLD
 from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
 from BYOL.curation.duplicates import Member, duplicate_groups
 from BYOL.curation.faiss_index import uses_faiss
@@ -46,9 +47,7 @@ def duplicates_run(config: DuplicatesConfig) -> Answer:
     faiss = uses_faiss(config.neighbour_search, _comparisons(features, config), features.total)
     with features.collect() as collection:
         further = find_aliases(collection)
-        groups = duplicate_groups(
-            collection, config.threshold, features.device, further, bool(config.between), faiss
-        )
+        groups = _groups(collection, config, features, further, faiss)
         rows = [_row(collection, k, m) for k, group in enumerate(groups, 1) for m in group]
         surplus = {m.position for group in groups for m in group if not m.keep}
         write_csv(out, COLUMN_NAMES, rows)
@@ -95,6 +94,20 @@ def _comparisons(features: Features, config: DuplicatesConfig) -> int:
     if config.between:
         return math.prod(map(len, features.sets.values()))
     return features.total * (features.total - 1) // 2
+
+
+def _groups(
+    collection: Collection,
+    config: DuplicatesConfig,
+    features: Features,
+    further: dict[int, int],
+    faiss: bool,
+) -> list[list[Member]]:
+    threshold = config.threshold
+    if threshold is None:
+        threshold = FAISS_THRESHOLD if faiss else THRESHOLD
+    between = bool(config.between)
+    return duplicate_groups(collection, threshold, features.device, further, between, faiss)
 
 
 def _text(found: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from BYOL.evaluation.large_arrays import chunks
 from BYOL.evaluation.whitening import whitened_directions, whitening_transform
 
 MAX_TEST = 10_000  # test images that are compared with all training images
-MIN_COSINE = 0.5  # of whitened features, for a candidate; the default of byol duplicates
+MIN_COSINE = 0.5  # of whitened features, for a candidate, as in byol duplicates
 MIN_CORRELATION = 0.75  # of grey thumbnails, for a candidate
 # Pixels: on smaller images, different objects look like copies. Of 2,000 CIFAR-10 images against
 # 3,000 others, at 18, 20 and 24 px with an untrained plain6, one pair was found: a true copy.
