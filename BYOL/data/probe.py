@@ -12,10 +12,10 @@ from BYOL._console import first_of
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import EncodedImages
 from BYOL.data.decode import BrokenImageError, read_header, read_stored
+from BYOL.data.formats.ome_files import missing_parts
 from BYOL.data.formats.stored import MODES, Encoded, Header, ReadOptions
 from BYOL.data.formats.supported import ending_of
 from BYOL.data.formats.tiff import SUFFIXES, parts_of_image
-from BYOL.data.formats.tiff_stack import missing_parts
 from BYOL.data.path_table import PathTable
 from BYOL.data.pipeline import used_bands
 from BYOL.errors import SettingsError

@@ -3,14 +3,14 @@
 They are decoded by imagecodecs at their own precision: 12 bits have values to 4095.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from BYOL.data.formats.frames import check_frame_size, require
-from BYOL.data.formats.jpeg import JPEG_START, jpeg_profile
+from BYOL.data.formats.jpeg import EXIF, JPEG_START, jpeg_profile, segments
+from BYOL.data.formats.pillow import ORIENTATION
 from BYOL.data.formats.stored import (
     Encoded,
     Header,
@@ -22,12 +22,10 @@ from BYOL.data.formats.stored import (
     whole,
 )
 
-_EXIF = b"Exif\0\0"
-_APP1, _START_OF_SCAN, _LOSSLESS = 0xE1, 0xDA, 0xC3
+_APP1, _LOSSLESS = 0xE1, 0xC3
 _END = b"\xff\xd9"
 _FRAMES = (0xC0, 0xC1, 0xC2, _LOSSLESS)  # markers of baseline, extended, progressive, lossless
 _LAYOUTS: dict[int, Layout] = {1: "grey", 3: "rgb"}
-_ORIENTATION = 274
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class DeepJpeg:
         from imagecodecs import jpeg_decode
 
         data = content(self.source)
-        pixels = max((end for _, _, end in _segments(data)), default=2)
+        pixels = max((end for _, _, end in segments(data)), default=2)
         if data.find(_END, pixels) < 0:  # imagecodecs would return what there is
             raise ValueError("the file is truncated: it ends before its last pixel")
         values = np.asarray(jpeg_decode(data)).reshape(*self.stored, self.channels)
@@ -82,8 +80,8 @@ def open_deep_jpeg(source: Encoded, head: bytes, options: ReadOptions) -> DeepJp
     if not head.startswith(JPEG_START):
         return None
     exif = slice(0)
-    for marker, start, end in _segments(head):
-        if marker == _APP1 and head.startswith(_EXIF, start):
+    for marker, start, end in segments(head):
+        if marker == _APP1 and head.startswith(EXIF, start):
             exif = slice(start, end)
         if marker in _FRAMES and start + 6 <= len(head):
             bits, channels = head[start], head[start + 5]
@@ -95,21 +93,12 @@ def open_deep_jpeg(source: Encoded, head: bytes, options: ReadOptions) -> DeepJp
     return None
 
 
-def _segments(head: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of the contents of the segments before the pixels."""
-    at = 2
-    while at + 4 <= len(head) and head[at] == 0xFF and head[at + 1] != _START_OF_SCAN:
-        end = at + 2 + max(int.from_bytes(head[at + 2 : at + 4], "big"), 2)
-        yield head[at + 1], at + 4, end
-        at = end
-
-
 def _orientation(segment: bytes) -> int:
     """The orientation that EXIF data declare; 1 if they are damaged."""
     exif = Image.Exif()
     try:
         exif.load(segment)
-        value = exif.get(_ORIENTATION)
+        value = exif.get(ORIENTATION)
     except Exception:  # of any kind, as for other formats: the pixels can still be read
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

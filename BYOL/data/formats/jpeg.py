@@ -1,5 +1,7 @@
 """JPEG files, decoded by libjpeg-turbo, at a fraction of their size where that suffices."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import simplejpeg
 from PIL import Image
@@ -8,7 +10,7 @@ from BYOL.data.formats.stored import Encoded, Header, ReadOptions, StoredImage, 
 from BYOL.views.colour import changes_colours
 
 JPEG_START = b"\xff\xd8"
-_EXIF = b"Exif\0\0"
+EXIF = b"Exif\0\0"
 _XMP = b"tiff:Orientation"  # Pillow reads it if there is no EXIF data
 _ICC = b"ICC_PROFILE\0"
 _COLOURS = {1: "GRAY", 3: "RGB"}
@@ -137,7 +139,7 @@ def is_within_limit(size: tuple[int, int]) -> bool:
 
 def may_be_turned(content: bytes) -> bool:
     """Whether ``content`` has EXIF or XMP data, which may declare another orientation."""
-    return _find(content, _EXIF) >= 0 or _find(content, _XMP) >= 0
+    return _find(content, EXIF) >= 0 or _find(content, _XMP) >= 0
 
 
 def _find(content: bytes, name: bytes) -> int:
@@ -149,6 +151,15 @@ def _find(content: bytes, name: bytes) -> int:
         at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
     damaged = at + 4 > len(content) or content[at] != 0xFF
     return content.find(name, 0, 1 << 16 if damaged else at)
+
+
+def segments(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and end of the contents of the segments before the pixels."""
+    at = 2
+    while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] != _START_OF_SCAN:
+        end = at + 2 + max(int.from_bytes(content[at + 2 : at + 4], "big"), 2)
+        yield content[at + 1], at + 4, end
+        at = end
 
 
 def has_other_colours(content: bytes) -> bool:
@@ -172,14 +183,12 @@ def jpeg_profile(content: bytes) -> bytes | None:
 
 def _profile(content: bytes) -> bytes | None:
     """The ICC profile of a JPEG; None if it is not complete."""
-    at, parts, count = 2, {}, 0
-    while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] != _START_OF_SCAN:
-        length = int.from_bytes(content[at + 2 : at + 4], "big")
-        segment = content[at + 4 : at + 2 + length]
-        if content[at + 1] == _APP2 and segment.startswith(_ICC) and len(segment) > 14:
+    parts, count = {}, 0
+    for marker, start, end in segments(content):
+        segment = content[start:end]
+        if marker == _APP2 and segment.startswith(_ICC) and len(segment) > 14:
             number, count = segment[12], segment[13]
             parts[number] = segment[14:]
-        at += 2 + max(length, 2)
     if not parts or len(parts) != count:
         return None
     return b"".join(parts[number] for number in sorted(parts))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from BYOL.data.formats.ome_files import check_parts, ome_parts
 from BYOL.data.formats.pillow import PillowFile
 from BYOL.data.formats.stored import (
     Encoded,
@@ -26,8 +27,6 @@ from BYOL.data.formats.stored import (
 from BYOL.data.formats.tiff_quiet import tiff_file
 from BYOL.data.formats.tiff_stack import (
     MOST_SCALES,
-    check_parts,
-    ome_parts,
     read_stack,
     read_values,
 )

@@ -1,15 +1,12 @@
 """TIFFs with several pages: the axes that OME, ImageJ, LSM and tifffile metadata declare."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
-from BYOL.data.formats.stored import Encoded, ReadOptions, Slice
+from BYOL.data.formats.stored import ReadOptions, Slice
 from BYOL.data.formats.tiff_quiet import messages
 
 _NAMES = {"Z": "depth (Z)", "T": "time (T)", "Q": "an undeclared axis", "I": "pages"}
@@ -199,62 +196,3 @@ class Brightest:
 def _chosen(count: int, slice_: Slice) -> int:
     """The index of the slice that ``slice_`` names; of an even count, the second middle one."""
     return count // 2 if slice_ == "middle" else 0
-
-
-def ome_parts(file: Any) -> frozenset[str]:
-    """The names of the files that hold an OME image, its own among them; empty for one file.
-
-    Args:
-        file: a TiffFile. The other files are those that tifffile would open: those with another
-            UUID, whatever the syntax of the XML.
-    """
-    text = (file.ome_metadata or "") if file.is_ome else ""
-    if "FileName" not in text:
-        return frozenset()
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError:  # then tifffile ignores it, too
-        return frozenset()
-    own = root.get("UUID")
-    others = set()
-    for element in root.iter():
-        name = element.get("FileName")
-        if name is None or not element.tag.endswith("UUID"):
-            continue
-        if own is None and name.lower() == file.filename.lower():
-            own = element.text
-        if own is None or element.text != own:
-            others.add(name)
-    here = file.filename if file.filehandle.is_file else ""
-    return frozenset((here, *others)) if others else frozenset()
-
-
-def check_parts(source: Encoded, parts: frozenset[str]) -> None:
-    """Check that all files of an OME image of several files exist next to each other.
-
-    Args:
-        source: the file, or its content.
-        parts: from :func:`ome_parts`.
-
-    Raises:
-        ValueError: names the first file that is missing.
-    """
-    if not parts:
-        return
-    if not isinstance(source, Path):
-        others = ", ".join(sorted(parts - {""})[:3])
-        raise ValueError(f"its other parts are in other files: {others}")
-    if missing := missing_parts(source.parent, parts):
-        raise ValueError(f"its part {missing[0]} is missing")
-
-
-def missing_parts(folder: Path, parts: Iterable[str]) -> list[str]:
-    """The names of ``parts`` that are no files in ``folder``.
-
-    A name that leads to another folder is none: a file from another person could name any file.
-    """
-    return [
-        part
-        for part in sorted(parts)
-        if Path(part).name != part or "\\" in part or not (folder / part).is_file()
-    ]

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from BYOL.data.formats.ome_files import ome_parts
 from BYOL.data.formats.stored import Layout
 from BYOL.data.formats.tiff import no_data_value, profile_of
 from BYOL.data.formats.tiff_quiet import quiet
-from BYOL.data.formats.tiff_stack import MOST_SCALES, ome_parts
+from BYOL.data.formats.tiff_stack import MOST_SCALES
 from BYOL.data.formats.windows import Form
 
 _CACHE_BYTES = 1 << 27  # of decoded tiles: three rows of 256 × 256 × 3 in 200,000 columns
