@@ -34,7 +34,9 @@ from torch import nn
 from BYOL.config.presets import preset_config
 from BYOL.data.dataset import Images
 from BYOL.data.sources import open_images
+from BYOL.evaluation.centering import choose_center
 from BYOL.evaluation.features import extract_features
+from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.evaluation.online import online_check
 from BYOL.evaluation.protocols.knn import knn_accuracy
 from BYOL.evaluation.protocols.linear import linear_probe
@@ -46,6 +48,7 @@ from BYOL.views.config import InputSpec
 
 BATCH = 128  # of the recipe of lightly
 INPUT_SPEC = InputSpec(32, IMAGENET_MEAN, IMAGENET_STD)
+MEASURES = ("knn200", "knn200-cosine", "linear")
 CHECKS = 8  # largest number of k-NN evaluations while a preset trains
 
 
@@ -120,8 +123,10 @@ def evaluate(
     test_ids, queries = extract_features(backbone, test, input_spec, device=device)
     labels, truth = train.labels[train_ids], test.labels[test_ids]
     predictions = linear_probe(bank, labels, queries).predictions
+    center = choose_center(LabelledFeatures(labels, features=bank), seed=0)
     return {
-        "knn200": knn_accuracy(bank, labels, queries, truth, k=200, temperature=0.1),
+        "knn200": knn_accuracy(bank, labels, queries, truth, k=200, center=center),
+        "knn200-cosine": knn_accuracy(bank, labels, queries, truth, k=200),
         "linear": float((predictions == truth).mean()),
     }
 
@@ -131,10 +136,10 @@ def table(rows: dict[str, dict[str, float]], sides: list[str]) -> None:
     for side in sides:
         seed_rows = [row for name, row in rows.items() if name.rpartition(" ")[0] == side]
         cells = []
-        for measure in ("knn200", "linear", "seconds", "rate"):
+        for measure in (*MEASURES, "seconds", "rate"):
             values = [row[measure] for row in seed_rows]
             spread = statistics.stdev(values) if len(values) > 1 else math.nan
-            digits = 3 if measure in ("knn200", "linear") else 0
+            digits = 3 if measure in MEASURES else 0
             cells.append(f"{measure} {statistics.mean(values):.{digits}f} ±{spread:.{digits}f}")
         print(f"  {side:16s} " + "   ".join(cells))
 

@@ -72,7 +72,8 @@ class RunSettings:
         "Use only operations with reproducible results. On a CPU results are always reproducible.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
-        "auto", "Numeric precision of training. auto selects bf16 where the hardware supports it."
+        "auto",
+        "Numeric precision of training. auto selects bf16 where the hardware is faster in it.",
     )
     compile: Literal["auto", "on", "off"] = setting(
         "auto",

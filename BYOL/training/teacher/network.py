@@ -11,6 +11,7 @@ from BYOL.config import PretrainConfig
 from BYOL.errors import SettingsError, UserError
 from BYOL.model.backbones import has_fixed_size
 from BYOL.model.feature_size import feature_size, pool
+from BYOL.model.folded_norms import folded
 from BYOL.model.hub import HUB, is_hub_model
 from BYOL.model.lite0 import LITE0
 from BYOL.model.weights import weights_digest
@@ -53,7 +54,7 @@ class Teacher:
 
     Args:
         name: as the user specified it.
-        network: the network.
+        network: pixels (B, channels, size, size) in [0, 1] → features (B, d).
         size: side in pixels of the images that it sees.
         channels: number of channels of the images.
         features: number of its features.
@@ -64,7 +65,7 @@ class Teacher:
     """
 
     name: str
-    network: TeacherNetwork
+    network: nn.Module
     size: int
     channels: int
     features: int
@@ -108,7 +109,7 @@ def open_teacher(config: PretrainConfig, channels: int, accelerator: str) -> Tea
     known = run.config.input_spec
     size = config.teacher_size or _default_size(run, known.size, accelerator)
     order = _channels(config, channels, len(known.mean))
-    network = TeacherNetwork(run.backbone, known, order).eval()
+    network: nn.Module = TeacherNetwork(run.backbone, known, order).eval()
     try:
         count = feature_size(network, channels, size)
     except UserError:
@@ -119,6 +120,8 @@ def open_teacher(config: PretrainConfig, channels: int, accelerator: str) -> Tea
         )
     about = _origin(config.teacher, run)
     digest = _digest(run.backbone, run.config.backbone, size, order)
+    example = torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(0))
+    network = folded(network, example)
     return Teacher(config.teacher, network, size, channels, count, digest, *about)
 
 
