@@ -5,9 +5,12 @@
 
 ``--plot FILE.svg`` draws k-NN over time.
 
-``cifar/`` contains CIFAR-10 as files, ``train/`` and ``test/`` with class folders. A side is the
-name of a preset, which ``byol pretrain`` runs for as many epochs as fit, decoding included; a trial
-of two epochs measures how many. Or it is ``lightly``: the recipe of its CIFAR-10 benchmark, with
+``cifar/`` contains CIFAR-10 as files, ``train/`` and ``test/`` with class folders, or is a .npz
+file. A side is the name of a preset, which ``byol pretrain`` runs for as many epochs as fit,
+decoding included; a trial of two epochs measures how many. Or it is ``lite0``: the preset
+32px-minutes with ``--teacher lite0`` and the settings of the automatic recipe with a teacher. The
+features of the teacher are computed once, in ``--folder``, and the time for those of the training
+images is part of every run. Or it is ``lightly``: the recipe of its CIFAR-10 benchmark, with
 its own data set, transform, heads, loss and momentum update (SGD 0.06 for a batch of 128, weight
 decay 5e-4, m = 0.99, no blur). The cosine schedule of lightly follows the clock, so that it ends
 with the time. Sides take turns, and all are evaluated in the same way. Sides that the file of
@@ -32,6 +35,7 @@ from peers import LightlyStep, lightly_batches
 from torch import nn
 
 from BYOL.config.presets import preset_config
+from BYOL.config.recipe_tables import TEACHER
 from BYOL.data.dataset import Images
 from BYOL.data.sources import open_images
 from BYOL.evaluation.centering import choose_center
@@ -67,19 +71,32 @@ def by_preset(
     args: Any, preset: str, seed: int, epochs: int, checks: int = CHECKS, **settings: Any
 ) -> Trained:
     every = math.ceil(epochs / checks) if checks else 0
-    with tempfile.TemporaryDirectory() as folder:
+    if preset == "lite0":
+        preset, settings = "32px-minutes", {**TEACHER, "teacher": "lite0", **settings}
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:  # features are stored next to it
         config = preset_config(
             preset, data=args.data, backbone=args.backbone, epochs=epochs, seed=seed,
-            evaluate=False, report=False, knn_every=every, out=f"{folder}/run", **settings,
+            evaluate=False, report=False, knn_every=every, out=folder, **settings,
         )  # fmt: skip
         start = time.perf_counter()
         results = pretrain(config)
-        seconds = time.perf_counter() - start
-        run = open_run(f"{folder}/run")
+        seconds = time.perf_counter() - start + feature_seconds(results.get("teacher"), args)
+        run = open_run(folder)
         image_count = results["steps"] * config.batch_size
         rate = results["images_per_second"]
         curve = [(seconds * epoch / epochs, accuracy) for epoch, accuracy in results["online_knn"]]
         return Trained(run.backbone, run.config.input_spec, seconds, image_count, rate, curve)
+
+
+def feature_seconds(teacher: dict[str, Any] | None, args: Any) -> float:
+    """Return what a run with a teacher must add to its time so that it has made one pass.
+
+    The pass over test images, which is for evaluation only, does not count.
+    """
+    if teacher is None:
+        return 0.0
+    share = args.train_images / teacher["images"]
+    return teacher["seconds"] * (share if teacher["reused"] else share - 1)
 
 
 def epochs_that_fit(args: Any, preset: str, budget: float, train: Images, test: Images) -> int:
@@ -165,7 +182,7 @@ def draw(rows: dict[str, dict[str, Any]], sides: list[str], path: str) -> None:
 def main() -> None:
     args = arguments(
         __doc__, data="cifar", minutes=10.0, seeds=3, first_seed=0, backbone="plain6", threads=2,
-        sides="small,lightly", plot=None,
+        sides="small,lightly", plot=None, folder=None,
     )  # fmt: skip
     line, budget, sides = header("lightly"), args.minutes * 60, args.sides.split(",")
     record: dict[str, Any] = {"machine": line, "minutes": args.minutes, "epochs": {}, "rows": {}}
@@ -174,6 +191,7 @@ def main() -> None:
     splits = open_images(args.data)
     train, _ = load_into_memory(splits.train, 1 << 32)
     test, _ = load_into_memory(splits.test, 1 << 32)
+    args.train_images = len(train)
     if "untrained" not in record:
         torch.manual_seed(0)
         record["untrained"] = evaluate(new_backbone(args), INPUT_SPEC, train, test)

@@ -58,7 +58,7 @@ def one(args: Any, side: str, seed: int, train: Images, test: Images) -> dict[st
 
 def main() -> None:
     args = arguments(
-        __doc__, data="cifar", epochs=6, seeds=1, first_seed=0, backbone="plain6", threads=1,
+        __doc__, data="cifar", epochs=6, seeds=1, first_seed=0, backbone="plain6", threads=1, folder=None,
         sides=",".join(SIDES),
     )  # fmt: skip
     record: dict[str, Any] = {"machine": header("lightly"), "rows": {}}
