@@ -58,8 +58,8 @@ def one(args: Any, side: str, seed: int, train: Images, test: Images) -> dict[st
 
 def main() -> None:
     args = arguments(
-        __doc__, data="cifar", epochs=6, seeds=1, first_seed=0, backbone="plain6", threads=1, folder=None,
-        sides=",".join(SIDES),
+        __doc__, data="cifar", epochs=6, seeds=1, first_seed=0, backbone="plain6", threads=1,
+        sides=",".join(SIDES), folder=None,
     )  # fmt: skip
     record: dict[str, Any] = {"machine": header("lightly"), "rows": {}}
     if args.json and Path(args.json).exists():
