@@ -35,7 +35,7 @@ from peers import LightlyStep, lightly_batches
 from torch import nn
 
 from BYOL.config.presets import preset_config
-from BYOL.config.recipe_tables import TEACHER
+from BYOL.config.recipe_tables import TEACHER, TEACHER_OPTIMIZERS
 from BYOL.data.dataset import Images
 from BYOL.data.sources import open_images
 from BYOL.evaluation.centering import choose_center
@@ -72,7 +72,8 @@ def by_preset(
 ) -> Trained:
     every = math.ceil(epochs / checks) if checks else 0
     if preset == "lite0":
-        preset, settings = "32px-minutes", {**TEACHER, "teacher": "lite0", **settings}
+        chosen = {**TEACHER, **TEACHER_OPTIMIZERS["sgd"], "teacher": "lite0"}
+        preset, settings = "32px-minutes", {**chosen, **settings}
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:  # features are stored next to it
         config = preset_config(
             preset, data=args.data, backbone=args.backbone, epochs=epochs, seed=seed,

@@ -28,8 +28,7 @@ SIDES = {
     "teacher": "--teacher lite0",
     "MLP head": "--teacher lite0 --depth-proj 2",
     "linear head": "--teacher lite0 --depth-proj 1",
-    "milder colours": "--teacher lite0 --brightness .1 --contrast .2 --saturation .1 "
-    "--hue .02 --grey 0 --solarize 0,0",
+    "LARS 3.2": "--teacher lite0 --optimizer lars --lr 3.2",
 }
 FIXED = ("raw pixels", "untrained", "teacher")  # rows of references
 

@@ -29,6 +29,7 @@ from BYOL.config.recipe_tables import (
     SIZES,
     SMALL_SIDE,
     TEACHER,
+    TEACHER_OPTIMIZERS,
     TRANSFORMERS,
     VIEW_SHARE,
     WEIGHTS_EPOCHS,
@@ -248,7 +249,9 @@ def _batch(facts: Facts, large: bool) -> tuple[int, str]:
 def _optimization(facts: Facts, backbone: str, large: bool) -> dict[str, Any]:
     """Optimizer, learning rate, weight decay and τ for the backbone and its initial weights."""
     few = facts.images < FEW
-    usual = "sgd" if backbone in PLAIN_NETWORKS and not few else "lars"
+    plain = backbone in PLAIN_NETWORKS
+    fixed_targets = facts.teacher and plain and not facts.weights
+    usual = "sgd" if plain and (fixed_targets or not few) else "lars"
     usual = "adamw" if backbone.startswith(ADAMW_BACKBONES) else usual
     optimizer = facts.specified.get("optimizer", usual)
     table = FROM_WEIGHTS if facts.weights else OPTIMIZERS
@@ -256,12 +259,12 @@ def _optimization(facts: Facts, backbone: str, large: bool) -> dict[str, Any]:
     chosen = {**table[optimizer], "tau": 0.99 if slow else 0.98 if few else 0.97}
     if optimizer == "adamw":
         chosen["predictor_lr_scale"] = None
-    if few and backbone in PLAIN_NETWORKS and not facts.gpu:
+    if few and plain and not facts.gpu:
         chosen |= FEW_ON_CPU
     if facts.gpu and large and optimizer == "lars":
         chosen |= {**PAPER_RECIPE, **(table[optimizer] if facts.weights else {})}
     if facts.teacher:
-        chosen |= TEACHER
+        chosen |= {**TEACHER, **(TEACHER_OPTIMIZERS.get(optimizer, {}) if fixed_targets else {})}
     return chosen
 
 

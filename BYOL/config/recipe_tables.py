@@ -37,6 +37,12 @@ FEW_ON_CPU: dict[str, Any] = {"crop_scale": (0.5, 1.0)}
 # The targets are the features of a teacher: milder crops, because a small part of an image does not
 # have the features of the whole.
 TEACHER: dict[str, Any] = {"crop_scale": (0.6, 1.0), "predictor_lr_scale": None}
+# Fixed targets allow ten times the learning rate of BYOL, whose target follows the network. Chosen
+# with plain6 on sign digits and on held-out training images of CIFAR-10 (docs/results/teacher.md).
+TEACHER_OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd", "lr": 1.0, "weight_decay": 1e-4},
+    "lars": {"optimizer": "lars", "lr": 30.0, "weight_decay": 1.5e-6},
+}
 # The authors' recipe for 100 epochs of a ResNet-50 (presets.py, "paper-100").
 PAPER_RECIPE: dict[str, Any] = {
     "lr": 0.45,
