@@ -20,6 +20,8 @@ with the time. Sides take turns, and all are evaluated in the same way. Sides th
 import itertools
 import json
 import math
+import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -74,19 +76,24 @@ def by_preset(
     if preset == "lite0":
         chosen = {**TEACHER, **TEACHER_OPTIMIZERS["sgd"], "teacher": "lite0"}
         preset, settings = "32px-minutes", {**chosen, **settings}
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:  # features are stored next to it
-        config = preset_config(
-            preset, data=args.data, backbone=args.backbone, epochs=epochs, seed=seed,
-            evaluate=False, report=False, knn_every=every, out=folder, **settings,
-        )  # fmt: skip
+    # The features of a teacher are stored next to the run, so the run is removed and they stay.
+    place = Path(args.folder or tempfile.gettempdir()) / f"equal-time-{os.getpid()}"
+    config = preset_config(
+        preset, data=args.data, backbone=args.backbone, epochs=epochs, seed=seed,
+        evaluate=False, report=False, knn_every=every, out=str(place), **settings,
+    )  # fmt: skip
+    try:
         start = time.perf_counter()
         results = pretrain(config)
         seconds = time.perf_counter() - start + feature_seconds(results.get("teacher"), args)
-        run = open_run(folder)
-        image_count = results["steps"] * config.batch_size
-        rate = results["images_per_second"]
-        curve = [(seconds * epoch / epochs, accuracy) for epoch, accuracy in results["online_knn"]]
-        return Trained(run.backbone, run.config.input_spec, seconds, image_count, rate, curve)
+        run = open_run(str(place))
+        backbone, input_spec = run.backbone, run.config.input_spec  # they are read only now
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    image_count = results["steps"] * config.batch_size
+    rate = results["images_per_second"]
+    curve = [(seconds * epoch / epochs, accuracy) for epoch, accuracy in results["online_knn"]]
+    return Trained(backbone, input_spec, seconds, image_count, rate, curve)
 
 
 def feature_seconds(teacher: dict[str, Any] | None, args: Any) -> float:

@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -94,6 +95,24 @@ def test_weights_lower_the_learning_rate_and_shorten_the_run():
         assert found["lr"] < fresh["lr"] / 3
         assert found["epochs"] < fresh["epochs"]
         assert found["image_size"] > fresh["image_size"]
+
+
+@pytest.mark.parametrize("images", [1_500, 50_000])
+def test_fixed_targets_have_a_higher_learning_rate_and_milder_crops(images):
+    plain = choose_recipe(Facts(images, 32, teacher=True)).settings
+    assert (plain["optimizer"], plain["lr"], plain["weight_decay"]) == ("sgd", 1.0, 1e-4)
+    assert plain["crop_scale"] == (0.6, 1.0)
+    assert plain["predictor_lr_scale"] is None  # there is no predictor
+    specified = Facts(images, 32, teacher=True, specified={"optimizer": "lars"})
+    assert choose_recipe(specified).settings["lr"] == 30
+    # Nothing was measured with other networks, and initial weights must not be erased.
+    on_gpu = Facts(images, 32, accelerator="gpu", teacher=True)
+    from_weights = Facts(images, 32, weights=True, weights_backbone="plain6", teacher=True)
+    for facts in (on_gpu, from_weights):
+        other = choose_recipe(facts).settings
+        without = choose_recipe(replace(facts, teacher=False)).settings
+        assert (other["optimizer"], other["lr"]) == (without["optimizer"], without["lr"])
+        assert other["crop_scale"] == (0.6, 1.0)
 
 
 @pytest.mark.parametrize("backbone", ["vit_small_patch16_224", "convnext_tiny", "swin_tiny"])
