@@ -24,6 +24,8 @@ def folded(network: nn.Module, example: Tensor) -> nn.Module:
         network: in evaluation mode.
         example: (B, C, H, W) input of ``network``.
     """
+    if not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):
+        return network
     copied = copy.deepcopy(network)
     _fold(copied)
     with torch.inference_mode():

@@ -72,3 +72,8 @@ def test_features_that_are_not_finite_are_those_of_the_network_itself():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
     network[1].running_mean.fill_(float("nan"))
     assert folded(network, torch.rand(2, 3, 8, 8)) is network
+
+
+def test_a_network_without_batch_norms_is_used_as_it_is():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4)).eval()
+    assert folded(network, torch.rand(2, 3, 8, 8)) is network
