@@ -89,10 +89,10 @@ class Start:
 
     def _check_equal(self, name: str, recorded: Any, present: Any) -> None:
         if recorded != present:
-            setting = f"--{name}={present}" if present is not None else f"no --{name}"
+            started = _as_flag(name, recorded) if isinstance(recorded, bool) else recorded
             raise SettingsError(
-                f"{setting} does not fit --resume: the run in {self.folder.path} was started with "
-                f"{'none' if recorded is None else recorded}"
+                f"{_as_flag(name, present)} does not fit --resume: the run in {self.folder.path} "
+                f"was started with {'none' if started is None else started}"
             )
 
     @contextlib.contextmanager
@@ -188,3 +188,10 @@ def _results(folder: RunFolder) -> dict[str, Any] | None:
         return None
     complete = results is not None and "epochs" in results and folder.backbone.exists()
     return results if complete else None
+
+
+def _as_flag(name: str, value: Any) -> str:
+    """Return a setting as it is typed."""
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"no --{name}" if value is None else f"--{name}={value}"

@@ -19,10 +19,12 @@ import torch
 from BYOL.cli.main import main, parse
 from BYOL.config import PretrainConfig, load_config
 from BYOL.config.paths import with_absolute_paths
-from BYOL.errors import StoppedError, UserError
+from BYOL.errors import SettingsError, StoppedError, UserError
 from BYOL.export import load_weights
+from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.training.pretrain import pretrain
+from BYOL.training.resume import Start
 from tests.conftest import TINY, draw_images, tiny
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -277,6 +279,22 @@ def test_a_complete_run_is_no_answer_to_other_settings_and_gets_what_it_lacks(
     assert pretrain(again)["steps"] == 10
     with pytest.raises(UserError, match="has no checkpoint to resume from"):
         pretrain(tiny(images, run, resume="auto", epochs=9))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "present", "expected"),
+    [
+        (True, False, "--no-freeze_patches does not fit .* was started with --freeze_patches$"),
+        (False, True, "--freeze_patches does not fit .* was started with --no-freeze_patches$"),
+        (0.5, 0.7, "--freeze_patches=0.7 does not fit .* was started with 0.5$"),
+        (None, 8, "--freeze_patches=8 does not fit .* was started with none$"),
+        (8, None, "no --freeze_patches does not fit .* was started with 8$"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named_as_it_is_typed(recorded, present, expected, tmp_path):
+    start = Start(RunFolder(tmp_path))
+    with pytest.raises(SettingsError, match=expected):
+        start._check_equal("freeze_patches", recorded, present)
 
 
 def test_a_run_is_opened_from_other_folders_than_it_was_started_in(images, tmp_path, monkeypatch):
