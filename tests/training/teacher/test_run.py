@@ -201,6 +201,7 @@ def test_a_run_from_another_person_does_not_open_its_teacher(trained, monkeypatc
         (3, 16, 5.0, "cpu", False),
         (3, 40, 600.0, "cpu", False),
         (3, 40, 5.0, "gpu", False),
+        (3, 40, 0.01, "cpu", False),  # no time would be left after the features of the teacher
     ],
 )
 def test_a_teacher_is_recommended_for_few_photographs_and_little_time(
