@@ -201,7 +201,6 @@ def test_a_run_from_another_person_does_not_open_its_teacher(trained, monkeypatc
         (3, 16, 5.0, "cpu", False),
         (3, 40, 600.0, "cpu", False),
         (3, 40, 5.0, "gpu", False),
-        (3, 40, 0.01, "cpu", False),  # no time would be left after the features of the teacher
     ],
 )
 def test_a_teacher_is_recommended_for_few_photographs_and_little_time(
@@ -213,3 +212,11 @@ def test_a_teacher_is_recommended_for_few_photographs_and_little_time(
     advice = hint(config, photographs, accelerator)
     assert (advice is not None and "--teacher lite0" in advice) == expected
     assert hint(preset_config("auto", teacher="lite0"), photographs, "cpu") is None
+
+
+@pytest.mark.parametrize(("count", "minutes"), [(7_000, 2.0), (50_000, 20.0)])
+def test_a_teacher_is_recommended_if_its_features_leave_half_of_the_time(count, minutes):
+    pixels = torch.zeros(1, 3, 40, 40, dtype=torch.uint8).expand(count, -1, -1, -1)
+    photographs = ArrayImages("photographs", 3, None, (), pixels)
+    assert hint(preset_config("auto", minutes=minutes), photographs, "cpu") is not None
+    assert hint(preset_config("auto", minutes=minutes / 2), photographs, "cpu") is None
