@@ -85,26 +85,20 @@ def by_preset(
     try:
         start = time.perf_counter()
         results = pretrain(config)
-        seconds = time.perf_counter() - start + feature_seconds(results.get("teacher"), args)
+        seconds = time.perf_counter() - start
         run = open_run(str(place))
         backbone, input_spec = run.backbone, run.config.input_spec  # they are read only now
     finally:
         shutil.rmtree(place, ignore_errors=True)
     image_count = results["steps"] * config.batch_size
     rate = results["images_per_second"]
-    curve = [(seconds * epoch / epochs, accuracy) for epoch, accuracy in results["online_knn"]]
+    first = 0.0  # seconds until training starts: the teacher's pass over the training images
+    if teacher := results.get("teacher"):
+        first = teacher["seconds"] * args.train_images / teacher["images"]
+        seconds += first - (0 if teacher["reused"] else teacher["seconds"])
+    each = (seconds - first) / epochs
+    curve = [(first + each * epoch, accuracy) for epoch, accuracy in results["online_knn"]]
     return Trained(backbone, input_spec, seconds, image_count, rate, curve)
-
-
-def feature_seconds(teacher: dict[str, Any] | None, args: Any) -> float:
-    """Return what a run with a teacher must add to its time so that it has made one pass.
-
-    The pass over test images, which is for evaluation only, does not count.
-    """
-    if teacher is None:
-        return 0.0
-    share = args.train_images / teacher["images"]
-    return teacher["seconds"] * (share if teacher["reused"] else share - 1)
 
 
 def epochs_that_fit(args: Any, preset: str, budget: float, train: Images, test: Images) -> int:
