@@ -92,7 +92,7 @@ class TeacherFeatures:
         start = time.monotonic()
         device = torch_device(self.machine.accelerator)
         vectors = extract_features(
-            self.teacher.network, images, self.teacher.input_spec, device=device,
+            self.teacher.folded_network, images, self.teacher.input_spec, device=device,
             workers=pick_workers(self.workers, self.machine.accelerator),
         )[1]  # fmt: skip
         self.seconds += time.monotonic() - start
@@ -143,7 +143,7 @@ class TeacherFeatures:
         features = np.lib.format.open_memmap(file, "w+", np.float16, shape)
         read = np.zeros(len(images), dtype=bool)
         device = torch_device(self.machine.accelerator)
-        network = self.teacher.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = self.teacher.folded_network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         workers = pick_workers(self.workers, self.machine.accelerator)
         precision = None
         with waiting(f"features of the teacher {self.teacher.name}", len(images)) as work:
@@ -166,8 +166,9 @@ class TeacherFeatures:
         wanted, spec = self._precision_wanted, self.teacher.input_spec
         if wanted == "fp32" or len(pixels) < 2:
             return "fp32"
-        exact = compute_features(self.teacher.network, pixels, spec, "fp32")
-        rough = compute_features(self.teacher.network, pixels, spec, wanted)
+        network = self.teacher.folded_network
+        exact = compute_features(network, pixels, spec, "fp32")
+        rough = compute_features(network, pixels, spec, wanted)
         mean = exact.mean(dim=0)
         return (
             wanted

@@ -1,5 +1,6 @@
 """The teacher of a run: a published network, and how it sees the images of the run."""
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ class Teacher:
     """
 
     name: str
-    network: nn.Module
+    network: TeacherNetwork
     size: int
     channels: int
     features: int
@@ -78,6 +79,16 @@ class Teacher:
     def input_spec(self) -> InputSpec:
         """The input specification: pixels in [0, 1], which the network normalises itself."""
         return InputSpec(self.size, [0.0] * self.channels, [1.0] * self.channels)
+
+    @functools.cached_property
+    def folded_network(self) -> nn.Module:
+        """The network that computes features: faster, equal up to rounding.
+
+        It is made at first use, so that a command that only reads stored features does not make it.
+        """
+        generator = torch.Generator().manual_seed(0)
+        example = torch.rand(2, self.channels, self.size, self.size, generator=generator)
+        return folded(self.network, example.to(self.network.mean.device))
 
     @property
     def facts(self) -> dict[str, object]:
@@ -109,7 +120,7 @@ def open_teacher(config: PretrainConfig, channels: int, accelerator: str) -> Tea
     known = run.config.input_spec
     size = config.teacher_size or _default_size(run, known.size, accelerator)
     order = _channels(config, channels, len(known.mean))
-    network: nn.Module = TeacherNetwork(run.backbone, known, order).eval()
+    network = TeacherNetwork(run.backbone, known, order).eval()
     try:
         count = feature_size(network, channels, size)
     except UserError:
@@ -120,8 +131,6 @@ def open_teacher(config: PretrainConfig, channels: int, accelerator: str) -> Tea
         )
     about = _origin(config.teacher, run)
     digest = _digest(run.backbone, run.config.backbone, size, order)
-    example = torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(0))
-    network = folded(network, example)
     return Teacher(config.teacher, network, size, channels, count, digest, *about)
 
 
