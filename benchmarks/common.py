@@ -84,6 +84,14 @@ def save(path: str | None, **figures: Any) -> None:
         Path(path).write_text(json.dumps(figures, indent=1))
 
 
+def load_saved(path: str | None, **default: Any) -> dict[str, Any]:
+    """Return the figures that :func:`save` wrote to ``path``; ``default`` if there are none."""
+    if path and Path(path).exists():
+        saved: dict[str, Any] = json.loads(Path(path).read_text())
+        return saved
+    return default
+
+
 def small_stem(backbone: str) -> str:
     """Return the stem that ``byol pretrain`` chooses for images of 32 px."""
     return "small" if backbone.startswith("resnet") else "imagenet"

@@ -18,7 +18,6 @@ with the time. Sides take turns, and all are evaluated in the same way. Sides th
 """
 
 import itertools
-import json
 import math
 import os
 import shutil
@@ -30,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from common import arguments, header, save, small_stem
+from common import arguments, header, load_saved, save, small_stem
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from peers import LightlyStep, lightly_batches
@@ -187,9 +186,7 @@ def main() -> None:
         sides="small,lightly", plot=None, folder=None,
     )  # fmt: skip
     line, budget, sides = header("lightly"), args.minutes * 60, args.sides.split(",")
-    record: dict[str, Any] = {"machine": line, "minutes": args.minutes, "epochs": {}, "rows": {}}
-    if args.json and Path(args.json).exists():
-        record = json.loads(Path(args.json).read_text())
+    record = load_saved(args.json, machine=line, minutes=args.minutes, epochs={}, rows={})
     splits = open_images(args.data)
     train, _ = load_into_memory(splits.train, 1 << 32)
     test, _ = load_into_memory(splits.test, 1 << 32)

@@ -11,7 +11,6 @@ compiled"`` only one of the steps. Figures of other parts in the JSON file are k
 """
 
 import itertools
-import json
 import tempfile
 import time
 import traceback
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import arguments, header, save
+from common import arguments, header, load_saved, save
 
 from BYOL._hardware import Machine, matrix_rate, peak_memory, restart_peak_memory, timed, wait_for
 from BYOL._random import fold
@@ -218,9 +217,7 @@ def main() -> None:
         print(torch.cuda.get_device_name(device))
     # as byol pretrain sets it on a GPU; for lightly too, whichever parts run before it
     torch.backends.cudnn.benchmark = True
-    measures: dict[str, Any] = {}
-    if args.json and Path(args.json).exists():
-        measures = json.loads(Path(args.json).read_text())
+    measures = load_saved(args.json)
     measures["machine"] = line
     for part in (part for part in PARTS if part.__name__ in args.parts.split(",")):
         start = time.perf_counter()

@@ -14,7 +14,6 @@ repeated. No further run is started after ``--seconds``.
 """
 
 import itertools
-import json
 import math
 import shutil
 import time
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import arguments, header, save
+from common import arguments, header, load_saved, save
 from scipy.stats import kendalltau, spearmanr
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -230,9 +229,7 @@ def grouped(rows: list[dict[str, Any]], *names: str) -> list[list[dict[str, Any]
 def main() -> None:
     args = arguments(__doc__, data="digits", out="runs/label-free", recipes="", seconds=1e9)
     line = header("scipy", "scikit-learn")
-    rows: list[dict[str, Any]] = []
-    if args.json and Path(args.json).exists():
-        rows = json.loads(Path(args.json).read_text())["rows"]
+    rows: list[dict[str, Any]] = load_saved(args.json, rows=[])["rows"]
     start = time.monotonic()
     recipes = args.recipes.split(",") if args.recipes else list(RECIPES)
     for data, recipe in itertools.product(args.data.split(","), recipes):

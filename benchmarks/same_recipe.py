@@ -10,14 +10,13 @@ value 0.4 itself).
 """
 
 import itertools
-import json
 import math
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import arguments, header, save
+from common import arguments, header, load_saved, save
 from equal_time import BATCH, INPUT_SPEC, by_preset, evaluate, new_backbone, table
 from peers import LightlyStep, lightly_batches
 
@@ -61,9 +60,7 @@ def main() -> None:
         __doc__, data="cifar", epochs=6, seeds=1, first_seed=0, backbone="plain6", threads=1,
         sides=",".join(SIDES), folder=None,
     )  # fmt: skip
-    record: dict[str, Any] = {"machine": header("lightly"), "rows": {}}
-    if args.json and Path(args.json).exists():
-        record = json.loads(Path(args.json).read_text())
+    record = load_saved(args.json, machine=header("lightly"), rows={})
     splits = open_images(args.data)
     assert splits.test is not None
     train, _ = load_into_memory(splits.train, 1 << 32)

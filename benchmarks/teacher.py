@@ -21,12 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import arguments, header, save
+from common import arguments, header, load_saved, save
 
 SIDES = {
     "BYOL": "",
     "teacher": "--teacher lite0",
-    "MLP head": "--teacher lite0 --depth-proj 2",
     "linear head": "--teacher lite0 --depth-proj 1",
     "LARS 3.2": "--teacher lite0 --optimizer lars --lr 3.2",
 }
@@ -38,14 +37,7 @@ def run(data: str, minutes: float, seed: int, side: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         command = [sys.executable, "-m", "BYOL", "pretrain", data, "--minutes", str(minutes)]
-        command += [
-            "--seed",
-            str(seed),
-            "--no-report",
-            "--out",
-            str(out),
-            *shlex.split(SIDES[side]),
-        ]
+        command += [f"--seed={seed}", "--no-report", f"--out={out}", *shlex.split(SIDES[side])]
         start = time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         seconds = time.monotonic() - start
@@ -81,8 +73,9 @@ def lines(name: str, row: str, runs: list[dict[str, Any]]) -> str:
 def table(data: str, found: dict[str, list[dict[str, Any]]]) -> None:
     """Print the rows of one set: each reference once, then every side with its seconds."""
     every = list(itertools.chain.from_iterable(found.values()))
-    print(f"\n{data}: {every[0]['images']}, test images with a near-copy in training: "
-          f"{every[0]['leaked']}")  # fmt: skip
+    training, test = every[0]["images"].values()
+    print(f"\n{data}: {training:,} training and {test:,} test images, "
+          f"{every[0]['leaked']} of which have a near-copy in training")  # fmt: skip
     for reference in FIXED:
         having = [r for r in every if reference in r["rows"]]
         if having:
@@ -93,9 +86,7 @@ def table(data: str, found: dict[str, list[dict[str, Any]]]) -> None:
 
 def main() -> None:
     args = arguments(__doc__, data="digits", minutes=2.0, seeds=3, sides="BYOL,teacher")
-    record: dict[str, Any] = {"machine": header(), "minutes": args.minutes, "runs": {}}
-    if args.json and Path(args.json).exists():
-        record = json.loads(Path(args.json).read_text())
+    record = load_saved(args.json, machine=header(), minutes=args.minutes, runs={})
     sets, sides = args.data.split(","), args.sides.split(",")
     for seed, data, side in itertools.product(range(args.seeds), sets, sides):
         name = f"{data} | {side} | {seed}"

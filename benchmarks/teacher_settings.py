@@ -9,13 +9,12 @@ of :data:`SETTINGS` trains plain6 for ``--epochs`` epochs with the preset 32px-m
 the file of ``--json`` already contains are not run again; ``--only`` names some of them.
 """
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import arguments, header, save
+from common import arguments, header, load_saved, save
 from equal_time import evaluate
 
 from BYOL.config.presets import preset_config
@@ -77,9 +76,7 @@ def one(args: Any, file: Path, settings: dict[str, Any]) -> dict[str, float]:
 
 def main() -> None:
     args = arguments(__doc__, data="cifar10.npz", folder="runs/settings", epochs=4, seed=0, only="")
-    record: dict[str, Any] = {"machine": header(), "rows": {}}
-    if args.json and Path(args.json).exists():
-        record = json.loads(Path(args.json).read_text())
+    record = load_saved(args.json, machine=header(), rows={})
     file = Path(args.folder) / "held-out.npz"
     if not file.exists():
         hold_out(args.data, file)
