@@ -1,4 +1,4 @@
-"""Writing files atomically: a file is either complete or does not exist. Also JSON and CSV."""
+"""Writing files: each is complete or does not exist, and replaces no input. Also JSON and CSV."""
 
 import contextlib
 import csv
@@ -251,3 +251,26 @@ def _reason(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return "no space left on the device; nothing was changed"
     return error.strerror or str(error)
+
+
+def check_not_input(argument: str, out: Path, *inputs: str | Path | None) -> None:
+    """Check that the file ``out`` replaces none of the ``inputs``.
+
+    Args:
+        argument: how the user named the file, for the message: ``--grid=e.png``.
+        out: the file to write.
+        inputs: files and folders that are read; names of other kinds are ignored. A PNG file in an
+            input folder counts as one of its images.
+
+    Raises:
+        UserError: ``out`` exists and is an input.
+    """
+    if not out.is_file():
+        return
+    for source in (name for name in inputs if name):
+        place = Path(source).expanduser()
+        if not place.exists():
+            continue
+        is_image = place.is_dir() and out.suffix.lower() == ".png"
+        if out.samefile(place) or (is_image and out.resolve().is_relative_to(place.resolve())):
+            raise UserError(f"{argument} would replace a file that is read ({place}): give another")

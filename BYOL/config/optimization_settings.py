@@ -83,3 +83,12 @@ class OptimizationSettings:
         on_resume="incomplete",
         chosen="recipe",
     )
+
+    def total_steps(self, images: int) -> int:
+        """The number of optimizer steps of the whole run on ``images`` images."""
+        return self.limited_steps(images // self.batch_size)
+
+    def limited_steps(self, per_epoch: int) -> int:
+        """The same for ``per_epoch`` optimizer steps per epoch."""
+        steps = per_epoch * self.epochs
+        return steps if self.steps is None else min(steps, self.steps)

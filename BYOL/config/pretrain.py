@@ -15,11 +15,9 @@ from BYOL.config.validation import (
     check_numbers,
     check_recipe,
     check_teacher,
-    logger_names,
 )
 from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import SettingsError
-from BYOL.views.config import InputSpec
 
 # Pixels are from 0 to 1, and networks compute in float32: other numbers are a mistake.
 _MOST_MEAN, _LEAST_STD = 1e3, 1e-6
@@ -67,30 +65,6 @@ class PretrainConfig(
             raise SettingsError("--resume needs --out: the folder of the run to resume")
 
     @property
-    def specified(self) -> frozenset[str]:
-        """The names of the settings that the user has specified; empty if that is unknown."""
-        return frozenset(self.recipe.get("specified", ()))
-
-    @property
-    def undecided(self) -> bool:
-        """Whether the preset is auto and its settings have not been chosen yet."""
-        return self.preset == "auto" and "specified" in self.recipe and "facts" not in self.recipe
-
-    @property
-    def loggers(self) -> list[str]:
-        """The names in ``logger``."""
-        return logger_names(self.logger)
-
-    def total_steps(self, images: int) -> int:
-        """The number of optimizer steps of the whole run on ``images`` images."""
-        return self.limited_steps(images // self.batch_size)
-
-    def limited_steps(self, per_epoch: int) -> int:
-        """The same for ``per_epoch`` optimizer steps per epoch."""
-        steps = per_epoch * self.epochs
-        return steps if self.steps is None else min(steps, self.steps)
-
-    @property
     def micro_batch(self) -> int:
         """The number of images in one forward pass of one process."""
         return self.batch_size // (self.accumulate * self.devices * self.nodes)
@@ -103,11 +77,3 @@ class PretrainConfig(
         assert self.image_size is not None
         side = self.view_size or self.image_size
         return self.micro_batch, self.channels, side, side
-
-    @property
-    def input_spec(self) -> InputSpec:
-        """The size and the normalization of the backbone's input, once they are resolved."""
-        assert self.image_size is not None
-        assert self.mean is not None
-        assert self.std is not None
-        return InputSpec(self.image_size, self.mean, self.std)

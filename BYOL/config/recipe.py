@@ -201,12 +201,10 @@ def _sizes(facts: Facts, backbone: str, large: bool) -> tuple[int, int | None, s
 
 def _most_side(facts: Facts, backbone: str, large: bool) -> int:
     """The largest image size whose gain is worth the time."""
-    if facts.weights:
-        return WEIGHTS_IMAGE_SIZE[facts.gpu]
-    if facts.gpu or backbone not in PLAIN_NETWORKS:
-        return SIZES[facts.gpu, large][0]
-    minutes = facts.minutes or CPU_MINUTES
-    return next(side for most, side in PLAIN_IMAGE_SIZES if minutes <= most)
+    if backbone in PLAIN_NETWORKS and not facts.gpu:
+        minutes = facts.minutes or CPU_MINUTES
+        return next(side for most, side in PLAIN_IMAGE_SIZES if minutes <= most)
+    return WEIGHTS_IMAGE_SIZE[facts.gpu] if facts.weights else SIZES[facts.gpu, large][0]
 
 
 def image_size_for(view_size: int, side: int | None) -> int:

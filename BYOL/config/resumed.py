@@ -10,6 +10,7 @@ from BYOL.config.fields import names_where
 from BYOL.config.paths import check_named_places, values_naming_places, with_moved_paths
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.recipe import CHOSEN
+from BYOL.config.run_settings import RunSettings
 from BYOL.config.yaml_io import read_run_config
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def recorded_settings(config: PretrainConfig, file: Path) -> dict[str, Any]:
     return {**found, "minutes": None}
 
 
-def _recorded_names(config: PretrainConfig, recorded: PretrainConfig) -> set[str]:
+def _recorded_names(config: PretrainConfig, recorded: RunSettings) -> set[str]:
     """The names of the settings that ``recorded`` decides unless the user specifies them."""
     length = _LENGTH if config.minutes is not None else set()
     if config.preset not in ("auto", recorded.preset):  # the user asks for another recipe

@@ -6,8 +6,10 @@ from typing import Any, ClassVar, Literal
 from BYOL.config.common_fields import fixed_setting
 from BYOL.config.fields import setting
 from BYOL.config.shared_help import ACCELERATOR
+from BYOL.config.validation import logger_names
 
 Resume = bool | Literal["auto"]
+CompileSetting = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class RunSettings:
         "auto",
         "Numeric precision of training. auto selects bf16 where the hardware is faster in it.",
     )
-    compile: Literal["auto", "on", "off"] = setting(
+    compile: CompileSetting = setting(
         "auto",
         "Compile the network with torch.compile. auto compiles where the run is long enough to "
         "save more time than compilation takes.",
@@ -128,3 +130,18 @@ class RunSettings:
         ),
         factory=dict,
     )
+
+    @property
+    def specified(self) -> frozenset[str]:
+        """The names of the settings that the user has specified; empty if that is unknown."""
+        return frozenset(self.recipe.get("specified", ()))
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the preset is auto and its settings have not been chosen yet."""
+        return self.preset == "auto" and "specified" in self.recipe and "facts" not in self.recipe
+
+    @property
+    def loggers(self) -> list[str]:
+        """The names in ``logger``."""
+        return logger_names(self.logger)

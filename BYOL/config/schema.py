@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from BYOL._console import printable, visible
-from BYOL._opening import open_plain
+from BYOL._untrusted import open_plain
 from BYOL.errors import DataError, first_line
 
 LENIENT = ConfigDict(extra="allow")  # files of later versions may have further fields

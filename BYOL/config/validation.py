@@ -3,6 +3,7 @@
 from typing import Any
 
 from BYOL._console import printable
+from BYOL.config.model_settings import ModelSettings
 from BYOL.errors import SettingsError
 
 
@@ -78,7 +79,7 @@ def check_numbers(name: str, values: Any, between: tuple[float, float]) -> None:
             raise SettingsError(f"--{name}={values} is out of range: give {accepted}")
 
 
-def check_teacher(config: Any) -> None:
+def check_teacher(config: ModelSettings) -> None:
     """Make sure that the settings of a teacher fit each other and the rest of the model.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from BYOL.config.common_fields import fixed_setting
 from BYOL.config.fields import setting
-from BYOL.views.config import Pair
+from BYOL.views.config import InputSpec, Pair
 
 
 def _augmentation(
@@ -125,3 +125,11 @@ class ViewSettings:
         "Standard deviation of each channel, for normalization. The default is chosen as for "
         "--mean.",
     )
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """The size and the normalization of the backbone's input, once they are resolved."""
+        assert self.image_size is not None
+        assert self.mean is not None
+        assert self.std is not None
+        return InputSpec(self.image_size, self.mean, self.std)

@@ -6,7 +6,7 @@ from typing import Any
 
 from BYOL._console import printable
 from BYOL._files import write_atomically
-from BYOL._opening import open_plain
+from BYOL._untrusted import open_plain
 from BYOL.config.fields import convert_all, fields_of
 from BYOL.config.from_values import present_name, without_former_settings
 from BYOL.config.paths import place_names, place_values, signed_values

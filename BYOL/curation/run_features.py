@@ -13,9 +13,8 @@ import numpy as np
 import torch
 
 from BYOL._console import Progress
-from BYOL._files import to_json
+from BYOL._files import check_not_input, to_json
 from BYOL._hardware import own_cores, pick_accelerator, pick_precision, pick_workers, torch_device
-from BYOL._inputs import check_not_input
 from BYOL.config.features import FeaturesConfig
 from BYOL.curation.embeddings import Batches
 from BYOL.curation.feature_description import KEY, Description, describe

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from BYOL._files import check_output_file, to_json, write_atomically
-from BYOL._opening import open_plain
+from BYOL._untrusted import open_plain
 from BYOL.config.signing import is_signature_of, signature_of
 from BYOL.curation.faiss_index import VectorIndex, import_faiss
 from BYOL.curation.feature_description import find_mismatch

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from BYOL._opening import open_plain
+from BYOL._untrusted import open_plain
 from BYOL.data.formats.supported import SUFFIXES
 from BYOL.errors import DataError
 

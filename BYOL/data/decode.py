@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from BYOL._opening import read_start
+from BYOL._untrusted import read_start
 from BYOL.data.formats.jpeg import decode_upright
 from BYOL.data.formats.readers import open_source
 from BYOL.data.formats.stored import Encoded, Header, ReadOptions, StoredImage

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from BYOL._files import write_atomically
-from BYOL._opening import open_plain
+from BYOL._untrusted import open_plain
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import AFTER_SEPARATOR, SEPARATOR
 from BYOL.errors import DataError

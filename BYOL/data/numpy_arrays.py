@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from BYOL._console import first_of
-from BYOL._opening import reason_not_to_open
 from BYOL._random import evenly_spaced
+from BYOL._untrusted import reason_not_to_open
 from BYOL.data.array_labels import encode_arrays
 from BYOL.data.array_layout import longer_side, to_nchw
 from BYOL.data.dataset import ArrayImages

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from BYOL._console import first_of
-from BYOL._opening import reason_not_to_open
 from BYOL._random import evenly_spaced
+from BYOL._untrusted import reason_not_to_open
 from BYOL.data.data_source import DataSource, parse_source
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
 from BYOL.data.decode import image_size

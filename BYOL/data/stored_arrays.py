@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from BYOL._opening import reason_not_to_open
+from BYOL._untrusted import reason_not_to_open
 from BYOL.config.data_names import ARRAY_SEPARATOR, names_array
 from BYOL.errors import DataError, first_line
 

@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-from BYOL.config import PretrainConfig
+from BYOL.config.data_settings import DataSettings
 from BYOL.config.tasks import CLASSES
 from BYOL.data.annotations import AnnotationFiles, annotate_splits
 from BYOL.data.dataset import Images
@@ -21,7 +21,7 @@ from BYOL.evaluation.labelled_set import LabelledSet, task_of
 HELD_OUT = 0.2  # share of the labelled images that is held out if there is no test set
 
 
-def attach_labels(splits: Splits, config: PretrainConfig) -> Splits:
+def attach_labels(splits: Splits, config: DataSettings) -> Splits:
     """Add the contents of the files ``config.labels`` and ``config.groups`` to ``splits``.
 
     All images stay in ``train`` for pretraining. Those with a label are also in ``labelled``. If

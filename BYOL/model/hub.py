@@ -14,7 +14,7 @@ from typing import Any
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from BYOL._hub import hub_problem
-from BYOL._links import check_file_link
+from BYOL._untrusted import check_file_link
 from BYOL.config import PretrainConfig
 from BYOL.config.schema import LENIENT, Text, read_json
 from BYOL.config.yaml_io import MAX_CHANNELS, MAX_SIDE

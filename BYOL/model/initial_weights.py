@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from BYOL._files import to_json
-from BYOL._links import check_file_link
+from BYOL._untrusted import check_file_link
 from BYOL.config.schema import read_json
 from BYOL.errors import WeightsError
 from BYOL.model.weight_layouts import fitting

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from BYOL._opening import open_plain
+from BYOL._untrusted import open_plain
 from BYOL.errors import WeightsError
 from BYOL.model.weights import load_weights
 from BYOL.views.config import InputSpec

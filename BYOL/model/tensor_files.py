@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL._opening import open_plain, utf8_name
+from BYOL._untrusted import open_plain, utf8_name
 from BYOL.errors import UserError, WeightsError
 
 # Where programs keep weights in their checkpoints, the preferred ones first: as timm's own loader,
@@ -107,6 +107,19 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with utf8_name(path) as name, safe_open(name, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return weights, file.metadata() or {}
+
+
+def stored_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a .safetensors file, from its header; empty for any other file."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return {}
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with utf8_name(path) as name, safe_open(name, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError):
+        return {}
 
 
 def _plain_classes() -> list[Any]:

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from BYOL._links import check_folder_links
+from BYOL._untrusted import check_folder_links
 from BYOL.data.data_source import parse_source
 from BYOL.errors import MachineError, SettingsError
 from BYOL.model.weights import RUN_WEIGHTS
@@ -160,7 +160,7 @@ class RunFolder:
         return tuple(_stamp(path) for path in (self.checkpoint, self.results))
 
     def check_links(self, argument: str) -> None:
-        """Reject a folder whose entries lead out of it: see :mod:`BYOL._links`.
+        """Reject a folder whose entries lead out of it: see :mod:`BYOL._untrusted`.
 
         Args:
             argument: the name of the folder as the user specified it, for the message.

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from torch import Tensor, nn
 
 from BYOL._console import visible
-from BYOL._links import check_file_link
+from BYOL._untrusted import check_file_link
 from BYOL.config import load_config
 from BYOL.config.yaml_io import MAX_CHANNELS, MAX_SIDE
 from BYOL.data.formats.stored import Slice

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from BYOL._links import open_no_follow
+from BYOL._untrusted import open_no_follow
 from BYOL.errors import MachineError, UserError
 
 # errors of file systems without locks, such as some Lustre mounts: no lock is used, as on Windows

@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 from pathlib import Path
 
+import timm
 import torch
 
 from BYOL._hardware import available_memory, own_cores, pick_accelerator, pick_precision
@@ -11,6 +12,7 @@ from BYOL.config import PretrainConfig, load_config
 from BYOL.config.recipe import Facts, choose_recipe
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.errors import UserError
+from BYOL.model.tensor_files import stored_metadata
 from BYOL.runs.folder import RunFolder
 
 PROBED = 64  # images whose headers are read
@@ -79,11 +81,19 @@ def _memory(accelerator: str) -> int | None:
 
 
 def _backbone_of(weights: str | None) -> str | None:
-    """The backbone of a run whose folder holds the weights; None if it cannot be known."""
-    folder = RunFolder(Path(weights).expanduser()) if weights else None
-    if folder is None or not folder.config.is_file():
+    """The backbone of a run's folder or of an exported file; None if it cannot be known."""
+    if not weights:
+        return None
+    import BYOL.model.timm_registry  # noqa: F401  registers this package's networks
+
+    place = Path(weights).expanduser()
+    name = stored_metadata(place).get("backbone", "")
+    if timm.is_model(name):  # nothing else: a file must not name a model that is downloaded
+        return name
+    config = RunFolder(place).config
+    if not config.is_file():
         return None
     try:
-        return load_config(folder.config).backbone
+        return load_config(config).backbone
     except UserError:
         return None

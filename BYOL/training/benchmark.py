@@ -164,7 +164,7 @@ class TrialRun:
     def __init__(self, config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.machine = config, machine
-        views = build_views(config)
+        views = build_views(config, compiled=config.compile == "on")
         steps = len(prepared.train) // config.batch_size
         self.module = Pretraining(model, config, views, max(steps, 1), prepared.targets)
         self.loader = train_loader(

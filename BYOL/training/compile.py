@@ -4,7 +4,6 @@ Compilation fuses the element-wise operations between convolutions and matrix pr
 minute or more before the first step, which a short run does not earn back.
 """
 
-import dataclasses
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from BYOL._hardware import Machine
 from BYOL.byol import BYOL
-from BYOL.config import PretrainConfig
+from BYOL.config.optimization_settings import OptimizationSettings
+from BYOL.config.run_settings import CompileSetting
 from BYOL.errors import first_line
 from BYOL.model.loss import criterion
 
@@ -33,12 +33,14 @@ GRAPH_TRIALS = 3  # warm-up, recording, replay
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def resolve_compile(config: PretrainConfig, images: int, machine: Machine) -> PretrainConfig:
-    """Return ``config`` with ``compile`` "on" or "off" for a run over ``images`` images."""
-    if config.compile != "auto":
-        return config
-    on = compilation_pays_off(config.total_steps(images) * config.accumulate, machine)
-    return dataclasses.replace(config, compile="on" if on else "off")
+def resolve_compile(
+    specified: CompileSetting, config: OptimizationSettings, images: int, machine: Machine
+) -> CompileSetting:
+    """Return ``specified``; for auto, "on" or "off" for a run over ``images`` images."""
+    if specified != "auto":
+        return specified
+    micro_batches = config.total_steps(images) * config.accumulate
+    return "on" if compilation_pays_off(micro_batches, machine) else "off"
 
 
 def compilation_pays_off(micro_batches: int, machine: Machine) -> bool:

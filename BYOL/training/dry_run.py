@@ -12,6 +12,7 @@ from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config.run_settings import RunSettings
 from BYOL.config.view_configs import further_view_configs
+from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import SettingsError, first_line
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def check_network(model: BYOL, config: PretrainConfig) -> bool:
         )
     network = copy.deepcopy(model.onlineNet)
     narrow = _narrow_inputs(network)
-    for name, x in _two_of_every_size(config).items():
+    for name, x in _two_of_every_size(config, config.channels).items():
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 network(x)
@@ -87,13 +88,13 @@ def _narrow_inputs(network: nn.Module) -> list[nn.Module]:
     return narrow
 
 
-def _two_of_every_size(config: PretrainConfig) -> dict[str, torch.Tensor]:
+def _two_of_every_size(config: ViewSettings, channels: int | None) -> dict[str, torch.Tensor]:
     """Return two black images of every size in training, by the setting of the size."""
-    assert config.channels is not None and config.image_size is not None
+    assert channels is not None and config.image_size is not None
     sides = {"image_size": config.image_size}
     if config.view_size:
         sides["view_size"] = config.view_size
     for view in further_view_configs(config):
         if view.kind == "small":
             sides["small_size"] = view.size
-    return {name: torch.zeros(2, config.channels, side, side) for name, side in sides.items()}
+    return {name: torch.zeros(2, channels, side, side) for name, side in sides.items()}

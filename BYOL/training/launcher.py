@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from BYOL._distributed import set_process
-from BYOL.config import PretrainConfig
+from BYOL.config.run_settings import RunSettings
 from BYOL.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ def _with_torchrun_devices(config: Config) -> Config:
     return dataclasses.replace(config, devices=here, nodes=nodes)  # type: ignore[type-var]
 
 
-def cluster_environment(config: PretrainConfig) -> Any:
+def cluster_environment(config: RunSettings) -> Any:
     """Return Lightning's description of the processes that :func:`resolve_processes` has found.
 
     Lightning's own choice depends on environment variables alone, whatever the run needs.

@@ -12,6 +12,7 @@ from BYOL._hardware import Machine, available_memory, torch_device
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config.view_configs import further_kinds, further_view_configs, view_configs
+from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import MachineError
 from BYOL.training.benchmark import training_step
 from BYOL.training.module import batch_loss
@@ -38,7 +39,7 @@ def fit_micro_batch(config: PretrainConfig, model: BYOL, machine: Machine) -> Pr
     processes = config.devices * config.nodes
     if machine.accelerator == "gpu" and processes > 1:  # another process may have the first GPU
         return config
-    for parts in _divisors(config):
+    for parts in _divisors(config.batch_size // processes, config.accumulate):
         tried = dataclasses.replace(config, accumulate=parts)
         if fits(tried, model, machine):
             if parts != config.accumulate:
@@ -55,11 +56,13 @@ def fit_micro_batch(config: PretrainConfig, model: BYOL, machine: Machine) -> Pr
     )
 
 
-def _divisors(config: PretrainConfig) -> list[int]:
-    """Values of ``accumulate``, each about twice the last; parts have at least two images."""
-    per_process = config.batch_size // (config.devices * config.nodes)
-    found = [config.accumulate]
-    for parts in range(config.accumulate + 1, per_process // 2 + 1):
+def _divisors(per_process: int, least: int) -> list[int]:
+    """Divisors of ``per_process`` from ``least`` on, each about twice the last.
+
+    Parts have at least two images.
+    """
+    found = [least]
+    for parts in range(least + 1, per_process // 2 + 1):
         if per_process % parts == 0 and parts >= min(2 * found[-1], per_process // 2):
             found.append(parts)
     return found
@@ -70,7 +73,7 @@ def _fits_gpu(config: PretrainConfig, model: BYOL, machine: Machine) -> bool:
     tried = None
     try:
         tried = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        views = _views(config, config.micro_batch, device)
+        views = _views(config, config.view_shape[:2], device)
         training_step(config, tried, machine)(*views)
         return True
     except torch.cuda.OutOfMemoryError:
@@ -103,7 +106,10 @@ def step_bytes(config: PretrainConfig, model: BYOL) -> int:
 
     weights = sum(p.numel() * p.element_size() for p in tried.parameters())
     pointers = {p.untyped_storage().data_ptr() for p in tried.parameters()}
-    views, kinds = _views(config, 2, torch.device("cpu")), further_kinds(config)
+    views, kinds = (
+        _views(config, (2, config.view_shape[1]), torch.device("cpu")),
+        further_kinds(config),
+    )
     with torch.random.fork_rng(devices=[]), saved_tensors_hooks(count, lambda tensor: tensor):
         loss, _ = batch_loss(tried, views[0], views[1], views[2:], kinds)
     activations = sum(size for pointer, size in kept.items() if pointer not in pointers)
@@ -111,12 +117,12 @@ def step_bytes(config: PretrainConfig, model: BYOL) -> int:
     return 3 * weights + activations * config.micro_batch // 2
 
 
-def _views(config: PretrainConfig, count: int, device: torch.device) -> list[Tensor]:
+def _views(config: ViewSettings, shape: tuple[int, int], device: torch.device) -> list[Tensor]:
+    """Return views of noise, (B, C, S, S) each, for the ``shape`` (B, C)."""
     # Noise: predictors that solve a least squares problem need images that differ.
     views = []
     for view in (*view_configs(config), *further_view_configs(config)):
         generator = torch.Generator().manual_seed(0)
-        shape = (count, config.view_shape[1], view.size, view.size)
-        noise = torch.rand(shape, generator=generator).to(device)
+        noise = torch.rand((*shape, view.size, view.size), generator=generator).to(device)
         views.append(noise.contiguous(memory_format=torch.channels_last))
     return views

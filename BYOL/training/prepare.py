@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from BYOL._console import counted
+from BYOL._hardware import pick_accelerator
 from BYOL.config import PretrainConfig
 from BYOL.config.model_settings import ModelSettings
 from BYOL.config.recipe import image_size_for
@@ -29,7 +30,7 @@ from BYOL.model.initial_weights import read_start
 from BYOL.model.stems import has_large_stem
 from BYOL.training.auto_recipe import resolve_recipe, update_recipe
 from BYOL.training.teacher.network import Teacher
-from BYOL.training.teacher.resolve import prepare_teacher, resolve_auto_teacher, with_teacher
+from BYOL.training.teacher.resolve import choose_teacher, prepare_teacher, with_teacher
 from BYOL.training.teacher.targets import TeacherTargets
 from BYOL.views.pipeline import Views
 
@@ -38,6 +39,7 @@ IMAGENET_STD = [0.229, 0.224, 0.225]
 SMALL_SIDE = 96  # pixels: images up to this size keep it, larger ones are reduced to 224
 SMALL_STEM_SIDE = 64
 MEASURED = 64  # files from which the statistics of unusual channels are measured
+Statistics = tuple[list[float], list[float]]  # mean and standard deviation of every channel
 MIN_STD = 0.02  # of measured values: a channel that hardly varies is not amplified
 
 
@@ -82,7 +84,9 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
         raise SettingsError(
             f"--channels={config.channels} is not what the images have: {splits.train.channels}"
         )
-    config = resolve_recipe(resolve_auto_teacher(config, splits.train), splits.train)
+    if config.teacher == "auto":
+        config = dataclasses.replace(config, teacher=choose_teacher(config, splits.train))
+    config = resolve_recipe(config, splits.train)
     side = common_side(source, config.channels) if config.image_size is None else None
     config = _resolve(config, splits.train, side)
     splits = attach_labels(splits, config)
@@ -94,7 +98,8 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
         check_images(splits.train)
     if not into_memory:
         return Prepared(config, splits.train, splits.test, splits.labelled, [])
-    teacher = prepare_teacher(config, splits.train.channels)
+    accelerator = pick_accelerator(config.accelerator, config.devices)
+    teacher = prepare_teacher(config, splits.train.channels, accelerator)
     budget = int(config.memory * 1e9)
     train, broken = load_into_memory(splits.train, budget)
     test, broken_test = load_into_memory(splits.test, budget) if splits.test else (None, [])
@@ -139,7 +144,8 @@ def _check_number(config: PretrainConfig, images: Images, least: int = 2) -> Non
 
 def _resolve(config: PretrainConfig, train: Images, side: int | None) -> PretrainConfig:
     size = config.image_size or _image_size(config, side)
-    mean, std = _statistics(config, train)
+    known = config.mean is not None and config.std is not None
+    mean, std = _statistics(config, train, None if known else _weight_statistics(config))
     resolved = dataclasses.replace(
         config, channels=train.channels, image_size=size, mean=mean, std=std
     )
@@ -162,14 +168,15 @@ def _image_size(config: ViewSettings, side: int | None) -> int:
     return small or 224
 
 
-def _statistics(config: PretrainConfig, train: Images) -> tuple[list[float], list[float]]:
+def _statistics(config: ViewSettings, train: Images, of_weights: Statistics | None) -> Statistics:
     """Return mean and standard deviation of every channel.
 
-    Those that are not specified are those of the initial weights, those of ImageNet, or measured.
+    Those that are not specified are those of the initial weights (``of_weights``), those of
+    ImageNet, or measured.
     """
     mean, std = config.mean, config.std
     if mean is None or std is None:
-        default_mean, default_std = _default_statistics(config, train)
+        default_mean, default_std = _default_statistics(train, of_weights)
         mean = default_mean if mean is None else mean
         std = default_std if std is None else std
     for name, values in (("mean", mean), ("std", std)):
@@ -181,8 +188,7 @@ def _statistics(config: PretrainConfig, train: Images) -> tuple[list[float], lis
     return list(mean), list(std)
 
 
-def _default_statistics(config: PretrainConfig, train: Images) -> tuple[list[float], list[float]]:
-    of_weights = _weight_statistics(config)
+def _default_statistics(train: Images, of_weights: Statistics | None) -> Statistics:
     if of_weights and len(of_weights[0]) == train.channels:
         return of_weights
     if train.channels == 3:
@@ -207,7 +213,7 @@ def _measured(train: Images) -> tuple[Tensor, Tensor]:
     return mean, (square - mean.square()).clamp_min(0).sqrt()
 
 
-def _weight_statistics(config: ModelSettings) -> tuple[list[float], list[float]] | None:
+def _weight_statistics(config: ModelSettings) -> Statistics | None:
     """Return mean and standard deviation that the initial weights were trained with, if known."""
     if config.weights:
         return read_start(config.weights).normalisation
@@ -219,13 +225,18 @@ def _weight_statistics(config: ModelSettings) -> tuple[list[float], list[float]]
     return None
 
 
-def build_views(config: PretrainConfig) -> Views:
-    """Return the views of a run, including small views and cutout views."""
+def build_views(config: ViewSettings, compiled: bool = False) -> Views:
+    """Return the views of a run, including small views and cutout views.
+
+    Args:
+        config: resolved settings.
+        compiled: see :class:`BYOL.views.pipeline.Views`.
+    """
     input_spec = config.input_spec
     return Views(
         *view_configs(config),
         input_spec.mean,
         input_spec.std,
-        compiled=config.compile == "on",
+        compiled=compiled,
         further=further_view_configs(config),
     )

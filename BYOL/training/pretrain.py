@@ -94,7 +94,8 @@ def pretrain(
             if not start.checkpoint:
                 config = fit_micro_batch(config, model, machine)
             config, estimate = resolve_length(config, prepared, model, machine, began)
-        config = resolve_compile(config, len(prepared.train), machine)
+        compiled = resolve_compile(config.compile, config, len(prepared.train), machine)
+        config = dataclasses.replace(config, compile=compiled)
         run = RunSetup(config, prepared, model, start, machine, estimate)
         with start.locked_folder():
             if first_process():

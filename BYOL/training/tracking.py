@@ -126,7 +126,7 @@ class Tracker(RunLogger):
             log.warning(f"{_no_answer(self._service, error)}; nothing more is sent")
 
 
-def check_services(config: PretrainConfig) -> None:
+def check_services(config: RunSettings) -> None:
     """Check that the services of ``config`` are installed, before anything is written.
 
     Raises:
@@ -180,7 +180,7 @@ def open_trackers(config: PretrainConfig, folder: RunFolder) -> Iterator[list[Tr
             tracker.close(complete=complete)
 
 
-def _services(config: PretrainConfig) -> list[str]:
+def _services(config: RunSettings) -> list[str]:
     """The services that this process sends to: those of ``config`` in the first process."""
     return [name for name in config.loggers if name in SERVICES] if first_process() else []
 

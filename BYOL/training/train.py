@@ -37,7 +37,7 @@ def train_network(
     config, prepared, start, machine = run.config, run.prepared, run.start, run.machine
     steps_per_epoch = len(prepared.train) // config.batch_size
     streams = _streams(run)
-    views = build_views(config)
+    views = build_views(config, compiled=config.compile == "on")
     loader = _loader(run, views, streams)
     model = run.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.sync_batchnorm and config.devices * config.nodes > 1:

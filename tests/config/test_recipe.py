@@ -97,6 +97,12 @@ def test_weights_lower_the_learning_rate_and_shorten_the_run():
         assert found["image_size"] > fresh["image_size"]
 
 
+def test_a_plain_network_keeps_its_image_size_if_it_starts_from_weights():
+    facts = Facts(2_000, 384, minutes=2.0, weights=True, weights_backbone="plain6")
+    assert choose_recipe(facts).settings["image_size"] == 32
+    assert choose_recipe(replace(facts, weights_backbone="resnet18")).settings["image_size"] == 128
+
+
 @pytest.mark.parametrize("images", [1_500, 50_000])
 def test_fixed_targets_have_a_higher_learning_rate_and_milder_crops(images):
     plain = choose_recipe(Facts(images, 32, teacher=True)).settings

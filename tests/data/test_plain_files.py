@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from BYOL._opening import open_plain
+from BYOL._untrusted import open_plain
 from BYOL.cli.commands.select import _has_labels
 from BYOL.config.schema import read_json
 from BYOL.config.yaml_io import read_settings

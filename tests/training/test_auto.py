@@ -15,8 +15,10 @@ from BYOL.config import load_config
 from BYOL.config.presets import preset_config
 from BYOL.errors import UserError
 from BYOL.export import load_weights
+from BYOL.model.weights import save_tensors
 from BYOL.runs.build_model import build_model
 from BYOL.training import auto_recipe, budget, microbatch
+from BYOL.training.auto_recipe import _backbone_of
 from BYOL.training.prepare import prepare
 from BYOL.training.pretrain import pretrain
 from tests.conftest import draw_images, tiny
@@ -269,3 +271,26 @@ def test_a_large_network_on_few_photographs_starts_and_says_how_long_it_takes(
     line = next(line for line in lines() if "in all" in line)
     assert "300 epochs, 600 steps of 1,000 ms: about 10 minutes in all" in line
     assert any("batches of 16: at most half of the 40 images" in line for line in lines())
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ({"backbone": "plain6"}, "plain6"),
+        ({"backbone": "resnet18", "image_size": "32"}, "resnet18"),
+        ({"backbone": "hf-hub:somebody/model"}, None),  # a file must not start a download
+        ({"backbone": "no such network"}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_the_backbone_of_exported_weights_is_that_of_their_metadata(stored, expected, tmp_path):
+    save_tensors({"w": torch.zeros(2)}, tmp_path / "w.safetensors", stored)
+    assert _backbone_of(str(tmp_path / "w.safetensors")) == expected
+
+
+def test_weights_that_are_no_file_or_damaged_have_no_known_backbone(tmp_path):
+    (tmp_path / "damaged.safetensors").write_bytes(b"\x07" * 40)
+    for name in ("damaged.safetensors", "missing.safetensors", "folder"):
+        assert _backbone_of(str(tmp_path / name)) is None
+    assert _backbone_of(None) is None

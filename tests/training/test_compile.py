@@ -101,8 +101,8 @@ def test_auto_counts_micro_batches_and_explicit_choices_stay():
     machine = Machine("cpu", "bf16")
     config = preset_config("small", batch_size=64, epochs=50, compile="auto")
     images = 64 * 100
-    assert resolve_compile(config, images, machine).compile == "off"  # 5,000 steps
+    assert resolve_compile("auto", config, images, machine) == "off"  # 5,000 steps
     twice = dataclasses.replace(config, accumulate=2)
-    assert resolve_compile(twice, images, machine).compile == "on"
+    assert resolve_compile("auto", twice, images, machine) == "on"
     explicit = dataclasses.replace(twice, compile="off")
-    assert resolve_compile(explicit, images, machine) == explicit
+    assert resolve_compile(explicit.compile, explicit, images, machine) == explicit.compile

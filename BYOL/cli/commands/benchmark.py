@@ -36,7 +36,8 @@ def benchmark_run(config: BenchmarkConfig) -> Answer:
     model = build_model(resolved)
     narrow = check_network(model, resolved)
     machine = reliable_machine(narrow, resolved, machine)
-    resolved = resolve_compile(resolved, len(prepared.train), machine)
+    compiled = resolve_compile(resolved.compile, resolved, len(prepared.train), machine)
+    resolved = dataclasses.replace(resolved, compile=compiled)
     measured = benchmark(resolved, prepared, model, machine, config.seconds)
     answer = {
         "data": data_name(config.data),

@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from BYOL._inputs import check_not_input
+from BYOL._files import check_not_input
 from BYOL.cli.commands.common import Answer
 from BYOL.config.export import ExportConfig
 from BYOL.export.exportable import ExportModel

@@ -10,7 +10,7 @@ import numpy as np
 
 from BYOL._console import first_of
 from BYOL._files import check_output_file, write_csv
-from BYOL._opening import open_plain
+from BYOL._untrusted import open_plain
 from BYOL.cli.commands.common import Answer
 from BYOL.config.curation import SelectConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from BYOL._console import with_dashes
-from BYOL._links import check_tree_links
+from BYOL._untrusted import check_tree_links
 from BYOL.cli.commands.common import Answer
 from BYOL.cli.sweep.results import results_of
 from BYOL.cli.sweep.run import one_by_one

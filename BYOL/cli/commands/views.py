@@ -4,8 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from BYOL._console import counted
-from BYOL._files import check_output_path
-from BYOL._inputs import check_not_input
+from BYOL._files import check_not_input, check_output_path
 from BYOL._random import evenly_spaced, fold
 from BYOL.cli.commands.common import Answer
 from BYOL.config.inspection import ViewsConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from BYOL._opening import open_plain
+from BYOL._untrusted import open_plain
 from BYOL.data.formats.stored import Encoded, readable
 
 _MOST_METADATA = 1 << 28  # bytes that are read of a file of metadata

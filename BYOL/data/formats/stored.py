@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from BYOL._opening import read_start
+from BYOL._untrusted import read_start
 
 Encoded = Path | bytes  # a file, or its content
 Layout = Literal["grey", "rgb", "bands"]

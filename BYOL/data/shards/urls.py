@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._hub import hub_problem
-from BYOL._opening import reason_not_to_open
+from BYOL._untrusted import reason_not_to_open
 from BYOL.config.data_names import expand_braces
 from BYOL.data.scan_folder import is_folder, is_image_file
 from BYOL.errors import DataError, first_line

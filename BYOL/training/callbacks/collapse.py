@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from BYOL._files import write_atomically
-from BYOL._links import open_no_follow
+from BYOL._untrusted import open_no_follow
 from BYOL.errors import UserError
 from BYOL.evaluation.collapse.alarm import Alarm
 from BYOL.evaluation.collapse.metrics import collapse_metrics, covariance_spectrum, picture_share

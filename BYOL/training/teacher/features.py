@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from BYOL._files import write_atomically, write_json
 from BYOL._hardware import Machine, pick_precision, pick_workers, torch_device
-from BYOL._links import check_file_link
+from BYOL._untrusted import check_file_link
 from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig
 from BYOL.data.dataset import Images

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from BYOL.config import PretrainConfig
+from BYOL.config.model_settings import ModelSettings
 from BYOL.errors import SettingsError, UserError
 from BYOL.model.backbones import has_fixed_size
 from BYOL.model.feature_size import feature_size, pool
@@ -104,7 +104,7 @@ class Teacher:
         }
 
 
-def open_teacher(config: PretrainConfig, channels: int, accelerator: str) -> Teacher:
+def open_teacher(config: ModelSettings, channels: int, accelerator: str) -> Teacher:
     """Open the teacher of ``config``.
 
     Args:
@@ -156,7 +156,7 @@ def _default_size(run: Run, own: int, accelerator: str) -> int:
     return own if fixed or accelerator == "gpu" else min(own, CPU_SIZE)
 
 
-def _channels(config: PretrainConfig, images: int, teacher: int) -> list[int]:
+def _channels(config: ModelSettings, images: int, teacher: int) -> list[int]:
     """For each channel of the teacher, the channel of the images."""
     bands = config.teacher_bands
     if bands is not None:

@@ -5,8 +5,9 @@ import logging
 import statistics
 from pathlib import Path
 
-from BYOL._hardware import pick_accelerator
 from BYOL.config import PretrainConfig
+from BYOL.config.data_settings import DataSettings
+from BYOL.config.model_settings import ModelSettings
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.model.hub import FOLDER
 from BYOL.model.lite0 import LITE0, is_installed
@@ -22,18 +23,16 @@ FEW_IMAGES, FEW_MINUTES = 50_000, 30.0
 IMAGES_PER_MINUTE = 4_000  # half of what one core computes of lite0
 
 
-def resolve_auto_teacher(config: PretrainConfig, images: Images) -> PretrainConfig:
-    """Replace the teacher ``auto`` by lite0 if it fits the images and is installed, else by none.
+def choose_teacher(config: DataSettings, images: Images) -> str | None:
+    """Return the teacher for ``auto``: lite0 if it fits the images and is installed, else none.
 
     The choice and its reason are logged.
     """
-    if config.teacher != "auto":
-        return config
     reason = _misfit(config, images)
     if reason is None and not is_installed():
         reason = "lite0 is not installed (pip install 'BYOL[teacher]')"
     log.info(f"--teacher=auto: {'lite0' if reason is None else f'none, because {reason}'}")
-    return dataclasses.replace(config, teacher=LITE0 if reason is None else None)
+    return LITE0 if reason is None else None
 
 
 def hint(config: PretrainConfig, images: Images, accelerator: str) -> str | None:
@@ -51,7 +50,7 @@ def hint(config: PretrainConfig, images: Images, accelerator: str) -> str | None
     )
 
 
-def prepare_teacher(config: PretrainConfig, channels: int) -> Teacher | None:
+def prepare_teacher(config: ModelSettings, channels: int, accelerator: str) -> Teacher | None:
     """Open the teacher of ``config``; None without one.
 
     Raises:
@@ -59,7 +58,7 @@ def prepare_teacher(config: PretrainConfig, channels: int) -> Teacher | None:
     """
     if config.teacher is None:
         return None
-    return open_teacher(config, channels, pick_accelerator(config.accelerator, config.devices))
+    return open_teacher(config, channels, accelerator)
 
 
 def with_teacher(config: PretrainConfig, teacher: Teacher | None, images: int) -> PretrainConfig:
@@ -87,7 +86,7 @@ def with_teacher(config: PretrainConfig, teacher: Teacher | None, images: int) -
     )
 
 
-def _misfit(config: PretrainConfig, images: Images) -> str | None:
+def _misfit(config: DataSettings, images: Images) -> str | None:
     """Return the reason why the images are unlike photographs; None if they may be some."""
     if images.channels != 3:
         return f"the images have {images.channels} channels, and photographs 3"

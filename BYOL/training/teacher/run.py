@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from BYOL._hardware import Machine, pick_machine
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
+from BYOL.config.view_settings import ViewSettings
 from BYOL.data.dataset import Images
 from BYOL.errors import UserError
 from BYOL.evaluation.baselines import TEACHER, Reference
@@ -93,7 +94,7 @@ def teacher_facts(features: TeacherFeatures | None) -> dict[str, Any]:
 
 
 def teacher_results(
-    config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine
+    config: ViewSettings, prepared: Prepared, model: BYOL, machine: Machine
 ) -> dict[str, Any]:
     """Return the entry ``teacher`` of results.json; empty without a teacher.
 
@@ -106,7 +107,7 @@ def teacher_results(
     return {
         "teacher": {
             **targets.features.facts,
-            "components": config.output_size,
+            "components": len(targets.space.scales),
             "variance_share": round(targets.space.share, 4),
             **agreement,
         }

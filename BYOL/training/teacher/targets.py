@@ -13,7 +13,8 @@ from BYOL._hardware import Machine, torch_device
 from BYOL._random import evenly_spaced
 from BYOL._waiting import waiting
 from BYOL.byol import BYOL
-from BYOL.config import PretrainConfig
+from BYOL.config.model_settings import ModelSettings
+from BYOL.config.view_settings import ViewSettings
 from BYOL.data.dataset import Images
 from BYOL.errors import WeightsError
 from BYOL.evaluation.features import extract_features
@@ -54,7 +55,7 @@ class TeacherTargets:
 
 
 def build_targets(
-    config: PretrainConfig,
+    config: ModelSettings,
     features: TeacherFeatures,
     train: Images,
     folder: RunFolder,
@@ -109,7 +110,7 @@ def read_space(folder: RunFolder) -> TargetSpace:
 
 @waiting("measuring the agreement with the teacher")
 def measure_agreement(
-    config: PretrainConfig,
+    config: ViewSettings,
     targets: TeacherTargets,
     model: BYOL,
     train: Images,
