@@ -134,7 +134,7 @@ def new_backbone(args: Any) -> nn.Module:
 
 
 def evaluate(
-    backbone: nn.Module, input_spec: InputSpec, train: Images, test: Images
+    backbone: nn.Module, input_spec: InputSpec, train: Images, test: Images, k: int = 200
 ) -> dict[str, float]:
     device = torch.device("cpu")
     train_ids, bank = extract_features(backbone, train, input_spec, device=device)
@@ -143,8 +143,8 @@ def evaluate(
     predictions = linear_probe(bank, labels, queries).predictions
     center = choose_center(LabelledFeatures(labels, features=bank), seed=0)
     return {
-        "knn200": knn_accuracy(bank, labels, queries, truth, k=200, center=center),
-        "knn200-cosine": knn_accuracy(bank, labels, queries, truth, k=200),
+        f"knn{k}": knn_accuracy(bank, labels, queries, truth, k=k, center=center),
+        f"knn{k}-cosine": knn_accuracy(bank, labels, queries, truth, k=k),
         "linear": float((predictions == truth).mean()),
     }
 
