@@ -7,7 +7,7 @@ frequent classes, and once with two classes, one class and all the others togeth
 of the others for each of the one. ``rare accused`` is the share of the correct labels of the rarest
 class that are called wrong. Rules:
 
-- 0.9: another class has a probability of at least 0.9 (version 0.1)
+- 0.9: another class has a probability of at least 0.9
 - confident joint: confident learning as published (off-diagonal entries, arXiv 1911.00068)
 - byol predict: the rule of ``BYOL.evaluation.label_errors``
 """
