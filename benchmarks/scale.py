@@ -41,8 +41,9 @@ MEASURED: dict[str, tuple[float, str, str]] = {
     "load_rate": (345e6, "B/s", "--measure 1: read and checksum"),
 }
 ASSUMED: dict[str, tuple[float, str, str]] = {
-    "gpu_rate": (1000, "images/s per GPU", "assumed; several GPUs were not available (one: docs/performance.md; 87 per TPUv3 core "
-                 "in the paper, 185 per RTX 4090 by lightly's figures)"),
+    "gpu_rate": (1000, "images/s per GPU", "assumed; several GPUs were not available (one: "
+                 "docs/performance.md; 87 per TPUv3 core in the paper, 185 per RTX 4090 by "
+                 "lightly's figures)"),
     "batch": (4096, "images", "the paper's global batch"),
     "image_bytes": (107_700, "B", "ImageNet's training archive: 138 GB / 1,281,167"),
     "shard_bytes": (1e9, "B", "assumed: a common size of a tar shard"),

@@ -283,7 +283,7 @@ def _with_tables(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hint(word: str, settings: type, name: str) -> str:
-    flags = [f"--{field.replace('_', '-')}" for field in {**fields_of(settings), **dict.fromkeys(COMMON)}]
+    flags = {f"--{field.replace('_', '-')}" for field in (*fields_of(settings), *COMMON)}
     near = difflib.get_close_matches(word.partition("=")[0].replace("_", "-"), flags, n=2)
     return f"did you mean {' or '.join(near)}?" if near else f"see byol {name} --help"
 
