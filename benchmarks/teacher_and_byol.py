@@ -66,29 +66,32 @@ SIDES = {
 }
 
 
-def configured(data: str, seed: int) -> PretrainConfig:
+def configured(data: str, seed: int, channels: int) -> PretrainConfig:
     """Return the settings that all sides share: those of the automatic recipe with a teacher."""
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ([0.5], [0.25])
     return preset_config(
-        "32px-minutes", data=data, seed=seed, batch_size=BATCH, image_size=32, channels=3,
-        mean=IMAGENET_MEAN, std=IMAGENET_STD, teacher="lite0", **TEACHER,
+        "32px-minutes", data=data, seed=seed, batch_size=BATCH, image_size=32, channels=channels,
+        mean=mean, std=std, teacher="lite0", **TEACHER,
     )  # fmt: skip
 
 
 def targets_of(config: PretrainConfig, images: ArrayImages, folder: Path) -> Tensor:
     """Return the targets of the images, (n, k); the features are kept in ``folder``."""
-    teacher = open_teacher(config, 3, "cpu")
+    teacher = open_teacher(config, images.channels, "cpu")
     features = TeacherFeatures(teacher, folder, pick_machine("cpu", 1, "auto")).of(images)
     space = fit_target_space(features)
     return space(torch.from_numpy(features.astype("float32")))
 
 
 def in_memory(images: Images) -> ArrayImages:
-    """Return colour images in memory; photographs as squares from their middle."""
+    """Return images in memory; photographs as squares from their middle."""
     if isinstance(images, ArrayImages):
         return images
     pixels = (images.read(i) for i in range(len(images)))
     squares = [center_crop(resize(p, [SIDE], antialias=True), [SIDE]) for p in pixels]
-    return ArrayImages(images.name, 3, images.labels, images.classes, torch.stack(squares))
+    return ArrayImages(
+        images.name, images.channels, images.labels, images.classes, torch.stack(squares)
+    )
 
 
 def loss_of(
@@ -115,7 +118,8 @@ def train(
     """Train for ``seconds`` and return the backbone and the number of steps."""
     torch.manual_seed(config.seed)
     model = BYOL(
-        FEATURES, config.hidden_size, config.output_size, backend="plain6", image_size=32
+        FEATURES, config.hidden_size, config.output_size, backend="plain6", image_size=32,
+        in_channels=images.channels,
     ).to(memory_format=torch.channels_last)  # fmt: skip
     head = MLP(FEATURES, config.hidden_size, targets.shape[1])
     model.onlineNet.add_module("teacher_head", head)  # so that the optimizer has its parameters
@@ -144,7 +148,8 @@ def train(
 
 def one(data: str, seed: int, side: Side, seconds: float, folder: Path) -> dict[str, float]:
     """Train one side on one set and return its accuracies on the test images."""
-    splits, config = open_images(data), configured(data, seed)
+    splits = open_images(data)
+    config = configured(data, seed, splits.train.channels)
     assert splits.test is not None
     targets = targets_of(config, splits.train, folder)
     backbone, steps = train(in_memory(splits.train), targets, config, side, seconds)
