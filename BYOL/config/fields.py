@@ -180,7 +180,7 @@ def _check_range(name: str, value: Any, low: float, high: float) -> None:
     for number in value if isinstance(value, list | tuple) else [value]:
         if not isinstance(number, int | float | None):
             raise SettingsError(f"--{name}={number!r} is out of range: give a number")
-        if number is not None and not low <= number <= high:
+        if number is not None and (not low <= number <= high or math.isinf(number)):
             accepted = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"
             raise SettingsError(f"--{name}={number} is out of range: give a number {accepted}")
 

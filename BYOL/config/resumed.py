@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 # The settings of labels and groups: they belong to certain images.
 ANNOTATIONS = ("labels", "label_column", "groups", "group_column", "file_column", "task")
 _LENGTH = {"epochs", "steps", "warmup_epochs", "length_changes"}
-# Settings that do not depend on the machine and the folder.
-_ALL = set(names_where(PretrainConfig, lambda info: not info.private)).difference(
-    (*ANNOTATIONS, "preset", "recipe", "minutes")
-)
+# Settings that do not depend on the machine and the folder. Weights and teacher belong to the run.
+_ALL = set(
+    names_where(PretrainConfig, lambda info: not info.private or info.place == "input")
+).difference((*ANNOTATIONS, "preset", "recipe", "minutes"))
 # Settings that the program may choose, and those that a run must share with its checkpoint.
 _KEPT = {*CHOSEN, *names_where(PretrainConfig, lambda info: info.on_resume != "any")}.difference(
     ANNOTATIONS

@@ -12,7 +12,8 @@ import hashlib
 import numpy as np
 
 from BYOL.config.tasks import Measure, Measures
-from BYOL.data.dataset import Images
+from BYOL.data.content import content_sample
+from BYOL.data.dataset import ArrayImages, FileImages, Images
 
 KEY = "outcomes"
 KEPT = 400  # resamples: the standard error of a difference is then known to 3.5 %
@@ -52,11 +53,16 @@ def without_outcomes(measures: Measures) -> Measures:
 
 
 def digest_of_test_images(test: Images) -> str:
-    """Return a hash of the test images: their names in order, their labels and their groups.
+    """Return a hash of the test images: names in order, parts of their content, labels and groups.
 
     Outcomes of two evaluations can be paired if their digests are equal.
     """
     digest = hashlib.blake2b(test.digest.encode(), digest_size=16)
+    if isinstance(test, ArrayImages):
+        digest.update(test.data.numpy().tobytes())
+    elif isinstance(test, FileImages):
+        for index in range(len(test)):
+            digest.update(content_sample(test.encoded(index)))
     for annotation in (test.labels, test.groups):
         if annotation is not None:
             digest.update(np.ascontiguousarray(annotation).tobytes())

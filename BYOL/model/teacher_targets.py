@@ -14,6 +14,7 @@ and normalise to unit length::
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -74,6 +75,16 @@ class TargetSpace:
         return cls(mean, components, scales, float(state["share"]))
 
 
+def _principal_axes(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the eigenvalues (d,), from the largest on, and the eigenvectors (d, d) as columns."""
+    try:
+        values, vectors = torch.linalg.eigh(covariance)
+    except torch.linalg.LinAlgError:  # divide and conquer may fail if most eigenvalues are equal
+        found = scipy.linalg.eigh(covariance.numpy(), driver="ev")
+        values, vectors = (torch.from_numpy(np.ascontiguousarray(part)) for part in found)
+    return values.flip(0).clamp_min(0), vectors.flip(1)
+
+
 def fit_target_space(features: np.ndarray, count: int = COMPONENTS) -> TargetSpace:
     """Compute mean, principal components and scales of ``features``, in float64.
 
@@ -98,8 +109,7 @@ def fit_target_space(features: np.ndarray, count: int = COMPONENTS) -> TargetSpa
     covariance /= len(rows)
     if not covariance.isfinite().all():
         raise DataError("the features of the teacher are not finite for some images")
-    variances, vectors = torch.linalg.eigh(covariance)
-    variances, vectors = variances.flip(0).clamp_min(0), vectors.flip(1)
+    variances, vectors = _principal_axes(covariance)
     if float(variances[0]) <= _NEGLIGIBLE * float(mean.square().sum()):
         raise DataError("the features of the teacher are the same for all images")
     count = component_count(count, *features.shape[::-1])

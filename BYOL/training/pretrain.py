@@ -79,7 +79,7 @@ def pretrain(
             prepared = prepare(config)
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)
         config = with_absolute_paths(config)
-        start.check(config, prepared.train)
+        start.check(config, prepared.train, prepared.teacher)
         if start.results:
             return _complete(config, prepared, start, machine)
         check_services(config)  # before the features of a teacher, which may take minutes
@@ -87,6 +87,7 @@ def pretrain(
             model = seeded_model(config) if start.checkpoint else build_model(config)
             narrow = check_network(model, config)
         machine = reliable_machine(narrow, config, machine)
+        machine = start.recorded_machine(machine, config.precision)
         if start.compiled and config.compile == "auto":  # another choice rounds differently
             config = dataclasses.replace(config, compile="on" if start.compiled == "on" else "off")
         prepared = with_targets(config, prepared, start, machine)

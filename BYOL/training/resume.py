@@ -1,6 +1,7 @@
 """Start of a run: anew, or from the checkpoint of an earlier one."""
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._distributed import first_process
+from BYOL._hardware import Machine
 from BYOL.config import PretrainConfig, load_config
 from BYOL.config.fields import fields_of, info_of, names_where
 from BYOL.config.run_settings import Resume
@@ -18,6 +20,8 @@ from BYOL.runs.lock import locked
 from BYOL.runs.open import newest_complete_checkpoint
 from BYOL.runs.schema import read_results
 from BYOL.training.checkpoint_io import make_last, remove_temporary_files
+from BYOL.training.compile import DTYPES
+from BYOL.training.teacher.network import Teacher
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +29,13 @@ log = logging.getLogger(__name__)
 _FIXED = tuple(names_where(PretrainConfig, lambda info: info.on_resume == "fixed"))
 
 
-def fixed_facts(config: PretrainConfig, images: Images) -> dict[str, Any]:
+def fixed_facts(
+    config: PretrainConfig, images: Images, teacher: Teacher | None = None
+) -> dict[str, Any]:
     """Return the facts that a resumed run must share with its checkpoint."""
     settings = {name: getattr(config, name) for name in _FIXED}
-    return {"pictures": len(images), "digest": images.digest, **settings}
+    facts = {"pictures": len(images), "digest": images.digest, **settings}
+    return {**facts, "teacher_digest": teacher.digest} if teacher else facts
 
 
 @dataclass(frozen=True)
@@ -55,13 +62,13 @@ class Start:
     new: bool = False
     stamps: tuple[tuple[int, int] | None, ...] = (None, None)
 
-    def check(self, config: PretrainConfig, images: Images) -> None:
-        """Check that ``config`` and ``images`` fit the checkpoint.
+    def check(self, config: PretrainConfig, images: Images, teacher: Teacher | None = None) -> None:
+        """Check that ``config``, ``images`` and ``teacher`` fit the checkpoint.
 
         Raises:
             UserError: it names the setting and both values.
         """
-        present = fixed_facts(config, images)
+        present = fixed_facts(config, images, teacher)
         for name, value in (self.facts or {}).items():
             if name == "pictures" and value != present[name]:
                 raise DataError(
@@ -73,8 +80,23 @@ class Start:
                     f"--resume: the images of DATA are not those of the run in "
                     f"{self.folder.path}: restore them in the same order, or start a new run"
                 )
+            if name == "teacher_digest" and value != present.get(name, value):
+                raise WeightsError(
+                    f"--resume: the teacher {config.teacher} has other weights than when the run "
+                    f"in {self.folder.path} was started: restore them, or start a new run"
+                )
             if name in present:
                 self._check_equal(name, value, present[name])
+
+    def recorded_machine(self, machine: Machine, precision: str) -> Machine:
+        """Return ``machine`` with the precision of the run so far, where ``precision`` is auto.
+
+        The choice is measured, and another one rounds differently.
+        """
+        accelerator, _, used = str((self.facts or {}).get("hardware")).partition(" ")
+        if precision != "auto" or used not in DTYPES or accelerator != machine.accelerator:
+            return machine
+        return dataclasses.replace(machine, precision=used)
 
     def check_complete(self, config: PretrainConfig) -> None:
         """Check that ``config`` has the settings of a complete run; others would change nothing.

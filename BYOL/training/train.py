@@ -43,7 +43,11 @@ def train_network(
     if config.sync_batchnorm and config.devices * config.nodes > 1:
         model = synchronise_batchnorm(model, machine.accelerator)
     module = Pretraining(model, config, views, steps_per_epoch, prepared.targets)
-    facts = {**fixed_facts(config, prepared.train), "streams": dataclasses.asdict(streams)}
+    facts = {
+        **fixed_facts(config, prepared.train, prepared.teacher),
+        "streams": dataclasses.asdict(streams),
+        "hardware": f"{machine.accelerator} {machine.precision}",
+    }
     callbacks = RunCallbacks(run, stop, module, facts)
     loggers = [*build_loggers(config.loggers, start.folder, start.step), *more_loggers]
     trainer = _trainer(run, callbacks, loggers)

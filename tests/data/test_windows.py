@@ -22,6 +22,17 @@ from tests.data.test_stored_values import wide_gamut_profile
 pytest.importorskip("imagecodecs")
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.25, 0.25), ("0.5", 0.5), (None, None), ("", None), ("none", None), (0, None),
+        (-0.5, None), ("nan", None), (float("inf"), None),
+    ],
+)  # fmt: skip
+def test_a_resolution_that_no_image_can_have_is_unknown(value, expected):
+    assert tiff_windows.plausible_mpp(value) == expected
+
+
 def smooth(height: int, width: int, bands: int = 3) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
     planes = [127 + 120 * np.sin(x / (9 + b)) * np.cos(y / (11 + b)) for b in range(bands)]

@@ -74,6 +74,19 @@ def test_equal_or_infinite_features_are_rejected():
         fit_target_space(broken)
 
 
+def test_a_covariance_on_which_divide_and_conquer_fails_has_its_axes_too(monkeypatch):
+    features = np.random.default_rng(0).normal(size=(40, 6)) * [5, 4, 3, 2, 1, 0.5]
+    expected = fit_target_space(features, 4)
+
+    def fail(*_):
+        raise torch.linalg.LinAlgError("failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", fail)
+    found = fit_target_space(features, 4)
+    torch.testing.assert_close(found.components, expected.components)
+    torch.testing.assert_close(found.scales, expected.scales)
+
+
 def test_the_saved_statistics_give_the_same_targets_bit_for_bit():
     values = torch.from_numpy(features())
     space = fit_target_space(features(), 7)

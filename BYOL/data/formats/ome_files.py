@@ -105,5 +105,12 @@ def missing_parts(folder: Path, parts: Iterable[str]) -> list[str]:
     return [
         part
         for part in sorted(parts)
-        if Path(part).name != part or "\\" in part or not (folder / part).is_file()
+        if Path(part).name != part or "\\" in part or not _is_file(folder / part)
     ]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from BYOL.data.formats.supported import SLIDES, ending_of
-from BYOL.data.formats.tiff_windows import TiffPyramid
+from BYOL.data.formats.tiff_windows import TiffPyramid, plausible_mpp
 from BYOL.data.formats.windows import Form, ScaledWindows, Windows
 
 _LARGE = 1 << 28  # bytes of values; smaller images are decoded as a whole
@@ -94,7 +94,7 @@ class OpenSlidePyramid:
         self._slide = slide
         self.downsamples = [float(d) for d in slide.level_downsamples]
         across = slide.properties.get("openslide.mpp-x")
-        self.mpp = float(across) if across else None
+        self.mpp = plausible_mpp(across)
 
     def level(self, number: int) -> "OpenSlideWindows":
         """Open a level."""

@@ -88,15 +88,23 @@ def _has_pixel_values(page: Any) -> bool:
 def _tiff_mpp(file: Any, page: Any) -> float | None:
     """Micrometers per pixel that the file declares, or None."""
     if file.is_svs:
-        with suppress(KeyError, ValueError, TypeError):
+        with suppress(KeyError, IndexError, ValueError, TypeError):
             description = file.pages.first.tags["ImageDescription"].value
-            return float(description.split("MPP = ")[1].split("|")[0])
+            return plausible_mpp(description.split("MPP = ")[1].split("|")[0])
     unit = page.tags.valueof(296) if hasattr(page, "tags") else None
     resolution = page.tags.valueof(282) if hasattr(page, "tags") else None
     if unit not in _MICROMETERS or not resolution or not resolution[0]:
         return None
-    mpp = _MICROMETERS[unit] * resolution[1] / resolution[0]
-    return mpp if mpp < _MOST_MPP else None
+    return plausible_mpp(_MICROMETERS[unit] * resolution[1] / resolution[0])
+
+
+def plausible_mpp(value: str | float | None) -> float | None:
+    """Return micrometers per pixel, or None for what is no number or one that no image can have."""
+    try:
+        mpp = float(value or 0)
+    except ValueError:
+        return None
+    return mpp if 0 < mpp < _MOST_MPP else None
 
 
 class TiffWindows:

@@ -189,8 +189,8 @@ def _load(file: Path, images: int) -> np.ndarray | None:
         return None
     check_file_link(file, "--teacher")
     try:
-        features: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        features: np.ndarray = np.lib.format.open_memmap(file, mode="r")
+    except Exception as error:  # the kind depends on what is damaged
         log.warning(f"{file} is damaged and is written again ({error})")
         return None
     valid = features.ndim == 2 and len(features) == images and features.dtype == np.float16

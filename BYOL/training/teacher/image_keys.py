@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from BYOL.data.content import content_sample
 from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images
 from BYOL.data.shards.dataset import StreamedImages
 
@@ -13,9 +14,9 @@ _LENGTH = 16  # bytes
 def image_keys(images: Images) -> list[bytes]:
     """Return a key for every image.
 
-    Images in memory are identified by their pixels. Files are identified by name, size and time of
-    the last change, and images in shards by the same of their shard. The channels and the range of
-    values that files are read with are part of the key.
+    Images in memory are identified by their pixels. Files are identified by name, size, time of the
+    last change and parts of their content, and images in shards by the same of their shard. The
+    channels and the range of values that files are read with are part of the key.
     """
     if isinstance(images, ArrayImages):
         return [_hash(pixels.tobytes()) for pixels in images.data.numpy()]
@@ -46,12 +47,12 @@ def _texts(images: EncodedImages) -> Iterator[bytes]:
         yield b"%s\0%s" % (name, repr(_stamp(images.encoded(index))).encode())
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> tuple[int, int, bytes] | None:
     try:
         status = path.stat()
     except OSError:  # a URL, or a file that is no longer there
         return None
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, content_sample(path)
 
 
 def _hash(*parts: bytes) -> bytes:

@@ -130,7 +130,7 @@ def open_teacher(config: ModelSettings, channels: int, accelerator: str) -> Teac
             f"--teacher_size={size} does not fit the teacher {config.teacher}: give another size"
         )
     about = _origin(config.teacher, run)
-    digest = _digest(run.backbone, run.config.backbone, size, order)
+    digest = _digest(run.backbone, f"{run.config.backbone} {known}", size, order)
     return Teacher(config.teacher, network, size, channels, count, digest, *about)
 
 

@@ -88,11 +88,28 @@ def test_the_file_is_not_reused_if_something_has_changed(photos, tmp_path, chang
         np.testing.assert_allclose(found[index, 0], (1 / 255 - 0.5) / 0.25, atol=2e-3)
 
 
-def test_a_damaged_file_is_written_again(photos, tmp_path, lines):
+def test_equal_names_sizes_and_times_are_no_equal_images(tmp_path):
+    """Files from an archive with constant times: only their content tells them apart."""
+    keys = []
+    for shade in (10, 200):
+        folder = tmp_path / str(shade) / "photos"
+        folder.mkdir(parents=True)
+        for i, side in enumerate((20, 30)):  # two sizes are not kept in memory
+            file = folder / f"{i}.bmp"
+            Image.new("RGB", (side, side), (shade, 0, 0)).save(file)
+            os.utime(file, (315532800, 315532800))
+        keys.append(image_keys(open_images(str(folder)).train))
+    assert not set(keys[0]) & set(keys[1])
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"\x93NUMPY\x01\x00v\x00{'("]
+)
+def test_a_damaged_file_is_written_again(photos, tmp_path, lines, content):
     images = open_images(str(photos)).train
     stored = np.array(features_in(tmp_path / "f").of(images))
     file = next((tmp_path / "f").glob("*.npy"))
-    file.write_bytes(file.read_bytes()[:100])
+    file.write_bytes(file.read_bytes()[:100] if content is None else content)
     later = features_in(tmp_path / "f")
     assert np.array_equal(later.of(images), stored) and not later.reused
 

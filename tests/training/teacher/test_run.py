@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from BYOL.cli.main import main
 from BYOL.config import load_config
@@ -15,6 +15,7 @@ from BYOL.model.backbones import build_backbone
 from BYOL.runs.folder import RunFolder
 from BYOL.training.prepare import prepare
 from BYOL.training.pretrain import pretrain
+from BYOL.training.teacher.network import open_teacher
 from BYOL.training.teacher.resolve import hint
 from BYOL.training.teacher.targets import read_space
 from tests.conftest import TINY, draw_images, tiny
@@ -165,6 +166,41 @@ def test_a_killed_run_with_a_teacher_ends_with_the_same_bits(images, teacher, tm
         process.join()
         assert process.exitcode == 0
     assert_same_run(tmp_path / "two" / "run", stopped)
+
+
+def test_a_run_resumed_without_flags_keeps_its_teacher_and_its_precision(
+    images, teacher, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "run"
+    argv = ["pretrain", str(images), *TINY, f"--teacher={teacher}", "--out", str(out)]
+    monkeypatch.setattr("BYOL._hardware.pick_precision", lambda *_: "fp32")
+    assert main([*argv, "--epochs=1"]) == 0
+    monkeypatch.setattr("BYOL._hardware.pick_precision", lambda *_: "bf16")
+    capsys.readouterr()
+    assert main(["pretrain", "--out", str(out), "--resume", "--epochs=2"]) == 0
+    assert "cpu in fp32" in capsys.readouterr().err
+    assert load_config(out / "config.yaml").teacher == teacher
+
+
+def test_a_teacher_with_other_weights_is_refused_on_resume(images, tmp_path, capsys):
+    name, out = write_teacher(tmp_path / "network"), tmp_path / "run"
+    assert main(["pretrain", str(images), *TINY, f"--teacher={name}", "--out", str(out)]) == 0
+    file = tmp_path / "network" / "model.safetensors"
+    save_file({key: value + 1 for key, value in load_file(file).items()}, file)
+    capsys.readouterr()
+    assert main(["pretrain", str(images), "--out", str(out), "--resume", "--epochs=3"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "has other weights than when the run" in error
+
+
+def test_the_normalisation_of_a_teacher_is_part_of_its_digest(tmp_path):
+    name = write_teacher(tmp_path / "network")
+    config = preset_config("small", data="digits", teacher=name)
+    before = open_teacher(config, 3, "cpu").digest
+    about = json.loads((tmp_path / "network" / "config.json").read_text())
+    about["pretrained_cfg"]["mean"] = [0.1, 0.5, 0.5]
+    (tmp_path / "network" / "config.json").write_text(json.dumps(about))
+    assert open_teacher(config, 3, "cpu").digest != before
 
 
 @pytest.mark.trains
