@@ -6,6 +6,7 @@ The numbers are in ``recipe_tables``. The functions here only select and limit t
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -225,7 +226,9 @@ def image_size_for(view_size: int, side: int | None) -> int:
 def _transformer_size(facts: Facts, backbone: str, side: int) -> tuple[int, str]:
     if facts.gpu or facts.weights or not backbone.startswith(("vit_", "deit")):
         return 224, f"224 px: {backbone} is built for it"
-    size = max(min(side // 16 * 16, 96), 32)
+    # A multiple of the patches: what is left of an image at its edges would not be seen.
+    patch = int(named[1]) if (named := re.search(r"patch(\d+)", backbone)) else 16
+    size = max(min(side, 96), 2 * patch) // patch * patch
     return size, f"{size} px: larger images cost more time on this CPU"
 
 

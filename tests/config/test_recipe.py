@@ -131,6 +131,22 @@ def test_networks_that_need_adamw_have_it_and_a_valid_image_size(backbone):
             assert found["image_size"] % 16 == 0 and found["view_size"] is None
 
 
+@pytest.mark.parametrize(
+    ("backbone", "sizes"),
+    [
+        ("vit_tiny_patch16_224", {20: 32, 90: 80, 400: 96}),
+        ("vit_small_patch32_224", {20: 64, 90: 64, 400: 96}),
+        ("vit_small_patch14_dinov2", {20: 28, 90: 84, 400: 84}),
+        ("vit_small_patch8_224", {20: 16, 90: 88, 400: 96}),
+    ],
+)
+def test_a_transformer_sees_the_whole_image(backbone, sizes):
+    specified = {"backbone": backbone}
+    for side, size in sizes.items():
+        found = choose_recipe(Facts(900, side, specified=specified)).settings
+        assert found["image_size"] == size
+
+
 def test_the_batch_size_is_a_multiple_of_processes_times_parts():
     for unit in (2, 3, 8):
         for images in (40, 200, 5_000):
