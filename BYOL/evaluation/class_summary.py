@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 
 from BYOL._console import first_of
+from BYOL.config.metrics import METRICS
 from BYOL.config.tasks import Measure, Measures
 from BYOL.evaluation.bootstrap import exact_interval
+from BYOL.evaluation.deciding import deciding_measures
 from BYOL.evaluation.labelled_set import LabelledSet
 from BYOL.evaluation.metrics import BALANCED
 
@@ -86,9 +88,30 @@ def constant_summary(test: LabelledSet) -> dict[str, list[str]]:
 
 
 def constant_text(summary: dict[str, Any]) -> str:
-    """Return a sentence about the columns of :func:`constant_summary`, or ""."""
+    """Return a sentence about what is not scored because all test images have equal labels, or "".
+
+    It is about the columns of :func:`constant_summary`, or the metric of :func:`undefined_text`.
+    """
     names = summary.get("constant")
-    return f"Not scored, because equal for all test images: {first_of(names)}." if names else ""
+    if not names:
+        return undefined_text(summary)
+    return f"Not scored, because equal for all test images: {first_of(names)}."
+
+
+def undefined_text(evaluation: dict[str, Any]) -> str:
+    """Return a sentence if the metric that decides has no value for the trained backbone, or "".
+
+    AUROC and average precision have none if all test images are of one class.
+    """
+    metric, trained = evaluation.get("metric"), (evaluation.get("rows") or {}).get("trained")
+    if metric not in METRICS or not trained or deciding_measures(trained, metric):
+        return ""
+    if not deciding_measures(trained):  # no protocol was run that decides
+        return ""
+    classes = list(evaluation.get("recall") or {})
+    reason = f"all test images are of the class {classes[0]!r}" if len(classes) == 1 else ""
+    reason = reason or "it is undefined for these test images"
+    return f"The metric {metric} decides nothing, because {reason}."
 
 
 def recall_text(recalls: dict[str, Measure]) -> str:

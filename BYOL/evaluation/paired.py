@@ -99,13 +99,21 @@ def pooled_test(pairs: Sequence[tuple[Measure, Measure]], units: int) -> PairedT
 
 
 def paired_t_test(differences: np.ndarray) -> PairedTest:
-    """Compare by the mean difference (n,) of each image: Student's paired t-test."""
+    """Compare by the mean difference (n,) of each image: Student's paired t-test.
+
+    No p-value is below that of a sign test in which all images with a difference agree.
+    """
     from scipy.special import stdtr
 
     n, difference = len(differences), float(differences.mean())
     error = float(differences.std(ddof=1)) / n**0.5 if n > 1 else 0.0
     p = float(2 * stdtr(n - 1, -abs(difference) / error)) if error else float(difference == 0)
-    return PairedTest(difference, p, PAIRED_T)
+    return PairedTest(difference, max(p, _least_p(int(np.count_nonzero(differences)))), PAIRED_T)
+
+
+def _least_p(units: int) -> float:
+    """Return the two-sided p-value of a sign test in which all of ``units`` agree."""
+    return min(2.0 ** (1 - min(units, 1000)), 1.0)
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
@@ -146,7 +154,7 @@ def bootstrap_test(
     if units < 2 or len(differences) < 2 or math.isnan(difference):
         return PairedTest(difference, 1.0, BOOTSTRAP)
     error = float(differences.std(ddof=1)) * math.sqrt(units / (units - 1))
-    least = 2.0 ** (1 - min(units, 1000))
+    least = _least_p(units)
     if error < 1e-7 * max(abs(difference), 1e-3):  # rounding of float32: all resamples are equal
         p = 1.0 if abs(difference) < 1e-6 else least
     else:

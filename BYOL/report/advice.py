@@ -2,14 +2,18 @@
 
 import math
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from BYOL.report.figures import Figures
+from BYOL.report.figures import BETTER, EVEN, MIXED, PARTLY_WORSE, WORSE, Figures
 
 FEW_LABELS = 20  # labels per class; fewer make wide intervals
 CEILING = 0.98  # accuracy that leaves no room for a visible improvement
 TO_LABEL = 100  # images that ``byol select`` is asked for
+LOSING = (WORSE, PARTLY_WORSE)
+OF_LABELS = (
+    "labels", "label_column", "file_column", "group_column", "task", "groups", "metric",
+)  # fmt: skip
 LARGER = {"plain5": "plain6", "plain6": "resnet18", "resnet18": "resnet50"}
 
 
@@ -85,24 +89,31 @@ def _unevaluated(figures: Figures) -> Advice | None:
     return Advice("Evaluate the backbone", reason, (_command("evaluate", figures.run),))
 
 
-def _unproven(figures: Figures) -> Advice | None:
-    if figures.better is not False:
+def _undecided(figures: Figures) -> Advice | None:
+    if not figures.undecided:
         return None
-    if figures.baseline_accuracy >= CEILING:
+    reason = f"{figures.undecided} So nothing is known about the backbone yet."
+    labels = {name: v for name, v in figures.described.items() if name in OF_LABELS}
+    again = _command("evaluate", figures.run, *figures.images, *_flags(labels))
+    return Advice("Evaluate again with test images of every class", reason, (again,))
+
+
+def _unproven(figures: Figures) -> Advice | None:
+    outcome = figures.outcome
+    if outcome in (None, BETTER):
+        return None
+    if outcome == EVEN and figures.baseline_accuracy >= CEILING:
         reason = (
             f"Before training the accuracy is already {figures.baseline_accuracy * 100:.1f} %, so "
             "these labels cannot show an improvement."
         )
         harder = _command("evaluate", figures.run, *figures.images, "--labels", "labels.csv")
         return Advice("Evaluate with labels that are harder to predict", reason, (harder,))
+    reason = _unproven_reason(outcome, figures.baseline)
     if figures.baseline == "start":
-        reason = "Training is not shown to have improved the initial weights."
         title = "Train longer, or use the initial weights"
         return Advice(title, reason, (_longer(figures, 2.0),))
-    reason = (
-        "The trained backbone is not shown to be better than the untrained one. More images, a "
-        "longer run or published weights may help."
-    )
+    reason += " More images, a longer run or published weights may help."
     trend, weights = figures.trend, _from_weights(figures)
     if trend is not None and trend.flat and weights:
         return Advice("Start from published weights", reason, weights)
@@ -110,27 +121,47 @@ def _unproven(figures: Figures) -> Advice | None:
     return Advice("Train longer, or start from published weights", reason, (longer, *weights))
 
 
+def _unproven_reason(outcome: str | None, baseline: str) -> str:
+    """Return a sentence about a backbone that is not better than before training."""
+    before = "initial weights" if baseline == "start" else "untrained backbone"
+    if outcome == EVEN:
+        return f"The trained backbone is not shown to be better than the {before}."
+    if outcome == MIXED:
+        return (
+            f"The trained backbone is better than the {before} in one evaluation and worse in "
+            "another."
+        )
+    where = "" if outcome == WORSE else " in some evaluations and better in none"
+    return f"The trained backbone is worse than the {before}{where}."
+
+
 def _worse_than_raw_pixels(figures: Figures) -> Advice | None:
-    if figures.raw_pixels_sign >= 0 or figures.better is False or figures.teacher_sign < 0:
+    if not _insufficient(figures) or figures.outcome not in (None, BETTER):
+        return None
+    if figures.teacher_outcome in LOSING:
         return None
     commands = [_longer(figures, figures.trend.times if figures.trend is not None else 2.0)]
     if figures.color and figures.images and not figures.teacher:
         teacher = ("--teacher", "lite0", "--out", f"{figures.run}-teacher")
-        commands.append(_command("pretrain", *figures.images, *teacher))
-    return Advice(
-        "Train longer, or with a published network",
-        "Raw pixels are better here than the features of the backbone, so it is of no use yet.",
-        (*commands, *_from_weights(figures)),
+        words = *figures.images, *_flags(figures.described), *teacher
+        commands.append(_command("pretrain", *words))
+    reason = (
+        "Raw pixels are better here than the features of the backbone, so it is of no use yet."
+        if figures.raw_pixels_outcome == WORSE
+        else "Raw pixels are better here in some evaluations, and the backbone is better in none."
     )
+    title = "Train longer, or with a published network"
+    return Advice(title, reason, (*commands, *_from_weights(figures)))
 
 
 def _teacher(figures: Figures) -> Advice | None:
-    if not figures.teacher or figures.teacher_sign >= 0:
+    if not figures.teacher or figures.teacher_outcome not in LOSING:
         return None
+    where = "" if figures.teacher_outcome == WORSE else " in some evaluations"
     return Advice(
         "Use the teacher itself",
-        "Its own features are better here than those of the trained backbone, which is smaller and "
-        "faster. A longer run may come nearer to it.",
+        f"Its own features are better here{where} than those of the trained backbone, which is "
+        "smaller and faster. A longer run may come nearer to it.",
         (
             _command("embed", figures.teacher, *figures.images, "--out", "embeddings.parquet"),
             _longer(figures, 2.0),
@@ -183,11 +214,11 @@ def _labels(figures: Figures) -> Advice | None:
 
 def _insufficient(figures: Figures) -> bool:
     """Whether a baseline is better, or as good; another rule says what to do about it."""
-    return figures.better is False or figures.raw_pixels_sign < 0
+    return figures.outcome not in (None, BETTER) or figures.raw_pixels_outcome in LOSING
 
 
 def _done(figures: Figures) -> Advice | None:
-    if _insufficient(figures):
+    if _insufficient(figures) or figures.teacher_outcome in LOSING or figures.undecided:
         return None
     weights = _command("export", figures.run, "--to", "backbone.safetensors")
     vectors = _command("embed", figures.run, "--out", "embeddings.parquet")
@@ -197,8 +228,8 @@ def _done(figures: Figures) -> Advice | None:
 
 # In order of importance.
 RULES: tuple[Callable[[Figures], Advice | None], ...] = (
-    _leakage, _unevaluated, _teacher, _unproven, _worse_than_raw_pixels, _improving, _flat,
-    _labels, _done,
+    _leakage, _unevaluated, _undecided, _teacher, _unproven, _worse_than_raw_pixels, _improving,
+    _flat, _labels, _done,
 )  # fmt: skip
 
 
@@ -208,9 +239,15 @@ def _longer(figures: Figures, times: float) -> str:
 
 
 def _length(figures: Figures, times: float) -> dict[str, str]:
-    if figures.specified is None:
-        return {"epochs": f"{round(times * figures.epochs)}"} if times > 1 else {}
-    return {"minutes": f"{math.ceil(times * figures.minutes + figures.overhead)}"}
+    """Return the flags of a length: minutes, or epochs and steps where they limit this run."""
+    if figures.specified is not None and figures.processes == 1:
+        return {"minutes": f"{math.ceil(times * figures.minutes + figures.overhead)}"}
+    if times <= 1:
+        return {}
+    length = {"epochs": f"{round(times * figures.epochs)}"}
+    if figures.steps is not None:
+        length["steps"] = f"{math.ceil(times * figures.steps)}"
+    return length
 
 
 def _from_weights(figures: Figures) -> tuple[str, ...]:
@@ -220,8 +257,8 @@ def _from_weights(figures: Figures) -> tuple[str, ...]:
     """
     if not figures.images or figures.baseline == "start":
         return ()
-    out = ("--out", f"{figures.run}-weights")
-    return (_command("pretrain", *figures.images, "--pretrained", *out),)
+    words = *figures.images, *_flags(figures.described), "--pretrained"
+    return (_command("pretrain", *words, "--out", f"{figures.run}-weights"),)
 
 
 def _again(figures: Figures, changes: dict[str, str]) -> str:
@@ -232,8 +269,16 @@ def _again(figures: Figures, changes: dict[str, str]) -> str:
         words, settings = ("--config", f"{figures.run}/config.yaml"), changes
     else:
         words, settings = figures.images, {**figures.specified, **changes}
-    flags = (f"--{name.replace('_', '-')}={value}" for name, value in settings.items())
-    return _command("pretrain", *words, *flags, f"--out={figures.run}-2")
+    return _command("pretrain", *words, *_flags(settings), f"--out={figures.run}-2")
+
+
+def _flags(settings: Mapping[str, str]) -> Iterator[str]:
+    """Yield the flag of each setting as users type it: ``--lr=1``, ``--pretrained``."""
+    for setting, value in settings.items():
+        table, dot, entry = setting.partition(".")
+        name = f"{table.replace('_', '-')}{dot}{entry}"
+        short = {"true": f"--{name}", "false": f"--no-{name}"} if not dot else {}
+        yield short.get(value, f"--{name}={value}")
 
 
 def _command(*words: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from BYOL.evaluation.baselines import START, TEACHER
+from BYOL.evaluation.class_summary import undefined_text
 from BYOL.evaluation.comparison import (
     BASELINES,
     UNPAIRED,
@@ -187,6 +188,9 @@ def _inconclusive(protocols: list[str], paired: bool) -> str:
 
 def _without_references(facts: RunSummary, probe: float | None) -> tuple[str, tuple[str, ...]]:
     metrics = facts.collapse_metrics
+    undefined = undefined_text(next(iter(facts.evaluations.values()), {}))
+    if undefined:
+        return "The backbone is not compared with the baselines.", (undefined,)
     details = []
     if finite(metrics.get("std")):
         rank = metrics.get("centred_rank")

@@ -2,7 +2,8 @@
 
 A run folder may have been copied incompletely, edited, or written by another person. All code that
 reads ``results.json``, ``evaluation.json`` or the metadata of a checkpoint does it through this
-module. ``logs/metrics.csv`` is checked in :mod:`BYOL.runs.curves`, ``config.yaml`` in
+module. The schema of an evaluation is in :mod:`BYOL.runs.evaluation_schema`.
+``logs/metrics.csv`` is checked in :mod:`BYOL.runs.curves`, ``config.yaml`` in
 :class:`BYOL.config.PretrainConfig`, and ``index.parquet`` in :mod:`BYOL.data.shards.build_index`.
 """
 
@@ -10,174 +11,18 @@ from pathlib import Path
 from typing import (
     Annotated,
     Any,
-    Literal,
     NotRequired,  # pydantic needs this one before Python 3.12
 )
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor
 from typing_extensions import TypedDict
 
 from BYOL.config.schema import LENIENT, Count, Flag, Number, Text, read_json, validated
-from BYOL.config.tasks import CLASSES, NOTHING, TAGS, VALUES
 from BYOL.errors import DataError, WeightsError
+from BYOL.runs.evaluation_schema import Evaluation, Numbers, Teacher
 
-
-def _known(values: dict[str, float | None]) -> dict[str, float]:
-    """Leave out unknown numbers: JSON has no NaN, so a run writes null."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _measure(values: dict[str, Any]) -> dict[str, Any]:
-    """Check the accuracy, and leave out unknown numbers."""
-    if not 0 <= (values.get("accuracy") or 0) <= 1:
-        raise ValueError("an accuracy is from 0 to 1")
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _measures(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Leave out measures whose value is unknown."""
-    return {name: m for name, m in values.items() if "accuracy" in m or "value" in m}
-
-
-def _name(text: str) -> str:
-    if not text or text != " ".join(text.split()):
-        raise ValueError("the name must consist of words")
-    return text
-
-
-def _square(matrix: list[list[int]]) -> list[list[int]]:
-    if any(len(row) != len(matrix) for row in matrix):
-        raise ValueError("the matrix must be square")
-    return matrix
-
-
-Name = Annotated[str, Field(strict=True, max_length=500), AfterValidator(_name)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**20)]
-Numbers = Annotated[dict[Text, Number | None], AfterValidator(_known)]
-# The outcomes of a measure are text: see BYOL.evaluation.outcomes. "centred" is true or false.
-Outcomes = Annotated[str, Field(strict=True, pattern=r"^(bits|values):\d{1,9}:[A-Za-z0-9+/=]*$")]
-
-
-class Measure(TypedDict):
-    """One result of an evaluation. Further fields are settings that a protocol chose."""
-
-    __pydantic_config__ = LENIENT  # type: ignore[misc]
-    accuracy: NotRequired[Number | None]
-    value: NotRequired[Number | None]
-    low: NotRequired[Number | None]
-    high: NotRequired[Number | None]
-    spread: NotRequired[Number | None]
-    C: NotRequired[Number | None]
-    components: NotRequired[Number | None]
-    learnt_from: NotRequired[Number | None]
-    epochs: NotRequired[Number | None]
-    crops: NotRequired[Number | None]
-    outcomes: NotRequired[Outcomes]
-    centred: NotRequired[Flag]
-
-
-Measured = Annotated[Measure, AfterValidator(_measure)]
-Row = Annotated[dict[Name, Measured], AfterValidator(_measures)]
-Pair = Annotated[list[Text], Field(min_length=2, max_length=2)]
-Matrix = Annotated[list[list[Count]], Field(max_length=1000), AfterValidator(_square)]
-
-
-class Splits(TypedDict):
-    """Numbers of images or groups in the splits of an evaluation."""
-
-    __pydantic_config__ = LENIENT  # type: ignore[misc]
-    learn: Count
-    judge: Count
-    both: NotRequired[Count]
-
-
-class Groups(Splits):
-    """Numbers of groups."""
-
-    both: Count  # type: ignore[misc]
-
-
-class Comparison(TypedDict):
-    """A comparison of the trained backbone with another row, in one measure."""
-
-    __pydantic_config__ = LENIENT  # type: ignore[misc]
-    measure: Text
-    difference: Number | None
-    better: NotRequired[Annotated[int, Field(strict=True, ge=-1, le=1)]]
-    decides: NotRequired[Text]
-    p_holm: NotRequired[Number | None]
-
-
-class Majority(TypedDict):
-    """The most frequent class and the accuracy of always predicting it."""
-
-    __pydantic_config__ = LENIENT  # type: ignore[misc]
-    accuracy: Number
-
-
-class Recall(TypedDict):
-    """The recall of a class, its interval, and the number of test images."""
-
-    __pydantic_config__ = LENIENT  # type: ignore[misc]
-    recall: Number
-    low: Number
-    high: Number
-    images: Count
-
-
-class Leakage(TypedDict):
-    """Test images with a near-copy among the training images."""
-
-    __pydantic_config__ = LENIENT  # type: ignore[misc]
-    checked: NotRequired[Count]
-    leaked: NotRequired[Count]
-    pairs: NotRequired[list[Pair]]
-
-
-class Teacher(TypedDict):
-    """The teacher of a run, and what its features cost."""
-
-    __pydantic_config__ = LENIENT  # type: ignore[misc]
-    name: Text
-    size: NotRequired[Count]
-    images: NotRequired[Count]
-    seconds: NotRequired[Number | None]
-
-
-class Evaluation(TypedDict):
-    """The result of :func:`BYOL.evaluation.evaluate.evaluate`, and ``evaluation.json``."""
-
-    __pydantic_config__ = LENIENT  # type: ignore[misc]
-    rows: dict[Name, Row]
-    pictures: NotRequired[Splits]
-    classes: NotRequired[Count]
-    task: NotRequired[Literal["classification", "multilabel", "regression", "none"]]
-    groups: NotRequired[Groups]
-    held_out_by: NotRequired[Text]
-    metric: NotRequired[Text | None]
-    comparisons: NotRequired[dict[Text, list[Comparison]]]
-    test_digest: NotRequired[Text]
-    majority: NotRequired[Majority | None]
-    unequal: NotRequired[Flag]
-    positive: NotRequired[Text]
-    constant: NotRequired[list[Text]]
-    confusion: NotRequired[Matrix | dict[Text, Matrix] | None]
-    class_names: NotRequired[list[Text] | None]
-    recall: NotRequired[dict[Text, Recall]]
-    leakage: NotRequired[Leakage]
-    teacher: NotRequired[Teacher]
-    untaught: NotRequired[list[Text]]
-    left_out: NotRequired[list[Text]]
-    data: NotRequired[Text | None]
-    run: NotRequired[Text]
-    labels: NotRequired[Text | None]
-    groups_file: NotRequired[Text | None]
-    pictures_without_labels: NotRequired[Count]
-    feature_gauges: NotRequired[dict[Text, Numbers]]
-
-
-assert {CLASSES, TAGS, VALUES, NOTHING} == {"classification", "multilabel", "regression", "none"}
 
 
 class Results(TypedDict):

@@ -170,6 +170,19 @@ def test_seeds_of_one_image_are_one_unit():
     assert pooled_test([pair, (pair[0], other)], 100) is None
 
 
+@pytest.mark.parametrize("images", [1, 2, 3, 5])
+@pytest.mark.parametrize("equal", [0, 100])
+def test_seeds_show_no_more_than_the_images_that_differ(images, equal):
+    """As McNemar's test of one seed: a few images cannot show a difference."""
+    first = np.ones(images + equal, bool)
+    second = np.arange(images + equal) >= images
+    pair = accuracy_interval(first), accuracy_interval(second)
+    one, two = (pooled_test([pair] * seeds, images + equal) for seeds in (1, 2))
+    assert two.p >= one.p == 2.0 ** (1 - images)
+    same = pooled_test([(pair[0], pair[0])] * 2, images + equal)
+    assert (same.difference, same.p) == (0, 1)
+
+
 def test_resamples_of_two_results_are_the_same_samples():
     values = np.random.default_rng(0).random(30)
     for groups in (None, np.arange(30) // 3):

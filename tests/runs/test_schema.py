@@ -49,6 +49,13 @@ EVALUATION = {
     "rows": {"raw pixels": ROW, "untrained": ROW, "trained": ROW},
     "confusion": [[1, 0], [1, 2]], "class_names": ["a", "b"],
     "feature_gauges": {"trained": {"std": 0.5}, "untrained": {"std": 0.4}},
+    "metric": "accuracy", "majority": {"class": "a", "accuracy": 0.5}, "unequal": True,
+    "recall": {"a": {"recall": 0.5, "low": 0.1, "high": 0.9, "images": 2}},
+    "leakage": {"checked": 2, "leaked": 1, "pairs": [["x", "y"]]},
+    "comparisons": {"untrained": [
+        {"measure": "linear", "difference": 0.1, "decides": "linear-probe", "p_holm": 0.5,
+         "test": "McNemar", "only_first": 3, "only_second": 2, "better": 0},
+    ]},
 }  # fmt: skip
 RESULTS = {
     "run": "r", "epochs": 1, "epochs_seen": 1.0, "steps": 3, "peak_memory": 10,
@@ -57,6 +64,10 @@ RESULTS = {
     "online_knn": [[1, 0.5]], "online_probe": [], "evaluation": EVALUATION, "pictures": 10,
     "feature_gauges": {"trained": {"std": 0.5}, "untrained": {"std": 0.4}},
     "machine": {"accelerator": "cpu", "precision": "fp32"}, "versions": {"BYOL": "0", "torch": "2"},
+    "teacher": {
+        "name": "lite0", "trained_on": "ImageNet", "licence": "MIT", "size": 32, "images": 10,
+        "seconds": 1.0, "agreement": 0.5, "agreement_images": 10, "agreement_on": "test",
+    },
 }  # fmt: skip
 RESULTS, EVALUATION = json.loads(json.dumps([RESULTS, EVALUATION]))  # without shared rows
 METRICS = "epoch,gauge/std,knn,loss,step\n0,,,3.5,1\n,0.5,,,1\n1,,0.5,3.0,2\n"
@@ -158,6 +169,42 @@ def test_the_message_names_the_file_and_the_field(folder: RunFolder) -> None:
     assert f"{folder.results} is damaged: {field}: input should be a valid number" in str(
         caught.value
     )
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("evaluation", "metric"), "x", "evaluation.metric is 'x': value error, the metric"),
+        (("evaluation", "metric"), "auto", "evaluation.metric is 'auto'"),
+        (("evaluation", "majority", "class"), MISSING, "evaluation.majority.class: field required"),
+        (("evaluation", "leakage", "checked"), MISSING, "checked and leaked belong together"),
+        (("evaluation", "leakage", "checked"), 0, "leaked is at most checked"),
+        (("evaluation", "comparisons", "untrained", 0, "difference"), MISSING, "field required"),
+        (("evaluation", "comparisons", "untrained", 0, "only_second"), MISSING, "belong together"),
+        (("teacher", "agreement_images"), "x", "teacher.agreement_images is 'x'"),
+        (("teacher", "trained_on"), MISSING, "teacher.trained_on: field required"),
+    ],
+)  # fmt: skip
+def test_a_foreign_field_that_a_report_shows_is_named(
+    folder: RunFolder, tmp_path: Path, place: tuple[Any, ...], value: Any, message: str
+) -> None:
+    folder.results.write_text(json.dumps(replaced(RESULTS, place, value)))
+    assert message in (one_line(lambda: use(folder, tmp_path), folder.results) or "")
+
+
+def test_a_search_for_copies_that_was_impossible_is_no_damage(
+    folder: RunFolder, tmp_path: Path
+) -> None:
+    folder.results.write_text(json.dumps(replaced(RESULTS, ("evaluation", "leakage"), {})))
+    use(folder, tmp_path)
+    assert read_results(folder.results)["evaluation"]["leakage"] == {}
+
+
+def test_a_comparison_without_a_difference_is_left_out(folder: RunFolder, tmp_path: Path) -> None:
+    place = ("evaluation", "comparisons", "untrained", 0, "difference")
+    folder.results.write_text(json.dumps(replaced(RESULTS, place, None)))
+    use(folder, tmp_path)
+    assert read_results(folder.results)["evaluation"]["comparisons"] == {"untrained": []}
 
 
 def test_a_number_that_the_writer_could_not_express_is_left_out(folder: RunFolder) -> None:
