@@ -253,24 +253,39 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def check_not_input(argument: str, out: Path, *inputs: str | Path | None) -> None:
+def check_not_input(
+    argument: str, out: Path, *inputs: str | Path | None, run: str | Path = ""
+) -> None:
     """Check that the file ``out`` replaces none of the ``inputs``.
 
     Args:
         argument: how the user named the file, for the message: ``--grid=e.png``.
         out: the file to write.
-        inputs: files and folders that are read; names of other kinds are ignored. A PNG file in an
-            input folder counts as one of its images.
+        inputs: files and folders that are read; names of other kinds are ignored. Every file in an
+            input folder counts as an input.
+        run: a folder that may hold outputs, also if it is in an input folder; empty: none.
 
     Raises:
         UserError: ``out`` exists and is an input.
     """
     if not out.is_file():
         return
-    for source in (name for name in inputs if name):
-        place = Path(source).expanduser()
+    own = Path(run).expanduser().resolve() if run else None
+    for place in (Path(name).expanduser() for name in inputs if name):
         if not place.exists():
             continue
-        is_image = place.is_dir() and out.suffix.lower() == ".png"
-        if out.samefile(place) or (is_image and out.resolve().is_relative_to(place.resolve())):
-            raise UserError(f"{argument} would replace a file that is read ({place}): give another")
+        folder = place.resolve()
+        is_own = own is not None and own.is_relative_to(folder) and _is_inside(out, own)
+        if out.samefile(place) or (place.is_dir() and not is_own and _is_inside(out, folder)):
+            raise replaces_input(argument, place)
+
+
+def replaces_input(argument: str, place: str | Path) -> UserError:
+    """Return the error that the output ``argument`` would replace the input ``place``."""
+    return UserError(f"{argument} would replace a file that is read ({place}): give another")
+
+
+def _is_inside(file: Path, folder: Path) -> bool:
+    """Whether ``file``, or the target of this link, is in the resolved ``folder``."""
+    places = (file.resolve(), file.parent.resolve() / file.name)
+    return any(place.is_relative_to(folder) for place in places)

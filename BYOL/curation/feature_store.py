@@ -156,6 +156,7 @@ def collect(
     whitening: float = 1.0,
     *,
     thumbnails: bool = True,
+    fitted: int | None = None,
 ) -> Iterator[Collection]:
     """Keep the features of all images in a temporary folder.
 
@@ -165,6 +166,7 @@ def collect(
         whitening: degree of whitening; see :func:`whiten`.
         thumbnails: whether ``batches`` contains thumbnails. Without them, ``greys`` and
             ``contrasts`` of the collection are empty.
+        fitted: the whitening is estimated from this many sets, the first; None: from all.
 
     Raises:
         UserError: fewer than two images can be read, or the temporary folder has too little space.
@@ -193,14 +195,17 @@ def collect(
             if len(rows) < 2:
                 raise UserError("a single image has no neighbours: give at least two images")
             d = rows.shape[1] - extra
-            directions = whiten(rows[:, :d], room.folder / "directions.npy", whitening)
+            locations = np.memmap(places, np.int64, "r", shape=(len(rows), 2))
+            count = int((locations[:, 0] < (len(sets) if fitted is None else fitted)).sum())
+            directions = whiten(rows[:, :d], room.folder / "directions.npy", whitening, count)
         greys = rows[:, d : d + GREY_SIDE**2]
         contrasts = np.array(rows[:, -1]) if thumbnails else np.zeros(0, np.float32)
-        locations = np.memmap(places, np.int64, "r", shape=(len(rows), 2))
         yield Collection(rows[:, :d], directions, greys, sets, locations, contrasts)
 
 
-def whiten(features: np.ndarray, file: Path, whitening: float = 1.0) -> np.ndarray:
+def whiten(
+    features: np.ndarray, file: Path, whitening: float = 1.0, fitted: int | None = None
+) -> np.ndarray:
     """Whiten ``features`` and scale them to unit length.
 
     Args:
@@ -208,12 +213,13 @@ def whiten(features: np.ndarray, file: Path, whitening: float = 1.0) -> np.ndarr
         file: the .npy file to write. It is written in chunks, because a full disk raises an OSError
             on a write, but ends the process on an access to a mapped file.
         whitening: see :func:`BYOL.evaluation.whitening.whitening_transform`.
+        fitted: the mean and covariance are those of this many rows, the first; None: of all.
 
     Returns:
         (n, d) float32, memory-mapped from ``file``.
     """
     n, d = features.shape
-    mean, transform = whitening_transform(features, whitening)
+    mean, transform = whitening_transform(features[:fitted], whitening)
     header = {"descr": "<f4", "fortran_order": False, "shape": (n, d)}
     with file.open("wb") as output:
         np.lib.format.write_array_header_1_0(output, header)

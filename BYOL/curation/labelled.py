@@ -8,6 +8,7 @@ import numpy as np
 
 from BYOL.config.curation import PredictConfig
 from BYOL.config.tasks import CLASSES, NOTHING
+from BYOL.curation.outputs import output_files
 from BYOL.curation.run_features import Features
 from BYOL.curation.run_images import open_images_of_flag, with_run_annotations
 from BYOL.data.annotations import AnnotationFiles, annotate_splits
@@ -76,7 +77,9 @@ def _labelled(features: Features, config: PredictConfig) -> dict[str, Images]:
     """Return the images with labels by split."""
     splits = features.splits
     if config.labelled is not None:
-        splits = open_images_of_flag(features.run, config.labelled, config.data_root, "labelled")
+        splits = open_images_of_flag(
+            features.run, config.labelled, config.data_root, "labelled", output_files(config)
+        )
     annotations = annotate_splits(splits, AnnotationFiles.of(config))
     splits = annotations.splits
     parts = {"train": splits.train, "labelled": splits.labelled, TEST: splits.test}

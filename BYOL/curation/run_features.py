@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from BYOL._console import Progress
-from BYOL._files import check_not_input, to_json
+from BYOL._files import to_json
 from BYOL._hardware import own_cores, pick_accelerator, pick_precision, pick_workers, torch_device
 from BYOL.config.features import FeaturesConfig
 from BYOL.curation.embeddings import Batches
@@ -25,6 +24,7 @@ from BYOL.curation.feature_store import (
     collect,
 )
 from BYOL.curation.feature_table import StoredFeatures
+from BYOL.curation.outputs import Outputs, check_images, check_named_inputs, output_files
 from BYOL.curation.run_images import open_run_images
 from BYOL.curation.stored_features import open_feature_table
 from BYOL.data.dataset import Images
@@ -147,16 +147,17 @@ class Features:
         return self if self.stored else dataclasses.replace(self, mirror=True)
 
     def collect(
-        self, whitening: float = 1.0, *, thumbnails: bool = True
+        self, whitening: float = 1.0, *, thumbnails: bool = True, fitted: int | None = None
     ) -> AbstractContextManager[Collection]:
         """Return a context with the features of all images and mirror images in a temporary folder.
 
         Args:
             whitening: degree of whitening; see :func:`BYOL.curation.feature_store.whiten`.
             thumbnails: see :func:`BYOL.curation.feature_store.collect`.
+            fitted: see :func:`BYOL.curation.feature_store.collect`.
         """
         rows = self.with_mirror_images().batches(thumbnails=thumbnails)
-        return collect(rows, self.sets, whitening, thumbnails=thumbnails)
+        return collect(rows, self.sets, whitening, thumbnails=thumbnails, fitted=fitted)
 
     def _rows(self, thumbnails: bool, spans: Mapping[str, Spans] | None) -> Batches:
         if self.stored:
@@ -204,8 +205,12 @@ class Features:
                     yield split, images, ids, vectors
 
 
-def open_features(config: FeaturesConfig) -> Features:
+def open_features(config: FeaturesConfig, outputs: Outputs | None = None) -> Features:
     """Open the run and the images that ``config`` specifies, and resolve device and precision.
+
+    Args:
+        config: the settings.
+        outputs: the files that the command writes; None: those of ``config``.
 
     Raises:
         UserError: the run, layer, images, split or accelerator does not exist, or an output would
@@ -214,12 +219,10 @@ def open_features(config: FeaturesConfig) -> Features:
     accelerator = pick_accelerator(config.accelerator)
     run = open_backbone(config.run, trust=config.trust)
     network = LayerFeatures(run.backbone, config.layer, config.pool)
-    data = config.data or run.config.data
-    read = data, getattr(config, "features", None)
-    for flag in ("out", "grid", "kept"):
-        if out := getattr(config, flag, None):
-            check_not_input(f"--{flag}={out}", Path(out), *read)
+    outputs = output_files(config) if outputs is None else outputs
+    check_named_inputs(outputs, config, run)
     splits = open_run_images(run, config.data, config.data_root)
+    check_images(outputs, splits)
     sets = {k: images for k, images in splits.sets.items() if config.split in ("all", k)}
     if not sets:
         raise UserError(f"--split={config.split} is not in DATA: it has only train")

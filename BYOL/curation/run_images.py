@@ -6,6 +6,7 @@ from typing import TypeVar
 from BYOL._console import counted
 from BYOL.config.curation import PredictConfig
 from BYOL.config.evaluate import EvaluateConfig
+from BYOL.curation.outputs import Outputs, check_images
 from BYOL.data.configured import open_configured, report_closed_folders
 from BYOL.data.sources import Splits
 from BYOL.errors import UserError
@@ -60,7 +61,9 @@ def open_run_images(run: Run, data: str | None, data_root: str) -> Splits:
     return splits
 
 
-def open_images_of_flag(run: Run, data: str, data_root: str, argument: str) -> Splits:
+def open_images_of_flag(
+    run: Run, data: str, data_root: str, argument: str, outputs: Outputs
+) -> Splits:
     """Open the images ``data`` of the flag ``--argument``; errors name this flag.
 
     Args:
@@ -68,8 +71,11 @@ def open_images_of_flag(run: Run, data: str, data_root: str, argument: str) -> S
         data: the value of the flag.
         data_root: as for :func:`open_run_images`.
         argument: the name of the flag.
+        outputs: the files that the command writes, which must be none of the images.
     """
     try:
-        return open_run_images(run, data, data_root)
+        splits = open_run_images(run, data, data_root)
     except UserError as error:
         raise UserError(str(error).replace("DATA=", f"--{argument}=", 1)) from error
+    check_images(outputs, splits)
+    return splits

@@ -66,13 +66,14 @@ def open_searchable(
             log.info(f"{index}: searching the stored features of {len(saved.index):,} images")
             yield _from_saved(features, saved, first)
             return
-    with features.collect(WHITENING, thumbnails=False) as collection:
+    # fitted to DATA only, so that a similarity does not depend on the other queries
+    with features.collect(WHITENING, thumbnails=False, fitted=first) as collection:
         count = int((collection.locations[:, 0] < first).sum())
         bank: np.ndarray | VectorIndex = collection.directions[:count]
         if faiss and count:
             bank = build_search_index(collection.directions[:count], features.device)
         if index is not None and isinstance(bank, VectorIndex):
-            whitening = whitening_transform(collection.features, WHITENING)
+            whitening = whitening_transform(collection.features[:count], WHITENING)
             saved = SavedIndex(bank, *whitening, collection.locations[:count])
             save_index(index, saved, description)
         queries = np.arange(count, len(collection))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -49,7 +50,7 @@ def train_classifier(config: ExportConfig) -> ExportModel:
             files do not match the images.
     """
     predict_config = PredictConfig(**{name: getattr(config, name) for name in _SHARED_SETTINGS})
-    features = open_features(predict_config)
+    features = open_features(predict_config, [(f"--to={config.to}", Path(config.to))])
     parts = labelled_parts(features, resolve_annotations(predict_config, features.run))
     train = [part for part in parts if part.split != TEST] or parts
     test = [part for part in parts if part not in train]

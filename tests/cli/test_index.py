@@ -74,6 +74,21 @@ def test_a_saved_index_gives_the_same_result_without_the_features_of_the_images(
     assert (answer["index"], answer["like"], answer["pictures"]) == (str(index), 41, 41)
 
 
+def test_a_saved_index_does_not_depend_on_the_queries_that_it_was_written_with(
+    run, images, tmp_path
+):
+    tables = []
+    others = smooth_images(tmp_path / "others", count=60)
+    for name, first in (("a", images / "07.png"), ("b", others)):
+        index = tmp_path / f"{name}.faiss"
+        searched(run, images, tmp_path / "c.csv", f"--index={index}", f"--like={first}")
+        tables.append(searched(run, images, tmp_path / "d.csv", f"--index={index}"))
+    exact = searched(run, images, tmp_path / "e.csv", "--neighbour-search=exact")
+    scores = [[float(row["similarity"]) for row in found] for found in (*tables, exact)]
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-3)
+    np.testing.assert_allclose(scores[0], scores[2], atol=2e-3)
+
+
 def test_an_index_of_stored_features(run, images, tmp_path, capsys):
     argv = ["embed", str(run), str(images), "--mirror", f"--out={tmp_path}/features"]
     assert main(argv) == 0

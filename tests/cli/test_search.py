@@ -107,6 +107,27 @@ def test_each_query_image_has_a_list_of_results_or_all_share_one(run, tmp_path, 
     assert {row["like"] for row in answer["found"]} == {str(likes)}
 
 
+def test_a_similarity_does_not_depend_on_the_other_queries(run, tmp_path):
+    pictures, likes = smooth_images(tmp_path / "p"), tmp_path / "likes"
+    likes.mkdir()
+    shutil.copy(pictures / "03.png", likes)
+    for k in range(30):
+        Image.new("RGB", (64, 64), (8 * k, 255 - 8 * k, 90)).save(likes / f"x{k:02}.png")
+    out, tables = tmp_path / "s.csv", []
+    for like in (likes / "03.png", likes):
+        found = asked(run, pictures, out, f"--like={like}", "--count=5")
+        tables.append([(r["file"], r["similarity"]) for r in found if r["like"] == "03.png"])
+    assert tables[0] == tables[1] and len(tables[0]) == 5
+
+
+def test_the_whitening_is_estimated_from_the_first_rows(tmp_path):
+    features = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    features[40:] += 50
+    found = np.array(whiten(features, tmp_path / "d.npy", 1.0, 40))
+    alone = whiten(features[:40], tmp_path / "e.npy")
+    np.testing.assert_array_equal(found[:40], alone)
+
+
 def test_data_may_be_a_single_image(run, tmp_path, capsys):
     pictures = draw_images(tmp_path / "p")
     one = sorted(pictures.rglob("*.png"))[0]

@@ -12,6 +12,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from BYOL.cli.main import main
 from BYOL.data.dataset import ArrayImages
+from BYOL.data.sources import open_images
 from BYOL.evaluation.copies.confirm import agree, confirm_pairs
 from BYOL.evaluation.copies.leakage import (
     MIN_CORRELATION,
@@ -268,3 +269,47 @@ def test_tiny_images_are_not_searched_for_leakage():
     train, test = (ArrayImages("x", 1, None, (), data.clone()) for _ in range(2))
     pixels = [(images, np.zeros((6, 256), np.float32)) for images in (train, test)]
     assert leakage_search(train, test, pixels) is None
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize("first", ["a thumbnail", "unreadable"])
+def test_the_first_test_image_does_not_decide_whether_leakage_is_measured(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], first: str
+) -> None:
+    data = folders(tmp_path / "d", {0: 10, 5: 21, 7: 7})
+    odd = data / "test/a/!.png"
+    if first == "unreadable":
+        odd.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    else:
+        photograph(150).resize((16, 16)).save(odd)
+    assert main(["evaluate", str(run), str(data), "--protocol", "knn", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["leakage"]["leaked"] == 3
+
+
+@pytest.mark.parametrize(("small", "searched"), [(0, True), (2, True), (4, False), (6, False)])
+def test_the_median_size_decides_whether_leakage_is_measured(
+    tmp_path: Path, small: int, searched: bool
+) -> None:
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for k in range(6):
+            side = 16 if split == "test" and k < small else 48
+            photograph(k, side).save(tmp_path / split / f"{k}.png")
+    splits = open_images(str(tmp_path))
+    assert splits.test is not None
+    pixels = [(images, np.zeros((6, 3 * 32 * 32), np.float32)) for images in splits.sets.values()]
+    found = leakage_search(splits.train, splits.test, pixels)
+    assert (found is not None) == searched
+
+
+def test_without_test_images_there_is_no_leakage() -> None:
+    data = torch.zeros(3, 1, 32, 32, dtype=torch.uint8)
+    train, test = ArrayImages("x", 1, None, (), data), ArrayImages("x", 1, None, (), data[:0])
+    assert leakage_search(train, test, []) is None
+
+
+def test_the_absence_of_leakage_is_not_claimed() -> None:
+    found = {"leakage": {"checked": 20, "leaked": 0, "pairs": []}, "pictures": {"judge": 60}}
+    (line,) = leakage_text(found)
+    said = "no near-copy of the 20 checked test images was found in the training images"
+    assert line == f"leakage: {said}"

@@ -12,6 +12,7 @@ from BYOL.export.snippet import loading_recipe
 from BYOL.export.train_classifier import train_classifier
 from BYOL.export.writers import pick_writer
 from BYOL.model.classifier import Classifier
+from BYOL.model.weights import HUB_WEIGHTS
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.load import open_backbone
 
@@ -26,7 +27,8 @@ def export_run(config: ExportConfig) -> Answer:
     """
     write = pick_writer(config.to)
     path, run = Path(config.to), Path(config.run or "")
-    check_not_input(f"--to={config.to}", path, config.run, *_weights_of(run))
+    # A run folder may hold exported files, but its weights are read.
+    check_not_input(f"--to={config.to}", path, *_weights_of(run))
     if config.classifier == "none":
         model = ExportModel(open_backbone(config.run, trust=config.trust))
     else:
@@ -44,8 +46,12 @@ def export_run(config: ExportConfig) -> Answer:
 
 
 def _weights_of(run: Path) -> list[Path]:
-    """Return the files of the run folder ``run`` that hold weights."""
+    """Return the files of ``run``, a folder or a file of weights, that hold weights."""
+    if run.is_file():
+        return [run]
     folder = RunFolder(run)
+    if not folder.config.exists():  # a folder for the hub
+        return [run / HUB_WEIGHTS]
     return [folder.backbone, folder.start, *folder.checkpoints.glob("*")]
 
 

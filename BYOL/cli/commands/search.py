@@ -12,6 +12,7 @@ from BYOL.config.curation import SearchConfig
 from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
 from BYOL.curation.faiss_index import uses_faiss
 from BYOL.curation.feature_store import Collection
+from BYOL.curation.outputs import output_files
 from BYOL.curation.run_features import Features, open_features
 from BYOL.curation.run_images import open_images_of_flag
 from BYOL.curation.saved_index import check_index_path
@@ -64,7 +65,9 @@ def search_run(config: SearchConfig) -> Answer:
 def _with_queries(features: Features, config: SearchConfig) -> Features:
     """The features with the query images as an additional set."""
     assert config.like is not None
-    found = open_images_of_flag(features.run, config.like, config.data_root, "like")
+    found = open_images_of_flag(
+        features.run, config.like, config.data_root, "like", output_files(config)
+    )
     queries = {_LIKE: found.train} | ({f"{_LIKE} (test)": found.test} if found.test else {})
     return dataclasses.replace(features, sets={**features.sets, **queries})
 

@@ -14,6 +14,8 @@ from BYOL.data.dataset import readable
 from BYOL.data.decode import BrokenImageError
 from BYOL.data.explain import explain
 from BYOL.data.formats.stored import ReadOptions
+from BYOL.data.replaced import check_not_image
+from BYOL.data.sources import Splits
 from BYOL.errors import UserError
 from BYOL.training.prepare import prepare
 from BYOL.views.preview import save_preview
@@ -34,6 +36,8 @@ def views_run(config: ViewsConfig) -> Answer:
     check_not_input(f"--out={out}", Path(out), config.data)
     settings = dataclasses.replace(config, batch_size=1, accumulate=1, devices=1, nodes=1)
     prepared = prepare(settings, into_memory=False)
+    read = Splits(prepared.train, prepared.test, prepared.labelled)
+    check_not_image(f"--out={out}", Path(out), read)
     images = readable(prepared.train, evenly_spaced(len(prepared.train), config.pictures).tolist())
     if not images:
         raise UserError(f"DATA={config.data}: none of the sampled images can be read")

@@ -26,6 +26,7 @@ MIN_CORRELATION = 0.75  # of grey thumbnails, for a candidate
 # Pixels: on smaller images, different objects look like copies. Of 2,000 CIFAR-10 images against
 # 3,000 others, at 18, 20 and 24 px with an untrained plain6, one pair was found: a true copy.
 MIN_SIDE = 18
+_SIDE_PROBES = 15  # test images whose size is compared with MIN_SIDE
 _NEAREST = 3  # candidates whose pixels are compared, for each test image
 _EXAMPLES = 20  # pairs that are named in the results
 _BLOCK = 1 << 24  # correlations in memory at once
@@ -57,16 +58,23 @@ def leakage_search(
         image_pixels: both with their pixels as vectors (n, C·side·side).
 
     Returns:
-        None if both sides are the same images, or if the test images are below :data:`MIN_SIDE`:
-        of the built-in digits of 16 px, 13 % would count as copies of other digits.
+        None if both sides are the same images, or if the median of the shorter sides of some test
+        images is below :data:`MIN_SIDE`: of the built-in digits of 16 px, 13 % would count as
+        copies of other digits.
     """
-    sample = read_reduced(test, 0) if len(test) else None
-    if train is test or sample is None or min(sample.shape[1:]) < MIN_SIDE:
+    if train is test or _median_side(test) < MIN_SIDE:
         return None
     greys = [thumbnails_of_vectors(pixels, images.channels) for images, pixels in image_pixels]
     return lambda bank, queries: find_leakage(
         Side(train, greys[0], bank), Side(test, greys[-1], queries)
     )
+
+
+def _median_side(images: Images) -> float:
+    """Return the median of the shorter sides in pixels of evenly spaced images; 0 without any."""
+    samples = (read_reduced(images, i) for i in evenly_spaced(len(images), _SIDE_PROBES).tolist())
+    sides = [min(sample.shape[1:]) for sample in samples if sample is not None]
+    return float(np.median(sides)) if sides else 0.0
 
 
 def find_leakage(train: Side, test: Side) -> dict[str, Any]:
@@ -135,7 +143,9 @@ def leakage_text(results: dict[str, Any]) -> list[str]:
     checked, leaked = leakage["checked"], leakage["leaked"]
     sample = f"{checked:,} " + ("checked " if checked < results["pictures"]["judge"] else "")
     if not leaked:
-        return [f"leakage: none of {sample}test images has a near-copy among the training images"]
+        return [
+            f"leakage: no near-copy of the {sample}test images was found in the training images"
+        ]
     return [
         f"leakage: {leaked:,} of {sample}test images ({leaked / checked:.1%}) have a near-copy "
         "among the training images, so the accuracies may be too high: byol duplicates RUN DATA "
