@@ -1,5 +1,6 @@
 """The results of an evaluation as tables for a terminal."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +33,8 @@ def results_text(results: dict[str, Any]) -> str:
         names = [name for name, measure in measures.items() if key in measure]
         starts = range(0, len(names), COLUMNS)
         tables += [_table(heading, names[start : start + COLUMNS], rows) for start in starts]
-    if any(results.get("comparisons", {}).values()):
+    compared = itertools.chain.from_iterable(results.get("comparisons", {}).values())
+    if any("decides" in comparison for comparison in compared):
         tables.append(_comparison_table(results))
     return tables_text(tables, WIDTH) + _note(results, measures)
 
