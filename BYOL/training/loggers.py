@@ -142,7 +142,9 @@ class EventFile(RunLogger):
 
     def _new_file(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
-        origin = f"{int(time.time()):010}.{socket.gethostname()}.{os.getpid()}.{next(_COUNTER)}"
+        # TensorBoard reads files in the order of their names: file 10 comes after file 9.
+        number = f"{next(_COUNTER):06}"
+        origin = f"{int(time.time()):010}.{socket.gethostname()}.{os.getpid()}.{number}"
         path = self.folder / f"events.out.tfevents.{origin}"
         _append(path, Event(file_version="brain.Event:2"))
         if self._purge_step is not None:

@@ -188,4 +188,5 @@ def test_no_image_is_left_if_all_have_a_label(run, tmp_path, capsys):
     file = rows(tmp_path / "all.csv", "file,label", *names)
     out = tmp_path / "out.csv"
     assert main(["select", str(run), "--labels", str(file), "--out", str(out)]) == 2
-    assert "there is no image left to label" in capsys.readouterr().err and not out.exists()
+    said = capsys.readouterr().err
+    assert "there is no image left to label: all have labels" in said and not out.exists()

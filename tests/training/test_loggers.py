@@ -1,6 +1,7 @@
 """The table of curves, written whole every time, and TensorBoard's files."""
 
 import csv
+import itertools
 import shutil
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -90,6 +91,7 @@ def test_tensorboard_has_the_points_after_its_folder_was_removed(tmp_path):
 
 
 def test_a_record_that_was_cut_off_by_a_full_disk_hides_no_later_points(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "_COUNTER", itertools.count(9))  # the order of 9 and 10 as text
     curves = EventFile(tmp_path / "logs")
     curves.log_metrics({"loss": 1.0}, 1)
 

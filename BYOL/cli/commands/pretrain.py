@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from BYOL._console import counted
 from BYOL._distributed import first_process
 from BYOL.cli.commands.common import Answer
 from BYOL.config import PretrainConfig, load_config
@@ -27,10 +28,10 @@ def pretrain_run(config: PretrainConfig) -> Answer:
 
 def summary(results: dict[str, Any]) -> str:
     """The results of a run as text for a terminal."""
-    lines = [f"{results['epochs']} epochs"]
+    lines = [counted(results["epochs"], "epoch")]
     if results.get("images_per_second") and "train_seconds" in results:
         lines[0] += (
-            f", {results['steps']} steps in {results['train_seconds']} s "
+            f", {counted(results['steps'], 'step')} in {results['train_seconds']} s "
             f"({results['images_per_second']:,.0f} images/s)"
         )
     if results["evaluation"]:
