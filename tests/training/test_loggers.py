@@ -100,8 +100,8 @@ def test_a_record_that_was_cut_off_by_a_full_disk_hides_no_later_points(tmp_path
             file.write(b"half a record")
         raise OSError("no space left on the device")
 
-    monkeypatch.setattr(logs, "_append", write_half)
-    curves.log_metrics({"loss": 2.0}, 2)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(logs, "_append", write_half)
+        curves.log_metrics({"loss": 2.0}, 2)
     curves.log_metrics({"loss": 3.0}, 3)
     assert points(tmp_path / "logs") == [(1, 1.0), (3, 3.0)]

@@ -47,9 +47,7 @@ def select_run(config: SelectConfig) -> Answer:
             collection.features, config.count, config.seed, allowed=~blank, labelled=labelled
         )
         if not len(found.positions):
-            reason = (
-                "every image is blank" if blank.all() else "all images have labels or are blank"
-            )
+            reason = "all images are blank" if blank.all() else "all have labels or are blank"
             raise UserError(f"there is no image left to label: {reason}")
         names = [collection.file(place) for place in found.positions.tolist()]
         _write(out, features, file, known, names)
