@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from BYOL._untrusted import open_plain
@@ -25,3 +26,12 @@ def content_sample(path: Path) -> bytes:
     except OSError:
         return b""
     return digest.digest()
+
+
+def content_samples(paths: Iterable[Path]) -> Iterator[bytes]:
+    """Yield :func:`content_sample` of each path; the frames of one file follow each other."""
+    last, sample = None, b""
+    for path in paths:
+        if path != last:
+            last, sample = path, content_sample(path)
+        yield sample

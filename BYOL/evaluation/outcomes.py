@@ -12,7 +12,7 @@ import hashlib
 import numpy as np
 
 from BYOL.config.tasks import Measure, Measures
-from BYOL.data.content import content_sample
+from BYOL.data.content import content_samples
 from BYOL.data.dataset import ArrayImages, FileImages, Images
 
 KEY = "outcomes"
@@ -59,10 +59,10 @@ def digest_of_test_images(test: Images) -> str:
     """
     digest = hashlib.blake2b(test.digest.encode(), digest_size=16)
     if isinstance(test, ArrayImages):
-        digest.update(test.data.numpy().tobytes())
+        digest.update(np.ascontiguousarray(test.data.numpy()).data)
     elif isinstance(test, FileImages):
-        for index in range(len(test)):
-            digest.update(content_sample(test.encoded(index)))
+        for sample in content_samples(map(test.encoded, range(len(test)))):
+            digest.update(sample)
     for annotation in (test.labels, test.groups):
         if annotation is not None:
             digest.update(np.ascontiguousarray(annotation).tobytes())

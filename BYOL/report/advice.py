@@ -136,9 +136,8 @@ def _unproven_reason(outcome: str | None, baseline: str) -> str:
 
 
 def _worse_than_raw_pixels(figures: Figures) -> Advice | None:
-    if not _insufficient(figures) or figures.outcome not in (None, BETTER):
-        return None
-    if figures.teacher_outcome in LOSING:
+    other_rule = figures.outcome not in (None, BETTER) or figures.teacher_outcome in LOSING
+    if figures.raw_pixels_outcome not in LOSING or other_rule:
         return None
     commands = [_longer(figures, figures.trend.times if figures.trend is not None else 2.0)]
     if figures.color and figures.images and not figures.teacher:

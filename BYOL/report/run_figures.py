@@ -25,7 +25,8 @@ _DESCRIPTIONS = {field.name for field in dataclasses.fields(DataSettings)} | {"m
 def run_figures(facts: RunSummary) -> Figures:
     """Return the figures of the first evaluation, the alarm and the curves of a run."""
     config, evaluation = facts.config, next(iter(facts.evaluations.values()), {})
-    rows, classes = evaluation.get("rows") or {}, int(evaluation.get("classes") or 0)
+    baseline = START if START in (evaluation.get("rows") or {}) else "untrained"
+    classes = int(evaluation.get("classes") or 0)
     labels = sum((evaluation.get("pictures") or {}).values()) if classes else 0
     images = int(facts.results.get("pictures") or 0)
     minutes = float(facts.results.get("train_seconds") or 0) / 60
@@ -42,9 +43,9 @@ def run_figures(facts: RunSummary) -> Figures:
         labels=labels,
         unlabelled=max(images - labels, 0) if config.labels or not labelled else 0,
         classes=classes,
-        baseline=START if START in rows else "untrained",
+        baseline=baseline,
         baseline_accuracy=_baseline_accuracy(evaluation),
-        outcome=_outcome(evaluation, START if START in rows else "untrained"),
+        outcome=_outcome(evaluation, baseline),
         undecided=undefined_text(evaluation),
         near_duplicates=int((evaluation.get("leakage") or {}).get("leaked") or 0),
         test_folder=labels > images,

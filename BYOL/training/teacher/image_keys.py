@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from BYOL.data.content import content_sample
+from BYOL.data.content import content_sample, content_samples
 from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images
 from BYOL.data.shards.dataset import StreamedImages
 
@@ -34,7 +34,8 @@ def set_digest(keys: list[bytes], *more: str) -> str:
 
 def _texts(images: EncodedImages) -> Iterator[bytes]:
     if isinstance(images, StreamedImages):
-        stamps = {shard: _stamp(Path(shard)) for shard in images.index.shards}
+        shards = images.index.shards
+        stamps = {s: (_stamp(Path(s)), content_sample(Path(s))) for s in shards}
         about = repr((images.digest, sorted(stamps.items()))).encode("utf-8", "surrogateescape")
         about = _hash(about)  # there may be thousands of shards, and every image hashes this again
         for index in range(len(images)):
@@ -42,17 +43,18 @@ def _texts(images: EncodedImages) -> Iterator[bytes]:
             yield b"%s\0%s" % (about, name)
         return
     assert isinstance(images, FileImages)
-    for index in range(len(images)):
+    samples = content_samples(map(images.encoded, range(len(images))))
+    for index, sample in enumerate(samples):
         name = images.file_name(index).encode("utf-8", "surrogateescape")
-        yield b"%s\0%s" % (name, repr(_stamp(images.encoded(index))).encode())
+        yield b"%s\0%s" % (name, repr((_stamp(images.encoded(index)), sample)).encode())
 
 
-def _stamp(path: Path) -> tuple[int, int, bytes] | None:
+def _stamp(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
     except OSError:  # a URL, or a file that is no longer there
         return None
-    return status.st_size, status.st_mtime_ns, content_sample(path)
+    return status.st_size, status.st_mtime_ns
 
 
 def _hash(*parts: bytes) -> bytes:
