@@ -25,8 +25,7 @@ _DESCRIPTIONS = {field.name for field in dataclasses.fields(DataSettings)} | {"m
 def run_figures(facts: RunSummary) -> Figures:
     """Return the figures of the first evaluation, the alarm and the curves of a run."""
     config, evaluation = facts.config, next(iter(facts.evaluations.values()), {})
-    baseline = START if START in (evaluation.get("rows") or {}) else "untrained"
-    classes = int(evaluation.get("classes") or 0)
+    baseline, classes = _baseline(evaluation), int(evaluation.get("classes") or 0)
     labels = sum((evaluation.get("pictures") or {}).values()) if classes else 0
     images = int(facts.results.get("pictures") or 0)
     minutes = float(facts.results.get("train_seconds") or 0) / 60
@@ -107,6 +106,11 @@ def _remedy(facts: RunSummary) -> str:
 def _outcome(evaluation: dict[str, Any], row: str) -> str | None:
     """Return the outcome of the comparison of the trained backbone with ``row``."""
     return outcome_of([c.signs[row] for c in compare_with_baselines(evaluation) if row in c.signs])
+
+
+def _baseline(evaluation: dict[str, Any]) -> str:
+    """Return the row of the state before training: trained initial weights, if there were any."""
+    return START if START in (evaluation.get("rows") or {}) else "untrained"
 
 
 def _baseline_accuracy(evaluation: dict[str, Any]) -> float:
