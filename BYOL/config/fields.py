@@ -7,26 +7,16 @@ settings.
 import dataclasses
 import math
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from BYOL._console import printable
-from BYOL.config.plain_yaml import plain_yaml
 from BYOL.errors import SettingsError
 
-_WORDS: dict[Any, str] = {
-    str: "text: write it in quotes",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    tuple[float, float]: "two numbers with a comma between",
-    tuple[str, str]: "two names with a comma between",
-    tuple[float, ...]: "two numbers, or two for each channel, with commas between",
-    list[float]: "numbers with commas between",
-    list[int]: "whole numbers with commas between",
-    list[str]: "a list of texts",
-}
+# The largest whole number of a setting without a limit of its own: products with it, such as the
+# steps of a run, still fit into the 64 bits of other libraries and the 53 bits of JSON readers.
+LARGEST_WHOLE = 10**9
 
 
 @dataclass(frozen=True)
@@ -37,7 +27,7 @@ class Info:
         help: what it does, for ``--help`` and docs/commands. The first sentence is a complete short
             description. Details follow in further sentences.
         low: the smallest accepted number, or None.
-        high: the largest accepted number, or None.
+        high: the largest accepted number. None: for whole numbers :data:`LARGEST_WHOLE`.
         on_resume: whether a resumed run may have another value. ``fixed``: never. ``incomplete``:
             only until the run is complete. ``any``: always, because the value does not change the
             trained weights or only extends the run.
@@ -121,14 +111,14 @@ def kinds_of(settings: type) -> dict[str, Any]:
 
 def choices_of(kind: Any) -> tuple[str, ...]:
     """The accepted words of a ``Literal``, alone or in a union; empty for other types."""
-    if _is_union(kind):
+    if is_union(kind):
         return tuple(word for part in get_args(kind) for word in choices_of(part))
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def is_switch(kind: Any) -> bool:
     """Whether a flag of type ``kind`` needs no value."""
-    return kind is bool or (_is_union(kind) and bool in get_args(kind))
+    return kind is bool or (is_union(kind) and bool in get_args(kind))
 
 
 def check_settings(settings: Any) -> None:
@@ -151,17 +141,28 @@ def check_settings(settings: Any) -> None:
                 )
         elif info.low is not None or info.high is not None:
             low = -math.inf if info.low is None else info.low
-            _check_range(name, value, low, math.inf if info.high is None else info.high)
+            high = LARGEST_WHOLE if _is_whole(kinds[name]) else math.inf
+            _check_range(name, value, low, high if info.high is None else info.high)
+
+
+def is_union(kind: Any) -> bool:
+    """Whether ``kind`` is a union of types."""
+    return get_origin(kind) in (Union, types.UnionType)
+
+
+def _is_whole(kind: Any) -> bool:
+    """Whether values of type ``kind`` are whole numbers, or lists of them."""
+    return any(part in (int, list[int]) for part in (get_args(kind) if is_union(kind) else (kind,)))
 
 
 def pair_kind(kind: Any) -> Any:
     """The type of the pair or the pairs that ``kind`` accepts, or None."""
-    parts = get_args(kind) if _is_union(kind) else (kind,)
+    parts = get_args(kind) if is_union(kind) else (kind,)
     return next((part for part in parts if get_origin(part) is tuple), None)
 
 
 def _check_tuple(name: str, value: Any, kind: Any) -> None:
-    is_sequence = isinstance(value, tuple | list) and _is_length(kind, len(value))
+    is_sequence = isinstance(value, tuple | list) and is_length(kind, len(value))
     texts = get_args(kind)[0] is str
     if not is_sequence or not all(isinstance(v, str if texts else int | float) for v in value):
         wanted = "two names" if texts else "two numbers"
@@ -169,7 +170,7 @@ def _check_tuple(name: str, value: Any, kind: Any) -> None:
         raise SettingsError(f"--{name}={value} is no pair: give {wanted}{more}")
 
 
-def _is_length(kind: Any, length: int) -> bool:
+def is_length(kind: Any, length: int) -> bool:
     """Whether a tuple of type ``kind`` may have ``length`` items; pairs may be repeated."""
     if Ellipsis in get_args(kind):
         return length > 0 and length % 2 == 0
@@ -183,114 +184,3 @@ def _check_range(name: str, value: Any, low: float, high: float) -> None:
         if number is not None and (not low <= number <= high or math.isinf(number)):
             accepted = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"
             raise SettingsError(f"--{name}={number} is out of range: give a number {accepted}")
-
-
-def convert_all(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert the values of a file or of a command line to the types of their fields.
-
-    Raises:
-        UserError: names the setting, its value and what is accepted.
-    """
-    kinds = kinds_of(settings)
-    return {name: convert(name, kinds[name], value) for name, value in values.items()}
-
-
-def convert(name: str, kind: Any, value: Any) -> Any:
-    """Convert ``value`` to the type ``kind``; text of a command line is parsed as numbers.
-
-    Raises:
-        UserError: names the setting, its value and what is accepted.
-    """
-    try:
-        return _convert(kind, value)
-    except (TypeError, ValueError, OverflowError) as error:
-        wanted = next((part for part in get_args(kind) if part is not type(None)), kind)
-        wanted = wanted if _is_union(kind) else kind
-        if value is None:
-            raise SettingsError(
-                f"--{name}=null is not a value: leave it out for the default"
-            ) from error
-        if choices := choices_of(kind):
-            words = ("true", "false", *choices) if is_switch(kind) else choices
-            accepted = ", ".join(words)
-            raise SettingsError(
-                f"--{name}={printable(value)} is unknown: choose one of {accepted}"
-            ) from error
-        words_of_kind = _WORDS.get(wanted, "a table of names and values")
-        raise SettingsError(f"--{name}: {printable(value)} is not {words_of_kind}") from error
-
-
-def _is_union(kind: Any) -> bool:
-    return get_origin(kind) in (Union, types.UnionType)
-
-
-def _convert(kind: Any, value: Any) -> Any:
-    if _is_union(kind):
-        return _convert_union(get_args(kind), value)
-    if kind is bool:
-        return _as_bool(value)
-    if kind in (int, float):
-        return _as_number(kind, value)
-    if kind is str:
-        return _expect(str, value)
-    origin = get_origin(kind)
-    if origin is Literal:
-        if value not in get_args(kind):
-            raise ValueError(value)
-        return value
-    if origin is tuple or origin is list:
-        return _as_sequence(kind, value)
-    return _as_table(value)
-
-
-def _convert_union(parts: tuple[Any, ...], value: Any) -> Any:
-    if type(None) in parts and value in (None, "null"):
-        return None
-    for part in sorted((p for p in parts if p is not type(None)), key=lambda p: p is str):
-        try:
-            return _convert(part, value)
-        except (TypeError, ValueError):
-            continue
-    raise ValueError(value)
-
-
-def _expect(kind: type, value: Any) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError(value)
-    return value
-
-
-def _as_bool(value: Any) -> bool:
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    return bool(_expect(bool, value))
-
-
-def _as_number(kind: type, value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError(value)
-    if kind is int and isinstance(value, float):
-        raise TypeError(value)
-    return kind(value)
-
-
-def _as_sequence(kind: Any, value: Any) -> Any:
-    if isinstance(value, str) and (get_args(kind)[0] is not str or get_origin(kind) is tuple):
-        value = [part for part in value.strip("[]() ").split(",") if part.strip()]
-    elif isinstance(value, str):
-        value = [value]
-    items = [_convert(get_args(kind)[0], item) for item in _expect(list | tuple, value)]  # type: ignore[arg-type]
-    if get_origin(kind) is tuple and not _is_length(kind, len(items)):
-        raise ValueError(value)
-    return tuple(items) if get_origin(kind) is tuple else items
-
-
-def _as_table(value: Any) -> dict[str, Any]:
-    if isinstance(value, str):
-        import yaml
-
-        try:
-            value = plain_yaml(value)
-        except yaml.YAMLError as error:
-            raise ValueError(value) from error
-    return dict(_expect(dict, value))

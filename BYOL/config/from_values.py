@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from BYOL._console import printable
+from BYOL.config.conversion import convert_all
 from BYOL.config.data_names import is_digits
-from BYOL.config.fields import convert_all, fields_of, kinds_of
+from BYOL.config.fields import fields_of, kinds_of
 from BYOL.config.presets import preset_values
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.validation import check_recipe

@@ -7,7 +7,8 @@ from typing import Any
 from BYOL._console import printable
 from BYOL._files import write_atomically
 from BYOL._untrusted import open_plain
-from BYOL.config.fields import convert_all, fields_of
+from BYOL.config.conversion import convert_all
+from BYOL.config.fields import fields_of
 from BYOL.config.from_values import present_name, without_former_settings
 from BYOL.config.paths import place_names, place_values, signed_values
 from BYOL.config.plain_yaml import plain_yaml

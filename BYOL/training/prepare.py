@@ -135,11 +135,22 @@ def _check_number(config: PretrainConfig, images: Images, least: int = 2) -> Non
         )
     if count < config.batch_size:
         by = "" if "batch_size" in config.specified else f" of --preset={config.preset}"
-        fits = max(count // 2, 2)
         raise SettingsError(
             f"--batch_size={config.batch_size}{by} is larger than the set: {images.name} has "
-            f"{counted(count, 'image')}; give --batch_size={fits}, or --preset=auto"
+            f"{counted(count, 'image')}; {_batch_that_fits(config, count)}"
         )
+
+
+def _batch_that_fits(config: PretrainConfig, count: int) -> str:
+    """What to do about a batch that is larger than a set of ``count`` images."""
+    parts = config.accumulate * config.devices * config.nodes
+    unit = parts if config.norm == "gn-ws" else 2 * parts  # batch-norm needs two images in each
+    if count < unit:
+        return (
+            f"{config.accumulate} accumulated parts × {config.devices} devices × {config.nodes} "
+            f"nodes need at least {unit}: give fewer of them"
+        )
+    return f"give --batch_size={max(count // 2 // unit, 1) * unit}, or --preset=auto"
 
 
 def _resolve(config: PretrainConfig, train: Images, side: int | None) -> PretrainConfig:

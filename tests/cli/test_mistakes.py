@@ -65,6 +65,8 @@ def refuse(argv, capsys) -> str:
         (["pictures", "--mean=[0.5,0.5]", "--std=[1,1]"], "3 channels"),
         (["pictures", "--channels=2"], "--channels=2"),
         (["pictures", "--epochs=many"], "--epochs"),
+        (["pictures", f"--epochs={10**20}"], "give a number from 1 to 1e+09"),
+        (["pictures", "--teacher=lite0", "--teacher-bands=1,2,3000000000"], "from 1 to 1e+09"),
         (["pictures", "--epoch=3"], "did you mean --epochs"),
         (["pictures", "--optimizer=adam"], "adamw"),
         (["pictures", "--preset=best"], "--preset=best"),

@@ -77,6 +77,28 @@ def test_a_folder_a_shard_and_tiles_have_the_same_pixels(tmp_path: Path) -> None
     assert not cut.error and cut.tiles
 
 
+def with_application_data(content: bytes, length: int) -> bytes:
+    """``content`` with as many bytes of data before everything else, as cameras' previews."""
+    segment = b"\xff\xe5" + (length // 3 + 2).to_bytes(2, "big") + bytes(length // 3)
+    return content[:2] + 3 * segment + content[2:]
+
+
+@pytest.mark.parametrize("length", [65_500, 65_535, 180_000])
+def test_long_data_before_the_frame_header_are_skipped(tmp_path: Path, length: int) -> None:
+    content = encoded(12, 3, orientation=6)
+    (tmp_path / "x.jpg").write_bytes(with_application_data(content, length))
+    assert read_header(tmp_path / "x.jpg").size == (40, 24)
+    assert read_image(tmp_path / "x.jpg", 3).equal(read_image(content, 3))
+
+
+def test_long_data_before_a_damaged_frame_header_are_an_error(tmp_path: Path) -> None:
+    content = with_application_data(encoded(12, 1), 180_000)
+    for number, kept in enumerate((70_000, 180_012, 180_030)):
+        (tmp_path / f"{number}.jpg").write_bytes(content[:kept])
+        with pytest.raises(BrokenImageError):
+            read_image(tmp_path / f"{number}.jpg", 1)
+
+
 def test_other_jpegs_are_left_to_the_faster_decoder() -> None:
     file = io.BytesIO()
     Image.new("RGB", (9, 7)).save(file, "JPEG")

@@ -163,6 +163,10 @@ def test_a_preset_is_exactly_its_recipe_and_an_error_names_what_fits(tmp_path, c
     code, said = lines_of([str(folder), "--preset", "paper-300"], capsys)
     assert code == 2 and "--batch-size=4096 of --preset=paper-300 is larger than the set" in said
     assert "give --batch-size=2, or --preset=auto" in said
+    for parts, advice in ((2, "give --batch-size=4, or --preset=auto"), (4, "need at least 8")):
+        settings = ["--preset", "paper-300", "--accumulate", str(parts)]
+        code, said = lines_of([str(folder), *settings], capsys)
+        assert code == 2 and advice in said
     prepared = prepare(preset_config("32px-minutes", data=str(folder), batch_size=2))
     assert (prepared.config.view_size, prepared.config.image_size) == (24, 32)
     assert (prepared.config.backbone, prepared.config.lr) == ("plain6", 0.1)

@@ -4,10 +4,12 @@ They are decoded by imagecodecs at their own precision: 12 bits have values to 4
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from BYOL._untrusted import read_start
 from BYOL.data.formats.frames import check_frame_size, require
 from BYOL.data.formats.jpeg import EXIF, JPEG_START, jpeg_profile, segments
 from BYOL.data.formats.pillow import ORIENTATION
@@ -77,20 +79,38 @@ class DeepJpeg:
 
 def open_deep_jpeg(source: Encoded, head: bytes, options: ReadOptions) -> DeepJpeg | None:
     """Open a JPEG of more than 8 bits, or a lossless one; None for any other file."""
-    if not head.startswith(JPEG_START):
+    frame = _read_frame(source, head) if head.startswith(JPEG_START) else None
+    if frame is None:
         return None
-    exif = slice(0)
-    for marker, start, end in segments(head):
-        if marker == _APP1 and head.startswith(EXIF, start):
-            exif = slice(start, end)
-        if marker in _FRAMES and start + 6 <= len(head):
-            bits, channels = head[start], head[start + 5]
-            if (bits <= 8 and marker != _LOSSLESS) or channels not in _LAYOUTS:
-                return None
-            height, width = (int.from_bytes(head[start + k : start + k + 2], "big") for k in (1, 3))
-            orientation = _orientation(head[exif]) if exif.stop else 1
-            return DeepJpeg(whole(source, head), (height, width), bits, channels, orientation)
-    return None
+    marker, values, exif = frame
+    bits, channels = values[0], values[5]
+    if (bits <= 8 and marker != _LOSSLESS) or channels not in _LAYOUTS:
+        return None
+    height, width = (int.from_bytes(values[k : k + 2], "big") for k in (1, 3))
+    orientation = _orientation(exif) if exif else 1
+    return DeepJpeg(whole(source, head), (height, width), bits, channels, orientation)
+
+
+def _read_frame(source: Encoded, head: bytes) -> tuple[int, bytes, bytes] | None:
+    """Marker and content of the frame header of a JPEG, and its EXIF data; None if damaged.
+
+    Profiles, previews and application data before it can be longer than ``head``; more of the file
+    is read then.
+    """
+    while True:
+        exif, next_segment = b"", 2
+        for marker, start, end in segments(head):
+            if marker == _APP1 and head.startswith(EXIF, start):
+                exif = head[start:end]
+            if marker in _FRAMES and start + 6 <= len(head):
+                return marker, head[start:end], exif
+            next_segment = end
+        if next_segment + 10 <= len(head) or not isinstance(source, Path):
+            return None  # the pixels start, or something else follows
+        longer = read_start(source, 2 * max(len(head), next_segment))
+        if len(longer) <= len(head):
+            return None
+        head = longer
 
 
 def _orientation(segment: bytes) -> int:
