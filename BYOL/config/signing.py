@@ -7,16 +7,20 @@ and opening a run requires DATA or ``--trust``.
 """
 
 import contextlib
+import functools
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
+import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+log = logging.getLogger(__name__)
 _LENGTH = 32  # bytes of a key
 _TAG = "# places signed by the user who made this run: "
 HOME = "BYOL_CONFIG_HOME"  # environment variable
@@ -55,6 +59,14 @@ def user_key(*, create: bool = False) -> bytes | None:
         return None
 
 
+@functools.cache  # a command reads the key several times
+def _warn_about(path: Path) -> None:
+    log.warning(
+        "the key that signs your runs is not used, because others may read it: "
+        f"chmod 600 {shlex.quote(str(path))}"
+    )
+
+
 def _make_key(path: Path) -> None:
     """Write a new key atomically, unless another process has just written one."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -80,11 +92,14 @@ def _read_key(path: Path) -> bytes | None:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
-        private = True
-        if os.name == "posix":
-            private = status.st_uid == os.geteuid() and not status.st_mode & 0o077
-        if not stat.S_ISREG(status.st_mode) or not private:
+        if not stat.S_ISREG(status.st_mode):
             return None
+        if os.name == "posix":
+            if status.st_uid != os.geteuid():
+                return None
+            if status.st_mode & 0o077:
+                _warn_about(path)
+                return None
         key = file.read(_LENGTH + 1)
     return key if len(key) == _LENGTH else None
 

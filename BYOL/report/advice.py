@@ -56,7 +56,8 @@ def _collapse(figures: Figures) -> Advice | None:
         views = _command("views", *figures.images, "--out", "views.png")
         return Advice("Look at the images and their views", reason, (views,))
     name, value = figures.remedy.removeprefix("--").split(" ")
-    return Advice(f"Train again with {figures.remedy}", reason, (_again(figures, {name: value}),))
+    again = _again(figures, {name: value, **_length(figures, 1.0)})
+    return Advice(f"Train again with {figures.remedy}", reason, (again,))
 
 
 def _unfinished(figures: Figures) -> Advice | None:
@@ -240,7 +241,8 @@ def _longer(figures: Figures, times: float) -> str:
 def _length(figures: Figures, times: float) -> dict[str, str]:
     """Return the flags of a length: minutes, or epochs and steps where they limit this run."""
     if figures.specified is not None and figures.processes == 1:
-        return {"minutes": f"{math.ceil(times * figures.minutes + figures.overhead)}"}
+        minutes = math.ceil(times * figures.minutes + figures.overhead)
+        return {"minutes": f"{minutes}"} if minutes else {}
     if times <= 1:
         return {}
     length = {"epochs": f"{round(times * figures.epochs)}"}

@@ -28,9 +28,11 @@ def run_figures(facts: RunSummary) -> Figures:
     baseline, classes = _baseline(evaluation), int(evaluation.get("classes") or 0)
     labels = sum((evaluation.get("pictures") or {}).values()) if classes else 0
     images = int(facts.results.get("pictures") or 0)
-    minutes = float(facts.results.get("train_seconds") or 0) / 60
+    seconds = facts.results.get("train_seconds")  # none yet where the run is not complete
+    limit = float(config.recipe.get("minutes") or 0)
+    minutes = limit if seconds is None else float(seconds) / 60
     # A run that stopped long before its time limit was limited by its number of epochs.
-    overhead = min(max(float(config.recipe.get("minutes") or 0) - minutes, 0.0), minutes)
+    overhead = min(max(limit - minutes, 0.0), minutes)
     labelled = bool(labels) or "knn" in facts.curves.series
     return Figures(
         run=str(facts.folder.path),

@@ -14,6 +14,7 @@ from BYOL.config.signing import HOME, key_file, signature_line, user_key
 from BYOL.config.yaml_io import read_run_config
 from BYOL.errors import UserError
 from BYOL.runs.lock import claimed
+from tests.conftest import Lines
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +51,7 @@ def test_the_path_of_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("fault", ["readable by others", "a link", "short", "no home"])
-def test_an_unsafe_key_is_not_used(home: Path, tmp_path: Path, fault: str) -> None:
+def test_an_unsafe_key_is_not_used(home: Path, tmp_path: Path, fault: str, lines: Lines) -> None:
     assert user_key(create=True)
     key = home / "key"
     if fault == "readable by others":
@@ -68,6 +69,8 @@ def test_an_unsafe_key_is_not_used(home: Path, tmp_path: Path, fault: str) -> No
     save_config(PretrainConfig(data="photos"), tmp_path / "run" / "config.yaml")
     config, own = read_run_config(tmp_path / "run" / "config.yaml")
     assert config.data == "photos" and not own
+    remedies = [line for line in lines() if line.endswith(f"chmod 600 {key}")]
+    assert len(remedies) == (1 if fault == "readable by others" else 0)
 
 
 @pytest.mark.parametrize("change", ["data", "labels", "groups", "weights", "backbone", "data_root"])

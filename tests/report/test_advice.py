@@ -141,6 +141,14 @@ def test_every_command_can_be_typed(changes, specified):
             assert parse(name, words)
 
 
+def test_a_run_after_a_collapse_has_the_same_length():
+    (advice,) = advise(Figures(**{**GOOD, "alarm": "x", "remedy": "--lr 0.1"}))
+    assert "--lr=0.1 --minutes=10 " in advice.commands[0]
+    alarm = {"alarm": "x", "remedy": "--lr 0.1", "minutes": 0.0, "overhead": 0.0}
+    (advice,) = advise(Figures(**{**GOOD, **alarm}))
+    assert "--minutes" not in advice.commands[0]  # unknown
+
+
 def test_a_longer_run_takes_the_time_that_the_curve_suggests():
     (advice, _) = advise(Figures(**GOOD, trend=RISING))
     expected = "byol pretrain images --backbone=plain6 --minutes=40 '--out=runs/a b-2'"

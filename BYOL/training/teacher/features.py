@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -54,6 +55,7 @@ class TeacherFeatures:
     images: int = 0
     reused: bool = True
     _rows: dict[bytes, tuple[np.ndarray, int]] = field(default_factory=dict)
+    _keys: WeakKeyDictionary[Images, list[bytes]] = field(default_factory=WeakKeyDictionary)
 
     def of(self, images: Images) -> np.ndarray:
         """Return (n, d) float16 features, memory-mapped; they are computed if there is no file.
@@ -63,30 +65,34 @@ class TeacherFeatures:
         Raises:
             UserError: the file cannot be written, or no image can be read.
         """
-        keys = image_keys(images)
-        file = self._file(keys)
+        known = self._remember(images)
+        if known is not None:  # complete, so the folder may be a read-only one
+            return known
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MachineError(f"{self.folder} cannot be made: {error.strerror}") from error
         with claimed(self.folder / ".lock", wait=True):  # other processes of the run wait here
-            if _load(file, len(images)) is None:
-                self._write(file, images)
-                self.reused = False
-        features = self._remember(file, keys)
+            features = self._remember(images)
+            if features is not None:
+                return features
+            self._write(self._file(images), images)
+        self.reused = False
+        features = self._remember(images)
         if features is None:
-            raise DataError(f"{file} cannot be read although it has just been written")
+            raise DataError(
+                f"{self._file(images)} cannot be read although it has just been written"
+            )
         return features
 
     def read(self, *sets: Images | None) -> None:
         """Read the features of the ``sets`` that have a file; nothing is computed."""
         for images in filter(None, sets):
-            keys = image_keys(images)
-            self._remember(self._file(keys), keys)
+            self._remember(images)
 
     def vectors(self, images: Images) -> np.ndarray:
         """Return (n, d) float32 features of readable images; known ones are not computed again."""
-        known = [self._rows.get(key) for key in image_keys(images)]
+        known = [self._rows.get(key) for key in self._keys_of(images)]
         if all(known):
             return np.stack([place[0][place[1]] for place in known if place]).astype(np.float32)
         start = time.monotonic()
@@ -99,11 +105,19 @@ class TeacherFeatures:
         self.images, self.reused = self.images + len(images), False
         return vectors
 
-    def _file(self, keys: list[bytes]) -> Path:
-        return self.folder / f"{set_digest(keys, self.teacher.digest, self._precision_wanted)}.npy"
+    def _keys_of(self, images: Images) -> list[bytes]:
+        """The keys of ``images``, for which parts of every file are read, once."""
+        if images not in self._keys:
+            self._keys[images] = image_keys(images)
+        return self._keys[images]
 
-    def _remember(self, file: Path, keys: list[bytes]) -> np.ndarray | None:
-        """Return the features in ``file``, which :meth:`vectors` then knows; None if absent."""
+    def _file(self, images: Images) -> Path:
+        digest = set_digest(self._keys_of(images), self.teacher.digest, self._precision_wanted)
+        return self.folder / f"{digest}.npy"
+
+    def _remember(self, images: Images) -> np.ndarray | None:
+        """Return the stored features, which :meth:`vectors` then knows; None if there are none."""
+        file, keys = self._file(images), self._keys_of(images)
         features = _load(file, len(keys))
         if features is not None:
             self.seconds += float(_facts(file).get("seconds", 0.0))
@@ -123,19 +137,19 @@ class TeacherFeatures:
 
     def _write(self, file: Path, images: Images) -> None:
         start = time.monotonic()
-        chosen = {"precision": self._precision_wanted}
+        if file.is_file():
+            log.warning(f"{file} is damaged and is written again")
 
         def write(temporary: Path) -> None:
-            chosen["precision"] = self._write_features(temporary, images)
+            facts = {
+                **self.teacher.facts,
+                "precision": self._write_features(temporary, images),
+                "images": len(images),
+                "seconds": round(time.monotonic() - start, 2),
+            }
+            write_json(file.with_suffix(".json"), facts)  # the features appear with their facts
 
         write_atomically(file, write)
-        facts = {
-            **self.teacher.facts,
-            **chosen,
-            "images": len(images),
-            "seconds": round(time.monotonic() - start, 2),
-        }
-        write_json(file.with_suffix(".json"), facts)
 
     def _write_features(self, file: Path, images: Images) -> str:
         """Write the features of ``images`` to ``file`` and return the precision."""
@@ -190,8 +204,7 @@ def _load(file: Path, images: int) -> np.ndarray | None:
     check_file_link(file, "--teacher")
     try:
         features: np.ndarray = np.lib.format.open_memmap(file, mode="r")
-    except Exception as error:  # the kind depends on what is damaged
-        log.warning(f"{file} is damaged and is written again ({error})")
+    except Exception:  # the kind depends on what is damaged
         return None
     valid = features.ndim == 2 and len(features) == images and features.dtype == np.float16
     return features if valid else None

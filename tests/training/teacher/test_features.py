@@ -72,6 +72,28 @@ def test_a_later_run_reads_the_file_and_reports_what_it_had_cost(photos, tmp_pat
     assert later.seconds == json.loads(file.read_text())["seconds"]
 
 
+def test_nothing_is_written_or_locked_where_all_features_are_complete(
+    photos, tmp_path, monkeypatch
+):
+    images = open_images(str(photos)).train
+    stored = np.array(features_in(tmp_path / "f").of(images))
+    monkeypatch.delattr("BYOL.training.teacher.features.claimed")  # the folder may be read-only
+    assert np.array_equal(features_in(tmp_path / "f").of(images), stored)
+
+
+def test_the_files_of_images_are_read_once_for_their_keys(photos, tmp_path, monkeypatch):
+    images, calls = open_images(str(photos)).train, []
+    monkeypatch.setattr(
+        "BYOL.training.teacher.features.image_keys",
+        lambda images: calls.append(1) or image_keys(images),
+    )
+    features = features_in(tmp_path / "f")
+    features.of(images)
+    features.read(images)
+    features.vectors(images)
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("change", ["file", "teacher", "new image"])
 def test_the_file_is_not_reused_if_something_has_changed(photos, tmp_path, change):
     features_in(tmp_path / "f").of(open_images(str(photos)).train)
@@ -112,6 +134,7 @@ def test_a_damaged_file_is_written_again(photos, tmp_path, lines, content):
     file.write_bytes(file.read_bytes()[:100] if content is None else content)
     later = features_in(tmp_path / "f")
     assert np.array_equal(later.of(images), stored) and not later.reused
+    assert sum("is damaged and is written again" in line for line in lines()) == 1
 
 
 def test_an_unreadable_image_has_the_features_of_the_next_readable_one(photos, tmp_path):
