@@ -51,12 +51,15 @@ def rows_path(path: Path) -> Path:
 
 
 def check_index_path(path: str) -> Path:
-    """Return ``path`` if its suffix is that of an index and both files can be written.
+    """Return ``path`` if its suffix is that of an index, and its files exist or can be written.
 
     Raises:
         UserError: it cannot be used, FAISS is not installed, or this user has no key.
     """
-    checked = check_output_file("index", path, ".faiss")
+    checked = Path(path)
+    complete = checked.is_file() and rows_path(checked).is_file()  # both are only read then
+    if checked.suffix.lower() != ".faiss" or not complete:
+        checked = check_output_file("index", path, ".faiss")
     import_faiss(f"--index={path}")
     if signature_of({}) is None:
         raise MachineError(
