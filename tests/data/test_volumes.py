@@ -179,6 +179,91 @@ def test_headers_that_name_another_file_are_rejected(tmp_path, place):
         read_image(tmp_path / "c.nii", 1)
 
 
+META = b"ObjectType = Image\nNDims = 2\nDimSize = 8 8\nElementType = MET_UCHAR\n%sElementDataFile"
+RAW = b"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 8 8\nencoding: raw\n%s"
+
+
+@pytest.mark.parametrize(
+    ("ending", "header"),
+    [
+        (".mha", META % b"" + b" : PLACE\nElementDataFile = LOCAL\n"),
+        (".mha", META % b"" + b":PLACE\nElementDataFile = LOCAL\n"),
+        (".mha", META % b"" + b" =\tPLACE\nElementDataFile = LOCAL\n"),
+        (".mha", META % b"Comment = x\r" + b" = PLACE\nElementDataFile = LOCAL\n"),
+        (".mha", META % b"Comment = x\n\r" + b" : PLACE\r\nElementDataFile = LOCAL\n"),
+        (".mha", META % b"" + b" : LIST\nPLACE\nElementDataFile = LOCAL\n"),
+        (".nrrd", RAW % b"# x\rdata file: PLACE\n\n"),
+        (".nrrd", RAW % b"\rdatafile: PLACE\n\n"),
+        (".nrrd", RAW % b"x:=y\rData File: LIST\nPLACE\n\n"),
+        (".nrrd", RAW.replace(b"\n", b"\r") % b"data file: PLACE\r\r\n\n"),
+    ],
+)
+def test_headers_that_itk_reads_in_another_way_are_rejected(tmp_path, ending, header):
+    place, secret = tmp_path / "private.raw", bytes(range(65, 129))
+    place.write_bytes(secret)
+    content = header.replace(b"PLACE", str(place).encode()) + bytes(64)
+    path = tmp_path / f"scan{ending}"
+    path.write_bytes(content)
+    for source in (path, content):
+        with pytest.raises(BrokenImageError, match=f"in another file: convert it to one {ending}"):
+            read_image(source, 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"a line\n", "no field"),
+        (b"NDims = 2\n", "twice"),
+        (b"Comment = %s\n" % (480 * b"x"), "a long one"),
+        (b"%s = x\n" % (300 * b"x"), "no field"),
+        (b"Time: 10 = 9\n", "no field"),
+        (b"Comment = x\0\n", "control characters"),
+        (b"Comment = x\ry\n", "control characters"),
+    ],
+)
+def test_lines_of_a_metaimage_that_can_be_read_in_two_ways_are_rejected(line, reason):
+    content = META % line + b" = LOCAL\nElementDataFile = /etc/passwd\n" + bytes(64)
+    with pytest.raises(BrokenImageError, match=reason):
+        read_image(content, 1)
+
+
+def test_headers_with_metadata_are_read(tmp_path):
+    image = SimpleITK.GetImageFromArray(voxels((6, 5, 4), "uint8"))
+    for key, value in (
+        ("0008|0060", "MR"),
+        ("a key", "v = w : x"),
+        ("Name", "J\u00f6rg"),
+        ("e", ""),
+    ):
+        image.SetMetaData(key, value)
+    for ending, line_end in ((".mha", b"\r\n"), (".nrrd", b"\r\n"), (".mha", b"\n")):
+        path = tmp_path / f"scan{ending}"
+        SimpleITK.WriteImage(image, str(path))
+        end = b"LOCAL\n" if ending == ".mha" else b"\n\n"
+        header, end, data = path.read_bytes().partition(end)
+        path.write_bytes((header + end).replace(b"\n", line_end) + data)
+        np.testing.assert_array_equal(slice_of(path, frame=0), voxels((6, 5, 4), "uint8")[0])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+def test_the_reason_for_a_truncated_volume_names_no_path(tmp_path, capfd, ending, packed):
+    image = SimpleITK.GetImageFromArray(voxels((6, 5, 4), "uint8"))
+    path = tmp_path / f"scan{ending}"
+    SimpleITK.WriteImage(image, str(path), useCompression=packed)
+    content = path.read_bytes()[:-30]
+    path.write_bytes(content)
+    for source in (path, content):
+        with pytest.raises(BrokenImageError, match="truncated") as caught:
+            read_image(source, 1)
+        assert "/" not in str(caught.value) and "Exception" not in str(caught.value)
+    damaged = content[:9] + b"x" + content[9:]
+    with pytest.raises(BrokenImageError) as caught:
+        read_image(damaged, 1)
+    assert "/" not in str(caught.value) and "Exception" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_headers_of_implausible_size_take_no_memory(tmp_path):
     header = nibabel.Nifti1Header()
     header.set_data_dtype(np.int16)

@@ -1,15 +1,18 @@
 """NRRD and MetaImage volumes in one file, ``.nrrd`` and ``.mha``, read by SimpleITK."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from BYOL.data.formats.frames import FrameFile, check_bytes, check_complete, choose_frame, require
-from BYOL.data.formats.stored import Encoded, ReadOptions
+from BYOL.data.formats.itk_headers import check_meta, check_nrrd
+from BYOL.data.formats.stored import HEAD_BYTES, Encoded, ReadOptions
 from BYOL.data.formats.volumes import Volume, decompressed, file_key, patient_axes
+from BYOL.errors import ran_out_of_memory
 
 _NRRD = b"NRRD000"
 _META = (b"ObjectType", b"NDims")  # first words of a MetaImage
@@ -23,13 +26,15 @@ def open_itk(source: Encoded, head: bytes, options: ReadOptions) -> FrameFile | 
         ValueError: the header is damaged, or names another file as the place of its voxels.
     """
     if head.startswith(_NRRD):
-        _check_nrrd(head)
+        check_nrrd(head[:HEAD_BYTES])
         return choose_frame(ItkVolume(source, "NrrdImageIO", ".nrrd", options), options)
     if head.startswith(_META):
-        start = _check_meta(head)
+        fields, start = check_meta(head[:HEAD_BYTES])
         volume = ItkVolume(source, "MetaImageIO", ".mha", options)
-        if start is not None:
+        if fields.get(b"CompressedData", b"").lower() != b"true":
             check_complete(source, start, (*volume.sizes, volume.times, volume.bands), volume.dtype)
+        elif (size := fields.get(b"CompressedDataSize", b"")).isdigit():
+            check_complete(source, start, (int(size),), np.dtype(np.uint8))
         return choose_frame(volume, options)
     return None
 
@@ -59,7 +64,8 @@ class ItkVolume(Volume):
         self._reader = SimpleITK.ImageFileReader()
         self._reader.SetImageIO(reader)
         self._reader.SetFileName(str(self._copy.name if self._copy else source))
-        self._reader.ReadImageInformation()
+        with _reasons("its header is damaged or not supported"):
+            self._reader.ReadImageInformation()
         self._size = tuple(int(n) for n in self._reader.GetSize())
         bands = int(self._reader.GetNumberOfComponents())
         dtype = _dtype(self._reader.GetPixelID())
@@ -97,12 +103,26 @@ class ItkVolume(Volume):
 
         self._reader.SetExtractIndex(list(start))
         self._reader.SetExtractSize(list(size))
-        return SimpleITK.GetArrayFromImage(self._reader.Execute())
+        with _reasons("the file is truncated or damaged"):
+            return SimpleITK.GetArrayFromImage(self._reader.Execute())
 
     def close(self) -> None:
         """Delete the copy of content that was not a file."""
         if self._copy is not None:
             self._copy.close()
+
+
+@contextmanager
+def _reasons(what: str) -> Iterator[None]:
+    """Turn ITK's errors, whose first line is a path of its build, into ``what`` and the reason."""
+    try:
+        yield
+    except RuntimeError as error:
+        if ran_out_of_memory(error):
+            raise MemoryError("memory ran out while it was read") from error
+        lines = [line for line in str(error).splitlines() if line.startswith("[nrrd]")]
+        reason = lines[-1].partition(": ")[2] if lines else ""  # MetaImageIO's is not the reason
+        raise ValueError(f"{what}: {reason}" if reason else what) from error
 
 
 def _dtype(pixel_id: int) -> np.dtype:
@@ -119,42 +139,3 @@ def _dtype(pixel_id: int) -> np.dtype:
     if name not in kinds:
         raise ValueError(f"its values are {name}, not real numbers")
     return np.dtype(kinds[name])
-
-
-def _check_nrrd(head: bytes) -> None:
-    """Reject a header that names another file (http://teem.sourceforge.net/nrrd/format.html)."""
-    header, end, _ = head.replace(b"\r\n", b"\n").partition(b"\n\n")
-    if not end:
-        raise ValueError("its header is too long or has no end")
-    for line in header.split(b"\n"):
-        name = line.partition(b":")[0].strip().lower().replace(b" ", b"")
-        if name == b"datafile":
-            raise ValueError("its voxels are in another file: convert it to one .nrrd file")
-
-
-def _check_meta(head: bytes) -> int | None:
-    """Reject a header that is not valid or names another file; ITK prints messages about them.
-
-    Returns:
-        The place of the first value; None if the values are compressed.
-    """
-    start, fields = 0, {}
-    for line in head.split(b"\n"):
-        start += len(line) + 1
-        name, _, value = line.partition(b"=")
-        fields[name.strip()] = value.strip()
-        if name.strip() == b"ElementDataFile":
-            if value.strip() != b"LOCAL":
-                raise ValueError("its voxels are in another file: convert it to one .mha file")
-            _check_meta_fields(fields)
-            return None if fields.get(b"CompressedData", b"").lower() == b"true" else start
-    raise ValueError("its header does not say where its voxels are")
-
-
-def _check_meta_fields(fields: dict[bytes, bytes]) -> None:
-    sides = fields.get(b"DimSize", b"").split()
-    valid = all(side.isdigit() and int(side) for side in sides)
-    if not valid or not 2 <= len(sides) <= 4 or fields.get(b"NDims") != b"%d" % len(sides):
-        raise ValueError("its header declares no valid size")
-    if not fields.get(b"ElementType", b"").startswith(b"MET_"):
-        raise ValueError("its header declares no type")

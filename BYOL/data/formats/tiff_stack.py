@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from BYOL.data.formats.micromanager_files import micromanager_parts
 from BYOL.data.formats.stored import ReadOptions, Slice
 from BYOL.data.formats.tiff_quiet import messages
 
@@ -80,7 +81,7 @@ def read_stack(file: Any) -> Stack:
     """The axes of the image in ``file``, a TiffFile, from its metadata.
 
     Raises:
-        ValueError: the metadata or pages of a stack are missing.
+        ValueError: the metadata, pages or files of a stack are missing.
     """
     page, pages = file.pages.first, len(file.pages)
     declared = any(getattr(file, flag, False) for flag in _FLAGS)
@@ -88,6 +89,7 @@ def read_stack(file: Any) -> Stack:
     if "TiffTag 270" in damages or (declared and "invalid page offset" in damages):
         raise ValueError("the file is truncated: it ends before its metadata or its last page")
     if declared and (pages > 1 or file.is_imagej or file.is_stk or file.is_ome or file.is_shaped):
+        micromanager_parts(file)  # checks them before tifffile opens them
         series = file.series[0]
         axes, shape = series.axes, tuple(series.shape)
         if {"Y", "X"} <= set(axes) and len(set(axes)) == len(axes):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from BYOL.data.formats.micromanager_files import micromanager_parts
 from BYOL.data.formats.ome_files import ome_parts
 from BYOL.data.formats.stored import Layout
 from BYOL.data.formats.tiff import no_data_value, profile_of
@@ -38,8 +39,8 @@ class TiffPyramid:
         with quiet():
             self._file = TiffFile(path)
             try:
-                if ome_parts(self._file):  # tifffile would open any file that the XML names
-                    raise ValueError("an OME image in several files is not read in windows")
+                if ome_parts(self._file) or micromanager_parts(self._file):
+                    raise ValueError("an image in several files is not read in windows")
                 levels = self._file.series[0].levels
                 self._pages = [_checked_page(level) for level in levels]
                 self._masks = [_mask_of(self._file, page) for page in self._pages]
