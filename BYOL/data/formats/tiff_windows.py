@@ -9,9 +9,9 @@ import numpy as np
 
 from BYOL.data.formats.ome_files import ome_parts
 from BYOL.data.formats.stored import Layout
-from BYOL.data.formats.tiff import no_data_value, profile_of
+from BYOL.data.formats.tiff import profile_of
+from BYOL.data.formats.tiff_missing import MOST_SCALES, empty_value, no_data_value
 from BYOL.data.formats.tiff_quiet import quiet
-from BYOL.data.formats.tiff_stack import MOST_SCALES
 from BYOL.data.formats.windows import Form
 
 _CACHE_BYTES = 1 << 27  # of decoded tiles: three rows of 256 × 256 × 3 in 200,000 columns
@@ -127,7 +127,9 @@ class TiffWindows:
         grey = self._bands == 1 or (self._bands == 2 and alpha)
         layout: Layout = "rgb" if colours else "grey" if grey else "bands"
         no_data = no_data_value(self._key)
-        self._empty = _as_type(no_data, self.dtype)
+        self._empty = empty_value(self._key)
+        nothing = self.dtype.kind == "f" and no_data is None
+        self._hidden = self.dtype.type(np.nan) if nothing else self._empty
         self.form = Form(layout, alpha, no_data=no_data, profile=profile_of(self._key))
         tiled = self._key.is_tiled
         self._rows = self._key.tilelength if tiled else self._key.rowsperstrip
@@ -145,7 +147,7 @@ class TiffWindows:
                 for column in range(left // self._columns, (left + width - 1) // self._columns + 1):
                     self._copy(window[..., bands], top, left, plane, row, column)
         if self._mask is not None:
-            window[self._mask.read(top, left, height, width) == 0] = self._empty
+            window[self._mask.read(top, left, height, width) == 0] = self._hidden
         return window if self._bands > 1 else window[..., 0]
 
     def _copy(
@@ -179,7 +181,7 @@ class TiffWindows:
 
     def _decode(self, index: int) -> np.ndarray | None:
         offset, count = self._page.dataoffsets[index], self._page.databytecounts[index]
-        if not count:
+        if not offset or not count:
             return None
         handle = self._file.filehandle
         handle.seek(offset)
@@ -196,15 +198,3 @@ class TiffWindows:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _as_type(no_data: float | int | None, dtype: np.dtype) -> np.generic:
-    """The value of pixels without data: ``no_data`` if ``dtype`` has it, else NaN or 0."""
-    if dtype.kind == "b":
-        return np.False_
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return dtype.type(np.nan if no_data is None else no_data)
-    info = np.iinfo(dtype)
-    known = no_data is not None and info.min <= no_data <= info.max and no_data == int(no_data)
-    return dtype.type(int(no_data) if known else 0)  # type: ignore[arg-type]
