@@ -13,12 +13,13 @@ from BYOL.data.decode import BrokenImageError, image_errors, read_stored
 from BYOL.data.formats.pyramids import open_windows
 from BYOL.data.formats.readers import open_source
 from BYOL.data.formats.stored import COLOURS, ReadOptions, StoredImage
-from BYOL.data.formats.windows import Form, Windows
+from BYOL.data.formats.windows import Form, Windows, without_data
 from BYOL.data.frame_images import frame_count
 from BYOL.data.pipeline import interpret
 
 _GDAL_NO_DATA = 42113  # the tag
 _DEFAULTS = ReadOptions()
+_FORM = Form()
 MOST_PIXELS = 2_000_000_000  # of an image: 6 GB in RGB
 
 
@@ -128,7 +129,7 @@ def _write_tiles(
     for top, left, height, width in _boxes(windows, tiling):
         with image_errors(path):
             tile = windows.read(top, left, height, width)
-        if is_blank(tile, least):
+        if is_blank(tile, least, windows.form):
             cut.blank += 1
             continue
         # includes the suffix, because a.png and a.jpg may be in the same folder
@@ -146,13 +147,14 @@ def _boxes(windows: Windows, tiling: Tiling) -> Iterator[tuple[int, int, int, in
 
 
 def _value_range(windows: Windows, tiling: Tiling) -> float:
-    """The largest minus the smallest value: 255 for uint8, else of the finite values."""
+    """The largest minus the smallest value: 255 for uint8, else of finite values that are data."""
     if windows.dtype == np.uint8:
         return 255.0
     low, high = np.inf, -np.inf
     for box in _boxes(windows, tiling):
-        tile = windows.read(*box)
-        if (finite := tile[np.isfinite(tile)]).size:
+        tile = _pixels(windows.read(*box))
+        valid = np.isfinite(tile) & ~without_data(tile, windows.form)
+        if (finite := tile[valid]).size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     return max(high - low, 0.0)
 
@@ -179,6 +181,9 @@ class _WholeImage:
     def read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
         """A part of the values."""
         return self._values[top : top + height, left : left + width]
+
+    def hidden(self, top: int, left: int, height: int, width: int) -> None:
+        """Nothing is hidden: a number marks what has no data."""
 
     def close(self) -> None:
         """Let go of the values."""
@@ -212,17 +217,23 @@ def read_values(path: Path) -> np.ndarray:
     return values[..., 0] if values.shape[2] == 1 else values
 
 
-def is_blank(tile: np.ndarray, most: float) -> bool:
-    """Whether every channel has a standard deviation of at most ``most``."""
-    values = tile.reshape(-1, tile.shape[-1] if tile.ndim > 2 else 1)
-    if values.dtype == np.uint8:  # the same numbers as below, in a tenth of the time
-        return all(_deviation(np.bincount(band, minlength=256)) <= most for band in values.T)
-    values = values.astype(np.float64)
-    finite = np.isfinite(values)  # "no data" is often stored as NaN
-    count = finite.sum(axis=0).clip(1)
-    values = np.where(finite, values, 0.0)
-    deviations = np.where(finite, values - values.sum(axis=0) / count, 0.0)
-    return bool((np.sqrt((deviations**2).sum(axis=0) / count) <= most).all())
+def _pixels(tile: np.ndarray) -> np.ndarray:
+    """A tile as (H, W, C)."""
+    return tile if tile.ndim == 3 else tile[..., None]
+
+
+def is_blank(tile: np.ndarray, most: float, form: Form = _FORM) -> bool:
+    """Whether the data of every channel have a standard deviation of at most ``most``."""
+    values = _pixels(tile)
+    if values.dtype == np.uint8 and form.no_data is None:  # the same in a tenth of the time
+        bands = values.reshape(-1, values.shape[2]).T
+        return all(_deviation(np.bincount(band, minlength=256)) <= most for band in bands)
+    # "no data" is often stored as NaN
+    finite = np.isfinite(values) & ~without_data(values, form)
+    count = finite.sum(axis=(0, 1)).clip(1)
+    values = np.where(finite, values.astype(np.float64), 0.0)
+    deviations = np.where(finite, values - values.sum(axis=(0, 1)) / count, 0.0)
+    return bool((np.sqrt((deviations**2).sum(axis=(0, 1)) / count) <= most).all())
 
 
 def _deviation(counts: np.ndarray) -> float:

@@ -60,8 +60,9 @@ def open_tiff(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource
                 return PillowFile(whole(source, head), options, stack.notes(options))
         elif _only_pillow_reads(page, has_gaps):
             if is_sparse(page):
+                colours = "YCbCr or CIELAB without JPEG"
                 raise ValueError(
-                    "some of its strips or tiles are empty, and its colours are YCbCr or CIELAB"
+                    f"some of its strips or tiles are empty, its colours are {colours}"
                 )
             return None
         return TiffImage(source, options, file)

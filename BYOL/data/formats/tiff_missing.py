@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from BYOL.data.formats.windows import as_type
+
 MOST_SCALES = 16  # pages that may be reduced versions or masks of the first
 _GDAL_NO_DATA = 42113
 
@@ -38,17 +40,10 @@ def is_sparse(page: Any) -> bool:
     return 0 in page.dataoffsets or (len(counts) > 1 and 0 in counts)
 
 
-def empty_value(page: Any) -> np.generic:
-    """The value of the pixels that are not stored: that of no data if the type has it, else 0."""
-    dtype, no_data = page.dtype, no_data_value(page)
-    if no_data is not None and dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return dtype.type(no_data)
-    if no_data is not None and dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        if info.min <= no_data <= info.max and no_data == int(no_data):
-            return dtype.type(int(no_data))
-    return dtype.type(0)
+def empty_value(page: Any, no_data: float | int | None) -> np.generic:
+    """The value of the pixels that are not stored: ``no_data`` if the type has it, else 0."""
+    value = as_type(no_data, page.dtype)
+    return page.dtype.type(0) if value is None else value
 
 
 def prepare(page: Any) -> None:
@@ -58,7 +53,7 @@ def prepare(page: Any) -> None:
     decimals.
     """
     if page.dtype is not None:
-        page.nodata = empty_value(page).item()
+        page.nodata = empty_value(page, no_data_value(page)).item()
 
 
 def page_values(page: Any) -> np.ndarray:

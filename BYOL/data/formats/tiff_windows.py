@@ -52,12 +52,13 @@ class TiffPyramid:
         self.nbytes = first.imagewidth * first.imagelength * first.samplesperpixel
         self.nbytes *= first.dtype.itemsize
         self.mpp = _tiff_mpp(self._file, first)
+        self._no_data = no_data_value(first.keyframe)
 
     def level(self, number: int) -> "TiffWindows":
         """Open a level."""
         mask = self._masks[number]
         shown = None if mask is None else TiffWindows(self._file, mask)
-        return TiffWindows(self._file, self._pages[number], shown)
+        return TiffWindows(self._file, self._pages[number], shown, self._no_data)
 
 
 def _mask_of(file: Any, page: Any) -> Any:
@@ -114,9 +115,16 @@ class TiffWindows:
         file: its TiffFile.
         page: of the level.
         mask: windows that are 0 where the level has no data; None: it has data everywhere.
+        no_data: of the image, for a level that does not declare its own.
     """
 
-    def __init__(self, file: Any, page: Any, mask: "TiffWindows | None" = None):
+    def __init__(
+        self,
+        file: Any,
+        page: Any,
+        mask: "TiffWindows | None" = None,
+        no_data: float | int | None = None,
+    ):
         self._file, self._page, self._key, self._mask = file, page, page.keyframe, mask
         self.height, self.width = self._key.imagelength, self._key.imagewidth
         self.dtype = np.dtype(self._key.dtype)
@@ -126,10 +134,11 @@ class TiffWindows:
         alpha = any(extra in (1, 2) for extra in self._key.extrasamples)
         grey = self._bands == 1 or (self._bands == 2 and alpha)
         layout: Layout = "rgb" if colours else "grey" if grey else "bands"
-        no_data = no_data_value(self._key)
-        self._empty = empty_value(self._key)
+        own = no_data_value(self._key)
+        no_data = no_data if own is None else own
+        self._empty = empty_value(self._key, no_data)
         nothing = self.dtype.kind == "f" and no_data is None
-        self._hidden = self.dtype.type(np.nan) if nothing else self._empty
+        self._nothing = self.dtype.type(np.nan) if nothing else self._empty
         self.form = Form(layout, alpha, no_data=no_data, profile=profile_of(self._key))
         tiled = self._key.is_tiled
         self._rows = self._key.tilelength if tiled else self._key.rowsperstrip
@@ -146,9 +155,14 @@ class TiffWindows:
             for row in range(top // self._rows, (top + height - 1) // self._rows + 1):
                 for column in range(left // self._columns, (left + width - 1) // self._columns + 1):
                     self._copy(window[..., bands], top, left, plane, row, column)
-        if self._mask is not None:
-            window[self._mask.read(top, left, height, width) == 0] = self._hidden
+        hidden = self.hidden(top, left, height, width)
+        if hidden is not None:
+            window[hidden] = self._nothing
         return window if self._bands > 1 else window[..., 0]
+
+    def hidden(self, top: int, left: int, height: int, width: int) -> np.ndarray | None:
+        """The pixels (height, width) of a window that the mask hides; None without a mask."""
+        return None if self._mask is None else self._mask.read(top, left, height, width) == 0
 
     def _copy(
         self, window: np.ndarray, top: int, left: int, plane: int, row: int, column: int
