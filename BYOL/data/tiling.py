@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,12 +11,12 @@ from PIL import Image
 from BYOL.data.decode import BrokenImageError, image_errors, read_stored
 from BYOL.data.formats.pyramids import open_windows
 from BYOL.data.formats.readers import open_source
-from BYOL.data.formats.stored import COLOURS, ReadOptions, StoredImage
+from BYOL.data.formats.stored import ReadOptions, StoredImage
 from BYOL.data.formats.windows import Form, Windows, without_data
 from BYOL.data.frame_images import frame_count
-from BYOL.data.pipeline import interpret
+from BYOL.data.pipeline import interpret, value_limits
+from BYOL.data.tile_files import suffix_of, write_tile
 
-_GDAL_NO_DATA = 42113  # the tag
 _DEFAULTS = ReadOptions()
 _FORM = Form()
 MOST_PIXELS = 2_000_000_000  # of an image: 6 GB in RGB
@@ -134,8 +133,8 @@ def _write_tiles(
             continue
         # includes the suffix, because a.png and a.jpg may be in the same folder
         stem = f"{place.stem}_{place.suffix[1:]}{mark}_{top}_{left}"
-        cut.tiles.append((place.parent / f"{stem}{_suffix(tile, windows.form)}").as_posix())
-        _write(tile, out / cut.tiles[-1], windows.form)
+        cut.tiles.append((place.parent / f"{stem}{suffix_of(tile, windows.form)}").as_posix())
+        write_tile(tile, out / cut.tiles[-1], windows.form)
 
 
 def _boxes(windows: Windows, tiling: Tiling) -> Iterator[tuple[int, int, int, int]]:
@@ -172,7 +171,7 @@ class _WholeImage:
             stored = interpret(opened.read(0), options)
             alpha = opened.header.channels < opened.header.bands
             self.notes = opened.header.notes
-        values, no_data = _marked(stored)
+        values, no_data = _marked(_with_whole_opacity(stored))
         self._values = values[..., 0] if values.shape[2] == 1 else values
         self.height, self.width = values.shape[:2]
         self.dtype = values.dtype
@@ -188,6 +187,20 @@ class _WholeImage:
     def close(self) -> None:
         """Let go of the values."""
         del self._values
+
+
+def _with_whole_opacity(stored: StoredImage) -> StoredImage:
+    """The image with an opacity of up to 65535, which a tile of 16 bits has.
+
+    The colours keep their numbers, whose range is that of a whole set.
+    """
+    values = stored.values
+    if not stored.transparent or values.dtype != np.uint16 or stored.limits is None:
+        return stored
+    low, high = value_limits(stored)
+    opacity = (values[..., -1].astype(np.float64) - low) / (high - low)
+    scaled = np.rint(opacity.clip(0, 1) * np.iinfo(np.uint16).max).astype(np.uint16)
+    return replace(stored, values=np.concatenate([values[..., :-1], scaled[..., None]], axis=2))
 
 
 def _marked(stored: StoredImage) -> tuple[np.ndarray, float | int | None]:
@@ -251,33 +264,3 @@ def allow_large_images() -> Iterator[None]:
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = default
-
-
-def _suffix(tile: np.ndarray, form: Form) -> str:
-    """``.png`` for what it represents without a change of meaning, else ``.tif``."""
-    bands = 1 if tile.ndim == 2 else tile.shape[2]
-    plain = bands == COLOURS[form.layout] + form.transparent and form.no_data is None
-    deep = tile.dtype == np.uint16 and bands == 1
-    return ".png" if plain and (tile.dtype == np.uint8 or deep) else ".tif"
-
-
-def _write(tile: np.ndarray, path: Path, form: Form) -> None:
-    profile: dict[str, Any] = {"icc_profile": form.profile} if form.profile else {}
-    if path.suffix == ".png":
-        # half the time of the default level for 5 % more bytes
-        Image.fromarray(np.ascontiguousarray(tile)).save(path, "PNG", compress_level=1, **profile)
-        return
-    from tifffile import imwrite
-
-    options: dict[str, Any] = {"photometric": "minisblack", "compression": "zlib"}
-    if tile.ndim == 3:
-        options["planarconfig"] = "contig"  # the bands of a pixel are contiguous
-    if form.layout == "rgb":
-        options |= {"photometric": "rgb", "iccprofile": form.profile}
-    further = 0 if tile.ndim == 2 else tile.shape[2] - COLOURS[form.layout]
-    if further and form.layout != "bands":
-        first = "unassalpha" if form.alpha else "unspecified"
-        options["extrasamples"] = [first, *["unspecified"] * (further - 1)]
-    if form.no_data is not None:
-        options["extratags"] = [(_GDAL_NO_DATA, 2, 0, f"{form.no_data:.17g}", True)]
-    imwrite(path, np.ascontiguousarray(tile), **options)
