@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,13 +11,14 @@ from PIL import Image
 from BYOL.data.decode import BrokenImageError, image_errors, read_stored
 from BYOL.data.formats.pyramids import open_windows
 from BYOL.data.formats.readers import open_source
-from BYOL.data.formats.stored import COLOURS, ReadOptions, StoredImage
-from BYOL.data.formats.windows import Form, Windows
+from BYOL.data.formats.stored import ReadOptions, StoredImage
+from BYOL.data.formats.windows import Form, Windows, without_data
 from BYOL.data.frame_images import frame_count
-from BYOL.data.pipeline import interpret
+from BYOL.data.pipeline import interpret, value_limits
+from BYOL.data.tile_files import suffix_of, write_tile
 
-_GDAL_NO_DATA = 42113  # the tag
 _DEFAULTS = ReadOptions()
+_FORM = Form()
 MOST_PIXELS = 2_000_000_000  # of an image: 6 GB in RGB
 
 
@@ -128,13 +128,13 @@ def _write_tiles(
     for top, left, height, width in _boxes(windows, tiling):
         with image_errors(path):
             tile = windows.read(top, left, height, width)
-        if is_blank(tile, least):
+        if is_blank(tile, least, windows.form):
             cut.blank += 1
             continue
         # includes the suffix, because a.png and a.jpg may be in the same folder
         stem = f"{place.stem}_{place.suffix[1:]}{mark}_{top}_{left}"
-        cut.tiles.append((place.parent / f"{stem}{_suffix(tile, windows.form)}").as_posix())
-        _write(tile, out / cut.tiles[-1], windows.form)
+        cut.tiles.append((place.parent / f"{stem}{suffix_of(tile, windows.form)}").as_posix())
+        write_tile(tile, out / cut.tiles[-1], windows.form)
 
 
 def _boxes(windows: Windows, tiling: Tiling) -> Iterator[tuple[int, int, int, int]]:
@@ -146,13 +146,14 @@ def _boxes(windows: Windows, tiling: Tiling) -> Iterator[tuple[int, int, int, in
 
 
 def _value_range(windows: Windows, tiling: Tiling) -> float:
-    """The largest minus the smallest value: 255 for uint8, else of the finite values."""
+    """The largest minus the smallest value: 255 for uint8, else of finite values that are data."""
     if windows.dtype == np.uint8:
         return 255.0
     low, high = np.inf, -np.inf
     for box in _boxes(windows, tiling):
-        tile = windows.read(*box)
-        if (finite := tile[np.isfinite(tile)]).size:
+        tile = _pixels(windows.read(*box))
+        valid = np.isfinite(tile) & ~without_data(tile, windows.form)
+        if (finite := tile[valid]).size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     return max(high - low, 0.0)
 
@@ -170,7 +171,7 @@ class _WholeImage:
             stored = interpret(opened.read(0), options)
             alpha = opened.header.channels < opened.header.bands
             self.notes = opened.header.notes
-        values, no_data = _marked(stored)
+        values, no_data = _marked(_with_whole_opacity(stored))
         self._values = values[..., 0] if values.shape[2] == 1 else values
         self.height, self.width = values.shape[:2]
         self.dtype = values.dtype
@@ -180,9 +181,26 @@ class _WholeImage:
         """A part of the values."""
         return self._values[top : top + height, left : left + width]
 
+    def hidden(self, top: int, left: int, height: int, width: int) -> None:
+        """Nothing is hidden: a number marks what has no data."""
+
     def close(self) -> None:
         """Let go of the values."""
         del self._values
+
+
+def _with_whole_opacity(stored: StoredImage) -> StoredImage:
+    """The image with an opacity of up to 65535, which a tile of 16 bits has.
+
+    The colours keep their numbers, whose range is that of a whole set.
+    """
+    values = stored.values
+    if not stored.transparent or values.dtype != np.uint16 or stored.limits is None:
+        return stored
+    low, high = value_limits(stored)
+    opacity = (values[..., -1].astype(np.float64) - low) / (high - low)
+    scaled = np.rint(opacity.clip(0, 1) * np.iinfo(np.uint16).max).astype(np.uint16)
+    return replace(stored, values=np.concatenate([values[..., :-1], scaled[..., None]], axis=2))
 
 
 def _marked(stored: StoredImage) -> tuple[np.ndarray, float | int | None]:
@@ -212,17 +230,23 @@ def read_values(path: Path) -> np.ndarray:
     return values[..., 0] if values.shape[2] == 1 else values
 
 
-def is_blank(tile: np.ndarray, most: float) -> bool:
-    """Whether every channel has a standard deviation of at most ``most``."""
-    values = tile.reshape(-1, tile.shape[-1] if tile.ndim > 2 else 1)
-    if values.dtype == np.uint8:  # the same numbers as below, in a tenth of the time
-        return all(_deviation(np.bincount(band, minlength=256)) <= most for band in values.T)
-    values = values.astype(np.float64)
-    finite = np.isfinite(values)  # "no data" is often stored as NaN
-    count = finite.sum(axis=0).clip(1)
-    values = np.where(finite, values, 0.0)
-    deviations = np.where(finite, values - values.sum(axis=0) / count, 0.0)
-    return bool((np.sqrt((deviations**2).sum(axis=0) / count) <= most).all())
+def _pixels(tile: np.ndarray) -> np.ndarray:
+    """A tile as (H, W, C)."""
+    return tile if tile.ndim == 3 else tile[..., None]
+
+
+def is_blank(tile: np.ndarray, most: float, form: Form = _FORM) -> bool:
+    """Whether the data of every channel have a standard deviation of at most ``most``."""
+    values = _pixels(tile)
+    if values.dtype == np.uint8 and form.no_data is None:  # the same in a tenth of the time
+        bands = values.reshape(-1, values.shape[2]).T
+        return all(_deviation(np.bincount(band, minlength=256)) <= most for band in bands)
+    # "no data" is often stored as NaN
+    finite = np.isfinite(values) & ~without_data(values, form)
+    count = finite.sum(axis=(0, 1)).clip(1)
+    values = np.where(finite, values.astype(np.float64), 0.0)
+    deviations = np.where(finite, values - values.sum(axis=(0, 1)) / count, 0.0)
+    return bool((np.sqrt((deviations**2).sum(axis=(0, 1)) / count) <= most).all())
 
 
 def _deviation(counts: np.ndarray) -> float:
@@ -240,33 +264,3 @@ def allow_large_images() -> Iterator[None]:
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = default
-
-
-def _suffix(tile: np.ndarray, form: Form) -> str:
-    """``.png`` for what it represents without a change of meaning, else ``.tif``."""
-    bands = 1 if tile.ndim == 2 else tile.shape[2]
-    plain = bands == COLOURS[form.layout] + form.transparent and form.no_data is None
-    deep = tile.dtype == np.uint16 and bands == 1
-    return ".png" if plain and (tile.dtype == np.uint8 or deep) else ".tif"
-
-
-def _write(tile: np.ndarray, path: Path, form: Form) -> None:
-    profile: dict[str, Any] = {"icc_profile": form.profile} if form.profile else {}
-    if path.suffix == ".png":
-        # half the time of the default level for 5 % more bytes
-        Image.fromarray(np.ascontiguousarray(tile)).save(path, "PNG", compress_level=1, **profile)
-        return
-    from tifffile import imwrite
-
-    options: dict[str, Any] = {"photometric": "minisblack", "compression": "zlib"}
-    if tile.ndim == 3:
-        options["planarconfig"] = "contig"  # the bands of a pixel are contiguous
-    if form.layout == "rgb":
-        options |= {"photometric": "rgb", "iccprofile": form.profile}
-    further = 0 if tile.ndim == 2 else tile.shape[2] - COLOURS[form.layout]
-    if further and form.layout != "bands":
-        first = "unassalpha" if form.alpha else "unspecified"
-        options["extrasamples"] = [first, *["unspecified"] * (further - 1)]
-    if form.no_data is not None:
-        options["extratags"] = [(_GDAL_NO_DATA, 2, 0, f"{form.no_data:.17g}", True)]
-    imwrite(path, np.ascontiguousarray(tile), **options)

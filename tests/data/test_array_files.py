@@ -3,7 +3,9 @@
 import io
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,7 +199,7 @@ def test_hdf5_files_name_their_arrays(hdf5, tmp_path):
         open_images(f"{tmp_path / 'bad.h5'}::x")
 
 
-def ome(folder: Path, values: np.ndarray, axes: str, version: int) -> Path:
+def ome(folder: Path, values: np.ndarray, axes: Iterable[Any], version: int) -> Path:
     """An OME-Zarr image of two levels, of version 0.4 or 0.5."""
     group = zarr.open_group(str(folder), mode="w", zarr_format=version)
     for level in range(2):
@@ -206,7 +208,7 @@ def ome(folder: Path, values: np.ndarray, axes: str, version: int) -> Path:
         array[:] = part
     scales = [
         {
-            "axes": [{"name": name} for name in axes],
+            "axes": [name if isinstance(name, dict) else {"name": name} for name in axes],
             "datasets": [{"path": f"s{level}"} for level in range(2)],
         }
     ]
@@ -229,6 +231,35 @@ def test_ome_zarr_images_are_planes_with_their_channels(tmp_path, version, axes)
     assert len(images) == 1 and images.channels == (2 if "c" in axes else 1)
     assert images.read(0).shape == (images.channels, 20, 24)
     assert len(open_images(str(path)).train) == 1
+
+
+def axis(name: str, kind: str | None = None) -> dict[str, str]:
+    return {"name": name} if kind is None else {"name": name, "type": kind}
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        [axis("time", "time"), axis("channel", "channel"), *map(axis, "zyx")],
+        [axis("time"), axis("Channel"), *map(axis, "ZYX")],
+        [axis("frames", "time"), axis("stain", "channel"), *(axis(n, "space") for n in "zyx")],
+        [axis("t"), axis("c"), *(axis(n, "space") for n in ("dv", "ap", "lr"))],
+        [axis("t"), axis("c"), axis("depth"), axis("height"), axis("width")],
+    ],
+)
+def test_axes_are_known_by_their_names_or_types(tmp_path, axes):
+    values = numbers((3, 2, 5, 20, 24))
+    path = ome(tmp_path / "cells.ome.zarr", values, axes, 2)
+    np.testing.assert_array_equal(stored(path), np.moveaxis(values[1, :, 2], 0, -1))
+
+
+@pytest.mark.parametrize(
+    "names", [["angle", "y", "x"], ["y", "y", "x"], ["y", "x"], ["", "y", "x"]]
+)
+def test_axes_that_are_unknown_are_named(tmp_path, names):
+    path = ome(tmp_path / "a.zarr", numbers((5, 20, 24)), names, 2)
+    with pytest.raises(BrokenImageError, match=f"its axes are {', '.join(names)}; t, c, z, y, x"):
+        read_image(path, 1)
 
 
 def test_plain_zarr_arrays(tmp_path):

@@ -262,6 +262,52 @@ def test_objects_without_pixels_are_rejected_by_name(tmp_path):
         read_image(saved(tmp_path, data), 1)
 
 
+@pytest.mark.parametrize("name", ["PhotometricInterpretation", "SamplesPerPixel", "BitsAllocated"])
+def test_what_is_missing_in_the_header_is_named(tmp_path, name):
+    data = scan(np.zeros((4, 5), np.uint8))
+    delattr(data, name)
+    with pytest.raises(BrokenImageError, match=f"its header has no {name}"):
+        read_image(saved(tmp_path, data), 1)
+
+
+def palette(bits: int, entries: list[np.ndarray], first: int = 0) -> dict[str, object]:
+    """The attributes of a palette: red, green and blue ``entries``."""
+    named = zip(("Red", "Green", "Blue"), entries, strict=True)
+    return {
+        f"{colour}PaletteColorLookupTable{what}": value
+        for colour, table in named
+        for what, value in (("Descriptor", [len(table), first, bits]), ("Data", table.tobytes()))
+    }
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "factor"),
+    [(8, "u1", 1), (8, "u2", 1), (16, "u2", 1), (16, "u2", 257), (8, "u2", 257), (12, "u2", 16)],
+)
+def test_entries_of_palettes_are_read_with_the_bits_that_they_have(tmp_path, bits, kind, factor):
+    """Some files keep entries of 8 bits in words of 16, whatever they declare."""
+    indices = np.random.default_rng(0).integers(0, 256, (8, 10), np.uint8)
+    steps = np.arange(256)
+    tables = [(table * factor).astype(kind) for table in (steps, steps[::-1], 0 * steps)]
+    data = scan(indices, "PALETTE COLOR", **palette(bits, tables))
+    expected = np.dstack([indices, 255 - indices, 0 * indices])
+    np.testing.assert_array_equal(values_of(saved(tmp_path, data)), expected)
+
+
+def test_palettes_of_any_length_are_read(tmp_path):
+    indices = np.array([[0, 4, 5, 300, 310, 900]], np.uint16)  # the palette is for 5 to 309
+    table = (np.arange(305) % 256).astype(np.uint8)
+    tables = [np.append(part, np.uint8(0)) for part in (table, table[::-1], table)]
+    attributes = palette(8, tables, first=5)
+    for colour in ("Red", "Green", "Blue"):  # an even number of bytes, of which the last is none
+        attributes[f"{colour}PaletteColorLookupTableDescriptor"] = [305, 5, 8]
+    pixels = values_of(saved(tmp_path, scan(indices, "PALETTE COLOR", **attributes)))
+    assert pixels[:, 0].tolist() == [0, 0, 0, 295 % 256, 304 % 256, 304 % 256]
+    attributes["RedPaletteColorLookupTableDescriptor"] = [999, 5, 8]
+    with pytest.raises(BrokenImageError, match="fewer than the declared 999 entries"):
+        read_image(saved(tmp_path, scan(indices, "PALETTE COLOR", **attributes)), 3)
+
+
 def test_enhanced_ct_has_hounsfield_units(tmp_path):
     units = np.array([[-1000, -500, 0, 400], [40, 60, 1000, 2000]], np.int16)
     data = scan(np.stack([(units + 1024).astype(np.uint16)] * 2), bits=12)

@@ -25,6 +25,8 @@ ENDINGS = (".dcm", ".dicom")
 _FIRST_GROUPS = (2, 8)  # of the attributes that an object without a preamble starts with
 # SOP classes whose pixels are labels or drawings: segmentations, presentation states.
 _NO_IMAGES = ("1.2.840.10008.5.1.4.1.1.66.", "1.2.840.10008.5.1.4.1.1.11.")
+_NEEDED = ("PhotometricInterpretation", "SamplesPerPixel", "Columns", "BitsAllocated")
+_PALETTE = "RedPaletteColorLookupTableDescriptor"
 
 
 def is_dicom(head: bytes) -> bool:
@@ -69,6 +71,7 @@ class DicomImage:
         with self._file() as file:
             self.header = _read(file, stop_before_pixels=True)
         self._check_kind()
+        self._check_declared()
         self.frames = int(self.header.get("NumberOfFrames") or 1)
         self.middle = self.frames // 2
         palette = self.header.PhotometricInterpretation == "PALETTE COLOR"
@@ -122,6 +125,13 @@ class DicomImage:
         if "Rows" not in self.header:
             problem = "it has no pixels" if "Image" in kind else "it holds no image but"
             raise ValueError(f"{problem}: {kind}")
+
+    def _check_declared(self) -> None:
+        palette = self.header.get("PhotometricInterpretation") == "PALETTE COLOR"
+        names = (*_NEEDED, _PALETTE) if palette else _NEEDED
+        missing = [name for name in names if self.header.get(name) is None]
+        if missing:
+            raise ValueError(f"its header has no {' and no '.join(missing)}")
 
 
 def _read(file: BinaryIO, **options: Any) -> Any:

@@ -91,17 +91,51 @@ def _used_bits(values: np.ndarray, header: Any, shift: int) -> np.ndarray:
 
 def colours(stored: np.ndarray, header: Any, frame: int) -> np.ndarray:
     """(H, W, 3) uint8 sRGB of stored colours or of indices of a palette."""
-    from pydicom.pixels import apply_color_lut, apply_icc_profile
+    from pydicom.pixels import apply_icc_profile
 
-    bits = header.BitsStored
     if header.PhotometricInterpretation == "PALETTE COLOR":
-        stored = apply_color_lut(stored, header)
-        bits = 8 * stored.dtype.itemsize
-    values = (stored >> max(bits - 8, 0)).astype(np.uint8)[..., :3]
+        values = _look_up(stored, header)
+    else:
+        values = (stored >> max(header.BitsStored - 8, 0)).astype(np.uint8)[..., :3]
     if attribute(header, frame, "ICCProfile"):
         with suppress(Exception):  # a damaged profile: the colours as they are stored
             return np.asarray(apply_icc_profile(values, header))
     return values
+
+
+def _look_up(stored: np.ndarray, header: Any) -> np.ndarray:
+    """The colours (H, W, 3) uint8 of indices of a palette (PS3.3, C.7.6.3.1.5)."""
+    from pydicom.pixels import apply_color_lut
+
+    entries, first, bits = (int(n) for n in header.RedPaletteColorLookupTableDescriptor)
+    entries = entries or 1 << 16
+    names = [f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")]
+    if names[0] not in header:  # segments of a table, which pydicom expands
+        colours = apply_color_lut(stored, header)[..., :3]
+        return (colours >> (8 * colours.dtype.itemsize - 8)).astype(np.uint8)
+    parts = [bytes(header.get(name) or b"") for name in names]
+    wide = min(map(len, parts)) >= 2 * entries
+    if min(map(len, parts)) < entries:
+        raise ValueError(f"its palette has fewer than the declared {entries} entries")
+    tables = [np.frombuffer(part, np.dtype("<u2" if wide else "u1"), entries) for part in parts]
+    table = np.stack(tables, axis=1) >> _further_bits(bits, wide, max(t.max() for t in tables))
+    indices = (stored.astype(np.int64) - first).clip(0, entries - 1)
+    return table.astype(np.uint8)[indices]
+
+
+def _further_bits(declared: int, wide: bool, most: int) -> int:
+    """The number of bits below the highest 8 of the entries of a palette.
+
+    Some files have entries of 8 bits in words of 16, with 8 or 16 declared bits.
+
+    Args:
+        declared: bits of an entry.
+        wide: whether an entry has 16 bits in the file.
+        most: the largest entry, which decides if it contradicts the declared bits.
+    """
+    if not wide or most <= 255:
+        return 0
+    return max(declared, int(most).bit_length()) - 8 if declared <= 16 else 8
 
 
 def grey_values(stored: np.ndarray, header: Any, frame: int) -> np.ndarray:

@@ -1,14 +1,19 @@
-"""JPEG 2000 files of more than 8 bits, at their own precision.
+"""JPEG 2000 files of more than 8 bits or of further bands, at their own precision.
 
-Pillow scales grey values to 16 bits and reduces colours to 8 bits.
+Pillow scales grey values to 16 bits, reduces colours to 8 bits, and takes every second or fourth
+band for an opacity. One is composed only if the file declares it.
 """
 
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
+from BYOL._untrusted import open_plain
 from BYOL.data.formats.frames import check_frame_size, require
 from BYOL.data.formats.pillow import PillowFile
 from BYOL.data.formats.stored import (
@@ -22,32 +27,90 @@ from BYOL.data.formats.stored import (
     whole,
 )
 
-_MAGIC = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")  # JP2, codestream
+_BOXES = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _SIZE = b"\xff\x4f\xff\x51"  # start of the codestream, followed by its sizes
+_MAGIC = (_BOXES, _SIZE)
+_SIZE_BYTES = 1 << 16  # at least those of the sizes of all components that are accepted
 _COUNT_AT, _DEPTHS_AT = 40, 42  # components, and the depth of each in steps of 3 bytes
 _BITS, _SIGNED = 0x7F, 0x80  # of a depth: the number of bits minus 1, and whether it has a sign
 _PILLOW_COUNTS = (1, 2, 3, 4)  # components of files that Pillow opens
 _LAYOUTS: dict[int, Layout] = {1: "grey", 3: "rgb"}
+_OPACITY = (1, 2)  # types of channels: an opacity, and one that colours are multiplied by
+_CMYK = (12).to_bytes(4, "big")  # of the enumerated colour spaces
+_MOST_BOXES = 1000
 
 
 def open_jpeg2000(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource | None:
-    """Open a JPEG 2000 of more than 8 bits; None for any other file."""
+    """Open a JPEG 2000 of more than 8 bits or with further bands; None for any other file."""
     if not head.startswith(_MAGIC):
         return None
-    start = head.find(_SIZE)
-    if start < 0 or len(head) < start + _DEPTHS_AT + 1:
+    stream = _codestream(source, head)
+    if len(stream) < _DEPTHS_AT + 1:
         return None
-    count = int.from_bytes(head[start + _COUNT_AT : start + _COUNT_AT + 2], "big")
-    depths = head[start + _DEPTHS_AT : start + _DEPTHS_AT + 3 * count : 3]
+    count = int.from_bytes(stream[_COUNT_AT : _COUNT_AT + 2], "big")
+    depths = stream[_DEPTHS_AT : _DEPTHS_AT + 3 * count : 3]
     bits = max(((depth & _BITS) + 1 for depth in depths), default=0)
     signed = any(depth & _SIGNED for depth in depths)
-    if bits <= 8 and count in (1, 3, 4) and not signed:
+    opacity, converted = _declared(head) if count in (2, 4) else (False, False)
+    if bits <= 8 and not signed and (count in (1, 3) or opacity or converted):
         return None
     if count in _PILLOW_COUNTS:
-        return DeepJpeg2000(whole(source, head), options, count, bits, signed)
-    ends = [int.from_bytes(head[at : at + 4], "big") for at in range(start + 8, start + 24, 4)]
+        return DeepJpeg2000(whole(source, head), options, count, bits, signed, opacity)
+    ends = [int.from_bytes(stream[at : at + 4], "big") for at in range(8, 24, 4)]
     size = ends[1] - ends[3], ends[0] - ends[2]
     return ManyBands(whole(source, head), size, count, bits > 8 or signed)
+
+
+def _boxes(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, start and end of the contents of the boxes in ``content``, also of cut ones."""
+    at = 0
+    while at + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        start = at + 8
+        if length == 1 and at + 16 <= len(content):
+            length, start = int.from_bytes(content[at + 8 : at + 16], "big"), at + 16
+        end = at + length if length else len(content)  # 0: to the end of the file
+        if end < start:
+            return
+        yield kind, start, end
+        at = end
+
+
+def _declared(head: bytes) -> tuple[bool, bool]:
+    """Whether the header declares an opacity, and colours that only Pillow converts."""
+    if not head.startswith(_BOXES):
+        return False, False
+    headers = (head[start:end] for kind, start, end in _boxes(head) if kind == b"jp2h")
+    header = next(headers, b"")
+    opacity = converted = False
+    for kind, start, end in _boxes(header):
+        box = header[start:end]
+        if kind == b"cdef":  # a count, then number, type and association of each channel
+            types = [struct.unpack_from(">H", box, at + 2)[0] for at in range(2, len(box) - 5, 6)]
+            opacity = any(value in _OPACITY for value in types)
+        elif kind == b"pclr" or (kind == b"colr" and box[:1] == b"\1" and box[3:7] == _CMYK):
+            converted = True
+    return opacity, converted
+
+
+def _codestream(source: Encoded, head: bytes) -> bytes:
+    """The start of the codestream; empty if there is none. Metadata before it may be long."""
+    start = head.find(_SIZE)
+    if start >= 0 or not isinstance(source, Path) or not head.startswith(_BOXES):
+        return head[start:] if start >= 0 else b""
+    at = 0
+    with open_plain(source) as file:
+        for _ in range(_MOST_BOXES):
+            file.seek(at)
+            box = next(_boxes(file.read(16)), None)
+            if box is None:
+                return b""
+            kind, start, end = box
+            if kind == b"jp2c":
+                file.seek(at + start)
+                return file.read(_SIZE_BYTES)
+            at += end
+    return b""
 
 
 class DeepJpeg2000(PillowFile):
@@ -59,10 +122,20 @@ class DeepJpeg2000(PillowFile):
         count: components of a pixel.
         bits: the largest bit depth of a component.
         signed: whether a component has negative values.
+        opacity: whether the last component is declared as an opacity.
     """
 
-    def __init__(self, source: Encoded, options: ReadOptions, count: int, bits: int, signed: bool):
+    def __init__(
+        self,
+        source: Encoded,
+        options: ReadOptions,
+        count: int,
+        bits: int,
+        signed: bool,
+        opacity: bool,
+    ):
         super().__init__(source, options)
+        self.opacity = opacity
         self.count = count
         self.bits = bits
         self.signed = signed
@@ -70,8 +143,9 @@ class DeepJpeg2000(PillowFile):
     @cached_property
     def header(self) -> Header:
         """See :class:`BYOL.data.formats.stored.Header`."""
-        layout = _LAYOUTS.get(self.count, "bands")
-        return Header(self.size, layout, self.count, self.count, self.bits > 8 or self.signed)
+        shown = self.count - self.opacity
+        layout = _LAYOUTS.get(shown, "bands")
+        return Header(self.size, layout, shown, shown, self.bits > 8 or self.signed)
 
     def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
         """Decode the values."""
@@ -83,6 +157,7 @@ class DeepJpeg2000(PillowFile):
             self.header.layout,
             self.orientation,
             limits=(0, (1 << self.bits) - 1) if values.dtype.kind == "u" else None,
+            transparent=self.opacity,
             profile=self.image.info.get("icc_profile"),
         )
 

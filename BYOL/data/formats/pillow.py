@@ -90,6 +90,9 @@ class PillowFile:
             return self._deep()
         transparent = image.mode in TRANSPARENT or "transparency" in image.info
         stored = self._converted(4 if transparent else self.header.channels)
+        if transparent and self.header.layout == "grey":
+            grey = stored.values[..., [0, 3]]
+            return replace(stored, values=grey, layout="grey", transparent=True)
         return replace(stored, transparent=transparent)
 
     def _deep(self) -> StoredImage:

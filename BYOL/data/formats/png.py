@@ -1,6 +1,5 @@
 """PNG files with 16-bit colours or a 16-bit opacity, of which Pillow keeps 8 bits."""
 
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -61,16 +60,10 @@ class DeepPng(PillowFile):
         values = decode_png(encoded, ImageReadMode.UNCHANGED).numpy().transpose(1, 2, 0)
         if values.dtype != np.uint16:
             raise ValueError(f"its values are {values.dtype}, but its header says 16 bits")
-        stored = StoredImage(
+        return StoredImage(
             values,
             self.header.layout,
             self.orientation,
             transparent=self.kind != _RGB,
             profile=self.image.info.get("icc_profile"),
         )
-        return stored if channels or self.kind != _GREY_ALPHA else _as_rgba(stored)
-
-
-def _as_rgba(image: StoredImage) -> StoredImage:
-    """Grey values with an opacity as colours with an opacity, which every program reads."""
-    return replace(image, values=image.values[..., [0, 0, 0, 1]], layout="rgb")

@@ -126,6 +126,9 @@ class OpenSlideWindows:
         white = Image.new("RGBA", window.size, "white")
         return np.asarray(Image.alpha_composite(white, window).convert("RGB"))
 
+    def hidden(self, top: int, left: int, height: int, width: int) -> None:
+        """Nothing is hidden."""
+
     def close(self) -> None:
         """Close the slide."""
         self._slide.close()

@@ -24,12 +24,16 @@ from BYOL.data.formats.stored import (
     upright_size,
     whole,
 )
-from BYOL.data.formats.tiff_quiet import tiff_file
-from BYOL.data.formats.tiff_stack import (
-    MOST_SCALES,
-    read_stack,
-    read_values,
+from BYOL.data.formats.tiff_missing import (
+    declares_no_data,
+    is_sparse,
+    mask_page,
+    masked,
+    no_data_value,
+    prepare,
 )
+from BYOL.data.formats.tiff_quiet import tiff_file
+from BYOL.data.formats.tiff_stack import read_stack, read_values
 from BYOL.views.colour import cmyk_to_rgb
 
 SUFFIXES = (".tif", ".tiff")
@@ -38,7 +42,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _LAB = (8, 9, 10)
 _UNCOMPRESSED, _JPEG = 1, 7
 _PILLOW_COMPRESSIONS = (_UNCOMPRESSED, 5, _JPEG, 8, 32946, 32773)  # LZW, Deflate (two), PackBits
-_ORIENTATION, _PROFILE, _GDAL_NO_DATA = 274, 34675, 42113
+_ORIENTATION, _PROFILE = 274, 34675
 _ALPHA = (1, 2)  # extra samples that are declared as an opacity
 
 
@@ -49,12 +53,17 @@ def open_tiff(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource
     with tiff_file(source) as file:
         check_parts(source, ome_parts(file))  # before tifffile opens them
         page = file.pages.first
-        masked = _mask_page(file) is not None
-        if _is_simple(page) and _tag(page, _GDAL_NO_DATA) is None and not masked:
+        has_gaps = declares_no_data(page) or is_sparse(page) or mask_page(file) is not None
+        if _is_simple(page) and not has_gaps:
             stack = read_stack(file)
             if stack.series is None or stack.shape == page.shape:
                 return PillowFile(whole(source, head), options, stack.notes(options))
-        elif _only_pillow_reads(page, masked):
+        elif _only_pillow_reads(page, has_gaps):
+            if is_sparse(page):
+                colours = "YCbCr or CIELAB without JPEG"
+                raise ValueError(
+                    f"some of its strips or tiles are empty, its colours are {colours}"
+                )
             return None
         return TiffImage(source, options, file)
 
@@ -103,6 +112,7 @@ class TiffImage:
         with tiff_file(self.source) as file:
             page, stack = file.pages.first, read_stack(file)
             _check_complete(page, file.filehandle.size)
+            prepare(page)
             no_data = no_data_value(page)
             ignored = self.options.no_data if no_data is None else no_data
             try:
@@ -113,7 +123,7 @@ class TiffImage:
                 raise
             stored = _stored(values, page, self.header.layout, no_data)
             if stack.series is None:
-                stored = replace(stored, missing=_masked(file, stored.missing))
+                stored = replace(stored, missing=masked(file, stored.missing))
         height, width, bands = stored.values.shape
         size = upright_size(height, width, stored.orientation)
         if size != self.header.size or bands != self.header.bands:
@@ -179,24 +189,6 @@ def _stored(
     )
 
 
-def _mask_page(file: Any) -> Any:
-    """The page that masks the first one (GDAL's internal mask); None: there is none."""
-    shape = file.pages.first.shape[:2]
-    for page in file.pages[1 : 1 + MOST_SCALES]:
-        if page.is_mask and not page.is_reduced and page.shape == shape:
-            return page
-    return None
-
-
-def _masked(file: Any, missing: np.ndarray | None) -> np.ndarray | None:
-    """Add the pixels that a mask page declares as missing."""
-    page = _mask_page(file)
-    if page is None:
-        return missing
-    hidden = page.asarray() == 0
-    return hidden if missing is None else missing | hidden
-
-
 def _look_up(indices: np.ndarray, colormap: Any) -> np.ndarray:
     """The colours (H, W, 3) uint8 of palette ``indices`` (H, W)."""
     if colormap is None:
@@ -240,9 +232,9 @@ def _is_simple(page: Any) -> bool:
     )
 
 
-def _only_pillow_reads(page: Any, masked: bool) -> bool:
+def _only_pillow_reads(page: Any, has_gaps: bool) -> bool:
     """Whether ``page`` has colours that tifffile returns unconverted, or reads more slowly."""
-    needed = masked or _orientation(page) != 1 or _tag(page, _GDAL_NO_DATA) is not None
+    needed = has_gaps or _orientation(page) != 1
     converted = page.compression == _JPEG and needed
     return page.photometric in _LAB or (page.photometric == _YCBCR and not converted)
 
@@ -266,17 +258,6 @@ def profile_of(page: Any) -> bytes | None:
     """The ICC profile of a page, or None."""
     profile = _tag(page, _PROFILE)
     return profile if isinstance(profile, bytes) else None
-
-
-def no_data_value(page: Any) -> float | int | None:
-    """The value of GDAL's no-data tag, a text; None without a valid one."""
-    text = str(_tag(page, _GDAL_NO_DATA) or "").strip("\0 ")
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return None
 
 
 def _check_complete(page: Any, size: int) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 
 from BYOL.data.formats.micromanager_files import micromanager_parts
 from BYOL.data.formats.stored import ReadOptions, Slice
+from BYOL.data.formats.tiff_missing import MOST_SCALES, fill_empty, page_values
 from BYOL.data.formats.tiff_quiet import messages
 
 _NAMES = {"Z": "depth (Z)", "T": "time (T)", "Q": "an undeclared axis", "I": "pages"}
 _FLAGS = ("is_ome", "is_imagej", "is_shaped", "is_lsm", "is_stk", "is_micromanager", "is_fluoview")
 _KEPT = "YXCS"  # all others are reduced to one slice
-MOST_SCALES = 16  # pages that may be reduced versions or masks of the first
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def read_values(stack: Stack, page: Any, slice_: Slice | int, no_data: float | N
     brightest = Brightest(page.photometric == 0, no_data) if slice_ == "max" else None
     place = stack.place(slice_)
     if stack.series is None:
-        return _take_slices(page.asarray(), stack.axes, place, brightest)
+        return _take_slices(page_values(page), stack.axes, place, brightest)
     leading = len(stack.axes) - page.ndim
     pages = stack.series.pages
     if brightest or leading <= 0 or len(pages) != math.prod(stack.shape[:leading]):
@@ -132,7 +132,9 @@ def read_values(stack: Stack, page: Any, slice_: Slice | int, no_data: float | N
     keys = indices.reshape(-1).tolist()
     if any(pages[key] is None for key in keys):
         raise ValueError("a page of the image is missing")
-    values = stack.series.asarray(key=keys).reshape(indices.shape + page.shape)
+    values = stack.series.asarray(key=keys).reshape(len(keys), *page.shape)
+    fill_empty(values, [pages[key] for key in keys])
+    values = values.reshape(indices.shape + page.shape)
     single = dict.fromkeys(stack.axes[:leading], 0)  # these axes have one entry now
     return _take_slices(values, stack.axes, place | single, None)
 
@@ -140,8 +142,14 @@ def read_values(stack: Stack, page: Any, slice_: Slice | int, no_data: float | N
 def _whole(series: Any) -> np.ndarray:
     """All values of a series; mapped if they are stored without compression in a file."""
     file = series.parent.filehandle
+    if series.dataoffset == 0:  # of a single page that is not stored
+        return np.full(series.shape, series.keyframe.nodata, series.dtype)
     if series.dataoffset is None or not file.is_file:
-        return series.asarray()
+        values = series.asarray()
+        planes = len(series.pages), *series.keyframe.shape
+        if values.size == math.prod(planes) and values.flags.c_contiguous:
+            fill_empty(values.reshape(planes), series.pages)
+        return values
     dtype = series.dtype.newbyteorder(series.parent.byteorder)
     return file.memmap_array(dtype, series.shape, series.dataoffset)
 

@@ -10,9 +10,9 @@ import numpy as np
 from BYOL.data.formats.micromanager_files import micromanager_parts
 from BYOL.data.formats.ome_files import ome_parts
 from BYOL.data.formats.stored import Layout
-from BYOL.data.formats.tiff import no_data_value, profile_of
+from BYOL.data.formats.tiff import profile_of
+from BYOL.data.formats.tiff_missing import MOST_SCALES, empty_value, no_data_value
 from BYOL.data.formats.tiff_quiet import quiet
-from BYOL.data.formats.tiff_stack import MOST_SCALES
 from BYOL.data.formats.windows import Form
 
 _CACHE_BYTES = 1 << 27  # of decoded tiles: three rows of 256 × 256 × 3 in 200,000 columns
@@ -53,12 +53,13 @@ class TiffPyramid:
         self.nbytes = first.imagewidth * first.imagelength * first.samplesperpixel
         self.nbytes *= first.dtype.itemsize
         self.mpp = _tiff_mpp(self._file, first)
+        self._no_data = no_data_value(first.keyframe)
 
     def level(self, number: int) -> "TiffWindows":
         """Open a level."""
         mask = self._masks[number]
         shown = None if mask is None else TiffWindows(self._file, mask)
-        return TiffWindows(self._file, self._pages[number], shown)
+        return TiffWindows(self._file, self._pages[number], shown, self._no_data)
 
 
 def _mask_of(file: Any, page: Any) -> Any:
@@ -115,9 +116,16 @@ class TiffWindows:
         file: its TiffFile.
         page: of the level.
         mask: windows that are 0 where the level has no data; None: it has data everywhere.
+        no_data: of the image, for a level that does not declare its own.
     """
 
-    def __init__(self, file: Any, page: Any, mask: "TiffWindows | None" = None):
+    def __init__(
+        self,
+        file: Any,
+        page: Any,
+        mask: "TiffWindows | None" = None,
+        no_data: float | int | None = None,
+    ):
         self._file, self._page, self._key, self._mask = file, page, page.keyframe, mask
         self.height, self.width = self._key.imagelength, self._key.imagewidth
         self.dtype = np.dtype(self._key.dtype)
@@ -127,8 +135,11 @@ class TiffWindows:
         alpha = any(extra in (1, 2) for extra in self._key.extrasamples)
         grey = self._bands == 1 or (self._bands == 2 and alpha)
         layout: Layout = "rgb" if colours else "grey" if grey else "bands"
-        no_data = no_data_value(self._key)
-        self._empty = _as_type(no_data, self.dtype)
+        own = no_data_value(self._key)
+        no_data = no_data if own is None else own
+        self._empty = empty_value(self._key, no_data)
+        nothing = self.dtype.kind == "f" and no_data is None
+        self._nothing = self.dtype.type(np.nan) if nothing else self._empty
         self.form = Form(layout, alpha, no_data=no_data, profile=profile_of(self._key))
         tiled = self._key.is_tiled
         self._rows = self._key.tilelength if tiled else self._key.rowsperstrip
@@ -145,9 +156,14 @@ class TiffWindows:
             for row in range(top // self._rows, (top + height - 1) // self._rows + 1):
                 for column in range(left // self._columns, (left + width - 1) // self._columns + 1):
                     self._copy(window[..., bands], top, left, plane, row, column)
-        if self._mask is not None:
-            window[self._mask.read(top, left, height, width) == 0] = self._empty
+        hidden = self.hidden(top, left, height, width)
+        if hidden is not None:
+            window[hidden] = self._nothing
         return window if self._bands > 1 else window[..., 0]
+
+    def hidden(self, top: int, left: int, height: int, width: int) -> np.ndarray | None:
+        """The pixels (height, width) of a window that the mask hides; None without a mask."""
+        return None if self._mask is None else self._mask.read(top, left, height, width) == 0
 
     def _copy(
         self, window: np.ndarray, top: int, left: int, plane: int, row: int, column: int
@@ -180,7 +196,7 @@ class TiffWindows:
 
     def _decode(self, index: int) -> np.ndarray | None:
         offset, count = self._page.dataoffsets[index], self._page.databytecounts[index]
-        if not count:
+        if not offset or not count:
             return None
         handle = self._file.filehandle
         handle.seek(offset)
@@ -197,15 +213,3 @@ class TiffWindows:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _as_type(no_data: float | int | None, dtype: np.dtype) -> np.generic:
-    """The value of pixels without data: ``no_data`` if ``dtype`` has it, else NaN or 0."""
-    if dtype.kind == "b":
-        return np.False_
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return dtype.type(np.nan if no_data is None else no_data)
-    info = np.iinfo(dtype)
-    known = no_data is not None and info.min <= no_data <= info.max and no_data == int(no_data)
-    return dtype.type(int(no_data) if known else 0)  # type: ignore[arg-type]

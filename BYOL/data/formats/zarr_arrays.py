@@ -22,6 +22,10 @@ _CODECS = frozenset(
      "fixedscaleoffset", "quantize", "bitround", "packbits", "astype", "jenkins_lookup3")
 )  # fmt: skip
 _AXES = "tczyx"  # of OME-Zarr; without declared axes, an array has the last ones
+# What axes are called, or their types, instead.
+_LETTERS = {
+    "time": "t", "channel": "c", "channels": "c", "depth": "z", "height": "y", "width": "x"
+}  # fmt: skip
 
 
 def open_zarr(folder: Path, options: ReadOptions) -> FrameFile:
@@ -39,11 +43,30 @@ def open_zarr(folder: Path, options: ReadOptions) -> FrameFile:
         array = open_zarr_array(folder, names[0])
         return choose_frame(ZarrFrames(array, _plain_axes(array.shape)), options)
     array = open_zarr_array(folder, str(scales["datasets"][0]["path"]))
-    axes = [str(a.get("name")) if isinstance(a, dict) else str(a) for a in scales.get("axes") or ()]
-    letters = "".join(axes) or _AXES[-array.ndim :]
-    if len(letters) != array.ndim or not set("yx") <= set(letters) <= set(_AXES):
-        raise ValueError(f"its axes are {', '.join(axes)}, its array has {array.ndim}")
+    axes = [a if isinstance(a, dict) else {"name": a} for a in scales.get("axes") or ()]
+    letters = _letters(axes) or _AXES[-array.ndim :]
+    known = set("yx") <= set(letters) <= set(_AXES) and len(set(letters)) == len(letters)
+    if len(letters) != array.ndim or not known:
+        listed = ", ".join(str(axis.get("name")) for axis in axes)
+        raise ValueError(f"its axes are {listed}; t, c, z, y, x are accepted, {array.ndim} of them")
     return choose_frame(ZarrFrames(array, letters), options)
+
+
+def _letters(axes: list[dict[str, Any]]) -> str:
+    """A letter for each declared axis, by its name or its type; "?" for an unknown one.
+
+    Axes of space with other names are z, y and x in this order, as OME prescribes it.
+    """
+    letters: list[str] = []
+    for axis in axes:
+        name, kind = (str(axis.get(key) or "").lower() for key in ("name", "type"))
+        letter = name if name in tuple(_AXES) else _LETTERS.get(name)
+        letters.append(letter or _LETTERS.get(kind) or ("s" if kind == "space" else "?"))
+    spaces = letters.count("s")
+    if spaces in (2, 3) and not set("zyx") & set(letters):
+        order = iter("zyx"[-spaces:])
+        letters = [next(order) if letter == "s" else letter for letter in letters]
+    return "".join(letters)
 
 
 class ZarrFrames:
