@@ -1,5 +1,6 @@
 """Labels in NumPy arrays: one class per image, columns of tags, or values."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from BYOL.data.encode_labels import (
     encode_switches,
     is_switch,
 )
+from BYOL.data.missing_cells import doubtful_names, missing_remarks, missing_words
 from BYOL.errors import DataError
 
 
@@ -88,7 +90,7 @@ def _encode(argument: str, labels: np.ndarray) -> Labels:
     if labels.dtype.kind == "U":
         if labels.shape[1] > 1:
             raise DataError(f"{argument} has several columns of words as labels: pass one")
-        return _classes(argument, labels[:, 0])
+        return _words(argument, labels[:, 0])
     values = labels.astype(np.float64)
     names = tuple(map(str, range(labels.shape[1])))
     if labels.shape[1] > 1 and is_switch(values):
@@ -105,6 +107,20 @@ def _encode(argument: str, labels: np.ndarray) -> Labels:
     return Labels(classes.values, classes.names, known, (*remarks, *classes.remarks))
 
 
+def _words(argument: str, labels: np.ndarray) -> Labels:
+    """Classes from (n,) words, of which some mean missing (:mod:`BYOL.data.missing_cells`)."""
+    found, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    count_of = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    blank = missing_words(set(count_of) - {""}) | {""}
+    kept = np.array([word not in blank for word in count_of], dtype=bool)
+    known = kept[numbers]
+    missing = Counter({word: count for word, count in count_of.items() if word in blank})
+    names = Counter({word: count_of[word] for word in doubtful_names(count_of.keys() - blank)})
+    remarks = missing_remarks(argument, missing, names, len(labels))
+    values = (np.cumsum(kept) - 1)[numbers[known]]
+    return Labels(values.astype(np.int64), tuple(found[kept].tolist()), known, remarks)
+
+
 def _check_magnitudes(argument: str, values: np.ndarray) -> None:
     sizes = np.abs(values[values != 0])
     if len(bad := sizes[(sizes < SMALLEST) | (sizes > LARGEST)]):
@@ -112,7 +128,7 @@ def _check_magnitudes(argument: str, values: np.ndarray) -> None:
 
 
 def _classes(argument: str, labels: np.ndarray) -> Labels:
-    """Classes from (n,) integers or words; -1 is unknown where two other classes remain."""
+    """Classes from (n,) integers; -1 is unknown where two other classes remain."""
     found = np.unique(labels)
     known = np.ones(len(labels), dtype=bool)
     remarks: tuple[str, ...] = ()

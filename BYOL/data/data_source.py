@@ -1,16 +1,19 @@
 """DATA as a typed value: the one place that derives the kind of DATA from its text."""
 
+import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from BYOL._untrusted import reason_not_to_open
 from BYOL.config.data_names import data_name, is_digits
-from BYOL.data.formats.supported import FOLDERS
+from BYOL.data.formats.supported import ELSEWHERE, FOLDERS, MISSING, ending_of
 from BYOL.data.named_sets import NAMED
 from BYOL.data.scan_folder import is_image_file
 from BYOL.data.shards.urls import is_sharded, is_url, set_name
 from BYOL.data.stored_arrays import stored_array_path
+from BYOL.errors import DataError
 
 Kind = Literal[
     "digits", "torchvision", "shards", "list", "folder", "image", "arrays", "unknown"
@@ -78,3 +81,22 @@ def is_array_file(data: str) -> bool:
     if is_url(data):
         return False
     return Path(data).suffix in (".npz", ".npy") or stored_array_path(data) is not None
+
+
+def unknown_error(source: DataSource) -> DataError:
+    """The error for a ``source`` of unknown kind."""
+    near = difflib.get_close_matches(source.text, NAMED, n=1, cutoff=0.7)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    path, ending = source.path, ending_of(source.path.name)
+    if reason := reason_not_to_open(path):
+        kind = reason
+    elif path.exists() and ending in MISSING:
+        kind = f"is read after pip install 'BYOL[{MISSING[ending]}]'"
+    elif path.exists() and ending in ELSEWHERE:
+        kind = f"is not read like this: {ELSEWHERE[ending]}"
+    else:
+        kind = "is neither a folder nor an image" if path.exists() else "is not there"
+    return DataError(
+        f"DATA={source.text} {kind}: give a folder, an image, a .txt list, an .npz or .npy file, "
+        f".tar or .parquet shards, or one of {', '.join(NAMED)}{hint}"
+    )

@@ -10,11 +10,10 @@ import numpy as np
 
 from BYOL._console import first_of
 from BYOL.config.tasks import CLASSES, TAGS, VALUES
+from BYOL.data.missing_cells import SWITCHES, decimal_comma, parse_number, without_missing
 from BYOL.errors import DataError
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")  # isdigit() accepts ², int() does not
-_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")  # 3,5 for 3.5
-_SWITCHES = {"true": 1.0, "false": 0.0}  # as pandas writes one-hot columns
 _SEPARATORS = "|;,"  # of tags in one cell
 SMALLEST, LARGEST = 1e-30, 1e30  # magnitudes whose squares fit float64 and that fit float32
 MAGNITUDES = f"a value is 0 or has a magnitude from {SMALLEST:g} to {LARGEST:g}; use another unit"
@@ -51,15 +50,27 @@ def encode_cells(
             included, holds classes. Several columns of 0 and 1 are classes where each row has
             exactly one 1, else tags. Several other columns of numbers are values.
         header: the names of the columns.
-        columns: the cells of each column; an empty cell is an unknown label.
+        columns: the cells of each column; an empty cell is an unknown label, and so are the words
+            of :mod:`BYOL.data.missing_cells`.
 
     Raises:
         UserError: a cell does not fit the task, or no label is known.
     """
+    columns, remarks = without_missing(argument, columns)
+    if remarks and not any(map(any, columns)):
+        raise DataError(f"{argument} has no label that is known: {remarks[0].partition(': ')[2]}")
+    labels = _encode(argument, task, header, columns)
+    return dataclasses.replace(labels, remarks=(*remarks, *labels.remarks))
+
+
+def _encode(
+    argument: str, task: str, header: Sequence[str], columns: Sequence[Sequence[str]]
+) -> Labels:
+    """Encode cells of which the unknown ones are empty."""
     cells = [cell for column in columns for cell in column if cell]
-    if task == "auto" and cells and all(map(_DECIMAL_COMMA.fullmatch, cells)):
+    if task == "auto" and (comma := decimal_comma(cells)):
         raise DataError(
-            f"{argument} has numbers with a decimal comma, such as {cells[0]!r}: write points"
+            f"{argument} has numbers with a decimal comma, such as {comma!r}: write points"
         )
     switches = _switches(columns)
     if len(columns) == 1 and task in ("auto", CLASSES, TAGS):
@@ -78,7 +89,7 @@ def encode_cells(
     if task == TAGS:
         name = next(h for h, c in zip(header, columns, strict=True) if _switches([c]) is None)
         raise DataError(f"{argument}: {name!r} is not a tag: it has values other than 0 and 1")
-    if task == CLASSES or (task == "auto" and any(_parse_number(cell) is None for cell in cells)):
+    if task == CLASSES or (task == "auto" and any(parse_number(cell) is None for cell in cells)):
         raise DataError(
             f"{argument} has {len(columns)} columns of labels ({first_of(list(header))}): classes "
             "are one column; tags (0 or 1) and numbers may be several; choose with --label-column"
@@ -139,11 +150,11 @@ def is_switch(values: np.ndarray) -> bool:
 
 def _switches(columns: Sequence[Sequence[str]]) -> np.ndarray | None:
     """The (n, t) values of columns of 0 and 1; None for others."""
-    allowed = {**dict.fromkeys(("0", "1", "-1")), **_SWITCHES}
+    allowed = {**dict.fromkeys(("0", "1", "-1")), **SWITCHES}
     for cell in {cell for column in columns for cell in column if cell}:
-        if cell.lower() not in allowed and _parse_number(cell) not in (0, 1, UNKNOWN):
+        if cell.lower() not in allowed and parse_number(cell) not in (0, 1, UNKNOWN):
             return None
-    if len(columns) == 1 and any(cell.lower() in _SWITCHES for cell in columns[0]):
+    if len(columns) == 1 and any(cell.lower() in SWITCHES for cell in columns[0]):
         return None  # words of a class
     values = np.array([[_number(cell) for cell in column] for column in columns]).T
     return values if is_switch(values) else None
@@ -153,14 +164,14 @@ def _number(cell: str) -> float:
     """The number of a cell of a column of 0 and 1; NaN for an empty cell."""
     if not cell:
         return math.nan
-    value = _SWITCHES.get(cell.lower())
+    value = SWITCHES.get(cell.lower())
     return float(cell) if value is None else value
 
 
 def _classes(argument: str, cells: Sequence[str]) -> Labels:
     """Classes from words or integers; -1 is unknown where two other integers are classes."""
     names = {cell for cell in cells if cell}
-    numbers = {cell: _parse_number(cell) for cell in names}
+    numbers = {cell: parse_number(cell) for cell in names}
     whole = all(
         number is not None and number >= UNKNOWN and number % 1 == 0 for number in numbers.values()
     )
@@ -225,27 +236,19 @@ def _unknown_remarks(argument: str, known: np.ndarray) -> list[str]:
 
 def _are_fractions(cells: Sequence[str]) -> bool:
     """Whether all cells are numbers, and not all of them integers."""
-    numbers = all(_parse_number(cell) is not None for cell in cells)
+    numbers = all(parse_number(cell) is not None for cell in cells)
     return numbers and not all(map(_is_integer, cells))
 
 
 def _parse_column(argument: str, name: str, cells: Sequence[str]) -> np.ndarray:
     """Parse the cells of a column as finite float64 numbers; NaN for an empty cell."""
     for row, cell in enumerate(cells, 1):
-        number = _parse_number(cell) if cell else 0.0
+        number = parse_number(cell) if cell else 0.0
         if number is None or not math.isfinite(number):
             raise DataError(f"{argument}: row {row} has {cell!r} under {name!r}: not a number")
         if number and not SMALLEST <= abs(number) <= LARGEST:
             raise DataError(f"{argument}: row {row} has {cell!r} under {name!r}: {MAGNITUDES}")
     return np.array([cell or "nan" for cell in cells], dtype=np.float64)
-
-
-def _parse_number(cell: str) -> float | None:
-    """Parse plain ASCII notation; 1_000 and ٣, which ``float`` accepts, are words."""
-    try:
-        return float(cell) if cell.isascii() and "_" not in cell else None
-    except ValueError:
-        return None
 
 
 def _is_integer(cell: str) -> bool:

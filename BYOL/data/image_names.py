@@ -13,7 +13,6 @@ from BYOL.data.formats.supported import SUFFIXES
 from BYOL.data.frame_images import FRAME_MARK, FrameImages
 from BYOL.data.label_studio import is_place, path_of_place, without_upload_prefix
 from BYOL.data.shards.dataset import StreamedImages
-from BYOL.data.shards.write import member_key
 
 _COMPRESSED = (".gz", ".bz2", ".zst")
 
@@ -33,8 +32,6 @@ class ImageNames:
         self._indexed: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
         self._spelled: dict[str, list[str]] = {}
         self._folders = tuple(f"{folder}/" for folder in _folders(images))
-        tar = isinstance(images, StreamedImages) and images.index.kind != "parquet"
-        self._is_tar = tar  # Parquet keeps the original paths
 
     def name(self, index: int) -> str:
         """The name of the image at ``index``, with ``/`` between folders."""
@@ -88,8 +85,6 @@ class ImageNames:
             for folder in self._folders:
                 if text.startswith(folder):
                     names[text[len(folder) :]] = None
-        if self._is_tar:
-            names |= {"".join(member_key(text)): None for text in list(names)}
         return list(names)
 
     def _named(self, kind: str) -> Iterator[tuple[str, int]]:

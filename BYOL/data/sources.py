@@ -1,6 +1,5 @@
 """Open a data set: digits, folders, lists, arrays, shards and torchvision's sets."""
 
-import difflib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -9,15 +8,13 @@ from pathlib import Path
 
 from BYOL._console import first_of
 from BYOL._random import evenly_spaced
-from BYOL._untrusted import reason_not_to_open
-from BYOL.data.data_source import DataSource, parse_source
+from BYOL.data.data_source import DataSource, parse_source, unknown_error
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
 from BYOL.data.decode import image_size
 from BYOL.data.file_list import first_list_entries, paths_in_folder, read_list, rows_in_folder
 from BYOL.data.formats.stored import Frames, ReadOptions, Slice
-from BYOL.data.formats.supported import ELSEWHERE, MISSING, ending_of
 from BYOL.data.frame_images import with_all_frames
-from BYOL.data.named_sets import NAMED, open_digits, open_torchvision
+from BYOL.data.named_sets import open_digits, open_torchvision
 from BYOL.data.numpy_arrays import array_side, open_arrays
 from BYOL.data.path_table import PathTable
 from BYOL.data.probe import PROBED, probe, with_range, without_parts
@@ -31,11 +28,11 @@ from BYOL.data.scan_folder import (
     stray_file,
 )
 from BYOL.data.shards.dataset import first_shard_images, open_streamed
+from BYOL.data.split_names import TRAIN_SPELLINGS, classes_remark, split_folders
 from BYOL.errors import DataError
 from BYOL.views.pixel_range import PixelRange
 
 SIZE_PROBES = 16  # files whose headers determine the common size
-TEST_FOLDERS = ("test", "val", "valid", "validation")
 
 
 @dataclass(frozen=True)
@@ -128,25 +125,7 @@ def _encoded(source: DataSource, channels: int | None, cache: Path) -> Splits:
     if source.kind == "image":
         single = PathTable([os.fsencode(source.path.name)])
         return Splits(_files(source.path.parent, single, channels, source.path.name))
-    raise _unknown(source)
-
-
-def _unknown(source: DataSource) -> DataError:
-    near = difflib.get_close_matches(source.text, NAMED, n=1, cutoff=0.7)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    path, ending = source.path, ending_of(source.path.name)
-    if reason := reason_not_to_open(path):
-        kind = reason
-    elif path.exists() and ending in MISSING:
-        kind = f"is read after pip install 'BYOL[{MISSING[ending]}]'"
-    elif path.exists() and ending in ELSEWHERE:
-        kind = f"is not read like this: {ELSEWHERE[ending]}"
-    else:
-        kind = "is neither a folder nor an image" if path.exists() else "is not there"
-    return DataError(
-        f"DATA={source.text} {kind}: give a folder, an image, a .txt list, an .npz or .npy file, "
-        f".tar or .parquet shards, or one of {', '.join(NAMED)}{hint}"
-    )
+    raise unknown_error(source)
 
 
 def common_side(data: str | DataSource | None, channels: int | None = None) -> int | None:
@@ -217,11 +196,14 @@ def _folder(root: Path, channels: int | None) -> Splits:
     def part(name: str) -> PathTable | None:
         return _scan(root / name, passed) if (root / name).is_dir() else None
 
-    entries = sorted(root.iterdir()) if (root / "train").is_dir() else []
-    folders = [f.name for f in entries if f.is_dir() and (f.name == "train" or sample_files(f, 1))]
+    is_split = any((root / name).is_dir() for name in TRAIN_SPELLINGS)
+    entries = sorted(root.iterdir()) if is_split else []
+    folders = [
+        f.name for f in entries if f.is_dir() and (f.name.lower() == "train" or sample_files(f, 1))
+    ]
     splits = _open_splits(root, root.name, channels, part, folders)
     if splits is None:
-        splits = Splits(_files(root, _scan(root, passed), channels, root.resolve().name))
+        splits = _without_splits(root, _scan(root, passed), channels, root.resolve().name)
     remarks = (*splits.train.remarks, *skip_remarks(passed))
     return replace(splits, train=replace(splits.train, remarks=remarks))
 
@@ -233,14 +215,21 @@ def _list(path: Path, channels: int | None) -> Splits:
         raise DataError(
             f"DATA={path}: there is no {root / files[0]}; paths in it are relative to its folder"
         )
-    inner = root_entries(files) if rows_in_folder(files, "train") else ()
+    is_split = any(rows_in_folder(files, name) for name in TRAIN_SPELLINGS)
+    inner = root_entries(files) if is_split else ()
     folders = [os.fsdecode(name) for name, is_folder, _ in inner if is_folder]
 
     def part(name: str) -> PathTable | None:
         return paths_in_folder(files, name) or None
 
     splits = _open_splits(root, path.stem, channels, part, folders)
-    return splits or Splits(_files(root, files, channels, path.stem))
+    return splits or _without_splits(root, files, channels, path.stem)
+
+
+def _without_splits(root: Path, files: PathTable, channels: int | None, name: str) -> Splits:
+    images = _files(root, files, channels, name)
+    remarks = (*images.remarks, *classes_remark(images.classes))
+    return Splits(replace(images, remarks=remarks))
 
 
 def _open_splits(
@@ -250,10 +239,7 @@ def _open_splits(
     part: Callable[[str], PathTable | None],
     folders: Sequence[str],
 ) -> Splits | None:
-    """The splits in train/ and the first test folder; None if train/ is not a split.
-
-    Without train/ there is no split. If other folders with images exist next to train/ but no test
-    folder, train/ is a class, for example of railway images.
+    """The splits in train/ and the first test folder; None without them (:func:`split_folders`).
 
     Args:
         root: the folder of both.
@@ -262,21 +248,22 @@ def _open_splits(
         part: returns the images of a subfolder, or None if it does not exist.
         folders: the subfolders of ``root`` that contain images.
     """
-    held_out = next((folder for folder in TEST_FOLDERS if folder in folders), None)
-    unused = [folder for folder in folders if folder not in ("train", held_out)]
-    if "train" not in folders or (unused and held_out is None):
+    found = split_folders(folders)
+    if found is None:
         return None
-    train_files = part("train")
+    train_files = part(found.train)
     assert train_files is not None
-    train = replace(_files(root / "train", train_files, channels, name), prefix="train/")
-    if unused:
-        names = first_of([f"{folder}/" for folder in unused])
-        train = replace(train, remarks=(*train.remarks, f"left out, next to train/: {names}"))
-    test_files = part(held_out) if held_out else None
-    if test_files is None or held_out is None:
+    train = _files(root / found.train, train_files, channels, name)
+    train = replace(train, prefix=f"{found.train}/")
+    if found.unused:
+        names = first_of([f"{folder}/" for folder in found.unused])
+        line = f"left out, next to {found.train}/: {names}"
+        train = replace(train, remarks=(*train.remarks, line))
+    test_files = part(found.test) if found.test else None
+    if test_files is None or found.test is None:
         return Splits(train)
-    test = _files(root / held_out, test_files, train.channels, name, train.classes)
-    return Splits(train, replace(test, prefix=f"{held_out}/"))
+    test = _files(root / found.test, test_files, train.channels, name, train.classes)
+    return Splits(train, replace(test, prefix=f"{found.test}/"))
 
 
 def _scan(root: Path, passed: "Counter[str]") -> PathTable:

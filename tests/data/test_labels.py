@@ -86,8 +86,11 @@ def test_a_name_in_several_shards_requires_the_shard_name(tmp_path):
         ("file\na.png\n", "auto", "no labels"),
         ("file,x\na,1,2\n", "auto", "row 1 has 3 cells"),
         ("file,x,y\na,1,\n", "auto", "no row whose 2 labels are all known"),
-        ("file,x\na,1.5\nb,nan\n", "auto", "'nan' under 'x'"),
-        ("file,x\na,1.5\nb,nan\n", "regression", "row 2"),
+        ("file,x\na,1.5\nb,inf\n", "auto", "'inf' under 'x'"),
+        ("file,x\na,1.5\nb,inf\n", "regression", "row 2"),
+        ("file,x\na,NA\nb,NA\n", "auto", "no label that is known: NA is read as an unknown label"),
+        ("file;x\na;1\nb;4,25\nc;3\n", "auto", "a decimal comma, such as '4,25': write points"),
+        ("file;x;y\na;1;2\nb;4,25;NA\nc;3;1\n", "auto", "decimal comma, such as '4,25'"),
         ("file,x\na,cat\nb,2\n", "regression", "not a number"),
         ("file,x,y\na,cat,1\nb,dog,0\n", "auto", "classes are one column"),
         ("file,x,y\na,0,1\nb,2,0\n", "multilabel", "'x' is not a tag"),
@@ -254,3 +257,52 @@ def test_minus_one_next_to_1_alone_is_a_class_or_an_absent_tag(tmp_path, lines):
     tags = read_labels(write(tmp_path / "l.csv", "f,x,y\na,-1,1\nb,1,1\nc,-1,-1\n"))
     assert tags.labels.tolist() == [[False, True], [True, True], [False, False]]
     assert any("-1 is read as 0" in line for line in lines())
+
+
+MISSING = ("NA", "N/A", "#N/A", "null", "NULL", "None", "nan", "NaN", "")
+
+
+@pytest.mark.parametrize("word", MISSING)
+@pytest.mark.parametrize(
+    ("cells", "labels", "names"),
+    [
+        (("0.5", "1.5", "2"), [[0.5], [1.5], [2.0]], ("x",)),
+        (("0", "1", "1"), [0, 1, 1], ("0", "1")),
+        (("3", "10", "7"), [0, 2, 1], ("3", "7", "10")),
+    ],
+)
+def test_missing_numbers_are_unknown_and_counted(tmp_path, caplog, word, cells, labels, names):
+    caplog.set_level("INFO")
+    rows = "".join(f"{i},{cell}\n" for i, cell in enumerate((cells[0], word, *cells[1:])))
+    file = read_labels(write(tmp_path / "l.csv", "file,x\n" + rows))
+    assert file.labels.tolist() == labels and file.names == names
+    assert list(file.rows) == ["0", "2", "3"]
+    lines = [line for line in caplog.messages if "is read as an unknown label (1 of 4" in line]
+    assert len(lines) == bool(word) and all(f": {word} is" in line for line in lines)
+
+
+def test_missing_cells_of_several_columns_are_unknown(tmp_path, caplog):
+    caplog.set_level("INFO")
+    rows = "a,1,TRUE,2.5\nb,NA,FALSE,None\nc,0,NA,1\nd,0,FALSE,#N/A\n"
+    write(tmp_path / "l.csv", "file,x,y,z\n" + rows)
+    tags = read_labels(tmp_path / "l.csv", label_column="x,y")
+    assert tags.labels.tolist() == [[True, True], [False, False]] and list(tags.rows) == ["a", "d"]
+    values = read_labels(tmp_path / "l.csv", label_column="x,z")
+    assert values.labels.tolist() == [[1.0, 2.5], [0.0, 1.0]] and list(values.rows) == ["a", "c"]
+    assert any(
+        "#N/A or NA or None is read as an unknown label (3 of 8" in m for m in caplog.messages
+    )
+
+
+def test_in_a_column_of_words_none_and_null_are_names_with_a_line(tmp_path, caplog):
+    caplog.set_level("INFO")
+    words = ("cat", "NA", "None", "N/A", "#N/A", "null", "nan", "", "cat", "Nan")
+    rows = "".join(f"{i},{word}\n" for i, word in enumerate(words))
+    file = read_labels(write(tmp_path / "l.csv", "file,x\n" + rows))
+    assert file.names == ("Nan", "None", "cat", "null")
+    assert file.labels.tolist() == [2, 1, 3, 2, 0]
+    assert [line.partition(": ")[2] for line in caplog.messages] == [
+        "#N/A or N/A or NA or nan is read as an unknown label (4 of 9 cells)",
+        "None or null is read as a name, not as an unknown label (2 of 9 cells); empty cells are "
+        "unknown",
+    ]

@@ -214,3 +214,15 @@ def test_images_without_a_label_are_trained_on_only(tmp_path):
 def test_labels_of_another_shape_are_rejected(tmp_path, labels, message):
     with pytest.raises(UserError, match=message):
         opened(tmp_path, images=pixels(6, 8, 8), labels=labels)
+
+
+def test_words_that_mean_missing_are_unknown_labels(tmp_path):
+    words = np.array(["dog", "nan", "cat", "NA", "", "None", "cat"])
+    images = np.zeros((7, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "w.npz", images=images, labels=words)
+    splits = open_images(str(tmp_path / "w.npz"))
+    assert splits.labelled is not None and splits.labelled.classes == ("None", "cat", "dog")
+    assert splits.labelled.labels.tolist() == [2, 1, 0, 1]
+    text = "\n".join(splits.train.remarks)
+    assert "an empty word or NA or nan is read as an unknown label (3 of 7 cells)" in text
+    assert "None is read as a name" in text

@@ -1,6 +1,7 @@
 """Shards: their content, their order, and untrusted archives."""
 
 import io
+import os
 import tarfile
 
 import fsspec
@@ -14,7 +15,9 @@ from BYOL.cli.main import main
 from BYOL.config.data_names import expand_braces
 from BYOL.data import sampler as sampling
 from BYOL.data.eval_loader import eval_batches
+from BYOL.data.labels import label_splits, read_labels
 from BYOL.data.sampler import epoch_sampler
+from BYOL.data.shards import tar as tar_module
 from BYOL.data.shards import write as shards_write
 from BYOL.data.shards.dataset import StreamedImages
 from BYOL.data.shards.index import ShardIndex
@@ -253,6 +256,78 @@ def test_names_that_differ_by_a_dot_become_two_members(tmp_path, seed):
     with tarfile.open(tmp_path / "tar" / "train-000000.tar") as tar:
         assert sorted(tar.getnames()) == ["a_b.png", "a_b_2.png", "z.png"]
     assert contents(opened(tmp_path / "tar", tmp_path)) == files(tmp_path / "p")
+
+
+NAMES = (b"a.b.png", b"a_b.png", b"a_b.PNG", b"c.jpg.png", b"\xff.x.png", "ä.b.png".encode())
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+@pytest.mark.parametrize("seed", [2, 3])
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_table_names_the_same_images_in_a_folder_and_in_its_shards(tmp_path, kind, seed, indexed):
+    folder = draw_images(tmp_path / "p", classes=("",), each=len(NAMES))
+    for image, name in zip(sorted(folder.iterdir()), NAMES, strict=True):
+        image.rename(folder / os.fsdecode(name))
+    rows = [  # the text of Parquet is UTF-8
+        (name, i) for i, name in enumerate(NAMES) if kind == "tar" or b"\xff" not in name
+    ]
+    lines = b"".join(b"%s,n%d\n" % row for row in rows)
+    (tmp_path / "t.csv").write_bytes(b"file,label\n" + lines)
+    table = read_labels(tmp_path / "t.csv")
+    pack({"train": open_images(str(folder)).train}, tmp_path / "s", Packing(1 << 20, kind, seed))
+    if not indexed:
+        (tmp_path / "s" / "index.parquet").unlink(missing_ok=True)
+    found, left = label_splits(open_images(str(tmp_path / "s"), data_root=str(tmp_path)), table)
+    assert (len(found.train), left) == (len(rows), len(NAMES) - len(rows))
+    for place, label in enumerate(found.train.labels):
+        name = NAMES[int(table.names[label][1:])]
+        assert os.fsencode(found.train.inner_name(place)) == name
+        assert found.train.encoded(place) == (folder / os.fsdecode(name)).read_bytes()
+
+
+def test_a_row_does_not_name_another_image_whose_name_is_similar(tmp_path):
+    folder = draw_images(tmp_path / "p", classes=("",), each=2)
+    (folder / "00.png").rename(folder / "a_b.png")
+    (tmp_path / "t.csv").write_text("file,label\na.b.png,x\n01.png,y\n")
+    pack({"train": open_images(str(folder)).train}, tmp_path / "s", Packing(1 << 20, "tar", None))
+    for data in (folder, tmp_path / "s"):
+        with pytest.raises(UserError, match=r"not there \(1\): a\.b\.png"):
+            label_splits(open_images(str(data)), read_labels(tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_arrays_next_to_images_are_images_in_shards_as_well(tmp_path, kind):
+    folder = draw_images(tmp_path / "p", classes=("",), each=3)
+    for number in range(3):  # one has the name of an image, up to the ending
+        name = "00" if number == 0 else f"n{number}"
+        np.save(folder / f"{name}.npy", np.full((20, 20, 3), number, dtype=np.uint8))
+    assert main(["shard", str(folder), "--out", str(tmp_path / "s"), "--format", kind]) == 0
+    images = opened(tmp_path / "s", tmp_path)
+    assert sorted(map(images.inner_name, range(len(images)))) == sorted(
+        path.name for path in folder.iterdir()
+    )
+    arrays = [i for i in range(len(images)) if images.inner_name(i).endswith(".npy")]
+    assert sorted(int(images.read(i).max()) for i in arrays) == [0, 1, 2]
+
+
+def test_arrays_with_the_key_of_an_image_are_no_images(tmp_path):
+    content = files(draw_images(tmp_path / "p", each=1))[0]
+    array = io.BytesIO()
+    np.save(array, np.zeros((4, 4), dtype=np.uint8))
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name in ("0.npy", "0.png", "1.png", "1.vector.npy", "2.npy"):
+            shards_write._add(tar, name, content if name.endswith("png") else array.getvalue())
+    images = opened(tmp_path / "a.tar", tmp_path)
+    assert [images.inner_name(i) for i in range(len(images))] == ["0.png", "1.png", "2.npy"]
+
+
+def test_an_archive_that_lacks_images_is_not_kept(tmp_path, monkeypatch, capsys):
+    folder = draw_images(tmp_path / "p", each=2)
+    monkeypatch.setattr(tar_module, "is_image_file", lambda name: name == b"01.png")
+    assert main(["shard", str(folder), "--out", str(tmp_path / "s")]) == 2
+    line = capsys.readouterr().err
+    assert "written with 4 images, of which 2 can be read back" in line
+    assert not (tmp_path / "s").exists()
 
 
 def test_the_index_of_non_ascii_names_is_used(tmp_path, monkeypatch):

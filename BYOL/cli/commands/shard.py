@@ -26,7 +26,8 @@ def shard_run(config: ShardConfig) -> Answer:
     if not isinstance(splits.train, FileImages):
         raise UserError(f"DATA={config.data} is no folder of images: only folders can be packed")
     report_closed_folders(splits.train)
-    sets = {"train": splits.train, "test": splits.test}
+    # Named as their folders, so that a table of the folder matches the shards.
+    sets = {images.prefix.rstrip("/") or name: images for name, images in splits.sets.items()}
     how = Packing(config.bytes, config.format, config.seed if config.shuffle else None)
     answer = pack({k: v for k, v in sets.items() if isinstance(v, FileImages)}, out, how)
     shards, left = answer["shards"], answer["left_out"]

@@ -20,7 +20,7 @@ from BYOL.config.schema import Count, Text, parse_json
 from BYOL.data.path_table import PathTable
 from BYOL.data.shards.index import ShardIndex, class_names, complete_labels, index_from_contents
 from BYOL.data.shards.parquet import Table, read_footer
-from BYOL.data.shards.tar import LARGEST_IMAGE, Contents, scan_tar
+from BYOL.data.shards.tar import LARGEST_IMAGE, Contents, member_key, scan_tar
 from BYOL.data.shards.urls import INDEX, base_name, file_system, is_url, suffix_of
 from BYOL.errors import DataError, UserError, first_line
 
@@ -262,7 +262,8 @@ def _unchanged(shard: str, content: Contents) -> bool:
                 return False
             name = content.names[i]
             # Long and non-ASCII names are stored in a separate header.
-            compared = len(name) < 90 and name.isascii()
-            if member.size != content.sizes[i] or (compared and member.name != name):
+            compared = len(name) < 90 and name.isascii() and member.name != name
+            renamed = member.name.startswith(member_key(name)[0])
+            if member.size != content.sizes[i] or (compared and not renamed):
                 return False
     return True

@@ -4,6 +4,7 @@ An archive may come from an untrusted source. Its names are labels and never pat
 files count. A header that requires more memory than any valid header ends the archive.
 """
 
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.data.formats.supported import ARRAYS, ending_of
+from BYOL.data.formats.supported import ARRAYS, ending_of, may_be_dicom, split_ending
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import is_image_file
 from BYOL.errors import DataError
@@ -28,6 +29,7 @@ _HEADERS = frozenset(
 )  # fmt: skip
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
 NO_LABEL = -1
+ORIGINAL = "BYOL.path"  # the attribute of a member that was renamed: its path in the folder
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Contents:
     """The images of one shard, in their order.
 
     Args:
-        names: of the members.
+        names: of the members, or the paths in the folder that they were packed from.
         offsets: (n,) int64 offset of the first byte in the archive; empty for Parquet.
         sizes: (n,) int64 bytes.
         labels: (n,) int64, -1 for none.
@@ -57,7 +59,10 @@ class _Columns:
     offsets: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)  # the number of the key of each image
+    arrays: list[bool] = field(default_factory=list)  # whether the ending is that of an array
     key: bytes = b""
+    number: int = 0  # of the current key
     since: int = 0  # the first image of the current key
 
     def start_member(self, name: bytes) -> None:
@@ -66,14 +71,18 @@ class _Columns:
         key = folder + slash + last.partition(b".")[0]
         if key != self.key:
             self.key, self.since, self.label = key, len(self.names), NO_LABEL
+            self.number += 1
 
     label: int = NO_LABEL
 
-    def add_image(self, name: bytes, offset: int, size: int) -> None:
-        self.names.append(name)
-        self.offsets.append(offset)
-        self.sizes.append(size)
+    def add_image(self, member: tarfile.TarInfo) -> None:
+        name = member.pax_headers.get(ORIGINAL) or member.name
+        self.names.append(name.encode("utf-8", "surrogateescape"))
+        self.offsets.append(member.offset_data)
+        self.sizes.append(member.size)
         self.labels.append(self.label)
+        self.keys.append(self.number)
+        self.arrays.append(ending_of(member.name) in ARRAYS)
 
     def set_label(self, label: int) -> None:
         self.label = label
@@ -153,7 +162,7 @@ def _add_member(columns: _Columns, tar: tarfile.TarFile, member: tarfile.TarInfo
     name = member.name.encode("utf-8", "surrogateescape")
     columns.start_member(name)
     if _is_image_member(member):
-        columns.add_image(name, member.offset_data, member.size)
+        columns.add_image(member)
     elif (
         name.lower().endswith(b".cls")
         and member.type in _REGULAR
@@ -168,12 +177,25 @@ def _add_member(columns: _Columns, tar: tarfile.TarFile, member: tarfile.TarInfo
 def _complete_images(columns: _Columns, size: int) -> Contents:
     offsets, sizes = (np.array(c, dtype=np.int64) for c in (columns.offsets, columns.sizes))
     complete = offsets + sizes <= size  # only the last can be truncated
-    arrays = np.array([ending_of(name) in ARRAYS for name in columns.names], dtype=bool)
-    # Next to images, arrays are their features or labels.
-    kept = np.flatnonzero(complete if arrays.all() else complete & ~arrays)
+    keys, arrays = np.array(columns.keys, dtype=np.int64), np.array(columns.arrays, dtype=bool)
+    # An array with the key of an image holds its features or labels.
+    kept = np.flatnonzero(complete & ~(arrays & np.isin(keys, keys[~arrays])))
     names = PathTable(columns.names[i] for i in kept)
     labels = np.array(columns.labels, dtype=np.int64)
     return Contents(names, offsets[kept], sizes[kept], labels[kept], size)
+
+
+def member_key(name: str) -> tuple[str, str]:
+    """A key without dots, as WebDataset requires it, and the suffix.
+
+    Args:
+        name: the image's path in its folder; the member of an archive is named key + suffix. A
+            DICOM file without an ending gets one, because members are recognized by it.
+    """
+    folder, slash, last = name.replace(os.sep, "/").rpartition("/")
+    stem, ending = split_ending(last)
+    suffix = last[len(stem) :] + (".dcm" if may_be_dicom(ending) else "")
+    return folder + slash + stem.replace(".", "_"), suffix
 
 
 def _bounded_info() -> Any:

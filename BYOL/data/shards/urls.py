@@ -10,10 +10,10 @@ from BYOL._hub import hub_problem
 from BYOL._untrusted import reason_not_to_open
 from BYOL.config.data_names import expand_braces
 from BYOL.data.scan_folder import is_folder, is_image_file
+from BYOL.data.split_names import is_test_name
 from BYOL.errors import DataError, first_line
 
 SUFFIXES = (".tar", ".parquet")
-TEST_NAMES = ("test", "val", "valid", "validation")
 INDEX = "index.parquet"  # stored next to the shards; not a shard itself
 _URL = re.compile(r"^[A-Za-z][\w+.:-]*://")
 _COMPRESSED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst|lz4))$")
@@ -66,7 +66,7 @@ def find_shards(data: str) -> list[str]:
 
 def split_shards(shards: list[str]) -> tuple[list[str], list[str]]:
     """Training shards, and test shards whose name starts with test or val and a separator."""
-    test = [s for s in shards if re.split(r"[-_.]", base_name(s))[0] in TEST_NAMES]
+    test = [s for s in shards if is_test_name(re.split(r"[-_.]", base_name(s))[0])]
     if len(test) == len(shards):
         return shards, []
     return [s for s in shards if s not in set(test)], test

@@ -3,7 +3,7 @@
 import io
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,9 @@ from BYOL import __version__
 from BYOL._files import completed_folder, to_json, write_atomically, write_json
 from BYOL._random import fold, permutation
 from BYOL.data.dataset import FileImages
-from BYOL.data.formats.supported import may_be_dicom, split_ending
 from BYOL.data.shards.build_index import scan_shard, write_index
 from BYOL.data.shards.index import index_from_contents
-from BYOL.data.shards.tar import LARGEST_IMAGE, Contents
+from BYOL.data.shards.tar import LARGEST_IMAGE, ORIGINAL, Contents, member_key
 from BYOL.data.shards.urls import INDEX
 from BYOL.errors import DataError
 
@@ -87,7 +86,7 @@ def _pack_into(
             size = path.stat().st_size
             shards.append({"file": path.name, "pictures": source.taken, "bytes": size})
             if packing.format == "tar":
-                contents.append(scan_shard(str(path)))
+                contents.append(_scan_complete(path, source.taken))
     # The classes of test start with those of train; there may be more.
     classes = max((list(images.classes) for images in sets.values()), key=len)
     if contents:
@@ -106,6 +105,21 @@ def _pack_into(
     }
     write_json(out / "index.json", answer)
     return answer
+
+
+def _scan_complete(path: Path, written: int) -> Contents:
+    """The content of a new archive.
+
+    Raises:
+        DataError: it does not have all images that were written.
+    """
+    content = scan_shard(str(path))
+    if len(content.names) != written:
+        raise DataError(
+            f"--out: {path.name} was written with {written:,} images, of which "
+            f"{len(content.names):,} can be read back: use --format parquet, and report this"
+        )
+    return content
 
 
 class _ImageSource:
@@ -127,11 +141,15 @@ class _ImageSource:
         """Whether any image remains."""
         return self._next is not None
 
-    def shard(self, extra: int) -> Iterator[EncodedImage]:
-        """Yield the images of the next shard; ``extra`` bytes per image are added to its size."""
+    def shard(self, extra: Callable[[str], int]) -> Iterator[EncodedImage]:
+        """Yield the images of the next shard.
+
+        Args:
+            extra: returns the bytes that an image of this name needs in addition to its content.
+        """
         self.taken = size = 0
         while self._next is not None:
-            size += len(self._next[1]) + extra
+            size += len(self._next[1]) + extra(self._next[0])
             if self.taken and size > self.packing.size:
                 return
             yield self._next
@@ -164,7 +182,7 @@ def _write_shard(source: _ImageSource, out: Path, name: str, format: str) -> Pat
 def _write_tar(source: _ImageSource, path: Path) -> None:
     with path.open("wb") as file, tarfile.open(fileobj=file, mode="w|") as tar:
         last, taken = "", set()
-        for name, content, label in source.shard(extra=2048):
+        for name, content, label in source.shard(_header_bytes):
             key, suffix = plain, _ = member_key(name)
             number = 1
             # a.jpg and a.png need two keys, for one key is one sample; so do a_b.jpg and a.b.jpg
@@ -173,29 +191,24 @@ def _write_tar(source: _ImageSource, path: Path) -> None:
                 key = f"{plain}_{number}"
             last = key
             taken.add(key + suffix)
-            _add(tar, key + suffix, content)
+            _add(tar, key + suffix, content, name.replace(os.sep, "/"))
             if label >= 0:
                 _add(tar, f"{key}.cls", str(label).encode())
 
 
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+def _header_bytes(name: str) -> int:
+    """The bytes of the headers of an image, its label and, if it has one, its original name."""
+    return 2048 if "".join(member_key(name)) == name else 3072
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes, original: str = "") -> None:
+    """Add a member. If it is renamed, an attribute, which other readers skip, has its old name."""
     info = tarfile.TarInfo(name)
     info.size = len(content)
+    if original not in ("", name):
+        info.pax_headers = {ORIGINAL: original}
     tar.addfile(info, io.BytesIO(content))
     tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps all of them otherwise
-
-
-def member_key(name: str) -> tuple[str, str]:
-    """A key without dots, as WebDataset requires it, and the suffix.
-
-    Args:
-        name: the image's path in its folder; the member of an archive is named key + suffix. A
-            DICOM file without an ending gets one, because members are recognized by it.
-    """
-    folder, slash, last = name.replace(os.sep, "/").rpartition("/")
-    stem, ending = split_ending(last)
-    ending += ".dcm" if may_be_dicom(ending) else ""
-    return folder + slash + stem.replace(".", "_"), ending
 
 
 def _write_table(source: _ImageSource, path: Path) -> None:
@@ -206,7 +219,7 @@ def _write_table(source: _ImageSource, path: Path) -> None:
     with pq.ParquetWriter(path, schema, compression="none") as writer:
         rows: list[dict[str, Any]] = []
         size = 0
-        for name, content, label in source.shard(extra=len("path") * 16):
+        for name, content, label in source.shard(lambda name: 64):
             name = name.encode("utf-8", "replace").decode()
             row: dict[str, Any] = {"image": {"bytes": content, "path": name}}
             rows.append(row | ({"label": label} if label >= 0 else {}))
