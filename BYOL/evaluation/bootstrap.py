@@ -39,9 +39,10 @@ def interval_of(measure: Measure) -> Interval:
 
 
 def measures_text(measures: Measures) -> str:
-    """Return ``accuracy 0.437 [0.407, 0.467], …``: each measure with its interval."""
+    """Return ``accuracy 0.437 [0.407, 0.467], …``; an interval without width is left out."""
     return ", ".join(
-        f"{name} {point_estimate(m):.3f} [{m['low']:.3f}, {m['high']:.3f}]"
+        f"{name} {point_estimate(m):.3f}"
+        + ("" if without_width(m) else f" [{m['low']:.3f}, {m['high']:.3f}]")
         for name, m in measures.items()
     )
 
@@ -50,8 +51,9 @@ def accuracy_interval(correct: np.ndarray, groups: np.ndarray | None = None) -> 
     """Return the accuracy of the outcomes ``correct`` (n,) bool: ``{accuracy, low, high}``.
 
     The interval is exact for independent images. With ``groups``, (n,) integers, whole groups are
-    drawn as in :func:`mean_interval`. If all outcomes are equal, every resample is equal too, and
-    the interval is the exact one for as many outcomes as there are groups.
+    drawn as in :func:`mean_interval`. If all resamples are equal, because all outcomes are or
+    because every group has the same share of correct ones, the interval is the exact one for as
+    many outcomes as there are groups.
     """
     accuracy, group_index = float(correct.mean()), _numbered(groups)
     if group_index is None:
@@ -59,10 +61,41 @@ def accuracy_interval(correct: np.ndarray, groups: np.ndarray | None = None) -> 
         outcomes = encode_outcomes(correct)
         return {"accuracy": accuracy, "low": low, "high": high, KEY: outcomes}
     mean = mean_interval(correct.astype(np.float64), groups)
-    if accuracy in (0.0, 1.0):
-        units = int(group_index.max()) + 1
-        mean["low"], mean["high"] = exact_interval(round(accuracy * units), units)
+    if without_width(mean):
+        mean |= _exact_mean_interval(accuracy, int(group_index.max()) + 1)
     return {"accuracy": accuracy, **{k: v for k, v in mean.items() if k != "value"}}
+
+
+def proportion_interval(hits: np.ndarray, groups: np.ndarray | None = None) -> Measure:
+    """Return the share of ``hits`` (n,) bool: ``{value, low, high}``.
+
+    The interval is that of :func:`accuracy_interval`.
+    """
+    found = accuracy_interval(hits, groups)
+    return {"value": found.pop("accuracy"), **found}
+
+
+def bounded_mean_interval(values: np.ndarray, groups: np.ndarray | None = None) -> Measure:
+    """Return the mean of ``values`` (n,) in [0, 1], one per image: ``{value, low, high}``.
+
+    The interval is that of :func:`mean_interval`. If all resamples are equal, it is the exact one
+    of a proportion, which is at least as wide as that of any other mean of values in [0, 1].
+    """
+    found, group_index = mean_interval(values, groups), _numbered(groups)
+    if without_width(found):
+        units = len(values) if group_index is None else int(group_index.max()) + 1
+        found |= _exact_mean_interval(found["value"], units)
+    return found
+
+
+def without_width(measure: Measure) -> bool:
+    """Whether all resamples were equal: the bootstrap then knows nothing about the variation."""
+    return bool(measure["high"] - measure["low"] < 1e-12)
+
+
+def _exact_mean_interval(mean: float, units: int) -> Measure:
+    low, high = exact_interval(round(mean * units), units)
+    return {"low": min(low, mean), "high": max(high, mean)}
 
 
 def exact_interval(hits: int, n: int) -> tuple[float, float]:

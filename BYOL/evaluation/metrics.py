@@ -13,7 +13,12 @@ from collections.abc import Callable
 import numpy as np
 
 from BYOL.config.tasks import CLASSES, VALUES, Measure, Measures
-from BYOL.evaluation.bootstrap import accuracy_interval, counted_interval, exact_interval
+from BYOL.evaluation.bootstrap import (
+    accuracy_interval,
+    counted_interval,
+    exact_interval,
+    without_width,
+)
 from BYOL.evaluation.labelled_set import LabelledSet
 
 BALANCED, AUROC, AP = "balanced accuracy", "AUROC", "AP"
@@ -54,9 +59,9 @@ def score_predictions(
     else:
         statistics = _column_statistics(truth, predictions)
     scores = {m: counted_interval(s, len(truth), groups=groups) for m, s in statistics.items()}
-    if BALANCED in scores and _without_width(scores[BALANCED]):
-        scores[BALANCED] |= _mean_exact_interval(truth.labels, correct)
-    if AUROC in scores and _without_width(scores[AUROC]):
+    if BALANCED in scores and without_width(scores[BALANCED]):
+        scores[BALANCED] |= _mean_exact_interval(truth, correct)
+    if AUROC in scores and without_width(scores[AUROC]):
         scores[AUROC] |= _exact_auroc_interval(scores[AUROC]["value"], truth, is_positive)
     return measures | {f"{name} {measure}".strip(): score for measure, score in scores.items()}
 
@@ -68,21 +73,19 @@ def _column_statistics(truth: LabelledSet, predictions: np.ndarray) -> dict[str,
     return {"mAP": _mean_precision(labels, predicted), "F1": _macro_f1(labels, predicted >= 0.5)}
 
 
-def _mean_exact_interval(truth: np.ndarray, correct: np.ndarray) -> Measure:
+def _mean_exact_interval(truth: LabelledSet, correct: np.ndarray) -> Measure:
     """Return the mean ends of the exact intervals of the recalls.
 
     It is wider than needed. It replaces a bootstrap interval without width, which results if every
-    class is either always or never recognized.
+    class is either always or never recognized. With groups, the groups of a class are counted.
     """
-    of_class = [correct[truth == c] for c in np.unique(truth)]
-    ends = [exact_interval(int(hits.sum()), len(hits)) for hits in of_class]
+    several, ends = len(np.unique(truth.units)) > 1, []
+    for c in np.unique(truth.labels):
+        hits = correct[truth.labels == c]
+        units = len(np.unique(truth.units[truth.labels == c])) if several else len(hits)
+        ends.append(exact_interval(round(float(hits.mean()) * units), units))
     low, high = np.mean(ends, axis=0).tolist()
     return {"low": low, "high": high}
-
-
-def _without_width(measure: Measure) -> bool:
-    """Whether all resamples were equal: the bootstrap then knows nothing about the variation."""
-    return bool(measure["high"] - measure["low"] < 1e-12)
 
 
 def _exact_auroc_interval(value: float, truth: LabelledSet, is_positive: np.ndarray) -> Measure:

@@ -17,8 +17,9 @@ from BYOL.export.exportable import ExportModel
 from BYOL.export.markdown import code, fenced, plain
 from BYOL.export.snippet import loading_recipe
 from BYOL.model.classifier import Classifier
+from BYOL.runs.evaluations import RecordedEvaluation, recorded_evaluations
 from BYOL.runs.open import Run
-from BYOL.runs.schema import read_results
+from BYOL.runs.schema import read_evaluation, read_results
 
 CITATION = """```bibtex
 @misc{grill2020bootstrap,
@@ -46,14 +47,16 @@ def model_card(model: ExportModel, name: str) -> str:
     """
     run = model.run
     results = _results(run)
+    evaluations = _evaluations(run, results)
+    measures = _all_measures(run, results, evaluations) + _finetuning_note(model.classifier)
     parts = (
         f"# {plain(name)}",
         _summary(run, results),
         *_classifier(model.classifier),
         "## How to load\n" + _loading(model, name),
         "## Data\n" + _data(run, results),
-        "## Results\n" + _measures(results) + _finetuning_note(model.classifier),
-        "## Limits\n" + _limits(run, results),
+        "## Results\n" + measures,
+        "## Limits\n" + _limits(run, results, evaluations),
         "## Recipe\n" + _recipe(run),
         "## Citation\n" + CITATION,
     )
@@ -84,6 +87,17 @@ def _results(run: Run) -> dict[str, Any]:
     if run.checkpoint:
         return {}
     return read_results(run.folder.results) or {}
+
+
+def _evaluations(run: Run, results: dict[str, Any]) -> list[RecordedEvaluation]:
+    """Return the evaluations of these weights, in the order of the report.
+
+    Raises:
+        DataError: evaluation.json is damaged.
+    """
+    if run.published:  # the file of its evaluation is not in a folder of its own
+        return []
+    return recorded_evaluations(run.config, results, read_evaluation(run.evaluation))
 
 
 def _summary(run: Run, results: dict[str, Any]) -> str:
@@ -169,10 +183,35 @@ def _data(run: Run, results: dict[str, Any]) -> str:
     )
 
 
-def _measures(results: dict[str, Any]) -> str:
-    evaluation = results.get("evaluation")
-    if not evaluation:
-        return "Not measured: there were no labels to evaluate with."
+def _all_measures(
+    run: Run, results: dict[str, Any], evaluations: Sequence[RecordedEvaluation]
+) -> str:
+    if not evaluations:
+        return f"Not measured{_reason(run, results)}."
+    return "\n\n".join(f"{_heading(e)}\n\n{_measures(e.content)}" for e in evaluations)
+
+
+def _reason(run: Run, results: dict[str, Any]) -> str:
+    """Return why there is no evaluation, after a colon; "" if it is unknown."""
+    if run.published:
+        return ""
+    if not results:
+        return ": " + ("this is a checkpoint" if run.checkpoint else "the run was not finished")
+    if not run.config.evaluate:
+        return ": the run was trained without an evaluation (`--no-evaluate`)"
+    return ": there were no labels to evaluate with"
+
+
+def _heading(evaluation: RecordedEvaluation) -> str:
+    """Return a line that names the images and the labels of an evaluation, without folders."""
+    data, labels = evaluation.names
+    origin = "By `byol evaluate`" if evaluation.command else "At the end of the training"
+    with_labels = f", with the labels of {code(labels)}" if labels else ""
+    columns = f" (column {code(evaluation.column)})" if labels and evaluation.column else ""
+    return f"{origin}, on {code(data)}{with_labels}{columns}:"
+
+
+def _measures(evaluation: dict[str, Any]) -> str:
     rows = shown_rows(evaluation)
     is_accuracy = {
         name: "accuracy" in measure
@@ -209,11 +248,12 @@ def _finetuning_note(classifier: Classifier | None) -> str:
     return " All values were measured before the fine-tuning." if finetuned else ""
 
 
-def _limits(run: Run, results: dict[str, Any]) -> str:
+def _limits(run: Run, results: dict[str, Any], evaluations: Sequence[RecordedEvaluation]) -> str:
     config = run.config
+    evaluated = "It has been evaluated only on the images named under Results."
     limits = [
-        f"It was trained only on the images named above, at {config.image_size} px. It has not "
-        "been evaluated on other images.",
+        f"It was trained only on the images named above, at {config.image_size} px."
+        + (f" {evaluated}" if evaluations else ""),
         "Its features are trained to be invariant to the augmentations of the recipe (position "
         "and size of the crop, flips, colour, blur, …). It is unsuitable for tasks that depend "
         "on these properties.",

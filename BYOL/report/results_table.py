@@ -153,6 +153,7 @@ def _cell(measure: dict[str, Any] | None, axis: tuple[float, float] | None) -> C
         return None
     value, low, high = interval_of(measure)
     half = (high - low) / 2
+    half = half if half > 1e-12 else 0.0  # an interval without width is no statement
     if axis is None:
         return Cell(f"{value:.3f}", f"± {half:.3f}" if half else "", 0.0, 0.0, 0.0)
     around = f"± {half * 100:.1f}" if half else ""

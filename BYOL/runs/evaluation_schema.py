@@ -203,6 +203,7 @@ class Evaluation(TypedDict):
     data: NotRequired[Text | None]
     run: NotRequired[Text]
     labels: NotRequired[Text | None]
+    label_column: NotRequired[Text | None]
     groups_file: NotRequired[Text | None]
     pictures_without_labels: NotRequired[Count]
     feature_gauges: NotRequired[dict[Text, Numbers]]

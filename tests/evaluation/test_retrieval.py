@@ -11,6 +11,7 @@ from sklearn.preprocessing import normalize
 
 import BYOL.evaluation.protocols.retrieval as module
 from BYOL.errors import UserError
+from BYOL.evaluation.bootstrap import accuracy_interval, exact_interval
 from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.evaluation.protocols.retrieval import retrieval_scores
 
@@ -61,3 +62,29 @@ def test_queries_whose_class_is_not_in_the_bank_are_left_out():
     source.labelled_bank = known([5, 5, 5], np.eye(3))
     with pytest.raises(UserError, match="its class"):
         module.retrieval(source)
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(18) // 6])
+def test_the_interval_of_a_recall_is_that_of_an_accuracy(groups):
+    labels = np.arange(18) % 2
+    features = np.eye(2)[labels]
+    bank = known(labels, features)
+    queries = LabelledFeatures(labels, groups=groups, features=features)
+    source = SimpleNamespace(labelled_bank=bank, labelled_queries=queries, center=None)
+    found = module.retrieval(source).measures
+    units = 18 if groups is None else 3
+    for name in ("R@1", "R@5", "R@10", "mAP"):
+        assert found[name]["value"] == pytest.approx(1) and found[name]["high"] == 1, name
+        # Clopper and Pearson: the lower end for n of n is (0.05 / 2) ** (1 / n)
+        assert found[name]["low"] == pytest.approx(0.025 ** (1 / units)), name
+    assert found["R@1"]["outcomes"] == accuracy_interval(np.ones(18, bool), groups)["outcomes"]
+
+
+def test_a_recall_between_the_extremes_has_the_exact_interval():
+    labels, truth = np.arange(4) % 2, np.array([0, 0, 0, 1])
+    queries = known(truth, np.eye(2)[[0, 0, 1, 1]])
+    source = SimpleNamespace(
+        labelled_bank=known(labels, np.eye(2)[labels]), labelled_queries=queries, center=None
+    )
+    found = module.retrieval(source).measures["R@1"]
+    assert (found["value"], found["low"], found["high"]) == (0.75, *exact_interval(3, 4))

@@ -16,10 +16,12 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from BYOL.config.tasks import TAGS
 from BYOL.evaluation.bootstrap import (
     accuracy_interval,
     counted_interval,
     mean_interval,
+    measures_text,
     statistic_interval,
 )
 from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet
@@ -33,6 +35,7 @@ from BYOL.evaluation.metrics import (
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.protocols.cluster import agreement_measures, kmeans, silhouette
 from BYOL.evaluation.protocols.linear import ALPHAS, STRENGTHS, fit_tags, fit_values
+from BYOL.evaluation.table import results_text
 from BYOL.evaluation.votes import weighted_means
 
 
@@ -49,6 +52,30 @@ def test_the_interval_of_a_perfect_accuracy_is_that_of_clopper_and_pearson(group
         exact = binomtest(int(value * units), units).proportion_ci(method="exact")
         assert found["accuracy"] == value
         assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high), abs=1e-9)
+
+
+def test_groups_that_are_all_half_correct_do_not_make_an_accuracy_certain():
+    found = accuracy_interval(np.arange(20) % 2 == 0, np.arange(20) // 4)
+    exact = binomtest(2, 5).proportion_ci(method="exact")  # 2.5 of 5 groups
+    assert found["accuracy"] == 0.5
+    assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high), abs=1e-9)
+
+
+def test_the_interval_of_a_perfect_balanced_accuracy_counts_groups():
+    labels, groups = np.arange(18) % 2, np.arange(18) // 6
+    found = score_predictions("", np.eye(2)[labels], LabelledSet(labels, groups=groups))
+    assert found["balanced accuracy"]["value"] == 1
+    for name in ("accuracy", "balanced accuracy"):  # both classes are in all of the 3 groups
+        assert found[name]["low"] == pytest.approx(0.025 ** (1 / 3)), name
+
+
+def test_a_measure_without_variation_is_shown_without_an_interval():
+    labels = np.arange(12).reshape(6, 2) % 4 > 1
+    found = score_predictions("knn20", labels.astype(float), LabelledSet(labels))
+    rows = {"rows": {"trained": found}, "pictures": {"learn": 4, "judge": 6}, "classes": 2}
+    text = results_text({**rows, "task": TAGS})
+    assert "1.000" in text and "±0.000" not in text
+    assert measures_text({"mAP": found["knn20 mAP"]}) == "mAP 1.000"
 
 
 def test_four_kinds_of_intervals_agree_with_the_normal_approximation():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -124,7 +125,47 @@ def test_a_card_without_results_states_it(images, tmp_path):
     run = make_run(tmp_path / "run", images, backbone="plain5")
     assert main(["export", str(run), "--to", f"{tmp_path}/hub/"]) == 0
     text = (tmp_path / "hub" / "README.md").read_text()
-    assert "Not measured" in text and "was not finished" in text
+    assert "Not measured: the run was not finished." in text and "evaluated only" not in text
+
+
+def card(run, tmp_path) -> str:
+    """The section Results of the model card of ``run``."""
+    assert main(["export", str(run), "--to", f"{tmp_path}/hub/", "--trust"]) == 0
+    text = (tmp_path / "hub" / "README.md").read_text()
+    return text.partition("## Results\n")[2].partition("## Limits")[0]
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "reason"),
+    [
+        (True, "there were no labels to evaluate with"),
+        (False, "the run was trained without an evaluation (`--no-evaluate`)"),
+    ],
+)
+def test_a_card_without_an_evaluation_states_the_reason(images, tmp_path, evaluate, reason):
+    run = make_run(tmp_path / "run", images, backbone="plain5", evaluate=evaluate)
+    (run / "results.json").write_text('{"evaluation": null}')
+    assert card(run, tmp_path).strip() == f"Not measured: {reason}."
+
+
+def test_the_card_has_the_evaluations_of_the_report_in_its_order(images, tmp_path):
+    run = make_run(tmp_path / "run", images, backbone="plain5")
+    rows = {"trained": {"linear": {"accuracy": 0.125}}}
+    later = {"trained": {"linear R²": {"value": 0.75}}}
+    evaluation = {
+        "rows": later, "task": "regression", "data": f"{tmp_path}/other", "label_column": "width",
+        "labels": f"{tmp_path}/val.csv", "pictures": {"learn": 20, "judge": 4},
+    }  # fmt: skip
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    text = card(run, tmp_path)
+    assert "By `byol evaluate`, on `other`, with the labels of `val.csv` (column `width`):" in text
+    assert "| trained | 0.750 |" in text and "Not measured" not in text
+    assert str(tmp_path) not in text
+    shutil.rmtree(tmp_path / "hub")
+    (run / "results.json").write_text(json.dumps({"evaluation": {"rows": rows}}))
+    text = card(run, tmp_path)
+    assert text.index("At the end of the training, on `images`:") < text.index("By `byol evaluate`")
+    assert text.index("| trained | 0.125 |") < text.index("| trained | 0.750 |")
 
 
 def test_an_existing_folder_is_not_changed(run, tmp_path, capsys):

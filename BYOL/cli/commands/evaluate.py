@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from BYOL._console import counted
 from BYOL._files import write_json
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.cli.commands.common import Answer
@@ -78,7 +79,10 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
     collapse = feature_metrics_text(results["feature_gauges"])
     lines = [results_text(results), *leakage_text(results), collapse]
     if left_out:
-        lines.append(f"left out, because {config.labels} has no row for them: {left_out:,} images")
+        lines.append(
+            f"left out, because {config.labels} has no known label for them: "
+            f"{counted(left_out, 'image')}"
+        )
     return results, "\n".join([*lines, *_write(results, run.evaluation)])
 
 
@@ -98,7 +102,7 @@ def _data_settings(config: EvaluateConfig) -> dict[str, Any]:
 def _labelled(
     run: Run, config: EvaluateConfig, trained: LayerFeatures, table: FeatureTable | None
 ) -> tuple[Images, Images | None, int]:
-    """Training images, test images if there are any, and the number of images without a row.
+    """Training images, test images if there are any, and the number of images without a label.
 
     The features of ``table`` are checked against the images and the backbone ``trained``.
     """
@@ -128,6 +132,7 @@ def _sources(run: Run, config: EvaluateConfig, left_out: int) -> dict[str, Any]:
     sources: dict[str, Any] = {"run": run.name, "data": config.data or run.config.data}
     if config.labels:
         sources |= {"labels": config.labels, "pictures_without_labels": left_out}
+        sources |= {"label_column": config.label_column} if config.label_column else {}
     if config.groups:
         sources |= {"groups_file": config.groups}
     return sources

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from BYOL.errors import UserError
-from BYOL.evaluation.bootstrap import mean_interval
+from BYOL.evaluation.bootstrap import bounded_mean_interval, proportion_interval
 from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.evaluation.nearest import BLOCK_SIZE, unit_vectors
 from BYOL.evaluation.types import FeatureSource, Outcome
@@ -18,9 +18,9 @@ def retrieval(source: FeatureSource) -> Outcome:
     queries = queries.subset(np.isin(queries.labels, bank.labels))
     precision, first = retrieval_scores(bank, queries, source.center)
     groups = queries.groups
-    measures = {"mAP": mean_interval(precision, groups)}
+    measures = {"mAP": bounded_mean_interval(precision, groups)}
     for k in RECALL_AT:
-        measures[f"R@{k}"] = mean_interval((first <= k).astype(float), groups)
+        measures[f"R@{k}"] = proportion_interval(first <= k, groups)
     return Outcome(measures)
 
 

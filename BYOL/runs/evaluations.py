@@ -1,0 +1,110 @@
+"""The evaluations of a run: their order, their labels, and which of them can be compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from BYOL.config import PretrainConfig
+from BYOL.config.data_names import data_name
+
+
+@dataclass(frozen=True)
+class RecordedEvaluation:
+    """An evaluation in the folder of a run.
+
+    Args:
+        content: the evaluation, see :mod:`BYOL.runs.evaluation_schema`.
+        command: whether ``byol evaluate`` made it, and not the run at its end.
+        data: its images.
+        labels: its file of labels; None if the labels came with the images.
+        column: the columns of that file; None if they were not named.
+    """
+
+    content: dict[str, Any]
+    command: bool
+    data: str
+    labels: str | None = None
+    column: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What was evaluated, with the paths as the user gave them."""
+        what = f"byol evaluate, {self.data}" if self.command else "at the end of the run"
+        return f"{what}, {self.label_source}" if self.labels else what
+
+    @property
+    def label_source(self) -> str:
+        """Where the labels are from."""
+        return label_source(self.labels, self.column, self.data)
+
+    @property
+    def names(self) -> tuple[str, str | None]:
+        """The names of the images and of the file of labels, without folders."""
+        return Path(self.data).name, self.labels and Path(self.labels).name
+
+
+def recorded_evaluations(
+    config: PretrainConfig, results: Mapping[str, Any], evaluation: Mapping[str, Any] | None
+) -> list[RecordedEvaluation]:
+    """Return the evaluations of a run: the one at its end, then the latest ``byol evaluate``.
+
+    Everything that shows the evaluations of a run shows them in this order.
+
+    Args:
+        config: the settings of the run.
+        results: the content of ``results.json``; empty if the run is not finished.
+        evaluation: the content of ``evaluation.json``, or None.
+    """
+    data, found = data_name(config.data), []
+    if at_end := results.get("evaluation"):
+        found.append(RecordedEvaluation(at_end, False, data, config.labels, config.label_column))
+    if evaluation:
+        labels, column = evaluation.get("labels"), evaluation.get("label_column")
+        other = data_name(evaluation.get("data"))
+        found.append(RecordedEvaluation(dict(evaluation), True, other, labels, column))
+    return found
+
+
+def label_source(labels: str | None, column: str | None, data: str | None) -> str:
+    """Return where labels are from: ``labels of cls.csv, column kind``, or ``labels of DATA``."""
+    columns = f", column {column}" if labels and column else ""
+    return f"labels of {labels or data_name(data)}{columns}"
+
+
+_TASK = "task"
+_COMPARED = {
+    _TASK: "the kind of the labels",
+    "metric": "the metric",
+    "classes": "the number of classes or columns",
+}
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Return in what two evaluations differ that must be equal to compare them.
+
+    What an evaluation of an older version does not contain is no difference.
+
+    Returns:
+        Phrases such as "the metric (accuracy, r2)"; empty if the two can be compared.
+    """
+    found = []
+    for key, what in _COMPARED.items():
+        values = first.get(key), second.get(key)
+        if None not in values and values[0] != values[1]:
+            found.append(f"{what} ({values[0]}, {values[1]})")
+            if key == _TASK:  # then the metrics differ too
+                break
+    counts = [(e.get("pictures") or {}).get("judge") for e in (first, second)]
+    digests = first.get("test_digest"), second.get("test_digest")
+    if None not in counts and counts[0] != counts[1]:
+        found.append(f"the test images ({counts[0]:,}, {counts[1]:,})")
+    elif None not in digests and digests[0] != digests[1]:
+        found.append("the test images or their labels")
+    return found
+
+
+def comparison_key(evaluation: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return a key that is equal for evaluations without :func:`differences`."""
+    counts = evaluation.get("pictures") or {}
+    return (*map(evaluation.get, (*_COMPARED, "test_digest")), counts.get("judge"))
