@@ -8,6 +8,7 @@ backbone. Shapes: B images, C channels, F = ``input_size`` features, P = ``outpu
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from BYOL.model.options import (
     check_view_predictors,
 )
 from BYOL.model.predictors import EXACT, ClosedFormPredictor
+from BYOL.model.short_averages import adopt_types
 
 
 class BYOL(nn.Module):
@@ -154,6 +156,13 @@ class BYOL(nn.Module):
             # A second name of the same network. It bypasses the registration of nn.Module, so that
             # the state dict has the weights only once.
             object.__setattr__(self, "targetNet", self.onlineNet)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+    ) -> None:
+        if local_metadata.get("assign_to_params_buffers") and self.targetNet is not self.onlineNet:
+            adopt_types(self.targetNet, state_dict, f"{prefix}onlineNet.")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
     def forward(self, x: Tensor, x1: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compute predictions and targets of two views of the same images.

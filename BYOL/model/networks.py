@@ -5,7 +5,7 @@ of state"): floating and complex parameters are averaged; running statistics and
 spectral norms are the target's own; all other buffers of the state dict are copied.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -20,9 +20,8 @@ from torch.nn.utils.weight_norm import WeightNorm
 from BYOL.errors import UserError
 from BYOL.model.copy_network import copy_network
 from BYOL.model.feature_size import pool
+from BYOL.model.short_averages import SHORT, named_state, take_average
 from BYOL.model.sync_batchnorm import restore_activations
-
-_SHORT = (torch.float16, torch.bfloat16)  # too coarse for small steps of a moving average
 
 
 class Network(nn.Module):
@@ -123,13 +122,13 @@ class TargetNetwork(Network):
             update()
 
     def _average(self, pairs: list[tuple[Tensor, Tensor]], share: float) -> None:
-        long = [pair for pair in pairs if pair[0].dtype not in _SHORT]
+        long = [pair for pair in pairs if pair[0].dtype not in SHORT]
         if long:
             torch._foreach_lerp_([t for t, _ in long], [o.to(t.dtype) for t, o in long], share)
-        short = [pair for pair in pairs if pair[0].dtype in _SHORT]
+        short = [pair for pair in pairs if pair[0].dtype in SHORT]
         if not short:
             return
-        names = {id(value): name for name, value in _named_state(self)}
+        names = {id(value): name for name, value in named_state(self)}
         averages = []
         for target, _ in short:
             name = names[id(target)]
@@ -148,23 +147,29 @@ class TargetNetwork(Network):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Convert the network; with 32 or more bits it takes over the float32 averages."""
+        averages = {
+            name: self._present_average(name, value)
+            for name, value in named_state(self)
+            if name in self._averages and value.dtype in SHORT
+        }
         super()._apply(fn, recurse)
-        for name, value in _named_state(self):
-            if name in self._averages and value.dtype not in _SHORT:
-                value.data.copy_(self._averages.pop(name))
+        for name, value in named_state(self):
+            if name in averages and value.dtype not in SHORT:
+                value.data.copy_(averages[name])
+                del self._averages[name]
         return self
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
     ) -> None:
-        self._averages = {
-            name: stored.detach().to(value.device, torch.float32, copy=True)
-            for name, value in _named_state(self)
-            if value.dtype in _SHORT
-            and isinstance(stored := state_dict.get(prefix + name), Tensor)
-            and stored.dtype in (torch.float32, torch.float64)
-        }
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        assign = bool(local_metadata.get("assign_to_params_buffers"))
+        for name, value in named_state(self):
+            if (key := prefix + name) in state_dict:  # the others keep their averages
+                self._averages.pop(name, None)
+                average = take_average(state_dict, key, value, assign)
+                if average is not None:
+                    self._averages[name] = average
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 
 @dataclass
@@ -271,14 +276,9 @@ def _is_continuous(value: Tensor) -> bool:
     return value.is_floating_point() or value.is_complex()
 
 
-def _named_state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters()
-    yield from module.named_buffers()
-
-
 def _store_averages(
     target: TargetNetwork, state_dict: dict[str, Any], prefix: str, _metadata: Any
 ) -> None:
-    for name, value in _named_state(target):
-        if name in target._averages and value.dtype in _SHORT and prefix + name in state_dict:
+    for name, value in named_state(target):
+        if name in target._averages and value.dtype in SHORT and prefix + name in state_dict:
             state_dict[prefix + name] = target._present_average(name, value)

@@ -293,6 +293,95 @@ def test_a_16_bit_model_converted_to_32_bits_keeps_its_averages():
     assert model.targetNet.state_dict()["backend.0.weight"].data_ptr() == value.data_ptr()
 
 
+def test_statistics_since_a_32_bit_state_was_loaded_survive_a_conversion():
+    model = small_model().bfloat16()
+    model.load_state_dict(small_model().state_dict())
+    model.train()(*torch.rand(2, 8, 3, 12, 12))
+    mean = model.targetNet.backend[1].running_mean.float()
+    model.float()
+    assert mean.any() and torch.equal(model.targetNet.backend[1].running_mean, mean)
+
+
+def model_on(device: str, dtype: torch.dtype) -> BYOL:
+    with torch.device(device):
+        return small_model(t=0.996).to(dtype)
+
+
+def trained_16_bit_model(dtype: torch.dtype = torch.bfloat16) -> BYOL:
+    model = small_model(t=0.996).to(dtype)
+    with torch.no_grad():
+        for parameter in model.onlineNet.parameters():
+            parameter.mul_(1.5)
+    moved(model, 20)
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("was", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_16_bit_state_can_be_assigned(device, was, dtype):
+    model = trained_16_bit_model(dtype)
+    nested = nn.ModuleDict({"byol": model_on(device, was)})
+    before = model.state_dict()
+    nested.load_state_dict({f"byol.{name}": value for name, value in before.items()}, assign=True)
+    again = nested["byol"]
+    types = {v.dtype for v in again.state_dict(keep_vars=True).values() if v.is_floating_point()}
+    assert types == {dtype, torch.float32}
+    for one, other in zip(again.parameters(), model.parameters(), strict=True):
+        assert one.dtype == dtype and one.requires_grad == other.requires_grad
+        assert torch.equal(one, other)
+    assert all(map(torch.equal, again.state_dict().values(), before.values()))
+    assert {output.dtype for output in again(*torch.rand(2, 8, 3, 12, 12))} == {dtype}
+    again.load_state_dict(before, assign=True)
+    whole, resumed = moved(model, 20), moved(again, 20)
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_an_assigned_target_alone_keeps_its_type_and_shares_no_memory():
+    model, again = trained_16_bit_model(), small_model(t=0.996).bfloat16()
+    state = model.targetNet.state_dict()
+    again.targetNet.load_state_dict(state, assign=True)
+    again.onlineNet.load_state_dict(model.onlineNet.state_dict())
+    assert {p.dtype for p in again.targetNet.parameters()} == {torch.bfloat16}
+    expected = {name: value.clone() for name, value in state.items()}
+    whole, resumed = moved(model, 1), moved(again, 1)
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    assert all(map(torch.equal, state.values(), expected.values()))
+
+
+def test_an_assigned_32_bit_state_makes_a_16_bit_model_one_of_32_bits():
+    source, model = small_model(t=0.996), trained_16_bit_model()
+    model.load_state_dict(source.state_dict(), assign=True)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert all(map(torch.equal, model.parameters(), source.parameters()))
+    assert moved(model, 1).keys() == moved(source, 1).keys()
+    assert all(map(torch.equal, model.parameters(), source.parameters()))
+
+
+def test_a_32_bit_state_becomes_the_average_of_a_16_bit_target_and_comes_back():
+    source, model = small_model(t=0.996), trained_16_bit_model()
+    model.load_state_dict(source.state_dict())
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    again = small_model(t=0.996)
+    again.load_state_dict(model.state_dict())
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    pairs = zip(again.targetNet.parameters(), source.targetNet.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_part_of_a_state_replaces_only_its_own_averages(assign):
+    model = trained_16_bit_model()
+    before = model.state_dict()
+    name = "targetNet.backend.0.weight"
+    part = {name: torch.full_like(before[name], 1 / 3)}
+    model.load_state_dict(part, strict=False, assign=assign)
+    after = model.state_dict()
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert torch.equal(after[name], part[name])
+    assert all(torch.equal(value, before[key]) for key, value in after.items() if key != name)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_images_are_converted_to_the_type_of_the_model(dtype):
     model = small_model().to(dtype)
