@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from BYOL.data.formats.supported import open_image
 from BYOL.errors import first_line
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def file_uri(path: Path) -> str | None:
     if not path.exists():
         return None
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             image = file.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         log.warning(f"{path} is left out of the page: {first_line(error)}")

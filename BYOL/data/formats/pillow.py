@@ -4,7 +4,6 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
-from PIL import Image
 
 from BYOL.data.formats.jpeg import decode_jpeg
 from BYOL.data.formats.stored import (
@@ -18,6 +17,7 @@ from BYOL.data.formats.stored import (
     upright_size,
     whole,
 )
+from BYOL.data.formats.supported import open_image
 from BYOL.views.colour import changes_colours
 from BYOL.views.pixels import MODES, TRANSPARENT, convert, is_high_depth
 
@@ -38,7 +38,7 @@ class PillowFile:
     def __init__(self, source: Encoded, options: ReadOptions, notes: tuple[str, ...] = ()):
         self.source = source
         self.options = options
-        self.image = Image.open(readable(source))
+        self.image = open_image(readable(source))
         image = self.image
         # If a PNG has no EXIF data, Pillow searches it after the pixels and decodes all of them.
         has_exif = image.format != "PNG" or any(key in image.info for key in _PNG_EXIF)
@@ -116,5 +116,5 @@ def _stored(pixels: np.ndarray, orientation: int) -> StoredImage:
 
 
 def open_with_pillow(source: Encoded, head: bytes, options: ReadOptions) -> PillowFile:
-    """Open any file that Pillow knows."""
+    """Open any file of a supported format that Pillow knows."""
     return PillowFile(whole(source, head), options)

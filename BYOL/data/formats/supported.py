@@ -3,10 +3,12 @@
 Without its library, a format is counted as not supported.
 """
 
+import io
 import os
 import re
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 
 from PIL import Image
 
@@ -51,6 +53,9 @@ UNREAD = frozenset(
      ".nef", ".arw", ".dng", ".psd", ".exr", ".hdr", ".img", ".fits", ".mat", ".jxl",
      ".mgz", ".nii.bz2", ".nii.zst", ".zarr")
 )  # fmt: skip
+# Pillow's names of the formats that it may read, in the order in which it tries them. Its other
+# plugins are not tried, whatever the name of a file: that of EPS starts Ghostscript.
+_PILLOW = ("BMP", "GIF", "JPEG", "PPM", "PNG", "HEIF", "AVIF", "JPEG2000", "TIFF", "WEBP")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip")
 _ENDING = re.compile(r"\.[a-z][a-z0-9_~+-]{0,11}")  # "1.2.840.17" and "scan.0012" have none
 _BY_CONTENT = ("", ".ima")  # endings of DICOM files as scanners and archives name them
@@ -80,6 +85,17 @@ def ending_of(name: bytes | str) -> str:
 def may_be_dicom(ending: str) -> bool:
     """Whether only the content shows if a file with this ``ending`` is a DICOM file."""
     return ending in _BY_CONTENT
+
+
+def open_image(file: Path | io.BytesIO) -> Image.Image:
+    """Open a file of a supported format by Pillow; the pixels are not decoded.
+
+    Raises:
+        UnidentifiedImageError: it has another format.
+        Exception: of any kind, if it is damaged.
+    """
+    heif = "HEIF" in Image.OPEN  # Pillow itself has no plugin for it
+    return Image.open(file, formats=[name for name in _PILLOW if heif or name != "HEIF"])
 
 
 def register_readers() -> None:
