@@ -12,7 +12,7 @@ from PIL import Image
 from BYOL._untrusted import read_start
 from BYOL.data.formats.frames import check_frame_size, require
 from BYOL.data.formats.jpeg import EXIF, JPEG_START, jpeg_profile, segments
-from BYOL.data.formats.pillow import ORIENTATION
+from BYOL.data.formats.png_chunks import ORIENTATION
 from BYOL.data.formats.stored import (
     Encoded,
     Header,

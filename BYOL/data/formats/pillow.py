@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from BYOL.data.formats.jpeg import decode_jpeg
+from BYOL.data.formats.png_chunks import ORIENTATION, png_orientation
 from BYOL.data.formats.stored import (
     Encoded,
     Header,
@@ -21,8 +22,6 @@ from BYOL.data.formats.supported import open_image
 from BYOL.views.colour import changes_colours
 from BYOL.views.pixels import MODES, TRANSPARENT, convert, is_high_depth
 
-ORIENTATION = 0x0112  # EXIF
-_PNG_EXIF = ("exif", "Raw profile type exif", "XML:com.adobe.xmp")  # chunks before the pixels
 _GREY = ("1", "L", "LA", "La", "I", "F")
 
 
@@ -40,9 +39,10 @@ class PillowFile:
         self.options = options
         self.image = open_image(readable(source))
         image = self.image
-        # If a PNG has no EXIF data, Pillow searches it after the pixels and decodes all of them.
-        has_exif = image.format != "PNG" or any(key in image.info for key in _PNG_EXIF)
-        self.orientation = int(image.getexif().get(ORIENTATION, 1) or 1) if has_exif else 1
+        if image.format == "PNG":
+            self.orientation = png_orientation(image)
+        else:
+            self.orientation = int(image.getexif().get(ORIENTATION, 1) or 1)
         if self.orientation not in range(1, 9):
             self.orientation = 1
         width, height = image.size
