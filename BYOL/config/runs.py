@@ -19,7 +19,7 @@ class RunsConfig(Settings):
     )
     sort: Literal["linear", "knn", "time", "name"] = setting(
         "time",
-        "Order of the runs. linear and knn put the best accuracy first, time the latest run, and "
-        "name sorts by the alphabet.",
+        "Order of the runs. linear and knn put the best accuracy first, then other metrics, time "
+        "the latest run, and name sorts by the alphabet.",
         basic=True,
     )

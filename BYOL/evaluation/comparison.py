@@ -3,7 +3,8 @@
 Two results on the same test images are compared by a paired test (:mod:`BYOL.evaluation.paired`).
 The p-values of the deciding measures are corrected by Holm's method, once for every pair of
 backbones. Evaluations of older versions have no outcomes of single images. For them "better" means
-that the 95 % intervals do not overlap, and :data:`UNPAIRED` says so.
+that the 95 % intervals do not overlap, and :data:`UNPAIRED` says so. Evaluations of different test
+images, labels or metrics are not compared: see :func:`BYOL.runs.evaluations.differences`.
 """
 
 import itertools
@@ -17,6 +18,7 @@ from BYOL.config.tasks import Measure, Measures
 from BYOL.evaluation.bootstrap import Interval, interval_of, point_estimate
 from BYOL.evaluation.deciding import deciding_measures
 from BYOL.evaluation.paired import LEVEL, PairedTest, holm, paired_test
+from BYOL.runs.evaluations import differences
 
 BASELINES = ("raw pixels", "untrained", "start", "teacher")
 UNPAIRED = (
@@ -169,14 +171,16 @@ class RunComparison:
     Args:
         first: name of the first run.
         second: name of the second run.
-        comparisons: one for each protocol.
+        comparisons: one for each protocol; empty if the two are not compared.
         note: why there are no paired tests, or "".
+        obstacle: why the two are not compared, or "".
     """
 
     first: str
     second: str
     comparisons: tuple[Comparison, ...]
     note: str = ""
+    obstacle: str = ""
 
 
 def compare_evaluations(evaluations: Mapping[str, Mapping[str, Any]]) -> list[RunComparison]:
@@ -189,8 +193,9 @@ def compare_evaluations(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Ru
     """
     names = [name for name, e in evaluations.items() if "trained" in (e.get("rows") or {})]
     pairs = list(itertools.combinations(names, 2))
+    obstacles = {(a, b): _obstacle(evaluations[a], evaluations[b]) for a, b in pairs}
     tests: dict[tuple[str, str, str], PairedTest | None] = {}
-    for a, b in pairs:
+    for a, b in (pair for pair in pairs if not obstacles[pair]):
         first, second = evaluations[a], evaluations[b]
         paired, units = not _unpaired_note(first, second), independent_units(first)
         for measure in _deciding_of_both(first, second).values():
@@ -198,10 +203,23 @@ def compare_evaluations(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Ru
             tests[a, b, measure] = paired_test(*results, units) if paired else None
     corrected = holm({key: test.p for key, test in tests.items() if test})
     return [
-        RunComparison(a, b, tuple(_between(evaluations, a, b, tests, corrected)), note)
+        RunComparison(a, b, (), obstacle=obstacle)
+        if (obstacle := obstacles[a, b])
+        else RunComparison(
+            a,
+            b,
+            tuple(_between(evaluations, a, b, tests, corrected)),
+            _unpaired_note(evaluations[a], evaluations[b]),
+        )
         for a, b in pairs
-        for note in [_unpaired_note(evaluations[a], evaluations[b])]
     ]
+
+
+def _obstacle(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """Return why two evaluations are not compared, or ""."""
+    if differing := differences(first, second):
+        return f"their evaluations differ in {' and '.join(differing)}"
+    return "" if _deciding_of_both(first, second) else "they have no deciding measure in common"
 
 
 def _between(
@@ -225,15 +243,7 @@ def _deciding_of_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> di
 
 
 def _unpaired_note(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    digests = first.get("test_digest"), second.get("test_digest")
-    if None in digests:
-        return UNPAIRED
-    if digests[0] != digests[1]:
-        return (
-            "The runs were evaluated on different test images, so they are compared by whether "
-            "their 95 % intervals overlap."
-        )
-    return ""
+    return UNPAIRED if None in (first.get("test_digest"), second.get("test_digest")) else ""
 
 
 def _is_comparable(name: str, measure: Measure) -> bool:

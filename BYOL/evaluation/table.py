@@ -95,9 +95,15 @@ def comparison_sentences(results: dict[str, Any]) -> list[str]:
 
 def run_comparison_sentences(comparisons: Sequence[RunComparison]) -> list[str]:
     """Return a sentence for each pair of runs, and how they were compared."""
-    sentences, notes = [], dict.fromkeys(c.note or f"{PAIRED}." for c in comparisons)
+    sentences, compared = [], [pair for pair in comparisons if not pair.obstacle]
+    notes = dict.fromkeys(pair.note or f"{PAIRED}." for pair in compared)
     words = {1: "better", 0: "no difference shown", -1: "worse"}
     for pair in comparisons:
+        if pair.obstacle:
+            sentences.append(
+                f"{pair.first} and {pair.second} are not compared, because {pair.obstacle}."
+            )
+            continue
         parts = []
         for c in pair.comparisons:
             p = "" if c.p_corrected is None else f", {p_text(c.p_corrected)}"
@@ -122,8 +128,11 @@ def p_text(p: float) -> str:
 def _cell(measure: Measure | None) -> str:
     if measure is None:
         return "–"
-    half = measure.get("spread", (measure.get("high", 0.0) - measure.get("low", 0.0)) / 2)
-    return f"{point_estimate(measure):.3f} ±{half:.3f}"
+    half = (measure.get("high", 0.0) - measure.get("low", 0.0)) / 2
+    value, is_spread = f"{point_estimate(measure):.3f}", "spread" in measure
+    if half < 1e-12 and not is_spread:  # an interval without width is no statement
+        return value
+    return f"{value} ±{measure['spread'] if is_spread else half:.3f}"
 
 
 def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:

@@ -22,8 +22,13 @@ from BYOL.report.results_table import (
 from BYOL.report.run_summary import RunSummary, differing_settings, read_run_summary
 from BYOL.report.sample_features import SampleConfig, sample_features
 from BYOL.report.verdict import verdict
+from BYOL.runs.evaluations import differences
 from BYOL.runs.open import Run
 
+_INCOMPARABLE = (
+    "The runs were evaluated on different test images, labels or metrics, so their columns cannot "
+    "be compared."
+)
 MOST = 8  # runs whose curves can be distinguished
 
 
@@ -34,10 +39,12 @@ class Queries:
     Args:
         galleries: name of the run → gallery, all with the same queries.
         missing: the reason if there are no galleries.
+        agreement: a sentence about the labels of the neighbours; "" without labels.
     """
 
     galleries: dict[str, Gallery]
     missing: str | None = None
+    agreement: str = ""
 
 
 def write_comparison(
@@ -90,16 +97,30 @@ def _results(facts: dict[str, RunSummary]) -> list[ResultsTable]:
     baselines = [source for source in BASELINES if source in shown[first]]
     rows: dict[str, Any] = {f"{source} ({first})": shown[first][source] for source in baselines}
     rows |= {k: e["trained"] for k, e in shown.items() if "trained" in e}
-    keys = ("pictures", "classes", "groups")
-    test_sets = {str([e.get(key) for key in keys]) for e in evaluations.values()}
-    warning = "" if len(test_sets) == 1 else "The runs were evaluated on different images. "
-    notes = (warning + note(evaluations[first]) for note in (accuracy_note, measures_note))
-    return tabulate("Accuracy", rows, *notes)
+    differing = any(differences(evaluations[first], e) for e in evaluations.values())
+    warning = f"{_INCOMPARABLE} The numbers of images below are those of {first}. "
+    notes = (
+        (warning if differing else "") + note(evaluations[first])
+        for note in (accuracy_note, measures_note)
+    )
+    return tabulate("Results", rows, *notes)
 
 
 def _evaluations(facts: dict[str, RunSummary]) -> dict[str, dict[str, Any]]:
-    """Return the first evaluation of every run that has one."""
-    return {k: next(iter(f.evaluations.values())) for k, f in facts.items() if f.evaluations}
+    """Return one evaluation of every run that has any: those that most runs can be compared in."""
+    found = {k: [e.content for e in f.recorded] for k, f in facts.items() if f.recorded}
+    most: dict[str, dict[str, Any]] = {}
+    largest = 0
+    for reference in (e for evaluations in found.values() for e in evaluations):
+        alike = {
+            k: next((e for e in evaluations if not differences(reference, e)), None)
+            for k, evaluations in found.items()
+        }
+        count = sum(e is not None for e in alike.values())
+        if count > largest:
+            most = {k: e or found[k][0] for k, e in alike.items()}
+            largest = count
+    return most
 
 
 def _in_other_units(facts: dict[str, RunSummary]) -> list[str]:
@@ -115,18 +136,41 @@ def _queries(
 ) -> Queries:
     if missing or any(splits is None for splits in images):
         return Queries({}, missing)
-    galleries = {}
+    galleries, sources = {}, {}
     for (letter, run), splits in zip(runs.items(), images, strict=True):
         assert splits is not None
-        gallery = build_gallery(
-            sample_features(run, splits, sample_config),
-            sample_config.seed,
-            run.config.input_spec.size,
-        )
+        samples = sample_features(run, splits, sample_config)
+        gallery = build_gallery(samples, sample_config.seed, run.config.input_spec.size)
         if gallery is None:
             return Queries({}, "there are too few images")
-        galleries[letter] = gallery
+        galleries[letter], sources[letter] = gallery, samples.label_source
     queries = {tuple(query.name for query, _ in gallery.rows) for gallery in galleries.values()}
     if len(queries) > 1:
         return Queries({}, "the runs were trained on different images; set --data to common images")
-    return Queries(galleries)
+    return Queries(galleries, agreement=agreement_sentence(galleries, sources))
+
+
+def agreement_sentence(galleries: dict[str, Gallery], sources: dict[str, str]) -> str:
+    """Return a sentence about the labels of the neighbours in each gallery; "" without labels.
+
+    Args:
+        galleries: name of the run → gallery.
+        sources: name of the run → where its labels are from.
+    """
+    known = {letter: g for letter, g in galleries.items() if g.same_label is not None}
+    if not known:
+        return ""
+    first = next(iter(known.values()))
+    start = f"Mean number of neighbours, of {first.count}, with the label of the query"
+    if len({(sources[letter], g.chance) for letter, g in known.items()}) == 1:
+        values = ", ".join(f"{letter} {g.same_label:.1f}" for letter, g in known.items())
+        source = sources[next(iter(known))]
+        return (
+            f"{start} ({source}), over all queries: {values}; random neighbours would give "
+            f"{first.chance:.1f}."
+        )
+    values = ", ".join(
+        f"{letter} {g.same_label:.1f} ({sources[letter]}; random neighbours {g.chance:.1f})"
+        for letter, g in known.items()
+    )
+    return f"{start}, over all queries: {values}. They are not comparable."

@@ -72,8 +72,13 @@ class Confusion:
         return pairs
 
 
-def recorded_confusion(evaluation: dict[str, Any]) -> Confusion | None:
-    """Return the confusion matrix that ``evaluation`` contains, or None."""
+def recorded_confusion(evaluation: dict[str, Any], labels: str = "") -> Confusion | None:
+    """Return the confusion matrix that ``evaluation`` contains, or None.
+
+    Args:
+        evaluation: an evaluation.
+        labels: where its labels are from, such as "labels of cls.csv".
+    """
     matrix, names = evaluation.get("confusion"), evaluation.get("class_names")
     if isinstance(matrix, dict):
         matrix = matrix.get("trained")
@@ -87,7 +92,7 @@ def recorded_confusion(evaluation: dict[str, Any]) -> Confusion | None:
     return Confusion(
         counts.astype(np.int64),
         classes or tuple(str(i) for i in range(len(counts))),
-        f"The linear probe on all {tested:,} test images.",
+        f"The linear probe on all {tested:,} test images{_in_brackets(labels)}.",
     )
 
 
@@ -127,10 +132,14 @@ def fit_confusion(samples: Samples, seed: int) -> Confusion | None:
     if train.has_one_label:
         return None
     predictions = fit_classes(train, seed=seed)[0].predict(test.features)
-    return _matrix(test, predictions, len(train))
+    return _matrix(test, predictions, len(train), samples.label_source)
 
 
-def _matrix(test: LabelledSet, predictions: np.ndarray, trained: int) -> Confusion:
+def _in_brackets(labels: str) -> str:
+    return f" ({labels})" if labels else ""
+
+
+def _matrix(test: LabelledSet, predictions: np.ndarray, trained: int, labels: str) -> Confusion:
     classes = test.classes
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(counts, (test.labels, predictions), 1)
@@ -139,5 +148,5 @@ def _matrix(test: LabelledSet, predictions: np.ndarray, trained: int) -> Confusi
         counts[present][:, present],
         tuple(name for name, kept in zip(classes, present, strict=True) if kept),
         f"A linear probe fitted for this page, trained on {trained:,} images and tested on "
-        f"{len(test):,} others.",
+        f"{len(test):,} others{_in_brackets(labels)}.",
     )

@@ -14,7 +14,7 @@ from BYOL.evaluation.table import class_lines
 from BYOL.export.snippet import loading_recipe
 from BYOL.report.advice import advise
 from BYOL.report.charts import draw_all
-from BYOL.report.confusion import Confusion, fit_confusion, recorded_confusion
+from BYOL.report.confusion import fit_confusion, recorded_confusion
 from BYOL.report.embedding_map import build_embedding_map
 from BYOL.report.metric_descriptions import is_collapse_metric
 from BYOL.report.neighbours import build_gallery
@@ -105,7 +105,6 @@ def _folder_sections(facts: RunSummary) -> dict[str, Any]:
         "config": facts.config,
         "key_figures": _key_figures(facts),
         "compared": comparison_table(evaluation),
-        "recalls": recall_table(evaluation),
         "leakage": evaluation.get("leakage") or {},
         "near_copies": near_copies(evaluation),
         "class_notes": class_lines(evaluation) if noteworthy else [],
@@ -131,17 +130,21 @@ def _folder_sections(facts: RunSummary) -> dict[str, Any]:
 def _image_sections(
     run: Run, facts: RunSummary, splits: Splits | None, sample_config: SampleConfig
 ) -> dict[str, Any]:
-    """Return the template values that need the images of the run."""
-    recorded = [recorded_confusion(e) for e in facts.evaluations.values()]
-    confusion: Confusion | None = next((c for c in recorded if c), None)
+    """Return the template values that need the images of the run, or replace them."""
+    recorded = ((e, recorded_confusion(e.content, e.label_source)) for e in facts.recorded)
+    shown, confusion = next((pair for pair in recorded if pair[1]), (None, None))
+    shown = shown or next((e for e in facts.recorded if e.content.get("recall")), None)
+    recalls = recall_table(shown.content, shown.label_source) if shown else None
+    of_evaluation = {"confusion": confusion, "recalls": recalls}
     if splits is None:
-        return {"samples": None, "gallery": None, "map": None, "confusion": confusion}
+        return {"samples": None, "gallery": None, "map": None, **of_evaluation}
     samples: Samples = sample_features(run, splits, sample_config)
     size = run.config.input_spec.size
     return {
         "samples": samples,
         "gallery": build_gallery(samples, sample_config.seed, size),
         "map": build_embedding_map(samples.queries, sample_config.seed, size),
+        "recalls": recalls,
         "confusion": confusion or fit_confusion(samples, sample_config.seed),
     }
 

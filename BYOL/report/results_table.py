@@ -71,9 +71,10 @@ def tabulate(
     highest = max((high for *_, high in results), default=1.0)
     axis = (max(math.floor(lowest * 10) * 10.0, 0.0), min(math.ceil(highest * 10) * 10.0, 100.0))
     others = f"{others} Each measure has its own scale; ± is half a 95 % interval.".strip()
+    other_title = f"{title}: other measures" if results else title
     tables = [
         _table(title, accuracies, "correct, %", axis, note),
-        _table("Other measures", _only(rows, "value"), "value", None, others),
+        _table(other_title, _only(rows, "value"), "value", None, others),
     ]
     return [table for table in tables if table.rows]
 

@@ -11,6 +11,7 @@ from BYOL.config.presets import PRESETS, preset_config
 from BYOL.evaluation.collapse.alarm import diagnose
 from BYOL.evaluation.collapse.metrics import with_present_names
 from BYOL.report.metrics_csv import Curves, read_curves
+from BYOL.runs.evaluations import RecordedEvaluation, recorded_evaluations
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint
 from BYOL.runs.schema import read_evaluation, read_results
@@ -62,13 +63,14 @@ class RunSummary:
         return bool(self.results)
 
     @property
+    def recorded(self) -> list[RecordedEvaluation]:
+        """All evaluations of the run, the one at its end first."""
+        return recorded_evaluations(self.config, self.results, self.evaluation)
+
+    @property
     def evaluations(self) -> dict[str, dict[str, Any]]:
-        """All evaluations of the run, by their origin."""
-        evaluations = {"at the end of the run": self.results.get("evaluation")}
-        if self.evaluation:
-            origin = f"byol evaluate, {self.evaluation.get('data') or 'digits'}"
-            evaluations[origin] = self.evaluation
-        return {name: value for name, value in evaluations.items() if value}
+        """All evaluations of the run, by their titles."""
+        return {evaluation.title: evaluation.content for evaluation in self.recorded}
 
     @property
     def collapse_metrics(self) -> dict[str, float]:

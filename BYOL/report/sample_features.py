@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from BYOL.config import PretrainConfig
 from BYOL.config.tasks import CLASSES
 from BYOL.data.dataset import ArrayImages, Images
 from BYOL.data.eval_loader import eval_batches
 from BYOL.data.sources import Splits
 from BYOL.evaluation.features import extract_features
 from BYOL.evaluation.labelled_set import LabelledFeatures, LabelledSet, task_of
+from BYOL.runs.evaluations import label_source
 from BYOL.runs.open import Run
 
 SMALL = 96  # pixels; up to this input size the sample is larger, because the forward pass is fast
@@ -30,6 +32,7 @@ class SampleConfig:
         batch_size: images per batch.
         limit: largest number of images of each set. None means 5,000 small or 1,000 large images.
         seed: random seed of the sample and of everything drawn from it.
+        data: the images that the user named instead of those of the run, or None.
     """
 
     device: torch.device
@@ -37,6 +40,13 @@ class SampleConfig:
     batch_size: int = 256
     limit: int | None = None
     seed: int = 0
+    data: str | None = None
+
+    def label_source(self, config: PretrainConfig) -> str:
+        """Return where the labels of the sample are from, for a run with these settings."""
+        if self.data is not None:
+            return label_source(None, None, self.data)
+        return label_source(config.labels, config.label_column, config.data)
 
 
 @dataclass(frozen=True)
@@ -95,10 +105,12 @@ class Samples:
     Args:
         bank: sample of the training images, or of the labelled images if only some have labels.
         queries: sample of the test images, or ``bank`` itself without a test set.
+        label_source: where their labels are from, such as "labels of cls.csv".
     """
 
     bank: FeatureSample
     queries: FeatureSample
+    label_source: str = ""
 
     @property
     def same(self) -> bool:
@@ -118,9 +130,10 @@ def sample_features(run: Run, splits: Splits, sample_config: SampleConfig) -> Sa
         UserError: no image can be read.
     """
     bank = _extract(run, _with_classes(splits.labelled or splits.train), sample_config)
+    source = sample_config.label_source(run.config)
     if splits.test is None:
-        return Samples(bank, bank)
-    return Samples(bank, _extract(run, _with_classes(splits.test), sample_config))
+        return Samples(bank, bank, source)
+    return Samples(bank, _extract(run, _with_classes(splits.test), sample_config), source)
 
 
 def _with_classes(images: Images) -> Images:

@@ -45,8 +45,13 @@ def comparison_table(evaluation: dict[str, Any]) -> TextTable | None:
     )
 
 
-def recall_table(evaluation: dict[str, Any]) -> TextTable | None:
-    """Return the recall of each class, or None."""
+def recall_table(evaluation: dict[str, Any], labels: str = "") -> TextTable | None:
+    """Return the recall of each class, or None.
+
+    Args:
+        evaluation: an evaluation.
+        labels: where its labels are from, such as "labels of cls.csv".
+    """
     rows = tuple(
         (
             name,
@@ -57,6 +62,7 @@ def recall_table(evaluation: dict[str, Any]) -> TextTable | None:
         for name, recall in (evaluation.get("recall") or {}).items()
     )
     caption = "Recall of the linear probe: the share of the test images of a class that it predicts"
+    caption += f" ({labels})" if labels else ""
     return (
         TextTable(caption, ("class", "recall", "95 % interval", "images"), rows) if rows else None
     )

@@ -4,7 +4,7 @@ A backbone counts as better than a baseline only if a paired test on the same te
 (:mod:`BYOL.evaluation.comparison`). Otherwise no difference is claimed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from BYOL.evaluation.baselines import START, TEACHER
@@ -66,7 +66,12 @@ def verdict(facts: RunSummary, probe: float | None = None) -> Verdict:
         facts: the summary of the run.
         probe: accuracy of a probe that was fitted for the report, used if there is no evaluation.
     """
-    compared = next((v for v in map(_compare, facts.evaluations.values()) if v), None)
+    recorded = facts.recorded
+    verdicts = ((e, _compare(e.content)) for e in recorded)
+    shown, compared = next((pair for pair in verdicts if pair[1]), (None, None))
+    if shown and compared and shown is not recorded[0]:
+        about = f"The headline is about the evaluation: {shown.title}."
+        compared = replace(compared, details=(about, *compared.details))
     if facts.alarm:
         details = (f"{facts.alarm[0].upper()}{facts.alarm[1:]}.",)
         return Verdict(

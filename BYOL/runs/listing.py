@@ -1,6 +1,9 @@
-"""The runs in a folder, each with what it was trained on, its recipe, time and accuracy."""
+"""The runs in a folder, each with its images, recipe, time and results."""
 
+import hashlib
+import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +11,9 @@ from typing import Any
 
 from BYOL.config import load_config
 from BYOL.config.data_names import data_name
+from BYOL.config.metrics import METRICS
 from BYOL.errors import UserError
+from BYOL.runs.evaluations import comparison_key, differences
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.schema import read_evaluation, read_results
 
@@ -24,9 +29,10 @@ class ListedRun:
         state: complete, stopped, or incomplete; for a damaged run the reason.
         minutes: of training.
         images: number of training images.
-        knn: accuracy of k-NN with the first k, or the value for tags and numbers; None without
-            labels.
+        knn: k-NN with the first k: the metric that decides; None without labels.
         linear: the same of the linear probe.
+        metric: the name of this metric: "accuracy", "R²", ….
+        test_set: two runs can be compared if this text is equal; empty without labels.
         changed: seconds since 1970 of the last change of its results or settings.
     """
 
@@ -38,6 +44,8 @@ class ListedRun:
     images: int | None = None
     knn: float | None = None
     linear: float | None = None
+    metric: str = ""
+    test_set: str = ""
     changed: float = 0.0
 
 
@@ -61,8 +69,6 @@ def list_run(folder: RunFolder) -> ListedRun:
     except UserError as error:
         return ListedRun(run, state=str(error), changed=changed)
     results = results or {}
-    # `byol evaluate` may have measured one protocol only: what it left out is known from the run.
-    rows = [(found or {}).get("rows", {}).get("trained", {}) for found in evaluations]
     seconds = results.get("train_seconds")
     return ListedRun(
         run,
@@ -71,9 +77,8 @@ def list_run(folder: RunFolder) -> ListedRun:
         _state(folder, results),
         None if seconds is None else round(seconds / 60, 2),
         results.get("pictures"),
-        _value(rows, "knn"),
-        _value(rows, "linear"),
-        changed,
+        **_figures([evaluation for evaluation in evaluations if evaluation]),
+        changed=changed,
     )
 
 
@@ -83,10 +88,39 @@ def _state(folder: RunFolder, results: dict[str, Any]) -> str:
     return "stopped" if results.get("stopped") else "complete"
 
 
-def _value(rows: list[dict[str, dict[str, float]]], prefix: str) -> float | None:
-    """The accuracy, or the value for tags and numbers, of the first measure with this prefix."""
+def _figures(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return ``knn``, ``linear``, ``metric`` and ``test_set`` of the evaluations, latest first.
+
+    ``byol evaluate`` may have measured one protocol only. The run knows what it left out, if
+    both evaluations are of the same test images, labels and metric.
+    """
+    if not evaluations:
+        return {}
+    latest = evaluations[0]
+    same = [e for e in evaluations if not differences(latest, e)]
+    rows = [e["rows"].get("trained", {}) for e in same]
+    known = next((e["metric"] for e in same if e.get("metric")), None)
+    candidates = [METRICS[known]] if known else list(METRICS.values())
+    for metric in (*candidates, *METRICS.values()):  # the deciding one may be undefined
+        suffix = re.escape(metric.suffix)
+        found = {
+            protocol: _value(rows, rf"{protocol}{digits}{suffix}")
+            for protocol, digits in (("knn", r"\d+"), ("linear", ""))
+        }
+        if any(value is not None for value in found.values()):
+            key = json.dumps(comparison_key(latest), default=str)
+            return {
+                **found,
+                "metric": metric.suffix.strip() or "accuracy",
+                "test_set": hashlib.sha256(key.encode()).hexdigest()[:16],
+            }
+    return {}
+
+
+def _value(rows: list[dict[str, dict[str, float]]], pattern: str) -> float | None:
+    """Return the first measure whose name matches ``pattern``."""
     for name, measure in (pair for measures in rows for pair in measures.items()):
-        if name.startswith(prefix):
+        if re.fullmatch(pattern, name):
             return measure.get("accuracy", measure.get("value"))
     return None
 

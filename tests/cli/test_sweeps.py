@@ -12,7 +12,7 @@ from scipy.stats import ttest_rel
 
 from BYOL.cli.main import main
 from BYOL.cli.sweep import run as running
-from BYOL.cli.sweep.compare import compare_variants, comparison_table
+from BYOL.cli.sweep.compare import compare_variants, comparison_table, incomparable_note
 from BYOL.cli.sweep.results import known_rows, results_of
 from BYOL.cli.sweep.spec import Cell, read_sweep
 from BYOL.cli.sweep.summary import summarise, table, write_summary
@@ -324,3 +324,8 @@ def test_seeds_are_averaged_for_each_image_and_other_images_are_not_compared(tmp
     assert compare_variants([cells[0], other]) == compare_variants([cells[0], old]) == []
     assert compare_variants([old, cells[0]]) == compare_variants([old]) == []
     assert comparison_table([]) == ""
+    assert incomparable_note([cells[0], old]) == incomparable_note(cells) == ""
+    assert incomparable_note([cells[0], other]) == (
+        f"{cells[0].name} and c are not compared, because their evaluations differ in the test "
+        "images or their labels."
+    )

@@ -140,14 +140,43 @@ def test_runs_on_the_same_images_are_compared_in_pairs():
     assert sentences[2].endswith("no difference shown.") and "McNemar" in sentences[3]
 
 
-def test_runs_on_other_images_or_of_older_versions_are_compared_by_intervals():
+def test_runs_of_older_versions_are_compared_by_intervals():
     first, second = (evaluation(right(share), right(0.2)) for share in (0.9, 0.5))
     (found,) = compare_evaluations({"A": first, "B": second})
     assert found.note == UNPAIRED and found.comparisons[0].sign == 1
-    other = {"A": {**first, "test_digest": "x"}, "B": {**second, "test_digest": "y"}}
-    (found,) = compare_evaluations(other)
-    assert "different test images" in found.note and found.comparisons[0].p_corrected is None
     assert compare_evaluations({"A": first, "B": {"rows": {}}}) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "differing"),
+    [
+        ({"test_digest": "y"}, "the test images or their labels"),
+        ({"classes": 10}, "the number of classes or columns (2, 10)"),
+        ({"metric": "balanced-accuracy"}, "the metric (accuracy, balanced-accuracy)"),
+        ({"test_digest": None, "pictures": {"learn": 9, "judge": 75}}, "the test images (400, 75)"),
+    ],
+)
+def test_there_is_no_verdict_where_images_classes_or_metric_differ(changed, differing):
+    settings = {"test_digest": "x", "classes": 2, "metric": "accuracy"}
+    first, second = (evaluation(right(share), right(0.2), **settings) for share in (0.9, 0.5))
+    runs = {"A": first, "B": {**second, **changed}}
+    (found,) = compare_evaluations(runs)
+    assert found.comparisons == () and found.note == ""
+    assert run_comparison_sentences([found]) == [
+        f"A and B are not compared, because their evaluations differ in {differing}."
+    ]
+
+
+def test_runs_without_a_measure_in_common_are_no_empty_sentence():
+    first = evaluation(right(0.9), right(0.2), test_digest="x")
+    second = evaluation(right(0.9), right(0.2), "knn20", test_digest="x")
+    third = evaluation(right(0.9, 12), right(0.2), test_digest="x")
+    found = compare_evaluations({"A": first, "B": second, "C": third})
+    sentences = run_comparison_sentences(found)
+    common = "are not compared, because they have no deciding measure in common."
+    assert sentences[0] == f"A and B {common}" and sentences[2] == f"B and C {common}"
+    assert sentences[1].startswith("A minus C: linear +0.030, p < 0.001") and len(sentences) == 4
+    assert found[1].comparisons[0].p_corrected == pytest.approx(2 * 0.5**12), "one test only"
 
 
 def test_groups_are_the_units_if_there_are_several():

@@ -49,6 +49,7 @@ def report_run(config: ReportConfig) -> Answer:
         config.batch_size,
         config.pictures,
         config.seed,
+        config.data,
     )
     if alone:
         path = write_report(runs[0], images[0], sample_config, out, missing)

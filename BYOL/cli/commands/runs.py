@@ -7,17 +7,32 @@ from typing import Any
 
 from BYOL._console import printable, tables_text
 from BYOL.cli.commands.common import Answer
+from BYOL.config.metrics import METRICS
 from BYOL.config.runs import RunsConfig
 from BYOL.errors import DataError
 from BYOL.runs.listing import ListedRun, find_runs, list_run
 
+_WIDTH = 200
+_ACCURACY = "accuracy"
+_INCOMPARABLE = (
+    "there is no best of all runs: they were evaluated on different test images, labels or metrics"
+)
+
+
+def _rank(run: ListedRun, value: float | None) -> tuple[bool, bool, str, float]:
+    """Return a key that is larger for a better result; other metrics come after accuracies."""
+    if value is None:
+        return False, False, "", 0.0
+    smaller_is_better = run.metric == METRICS["mae"].suffix.strip()
+    return True, run.metric == _ACCURACY, run.metric, -value if smaller_is_better else value
+
+
 _ORDERS: dict[str, Callable[[ListedRun], Any]] = {
-    "linear": lambda run: -1.0 if run.linear is None else run.linear,
-    "knn": lambda run: -1.0 if run.knn is None else run.knn,
+    "linear": lambda run: _rank(run, run.linear),
+    "knn": lambda run: _rank(run, run.knn),
     "time": lambda run: run.changed,
     "name": lambda run: run.run,
 }
-_WIDTH = 200
 
 
 def runs_run(config: RunsConfig) -> Answer:
@@ -32,15 +47,53 @@ def runs_run(config: RunsConfig) -> Answer:
         reason = "contains no run" if folder.is_dir() else "is not a folder"
         raise DataError(f"FOLDER={folder} {reason}: byol pretrain writes runs into runs/")
     runs.sort(key=_ORDERS[config.sort], reverse=config.sort != "name")
-    best = max(runs, key=_ORDERS["linear"]) if any(r.linear is not None for r in runs) else None
+    sets = _comparable(runs)
+    bests = [max(members, key=_ORDERS["linear"]) for members in sets]
     answer = {
         "runs": [asdict(run) for run in runs],
-        "best": None if best is None else best.run,
+        "best": bests[0].run if len(sets) == 1 else None,
+        "best_of": [
+            {"best": best.run, "runs": [run.run for run in members]}
+            for best, members in zip(bests, sets, strict=True)
+        ],
     }
-    return answer, _table(runs, best)
+    return answer, _table(runs, bests, sets)
 
 
-def _table(runs: Sequence[ListedRun], best: ListedRun | None) -> str:
+def _comparable(runs: Sequence[ListedRun]) -> list[list[ListedRun]]:
+    """Return the runs with a linear probe, those that can be compared with each other together."""
+    sets: dict[tuple[str, str], list[ListedRun]] = {}
+    for run in runs:
+        if run.linear is not None:
+            sets.setdefault((run.metric, run.test_set), []).append(run)
+    return list(sets.values())
+
+
+def _best_lines(bests: Sequence[ListedRun], sets: Sequence[Sequence[ListedRun]]) -> list[str]:
+    """Return a line for the best of all runs, or one for each set of several comparable runs."""
+    if len(sets) == 1:
+        return [f"best by the linear probe: {printable(bests[0].run)}"]
+    lines = [
+        f"best by the linear probe of the {len(members)} runs with the same test images and "
+        f"{best.metric}: {printable(best.run)}"
+        for best, members in zip(bests, sets, strict=True)
+        if len(members) > 1
+    ]
+    return [*lines, _INCOMPARABLE] if sets else []
+
+
+def _cell(run: ListedRun, value: float | None) -> str:
+    """Return a value with its metric, unless that is the accuracy."""
+    if value is None:
+        return ""
+    return f"{value:.3f}" if run.metric == _ACCURACY else f"{run.metric} {value:.3f}"
+
+
+def _table(
+    runs: Sequence[ListedRun],
+    bests: Sequence[ListedRun],
+    sets: Sequence[Sequence[ListedRun]],
+) -> str:
     from rich.table import Table
 
     table = Table()
@@ -53,10 +106,8 @@ def _table(runs: Sequence[ListedRun], best: ListedRun | None) -> str:
             *map(printable, (run.run, run.data, run.recipe, run.state)),
             "" if run.images is None else f"{run.images:,}",
             "" if run.minutes is None else f"{run.minutes:.1f}",
-            *("" if value is None else f"{value:.3f}" for value in (run.knn, run.linear)),
+            *(_cell(run, value) for value in (run.knn, run.linear)),
         )
-        table.add_row(*cells, style="bold" if run is best else "")
+        table.add_row(*cells, style="bold" if len(sets) == 1 and run is bests[0] else "")
     lines = [line.rstrip() for line in tables_text([table], _WIDTH).splitlines()]
-    if best is not None:
-        lines.append(f"best by the linear probe: {printable(best.run)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_best_lines(bests, sets)])

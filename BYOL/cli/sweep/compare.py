@@ -9,6 +9,7 @@ from BYOL.evaluation.comparison import independent_units
 from BYOL.evaluation.deciding import deciding_measures
 from BYOL.evaluation.paired import PairedTest, holm, pooled_test
 from BYOL.evaluation.table import p_text
+from BYOL.runs.evaluations import differences
 
 _NOTE = (
     "p: paired test on the same test images, corrected for all variants and protocols (Holm). With "
@@ -22,8 +23,9 @@ def compare_variants(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
     Returns:
         For each variant and measure ``{variant, reference, measure, seeds, difference, p, p_holm,
-        test}``, and the counts of McNemar's test. Variants that were evaluated on other test images
-        and evaluations of older versions have none.
+        test}``, and the counts of McNemar's test. Variants that were evaluated on other test
+        images, labels or by another metric and evaluations of older versions have none: see
+        :func:`incomparable_note`.
     """
     if len(cells) < 2:
         return []
@@ -41,6 +43,23 @@ def compare_variants(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         }
         for (number, measure), (test, seeds) in tests.items()
     ]  # fmt: skip
+
+
+def incomparable_note(cells: Sequence[Cell]) -> str:
+    """Return lines that name the variants whose values are not comparable with the first; or ""."""
+    evaluations = [_evaluations(cell) for cell in cells]
+    lines = []
+    for cell, other in zip(cells[1:], evaluations[1:], strict=True):
+        common = [seed for seed in evaluations[0] if seed in other]
+        found = dict.fromkeys(
+            text for seed in common for text in differences(evaluations[0][seed], other[seed])
+        )
+        if found:
+            lines.append(
+                f"{_cell(cells[0].name)} and {_cell(cell.name)} are not compared, because their "
+                f"evaluations differ in {' and '.join(found)}."
+            )
+    return "\n".join(lines)
 
 
 def comparison_table(comparisons: Sequence[dict[str, Any]]) -> str:
@@ -88,8 +107,9 @@ def _compare(
     pairs = []
     for seed, first in reference.items():
         second = other.get(seed, {})
-        digest = first.get("test_digest")
-        if digest is None or second.get("test_digest") != digest:
+        if None in (first.get("test_digest"), second.get("test_digest")):
+            continue
+        if differences(first, second):
             continue
         rows = first["rows"].get("trained", {}), second["rows"].get("trained", {})
         if all(measure in row for row in rows):

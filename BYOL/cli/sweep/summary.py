@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._files import write_atomically, write_json
-from BYOL.cli.sweep.compare import compare_variants, comparison_table
+from BYOL.cli.sweep.compare import compare_variants, comparison_table, incomparable_note
 from BYOL.cli.sweep.results import results_of
 from BYOL.cli.sweep.spec import Cell
 from BYOL.evaluation.baselines import START
@@ -36,7 +36,8 @@ def write_summary(cells: Sequence[Cell], out: Path) -> tuple[dict[str, Any], str
     with claimed(out / ".summary.lock", wait=True):
         rows = summarise(cells)
         compared = compare_variants(cells)
-        text = "\n\n".join(filter(None, [table(rows), comparison_table(compared)]))
+        parts = [table(rows), comparison_table(compared), incomparable_note(cells)]
+        text = "\n\n".join(filter(None, parts))
         write_atomically(
             out / "table.md", lambda temporary: temporary.write_text(text + "\n", "utf-8")
         )
