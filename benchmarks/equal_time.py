@@ -7,7 +7,8 @@
 
 ``cifar/`` contains CIFAR-10 as files, ``train/`` and ``test/`` with class folders, or is a .npz
 file. A side is the name of a preset, which ``byol pretrain`` runs for as many epochs as fit,
-decoding included; a trial of two epochs measures how many. Or it is ``lite0``: the preset
+decoding included; a trial of two epochs measures how many. Or it is ``online``: the preset
+32px-minutes without a moving average (``--target online``). Or it is ``lite0``: the preset
 32px-minutes with ``--teacher lite0`` and the settings of the automatic recipe with a teacher. The
 features of the teacher are computed once, in ``--folder``, and the time for those of the training
 images is part of every run. Or it is ``lightly``: the recipe of its CIFAR-10 benchmark, with
@@ -72,6 +73,8 @@ def by_preset(
     args: Any, preset: str, seed: int, epochs: int, checks: int = CHECKS, **settings: Any
 ) -> Trained:
     every = math.ceil(epochs / checks) if checks else 0
+    if preset == "online":
+        preset, settings = "32px-minutes", {"target": "online", **settings}
     if preset == "lite0":
         chosen = {**TEACHER, **TEACHER_OPTIMIZERS["sgd"], "teacher": "lite0"}
         preset, settings = "32px-minutes", {**chosen, **settings}

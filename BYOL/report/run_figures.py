@@ -28,11 +28,7 @@ def run_figures(facts: RunSummary) -> Figures:
     baseline, classes = _baseline(evaluation), int(evaluation.get("classes") or 0)
     labels = sum((evaluation.get("pictures") or {}).values()) if classes else 0
     images = int(facts.results.get("pictures") or 0)
-    seconds = facts.results.get("train_seconds")  # none yet where the run is not complete
-    limit = float(config.recipe.get("minutes") or 0)
-    minutes = limit if seconds is None else float(seconds) / 60
-    # A run that stopped long before its time limit was limited by its number of epochs.
-    overhead = min(max(limit - minutes, 0.0), minutes)
+    minutes, overhead = _minutes(facts)
     labelled = bool(labels) or "knn" in facts.curves.series
     return Figures(
         run=str(facts.folder.path),
@@ -65,6 +61,15 @@ def run_figures(facts: RunSummary) -> Figures:
         raw_pixels_outcome=_outcome(evaluation, "raw pixels"),
         color=config.channels == 3,
     )
+
+
+def _minutes(facts: RunSummary) -> tuple[float, float]:
+    """Return the minutes of training, and those that the rest of the command may take."""
+    seconds = facts.results.get("train_seconds")  # none yet where the run is not complete
+    limit = float(facts.config.recipe.get("minutes") or 0)
+    minutes = limit if seconds is None else float(seconds) / 60
+    # A run that stopped long before its time limit was limited by its number of epochs.
+    return minutes, min(max(limit - minutes, 0.0), minutes)
 
 
 def _specified(config: PretrainConfig) -> dict[str, str] | None:

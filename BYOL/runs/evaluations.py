@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from BYOL.config import PretrainConfig
 from BYOL.config.data_names import data_name
+from BYOL.config.data_settings import DataSettings
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RecordedEvaluation:
 
 
 def recorded_evaluations(
-    config: PretrainConfig, results: Mapping[str, Any], evaluation: Mapping[str, Any] | None
+    config: DataSettings, results: Mapping[str, Any], evaluation: Mapping[str, Any] | None
 ) -> list[RecordedEvaluation]:
     """Return the evaluations of a run: the one at its end, then the latest ``byol evaluate``.
 
