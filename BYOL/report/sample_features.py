@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL.config import PretrainConfig
+from BYOL.config.data_settings import DataSettings
 from BYOL.config.tasks import CLASSES
 from BYOL.data.dataset import ArrayImages, Images
 from BYOL.data.eval_loader import eval_batches
@@ -42,7 +42,7 @@ class SampleConfig:
     seed: int = 0
     data: str | None = None
 
-    def label_source(self, config: PretrainConfig) -> str:
+    def label_source(self, config: DataSettings) -> str:
         """Return where the labels of the sample are from, for a run with these settings."""
         if self.data is not None:
             return label_source(None, None, self.data)
