@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from BYOL.data.formats.libtiff import check_complete_page
 from BYOL.data.formats.ome_files import check_parts, ome_parts
 from BYOL.data.formats.pillow import PillowFile
 from BYOL.data.formats.stored import (
@@ -102,7 +103,7 @@ class TiffImage:
         """Decode all bands of one slice."""
         with tiff_file(self.source) as file:
             page, stack = file.pages.first, read_stack(file)
-            _check_complete(page, file.filehandle.size)
+            check_complete_page(page, file.filehandle.size)
             no_data = no_data_value(page)
             ignored = self.options.no_data if no_data is None else no_data
             try:
@@ -277,14 +278,3 @@ def no_data_value(page: Any) -> float | int | None:
         except ValueError:
             continue
     return None
-
-
-def _check_complete(page: Any, size: int) -> None:
-    """Check that the values are within the file, which tifffile fills with zeros otherwise.
-
-    Raises:
-        ValueError: the file is truncated.
-    """
-    ends = (a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=False) if n)
-    if max(ends, default=0) > size:
-        raise ValueError("the file is truncated")
