@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from BYOL.data.formats.jpeg import decode_jpeg
+from BYOL.data.formats.libtiff import libtiff_errors
 from BYOL.data.formats.png_chunks import ORIENTATION, png_orientation
 from BYOL.data.formats.stored import (
     Encoded,
@@ -61,6 +62,12 @@ class PillowFile:
 
     def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
         """Decode the values; 8-bit images are converted to ``channels`` by Pillow."""
+        if self.image.format == "TIFF":
+            with libtiff_errors(self.source):
+                return self._read(channels, min_size)
+        return self._read(channels, min_size)
+
+    def _read(self, channels: int, min_size: tuple[int, int]) -> StoredImage:
         image = self.image
         if not channels or self.options.no_data is not None:
             return self._read_stored()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from BYOL.data.formats.libtiff import check_complete_page
 from BYOL.data.formats.ome_files import check_parts, ome_parts
 from BYOL.data.formats.pillow import PillowFile
 from BYOL.data.formats.stored import (
@@ -111,7 +112,7 @@ class TiffImage:
         """Decode all bands of one slice."""
         with tiff_file(self.source) as file:
             page, stack = file.pages.first, read_stack(file)
-            _check_complete(page, file.filehandle.size)
+            check_complete_page(page, file.filehandle.size)
             prepare(page)
             no_data = no_data_value(page)
             ignored = self.options.no_data if no_data is None else no_data
@@ -258,14 +259,3 @@ def profile_of(page: Any) -> bytes | None:
     """The ICC profile of a page, or None."""
     profile = _tag(page, _PROFILE)
     return profile if isinstance(profile, bytes) else None
-
-
-def _check_complete(page: Any, size: int) -> None:
-    """Check that the values are within the file, which tifffile fills with zeros otherwise.
-
-    Raises:
-        ValueError: the file is truncated.
-    """
-    ends = (a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=False) if n)
-    if max(ends, default=0) > size:
-        raise ValueError("the file is truncated")
