@@ -75,6 +75,8 @@ def encode_arrays(argument: str, arrays: Sequence[np.ndarray | None]) -> ArrayLa
 
 def _columns(argument: str, array: np.ndarray) -> np.ndarray:
     """Labels as (n, t) numbers or words."""
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "backslashreplace")
     columns = array[:, None] if array.ndim == 1 else array
     usable = np.issubdtype(array.dtype, np.number) and np.isrealobj(array)
     if columns.ndim != 2 or not columns.shape[1] or not (usable or array.dtype.kind in "bU"):

@@ -16,24 +16,13 @@ from BYOL.data.array_labels import encode_arrays
 from BYOL.data.array_layout import longer_side, to_nchw
 from BYOL.data.dataset import ArrayImages
 from BYOL.data.path_table import PathTable
-from BYOL.data.stored_arrays import load_stored_arrays, stored_array_path
+from BYOL.data.stored_arrays import TEST_ARRAYS, load_stored_arrays, stored_array_path
 from BYOL.errors import DataError
 from BYOL.views.pixel_range import PixelRange, RangeEstimator, check_pairs, to_uint8
 
 # Names of arrays, of which the first that is there counts. Their case does not matter.
 _TRAIN = ("images", "x_train", "train_images", "x", "data")
 _TRAIN_LABELS = ("labels", "y_train", "train_labels", "y", "targets")
-# The test split, and the labels of each.
-_TEST = (
-    ("test_images", "test_labels"),
-    ("x_test", "y_test"),
-    ("val_images", "val_labels"),
-    ("x_val", "y_val"),
-    ("valid_images", "valid_labels"),
-    ("x_valid", "y_valid"),
-    ("validation_images", "validation_labels"),
-    ("x_validation", "y_validation"),
-)
 _WHITE, _BRIGHT = 255.0, 127.0  # white of 8 bits; a value that most bright images exceed
 _CHUNK = 256  # images converted to 8 bits together
 _PROBED = 64  # images from which the range is estimated
@@ -78,16 +67,16 @@ def open_arrays(
     Raises:
         UserError: the file has no arrays or no images, or their shapes or values are invalid.
     """
-    arrays = _load(path)
+    arrays, lines = _load(path)
     train_name = _first_of(arrays, _TRAIN)
     if train_name is None:
         keys = ", ".join(arrays) or "nothing"
         raise DataError(f"DATA={path} has no images: it holds {keys}; name them images or x_train")
-    test_name, test_labels = next((pair for pair in _TEST if pair[0] in arrays), (None, ""))
+    test_name, test_labels = next((pair for pair in TEST_ARRAYS if pair[0] in arrays), (None, ""))
     label_name = _first_of(arrays, _TRAIN_LABELS)
     used = {train_name, label_name, test_name, test_labels}
     unused = [f"{name} {a.shape}" for name, a in arrays.items() if name not in used]
-    remarks = (f"left out, next to {train_name}: {first_of(unused)}",) if unused else ()
+    remarks = (f"left out, next to {train_name}: {first_of(unused)}",) if unused else lines
 
     train, pixel_range = _images(path, arrays[train_name], pixel_range, channels, no_data)
     test = None
@@ -108,14 +97,14 @@ def array_side(path: Path, channels: int | None = None) -> int | None:
     """The longer side of the images of a file, from its headers alone; None without images."""
     try:
         stored = stored_array_path(str(path))
-        shape = load_stored_arrays(str(path))["images"].shape if stored else _shape(path)
+        shape = load_stored_arrays(str(path))[0]["images"].shape if stored else _shape(path)
         return longer_side(shape, channels)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
 
 
-def _load(path: Path) -> dict[str, Any]:
-    """The arrays of a file, with names in lower case.
+def _load(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The arrays of a file, with names in lower case, and lines about what is not used of it.
 
     Raises:
         UserError: it cannot be read.
@@ -128,8 +117,8 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         loaded = np.load(path, allow_pickle=False, mmap_mode="r")
         if isinstance(loaded, np.ndarray):
-            return {"images": loaded}
-        return {(name := key).lower(): loaded[key] for key in loaded}
+            return {"images": loaded}, ()
+        return {(name := key).lower(): loaded[key] for key in loaded}, ()
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         reason = str(error)
         if "allow_pickle" in reason:

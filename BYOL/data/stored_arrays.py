@@ -1,7 +1,8 @@
 """Sets of images in one array of an HDF5 file or a Zarr folder: ``DATA=FILE.h5::NAME``."""
 
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,23 @@ import numpy as np
 
 from BYOL._untrusted import reason_not_to_open
 from BYOL.config.data_names import ARRAY_SEPARATOR, names_array
+from BYOL.data.dataset import UNLABELLED
 from BYOL.errors import DataError, first_line
 
 HDF5 = (".h5", ".hdf5", ".hdf")
 _EXTRAS = {"h5py": "hdf5", "zarr": "zarr"}
 _LABELS = ("labels", "y_train", "train_labels", "y", "label", "targets")
+# Arrays of test images, of which the first that is there counts, and the labels of each.
+TEST_ARRAYS = (
+    ("test_images", "test_labels"),
+    ("x_test", "y_test"),
+    ("val_images", "val_labels"),
+    ("x_val", "y_val"),
+    ("valid_images", "valid_labels"),
+    ("x_valid", "y_valid"),
+    ("validation_images", "validation_labels"),
+    ("x_validation", "y_validation"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +86,15 @@ def stored_array_path(data: str) -> tuple[Path, str] | None:
     return (path, name.strip("/")) if alone or names_array(data) else None
 
 
-def load_stored_arrays(data: str) -> dict[str, Any]:
-    """The images, and the labels next to them, as arrays that stay in the file.
+def load_stored_arrays(data: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The images, which stay in the file, and the labels next to them.
 
     Args:
         data: ``FILE.h5::NAME``, or an HDF5 file with a single array of images.
 
     Returns:
-        ``images``, and ``labels`` if the same group has an array of labels of the same length.
+        ``images``, and ``labels`` if the same group has an array of labels of the same length; and
+        lines about labels that are not used.
 
     Raises:
         UserError: the file, the array or the library is missing.
@@ -103,8 +117,8 @@ def load_stored_arrays(data: str) -> dict[str, Any]:
         raise DataError(f"DATA={data} cannot be read: {first_line(error)}") from error
 
 
-def _hdf5(path: Path, name: str) -> dict[str, Any]:
-    from BYOL.data.formats.hdf5 import dataset, dataset_names, open_hdf5
+def _hdf5(path: Path, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    from BYOL.data.formats.hdf5 import dataset, dataset_names, names_in, open_hdf5
 
     file = open_hdf5(path)
     if not name:
@@ -113,20 +127,56 @@ def _hdf5(path: Path, name: str) -> dict[str, Any]:
             held = ", ".join(names) or "none of three or more axes"
             raise DataError(f"DATA={path}: name one array, as in {path}::NAME; it has {held}")
         name = names[0]
-    images = dataset(file, name)
-    arrays = {"images": LazyArray(images, tuple(range(images.ndim)))}
-    group = name.rpartition("/")[0]
-    for key in _LABELS:
-        beside = f"{group}/{key}".lstrip("/")
-        with suppress(ValueError):  # there is none
-            labels = dataset(file, beside)
-            if beside != name and labels.shape[:1] == images.shape[:1]:
-                return arrays | {"labels": labels[()]}
-    return arrays
+    beside = names_in(file, name.rpartition("/")[0])
+    return _with_labels(name, dataset(file, name), beside, partial(dataset, file, words=True))
 
 
-def _zarr(folder: Path, name: str) -> dict[str, Any]:
-    from BYOL.data.formats.zarr_arrays import open_zarr_array
+def _zarr(folder: Path, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    from BYOL.data.formats.zarr_arrays import array_names_in, open_zarr_array
 
-    array = open_zarr_array(folder, name)
-    return {"images": LazyArray(array, tuple(range(array.ndim)))}
+    images = open_zarr_array(folder, name)  # first, because it checks the name
+    beside = array_names_in(folder, name.rpartition("/")[0]) if name else []
+    return _with_labels(name, images, beside, partial(open_zarr_array, folder, words=True))
+
+
+def _with_labels(
+    name: str, images: Any, beside: Iterable[str], opener: Callable[[str], Any]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The images, the labels next to them, and lines about labels that are not used.
+
+    Args:
+        name: of the array of images.
+        images: this array.
+        beside: the names of all arrays of its group.
+        opener: opens an array by its name in the file.
+    """
+    arrays: dict[str, Any] = {"images": LazyArray(images, tuple(range(images.ndim)))}
+    group, slash, own = name.rpartition("/")
+    others = {other.lower(): other for other in beside if other != own}
+    labels_of = dict(TEST_ARRAYS).get(own.lower())
+    left_out = []
+    for key in (labels_of,) if labels_of else _LABELS:
+        if key not in others:
+            continue
+        try:
+            labels = opener(f"{group}{slash}{others[key]}")
+        except ValueError as error:
+            left_out.append(f"{others[key]} ({first_line(error)})")
+            continue
+        if "labels" not in arrays and labels.shape[:1] == images.shape[:1] and labels.ndim < 3:
+            arrays["labels"] = _plain(labels[()])
+        else:
+            left_out.append(f"{others[key]} {tuple(labels.shape)}")
+    images_held = f"{own or 'the images'} {tuple(images.shape)}"
+    start = "left out, " if "labels" in arrays else f"{UNLABELLED}left out, "
+    line = f"{start}next to {images_held}: {', '.join(left_out)}"
+    return arrays, (line,) if left_out else ()
+
+
+def _plain(labels: Any) -> np.ndarray:
+    """Labels as numbers or words, which HDF5 gives as Python objects if their lengths vary."""
+    values = np.asarray(labels)
+    if values.dtype != object:
+        return values
+    words = [word.decode("utf-8", "backslashreplace") for word in values.ravel().tolist()]
+    return np.array(words).reshape(values.shape)

@@ -20,8 +20,13 @@ def open_hdf5(path: Path) -> Any:
     return h5py.File(path, "r", locking="best-effort")
 
 
-def dataset(file: Any, name: str) -> Any:
+def dataset(file: Any, name: str, *, words: bool = False) -> Any:
     """The array ``name`` of an opened file.
+
+    Args:
+        file: from :func:`open_hdf5`.
+        name: of the array.
+        words: whether it may hold words instead of numbers.
 
     Raises:
         ValueError: there is no such array, or its values are in another file.
@@ -40,9 +45,22 @@ def dataset(file: Any, name: str) -> Any:
         raise ValueError(f"{name!r} is a group: name an array in it")
     if node.external or node.is_virtual:
         raise ValueError(f"the values of {name!r} are in other files")
-    check_numbers(node.dtype)
+    if not (words and h5py.check_string_dtype(node.dtype)):
+        check_numbers(node.dtype)
     check_bytes(node.chunks or (), node.dtype)
     return node
+
+
+def names_in(file: Any, group: str) -> list[str]:
+    """The names of the entries of a group; none without it."""
+    import h5py
+
+    node = file
+    for part in filter(None, group.split("/")):
+        if not isinstance(node, h5py.Group) or not _is_hard(node, part):
+            return []
+        node = node[part]
+    return list(node) if isinstance(node, h5py.Group) else []
 
 
 def dataset_names(file: Any) -> list[str]:

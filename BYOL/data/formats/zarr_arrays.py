@@ -111,12 +111,13 @@ class ZarrFrames:
         """Nothing is kept open."""
 
 
-def open_zarr_array(folder: Path, name: str) -> Any:
+def open_zarr_array(folder: Path, name: str, *, words: bool = False) -> Any:
     """Open an array of a local folder for reading.
 
     Args:
         folder: of Zarr.
         name: of the array in it; empty for the folder itself.
+        words: whether it may hold words of a fixed length instead of numbers.
 
     Raises:
         ValueError: there is no such array, or its metadata are not accepted.
@@ -134,7 +135,8 @@ def open_zarr_array(folder: Path, name: str) -> Any:
         raise ValueError(f"it has no array {name!r}")
     _check_codecs(metadata)
     array: Any = zarr.open_array(store=LocalStore(place, read_only=True), mode="r")
-    check_numbers(array.dtype)
+    if not (words and array.dtype.kind in "US"):
+        check_numbers(array.dtype)
     check_bytes(getattr(array, "shards", None) or array.chunks, array.dtype)
     return array
 
@@ -152,6 +154,12 @@ def array_names(folder: Path, most: int = 20) -> list[str]:
             elif metadata:
                 pending.append(place)
     return names[:most]
+
+
+def array_names_in(folder: Path, group: str) -> list[str]:
+    """The names of the arrays of one group."""
+    place = folder.joinpath(*filter(None, group.split("/")))
+    return [path.name for path in sorted(place.iterdir()) if "shape" in _metadata(path)]
 
 
 def _metadata(folder: Path) -> dict[str, Any]:

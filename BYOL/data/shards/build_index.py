@@ -10,15 +10,20 @@ import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import (
+    Any,
+    Literal,
+    NotRequired,  # pydantic needs this one before Python 3.12
+)
 
 import numpy as np
-from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+from typing_extensions import TypedDict
 
 from BYOL._files import to_json, write_atomically
 from BYOL.config.schema import Count, Text, parse_json
 from BYOL.data.path_table import PathTable
-from BYOL.data.shards.index import ShardIndex, class_names, complete_labels, index_from_contents
+from BYOL.data.shards.index import ShardIndex, index_from_contents
+from BYOL.data.shards.labels import ShardLabels, merge_labels
 from BYOL.data.shards.parquet import Table, read_footer
 from BYOL.data.shards.tar import LARGEST_IMAGE, Contents, member_key, scan_tar
 from BYOL.data.shards.urls import INDEX, base_name, file_system, is_url, suffix_of
@@ -39,6 +44,7 @@ class _About(TypedDict):
     version: Literal[1]
     shards: list[_Shard]
     classes: list[Text]
+    words: NotRequired[bool]
 
 
 def build_index(shards: Sequence[str], cache: Path | None = None) -> ShardIndex:
@@ -66,15 +72,15 @@ def _describe(shards: Sequence[str]) -> str:
 
 def _index_parquet(shards: Sequence[str]) -> ShardIndex:
     tables = [read_footer(shard) for shard in shards]
-    starts = np.cumsum([0, *(len(t.labels) for t in tables)])
-    labels = np.concatenate([t.labels for t in tables])
+    starts = np.cumsum([0, *(len(t.labels.values) for t in tables)])
+    labels = merge_labels([t.labels for t in tables])
     groups = np.concatenate([t.ends + s for t, s in zip(tables, starts, strict=False)])
     empty = np.zeros(0, dtype=np.int64)
-    classes = max((t.classes for t in tables), key=len)
     return ShardIndex(
         tuple(shards), "parquet", starts[1:], np.full(len(shards), -1), _row_names(tables),
-        empty, empty, complete_labels(labels), class_names(labels, classes),
+        empty, empty, labels.complete(), labels.names(),
         np.unique(groups[groups > 0]), tuple(t.column for t in tables),
+        words=labels.words, unlabelled=labels.problem(),
     )  # fmt: skip
 
 
@@ -87,7 +93,7 @@ def _row_names(tables: Sequence[Table]) -> PathTable | None:
         return None
     names = []
     for table in tables:
-        numbers = pa.array(range(len(table.labels))).cast(pa.large_string())
+        numbers = pa.array(range(len(table.labels.values))).cast(pa.large_string())
         own = table.names if table.names is not None else numbers
         blank = pc.equal(own, "").fill_null(True)
         names.append(pc.if_else(blank, numbers, own))
@@ -183,6 +189,7 @@ def write_index(index: ShardIndex, path: Path) -> None:
             for shard, size, count in zip(index.shards, index.sizes, counts, strict=True)
         ],
         "classes": list(index.classes),
+        "words": index.words,
     }
     labels = index.labels if index.labels is not None else np.full(len(index), -1)
     assert index.names is not None
@@ -224,7 +231,8 @@ def read_index(source: Path | bytes, shards: Sequence[str], kind: str = "tar") -
             size, start, count = entry["bytes"], first[base_name(shard)], entry["pictures"]
             part = {name: values[start : start + count] for name, values in columns.items()}
             names = PathTable.from_arrow(table.column("name").slice(start, count))
-            content = Contents(names, part["offset"], part["bytes"], part["label"], size)
+            labels = ShardLabels(part["label"], classes, about.get("words", False))
+            content = Contents(names, part["offset"], part["bytes"], labels, size)
             if not _plausible(content, count) or not _unchanged(shard, content):
                 return None
             contents.append(content)
@@ -232,7 +240,7 @@ def read_index(source: Path | bytes, shards: Sequence[str], kind: str = "tar") -
         return None
     if not contents:
         return None
-    return index_from_contents(shards, kind, contents, classes)
+    return index_from_contents(shards, kind, contents)
 
 
 def _plausible(content: Contents, count: int) -> bool:

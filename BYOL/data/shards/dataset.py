@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from BYOL._hardware import thread_pool
-from BYOL.data.dataset import EncodedImages
+from BYOL.data.dataset import UNLABELLED, EncodedImages
 from BYOL.data.path_table import PathTable
 from BYOL.data.shards.build_index import build_index
 from BYOL.data.shards.index import ShardIndex
+from BYOL.data.shards.labels import ShardLabels, aligned
 from BYOL.data.shards.readers import Reader, open_reader, read_first_images
 from BYOL.data.shards.urls import base_name, find_shards, set_name, split_shards
 
@@ -166,6 +167,8 @@ def open_streamed(
     train, test = split_shards(find_shards(data))
     name = set_name(data)
     opened = [_open_split(name, shards, cache) for shards in (train, test) if shards]
+    if len(opened) > 1 and any(images.index.words for images in opened):
+        opened = _aligned(*opened)
     # If classes are named by their numbers, either split may have more of them.
     most = max((images.classes for images in opened), key=len)
     opened = [
@@ -180,7 +183,18 @@ def open_streamed(
 def _open_split(name: str, shards: list[str], cache: Path | None) -> StreamedImages:
     index = build_index(shards, cache)
     classes = index.classes if index.labels is not None else ()
-    return StreamedImages(name, 3, index.labels, classes, index)
+    remarks = (f"{UNLABELLED}{index.unlabelled}",) if index.unlabelled else ()
+    return StreamedImages(name, 3, index.labels, classes, index, remarks=remarks)
+
+
+def _aligned(train: StreamedImages, test: StreamedImages) -> list[StreamedImages]:
+    """Number the classes of both splits by their names, those of the training images first."""
+    if train.labels is None or test.labels is None:
+        return [train, test]
+    further = sorted(set(test.classes) - set(train.classes))
+    classes = (*train.classes, *further)
+    labels = aligned(ShardLabels(test.labels), test.classes, classes)
+    return [train, replace(test, labels=labels, classes=classes)]
 
 
 def first_shard_images(data: str, most: int) -> list[bytes]:

@@ -2,15 +2,14 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from BYOL.data.path_table import PathTable
+from BYOL.data.shards.labels import merge_labels
 from BYOL.data.shards.tar import Contents
 from BYOL.data.shards.urls import base_name, is_url
-
-_MOST_CLASSES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +27,8 @@ class ShardIndex:
         lengths: (n,) int64 bytes of every image; empty for Parquet.
         labels: (n,) int64 class of every image, or None.
         classes: the names of the classes.
+        words: see :class:`BYOL.data.shards.labels.ShardLabels`.
+        unlabelled: the reason why there are no labels, or "".
         groups: (g,) int64 cumulative number of images at the end of every row group; empty for tar.
         columns: the image column of every Parquet shard.
         notes: one line for every damaged shard.
@@ -45,6 +46,8 @@ class ShardIndex:
     groups: np.ndarray
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    words: bool = False
+    unlabelled: str = ""
 
     def __len__(self) -> int:
         return int(self.ends[-1])
@@ -69,23 +72,6 @@ class ShardIndex:
         return shard, image - (int(self.ends[shard - 1]) if shard else 0)
 
 
-def complete_labels(labels: np.ndarray) -> np.ndarray | None:
-    """``labels`` if every image has one below the limit of :data:`_MOST_CLASSES`, else None."""
-    return labels if len(labels) and labels.min() >= 0 and labels.max() < _MOST_CLASSES else None
-
-
-def class_names(labels: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """One name per class: ``classes``, and the class numbers for all further classes.
-
-    Args:
-        labels: (n,) int64, -1 for none.
-        classes: the names of the first classes, or of all.
-    """
-    if complete_labels(labels) is None:
-        return classes
-    return (*classes, *(str(i) for i in range(len(classes), int(labels.max()) + 1)))
-
-
 def index_from_contents(
     shards: Sequence[str], kind: str, contents: Sequence[Contents], classes: tuple[str, ...] = ()
 ) -> ShardIndex:
@@ -93,12 +79,15 @@ def index_from_contents(
     import pyarrow as pa
 
     names = PathTable.from_arrow(pa.chunked_array([c.names.arrow() for c in contents]))
-    labels = np.concatenate([c.labels for c in contents])
+    labels = merge_labels([c.labels for c in contents])
+    if classes:
+        labels = replace(labels, classes=classes)
     return ShardIndex(
         tuple(shards), kind, np.cumsum([len(c.names) for c in contents]),
         np.array([c.size for c in contents], dtype=np.int64), names,
         np.concatenate([c.offsets for c in contents]),
-        np.concatenate([c.sizes for c in contents]), complete_labels(labels),
-        class_names(labels, classes), np.zeros(0, dtype=np.int64),
-        notes=tuple(c.note for c in contents if c.note),
+        np.concatenate([c.sizes for c in contents]), labels.complete(),
+        labels.names(), np.zeros(0, dtype=np.int64),
+        notes=tuple(c.note for c in contents if c.note), words=labels.words,
+        unlabelled=labels.problem(),
     )  # fmt: skip

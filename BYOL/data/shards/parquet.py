@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from BYOL.data.shards.tar import NO_LABEL
+from BYOL.data.shards.labels import NO_LABEL, ShardLabels, labels_of_words
 from BYOL.data.shards.urls import file_system, is_url
 from BYOL.errors import DataError, first_line
 
 _NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "content", "bytes")
 _LABELS = ("label", "labels", "cls", "fine_label")
 _NAME_COLUMNS = ("filename", "file_name", "__key__")  # columns that hold the name of an image
+_MOST_INTEGER = 1e15  # that a floating-point label may be
 LARGEST_GROUP = 1 << 30  # bytes of a row group, the smallest unit that can be read
 
 
@@ -23,15 +24,13 @@ class Table:
     Args:
         column: path of the image column, down to the bytes.
         ends: (g,) int64 cumulative number of rows at the end of every row group.
-        labels: (n,) int64, -1 for none.
-        classes: the names of the classes, if the file has them.
+        labels: of the rows, with the names of the classes if the file has them.
         names: (n,) pyarrow array of image names with possible nulls; None: the file has no names.
     """
 
     column: str
     ends: np.ndarray
-    labels: np.ndarray
-    classes: tuple[str, ...]
+    labels: ShardLabels
     names: Any = None
 
 
@@ -73,9 +72,8 @@ def read_footer(shard: str) -> Table:
             )
         rows += group.num_rows
         ends.append(rows)
-    labels, classes = _labels(file)
     names = _names(file, column)
-    return Table(column, np.array(ends, dtype=np.int64), labels, classes, names)
+    return Table(column, np.array(ends, dtype=np.int64), _labels(file), names)
 
 
 def _column(schema: Any, shard: str) -> str:
@@ -120,17 +118,48 @@ def _names(file: Any, column: str) -> Any:
     return names.cast(pa.large_string()) if is_text and names.null_count < len(names) else None
 
 
-def _labels(file: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+def _labels(file: Any) -> ShardLabels:
+    """The labels of the first column that holds classes, or the reason why none is used."""
+    unused = ""
+    for name in _LABELS:
+        if name in file.schema_arrow.names:
+            labels = _label_column(file, name)
+            if labels is not None:
+                return labels
+            kind = file.schema_arrow.field(name).type
+            unused = unused or f"its column {name!r} holds no classes but {kind}"
+    return ShardLabels(np.full(file.metadata.num_rows, NO_LABEL, dtype=np.int64), unused=unused)
+
+
+def _label_column(file: Any, name: str) -> ShardLabels | None:
+    """The classes of a column of integers, words or switches; None for any other column."""
     import pyarrow.types as t
 
-    schema = file.schema_arrow
-    name = next((n for n in _LABELS if n in schema.names), None)
-    if name is None or not t.is_integer(schema.field(name).type):
-        return np.full(file.metadata.num_rows, NO_LABEL, dtype=np.int64), ()
-    column = file.read(columns=[name]).column(name).fill_null(NO_LABEL)
+    kind = file.schema_arrow.field(name).type
+    kind = kind.value_type if t.is_dictionary(kind) else kind
+    is_text = t.is_string(kind) or t.is_large_string(kind)
+    if not (is_text or t.is_integer(kind) or t.is_boolean(kind) or t.is_floating(kind)):
+        return None
+    column = file.read(columns=[name]).column(name).cast(kind).combine_chunks()
+    if is_text:
+        encoded = column.dictionary_encode()
+        numbers = encoded.indices.fill_null(NO_LABEL).to_numpy(zero_copy_only=False)
+        return labels_of_words(numbers, encoded.dictionary.to_pylist())
+    if t.is_integer(kind):
+        column = column.cast("int64", safe=False).fill_null(NO_LABEL)
+        return ShardLabels(column.to_numpy(zero_copy_only=False), _class_names(file, name))
+    values = column.cast("float64").to_numpy(zero_copy_only=False)  # null is NaN
+    known = np.isfinite(values)
+    if (values[known] % 1).any() or (np.abs(values[known]) >= _MOST_INTEGER).any():
+        return None
+    labels = np.where(known, values, NO_LABEL).astype(np.int64)
+    return ShardLabels(labels, ("False", "True") if t.is_boolean(kind) else ())
+
+
+def _class_names(file: Any, name: str) -> tuple[str, ...]:
+    """The names that Hugging Face's metadata have for the numbers of a column."""
     try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        classes = tuple(str(c) for c in features[name]["names"])
+        about = json.loads((file.schema_arrow.metadata or {})[b"huggingface"])
+        return tuple(str(c) for c in about["info"]["features"][name]["names"])
     except (KeyError, ValueError, TypeError):
-        classes = ()
-    return column.to_numpy().astype(np.int64), classes
+        return ()

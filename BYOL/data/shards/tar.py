@@ -15,12 +15,14 @@ import numpy as np
 from BYOL.data.formats.supported import ARRAYS, ending_of, may_be_dicom, split_ending
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import is_image_file
+from BYOL.data.shards.labels import NO_LABEL, ShardLabels, labels_of_words
 from BYOL.errors import DataError
 
 LARGEST_IMAGE = 1 << 28  # bytes; a larger member is none
 _LARGEST_MEMBER = 1 << 36
 _LARGEST_HEADER = 1 << 20  # of a long name or of pax attributes
-_LARGEST_LABEL = 32
+_LARGEST_LABEL = 256
+_FIRST_WORD = -2  # words are numbered downwards from here
 _HEADERS = frozenset(
     (
         tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
@@ -28,7 +30,6 @@ _HEADERS = frozenset(
     )
 )  # fmt: skip
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
-NO_LABEL = -1
 ORIGINAL = "BYOL.path"  # the attribute of a member that was renamed: its path in the folder
 
 
@@ -40,7 +41,7 @@ class Contents:
         names: of the members, or the paths in the folder that they were packed from.
         offsets: (n,) int64 offset of the first byte in the archive; empty for Parquet.
         sizes: (n,) int64 bytes.
-        labels: (n,) int64, -1 for none.
+        labels: of the images.
         size: bytes of the whole shard; -1: unknown.
         note: a warning about damage, or "".
     """
@@ -48,7 +49,7 @@ class Contents:
     names: PathTable
     offsets: np.ndarray
     sizes: np.ndarray
-    labels: np.ndarray
+    labels: ShardLabels
     size: int
     note: str = ""
 
@@ -63,6 +64,8 @@ class _Columns:
     arrays: list[bool] = field(default_factory=list)  # whether the ending is that of an array
     key: bytes = b""
     number: int = 0  # of the current key
+    words: dict[str, int] = field(default_factory=dict)  # names of classes, and their numbers
+    unused: int = 0  # files of labels that are neither a number nor a word
     since: int = 0  # the first image of the current key
 
     def start_member(self, name: bytes) -> None:
@@ -84,8 +87,16 @@ class _Columns:
         self.keys.append(self.number)
         self.arrays.append(ending_of(member.name) in ARRAYS)
 
-    def set_label(self, label: int) -> None:
-        self.label = label
+    def set_label(self, content: bytes) -> None:
+        text = content.strip()
+        if text.isdigit():
+            self.label = min(int(text), 1 << 62)
+        elif (word := text.decode("utf-8", "replace")).isprintable() and "\ufffd" not in word:
+            self.label = self.words.setdefault(word, _FIRST_WORD - len(self.words))
+            self.label = NO_LABEL if word in ("", "-1") else self.label
+        else:
+            self.unused += 1
+        label = self.label
         self.labels[self.since :] = [label] * (len(self.labels) - self.since)
 
 
@@ -115,6 +126,11 @@ def scan_tar(file: Any, shard: str) -> Contents:
             raise DataError(f"DATA: {shard} is not a tar archive, or its first member is truncated")
         contents.note = (
             f"{shard} is truncated or damaged: its first {len(contents.names):,} images are used"
+        )
+    elif columns.unused:
+        contents.note = (
+            f"{shard}: {columns.unused:,} .cls files are not used, because they hold neither a "
+            "number nor a word"
         )
     elif more:
         contents.note = (
@@ -163,15 +179,13 @@ def _add_member(columns: _Columns, tar: tarfile.TarFile, member: tarfile.TarInfo
     columns.start_member(name)
     if _is_image_member(member):
         columns.add_image(member)
-    elif (
-        name.lower().endswith(b".cls")
-        and member.type in _REGULAR
-        and 0 < member.size <= _LARGEST_LABEL
-    ):
-        opened = tar.extractfile(member)  # nothing is written to disk
-        text = opened.read() if opened else b""
-        if text.strip().isdigit():
-            columns.set_label(min(int(text), 1 << 62))
+    elif name.lower().endswith(b".cls") and member.type in _REGULAR and member.size:
+        is_small = member.size <= _LARGEST_LABEL
+        opened = tar.extractfile(member) if is_small else None  # nothing is written to disk
+        if opened:
+            columns.set_label(opened.read())
+        else:
+            columns.unused += 1
 
 
 def _complete_images(columns: _Columns, size: int) -> Contents:
@@ -181,8 +195,18 @@ def _complete_images(columns: _Columns, size: int) -> Contents:
     # An array with the key of an image holds its features or labels.
     kept = np.flatnonzero(complete & ~(arrays & np.isin(keys, keys[~arrays])))
     names = PathTable(columns.names[i] for i in kept)
-    labels = np.array(columns.labels, dtype=np.int64)
-    return Contents(names, offsets[kept], sizes[kept], labels[kept], size)
+    return Contents(names, offsets[kept], sizes[kept], _labels(columns, kept), size)
+
+
+def _labels(columns: _Columns, kept: np.ndarray) -> ShardLabels:
+    """The labels of the images at ``kept``: numbers, or words if any of them is a word."""
+    labels = np.array(columns.labels, dtype=np.int64)[kept]
+    if not (labels <= _FIRST_WORD).any():
+        return ShardLabels(labels)
+    found, numbers = np.unique(labels, return_inverse=True)
+    words = list(columns.words)
+    texts = ["" if n == NO_LABEL else str(n) if n >= 0 else words[_FIRST_WORD - n] for n in found]
+    return labels_of_words(numbers, texts)
 
 
 def member_key(name: str) -> tuple[str, str]:
