@@ -204,7 +204,7 @@ def test_a_wrong_argument_is_named(kwargs, message):
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
 def test_a_scripted_backend_is_an_error():
-    with pytest.raises(UserError, match="cannot be copied.*torch.jit.*give the module that was"):
+    with pytest.raises(UserError, match=r"cannot be copied.*torch.jit.*give the module that was"):
         small_model(backend=torch.jit.script(small_backend()))
 
 
