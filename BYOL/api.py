@@ -2,7 +2,8 @@
 
 Each function takes the settings of its command as keyword arguments and returns the dictionary that
 the command prints with ``--json``. The names, defaults and accepted values are those of
-docs/commands. Paths may be ``str`` or ``pathlib.Path``.
+docs/commands. Paths may be ``str`` or ``pathlib.Path``. Numbers and arrays of numpy are accepted
+like numbers and lists of Python.
 
 A mistake raises :class:`BYOL.errors.UserError`, a ``ValueError`` whose message names the setting.
 """
@@ -11,6 +12,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from BYOL._plain import plain
 from BYOL.cli.child_command import can_start_again, pretrain_in_child
 from BYOL.cli.parser import expand_home
 from BYOL.config import PretrainConfig
@@ -151,7 +153,7 @@ def _settings(settings: type, arguments: Mapping[str, Any]) -> Any:
         UserError: an unknown name, or a value of the wrong type or out of range.
     """
     values = {
-        name: os.fspath(value) if isinstance(value, os.PathLike) else value
+        name: plain(value)
         for name, value in arguments.items()
         if name != "data" or value is not None
     }

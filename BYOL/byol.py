@@ -110,8 +110,10 @@ class BYOL(nn.Module):
         super().__init__()
         check_sizes(
             input_size=input_size, hidden_size=hidden_size, output_size=output_size,
-            depth_proj=depth_proj, depth_pred=depth_pred,
+            depth_proj=depth_proj, depth_pred=depth_pred, in_channels=in_channels,
         )  # fmt: skip
+        if image_size is not None:
+            check_sizes(image_size=image_size)
         check_names(target, norm, target_norm)
         check_combinations(
             closed_form=closedFormPredicator, moving=EAvg, predictor=predictor, target=target,

@@ -25,8 +25,11 @@ from BYOL.data.path_table import PathTable
 from BYOL.data.sklearn_input import (
     are_paths,
     array_images,
+    checked_range,
+    checked_settings,
     image_side,
     observed_range,
+    plain_images,
     write_training_data,
 )
 from BYOL.errors import UserError
@@ -47,7 +50,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     ``make_pipeline(BYOLEmbedder(epochs=20), LogisticRegression())`` is an image classifier.
 
     Images are an array (n, H, W), (n, H, W, C) or (n, C, H, W), a table (n, pixels) of flattened
-    images, or a list of file names.
+    images, or file names: a list, an array, or a column of a table.
 
     Args:
         run: a result of ``byol pretrain`` or ``byol export``, as for :func:`BYOL.load_backbone`;
@@ -61,7 +64,8 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         pixel_range: the values of black and white. None: 0 and 255 for uint8, 0 and 65535 for
             uint16, 0 and 1 for bool and for floats within this range, else the smallest and the
             largest value in ``fit``.
-        settings: other settings of a run by name, see :class:`BYOL.config.PretrainConfig`.
+        settings: other settings of a run by name, see :class:`BYOL.config.PretrainConfig`; not
+            ``data``, ``out`` and ``preset``.
         out: a new folder for the run; None keeps only the backbone.
         accelerator: cpu, gpu, mps or auto.
         random_state: an int makes all randomness reproducible.
@@ -155,6 +159,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return features
 
     def _images(self, X: Any, *, fitting: bool) -> Images:
+        X = plain_images(X)
         if are_paths(X):
             return self._files(X, fitting)
         least = 2 if fitting and self.run is None else 1
@@ -170,7 +175,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _channels(self, fitting: bool) -> int | None:
         """The number of channels of images in arrays, if it is known."""
         if fitting:
-            return (self.settings or {}).get("channels")
+            return checked_settings(self.settings).get("channels")
         return len(self.backbone_.transform.mean)
 
     def _shape_of(self, count: int) -> tuple[int, ...]:
@@ -193,11 +198,8 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         kind = pixels.dtype.name if pixels.dtype.name in _KNOWN_RANGES else "number"
         if fitting:
             self._kind = kind
-            known = self.pixel_range or _KNOWN_RANGES.get(kind)
-            self.pixel_range_ = known or observed_range(pixels)
-            low, high = self.pixel_range_
-            if not low < high:
-                raise UserError(f"pixel_range={self.pixel_range_} must be (black, white)")
+            known = self.pixel_range if self.pixel_range is not None else _KNOWN_RANGES.get(kind)
+            self.pixel_range_ = checked_range(observed_range(pixels) if known is None else known)
         elif self.pixel_range is None and kind != getattr(self, "_kind", kind):
             raise UserError(
                 f"X is {pixels.dtype}, but fit received another kind of images: pass the same, or "
@@ -206,6 +208,9 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return getattr(self, "pixel_range_", None) or _KNOWN_RANGES.get(kind) or (0.0, 1.0)
 
     def _files(self, X: Any, fitting: bool) -> FileImages:
+        for i, name in enumerate(X):
+            if not isinstance(name, str | os.PathLike):
+                raise UserError(f"X[{i}]={name!r} is not a file name")
         paths = [Path(os.fspath(path)).expanduser().absolute() for path in X]
         for i, path in enumerate(paths):
             if ending_of(path.name) not in SUFFIXES or not path.is_file():
@@ -241,6 +246,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             return load_backbone(out), results
 
     def _config(self, data: Path, out: Path, images: Images, side: int | None) -> Any:
+        settings = checked_settings(self.settings)
         preset = preset_for(str(data), side) if self.preset == "auto" else self.preset
         values = preset_values(preset)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -255,7 +261,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             # the axis of an array that holds the channels
             "channels": images.channels if isinstance(images, ArrayImages) else None,
             **{name: v for name in _RUN_SETTINGS if (v := getattr(self, name)) is not None},
-            **(self.settings or {}),
+            **settings,
             "data": str(data),
             "out": str(out),
         }

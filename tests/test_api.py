@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import BYOL
 from BYOL import api
+from BYOL.config.evaluate import EvaluateConfig
 from BYOL.errors import UserError
 from tests.conftest import TINY_SETTINGS, draw_images
 
@@ -41,6 +43,9 @@ def test_the_examples_in_the_docstrings_are_true() -> None:
         ({"epoch": 3}, "the setting 'epoch' is unknown: did you mean epochs"),
         ({"epochs": 0}, "--epochs=0 is out of range"),
         ({"epochs": "many"}, "--epochs: many is not a whole number"),
+        ({"epochs": True}, "--epochs: True is not a whole number"),
+        ({"epochs": np.True_}, "--epochs: True is not a whole number"),
+        ({"epochs": np.float64(2)}, "--epochs: 2.0 is not a whole number"),
         ({"optimizer": "adam"}, "choose one of lars, sgd, adamw"),
         ({"data": "nowhere"}, "nowhere is not there"),
     ],
@@ -63,6 +68,37 @@ def test_settings_are_those_of_the_command_line(tmp_path: Path) -> None:
     assert api._settings(BYOL.config.PretrainConfig, values) == parse("pretrain", words)
     digits = api._settings(BYOL.config.PretrainConfig, {"data": None})
     assert (digits.preset, digits) == ("digits", parse("pretrain", []))
+
+
+def test_numbers_and_arrays_of_numpy_are_those_of_python() -> None:
+    values = {
+        "epochs": np.int64(3),
+        "lr": np.float32(0.25),
+        "mean": np.array([0.5] * 3),
+        "std": (np.float64(0.25),) * 3,
+        "crop_scale": np.array([0.5, 1]),
+        "optimizer": np.str_("sgd"),
+        "evaluate": np.False_,
+        "weights": Path("w.pth"),
+        "backbone_args": {"depth": np.uint8(2)},
+    }
+    config = api._settings(BYOL.config.PretrainConfig, {"data": "photos", **values})
+    direct = BYOL.config.PretrainConfig(data="photos", **values)
+    for made in (config, direct):
+        assert yaml.safe_dump(
+            {name: getattr(made, name) for name in values if name != "crop_scale"}
+        )
+        assert (made.epochs, made.lr, made.optimizer) == (3, 0.25, "sgd")
+        assert (made.mean, list(made.std)) == ([0.5] * 3, [0.25] * 3)
+        assert list(made.crop_scale) == [0.5, 1] and made.evaluate is False
+        assert made.weights == "w.pth" and made.backbone_args == {"depth": 2}
+        assert {type(v) for v in (made.epochs, made.lr, *made.mean, made.optimizer)} <= {
+            int,
+            float,
+            str,
+        }
+    evaluation = api._settings(EvaluateConfig, {"run": "r", "neighbours": np.array([1, 5])})
+    assert evaluation.neighbours == [1, 5]
 
 
 def test_an_old_name_of_a_setting_is_accepted_with_one_warning(

@@ -138,6 +138,23 @@ def test_black_and_white_follow_the_dtype_or_the_argument(grey_run):
         ({"epochs": 0}, np.zeros((9, 16)), "epochs=0 is out of range"),
         ({"epochs": "3"}, np.zeros((9, 16)), "epochs='3' is out of range: give a number"),
         ({"batch_size": 0}, np.zeros((9, 16)), "batch_size=0 is out of range"),
+        ({"epochs": 1.5}, np.zeros((9, 16)), "epochs: 1.5 is not a whole number"),
+        ({"epochs": np.float64(2)}, np.zeros((9, 16)), "epochs: 2.0 is not a whole number"),
+        ({"epochs": True}, np.zeros((9, 16)), "epochs=True is out of range: give a number"),
+        ({"backbone": torch.nn.Identity()}, np.zeros((9, 16)), "backbone: Identity() is not text"),
+        ({"preset": ["small"]}, np.zeros((9, 16)), "preset=['small'] is unknown"),
+        ({"settings": {"out": "x"}}, np.zeros((9, 16)), "settings['out'] is not accepted: the arg"),
+        ({"settings": {"data": "x"}}, np.zeros((9, 16)), "settings['data'] is not accepted: the i"),
+        ({"settings": {"preset": "x"}}, np.zeros((9, 16)), "settings['preset'] is not accepted"),
+        ({"settings": {"name": 1}}, np.zeros((9, 16)), "name is no setting of a run"),
+        ({"settings": {"batch_size": None}}, np.zeros((9, 16)), "batch_size=None is not a value"),
+        ({"settings": ["a"]}, np.zeros((9, 16)), "settings=['a'] is not a table"),
+        ({"settings": {1: 2}}, np.zeros((9, 16)), "settings={1: 2} is not a table"),
+        ({"pixel_range": (0, np.inf)}, np.zeros((9, 16)), "pixel_range=(0, inf) must be"),
+        ({"pixel_range": (0, np.nan)}, np.zeros((9, 16)), "pixel_range=(0, nan) must be"),
+        ({"pixel_range": (0, 1, 2)}, np.zeros((9, 16)), "pixel_range=(0, 1, 2) must be"),
+        ({"pixel_range": "01"}, np.zeros((9, 16)), "pixel_range=01 must be (black, white)"),
+        ({}, ["a.png", None], "X[1]=None is not a file name"),
         ({}, np.zeros((1, 16)), "1 sample"),
         ({}, [], "1D array"),
         ({}, np.full((9, 16), np.nan), "NaN"),
@@ -152,3 +169,44 @@ def test_invalid_arguments_and_inputs_are_reported(changes, X, named):
 def test_a_different_number_of_channels_is_rejected(grey_run):
     with pytest.raises(UserError, match="3 channels; the backbone takes 1"):
         BYOLEmbedder(grey_run).fit(np.zeros((4, 8, 8, 3), np.uint8))
+
+
+def test_numbers_and_arrays_of_numpy_are_settings():
+    X = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    settings = {**TINY, "hidden_size": np.int64(8), "lr": np.float32(0.25), "mean": np.array([0.5])}
+    embedder = tiny(
+        epochs=np.int64(1),
+        batch_size=np.int32(4),
+        pixel_range=np.array([0, 255]),
+        settings={**settings, "std": torch.tensor([0.25]), "channels": np.int64(1)},
+    )
+    plain = tiny(
+        epochs=1,
+        batch_size=4,
+        settings={**TINY, "lr": 0.25, "mean": [0.5], "std": [0.25], "channels": 1},
+    )
+    assert np.array_equal(embedder.fit_transform(X), plain.fit_transform(X))
+    assert embedder.pixel_range_ == (0, 255)
+
+
+def test_columns_of_file_names_are_images(run, tmp_path):
+    files = [str(f) for f in sorted(draw_images(tmp_path / "images", side=16).rglob("*.png"))]
+    expected = BYOLEmbedder(run).fit_transform(files)
+    columns = [np.array(files)[:, None], np.array(files, dtype=object)]
+    try:
+        import pandas as pd
+    except ImportError:
+        pass
+    else:
+        columns += [pd.Series(files, index=range(5, 5 + len(files))), pd.DataFrame({"f": files})]
+    for X in columns:
+        assert np.array_equal(BYOLEmbedder(run).fit(X).transform(X), expected)
+
+
+def test_tensors_are_images(grey_run):
+    X = torch.rand(5, 8, 8)
+    expected = BYOLEmbedder(grey_run).fit_transform(X.numpy())
+    assert np.array_equal(BYOLEmbedder(grey_run).fit_transform(X.requires_grad_()), expected)
+    half = X.detach().bfloat16()
+    expected = BYOLEmbedder(grey_run).fit_transform(half.float().numpy())
+    assert np.array_equal(BYOLEmbedder(grey_run).fit_transform(half), expected)

@@ -4,22 +4,17 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from BYOL._console import printable
-from BYOL.config.fields import choices_of, is_length, is_switch, is_union, kinds_of
+from BYOL._plain import plain
+from BYOL.config.fields import (
+    choices_of,
+    is_length,
+    is_switch,
+    is_union,
+    kinds_of,
+    words_of_kind,
+)
 from BYOL.config.plain_yaml import plain_yaml
 from BYOL.errors import SettingsError
-
-_WORDS: dict[Any, str] = {
-    str: "text: write it in quotes",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    tuple[float, float]: "two numbers with a comma between",
-    tuple[str, str]: "two names with a comma between",
-    tuple[float, ...]: "two numbers, or two for each channel, with commas between",
-    list[float]: "numbers with commas between",
-    list[int]: "whole numbers with commas between",
-    list[str]: "a list of texts",
-}
 
 
 def convert_all(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,14 +30,14 @@ def convert_all(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
 def convert(name: str, kind: Any, value: Any) -> Any:
     """Convert ``value`` to the type ``kind``; text of a command line is parsed as numbers.
 
+    Numbers and arrays of other libraries, such as numpy, are accepted like those of Python.
+
     Raises:
         UserError: names the setting, its value and what is accepted.
     """
     try:
-        return _convert(kind, value)
+        return _convert(kind, plain(value))
     except (TypeError, ValueError, OverflowError) as error:
-        wanted = next((part for part in get_args(kind) if part is not type(None)), kind)
-        wanted = wanted if is_union(kind) else kind
         if value is None:
             raise SettingsError(
                 f"--{name}=null is not a value: leave it out for the default"
@@ -53,8 +48,7 @@ def convert(name: str, kind: Any, value: Any) -> Any:
             raise SettingsError(
                 f"--{name}={printable(value)} is unknown: choose one of {accepted}"
             ) from error
-        words_of_kind = _WORDS.get(wanted, "a table of names and values")
-        raise SettingsError(f"--{name}: {printable(value)} is not {words_of_kind}") from error
+        raise SettingsError(f"--{name}: {printable(value)} is not {words_of_kind(kind)}") from error
 
 
 def _convert(kind: Any, value: Any) -> Any:

@@ -12,11 +12,25 @@ from dataclasses import MISSING, dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from BYOL._console import printable
+from BYOL._plain import plain
 from BYOL.errors import SettingsError
 
 # The largest whole number of a setting without a limit of its own: products with it, such as the
 # steps of a run, still fit into the 64 bits of other libraries and the 53 bits of JSON readers.
 LARGEST_WHOLE = 10**9
+
+_WORDS: dict[Any, str] = {
+    str: "text: write it in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple[float, float]: "two numbers with a comma between",
+    tuple[str, str]: "two names with a comma between",
+    tuple[float, ...]: "two numbers, or two for each channel, with commas between",
+    list[float]: "numbers with commas between",
+    list[int]: "whole numbers with commas between",
+    list[str]: "a list of texts",
+}
 
 
 @dataclass(frozen=True)
@@ -124,25 +138,53 @@ def is_switch(kind: Any) -> bool:
 def check_settings(settings: Any) -> None:
     """Check every value against the type, the range and the choices of its field.
 
-    None is always accepted. Of the type, only the length of pairs is checked here.
+    A value of another library, such as a number of numpy, is replaced by the plain value.
 
     Raises:
         UserError: names the flag, its value and what is accepted.
     """
     kinds = kinds_of(type(settings))
     for name, field in fields_of(settings).items():
-        value, info = getattr(settings, name), info_of(field)
-        if value is not None and (kind := pair_kind(kinds[name])):
-            _check_tuple(name, value, kind)
-        if choices := choices_of(kinds[name]):
-            if value is not None and not isinstance(value, bool) and value not in choices:
+        value, info, kind = plain(getattr(settings, name)), info_of(field), kinds[name]
+        if value is None:
+            if not _fits(kind, None):
+                raise SettingsError(f"--{name}=None is not a value: leave it out for the default")
+            continue
+        object.__setattr__(settings, name, value)  # the dataclass is frozen
+        if pair := pair_kind(kind):
+            _check_tuple(name, value, pair)
+        if choices := choices_of(kind):
+            if not isinstance(value, bool) and value not in choices:
                 raise SettingsError(
                     f"--{name}={printable(value)} is unknown: choose one of {', '.join(choices)}"
                 )
         elif info.low is not None or info.high is not None:
             low = -math.inf if info.low is None else info.low
-            high = LARGEST_WHOLE if _is_whole(kinds[name]) else math.inf
+            high = LARGEST_WHOLE if _is_whole(kind) else math.inf
             _check_range(name, value, low, high if info.high is None else info.high)
+        if not _fits(kind, value):
+            raise SettingsError(f"--{name}: {printable(value)} is not {words_of_kind(kind)}")
+
+
+def words_of_kind(kind: Any) -> str:
+    """What a value of type ``kind`` is, for messages."""
+    first = next((part for part in get_args(kind) if part is not type(None)), kind)
+    return _WORDS.get(first if is_union(kind) else kind, "a table of names and values")
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a plain ``value`` is of the type ``kind``; lists and tuples count as the same."""
+    if is_union(kind):
+        return any(_fits(part, value) for part in get_args(kind))
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value in parts
+    if origin in (list, tuple):
+        return isinstance(value, list | tuple) and all(_fits(parts[0], item) for item in value)
+    if kind in (int, float):
+        accepted = int if kind is int else (int, float)
+        return isinstance(value, accepted) and not isinstance(value, bool)
+    return isinstance(value, origin or kind)
 
 
 def is_union(kind: Any) -> bool:
@@ -179,7 +221,7 @@ def is_length(kind: Any, length: int) -> bool:
 
 def _check_range(name: str, value: Any, low: float, high: float) -> None:
     for number in value if isinstance(value, list | tuple) else [value]:
-        if not isinstance(number, int | float | None):
+        if isinstance(number, bool) or not isinstance(number, int | float | None):
             raise SettingsError(f"--{name}={number!r} is out of range: give a number")
         if number is not None and (not low <= number <= high or math.isinf(number)):
             accepted = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"

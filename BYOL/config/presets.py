@@ -233,7 +233,7 @@ def preset_values(name: str) -> dict[str, Any]:
     Raises:
         UserError: the name is unknown.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise SettingsError(f"--preset={name} is unknown: choose one of auto, {', '.join(PRESETS)}")
     return {"preset": name, **PRESETS[name]}
 
@@ -250,7 +250,7 @@ def preset_for(data: str | None, side: int | None) -> str:
     return "small" if side is not None and side <= 96 else "paper-300"
 
 
-def preset_config(name: str, **changes: Any) -> PretrainConfig:
+def preset_config(name: str, /, **changes: Any) -> PretrainConfig:
     """The settings of a run from a preset with changes: ``preset_config("small", epochs=10)``.
 
     With the name "auto", all settings that are not in ``changes`` are chosen later, from the images

@@ -60,6 +60,7 @@ def build_backbone(
             raise UserError("pretrained=True is for names: load weights into a module yourself")
         name, backbone = type(backend).__name__, backend
     else:
+        _check_name(backend)
         name = backend
         backbone = _create(name, in_channels, image_size, pretrained, arguments or {}, classes)
     if stem == "small":
@@ -137,6 +138,18 @@ def freeze_patch_embedding(backbone: nn.Module) -> None:
     if not isinstance(embedding, nn.Module):
         raise UserError("--freeze_patches is for transformers: the backbone has no patch embedding")
     embedding.requires_grad_(False)
+
+
+def _check_name(backend: Any) -> None:
+    """Raise a UserError if ``backend`` is no name, such as a function that builds a network."""
+    if isinstance(backend, str):
+        return
+    called = getattr(backend, "__name__", "the function") if callable(backend) else None
+    hint = f"; call it: {called}(...)" if called else ""
+    raise UserError(
+        f"backend={printable(repr(backend))} is neither a name nor a module: give a timm name or "
+        f"an nn.Module{hint}"
+    )
 
 
 def _create(

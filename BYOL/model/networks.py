@@ -89,6 +89,12 @@ class TargetNetwork(Network):
         super().__init__(copy_network(online.backend), copy_network(online.projection))
         self.running = running
         self._averages: dict[str, Tensor] = {}  # float32, by the name of the parameter or buffer
+        if not all(parameter.is_leaf for parameter in self.parameters()):
+            raise UserError(
+                "the backend cannot be copied for the target network: its parameters are computed "
+                "from others, as those of copies by torch.jit are: give the module that was "
+                "scripted or traced"
+            )
         self.requires_grad_(False)
         self.register_state_dict_post_hook(_store_averages)
         _set_modes(self, allowed=not running)

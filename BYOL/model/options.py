@@ -1,7 +1,10 @@
 """Checks of the arguments of :class:`BYOL.byol.BYOL`, alone and together."""
 
+import math
+import operator
 from collections.abc import Sequence
 
+from BYOL._console import printable
 from BYOL.errors import UserError
 from BYOL.model.group_norm import NORMS
 
@@ -10,17 +13,24 @@ TARGET_NORMS = ("batch", "running")
 
 
 def check_sizes(**sizes: int) -> None:
-    """Raise a UserError if one of ``sizes`` is below 1."""
+    """Raise a UserError if one of ``sizes`` is no whole number from 1 up."""
     for name, value in sizes.items():
-        if value < 1:
-            raise UserError(f"{name}={value} is out of range: give a whole number from 1 up")
+        whole = not isinstance(value, bool) and hasattr(value, "__index__")
+        if not whole or operator.index(value) < 1:
+            raise UserError(
+                f"{name}={printable(repr(value))} is out of range: give a whole number from 1 up"
+            )
 
 
 def check_tau(t: float) -> float:
-    """Return ``t``, or raise a UserError if it is not in [0, 1]."""
-    if not 0 <= t <= 1:
-        raise UserError(f"t={t} is out of range: τ is a number from 0 to 1")
-    return t
+    """Return ``t`` as a number, or raise a UserError if it is not in [0, 1]."""
+    try:
+        number = math.nan if isinstance(t, str | bool) else float(t)
+    except (TypeError, ValueError, RuntimeError):
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise UserError(f"t={printable(repr(t))} is out of range: τ is a number from 0 to 1")
+    return number
 
 
 def check_names(target: str, norm: str, target_norm: str) -> None:
@@ -41,7 +51,8 @@ def check_view_predictors(kinds: Sequence[str], predictor: str) -> None:
     Raises:
         UserError: a name is not a word or occurs twice, or ``predictor`` has no weights.
     """
-    if isinstance(kinds, str) or not all(kind.isidentifier() for kind in kinds):
+    words = isinstance(kinds, Sequence) and not isinstance(kinds, str)
+    if not words or not all(isinstance(kind, str) and kind.isidentifier() for kind in kinds):
         raise UserError(
             f"view_predictors={kinds!r} is no list of names: give kinds of views, such as "
             "('small', 'cutout')"

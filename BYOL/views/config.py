@@ -5,8 +5,10 @@ This module does not import torch, so that the command line can check settings i
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
+from BYOL._plain import plain
 from BYOL.errors import UserError
 
 Pair = tuple[float, float]
@@ -58,8 +60,10 @@ class ViewConfig:
     cutout: Pair | None = None
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UserError(f"size={self.size} is out of range: give a number of pixels from 1 up")
+        if not isinstance(self.size, Integral) or isinstance(self.size, bool) or self.size < 1:
+            raise UserError(
+                f"size={self.size!r} is out of range: give a whole number of pixels from 1 up"
+            )
         for name in ("flip", "vertical_flip", "jitter", "grey", "blur", "solarize"):
             self._check(name, 0, 1)
         for name, most in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0.5)):
@@ -67,10 +71,9 @@ class ViewConfig:
         self._check("rotate", 0, 180)
         pairs = {"crop_scale": 1, "crop_ratio": math.inf, "blur_sigma": math.inf, "cutout": 1}
         for name, most in pairs.items():
-            low, high = getattr(self, name) or (1, 1)
-            if not 0 < low <= high <= most:
-                accepted = f"0 < least ≤ most{'' if most == math.inf else f' ≤ {most:g}'}"
-                raise UserError(f"{name}={(low, high)} is out of range: give {accepted}")
+            pair = getattr(self, name)
+            if pair is not None or name != "cutout":
+                _check_pair(name, pair, most)
 
     @property
     def kind(self) -> str:
@@ -78,11 +81,23 @@ class ViewConfig:
         return "small" if self.cutout is None else "cutout"
 
     def _check(self, name: str, low: float, high: float) -> None:
-        if not low <= getattr(self, name) <= high:
+        value = getattr(self, name)
+        if not is_number(value) or not low <= value <= high:
             raise UserError(
-                f"{name}={getattr(self, name)} is out of range: give a number from "
-                f"{low:g} to {high:g}"
+                f"{name}={value!r} is out of range: give a number from {low:g} to {high:g}"
             )
+
+
+def is_number(value: Any) -> bool:
+    """Return whether ``value`` is a finite real number and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_pair(name: str, pair: Any, most: float) -> None:
+    numbers = isinstance(pair, tuple | list) and len(pair) == 2 and all(map(is_number, pair))
+    if not numbers or not 0 < pair[0] <= pair[1] <= most:
+        accepted = f"0 < least ≤ most{'' if most == math.inf else f' ≤ {most:g}'}"
+        raise UserError(f"{name}={pair!r} is out of range: give two numbers with {accepted}")
 
 
 @dataclass(frozen=True)
@@ -118,14 +133,19 @@ def paper_views(size: int, **changes: Any) -> tuple[ViewConfig, ViewConfig]:
     for name in changes:
         if name not in accepted:
             raise UserError(f"{name}= is unknown: choose from {', '.join(accepted)}")
-    blur = _as_pair(changes.pop("blur", (1.0, 0.1)))
-    solarize = _as_pair(changes.pop("solarize", (0.0, 0.2)))
+    changes = plain(changes)
+    blur = _as_pair("blur", changes.pop("blur", (1.0, 0.1)))
+    solarize = _as_pair("solarize", changes.pop("solarize", (0.0, 0.2)))
     first, second = (
         ViewConfig(size, blur=blur[i], solarize=solarize[i], **changes) for i in (0, 1)
     )
     return first, second
 
 
-def _as_pair(value: Any) -> Pair:
-    first, second = value if isinstance(value, tuple | list) else (value, value)
-    return first, second
+def _as_pair(name: str, value: Any) -> Pair:
+    pair = value if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2:
+        raise UserError(
+            f"{name}={value!r} is out of range: give a number from 0 to 1, or one for each view"
+        )
+    return pair[0], pair[1]

@@ -1,24 +1,25 @@
 """The transforms of the specification: callables for one image or a batch."""
 
 import logging
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from BYOL._console import printable
+from BYOL._plain import plain
 from BYOL._random import fold
 from BYOL.errors import UserError
 from BYOL.views.centre_crop import centre_crop, centre_crop_box
-from BYOL.views.config import ViewConfig, paper_views
+from BYOL.views.config import ViewConfig, is_number, paper_views
 from BYOL.views.ops import per_channel
 from BYOL.views.pipeline import make_view
 from BYOL.views.pixel_range import PixelRange
 from BYOL.views.pixels import cut, to_pixels
 
+_LEAST_STD = 1e-6  # networks compute in float32
 log = logging.getLogger(__name__)
 _UNSCALED_VALUE = 16.0  # exceeded by images in [0, 255] and never by (noisy) images in [0, 1]
 
@@ -31,7 +32,7 @@ def get_byol_transforms(
     Args:
         size: side length of the result in pixels, or a pair of equal side lengths.
         mean: mean of each channel, in [0, 1].
-        std: standard deviation of each channel, above 0.
+        std: standard deviation of each channel, above 0, at most 1.
         changes: fields of :class:`~BYOL.views.config.ViewConfig` that differ from the paper, for
             both views, for example ``crop_scale=(0.2, 1)`` or ``hue=0``. ``blur`` and ``solarize``
             may be pairs with one value for each view.
@@ -42,23 +43,41 @@ def get_byol_transforms(
         and ``t1`` draw independently for every image of a batch and follow ``torch.manual_seed``.
 
     Raises:
-        UserError: ``size`` or an element of ``std`` is not positive, ``mean`` and ``std`` differ in
+        UserError: ``size`` is not positive, ``mean`` and ``std`` are out of range or differ in
             length, or a name or value in ``changes`` is not accepted.
     """
-    sides = list(size) if isinstance(size, Sequence) else [operator.index(size)]
-    if len(set(sides)) != 1:
-        raise UserError(f"size={size} is not square: give one number of pixels")
-    if np.ndim(mean) != 1 or np.ndim(std) != 1 or len(mean) != len(std) or not len(mean):
+    mean, std, side = plain(mean), plain(std), plain(size)
+    sides = list(side) if isinstance(side, list | tuple) else [side]
+    if not sides or any(side != sides[0] for side in sides):
+        raise UserError(f"size={size!r} is not square: give one number of pixels")
+    for name, values in (("mean", mean), ("std", std)):
+        _check_statistics(name, values)
+    if len(mean) != len(std):
         raise UserError(f"mean={mean} and std={std} must have a number per channel")
     mean, std = [float(value) for value in mean], [float(value) for value in std]
-    if min(std) <= 0:
-        raise UserError(f"std={std} is out of range: give numbers above 0")
-    first, second = paper_views(int(sides[0]), **changes)
+    first, second = paper_views(sides[0], **changes)
     return (
         ViewTransform(first, mean, std),
         ViewTransform(second, mean, std),
         EvalTransform(first.size, mean, std),
     )
+
+
+def _check_statistics(name: str, values: Any) -> None:
+    """Check the mean or the standard deviations of the channels of images in [0, 1].
+
+    Raises:
+        UserError: the values are no numbers, or those of images with other values, such as 0 to
+            255.
+    """
+    if not isinstance(values, list | tuple) or not values or not all(map(is_number, values)):
+        raise UserError(f"{name}={printable(repr(values))} must have a finite number per channel")
+    least = 0 if name == "mean" else _LEAST_STD
+    if not all(least <= value <= 1 for value in values):
+        raise UserError(
+            f"{name}={printable(repr(values))} is out of range: give numbers from {least:g} to 1, "
+            "because images have values from 0 to 1 (divide statistics of 0 to 255 by 255)"
+        )
 
 
 class ViewTransform:
@@ -126,6 +145,8 @@ class EvalTransform:
         return x[0] if single else x
 
     def _centre_crop(self, image: Image.Image) -> Tensor:
+        if 0 in image.size:
+            raise UserError(_no_pixels(*image.size))
         upright = ImageOps.exif_transpose(image)
         pixels = to_pixels(upright, len(self.mean), self.pixel_range, self.no_data)
         height, width = pixels.shape[:2]
@@ -170,6 +191,10 @@ def _warn_of_floats(message: str) -> None:
         log.warning(message)
 
 
+def _no_pixels(width: int, height: int) -> str:
+    return f"a transform got images of {width} × {height} px: give images with pixels"
+
+
 def as_batch(image: Any, channels: int) -> tuple[Tensor, bool]:
     """Return an image as a batch (B, C, H, W), and whether it was a single image.
 
@@ -179,7 +204,7 @@ def as_batch(image: Any, channels: int) -> tuple[Tensor, bool]:
 
     Raises:
         UserError: ``image`` is neither a PIL image nor a uint8 or float tensor of three or four
-            dimensions.
+            dimensions, or has no pixels.
     """
     if not isinstance(image, Tensor):
         if not hasattr(image, "getbands"):
@@ -187,6 +212,8 @@ def as_batch(image: Any, channels: int) -> tuple[Tensor, bool]:
                 f"a transform got {type(image).__name__}: give a PIL image, "
                 "a (C, H, W) tensor or a (B, C, H, W) batch"
             )
+        if 0 in image.size:
+            raise UserError(_no_pixels(*image.size))
         pixels = to_pixels(ImageOps.exif_transpose(image), channels)
         image = torch.from_numpy(pixels.transpose(2, 0, 1))
     if image.ndim not in (3, 4) or not (image.dtype == torch.uint8 or image.is_floating_point()):
@@ -194,6 +221,8 @@ def as_batch(image: Any, channels: int) -> tuple[Tensor, bool]:
             f"a transform got a {image.dtype} tensor of shape {tuple(image.shape)}: give "
             "(C, H, W) or (B, C, H, W), uint8 or float in [0, 1]"
         )
+    if 0 in image.shape[-2:]:
+        raise UserError(_no_pixels(image.shape[-1], image.shape[-2]))
     # On a GPU this check would force the host to wait.
     if image.is_floating_point() and image.device.type == "cpu":
         sample = image[..., ::8, ::8]

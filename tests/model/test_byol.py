@@ -2,6 +2,7 @@ import copy
 import inspect
 import operator
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -178,6 +179,20 @@ def test_heads_of_any_depth(depth):
         ({"hidden_size": -1}, "hidden_size=-1 is out of range"),
         ({"t": 1.5}, "t=1.5 is out of range"),
         ({"t": float("nan")}, "t=nan is out of range"),
+        ({"t": None}, "t=None is out of range: τ is a number from 0 to 1"),
+        ({"t": "0.9"}, "t='0.9' is out of range: τ is a number"),
+        ({"t": [0.9, 0.9]}, "is out of range: τ is a number"),
+        ({"in_channels": 0}, "in_channels=0 is out of range: give a whole number from 1 up"),
+        ({"image_size": -3}, "image_size=-3 is out of range: give a whole number"),
+        ({"image_size": 32.0}, "image_size=32.0 is out of range: give a whole number"),
+        ({"image_size": "32"}, "image_size='32' is out of range: give a whole number"),
+        ({"hidden_size": None}, "hidden_size=None is out of range: give a whole number"),
+        ({"output_size": True}, "output_size=True is out of range: give a whole number"),
+        ({"backend": small_backend}, "neither a name nor a module.*call it: small_backend"),
+        ({"backend": nn.Flatten}, "neither a name nor a module.*call it: Flatten"),
+        ({"backend": 5}, "backend=5 is neither a name nor a module: give a timm name or an nn.Mod"),
+        ({"view_predictors": None}, "view_predictors=None is no list of names"),
+        ({"view_predictors": (1,)}, "is no list of names"),
         ({"predictor": "magic"}, "'magic' is unknown.*mlp"),
         ({"target": "moving"}, "'moving' is unknown.*ema"),
     ],
@@ -185,6 +200,26 @@ def test_heads_of_any_depth(depth):
 def test_a_wrong_argument_is_named(kwargs, message):
     with pytest.raises(UserError, match=message):
         small_model(**kwargs)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_a_scripted_backend_is_an_error():
+    with pytest.raises(UserError, match=r"cannot be copied.*torch.jit.*give the module that was"):
+        small_model(backend=torch.jit.script(small_backend()))
+
+
+def test_no_backend_is_an_error():
+    with pytest.raises(UserError, match="backend=None is neither a name nor a module"):
+        BYOL(16, backend=None)
+
+
+def test_numbers_of_numpy_are_sizes_and_tau():
+    sizes = {"hidden_size": np.int64(32), "image_size": np.int16(12), "in_channels": np.int8(3)}
+    model = small_model(t=np.float32(0.5), **sizes)
+    assert type(model.t) is float and model.t == 0.5
+    model.updateTargetNetwork(np.float64(0.25))
+    with pytest.raises(UserError, match="t='1' is out of range"):
+        model.updateTargetNetwork("1")
 
 
 def test_state_dict_round_trip_gives_the_same_outputs():

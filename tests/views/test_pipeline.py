@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import math
 import os
 
 import numpy as np
@@ -237,6 +238,25 @@ def test_the_specified_transforms_apply_the_passed_changes():
     assert t(random_images(2)).shape == (2, 3, 16, 16)
 
 
+def test_the_specified_transforms_take_numbers_and_arrays_of_numpy():
+    images = random_images(2)
+    kinds = (
+        (16, [0.5] * 3, [0.25] * 3, {"crop_scale": (0.25, 1), "blur": (0.5, 0)}),
+        (
+            np.array([16, 16]),
+            np.full(3, 0.5, np.float32),
+            torch.full((3,), 0.25),
+            {"crop_scale": np.array([0.25, 1]), "blur": np.array([0.5, 0])},
+        ),
+    )
+    results = []
+    for size, mean, std, changes in kinds:
+        torch.manual_seed(0)
+        transforms = get_byol_transforms(size, mean, std, **changes)
+        results.append([transform(images) for transform in transforms])
+    assert all(map(torch.equal, *results))
+
+
 def test_a_forked_process_does_not_use_the_thread_pool_of_its_parent():
     fused._pool(2)
     child = os.fork()
@@ -277,6 +297,26 @@ def test_the_injector_returns_one_result_per_transform():
         (lambda: get_byol_transforms((8, 9), [0.5], [0.5]), "size"),
         (lambda: get_byol_transforms(8, [0.5], [0.0]), "std"),
         (lambda: get_byol_transforms(8, [0.5], [0.5, 0.5]), "mean"),
+        (
+            lambda: get_byol_transforms(32.0, [0.5], [0.5]),
+            "size=32.0 is out of range: give",
+        ),
+        (lambda: get_byol_transforms("32", [0.5], [0.5]), "size='32' is out of range"),
+        (lambda: get_byol_transforms((), [0.5], [0.5]), r"size=\(\) is not square"),
+        (lambda: get_byol_transforms(8, [0.5], [math.nan]), r"std=\[nan\] must have a finite num"),
+        (lambda: get_byol_transforms(8, [0.5], [math.inf]), r"std=\[inf\] must have a finite num"),
+        (lambda: get_byol_transforms(8, [math.nan], [0.5]), r"mean=\[nan\] must have a finite"),
+        (lambda: get_byol_transforms(8, ["a"], [0.5]), r"mean=\['a'\] must have a finite number"),
+        (lambda: get_byol_transforms(8, [123.7], [58.4]), r"mean=\[123.7\].* 0 to 1 .*by 255"),
+        (lambda: get_byol_transforms(8, [0], [255]), r"std=\[255\] is out of range.*1e-06 to 1"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5], crop_scale=0.5), "crop_scale=0.5 is out of"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5], blur=(0, 1, 1)), r"blur=\(0, 1, 1\) is out"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5], solarize="a"), "solarize='a' is out of ran"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5])[0](torch.zeros(2, 1, 0, 0)), "of 0 × 0 px"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5])[1](torch.zeros(1, 3, 0)), "of 0 × 3 px"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5])[2](torch.zeros(2, 1, 0, 5)), "of 5 × 0 px"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5])[2](Image.new("L", (0, 4))), "of 0 × 4 px"),
+        (lambda: get_byol_transforms(8, [0.5], [0.5])[0](Image.new("L", (0, 4))), "of 0 × 4 px"),
         (lambda: get_byol_transforms(8, 0.5, 0.5), "mean"),
         (lambda: get_byol_transforms(8, [0.5], [0.5], hues=1), "hues= is unknown.*hue"),
         (lambda: get_byol_transforms(8, [0.5], [0.5], hue=2), "hue=2 is out of range"),

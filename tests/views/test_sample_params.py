@@ -91,7 +91,9 @@ def test_every_order_of_the_jitter_is_equally_likely():
 @pytest.mark.parametrize(
     "change",
     [{"size": 0}, {"flip": 1.5}, {"hue": 0.6}, {"crop_scale": (0.5, 0.2)}, {"crop_scale": (0, 1)},
-     {"blur_sigma": (0.0, 1.0)}, {"rotate": -1}, {"cutout": (0.6, 0.2)}, {"cutout": (0.5, 1.1)}],
+     {"blur_sigma": (0.0, 1.0)}, {"rotate": -1}, {"cutout": (0.6, 0.2)}, {"cutout": (0.5, 1.1)},
+     {"size": 8.0}, {"size": True}, {"flip": None}, {"crop_scale": 0.5}, {"crop_scale": None},
+     {"crop_ratio": (1, math.inf)}, {"blur_sigma": (0.1, math.nan)}, {"rotate": "90"}],
 )  # fmt: skip
 def test_an_error_names_the_value_that_is_out_of_range(change):
     with pytest.raises(UserError, match=next(iter(change))):
