@@ -29,6 +29,7 @@ from BYOL.training.clock import command_start
 from BYOL.training.compile import resolve_compile
 from BYOL.training.dry_run import check_network, reliable_machine
 from BYOL.training.finalize import KnownRows, finalize_run, nothing_known, save_report
+from BYOL.training.launch import process_group
 from BYOL.training.launcher import independent_task, resolve_processes
 from BYOL.training.microbatch import fit_micro_batch
 from BYOL.training.prepare import Prepared, prepare
@@ -69,7 +70,7 @@ def pretrain(config: PretrainConfig, known: KnownRows = nothing_known) -> dict[s
     began = command_start()
     config, machine, out = _with_place(config)
     start = find_start(RunFolder(out), config.resume, config.epochs)
-    with StopRequest() as stop:
+    with StopRequest() as stop, process_group(config):
         with waiting("opening the images"):
             prepared = prepare(config)
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)
