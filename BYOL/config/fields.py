@@ -17,6 +17,13 @@ from BYOL.errors import SettingsError
 # The largest whole number of a setting without a limit of its own: products with it, such as the
 # steps of a run, still fit into the 64 bits of other libraries and the 53 bits of JSON readers.
 LARGEST_WHOLE = 10**9
+# Kinds of places that have a path, and what is accepted for them.
+_PLACES: dict[str | None, str] = {
+    "images": "a folder or a file of images",
+    "input": "a file or a folder",
+    "output": "the name of a file or a folder",
+}
+_WORDS = ("data", "folder", "run", "sweep")  # settings that are usually typed without their flag
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,8 @@ def is_switch(kind: Any) -> bool:
 def check_settings(settings: Any) -> None:
     """Check every value against the type, the range and the choices of its field.
 
-    None is always accepted. Of the type, only the length of pairs is checked here.
+    None is always accepted. Of the type, only the length of pairs is checked here. An empty name of
+    a place is a variable of a shell that is not set, and would be the present folder.
 
     Raises:
         UserError: names the flag, its value and what is accepted.
@@ -132,6 +140,8 @@ def check_settings(settings: Any) -> None:
     kinds = kinds_of(type(settings))
     for name, field in fields_of(settings).items():
         value, info = getattr(settings, name), info_of(field)
+        if info.place in _PLACES and (value == "" or (isinstance(value, list) and "" in value)):
+            raise _empty_place(field)
         if value is not None and (kind := pair_kind(kinds[name])):
             _check_tuple(name, value, kind)
         if choices := choices_of(kinds[name]):
@@ -143,6 +153,13 @@ def check_settings(settings: Any) -> None:
             low = -math.inf if info.low is None else info.low
             high = LARGEST_WHOLE if _is_whole(kinds[name]) else math.inf
             _check_range(name, value, low, high if info.high is None else info.high)
+
+
+def _empty_place(field: "dataclasses.Field[Any]") -> SettingsError:
+    called = field.name.upper() if field.name in _WORDS else f"--{field.name}"
+    required = field.default is field.default_factory is MISSING
+    more = "" if required else ", or leave it out"
+    return SettingsError(f"{called} is empty: give {_PLACES[info_of(field).place]}{more}")
 
 
 def is_union(kind: Any) -> bool:
