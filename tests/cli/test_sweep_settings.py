@@ -163,3 +163,12 @@ def test_the_settings_of_a_resumed_run_are_those_of_the_sweep(tmp_path):
     save_config(again, folder / "config.yaml")
     assert "minutes" not in load_config(folder / "config.yaml").recipe
     assert results_of(run) is not None
+
+
+def test_the_advice_about_a_place_names_only_flags_that_a_sweep_has(tmp_path, capsys):
+    (tmp_path / "s.yaml").write_text("settings: {data: photos}")
+    assert main(["sweep", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "o")]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith(
+        "names data=photos: a file opens no place by itself; give --trust if you trust the file\n"
+    )
