@@ -1,8 +1,11 @@
 """Rank and number of the processes of a run."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 _process = (0, 1)  # rank and number of processes, from set_process()
+_alone = False  # in alone()
 
 
 def set_process(rank: int, processes: int) -> None:
@@ -44,8 +47,26 @@ def rank_and_world() -> tuple[int, int]:
 
     Lightning starts processes late, so call this where it is needed and not before.
     """
-    import torch.distributed as dist
+    if not _alone and group_is_open():
+        import torch.distributed as dist
 
-    if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
+
+
+def group_is_open() -> bool:
+    """Return whether torch has a default process group, whoever has opened it."""
+    import torch.distributed as dist
+
+    return dist.is_available() and dist.is_initialized()
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """A context in which this process is the only one, whatever group the program has opened."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before

@@ -29,8 +29,9 @@ def pretrain(data: StrPath | None = None, **settings: Any) -> dict[str, Any]:
     """Train a backbone on images without labels, as ``byol pretrain`` does.
 
     For several ``devices``, Lightning runs the calling script again, once for each further device:
-    call this function under ``if __name__ == "__main__":``. In a notebook or an interactive session
-    the training runs in another process.
+    call this function under ``if __name__ == "__main__":``, and only once with several devices.
+    Later runs on one device may follow. In a notebook or an interactive session the training runs
+    in another process.
 
     Args:
         data: training images; None for the built-in handwritten digits.

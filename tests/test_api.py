@@ -61,7 +61,7 @@ def test_a_mistake_is_an_error_that_names_the_setting(
 
 
 def test_settings_are_those_of_the_command_line(tmp_path: Path) -> None:
-    from BYOL.cli.main import parse
+    from BYOL.cli.program import parse
 
     values = {"data": tmp_path, "epochs": 3, "blur": [1, 0.25], "out": "~/x"}
     words = [str(tmp_path), "--epochs=3", "--blur=1,0.25", "--out=~/x"]

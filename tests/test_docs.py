@@ -15,8 +15,8 @@ import torch
 import yaml
 from pydantic import ValidationError
 
-from BYOL.cli.main import COMMANDS, parse
 from BYOL.cli.parser import COMMON
+from BYOL.cli.program import COMMANDS, parse
 from BYOL.cli.sweep.spec import read_sweep
 from BYOL.config.fields import fields_of, info_of
 from BYOL.errors import UserError

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from BYOL.cli.main import COMMANDS, main
+from BYOL.cli.main import main
+from BYOL.cli.program import COMMANDS
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 pytestmark = pytest.mark.trains

@@ -18,6 +18,18 @@ from BYOL.errors import SettingsError
 # The largest whole number of a setting without a limit of its own: products with it, such as the
 # steps of a run, still fit into the 64 bits of other libraries and the 53 bits of JSON readers.
 LARGEST_WHOLE = 10**9
+# Kinds of places that have a path, and what is accepted for them.
+_PLACES: dict[str | None, str] = {
+    "images": "a folder or a file of images",
+    "input": "a file or a folder",
+    "output": "the name of a file or a folder",
+}
+_UNFLAGGED = (
+    "data",
+    "folder",
+    "run",
+    "sweep",
+)  # settings that are usually typed without their flag
 
 _WORDS: dict[Any, str] = {
     str: "text: write it in quotes",
@@ -138,7 +150,8 @@ def is_switch(kind: Any) -> bool:
 def check_settings(settings: Any) -> None:
     """Check every value against the type, the range and the choices of its field.
 
-    A value of another library, such as a number of numpy, is replaced by the plain value.
+    A value of another library, such as a number of numpy, is replaced by the plain value. An empty
+    name of a place is a variable of a shell that is not set, and would be the present folder.
 
     Raises:
         UserError: names the flag, its value and what is accepted.
@@ -150,6 +163,8 @@ def check_settings(settings: Any) -> None:
             if not _fits(kind, None):
                 raise SettingsError(f"--{name}=None is not a value: leave it out for the default")
             continue
+        if info.place in _PLACES and (value == "" or (isinstance(value, list) and "" in value)):
+            raise _empty_place(field)
         object.__setattr__(settings, name, value)  # the dataclass is frozen
         if pair := pair_kind(kind):
             _check_tuple(name, value, pair)
@@ -185,6 +200,13 @@ def _fits(kind: Any, value: Any) -> bool:
         accepted = int if kind is int else (int, float)
         return isinstance(value, accepted) and not isinstance(value, bool)
     return isinstance(value, origin or kind)
+
+
+def _empty_place(field: "dataclasses.Field[Any]") -> SettingsError:
+    called = field.name.upper() if field.name in _UNFLAGGED else f"--{field.name}"
+    required = field.default is field.default_factory is MISSING
+    more = "" if required else ", or leave it out"
+    return SettingsError(f"{called} is empty: give {_PLACES[info_of(field).place]}{more}")
 
 
 def is_union(kind: Any) -> bool:

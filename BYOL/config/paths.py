@@ -104,6 +104,7 @@ def check_named_places(
     *,
     trusted: bool,
     overridden: Collection[str] = (),
+    has_flags: bool = True,
 ) -> None:
     """Refuse a file that names places without permission, or that names forbidden places.
 
@@ -113,6 +114,7 @@ def check_named_places(
         file: how the user named the file, for the message.
         trusted: whether the user wrote the file or passed ``--trust``.
         overridden: settings that the command line sets as well; these are not checked.
+        has_flags: whether the command has flags for these settings, for the message.
 
     Raises:
         UserError: names the first such setting.
@@ -121,9 +123,10 @@ def check_named_places(
         if name in overridden:
             continue
         if not trusted:
+            flag = f"--{name} on the command line, or " if has_flags else ""
             raise SettingsError(
                 f"{file} names {name}={printable(value)}: a file opens no place by itself; give "
-                f"--{name} on the command line, or --trust if you trust the file"
+                f"{flag}--trust if you trust the file"
             )
         if info_of(fields_of(settings)[name]).place == "images":
             check_named_images(str(value), file)

@@ -4,6 +4,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from BYOL._distributed import rank_and_world
+
 
 def least_squares(z: Tensor, t: Tensor, ridge: float) -> Tensor:
     """Return the ridge-regularised argmin over W of ‖ZW − T‖², for the batches of all processes.
@@ -57,6 +59,6 @@ def solver_dtype(tensor: Tensor) -> torch.dtype:
 
 def sum_over_processes(sums: Tensor) -> Tensor:
     """Return the sum of ``sums`` over all processes; with one process, ``sums`` itself."""
-    if dist.is_available() and dist.is_initialized():
+    if rank_and_world()[1] > 1:
         dist.all_reduce(sums)
     return sums

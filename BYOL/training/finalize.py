@@ -5,7 +5,7 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -23,7 +23,7 @@ from BYOL.data.sources import Splits
 from BYOL.errors import first_line
 from BYOL.evaluation.baselines import START, Reference
 from BYOL.evaluation.collapse.feature_metrics import feature_collapse_metrics
-from BYOL.evaluation.evaluate import NOTHING_KNOWN, evaluate
+from BYOL.evaluation.evaluate import evaluate
 from BYOL.evaluation.splits import comparable_test_set
 from BYOL.export import export_backbone
 from BYOL.runs.folder import RunFolder
@@ -35,9 +35,17 @@ from BYOL.training.teacher.run import teacher_facts, teacher_results, teacher_ro
 log = logging.getLogger(__name__)
 MAX_SILENT_IMAGES = 10_000  # images whose evaluation takes a minute or two
 
+# from the resolved settings of a run to rows of its comparison
+KnownRows = Callable[[PretrainConfig], Mapping[str, Measures]]
+
+
+def nothing_known(config: PretrainConfig) -> Mapping[str, Measures]:
+    """Return no rows: all of them are measured."""
+    return {}
+
 
 def finalize_run(
-    run: RunSetup, results: dict[str, Any], known: Mapping[str, Measures] = NOTHING_KNOWN
+    run: RunSetup, results: dict[str, Any], known: KnownRows = nothing_known
 ) -> dict[str, Any]:
     """Write the backbone, evaluate it, and write the results of the run.
 
@@ -46,7 +54,7 @@ def finalize_run(
     Args:
         run: the run, with the trained networks.
         results: results of the training itself.
-        known: rows of the comparison that were measured before.
+        known: function of the settings that returns rows that were measured before.
 
     Returns:
         ``results`` with the collapse metrics of the features, the comparison, machine and versions.
@@ -60,7 +68,7 @@ def finalize_run(
     evaluation = None
     try:
         if usable:
-            evaluation = _evaluation(run, initial, references, known)
+            evaluation = _evaluation(run, initial, references, known(config))
     except Exception as error:
         if loader_died(error):  # a fault of the machine: a resumed run repeats the evaluation
             raise

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from BYOL._distributed import process_count
+from BYOL._distributed import alone, group_is_open, process_count
 from BYOL.data.loader_errors import loader_died, loader_message
 from BYOL.errors import (
     LostError,
@@ -17,11 +17,49 @@ from BYOL.errors import (
     first_line,
 )
 from BYOL.runs.folder import RunFolder
+from BYOL.training.launcher import ProcessSettings, started_elsewhere
 
 TIMEOUT = timedelta(minutes=10)  # of a process that does not answer
 _LOST = re.compile(
     r"gloo|nccl|connection (closed|reset|refused)|timed out|socket|store", re.IGNORECASE
 )
+
+_trained_before = False  # whether this program has had a run whose processes Lightning started
+
+
+@contextlib.contextmanager
+def process_group(config: ProcessSettings) -> Iterator[None]:
+    """The process group of a run, as a context: at its end the group that the run opened is closed.
+
+    A later run in the same program would otherwise train on a part of its images. The group that
+    the program has opened is left open, and that of torchrun and srun too: their processes all go
+    on with the program, and a group can be opened only once with their addresses. A run of one
+    process ignores such a group.
+
+    Raises:
+        SettingsError: Lightning would start this program again, and it has done so before: the new
+            processes would begin with the earlier run.
+    """
+    global _trained_before
+    if config.devices * config.nodes == 1:
+        with alone():
+            yield
+        return
+    closes = not group_is_open() and not started_elsewhere(config)
+    if closes and _trained_before:
+        raise SettingsError(
+            f"--devices={config.devices}: this program has trained on several devices before, and "
+            "its processes start from its beginning: train once in a program, or with byol pretrain"
+        )
+    try:
+        yield
+    finally:
+        if closes and group_is_open():
+            import torch.distributed as dist
+
+            _trained_before = True
+            with contextlib.suppress(RuntimeError):  # another process has died
+                dist.destroy_process_group()
 
 
 def build_strategy(processes: int) -> Any:

@@ -36,6 +36,13 @@ class Launcher:
     rank: int = 0
 
 
+def started_elsewhere(config: "ProcessSettings") -> bool:
+    """Return whether torchrun or srun, and not Lightning, starts the processes of a run."""
+    launcher = find_launcher(config.devices)
+    named = launcher.name in ("torchrun", "srun")
+    return named and launcher.tasks == config.devices * config.nodes
+
+
 def find_launcher(devices: int) -> Launcher:
     """Return the launcher of this process, from its environment.
 

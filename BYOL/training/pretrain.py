@@ -6,7 +6,6 @@ export, evaluate. Lightning's Trainer has the training loop.
 
 import dataclasses
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,8 @@ from BYOL.config import PretrainConfig, save_config
 from BYOL.config.paths import with_absolute_paths
 from BYOL.config.presets import misfit
 from BYOL.config.resumed import recorded_settings
-from BYOL.config.tasks import Measures
 from BYOL.config.view_configs import further_view_configs, view_configs
 from BYOL.data.dataset import readable
-from BYOL.evaluation.evaluate import NOTHING_KNOWN
 from BYOL.export import export_backbone
 from BYOL.runs.build_model import build_model, seeded_model
 from BYOL.runs.folder import RunFolder, default_folder
@@ -31,7 +28,8 @@ from BYOL.training.budget import log_recipe, resolve_length
 from BYOL.training.clock import command_start
 from BYOL.training.compile import resolve_compile
 from BYOL.training.dry_run import check_network, reliable_machine
-from BYOL.training.finalize import finalize_run, save_report
+from BYOL.training.finalize import KnownRows, finalize_run, nothing_known, save_report
+from BYOL.training.launch import process_group
 from BYOL.training.launcher import independent_task, resolve_processes
 from BYOL.training.microbatch import fit_micro_batch
 from BYOL.training.prepare import Prepared, prepare
@@ -49,9 +47,7 @@ from BYOL.views.preview import save_preview
 log = logging.getLogger(__name__)
 
 
-def pretrain(
-    config: PretrainConfig, known: Mapping[str, Measures] = NOTHING_KNOWN
-) -> dict[str, Any]:
+def pretrain(config: PretrainConfig, known: KnownRows = nothing_known) -> dict[str, Any]:
     """Train a backbone on images without labels, and evaluate it.
 
     Messages go to the logger ``BYOL``. Standard error shows them unless the application has log
@@ -59,8 +55,8 @@ def pretrain(
 
     Args:
         config: settings; :func:`BYOL.config.presets.preset_config` makes them.
-        known: rows of the comparison that were measured before: see
-            :func:`BYOL.evaluation.evaluate.evaluate`.
+        known: function of the resolved settings that returns rows of the comparison that were
+            measured before: see :func:`BYOL.evaluation.evaluate.evaluate`.
 
     Returns:
         The content of ``results.json``: settings, speed, collapse metrics, and with labels the
@@ -74,7 +70,7 @@ def pretrain(
     began = command_start()
     config, machine, out = _with_place(config)
     start = find_start(RunFolder(out), config.resume, config.epochs)
-    with StopRequest() as stop:
+    with StopRequest() as stop, process_group(config):
         with waiting("opening the images"):
             prepared = prepare(config)
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)
@@ -181,9 +177,7 @@ def _log_start(run: RunSetup, began: float) -> None:
     log_recipe(config, len(prepared.train), run.estimate, machine, began)
 
 
-def _train_and_finalize(
-    run: RunSetup, stop: StopRequest, known: Mapping[str, Measures]
-) -> dict[str, Any]:
+def _train_and_finalize(run: RunSetup, stop: StopRequest, known: KnownRows) -> dict[str, Any]:
     folder = run.start.folder
     with open_trackers(run.config, folder) as trackers:
         run, measured = train_network(run, stop, trackers)

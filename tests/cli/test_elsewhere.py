@@ -21,7 +21,8 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from BYOL.cli.main import COMMANDS, main, parse
+from BYOL.cli.main import main
+from BYOL.cli.program import COMMANDS, parse
 from BYOL.cli.sweep.spec import read_sweep
 from BYOL.config import PretrainConfig
 from BYOL.config.fields import names_where

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from BYOL.cli.main import parse
+from BYOL.cli.program import parse
 from BYOL.config import PretrainConfig, load_config
 from BYOL.data.decode import BrokenImageError, ImageFile, read_image
 from BYOL.data.sources import open_images

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import BYOL
-from BYOL.cli.main import COMMANDS, main, parse
+from BYOL.cli.main import main
+from BYOL.cli.program import COMMANDS, parse
 from BYOL.config import from_values, save_config
 from BYOL.export import load_weights
 from tests.conftest import TINY, draw_images
@@ -54,7 +55,7 @@ def test_help_and_mistakes_are_fast_and_import_no_heavy_package():
     assert wrong.returncode == 2 and "did you mean" in wrong.stderr
     assert time.monotonic() - start < 4  # two processes, on a busy machine
     heavy = (
-        "import sys, BYOL.cli.main; "
+        "import sys, BYOL.cli.program; "
         "print([m for m in ('torch', 'timm', 'sklearn') if m in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True)

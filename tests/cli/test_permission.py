@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from BYOL.cli.main import COMMANDS
+from BYOL.cli.program import COMMANDS
 from tests.conftest import TINY, draw_images, make_run
 from tests.forked import Answer, run_commands
 

@@ -16,7 +16,7 @@ from BYOL.cli.sweep.compare import compare_variants, comparison_table, incompara
 from BYOL.cli.sweep.results import known_rows, results_of
 from BYOL.cli.sweep.spec import Cell, read_sweep
 from BYOL.cli.sweep.summary import summarise, table, write_summary
-from BYOL.config import save_config
+from BYOL.config import load_config, save_config
 from BYOL.config.presets import preset_config
 from BYOL.errors import UserError
 from BYOL.evaluation.bootstrap import accuracy_interval
@@ -164,8 +164,11 @@ def test_baselines_are_evaluated_once_per_seed_and_equal_those_of_a_single_run(
     pretrain = running.pretrain
 
     def listening(config, known):
-        given[config.out] = known
-        return pretrain(config, known=known)
+        def rows_of(resolved):
+            given[config.out] = known(resolved)
+            return given[config.out]
+
+        return pretrain(config, known=rows_of)
 
     monkeypatch.setattr(running, "pretrain", listening)
     assert main(["sweep", file, "--trust", "--out", str(tmp_path / "out")]) == 0
@@ -245,12 +248,16 @@ def finished_run(root: Path, name: str, seed: int = 0, start: float | None = Non
 
 def test_an_untrained_row_is_not_reused_from_a_run_whose_weights_decided_the_stem(tmp_path):
     plain = finished_run(tmp_path, "plain")
-    assert set(known_rows(plain, [plain])) == {"raw pixels", "untrained"}
-    for change in ({"weights": "w.pth"}, {"pretrained": True}):
-        other = dataclasses.replace(plain, **change)
+    resolved = load_config(Path(plain.out) / "config.yaml")
+    assert set(known_rows(resolved, [plain])) == {"raw pixels", "untrained"}
+    for change in ({"weights": "w.pth"}, {"pretrained": True}, {"stem": "small"}):
+        other = dataclasses.replace(resolved, **change)
         assert set(known_rows(other, [plain])) == {"raw pixels"}
-    for change in ({"pixel_range": (0.0, 4095.0)}, {"labels": "l.csv"}, {"groups": "g.csv"}):
-        assert known_rows(dataclasses.replace(plain, **change), [plain]) == {}
+    for change in (
+        {"pixel_range": (0.0, 4095.0)}, {"labels": "l.csv"}, {"data": "x"},
+        {"image_size": 48}, {"groups": "g.csv"}, {"frames": "middle"}, {"metric": "accuracy"},
+    ):  # fmt: skip
+        assert known_rows(dataclasses.replace(resolved, **change), [plain]) == {}
 
 
 def test_initial_weights_of_variants_are_rows_of_the_table_once(tmp_path):

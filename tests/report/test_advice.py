@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from BYOL.cli.main import parse
+from BYOL.cli.program import parse
 from BYOL.evaluation.bootstrap import accuracy_interval
 from BYOL.evaluation.class_summary import undefined_text
 from BYOL.evaluation.table import class_lines

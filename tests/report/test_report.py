@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from BYOL.cli.main import main, parse
+from BYOL.cli.main import main
+from BYOL.cli.program import parse
 from tests.conftest import TINY, draw_images
 
 HOSTILE = "<script>alert(1)<"  # a folder's name cannot hold a slash

@@ -140,7 +140,7 @@ TRAINING = ("benchmark", "pretrain", "sweep")
 def test_commands_on_a_run_import_no_lightning():
     script = (
         "import importlib, sys\n"
-        "from BYOL.cli.main import COMMANDS\n"
+        "from BYOL.cli.program import COMMANDS\n"
         f"for name in sorted(set(COMMANDS) - set({TRAINING})):\n"
         "    importlib.import_module(f'BYOL.cli.commands.{name}')\n"
         "    assert 'pytorch_lightning' not in sys.modules, name\n"

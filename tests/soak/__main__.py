@@ -68,7 +68,7 @@ def import_everything() -> None:
 
     import torch
 
-    from BYOL.cli.main import COMMANDS
+    from BYOL.cli.program import COMMANDS
 
     torch.set_num_threads(1)
     for name in COMMANDS:

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from BYOL._hardware import Machine, available_memory
-from BYOL.cli.main import main, parse
+from BYOL.cli.main import main
+from BYOL.cli.program import parse
 from BYOL.config import load_config
 from BYOL.config.presets import preset_config
 from BYOL.errors import UserError

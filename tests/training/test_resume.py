@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from BYOL.cli.main import main, parse
+from BYOL.cli.main import main
+from BYOL.cli.program import parse
 from BYOL.config import PretrainConfig, load_config
 from BYOL.config.paths import with_absolute_paths
 from BYOL.errors import SettingsError, StoppedError, UserError

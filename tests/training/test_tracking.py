@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from pytorch_lightning.loggers import Logger
 
-from BYOL.cli.main import main, parse
+from BYOL.cli.main import main
+from BYOL.cli.program import parse
 from BYOL.config import load_config
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.runs.folder import RunFolder

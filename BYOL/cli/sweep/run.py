@@ -5,6 +5,7 @@ run that no other process is working on, and skips runs that have been completed
 """
 
 import dataclasses
+import functools
 import logging
 import traceback
 from collections.abc import Generator, Sequence
@@ -62,7 +63,7 @@ def attempt(run: PretrainConfig, runs: Sequence[PretrainConfig]) -> Attempt:
         with claimed(folder.with_name(f".{folder.name}.lock")) as mine:
             if not mine or results_of(run) is not None:
                 return Attempt(run, made=False)
-            pretrain(resumed(run), known=known_rows(run, runs))
+            pretrain(resumed(run), known=functools.partial(known_rows, others=runs))
     except UserError as error:
         return Attempt(run, failure=str(error))
     except Exception as error:

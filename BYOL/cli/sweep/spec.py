@@ -108,7 +108,7 @@ def _runs(
                 f"SWEEP={path}: {printable(key)}={printable(value)} is neither text, number, true, "
                 "false, null nor a list of these: write text in quotation marks"
             )
-    check_named_places(PretrainConfig, settings, f"SWEEP={path}", trusted=trust)
+    check_named_places(PretrainConfig, settings, f"SWEEP={path}", trusted=trust, has_flags=False)
     try:
         first = resolve_backbone(run_settings({**settings, "seed": seeds[0]}))
         return tuple(

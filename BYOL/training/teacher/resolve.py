@@ -71,19 +71,24 @@ def with_teacher(config: PretrainConfig, teacher: Teacher | None, images: int) -
     """
     if teacher is None:
         return config
-    name, predictor = teacher.name, config.predictor
-    if name.startswith(FOLDER):  # the run can be resumed from another folder
-        name = FOLDER + str(Path(name.removeprefix(FOLDER)).expanduser().absolute())
+    predictor = config.predictor
     if predictor == "mlp" and "predictor" not in config.specified:
         predictor = "none"
     return dataclasses.replace(
         config,
         target="teacher",
         predictor=predictor,
-        teacher=name,
+        teacher=stored_name(teacher.name),
         teacher_size=teacher.size,
         output_size=component_count(config.output_size, teacher.features, images),
     )
+
+
+def stored_name(teacher: str) -> str:
+    """Return the name of a teacher that config.yaml stores: it is valid from any folder."""
+    if not teacher.startswith(FOLDER):
+        return teacher
+    return FOLDER + str(Path(teacher.removeprefix(FOLDER)).expanduser().absolute())
 
 
 def _misfit(config: DataSettings, images: Images) -> str | None:
