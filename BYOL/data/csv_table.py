@@ -75,6 +75,18 @@ def read_text(argument: str, path: Path) -> str:
     return _decode(argument, data, "utf-8")
 
 
+def marked_encoding(head: bytes) -> tuple[str, int]:
+    """The encoding of a text, from its first bytes, and the length of its byte order mark.
+
+    It is UTF-8 unless there is a mark, or NULs as UTF-16 has them.
+    """
+    for mark, encoding in _BOMS:
+        if head.startswith(mark):
+            return encoding, len(mark)
+    without_mark = _utf16_without_mark(head[: len(head) & ~1]) if b"\0" in head else None
+    return without_mark or "utf-8", 0
+
+
 def decode_windows(argument: str, cells: list[str]) -> list[str]:
     """Decode cells with bytes that are not UTF-8 as Windows-1252.
 

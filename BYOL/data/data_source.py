@@ -8,7 +8,15 @@ from typing import Literal
 
 from BYOL._untrusted import reason_not_to_open
 from BYOL.config.data_names import data_name, is_digits
-from BYOL.data.formats.supported import ELSEWHERE, FOLDERS, MISSING, ending_of
+from BYOL.data.formats.dicom import starts_as_dicom
+from BYOL.data.formats.supported import (
+    ELSEWHERE,
+    FOLDERS,
+    MISSING,
+    READS_DICOM,
+    ending_of,
+    may_be_dicom,
+)
 from BYOL.data.named_sets import NAMED
 from BYOL.data.scan_folder import is_image_file
 from BYOL.data.shards.urls import is_sharded, is_url, set_name
@@ -48,7 +56,7 @@ class DataSource:
 
 
 def parse_source(data: "str | DataSource | None") -> DataSource:
-    """Find out what DATA names; reads no more than the entries of a folder.
+    """Find out what DATA names; reads no more than the entries of a folder or a header.
 
     Args:
         data: DATA, or None for the digits. A parsed value is returned as it is.
@@ -73,7 +81,15 @@ def _kind(data: str | None) -> Kind:
         return "folder"
     if is_image_file(os.fsencode(path.name)) and (path.is_file() or path.is_dir()):
         return "image"
+    if READS_DICOM and is_bare_dicom(path):
+        return "image"
     return "torchvision" if data in NAMED else "unknown"
+
+
+def is_bare_dicom(path: Path) -> bool:
+    """Whether ``path`` is a DICOM file that only its content shows to be one."""
+    named = may_be_dicom(ending_of(path.name)) and path.name.upper() != "DICOMDIR"
+    return named and path.is_file() and starts_as_dicom(path)
 
 
 def is_array_file(data: str) -> bool:
@@ -92,6 +108,8 @@ def unknown_error(source: DataSource) -> DataError:
         kind = reason
     elif path.exists() and ending in MISSING:
         kind = f"is read after pip install 'BYOL[{MISSING[ending]}]'"
+    elif is_bare_dicom(path):
+        kind = "is read after pip install 'BYOL[dicom]'"
     elif path.exists() and ending in ELSEWHERE:
         kind = f"is not read like this: {ELSEWHERE[ending]}"
     else:

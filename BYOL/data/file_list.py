@@ -1,26 +1,29 @@
 """Lists of images: text files with one path per line."""
 
+import io
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from BYOL._files import write_atomically
 from BYOL._untrusted import open_plain
+from BYOL.data.csv_table import marked_encoding
 from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import AFTER_SEPARATOR, SEPARATOR
 from BYOL.errors import DataError
 
-_BOM = b"\xef\xbb\xbf"  # byte order mark that some editors write
+_INSPECTED = 1 << 12  # bytes from which the encoding is detected
 
 
 def read_list(path: Path) -> tuple[Path, PathTable]:
     """Read a list of images as their common folder and their sorted paths relative to it.
 
     Args:
-        path: the list; its entries are absolute or relative to its folder. Empty lines are
-            ignored. A path that is listed twice counts as two images.
+        path: the list in UTF-8, UTF-16 or UTF-32; its entries are absolute or relative to its
+            folder. Empty lines are ignored. A path that is listed twice counts as two images.
 
     Raises:
         UserError: the list cannot be read or is empty.
@@ -42,7 +45,7 @@ def first_list_entries(path: Path, most: int) -> list[Path]:
     """The first ``most`` images of the list ``path``; none if it cannot be read."""
     try:
         return [Path(os.fsdecode(name)) for name in islice(_names(path), most)]
-    except OSError:
+    except (OSError, DataError):  # opening the list reports the error
         return []
 
 
@@ -81,10 +84,28 @@ def write_list(path: Path, files: Iterable[str]) -> Path:
 
 
 def _names(path: Path) -> Iterator[bytes]:
-    """Yield the absolute paths of a list."""
+    """Yield the absolute paths of a list.
+
+    Raises:
+        OSError: it cannot be read.
+        DataError: it is no text.
+    """
     folder = os.fsencode(path.absolute().parent)
-    with open_plain(path) as lines:
-        for number, line in enumerate(lines):
-            name = (line.removeprefix(_BOM) if number == 0 else line).rstrip(b"\r\n")
-            if name:
-                yield os.path.normpath(os.path.join(folder, name))  # noqa: PTH118
+    with open_plain(path) as file:
+        encoding, start = marked_encoding(file.read(_INSPECTED))
+        file.seek(start)
+        try:
+            for line in file if encoding == "utf-8" else _decoded(file, encoding):
+                if b"\0" in line:
+                    raise DataError(f"DATA={path} is binary, not a list: write one path per line")
+                if name := line.rstrip(b"\r\n"):
+                    yield os.path.normpath(os.path.join(folder, name))  # noqa: PTH118
+        except UnicodeError as error:
+            raise DataError(
+                f"DATA={path} cannot be read: it is not valid {encoding.upper()}; save it as UTF-8"
+            ) from error
+
+
+def _decoded(file: Any, encoding: str) -> Iterator[bytes]:
+    """The lines of an open file in UTF-16 or UTF-32, with the bytes of names of files."""
+    return map(os.fsencode, io.TextIOWrapper(file, encoding, newline="\n"))

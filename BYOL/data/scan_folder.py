@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from BYOL._console import counted
-from BYOL.data.formats.dicom import MAGIC_BYTES, is_dicom
+from BYOL.data.formats.dicom import starts_as_dicom
 from BYOL.data.formats.supported import (
     ELSEWHERE,
     FOLDERS,
@@ -116,13 +116,7 @@ def _is_file(entry: "os.DirEntry[Any]") -> bool:
 
 def _is_dicom(entry: "os.DirEntry[Any]") -> bool:
     """Whether ``entry`` is a DICOM file by its content; the index DICOMDIR is none."""
-    if not _is_file(entry) or _is_index(entry):
-        return False
-    try:
-        with open(entry.path, "rb", buffering=0) as file:  # noqa: PTH123
-            return is_dicom(file.read(MAGIC_BYTES))
-    except OSError:
-        return False
+    return _is_file(entry) and not _is_index(entry) and starts_as_dicom(entry.path)
 
 
 def _is_index(entry: "os.DirEntry[Any]") -> bool:

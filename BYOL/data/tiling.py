@@ -1,5 +1,7 @@
 """Cutting large images, such as satellite scenes and slides, into tiles without loss."""
 
+import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +18,9 @@ from BYOL.data.formats.windows import Form, Windows, without_data
 from BYOL.data.frame_images import frame_count
 from BYOL.data.pipeline import interpret, value_limits
 from BYOL.data.tile_files import suffix_of, write_tile
+from BYOL.errors import DataError
 
+_LONGEST_NAME = 255  # bytes
 _DEFAULTS = ReadOptions()
 _FORM = Form()
 MOST_PIXELS = 2_000_000_000  # of an image: 6 GB in RGB
@@ -80,6 +84,7 @@ def tile_image(root: Path, name: str, out: Path, tiling: Tiling) -> Cut:
 
     Raises:
         OSError: a tile cannot be written.
+        DataError: a tile has the name of a subfolder.
     """
     cut, path = Cut(name), root / name
     try:
@@ -91,6 +96,11 @@ def tile_image(root: Path, name: str, out: Path, tiling: Tiling) -> Cut:
                     cut.notes = windows.notes
             with closing(windows):
                 _write_tiles(cut, windows, path, out, tiling, "" if frame is None else f"_f{frame}")
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise DataError(
+            f"DATA={root}: a tile of {name} and a subfolder would both be called "
+            f"{Path(str(error.filename)).name}: rename the subfolder"
+        ) from error
     except BrokenImageError as error:
         cut.error = str(error)
         for tile in cut.tiles:
@@ -132,9 +142,20 @@ def _write_tiles(
             cut.blank += 1
             continue
         # includes the suffix, because a.png and a.jpg may be in the same folder
-        stem = f"{place.stem}_{place.suffix[1:]}{mark}_{top}_{left}"
-        cut.tiles.append((place.parent / f"{stem}{suffix_of(tile, windows.form)}").as_posix())
+        end = f"{mark}_{top}_{left}{suffix_of(tile, windows.form)}"
+        cut.tiles.append((place.parent / _tile_name(place, end)).as_posix())
         write_tile(tile, out / cut.tiles[-1], windows.form)
+
+
+def _tile_name(place: Path, end: str) -> str:
+    """The name of a tile of the image ``place``; a name that is too long is cut, with a hash."""
+    start = f"{place.stem}_{place.suffix[1:]}"
+    most = _LONGEST_NAME - len(end)
+    if len(os.fsencode(start)) > most:
+        digest = hashlib.blake2b(os.fsencode(place.name), digest_size=8).hexdigest()
+        kept = os.fsencode(start)[: most - len(digest) - 1]
+        start = f"{kept.decode('utf-8', 'ignore')}_{digest}"
+    return start + end
 
 
 def _boxes(windows: Windows, tiling: Tiling) -> Iterator[tuple[int, int, int, int]]:

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from BYOL.data import data_source
 from BYOL.data.decode import BrokenImageError, read_image
 from BYOL.data.formats.dicom import open_dicom
 from BYOL.data.formats.stored import ReadOptions, read_head
-from BYOL.data.sources import open_images
+from BYOL.data.sources import common_side, open_images
+from BYOL.errors import UserError
 from tests.data.test_supported import scan
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
@@ -330,3 +332,23 @@ def test_folders_of_files_without_endings_are_read_by_their_content(tmp_path):
     assert names == ["1.2.840.113619.2.55.17", "IM0001", "named.dcm", "scan.IMA"]
     assert all((train.read(i) == train.read(0)).all() for i in range(4))
     assert any("1 .ima" in note and "1 without ending" in note for note in train.notes)
+
+
+@pytest.mark.parametrize("name", ["IM0001", "1.2.840.113619.2.55.17", "scan.IMA", "x.ima"])
+def test_one_file_without_ending_is_an_image_by_its_content(tmp_path, name, monkeypatch):
+    values = np.arange(20, dtype=np.uint16).reshape(4, 5)
+    path = saved(tmp_path, scan(values, bits=12), name)
+    splits = open_images(str(path), pixel_range=(0, 20))
+    assert len(splits.train) == 1 and splits.train.sample_name(0) == name
+    assert splits.train.read(0)[0].tolist() == read_image(path, 1, (0, 20))[0].tolist()
+    assert common_side(str(path)) == 5
+    monkeypatch.setattr(data_source, "READS_DICOM", False)
+    with pytest.raises(UserError, match=r"is read after pip install 'BYOL\[dicom\]'"):
+        open_images(str(path))
+
+
+@pytest.mark.parametrize("name", ["README", "old.ima", "DICOMDIR"])
+def test_other_files_without_ending_are_no_images(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x" * 300)
+    with pytest.raises(UserError, match="is neither a folder nor an image"):
+        open_images(str(tmp_path / name))

@@ -84,3 +84,28 @@ def test_a_run_trains_on_a_list_and_skips_missing_images(tmp_path, capsys):
     output = capsys.readouterr()
     assert "left out, because it cannot be read: 1 of the files: a/99.png" in output.err
     assert "trained" in output.out
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_in_the_encodings_of_tables_are_read(tmp_path, encoding, end):
+    draw_images(tmp_path / "p", classes=("a", "Käfer"), each=2)
+    paths = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
+    (tmp_path / "l.txt").write_bytes("".join(f"{path}{end}" for path in paths).encode(encoding))
+    images = open_images(str(tmp_path / "l.txt")).train
+    assert [f"p/{images.sample_name(i)}" for i in range(len(images))] == paths
+    assert images.classes == ("Käfer", "a") and common_side(str(tmp_path / "l.txt")) == 20
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"\xff\xfea\0\n", "not valid UTF-16-LE"),
+        (b"a.png\n\0\0\1\2\0b\n", "is binary, not a list"),
+    ],
+)
+def test_lists_that_are_no_text_are_rejected(tmp_path, content, named):
+    (tmp_path / "l.txt").write_bytes(content)
+    with pytest.raises(UserError, match=named):
+        open_images(str(tmp_path / "l.txt"))
+    assert common_side(str(tmp_path / "l.txt")) is None

@@ -22,6 +22,45 @@ from BYOL.data.tiling import is_blank, read_values, tile_starts
 from tests.conftest import TINY
 
 
+def test_long_names_are_cut_and_stay_different(tmp_path, capsys):
+    names = ["l" * 251 + ".png", "l" * 250 + "m.png", "ü" * 125 + ".png", "s.png"]
+    (tmp_path / "in").mkdir()
+    for number, name in enumerate(names):
+        Image.fromarray(scene(20, 30) // 8 + 50 * number).save(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    answer = tiled([str(tmp_path / "in"), "--out", str(out), "--size", "20"], capsys)
+    assert (answer["pictures"], answer["tiles"], answer["left_out"]) == (4, 8, 0)
+    rows = rows_of(out / "groups.csv")
+    assert sorted(rows.values()) == sorted(names * 2) and len(rows) == 8
+    for number, name in enumerate(names):
+        tiles = [tile for tile, image in rows.items() if image == name]
+        wanted = scene(20, 30) // 8 + 50 * number
+        assert (reassembled(out, tiles, wanted) == wanted).all()
+        assert all(len(os.fsencode(tile)) <= 255 for tile in tiles)
+
+
+@pytest.mark.parametrize("folder", ["groups.csv", "tiles.json"])
+def test_a_subfolder_with_the_name_of_an_output_is_named(tmp_path, folder, capsys):
+    (tmp_path / "in" / folder).mkdir(parents=True)
+    Image.fromarray(scene(20, 30)).save(tmp_path / "in" / folder / "a.png")
+    assert main(["tile", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 2
+    assert f"its subfolder {folder}/ has the name of a file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("order", ["a.png", "z.png"])
+def test_a_subfolder_with_the_name_of_a_tile_is_named(tmp_path, order, capsys):
+    stem = order.removesuffix(".png")
+    folder = tmp_path / "in" / f"{stem}_png_0_0.png"
+    folder.mkdir(parents=True)
+    for path in (tmp_path / "in" / order, folder / "b.png"):
+        Image.fromarray(scene(20, 30)).save(path)
+    assert main(["tile", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err
+    assert f"and a subfolder would both be called {folder.name}: rename" in line
+    assert not (tmp_path / "out").exists()
+
+
 @given(st.integers(1, 400), st.integers(1, 150), st.integers(1, 150))
 def test_tiles_cover_a_side_and_none_reaches_beyond(total, size, stride):
     starts = tile_starts(total, size, stride)

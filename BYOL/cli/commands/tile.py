@@ -14,6 +14,7 @@ from BYOL._files import check_new_folder, completed_folder, write_json
 from BYOL._hardware import own_cores, thread_pool
 from BYOL.cli.commands.common import Answer
 from BYOL.config.datasets import TileConfig
+from BYOL.data.file_list import rows_in_folder
 from BYOL.data.formats.stored import ReadOptions
 from BYOL.data.formats.supported import SLIDES
 from BYOL.data.path_table import PathTable
@@ -22,7 +23,7 @@ from BYOL.data.tiling import Cut, Tiling, allow_large_images, tile_image
 from BYOL.errors import UserError
 
 log = logging.getLogger(__name__)
-_GROUPS = "groups.csv"
+_GROUPS, _ABOUT = "groups.csv", "tiles.json"
 _SAY_EVERY = 20.0  # seconds
 _AHEAD = 4  # images per worker that are started in advance
 
@@ -44,6 +45,10 @@ def tile_run(config: TileConfig) -> Answer:
     files = scan_folder(root, passed, frozenset(SLIDES))
     if not len(files):
         raise no_images_error(root, passed)
+    if taken := next((name for name in (_GROUPS, _ABOUT) if rows_in_folder(files, name)), None):
+        raise UserError(
+            f"DATA={root}: its subfolder {taken}/ has the name of a file that is written: rename it"
+        )
     for remark in skip_remarks(passed):
         log.warning(remark)
     stride = config.stride or config.size
@@ -95,7 +100,7 @@ def _cut_all(root: Path, files: PathTable, made: Path, how: Tiling, workers: int
         "size": how.size,
         "stride": how.stride,
     }
-    write_json(made / "tiles.json", answer)
+    write_json(made / _ABOUT, answer)
     return answer
 
 

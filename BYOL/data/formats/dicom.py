@@ -34,6 +34,15 @@ def is_dicom(head: bytes) -> bool:
     return head[_MAGIC_AT:].startswith(_MAGIC)
 
 
+def starts_as_dicom(path: Any) -> bool:
+    """Whether the content of the file ``path`` is that of a DICOM file; nothing else is read."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            return is_dicom(file.read(MAGIC_BYTES))
+    except OSError:
+        return False
+
+
 def open_dicom(source: Encoded, head: bytes, options: ReadOptions) -> FrameFile | None:
     """Open a DICOM file; None if the file has another format. Its image is the first frame.
 
