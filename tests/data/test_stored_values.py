@@ -63,6 +63,17 @@ def with_tag(code: int, text: str) -> list[tuple]:
     return [(code, 2, len(text) + 1, text, True)]
 
 
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_every_byte_order_of_plain_tiffs_is_read(tmp_path, order, big):
+    values = noise("u1", (18, 35, 1), 0)
+    tifffile.imwrite(
+        tmp_path / "x.tif", values[..., 0], photometric="minisblack", byteorder=order, bigtiff=big
+    )
+    for source in (tmp_path / "x.tif", (tmp_path / "x.tif").read_bytes()):
+        np.testing.assert_array_equal(read_stored(source).values, values)
+
+
 @ANY_FOLDER
 @given(st.data())
 def test_tiffs_of_every_type_layout_compression_and_orientation_are_read(tmp_path, data):

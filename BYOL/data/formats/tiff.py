@@ -230,6 +230,8 @@ def _is_simple(page: Any) -> bool:
         and page.imagedepth == 1
         and page.fillorder == 1
         and page.compression in _PILLOW_COMPRESSIONS
+        # Pillow 13 does not recognize a big-endian BigTIFF.
+        and not (page.parent.is_bigtiff and page.parent.byteorder == ">")
     )
 
 
