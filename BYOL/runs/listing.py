@@ -1,7 +1,6 @@
 """The runs in a folder, each with its images, recipe, time and results."""
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from BYOL._files import to_json
 from BYOL.config import load_config
 from BYOL.config.data_names import data_name
 from BYOL.config.metrics import METRICS
@@ -108,7 +108,7 @@ def _figures(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
             for protocol, digits in (("knn", r"\d+"), ("linear", ""))
         }
         if any(value is not None for value in found.values()):
-            key = json.dumps(comparison_key(latest), default=str)
+            key = to_json(comparison_key(latest))
             return {
                 **found,
                 "metric": metric.suffix.strip() or "accuracy",

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from BYOL._files import write_atomically, write_json
-from BYOL._hardware import Machine, pick_precision, pick_workers, torch_device
+from BYOL._hardware import Machine, pick_workers, torch_device
 from BYOL._untrusted import check_file_link
 from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig
@@ -133,7 +133,8 @@ class TeacherFeatures:
 
     @property
     def _precision_wanted(self) -> str:
-        return pick_precision("auto", self.machine.accelerator)
+        # That of the run, which is recorded: what is faster is measured, and may differ next time.
+        return "bf16" if self.machine.precision == "bf16" else "fp32"
 
     def _write(self, file: Path, images: Images) -> None:
         start = time.monotonic()
@@ -176,7 +177,7 @@ class TeacherFeatures:
         return precision or "fp32"
 
     def _safe_precision(self, pixels: torch.Tensor) -> str:
-        """Return bf16 if the hardware has it and the features of a batch hardly differ."""
+        """Return bf16 if the run has it and the features of a batch hardly differ."""
         wanted, spec = self._precision_wanted, self.teacher.input_spec
         if wanted == "fp32" or len(pixels) < 2:
             return "fp32"

@@ -13,6 +13,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.baselines import TEACHER, Reference
 from BYOL.model.layer_features import LayerFeatures
 from BYOL.runs.open import Run
+from BYOL.runs.schema import read_results
 from BYOL.training.prepare import Prepared
 from BYOL.training.teacher.features import FOLDER, TeacherFeatures, features_of_run
 from BYOL.training.teacher.network import open_teacher
@@ -75,9 +76,16 @@ def run_teacher(run: Run, accelerator: str, *sets: Images | None) -> TeacherFeat
         log.warning(f"no row of the teacher: {error}")
         return None
     folder = run.folder.path.absolute().parent / FOLDER
-    features = TeacherFeatures(teacher, folder, pick_machine(accelerator, 1, "auto"))
+    features = TeacherFeatures(teacher, folder, _recorded_machine(run, accelerator))
     features.read(*sets)
     return features
+
+
+def _recorded_machine(run: Run, accelerator: str) -> Machine:
+    """Return this machine with the precision of the run, in which its features are stored."""
+    machine = (read_results(run.folder.results) or {}).get("machine") or {}
+    stored = {"bf16": "bf16", "fp16": "fp32", "fp32": "fp32"}
+    return pick_machine(accelerator, 1, stored.get(machine.get("precision", ""), "auto"))
 
 
 def teacher_rows(features: TeacherFeatures | None) -> list[Reference]:

@@ -13,10 +13,12 @@ from BYOL.config.presets import preset_config
 from BYOL.data.dataset import ArrayImages
 from BYOL.model.backbones import build_backbone
 from BYOL.runs.folder import RunFolder
+from BYOL.runs.open import open_run
 from BYOL.training.prepare import prepare
 from BYOL.training.pretrain import pretrain
 from BYOL.training.teacher.network import open_teacher
 from BYOL.training.teacher.resolve import hint
+from BYOL.training.teacher.run import run_teacher
 from BYOL.training.teacher.targets import read_space
 from tests.conftest import TINY, draw_images, tiny
 from tests.training.test_launch import FLAGS, assert_equal_to_rounding, launch
@@ -175,11 +177,15 @@ def test_a_run_resumed_without_flags_keeps_its_teacher_and_its_precision(
     argv = ["pretrain", str(images), *TINY, f"--teacher={teacher}", "--out", str(out)]
     monkeypatch.setattr("BYOL._hardware.pick_precision", lambda *_: "fp32")
     assert main([*argv, "--epochs=1"]) == 0
-    monkeypatch.setattr("BYOL._hardware.pick_precision", lambda *_: "bf16")
+    other = {"auto": "bf16"}
+    monkeypatch.setattr("BYOL._hardware.pick_precision", lambda w, _: other.get(w, w))
     capsys.readouterr()
     assert main(["pretrain", "--out", str(out), "--resume", "--epochs=2"]) == 0
     assert "cpu in fp32" in capsys.readouterr().err
     assert load_config(out / "config.yaml").teacher == teacher
+    # The features have the precision of the run too, in training and in evaluation.
+    assert len(list((tmp_path / "teacher-features").glob("*.npy"))) == 1
+    assert run_teacher(open_run(out), "cpu").machine.precision == "fp32"
 
 
 def test_a_teacher_with_other_weights_is_refused_on_resume(images, tmp_path, capsys):
