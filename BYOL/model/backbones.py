@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from BYOL._console import printable
-from BYOL._hub import hub_problem
+from BYOL.data.hub_connection import hub_problem
 from BYOL.errors import UserError, first_line
 from BYOL.model.size_limit import check_size
 from BYOL.model.stems import STEMS, make_small_stem

@@ -13,11 +13,11 @@ from typing import Any
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
-from BYOL._hub import hub_problem
 from BYOL._untrusted import check_file_link
 from BYOL.config import PretrainConfig
 from BYOL.config.schema import LENIENT, Text, read_json
 from BYOL.config.yaml_io import MAX_CHANNELS, MAX_SIDE
+from BYOL.data.hub_connection import hub_problem
 from BYOL.errors import DataError, UserError, first_line
 from BYOL.model.backbones import RESERVED_ARGUMENTS
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, TORCH_WEIGHTS

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from BYOL._hub import hub_problem
 from BYOL._untrusted import reason_not_to_open
 from BYOL.config.data_names import expand_braces
+from BYOL.data.hub_connection import hub_problem
 from BYOL.data.scan_folder import is_folder, is_image_file
 from BYOL.data.split_names import is_test_name
 from BYOL.errors import DataError, first_line
