@@ -13,8 +13,8 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from BYOL.cli.help import default_text, setting_groups, usage_word
-from BYOL.cli.program import COMMANDS, Command
 from BYOL.cli.parser import COMMON
+from BYOL.cli.program import COMMANDS, Command
 from BYOL.config import PretrainConfig
 from BYOL.config.fields import Info, choices_of, fields_of, info_of, is_switch, kinds_of
 from BYOL.config.sweep import SweepFile
