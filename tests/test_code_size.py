@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "BYOL"
+MOST_ROOT_MODULES = 16
 MOST_MODULE_LINES = 300
 MOST_FUNCTION_LINES = 40  # with the signature, without the docstring
 EXCEPTIONS = {
@@ -23,6 +24,11 @@ def functions(tree: ast.AST, prefix: str = ""):
             yield name, lines
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield from functions(node, f"{name}.")
+
+
+def test_the_root_has_at_most_16_modules():
+    modules = list(PACKAGE.glob("*.py"))
+    assert 0 < len(modules) <= MOST_ROOT_MODULES
 
 
 def test_no_module_has_more_than_300_lines():
