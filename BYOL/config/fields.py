@@ -24,12 +24,8 @@ _PLACES: dict[str | None, str] = {
     "input": "a file or a folder",
     "output": "the name of a file or a folder",
 }
-_UNFLAGGED = (
-    "data",
-    "folder",
-    "run",
-    "sweep",
-)  # settings that are usually typed without their flag
+# Settings that are usually typed without their flag.
+_UNFLAGGED = ("data", "folder", "run", "sweep")
 
 _WORDS: dict[Any, str] = {
     str: "text: write it in quotes",

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any
 
-from BYOL._hardware import Machine, pick_machine
+from BYOL._hardware import Machine, pick_accelerator, pick_machine
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config.view_settings import ViewSettings
@@ -83,9 +83,10 @@ def run_teacher(run: Run, accelerator: str, *sets: Images | None) -> TeacherFeat
 
 def _recorded_machine(run: Run, accelerator: str) -> Machine:
     """Return this machine with the precision of the run, in which its features are stored."""
-    machine = (read_results(run.folder.results) or {}).get("machine") or {}
-    stored = {"bf16": "bf16", "fp16": "fp32", "fp32": "fp32"}
-    return pick_machine(accelerator, 1, stored.get(machine.get("precision", ""), "auto"))
+    recorded = ((read_results(run.folder.results) or {}).get("machine") or {}).get("precision")
+    if recorded is None:  # a run of an earlier version, or one that is not finished
+        return pick_machine(accelerator, 1, "auto")
+    return Machine(pick_accelerator(accelerator, 1), str(recorded))
 
 
 def teacher_rows(features: TeacherFeatures | None) -> list[Reference]:
