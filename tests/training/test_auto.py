@@ -71,13 +71,13 @@ def lines_of(words: list[str], capsys) -> tuple[int, str]:
 )
 def test_a_folder_without_flags_is_trained_on(tmp_path, slow_clock, capsys, count, kind, size):
     folder = draw(tmp_path / kind, count, kind)
-    words = [str(folder), "--minutes", "0.2", "--out", str(tmp_path / "run")]
+    words = [str(folder), "--minutes", "0.1", "--out", str(tmp_path / "run")]
     code, said = lines_of(words, capsys)
     assert code == 0, said
     config = load_config(tmp_path / "run" / "config.yaml")
     assert (config.preset, config.image_size, config.backbone) == ("auto", size, "plain6")
     assert config.batch_size <= max(count // 2, 2)
-    assert config.minutes is None and config.recipe["minutes"] == 0.2
+    assert config.minutes is None and config.recipe["minutes"] == 0.1
     assert config.recipe["facts"]["images"] == count
     assert (tmp_path / "run" / "report.html").exists()
     for words in ("plain6: a small network, because there is no GPU", f"{size} px: ", "in all"):
@@ -137,7 +137,7 @@ def test_a_resumed_run_keeps_its_length_and_repeats_by_its_own_file(
 ):
     folder = draw_images(tmp_path / "p", each=10, side=24)
     out = tmp_path / "run"
-    words = [str(folder), "--minutes", "0.25", "--out", str(out), "--no-evaluate", "--no-report"]
+    words = [str(folder), "--minutes", "0.1", "--out", str(out), "--no-evaluate", "--no-report"]
     assert main(["pretrain", *words, *QUICK]) == 0
     first = load_config(out / "config.yaml")
     (out / "results.json").unlink()
