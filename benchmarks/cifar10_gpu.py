@@ -1,17 +1,19 @@
-"""A ResNet-18 on all of CIFAR-10, in runs of under nine minutes; each resumes the previous one.
+r"""A ResNet-18 on all of CIFAR-10, in runs of under nine minutes; each resumes the previous one.
 
     python benchmarks/cifar10_gpu.py --data cifar/ --out runs/cifar10      # repeat until complete
     python benchmarks/cifar10_gpu.py --data cifar/ --out runs/long --preset 32px-800
     python benchmarks/cifar10_gpu.py --data cifar/ --out runs/other --flags "--weight-decay 3e-4"
+    python benchmarks/cifar10_gpu.py --data cifar10.npz --out runs/teacher --preset auto \
+        --minutes 7 --flags "--teacher lite0 --minutes 3"
     python benchmarks/cifar10_gpu.py --data cifar/ --out rehearsal --tiny 1 --minutes 0.3
 
-``cifar/`` contains CIFAR-10 as files, ``train/`` and ``test/`` with class folders. A call starts
-``byol pretrain --resume auto`` and stops it with SIGTERM after ``--minutes``. The run then finishes
-its step, saves and ends with exit code 75, and so does this script. The call that completes the
-training evaluates the backbone by 20-NN, 200-NN and the linear probe, compared with raw pixels and
-the untrained backbone. It writes cifar10.json (results, training seconds of every call) and
-cifar10.png (loss and online k-NN over the minutes of training) to the run. ``--tiny 1`` uses a
-network and images so small that it runs on a CPU.
+``cifar/`` contains CIFAR-10 as files, ``train/`` and ``test/`` with class folders, or is a .npz
+file. A call starts ``byol pretrain --resume auto`` and stops it with SIGTERM after ``--minutes``.
+The run then finishes its step, saves and ends with exit code 75, and so does this script. The call
+that completes the training evaluates the backbone by 20-NN, 200-NN and the linear probe, compared
+with raw pixels and the untrained backbone. OUT.json, next to the run, contains the results and the
+training seconds of every call; OUT/cifar10.png shows loss and online k-NN over the minutes of
+training. ``--tiny 1`` uses a network and images so small that it runs on a CPU.
 """
 
 import json
@@ -91,7 +93,10 @@ def main() -> None:
         __doc__, data="cifar", out="runs/cifar10", preset="32px-200", minutes=8.5, seed=0, tiny=0,
         flags="", threads=2,
     )  # fmt: skip
-    kept = Path(args.out, "cifar10.json")
+    # Next to the run: a call that is stopped before its first checkpoint leaves a folder in which
+    # byol pretrain accepts no file that is not its own.
+    kept = Path(f"{args.out}.json")
+    kept.parent.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {"machine": header("timm"), "calls": []}
     if kept.exists():
         record = json.loads(kept.read_text())
