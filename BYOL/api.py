@@ -14,12 +14,12 @@ from typing import Any
 
 from BYOL._plain import plain
 from BYOL.cli.child_command import can_start_again, pretrain_in_child
-from BYOL.cli.parser import expand_home
 from BYOL.config import PretrainConfig
 from BYOL.config.evaluate import EvaluateConfig
 from BYOL.config.export import ExportConfig
 from BYOL.config.features import EmbedConfig
 from BYOL.config.from_values import build_settings, specified_names, values_of_file
+from BYOL.config.paths import expand_home
 from BYOL.training.clock import command_clock
 
 StrPath = str | os.PathLike[str]

@@ -32,7 +32,7 @@ from BYOL.data.sklearn_input import (
     plain_images,
     write_training_data,
 )
-from BYOL.errors import UserError
+from BYOL.errors import SettingsError, UserError
 from BYOL.evaluation.features import extract_features
 from BYOL.model.feature_size import feature_size
 from BYOL.runs.load import load_backbone
@@ -121,6 +121,9 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             UserError: (a ValueError) there are no images, their shape is unknown, or a setting
                 does not fit them.
         """
+        for name in ("run", "out"):
+            if getattr(self, name) == "":
+                raise SettingsError(f"{name} is empty: give a folder, or leave it out")
         images = self._images(X, fitting=True)
         if self.run is not None:
             self.backbone_, self.results_ = load_backbone(self.run), {}
@@ -240,7 +243,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             contextlib.nullcontext() if self.verbose else _quiet(),
         ):
             data = write_training_data(images, Path(folder))
-            out = Path(self.out) if self.out is not None else Path(folder) / "run"
+            out = Path(self.out).expanduser() if self.out is not None else Path(folder) / "run"
             config = self._config(data, out, images, image_side(images, data))
             results = pretrain(config)
             return load_backbone(out), results

@@ -97,9 +97,10 @@ def test_a_fitted_embedder_survives_pickle_and_joblib(grey_run, tmp_path):
         assert np.array_equal(again.transform(X), expected)
 
 
-def test_the_run_can_be_stored_and_exported(tmp_path):
+def test_the_run_can_be_stored_and_exported(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     X = np.random.default_rng(0).random((12, 8, 8))
-    embedder = tiny(out=tmp_path / "run").fit(X)
+    embedder = tiny(out="~/run").fit(X)
     assert main(["export", str(tmp_path / "run"), "--to", str(tmp_path / "b.pth")]) == 0
     weights = torch.load(tmp_path / "b.pth")
     assert all(torch.equal(v, weights[k]) for k, v in embedder.backbone_.state_dict().items())
@@ -135,6 +136,8 @@ def test_black_and_white_follow_the_dtype_or_the_argument(grey_run):
         ({"backbone": "plain7"}, np.zeros((9, 16)), "plain7"),
         ({"settings": {"colour": 1}}, np.zeros((9, 16)), "colour"),
         ({"run": "missing"}, np.zeros((9, 16)), "missing"),
+        ({"run": ""}, np.zeros((9, 16)), "run is empty: give a folder"),
+        ({"out": ""}, np.zeros((9, 16)), "out is empty: give a folder"),
         ({"epochs": 0}, np.zeros((9, 16)), "epochs=0 is out of range"),
         ({"epochs": "3"}, np.zeros((9, 16)), "epochs='3' is out of range: give a number"),
         ({"batch_size": 0}, np.zeros((9, 16)), "batch_size=0 is out of range"),

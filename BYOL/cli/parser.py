@@ -6,20 +6,19 @@ import difflib
 import logging
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from BYOL._console import printable
 from BYOL.cli.pairs import join_pairs
-from BYOL.config.fields import choices_of, fields_of, info_of, is_switch, kinds_of
+from BYOL.config.fields import choices_of, fields_of, is_switch, kinds_of
 from BYOL.config.from_values import (
     build_settings,
     present_name,
     specified_names,
     values_of_file,
 )
-from BYOL.config.paths import check_named_places
+from BYOL.config.paths import check_named_places, expand_home
 from BYOL.config.plain_yaml import plain_yaml
 from BYOL.config.yaml_io import read_settings, signed_by_user
 from BYOL.errors import UserError, first_line
@@ -84,6 +83,8 @@ def _file_values(settings: type, arguments: "Arguments") -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     for file in arguments.files:
+        if not file:
+            raise UserError("--config is empty: give a file of settings, or leave it out")
         path = Path(os.path.expanduser(file))  # noqa: PTH111
         content = read_settings(path)
         # for pretrain, a number is the old name of another setting
@@ -155,7 +156,12 @@ def parse_arguments(
     shown = "all" if values.pop("help_all", None) else "basic" if values.pop("help", None) else ""
     files, trust = values.pop("config", []), bool(values.pop("trust_files", False))
     values.pop("json", None)
-    values |= _positional(settings, words, positional)
+    unflagged = _positional(settings, words, positional)
+    for twice in unflagged.keys() & values.keys():
+        raise UserError(
+            f"{twice.upper()} is given twice, with and without --{twice}: leave one of them out"
+        )
+    values |= unflagged
     return Arguments(_with_tables(values), files, trust, shown)
 
 
@@ -286,15 +292,3 @@ def _hint(word: str, settings: type, name: str) -> str:
     flags = {f"--{field.replace('_', '-')}" for field in (*fields_of(settings), *COMMON)}
     near = difflib.get_close_matches(word.partition("=")[0].replace("_", "-"), flags, n=2)
     return f"did you mean {' or '.join(near)}?" if near else f"see byol {name} --help"
-
-
-def expand_home(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with a leading ``~`` expanded, for settings whose field asks for it."""
-
-    def expanded(value: Any) -> Any:
-        if isinstance(value, list):
-            return [expanded(item) for item in value]
-        return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111
-
-    home = {name for name, field in fields_of(settings).items() if info_of(field).home}
-    return {k: expanded(v) if k in home else v for k, v in values.items()}

@@ -62,6 +62,8 @@ def _convert(kind: Any, value: Any) -> Any:
         return _expect(str, value)
     origin = get_origin(kind)
     if origin is Literal:
+        if isinstance(value, bool) and {"on", "off"} <= set(get_args(kind)):
+            return "on" if value else "off"  # YAML reads these words as true and false
         if value not in get_args(kind):
             raise ValueError(value)
         return value

@@ -132,6 +132,18 @@ def check_named_places(
             check_named_images(str(value), file)
 
 
+def expand_home(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with a leading ``~`` expanded, for settings whose field asks for it."""
+
+    def expanded(value: Any) -> Any:
+        if isinstance(value, list):
+            return [expanded(item) for item in value]
+        return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111
+
+    home = {name for name, field in fields_of(settings).items() if info_of(field).home}
+    return {k: expanded(v) if k in home else v for k, v in values.items()}
+
+
 def with_absolute_paths(config: PretrainConfig) -> PretrainConfig:
     """The settings with absolute paths, so that the run can be opened from any folder."""
     paths: dict[str, Any] = {}

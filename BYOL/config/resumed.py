@@ -1,7 +1,7 @@
 """What a resumed run takes from its own config.yaml: its images, and all that nobody specified."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +80,31 @@ def recorded_settings(config: PretrainConfig, file: Path) -> dict[str, Any]:
     if not signed:  # a file from another person may not name a place
         for name in values_naming_places(PretrainConfig, found):
             del found[name]
-    if config.undecided:  # now it is decided: nothing is chosen a second time
-        decided = "facts" in recorded.recipe or recorded.preset != "auto"
-        specified = config.specified if decided else config.specified | names
-        record = recorded.recipe if "facts" in recorded.recipe else {}
-        found |= {"preset": recorded.preset, "recipe": {**record, "specified": sorted(specified)}}
+    if config.preset in ("auto", recorded.preset):  # not another recipe: its record remains
+        found |= {"preset": recorded.preset, "recipe": _record(config, recorded, names)}
+    if config.minutes not in (None, recorded.recipe.get("minutes")):
+        log.warning(
+            f"--minutes={config.minutes:g} changes nothing: a resumed run keeps its length "
+            "(--epochs sets another)"
+        )
     return {**found, "minutes": None}
+
+
+def _record(config: RunSettings, recorded: RunSettings, names: Collection[str]) -> dict[str, Any]:
+    """The recipe of a resumed run: facts, reasons and time limit as recorded, and all flags.
+
+    Args:
+        config: settings of the resumed run.
+        recorded: those of its config.yaml.
+        names: the settings that it takes from there.
+    """
+    specified = set(config.specified)
+    decided = "facts" in recorded.recipe or recorded.preset != "auto"
+    if config.undecided and not decided:  # nothing is chosen a second time
+        specified |= set(names)
+    if config.resume is True:  # it is the same run: flags that are left out now are its own
+        specified |= recorded.specified & vars(recorded).keys()
+    return {**recorded.recipe, "specified": sorted(specified)}
 
 
 def _recorded_names(config: PretrainConfig, recorded: RunSettings) -> set[str]:

@@ -126,6 +126,8 @@ class LoadedWeights:
 
 def find_weights(source: str | Path) -> LoadedWeights:
     """Return the weights of ``source``: see :func:`load_backbone`."""
+    if source == "":  # a variable that is not set; as a path it would be the present folder
+        raise WeightsError("source is empty: give a run's folder or a .safetensors file")
     path = Path(source).expanduser()
     if not path.exists():
         raise WeightsError(
@@ -192,6 +194,8 @@ def open_backbone(name: str, *, trust: bool = False) -> Run:
     Raises:
         UserError: ``name`` is none of these or cannot be loaded.
     """
+    if not name:
+        raise WeightsError("RUN is empty: give a run's folder or a .safetensors file")
     path = Path(name.removeprefix(FOLDER)).expanduser()
     no_run = path.is_dir() and not RunFolder(path).config.exists()
     if path.is_file() and path.suffix == ".safetensors":

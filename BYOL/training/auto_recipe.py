@@ -13,7 +13,8 @@ from BYOL.config.recipe import Facts, choose_recipe
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.errors import UserError
 from BYOL.model.tensor_files import stored_metadata
-from BYOL.runs.folder import RunFolder
+from BYOL.model.weights import HUB_WEIGHTS
+from BYOL.runs.open import folder_and_checkpoint
 
 PROBED = 64  # images whose headers are read
 
@@ -81,16 +82,17 @@ def _memory(accelerator: str) -> int | None:
 
 
 def _backbone_of(weights: str | None) -> str | None:
-    """The backbone of a run's folder or of an exported file; None if it cannot be known."""
+    """The backbone of a run, a checkpoint of one or an export; None if it cannot be known."""
     if not weights:
         return None
     import BYOL.model.timm_registry  # noqa: F401  registers this package's networks
 
     place = Path(weights).expanduser()
-    name = stored_metadata(place).get("backbone", "")
+    inside = place / HUB_WEIGHTS if place.is_dir() else place
+    name = stored_metadata(inside).get("backbone", "")
     if timm.is_model(name):  # nothing else: a file must not name a model that is downloaded
         return name
-    config = RunFolder(place).config
+    config = folder_and_checkpoint(place)[0].config
     if not config.is_file():
         return None
     try:

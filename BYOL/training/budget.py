@@ -22,7 +22,6 @@ from BYOL._random import evenly_spaced
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config.recipe import SMALL_SIDE, fit_length, schedule
-from BYOL.errors import SettingsError
 from BYOL.evaluation.collapse.feature_metrics import MAX_IMAGES as MAX_METRIC_IMAGES
 from BYOL.evaluation.cost import evaluation_seconds
 from BYOL.evaluation.features import PIXEL_SIDE, extract_features
@@ -40,6 +39,7 @@ _SAMPLE = 96  # images whose features are timed
 _CHECKS_SHARE = 0.1  # of the training time that online checks may take
 _LONG = 3600  # seconds: a run on a CPU that takes longer begins with a warning
 _CHECKED = 5000  # images of an online check
+_IN_ALL = "in all (--minutes or --epochs change it)"
 # Processor seconds, measured on finished runs: leaving the program, the report's page.
 _EXIT, _REPORT = 0.7, 1.5
 _PASSES = 2.5  # over the labelled images: untrained, trained, and raw pixels without a network
@@ -81,19 +81,12 @@ def resolve_length(
         machine: that trains.
         began: start of the command, on ``time.monotonic``.
 
-    Raises:
-        SettingsError: a time limit for a run of several processes.
-
     Returns:
         Settings without ``minutes``, which ``recipe`` records; the estimate is None for runs so
         short that it is not measured, and for runs of several processes.
     """
     steps = config.total_steps(len(prepared.train))
     alone = config.devices * config.nodes == 1
-    if not alone and config.minutes is not None:
-        raise SettingsError(
-            f"--minutes={config.minutes:g} is for one process: specify --epochs for several"
-        )
     if not alone or (config.minutes is None and steps < _MIN_STEPS):
         return dataclasses.replace(config, minutes=None), None
     estimate = measure(config, prepared, model, machine)
@@ -137,23 +130,35 @@ def log_recipe(
     estimate: Estimate | None,
     machine: Machine,
     began: float,
+    done: int = 0,
 ) -> None:
-    """Log the choices of the preset auto, their reasons, and the expected time of the run."""
+    """Log the choices of the preset auto, their reasons, and the expected time of the run.
+
+    Args:
+        config: resolved settings.
+        images: number of training images.
+        estimate: the measured speed; nothing is said about the time without it.
+        machine: that trains.
+        began: start of the command, on ``time.monotonic``.
+        done: number of steps of a resumed run that are made already.
+    """
     for reason in config.recipe.get("reasons", ()):
         log.info(f"  {reason}")
     if estimate is None:
         return
     steps = config.total_steps(images)
-    seconds = estimate.total(steps) + time.monotonic() - began
+    seconds = estimate.total(max(steps - done, 0)) + time.monotonic() - began
     length = counted(config.epochs, "epoch")
     if config.steps is not None:
         length = f"{steps / (images // config.batch_size):.2g} epochs"
     line = (
         f"{length}, {counted(steps, 'step')} of {1000 * estimate.step:,.0f} ms: about "
-        f"{duration(seconds)} in all (--minutes or --epochs change it)"
+        f"{duration(seconds)} "
     )
+    # A resumed run keeps its length, whatever the time limit.
+    line += "to the end (--epochs changes it)" if done else _IN_ALL
     if machine.accelerator == "cpu" and seconds > _LONG:
-        log.warning(f"{line}; --minutes=60 makes it an hour")
+        log.warning(line if done else f"{line}; --minutes=60 makes it an hour")
     else:
         log.info(line)
 

@@ -20,6 +20,7 @@ from BYOL.config.presets import misfit
 from BYOL.config.resumed import recorded_settings
 from BYOL.config.view_configs import further_view_configs, view_configs
 from BYOL.data.dataset import readable
+from BYOL.errors import SettingsError
 from BYOL.export import export_backbone
 from BYOL.runs.build_model import build_model, seeded_model
 from BYOL.runs.folder import RunFolder, default_folder
@@ -104,14 +105,28 @@ def pretrain(config: PretrainConfig, known: KnownRows = nothing_known) -> dict[s
 def _with_place(config: PretrainConfig) -> tuple[PretrainConfig, Machine, Path]:
     """Return the settings, with those of a resumed run, its hardware and its folder."""
     if config.resume is True:  # the settings of the hardware are recorded as well
-        config = _with_recorded(config, Path(config.out or ""))
+        config = _with_recorded(config, Path(config.out or "").expanduser())
     config = resolve_processes(config)
     machine = pick_machine(config.accelerator, config.devices, config.precision)
     stamped, task = config.resume != "auto", independent_task(config)
     out = Path(config.out or default_folder(config.data, stamped=stamped, task=task))
+    out = out.expanduser()
     if config.resume == "auto":
         config = _with_recorded(config, out)
+    _check_time_limit(config)
     return config, machine, out
+
+
+def _check_time_limit(config: PretrainConfig) -> None:
+    """Check that a run with a time limit has one process.
+
+    Raises:
+        SettingsError: it has several.
+    """
+    if config.minutes is not None and config.devices * config.nodes > 1:
+        raise SettingsError(
+            f"--minutes={config.minutes:g} is for one process: specify --epochs for several"
+        )
 
 
 def _with_recorded(config: PretrainConfig, out: Path) -> PretrainConfig:
@@ -174,7 +189,7 @@ def _log_start(run: RunSetup, began: float) -> None:
         log.info(f"resumes after step {start.step:,} of {steps:,}")
     if advice := hint(config, prepared.train, machine.accelerator):
         log.info(advice)
-    log_recipe(config, len(prepared.train), run.estimate, machine, began)
+    log_recipe(config, len(prepared.train), run.estimate, machine, began, start.step or 0)
 
 
 def _train_and_finalize(run: RunSetup, stop: StopRequest, known: KnownRows) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from BYOL._console import counted
 from BYOL._distributed import first_process
 from BYOL._hardware import Machine
 from BYOL.config import PretrainConfig, load_config
 from BYOL.config.fields import fields_of, info_of, names_where
+from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.config.run_settings import Resume
 from BYOL.data.dataset import Images
 from BYOL.errors import DataError, MachineError, SettingsError, UserError, WeightsError
@@ -87,6 +89,22 @@ class Start:
                 )
             if name in present:
                 self._check_equal(name, value, present[name])
+        self._check_length(config, len(images))
+
+    def _check_length(self, config: OptimizationSettings, images: int) -> None:
+        """Check that the run is at least as long as it has been trained.
+
+        Raises:
+            SettingsError: it is shorter.
+        """
+        steps, made = config.total_steps(images), self.step or 0
+        if steps < made:
+            limited = config.steps is not None and config.steps == steps
+            flag = f"--steps={config.steps}" if limited else f"--epochs={config.epochs}"
+            raise SettingsError(
+                f"{flag} does not fit --resume: the run in {self.folder.path} has made "
+                f"{counted(made, 'step')}, and would have {steps:,}: give more, or start a new run"
+            )
 
     def recorded_machine(self, machine: Machine, precision: str) -> Machine:
         """Return ``machine`` with the precision of the run so far, where ``precision`` is auto.

@@ -23,6 +23,16 @@ SIGNALS = tuple(
 )
 
 
+def _free(number: signal.Signals, handler: object) -> bool:
+    """Whether a signal whose present handler is ``handler`` may be a request to stop.
+
+    ``nohup`` ignores SIGHUP, so that a program survives the end of its terminal. A handler that is
+    None is not Python's, and could not be installed again.
+    """
+    hangup = getattr(signal, "SIGHUP", None)
+    return handler is not None and not (number == hangup and handler is signal.SIG_IGN)
+
+
 class StopRequest:
     """A context in which signals are requests to stop.
 
@@ -40,7 +50,10 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            self._earlier_handlers = {number: signal.getsignal(number) for number in SIGNALS}
+            earlier = {number: signal.getsignal(number) for number in SIGNALS}
+            self._earlier_handlers = {
+                n: handler for n, handler in earlier.items() if _free(n, handler)
+            }
         self.install_handlers()
         return self
 

@@ -7,6 +7,7 @@ from BYOL.cli.main import main
 from BYOL.cli.program import COMMANDS, parse
 from BYOL.config.fields import fields_of, info_of
 from BYOL.errors import UserError
+from BYOL.runs.load import open_backbone
 
 NAMES = [
     (command, name)
@@ -45,6 +46,7 @@ def test_the_settings_with_places_are_many():
         ["sweep", ""], ["runs", ""], ["pretrain", "x", "--labels="],
         ["pretrain", "x", "--groups", ""],
         ["pretrain", "x", "--out", ""], ["embed", "r", "--out="],
+        ["pretrain", "--config", ""], ["embed", "r", "--config="],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -61,6 +63,11 @@ def test_an_empty_name_in_python_and_in_a_file(tmp_path, capsys):
         BYOL.pretrain("")
     with pytest.raises(UserError, match=r"^RUN is empty: give a file or a folder$"):
         BYOL.embed("", out=tmp_path / "e.npy")
+    for load in (BYOL.load_backbone, BYOL.load_classifier):
+        with pytest.raises(UserError, match=r"^source is empty: give a run's folder or a"):
+            load("")
+    with pytest.raises(UserError, match=r"^RUN is empty: give a run's folder or a"):
+        open_backbone("")
     (tmp_path / "s.yaml").write_text("settings: {data: ''}")
     assert main(["sweep", str(tmp_path / "s.yaml"), "--trust", "--out", str(tmp_path / "o")]) == 2
     assert "DATA is empty: give" in capsys.readouterr().err

@@ -92,6 +92,21 @@ def test_a_mistake_in_a_file_has_a_clear_message(tmp_path, text, message, capsys
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "words", "name"),
+    [
+        ("pretrain", ["x", "--data", "y"], "data"),
+        ("embed", ["r", "x", "--data=y", "--out=e.npy"], "data"),
+        ("report", ["r", "--run", "s"], "run"),
+    ],
+)
+def test_a_setting_with_and_without_its_flag_is_not_chosen_silently(command, words, name, capsys):
+    assert main([command, *words]) == 2
+    assert capsys.readouterr().err == (
+        f"byol: {name.upper()} is given twice, with and without --{name}: leave one of them out\n"
+    )
+
+
 def test_an_old_name_of_a_setting_leads_to_one_warning(tmp_path, capsys):
     from_values._warn_renamed.cache_clear()
     (tmp_path / "c.yaml").write_text("trust: 0.5\n")

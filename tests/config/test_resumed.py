@@ -69,6 +69,33 @@ def test_a_flag_that_is_left_out_has_its_default_if_the_run_may_be_a_new_one(tmp
     assert recorded("few", True).keys() == {"accumulate", "minutes"}
 
 
+@pytest.mark.parametrize("preset", ["small", "auto"])
+@pytest.mark.parametrize("resume", [True, "auto"])
+def test_the_time_limit_of_a_run_remains_recorded(tmp_path, lines, preset, resume):
+    file = tmp_path / "config.yaml"
+    record = {"specified": ["lr", "minutes", "a former setting"], "minutes": 5.0}
+    facts = {"facts": {"images": 9}} if preset == "auto" else {}
+    recipe = {**record, **facts}
+    save_config(preset_config("small", epochs=7, recipe=recipe, preset=preset), file)
+    flags = {"resume": resume, "out": str(tmp_path)}
+
+    def again(**changes: object) -> dict[str, object]:
+        config = preset_config(preset, **flags, **changes, recipe={"specified": sorted(changes)})
+        return recorded_settings(config, file)
+
+    found = again(minutes=5.0)
+    flagged = ["lr", "minutes"] if resume is True else ["minutes"]
+    assert found["recipe"] == {"specified": flagged, "minutes": 5.0, **facts}
+    assert found["minutes"] is None and found["epochs"] == 7
+    assert again()["recipe"]["minutes"] == 5.0
+    assert not lines(), "nothing is ignored"
+    assert again(minutes=9.0)["epochs"] == 7
+    assert lines() == [
+        "warning: --minutes=9 changes nothing: a resumed run keeps its length (--epochs sets "
+        "another)"
+    ]
+
+
 @pytest.mark.trains
 def test_a_run_is_resumed_on_its_own_images(images, tmp_path, capsys):
     run, moved = tmp_path / "run", tmp_path / "moved"

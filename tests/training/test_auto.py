@@ -132,6 +132,19 @@ def test_a_long_run_on_a_cpu_says_so_first(tmp_path, slow_clock, monkeypatch, li
     assert "100 minutes in all" in line and "--minutes=60 makes it an hour" in line
 
 
+def test_the_time_of_a_resumed_run_is_that_of_the_steps_to_come(lines):
+    config = preset_config("auto", epochs=3000, batch_size=16)
+    estimate = budget.Estimate(1.0, 0.0)
+    machine = Machine("cpu", "fp32")
+    budget.log_recipe(config, 32, estimate, machine, budget.time.monotonic(), done=5400)
+    budget.log_recipe(config, 32, estimate, machine, budget.time.monotonic(), done=10)
+    length = "3,000 epochs, 6,000 steps of 1,000 ms: about"
+    assert lines() == [
+        f"{length} 10 minutes to the end (--epochs changes it)",
+        f"warning: {length} 100 minutes to the end (--epochs changes it)",
+    ]
+
+
 def test_a_resumed_run_keeps_its_length_and_repeats_by_its_own_file(
     tmp_path, slow_clock, monkeypatch
 ):
@@ -292,6 +305,16 @@ def test_a_large_network_on_few_photographs_starts_and_says_how_long_it_takes(
 def test_the_backbone_of_exported_weights_is_that_of_their_metadata(stored, expected, tmp_path):
     save_tensors({"w": torch.zeros(2)}, tmp_path / "w.safetensors", stored)
     assert _backbone_of(str(tmp_path / "w.safetensors")) == expected
+
+
+def test_the_backbone_of_a_checkpoint_and_of_an_exported_folder_is_known(run, tmp_path):
+    assert _backbone_of(str(run / "checkpoints" / "last.ckpt")) == "plain5"
+    assert _backbone_of(str(run)) == "plain5"
+    (tmp_path / "hub").mkdir()
+    save_tensors(
+        {"w": torch.zeros(2)}, tmp_path / "hub" / "model.safetensors", {"backbone": "plain6"}
+    )
+    assert _backbone_of(str(tmp_path / "hub")) == "plain6"
 
 
 def test_weights_that_are_no_file_or_damaged_have_no_known_backbone(tmp_path):

@@ -172,6 +172,16 @@ def test_a_wrong_number_of_tasks_writes_nothing(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_time_limit_for_several_processes_is_refused_before_any_work(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("BYOL.training.pretrain.prepare", lambda _: pytest.fail("it has begun"))
+    argv = ["pretrain", str(images), *FLAGS, "--devices=2", "--minutes=1"]
+    assert main([*argv, "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == "byol: --minutes=1 is for one process: specify --epochs for several"
+
+
 def _task(argv: list[str], rank: int, barrier: Any, codes: Any) -> None:
     os.environ |= {**STEP, "SLURM_PROCID": str(rank), "SLURM_STEP_NUM_TASKS": "2"}
     barrier.wait(200)

@@ -1,5 +1,6 @@
 """A run that was killed, stopped or damaged ends as if nothing had happened."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -26,6 +27,7 @@ from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.training.pretrain import pretrain
 from BYOL.training.resume import Start
+from BYOL.training.signals import StopRequest
 from tests.conftest import TINY, draw_images, tiny
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -164,6 +166,28 @@ def test_a_run_stopped_on_request_saves_within_an_epoch_and_can_be_resumed(image
     assert_same_run(tmp_path / "whole", tmp_path / "stopped")
 
 
+def test_a_run_under_nohup_survives_its_terminal():
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.signal_name is None
+            with pytest.raises(StoppedError, match="stopped by SIGUSR1"):
+                os.kill(os.getpid(), signal.SIGUSR1)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, earlier)
+
+
+def test_handlers_that_python_did_not_install_are_left_alone(monkeypatch):
+    real = signal.getsignal
+    monkeypatch.setattr(signal, "getsignal", lambda n: None if n == signal.SIGINT else real(n))
+    with StopRequest():
+        assert real(signal.SIGINT) is signal.default_int_handler
+        assert real(signal.SIGTERM) is not signal.SIG_DFL
+    assert real(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_a_second_signal_stops_at_once():
     from BYOL.training.signals import StopRequest
 
@@ -252,6 +276,29 @@ def test_other_images_of_the_same_number_are_detected_on_resume(tmp_path):
     pretrain(tiny(arrays[0], tmp_path / "array", epochs=1))
     with pytest.raises(UserError, match="the images of DATA are not those of the run"):
         pretrain(tiny(arrays[1], tmp_path / "array", epochs=2, resume=True))
+
+
+class TwentyImages:
+    digest = ""
+
+    def __len__(self) -> int:
+        return 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "step", "named"),
+    [
+        ({"epochs": 2}, 5, "--epochs=2 does not fit --resume: .* made 5 steps, and would have 4"),
+        ({"epochs": 2}, 4, None),
+        ({"epochs": 9, "steps": 3}, 4, "--steps=3 does not fit --resume: .* made 4 steps"),
+        ({"epochs": 1, "steps": 8}, 4, "--epochs=1 does not fit --resume"),
+    ],
+)
+def test_a_run_that_is_shorter_than_it_was_trained_is_refused(tmp_path, changes, step, named):
+    start = Start(RunFolder(tmp_path / "run"), step=step)
+    config = tiny(tmp_path, tmp_path / "run", **changes)  # two steps an epoch
+    with pytest.raises(SettingsError, match=named) if named else contextlib.nullcontext():
+        start.check(config, TwentyImages())
 
 
 def test_a_complete_run_is_no_answer_to_other_settings_and_gets_what_it_lacks(

@@ -1,8 +1,12 @@
 """The features of the teacher: computed once for every image, and stored next to the runs."""
 
+import contextlib
+import errno
 import json
 import logging
+import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,7 +76,7 @@ class TeacherFeatures:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MachineError(f"{self.folder} cannot be made: {error.strerror}") from error
-        with claimed(self.folder / ".lock", wait=True):  # other processes of the run wait here
+        with self._locked():
             features = self._remember(images)
             if features is not None:
                 return features
@@ -84,6 +88,14 @@ class TeacherFeatures:
                 f"{self._file(images)} cannot be read although it has just been written"
             )
         return features
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Lock the folder, as a context. Other processes of the run, and other runs, wait here."""
+        with contextlib.ExitStack() as stack:
+            with waiting("waiting for another process that computes features of a teacher"):
+                stack.enter_context(claimed(self.folder / ".lock", wait=True))
+            yield
 
     def read(self, *sets: Images | None) -> None:
         """Read the features of the ``sets`` that have a file; nothing is computed."""
@@ -156,6 +168,7 @@ class TeacherFeatures:
         """Write the features of ``images`` to ``file`` and return the precision."""
         shape = len(images), self.teacher.features
         features = np.lib.format.open_memmap(file, "w+", np.float16, shape)
+        _reserve(file)
         read = np.zeros(len(images), dtype=bool)
         device = torch_device(self.machine.accelerator)
         network = self.teacher.folded_network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -196,6 +209,22 @@ def features_of_run(config: PretrainConfig, teacher: Teacher, machine: Machine) 
     """Return the features of ``teacher``, stored next to the folder of the run."""
     assert config.out is not None
     return TeacherFeatures(teacher, Path(config.out).parent / FOLDER, machine, config.workers)
+
+
+def _reserve(file: Path) -> None:
+    """Reserve the space of a memory-mapped file: a full disk would end the process at a write.
+
+    Raises:
+        OSError: there is too little space.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with file.open("rb+") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # not on this file system
+                raise
 
 
 def _load(file: Path, images: int) -> np.ndarray | None:

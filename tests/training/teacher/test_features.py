@@ -1,7 +1,10 @@
 """The features of a teacher are computed once, stored next to the runs, and used again."""
 
+import contextlib
+import errno
 import json
 import os
+import time
 
 import numpy as np
 import pytest
@@ -9,8 +12,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+from BYOL import _waiting
 from BYOL._hardware import Machine
 from BYOL.data.sources import open_images
+from BYOL.errors import MachineError
 from BYOL.training.teacher.features import TeacherFeatures
 from BYOL.training.teacher.image_keys import image_keys
 from BYOL.training.teacher.network import Teacher, TeacherNetwork
@@ -79,6 +84,43 @@ def test_nothing_is_written_or_locked_where_all_features_are_complete(
     stored = np.array(features_in(tmp_path / "f").of(images))
     monkeypatch.delattr("BYOL.training.teacher.features.claimed")  # the folder may be read-only
     assert np.array_equal(features_in(tmp_path / "f").of(images), stored)
+
+
+def test_a_run_says_that_it_waits_for_the_features_of_another(photos, tmp_path, monkeypatch, lines):
+    @contextlib.contextmanager
+    def slow(path, wait):
+        assert wait
+        time.sleep(0.3)
+        yield True
+
+    monkeypatch.setattr(_waiting, "_FIRST", 0.05)
+    monkeypatch.setattr("BYOL.training.teacher.features.claimed", slow)
+    features_in(tmp_path / "f").of(open_images(str(photos)).train)
+    assert any(
+        line.startswith("waiting for another process that computes features") for line in lines()
+    )
+
+
+def test_a_full_disk_is_found_before_the_features_are_computed(photos, tmp_path, monkeypatch):
+    """A memory-mapped file without space would end the process by SIGBUS."""
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    features = features_in(tmp_path / "f")
+    with pytest.raises(MachineError, match="no space left on the device; nothing was changed"):
+        features.of(open_images(str(photos)).train)
+    assert count(features) == 0
+    assert [path.name for path in (tmp_path / "f").iterdir()] == [".lock"]
+
+
+def test_space_that_a_file_system_cannot_reserve_is_no_mistake(photos, tmp_path, monkeypatch):
+    def unknown(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", unknown, raising=False)
+    assert len(features_in(tmp_path / "f").of(open_images(str(photos)).train)) == 7
 
 
 def test_the_files_of_images_are_read_once_for_their_keys(photos, tmp_path, monkeypatch):
