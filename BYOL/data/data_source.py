@@ -75,7 +75,7 @@ def _kind(data: str | None) -> Kind:
     stored = path.suffix.lower() in FOLDERS  # a folder that is one image, such as a Zarr array
     if is_sharded(data) and not stored:
         return "shards"
-    if path.suffix == ".txt" and path.is_file():
+    if path.suffix.lower() == ".txt" and path.is_file():
         return "list"
     if path.is_dir() and not stored:
         return "folder"
@@ -96,7 +96,7 @@ def is_array_file(data: str) -> bool:
     """Whether ``data`` names one array of images rather than a folder or an image."""
     if is_url(data):
         return False
-    return Path(data).suffix in (".npz", ".npy") or stored_array_path(data) is not None
+    return Path(data).suffix.lower() in (".npz", ".npy") or stored_array_path(data) is not None
 
 
 def unknown_error(source: DataSource) -> DataError:

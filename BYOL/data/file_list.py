@@ -23,7 +23,8 @@ def read_list(path: Path) -> tuple[Path, PathTable]:
 
     Args:
         path: the list in UTF-8, UTF-16 or UTF-32; its entries are absolute or relative to its
-            folder. Empty lines are ignored. A path that is listed twice counts as two images.
+            folder. Empty lines and lines of blanks are ignored. A path that is listed twice
+            counts as two images.
 
     Raises:
         UserError: the list cannot be read or is empty.
@@ -98,7 +99,7 @@ def _names(path: Path) -> Iterator[bytes]:
             for line in file if encoding == "utf-8" else _decoded(file, encoding):
                 if b"\0" in line:
                     raise DataError(f"DATA={path} is binary, not a list: write one path per line")
-                if name := line.rstrip(b"\r\n"):
+                if (name := line.rstrip(b"\r\n")).strip():
                     yield os.path.normpath(os.path.join(folder, name))  # noqa: PTH118
         except UnicodeError as error:
             raise DataError(

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -144,15 +145,20 @@ def _last_without_ending(name: str) -> str:
     return _without_ending(_last(name))
 
 
+def _composed(key: Callable[[str], str] = str) -> Callable[[str], str]:
+    """``key`` with accents as parts of their letters: macOS writes them as letters of their own."""
+    return lambda name: unicodedata.normalize("NFC", key(name))
+
+
 # How a name of an image and a name of a row become a key.
 _KEYS: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {
     "own": (str, str),
     "inner": (str, str),
-    "lower": (_lower_ending, _lower_ending),
-    "stem": (_without_ending, str),
-    "base": (_last, str),
-    "base lower": (_last_lower, _lower_ending),
-    "base stem": (_last_without_ending, str),
+    "lower": (_composed(_lower_ending), _composed(_lower_ending)),
+    "stem": (_composed(_without_ending), _composed()),
+    "base": (_composed(_last), _composed()),
+    "base lower": (_composed(_last_lower), _composed(_lower_ending)),
+    "base stem": (_composed(_last_without_ending), _composed()),
 }
 
 

@@ -1,6 +1,6 @@
 """Images in arrays: .npy and .npz files, one array of an HDF5 file or a Zarr folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,12 @@ import torch
 from BYOL._console import first_of
 from BYOL._random import evenly_spaced
 from BYOL._untrusted import reason_not_to_open
+from BYOL.data.array_archive import (
+    ArrayArchive,
+    array_shape,
+    readable_arrays,
+    shape_in_archive,
+)
 from BYOL.data.array_labels import encode_arrays
 from BYOL.data.array_layout import longer_side, to_nchw
 from BYOL.data.dataset import ArrayImages
@@ -26,10 +32,6 @@ _TRAIN_LABELS = ("labels", "y_train", "train_labels", "y", "targets")
 _WHITE, _BRIGHT = 255.0, 127.0  # white of 8 bits; a value that most bright images exceed
 _CHUNK = 256  # images converted to 8 bits together
 _PROBED = 64  # images from which the range is estimated
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +77,7 @@ def open_arrays(
     test_name, test_labels = next((pair for pair in TEST_ARRAYS if pair[0] in arrays), (None, ""))
     label_name = _first_of(arrays, _TRAIN_LABELS)
     used = {train_name, label_name, test_name, test_labels}
-    unused = [f"{name} {a.shape}" for name, a in arrays.items() if name not in used]
+    unused = [f"{name} {array_shape(arrays, name)}" for name in arrays if name not in used]
     remarks = (f"left out, next to {train_name}: {first_of(unused)}",) if unused else lines
 
     train, pixel_range = _images(path, arrays[train_name], pixel_range, channels, no_data)
@@ -103,7 +105,7 @@ def array_side(path: Path, channels: int | None = None) -> int | None:
         return None
 
 
-def _load(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _load(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """The arrays of a file, with names in lower case, and lines about what is not used of it.
 
     Raises:
@@ -113,31 +115,24 @@ def _load(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
         return load_stored_arrays(str(path))
     if reason := reason_not_to_open(path):
         raise DataError(f"DATA={path} {reason}: give a file")
-    name = "it"
-    try:
+    with readable_arrays(path):
         loaded = np.load(path, allow_pickle=False, mmap_mode="r")
         if isinstance(loaded, np.ndarray):
             return {"images": loaded}, ()
-        return {(name := key).lower(): loaded[key] for key in loaded}, ()
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        reason = str(error)
-        if "allow_pickle" in reason:
-            reason = f"{name} holds Python objects; save an array of numbers or words"
-        raise DataError(f"DATA={path} cannot be read as arrays: {reason}") from error
+        loaded.close()
+        return ArrayArchive(path), ()
 
 
 def _shape(path: Path) -> tuple[int, ...]:
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
     with ZipFile(path) as archive:
         inside = {name.lower(): name for name in archive.namelist()}
         name = next((name for name in _TRAIN if f"{name}.npy" in inside), "")
-        with archive.open(inside[f"{name}.npy"]) as file:  # KeyError without images
-            read = _HEADERS[np.lib.format.read_magic(file)]
-            return tuple(read(file)[0])
+        return shape_in_archive(archive, inside[f"{name}.npy"])  # KeyError without images
 
 
-def _first_of(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> str | None:
+def _first_of(arrays: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in arrays), None)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from BYOL._console import first_of
+from BYOL._console import counted, first_of
 from BYOL._random import evenly_spaced
 from BYOL.data.dataset import EncodedImages
 from BYOL.data.decode import BrokenImageError, read_header, read_stored
@@ -142,7 +142,7 @@ def _estimate(shown: Probe, channels: int, options: ReadOptions) -> RangeEstimat
 
 
 def without_parts(root: Path, files: PathTable) -> tuple[PathTable, list[str]]:
-    """Keep one file of every OME-TIFF image that consists of several files.
+    """Keep one file of every OME-TIFF and Micro-Manager image that consists of several files.
 
     Args:
         root: the folder.
@@ -164,9 +164,10 @@ def without_parts(root: Path, files: PathTable) -> tuple[PathTable, list[str]]:
         if len(parts) > 1:
             sets[path.parent, parts] = missing_parts(path.parent, parts)
         kept.append(i)
-    remarks = [f"{dropped + len(sets)} files are parts of {len(sets)} OME-TIFF images"]
+    whole = counted(len(sets), "image")
+    remarks = [f"{dropped + len(sets)} files are parts of {whole} in several TIFFs"]
     if missing := [part for missing in sets.values() for part in missing]:
-        remarks.append(f"missing parts of OME-TIFF images: {first_of(missing)}")
+        remarks.append(f"missing parts of images in several TIFFs: {first_of(missing)}")
     return files.take(np.array(kept)), remarks
 
 

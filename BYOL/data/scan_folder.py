@@ -5,7 +5,6 @@ import stat
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,6 @@ from BYOL.data.formats.supported import (
 from BYOL.data.path_table import PathTable
 from BYOL.errors import DataError
 
-_MOST_ENTRIES = 10_000  # entries of one folder that are read for samples
-_MOST_FOLDERS = 32  # folders that are read for samples
 _MOST_NAMED = 8  # endings that a message names
 _SPECIAL, _INACCESSIBLE, _DICOM = "special", "folders", "DICOM without ending"
 SEPARATOR = os.fsencode(os.sep)
@@ -48,10 +45,10 @@ def scan_folder(
         passed: counts skipped entries, see :func:`skip_remarks`.
         more: further endings that count as images.
     """
-    return PathTable(_below(root, Counter() if passed is None else passed, more)).sorted()
+    return PathTable(images_below(root, Counter() if passed is None else passed, more)).sorted()
 
 
-def _below(root: Path, passed: "Counter[str]", more: frozenset[str]) -> Iterator[bytes]:
+def images_below(root: Path, passed: "Counter[str]", more: frozenset[str]) -> Iterator[bytes]:
     """Yield the paths of the images below ``root``, unsorted, and count skipped entries."""
     start = os.fsencode(root)
     pending = [start]
@@ -212,26 +209,6 @@ def is_folder(entry: "os.DirEntry[Any]") -> bool:
         return entry.is_dir()
     except OSError:  # a symlink to itself, an inaccessible folder
         return False
-
-
-def sample_files(root: Path, most: int) -> list[Path]:
-    """At most ``most`` images from several folders below ``root``, without a complete scan."""
-    by_folder: list[list[Path]] = []
-    pending = [root]
-    for _ in range(_MOST_FOLDERS):
-        if not pending:
-            break
-        try:
-            with os.scandir(pending.pop(0)) as entries:
-                seen = sorted(islice(entries, _MOST_ENTRIES), key=lambda entry: entry.name)
-        except OSError:
-            continue
-        seen = [entry for entry in seen if not entry.name.startswith(".")]
-        images = (Path(e.path) for e in seen if is_image_entry(e, ending_of(e.name)))
-        by_folder.append(list(islice(images, most)))
-        pending += [Path(e.path) for e in seen if ending_of(e.name) not in FOLDERS and is_folder(e)]
-    interleaved = chain.from_iterable(zip_longest(*by_folder))
-    return list(islice((path for path in interleaved if path), most))
 
 
 def stray_file(files: PathTable) -> str | None:

@@ -12,6 +12,7 @@ from BYOL.data.data_source import DataSource, parse_source, unknown_error
 from BYOL.data.dataset import UNLABELLED, EncodedImages, FileImages, Images
 from BYOL.data.decode import image_size
 from BYOL.data.file_list import first_list_entries, paths_in_folder, read_list, rows_in_folder
+from BYOL.data.folder_samples import has_images, sample_files
 from BYOL.data.formats.stored import Frames, ReadOptions, Slice
 from BYOL.data.frame_images import with_all_frames
 from BYOL.data.named_sets import open_digits, open_torchvision
@@ -22,7 +23,6 @@ from BYOL.data.scan_folder import (
     class_folders,
     no_images_error,
     root_entries,
-    sample_files,
     scan_folder,
     skip_remarks,
     stray_file,
@@ -199,7 +199,7 @@ def _folder(root: Path, channels: int | None) -> Splits:
     is_split = any((root / name).is_dir() for name in TRAIN_SPELLINGS)
     entries = sorted(root.iterdir()) if is_split else []
     folders = [
-        f.name for f in entries if f.is_dir() and (f.name.lower() == "train" or sample_files(f, 1))
+        f.name for f in entries if f.is_dir() and (f.name.lower() == "train" or has_images(f))
     ]
     splits = _open_splits(root, root.name, channels, part, folders)
     if splits is None:

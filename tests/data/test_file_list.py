@@ -20,7 +20,7 @@ def names(images):
 
 def test_a_list_opens_like_a_folder_of_the_listed_images(tmp_path):
     draw_images(tmp_path / "all" / "images", classes=("cat", "dog", "emu"))
-    chosen = ["images/dog/03.png", "", "./images/cat/05.png", "images/emu/../cat/01.png"]
+    chosen = ["images/dog/03.png", "", "  \t", "./images/cat/05.png", "images/emu/../cat/01.png"]
     (tmp_path / "all" / "l.txt").write_bytes(
         "\r\n".join(["\ufeff" + chosen[0], *chosen[1:]]).encode()
     )

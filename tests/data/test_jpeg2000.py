@@ -38,6 +38,12 @@ def with_types(content: bytes, *types: int) -> bytes:
     return content[:at] + box(b"jp2h", header) + content[at + length :]
 
 
+def with_colours(content: bytes, space: int) -> bytes:
+    """A file that declares an enumerated colour space."""
+    at = content.index(b"colr\1") + 7
+    return content[:at] + struct.pack(">I", space) + content[at + 4 :]
+
+
 @pytest.mark.parametrize("form", ["jp2", "j2k"])
 @pytest.mark.parametrize("kind", ["u1", "u2"])
 @pytest.mark.parametrize("bands", [2, 4])
@@ -47,13 +53,28 @@ def test_further_bands_are_bands(tmp_path, form, kind, bands):
     path.write_bytes(encoded(values, form))
     for source in (path, path.read_bytes()):
         header = read_header(source)
-        assert (header.layout, header.bands, header.channels) == ("bands", bands, bands)
+        layout = "rgb" if (form, bands) == ("jp2", 4) else "bands"
+        assert (header.layout, header.bands, header.channels) == (layout, bands, bands)
         stored = read_stored(source)
         assert not stored.transparent
         np.testing.assert_array_equal(stored.values, values)
         white = float(np.iinfo(kind).max)
         pixels = read_image(source, bands, (0, white)).numpy().transpose(1, 2, 0)
         assert np.abs(pixels - values / white * 255).max() <= 0.5
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+@pytest.mark.parametrize("bands", [4, 5])
+def test_the_colours_before_further_bands_are_read_alone(kind, bands):
+    values = noise(kind, bands)
+    content = with_colours(encoded(values), 16)
+    header = read_header(content)
+    assert (header.layout, header.channels) == ("rgb", bands)
+    assert f"left out: {bands - 3} band" in header.left_out(3)
+    white = float(np.iinfo(kind).max)
+    pixels = read_image(content, 3, (0, white)).numpy().transpose(1, 2, 0)
+    assert np.abs(pixels - values[..., :3] / white * 255).max() <= 0.5
+    assert read_header(with_colours(content, 17)).layout == "bands"
 
 
 @pytest.mark.parametrize("types", [(COLOUR,) * 4, (COLOUR,) * 3 + (UNSPECIFIED,)])

@@ -1,6 +1,7 @@
 """Names of images in label files as other programs write them, matched with the images."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,15 @@ def matched(images, *rows):
 def test_a_row_names_an_image_in_another_spelling(row, image):
     images = files("a/x.png", "b/Y.JPEG", "c/ISIC_1.v2.png", "d/scan.nii.gz")
     assert matched(images, row) == {row: image}
+
+
+def test_accents_may_be_parts_of_their_letters_or_letters_of_their_own():
+    one, two = (unicodedata.normalize(form, "Grün/é.png") for form in ("NFC", "NFD"))
+    stem = two.removesuffix(".png")
+    assert matched(files(one, "b.png"), two) == {two: one}
+    assert matched(files(two, "b.png"), one) == {one: two}
+    assert matched(files(one), stem) == {stem: one}
+    assert matched(files(one, two), one, two) == {one: one, two: two}
 
 
 def test_closer_spellings_take_precedence():

@@ -14,6 +14,7 @@ import tifffile
 from BYOL.data.decode import BrokenImageError, read_header, read_stored
 from BYOL.data.formats.stored import ReadOptions
 from BYOL.data.formats.tiff_windows import TiffPyramid
+from BYOL.data.sources import open_images
 
 PLANE = np.arange(64, dtype=np.uint8).reshape(8, 8)
 _SIDE = 8
@@ -78,6 +79,7 @@ def write_ndtiff(folder: Path, names: tuple[str, ...]) -> Path:
 
 def write_mmstack(path: Path, slices: int, first: int = 0, **summary: object) -> Path:
     """Two slices, from the number ``first`` on, of a set of ``slices`` slices."""
+    path.parent.mkdir(exist_ok=True)
     text = json.dumps(
         {"MicroManagerVersion": "1", "Frames": 1, "Slices": slices, "Channels": 1, **summary}
     ).encode()
@@ -142,3 +144,23 @@ def test_a_folder_with_wildcards_leads_to_no_other(tmp_path):
     with pytest.raises(BrokenImageError, match=r"its part .+ is missing"):
         read_stored(tmp_path / "[a]" / "a_MMStack_1.tif")
     assert np.array_equal(read_stored(path, ReadOptions(frame=3)).values[..., 0], PLANE + 60)
+
+
+def test_the_files_of_a_set_are_counted_once(tmp_path):
+    for first in (0, 2):
+        write_mmstack(tmp_path / "a" / f"x_MMStack_{first}.tif", slices=4, first=first)
+    write_ndtiff(tmp_path / "b", ("other.tif",))
+    images = open_images(str(tmp_path)).train
+    assert [images.sample_name(i) for i in range(2)] == ["a/x_MMStack_0.tif", "b/other.tif"]
+    assert len(images) == 2 and images.classes == ("a", "b")
+    assert any("4 files are parts of 2 images" in note for note in images.notes)
+    assert len(open_images(str(tmp_path), frames="all").train) == 4 + 3
+    assert np.array_equal(images.read(0).numpy()[0], PLANE + 50)
+
+
+def test_stacks_that_are_complete_are_images_of_their_own(tmp_path):
+    for name in ("1", "2"):
+        write_mmstack(tmp_path / f"x_MMStack_{name}.tif", slices=2, Prefix="x")
+    images = open_images(str(tmp_path)).train
+    assert len(images) == 2
+    assert np.array_equal(images.read(1).numpy()[0], PLANE + 10)

@@ -1,11 +1,14 @@
 """Arrays as DATA: axes, data types, labels of several columns, and splits that are not used."""
 
+import zipfile
+
 import numpy as np
 import pytest
+import torch
 
 from BYOL.data.groups import group_splits, read_groups
 from BYOL.data.sources import common_side, open_images
-from BYOL.errors import UserError
+from BYOL.errors import DataError, UserError
 from BYOL.evaluation.labelled_set import task_of
 
 
@@ -226,3 +229,29 @@ def test_words_that_mean_missing_are_unknown_labels(tmp_path):
     text = "\n".join(splits.train.remarks)
     assert "an empty word or NA or nan is read as an unknown label (3 of 7 cells)" in text
     assert "None is read as a name" in text
+
+
+def test_arrays_that_are_not_used_are_not_read(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (4, 6, 5), np.uint8)
+    path = tmp_path / "set.npz"
+    names = np.array(["a", None], dtype=object)
+    np.savez_compressed(path, Images=values, class_names=names, more=np.zeros((7, 2)))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("README.txt", "no array")
+    train = open_images(str(path)).train
+    assert torch.equal(train.read(3)[0], torch.from_numpy(values[3]))
+    assert "left out, next to images: class_names (2,), more (7, 2)" in train.notes
+    np.savez_compressed(path, images=values, labels=np.array([*"abab"], dtype=object))
+    with pytest.raises(DataError, match="labels holds Python objects"):
+        open_images(str(path))
+
+
+@pytest.mark.parametrize("ending", [".NPY", ".Npz"])
+def test_an_ending_in_upper_case_is_the_same(tmp_path, ending):
+    values = np.random.default_rng(0).integers(0, 256, (9, 6, 5, 3), np.uint8)
+    with (tmp_path / f"set{ending}").open("wb") as file:
+        np.save(file, values) if ending == ".NPY" else np.savez(file, images=values)
+    train = open_images(str(tmp_path / f"set{ending}")).train
+    assert len(train) == 9 and train.channels == 3
+    assert (train.read(8).numpy() == values[8].transpose(2, 0, 1)).all()
+    assert common_side(str(tmp_path / f"set{ending}")) == 6

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from BYOL.cli.main import main
 from BYOL.config.data_names import expand_braces
@@ -233,6 +234,20 @@ def test_hidden_files_are_not_shards(place, tmp_path):
         assert contents(opened(data, tmp_path)) == files(place / "images")
     for data in ("memory://hidden/*.tar", "memory://hidden"):
         assert contents(opened(data, tmp_path)) == contents(opened(first, tmp_path))
+
+
+def test_hidden_members_are_no_images_as_in_a_folder(tmp_path):
+    content = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(content, "PNG")
+    names = ("./a/1.png", "a.b/2.png", ".c/3.png", "d/.e/4.png", "__MACOSX/d/._5.png", "../6.png")
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(content.getvalue())
+            archive.addfile(member, io.BytesIO(content.getvalue()))
+    train = open_images(str(tmp_path / "x.tar"), data_root=str(tmp_path / "cache")).train
+    found = [train.inner_name(i) for i in range(len(train))]
+    assert found == ["./a/1.png", "a.b/2.png", "../6.png"]
 
 
 def test_unreadable_images_produce_no_shards(tmp_path, capsys):

@@ -5,7 +5,7 @@ import pytest
 from BYOL.cli.main import main
 from BYOL.data.labels import label_splits, read_labels
 from BYOL.data.shards.urls import split_shards
-from BYOL.data.sources import open_images
+from BYOL.data.sources import common_side, open_images
 from BYOL.data.split_names import SplitFolders, classes_remark, split_folders
 from tests.conftest import draw_images
 
@@ -55,6 +55,19 @@ def test_splits_are_found_in_any_case_also_in_lists_and_shards(tmp_path, train, 
 )
 def test_which_folders_are_splits(folders, wanted):
     assert split_folders(folders) == wanted
+
+
+def test_images_in_deep_folders_of_many_patients_are_a_split(tmp_path):
+    for split, each in (("train", 2), ("test", 1)):
+        draw_images(tmp_path / split / "p39" / "scan", classes=("series",), each=each)
+        for number in range(39):
+            (tmp_path / split / f"p{number:02}" / "scan" / "series").mkdir(parents=True)
+    draw_images(tmp_path / "shared", each=1)
+    (tmp_path / "shared" / "b" / "00.png").unlink()
+    splits = open_images(str(tmp_path))
+    assert {name: len(images) for name, images in splits.sets.items()} == {"train": 2, "test": 1}
+    assert "left out, next to train/: shared/" in splits.train.notes
+    assert common_side(str(tmp_path / "train" / "p39")) == 20
 
 
 def test_classes_that_are_called_like_splits_get_a_line(tmp_path):

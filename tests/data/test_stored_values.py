@@ -193,8 +193,11 @@ def test_no_data_is_black_and_not_part_of_the_range(tmp_path, dtype, text, kind)
 
 @pytest.mark.parametrize(
     ("dtype", "text"),
-    [("u1", "-9999"), ("u2", "1e10"), ("u2", "7.5"), ("i2", "none"), ("u1", "nan"), ("f4", "")],
-)
+    [
+        ("u1", "-9999"), ("u2", "1e10"), ("u2", "7.5"), ("i2", "none"), ("u1", "nan"), ("f4", ""),
+        ("f4", 401 * "9"), ("f8", "-" + 401 * "9"),
+    ],
+)  # fmt: skip
 def test_no_data_that_the_type_cannot_hold_has_no_effect(tmp_path, dtype, text):
     tags = with_tag(GDAL_NO_DATA, text)
     tifffile.imwrite(tmp_path / "x.tif", noise(dtype, (9, 9)), extratags=tags)

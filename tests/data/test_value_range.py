@@ -146,7 +146,7 @@ def test_the_files_of_an_ome_image_are_counted_once(tmp_path):
         write_ome_set(tmp_path / "set" / name, noise("u2", (3, 24, 24)))
     images = open_images(str(tmp_path / "set")).train
     assert len(images) == 2 and images.channels == 3 and images.classes == ("one", "two")
-    assert any("6 files are parts of 2 OME-TIFF images" in note for note in images.notes)
+    assert any("6 files are parts of 2 images in several TIFFs" in note for note in images.notes)
     (tmp_path / "set" / "two" / "b.ome.tif").unlink()
     images = open_images(str(tmp_path / "set")).train
     assert len(images) == 2 and any("missing" in n and "b.ome.tif" in n for n in images.notes)

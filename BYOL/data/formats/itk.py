@@ -1,5 +1,6 @@
 """NRRD and MetaImage volumes in one file, ``.nrrd`` and ``.mha``, read by SimpleITK."""
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from BYOL.data.formats.checksums import GZIP, GZIP_OR_ZLIB, verify
 from BYOL.data.formats.frames import FrameFile, check_bytes, check_complete, choose_frame, require
 from BYOL.data.formats.itk_headers import check_meta, check_nrrd
 from BYOL.data.formats.stored import HEAD_BYTES, Encoded, ReadOptions
@@ -26,15 +28,22 @@ def open_itk(source: Encoded, head: bytes, options: ReadOptions) -> FrameFile | 
         ValueError: the header is damaged, or names another file as the place of its voxels.
     """
     if head.startswith(_NRRD):
-        check_nrrd(head[:HEAD_BYTES])
-        return choose_frame(ItkVolume(source, "NrrdImageIO", ".nrrd", options), options)
+        packed = check_nrrd(head[:HEAD_BYTES])
+        volume = ItkVolume(source, "NrrdImageIO", ".nrrd", options)
+        if packed is not None:
+            volume.packed = packed, None, GZIP
+        return choose_frame(volume, options)
     if head.startswith(_META):
         fields, start = check_meta(head[:HEAD_BYTES])
         volume = ItkVolume(source, "MetaImageIO", ".mha", options)
         if fields.get(b"CompressedData", b"").lower() != b"true":
             check_complete(source, start, (*volume.sizes, volume.times, volume.bands), volume.dtype)
-        elif (size := fields.get(b"CompressedDataSize", b"")).isdigit():
-            check_complete(source, start, (int(size),), np.dtype(np.uint8))
+            return choose_frame(volume, options)
+        size = fields.get(b"CompressedDataSize", b"")
+        if not size.isdigit() or not int(size):  # ITK needs it
+            raise ValueError("its header does not say how many compressed bytes it has")
+        check_complete(source, start, (int(size),), np.dtype(np.uint8))
+        volume.packed = start, int(size), GZIP_OR_ZLIB
         return choose_frame(volume, options)
     return None
 
@@ -47,14 +56,19 @@ class ItkVolume(Volume):
         reader: the name of ITK's reader.
         ending: that the reader expects.
         options: of reading.
+
+    Attributes:
+        packed: start, number and kind of the compressed bytes, see
+            :func:`BYOL.data.formats.checksums.verify`; None: the values are not compressed.
     """
+
+    packed: tuple[int, int | None, int] | None = None
 
     def __init__(self, source: Encoded, reader: str, ending: str, options: ReadOptions):
         require("SimpleITK", "medical")
         import SimpleITK
 
-        self._key = file_key(source, options)
-
+        self._source, self._key = source, file_key(source, options)
         self._copy: Any = None
         if not (isinstance(source, Path) and source.name.lower().endswith(ending)):
             self._copy = tempfile.NamedTemporaryFile(suffix=ending)  # noqa: SIM115
@@ -101,6 +115,11 @@ class ItkVolume(Volume):
         """The values of a box in numpy's order of the axes."""
         import SimpleITK
 
+        if self.packed is not None:
+            place, length, kind = self.packed
+            shape = *self.sizes, self.times, self.bands
+            needed = math.prod(shape) * self.dtype.itemsize
+            verify(self._source, place, length, needed, kind)
         self._reader.SetExtractIndex(list(start))
         self._reader.SetExtractSize(list(size))
         with _reasons("the file is truncated or damaged"):

@@ -10,25 +10,44 @@ import re
 _NOT_TEXT = re.compile(rb"[\0-\x08\x0b-\x1f\x7f]")  # all control characters but tabs and line ends
 _MOST_KEY = 100  # characters; MetaIO copies a key to a buffer of 255 without a check
 _MOST_LINE = 480  # characters; MetaIO stops at a line of 500
+_END = re.compile(rb"\r?\n\r?\n")  # of the header of a NRRD
+_GZIP = (b"gzip", b"gz")
 _ELSEWHERE = "its voxels are in another file: convert it to one {} file"
 
 
-def check_nrrd(head: bytes) -> None:
+def check_nrrd(head: bytes) -> int | None:
     """Reject a header that names another file (http://teem.sourceforge.net/nrrd/format.html).
 
     Args:
         head: the start of the file.
 
+    Returns:
+        The place of the first compressed byte; None if the values are not compressed by gzip.
+
     Raises:
         ValueError: its header names another file, or is not valid.
     """
-    header, end, _ = head.replace(b"\r\n", b"\n").partition(b"\n\n")
-    if not end:
+    end = _END.search(head)
+    if end is None:
         raise ValueError("its header is too long or has no end")
+    header = head[: end.start()].replace(b"\r\n", b"\n")
+    fields: dict[bytes, bytes] = {}
     for line in re.split(rb"[\r\n]", header):
-        if b"".join(re.split(rb"[:=]", line)[0].lower().split()) == b"datafile":
+        name, *value = re.split(rb"[:=]", line, maxsplit=1)
+        key = b"".join(name.lower().split())
+        if key == b"datafile":
             raise ValueError(_ELSEWHERE.format(".nrrd"))
+        fields[key] = b"".join(value).strip().lower()
     _check_text(header)
+    if fields.get(b"encoding") not in _GZIP:
+        return None
+    start = end.end()
+    skipped = fields.get(b"lineskip", b"0")
+    for _ in range(int(skipped) if skipped.isdigit() else 0):
+        start = head.find(b"\n", start) + 1
+        if not start:
+            raise ValueError("its header skips too many lines")
+    return start
 
 
 def check_meta(head: bytes) -> tuple[dict[bytes, bytes], int]:

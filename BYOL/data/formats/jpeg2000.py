@@ -36,7 +36,7 @@ _BITS, _SIGNED = 0x7F, 0x80  # of a depth: the number of bits minus 1, and wheth
 _PILLOW_COUNTS = (1, 2, 3, 4)  # components of files that Pillow opens
 _LAYOUTS: dict[int, Layout] = {1: "grey", 3: "rgb"}
 _OPACITY = (1, 2)  # types of channels: an opacity, and one that colours are multiplied by
-_CMYK = (12).to_bytes(4, "big")  # of the enumerated colour spaces
+_CMYK, _SRGB = (12).to_bytes(4, "big"), (16).to_bytes(4, "big")  # enumerated colour spaces
 _MOST_BOXES = 1000
 
 
@@ -51,14 +51,15 @@ def open_jpeg2000(source: Encoded, head: bytes, options: ReadOptions) -> ImageSo
     depths = stream[_DEPTHS_AT : _DEPTHS_AT + 3 * count : 3]
     bits = max(((depth & _BITS) + 1 for depth in depths), default=0)
     signed = any(depth & _SIGNED for depth in depths)
-    opacity, converted = _declared(head) if count in (2, 4) else (False, False)
-    if bits <= 8 and not signed and (count in (1, 3) or opacity or converted):
+    declared = _declared(head) if count not in (1, 3) else _Declared()
+    interpreted = declared.opacity or declared.converted
+    if bits <= 8 and not signed and (count in (1, 3) or (count in (2, 4) and interpreted)):
         return None
     if count in _PILLOW_COUNTS:
-        return DeepJpeg2000(whole(source, head), options, count, bits, signed, opacity)
+        return DeepJpeg2000(whole(source, head), options, count, bits, signed, declared)
     ends = [int.from_bytes(stream[at : at + 4], "big") for at in range(8, 24, 4)]
     size = ends[1] - ends[3], ends[0] - ends[2]
-    return ManyBands(whole(source, head), size, count, bits > 8 or signed)
+    return ManyBands(whole(source, head), size, count, bits > 8 or signed, declared.colours)
 
 
 def _boxes(content: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -76,13 +77,28 @@ def _boxes(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         at = end
 
 
-def _declared(head: bytes) -> tuple[bool, bool]:
-    """Whether the header declares an opacity, and colours that only Pillow converts."""
+@dataclass(frozen=True)
+class _Declared:
+    """What a header declares.
+
+    Args:
+        opacity: the last component is one.
+        converted: the colours are some that only Pillow converts.
+        colours: the first three components are sRGB, whatever follows them.
+    """
+
+    opacity: bool = False
+    converted: bool = False
+    colours: bool = False
+
+
+def _declared(head: bytes) -> _Declared:
+    """What the header of a file of two, four or more components declares."""
     if not head.startswith(_BOXES):
-        return False, False
+        return _Declared()
     headers = (head[start:end] for kind, start, end in _boxes(head) if kind == b"jp2h")
     header = next(headers, b"")
-    opacity = converted = False
+    opacity = converted = colours = False
     for kind, start, end in _boxes(header):
         box = header[start:end]
         if kind == b"cdef":  # a count, then number, type and association of each channel
@@ -90,7 +106,14 @@ def _declared(head: bytes) -> tuple[bool, bool]:
             opacity = any(value in _OPACITY for value in types)
         elif kind == b"pclr" or (kind == b"colr" and box[:1] == b"\1" and box[3:7] == _CMYK):
             converted = True
-    return opacity, converted
+        elif kind == b"colr":
+            colours = colours or (box[:1] == b"\1" and box[3:7] == _SRGB)
+    return _Declared(opacity, converted, colours)
+
+
+def _layout(shown: int, colours: bool) -> Layout:
+    """The layout of an image of so many components besides an opacity."""
+    return "rgb" if shown > 3 and colours else _LAYOUTS.get(shown, "bands")
 
 
 def _codestream(source: Encoded, head: bytes) -> bytes:
@@ -122,7 +145,7 @@ class DeepJpeg2000(PillowFile):
         count: components of a pixel.
         bits: the largest bit depth of a component.
         signed: whether a component has negative values.
-        opacity: whether the last component is declared as an opacity.
+        declared: by the boxes of the header.
     """
 
     def __init__(
@@ -132,10 +155,11 @@ class DeepJpeg2000(PillowFile):
         count: int,
         bits: int,
         signed: bool,
-        opacity: bool,
+        declared: _Declared,
     ):
         super().__init__(source, options)
-        self.opacity = opacity
+        self.opacity = declared.opacity
+        self.colours = declared.colours
         self.count = count
         self.bits = bits
         self.signed = signed
@@ -144,7 +168,7 @@ class DeepJpeg2000(PillowFile):
     def header(self) -> Header:
         """See :class:`BYOL.data.formats.stored.Header`."""
         shown = self.count - self.opacity
-        layout = _LAYOUTS.get(shown, "bands")
+        layout = _layout(shown, self.colours)
         return Header(self.size, layout, shown, shown, self.bits > 8 or self.signed)
 
     def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
@@ -180,23 +204,26 @@ class ManyBands:
         size: (height, width).
         count: components of a pixel.
         deep: whether they are not 8-bit.
+        colours: whether the first three are sRGB.
     """
 
     source: Encoded
     size: tuple[int, int]
     count: int
     deep: bool
+    colours: bool
 
     @property
     def header(self) -> Header:
         """See :class:`BYOL.data.formats.stored.Header`."""
         check_frame_size(*self.size)
-        return Header(self.size, "bands", self.count, self.count, self.deep)
+        layout = _layout(self.count, self.colours)
+        return Header(self.size, layout, self.count, self.count, self.deep)
 
     def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
         """Decode the values."""
         require("imagecodecs", "tiff")
-        return StoredImage(_decode(self.source), "bands")
+        return StoredImage(_decode(self.source), _layout(self.count, self.colours))
 
     def close(self) -> None:
         """Nothing is open."""

@@ -4,6 +4,7 @@ Their names come from files of somebody else, so each is checked before tifffile
 """
 
 import glob
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,37 @@ def micromanager_parts(file: Any) -> frozenset[str]:
     if missing := missing_parts(folder, parts):
         raise ValueError(f"its part {missing[0]} is missing")
     return parts if len(parts) > 1 else frozenset()
+
+
+def micromanager_set(file: Any) -> frozenset[str]:
+    """The names of the files that hold the image in ``file`` together; empty for one file.
+
+    Args:
+        file: a TiffFile.
+
+    Raises:
+        ValueError: as :func:`micromanager_parts`, which may name more files: each stack next to
+            others may be complete.
+    """
+    parts = micromanager_parts(file)
+    complete = parts and file.is_mmstack and not (file.is_ndtiff or _continues(file))
+    return frozenset() if complete else parts
+
+
+def _continues(file: Any) -> bool:
+    """Whether a stack has fewer planes than its metadata declare, as tifffile counts them."""
+    settings = file.micromanager_metadata or {}
+    summary, planes = settings.get("Summary") or {}, settings.get("IndexMap")
+    if planes is None or not len(planes) or not {"MicroManagerVersion", "Frames"} <= set(summary):
+        return False
+    # the columns of the map are channel, slice, frame, position and place
+    names = ("Channels", "Slices", "Frames", "Positions")
+    counts = planes[:, :4].max(axis=0).tolist()
+    sizes = (
+        max(int(count) + 1, int(summary.get(name, 1)))
+        for name, count in zip(names, counts, strict=True)
+    )
+    return math.prod(sizes) > len(planes)
 
 
 def _indexed(index: Path) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import math
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from BYOL.data.formats.checksums import verify
 from BYOL.data.formats.frames import (
     MOST_BYTES,
     FrameFile,
@@ -73,6 +75,9 @@ class NiftiVolume(Volume):
         vector = len(shape) == 5 and int(header["intent_code"]) in _VECTOR
         self._vector = vector and not self._colours_of
         spatial = (*shape[:3], 1, 1, 1)[:3]
+        self._needed = int(header["vox_offset"])
+        self._needed += math.prod(shape) * self._image.get_data_dtype().itemsize
+        self._packed = source if packed and isinstance(source, Path) else None
         self._further = shape[3:4] if self._vector else shape[3:]
         bands = shape[4] if self._vector else max(len(self._colours_of), 1)
         dtype = np.dtype(np.uint8) if self._colours_of else self._scaled_type()
@@ -96,6 +101,8 @@ class NiftiVolume(Volume):
             cut[axis] = slice(number, number + 1)
         if self._further:
             cut += np.unravel_index(time, self._further, order="F")
+        if self._packed is not None:
+            verify(self._packed, 0, None, self._needed)
         stored = self._image.dataobj
         if self._key:
             stored = decompressed.get(self._key, lambda: np.asanyarray(self._image.dataobj))

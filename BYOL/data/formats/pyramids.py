@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from BYOL.data.formats.slide_files import check_slide
 from BYOL.data.formats.supported import SLIDES, ending_of
 from BYOL.data.formats.tiff_windows import TiffPyramid, plausible_mpp
 from BYOL.data.formats.windows import Form, ScaledWindows, Windows
@@ -69,6 +70,7 @@ def _open_pyramid(path: Path, wanted: bool) -> "_Pyramid | None":
         with suppress(ImportError):
             import openslide
 
+            check_slide(path)
             with suppress(openslide.OpenSlideError):
                 return OpenSlidePyramid(openslide.OpenSlide(path))
     try:

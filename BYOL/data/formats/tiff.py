@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from BYOL.data.formats.libtiff import check_complete_page
+from BYOL.data.formats.micromanager_files import micromanager_set
 from BYOL.data.formats.ome_files import check_parts, ome_parts
 from BYOL.data.formats.pillow import PillowFile
 from BYOL.data.formats.stored import (
@@ -73,7 +74,7 @@ def parts_of_image(path: Path) -> frozenset[str]:
     """The names of the files that hold the image in ``path``; empty or one name for most files."""
     try:
         with tiff_file(path) as file:
-            return ome_parts(file)
+            return ome_parts(file) or micromanager_set(file)
     except Exception:  # the file is reported when it is read
         return frozenset()
 

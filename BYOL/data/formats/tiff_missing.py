@@ -13,6 +13,7 @@ from BYOL.data.formats.windows import as_type
 
 MOST_SCALES = 16  # pages that may be reduced versions or masks of the first
 _GDAL_NO_DATA = 42113
+_MOST_INTEGER = 1 << 64
 
 
 def declares_no_data(page: Any) -> bool:
@@ -25,9 +26,11 @@ def no_data_value(page: Any) -> float | int | None:
     text = str(page.tags.valueof(_GDAL_NO_DATA) or "").strip("\0 ")
     for kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
             continue
+        if abs(number) <= _MOST_INTEGER or kind is float:
+            return number  # a longer integer cannot become a floating-point number
     return None
 
 

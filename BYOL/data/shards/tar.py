@@ -165,7 +165,13 @@ def _is_image_member(member: tarfile.TarInfo) -> bool:
     regular = member.type in _REGULAR and member.sparse is None
     name = member.name.rpartition("/")[2].encode("utf-8", "surrogateescape")
     fits = 0 < member.size <= LARGEST_IMAGE
-    return regular and fits and not name.startswith(b".") and is_image_file(name)
+    return regular and fits and is_image_file(name) and not _is_hidden(member.name)
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a member or one of its folders starts with a dot, which a folder would leave out."""
+    hidden = name.startswith(".") or "/." in name
+    return hidden and any(p.startswith(".") for p in name.split("/") if p not in (".", ".."))
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

@@ -16,7 +16,7 @@ from BYOL.errors import DataError, first_line
 SUFFIXES = (".tar", ".parquet")
 INDEX = "index.parquet"  # stored next to the shards; not a shard itself
 _URL = re.compile(r"^[A-Za-z][\w+.:-]*://")
-_COMPRESSED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst|lz4))$")
+_COMPRESSED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
 
 
 def is_url(data: str) -> bool:
@@ -26,7 +26,7 @@ def is_url(data: str) -> bool:
 
 def is_sharded(data: str) -> bool:
     """Whether ``data`` names shards rather than a folder of images, an array or a named set."""
-    if is_url(data) or data.endswith(SUFFIXES) or _COMPRESSED.search(data):
+    if is_url(data) or data.lower().endswith(SUFFIXES) or _COMPRESSED.search(data):
         return True
     return Path(data).expanduser().is_dir() and _holds_shards(Path(data).expanduser())
 
@@ -85,8 +85,8 @@ def set_name(data: str) -> str:
 
 
 def suffix_of(shard: str) -> str:
-    """``.tar``, ``.parquet``, or any other suffix."""
-    return os.path.splitext(base_name(shard))[1]  # noqa: PTH122
+    """``.tar``, ``.parquet``, or any other suffix, in lower case."""
+    return os.path.splitext(base_name(shard))[1].lower()  # noqa: PTH122
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -129,7 +129,7 @@ def _matches(pattern: str) -> list[str]:
 
 def _is_shard(name: str) -> bool:
     """Whether ``name`` is a shard; hidden files of macOS or a killed ``byol shard`` are not."""
-    return name.endswith(SUFFIXES) and not name.startswith(".")
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def _holds_shards(folder: Path) -> bool:
@@ -145,7 +145,7 @@ def _holds_shards(folder: Path) -> bool:
                 continue
             if is_folder(entry) or is_image_file(os.fsencode(entry.name)):
                 return False
-            has_shard = has_shard or entry.name.endswith(SUFFIXES)
+            has_shard = has_shard or entry.name.lower().endswith(SUFFIXES)
     return has_shard
 
 
