@@ -139,6 +139,28 @@ def test_decompression_bombs_are_rejected_before_decoding(tmp_path):
         read_image(tmp_path / "bomb.png", 3)
 
 
+def test_small_files_with_many_large_bands_are_rejected_before_decoding(tmp_path, monkeypatch):
+    import imagecodecs
+    import tifffile
+
+    bands = np.zeros((8, 8, 300), np.uint16)
+    tiff, jpeg2000 = tmp_path / "bands.tif", tmp_path / "bands.jp2"
+    tifffile.imwrite(
+        tiff, bands, photometric="minisblack", planarconfig="contig", compression="zlib",
+        metadata=None,
+    )  # fmt: skip
+    with tifffile.TiffFile(tiff, mode="r+") as file:
+        for side in ("ImageWidth", "ImageLength"):
+            file.pages.first.tags[side].overwrite(8000)
+    with pytest.raises(BrokenImageError, match=r"it has 38\.4 GB of values, more than 4\.3"):
+        read_image(tiff, 300)
+    jpeg2000.write_bytes(imagecodecs.jpeg2k_encode(bands[..., :5], level=0, codecformat="jp2"))
+    assert read_image(jpeg2000, 5).shape == (5, 8, 8)
+    monkeypatch.setattr("BYOL.data.formats.frames.MOST_BYTES", 600)
+    with pytest.raises(BrokenImageError, match="GB of values, more than"):
+        read_image(jpeg2000, 5)
+
+
 def test_jpegs_with_an_enormous_declared_size_are_rejected_before_decoding(tmp_path):
     path = tmp_path / "bomb.jpg"
     Image.fromarray(gradient(16, 16)).save(path)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from BYOL._untrusted import open_plain
-from BYOL.data.formats.frames import check_frame_size, require
+from BYOL.data.formats.frames import check_bytes, check_frame_size, require
 from BYOL.data.formats.pillow import PillowFile
 from BYOL.data.formats.stored import (
     Encoded,
@@ -217,6 +217,7 @@ class ManyBands:
     def header(self) -> Header:
         """See :class:`BYOL.data.formats.stored.Header`."""
         check_frame_size(*self.size)
+        check_bytes((*self.size, self.count), np.dtype(np.uint16 if self.deep else np.uint8))
         layout = _layout(self.count, self.colours)
         return Header(self.size, layout, self.count, self.count, self.deep)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from BYOL.data.formats.frames import check_bytes
 from BYOL.data.formats.libtiff import check_complete_page
 from BYOL.data.formats.micromanager_files import micromanager_set
 from BYOL.data.formats.ome_files import check_parts, ome_parts
@@ -100,6 +101,7 @@ class TiffImage:
         if page.dtype is None or np.issubdtype(page.dtype, np.complexfloating):
             raise ValueError(f"its values are {page.dtype or 'of an unknown type'}")
         layout, bands, channels = _layout(page, stack.length("C"), stack.length("S"))
+        check_bytes((rows, columns, bands), page.dtype)  # hundreds of bands fit into a small file
         self.header = Header(
             upright_size(rows, columns, _orientation(page)),
             layout,
