@@ -41,7 +41,8 @@ def hint(config: PretrainConfig, images: Images, accelerator: str) -> str | None
     most = min(FEW_IMAGES, minutes * IMAGES_PER_MINUTE)
     few = len(images) <= most and minutes <= FEW_MINUTES and accelerator == "cpu"
     trained = config.pretrained or config.weights or config.teacher
-    if config.preset != "auto" or not few or trained or _misfit(config, images):
+    fixed = config.preset != "auto" or config.resume is True  # a resumed run keeps its targets
+    if fixed or not few or trained or _misfit(config, images):
         return None
     install = "" if is_installed() else " (after pip install 'BYOL[teacher]')"
     return (

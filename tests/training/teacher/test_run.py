@@ -262,3 +262,5 @@ def test_a_teacher_is_recommended_if_its_features_leave_half_of_the_time(count, 
     photographs = ArrayImages("photographs", 3, None, (), pixels)
     assert hint(preset_config("auto", minutes=minutes), photographs, "cpu") is not None
     assert hint(preset_config("auto", minutes=minutes / 2), photographs, "cpu") is None
+    resumed = preset_config("auto", minutes=minutes, resume=True, out="run")
+    assert hint(resumed, photographs, "cpu") is None
