@@ -54,6 +54,11 @@ class PretrainConfig(
                 "--view_predictors=own needs other kinds of views than the large ones: give "
                 "--small_views or --cutout_views"
             )
+        if self.view_predictors == "own" and self.predictor == "none":
+            raise SettingsError(
+                "--view_predictors=own and --predictor=none exclude each other: the identity has "
+                "no weights"
+            )
         values = self.pixel_range or ()
         if not all(0 < abs(b - a) < math.inf for a, b in zip(values[::2], values[1::2])):  # noqa: B905
             raise SettingsError(

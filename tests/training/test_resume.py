@@ -181,11 +181,12 @@ def test_a_run_under_nohup_survives_its_terminal():
 
 def test_handlers_that_python_did_not_install_are_left_alone(monkeypatch):
     real = signal.getsignal
+    earlier = real(signal.SIGINT), real(signal.SIGTERM)  # a program in the background ignores some
     monkeypatch.setattr(signal, "getsignal", lambda n: None if n == signal.SIGINT else real(n))
     with StopRequest():
-        assert real(signal.SIGINT) is signal.default_int_handler
-        assert real(signal.SIGTERM) is not signal.SIG_DFL
-    assert real(signal.SIGTERM) is signal.SIG_DFL
+        assert real(signal.SIGINT) is earlier[0]
+        assert real(signal.SIGTERM) is not earlier[1]
+    assert (real(signal.SIGINT), real(signal.SIGTERM)) == earlier
 
 
 def test_a_second_signal_stops_at_once():
@@ -310,7 +311,8 @@ def test_a_complete_run_is_no_answer_to_other_settings_and_gets_what_it_lacks(
     (run / "report.html").unlink()
     lines.clear()
     assert pretrain(again) == json.loads((run / "results.json").read_text())
-    assert lines() == [f"the run in {run} is complete: nothing was trained"]
+    messages = [line for line in lines() if "so far" not in line]  # a slow machine says more
+    assert messages == [f"the run in {run} is complete: nothing was trained"]
     assert (run / "report.html").exists() and results["steps"] == 10
     for change, named in (({"lr": 0.7}, "--lr=0.7"), ({"flip": 0.0}, "--flip")):
         with pytest.raises(UserError, match=f"{named}.* does not fit --resume"):

@@ -141,6 +141,10 @@ def test_wrong_kinds_are_one_line(arguments, message):
     ("changes", "message"),
     [
         ({"view_predictors": "own"}, "--view_predictors=own needs other kinds of views"),
+        (
+            {"view_predictors": "own", "small_views": 1, "predictor": "none"},
+            "--view_predictors=own and --predictor=none exclude each other",
+        ),
         ({"cutout_area": (0.6, 0.2), "cutout_views": 1}, r"--cutout_area=\(0.6, 0.2\)"),
         ({"small_scale": (0.6, 0.2), "small_views": 1}, r"--small_scale=\(0.6, 0.2\)"),
     ],
