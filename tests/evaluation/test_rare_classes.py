@@ -119,6 +119,19 @@ def test_recalls_are_those_of_scikit_learn(seed, classes):
     assert recall_text(found).count("(") == min(len(present), 10) + 1
 
 
+def test_the_interval_of_a_recall_is_over_groups():
+    groups = np.repeat([0, 1, 2, 3, 4], [50, 50, 50, 50, 100])
+    truth, predicted = np.repeat([0, 1], [200, 100]), np.zeros(300, int)
+    predicted[100:200] = 1  # two of the four patients with class 0 are not recognized at all
+    recalls = class_recalls(LabelledSet(truth, ("a", "b"), groups), predicted)
+    assert recalls["a"]["recall"] == 0.5 and recalls["a"]["images"] == 200
+    assert (recalls["a"]["low"], recalls["a"]["high"]) == (0.0, 1.0), "not [.43, .57] of 200 images"
+    one_patient = recalls["b"]
+    assert (one_patient["low"], one_patient["high"]) == exact_interval(0, 1)
+    all_of_one = class_recalls(LabelledSet(truth, ("a", "b"), np.zeros(300, int)), predicted)
+    assert all_of_one["b"]["high"] == exact_interval(0, 100)[1], "other images of this patient"
+
+
 def test_a_balanced_accuracy_of_equal_classes_is_not_shown_unless_it_decides():
     known = LabelledSet(np.arange(40) % 4, tuple("abcd"))
     equal = class_summary(known, known)
