@@ -24,7 +24,7 @@ _DESCRIPTIONS = {field.name for field in dataclasses.fields(DataSettings)} | {"m
 
 def run_figures(facts: RunSummary) -> Figures:
     """Return the figures of the first evaluation, the alarm and the curves of a run."""
-    config, evaluation = facts.config, next(iter(facts.evaluations.values()), {})
+    config, evaluation = facts.config, facts.main_evaluation
     baseline, classes = _baseline(evaluation), int(evaluation.get("classes") or 0)
     labels = sum((evaluation.get("pictures") or {}).values()) if classes else 0
     images = int(facts.results.get("pictures") or 0)
