@@ -203,7 +203,7 @@ def test_unusable_labels_are_named_in_an_error(flat, tmp_path, capsys):
         (["--labels", one], "all labels are of one class"),
         (["--labels", empty], "has no labels yet: fill them in for some of its rows"),
         (["--labels", half], "1 of 2 rows have unknown labels"),
-        (["--labels", two, "--groups", ungrouped], "has no row for 1 of the labelled images"),
+        (["--labels", two, "--groups", ungrouped], "has no group for 1 of the labelled images"),
         (["--task", "regression"], "needs --labels"),
         (["--pool", "none"], "--pool=none is unknown"),
     ):
