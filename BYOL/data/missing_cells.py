@@ -1,4 +1,4 @@
-"""Words that stand for a missing label or group, as R, pandas, spreadsheets and databases write them.
+"""Words for a missing label or group, as R, pandas, spreadsheets and databases write them.
 
 In a column of numbers every such word is a missing number. In a column of words only those are
 missing that are hardly ever the name of a class; ``None`` and ``null`` are names.
