@@ -89,6 +89,7 @@ class Measure(TypedDict):
     low: NotRequired[Number | None]
     high: NotRequired[Number | None]
     spread: NotRequired[Number | None]
+    units: NotRequired[Count]
     C: NotRequired[Number | None]
     components: NotRequired[Number | None]
     learnt_from: NotRequired[Number | None]
