@@ -123,7 +123,10 @@ def _baseline(evaluation: dict[str, Any]) -> str:
 def _baseline_accuracy(evaluation: dict[str, Any]) -> float:
     rows = evaluation.get("rows") or {}
     row = rows.get(START) or rows.get("untrained") or {}
-    return float((row.get("linear") or {}).get("accuracy") or 0.0)
+    accuracy = float((row.get("linear") or {}).get("accuracy") or 0.0)
+    balanced = (row.get("linear balanced accuracy") or {}).get("value")
+    # always predicting a frequent class has a high accuracy, too
+    return accuracy if balanced is None else min(accuracy, float(balanced))
 
 
 def _trend(facts: RunSummary) -> Trend | None:
