@@ -10,12 +10,11 @@ from BYOL.data.encode_labels import (
     LARGEST,
     MAGNITUDES,
     SMALLEST,
-    UNKNOWN,
     Labels,
     encode_switches,
     is_switch,
 )
-from BYOL.data.missing_cells import doubtful_names, missing_remarks, missing_words
+from BYOL.data.missing_cells import UNKNOWN, doubtful_names, missing_remarks, missing_words
 from BYOL.errors import DataError
 
 

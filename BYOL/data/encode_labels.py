@@ -10,14 +10,20 @@ import numpy as np
 
 from BYOL._console import first_of
 from BYOL.config.tasks import CLASSES, TAGS, VALUES
-from BYOL.data.missing_cells import SWITCHES, decimal_comma, parse_number, without_missing
+from BYOL.data.missing_cells import (
+    SWITCHES,
+    UNKNOWN,
+    decimal_comma,
+    parse_number,
+    unknown_numbers,
+    without_missing,
+)
 from BYOL.errors import DataError
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")  # isdigit() accepts ², int() does not
 _SEPARATORS = "|;,"  # of tags in one cell
 SMALLEST, LARGEST = 1e-30, 1e30  # magnitudes whose squares fit float64 and that fit float32
 MAGNITUDES = f"a value is 0 or has a magnitude from {SMALLEST:g} to {LARGEST:g}; use another unit"
-UNKNOWN = -1  # a number that stands for an unknown class or tag
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,12 +177,7 @@ def _number(cell: str) -> float:
 def _classes(argument: str, cells: Sequence[str]) -> Labels:
     """Classes from words or integers; -1 is unknown where two other integers are classes."""
     names = {cell for cell in cells if cell}
-    numbers = {cell: parse_number(cell) for cell in names}
-    whole = all(
-        number is not None and number >= UNKNOWN and number % 1 == 0 for number in numbers.values()
-    )
-    unknown = {cell for cell, number in numbers.items() if whole and number == UNKNOWN}
-    unknown = unknown if len(names) > len(unknown) + 1 else set()
+    unknown = unknown_numbers(names)
     known = np.array([bool(cell) and cell not in unknown for cell in cells])
     remarks: tuple[str, ...] = ()
     if unknown:

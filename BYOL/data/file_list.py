@@ -1,6 +1,7 @@
 """Lists of images: text files with one path per line."""
 
 import io
+import logging
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -8,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from BYOL._console import counted
 from BYOL._files import write_atomically
 from BYOL._untrusted import open_plain
 from BYOL.data.csv_table import marked_encoding
@@ -15,6 +17,8 @@ from BYOL.data.path_table import PathTable
 from BYOL.data.scan_folder import AFTER_SEPARATOR, SEPARATOR
 from BYOL.errors import DataError
 
+log = logging.getLogger(__name__)
+_COMMENT = b"#"
 _INSPECTED = 1 << 12  # bytes from which the encoding is detected
 
 
@@ -23,18 +27,22 @@ def read_list(path: Path) -> tuple[Path, PathTable]:
 
     Args:
         path: the list in UTF-8, UTF-16 or UTF-32; its entries are absolute or relative to its
-            folder. Empty lines and lines of blanks are ignored. A path that is listed twice
-            counts as two images.
+            folder. Blank lines are ignored, and so are comments: lines that start with # and name
+            no file. Spaces around a path are removed if no file has that name. A path that is
+            listed twice counts as two images.
 
     Raises:
         UserError: the list cannot be read or is empty.
     """
     try:
-        names = PathTable(_names(path)).sorted()
+        comments: list[bytes] = []
+        names = PathTable(_names(path, comments)).sorted()
     except OSError as error:
         raise DataError(f"DATA={path} cannot be read: {error.strerror}") from error
     if not len(names):
         raise DataError(f"DATA={path} names no image: write one path per line")
+    if comments:
+        log.info(f"DATA={path}: {counted(len(comments), 'line')} left out as comments (#)")
     # The common folder of the first and the last sorted path is common to all paths.
     ends = (names.raw(0), names.raw(len(names) - 1))
     common = os.path.commonpath([os.path.dirname(name) for name in ends])  # noqa: PTH120
@@ -84,8 +92,8 @@ def write_list(path: Path, files: Iterable[str]) -> Path:
     return write_atomically(path, write)
 
 
-def _names(path: Path) -> Iterator[bytes]:
-    """Yield the absolute paths of a list.
+def _names(path: Path, comments: list[bytes] | None = None) -> Iterator[bytes]:
+    """Yield the absolute paths of a list; lines with a comment are appended to ``comments``.
 
     Raises:
         OSError: it cannot be read.
@@ -99,12 +107,26 @@ def _names(path: Path) -> Iterator[bytes]:
             for line in file if encoding == "utf-8" else _decoded(file, encoding):
                 if b"\0" in line:
                     raise DataError(f"DATA={path} is binary, not a list: write one path per line")
-                if (name := line.rstrip(b"\r\n")).strip():
-                    yield os.path.normpath(os.path.join(folder, name))  # noqa: PTH118
+                name = _place(folder, line.rstrip(b"\r\n"))
+                if name is not None:
+                    yield name
+                elif comments is not None and line.strip():
+                    comments.append(line)
         except UnicodeError as error:
             raise DataError(
                 f"DATA={path} cannot be read: it is not valid {encoding.upper()}; save it as UTF-8"
             ) from error
+
+
+def _place(folder: bytes, line: bytes) -> bytes | None:
+    """Return the absolute path that a line names; None for a blank line and for a comment."""
+    place = os.path.normpath(os.path.join(folder, line))  # noqa: PTH118
+    text = line.strip()
+    if (text != line or text.startswith(_COMMENT)) and not os.path.lexists(place):
+        if not text or text.startswith(_COMMENT):
+            return None
+        return os.path.normpath(os.path.join(folder, text))  # noqa: PTH118
+    return place if text else None
 
 
 def _decoded(file: Any, encoding: str) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """Groups of images from a CSV file, such as the images of one patient, camera or scene."""
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from BYOL._console import first_of
-from BYOL.data.csv_rows import read_rows
+from BYOL.data.csv_rows import RowFile, read_rows
 from BYOL.data.dataset import Images
 from BYOL.data.frame_images import FrameImages
 from BYOL.data.match_rows import match_rows
+from BYOL.data.missing_cells import unknown_numbers, without_missing
 from BYOL.data.sources import Splits
 from BYOL.errors import DataError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +26,8 @@ class GroupFile:
 
     Args:
         argument: the flag and the path, the start of every message.
-        rows: maps the name of an image to the index of its row.
-        groups: (n,) int64 group number of every row.
+        rows: maps the name of an image to the index of its row, if its group is known.
+        groups: (n,) int64 group number of each of these rows.
         names: the names of the groups.
     """
 
@@ -42,6 +46,9 @@ def read_groups(
 ) -> GroupFile:
     """Read a CSV file with a header and two columns: the image file and the name of its group.
 
+    A row whose group is unknown counts as missing: an empty cell, a word for a missing value, and
+    -1 next to other integers. Such images are no group.
+
     Args:
         path: the file, see :func:`BYOL.data.csv_rows.read_rows`.
         file_column: the column of the image files; None: the first.
@@ -49,13 +56,14 @@ def read_groups(
         optional: whether the first column names the images where ``file_column`` is missing.
 
     Raises:
-        UserError: the file cannot be read, has no row or not exactly two columns, has an empty cell
-            or names a file twice.
+        UserError: the file cannot be read, has no group or not exactly two columns, or names a
+            file twice.
     """
     file = read_rows(
         "--groups",
         path,
         "group",
+        unfilled=True,
         file_column=file_column,
         columns=group_column,
         optional=optional,
@@ -65,8 +73,24 @@ def read_groups(
             f"{file.argument} has {1 + len(file.columns)} columns: give two, the image's file "
             f"and the name of its group, or choose --group-column from {', '.join(file.header)}"
         )
+    file = _known_rows(file)
     names, groups = np.unique(file.columns[0], return_inverse=True)
     return GroupFile(file.argument, file.rows, groups.astype(np.int64), tuple(names.tolist()))
+
+
+def _known_rows(file: RowFile) -> RowFile:
+    """Return the rows whose group is known, and log a line about words for a missing group."""
+    (cells,), remarks = without_missing(file.argument, file.columns, "group")
+    unknown = unknown_numbers(set(cells) - {""})
+    known = np.array([bool(cell) and cell not in unknown for cell in cells])
+    if unknown:
+        rows = f"{sum(cell in unknown for cell in cells):,} of {len(cells):,} rows"
+        remarks = (*remarks, f"{file.argument}: -1 is read as an unknown group ({rows})")
+    if not known.any():
+        raise DataError(f"{file.argument} has no group that is known: all are empty or missing")
+    for remark in remarks:
+        log.info(remark)
+    return file.subset(known)
 
 
 def group_splits(splits: Splits, file: GroupFile) -> Splits:
@@ -122,7 +146,7 @@ def check_all_grouped(parts: Sequence[Images | None], file: GroupFile) -> None:
             missing += [images.sample_name(int(i)) for i in np.flatnonzero(images.groups < 0)]
     if missing:
         raise DataError(
-            f"{file.argument} has no row for {len(missing):,} of the labelled images: "
+            f"{file.argument} has no group for {len(missing):,} of the labelled images: "
             f"{first_of(missing)}"
         )
 

@@ -1,4 +1,4 @@
-"""Words that stand for a missing label, as R, pandas, spreadsheets and databases write them.
+"""Words for a missing label or group, as R, pandas, spreadsheets and databases write them.
 
 In a column of numbers every such word is a missing number. In a column of words only those are
 missing that are hardly ever the name of a class; ``None`` and ``null`` are names.
@@ -14,6 +14,7 @@ _OF_NUMBERS = frozenset(
 _OF_WORDS = frozenset(("NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "#NULL!"))
 _NAMES = frozenset(("none", "null"))  # in any case; of a class, if the others are words
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")  # 3,5 for 3.5
+UNKNOWN = -1  # a number that stands for an unknown class, tag or group
 SWITCHES = {"true": 1.0, "false": 0.0}  # as pandas writes one-hot columns
 
 
@@ -51,6 +52,14 @@ def missing_words(words: Iterable[str]) -> frozenset[str]:
     return frozenset(found & _OF_WORDS)
 
 
+def unknown_numbers(words: Iterable[str]) -> set[str]:
+    """Those of ``words`` that are -1, if all are integers from -1 and two others remain."""
+    numbers = {word: parse_number(word) for word in words}
+    whole = all(n is not None and n >= UNKNOWN and n % 1 == 0 for n in numbers.values())
+    unknown = {word for word, number in numbers.items() if whole and number == UNKNOWN}
+    return unknown if len(numbers) > len(unknown) + 1 else set()
+
+
 def doubtful_names(words: Iterable[str]) -> set[str]:
     """Those of ``words`` that are names, though other programs write them for missing."""
     return {word for word in words if word.lower() in _NAMES}
@@ -61,13 +70,14 @@ def _is_number(cell: str) -> bool:
 
 
 def without_missing(
-    argument: str, columns: Sequence[Sequence[str]]
+    argument: str, columns: Sequence[Sequence[str]], content: str = "label"
 ) -> tuple[list[Sequence[str]], tuple[str, ...]]:
     """Replace cells that stand for a missing label by empty ones.
 
     Args:
         argument: the start of every message.
         columns: the cells of each column.
+        content: a word for what a cell holds, used in messages.
 
     Returns:
         The columns, and lines that count the words that were read as missing, and those that were
@@ -85,22 +95,26 @@ def without_missing(
             missing.update({word: counts[word] for word in blank})
             names.update({word: counts[word] for word in kept})
         cleaned.append(["" if cell in blank else cell for cell in column] if blank else column)
-    return cleaned, missing_remarks(argument, missing, names, sum(map(len, columns)))
+    return cleaned, missing_remarks(argument, missing, names, sum(map(len, columns)), content)
 
 
 def missing_remarks(
-    argument: str, missing: "Counter[str]", names: "Counter[str]", count: int
+    argument: str,
+    missing: "Counter[str]",
+    names: "Counter[str]",
+    count: int,
+    content: str = "label",
 ) -> tuple[str, ...]:
     """The lines of :func:`without_missing` about ``count`` cells."""
     lines = []
     if missing:
         lines.append(
-            f"{argument}: {_listed(missing)} is read as an unknown label "
+            f"{argument}: {_listed(missing)} is read as an unknown {content} "
             f"({missing.total():,} of {count:,} cells)"
         )
     if names:
         lines.append(
-            f"{argument}: {_listed(names)} is read as a name, not as an unknown label "
+            f"{argument}: {_listed(names)} is read as a name, not as an unknown {content} "
             f"({names.total():,} of {count:,} cells); empty cells are unknown"
         )
     return tuple(lines)

@@ -62,7 +62,7 @@ def accuracy_interval(correct: np.ndarray, groups: np.ndarray | None = None) -> 
         return {"accuracy": accuracy, "low": low, "high": high, KEY: outcomes}
     mean = mean_interval(correct.astype(np.float64), groups)
     if without_width(mean):
-        mean |= _exact_mean_interval(accuracy, int(group_index.max()) + 1)
+        mean |= exact_mean_interval(accuracy, int(group_index.max()) + 1)
     return {"accuracy": accuracy, **{k: v for k, v in mean.items() if k != "value"}}
 
 
@@ -84,7 +84,7 @@ def bounded_mean_interval(values: np.ndarray, groups: np.ndarray | None = None) 
     found, group_index = mean_interval(values, groups), _numbered(groups)
     if without_width(found):
         units = len(values) if group_index is None else int(group_index.max()) + 1
-        found |= _exact_mean_interval(found["value"], units)
+        found |= exact_mean_interval(found["value"], units)
     return found
 
 
@@ -93,7 +93,8 @@ def without_width(measure: Measure) -> bool:
     return bool(measure["high"] - measure["low"] < 1e-12)
 
 
-def _exact_mean_interval(mean: float, units: int) -> Measure:
+def exact_mean_interval(mean: float, units: int) -> Measure:
+    """Return the ends of the exact interval for ``units`` outcomes with the ``mean``."""
     low, high = exact_interval(round(mean * units), units)
     return {"low": min(low, mean), "high": max(high, mean)}
 

@@ -7,7 +7,7 @@ import numpy as np
 from BYOL._console import first_of
 from BYOL.config.metrics import METRICS
 from BYOL.config.tasks import Measure, Measures
-from BYOL.evaluation.bootstrap import exact_interval
+from BYOL.evaluation.bootstrap import accuracy_interval, exact_mean_interval
 from BYOL.evaluation.deciding import deciding_measures
 from BYOL.evaluation.labelled_set import LabelledSet
 from BYOL.evaluation.metrics import BALANCED
@@ -55,16 +55,24 @@ def class_summary(train: LabelledSet, test: LabelledSet) -> dict[str, Any]:
 def class_recalls(truth: LabelledSet, predicted: np.ndarray) -> dict[str, Measure]:
     """Return the recall of each class: name → ``{recall, low, high, images}``.
 
+    The interval is that of an accuracy on the images of the class. If the test images have several
+    groups and those of the class have one, it is the exact one of a single outcome.
+
     Args:
         truth: the q test images.
         predicted: (q,) predicted classes.
     """
+    several_groups = truth.groups is not None and len(np.unique(truth.groups)) > 1
     recalls = {}
-    for c, images in zip(*map(np.ndarray.tolist, truth.class_counts()), strict=True):
-        hits = int((predicted[truth.labels == c] == c).sum())
-        low, high = exact_interval(hits, images)
+    for c in truth.class_counts()[0].tolist():
+        own = truth.subset(truth.labels == c)
+        hits = predicted[truth.labels == c] == c
+        ends = accuracy_interval(hits, own.groups)
+        if several_groups and len(np.unique(own.units)) == 1:
+            ends = exact_mean_interval(float(hits.mean()), 1)
         recalls[truth.name(c)] = {
-            "recall": hits / images, "low": low, "high": high, "images": images
+            "recall": float(hits.mean()), "low": ends["low"], "high": ends["high"],
+            "images": len(own),
         }  # fmt: skip
     return recalls
 

@@ -75,12 +75,31 @@ def _folds(known: LabelledFeatures, seed: int) -> Iterator[tuple[np.ndarray, np.
     folds = min(FOLDS, n if groups is None else len(np.unique(groups)))
     if folds < 2:
         return
-    classes = np.zeros(n, dtype=np.int64)
     # StratifiedKFold raises if no class has as many members as there are folds
-    if known.task == CLASSES and np.bincount(known.labels).max() >= folds:
-        classes = known.labels
+    if known.task == CLASSES and np.bincount(known.labels).max() < folds:
+        yield from _dealt_folds(known, folds, seed)
+        return
+    classes = known.strata
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     splitter = kind(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # classes with fewer images than folds
         yield from list(splitter.split(classes, classes, groups))
+
+
+def _dealt_folds(
+    known: LabelledFeatures, folds: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield folds for few labels: images or groups are dealt class by class, in random order.
+
+    Two units of a class are in different folds, so that every probe has seen the classes of the
+    images that it predicts.
+    """
+    _, first, unit = np.unique(known.units, return_index=True, return_inverse=True)
+    shuffled = np.random.default_rng(seed).permutation(len(first))
+    dealt = shuffled[np.argsort(known.labels[first][shuffled], kind="stable")]
+    fold = np.empty(len(first), dtype=np.int64)
+    fold[dealt] = np.arange(len(first)) % folds
+    for number in range(folds):
+        held = fold[unit] == number
+        yield np.flatnonzero(~held), np.flatnonzero(held)

@@ -9,6 +9,7 @@ scikit-learn's.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from BYOL.evaluation.bootstrap import (
     accuracy_interval,
     counted_interval,
     exact_interval,
+    exact_mean_interval,
     without_width,
 )
 from BYOL.evaluation.labelled_set import LabelledSet
@@ -59,10 +61,13 @@ def score_predictions(
     else:
         statistics = _column_statistics(truth, predictions)
     scores = {m: counted_interval(s, len(truth), groups=groups) for m, s in statistics.items()}
-    if BALANCED in scores and without_width(scores[BALANCED]):
-        scores[BALANCED] |= _mean_exact_interval(truth, correct)
-    if AUROC in scores and without_width(scores[AUROC]):
-        scores[AUROC] |= _exact_auroc_interval(scores[AUROC]["value"], truth, is_positive)
+    if BALANCED in scores:
+        counts = _units_of_classes(truth)
+        scores[BALANCED]["units"] = max(len(counts) - 1, 1) * int(counts.min())
+        if without_width(scores[BALANCED]):
+            scores[BALANCED] |= _mean_exact_interval(truth, correct)
+    if AUROC in scores:
+        _adjust_to_rarer_class(scores, truth, is_positive)
     return measures | {f"{name} {measure}".strip(): score for measure, score in scores.items()}
 
 
@@ -71,6 +76,28 @@ def _column_statistics(truth: LabelledSet, predictions: np.ndarray) -> dict[str,
     if truth.task == VALUES:
         return {"R²": _r2(labels, predicted), "MAE": _mae(truth.labels, predictions)}
     return {"mAP": _mean_precision(labels, predicted), "F1": _macro_f1(labels, predicted >= 0.5)}
+
+
+def _units_of_classes(truth: LabelledSet) -> np.ndarray:
+    """Return the number of independent units of every class: images, or of several groups these."""
+    units = truth.units if len(np.unique(truth.units)) > 1 else np.arange(len(truth))
+    pairs = np.unique(np.stack([truth.labels, units], axis=1), axis=0)
+    return np.unique(pairs[:, 0], return_counts=True)[1]
+
+
+def _adjust_to_rarer_class(scores: Measures, truth: LabelledSet, is_positive: np.ndarray) -> None:
+    """Adjust AUROC and AP to what the resamples do not contain.
+
+    Their ``units``, which limit what a paired test can show, are those of the rarer class. If it
+    has one, no resample contains its variation: the interval of AUROC is then the exact one too,
+    and AP has none.
+    """
+    units = int(_units_of_classes(replace(truth, labels=is_positive.astype(np.int64))).min())
+    scores[AUROC]["units"] = scores[AP]["units"] = units
+    if without_width(scores[AUROC]) or units == 1:
+        scores[AUROC] |= _exact_auroc_interval(scores[AUROC]["value"], truth, is_positive)
+    if units == 1:
+        scores[AP] |= {"low": scores[AP]["value"], "high": scores[AP]["value"]}
 
 
 def _mean_exact_interval(truth: LabelledSet, correct: np.ndarray) -> Measure:
@@ -100,8 +127,7 @@ def _exact_auroc_interval(value: float, truth: LabelledSet, is_positive: np.ndar
     pairs = min(map(len, sides))
     if truth.groups is not None:  # a group with images on both sides is one unit
         pairs = min(pairs, max(len(np.unique(units)) // 2, 1))
-    low, high = exact_interval(round(value * pairs), pairs)
-    return {"low": low, "high": high}
+    return exact_mean_interval(value, pairs)
 
 
 def _balanced_accuracy(truth: np.ndarray, correct: np.ndarray) -> Counted:
@@ -150,7 +176,7 @@ def _mean_precision(truth: np.ndarray, scores: np.ndarray) -> Counted:
             area = (gained * hits / taken.clip(1e-12)).sum(axis=1)
             total += area / hits[:, -1].clip(1e-12)
             present += hits[:, -1] > 0
-        return total / present.clip(1)
+        return np.where(present > 0, total / present.clip(1), np.nan)  # a resample of no positive
 
     return mean
 

@@ -55,7 +55,8 @@ def paired_test(first: Measure, second: Measure, units: int) -> PairedTest | Non
     Args:
         first: the result of a backbone, with its outcomes.
         second: the result of the other one.
-        units: number of independent units of the test set: images, or groups.
+        units: number of independent units of the test set: images, or groups. A measure that
+            depends on a rarer class has fewer, in its own ``units``.
 
     Returns:
         The comparison, or None if a result has no outcomes, as in evaluations of older versions, or
@@ -69,7 +70,7 @@ def paired_test(first: Measure, second: Measure, units: int) -> PairedTest | Non
     if outcomes[0].dtype == bool:
         return mcnemar(outcomes[0], outcomes[1])
     difference = point_estimate(first) - point_estimate(second)
-    return bootstrap_test(outcomes[0], outcomes[1], difference, units)
+    return bootstrap_test(outcomes[0], outcomes[1], difference, _units_of(first, units))
 
 
 def pooled_test(pairs: Sequence[tuple[Measure, Measure]], units: int) -> PairedTest | None:
@@ -95,7 +96,12 @@ def pooled_test(pairs: Sequence[tuple[Measure, Measure]], units: int) -> PairedT
     if known[0].dtype == bool:
         return paired_t_test(first - second)
     difference = float(np.mean([point_estimate(a) - point_estimate(b) for a, b in pairs]))
-    return bootstrap_test(first, second, difference, units)
+    return bootstrap_test(first, second, difference, _units_of(pairs[0][0], units))
+
+
+def _units_of(measure: Measure, units: int) -> int:
+    """Return the units that ``measure`` depends on, at most ``units``."""
+    return min(int(measure.get("units", units)), units)
 
 
 def paired_t_test(differences: np.ndarray) -> PairedTest:

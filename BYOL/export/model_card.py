@@ -17,9 +17,15 @@ from BYOL.export.exportable import ExportModel
 from BYOL.export.markdown import code, fenced, plain
 from BYOL.export.snippet import loading_recipe
 from BYOL.model.classifier import Classifier
-from BYOL.runs.evaluations import RecordedEvaluation, recorded_evaluations
+from BYOL.model.weights import weights_digest
+from BYOL.runs.evaluations import (
+    RecordedEvaluation,
+    is_of_other_weights,
+    read_current_evaluation,
+    recorded_evaluations,
+)
 from BYOL.runs.open import Run
-from BYOL.runs.schema import read_evaluation, read_results
+from BYOL.runs.schema import read_results
 
 CITATION = """```bibtex
 @misc{grill2020bootstrap,
@@ -47,7 +53,7 @@ def model_card(model: ExportModel, name: str) -> str:
     """
     run = model.run
     results = _results(run)
-    evaluations = _evaluations(run, results)
+    evaluations = _evaluations(model, results)
     measures = _all_measures(run, results, evaluations) + _finetuning_note(model.classifier)
     parts = (
         f"# {plain(name)}",
@@ -89,15 +95,23 @@ def _results(run: Run) -> dict[str, Any]:
     return read_results(run.folder.results) or {}
 
 
-def _evaluations(run: Run, results: dict[str, Any]) -> list[RecordedEvaluation]:
+def _evaluations(model: ExportModel, results: dict[str, Any]) -> list[RecordedEvaluation]:
     """Return the evaluations of these weights, in the order of the report.
+
+    Those of a fine-tuned network are of the weights before.
 
     Raises:
         DataError: evaluation.json is damaged.
     """
+    run = model.run
     if run.published:  # the file of its evaluation is not in a folder of its own
         return []
-    return recorded_evaluations(run.config, results, read_evaluation(run.evaluation))
+    finetuned = model.classifier is not None and model.classifier.kind == "finetuned"
+    weights = results.get("weights") if finetuned else weights_digest(run.backbone)
+    if is_of_other_weights(results, weights):  # the run stopped before it wrote the new results
+        results = {**results, "evaluation": None}
+    evaluation = read_current_evaluation(run.evaluation, weights)
+    return recorded_evaluations(run.config, results, evaluation)
 
 
 def _summary(run: Run, results: dict[str, Any]) -> str:
@@ -208,7 +222,8 @@ def _heading(evaluation: RecordedEvaluation) -> str:
     origin = "By `byol evaluate`" if evaluation.command else "At the end of the training"
     with_labels = f", with the labels of {code(labels)}" if labels else ""
     columns = f" (column {code(evaluation.column)})" if labels and evaluation.column else ""
-    return f"{origin}, on {code(data)}{with_labels}{columns}:"
+    features = f", {plain(evaluation.features)}" if evaluation.features else ""
+    return f"{origin}, on {code(data)}{with_labels}{columns}{features}:"
 
 
 def _measures(evaluation: dict[str, Any]) -> str:

@@ -46,7 +46,8 @@ class Figures:
         unlabelled: number of training images without a label.
         classes: number of classes.
         baseline: the state before training: "untrained" or "start" (trained initial weights).
-        baseline_accuracy: accuracy of ``baseline``; 0 for other measures.
+        baseline_accuracy: accuracy of ``baseline``, or its balanced accuracy if that is lower; 0
+            without classes.
         outcome: the outcome of the comparison with ``baseline``; see :func:`outcome_of`.
         undecided: why the metric that decides has no value, in a sentence, or "".
         near_duplicates: number of test images with a near-copy among the training images.

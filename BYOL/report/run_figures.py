@@ -24,7 +24,7 @@ _DESCRIPTIONS = {field.name for field in dataclasses.fields(DataSettings)} | {"m
 
 def run_figures(facts: RunSummary) -> Figures:
     """Return the figures of the first evaluation, the alarm and the curves of a run."""
-    config, evaluation = facts.config, next(iter(facts.evaluations.values()), {})
+    config, evaluation = facts.config, facts.main_evaluation
     baseline, classes = _baseline(evaluation), int(evaluation.get("classes") or 0)
     labels = sum((evaluation.get("pictures") or {}).values()) if classes else 0
     images = int(facts.results.get("pictures") or 0)
@@ -123,7 +123,10 @@ def _baseline(evaluation: dict[str, Any]) -> str:
 def _baseline_accuracy(evaluation: dict[str, Any]) -> float:
     rows = evaluation.get("rows") or {}
     row = rows.get(START) or rows.get("untrained") or {}
-    return float((row.get("linear") or {}).get("accuracy") or 0.0)
+    accuracy = float((row.get("linear") or {}).get("accuracy") or 0.0)
+    balanced = (row.get("linear balanced accuracy") or {}).get("value")
+    # always predicting a frequent class has a high accuracy, too
+    return accuracy if balanced is None else min(accuracy, float(balanced))
 
 
 def _trend(facts: RunSummary) -> Trend | None:

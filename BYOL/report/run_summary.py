@@ -11,10 +11,15 @@ from BYOL.config.presets import PRESETS, preset_config
 from BYOL.evaluation.collapse.alarm import diagnose
 from BYOL.evaluation.collapse.metrics import with_present_names
 from BYOL.report.metrics_csv import Curves, read_curves
-from BYOL.runs.evaluations import RecordedEvaluation, recorded_evaluations
+from BYOL.runs.evaluations import (
+    RecordedEvaluation,
+    is_of_other_weights,
+    read_current_evaluation,
+    recorded_evaluations,
+)
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint
-from BYOL.runs.schema import read_evaluation, read_results
+from BYOL.runs.schema import read_results
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class RunSummary:
         config: the resolved configuration.
         curves: the curves of the logs.
         results: the content of results.json; empty if the run is not finished.
-        evaluation: the content of evaluation.json from the latest ``byol evaluate``, or None.
+        evaluation: the content of evaluation.json from the latest ``byol evaluate``, or None if
+            there is none of the present weights.
         epoch: number of epochs that the weights were trained for, which may be fractional.
     """
 
@@ -73,6 +79,16 @@ class RunSummary:
         return {evaluation.title: evaluation.content for evaluation in self.recorded}
 
     @property
+    def of_output(self) -> list[RecordedEvaluation]:
+        """The evaluations of the output of the backbone, from which conclusions are drawn."""
+        return [evaluation for evaluation in self.recorded if not evaluation.features]
+
+    @property
+    def main_evaluation(self) -> dict[str, Any]:
+        """The first evaluation of the output of the backbone; empty if there is none."""
+        return next((evaluation.content for evaluation in self.of_output), {})
+
+    @property
     def collapse_metrics(self) -> dict[str, float]:
         """The last value of every collapse metric."""
         logged = {
@@ -99,17 +115,22 @@ class RunSummary:
         return float(speed) if speed else None
 
 
-def read_run_summary(folder: RunFolder, config: PretrainConfig) -> RunSummary:
+def read_run_summary(
+    folder: RunFolder, config: PretrainConfig, weights: str | None = None
+) -> RunSummary:
     """Read the folder of a run.
 
     Args:
         folder: the folder.
         config: the settings of the run.
+        weights: the digest of its present weights; None means those of results.json.
 
     Raises:
         UserError: a file of the folder is damaged.
     """
     results = read_results(folder.results) or {}
+    if is_of_other_weights(results, weights):  # it stopped before it wrote the new results
+        results["evaluation"] = None
     if results:
         epoch = float(results.get("epochs_seen", results.get("epochs", config.epochs)))
     else:
@@ -119,7 +140,7 @@ def read_run_summary(folder: RunFolder, config: PretrainConfig) -> RunSummary:
         config,
         read_curves(folder.metrics),
         results,
-        read_evaluation(folder.evaluation),
+        read_current_evaluation(folder.evaluation, weights or results.get("weights")),
         epoch,
     )
 

@@ -66,7 +66,7 @@ def verdict(facts: RunSummary, probe: float | None = None) -> Verdict:
         facts: the summary of the run.
         probe: accuracy of a probe that was fitted for the report, used if there is no evaluation.
     """
-    recorded = facts.recorded
+    recorded = facts.of_output
     verdicts = ((e, _compare(e.content)) for e in recorded)
     shown, compared = next((pair for pair in verdicts if pair[1]), (None, None))
     if shown and compared and shown is not recorded[0]:
@@ -193,7 +193,7 @@ def _inconclusive(protocols: list[str], paired: bool) -> str:
 
 def _without_references(facts: RunSummary, probe: float | None) -> tuple[str, tuple[str, ...]]:
     metrics = facts.collapse_metrics
-    undefined = undefined_text(next(iter(facts.evaluations.values()), {}))
+    undefined = undefined_text(facts.main_evaluation)
     if undefined:
         return "The backbone is not compared with the baselines.", (undefined,)
     details = []

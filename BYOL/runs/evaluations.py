@@ -1,5 +1,6 @@
-"""The evaluations of a run: their order, their labels, and which of them can be compared."""
+"""The evaluations of a run: their order, labels and features, and which can be compared."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,9 @@ from typing import Any
 
 from BYOL.config.data_names import data_name
 from BYOL.config.data_settings import DataSettings
+from BYOL.runs.schema import read_evaluation
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,13 @@ class RecordedEvaluation:
     def title(self) -> str:
         """What was evaluated, with the paths as the user gave them."""
         what = f"byol evaluate, {self.data}" if self.command else "at the end of the run"
-        return f"{what}, {self.label_source}" if self.labels else what
+        parts = (what, self.label_source if self.labels else "", self.features)
+        return ", ".join(filter(None, parts))
+
+    @property
+    def features(self) -> str:
+        """Which features were evaluated, if not the output: see :func:`evaluated_features`."""
+        return evaluated_features(self.content)
 
     @property
     def label_source(self) -> str:
@@ -49,7 +59,9 @@ def recorded_evaluations(
 ) -> list[RecordedEvaluation]:
     """Return the evaluations of a run: the one at its end, then the latest ``byol evaluate``.
 
-    Everything that shows the evaluations of a run shows them in this order.
+    Everything that shows the evaluations of a run shows them in this order. An evaluation of other
+    features than the output of the backbone says nothing about the backbone as it is used, so it is
+    shown under its title, and nothing is concluded from it.
 
     Args:
         config: the settings of the run.
@@ -64,6 +76,43 @@ def recorded_evaluations(
         other = data_name(evaluation.get("data"))
         found.append(RecordedEvaluation(dict(evaluation), True, other, labels, column))
     return found
+
+
+def read_current_evaluation(path: Path, weights: str | None) -> dict[str, Any] | None:
+    """Return the content of ``evaluation.json``; None if there is none of the present weights.
+
+    A line is logged if it is of other weights: those before a run was resumed and trained further.
+
+    Args:
+        path: the file.
+        weights: the digest of the present weights; None if it is unknown.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    found: dict[str, Any] | None = read_evaluation(path)
+    if found is None or not is_of_other_weights(found, weights):
+        return found
+    log.info(f"{path} is of earlier weights of this run and is left out: evaluate it again")
+    return None
+
+
+def is_of_other_weights(content: Mapping[str, Any], weights: str | None) -> bool:
+    """Return whether ``content`` describes other weights than those with the digest ``weights``.
+
+    False if one of the digests is unknown, as in files of older versions.
+    """
+    recorded = content.get("weights")
+    return None not in (recorded, weights) and recorded != weights
+
+
+def evaluated_features(evaluation: Mapping[str, Any]) -> str:
+    """Return which features were evaluated: ``features of layer4, pool max``; "" for the output."""
+    layer, pool = evaluation.get("layer"), evaluation.get("pool")
+    if not layer and not pool:
+        return ""
+    pooling = f", pool {pool}" if pool else ""
+    return f"features of {layer or 'the last layer with positions'}{pooling}"
 
 
 def label_source(labels: str | None, column: str | None, data: str | None) -> str:

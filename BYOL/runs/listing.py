@@ -13,7 +13,12 @@ from BYOL.config import load_config
 from BYOL.config.data_names import data_name
 from BYOL.config.metrics import METRICS
 from BYOL.errors import UserError
-from BYOL.runs.evaluations import comparison_key, differences
+from BYOL.runs.evaluations import (
+    comparison_key,
+    differences,
+    evaluated_features,
+    is_of_other_weights,
+)
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.schema import read_evaluation, read_results
 
@@ -65,10 +70,15 @@ def list_run(folder: RunFolder) -> ListedRun:
     try:
         config = load_config(folder.config)
         results = read_results(folder.results)
-        evaluations = (read_evaluation(folder.evaluation), (results or {}).get("evaluation"))
+        latest = read_evaluation(folder.evaluation)
     except UserError as error:
         return ListedRun(run, state=str(error), changed=changed)
     results = results or {}
+    if latest and (
+        evaluated_features(latest) or is_of_other_weights(latest, results.get("weights"))
+    ):
+        latest = None
+    evaluations = (latest, results.get("evaluation"))
     seconds = results.get("train_seconds")
     return ListedRun(
         run,

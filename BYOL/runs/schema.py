@@ -34,6 +34,7 @@ class Results(TypedDict):
     epochs_seen: NotRequired[Number]
     steps: NotRequired[Count]
     run: NotRequired[Text]
+    weights: NotRequired[Text | None]
     pictures: NotRequired[Count]
     pictures_left_out: NotRequired[list[Text]]
     train_seconds: NotRequired[Number]

@@ -26,8 +26,15 @@ from BYOL.evaluation.collapse.feature_metrics import feature_collapse_metrics
 from BYOL.evaluation.evaluate import evaluate
 from BYOL.evaluation.splits import comparable_test_set
 from BYOL.export import export_backbone
+from BYOL.model.weights import load_weights, weights_digest
 from BYOL.runs.folder import RunFolder
-from BYOL.runs.open import backbone_metadata, open_run, starting_backbone, untrained_backbone
+from BYOL.runs.open import (
+    backbone_metadata,
+    open_run,
+    starting_backbone,
+    untrained_backbone,
+    with_weights,
+)
 from BYOL.training.prepare import Prepared
 from BYOL.training.run_setup import RunSetup
 from BYOL.training.teacher.run import teacher_facts, teacher_results, teacher_rows
@@ -74,6 +81,7 @@ def finalize_run(
             raise
         log.warning(f"no comparison ({first_line(error)}); byol evaluate {folder.path} makes one")
     results |= {
+        "weights": _weights_digest(config, folder),
         "pictures": len(prepared.train),
         "feature_gauges": features,
         "evaluation": evaluation,
@@ -109,6 +117,11 @@ def save_report(
         write_report(open_run(folder.path), images, settings, folder.report)
     except Exception as error:
         log.warning(f"no report ({first_line(error)}); byol report {folder.path} makes one")
+
+
+def _weights_digest(config: PretrainConfig, folder: RunFolder) -> str:
+    """Return the digest of the exported backbone, as it is opened."""
+    return weights_digest(with_weights(config, load_weights(folder.backbone)[0], folder.backbone))
 
 
 def _references(config: PretrainConfig, prepared: Prepared, folder: RunFolder) -> list[Reference]:

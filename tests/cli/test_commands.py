@@ -67,6 +67,10 @@ def two_classes(name):
 
 
 def test_an_evaluation_is_printed_and_written_to_the_run_folder(run, capsys):
+    options = ["--protocol", "knn", "--layer", "features.relu3", "--pool", "max"]
+    assert main(["evaluate", str(run), *options, "--json"]) == 0
+    other = json.loads(capsys.readouterr().out)
+    assert (other["layer"], other["pool"]) == ("features.relu3", "max")
     assert main(["evaluate", str(run), "--protocol", "knn,fewshot"]) == 0
     text = capsys.readouterr().out
     written = json.loads((run / "evaluation.json").read_text())
@@ -74,6 +78,8 @@ def test_an_evaluation_is_printed_and_written_to_the_run_folder(run, capsys):
     for name in ("raw pixels", "untrained", "trained", "knn20", "1-shot"):
         assert name in text
     assert f"{written['rows']['trained']['1-shot']['accuracy']:.3f}" in text
+    results = json.loads((run / "results.json").read_text())
+    assert written["weights"] == results["weights"] and "layer" not in written
 
 
 def test_numbers_of_neighbours_and_temperature_are_applied(run, capsys):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from BYOL.cli.main import main
 from BYOL.errors import UserError
-from BYOL.evaluation.cross_val_predict import cross_val_predict, fit_probe
+from BYOL.evaluation.cross_val_predict import _folds, cross_val_predict, fit_probe
 from BYOL.evaluation.estimate import contradicts_label, estimate_quality
 from BYOL.evaluation.labelled_set import LabelledFeatures
 from tests.conftest import TINY, draw_images, make_run
@@ -203,7 +203,7 @@ def test_unusable_labels_are_named_in_an_error(flat, tmp_path, capsys):
         (["--labels", one], "all labels are of one class"),
         (["--labels", empty], "has no labels yet: fill them in for some of its rows"),
         (["--labels", half], "1 of 2 rows have unknown labels"),
-        (["--labels", two, "--groups", ungrouped], "has no row for 1 of the labelled images"),
+        (["--labels", two, "--groups", ungrouped], "has no group for 1 of the labelled images"),
         (["--task", "regression"], "needs --labels"),
         (["--pool", "none"], "--pool=none is unknown"),
     ):
@@ -264,6 +264,19 @@ def test_a_few_labels_are_enough(labels):
     guesses = cross_val_predict(known, seed=0)
     np.testing.assert_allclose(guesses.sum(axis=1), 1, rtol=1e-5)
     assert fit_probe(known, 0)(known.features).shape == (len(labels), 4)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("counts", [(2, 4), (2, 2, 2), (2, 2, 2, 2, 2), (3, 4, 2)])
+def test_every_probe_of_a_few_labels_has_seen_the_classes_that_it_predicts(counts, grouped):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    groups = np.arange(len(labels))[::-1] if grouped else None
+    known = LabelledFeatures(labels, groups=groups, features=np.zeros((len(labels), 1), np.float32))
+    for seed in range(20):
+        folds = list(_folds(known, seed))
+        assert all(np.isin(labels[test], labels[train]).all() for train, test in folds)
+        assert sorted(np.concatenate([test for _, test in folds])) == list(range(len(labels)))
+        assert all(len(np.intersect1d(*fold)) == 0 for fold in folds) and len(folds) == 5
 
 
 def test_five_labels_one_of_them_alone_in_its_class_allow_no_estimate(flat, tmp_path, capsys):

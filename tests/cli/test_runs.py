@@ -114,3 +114,19 @@ def test_a_folder_without_runs_is_one_line(tmp_path: Path, capsys) -> None:
         assert main(["runs", str(place)]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and f"FOLDER={place} {reason}" in error
+
+
+@pytest.mark.parametrize("other", [{"layer": "stages.2"}, {"pool": "token"}, {"weights": "before"}])
+def test_figures_of_other_features_or_earlier_weights_are_not_those_of_the_run(
+    other, tmp_path, capsys
+) -> None:
+    listed(tmp_path / "runs", {"a": found(0.7, "x")}, capsys)
+    folder = tmp_path / "runs/a"
+    results = {"evaluation": found(0.7, "x"), "weights": "after"}
+    (folder / "results.json").write_text(json.dumps(results))
+    linear = []
+    for kind in ({"weights": "after"}, other):
+        (folder / "evaluation.json").write_text(json.dumps({**found(0.5, "x"), **kind}))
+        assert main(["runs", str(tmp_path / "runs"), "--json"]) == 0
+        linear.append(json.loads(capsys.readouterr().out)["runs"][0]["linear"])
+    assert linear == [0.5, 0.7]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.axes import Axes
 from PIL import Image
 from scipy.stats import ttest_rel
 
@@ -313,6 +314,24 @@ def test_variants_are_compared_with_the_first_one_on_the_same_images(tmp_path):
     _, text = write_summary(cells, tmp_path)
     assert "| minus base | linear |" in text and "McNemar" not in text.splitlines()[0]
     assert json.loads((tmp_path / "sweep.json").read_text())["comparisons"]
+
+
+def test_the_plot_shows_the_metric_that_decides(tmp_path, monkeypatch):
+    cells = [Cell("base", (with_outcomes(tmp_path, "base", 0, np.arange(9) < 5),))]
+    file = tmp_path / "base/seed-0/results.json"
+    results = json.loads(file.read_text())
+    measure = {"value": 0.5, "low": 0.4, "high": 0.6}
+    results["evaluation"]["rows"]["trained"]["linear balanced accuracy"] = measure
+    file.write_text(json.dumps(results))
+    shown = []
+    monkeypatch.setattr(Axes, "set_title", lambda _, title, **__: shown.append(title))
+    for metric in ("accuracy", "balanced-accuracy"):
+        results["evaluation"]["metric"] = metric
+        file.write_text(json.dumps(results))
+        write_summary(cells, tmp_path)
+    assert [title for title in shown if title.startswith("linear")] == [
+        "linear", "linear balanced accuracy",
+    ]  # fmt: skip
 
 
 def test_seeds_are_averaged_for_each_image_and_other_images_are_not_compared(tmp_path):

@@ -31,6 +31,24 @@ def test_a_list_opens_like_a_folder_of_the_listed_images(tmp_path):
     assert common_side(str(tmp_path / "all" / "l.txt")) == 20
 
 
+def test_comments_and_spaces_of_a_list_are_no_images(tmp_path, caplog):
+    draw_images(tmp_path / "p", classes=("",), each=3)
+    (tmp_path / "p/00.png").rename(tmp_path / "p/#0.png")
+    (tmp_path / "p/01.png").rename(tmp_path / "p/1.png ")
+    lines = ["# chosen by hand", "p/02.png  ", "p/#0.png", "   ", "p/1.png ", "\t# the end", ""]
+    (tmp_path / "l.txt").write_text("\n".join(lines))
+    (tmp_path / "p/l.txt").write_text("#0.png\n02.png\n")
+    with caplog.at_level("INFO"):
+        folder, found = read_list(tmp_path / "l.txt")
+    assert [found.raw(i) for i in range(len(found))] == [b"#0.png", b"02.png", b"1.png "]
+    assert folder == tmp_path / "p"
+    assert "l.txt: 2 lines left out as comments (#)" in caplog.text
+    assert read_list(tmp_path / "p/l.txt")[1].raw(0) == b"#0.png", "a file of this name"
+    (tmp_path / "l.txt").write_text("# nothing yet\n")
+    with pytest.raises(UserError, match="names no image"):
+        read_list(tmp_path / "l.txt")
+
+
 def test_a_list_has_the_same_splits_as_its_folder(tmp_path):
     for split in ("train", "val"):
         draw_images(tmp_path / split, classes=("cat", "dog"), each=4)

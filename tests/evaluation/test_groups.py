@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -93,12 +94,33 @@ def test_images_get_the_groups_of_their_rows(tmp_path):
     with pytest.raises(UserError) as caught:
         check_all_grouped((found.train, found.test), file)
     assert str(caught.value) == (
-        f"--groups={tmp_path}/g.csv has no row for 2 of the labelled images: b/01.png, b/00.png"
+        f"--groups={tmp_path}/g.csv has no group for 2 of the labelled images: b/01.png, b/00.png"
     )
     check_all_grouped((found.train.subset(np.array([0, 1, 2])), None), file)
     line = shared_groups_warning(found.train, found.test.subset(np.array([0])), file)
     assert "(1)" in line and line.endswith(": p1") and "\n" not in line
     assert shared_groups_warning(found.train.subset(np.array([0])), found.test, file) is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "named"),
+    [
+        (["p1", "NA", "", "p2"], "NA is read as an unknown group"),
+        (["0", "-1", "-1", "4"], "-1 is read as an unknown group"),
+        (["3", "null", "", "4"], "null is read as an unknown group"),
+    ],
+)
+def test_images_of_an_unknown_group_are_no_group(tmp_path, caplog, cells, named):
+    draw_images(tmp_path / "p", each=2)
+    names = ("a/00.png", "a/01.png", "b/00.png", "b/01.png")
+    rows = "".join(f"{name},{cell}\n" for name, cell in zip(names, cells, strict=True))
+    with caplog.at_level("INFO"):
+        file = read_groups(write(tmp_path / "g.csv", "file,patient\n" + rows))
+    assert file.names == (cells[0], cells[3]) and re.search(named, caplog.text)
+    images = group_splits(open_images(str(tmp_path / "p")), file).train
+    assert images.groups.tolist() == [0, -1, -1, 1]
+    with pytest.raises(UserError, match=r"has no group for 2 of .*: a/01.png, b/00"):
+        check_all_grouped((images,), file)
 
 
 def test_an_ambiguous_file_name_is_an_error(tmp_path):
@@ -123,7 +145,8 @@ def test_images_without_a_group_are_counted_and_three_are_named(tmp_path):
         ("file\na.png\n", "has no group"),
         ("file,g,h\na,1,2\n", "has 3 columns: give two"),
         ("file,g\na,1,2\n", "row 1 has 3 cells"),
-        ("file,g\na,\n", "nothing under 'g'"),
+        ("file,g\na,\n", "has no group yet"),
+        ("file,g\na,NA\nb,nan\n", "has no group that is known"),
         ("file,g\na,1\na,2\n", "a is listed twice"),
     ],
 )
@@ -490,7 +513,7 @@ def test_groups_in_both_splits_cause_a_warning(run, tmp_path, capsys):
         ("a/00.png,p\na/77.png,p\n", "not there (1): a/77.png"),
         (
             "a/00.png,p\n",
-            "has no row for 11 of the labelled images: a/01.png, a/02.png, a/03.png",
+            "has no group for 11 of the labelled images: a/01.png, a/02.png, a/03.png",
         ),
         ("a/00.png,p,q\n", "row 1 has 3 cells"),
         (None, "all labelled images are of one group"),
@@ -561,7 +584,10 @@ def test_a_run_warns_of_groups_in_both_splits_and_rejects_unusable_groups(tmp_pa
     one = write(tmp_path / "one.csv", "file,camera\n" + "".join(f"{n},x\n" for n in names[:16]))
     argv = ["pretrain", str(tmp_path / "p" / "train"), *TINY, "--out", str(tmp_path / "other")]
     rows = one.read_text().replace("train/", "")
-    for text, named in ((rows, "are of one group"), ("file,g\na/00.png,p\n", "has no row for 15")):
+    for text, named in (
+        (rows, "are of one group"),
+        ("file,g\na/00.png,p\n", "has no group for 15"),
+    ):
         assert main([*argv, "--groups", str(write(one, text))]) == 2
         assert named in capsys.readouterr().err and not (tmp_path / "other").exists()
 

@@ -12,7 +12,7 @@ from sklearn.metrics import (
 )
 
 from BYOL.errors import UserError
-from BYOL.evaluation.bootstrap import exact_interval
+from BYOL.evaluation.bootstrap import exact_interval, without_width
 from BYOL.evaluation.class_summary import (
     class_recalls,
     class_summary,
@@ -25,7 +25,13 @@ from BYOL.evaluation.deciding import check_metric, deciding_first, deciding_meas
 from BYOL.evaluation.estimate import contradicts_label, estimate_quality, lacking_labels
 from BYOL.evaluation.label_errors import class_thresholds, suspect_labels
 from BYOL.evaluation.labelled_set import LabelledSet
-from BYOL.evaluation.metrics import _auroc, _balanced_accuracy, score_predictions
+from BYOL.evaluation.metrics import (
+    _auroc,
+    _balanced_accuracy,
+    _mean_precision,
+    score_predictions,
+)
+from BYOL.evaluation.paired import paired_test, pooled_test
 
 
 @settings(deadline=None, max_examples=60)
@@ -73,6 +79,47 @@ def test_resamples_of_auroc_and_balanced_accuracy_equal_those_of_scikit_learn():
     assert np.isnan(_auroc(truth, scores)(one_class)).all()
 
 
+def test_one_image_of_a_class_shows_next_to_nothing():
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1], [100, 1])
+    known = LabelledSet(truth, ("good", "defective"))
+    good, bad = rng.random((2, 101)) * 0.9
+    good[100], bad[100] = 0.95, 0.3
+    found = [
+        score_predictions("", np.stack([1 - s, s], axis=1), known, positive=1) for s in (good, bad)
+    ]
+    auroc = found[1]["AUROC"]
+    assert auroc["value"] < 0.5 and (auroc["low"], auroc["high"]) == exact_interval(0, 1)
+    assert without_width(found[1]["AP"]), "one positive image: no interval"
+    for measure in ("balanced accuracy", "AUROC", "AP"):
+        first, second = found[0][measure], found[1][measure]
+        assert first["value"] > second["value"] and first["units"] == 1
+        assert paired_test(first, second, 101).p == 1.0
+        assert pooled_test([(first, second), (first, second)], 101).p == 1.0
+    assert paired_test(found[0]["AUROC"], {**auroc, "units": 101}, 101).p == 1.0
+
+
+def test_units_are_those_of_the_rarest_class_and_groups():
+    truth, scores = np.repeat([0, 1, 2], [20, 20, 4]), np.eye(3)[np.repeat([0, 1, 2], [20, 20, 4])]
+    known = LabelledSet(truth, tuple("abc"))
+    assert score_predictions("", scores, known)["balanced accuracy"]["units"] == 8
+    grouped = LabelledSet(truth, tuple("abc"), np.arange(44) // 2)
+    assert score_predictions("", scores, grouped)["balanced accuracy"]["units"] == 4
+    one_group = LabelledSet(truth, tuple("abc"), np.zeros(44, int))
+    assert score_predictions("", scores, one_group)["balanced accuracy"]["units"] == 8
+
+
+def test_a_resample_without_a_positive_image_has_no_average_precision():
+    truth = np.array([[True], [False], [False]])
+    counts = np.array([[0.0, 2, 1], [1, 1, 1]])
+    found = _mean_precision(truth, np.array([[0.9], [0.5], [0.1]]))(counts)
+    assert np.isnan(found[0]) and found[1] == 1.0
+    known = LabelledSet(np.repeat([0, 1], [30, 2]))
+    scores = np.stack([np.linspace(1, 0, 32), np.linspace(0, 1, 32)], axis=1)
+    measure = score_predictions("", scores, known, positive=1)["AP"]
+    assert measure["low"] == measure["high"] == 1.0, "not a low end of 0"
+
+
 def test_test_images_of_one_class_have_no_auroc_and_no_error():
     scores = np.random.default_rng(0).random((9, 2))
     found = score_predictions("", scores, LabelledSet(np.zeros(9, int)), positive=1)
@@ -117,6 +164,19 @@ def test_recalls_are_those_of_scikit_learn(seed, classes):
     assert all(r["low"] <= r["recall"] <= r["high"] for r in found.values())
     assert sum(r["images"] for r in found.values()) == 80
     assert recall_text(found).count("(") == min(len(present), 10) + 1
+
+
+def test_the_interval_of_a_recall_is_over_groups():
+    groups = np.repeat([0, 1, 2, 3, 4], [50, 50, 50, 50, 100])
+    truth, predicted = np.repeat([0, 1], [200, 100]), np.zeros(300, int)
+    predicted[100:200] = 1  # two of the four patients with class 0 are not recognized at all
+    recalls = class_recalls(LabelledSet(truth, ("a", "b"), groups), predicted)
+    assert recalls["a"]["recall"] == 0.5 and recalls["a"]["images"] == 200
+    assert (recalls["a"]["low"], recalls["a"]["high"]) == (0.0, 1.0), "not [.43, .57] of 200 images"
+    one_patient = recalls["b"]
+    assert (one_patient["low"], one_patient["high"]) == exact_interval(0, 1)
+    all_of_one = class_recalls(LabelledSet(truth, ("a", "b"), np.zeros(300, int)), predicted)
+    assert all_of_one["b"]["high"] == exact_interval(0, 100)[1], "other images of this patient"
 
 
 def test_a_balanced_accuracy_of_equal_classes_is_not_shown_unless_it_decides():

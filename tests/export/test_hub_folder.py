@@ -17,6 +17,7 @@ import BYOL
 from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.evaluation.class_summary import shown_rows
+from BYOL.model.weights import weights_digest
 from BYOL.runs.open import open_run
 from tests.conftest import draw_images, make_run
 
@@ -166,6 +167,20 @@ def test_the_card_has_the_evaluations_of_the_report_in_its_order(images, tmp_pat
     text = card(run, tmp_path)
     assert text.index("At the end of the training, on `images`:") < text.index("By `byol evaluate`")
     assert text.index("| trained | 0.125 |") < text.index("| trained | 0.750 |")
+
+
+def test_the_card_names_other_features_and_leaves_out_earlier_weights(images, tmp_path, capsys):
+    run = make_run(tmp_path / "run", images, backbone="plain5")
+    evaluation = {
+        "rows": {"trained": {"linear": {"accuracy": 0.125}}}, "data": "other", "layer": "stages.2",
+        "weights": weights_digest(open_run(run, trust=True).backbone),
+    }  # fmt: skip
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    assert "By `byol evaluate`, on `other`, features of stages.2:" in card(run, tmp_path)
+    shutil.rmtree(tmp_path / "hub")
+    (run / "evaluation.json").write_text(json.dumps({**evaluation, "weights": "before"}))
+    assert card(run, tmp_path).strip() == "Not measured: the run was not finished."
+    assert "evaluation.json is of earlier weights of this run" in capsys.readouterr().err
 
 
 def test_an_existing_folder_is_not_changed(run, tmp_path, capsys):

@@ -256,6 +256,24 @@ def test_the_advice_does_not_contradict_the_verdict():
     assert [advice.title for advice in found] == ["Use the teacher itself"]
 
 
+def test_a_frequent_class_is_no_ceiling():
+    accuracy = accuracy_interval(np.arange(200) < 197)
+    titles = []
+    for balanced in (0.985, 0.5):
+        row = {
+            "linear": accuracy,
+            "linear balanced accuracy": {"value": balanced, "low": balanced, "high": balanced},
+        }
+        evaluation = {
+            "rows": {"untrained": row, "trained": row}, "metric": "accuracy", "classes": 2,
+            "pictures": {"learn": 800, "judge": 200}, "test_digest": "x",
+        }  # fmt: skip
+        results, config = {"evaluation": evaluation, "epochs": 2}, parse("pretrain", ["images"])
+        facts = RunSummary(RunFolder(Path("run")), config, Curves("epochs", {}), results, None, 2)
+        titles.append(advise(run_figures(facts))[0].title)
+    assert titles[0] == "Evaluate with labels that are harder to predict" != titles[1]
+
+
 def test_a_metric_without_a_value_is_said_and_the_backbone_is_not_recommended():
     measures = {"linear": accuracy_interval(np.ones(9, bool))}
     evaluation = {

@@ -128,3 +128,17 @@ def test_the_headline_names_an_evaluation_that_is_not_the_first(place):
     assert about not in verdict(facts).details
     facts = dataclasses.replace(facts, results={"evaluation": CLASSES, "epochs": 1})
     assert verdict(facts).details[0] == about
+
+
+def test_nothing_is_concluded_from_other_features_or_earlier_weights(place):
+    values = numbers(place, 0.25)
+    run = labelled_run(place, "run", "cls.csv", {**values, "layer": "stages.2", "weights": "old"})
+    config = load_config(run / "config.yaml")
+    facts = read_run_summary(RunFolder(run), config, "old")
+    assert list(facts.evaluations)[-1].endswith("val.csv, features of stages.2")
+    assert facts.main_evaluation == {} and verdict(facts).kind == "open"
+    assert read_run_summary(RunFolder(run), config, "new").evaluations == {}
+    results = {"evaluation": CLASSES, "epochs": 1, "weights": "old"}
+    (run / "results.json").write_text(json.dumps(results))
+    assert read_run_summary(RunFolder(run), config, "old").main_evaluation == CLASSES
+    assert read_run_summary(RunFolder(run), config, "new").evaluations == {}

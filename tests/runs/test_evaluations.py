@@ -1,5 +1,8 @@
 """The evaluations of a run: their order and labels, and in what two of them differ."""
 
+import json
+import logging
+
 import pytest
 
 from BYOL.config import PretrainConfig
@@ -7,6 +10,7 @@ from BYOL.runs.evaluations import (
     comparison_key,
     differences,
     label_source,
+    read_current_evaluation,
     recorded_evaluations,
 )
 
@@ -56,3 +60,30 @@ def test_what_two_evaluations_differ_in(changed, expected):
 
 def test_what_an_older_evaluation_lacks_is_no_difference():
     assert differences(ONE, {"rows": {}}) == differences({"rows": {}}, ONE) == []
+
+
+def test_the_title_names_features_that_are_not_the_output():
+    of = {"rows": {}, "data": "flat"}
+    variants = [{"layer": "stages.2"}, {"layer": "stages.2", "pool": "max"}, {"pool": "token"}, {}]
+    titles = [
+        recorded_evaluations(PretrainConfig(), {}, {**of, **variant})[0].title
+        for variant in variants
+    ]
+    assert titles == [
+        "byol evaluate, flat, features of stages.2",
+        "byol evaluate, flat, features of stages.2, pool max",
+        "byol evaluate, flat, features of the last layer with positions, pool token",
+        "byol evaluate, flat",
+    ]
+
+
+def test_an_evaluation_of_earlier_weights_is_left_out_with_a_line(tmp_path, caplog):
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps({"rows": {}, "weights": "a"}))
+    with caplog.at_level(logging.INFO):
+        assert read_current_evaluation(path, "a") == read_current_evaluation(path, None)
+        assert not caplog.messages
+        assert read_current_evaluation(path, "b") is None
+    assert "evaluation.json is of earlier weights of this run" in caplog.messages[0]
+    path.write_text(json.dumps({"rows": {}}))
+    assert read_current_evaluation(path, "b") == {"rows": {}}, "an older version wrote no hash"

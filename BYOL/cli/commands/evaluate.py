@@ -32,6 +32,7 @@ from BYOL.evaluation.splits import check_split_groups, comparable_test_set
 from BYOL.evaluation.table import results_text
 from BYOL.model.hub import is_hub_model
 from BYOL.model.layer_features import LayerFeatures
+from BYOL.model.weights import weights_digest
 from BYOL.runs.load import open_backbone
 from BYOL.runs.open import Run
 from BYOL.training.prepare import load_into_memory
@@ -128,8 +129,11 @@ def _labelled(
 
 
 def _sources(run: Run, config: EvaluateConfig, left_out: int) -> dict[str, Any]:
-    """The sources of images, labels and groups, for the results."""
-    sources: dict[str, Any] = {"run": run.name, "data": config.data or run.config.data}
+    """The weights and features, and the sources of images, labels and groups, for the results."""
+    sources: dict[str, Any] = {"run": run.name, "weights": weights_digest(run.backbone)}
+    sources |= {"layer": config.layer} if config.layer else {}
+    sources |= {"pool": config.pool} if config.pool != "auto" else {}
+    sources |= {"data": config.data or run.config.data}
     if config.labels:
         sources |= {"labels": config.labels, "pictures_without_labels": left_out}
         sources |= {"label_column": config.label_column} if config.label_column else {}

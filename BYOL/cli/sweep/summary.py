@@ -43,7 +43,7 @@ def write_summary(cells: Sequence[Cell], out: Path) -> tuple[dict[str, Any], str
         )
         summary = {"rows": rows, "comparisons": compared}
         write_json(out / "sweep.json", summary)
-        save_plot(rows, out / "sweep.png")
+        save_plot(rows, out / "sweep.png", _metric(cells))
     return summary, text
 
 
@@ -73,6 +73,13 @@ def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
             }
         )
     return [*_references(evaluated), *rows]
+
+
+def _metric(cells: Sequence[Cell]) -> str | None:
+    """Return the metric that decides the first evaluation of the sweep, or None."""
+    complete = (results_of(run) for cell in cells for run in cell.runs)
+    evaluations = (results["evaluation"] for results in complete if results)
+    return next((e["metric"] for e in evaluations if e and e.get("metric")), None)
 
 
 def _references(evaluated: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -125,13 +132,16 @@ def _cell(values: list[float]) -> str:
     return f"{mean:.{digits}f}{spread}"
 
 
-def save_plot(rows: list[dict[str, Any]], path: Path) -> Path:
-    """Plot every seed of every variant as a point and the mean as a bar, for each measure."""
+def save_plot(rows: list[dict[str, Any]], path: Path, metric: str | None = None) -> Path:
+    """Plot every seed of every variant as a point and the mean as a bar, for each measure.
+
+    The measures are those of ``metric``, which decides, and the collapse metrics.
+    """
     from matplotlib.figure import Figure
 
     measured = {name for row in rows for name, values in row["measures"].items() if values}
     names = dict.fromkeys(name for row in rows for name in row["measures"])
-    deciding = deciding_measures(name for name in names if name in measured)
+    deciding = deciding_measures([name for name in names if name in measured], metric)
     shown = [*deciding.values(), *(name for name in COLLAPSE_METRICS.values() if name in measured)]
     height = 1.2 + 0.3 * len(rows)
     figure = Figure(figsize=(2 + 2.2 * max(len(shown), 1), height), layout="constrained")
