@@ -8,6 +8,7 @@ from BYOL.cli.sweep.spec import Cell
 from BYOL.evaluation.comparison import independent_units
 from BYOL.evaluation.deciding import deciding_measures
 from BYOL.evaluation.paired import PairedTest, holm, pooled_test
+from BYOL.evaluation.splits import HELD_OUT
 from BYOL.evaluation.table import p_text
 from BYOL.runs.evaluations import differences
 
@@ -104,7 +105,7 @@ def _compare(
     reference: dict[int, dict[str, Any]], other: dict[int, dict[str, Any]], measure: str
 ) -> tuple[PairedTest, int] | None:
     """Return the test of one measure and the number of seeds, or None if there is no test."""
-    pairs = []
+    pairs, digests = [], set()
     for seed, first in reference.items():
         second = other.get(seed, {})
         if None in (first.get("test_digest"), second.get("test_digest")):
@@ -114,7 +115,10 @@ def _compare(
         rows = first["rows"].get("trained", {}), second["rows"].get("trained", {})
         if all(measure in row for row in rows):
             pairs.append((rows[1][measure], rows[0][measure]))
+            digests.add(first["test_digest"])
     if not pairs:
         return None
-    test = pooled_test(pairs, independent_units(next(iter(reference.values()))))
+    # Without test images, every seed holds out a share of the labelled images of its own.
+    shared = HELD_OUT if len(digests) > 1 else 0.0
+    test = pooled_test(pairs, independent_units(next(iter(reference.values()))), shared)
     return (test, len(pairs)) if test else None
