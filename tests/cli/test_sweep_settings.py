@@ -161,7 +161,7 @@ def test_the_settings_of_a_resumed_run_are_those_of_the_sweep(tmp_path):
     run = wanted(folder, values)
     again = dataclasses.replace(run, **recorded_settings(run, folder / "config.yaml"))
     save_config(again, folder / "config.yaml")
-    assert "minutes" not in load_config(folder / "config.yaml").recipe
+    assert load_config(folder / "config.yaml").recipe["minutes"] == 5.0
     assert results_of(run) is not None
 
 

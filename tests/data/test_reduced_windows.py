@@ -142,7 +142,8 @@ def test_valid_pixels_alone_are_interpolated(kind, number, seed, share, scale, l
     elif empty.all():
         assert missing.all()
     shown = result[~missing].astype(float)
-    assert (shown >= 0).all() and (shown <= 3.6).all() and max(most) > 1
+    largest = 3.6 if kind == "f4" else 4  # 3 and the overshoot of the filter, rounded
+    assert (shown >= 0).all() and (shown <= largest).all() and max(most) > 1
 
 
 def test_data_does_not_become_no_data():

@@ -465,7 +465,7 @@ def test_every_protocol_resamples_the_test_groups():
     )
     assert len(by_groups) == 37
     for name, measure in by_groups.items():
-        found = {k: v for k, v in measure.items() if k not in ("low", "high", "outcomes")}
+        found = {k: v for k, v in measure.items() if k not in ("low", "high", "outcomes", "units")}
         assert found == {k: bare[name][k] for k in found}
         ends = [(m.get("low"), m.get("high")) for m in (measure, bare[name])]
         assert "shot" in name or ends[0] != ends[1], name
