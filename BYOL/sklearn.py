@@ -243,7 +243,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             contextlib.nullcontext() if self.verbose else _quiet(),
         ):
             data = write_training_data(images, Path(folder))
-            out = Path(self.out).expanduser() if self.out is not None else Path(folder) / "run"
+            out = Path(self.out) if self.out is not None else Path(folder) / "run"
             config = self._config(data, out, images, image_side(images, data))
             results = pretrain(config)
             return load_backbone(out), results

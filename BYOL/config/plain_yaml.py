@@ -43,11 +43,12 @@ def _check(node: Any) -> None:
 
     line = f"line {node.start_mark.line + 1}"
     if isinstance(node, yaml.MappingNode):
-        names: set[Any] = set()
+        names: set[str] = set()
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in names:
-                raise ValueError(f"line {key.start_mark.line + 1}: {key.value} is there twice")
-            names.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in names:
+                    raise ValueError(f"line {key.start_mark.line + 1}: {key.value} is there twice")
+                names.add(key.value)
             _check(key)
             _check(value)
     elif isinstance(node, yaml.SequenceNode):

@@ -12,7 +12,6 @@ from typing import Any
 from BYOL._files import to_json
 from BYOL.data.dataset import Images
 from BYOL.model.layer_features import LayerFeatures
-from BYOL.model.weights import weights_digest
 from BYOL.runs.open import Run
 
 KEY = "features"  # of the description in the metadata of a Parquet file
@@ -51,7 +50,7 @@ def describe(run: Run, network: LayerFeatures, sets: Mapping[str, Images]) -> di
         sets: the images by split.
     """
     return {
-        "weights": weights_digest(run.backbone),
+        "weights": run.weights_digest,
         "network": run.metadata,
         "layer": network.layer or "",
         "pool": network.pool,

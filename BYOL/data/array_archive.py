@@ -46,8 +46,16 @@ class ArrayArchive(Mapping[str, np.ndarray]):
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of an array, from its header."""
-        with readable_arrays(self._path, name), ZipFile(self._path) as archive:
-            return shape_in_archive(archive, self._members[name])
+        member = self._members[name]
+        with (
+            readable_arrays(self._path, name),
+            ZipFile(self._path) as archive,
+            archive.open(member) as file,
+        ):
+            read = _HEADERS.get(np.lib.format.read_magic(file))
+            if read is None:
+                raise ValueError(f"{member} has an unknown version of the format")
+            return tuple(read(file)[0])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
@@ -66,15 +74,6 @@ def readable_arrays(path: Path, name: str = "it") -> Iterator[None]:
         if "allow_pickle" in reason:
             reason = f"{name} holds Python objects; save an array of numbers or words"
         raise DataError(f"DATA={path} cannot be read as arrays: {reason}") from error
-
-
-def shape_in_archive(archive: ZipFile, member: str) -> tuple[int, ...]:
-    """The shape of an array in an .npz, from its header."""
-    with archive.open(member) as file:
-        read = _HEADERS.get(np.lib.format.read_magic(file))
-        if read is None:
-            raise ValueError(f"{member} has an unknown version of the format")
-        return tuple(read(file)[0])
 
 
 def array_shape(arrays: Mapping[str, Any], name: str) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -12,12 +12,7 @@ import torch
 from BYOL._console import first_of
 from BYOL._random import evenly_spaced
 from BYOL._untrusted import reason_not_to_open
-from BYOL.data.array_archive import (
-    ArrayArchive,
-    array_shape,
-    readable_arrays,
-    shape_in_archive,
-)
+from BYOL.data.array_archive import ArrayArchive, array_shape, readable_arrays
 from BYOL.data.array_labels import encode_arrays
 from BYOL.data.array_layout import longer_side, to_nchw
 from BYOL.data.dataset import ArrayImages
@@ -126,10 +121,8 @@ def _load(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
 def _shape(path: Path) -> tuple[int, ...]:
     if path.suffix.lower() == ".npy":
         return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
-    with ZipFile(path) as archive:
-        inside = {name.lower(): name for name in archive.namelist()}
-        name = next((name for name in _TRAIN if f"{name}.npy" in inside), "")
-        return shape_in_archive(archive, inside[f"{name}.npy"])  # KeyError without images
+    archive = ArrayArchive(path)
+    return archive.shape(_first_of(archive, _TRAIN) or "")  # KeyError without images
 
 
 def _first_of(arrays: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

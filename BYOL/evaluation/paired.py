@@ -74,7 +74,7 @@ def paired_test(first: Measure, second: Measure, units: int) -> PairedTest | Non
 
 
 def pooled_test(
-    pairs: Sequence[tuple[Measure, Measure]], units: int, shared: float = 0.0
+    pairs: Sequence[tuple[Measure, Measure]], units: int, overlap: float = 0.0
 ) -> PairedTest | None:
     """Compare two variants that were trained with the same seeds.
 
@@ -86,7 +86,7 @@ def pooled_test(
     Args:
         pairs: the results of the two variants with each seed.
         units: number of independent units of the test set: images, or groups.
-        shared: the share of the test images of one seed that are also those of another; 0: all
+        overlap: the share of the test images of one seed that are also those of another; 0: all
             seeds have the same test images.
 
     Returns:
@@ -99,11 +99,11 @@ def pooled_test(
     if len(known) < 2 * len(pairs) or len({(part.shape, part.dtype) for part in known}) != 1:
         return None
     first, second = (np.mean(known[side::2], axis=0) for side in (0, 1))
-    wider = math.sqrt(1 + (len(pairs) - 1) * shared)
+    error_factor = math.sqrt(1 + (len(pairs) - 1) * overlap)
     if known[0].dtype == bool:
-        return paired_t_test(first - second, wider)
+        return paired_t_test(first - second, error_factor)
     difference = float(np.mean([point_estimate(a) - point_estimate(b) for a, b in pairs]))
-    return bootstrap_test(first, second, difference, _units_of(pairs[0][0], units), wider)
+    return bootstrap_test(first, second, difference, _units_of(pairs[0][0], units), error_factor)
 
 
 def _units_of(measure: Measure, units: int) -> int:
@@ -111,16 +111,16 @@ def _units_of(measure: Measure, units: int) -> int:
     return min(int(measure.get("units", units)), units)
 
 
-def paired_t_test(differences: np.ndarray, wider: float = 1.0) -> PairedTest:
+def paired_t_test(differences: np.ndarray, error_factor: float = 1.0) -> PairedTest:
     """Compare by the mean difference (n,) of each image: Student's paired t-test.
 
-    ``wider`` multiplies the standard error. No p-value is below that of a sign test in which all
-    images with a difference agree.
+    ``error_factor`` multiplies the standard error. No p-value is below that of a sign test in which
+    all images with a difference agree.
     """
     from scipy.special import stdtr
 
     n, difference = len(differences), float(differences.mean())
-    error = wider * float(differences.std(ddof=1)) / n**0.5 if n > 1 else 0.0
+    error = error_factor * float(differences.std(ddof=1)) / n**0.5 if n > 1 else 0.0
     p = float(2 * stdtr(n - 1, -abs(difference) / error)) if error else float(difference == 0)
     return PairedTest(difference, max(p, _least_p(int(np.count_nonzero(differences)))), PAIRED_T)
 
@@ -146,7 +146,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
 
 
 def bootstrap_test(
-    first: np.ndarray, second: np.ndarray, difference: float, units: int, wider: float = 1.0
+    first: np.ndarray, second: np.ndarray, difference: float, units: int, error_factor: float = 1.0
 ) -> PairedTest:
     """Compare two results by their values on the same bootstrap resamples.
 
@@ -160,7 +160,7 @@ def bootstrap_test(
         second: (r,) values of the second result.
         difference: the difference on the test images themselves.
         units: number of units that were resampled.
-        wider: a factor of the standard error.
+        error_factor: a factor of the standard error.
     """
     from scipy.special import stdtr
 
@@ -168,7 +168,7 @@ def bootstrap_test(
     differences = differences[~np.isnan(differences)]
     if units < 2 or len(differences) < 2 or math.isnan(difference):
         return PairedTest(difference, 1.0, BOOTSTRAP)
-    error = wider * float(differences.std(ddof=1)) * math.sqrt(units / (units - 1))
+    error = error_factor * float(differences.std(ddof=1)) * math.sqrt(units / (units - 1))
     least = _least_p(units)
     if error < 1e-7 * max(abs(difference), 1e-3):  # rounding of float32: all resamples are equal
         p = 1.0 if abs(difference) < 1e-6 else least

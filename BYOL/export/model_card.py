@@ -17,10 +17,9 @@ from BYOL.export.exportable import ExportModel
 from BYOL.export.markdown import code, fenced, plain
 from BYOL.export.snippet import loading_recipe
 from BYOL.model.classifier import Classifier
-from BYOL.model.weights import weights_digest
 from BYOL.runs.evaluations import (
     RecordedEvaluation,
-    is_of_other_weights,
+    current_results,
     read_current_evaluation,
     recorded_evaluations,
 )
@@ -107,11 +106,9 @@ def _evaluations(model: ExportModel, results: dict[str, Any]) -> list[RecordedEv
     if run.published:  # the file of its evaluation is not in a folder of its own
         return []
     finetuned = model.classifier is not None and model.classifier.kind == "finetuned"
-    weights = results.get("weights") if finetuned else weights_digest(run.backbone)
-    if is_of_other_weights(results, weights):  # the run stopped before it wrote the new results
-        results = {**results, "evaluation": None}
+    weights = results.get("weights") if finetuned else run.weights_digest
     evaluation = read_current_evaluation(run.evaluation, weights)
-    return recorded_evaluations(run.config, results, evaluation)
+    return recorded_evaluations(run.config, current_results(results, weights), evaluation)
 
 
 def _summary(run: Run, results: dict[str, Any]) -> str:

@@ -9,7 +9,6 @@ from BYOL.data.sources import Splits
 from BYOL.evaluation.class_summary import shown_rows
 from BYOL.evaluation.comparison import BASELINES, compare_evaluations
 from BYOL.evaluation.table import run_comparison_sentences
-from BYOL.model.weights import weights_digest
 from BYOL.report.charts import draw_all
 from BYOL.report.html import render, write_page
 from BYOL.report.metric_descriptions import is_collapse_metric
@@ -69,7 +68,7 @@ def write_comparison(
     """
     letters = string.ascii_uppercase[: len(runs)]
     facts = {
-        letter: read_run_summary(run.folder, run.config, weights_digest(run.backbone))
+        letter: read_run_summary(run.folder, run.config, run.weights_digest)
         for letter, run in zip(letters, runs, strict=True)
     }
     charts = draw_all({letter: f.curves for letter, f in facts.items()})
@@ -109,7 +108,11 @@ def _results(facts: dict[str, RunSummary]) -> list[ResultsTable]:
 
 def _evaluations(facts: dict[str, RunSummary]) -> dict[str, dict[str, Any]]:
     """Return one evaluation of every run that has any: those that most runs can be compared in."""
-    found = {k: [e.content for e in f.of_output] for k, f in facts.items() if f.of_output}
+    found = {
+        k: [e.content for e in f.output_evaluations]
+        for k, f in facts.items()
+        if f.output_evaluations
+    }
     most: dict[str, dict[str, Any]] = {}
     largest = 0
     for reference in (e for evaluations in found.values() for e in evaluations):

@@ -12,7 +12,6 @@ from BYOL.data.sources import Splits
 from BYOL.evaluation.class_summary import shown_rows
 from BYOL.evaluation.table import class_lines
 from BYOL.export.snippet import loading_recipe
-from BYOL.model.weights import weights_digest
 from BYOL.report.advice import advise
 from BYOL.report.charts import draw_all
 from BYOL.report.confusion import fit_confusion, recorded_confusion
@@ -56,7 +55,7 @@ def write_report(
         UserError: a file of the run folder is damaged, the images cannot be read, or the page
             cannot be written.
     """
-    facts = read_run_summary(run.folder, run.config, weights_digest(run.backbone))
+    facts = read_run_summary(run.folder, run.config, run.weights_digest)
     image_sections = _image_sections(run, facts, splits, sample_config)
     confusion = image_sections["confusion"]
     probe = confusion.accuracy if confusion else None
@@ -132,9 +131,11 @@ def _image_sections(
     run: Run, facts: RunSummary, splits: Splits | None, sample_config: SampleConfig
 ) -> dict[str, Any]:
     """Return the template values that need the images of the run, or replace them."""
-    recorded = ((e, recorded_confusion(e.content, e.label_source)) for e in facts.of_output)
+    recorded = (
+        (e, recorded_confusion(e.content, e.label_source)) for e in facts.output_evaluations
+    )
     shown, confusion = next((pair for pair in recorded if pair[1]), (None, None))
-    shown = shown or next((e for e in facts.of_output if e.content.get("recall")), None)
+    shown = shown or next((e for e in facts.output_evaluations if e.content.get("recall")), None)
     recalls = recall_table(shown.content, shown.label_source) if shown else None
     of_evaluation = {"confusion": confusion, "recalls": recalls}
     if splits is None:

@@ -13,7 +13,7 @@ from BYOL.evaluation.collapse.metrics import with_present_names
 from BYOL.report.metrics_csv import Curves, read_curves
 from BYOL.runs.evaluations import (
     RecordedEvaluation,
-    is_of_other_weights,
+    current_results,
     read_current_evaluation,
     recorded_evaluations,
 )
@@ -79,14 +79,14 @@ class RunSummary:
         return {evaluation.title: evaluation.content for evaluation in self.recorded}
 
     @property
-    def of_output(self) -> list[RecordedEvaluation]:
+    def output_evaluations(self) -> list[RecordedEvaluation]:
         """The evaluations of the output of the backbone, from which conclusions are drawn."""
         return [evaluation for evaluation in self.recorded if not evaluation.features]
 
     @property
     def main_evaluation(self) -> dict[str, Any]:
         """The first evaluation of the output of the backbone; empty if there is none."""
-        return next((evaluation.content for evaluation in self.of_output), {})
+        return next((evaluation.content for evaluation in self.output_evaluations), {})
 
     @property
     def collapse_metrics(self) -> dict[str, float]:
@@ -128,9 +128,7 @@ def read_run_summary(
     Raises:
         UserError: a file of the folder is damaged.
     """
-    results = read_results(folder.results) or {}
-    if is_of_other_weights(results, weights):  # it stopped before it wrote the new results
-        results["evaluation"] = None
+    results = current_results(read_results(folder.results) or {}, weights)
     if results:
         epoch = float(results.get("epochs_seen", results.get("epochs", config.epochs)))
     else:

@@ -66,7 +66,7 @@ def verdict(facts: RunSummary, probe: float | None = None) -> Verdict:
         facts: the summary of the run.
         probe: accuracy of a probe that was fitted for the report, used if there is no evaluation.
     """
-    recorded = facts.of_output
+    recorded = facts.output_evaluations
     verdicts = ((e, _compare(e.content)) for e in recorded)
     shown, compared = next((pair for pair in verdicts if pair[1]), (None, None))
     if shown and compared and shown is not recorded[0]:

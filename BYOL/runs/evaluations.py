@@ -97,6 +97,18 @@ def read_current_evaluation(path: Path, weights: str | None) -> dict[str, Any] |
     return None
 
 
+def current_results(results: dict[str, Any], weights: str | None) -> dict[str, Any]:
+    """Return the content of ``results.json``, without an evaluation of other weights.
+
+    A resumed run that has stopped before its end has the file of the run before it.
+
+    Args:
+        results: the content.
+        weights: the digest of the present weights; None if it is unknown.
+    """
+    return {**results, "evaluation": None} if is_of_other_weights(results, weights) else results
+
+
 def is_of_other_weights(content: Mapping[str, Any], weights: str | None) -> bool:
     """Return whether ``content`` describes other weights than those with the digest ``weights``.
 

@@ -20,7 +20,7 @@ from BYOL.config.paths import named_places, with_moved_paths
 from BYOL.config.resumed import ANNOTATIONS
 from BYOL.config.yaml_io import check_resolved, read_run_config
 from BYOL.errors import UserError, WeightsError
-from BYOL.model.weights import load_weights
+from BYOL.model.weights import load_weights, weights_digest
 from BYOL.runs.build_model import seeded_backbone
 from BYOL.runs.checksum import check_checksum
 from BYOL.runs.folder import RunFolder
@@ -60,6 +60,11 @@ class Run:
     def start(self) -> nn.Module | None:
         """The backbone with the weights that the run started from; None without such weights."""
         return None if self.published else starting_backbone(self.config, self.folder)
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """The hash of the weights, by which results are known to be of them."""
+        return weights_digest(self.backbone)
 
     @property
     def name(self) -> str:

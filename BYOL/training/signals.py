@@ -23,7 +23,7 @@ SIGNALS = tuple(
 )
 
 
-def _free(number: signal.Signals, handler: object) -> bool:
+def _may_request_stop(number: signal.Signals, handler: object) -> bool:
     """Whether a signal whose present handler is ``handler`` may be a request to stop.
 
     ``nohup`` ignores SIGHUP, so that a program survives the end of its terminal. A handler that is
@@ -52,7 +52,7 @@ class StopRequest:
         if threading.current_thread() is threading.main_thread():
             earlier = {number: signal.getsignal(number) for number in SIGNALS}
             self._earlier_handlers = {
-                n: handler for n, handler in earlier.items() if _free(n, handler)
+                n: handler for n, handler in earlier.items() if _may_request_stop(n, handler)
             }
         self.install_handlers()
         return self

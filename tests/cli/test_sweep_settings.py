@@ -38,10 +38,10 @@ def wanted(folder: Path, values: dict):
 
 @pytest.mark.trains
 def test_a_sweep_with_the_preset_auto_is_finished_and_repeated(tmp_path, capsys, monkeypatch):
-    pictures = draw_images(tmp_path / "pictures", each=10)
+    images = draw_images(tmp_path / "images", each=10)
     file, out = tmp_path / "s.yaml", tmp_path / "out"
     grid = {"lr": [0.1, 0.5], "backbone": ["plain5", "plain6"]}
-    settings = {**AUTO, "data": str(pictures), "evaluate": True}
+    settings = {**AUTO, "data": str(images), "evaluate": True}
     file.write_text(yaml.safe_dump({"settings": settings, "grid": grid}, sort_keys=False))
     given: dict[str, set[str]] = {}
     pretrain = running.pretrain
@@ -76,9 +76,9 @@ def test_a_sweep_with_the_preset_auto_is_finished_and_repeated(tmp_path, capsys,
 
 @pytest.mark.trains
 def test_a_sweep_with_minutes_is_resumed_and_repeated(tmp_path, capsys, monkeypatch):
-    pictures = draw_images(tmp_path / "pictures", each=10)
+    images = draw_images(tmp_path / "images", each=10)
     file, out = tmp_path / "s.yaml", tmp_path / "out"
-    settings = {"preset": "small", **AUTO, "data": str(pictures), "evaluate": False}
+    settings = {"preset": "small", **AUTO, "data": str(images), "evaluate": False}
     settings |= {"hidden_size": 16, "minutes": 0.05, "epochs": 3}
     file.write_text(yaml.safe_dump({"settings": settings}))
     argv = ["sweep", str(file), "--trust", "--out", str(out)]

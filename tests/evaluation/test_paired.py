@@ -178,8 +178,8 @@ def test_seeds_with_test_images_of_their_own_claim_no_more_than_five_percent():
         results = rng.random((2, 500)) < 0.7  # the same with every seed: the hardest case
         held = [rng.permutation(500)[:100] for _ in range(5)]
         pairs = [tuple(accuracy_interval(side[images]) for side in results) for images in held]
-        for shared in claims:
-            claims[shared] += pooled_test(pairs, 100, shared).p < 0.05
+        for overlap in claims:
+            claims[overlap] += pooled_test(pairs, 100, overlap).p < 0.05
     assert claims[0.0] > 40  # as if all 500 images were different ones
     assert 8 <= claims[0.2] <= 32
 

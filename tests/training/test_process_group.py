@@ -105,7 +105,7 @@ SETTINGS = {
 
 @pytest.mark.trains
 def test_a_run_after_one_of_two_processes_trains_on_all_images(tmp_path):
-    images = draw_images(tmp_path / "pictures", each=10)
+    images = draw_images(tmp_path / "images", each=10)
     program = tmp_path / "program.py"
     program.write_text(_PROGRAM)
     path = os.pathsep.join(sys.path)

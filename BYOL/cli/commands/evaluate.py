@@ -32,7 +32,6 @@ from BYOL.evaluation.splits import check_split_groups, comparable_test_set
 from BYOL.evaluation.table import results_text
 from BYOL.model.hub import is_hub_model
 from BYOL.model.layer_features import LayerFeatures
-from BYOL.model.weights import weights_digest
 from BYOL.runs.load import open_backbone
 from BYOL.runs.open import Run
 from BYOL.training.prepare import load_into_memory
@@ -130,7 +129,7 @@ def _labelled(
 
 def _sources(run: Run, config: EvaluateConfig, left_out: int) -> dict[str, Any]:
     """The weights and features, and the sources of images, labels and groups, for the results."""
-    sources: dict[str, Any] = {"run": run.name, "weights": weights_digest(run.backbone)}
+    sources: dict[str, Any] = {"run": run.name, "weights": run.weights_digest}
     sources |= {"layer": config.layer} if config.layer else {}
     sources |= {"pool": config.pool} if config.pool != "auto" else {}
     sources |= {"data": config.data or run.config.data}

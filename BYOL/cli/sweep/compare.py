@@ -119,6 +119,6 @@ def _compare(
     if not pairs:
         return None
     # Without test images, every seed holds out a share of the labelled images of its own.
-    shared = HELD_OUT if len(digests) > 1 else 0.0
-    test = pooled_test(pairs, independent_units(next(iter(reference.values()))), shared)
+    overlap = HELD_OUT if len(digests) > 1 else 0.0
+    test = pooled_test(pairs, independent_units(next(iter(reference.values()))), overlap)
     return (test, len(pairs)) if test else None

@@ -170,8 +170,7 @@ def _is_image_member(member: tarfile.TarInfo) -> bool:
 
 def _is_hidden(name: str) -> bool:
     """Whether a member or one of its folders starts with a dot, which a folder would leave out."""
-    hidden = name.startswith(".") or "/." in name
-    return hidden and any(p.startswith(".") for p in name.split("/") if p not in (".", ".."))
+    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

@@ -145,7 +145,7 @@ def _holds_shards(folder: Path) -> bool:
                 continue
             if is_folder(entry) or is_image_file(os.fsencode(entry.name)):
                 return False
-            has_shard = has_shard or entry.name.lower().endswith(SUFFIXES)
+            has_shard = has_shard or _is_shard(entry.name)
     return has_shard
 
 
