@@ -21,6 +21,7 @@ from BYOL.model.kept_buffers import buffers_kept
 from BYOL.model.networks import Network, TargetNetwork
 from BYOL.model.options import (
     check_combinations,
+    check_flags,
     check_names,
     check_sizes,
     check_tau,
@@ -114,6 +115,7 @@ class BYOL(nn.Module):
         )  # fmt: skip
         if image_size is not None:
             check_sizes(image_size=image_size)
+        check_flags(closedFormPredicator=closedFormPredicator, EAvg=EAvg, pretrained=pretrained)
         check_names(target, norm, target_norm)
         check_combinations(
             closed_form=closedFormPredicator, moving=EAvg, predictor=predictor, target=target,

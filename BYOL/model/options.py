@@ -4,6 +4,8 @@ import math
 import operator
 from collections.abc import Sequence
 
+import numpy as np
+
 from BYOL._console import printable
 from BYOL.errors import UserError
 from BYOL.model.group_norm import NORMS
@@ -20,6 +22,13 @@ def check_sizes(**sizes: int) -> None:
             raise UserError(
                 f"{name}={printable(repr(value))} is out of range: give a whole number from 1 up"
             )
+
+
+def check_flags(**flags: bool) -> None:
+    """Raise a UserError if one of ``flags`` is neither true nor false: "False" is a text."""
+    for name, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise UserError(f"{name}={printable(repr(value))} is no flag: give True or False")
 
 
 def check_tau(t: float) -> float:

@@ -17,10 +17,10 @@ from BYOL.runs.evaluations import (
     comparison_key,
     differences,
     evaluated_features,
-    is_of_other_weights,
+    read_current_evaluation,
 )
 from BYOL.runs.folder import RunFolder
-from BYOL.runs.schema import read_evaluation, read_results
+from BYOL.runs.schema import read_results
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,11 @@ def list_run(folder: RunFolder) -> ListedRun:
     changed = max(map(_time, (folder.config, folder.results, folder.evaluation)))
     try:
         config = load_config(folder.config)
-        results = read_results(folder.results)
-        latest = read_evaluation(folder.evaluation)
+        results = read_results(folder.results) or {}
+        latest = read_current_evaluation(folder.evaluation, results.get("weights"))
     except UserError as error:
         return ListedRun(run, state=str(error), changed=changed)
-    results = results or {}
-    if latest and (
-        evaluated_features(latest) or is_of_other_weights(latest, results.get("weights"))
-    ):
+    if latest and evaluated_features(latest):
         latest = None
     evaluations = (latest, results.get("evaluation"))
     seconds = results.get("train_seconds")

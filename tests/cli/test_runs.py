@@ -124,9 +124,12 @@ def test_figures_of_other_features_or_earlier_weights_are_not_those_of_the_run(
     folder = tmp_path / "runs/a"
     results = {"evaluation": found(0.7, "x"), "weights": "after"}
     (folder / "results.json").write_text(json.dumps(results))
-    linear = []
+    linear, lines = [], []
     for kind in ({"weights": "after"}, other):
         (folder / "evaluation.json").write_text(json.dumps({**found(0.5, "x"), **kind}))
         assert main(["runs", str(tmp_path / "runs"), "--json"]) == 0
-        linear.append(json.loads(capsys.readouterr().out)["runs"][0]["linear"])
+        printed = capsys.readouterr()
+        linear.append(json.loads(printed.out)["runs"][0]["linear"])
+        lines.append("is of earlier weights of this run and is left out" in printed.err)
     assert linear == [0.5, 0.7]
+    assert lines == [False, "weights" in other]
