@@ -111,8 +111,8 @@ class Settings:
         check_settings(self)
 
 
-def fields_of(settings: Any) -> dict[str, "dataclasses.Field[Any]"]:
-    """The fields of ``settings``, a dataclass or an instance of one, by name."""
+def fields_of(settings: type) -> dict[str, "dataclasses.Field[Any]"]:
+    """The fields of the dataclass ``settings``, by name."""
     return {field.name: field for field in dataclasses.fields(settings)}
 
 
@@ -121,7 +121,7 @@ def info_of(field: "dataclasses.Field[Any]") -> Info:
     return field.metadata.get("info") or Info("")
 
 
-def names_where(settings: Any, accepts: Callable[[Info], bool]) -> Iterator[str]:
+def names_where(settings: type, accepts: Callable[[Info], bool]) -> Iterator[str]:
     """The names of the settings whose :class:`Info` ``accepts`` returns true for."""
     return (name for name, field in fields_of(settings).items() if accepts(info_of(field)))
 
@@ -153,7 +153,7 @@ def check_settings(settings: Any) -> None:
         UserError: names the flag, its value and what is accepted.
     """
     kinds = kinds_of(type(settings))
-    for name, field in fields_of(settings).items():
+    for name, field in fields_of(type(settings)).items():
         value, info, kind = plain(getattr(settings, name)), info_of(field), kinds[name]
         if value is None:
             if not _fits(kind, None):

@@ -34,9 +34,9 @@ def _names_a_place(info: Info) -> bool:
     return info.place is not None
 
 
-def place_values(config: Any) -> dict[str, Any]:
+def place_values(config: PretrainConfig) -> dict[str, Any]:
     """The settings of ``config`` that name places, by name. The signature covers these."""
-    return {name: getattr(config, name) for name in sorted(names_where(config, _names_a_place))}
+    return {name: getattr(config, name) for name in sorted(place_names())}
 
 
 def signed_values(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from BYOL.config import PretrainConfig
 from BYOL.config.data_names import is_digits
 from BYOL.config.mulan import MULAN_PRESETS
+from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.errors import SettingsError
 
 # The paper, appendix J, and the authors' configs/byol.py. Their batch size is 4096 images. On few
@@ -272,24 +273,24 @@ def preset_config(name: str, /, **changes: Any) -> PretrainConfig:
 _FAMILIES = {"vit": ("vit_", "deit", "beit", "eva02", "swin"), "convnext": ("convnext",)}
 
 
-def misfit(config: PretrainConfig) -> str | None:
+def misfit(config: OptimizationSettings, preset: str, backbone: str) -> str | None:
     """The problem of a preset whose optimizer or backbone was changed; None if there is none.
 
     A learning rate of one optimizer does not suit another: with LARS's 3.2, AdamW diverges at the
     first step.
     """
-    usual = PRESETS.get(config.preset, {})
+    usual = PRESETS.get(preset, {})
     kept = config.lr == usual.get("lr")
-    families = (name for name, begins in _FAMILIES.items() if config.backbone.startswith(begins))
+    families = (name for name, begins in _FAMILIES.items() if backbone.startswith(begins))
     family = next(families, None)
     if family and config.optimizer != "adamw":
         return (
-            f"--backbone={config.backbone} is usually trained with AdamW, and here with "
+            f"--backbone={backbone} is usually trained with AdamW, and here with "
             f"{config.optimizer}: --preset {family} is for it"
         )
     if config.optimizer == usual.get("optimizer", config.optimizer) or not kept:
         return None
     return (
-        f"--optimizer={config.optimizer} has the learning rate of the preset {config.preset}, "
+        f"--optimizer={config.optimizer} has the learning rate of the preset {preset}, "
         f"{config.lr:g} for {usual['optimizer']}: give --lr and --weight-decay with it"
     )

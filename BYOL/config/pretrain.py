@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 from BYOL.config.data_settings import DataSettings
 from BYOL.config.evaluation_settings import EvaluationSettings
-from BYOL.config.fields import check_settings
+from BYOL.config.fields import check_settings, fields_of
 from BYOL.config.model_settings import ModelSettings
 from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.config.run_settings import RunSettings
@@ -22,6 +23,8 @@ from BYOL.errors import SettingsError
 # Pixels are from 0 to 1, and networks compute in float32: other numbers are a mistake.
 _MOST_MEAN, _LEAST_STD = 1e3, 1e-6
 
+Some = TypeVar("Some")
+
 
 @dataclass(frozen=True)
 class PretrainConfig(
@@ -30,14 +33,15 @@ class PretrainConfig(
     """The settings of a run, in six groups. A preset replaces defaults: ``BYOL.config.presets``.
 
     The groups are base classes. A setting therefore has the same name as a flag, in YAML and in
-    Python, and a function that needs one group only can declare that group as its parameter.
+    Python, and a function that needs one group only declares that group as its parameter and gets
+    it from :meth:`only`, so that few functions hold all settings.
     """
 
     def __post_init__(self) -> None:
         check_settings(self)
-        check_annotations(self)
+        check_annotations(self.only(DataSettings))
         check_recipe(self.recipe)
-        check_teacher(self)
+        check_teacher(self.only(ModelSettings))
         check_loggers(self.logger)
         if self.batch_size % (self.accumulate * self.devices * self.nodes):
             raise SettingsError(
@@ -68,6 +72,10 @@ class PretrainConfig(
         check_numbers("std", self.std, (_LEAST_STD, _MOST_MEAN))
         if self.resume is True and self.out is None:
             raise SettingsError("--resume needs --out: the folder of the run to resume")
+
+    def only(self, kind: type[Some]) -> Some:
+        """The settings that are the fields of the dataclass ``kind``, such as one of the groups."""
+        return kind(**{name: getattr(self, name) for name in fields_of(kind)})
 
     @property
     def micro_batch(self) -> int:

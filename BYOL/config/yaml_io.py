@@ -14,6 +14,7 @@ from BYOL.config.paths import place_names, place_values, signed_values
 from BYOL.config.plain_yaml import plain_yaml
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.signing import is_signed, signature_line
+from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import SettingsError, UserError, first_line
 
 _MOST_BYTES = 1 << 20
@@ -144,18 +145,21 @@ def _run_config(values: dict[str, Any], path: Path) -> PretrainConfig:
     return config
 
 
-def check_resolved(config: PretrainConfig, path: Path) -> None:
+def check_resolved(views: ViewSettings, channels: int | None, path: Path) -> None:
     """Make sure that a run has resolved what its backbone is built from.
+
+    Args:
+        views: settings of the run, with the size and the normalization of its images.
+        channels: the number of channels of its images.
+        path: the path of its settings, for messages.
 
     Raises:
         UserError: names the setting.
     """
-    limits = {"channels": MAX_CHANNELS, "image_size": MAX_SIDE}
-    for name, most in limits.items():
-        value = getattr(config, name)
+    limits = {"channels": (channels, MAX_CHANNELS), "image_size": (views.image_size, MAX_SIDE)}
+    for name, (value, most) in limits.items():
         if value is None or value > most:
             raise SettingsError(f"{path}: {name}={value} is not from 1 to {most}")
-    for name in ("mean", "std"):
-        values = getattr(config, name)
-        if values is None or len(values) != config.channels:
+    for name, values in (("mean", views.mean), ("std", views.std)):
+        if values is None or len(values) != channels:
             raise SettingsError(f"{path}: {name}={values} is not one number for each channel")

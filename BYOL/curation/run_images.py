@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from BYOL._console import counted
 from BYOL.config.curation import PredictConfig
+from BYOL.config.data_settings import DataSettings
 from BYOL.config.evaluate import EvaluateConfig
 from BYOL.curation.outputs import Outputs, check_images
 from BYOL.data.configured import open_configured, report_closed_folders
@@ -43,7 +44,8 @@ def open_run_images(run: Run, data: str | None, data_root: str) -> Splits:
         run.check_places()
     # Only files can be converted to another number of channels; arrays have a fixed number.
     try:
-        splits = open_configured(data or run.config.data, run.config, data_root=data_root)
+        settings = run.config.only(DataSettings)
+        splits = open_configured(data or settings.data, settings, data_root=data_root)
     except UserError as error:
         if not str(error).startswith("--channels="):
             raise

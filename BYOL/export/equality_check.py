@@ -8,6 +8,7 @@ from torch import Tensor
 
 from BYOL._random import evenly_spaced
 from BYOL.config.data_names import data_name
+from BYOL.config.data_settings import DataSettings
 from BYOL.data.configured import open_configured
 from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
@@ -33,7 +34,7 @@ def images_to_check(run: Run) -> tuple[Tensor, str]:
     assert config.channels is not None
     try:
         run.check_places()
-        images = open_configured(config.data, config).train
+        images = open_configured(config.data, config.only(DataSettings)).train
         pixels = _first_pixels(images, config.input_spec.size)
     except UserError:
         pixels = torch.empty(0)

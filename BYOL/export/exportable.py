@@ -6,6 +6,7 @@ from torch import nn
 
 from BYOL._files import to_json
 from BYOL.config import PretrainConfig
+from BYOL.config.backbone_spec import BackboneSpec
 from BYOL.model.classifier import Classifier, output_name, with_classifier
 from BYOL.runs.open import Run
 
@@ -26,6 +27,11 @@ class ExportModel:
     def config(self) -> PretrainConfig:
         """The configuration of the run."""
         return self.run.config
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """What the backbone is built from."""
+        return self.config.only(BackboneSpec)
 
     @property
     def backbone(self) -> nn.Module:

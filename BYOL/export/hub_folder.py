@@ -65,7 +65,7 @@ def _config(model: ExportModel) -> dict[str, Any]:
 
     names = model.classifier.names if model.classifier else ()
     return timm_config(
-        model.backbone, *timm_name_and_arguments(model.config), model.config.input_spec, names
+        model.backbone, *timm_name_and_arguments(model.spec), model.config.input_spec, names
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL.config.data_names import data_name
+from BYOL.config.data_settings import DataSettings
 from BYOL.config.fields import names_where
 from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.evaluation.baselines import START
@@ -108,7 +109,8 @@ def _evaluations(model: ExportModel, results: dict[str, Any]) -> list[RecordedEv
     finetuned = model.classifier is not None and model.classifier.kind == "finetuned"
     weights = results.get("weights") if finetuned else run.weights_digest
     evaluation = read_current_evaluation(run.evaluation, weights)
-    return recorded_evaluations(run.config, current_results(results, weights), evaluation)
+    data = run.config.only(DataSettings)
+    return recorded_evaluations(data, current_results(results, weights), evaluation)
 
 
 def _summary(run: Run, results: dict[str, Any]) -> str:
@@ -159,7 +161,7 @@ def _loading(model: ExportModel, name: str) -> str:
         "settings = timm.data.resolve_model_data_config(model)\n"
         "transform = timm.data.create_transform(**settings)"
     )
-    recipe = f"{loading_recipe(model.config, name, model.classifier)}\n{transform}"
+    recipe = f"{loading_recipe(model.spec, name, model.classifier)}\n{transform}"
     kind = "classifier" if model.classifier else "backbone"
     with_byol = (
         "import BYOL\n"
@@ -282,7 +284,7 @@ def _limits(run: Run, results: dict[str, Any], evaluations: Sequence[RecordedEva
 def _recipe(run: Run) -> str:
     import yaml
 
-    private = set(names_where(run.config, lambda info: info.private))
+    private = set(names_where(type(run.config), lambda info: info.private))
     settings = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(run.config).items()

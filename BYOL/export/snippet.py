@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from BYOL.config import PretrainConfig
-from BYOL.config.model_settings import ModelSettings
+from BYOL.config.backbone_spec import BackboneSpec
 from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.model.backbones import has_fixed_size
 from BYOL.model.classifier import Classifier, output_name
@@ -14,34 +13,34 @@ _LISTED_NAMES = 5  # class names in a comment
 
 
 def loading_recipe(
-    config: PretrainConfig, path: str | Path, classifier: Classifier | None = None
+    spec: BackboneSpec, path: str | Path, classifier: Classifier | None = None
 ) -> str:
     """Return complete Python code that loads an exported backbone or classifier.
 
     Args:
-        config: the resolved configuration of the run.
+        spec: what the backbone of the run is built from.
         path: the exported file. A path without a suffix is a folder for the hub.
         classifier: the classifier on the backbone, or None.
     """
     path = Path(path)
-    return "\n".join(_LINES.get(path.suffix, _folder)(config, path, classifier))
+    return "\n".join(_LINES.get(path.suffix, _folder)(spec, path, classifier))
 
 
-def _weights(config: PretrainConfig, path: Path, classifier: Classifier | None) -> list[str]:
+def _weights(spec: BackboneSpec, path: Path, classifier: Classifier | None) -> list[str]:
     from BYOL.model.timm_registry import timm_name_and_arguments
 
-    name, arguments = timm_name_and_arguments(config)
+    name, arguments = timm_name_and_arguments(spec)
     classes = len(classifier.names) if classifier else 0
-    settings = {"num_classes": classes, "in_chans": config.channels, **arguments, **_size(config)}
+    settings = {"num_classes": classes, "in_chans": spec.channels, **arguments, **_size(spec)}
     call = ", ".join([repr(name), *(f"{key}={value!r}" for key, value in settings.items())])
     module = "safetensors.torch" if path.suffix == ".safetensors" else "torch"
     load = "safetensors.torch.load_file" if path.suffix == ".safetensors" else "torch.load"
     return [
         f"import {module}",
         "import timm",
-        *_registration(config),
+        *_registration(spec),
         f"model = timm.create_model({call})",
-        *_norm_layers(config),
+        *_norm_layers(spec),
         f"model.load_state_dict({load}({str(path)!r}), strict=True)",
         "model.eval()",
         *_activation_comment(classifier),
@@ -61,8 +60,8 @@ def _listed(names: tuple[str, ...]) -> str:
     return shown if len(names) <= _LISTED_NAMES else f"{shown}, … ({len(names):,} in all)"
 
 
-def _norm_layers(config: ModelSettings) -> list[str]:
-    if config.norm == "bn":
+def _norm_layers(spec: BackboneSpec) -> list[str]:
+    if spec.norm == "bn":
         return []
     return [
         "from BYOL.model.group_norm import with_standardised_weights, without_batch_statistics",
@@ -70,34 +69,34 @@ def _norm_layers(config: ModelSettings) -> list[str]:
     ]
 
 
-def _size(config: PretrainConfig) -> dict[str, Any]:
+def _size(spec: BackboneSpec) -> dict[str, Any]:
     """Return the argument ``img_size`` for networks with a fixed input size."""
-    return {"img_size": config.image_size} if has_fixed_size(config.backbone) else {}
+    return {"img_size": spec.image_size} if has_fixed_size(spec.backbone) else {}
 
 
-def _registration(config: ModelSettings) -> list[str]:
-    from_byol = config.backbone in PLAIN_NETS or config.stem == "small"
+def _registration(spec: BackboneSpec) -> list[str]:
+    from_byol = spec.backbone in PLAIN_NETS or spec.stem == "small"
     line = "import BYOL.model.timm_registry  # registers this network with timm"
     return [line] if from_byol else []
 
 
-def _onnx(config: PretrainConfig, path: Path, classifier: Classifier | None) -> list[str]:
+def _onnx(spec: BackboneSpec, path: Path, classifier: Classifier | None) -> list[str]:
     output = output_name(classifier)
     return [
         "import onnxruntime",
         f"session = onnxruntime.InferenceSession({str(path)!r})",
-        f"# images: float32 {_shape(config)}, pixels from 0 to 1",
+        f"# images: float32 {_shape(spec)}, pixels from 0 to 1",
         f'({output},) = session.run(["{output}"], {{"images": images}})',
         *_columns_comment(classifier),
     ]
 
 
-def _program(config: PretrainConfig, path: Path, classifier: Classifier | None) -> list[str]:
+def _program(spec: BackboneSpec, path: Path, classifier: Classifier | None) -> list[str]:
     output = output_name(classifier)
     return [
         "import torch",
         f"model = torch.export.load({str(path)!r}).module()",
-        f"{output} = model(images)  # images: float32 {_shape(config)}, pixels from 0 to 1",
+        f"{output} = model(images)  # images: float32 {_shape(spec)}, pixels from 0 to 1",
         *_columns_comment(classifier),
     ]
 
@@ -106,18 +105,18 @@ def _columns_comment(classifier: Classifier | None) -> list[str]:
     return [f"# with a column for each of {_listed(classifier.names)}"] if classifier else []
 
 
-def _folder(config: PretrainConfig, path: Path, classifier: Classifier | None) -> list[str]:
+def _folder(spec: BackboneSpec, path: Path, classifier: Classifier | None) -> list[str]:
     argument = "" if classifier else ", num_classes=0"
     return [
         "import timm",
-        *_registration(config),
+        *_registration(spec),
         f"model = timm.create_model({f'local-dir:{path}'!r}, pretrained=True{argument}).eval()",
         *_activation_comment(classifier),
     ]
 
 
-def _shape(config: PretrainConfig) -> str:
-    return f"(N, {config.channels}, {config.image_size}, {config.image_size})"
+def _shape(spec: BackboneSpec) -> str:
+    return f"(N, {spec.channels}, {spec.image_size}, {spec.image_size})"
 
 
 _LINES = {".safetensors": _weights, ".pth": _weights, ".onnx": _onnx, ".pt2": _program}

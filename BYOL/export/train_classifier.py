@@ -10,6 +10,7 @@ from torch import Tensor
 from BYOL.config.curation import PredictConfig
 from BYOL.config.export import ExportConfig
 from BYOL.config.view_configs import view_configs
+from BYOL.config.view_settings import ViewSettings
 from BYOL.curation.labelled import (
     TEST,
     LabelledSplit,
@@ -109,7 +110,7 @@ def _finetuned(
     input_spec = run.config.input_spec
     data = EvaluationData(
         *train_and_test_images(images, test[0].images if test else None, config.seed),
-        view=crop_and_flip_view(view_configs(run.config)[0], input_spec.size),
+        view=crop_and_flip_view(view_configs(run.config.only(ViewSettings))[0], input_spec.size),
         device=features.device,
         workers=features.workers,
         seed=config.seed,

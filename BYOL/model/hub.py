@@ -9,12 +9,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from BYOL._untrusted import check_file_link
-from BYOL.config import PretrainConfig
+from BYOL.config.model_settings import ModelSettings
 from BYOL.config.schema import LENIENT, Text, read_json
 from BYOL.config.yaml_io import MAX_CHANNELS, MAX_SIDE
 from BYOL.data.hub_connection import hub_problem
@@ -27,6 +27,7 @@ HUB, FOLDER = "hf-hub:", "local-dir:"
 MAX_MEAN = 1e3  # of a channel; pixels are from 0 to 1
 MIN_STD = 1e-6
 FindFile = Callable[[str], Path | None]  # from the name of a file of the model to its path
+Model = TypeVar("Model", bound=ModelSettings)
 
 
 class _Config(TypedDict, total=False):
@@ -131,7 +132,7 @@ def hub_model(name: str, argument: str) -> HubModel:
     return HubModel(argument, *_read_config(find(HUB_CONFIG), argument), find)
 
 
-def resolve_backbone(config: PretrainConfig) -> PretrainConfig:
+def resolve_backbone(config: Model) -> Model:
     """Replace a backbone in timm's format by the timm name and arguments of its network.
 
     Its arguments have a lower priority than ``backbone_args``. With ``pretrained``, and without

@@ -11,7 +11,7 @@ import timm
 from timm.models import build_model_with_cfg, register_model
 from torch import nn
 
-from BYOL.config.model_settings import ModelSettings
+from BYOL.config.backbone_spec import BackboneSpec
 from BYOL.errors import UserError
 from BYOL.model.plain_net import PLAIN_NETS, PlainNet
 from BYOL.model.stems import make_small_stem
@@ -62,9 +62,9 @@ def small_stem_resnet(
     return build_model_with_cfg(build, SMALL_STEM, pretrained, **kwargs)
 
 
-def timm_name_and_arguments(config: ModelSettings) -> tuple[str, dict[str, Any]]:
-    """Return the timm name of the backbone of ``config``, and its arguments."""
-    return timm_architecture(config.backbone, config.stem, config.backbone_args)
+def timm_name_and_arguments(spec: BackboneSpec) -> tuple[str, dict[str, Any]]:
+    """Return the timm name of the backbone that ``spec`` describes, and its arguments."""
+    return timm_architecture(spec.backbone, spec.stem, spec.backbone_args)
 
 
 def timm_architecture(

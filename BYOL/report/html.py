@@ -8,6 +8,7 @@ from BYOL import __version__
 from BYOL._console import counted
 from BYOL._files import write_atomically
 from BYOL._waiting import waiting
+from BYOL.config.backbone_spec import BackboneSpec
 from BYOL.data.sources import Splits
 from BYOL.evaluation.class_summary import shown_rows
 from BYOL.evaluation.table import class_lines
@@ -118,7 +119,7 @@ def _folder_sections(facts: RunSummary) -> dict[str, Any]:
         "curves": [chart for name, chart in charts.items() if not is_collapse_metric(name)],
         "collapse_metrics": [chart for name, chart in charts.items() if is_collapse_metric(name)],
         "views": file_uri(facts.folder.views),
-        "recipe": loading_recipe(facts.config, path),
+        "recipe": loading_recipe(facts.config.only(BackboneSpec), path),
         "exported": path.exists(),
         "settings": settings,
         "changed": [setting for setting in settings if setting.changed],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from BYOL.config import PretrainConfig
+from BYOL.config.data_settings import DataSettings
 from BYOL.config.fields import info_of
 from BYOL.config.presets import PRESETS, preset_config
 from BYOL.evaluation.collapse.alarm import diagnose
@@ -71,7 +72,8 @@ class RunSummary:
     @property
     def recorded(self) -> list[RecordedEvaluation]:
         """All evaluations of the run, the one at its end first."""
-        return recorded_evaluations(self.config, self.results, self.evaluation)
+        data = self.config.only(DataSettings)
+        return recorded_evaluations(data, self.results, self.evaluation)
 
     @property
     def evaluations(self) -> dict[str, dict[str, Any]]:

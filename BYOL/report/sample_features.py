@@ -130,7 +130,7 @@ def sample_features(run: Run, splits: Splits, sample_config: SampleConfig) -> Sa
         UserError: no image can be read.
     """
     bank = _extract(run, _with_classes(splits.labelled or splits.train), sample_config)
-    source = sample_config.label_source(run.config)
+    source = sample_config.label_source(run.config.only(DataSettings))
     if splits.test is None:
         return Samples(bank, bank, source)
     return Samples(bank, _extract(run, _with_classes(splits.test), sample_config), source)

@@ -7,7 +7,9 @@ from torch import nn
 
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
+from BYOL.config.backbone_spec import BackboneSpec
 from BYOL.config.view_configs import further_kinds
+from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import SettingsError, UserError
 from BYOL.model.backbones import (
     build_backbone,
@@ -30,10 +32,11 @@ def build_model(config: PretrainConfig) -> BYOL:
         UserError: settings do not fit each other, or the weights cannot be loaded.
     """
     assert config.channels is not None
+    views = config.only(ViewSettings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        _check_sizes(config)
-        backbone = _backbone(config)
+        _check_sizes(config.backbone, views)
+        backbone = _backbone(config.only(BackboneSpec))
         features = feature_size(backbone, config.channels, config.image_size)
         if features is None:
             raise SettingsError(
@@ -58,17 +61,17 @@ def build_model(config: PretrainConfig) -> BYOL:
                 target=config.target,
                 norm=config.norm,
                 target_norm=config.target_norm,
-                view_predictors=own_predictors(config),
+                view_predictors=own_predictors(config.view_predictors, views),
             )
         except UserError as error:
             raise SettingsError(_as_flags(str(error), config.backbone)) from error
 
 
-def own_predictors(config: PretrainConfig) -> tuple[str, ...]:
+def own_predictors(view_predictors: str, views: ViewSettings) -> tuple[str, ...]:
     """The kinds of further views that have a predictor of their own."""
-    if config.view_predictors == "shared":
+    if view_predictors == "shared":
         return ()
-    return tuple(dict.fromkeys(further_kinds(config)))
+    return tuple(dict.fromkeys(further_kinds(views)))
 
 
 def _as_flags(message: str, backbone: str) -> str:
@@ -77,57 +80,57 @@ def _as_flags(message: str, backbone: str) -> str:
     return message.replace("does not fit the backend", f"does not fit backbone {backbone!r}")
 
 
-def _check_sizes(config: PretrainConfig) -> None:
-    """Check that the backbone accepts views of several sizes.
+def _check_sizes(backbone: str, config: ViewSettings) -> None:
+    """Check that ``backbone`` accepts views of several sizes.
 
     Raises:
         SettingsError: it accepts one size only.
     """
-    if not has_fixed_size(config.backbone):
+    if not has_fixed_size(backbone):
         return
     if config.view_size not in (None, config.image_size):
         raise SettingsError(
-            f"--view_size={config.view_size} does not fit backbone {config.backbone!r}, which "
+            f"--view_size={config.view_size} does not fit backbone {backbone!r}, which "
             f"accepts one size only: omit it, or give --image_size={config.view_size}"
         )
     if config.small_views:
         raise SettingsError(
             f"--small_views={config.small_views} needs a backbone that accepts any size: "
-            f"{config.backbone} accepts one size only"
+            f"{backbone} accepts one size only"
         )
 
 
-def _backbone(config: PretrainConfig) -> nn.Module:
+def _backbone(spec: BackboneSpec) -> nn.Module:
     """Return the backbone with its options and initial weights."""
-    assert config.channels is not None
+    assert spec.channels is not None
     backbone = build_backbone(
-        config.backbone,
-        in_channels=config.channels,
-        image_size=config.image_size,
-        stem=config.stem,
-        pretrained=config.pretrained and not config.weights,
-        arguments=config.backbone_args,
+        spec.backbone,
+        in_channels=spec.channels,
+        image_size=spec.image_size,
+        stem=spec.stem,
+        pretrained=spec.pretrained and not spec.weights,
+        arguments=spec.backbone_args,
     )
-    if config.norm == "gn-ws":  # before loading weights, which are those of such a network
+    if spec.norm == "gn-ws":  # before loading weights, which are those of such a network
         without_batch_statistics(backbone)
-    if config.weights:
-        start_from(backbone, config.weights)
-    if config.grad_checkpointing:
-        enable_grad_checkpointing(backbone, config.backbone)
-    if config.freeze_patches:
+    if spec.weights:
+        start_from(backbone, spec.weights)
+    if spec.grad_checkpointing:
+        enable_grad_checkpointing(backbone, spec.backbone)
+    if spec.freeze_patches:
         freeze_patch_embedding(backbone)
     return backbone
 
 
-def seeded_backbone(config: PretrainConfig) -> nn.Module:
+def seeded_backbone(spec: BackboneSpec) -> nn.Module:
     """Return the backbone of :func:`seeded_model` alone, with the same weights.
 
     The backbone is the first network that :func:`build_model` builds after seeding, so nothing else
     has to be built to get it. Opening a run needs no heads and no target network.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return _backbone(dataclasses.replace(config, pretrained=False, weights=None))
+        torch.manual_seed(spec.seed)
+        return _backbone(dataclasses.replace(spec, pretrained=False, weights=None))
 
 
 def seeded_model(config: PretrainConfig) -> BYOL:

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from BYOL._console import printable
 from BYOL._files import to_json
 from BYOL.config import PretrainConfig
+from BYOL.config.backbone_spec import BackboneSpec
 from BYOL.config.data_names import check_named_images
 from BYOL.config.paths import named_places, with_moved_paths
 from BYOL.config.resumed import ANNOTATIONS
+from BYOL.config.view_settings import ViewSettings
 from BYOL.config.yaml_io import check_resolved, read_run_config
 from BYOL.errors import UserError, WeightsError
 from BYOL.model.weights import load_weights, weights_digest
@@ -54,12 +56,13 @@ class Run:
     @cached_property
     def untrained(self) -> nn.Module:
         """The backbone before training; built at the first use, because few commands need it."""
-        return untrained_backbone(self.config)
+        return untrained_backbone(self.config.only(BackboneSpec))
 
     @cached_property
     def start(self) -> nn.Module | None:
         """The backbone with the weights that the run started from; None without such weights."""
-        return None if self.published else starting_backbone(self.config, self.folder)
+        spec = self.config.only(BackboneSpec)
+        return None if self.published else starting_backbone(spec, self.folder)
 
     @cached_property
     def weights_digest(self) -> str:
@@ -137,9 +140,8 @@ def open_run(path: str | Path, *, trust: bool = False) -> Run:
         raise UserError(f"RUN={path} is not the folder of a run: it has no {folder.config.name}")
     config, elsewhere = _run_settings(folder, path, trust)
     weights = checkpoint_backbone(checkpoint) if checkpoint else trained_weights(folder)
-    return Run(
-        folder, config, with_weights(config, weights, folder.path), checkpoint, elsewhere=elsewhere
-    )
+    backbone = with_weights(config.only(BackboneSpec), weights, folder.path)
+    return Run(folder, config, backbone, checkpoint, elsewhere=elsewhere)
 
 
 def _run_settings(
@@ -147,7 +149,7 @@ def _run_settings(
 ) -> tuple[PretrainConfig, str | None]:
     """Return the settings of a run, and the reason if the places that they name stay closed."""
     config, signed = read_run_config(folder.config)
-    check_resolved(config, folder.config)
+    check_resolved(config.only(ViewSettings), config.channels, folder.config)
     config, places = named_places(config, trusted=signed or trust)
     named = next((name for name in ("data", "labels", "groups") if name in places), None)
     if named is None:
@@ -174,30 +176,30 @@ def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:
     return RunFolder(path), None
 
 
-def untrained_backbone(config: PretrainConfig) -> nn.Module:
+def untrained_backbone(spec: BackboneSpec) -> nn.Module:
     """Return the backbone of a run before training, in evaluation mode."""
-    return seeded_backbone(config).eval()
+    return seeded_backbone(spec).eval()
 
 
-def starting_backbone(config: PretrainConfig, folder: RunFolder) -> nn.Module | None:
+def starting_backbone(spec: BackboneSpec, folder: RunFolder) -> nn.Module | None:
     """Return the backbone with the weights that the run started from; None without such weights."""
     if not folder.start.exists():
         return None
-    return with_weights(config, load_weights(folder.start)[0], folder.start)
+    return with_weights(spec, load_weights(folder.start)[0], folder.start)
 
 
-def with_weights(config: PretrainConfig, weights: dict[str, Tensor], place: Path) -> nn.Module:
+def with_weights(spec: BackboneSpec, weights: dict[str, Tensor], place: Path) -> nn.Module:
     """Return the backbone of a run with ``weights``, in evaluation mode.
 
     Args:
-        config: settings of the run.
+        spec: what the backbone is built from.
         weights: a state dict.
         place: path of the weights, for the message.
 
     Raises:
         WeightsError: they are the weights of another network.
     """
-    backbone = untrained_backbone(config)
+    backbone = untrained_backbone(spec)
     try:
         backbone.load_state_dict(weights, strict=True)
     except RuntimeError as error:

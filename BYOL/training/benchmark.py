@@ -24,7 +24,9 @@ from BYOL._hardware import (
 )
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
+from BYOL.config.run_settings import RunSettings
 from BYOL.config.view_configs import further_kinds
+from BYOL.config.view_settings import ViewSettings
 from BYOL.data.batch import Batch
 from BYOL.data.sampler import epoch_sampler
 from BYOL.data.train_loader import train_loader
@@ -126,7 +128,7 @@ def training_step(config: PretrainConfig, model: BYOL, machine: Machine) -> Step
             return nullcontext()
         return torch.autocast(device, DTYPES[precision])
 
-    kinds = further_kinds(config)
+    kinds = further_kinds(config.only(ViewSettings))
 
     def step(x: Tensor, x1: Tensor, *further: Tensor) -> Tensor:
         if device == "cuda":  # the passes may be CUDA graphs
@@ -164,7 +166,7 @@ class TrialRun:
     def __init__(self, config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.machine = config, machine
-        views = build_views(config, compiled=config.compile == "on")
+        views = build_views(config.only(ViewSettings), compiled=config.compile == "on")
         steps = len(prepared.train) // config.batch_size
         self.module = Pretraining(model, config, views, max(steps, 1), prepared.targets)
         self.loader = train_loader(
@@ -196,8 +198,9 @@ class TrialRun:
         clock = _Clock(torch_device(self.machine.accelerator))
         alarm, every = Alarm(self.config), max(self.config.gauges_every, 1)
         trainer = build_trainer(
-            self.config,
+            self.config.only(RunSettings),
             self.machine,
+            accumulate=self.config.accumulate,
             devices=1,
             max_steps=steps,
             callbacks=[

@@ -10,6 +10,7 @@ import dataclasses
 import gc
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,33 +18,24 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from BYOL._console import counted
-from BYOL._hardware import Machine, pick_workers, torch_device, wait_for
-from BYOL._random import evenly_spaced
+from BYOL._hardware import Machine, pick_workers, wait_for
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
-from BYOL.config.recipe import SMALL_SIDE, fit_length, schedule
-from BYOL.evaluation.collapse.feature_metrics import MAX_IMAGES as MAX_METRIC_IMAGES
-from BYOL.evaluation.cost import evaluation_seconds
-from BYOL.evaluation.features import PIXEL_SIDE, extract_features
-from BYOL.evaluation.labelled_set import label_count
-from BYOL.report.sample_features import MOST_LARGE, MOST_SMALL
+from BYOL.config.evaluation_settings import EvaluationSettings
+from BYOL.config.optimization_settings import OptimizationSettings
+from BYOL.config.recipe import fit_length, schedule
 from BYOL.training.benchmark import TrialRun
 from BYOL.training.prepare import Prepared
+from BYOL.training.remaining import seconds_after_training
 
 log = logging.getLogger(__name__)
 _SHARE = 0.03  # of the time limit that the measurement takes
 _MIN_SECONDS, _MAX_SECONDS = 1.0, 20.0  # of the measurement
 _SHORT_SECONDS = 2.0  # of the measurement if only a message depends on it
 _MIN_STEPS = 50  # the length of shorter runs is not estimated
-_SAMPLE = 96  # images whose features are timed
 _CHECKS_SHARE = 0.1  # of the training time that online checks may take
 _LONG = 3600  # seconds: a run on a CPU that takes longer begins with a warning
-_CHECKED = 5000  # images of an online check
 _IN_ALL = "in all (--minutes or --epochs change it)"
-# Processor seconds, measured on finished runs: leaving the program, the report's page.
-_EXIT, _REPORT = 0.7, 1.5
-_PASSES = 2.5  # over the labelled images: untrained, trained, and raw pixels without a network
-_HELD_OUT = 0.2  # share of the images that are evaluated where there are no test images
 
 
 @dataclass(frozen=True)
@@ -85,7 +77,7 @@ def resolve_length(
         Settings without ``minutes``, which ``recipe`` records; the estimate is None for runs so
         short that it is not measured, and for runs of several processes.
     """
-    steps = config.total_steps(len(prepared.train))
+    steps = config.only(OptimizationSettings).total_steps(len(prepared.train))
     alone = config.devices * config.nodes == 1
     if not alone or (config.minutes is None and steps < _MIN_STEPS):
         return dataclasses.replace(config, minutes=None), None
@@ -125,24 +117,26 @@ def _fitted(config: PretrainConfig, images: int, left: float, estimate: Estimate
 
 
 def log_recipe(
-    config: PretrainConfig,
+    config: OptimizationSettings,
     images: int,
     estimate: Estimate | None,
     machine: Machine,
     began: float,
     done: int = 0,
+    reasons: Sequence[str] = (),
 ) -> None:
     """Log the choices of the preset auto, their reasons, and the expected time of the run.
 
     Args:
-        config: resolved settings.
+        config: the resolved length of the run.
         images: number of training images.
         estimate: the measured speed; nothing is said about the time without it.
         machine: that trains.
         began: start of the command, on ``time.monotonic``.
         done: number of steps of a resumed run that are made already.
+        reasons: the reasons of the choices.
     """
-    for reason in config.recipe.get("reasons", ()):
+    for reason in reasons:
         log.info(f"  {reason}")
     if estimate is None:
         return
@@ -192,66 +186,9 @@ def measure(config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Ma
     del run  # its loader processes end
     gc.collect()
     busy = max((time.monotonic() - began) / max(time.process_time() - used, 1e-3), 1.0)
-    return Estimate(clock.each, *_rest(config, prepared, model, machine, busy))
-
-
-def _rest(
-    config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine, busy: float
-) -> tuple[float, float]:
-    """Seconds that feature metrics, evaluation and report will take; seconds of an online check.
-
-    Args:
-        config: resolved settings.
-        prepared: the images.
-        model: the networks.
-        machine: that computes.
-        busy: how much longer everything takes than its processor time, on a shared machine.
-    """
-    each, start, features = _feature_seconds(config, prepared, model, machine)
-    bank = prepared.labelled or prepared.train
-    labelled = len(bank) + len(prepared.test or ())
-    passes, calls, fixed = 2.0 * min(len(prepared.train), MAX_METRIC_IMAGES), 2, _EXIT
-    if bank.labels is not None and config.evaluate:
-        passes, calls = passes + _PASSES * labelled, calls + 3
-        test = len(prepared.test) if prepared.test else round(_HELD_OUT * labelled)
-        pixels = bank.channels * min(config.input_spec.size, PIXEL_SIDE) ** 2
-        if prepared.teacher:  # a further row; two backbones are counted otherwise
-            features += prepared.teacher.features // 2
-        fixed += evaluation_seconds(labelled - test, test, label_count(bank), features, pixels)
-    check = 0.0
-    if bank.labels is not None and config.knn_every:
-        check = start + each * min(labelled, _CHECKED)
-    if config.report:
-        small = config.image_size is not None and config.image_size <= SMALL_SIDE
-        passes += min(len(prepared.train), MOST_SMALL if small else MOST_LARGE)
-        calls, fixed = calls + 1, fixed + _REPORT
-    return passes * each + calls * start + busy * fixed, check
-
-
-def _feature_seconds(
-    config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Machine
-) -> tuple[float, float, int]:
-    """Seconds for the features of an image, and for a call before the first one; their number."""
-    backbone = copy.deepcopy(model.onlineNet.backend)
-    device = torch_device(machine.accelerator)
-    workers = pick_workers(config.workers, machine.accelerator)
-
-    def timed(count: int) -> tuple[float, int]:
-        part = prepared.train.subset(evenly_spaced(len(prepared.train), count))
-        start = time.monotonic()
-        _, found = extract_features(
-            backbone, part, config.input_spec, device=device, workers=workers
-        )
-        wait_for(device)
-        return time.monotonic() - start, found.shape[1]
-
-    few = min(8, len(prepared.train))
-    many = min(_SAMPLE, len(prepared.train))
-    start, features = timed(few)
-    if many == few:
-        return start / many, 0.0, features
-    each = max(timed(many)[0] - start, 0.0) / (many - few)
-    return each, max(start - few * each, 0.0), features
+    evaluation, spec = config.only(EvaluationSettings), config.input_spec
+    rest, check = seconds_after_training(evaluation, spec, workers, prepared, model, machine, busy)
+    return Estimate(clock.each, rest, check)
 
 
 class _StepClock(Callback):

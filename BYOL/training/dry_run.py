@@ -10,7 +10,6 @@ from torch import nn
 from BYOL._hardware import Machine
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
-from BYOL.config.run_settings import RunSettings
 from BYOL.config.view_configs import further_view_configs
 from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import SettingsError, first_line
@@ -37,7 +36,7 @@ def check_network(model: BYOL, config: PretrainConfig) -> bool:
         )
     network = copy.deepcopy(model.onlineNet)
     narrow = _narrow_inputs(network)
-    for name, x in _two_of_every_size(config, config.channels).items():
+    for name, x in _two_of_every_size(config.only(ViewSettings), config.channels).items():
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 network(x)
@@ -50,7 +49,7 @@ def check_network(model: BYOL, config: PretrainConfig) -> bool:
     return bool(narrow)
 
 
-def reliable_machine(narrow: bool, config: RunSettings, machine: Machine) -> Machine:
+def reliable_machine(narrow: bool, precision: str, machine: Machine) -> Machine:
     """Return ``machine``, with fp32 where bf16 on a CPU would give wrong gradients.
 
     If a convolution with a stride has an input one pixel wide, oneDNN's bf16 gradient of its
@@ -59,16 +58,16 @@ def reliable_machine(narrow: bool, config: RunSettings, machine: Machine) -> Mac
 
     Args:
         narrow: whether there is such a convolution; from :func:`check_network`.
-        config: resolved settings.
+        precision: the setting.
         machine: the machine that trains.
 
     Raises:
-        SettingsError: ``config`` specifies bf16.
+        SettingsError: bf16 is specified.
     """
     if not narrow or (machine.accelerator, machine.precision) != ("cpu", "bf16"):
         return machine
     reason = "on a CPU bf16 gradients are wrong where a convolution has inputs one pixel wide"
-    if config.precision == "bf16":
+    if precision == "bf16":
         raise SettingsError(f"--precision=bf16: {reason}: use fp32 or larger images")
     log.info(f"training in fp32: {reason}")
     return dataclasses.replace(machine, precision="fp32")

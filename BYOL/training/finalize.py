@@ -17,7 +17,9 @@ from BYOL._files import write_json
 from BYOL._hardware import Machine, pick_workers, torch_device
 from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig
+from BYOL.config.backbone_spec import BackboneSpec
 from BYOL.config.tasks import Measures
+from BYOL.config.view_settings import ViewSettings
 from BYOL.data.loader_errors import loader_died
 from BYOL.data.sources import Splits
 from BYOL.errors import first_line
@@ -38,6 +40,7 @@ from BYOL.runs.open import (
 from BYOL.training.prepare import Prepared
 from BYOL.training.run_setup import RunSetup
 from BYOL.training.teacher.run import teacher_facts, teacher_results, teacher_rows
+from BYOL.views.config import InputSpec
 
 log = logging.getLogger(__name__)
 MAX_SILENT_IMAGES = 10_000  # images whose evaluation takes a minute or two
@@ -67,11 +70,12 @@ def finalize_run(
         ``results`` with the collapse metrics of the features, the comparison, machine and versions.
     """
     config, prepared, model, machine = run.config, run.prepared, run.model, run.machine
-    initial, folder = untrained_backbone(config), run.start.folder
+    spec, folder = config.only(BackboneSpec), run.start.folder
+    initial = untrained_backbone(spec)
     export_backbone(model.onlineNet.backend, folder.backbone, backbone_metadata(config))
     features = _feature_metrics(run, initial)
     usable = not results["stopped"] and all(map(math.isfinite, features["trained"].values()))
-    references = _references(config, prepared, folder)
+    references = _references(spec, config.input_spec, prepared, folder)
     evaluation = None
     try:
         if usable:
@@ -81,11 +85,11 @@ def finalize_run(
             raise
         log.warning(f"no comparison ({first_line(error)}); byol evaluate {folder.path} makes one")
     results |= {
-        "weights": _weights_digest(config, folder),
+        "weights": _weights_digest(spec, folder),
         "pictures": len(prepared.train),
         "feature_gauges": features,
         "evaluation": evaluation,
-        **teacher_results(config, prepared, model, machine),
+        **teacher_results(config.only(ViewSettings), prepared, model, machine),
         "machine": dataclasses.asdict(machine),
         "versions": _versions(),
     }
@@ -94,7 +98,8 @@ def finalize_run(
 
 
 def save_report(
-    config: PretrainConfig,
+    seed: int,
+    workers: int | None,
     prepared: Prepared,
     folder: RunFolder,
     machine: Machine,
@@ -102,8 +107,9 @@ def save_report(
     """Write the report of a complete run; a failure is logged as a warning and ends no run.
 
     Args:
-        config: settings of the run.
-        prepared: its images.
+        seed: random seed of the sample of images.
+        workers: number of processes that load images; None depends on the machine.
+        prepared: the images.
         folder: run folder, for ``report.html``.
         machine: the machine that computes the features.
     """
@@ -111,23 +117,25 @@ def save_report(
     from BYOL.report.sample_features import SampleConfig
 
     images = Splits(prepared.train, prepared.test, prepared.labelled)
-    workers = pick_workers(config.workers, machine.accelerator)
-    settings = SampleConfig(torch_device(machine.accelerator), workers, seed=config.seed)
+    workers = pick_workers(workers, machine.accelerator)
+    settings = SampleConfig(torch_device(machine.accelerator), workers, seed=seed)
     try:
         write_report(open_run(folder.path), images, settings, folder.report)
     except Exception as error:
         log.warning(f"no report ({first_line(error)}); byol report {folder.path} makes one")
 
 
-def _weights_digest(config: PretrainConfig, folder: RunFolder) -> str:
+def _weights_digest(spec: BackboneSpec, folder: RunFolder) -> str:
     """Return the digest of the exported backbone, as it is opened."""
-    return weights_digest(with_weights(config, load_weights(folder.backbone)[0], folder.backbone))
+    return weights_digest(with_weights(spec, load_weights(folder.backbone)[0], folder.backbone))
 
 
-def _references(config: PretrainConfig, prepared: Prepared, folder: RunFolder) -> list[Reference]:
+def _references(
+    spec: BackboneSpec, input_spec: InputSpec, prepared: Prepared, folder: RunFolder
+) -> list[Reference]:
     """Return the further rows of the comparison: initial weights and teacher, if there are any."""
-    start = starting_backbone(config, folder)
-    references = [Reference(START, start, config.input_spec)] if start else []
+    start = starting_backbone(spec, folder)
+    references = [Reference(START, start, input_spec)] if start else []
     return [*references, *teacher_rows(prepared.targets.features if prepared.targets else None)]
 
 

@@ -114,7 +114,9 @@ def resolve_processes(config: Config) -> Config:
     Raises:
         SettingsError: the run has several processes, and the launcher has started another number.
     """
-    config = _with_torchrun_devices(config)
+    devices, nodes = _from_torchrun(config.devices, config.nodes, config.specified)
+    if (devices, nodes) != (config.devices, config.nodes):
+        config = dataclasses.replace(config, devices=devices, nodes=nodes)  # type: ignore[type-var]
     processes = config.devices * config.nodes
     launcher = find_launcher(config.devices)
     if processes == 1:
@@ -151,14 +153,14 @@ def independent_task(config: ProcessSettings) -> int | None:
     return launcher.rank if several else None
 
 
-def _with_torchrun_devices(config: Config) -> Config:
+def _from_torchrun(devices: int, nodes: int, specified: frozenset[str]) -> tuple[int, int]:
+    """Return the numbers of devices and nodes, which are those of torchrun unless specified."""
     here, tasks = _number("LOCAL_WORLD_SIZE"), _number("WORLD_SIZE")
     if "TORCHELASTIC_RUN_ID" not in os.environ or not here or not tasks:
-        return config
-    if "devices" in config.specified and config.devices != here:
-        return config
-    nodes = config.nodes if "nodes" in config.specified else tasks // here
-    return dataclasses.replace(config, devices=here, nodes=nodes)  # type: ignore[type-var]
+        return devices, nodes
+    if "devices" in specified and devices != here:
+        return devices, nodes
+    return here, nodes if "nodes" in specified else tasks // here
 
 
 def cluster_environment(config: RunSettings) -> Any:

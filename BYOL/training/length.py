@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from BYOL.config import PretrainConfig
+from BYOL.config.optimization_settings import OptimizationSettings
 
 
 @dataclass
@@ -24,14 +24,14 @@ class Length:
     changes: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, config: PretrainConfig, per_epoch: int) -> "Length":
-        """The length that ``config`` records.
+    def of(cls, config: OptimizationSettings, flat: list[int], per_epoch: int) -> "Length":
+        """The length of a run of ``per_epoch`` optimizer steps per epoch.
 
-        Corrections are left out where they do not lead to the length of ``config``: a run that is
-        resumed with another number of epochs has the schedule of that number.
+        The recorded corrections ``flat`` are left out where they do not lead to the length of
+        ``config``: a run that is resumed with another number of epochs has the schedule of that
+        number.
         """
         final = config.limited_steps(per_epoch)
-        flat = config.length_changes
         changes = list(zip(flat[::2], flat[1::2], strict=False))
         if not changes or changes[-1][1] != final:
             changes = []

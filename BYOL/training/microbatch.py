@@ -35,13 +35,18 @@ def fit_micro_batch(config: PretrainConfig, model: BYOL, machine: Machine) -> Pr
     Raises:
         MachineError: not even the smallest part fits.
     """
-    fits = _fits_gpu if machine.accelerator == "gpu" else _fits_memory
+    on_gpu, views = machine.accelerator == "gpu", config.only(ViewSettings)
     processes = config.devices * config.nodes
-    if machine.accelerator == "gpu" and processes > 1:  # another process may have the first GPU
+    if on_gpu and processes > 1:  # another process may have the first GPU
         return config
     for parts in _divisors(config.batch_size // processes, config.accumulate):
         tried = dataclasses.replace(config, accumulate=parts)
-        if fits(tried, model, machine):
+        fits = (
+            _fits_gpu(tried, model, machine)
+            if on_gpu
+            else _fits_memory(views, tried.view_shape[:2], model)
+        )
+        if fits:
             if parts != config.accumulate:
                 log.info(
                     f"a batch of {config.batch_size} does not fit the memory: each step is "
@@ -73,7 +78,7 @@ def _fits_gpu(config: PretrainConfig, model: BYOL, machine: Machine) -> bool:
     tried = None
     try:
         tried = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        views = _views(config, config.view_shape[:2], device)
+        views = _views(config.only(ViewSettings), config.view_shape[:2], device)
         training_step(config, tried, machine)(*views)
         return True
     except torch.cuda.OutOfMemoryError:
@@ -83,18 +88,23 @@ def _fits_gpu(config: PretrainConfig, model: BYOL, machine: Machine) -> bool:
         torch.cuda.empty_cache()
 
 
-def _fits_memory(config: PretrainConfig, model: BYOL, machine: Machine) -> bool:
+def _fits_memory(config: ViewSettings, shape: tuple[int, int], model: BYOL) -> bool:
     available = available_memory()
     if available is None:
         return True
-    return step_bytes(config, model) <= _USABLE * available
+    return step_bytes(config, shape, model) <= _USABLE * available
 
 
-def step_bytes(config: PretrainConfig, model: BYOL) -> int:
+def step_bytes(config: ViewSettings, shape: tuple[int, int], model: BYOL) -> int:
     """Estimated memory of a training step in bytes, beyond that of the networks.
 
     The tensors that the forward pass of two images keeps for the backward pass are counted;
     gradients and the optimizer's state are as large as the weights, once and at most twice.
+
+    Args:
+        config: the views.
+        shape: (B, C) of the views of a micro-batch.
+        model: the networks; they are not changed.
     """
     tried = copy.deepcopy(model).train()
     kept: dict[int, int] = {}
@@ -106,15 +116,13 @@ def step_bytes(config: PretrainConfig, model: BYOL) -> int:
 
     weights = sum(p.numel() * p.element_size() for p in tried.parameters())
     pointers = {p.untyped_storage().data_ptr() for p in tried.parameters()}
-    views, kinds = (
-        _views(config, (2, config.view_shape[1]), torch.device("cpu")),
-        further_kinds(config),
-    )
+    (images, channels), kinds = shape, further_kinds(config)
+    views = _views(config, (2, channels), torch.device("cpu"))
     with torch.random.fork_rng(devices=[]), saved_tensors_hooks(count, lambda tensor: tensor):
         loss, _ = batch_loss(tried, views[0], views[1], views[2:], kinds)
     activations = sum(size for pointer, size in kept.items() if pointer not in pointers)
     del loss
-    return 3 * weights + activations * config.micro_batch // 2
+    return 3 * weights + activations * images // 2
 
 
 def _views(config: ViewSettings, shape: tuple[int, int], device: torch.device) -> list[Tensor]:

@@ -13,6 +13,7 @@ from BYOL import __version__, byol
 from BYOL._hardware import restart_peak_memory
 from BYOL._random import fold, seed_generators
 from BYOL.config import PretrainConfig
+from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.data.batch import Batch
 from BYOL.model.kept_buffers import buffers_kept
 from BYOL.model.loss import criterion
@@ -112,7 +113,8 @@ class Pretraining(pl.LightningModule):
         self.model = model
         self.config = config
         self.views = views
-        self.length = Length.of(config, steps_per_epoch)
+        length = config.only(OptimizationSettings)
+        self.length = Length.of(length, config.length_changes, steps_per_epoch)
         # At most half of the run, so that a trial run of one epoch has the full learning rate too.
         self.warmup_steps = min(
             round(config.warmup_epochs * steps_per_epoch), self.length.first // 2

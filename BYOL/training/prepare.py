@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from BYOL._console import counted
 from BYOL._hardware import pick_accelerator
 from BYOL.config import PretrainConfig
+from BYOL.config.data_settings import DataSettings
 from BYOL.config.model_settings import ModelSettings
 from BYOL.config.recipe import image_size_for
 from BYOL.config.view_configs import further_view_configs, largest_view, view_configs
@@ -76,20 +78,19 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
     Raises:
         UserError: the data cannot be used, or a setting does not fit them.
     """
-    config = resolve_backbone(config)
+    model = resolve_backbone(config.only(ModelSettings))
+    config = dataclasses.replace(config, **vars(model))
     source = parse_source(config.data)
-    splits = open_configured(source, config)
+    splits = open_configured(source, config.only(DataSettings))
     config = dataclasses.replace(config, pixel_range=splits.pixel_range)
-    if config.channels not in (None, splits.train.channels):
-        raise SettingsError(
-            f"--channels={config.channels} is not what the images have: {splits.train.channels}"
-        )
+    _check_channels(config.channels, splits.train)
     if config.teacher == "auto":
-        config = dataclasses.replace(config, teacher=choose_teacher(config, splits.train))
+        chosen = choose_teacher(config.pixel_range, splits.train)
+        config = dataclasses.replace(config, teacher=chosen)
     config = resolve_recipe(config, splits.train)
     side = common_side(source, config.channels) if config.image_size is None else None
     config = _resolve(config, splits.train, side)
-    splits = attach_labels(splits, config)
+    splits = attach_labels(splits, config.only(DataSettings))
     evaluated = splits.labelled or splits.train
     if config.evaluate and evaluated.labels is not None:
         check_metric(config.metric, task_of(evaluated), label_count(evaluated))
@@ -99,7 +100,7 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
     if not into_memory:
         return Prepared(config, splits.train, splits.test, splits.labelled, [])
     accelerator = pick_accelerator(config.accelerator, config.devices)
-    teacher = prepare_teacher(config, splits.train.channels, accelerator)
+    teacher = prepare_teacher(config.only(ModelSettings), splits.train.channels, accelerator)
     budget = int(config.memory * 1e9)
     train, broken = load_into_memory(splits.train, budget)
     test, broken_test = load_into_memory(splits.test, budget) if splits.test else (None, [])
@@ -108,9 +109,10 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
     _check_number(config, train)
     if isinstance(train, FileImages) and config.devices * config.nodes == 1:
         cache = Path(config.data_root).expanduser() / "decoded"
-        train = reduce_images(train, largest_view(config), budget, cache)
+        train = reduce_images(train, largest_view(config.only(ViewSettings)), budget, cache)
     splits = drop_unusable_labels(Splits(train, test, labelled), config.seed)
-    config = with_teacher(config, teacher, len(train))
+    model = with_teacher(config.only(ModelSettings), teacher, len(train), config.specified)
+    config = dataclasses.replace(config, **vars(model))
     names = broken + broken_test
     return Prepared(config, splits.train, splits.test, splits.labelled, names, teacher)
 
@@ -119,6 +121,18 @@ def load_into_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
     """Return images in memory if they fit ``budget`` bytes, and the names of unreadable ones."""
     loaded = to_memory(images, budget) if isinstance(images, EncodedImages) else None
     return loaded or (images, [])
+
+
+def _check_channels(specified: int | None, images: Images) -> None:
+    """Check that ``images`` have the number of channels that the user has specified.
+
+    Raises:
+        SettingsError: they have another one.
+    """
+    if specified not in (None, images.channels):
+        raise SettingsError(
+            f"--channels={specified} is not what the images have: {images.channels}"
+        )
 
 
 def _check_number(config: PretrainConfig, images: Images, least: int = 2) -> None:
@@ -154,28 +168,35 @@ def _batch_that_fits(config: PretrainConfig, count: int) -> str:
 
 
 def _resolve(config: PretrainConfig, train: Images, side: int | None) -> PretrainConfig:
-    size = config.image_size or _image_size(config, side)
-    known = config.mean is not None and config.std is not None
-    mean, std = _statistics(config, train, None if known else _weight_statistics(config))
+    views, model = config.only(ViewSettings), config.only(ModelSettings)
+    size = views.image_size or _image_size(views.view_size, side)
+    known = views.mean is not None and views.std is not None
+    mean, std = _statistics(views, train, None if known else _weight_statistics(model))
     resolved = dataclasses.replace(
         config, channels=train.channels, image_size=size, mean=mean, std=std
     )
-    view_configs(resolved), further_view_configs(resolved)  # reject invalid sizes and ranges
-    if config.stem != "auto":
+    views = resolved.only(ViewSettings)
+    view_configs(views), further_view_configs(views)  # reject invalid sizes and ranges
+    if model.stem != "auto":
         return resolved
+    return dataclasses.replace(resolved, stem=_stem(model, size))
+
+
+def _stem(config: ModelSettings, size: int) -> Literal["imagenet", "small"]:
+    """The stem of a backbone for images of ``size`` px."""
     with torch.device("meta"):  # the shape of the network, without its weights
         large = has_large_stem(build_backbone(config.backbone, arguments=config.backbone_args))
     small = size <= SMALL_STEM_SIDE and not config.pretrained
     if config.weights:
         small = read_start(config.weights).small_stem
-    return dataclasses.replace(resolved, stem="small" if small and large else "imagenet")
+    return "small" if small and large else "imagenet"
 
 
-def _image_size(config: ViewSettings, side: int | None) -> int:
+def _image_size(view_size: int | None, side: int | None) -> int:
     """The image size where none is specified: it follows the view size, else the images."""
     small = side if side and side <= SMALL_SIDE else None
-    if config.view_size:
-        return image_size_for(config.view_size, small)
+    if view_size:
+        return image_size_for(view_size, small)
     return small or 224
 
 

@@ -15,10 +15,13 @@ from BYOL._hardware import Machine, pick_machine
 from BYOL._random import fold
 from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig, save_config
+from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.config.paths import with_absolute_paths
 from BYOL.config.presets import misfit
 from BYOL.config.resumed import recorded_settings
+from BYOL.config.run_settings import RunSettings
 from BYOL.config.view_configs import further_view_configs, view_configs
+from BYOL.config.view_settings import ViewSettings
 from BYOL.data.dataset import readable
 from BYOL.errors import SettingsError
 from BYOL.export import export_backbone
@@ -71,7 +74,7 @@ def pretrain(config: PretrainConfig, known: KnownRows = nothing_known) -> dict[s
     began = command_start()
     config, machine, out = _with_place(config)
     start = find_start(RunFolder(out), config.resume, config.epochs)
-    with StopRequest() as stop, process_group(config):
+    with StopRequest() as stop, process_group(config.only(RunSettings)):
         with waiting("opening the images"):
             prepared = prepare(config)
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)
@@ -79,20 +82,25 @@ def pretrain(config: PretrainConfig, known: KnownRows = nothing_known) -> dict[s
         start.check(config, prepared.train, prepared.teacher)
         if start.results:
             return _complete(config, prepared, start, machine)
-        check_services(config)  # before the features of a teacher, which may take minutes
+        # Before the features of a teacher, which may take minutes.
+        check_services(config.only(RunSettings))
         with waiting("building the network"):
             model = seeded_model(config) if start.checkpoint else build_model(config)
             narrow = check_network(model, config)
-        machine = reliable_machine(narrow, config, machine)
+        machine = reliable_machine(narrow, config.precision, machine)
         machine = start.recorded_machine(machine, config.precision)
         if start.compiled and config.compile == "auto":  # another choice rounds differently
             config = dataclasses.replace(config, compile="on" if start.compiled == "on" else "off")
-        prepared = with_targets(config, prepared, start, machine)
+        prepared = with_targets(
+            prepared, start, machine,
+            components=config.output_size, out=config.out, workers=config.workers,
+        )  # fmt: skip
         with waiting("measuring the speed"):
             if not start.checkpoint:
                 config = fit_micro_batch(config, model, machine)
             config, estimate = resolve_length(config, prepared, model, machine, began)
-        compiled = resolve_compile(config.compile, config, len(prepared.train), machine)
+        length = config.only(OptimizationSettings)
+        compiled = resolve_compile(config.compile, length, len(prepared.train), machine)
         config = dataclasses.replace(config, compile=compiled)
         run = RunSetup(config, prepared, model, start, machine, estimate)
         with start.locked_folder():
@@ -108,24 +116,24 @@ def _with_place(config: PretrainConfig) -> tuple[PretrainConfig, Machine, Path]:
         config = _with_recorded(config, Path(config.out or "").expanduser())
     config = resolve_processes(config)
     machine = pick_machine(config.accelerator, config.devices, config.precision)
-    stamped, task = config.resume != "auto", independent_task(config)
+    stamped, task = config.resume != "auto", independent_task(config.only(RunSettings))
     out = Path(config.out or default_folder(config.data, stamped=stamped, task=task))
     out = out.expanduser()
     if config.resume == "auto":
         config = _with_recorded(config, out)
-    _check_time_limit(config)
+    _check_time_limit(config.minutes, config.devices * config.nodes)
     return config, machine, out
 
 
-def _check_time_limit(config: PretrainConfig) -> None:
+def _check_time_limit(minutes: float | None, processes: int) -> None:
     """Check that a run with a time limit has one process.
 
     Raises:
         SettingsError: it has several.
     """
-    if config.minutes is not None and config.devices * config.nodes > 1:
+    if minutes is not None and processes > 1:
         raise SettingsError(
-            f"--minutes={config.minutes:g} is for one process: specify --epochs for several"
+            f"--minutes={minutes:g} is for one process: specify --epochs for several"
         )
 
 
@@ -141,7 +149,7 @@ def _complete(
     start.check_complete(config)
     log.info(f"the run in {start.folder.path} is complete: nothing was trained")
     if config.report and first_process() and not start.folder.report.exists():
-        save_report(config, prepared, start.folder, machine)
+        save_report(config.seed, config.workers, prepared, start.folder, machine)
     return {**start.results, "run": str(start.folder.path)}  # it may have been moved
 
 
@@ -152,7 +160,8 @@ def _write_start_files(run: RunSetup) -> None:
     if not folder.views.exists():
         images = readable(prepared.train, prepared.train.probes(8))
         if images:  # if all of them are broken, the loader reports it
-            configs = (*view_configs(config), *further_view_configs(config))
+            views = config.only(ViewSettings)
+            configs = (*view_configs(views), *further_view_configs(views))
             save_preview(images, configs, folder.views, fold(config.seed, 0), mean=config.mean)
     if (config.pretrained or config.weights) and not start.checkpoint:
         # The source of the weights may no longer exist when they are compared with.
@@ -178,7 +187,9 @@ def _log_start(run: RunSetup, began: float) -> None:
     if config.pixel_range:
         values = describe_range(config.pixel_range)
         log.info(f"values from {values} are black to white (--pixel-range sets others)")
-    for note in filter(None, (misfit(config), *prepared.train.notes)):
+    length = config.only(OptimizationSettings)
+    problem = misfit(length, config.preset, config.backbone)
+    for note in filter(None, (problem, *prepared.train.notes)):
         log.warning(note)
     if prepared.broken:
         names = ", ".join(prepared.broken[:3]) + (" …" if len(prepared.broken) > 3 else "")
@@ -189,18 +200,19 @@ def _log_start(run: RunSetup, began: float) -> None:
         log.info(f"resumes after step {start.step:,} of {steps:,}")
     if advice := hint(config, prepared.train, machine.accelerator):
         log.info(advice)
-    log_recipe(config, len(prepared.train), run.estimate, machine, began, start.step or 0)
+    reasons = config.recipe.get("reasons", ())
+    log_recipe(length, len(prepared.train), run.estimate, machine, began, start.step or 0, reasons)
 
 
 def _train_and_finalize(run: RunSetup, stop: StopRequest, known: KnownRows) -> dict[str, Any]:
-    folder = run.start.folder
-    with open_trackers(run.config, folder) as trackers:
+    config, folder = run.config, run.start.folder
+    with open_trackers(config, folder) as trackers:
         run, measured = train_network(run, stop, trackers)
         results = {"run": str(folder.path), **measured, "evaluation": None}
         if not first_process():
             return results
         results = finalize_run(run, results, known)
         log_results(trackers, results)
-    if run.config.report:
-        save_report(run.config, run.prepared, folder, run.machine)
+    if config.report:
+        save_report(config.seed, config.workers, run.prepared, folder, run.machine)
     return results

@@ -89,7 +89,7 @@ class Start:
                 )
             if name in present:
                 self._check_equal(name, value, present[name])
-        self._check_length(config, len(images))
+        self._check_length(config.only(OptimizationSettings), len(images))
 
     def _check_length(self, config: OptimizationSettings, images: int) -> None:
         """Check that the run is at least as long as it has been trained.

@@ -58,7 +58,7 @@ class Service:
 
     title: str
     module: str
-    connect: Callable[[PretrainConfig, RunFolder, str | None], tuple[Logger, str]]
+    connect: Callable[[RunSettings, RunFolder, str | None], tuple[Logger, str]]
 
 
 class Tracker(RunLogger):
@@ -167,7 +167,8 @@ def open_trackers(config: PretrainConfig, folder: RunFolder) -> Iterator[list[Tr
         config: resolved settings of the run.
         folder: folder of the run.
     """
-    opened = (_opened(SERVICES[name], name, config, folder) for name in _services(config))
+    settings = config.only(RunSettings)
+    opened = (_opened(SERVICES[name], name, settings, folder) for name in _services(settings))
     trackers = [tracker for tracker in opened if tracker]
     complete = False
     try:
@@ -185,9 +186,7 @@ def _services(config: RunSettings) -> list[str]:
     return [name for name in config.loggers if name in SERVICES] if first_process() else []
 
 
-def _opened(
-    service: Service, name: str, config: PretrainConfig, folder: RunFolder
-) -> Tracker | None:
+def _opened(service: Service, name: str, config: RunSettings, folder: RunFolder) -> Tracker | None:
     path = folder.tracking(name)
     record: Any = None
     with contextlib.suppress(DataError):  # a damaged file: a new run begins at the service

@@ -9,6 +9,8 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from BYOL._hardware import peak_memory, pick_workers, torch_device
+from BYOL.config.run_settings import RunSettings
+from BYOL.config.view_settings import ViewSettings
 from BYOL.data.sampler import epoch_sampler
 from BYOL.data.shards.order import Streams
 from BYOL.data.train_loader import train_loader
@@ -37,7 +39,7 @@ def train_network(
     config, prepared, start, machine = run.config, run.prepared, run.start, run.machine
     steps_per_epoch = len(prepared.train) // config.batch_size
     streams = _streams(run)
-    views = build_views(config, compiled=config.compile == "on")
+    views = build_views(config.only(ViewSettings), compiled=config.compile == "on")
     loader = _loader(run, views, streams)
     model = run.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.sync_batchnorm and config.devices * config.nodes > 1:
@@ -96,8 +98,9 @@ def _loader(run: RunSetup, views: Views, streams: Streams) -> Any:
 def _trainer(run: RunSetup, callbacks: RunCallbacks, loggers: list[Logger]) -> pl.Trainer:
     config = run.config
     return build_trainer(
-        config,
+        config.only(RunSettings),
         run.machine,
+        accumulate=config.accumulate,
         devices=config.devices,
         num_nodes=config.nodes,
         strategy=build_strategy(config.devices * config.nodes),

@@ -8,14 +8,19 @@ from typing import Any
 import pytorch_lightning as pl
 
 from BYOL._hardware import Machine
-from BYOL.config import PretrainConfig
+from BYOL.config.run_settings import RunSettings
 from BYOL.training.launcher import cluster_environment
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # Lightning's names
 
 
 def build_trainer(
-    config: PretrainConfig, machine: Machine, plugins: Sequence[Any] = (), **arguments: Any
+    config: RunSettings,
+    machine: Machine,
+    plugins: Sequence[Any] = (),
+    *,
+    accumulate: int,
+    **arguments: Any,
 ) -> pl.Trainer:
     """Return a Trainer for ``config`` that prints nothing itself.
 
@@ -23,13 +28,14 @@ def build_trainer(
         config: resolved settings.
         machine: the machine that trains.
         plugins: plugins of ``Trainer``; that of the processes is added.
+        accumulate: number of micro-batches of an optimizer step.
         arguments: further arguments of ``Trainer``, such as length, devices and callbacks.
     """
     _quiet_lightning()
     return pl.Trainer(
         accelerator=machine.accelerator,
         precision=_PRECISIONS[machine.precision],  # type: ignore[arg-type]
-        accumulate_grad_batches=config.accumulate,
+        accumulate_grad_batches=accumulate,
         deterministic=config.deterministic,
         # cuDNN's search for the fastest convolutions, whose choice may differ from run to run
         benchmark=machine.accelerator == "gpu" and not config.deterministic,

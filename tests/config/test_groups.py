@@ -1,18 +1,43 @@
 """The groups of the settings of a run: functions declare the group that they need."""
 
 import ast
-from collections.abc import Iterator
+import dataclasses
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
 
 import BYOL
 from BYOL.config import PretrainConfig
+from BYOL.config.backbone_spec import BackboneSpec
+from BYOL.config.optimization_settings import OptimizationSettings
+from BYOL.config.presets import preset_config
+from BYOL.config.view_settings import ViewSettings
+from BYOL.training.pretrain import pretrain
 
+MOST_PLACES = 38  # functions that may hold all settings while a run trains
 GROUPS = [group for group in PretrainConfig.__mro__[1:] if group is not object]
 
 
 def group_of(name: str) -> type | None:
     """Return the group that has the setting, property or method ``name``."""
     return next((g for g in GROUPS if name in g.__annotations__ or name in vars(g)), None)
+
+
+def group_named(name: str) -> type | None:
+    """Return the group whose class is called ``name``."""
+    return next((group for group in GROUPS if group.__name__ == name), None)
+
+
+def parts_of(function: ast.FunctionDef, argument: str) -> Iterator[str]:
+    """Yield the names of the classes in the calls ``argument.only(CLASS)``."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == f"{argument}.only":
+            yield ast.unparse(node.args[0])
 
 
 def wide_functions(tree: ast.AST) -> Iterator[str]:
@@ -33,7 +58,8 @@ def wide_functions(tree: ast.AST) -> Iterator[str]:
                 for node in ast.walk(function)
                 if isinstance(node, ast.Attribute) and node.value in uses
             ]
-            groups = {group_of(name) for name in reads}
+            groups = {group_of(name) for name in reads if name != "only"}
+            groups |= {group_named(name) for name in parts_of(function, argument.arg)}
             if len(reads) == len(uses) and len(groups) == 1 and None not in groups:
                 yield f"{function.name}({argument.arg}: {groups.pop().__name__})"
 
@@ -47,8 +73,11 @@ def test_the_check_finds_a_function_that_declares_too_much():
     wide = "def size(config: PretrainConfig): return config.view_size or config.image_size"
     both = "def both(config: PretrainConfig): return config.view_size, config.lr"
     passed = "def whole(config: PretrainConfig): return other(config), config.lr"
-    found = [list(wide_functions(ast.parse(code))) for code in (wide, both, passed)]
-    assert found == [["size(config: ViewSettings)"], [], []]
+    part = "def part(config: PretrainConfig): return other(config.only(ViewSettings)), config.blur"
+    spec = "def spec(config: PretrainConfig): return other(config.only(BackboneSpec))"
+    codes = (wide, both, passed, part, spec)
+    found = [list(wide_functions(ast.parse(code))) for code in codes]
+    assert found == [["size(config: ViewSettings)"], [], [], ["part(config: ViewSettings)"], []]
 
 
 def test_functions_that_read_one_group_declare_that_group():
@@ -59,3 +88,46 @@ def test_functions_that_read_one_group_declare_that_group():
         if (wide := list(wide_functions(ast.parse(path.read_text()))))
     }
     assert found == {}
+
+
+def test_a_part_of_the_settings_has_the_values_of_all_of_them_and_no_others():
+    config = preset_config("digits", view_size=12, steps=9, channels=1)
+    for kind in (*GROUPS, BackboneSpec):
+        part = config.only(kind)
+        assert type(part) is kind
+        names = [field.name for field in dataclasses.fields(kind)]
+        assert vars(part) == {name: getattr(config, name) for name in names}
+    assert not hasattr(config.only(ViewSettings), "epochs")
+    assert config.only(OptimizationSettings).total_steps(640) == 9
+
+
+def holders_of_all_settings(work: Callable[[], object]) -> set[str]:
+    """Return the functions of the package that get all settings of a run as an argument."""
+    package, found = str(Path(BYOL.__file__).parent), set[str]()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        if event != "call" or not code.co_filename.startswith(package):
+            return
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        if any(isinstance(frame.f_locals.get(name), PretrainConfig) for name in names):
+            found.add(f"{code.co_filename.removeprefix(package)}: {code.co_qualname}")
+
+    sys.setprofile(note)
+    threading.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    return found
+
+
+@pytest.mark.trains
+def test_few_functions_hold_all_settings_while_a_run_trains(tmp_path):
+    config = preset_config(
+        "digits", epochs=1, steps=1, knn_every=0, evaluate=False, out=str(tmp_path / "run")
+    )
+    found = holders_of_all_settings(lambda: pretrain(config))
+    assert "/training/pretrain.py: pretrain" in found
+    assert len(found) <= MOST_PLACES, "\n".join(sorted(found))

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from BYOL.config import PretrainConfig
+from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.config.presets import PRESETS, misfit, preset_config
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes.md"
@@ -31,9 +32,10 @@ def test_every_preset_has_valid_settings_and_a_row_in_the_table_of_recipes(name)
     ],
 )
 def test_a_preset_with_another_optimizer_needs_another_learning_rate(changes, message):
-    problem = misfit(preset_config("small", **changes))
+    config = preset_config("small", **changes)
+    problem = misfit(config.only(OptimizationSettings), config.preset, config.backbone)
     assert problem is None if message is None else message in problem
 
 
 def test_settings_without_a_preset_have_no_problem():
-    assert misfit(PretrainConfig(optimizer="adamw")) is None
+    assert misfit(OptimizationSettings(optimizer="adamw"), "auto", "resnet50") is None

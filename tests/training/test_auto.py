@@ -235,7 +235,7 @@ def test_a_batch_that_does_not_fit_a_gpu_is_accumulated(resolved, monkeypatch, l
 def test_a_batch_that_does_not_fit_the_memory_of_a_cpu_is_accumulated(resolved, monkeypatch, lines):
     config, model = resolved
     cpu = Machine("cpu", "fp32")
-    needed = microbatch.step_bytes(config, model)
+    needed = microbatch.step_bytes(config, config.view_shape[:2], model)
     monkeypatch.setattr(microbatch, "available_memory", lambda: 2 * needed)
     assert microbatch.fit_micro_batch(config, model, cpu) == config
     assert not lines()
@@ -248,12 +248,14 @@ def test_a_batch_that_does_not_fit_the_memory_of_a_cpu_is_accumulated(resolved, 
 
 def test_the_estimated_memory_grows_with_batch_and_size(resolved):
     config, model = resolved
-    small = microbatch.step_bytes(config, model)
+    small = microbatch.step_bytes(config, config.view_shape[:2], model)
     weights = 12 * sum(p.numel() for p in model.parameters())
-    double = microbatch.step_bytes(dataclasses.replace(config, batch_size=48), model) - weights
+    double = microbatch.step_bytes(config, (48, 3), model) - weights
     assert double == pytest.approx(2 * (small - weights), rel=0.01)
     larger = dataclasses.replace(config, image_size=32)
-    assert microbatch.step_bytes(larger, model) - weights > 3 * (small - weights)
+    assert microbatch.step_bytes(larger, larger.view_shape[:2], model) - weights > 3 * (
+        small - weights
+    )
     assert (available_memory() or 1) > 0
 
 

@@ -33,9 +33,9 @@ def test_the_length_at_a_step_is_the_one_planned_there():
 
 def test_recorded_corrections_of_another_length_are_left_out(tmp_path):
     config = tiny(tmp_path, tmp_path / "r", epochs=9, length_changes=[0, 100, 20, 90])
-    assert Length.of(config, 10).changes == [(0, 100), (20, 90)]
+    assert Length.of(config, config.length_changes, 10).changes == [(0, 100), (20, 90)]
     longer = tiny(tmp_path, tmp_path / "r", epochs=12, length_changes=[0, 100, 20, 90])
-    assert Length.of(longer, 10).changes == []
+    assert Length.of(longer, longer.length_changes, 10).changes == []
 
 
 def train(folder: Path, out: Path, *words: str) -> None:

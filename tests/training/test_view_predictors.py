@@ -179,7 +179,7 @@ def test_the_memory_of_a_step_includes_the_further_views(tmp_path):
         config = prepare(tiny(images, tmp_path / "run", **changes)).config
         model = build_model(config)
         weights = sum(p.numel() * p.element_size() for p in model.parameters())
-        activations.append(step_bytes(config, model) - 3 * weights)
+        activations.append(step_bytes(config, config.view_shape[:2], model) - 3 * weights)
     assert activations[1] > 1.9 * activations[0]
 
 

@@ -9,6 +9,7 @@ from BYOL._hardware import Machine, pick_machine
 from BYOL.cli.commands.common import Answer
 from BYOL.config.data_names import data_name
 from BYOL.config.inspection import BenchmarkConfig
+from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.runs.build_model import build_model
 from BYOL.training.benchmark import benchmark
 from BYOL.training.compile import resolve_compile
@@ -35,8 +36,9 @@ def benchmark_run(config: BenchmarkConfig) -> Answer:
     resolved = prepared.config
     model = build_model(resolved)
     narrow = check_network(model, resolved)
-    machine = reliable_machine(narrow, resolved, machine)
-    compiled = resolve_compile(resolved.compile, resolved, len(prepared.train), machine)
+    machine = reliable_machine(narrow, resolved.precision, machine)
+    length = resolved.only(OptimizationSettings)
+    compiled = resolve_compile(resolved.compile, length, len(prepared.train), machine)
     resolved = dataclasses.replace(resolved, compile=compiled)
     measured = benchmark(resolved, prepared, model, machine, config.seconds)
     answer = {

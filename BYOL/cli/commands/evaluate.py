@@ -10,6 +10,7 @@ from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.cli.commands.common import Answer
 from BYOL.config.evaluate import EvaluateConfig
 from BYOL.config.view_configs import view_configs
+from BYOL.config.view_settings import ViewSettings
 from BYOL.curation.feature_description import describe
 from BYOL.curation.feature_table import FeatureTable
 from BYOL.curation.run_images import open_run_images, with_run_annotations
@@ -67,7 +68,7 @@ def evaluate_run(config: EvaluateConfig) -> Answer:
             device=torch_device(accelerator),
             workers=pick_workers(None, accelerator),
             protocols=protocols,
-            view=view_configs(run.config)[0],
+            view=view_configs(run.config.only(ViewSettings))[0],
             references=[*references, *teacher_rows(teacher)],
             metric=config.metric,
             log_times=True,

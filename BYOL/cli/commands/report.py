@@ -5,6 +5,7 @@ from pathlib import Path
 from BYOL._files import check_output_path
 from BYOL._hardware import pick_accelerator, pick_workers, torch_device
 from BYOL.cli.commands.common import Answer
+from BYOL.config.data_settings import DataSettings
 from BYOL.config.report import ReportConfig
 from BYOL.curation.run_images import open_run_images
 from BYOL.data.loader_errors import concise_loader_errors
@@ -66,6 +67,7 @@ def _images(run: Run, config: ReportConfig) -> tuple[Splits | None, str | None]:
     if config.data is not None:
         return open_run_images(run, config.data, config.data_root), None
     try:
-        return attach_labels(open_run_images(run, None, config.data_root), run.config), None
+        images = open_run_images(run, None, config.data_root)
+        return attach_labels(images, run.config.only(DataSettings)), None
     except UserError as error:
         return None, str(error)

@@ -9,6 +9,7 @@ from BYOL._random import evenly_spaced, fold
 from BYOL.cli.commands.common import Answer
 from BYOL.config.inspection import ViewsConfig
 from BYOL.config.view_configs import further_view_configs, view_configs
+from BYOL.config.view_settings import ViewSettings
 from BYOL.data.configured import open_configured
 from BYOL.data.dataset import readable
 from BYOL.data.decode import BrokenImageError
@@ -43,7 +44,8 @@ def views_run(config: ViewsConfig) -> Answer:
         raise UserError(f"DATA={config.data}: none of the sampled images can be read")
     key = fold(config.seed, 0)
     resolved = prepared.config
-    configs = (*view_configs(resolved), *further_view_configs(resolved))
+    views = resolved.only(ViewSettings)
+    configs = (*view_configs(views), *further_view_configs(views))
     path = save_preview(images, configs, Path(out), key=key, mean=resolved.mean)
     answer = {"out": str(path), "pictures": len(images)}
     return answer, f"{counted(len(images), 'image')} in {path}"

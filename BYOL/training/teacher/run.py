@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from BYOL._hardware import Machine, pick_accelerator, pick_machine
 from BYOL.byol import BYOL
-from BYOL.config import PretrainConfig
+from BYOL.config.model_settings import ModelSettings
 from BYOL.config.view_settings import ViewSettings
 from BYOL.data.dataset import Images
 from BYOL.errors import UserError
@@ -26,18 +26,32 @@ log = logging.getLogger(__name__)
 
 
 def with_targets(
-    config: PretrainConfig, prepared: Prepared, start: "Start", machine: Machine
+    prepared: Prepared,
+    start: "Start",
+    machine: Machine,
+    *,
+    components: int,
+    out: str | None,
+    workers: int | None,
 ) -> Prepared:
     """Return ``prepared`` with the targets of the teacher; unchanged without a teacher.
+
+    Args:
+        prepared: the images and the teacher.
+        start: where the run starts, and its folder.
+        machine: the machine that computes.
+        components: number of numbers of a target.
+        out: the folder of the run, next to which the features are stored.
+        workers: number of processes that load images; None depends on the machine.
 
     Raises:
         UserError: the features of the teacher cannot be computed.
     """
     if prepared.teacher is None:
         return prepared
-    features = features_of_run(config, prepared.teacher, machine)
+    features = features_of_run(out, workers, prepared.teacher, machine)
     targets = build_targets(
-        config,
+        components,
         features,
         prepared.train,
         start.folder,
@@ -51,7 +65,7 @@ def with_targets(
     log.info(
         f"teacher {teacher.name} (trained on {teacher.trained_on}, licence {teacher.licence}): "
         f"features of {features.images:,} images at {teacher.size} px ({origin}), "
-        f"{config.output_size} components with {targets.space.share:.0%} of their variance"
+        f"{components} components with {targets.space.share:.0%} of their variance"
     )
     return dataclasses.replace(prepared, targets=targets)
 
@@ -71,7 +85,7 @@ def run_teacher(run: Run, accelerator: str, *sets: Images | None) -> TeacherFeat
         return None
     assert config.channels is not None
     try:
-        teacher = open_teacher(config, config.channels, accelerator)
+        teacher = open_teacher(config.only(ModelSettings), config.channels, accelerator)
     except UserError as error:
         log.warning(f"no row of the teacher: {error}")
         return None

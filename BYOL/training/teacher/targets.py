@@ -13,7 +13,6 @@ from BYOL._hardware import Machine, torch_device
 from BYOL._random import evenly_spaced
 from BYOL._waiting import waiting
 from BYOL.byol import BYOL
-from BYOL.config.model_settings import ModelSettings
 from BYOL.config.view_settings import ViewSettings
 from BYOL.data.dataset import Images
 from BYOL.errors import WeightsError
@@ -55,7 +54,7 @@ class TeacherTargets:
 
 
 def build_targets(
-    config: ModelSettings,
+    components: int,
     features: TeacherFeatures,
     train: Images,
     folder: RunFolder,
@@ -66,7 +65,7 @@ def build_targets(
     """Compute the features of the training images, and their targets.
 
     Args:
-        config: resolved settings; ``output_size`` is the number of components.
+        components: number of numbers of a target.
         features: computes the features.
         train: the training images.
         folder: the run folder; a resumed run reads its statistics from it.
@@ -78,8 +77,8 @@ def build_targets(
     """
     vectors = features.of(train)
     with waiting("computing the targets"):
-        space = read_space(folder) if resumed else fit_target_space(vectors, config.output_size)
-        table = torch.empty(len(vectors), config.output_size, dtype=torch.float16)
+        space = read_space(folder) if resumed else fit_target_space(vectors, components)
+        table = torch.empty(len(vectors), components, dtype=torch.float16)
         for start in range(0, len(vectors), _CHUNK):
             part = torch.from_numpy(np.array(vectors[start : start + _CHUNK]))
             table[start : start + _CHUNK] = space(part)
