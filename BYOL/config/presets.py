@@ -85,7 +85,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # For minutes on a CPU: views of 24 px and batches of 128. On CIFAR-10 (plain6, 16 epochs, three
     # seeds), 200-NN is .584. It is .574 with the authors' brightness. With that brightness, a
     # learning rate of .3, a weight decay of 1e-4 and λ = 1, it is .545, and equal after 40 epochs.
-    # LARS is three points lower after 16 and 40 epochs: docs/results/optimizers.md.
+    # LARS is three points lower after 16 and 40 epochs: docs/results/ablations-jpeg.md.
     "32px-minutes": {
         **_SMALL,
         "optimizer": "sgd",
@@ -157,7 +157,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Fewer than 10,000 images: "small" with batches of 64, τ and warm-up of "digits", and a smaller
     # change of brightness. Measured by us on 2,000 images: 200-NN is .401 after 100 epochs (.376
-    # with a brightness of .4) and .494 after 400 epochs: docs/results/few-images.md.
+    # with a brightness of .4) and .494 after 400 epochs: docs/results/ablations-jpeg.md.
     "few": {
         **_SMALL,
         **_LARS,
@@ -170,7 +170,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Grayscale images such as X-rays and microscopy, where orientation means little, and inverted
     # values or an extreme crop would change the content. Our choice, measured once on 2,000
-    # grayscale photographs: docs/results/few-images.md.
+    # grayscale photographs: docs/results/ablations-jpeg.md.
     "grey": {
         **_SMALL,
         **_LARS,
