@@ -23,7 +23,13 @@ from BYOL.training.module import Pretraining
 from BYOL.training.pretrain import pretrain
 
 WARM_UP = 60
-INNER = {"optimizer_step": ("training_step", "backward"), "training_step": ("make_views",)}
+# Each method with those that it calls, which are counted alone, and the name of what remains of it.
+INNER = {
+    "step": ("optimizer_step",),
+    "optimizer_step": ("training_step", "backward"),
+    "training_step": ("make_views",),
+}
+REMAINDER = {"step": "rest", "optimizer_step": "optimizer", "training_step": "forward pass"}
 
 
 class Done(Exception):  # noqa: N818  (no error)
@@ -62,7 +68,7 @@ def main() -> None:
             seconds.clear()
             start = time.process_time()
         if count == WARM_UP + args.steps:
-            seconds["rest"] = time.process_time() - start
+            seconds["step"] = time.process_time() - start
             raise Done
         begin(module, batch, batch_idx)
 
@@ -76,13 +82,11 @@ def main() -> None:
         with contextlib.suppress(Done):
             pretrain(config)
     each = {name: 1e3 * total / args.steps for name, total in seconds.items()}
-    whole = each["rest"]
     for name, total in each.items():
         own = total - sum(each[inner] for inner in INNER.get(name, ()))
-        own = total - each["optimizer_step"] if name == "rest" else own
-        label = {"training_step": "forward pass", "optimizer_step": "optimizer"}.get(name, name)
-        print(f"{label:14s} {own:6.1f} ms {own / whole:5.0%}")
-    print(f"{'step':14s} {whole:6.1f} ms, {config.batch_size / whole * 1e3:,.0f} images/s")
+        print(f"{REMAINDER.get(name, name):14s} {own:6.1f} ms {own / each['step']:5.0%}")
+    speed = config.batch_size / each["step"] * 1e3
+    print(f"{'step':14s} {each['step']:6.1f} ms, {speed:,.0f} images/s")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from BYOL.errors import SettingsError
 # Pixels are from 0 to 1, and networks compute in float32: other numbers are a mistake.
 _MOST_MEAN, _LEAST_STD = 1e3, 1e-6
 
-Some = TypeVar("Some")
+Group = TypeVar("Group")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class PretrainConfig(
         if self.resume is True and self.out is None:
             raise SettingsError("--resume needs --out: the folder of the run to resume")
 
-    def only(self, kind: type[Some]) -> Some:
+    def only(self, kind: type[Group]) -> Group:
         """The settings that are the fields of the dataclass ``kind``, such as one of the groups."""
         return kind(**{name: getattr(self, name) for name in fields_of(kind)})
 

@@ -27,7 +27,7 @@ HUB, FOLDER = "hf-hub:", "local-dir:"
 MAX_MEAN = 1e3  # of a channel; pixels are from 0 to 1
 MIN_STD = 1e-6
 FindFile = Callable[[str], Path | None]  # from the name of a file of the model to its path
-Model = TypeVar("Model", bound=ModelSettings)
+ModelConfig = TypeVar("ModelConfig", bound=ModelSettings)
 
 
 class _Config(TypedDict, total=False):
@@ -132,7 +132,7 @@ def hub_model(name: str, argument: str) -> HubModel:
     return HubModel(argument, *_read_config(find(HUB_CONFIG), argument), find)
 
 
-def resolve_backbone(config: Model) -> Model:
+def resolve_backbone(config: ModelConfig) -> ModelConfig:
     """Replace a backbone in timm's format by the timm name and arguments of its network.
 
     Its arguments have a lower priority than ``backbone_args``. With ``pretrained``, and without

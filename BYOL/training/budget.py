@@ -186,8 +186,9 @@ def measure(config: PretrainConfig, prepared: Prepared, model: BYOL, machine: Ma
     del run  # its loader processes end
     gc.collect()
     busy = max((time.monotonic() - began) / max(time.process_time() - used, 1e-3), 1.0)
-    evaluation, spec = config.only(EvaluationSettings), config.input_spec
-    rest, check = seconds_after_training(evaluation, spec, workers, prepared, model, machine, busy)
+    rest, check = seconds_after_training(
+        config.only(EvaluationSettings), config.input_spec, workers, prepared, model, machine, busy
+    )
     return Estimate(clock.each, rest, check)
 
 

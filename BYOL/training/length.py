@@ -24,15 +24,17 @@ class Length:
     changes: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, config: OptimizationSettings, flat: list[int], per_epoch: int) -> "Length":
+    def of(
+        cls, config: OptimizationSettings, length_changes: list[int], per_epoch: int
+    ) -> "Length":
         """The length of a run of ``per_epoch`` optimizer steps per epoch.
 
-        The recorded corrections ``flat`` are left out where they do not lead to the length of
-        ``config``: a run that is resumed with another number of epochs has the schedule of that
-        number.
+        The recorded corrections ``length_changes`` are left out where they do not lead to the
+        length of ``config``: a run that is resumed with another number of epochs has the schedule
+        of that number.
         """
         final = config.limited_steps(per_epoch)
-        changes = list(zip(flat[::2], flat[1::2], strict=False))
+        changes = list(zip(length_changes[::2], length_changes[1::2], strict=False))
         if not changes or changes[-1][1] != final:
             changes = []
         return cls(per_epoch, final, changes)

@@ -27,7 +27,7 @@ _HELD_OUT = 0.2  # share of the images that are evaluated where there are no tes
 
 def seconds_after_training(
     config: EvaluationSettings,
-    spec: InputSpec,
+    input_spec: InputSpec,
     workers: int,
     prepared: Prepared,
     model: BYOL,
@@ -38,21 +38,21 @@ def seconds_after_training(
 
     Args:
         config: what is evaluated.
-        spec: the input of the backbone.
+        input_spec: the input of the backbone.
         workers: number of processes that load images.
         prepared: the images.
         model: the networks.
         machine: that computes.
         busy: how much longer everything takes than its processor time, on a shared machine.
     """
-    each, start, features = _feature_seconds(spec, workers, prepared.train, model, machine)
+    each, start, features = _feature_seconds(input_spec, workers, prepared.train, model, machine)
     bank = prepared.labelled or prepared.train
     labelled = len(bank) + len(prepared.test or ())
     passes, calls, fixed = 2.0 * min(len(prepared.train), MAX_METRIC_IMAGES), 2, _EXIT
     if bank.labels is not None and config.evaluate:
         passes, calls = passes + _PASSES * labelled, calls + 3
         test = len(prepared.test) if prepared.test else round(_HELD_OUT * labelled)
-        pixels = bank.channels * min(spec.size, PIXEL_SIDE) ** 2
+        pixels = bank.channels * min(input_spec.size, PIXEL_SIDE) ** 2
         if prepared.teacher:  # a further row; two backbones are counted otherwise
             features += prepared.teacher.features // 2
         fixed += evaluation_seconds(labelled - test, test, label_count(bank), features, pixels)
@@ -60,14 +60,14 @@ def seconds_after_training(
     if bank.labels is not None and config.knn_every:
         check = start + each * min(labelled, _CHECKED)
     if config.report:
-        most = MOST_SMALL if spec.size <= SMALL_SIDE else MOST_LARGE
+        most = MOST_SMALL if input_spec.size <= SMALL_SIDE else MOST_LARGE
         passes += min(len(prepared.train), most)
         calls, fixed = calls + 1, fixed + _REPORT
     return passes * each + calls * start + busy * fixed, check
 
 
 def _feature_seconds(
-    spec: InputSpec, workers: int, images: Images, model: BYOL, machine: Machine
+    input_spec: InputSpec, workers: int, images: Images, model: BYOL, machine: Machine
 ) -> tuple[float, float, int]:
     """Seconds for the features of an image, and for a call before the first one; their number."""
     backbone = copy.deepcopy(model.onlineNet.backend)
@@ -76,7 +76,7 @@ def _feature_seconds(
     def timed(count: int) -> tuple[float, int]:
         part = images.subset(evenly_spaced(len(images), count))
         start = time.monotonic()
-        _, found = extract_features(backbone, part, spec, device=device, workers=workers)
+        _, found = extract_features(backbone, part, input_spec, device=device, workers=workers)
         wait_for(device)
         return time.monotonic() - start, found.shape[1]
 

@@ -40,7 +40,7 @@ def with_targets(
         prepared: the images and the teacher.
         start: where the run starts, and its folder.
         machine: the machine that computes.
-        components: number of numbers of a target.
+        components: number of dimensions of a target.
         out: the folder of the run, next to which the features are stored.
         workers: number of processes that load images; None depends on the machine.
 

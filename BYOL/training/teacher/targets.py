@@ -65,7 +65,7 @@ def build_targets(
     """Compute the features of the training images, and their targets.
 
     Args:
-        components: number of numbers of a target.
+        components: number of dimensions of a target.
         features: computes the features.
         train: the training images.
         folder: the run folder; a resumed run reads its statistics from it.
