@@ -48,7 +48,8 @@ from BYOL.evaluation.protocols.knn import knn_accuracy
 from BYOL.evaluation.protocols.linear import linear_probe
 from BYOL.model.backbones import build_backbone
 from BYOL.runs.open import open_run
-from BYOL.training.prepare import IMAGENET_MEAN, IMAGENET_STD, load_into_memory
+from BYOL.training.channel_statistics import IMAGENET_MEAN, IMAGENET_STD
+from BYOL.training.prepare import load_into_memory
 from BYOL.training.pretrain import pretrain
 from BYOL.views.config import InputSpec
 

@@ -34,8 +34,9 @@ from BYOL.model.heads import MLP
 from BYOL.model.loss import criterion
 from BYOL.model.schedules import tau
 from BYOL.model.teacher_targets import fit_target_space
+from BYOL.training.channel_statistics import IMAGENET_MEAN, IMAGENET_STD
 from BYOL.training.optimizers import build_optimizer, set_learning_rate
-from BYOL.training.prepare import IMAGENET_MEAN, IMAGENET_STD, build_views
+from BYOL.training.prepare import build_views
 from BYOL.training.teacher.features import TeacherFeatures
 from BYOL.training.teacher.network import open_teacher
 

@@ -34,18 +34,13 @@ def _names_a_place(info: Info) -> bool:
     return info.place is not None
 
 
-def place_values(config: PretrainConfig) -> dict[str, Any]:
-    """The settings of ``config`` that name places, by name. The signature covers these."""
-    return {name: getattr(config, name) for name in sorted(place_names())}
-
-
 def signed_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of ``values`` that the signature of the file covers.
 
     An earlier version signed the settings that it had, and its file names all of them.
 
     Args:
-        values: the values of a config.yaml, by the names in the file.
+        values: the values of a config.yaml, by the names in the file; or those of a run.
     """
     covered = place_names() | _FORMER
     return {name: value for name, value in values.items() if name in covered}
@@ -81,7 +76,7 @@ def named_places(config: PretrainConfig, *, trusted: bool) -> tuple[PretrainConf
 
     Without trust the settings have no teacher that names a place, because evaluation would open it.
     """
-    places = values_naming_places(PretrainConfig, place_values(config))
+    places = values_naming_places(PretrainConfig, vars(config))
     if "teacher" in places and not trusted:
         unknown: dict[str, Any] = {"teacher": None, "teacher_size": None, "teacher_bands": None}
         config = dataclasses.replace(config, target="ema", **unknown)

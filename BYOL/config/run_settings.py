@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 from BYOL.config.common_fields import fixed_setting
 from BYOL.config.fields import setting
 from BYOL.config.shared_help import ACCELERATOR
-from BYOL.config.validation import logger_names
 
 Resume = bool | Literal["auto"]
 CompileSetting = Literal["auto", "on", "off"]
@@ -140,8 +139,3 @@ class RunSettings:
     def undecided(self) -> bool:
         """Whether the preset is auto and its settings have not been chosen yet."""
         return self.preset == "auto" and "specified" in self.recipe and "facts" not in self.recipe
-
-    @property
-    def loggers(self) -> list[str]:
-        """The names in ``logger``."""
-        return logger_names(self.logger)

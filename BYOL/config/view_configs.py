@@ -13,7 +13,8 @@ def view_configs(config: ViewSettings) -> tuple[ViewConfig, ViewConfig]:
     """The distributions of the two views."""
     size = config.view_size or config.image_size
     assert size is not None
-    shared = _shared(config)
+    own = {field.name for field in dataclasses.fields(ViewConfig)} & vars(config).keys()
+    shared: dict[str, Any] = {name: getattr(config, name) for name in own - {"blur", "solarize"}}
     first, second = (
         ViewConfig(size=size, blur=blur, solarize=solarize, **shared)
         for blur, solarize in zip(config.blur, config.solarize, strict=True)
@@ -43,7 +44,7 @@ def further_view_configs(config: ViewSettings) -> tuple[ViewConfig, ...]:
             )
     blur = config.blur[1] if config.further_blur is None else config.further_blur
     solarize = config.solarize[1] if config.further_solarize is None else config.further_solarize
-    whole = ViewConfig(large, blur=blur, solarize=solarize, **_shared(config))
+    whole = replace(view_configs(config)[1], blur=blur, solarize=solarize)
     small = replace(whole, size=max(size, 1), crop_scale=config.small_scale)
     cutout = replace(whole, cutout=config.cutout_area)
     return (small,) * config.small_views + (cutout,) * config.cutout_views
@@ -59,10 +60,12 @@ def largest_view(config: ViewSettings) -> int:
     return max(view.size for view in (*view_configs(config), *further_view_configs(config)))
 
 
-def _shared(config: ViewSettings) -> dict[str, Any]:
-    own = {field.name for field in dataclasses.fields(ViewSettings)} - {"blur", "solarize"}
-    return {
-        field.name: getattr(config, field.name)
-        for field in dataclasses.fields(ViewConfig)
-        if field.name in own
-    }
+def input_sizes(config: ViewSettings) -> dict[str, int]:
+    """The side length of every size that images have in training, by the setting that names it."""
+    assert config.image_size is not None
+    sides = {"image_size": config.image_size}
+    if config.view_size:
+        sides["view_size"] = config.view_size
+    if config.small_views:
+        sides["small_size"] = further_view_configs(config)[0].size
+    return sides

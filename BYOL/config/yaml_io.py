@@ -10,7 +10,7 @@ from BYOL._untrusted import open_plain
 from BYOL.config.conversion import convert_all
 from BYOL.config.fields import fields_of
 from BYOL.config.from_values import present_name, without_former_settings
-from BYOL.config.paths import place_names, place_values, signed_values
+from BYOL.config.paths import place_names, signed_values
 from BYOL.config.plain_yaml import plain_yaml
 from BYOL.config.pretrain import PretrainConfig
 from BYOL.config.signing import is_signed, signature_line
@@ -36,7 +36,7 @@ def save_config(config: PretrainConfig, path: Path) -> None:
         for name, value in dataclasses.asdict(config).items()
     }
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    text += signature_line(place_values(config), path.parent)
+    text += signature_line(signed_values(vars(config)), path.parent)
     data = text.encode("utf-8", "surrogateescape")
     write_atomically(path, lambda temporary: temporary.write_bytes(data))
 

@@ -61,12 +61,11 @@ def export_folder(model: ExportModel, path: Path) -> dict[str, Any]:
 
 
 def _config(model: ExportModel) -> dict[str, Any]:
-    from BYOL.model.timm_registry import timm_name_and_arguments
+    from BYOL.model.timm_registry import timm_architecture
 
-    names = model.classifier.names if model.classifier else ()
-    return timm_config(
-        model.backbone, *timm_name_and_arguments(model.spec), model.config.input_spec, names
-    )
+    names, spec = model.classifier.names if model.classifier else (), model.spec
+    architecture = timm_architecture(spec.backbone, spec.stem, spec.backbone_args)
+    return timm_config(model.backbone, *architecture, model.config.input_spec, names)
 
 
 def _load_with_timm(model: ExportModel, folder: Path) -> Any:

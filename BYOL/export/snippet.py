@@ -1,7 +1,6 @@
 """Python code that loads an exported file."""
 
 from pathlib import Path
-from typing import Any
 
 from BYOL.config.backbone_spec import BackboneSpec
 from BYOL.config.tasks import CLASSES, TAGS
@@ -10,6 +9,10 @@ from BYOL.model.classifier import Classifier, output_name
 from BYOL.model.plain_net import PLAIN_NETS
 
 _LISTED_NAMES = 5  # class names in a comment
+_NORM_LAYERS = [
+    "from BYOL.model.group_norm import with_standardised_weights, without_batch_statistics",
+    "model = with_standardised_weights(without_batch_statistics(model))",
+]
 
 
 def loading_recipe(
@@ -27,11 +30,13 @@ def loading_recipe(
 
 
 def _weights(spec: BackboneSpec, path: Path, classifier: Classifier | None) -> list[str]:
-    from BYOL.model.timm_registry import timm_name_and_arguments
+    from BYOL.model.timm_registry import timm_architecture
 
-    name, arguments = timm_name_and_arguments(spec)
+    name, arguments = timm_architecture(spec.backbone, spec.stem, spec.backbone_args)
     classes = len(classifier.names) if classifier else 0
-    settings = {"num_classes": classes, "in_chans": spec.channels, **arguments, **_size(spec)}
+    settings = {"num_classes": classes, "in_chans": spec.channels, **arguments}
+    if has_fixed_size(spec.backbone):
+        settings["img_size"] = spec.image_size
     call = ", ".join([repr(name), *(f"{key}={value!r}" for key, value in settings.items())])
     module = "safetensors.torch" if path.suffix == ".safetensors" else "torch"
     load = "safetensors.torch.load_file" if path.suffix == ".safetensors" else "torch.load"
@@ -40,7 +45,7 @@ def _weights(spec: BackboneSpec, path: Path, classifier: Classifier | None) -> l
         "import timm",
         *_registration(spec),
         f"model = timm.create_model({call})",
-        *_norm_layers(spec),
+        *([] if spec.norm == "bn" else _NORM_LAYERS),
         f"model.load_state_dict({load}({str(path)!r}), strict=True)",
         "model.eval()",
         *_activation_comment(classifier),
@@ -58,20 +63,6 @@ def _activation_comment(classifier: Classifier | None) -> list[str]:
 def _listed(names: tuple[str, ...]) -> str:
     shown = ", ".join(map(repr, names[:_LISTED_NAMES]))
     return shown if len(names) <= _LISTED_NAMES else f"{shown}, … ({len(names):,} in all)"
-
-
-def _norm_layers(spec: BackboneSpec) -> list[str]:
-    if spec.norm == "bn":
-        return []
-    return [
-        "from BYOL.model.group_norm import with_standardised_weights, without_batch_statistics",
-        "model = with_standardised_weights(without_batch_statistics(model))",
-    ]
-
-
-def _size(spec: BackboneSpec) -> dict[str, Any]:
-    """Return the argument ``img_size`` for networks with a fixed input size."""
-    return {"img_size": spec.image_size} if has_fixed_size(spec.backbone) else {}
 
 
 def _registration(spec: BackboneSpec) -> list[str]:

@@ -11,7 +11,6 @@ import timm
 from timm.models import build_model_with_cfg, register_model
 from torch import nn
 
-from BYOL.config.backbone_spec import BackboneSpec
 from BYOL.errors import UserError
 from BYOL.model.plain_net import PLAIN_NETS, PlainNet
 from BYOL.model.stems import make_small_stem
@@ -60,11 +59,6 @@ def small_stem_resnet(
         return make_small_stem(timm.create_model(variant, **settings), variant)
 
     return build_model_with_cfg(build, SMALL_STEM, pretrained, **kwargs)
-
-
-def timm_name_and_arguments(spec: BackboneSpec) -> tuple[str, dict[str, Any]]:
-    """Return the timm name of the backbone that ``spec`` describes, and its arguments."""
-    return timm_architecture(spec.backbone, spec.stem, spec.backbone_args)
 
 
 def timm_architecture(

@@ -99,7 +99,7 @@ def _folder_sections(facts: RunSummary) -> dict[str, Any]:
     evaluation = facts.main_evaluation
     noteworthy = evaluation.get("unequal") or evaluation.get("constant")
     charts = draw_all({facts.name: facts.curves})
-    settings = list_settings(facts.config)
+    settings = list_settings(facts)
     path = facts.folder.backbone
     return {
         "facts": facts,

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-from BYOL.config import PretrainConfig
 from BYOL.config.data_settings import DataSettings
 from BYOL.evaluation.baselines import START, TEACHER
 from BYOL.evaluation.class_summary import undefined_text
@@ -33,8 +32,8 @@ def run_figures(facts: RunSummary) -> Figures:
     return Figures(
         run=str(facts.folder.path),
         data=config.data,
-        described=_flags(config, _DESCRIPTIONS),
-        specified=_specified(config),
+        described=_flags(facts, _DESCRIPTIONS),
+        specified=_specified(facts),
         processes=config.devices * config.nodes,
         labelled=labelled or (False if config.evaluate else None),
         labels=labels,
@@ -72,15 +71,17 @@ def _minutes(facts: RunSummary) -> tuple[float, float]:
     return minutes, min(max(limit - minutes, 0.0), minutes)
 
 
-def _specified(config: PretrainConfig) -> dict[str, str] | None:
+def _specified(facts: RunSummary) -> dict[str, str] | None:
     """Return the flags of the user, if the time limit determines the length of the run."""
+    config = facts.config
     if config.preset != "auto" or "epochs" in config.specified or "steps" in config.specified:
         return None
-    return _flags(config, {field.name for field in dataclasses.fields(config)})
+    return _flags(facts, {field.name for field in dataclasses.fields(config)})
 
 
-def _flags(config: PretrainConfig, names: Collection[str]) -> dict[str, str]:
+def _flags(facts: RunSummary, names: Collection[str]) -> dict[str, str]:
     """Return the settings among ``names`` that the user specified, as texts of flags."""
+    config = facts.config
     repeated = (config.specified & set(names)) - _NOT_REPEATED
     flags: dict[str, str] = {}
     for name in (f.name for f in dataclasses.fields(config) if f.name in repeated):

@@ -145,13 +145,14 @@ def read_run_summary(
     )
 
 
-def list_settings(config: PretrainConfig) -> list[Setting]:
+def list_settings(facts: RunSummary) -> list[Setting]:
     """Return all settings, each marked if it differs from the preset.
 
     With the preset auto, the settings that the user specified are marked.
     A setting that the preset leaves open (None or "auto") is resolved from the images and does not
     count as changed.
     """
+    config = facts.config
     is_known = config.preset in PRESETS
     base = preset_config(config.preset) if is_known else PretrainConfig()
     settings = []

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from BYOL.config.data_settings import DataSettings
 from BYOL.config.tasks import CLASSES
 from BYOL.data.dataset import ArrayImages, Images
 from BYOL.data.eval_loader import eval_batches
@@ -41,12 +40,6 @@ class SampleConfig:
     limit: int | None = None
     seed: int = 0
     data: str | None = None
-
-    def label_source(self, config: DataSettings) -> str:
-        """Return where the labels of the sample are from, for a run with these settings."""
-        if self.data is not None:
-            return label_source(None, None, self.data)
-        return label_source(config.labels, config.label_column, config.data)
 
 
 @dataclass(frozen=True)
@@ -130,7 +123,9 @@ def sample_features(run: Run, splits: Splits, sample_config: SampleConfig) -> Sa
         UserError: no image can be read.
     """
     bank = _extract(run, _with_classes(splits.labelled or splits.train), sample_config)
-    source = sample_config.label_source(run.config.only(DataSettings))
+    config, data = run.config, sample_config.data
+    labels = (None, None, data) if data else (config.labels, config.label_column, config.data)
+    source = label_source(*labels)
     if splits.test is None:
         return Samples(bank, bank, source)
     return Samples(bank, _extract(run, _with_classes(splits.test), sample_config), source)

@@ -122,15 +122,15 @@ def _backbone(spec: BackboneSpec) -> nn.Module:
     return backbone
 
 
-def seeded_backbone(spec: BackboneSpec) -> nn.Module:
-    """Return the backbone of :func:`seeded_model` alone, with the same weights.
+def untrained_backbone(spec: BackboneSpec) -> nn.Module:
+    """Return the backbone of a run before training, in evaluation mode.
 
-    The backbone is the first network that :func:`build_model` builds after seeding, so nothing else
-    has to be built to get it. Opening a run needs no heads and no target network.
+    It has the weights of that of :func:`seeded_model`, because it is the first network that
+    :func:`build_model` builds after seeding. Opening a run needs no heads and no target network.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        return _backbone(dataclasses.replace(spec, pretrained=False, weights=None))
+        return _backbone(dataclasses.replace(spec, pretrained=False, weights=None)).eval()
 
 
 def seeded_model(config: PretrainConfig) -> BYOL:

@@ -23,7 +23,7 @@ from BYOL.config.view_settings import ViewSettings
 from BYOL.config.yaml_io import check_resolved, read_run_config
 from BYOL.errors import UserError, WeightsError
 from BYOL.model.weights import load_weights, weights_digest
-from BYOL.runs.build_model import seeded_backbone
+from BYOL.runs.build_model import untrained_backbone
 from BYOL.runs.checksum import check_checksum
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.schema import check_checkpoint
@@ -174,11 +174,6 @@ def folder_and_checkpoint(path: Path) -> tuple[RunFolder, Path | None]:
     if path.suffix == ".ckpt" and path.parent == folder.checkpoints and path.is_file():
         return folder, path
     return RunFolder(path), None
-
-
-def untrained_backbone(spec: BackboneSpec) -> nn.Module:
-    """Return the backbone of a run before training, in evaluation mode."""
-    return seeded_backbone(spec).eval()
 
 
 def starting_backbone(spec: BackboneSpec, folder: RunFolder) -> nn.Module | None:

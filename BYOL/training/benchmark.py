@@ -1,5 +1,6 @@
 """The speed of each part of training on this machine."""
 
+import functools
 import itertools
 import statistics
 import time
@@ -24,13 +25,12 @@ from BYOL._hardware import (
 )
 from BYOL.byol import BYOL
 from BYOL.config import PretrainConfig
-from BYOL.config.run_settings import RunSettings
 from BYOL.config.view_configs import further_kinds
 from BYOL.config.view_settings import ViewSettings
 from BYOL.data.batch import Batch
 from BYOL.data.sampler import epoch_sampler
 from BYOL.data.train_loader import train_loader
-from BYOL.evaluation.collapse.alarm import Alarm
+from BYOL.evaluation.collapse.alarm import Alarm, likely_cause
 from BYOL.training.callbacks.collapse import CollapseMetrics
 from BYOL.training.callbacks.losses import Losses
 from BYOL.training.compile import DTYPES
@@ -196,12 +196,14 @@ class TrialRun:
             callbacks: further callbacks.
         """
         clock = _Clock(torch_device(self.machine.accelerator))
-        alarm, every = Alarm(self.config), max(self.config.gauges_every, 1)
+        alarm, every = (
+            Alarm(functools.partial(likely_cause, self.config)),
+            max(self.config.gauges_every, 1),
+        )
         trainer = build_trainer(
-            self.config.only(RunSettings),
             self.machine,
             accumulate=self.config.accumulate,
-            devices=1,
+            deterministic=self.config.deterministic,
             max_steps=steps,
             callbacks=[
                 clock,

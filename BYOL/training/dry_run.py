@@ -3,47 +3,45 @@
 import copy
 import dataclasses
 import logging
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 from BYOL._hardware import Machine
 from BYOL.byol import BYOL
-from BYOL.config import PretrainConfig
-from BYOL.config.view_configs import further_view_configs
-from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import SettingsError, first_line
 
 log = logging.getLogger(__name__)
 
 
-def check_network(model: BYOL, config: PretrainConfig) -> bool:
+def check_network(model: BYOL, backbone: str, channels: int, sizes: Mapping[str, int]) -> bool:
     """Pass two images of every size that occurs in training through a copy of the network.
+
+    Args:
+        model: the networks; they are not changed.
+        backbone: the name of the backbone, for messages.
+        channels: of the images.
+        sizes: :func:`BYOL.config.view_configs.input_sizes` of the run.
 
     Returns:
         Whether a convolution with a stride has an input one pixel wide: see
         :func:`reliable_machine`.
 
     Raises:
-        SettingsError: the network does not accept images of a size, or the batches are too small
-            for batch-norm.
+        SettingsError: the network does not accept images of a size.
     """
-    together = config.micro_batch * (config.devices * config.nodes if config.sync_batchnorm else 1)
-    if config.norm == "bn" and together < 2:
-        raise SettingsError(
-            f"--batch_size={config.batch_size} leaves batch-norm one image at a time, whose "
-            f"variance is 0: give at least {2 * config.batch_size}, or --norm gn-ws"
-        )
     network = copy.deepcopy(model.onlineNet)
     narrow = _narrow_inputs(network)
-    for name, x in _two_of_every_size(config.only(ViewSettings), config.channels).items():
+    for name, side in sizes.items():
+        x = torch.zeros(2, channels, side, side)
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 network(x)
         except Exception as error:  # the kind of error depends on the network
             reason = first_line(error, 160)
             raise SettingsError(
-                f"--{name}={x.shape[-1]} does not fit backbone {config.backbone!r}: give a larger "
+                f"--{name}={side} does not fit backbone {backbone!r}: give a larger "
                 f"size, or another backbone ({reason})"
             ) from error
     return bool(narrow)
@@ -85,15 +83,3 @@ def _narrow_inputs(network: nn.Module) -> list[nn.Module]:
         if isinstance(layer, nn.Conv2d) and max(layer.stride) > 1:
             layer.register_forward_pre_hook(check)
     return narrow
-
-
-def _two_of_every_size(config: ViewSettings, channels: int | None) -> dict[str, torch.Tensor]:
-    """Return two black images of every size in training, by the setting of the size."""
-    assert channels is not None and config.image_size is not None
-    sides = {"image_size": config.image_size}
-    if config.view_size:
-        sides["view_size"] = config.view_size
-    for view in further_view_configs(config):
-        if view.kind == "small":
-            sides["small_size"] = view.size
-    return {name: torch.zeros(2, channels, side, side) for name, side in sides.items()}

@@ -29,12 +29,12 @@ from BYOL.evaluation.evaluate import evaluate
 from BYOL.evaluation.splits import comparable_test_set
 from BYOL.export import export_backbone
 from BYOL.model.weights import load_weights, weights_digest
+from BYOL.runs.build_model import untrained_backbone
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import (
     backbone_metadata,
     open_run,
     starting_backbone,
-    untrained_backbone,
     with_weights,
 )
 from BYOL.training.prepare import Prepared
@@ -49,13 +49,8 @@ MAX_SILENT_IMAGES = 10_000  # images whose evaluation takes a minute or two
 KnownRows = Callable[[PretrainConfig], Mapping[str, Measures]]
 
 
-def nothing_known(config: PretrainConfig) -> Mapping[str, Measures]:
-    """Return no rows: all of them are measured."""
-    return {}
-
-
 def finalize_run(
-    run: RunSetup, results: dict[str, Any], known: KnownRows = nothing_known
+    run: RunSetup, results: dict[str, Any], known: KnownRows | None = None
 ) -> dict[str, Any]:
     """Write the backbone, evaluate it, and write the results of the run.
 
@@ -64,7 +59,8 @@ def finalize_run(
     Args:
         run: the run, with the trained networks.
         results: results of the training itself.
-        known: function of the settings that returns rows that were measured before.
+        known: function of the settings that returns rows that were measured before; None: all
+            rows are measured.
 
     Returns:
         ``results`` with the collapse metrics of the features, the comparison, machine and versions.
@@ -79,13 +75,15 @@ def finalize_run(
     evaluation = None
     try:
         if usable:
-            evaluation = _evaluation(run, initial, references, known(config))
+            evaluation = _evaluation(run, initial, references, known(config) if known else {})
     except Exception as error:
         if loader_died(error):  # a fault of the machine: a resumed run repeats the evaluation
             raise
         log.warning(f"no comparison ({first_line(error)}); byol evaluate {folder.path} makes one")
     results |= {
-        "weights": _weights_digest(spec, folder),
+        "weights": weights_digest(  # as the exported backbone is opened
+            with_weights(spec, load_weights(folder.backbone)[0], folder.backbone)
+        ),
         "pictures": len(prepared.train),
         "feature_gauges": features,
         "evaluation": evaluation,
@@ -123,11 +121,6 @@ def save_report(
         write_report(open_run(folder.path), images, settings, folder.report)
     except Exception as error:
         log.warning(f"no report ({first_line(error)}); byol report {folder.path} makes one")
-
-
-def _weights_digest(spec: BackboneSpec, folder: RunFolder) -> str:
-    """Return the digest of the exported backbone, as it is opened."""
-    return weights_digest(with_weights(spec, load_weights(folder.backbone)[0], folder.backbone))
 
 
 def _references(

@@ -17,7 +17,7 @@ from BYOL.errors import (
     first_line,
 )
 from BYOL.runs.folder import RunFolder
-from BYOL.training.launcher import ProcessSettings, started_elsewhere
+from BYOL.training.launcher import started_elsewhere
 
 TIMEOUT = timedelta(minutes=10)  # of a process that does not answer
 _LOST = re.compile(
@@ -28,7 +28,7 @@ _trained_before = False  # whether this program has had a run whose processes Li
 
 
 @contextlib.contextmanager
-def process_group(config: ProcessSettings) -> Iterator[None]:
+def process_group(devices: int, nodes: int) -> Iterator[None]:
     """The process group of a run, as a context: at its end the group that the run opened is closed.
 
     A later run in the same program would otherwise train on a part of its images. The group that
@@ -41,14 +41,14 @@ def process_group(config: ProcessSettings) -> Iterator[None]:
             processes would begin with the earlier run.
     """
     global _trained_before
-    if config.devices * config.nodes == 1:
+    if devices * nodes == 1:
         with alone():
             yield
         return
-    closes = not group_is_open() and not started_elsewhere(config)
+    closes = not group_is_open() and not started_elsewhere(devices, nodes)
     if closes and _trained_before:
         raise SettingsError(
-            f"--devices={config.devices}: this program has trained on several devices before, and "
+            f"--devices={devices}: this program has trained on several devices before, and "
             "its processes start from its beginning: train once in a program, or with byol pretrain"
         )
     try:

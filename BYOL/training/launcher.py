@@ -6,14 +6,12 @@ process is a run of its own. Variables that another program has left in the envi
 nothing.
 """
 
-import dataclasses
 import logging
 import os
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from BYOL._distributed import set_process
-from BYOL.config.run_settings import RunSettings
 from BYOL.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -36,11 +34,10 @@ class Launcher:
     rank: int = 0
 
 
-def started_elsewhere(config: "ProcessSettings") -> bool:
+def started_elsewhere(devices: int, nodes: int) -> bool:
     """Return whether torchrun or srun, and not Lightning, starts the processes of a run."""
-    launcher = find_launcher(config.devices)
-    named = launcher.name in ("torchrun", "srun")
-    return named and launcher.tasks == config.devices * config.nodes
+    launcher = find_launcher(devices)
+    return launcher.name in ("torchrun", "srun") and launcher.tasks == devices * nodes
 
 
 def find_launcher(devices: int) -> Launcher:
@@ -83,42 +80,26 @@ def _number(name: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-class ProcessSettings(Protocol):
-    """The settings of a command that can have several processes."""
-
-    @property
-    def devices(self) -> int:
-        """Number of processes on this machine."""
-
-    @property
-    def nodes(self) -> int:
-        """Number of machines."""
-
-    @property
-    def specified(self) -> frozenset[str]:
-        """The names of the settings that the user has specified."""
-
-
-Config = TypeVar("Config", bound=ProcessSettings)
-
-
-def resolve_processes(config: Config) -> Config:
+def resolve_processes(devices: int, nodes: int, specified: frozenset[str]) -> tuple[int, int]:
     """Decide which process of which run this one is; nothing has been written before.
 
     Under torchrun, ``devices`` and ``nodes`` are those of torchrun unless they are specified. A run
     of one process ignores all other processes: each of them is a run of its own.
 
+    Args:
+        devices: number of processes on this machine.
+        nodes: number of machines.
+        specified: the names of the settings that the user has specified.
+
     Returns:
-        ``config`` with the resolved numbers of devices and nodes.
+        The resolved numbers of devices and nodes.
 
     Raises:
         SettingsError: the run has several processes, and the launcher has started another number.
     """
-    devices, nodes = _from_torchrun(config.devices, config.nodes, config.specified)
-    if (devices, nodes) != (config.devices, config.nodes):
-        config = dataclasses.replace(config, devices=devices, nodes=nodes)  # type: ignore[type-var]
-    processes = config.devices * config.nodes
-    launcher = find_launcher(config.devices)
+    devices, nodes = _from_torchrun(devices, nodes, specified)
+    processes = devices * nodes
+    launcher = find_launcher(devices)
     if processes == 1:
         set_process(0, 1)
         if launcher.tasks > 1:
@@ -127,29 +108,30 @@ def resolve_processes(config: Config) -> Config:
                 "each process is a run of its own and needs its own --out (--devices and --nodes "
                 "make one run of several processes)"
             )
-        return config
+        return devices, nodes
     if launcher.tasks == processes:
         set_process(launcher.rank, processes)
-    elif launcher.tasks == 1 and (config.nodes == 1 or _number("NODE_RANK") is not None):
+    elif launcher.tasks == 1 and (nodes == 1 or _number("NODE_RANK") is not None):
         # Lightning starts the other processes of this machine.
-        set_process(_node_rank() * config.devices if config.nodes > 1 else 0, processes)
+        set_process(_node_rank() * devices if nodes > 1 else 0, processes)
     else:
         started = f"{launcher.name or 'nothing'} has started {launcher.tasks}"
         raise SettingsError(
-            f"--devices={config.devices} and --nodes={config.nodes} are {processes} processes, and "
+            f"--devices={devices} and --nodes={nodes} are {processes} processes, and "
             f"{started}: start {processes} with srun or torchrun, or give other numbers"
         )
-    return config
+    return devices, nodes
 
 
-def independent_task(config: ProcessSettings) -> int | None:
+def independent_task(devices: int, nodes: int) -> int | None:
     """Return the number of this process among independent runs; None if it is not one of several.
 
     Args:
-        config: settings from :func:`resolve_processes`.
+        devices: number of processes on this machine, from :func:`resolve_processes`.
+        nodes: number of machines.
     """
-    launcher = find_launcher(config.devices)
-    several = launcher.tasks > 1 and config.devices * config.nodes == 1
+    launcher = find_launcher(devices)
+    several = launcher.tasks > 1 and devices * nodes == 1
     return launcher.rank if several else None
 
 
@@ -163,19 +145,19 @@ def _from_torchrun(devices: int, nodes: int, specified: frozenset[str]) -> tuple
     return here, nodes if "nodes" in specified else tasks // here
 
 
-def cluster_environment(config: RunSettings) -> Any:
+def cluster_environment(devices: int, nodes: int) -> Any:
     """Return Lightning's description of the processes that :func:`resolve_processes` has found.
 
     Lightning's own choice depends on environment variables alone, whatever the run needs.
     """
     from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
-    processes = config.devices * config.nodes
-    launcher = find_launcher(config.devices)
+    processes = devices * nodes
+    launcher = find_launcher(devices)
     if processes == 1 or launcher.tasks != processes:
         if processes == 1:
             _as_only_process()
-        return LightningEnvironment() if config.nodes > 1 else _one_machine()
+        return LightningEnvironment() if nodes > 1 else _one_machine()
     if launcher.name == "Lightning":
         return LightningEnvironment()
     return TorchElasticEnvironment() if launcher.name == "torchrun" else _srun(launcher)

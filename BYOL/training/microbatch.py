@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import logging
+import math
 
 import torch
 from torch import Tensor
@@ -41,11 +42,11 @@ def fit_micro_batch(config: PretrainConfig, model: BYOL, machine: Machine) -> Pr
         return config
     for parts in _divisors(config.batch_size // processes, config.accumulate):
         tried = dataclasses.replace(config, accumulate=parts)
-        fits = (
-            _fits_gpu(tried, model, machine)
-            if on_gpu
-            else _fits_memory(views, tried.view_shape[:2], model)
-        )
+        if on_gpu:
+            fits = _fits_gpu(tried, model, machine)
+        else:
+            needed = step_bytes(views, tried.view_shape[:2], model)
+            fits = needed <= _USABLE * (available_memory() or math.inf)
         if fits:
             if parts != config.accumulate:
                 log.info(
@@ -86,13 +87,6 @@ def _fits_gpu(config: PretrainConfig, model: BYOL, machine: Machine) -> bool:
     finally:
         del tried
         torch.cuda.empty_cache()
-
-
-def _fits_memory(config: ViewSettings, shape: tuple[int, int], model: BYOL) -> bool:
-    available = available_memory()
-    if available is None:
-        return True
-    return step_bytes(config, shape, model) <= _USABLE * available
 
 
 def step_bytes(config: ViewSettings, shape: tuple[int, int], model: BYOL) -> int:

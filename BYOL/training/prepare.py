@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from BYOL._console import counted
 from BYOL._hardware import pick_accelerator
@@ -19,7 +18,7 @@ from BYOL.config.view_settings import ViewSettings
 from BYOL.data.cache import check_images, to_memory
 from BYOL.data.configured import open_configured
 from BYOL.data.data_source import parse_source
-from BYOL.data.dataset import ArrayImages, EncodedImages, FileImages, Images, readable
+from BYOL.data.dataset import EncodedImages, FileImages, Images
 from BYOL.data.reduced import reduce_images
 from BYOL.data.sources import Splits, common_side
 from BYOL.errors import DataError, SettingsError
@@ -31,18 +30,14 @@ from BYOL.model.hub import resolve_backbone
 from BYOL.model.initial_weights import read_start
 from BYOL.model.stems import has_large_stem
 from BYOL.training.auto_recipe import resolve_recipe, update_recipe
+from BYOL.training.channel_statistics import channel_statistics, weight_statistics
 from BYOL.training.teacher.network import Teacher
 from BYOL.training.teacher.resolve import choose_teacher, prepare_teacher, with_teacher
 from BYOL.training.teacher.targets import TeacherTargets
 from BYOL.views.pipeline import Views
 
-IMAGENET_MEAN = [0.485, 0.456, 0.406]
-IMAGENET_STD = [0.229, 0.224, 0.225]
 SMALL_SIDE = 96  # pixels: images up to this size keep it, larger ones are reduced to 224
 SMALL_STEM_SIDE = 64
-MEASURED = 64  # files from which the statistics of unusual channels are measured
-Statistics = tuple[list[float], list[float]]  # mean and standard deviation of every channel
-MIN_STD = 0.02  # of measured values: a channel that hardly varies is not amplified
 
 
 @dataclass(frozen=True)
@@ -102,19 +97,27 @@ def prepare(config: PretrainConfig, *, into_memory: bool = True) -> Prepared:
     accelerator = pick_accelerator(config.accelerator, config.devices)
     teacher = prepare_teacher(config.only(ModelSettings), splits.train.channels, accelerator)
     budget = int(config.memory * 1e9)
-    train, broken = load_into_memory(splits.train, budget)
-    test, broken_test = load_into_memory(splits.test, budget) if splits.test else (None, [])
-    labelled = load_into_memory(splits.labelled, budget)[0] if splits.labelled else None
+    splits, broken = _splits_in_memory(splits, budget)
+    train = splits.train
     config = update_recipe(config, train)
     _check_number(config, train)
+    if config.norm == "bn":
+        synchronised = config.devices * config.nodes if config.sync_batchnorm else 1
+        _check_batch_norm(config.batch_size, config.micro_batch * synchronised)
     if isinstance(train, FileImages) and config.devices * config.nodes == 1:
         cache = Path(config.data_root).expanduser() / "decoded"
         train = reduce_images(train, largest_view(config.only(ViewSettings)), budget, cache)
-    splits = drop_unusable_labels(Splits(train, test, labelled), config.seed)
+    splits = drop_unusable_labels(dataclasses.replace(splits, train=train), config.seed)
     model = with_teacher(config.only(ModelSettings), teacher, len(train), config.specified)
     config = dataclasses.replace(config, **vars(model))
-    names = broken + broken_test
-    return Prepared(config, splits.train, splits.test, splits.labelled, names, teacher)
+    return Prepared(config, splits.train, splits.test, splits.labelled, broken, teacher)
+
+
+def _splits_in_memory(splits: Splits, budget: int) -> tuple[Splits, list[str]]:
+    train, broken = load_into_memory(splits.train, budget)
+    test, broken_test = load_into_memory(splits.test, budget) if splits.test else (None, [])
+    labelled = load_into_memory(splits.labelled, budget)[0] if splits.labelled else None
+    return Splits(train, test, labelled), broken + broken_test
 
 
 def load_into_memory(images: Images, budget: int) -> tuple[Images, list[str]]:
@@ -155,6 +158,23 @@ def _check_number(config: PretrainConfig, images: Images, least: int = 2) -> Non
         )
 
 
+def _check_batch_norm(batch_size: int, together: int) -> None:
+    """Check that a network with batch-norm gets several images at a time.
+
+    Args:
+        batch_size: of an optimizer step, for the message.
+        together: number of images over which batch-norm averages.
+
+    Raises:
+        SettingsError: it is one image.
+    """
+    if together < 2:
+        raise SettingsError(
+            f"--batch_size={batch_size} leaves batch-norm one image at a time, whose variance is "
+            f"0: give at least {2 * batch_size}, or --norm gn-ws"
+        )
+
+
 def _batch_that_fits(config: PretrainConfig, count: int) -> str:
     """What to do about a batch that is larger than a set of ``count`` images."""
     parts = config.accumulate * config.devices * config.nodes
@@ -170,8 +190,10 @@ def _batch_that_fits(config: PretrainConfig, count: int) -> str:
 def _resolve(config: PretrainConfig, train: Images, side: int | None) -> PretrainConfig:
     views, model = config.only(ViewSettings), config.only(ModelSettings)
     size = views.image_size or _image_size(views.view_size, side)
-    known = views.mean is not None and views.std is not None
-    mean, std = _statistics(views, train, None if known else _weight_statistics(model))
+    of_weights = None
+    if views.mean is None or views.std is None:
+        of_weights = weight_statistics(model.backbone, model.weights, model.pretrained)
+    mean, std = channel_statistics(views, train, of_weights)
     resolved = dataclasses.replace(
         config, channels=train.channels, image_size=size, mean=mean, std=std
     )
@@ -198,63 +220,6 @@ def _image_size(view_size: int | None, side: int | None) -> int:
     if view_size:
         return image_size_for(view_size, small)
     return small or 224
-
-
-def _statistics(config: ViewSettings, train: Images, of_weights: Statistics | None) -> Statistics:
-    """Return mean and standard deviation of every channel.
-
-    Those that are not specified are those of the initial weights (``of_weights``), those of
-    ImageNet, or measured.
-    """
-    mean, std = config.mean, config.std
-    if mean is None or std is None:
-        default_mean, default_std = _default_statistics(train, of_weights)
-        mean = default_mean if mean is None else mean
-        std = default_std if std is None else std
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) != train.channels:
-            raise SettingsError(
-                f"--{name}={values} has {len(values)} numbers for images of "
-                f"{train.channels} channels"
-            )
-    return list(mean), list(std)
-
-
-def _default_statistics(train: Images, of_weights: Statistics | None) -> Statistics:
-    if of_weights and len(of_weights[0]) == train.channels:
-        return of_weights
-    if train.channels == 3:
-        return IMAGENET_MEAN, IMAGENET_STD
-    mean, std = _measured(train)
-    return [round(v, 5) for v in mean.tolist()], [
-        round(v, 5) for v in std.clamp_min(MIN_STD).tolist()
-    ]
-
-
-def _measured(train: Images) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of every channel of some of the images, (C,) each."""
-    if isinstance(train, ArrayImages):
-        sample = train.data[:: max(len(train) // 2000, 1)].float() / 255
-        return sample.mean(dim=(0, 2, 3)), sample.std(dim=(0, 2, 3))
-    files = [p.flatten(1).double() / 255 for p in readable(train, train.probes(MEASURED))]
-    if not files:
-        return torch.full((train.channels,), 0.5), torch.full((train.channels,), 0.25)
-    # every file has the same weight, whatever its size
-    mean = torch.stack([pixels.mean(dim=1) for pixels in files]).mean(dim=0)
-    square = torch.stack([pixels.square().mean(dim=1) for pixels in files]).mean(dim=0)
-    return mean, (square - mean.square()).clamp_min(0).sqrt()
-
-
-def _weight_statistics(config: ModelSettings) -> Statistics | None:
-    """Return mean and standard deviation that the initial weights were trained with, if known."""
-    if config.weights:
-        return read_start(config.weights).normalisation
-    if config.pretrained:
-        import timm
-
-        known = timm.get_pretrained_cfg(config.backbone)
-        return (list(known.mean), list(known.std)) if known else None
-    return None
 
 
 def build_views(config: ViewSettings, compiled: bool = False) -> Views:

@@ -15,12 +15,13 @@ from BYOL._hardware import Machine, pick_machine
 from BYOL._random import fold
 from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig, save_config
+from BYOL.config.model_settings import ModelSettings
 from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.config.paths import with_absolute_paths
 from BYOL.config.presets import misfit
 from BYOL.config.resumed import recorded_settings
 from BYOL.config.run_settings import RunSettings
-from BYOL.config.view_configs import further_view_configs, view_configs
+from BYOL.config.view_configs import further_view_configs, input_sizes, view_configs
 from BYOL.config.view_settings import ViewSettings
 from BYOL.data.dataset import readable
 from BYOL.errors import SettingsError
@@ -32,12 +33,12 @@ from BYOL.training.budget import log_recipe, resolve_length
 from BYOL.training.clock import command_start
 from BYOL.training.compile import resolve_compile
 from BYOL.training.dry_run import check_network, reliable_machine
-from BYOL.training.finalize import KnownRows, finalize_run, nothing_known, save_report
+from BYOL.training.finalize import KnownRows, finalize_run, save_report
 from BYOL.training.launch import process_group
 from BYOL.training.launcher import independent_task, resolve_processes
 from BYOL.training.microbatch import fit_micro_batch
 from BYOL.training.prepare import Prepared, prepare
-from BYOL.training.resume import Start, find_start
+from BYOL.training.resume import Start, find_start, fixed_facts
 from BYOL.training.run_setup import RunSetup
 from BYOL.training.signals import StopRequest
 from BYOL.training.teacher.resolve import hint
@@ -51,7 +52,7 @@ from BYOL.views.preview import save_preview
 log = logging.getLogger(__name__)
 
 
-def pretrain(config: PretrainConfig, known: KnownRows = nothing_known) -> dict[str, Any]:
+def pretrain(config: PretrainConfig, known: KnownRows | None = None) -> dict[str, Any]:
     """Train a backbone on images without labels, and evaluate it.
 
     Messages go to the logger ``BYOL``. Standard error shows them unless the application has log
@@ -74,23 +75,24 @@ def pretrain(config: PretrainConfig, known: KnownRows = nothing_known) -> dict[s
     began = command_start()
     config, machine, out = _with_place(config)
     start = find_start(RunFolder(out), config.resume, config.epochs)
-    with StopRequest() as stop, process_group(config.only(RunSettings)):
+    with StopRequest() as stop, process_group(config.devices, config.nodes):
         with waiting("opening the images"):
             prepared = prepare(config)
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)
         config = with_absolute_paths(config)
-        start.check(config, prepared.train, prepared.teacher)
+        facts = fixed_facts(config, prepared.train, prepared.teacher)
+        start.check(facts, config.only(OptimizationSettings))
         if start.results:
             return _complete(config, prepared, start, machine)
         # Before the features of a teacher, which may take minutes.
         check_services(config.only(RunSettings))
         with waiting("building the network"):
             model = seeded_model(config) if start.checkpoint else build_model(config)
-            narrow = check_network(model, config)
+            sizes, channels = input_sizes(config.only(ViewSettings)), prepared.train.channels
+            narrow = check_network(model, config.backbone, channels, sizes)
         machine = reliable_machine(narrow, config.precision, machine)
         machine = start.recorded_machine(machine, config.precision)
-        if start.compiled and config.compile == "auto":  # another choice rounds differently
-            config = dataclasses.replace(config, compile="on" if start.compiled == "on" else "off")
+        config = dataclasses.replace(config, compile=start.recorded_compile(config.compile))
         prepared = with_targets(
             prepared, start, machine,
             components=config.output_size, out=config.out, workers=config.workers,
@@ -102,7 +104,7 @@ def pretrain(config: PretrainConfig, known: KnownRows = nothing_known) -> dict[s
         length = config.only(OptimizationSettings)
         compiled = resolve_compile(config.compile, length, len(prepared.train), machine)
         config = dataclasses.replace(config, compile=compiled)
-        run = RunSetup(config, prepared, model, start, machine, estimate)
+        run = RunSetup(config, prepared, model, start, machine, estimate, facts)
         with start.locked_folder():
             if first_process():
                 _write_start_files(run)
@@ -114,14 +116,15 @@ def _with_place(config: PretrainConfig) -> tuple[PretrainConfig, Machine, Path]:
     """Return the settings, with those of a resumed run, its hardware and its folder."""
     if config.resume is True:  # the settings of the hardware are recorded as well
         config = _with_recorded(config, Path(config.out or "").expanduser())
-    config = resolve_processes(config)
+    devices, nodes = resolve_processes(config.devices, config.nodes, config.specified)
+    config = dataclasses.replace(config, devices=devices, nodes=nodes)
     machine = pick_machine(config.accelerator, config.devices, config.precision)
-    stamped, task = config.resume != "auto", independent_task(config.only(RunSettings))
+    stamped, task = config.resume != "auto", independent_task(devices, nodes)
     out = Path(config.out or default_folder(config.data, stamped=stamped, task=task))
     out = out.expanduser()
     if config.resume == "auto":
         config = _with_recorded(config, out)
-    _check_time_limit(config.minutes, config.devices * config.nodes)
+    _check_time_limit(config.minutes, devices * nodes)
     return config, machine, out
 
 
@@ -198,15 +201,27 @@ def _log_start(run: RunSetup, began: float) -> None:
     if start.step:
         steps = config.total_steps(len(prepared.train))
         log.info(f"resumes after step {start.step:,} of {steps:,}")
-    if advice := hint(config, prepared.train, machine.accelerator):
+    if advice := _teacher_hint(run):
         log.info(advice)
     reasons = config.recipe.get("reasons", ())
     log_recipe(length, len(prepared.train), run.estimate, machine, began, start.step or 0, reasons)
 
 
-def _train_and_finalize(run: RunSetup, stop: StopRequest, known: KnownRows) -> dict[str, Any]:
+def _teacher_hint(run: RunSetup) -> str | None:
+    """Return a line that recommends a teacher where the user may still choose one; else None."""
+    config = run.config
+    if config.preset != "auto" or run.start.step or run.machine.accelerator != "cpu":
+        return None  # a resumed run keeps its targets
+    minutes = config.recipe.get("minutes", config.minutes) or 0.0
+    return hint(config.only(ModelSettings), config.pixel_range, run.prepared.train, minutes)
+
+
+def _train_and_finalize(
+    run: RunSetup, stop: StopRequest, known: KnownRows | None
+) -> dict[str, Any]:
     config, folder = run.config, run.start.folder
-    with open_trackers(config, folder) as trackers:
+    settings = dataclasses.asdict(config)
+    with open_trackers(config.only(RunSettings), folder, settings) as trackers:
         run, measured = train_network(run, stop, trackers)
         results = {"run": str(folder.path), **measured, "evaluation": None}
         if not first_process():

@@ -14,7 +14,7 @@ from BYOL._hardware import Machine
 from BYOL.config import PretrainConfig, load_config
 from BYOL.config.fields import fields_of, info_of, names_where
 from BYOL.config.optimization_settings import OptimizationSettings
-from BYOL.config.run_settings import Resume
+from BYOL.config.run_settings import CompileSetting, Resume
 from BYOL.data.dataset import Images
 from BYOL.errors import DataError, MachineError, SettingsError, UserError, WeightsError
 from BYOL.runs.folder import RunFolder
@@ -64,13 +64,16 @@ class Start:
     new: bool = False
     stamps: tuple[tuple[int, int] | None, ...] = (None, None)
 
-    def check(self, config: PretrainConfig, images: Images, teacher: Teacher | None = None) -> None:
-        """Check that ``config``, ``images`` and ``teacher`` fit the checkpoint.
+    def check(self, present: dict[str, Any], length: OptimizationSettings) -> None:
+        """Check that the run fits the checkpoint.
+
+        Args:
+            present: :func:`fixed_facts` of the run.
+            length: its length.
 
         Raises:
             UserError: it names the setting and both values.
         """
-        present = fixed_facts(config, images, teacher)
         for name, value in (self.facts or {}).items():
             if name == "pictures" and value != present[name]:
                 raise DataError(
@@ -84,12 +87,12 @@ class Start:
                 )
             if name == "teacher_digest" and value != present.get(name, value):
                 raise WeightsError(
-                    f"--resume: the teacher {config.teacher} has other weights than when the run "
-                    f"in {self.folder.path} was started: restore them, or start a new run"
+                    f"--resume: the teacher {present['teacher']} has other weights than when the "
+                    f"run in {self.folder.path} was started: restore them, or start a new run"
                 )
             if name in present:
                 self._check_equal(name, value, present[name])
-        self._check_length(config.only(OptimizationSettings), len(images))
+        self._check_length(length, present["pictures"])
 
     def _check_length(self, config: OptimizationSettings, images: int) -> None:
         """Check that the run is at least as long as it has been trained.
@@ -115,6 +118,12 @@ class Start:
         if precision != "auto" or used not in DTYPES or accelerator != machine.accelerator:
             return machine
         return dataclasses.replace(machine, precision=used)
+
+    def recorded_compile(self, specified: CompileSetting) -> CompileSetting:
+        """Return ``specified``; for auto, the choice so far: another one rounds differently."""
+        if specified != "auto" or not self.compiled:
+            return specified
+        return "on" if self.compiled == "on" else "off"
 
     def check_complete(self, config: PretrainConfig) -> None:
         """Check that ``config`` has the settings of a complete run; others would change nothing.

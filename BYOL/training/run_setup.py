@@ -1,6 +1,7 @@
 """Everything that is resolved before the training of a run starts."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from BYOL import byol
 from BYOL._hardware import Machine
@@ -21,6 +22,7 @@ class RunSetup:
         start: where the run starts, and its folder.
         machine: the machine that trains.
         estimate: the measured speed, or None; with a deadline, the length is corrected.
+        facts: what a resumed run must share with its checkpoints.
     """
 
     config: PretrainConfig
@@ -29,3 +31,4 @@ class RunSetup:
     start: Start
     machine: Machine
     estimate: Estimate | None
+    facts: dict[str, Any]

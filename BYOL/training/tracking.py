@@ -23,9 +23,9 @@ from typing_extensions import TypedDict
 from BYOL._distributed import first_process
 from BYOL._files import to_json
 from BYOL._temporary import temporary_path
-from BYOL.config import PretrainConfig
 from BYOL.config.run_settings import RunSettings
 from BYOL.config.schema import Count, read_json
+from BYOL.config.validation import logger_names
 from BYOL.errors import DataError, MachineError, first_line
 from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.runs.folder import RunFolder
@@ -96,9 +96,8 @@ class Tracker(RunLogger):
     def log_hyperparams(self, params: Any = None, *args: Any, **kwargs: Any) -> None:
         """Do nothing: Lightning's parameters of the module are empty; ``log_settings`` has all."""
 
-    def log_settings(self, config: PretrainConfig) -> None:
+    def log_settings(self, values: dict[str, Any]) -> None:
         """Send the settings of the run, for which a resumed run may have new values."""
-        values = dataclasses.asdict(config)
         if isinstance(self.logger, MLFlowLogger):  # it accepts no second value of a parameter
             self._send(self._log_new_parameters, values)
         else:
@@ -158,22 +157,24 @@ def _check_login(config: RunSettings) -> None:
 
 
 @contextlib.contextmanager
-def open_trackers(config: PretrainConfig, folder: RunFolder) -> Iterator[list[Tracker]]:
+def open_trackers(
+    config: RunSettings, folder: RunFolder, settings: dict[str, Any]
+) -> Iterator[list[Tracker]]:
     """Open the run at the services of ``config`` in the first process, as a context.
 
     A resumed run is resumed there as well. A service that does not answer costs a warning.
 
     Args:
-        config: resolved settings of the run.
+        config: where curves are logged.
         folder: folder of the run.
+        settings: all settings of the run by name, which are sent.
     """
-    settings = config.only(RunSettings)
-    opened = (_opened(SERVICES[name], name, settings, folder) for name in _services(settings))
+    opened = (_opened(SERVICES[name], name, config, folder) for name in _services(config))
     trackers = [tracker for tracker in opened if tracker]
     complete = False
     try:
         for tracker in trackers:
-            tracker.log_settings(config)
+            tracker.log_settings(settings)
         yield trackers
         complete = True
     finally:
@@ -183,7 +184,8 @@ def open_trackers(config: PretrainConfig, folder: RunFolder) -> Iterator[list[Tr
 
 def _services(config: RunSettings) -> list[str]:
     """The services that this process sends to: those of ``config`` in the first process."""
-    return [name for name in config.loggers if name in SERVICES] if first_process() else []
+    names = logger_names(config.logger) if first_process() else []
+    return [name for name in names if name in SERVICES]
 
 
 def _opened(service: Service, name: str, config: RunSettings, folder: RunFolder) -> Tracker | None:

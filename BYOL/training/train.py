@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from BYOL._hardware import peak_memory, pick_workers, torch_device
-from BYOL.config.run_settings import RunSettings
+from BYOL.config.validation import logger_names
 from BYOL.config.view_settings import ViewSettings
 from BYOL.data.sampler import epoch_sampler
 from BYOL.data.shards.order import Streams
@@ -20,7 +20,6 @@ from BYOL.training.launch import build_strategy, translated_errors
 from BYOL.training.loggers import build_loggers
 from BYOL.training.module import Pretraining
 from BYOL.training.prepare import build_views
-from BYOL.training.resume import fixed_facts
 from BYOL.training.run_setup import RunSetup
 from BYOL.training.signals import StopRequest
 from BYOL.training.trainer import build_trainer
@@ -46,12 +45,12 @@ def train_network(
         model = synchronise_batchnorm(model, machine.accelerator)
     module = Pretraining(model, config, views, steps_per_epoch, prepared.targets)
     facts = {
-        **fixed_facts(config, prepared.train, prepared.teacher),
+        **run.facts,
         "streams": dataclasses.asdict(streams),
         "hardware": f"{machine.accelerator} {machine.precision}",
     }
     callbacks = RunCallbacks(run, stop, module, facts)
-    loggers = [*build_loggers(config.loggers, start.folder, start.step), *more_loggers]
+    loggers = [*build_loggers(logger_names(config.logger), start.folder, start.step), *more_loggers]
     trainer = _trainer(run, callbacks, loggers)
     with translated_errors(start.folder, lambda: bool(start.step) and not callbacks.started):
         trainer.fit(module, loader, ckpt_path=start.checkpoint)
@@ -98,11 +97,11 @@ def _loader(run: RunSetup, views: Views, streams: Streams) -> Any:
 def _trainer(run: RunSetup, callbacks: RunCallbacks, loggers: list[Logger]) -> pl.Trainer:
     config = run.config
     return build_trainer(
-        config.only(RunSettings),
         run.machine,
         accumulate=config.accumulate,
+        deterministic=config.deterministic,
         devices=config.devices,
-        num_nodes=config.nodes,
+        nodes=config.nodes,
         strategy=build_strategy(config.devices * config.nodes),
         max_epochs=config.epochs,
         max_steps=-1 if config.steps is None else config.steps,

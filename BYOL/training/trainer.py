@@ -8,41 +8,46 @@ from typing import Any
 import pytorch_lightning as pl
 
 from BYOL._hardware import Machine
-from BYOL.config.run_settings import RunSettings
 from BYOL.training.launcher import cluster_environment
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # Lightning's names
 
 
 def build_trainer(
-    config: RunSettings,
     machine: Machine,
     plugins: Sequence[Any] = (),
     *,
     accumulate: int,
+    deterministic: bool,
+    devices: int = 1,
+    nodes: int = 1,
     **arguments: Any,
 ) -> pl.Trainer:
-    """Return a Trainer for ``config`` that prints nothing itself.
+    """Return a Trainer that prints nothing itself.
 
     Args:
-        config: resolved settings.
         machine: the machine that trains.
         plugins: plugins of ``Trainer``; that of the processes is added.
         accumulate: number of micro-batches of an optimizer step.
-        arguments: further arguments of ``Trainer``, such as length, devices and callbacks.
+        deterministic: whether only operations with reproducible results are used.
+        devices: number of processes on this machine.
+        nodes: number of machines.
+        arguments: further arguments of ``Trainer``, such as its length and callbacks.
     """
     _quiet_lightning()
     return pl.Trainer(
         accelerator=machine.accelerator,
         precision=_PRECISIONS[machine.precision],  # type: ignore[arg-type]
         accumulate_grad_batches=accumulate,
-        deterministic=config.deterministic,
+        devices=devices,
+        num_nodes=nodes,
+        deterministic=deterministic,
         # cuDNN's search for the fastest convolutions, whose choice may differ from run to run
-        benchmark=machine.accelerator == "gpu" and not config.deterministic,
+        benchmark=machine.accelerator == "gpu" and not deterministic,
         enable_checkpointing=False,  # BYOL.training.callbacks.checkpoints does it
         enable_progress_bar=False,
         enable_model_summary=False,
-        plugins=[*plugins, cluster_environment(config)],
+        plugins=[*plugins, cluster_environment(devices, nodes)],
         **arguments,
     )
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import pytest
-
 import BYOL
 from BYOL.config import PretrainConfig
 from BYOL.config.backbone_spec import BackboneSpec
@@ -19,7 +17,9 @@ from BYOL.config.presets import preset_config
 from BYOL.config.view_settings import ViewSettings
 from BYOL.training.pretrain import pretrain
 
-MOST_PLACES = 38  # functions that may hold all settings while a run trains
+# Functions that may get all settings while a run trains; and those that may get one setting, with
+# all others, with its group or with those of the backbone. The image size is in both of these.
+MOST_WITH_ALL, MOST_WITH_ONE, MOST_WITH_SIZE = 26, 38, 46
 GROUPS = [group for group in PretrainConfig.__mro__[1:] if group is not object]
 
 
@@ -101,17 +101,19 @@ def test_a_part_of_the_settings_has_the_values_of_all_of_them_and_no_others():
     assert config.only(OptimizationSettings).total_steps(640) == 9
 
 
-def holders_of_all_settings(work: Callable[[], object]) -> set[str]:
-    """Return the functions of the package that get all settings of a run as an argument."""
-    package, found = str(Path(BYOL.__file__).parent), set[str]()
+def holders(work: Callable[[], object]) -> dict[type, set[str]]:
+    """Return the functions of the package that get settings of a run, by the class they get."""
+    package = str(Path(BYOL.__file__).parent)
+    found: dict[type, set[str]] = {kind: set() for kind in (PretrainConfig, BackboneSpec, *GROUPS)}
 
     def note(frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
         if event != "call" or not code.co_filename.startswith(package):
             return
-        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-        if any(isinstance(frame.f_locals.get(name), PretrainConfig) for name in names):
-            found.add(f"{code.co_filename.removeprefix(package)}: {code.co_qualname}")
+        for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+            kind = type(frame.f_locals.get(name))
+            if kind in found:
+                found[kind].add(f"{code.co_filename.removeprefix(package)}: {code.co_qualname}")
 
     sys.setprofile(note)
     threading.setprofile(note)
@@ -123,11 +125,18 @@ def holders_of_all_settings(work: Callable[[], object]) -> set[str]:
     return found
 
 
-@pytest.mark.trains
-def test_few_functions_hold_all_settings_while_a_run_trains(tmp_path):
+def test_few_functions_get_a_setting_while_a_run_trains(tmp_path):
     config = preset_config(
         "digits", epochs=1, steps=1, knn_every=0, evaluate=False, out=str(tmp_path / "run")
     )
-    found = holders_of_all_settings(lambda: pretrain(config))
-    assert "/training/pretrain.py: pretrain" in found
-    assert len(found) <= MOST_PLACES, "\n".join(sorted(found))
+    found = holders(lambda: pretrain(config))
+    everything = found[PretrainConfig]
+    assert "/training/pretrain.py: pretrain" in everything
+    assert len(everything) <= MOST_WITH_ALL, "\n".join(sorted(everything))
+    of_backbone = {field.name for field in dataclasses.fields(BackboneSpec)}
+    for group in GROUPS:
+        for name in group.__annotations__:
+            own = everything | found[group]
+            own |= found[BackboneSpec] if name in of_backbone else set()
+            most = MOST_WITH_SIZE if name == "image_size" else MOST_WITH_ONE
+            assert len(own) <= most, f"{name}:\n" + "\n".join(sorted(own))

@@ -1,6 +1,7 @@
 """Conditions and messages of the collapse alarm."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ HEALTHY = {
 
 
 def alarm(**changes: Any) -> Alarm:
-    return Alarm(preset_config("digits", **changes))
+    return Alarm(partial(likely_cause, preset_config("digits", **changes)))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from BYOL.model.initial_weights import start_from
 from BYOL.runs.build_model import build_model, seeded_model
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import open_run
-from BYOL.training.prepare import IMAGENET_MEAN, prepare
+from BYOL.training.channel_statistics import IMAGENET_MEAN
+from BYOL.training.prepare import prepare
 from tests.conftest import TINY, draw_images, make_run, tiny
 
 pytestmark = pytest.mark.trains

@@ -224,7 +224,8 @@ def test_all_points_are_inside_the_chart(y):
 
 def test_settings_are_compared_with_the_preset_except_those_resolved_from_the_images():
     config = PretrainConfig(preset="small", epochs=3, backbone="resnet18", image_size=32, data="x")
-    changed = {s.name for s in list_settings(config) if s.changed}
+    summary = RunSummary(RunFolder(Path("run")), config, Curves("epochs", {}), {}, None, 0.0)
+    changed = {s.name for s in list_settings(summary) if s.changed}
     assert {"epochs", "hidden_size"} <= changed
     assert not changed & {"backbone", "image_size", "data", "preset", "channels", "mean"}
     other = PretrainConfig(preset="small", epochs=3, backbone="resnet18", image_size=32, lr=0.7)

@@ -1,9 +1,10 @@
+from functools import partial
 from types import SimpleNamespace
 
 import torch
 
 from BYOL.data.batch import Batch
-from BYOL.evaluation.collapse.alarm import Alarm
+from BYOL.evaluation.collapse.alarm import Alarm, likely_cause
 from BYOL.runs.folder import RunFolder
 from BYOL.training.callbacks.broken_images import BrokenImages
 from BYOL.training.callbacks.collapse import CollapseMetrics
@@ -15,7 +16,7 @@ from tests.conftest import tiny
 
 def test_resumed_collapse_metrics_keep_all_tensors_on_the_device_of_the_run(tmp_path):
     """The values of a checkpoint are on the CPU, those of the next steps are not."""
-    metrics = CollapseMetrics(1, Alarm(tiny(tmp_path, tmp_path)))
+    metrics = CollapseMetrics(1, Alarm(partial(likely_cause, tiny(tmp_path, tmp_path))))
     metrics.load_state_dict({**metrics.state_dict(), "shares": torch.tensor([0.5, 0.25])})
     trainer = SimpleNamespace(num_training_batches=4, accumulate_grad_batches=1, global_step=2)
     metrics.on_train_start(trainer, SimpleNamespace(device=torch.device("meta")))
@@ -25,7 +26,7 @@ def test_resumed_collapse_metrics_keep_all_tensors_on_the_device_of_the_run(tmp_
 
 
 def test_checkpoints_of_earlier_versions_have_the_states_of_the_callbacks(tmp_path):
-    collapse = CollapseMetrics(1, Alarm(tiny(tmp_path, tmp_path)))
+    collapse = CollapseMetrics(1, Alarm(partial(likely_cause, tiny(tmp_path, tmp_path))))
     callbacks = (
         BrokenImages(), Losses(1), collapse, NonFiniteSteps(RunFolder(tmp_path), collapse),
         OnlineEvaluation(1, lambda backbone: None),

@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from BYOL._hardware import Machine
+from BYOL.config.view_configs import input_sizes
+from BYOL.config.view_settings import ViewSettings
 from BYOL.errors import UserError
 from BYOL.runs.build_model import build_model
 from BYOL.training.dry_run import check_network, reliable_machine
@@ -32,7 +34,7 @@ def test_checking_the_sizes_does_not_change_the_network(tmp_path):
     config = prepare(tiny(draw_images(tmp_path / "p", each=4), tmp_path / "run")).config
     model = build_model(config)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    check_network(model, config)
+    check_network(model, config.backbone, 3, input_sizes(config.only(ViewSettings)))
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
@@ -51,7 +53,8 @@ def test_a_cpu_trains_in_fp32_if_a_strided_convolution_has_inputs_one_pixel_wide
     """Its gradient in bf16 was another one every time: fitting twice gave two backbones."""
     images = draw_images(tmp_path / "pictures", each=4)
     config = prepare(tiny(images, tmp_path / "run", **settings)).config
-    narrow = check_network(build_model(config), config)
+    sizes = input_sizes(config.only(ViewSettings))
+    narrow = check_network(build_model(config), config.backbone, 3, sizes)
     lines.clear()
     fast = Machine("cpu", "bf16")
     assert reliable_machine(narrow, config.precision, fast) == Machine("cpu", precision)

@@ -80,14 +80,14 @@ def test_a_run_of_one_device_is_a_run_of_its_own(
     within(monkeypatch, variables)
     monkeypatch.setattr(rank_zero_only, "rank", 3)
     alone = preset_config("auto", devices=1, nodes=1)  # specified, which torchrun respects
-    assert resolve_processes(alone) == alone
+    assert resolve_processes(1, 1, alone.specified) == (1, 1)
     assert first_process() and process_count() == 1
-    assert cluster_environment(alone).world_size() == 1
-    assert not cluster_environment(alone).creates_processes_externally
+    assert cluster_environment(1, 1).world_size() == 1
+    assert not cluster_environment(1, 1).creates_processes_externally
     assert rank_zero_only.rank == 0
     several = find_launcher(1).tasks > 1
     assert len([line for line in lines() if "each process is a run of its own" in line]) == several
-    assert independent_task(alone) == (3 if several else None)
+    assert independent_task(1, 1) == (3 if several else None)
 
 
 def test_tasks_have_default_folders_of_their_own() -> None:
@@ -97,8 +97,7 @@ def test_tasks_have_default_folders_of_their_own() -> None:
 
 def test_as_many_tasks_as_processes_are_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     within(monkeypatch, STEP)
-    settings = resolve_processes(config(2, 2))
-    environment = cluster_environment(settings)
+    environment = cluster_environment(*resolve_processes(2, 2, config(2, 2).specified))
     assert not first_process() and process_count() == 4
     assert environment.world_size() == 4 and environment.global_rank() == 3
     environment.validate_settings(num_devices=2, num_nodes=2)
@@ -108,8 +107,7 @@ def test_torchrun_decides_the_devices_that_are_not_specified(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     within(monkeypatch, TORCHRUN)
-    settings = resolve_processes(preset_config("small", batch_size=64))
-    assert (settings.devices, settings.nodes) == (2, 2)
+    assert resolve_processes(1, 1, frozenset({"batch_size"})) == (2, 2)
     assert process_count() == 4 and not first_process()
 
 
@@ -119,9 +117,9 @@ def test_lightning_starts_the_processes_of_one_machine(
 ) -> None:
     within(monkeypatch, variables)
     within(monkeypatch, {"NODE_RANK": "3"})
-    resolve_processes(config(2))
+    resolve_processes(2, 1, frozenset({"devices"}))
     assert first_process() and process_count() == 2
-    environment = cluster_environment(config(2))
+    environment = cluster_environment(2, 1)
     assert not environment.creates_processes_externally
     assert (environment.main_address, environment.node_rank()) == ("127.0.0.1", 0)
     assert environment.main_port == environment.main_port != 1
@@ -139,7 +137,7 @@ def test_another_number_of_tasks_is_refused(
 ) -> None:
     within(monkeypatch, variables)
     with pytest.raises(SettingsError, match=r"--devices=. and --nodes=. are . processes, and"):
-        resolve_processes(config(devices, nodes))
+        resolve_processes(devices, nodes, frozenset({"devices", "nodes"}))
 
 
 FLAGS = (*TINY, "--epochs=1", "--no-evaluate", "--no-report", "--knn-every=0", "--workers=0")

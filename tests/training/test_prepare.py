@@ -5,7 +5,8 @@ from PIL import Image
 from BYOL.config.presets import preset_config
 from BYOL.config.view_configs import view_configs
 from BYOL.errors import UserError
-from BYOL.training.prepare import IMAGENET_MEAN, IMAGENET_STD, prepare
+from BYOL.training.channel_statistics import IMAGENET_MEAN, IMAGENET_STD
+from BYOL.training.prepare import prepare
 from tests.conftest import draw_images
 
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ from BYOL.training.launch import process_group
 from tests.conftest import draw_images
 from tests.training.test_launch import CLEAN
 
-SEVERAL, ONE = (SimpleNamespace(devices=n, nodes=1, specified=frozenset()) for n in (2, 1))
+SEVERAL, ONE = (2, 1), (1, 1)  # devices and nodes
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +38,7 @@ def open_group(folder):
 @pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt, SystemExit])
 def test_the_group_that_a_run_opened_is_closed(tmp_path, error):
     def run():
-        with process_group(SEVERAL):
+        with process_group(*SEVERAL):
             open_group(tmp_path)
             if error:
                 raise error
@@ -52,13 +51,13 @@ def test_the_group_that_a_run_opened_is_closed(tmp_path, error):
     assert not group_is_open()
     with pytest.raises(SettingsError, match=r"--devices=2: this program has trained on several"):
         run()
-    with process_group(ONE):
+    with process_group(*ONE):
         pass
 
 
 def test_a_failure_before_training_is_no_earlier_run():
     for _ in range(2):
-        with pytest.raises(SettingsError, match=r"^no images$"), process_group(SEVERAL):
+        with pytest.raises(SettingsError, match=r"^no images$"), process_group(*SEVERAL):
             raise SettingsError("no images")
 
 
@@ -67,7 +66,7 @@ def test_the_group_of_the_program_stays_open(tmp_path, config, monkeypatch):
     open_group(tmp_path)
     monkeypatch.setattr(dist, "get_world_size", lambda: 2)
     monkeypatch.setattr(dist, "get_rank", lambda: 1)
-    with process_group(config):
+    with process_group(*config):
         assert rank_and_world() == ((0, 1) if config is ONE else (1, 2))
     assert group_is_open() and rank_and_world() == (1, 2)
 
@@ -76,7 +75,7 @@ def test_the_group_of_torchrun_stays_open_for_the_next_run(tmp_path, monkeypatch
     for name, value in {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2", "RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     for number in range(2):
-        with process_group(SEVERAL):
+        with process_group(*SEVERAL):
             if number == 0:
                 open_group(tmp_path)
             assert group_is_open()

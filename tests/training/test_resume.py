@@ -20,13 +20,14 @@ import torch
 from BYOL.cli.main import main
 from BYOL.cli.program import parse
 from BYOL.config import PretrainConfig, load_config
+from BYOL.config.optimization_settings import OptimizationSettings
 from BYOL.config.paths import with_absolute_paths
 from BYOL.errors import SettingsError, StoppedError, UserError
 from BYOL.export import load_weights
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.training.pretrain import pretrain
-from BYOL.training.resume import Start
+from BYOL.training.resume import Start, fixed_facts
 from BYOL.training.signals import StopRequest
 from tests.conftest import TINY, draw_images, tiny
 
@@ -299,7 +300,7 @@ def test_a_run_that_is_shorter_than_it_was_trained_is_refused(tmp_path, changes,
     start = Start(RunFolder(tmp_path / "run"), step=step)
     config = tiny(tmp_path, tmp_path / "run", **changes)  # two steps an epoch
     with pytest.raises(SettingsError, match=named) if named else contextlib.nullcontext():
-        start.check(config, TwentyImages())
+        start.check(fixed_facts(config, TwentyImages()), config.only(OptimizationSettings))
 
 
 def test_a_complete_run_is_no_answer_to_other_settings_and_gets_what_it_lacks(

@@ -211,13 +211,13 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 def test_a_resumed_run_repeats_no_point(tmp_path: Path, recorder: Recorder) -> None:
     config, folder = tiny(tmp_path, tmp_path, logger="mlflow"), RunFolder(tmp_path)
-    with open_trackers(config, folder) as (tracker,):
+    with open_trackers(config, folder, {"backbone": "plain5"}) as (tracker,):
         tracker.log_metrics({"loss": 1.0}, 1)
         tracker.log_metrics({"loss": 2.0}, 2)
     assert recorder.status == "success"
 
     def resume_and_fail() -> None:
-        with open_trackers(config, folder) as (tracker,):
+        with open_trackers(config, folder, {"backbone": "plain5"}) as (tracker,):
             tracker.log_metrics({"loss": 2.0}, 2)
             tracker.log_metrics({"knn": 0.5}, 2)
             tracker.log_metrics({"loss": 3.0, "knn": 0.5}, 3)
@@ -230,14 +230,14 @@ def test_a_resumed_run_repeats_no_point(tmp_path: Path, recorder: Recorder) -> N
         (1, {"loss": 1.0}), (2, {"loss": 2.0}), (2, {"knn": 0.5}), (3, {"loss": 3.0, "knn": 0.5}),
     ]  # fmt: skip
     folder.tracking("mlflow").write_text('{"id": "../x"')  # damaged: all is sent again
-    with open_trackers(config, folder) as (tracker,):
+    with open_trackers(config, folder, {"backbone": "plain5"}) as (tracker,):
         tracker.log_metrics({"loss": 1.0}, 1)
     assert recorder.points[-1] == (1, {"loss": 1.0})
 
 
 def test_a_service_that_fails_costs_one_warning(tmp_path, recorder, lines):
     config, folder = tiny(tmp_path, tmp_path, logger="csv,mlflow"), RunFolder(tmp_path)
-    with open_trackers(config, folder) as (tracker,):
+    with open_trackers(config, folder, {"backbone": "plain5"}) as (tracker,):
         tracker.log_metrics({"loss": 1.0}, 1)
         recorder.fails = True
         for step in (2, 3):
@@ -264,7 +264,7 @@ def test_another_process_than_the_first_opens_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(tracking, "first_process", lambda: False)
     config = tiny(tmp_path, tmp_path, logger="wandb,mlflow")
     check_services(config)
-    with open_trackers(config, RunFolder(tmp_path)) as trackers:
+    with open_trackers(config, RunFolder(tmp_path), {"backbone": "plain5"}) as trackers:
         assert trackers == []
 
 
@@ -272,7 +272,8 @@ def test_a_folder_that_no_database_can_have_is_named(tmp_path, lines):
     pytest.importorskip("mlflow")
     folder = RunFolder(tmp_path / "100%")
     folder.path.mkdir()
-    with open_trackers(tiny(tmp_path, tmp_path, logger="mlflow"), folder) as trackers:
+    config = tiny(tmp_path, tmp_path, logger="mlflow")
+    with open_trackers(config, folder, {"backbone": "plain5"}) as trackers:
         assert trackers == []
     assert "the folder of the run has a ?, # or %: set MLFLOW_TRACKING_URI" in lines()[0]
 
@@ -289,12 +290,12 @@ def test_the_project_of_a_former_version_is_read(tmp_path, capsys):
     file = tmp_path / "config.yaml"
     file.write_text("wandb: faces\nepochs: 3\n")
     config = load_config(file)
-    assert (config.loggers, config.project) == (["csv", "tensorboard", "wandb"], "faces")
+    assert (config.logger, config.project) == ("csv,tensorboard,wandb", "faces")
     assert parse("pretrain", ["--config", str(file), "--trust"]).project == "faces"
     assert main(["pretrain", "--config", str(file)]) == 2
     assert "a file opens no place by itself" in capsys.readouterr().err
     file.write_text("wandb: null\nlogger: csv\n")
-    assert parse("pretrain", ["--config", str(file)]).loggers == ["csv"]
+    assert parse("pretrain", ["--config", str(file)]).logger == "csv"
 
 
 def test_only_the_chosen_files_are_written(images, tmp_path):

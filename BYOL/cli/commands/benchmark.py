@@ -10,6 +10,8 @@ from BYOL.cli.commands.common import Answer
 from BYOL.config.data_names import data_name
 from BYOL.config.inspection import BenchmarkConfig
 from BYOL.config.optimization_settings import OptimizationSettings
+from BYOL.config.view_configs import input_sizes
+from BYOL.config.view_settings import ViewSettings
 from BYOL.runs.build_model import build_model
 from BYOL.training.benchmark import benchmark
 from BYOL.training.compile import resolve_compile
@@ -35,7 +37,9 @@ def benchmark_run(config: BenchmarkConfig) -> Answer:
     prepared = prepare(dataclasses.replace(config, devices=1, nodes=1))
     resolved = prepared.config
     model = build_model(resolved)
-    narrow = check_network(model, resolved)
+    narrow = check_network(
+        model, resolved.backbone, prepared.train.channels, input_sizes(resolved.only(ViewSettings))
+    )
     machine = reliable_machine(narrow, resolved.precision, machine)
     length = resolved.only(OptimizationSettings)
     compiled = resolve_compile(resolved.compile, length, len(prepared.train), machine)

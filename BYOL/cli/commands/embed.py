@@ -1,5 +1,6 @@
 """The command ``byol embed``."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def embed_run(config: EmbedConfig) -> Answer:
         UserError: there is no run, there are no images, the ending, layer or pooling is unknown, or
             the output cannot be written.
     """
-    config = resolve_processes(config)
+    devices, nodes = resolve_processes(config.devices, config.nodes, config.specified)
+    config = dataclasses.replace(config, devices=devices, nodes=nodes)
     processes = config.devices * config.nodes
     if not _is_folder(config.out):
         if processes > 1:

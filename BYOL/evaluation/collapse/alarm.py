@@ -6,6 +6,7 @@ has dropped, and a single reading is never enough.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from BYOL.config import PretrainConfig
@@ -93,11 +94,12 @@ class Alarm:
     Values that are not finite cannot recover, so one such reading is enough.
 
     Args:
-        config: settings of the run, from which the likely cause is derived.
+        cause_of: returns the likely cause of a symptom of a metric and its remedy, see
+            :func:`likely_cause`.
     """
 
-    def __init__(self, config: PretrainConfig):
-        self.config = config
+    def __init__(self, cause_of: Callable[[str], tuple[str, str]]):
+        self.cause_of = cause_of
         self.highest_std = 0.0
         self.bad_in_a_row = 0
 
@@ -119,7 +121,7 @@ class Alarm:
             self.bad_in_a_row = 0
             return None
         self.bad_in_a_row += 1
-        cause, _ = likely_cause(self.config, finding.metric)
+        cause, _ = self.cause_of(finding.metric)
         if not math.isfinite(metrics[finding.metric]):
             return f"{finding.text}, and cannot recover; {cause}"
         if self.bad_in_a_row < finding.patience:

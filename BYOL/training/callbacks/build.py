@@ -1,5 +1,6 @@
 """The callbacks of a run and their share of the results."""
 
+from functools import partial
 from typing import Any
 
 from pytorch_lightning.callbacks import Callback
@@ -8,7 +9,7 @@ from BYOL._hardware import torch_device
 from BYOL.config import save_config
 from BYOL.config.evaluation_settings import EvaluationSettings
 from BYOL.config.tasks import CLASSES
-from BYOL.evaluation.collapse.alarm import Alarm
+from BYOL.evaluation.collapse.alarm import Alarm, likely_cause
 from BYOL.evaluation.collapse.metrics import with_former_names
 from BYOL.evaluation.labelled_set import task_of
 from BYOL.evaluation.online import online_check
@@ -57,7 +58,7 @@ class RunCallbacks:
         self.store = CheckpointStore(folder, config.checkpoint_keep, restore_folder, start.step)
         self.progress = ProgressLine(config.batch_size, module.length)
         self.broken = BrokenImages()
-        alarm, measured = Alarm(config), config.only(EvaluationSettings)
+        alarm, measured = Alarm(partial(likely_cause, config)), config.only(EvaluationSettings)
         self.collapse = _collapse_metrics(measured, alarm, folder)
         self.non_finite = NonFiniteSteps(folder, self.collapse)
         self.online = _online_evaluation(run)

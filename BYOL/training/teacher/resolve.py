@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Collection
 from pathlib import Path
 
-from BYOL.config import PretrainConfig
 from BYOL.config.data_settings import Pairs
 from BYOL.config.model_settings import ModelSettings
 from BYOL.data.dataset import ArrayImages, EncodedImages, Images
@@ -36,14 +35,20 @@ def choose_teacher(pixel_range: Pairs | None, images: Images) -> str | None:
     return LITE0 if reason is None else None
 
 
-def hint(config: PretrainConfig, images: Images, accelerator: str) -> str | None:
-    """Return a line that recommends a teacher where it is likely to be better; else None."""
-    minutes = config.recipe.get("minutes", config.minutes) or 0.0
-    most = min(FEW_IMAGES, minutes * IMAGES_PER_MINUTE)
-    few = len(images) <= most and minutes <= FEW_MINUTES and accelerator == "cpu"
+def hint(
+    config: ModelSettings, pixel_range: Pairs | None, images: Images, minutes: float
+) -> str | None:
+    """Return a line that recommends a teacher where it is likely to be better on a CPU; else None.
+
+    Args:
+        config: the network, and which weights it starts from.
+        pixel_range: the values of black and white, or None.
+        images: training images.
+        minutes: the time limit of the run; 0 without one.
+    """
+    few = len(images) <= min(FEW_IMAGES, minutes * IMAGES_PER_MINUTE) and minutes <= FEW_MINUTES
     trained = config.pretrained or config.weights or config.teacher
-    fixed = config.preset != "auto" or config.resume is True  # a resumed run keeps its targets
-    if fixed or not few or trained or _misfit(config.pixel_range, images):
+    if not few or trained or _misfit(pixel_range, images):
         return None
     install = "" if is_installed() else " (after pip install 'BYOL[teacher]')"
     return (

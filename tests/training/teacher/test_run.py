@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from BYOL._hardware import Machine
 from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.config.presets import preset_config
@@ -14,10 +15,11 @@ from BYOL.data.dataset import ArrayImages
 from BYOL.model.backbones import build_backbone
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import open_run
-from BYOL.training.prepare import prepare
-from BYOL.training.pretrain import pretrain
+from BYOL.training.prepare import Prepared, prepare
+from BYOL.training.pretrain import _teacher_hint, pretrain
+from BYOL.training.resume import Start
+from BYOL.training.run_setup import RunSetup
 from BYOL.training.teacher.network import open_teacher
-from BYOL.training.teacher.resolve import hint
 from BYOL.training.teacher.run import run_teacher
 from BYOL.training.teacher.targets import read_space
 from tests.conftest import TINY, draw_images, tiny
@@ -235,6 +237,13 @@ def test_a_run_from_another_person_does_not_open_its_teacher(trained, monkeypatc
     assert open_run(trained, trust=True).config.teacher is not None
 
 
+def setup(config, images, accelerator="cpu", step=None):
+    """A run that is ready to be trained, as far as the recommendation of a teacher needs it."""
+    prepared, machine = Prepared(config, images, None, None, []), Machine(accelerator, "fp32")
+    start = Start(RunFolder("run"), step=step)
+    return RunSetup(config, prepared, None, start, machine, None, {})
+
+
 @pytest.mark.parametrize(
     ("channels", "side", "minutes", "accelerator", "expected"),
     [
@@ -251,16 +260,16 @@ def test_a_teacher_is_recommended_for_few_photographs_and_little_time(
     pixels = torch.zeros(50, channels, side, side, dtype=torch.uint8)
     photographs = ArrayImages("photographs", channels, None, (), pixels)
     config = preset_config("auto", minutes=minutes)
-    advice = hint(config, photographs, accelerator)
+    advice = _teacher_hint(setup(config, photographs, accelerator))
     assert (advice is not None and "--teacher lite0" in advice) == expected
-    assert hint(preset_config("auto", teacher="lite0"), photographs, "cpu") is None
+    assert _teacher_hint(setup(preset_config("auto", teacher="lite0"), photographs)) is None
 
 
 @pytest.mark.parametrize(("count", "minutes"), [(7_000, 2.0), (50_000, 20.0)])
 def test_a_teacher_is_recommended_if_its_features_leave_half_of_the_time(count, minutes):
     pixels = torch.zeros(1, 3, 40, 40, dtype=torch.uint8).expand(count, -1, -1, -1)
     photographs = ArrayImages("photographs", 3, None, (), pixels)
-    assert hint(preset_config("auto", minutes=minutes), photographs, "cpu") is not None
-    assert hint(preset_config("auto", minutes=minutes / 2), photographs, "cpu") is None
-    resumed = preset_config("auto", minutes=minutes, resume=True, out="run")
-    assert hint(resumed, photographs, "cpu") is None
+    config = preset_config("auto", minutes=minutes)
+    assert _teacher_hint(setup(config, photographs)) is not None
+    assert _teacher_hint(setup(preset_config("auto", minutes=minutes / 2), photographs)) is None
+    assert _teacher_hint(setup(config, photographs, step=7)) is None
