@@ -54,16 +54,16 @@ def views(args: Args, device: torch.device) -> dict[str, float]:
     for name, compiled in (("plain", False), ("compiled", True)):
         made = Views(*paper_views(size), MEAN, STD, compiled)
         start = time.perf_counter()
-        made.from_crops(*crops, ids, 0)
+        made(list(crops), ids, 0)
         wait_for(device)
         first = time.perf_counter() - start
-        rate = batch / seconds_each(lambda: made.from_crops(*crops, ids, 0), device, 1.0)  # noqa: B023
+        rate = batch / seconds_each(lambda: made(list(crops), ids, 0), device, 1.0)  # noqa: B023
         print(f"views, {size} px, {name}: {rate:,.0f} images/s (first batch {first:.1f} s)",
               flush=True)  # fmt: skip
         measures[name] = rate
     if device.type == "cuda":
         with torch.profiler.profile() as profile:
-            made.from_crops(*crops, ids, 0)
+            made(list(crops), ids, 0)
             wait_for(device)
         kernels = [e for e in profile.events() if e.device_type == torch.profiler.DeviceType.CUDA]
         print(f"views, compiled: {len(kernels)} kernels for both views", flush=True)

@@ -41,7 +41,7 @@ def main() -> None:
         for indices in batches:
             batch = crops[(epoch, indices)]
             if finish:
-                views.from_crops(*batch.crops, batch.ids, fold(0, epoch))
+                views(batch.crops, batch.ids, fold(0, epoch))
         return len(files)
 
     def lightly() -> int:

@@ -58,7 +58,7 @@ def main() -> None:
             errors.append((pair[0] - pair[1]).square().mean(dim=(1, 2, 3)))
             batch = made["kept"]
             begun = time.process_time()
-            x = views.from_crops(*batch.crops, batch.ids, fold(0, epoch))
+            x = views(batch.crops, batch.ids, fold(0, epoch))
             online, online1, target, target1 = model(*x)
             criterion(online, target1, online1, target).backward()
             spent["step"].append((time.process_time() - begun) / len(ids))

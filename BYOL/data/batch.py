@@ -1,6 +1,7 @@
 """A training batch."""
 
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ class Together:
     def __init__(self, ids: Tensor, images: Tensor):
         self.ids = ids
         self.images = images
-        self.views: tuple[Tensor, Tensor] | None = None
+        self.views: list[Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,11 @@ class Batch:
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
         """Copy all tensors to ``device``; Lightning calls this."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return self._map(partial(Tensor.to, device=device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "Batch":
         """Copy all tensors to pinned memory; PyTorch's DataLoader calls this."""
-        return self._map(lambda tensor: tensor.pin_memory())
+        return self._map(Tensor.pin_memory)
 
     def _map(self, function: Any) -> "Batch":
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -13,7 +13,7 @@ from BYOL.data.sampler import EpochSampler
 from BYOL.data.train_loader import train_loader
 from BYOL.evaluation.types import EvaluationData
 from BYOL.views.config import InputSpec, ViewConfig
-from BYOL.views.pipeline import make_view, view_from_crop
+from BYOL.views.pipeline import make_view
 
 
 def crop_and_flip_view(view: ViewConfig, size: int) -> ViewConfig:
@@ -57,15 +57,11 @@ def augmented_batches(
                 # the same key as for crops from files
                 key = fold(fold(data.seed, batch.epoch), 0)
                 ids = batch.ids.to(data.device, non_blocking=True)
-                if batch.images is not None:
-                    view = make_view(
-                        data.view, batch.images, ids, key, input_spec.mean, input_spec.std
-                    )
-                else:
-                    crops = batch.crops[0].to(data.device, non_blocking=True)
-                    view = view_from_crop(
-                        data.view, crops, ids, key, input_spec.mean, input_spec.std
-                    )
+                cropped = batch.images is None
+                images = batch.crops[0] if batch.images is None else batch.images
+                images = images.to(data.device, non_blocking=True)
+                mean, std = input_spec.mean, input_spec.std
+                view = make_view(data.view, images, ids, key, mean, std, cropped=cropped)
                 yield ids, view.contiguous(memory_format=torch.channels_last)
 
     return _with_progress(batches(), epochs * len(sampler), doing)

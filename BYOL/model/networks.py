@@ -60,13 +60,10 @@ class Network(nn.Module):
         Floating-point images of another dtype than the backend are converted to its dtype, except
         under autocast.
         """
-        return self.projection(pool(self.backend(self._converted(x))))
-
-    def _converted(self, x: Tensor) -> Tensor:
         dtype = next((p.dtype for p in self.backend.parameters() if p.is_floating_point()), x.dtype)
-        if x.dtype == dtype or not x.is_floating_point():
-            return x
-        return x if torch.is_autocast_enabled(x.device.type) else x.to(dtype)
+        if x.is_floating_point() and not torch.is_autocast_enabled(x.device.type):
+            x = x.to(dtype)
+        return self.projection(pool(self.backend(x)))
 
 
 class TargetNetwork(Network):

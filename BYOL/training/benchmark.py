@@ -186,7 +186,7 @@ class TrialRun:
         """Return all views of a batch, both large ones first; joint views are made again."""
         if batch.together:
             batch.together.views = None
-        return [*self.module.make_views(batch), *self.module.make_further_views(batch)]
+        return self.module.make_views(batch)
 
     def train(self, steps: int, *callbacks: Callback) -> float:
         """Train, and return the seconds from before the first batch to the end of the last.

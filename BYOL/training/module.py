@@ -147,13 +147,9 @@ class Pretraining(pl.LightningModule):
         if self.graphs:
             torch.compiler.cudagraph_mark_step_begin()
         teacher = self.targets(batch.ids) if self.targets else None
-        loss, self.projections = batch_loss(
-            self.model,
-            *self.make_views(batch),
-            self.make_further_views(batch),
-            [view.kind for view in self.views.further],
-            teacher,
-        )
+        x, x1, *further = self.make_views(batch)
+        kinds = [view.kind for view in self.views.further]
+        loss, self.projections = batch_loss(self.model, x, x1, further, kinds, teacher)
         return loss
 
     def backward(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
@@ -162,36 +158,27 @@ class Pretraining(pl.LightningModule):
         with buffers_kept(self.model.onlineNet) if recomputes else contextlib.nullcontext():
             super().backward(loss, *arguments, **options)
 
-    @torch.no_grad()
-    def make_views(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return two views of a batch, (B, C, S, S) each; they depend on seed, epoch and sample."""
-        shared = batch.together
+    def make_views(self, batch: Batch) -> list[Tensor]:
+        """Return all views of a batch, (B, C, S, S) each, the two large ones first.
+
+        They depend on seed, epoch and sample.
+        """
+        shared, count = batch.together, len(self.views.all_configs)
         if shared is None:
-            return self._new_views(batch)
+            return self._new_views(batch, range(count))
         if shared.views is None:
-            shared.views = self._new_views(
-                dataclasses.replace(batch, ids=shared.ids, images=shared.images)
-            )
+            whole = dataclasses.replace(batch, ids=shared.ids, images=shared.images)
+            shared.views = self._new_views(whole, range(2))
         part = slice(batch.start, batch.start + len(batch))
-        return shared.views[0][part], shared.views[1][part]
-
-    def _new_views(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        key = fold(self.config.seed, batch.epoch)
-        with torch.autocast(self.device.type, enabled=False):
-            if batch.images is not None:
-                x, x1 = self.views(batch.images, batch.ids, key)
-            else:
-                crops, crops1 = batch.crops[:2]
-                x, x1 = self.views.from_crops(crops, crops1, batch.ids, key)
-        layout = torch.channels_last
-        return x.contiguous(memory_format=layout), x1.contiguous(memory_format=layout)
+        further = self._new_views(batch, range(2, count)) if count > 2 else []
+        return [*(view[part] for view in shared.views), *further]
 
     @torch.no_grad()
-    def make_further_views(self, batch: Batch) -> list[Tensor]:
-        """Return the further views of a batch, (B, C, s, s) each, with the large views' seed."""
+    def _new_views(self, batch: Batch, which: Sequence[int]) -> list[Tensor]:
+        images = batch.crops if batch.images is None else batch.images
         key = fold(self.config.seed, batch.epoch)
         with torch.autocast(self.device.type, enabled=False):
-            views = self.views.further_views(batch.images, batch.crops[2:], batch.ids, key)
+            views = self.views(images, batch.ids, key, which)
         return [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -120,58 +120,35 @@ class Views:
         """The augmentations of all views of an image: the two views, then the further ones."""
         return self.configs + self.further
 
-    def __call__(self, images: Tensor, ids: Tensor, key: int) -> tuple[Tensor, Tensor]:
-        """Return two views of uncropped images.
+    def __call__(
+        self,
+        images: Tensor | Sequence[Tensor],
+        ids: Tensor,
+        key: int,
+        which: Sequence[int] = (0, 1),
+    ) -> list[Tensor]:
+        """Return the two large views, or others, of every image.
 
         Args:
-            images: (B, C, H, W) uint8, or float in [0, 1].
+            images: (B, C, H, W) uint8, or float in [0, 1]; or for every view of ``all_configs`` the
+                crops (B, C, size, size), made with the boxes of the same ``key``.
             ids: (B,) sample numbers. Together with ``key`` they determine the draws of each image.
             key: random key of the epoch, ``fold(seed, epoch)``.
+            which: the positions of the requested views in ``all_configs``.
 
         Returns:
-            Two (B, C, size, size) float32 tensors, normalised.
+            A (B, C, size, size) float32 tensor for each requested view, normalised.
         """
-        first, second = (
-            make_view(config, images, ids, fold(key, view), self.mean, self.std, self.appearance)
-            for view, config in enumerate(self.configs)
-        )
-        return first, second
-
-    def from_crops(
-        self, crops: Tensor, crops1: Tensor, ids: Tensor, key: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return two views from crops that were made with the boxes of the same ``key``.
-
-        Args:
-            crops: (B, C, size, size) uint8, or float in [0, 1], for the first view.
-            crops1: the same for the second view.
-            ids: as in :meth:`__call__`.
-            key: as in :meth:`__call__`.
-        """
-        first, second = (
-            view_from_crop(config, crop, ids, fold(key, view), self.mean, self.std, self.appearance)
-            for view, (config, crop) in enumerate(zip(self.configs, (crops, crops1), strict=True))
-        )
-        return first, second
-
-    def further_views(
-        self, images: Tensor | None, crops: Sequence[Tensor], ids: Tensor, key: int
-    ) -> list[Tensor]:
-        """Return the further views, (B, C, s, s) float32 each, with independent draws.
-
-        Args:
-            images: uncropped images, or None if ``crops`` are passed.
-            crops: a (B, C, s, s) crop for each further view; not used with ``images``.
-            ids: as in :meth:`__call__`.
-            key: as in :meth:`__call__`.
-        """
-        views, arguments = [], (self.mean, self.std, self.appearance)
-        for i, config in enumerate(self.further):
-            view_key = fold(key, len(self.configs) + i)
-            if images is not None:
-                views.append(make_view(config, images, ids, view_key, *arguments))
-            else:
-                views.append(view_from_crop(config, crops[i], ids, view_key, *arguments))
+        cropped, views = not isinstance(images, Tensor), []
+        for number in which:
+            pixels = images[number] if cropped else images
+            assert isinstance(pixels, Tensor)
+            config, view_key = self.all_configs[number], fold(key, number)
+            views.append(
+                make_view(
+                    config, pixels, ids, view_key, self.mean, self.std, self.appearance, cropped
+                )
+            )
         return views
 
 
@@ -183,6 +160,7 @@ def make_view(
     mean: list[float],
     std: list[float],
     appearance: AppearanceFunction = augment_appearance,
+    cropped: bool = False,
 ) -> Tensor:
     """Return one view of every image.
 
@@ -191,48 +169,34 @@ def make_view(
 
     Args:
         config: the augmentations.
-        images: (B, C, H, W) uint8, or float in [0, 1].
+        images: (B, C, H, W) uint8, or float in [0, 1]; of the size of the view if ``cropped``.
         ids: (B,) sample numbers. Together with ``key`` they determine the draws of each image.
         key: random key of the view.
         mean: mean of each channel.
         std: standard deviation of each channel.
         appearance: :func:`augment_appearance`, or its compiled form. It is not used on a CPU.
+        cropped: whether ``images`` are cropped already, with the boxes that ``key`` draws.
 
     Returns:
         (B, C, size, size) float32.
+
+    Raises:
+        UserError: ``mean`` or ``std`` has another number of channels than the images.
     """
-    height, width = images.shape[-2:]
-    _check_channels(images, mean, std)
+    if not len(mean) == len(std) == images.shape[1]:
+        raise UserError(
+            f"mean has {len(mean)} and std {len(std)} numbers for images of {images.shape[1]} "
+            "channels"
+        )
     ids = ids.to(images.device)
-    sides = (torch.full((), side, device=ids.device) for side in (height, width))
-    boxes = sample_crops(config, key, ids, *sides)
     draw = sample_appearance(config, key, ids)
+    boxes = None
+    if not cropped:
+        sides = (torch.full((), side, device=ids.device) for side in images.shape[-2:])
+        boxes = sample_crops(config, key, ids, *sides)
     if images.device.type == "cpu":
         return cpu_view(config, images, boxes, draw, mean, std)
-    x = crop_resize(images, boxes, config.size, draw.flip)
-    return appearance(config, x, draw, mean, std)
-
-
-def view_from_crop(
-    config: ViewConfig,
-    crops: Tensor,
-    ids: Tensor,
-    key: int,
-    mean: list[float],
-    std: list[float],
-    appearance: AppearanceFunction = augment_appearance,
-) -> Tensor:
-    """Apply what :func:`make_view` does after the crop, to (B, C, size, size) ``crops``."""
-    _check_channels(crops, mean, std)
-    draw = sample_appearance(config, key, ids.to(crops.device))
-    if crops.device.type == "cpu":
-        return cpu_view(config, crops, None, draw, mean, std)
-    x = crops.float() * (1 if crops.is_floating_point() else 1 / 255)
-    return appearance(config, ops.flip(x, draw.flip), draw, mean, std)
-
-
-def _check_channels(x: Tensor, mean: list[float], std: list[float]) -> None:
-    if len(mean) != x.shape[1] or len(std) != x.shape[1]:
-        raise UserError(
-            f"mean has {len(mean)} and std {len(std)} numbers for images of {x.shape[1]} channels"
-        )
+    if boxes is None:
+        x = images.float() * (1 if images.is_floating_point() else 1 / 255)
+        return appearance(config, ops.flip(x, draw.flip), draw, mean, std)
+    return appearance(config, crop_resize(images, boxes, config.size, draw.flip), draw, mean, std)

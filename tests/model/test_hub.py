@@ -15,7 +15,7 @@ from BYOL.errors import UserError
 from BYOL.model.backbones import build_backbone
 from BYOL.model.hub import resolve_backbone
 from BYOL.runs.folder import RunFolder
-from tests.conftest import TINY, draw_images, tiny
+from tests.conftest import TINY, draw_images
 
 MEAN, STD = [0.3, 0.4, 0.5], [0.1, 0.2, 0.3]
 
@@ -198,13 +198,10 @@ def test_a_sweep_varies_backbone_arguments_and_keeps_those_of_the_hub_model(tmp_
     assert stamp == [(run / "results.json").stat().st_mtime_ns for run in runs]
 
 
-def test_a_small_stem_accepts_arguments_but_no_location_to_load_from(tmp_path):
-    config = tiny(
-        tmp_path, tmp_path, backbone="resnet18", stem="small", backbone_args={"base_width": 32}
-    )
-    from BYOL.model.timm_registry import timm_name_and_arguments
+def test_a_small_stem_accepts_arguments_but_no_location_to_load_from():
+    from BYOL.model.timm_registry import timm_architecture
 
-    name, arguments = timm_name_and_arguments(config)
+    name, arguments = timm_architecture("resnet18", "small", {"base_width": 32})
     assert arguments == {"variant": "resnet18", "base_width": 32}
     with pytest.raises(UserError, match="no ResNet of timm's"):
         timm.create_model(name, variant="hf-hub:somebody/something")

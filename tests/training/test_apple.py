@@ -12,7 +12,7 @@ from BYOL.cli.main import main
 from BYOL.model import predictors, solvers
 from BYOL.training.pretrain import pretrain
 from BYOL.views.config import ViewConfig
-from BYOL.views.pipeline import make_view, view_from_crop
+from BYOL.views.pipeline import make_view
 from tests.conftest import draw_images
 from tests.training.test_module import settings
 
@@ -46,7 +46,7 @@ def test_views_are_made_without_float64():
     norm = [0.5] * 3, [0.2] * 3
     with Doubles() as found:
         view = make_view(config, images, torch.arange(4), 5, *norm)
-        view_from_crop(config, images[..., :32, :32], torch.arange(4), 5, *norm)
+        make_view(config, images[..., :32, :32], torch.arange(4), 5, *norm, cropped=True)
     assert view.shape == (4, 3, 32, 32) and view.device.type == "meta"
     assert found.lines == set()
 

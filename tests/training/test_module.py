@@ -53,10 +53,9 @@ def test_small_views_are_seen_by_the_online_network_only_and_predict_both_target
     model.targetNet.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[-1]))
     loss = module.training_step(batch, 0)
     assert seen == [16, 16]
-    made = module.make_further_views(batch)
+    x, x1, *made = module.make_views(batch)
     assert [tuple(view.shape) for view in made] == [(8, 3, 8, 8)] * 2
     assert not torch.equal(made[0], made[1])
-    x, x1 = module.make_views(batch)
     onlinex, onlinex1, targetx, targetx1 = model(x, x1)
     pairs = [criterion(onlinex, targetx1, onlinex1, targetx)]
     predictions = [model.predict_further(view, targetx, targetx1) for view in made]
@@ -100,8 +99,8 @@ def test_further_views_from_files_are_those_from_memory_up_to_rounding(pictures)
     batch = CropsDataset(images, 0, view_configs(config) + further)[(3, ids.numpy())]
     assert [crops.shape[-1] for crops in batch.crops] == [16, 16, 8, 8, 16]
     key = fold(0, 3)
-    cut = views.further_views(None, batch.crops[2:], ids, key)
-    whole = views.further_views(torch.stack([images.read(i) for i in range(6)]), (), ids, key)
+    cut = views(batch.crops, ids, key, range(2, 5))
+    whole = views(torch.stack([images.read(i) for i in range(6)]), ids, key, range(2, 5))
     assert len(cut) == len(whole) == 3
     for a, b in zip(cut, whole, strict=True):
         assert (a - b).abs().max() < 0.02

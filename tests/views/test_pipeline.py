@@ -17,7 +17,7 @@ from BYOL.views.config import ViewConfig, paper_views
 from BYOL.views.cpu import cpu_view
 from BYOL.views.cpu_kernels import compiled
 from BYOL.views.crop_resize import crop_resize
-from BYOL.views.pipeline import Views, _jitter, augment_appearance, make_view, view_from_crop
+from BYOL.views.pipeline import Views, _jitter, augment_appearance, make_view
 from BYOL.views.preview import save_preview
 from BYOL.views.sample_params import sample_appearance, sample_crops
 
@@ -52,7 +52,7 @@ def test_precomputed_crops_give_the_same_views():
         crop_resize(images, sample_crops(config, fold(key, v), ids, side, side), 32)
         for v, config in enumerate(views.configs)
     ]
-    got = views.from_crops(*cut, ids, key)
+    got = views(cut, ids, key)
     for a, b in zip(expected, got, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
 
@@ -158,7 +158,7 @@ def test_a_cutout_is_filled_before_the_colour_operations():
     config, ids = ViewConfig(16, cutout=(0.5, 0.5), **off), torch.arange(8)
     x, mean = torch.rand(8, 3, 16, 16), [0.3, 0.5, 0.7]
     draw = sample_appearance(config, 1, ids)
-    got = view_from_crop(config, x.clone(), ids, 1, mean, [1.0] * 3)
+    got = make_view(config, x.clone(), ids, 1, mean, [1.0] * 3, cropped=True)
     expected = ops.brightness(ops.cutout(x, draw.cutout, mean), draw.brightness)
     torch.testing.assert_close(got, expected - ops.per_channel(mean, x), rtol=0, atol=1e-5)
 
@@ -168,7 +168,7 @@ def test_the_order_is_grey_before_blur_before_solarize():
     x = torch.rand(2, 3, 32, 32)
     sigma = sample_appearance(config, 0, torch.arange(2)).sigma
     expected = ops.solarize(ops.blur(ops.grey(x).contiguous(), sigma))
-    got = view_from_crop(config, x.clone(), torch.arange(2), 0, **NO_NORMALISATION)
+    got = make_view(config, x.clone(), torch.arange(2), 0, **NO_NORMALISATION, cropped=True)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
 
 
