@@ -11,6 +11,7 @@ from BYOL.views.colour import image_to_srgb
 from BYOL.views.pixel_range import PixelRange, to_uint8
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_GREY = ("1", "L", "LA", "La")
 TRANSPARENT = ("LA", "PA", "RGBA", "La", "RGBa")
 
 
@@ -100,12 +101,11 @@ def convert(image: Image.Image, channels: int) -> Image.Image:
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """Convert the colours of an image by its ICC profile, and keep its opacity."""
     transparent = image.mode in TRANSPARENT or "transparency" in image.info
-    if image.mode == "P" or transparent:
-        image = image.convert("RGBA" if transparent else "RGB")
-    if image.mode != "RGBA":
-        return image_to_srgb(image, profile)
-    converted = image_to_srgb(image.convert("RGB"), profile)
-    converted.putalpha(image.getchannel("A"))
+    if not transparent:
+        return image_to_srgb(image.convert("RGB") if image.mode == "P" else image, profile)
+    opacity = image.convert("RGBA").getchannel("A")
+    converted = image_to_srgb(image.convert("L" if image.mode in _GREY else "RGB"), profile)
+    converted.putalpha(opacity)
     return converted
 
 

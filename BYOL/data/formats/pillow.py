@@ -107,7 +107,8 @@ class PillowFile:
         values = np.asarray(self.image)[..., None]
         transparent = self.image.info.get("transparency")
         no_data = transparent if isinstance(transparent, int) else None
-        return StoredImage(values, "grey", self.orientation, no_data=no_data)
+        profile = self.image.info.get("icc_profile")
+        return StoredImage(values, "grey", self.orientation, no_data=no_data, profile=profile)
 
     def _converted(self, channels: int) -> StoredImage:
         pixels = np.array(convert(self.image, channels))

@@ -1,10 +1,12 @@
-"""PNG files with 16-bit colours or a 16-bit opacity, of which Pillow keeps 8 bits."""
+"""PNG files, read by Pillow, with all 16 bits of colours, and only with the right checksums."""
 
 from functools import cached_property
 
 import numpy as np
+from PIL import Image
 
 from BYOL.data.formats.pillow import PillowFile
+from BYOL.data.formats.png_chunks import pixel_chunks
 from BYOL.data.formats.stored import (
     Encoded,
     Header,
@@ -16,32 +18,54 @@ from BYOL.data.formats.stored import (
 )
 
 _MAGIC = b"\x89PNG\r\n\x1a\n"
-_DEPTH_AT, _KIND_AT = 24, 25  # in the header chunk, which is the first one
-_RGB, _GREY_ALPHA, _RGB_ALPHA = 2, 4, 6
+_DEPTH_AT, _KIND_AT, _INTERLACE_AT = 24, 25, 28  # in the header chunk, which is the first one
+_GREY, _RGB, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 4, 6
+# Pillow's modes that keep the high and the low bytes of big-endian values.
+_HALVES = {_RGB: ("RGB", "RGB;16B", "RGB;16L"), _RGB_ALPHA: ("RGBA", "RGBA;16B", "RGBA;16L")}
 
 
 def open_png(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource | None:
-    """Open a PNG, by Pillow if it keeps all bits; None for any other file."""
-    if not head.startswith(_MAGIC) or len(head) <= _KIND_AT:
+    """Open a PNG; None for any other file."""
+    if not head.startswith(_MAGIC) or len(head) <= _INTERLACE_AT:
         return None
     kind = head[_KIND_AT]
     if head[_DEPTH_AT] == 16 and kind in (_RGB, _GREY_ALPHA, _RGB_ALPHA):
-        return DeepPng(whole(source, head), options, kind)
-    return PillowFile(whole(source, head), options)
+        return DeepPng(whole(source, head), options, kind, head[_INTERLACE_AT])
+    opened = PngFile(whole(source, head), options)
+    transparent = opened.image.info.get("transparency")
+    if kind == _GREY and head[_DEPTH_AT] in (2, 4) and isinstance(transparent, int):
+        most = (1 << head[_DEPTH_AT]) - 1  # Pillow scales the values, but not the transparent one
+        opened.image.info["transparency"] = (transparent & most) * (255 // most)
+    return opened
+
+
+class PngFile(PillowFile):
+    """A PNG read by Pillow, which decodes many damaged pixels without an error."""
+
+    def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
+        """Decode the values; see :class:`BYOL.data.formats.pillow.PillowFile`."""
+        for _ in pixel_chunks(content(self.source)):
+            pass
+        return super().read(channels, min_size)
 
 
 class DeepPng(PillowFile):
-    """A PNG of 16 bits, decoded by torchvision; Pillow reads its header.
+    """A PNG with 16-bit colours or a 16-bit opacity, of which Pillow keeps 8 bits.
+
+    Pillow's decoder is called for the high bytes and for the low bytes. (That of torchvision ends
+    the process at damaged content.)
 
     Args:
         source: the file, or its content.
         options: see :class:`BYOL.data.formats.stored.ReadOptions`.
         kind: the colour type of PNG: 2, 4 or 6.
+        interlaced: 0 or 1.
     """
 
-    def __init__(self, source: Encoded, options: ReadOptions, kind: int):
+    def __init__(self, source: Encoded, options: ReadOptions, kind: int, interlaced: int):
         super().__init__(source, options)
         self.kind = kind
+        self.interlaced = interlaced
 
     @cached_property
     def header(self) -> Header:
@@ -51,19 +75,30 @@ class DeepPng(PillowFile):
 
     def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
         """Decode the 16-bit values."""
-        import torch
-        from torchvision.io import ImageReadMode, decode_png
-
-        # torchvision decodes damaged content in part; Pillow reports the error.
-        self.image.load()
-        encoded = torch.from_numpy(np.frombuffer(content(self.source), np.uint8).copy())
-        values = decode_png(encoded, ImageReadMode.UNCHANGED).numpy().transpose(1, 2, 0)
-        if values.dtype != np.uint16:
-            raise ValueError(f"its values are {values.dtype}, but its header says 16 bits")
+        values = self._values()
+        transparent = self.image.info.get("transparency")
+        opaque = self.kind == _RGB and not transparent
+        if self.kind == _RGB and transparent:
+            shown = (values != np.array(transparent)).any(axis=2, keepdims=True)
+            values = np.concatenate([values, shown * np.uint16(65535)], axis=2)
         return StoredImage(
             values,
             self.header.layout,
             self.orientation,
-            transparent=self.kind != _RGB,
+            transparent=not opaque,
             profile=self.image.info.get("icc_profile"),
         )
+
+    def _values(self) -> np.ndarray:
+        """(H, W, C) uint16 as stored."""
+        pixels = b"".join(pixel_chunks(content(self.source)))
+
+        def decode(mode: str, raw: str) -> np.ndarray:
+            args = raw, self.interlaced
+            return np.asarray(Image.frombytes(mode, self.image.size, pixels, "zip", args))
+
+        if self.kind == _GREY_ALPHA:  # two values of two bytes
+            four = decode("RGBA", "RGBA").astype(np.uint16)
+            return four[..., ::2] << 8 | four[..., 1::2]
+        mode, high, low = _HALVES[self.kind]
+        return decode(mode, high).astype(np.uint16) << 8 | decode(mode, low)

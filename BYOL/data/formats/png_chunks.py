@@ -1,10 +1,11 @@
-"""EXIF and XMP data of PNG files, which may stand before or after the pixels.
+"""The chunks of PNG files: EXIF and XMP data before or after the pixels, and checksums of pixels.
 
-Pillow reads those after the pixels only when it decodes them, so the headers of the chunks are read
-here, from one to the next.
+Pillow reads metadata after the pixels only when it decodes them, so the headers of the chunks are
+read here, from one to the next.
 """
 
 import zlib
+from collections.abc import Iterator
 from typing import IO, Any
 
 from PIL import Image
@@ -36,6 +37,33 @@ def png_orientation(image: Image.Image) -> int:
         if late:
             return 1
         raise
+
+
+def pixel_chunks(content: bytes) -> Iterator[memoryview]:
+    """Yield the compressed pixels of a PNG, chunk by chunk, whose checksums are verified.
+
+    Pillow does not verify them, and stops at the last pixel, before the checksum of all pixels.
+
+    Args:
+        content: of the file.
+
+    Raises:
+        ValueError: the pixels are damaged or incomplete.
+    """
+    view, at, found = memoryview(content), _FIRST, False
+    while at + 8 <= len(content):
+        kind, end = content[at + 4 : at + 8], at + 8 + int.from_bytes(content[at : at + 4], "big")
+        if kind == b"IDAT":
+            if end + 4 > len(content):
+                break
+            if zlib.crc32(view[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
+                raise ValueError("its pixels are damaged: they have another checksum")
+            found = True
+            yield view[at + 8 : end]
+        elif found:
+            return
+        at = end + 4
+    raise ValueError("the file is truncated")
 
 
 def _late_metadata(file: IO[bytes]) -> dict[str, Any]:
