@@ -295,3 +295,20 @@ def test_damaged_bytes_give_an_image_or_a_named_error(tmp_path, ending):
         except BrokenImageError:
             outcomes.add("named")
     assert outcomes <= {1, "named"} and "named" in outcomes
+
+
+@pytest.mark.parametrize("frame", [None, 0, 4])
+def test_text_of_a_metaimage_is_read_slice_by_slice(tmp_path, frame):
+    values = np.arange(5 * 9 * 8, dtype=np.uint16).reshape(5, 9, 8)
+    text = b"\n".join(b"%d" % value for value in values.reshape(-1)) + b"\n"
+    header = (
+        b"ObjectType = Image\nNDims = 3\nBinaryData = False\nDimSize = 8 9 5\n"
+        b"ElementType = MET_USHORT\nElementDataFile = LOCAL\n"
+    )
+    path = tmp_path / "text.mha"
+    path.write_bytes(header + text)
+    read = read_stored(path, ReadOptions(frame=frame)).values[..., 0]
+    np.testing.assert_array_equal(read, values[2 if frame is None else frame])
+    path.write_bytes(header + text[:-500])
+    with pytest.raises(BrokenImageError, match="truncated or damaged"):
+        read_stored(path)

@@ -4,6 +4,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from BYOL.errors import ran_out_of_memory
 
 _NRRD = b"NRRD000"
 _META = (b"ObjectType", b"NDims")  # first words of a MetaImage
+_TRUE = (b"T", b"t", b"1")  # how a value that MetaIO takes for true starts
 _TO_RAS = np.diag([-1.0, -1.0, 1.0])  # ITK's axes point to the left and to the back
 
 
@@ -36,8 +38,11 @@ def open_itk(source: Encoded, head: bytes, options: ReadOptions) -> FrameFile | 
     if head.startswith(_META):
         fields, start = check_meta(head[:HEAD_BYTES])
         volume = ItkVolume(source, "MetaImageIO", ".mha", options)
-        if fields.get(b"CompressedData", b"").lower() != b"true":
-            check_complete(source, start, (*volume.sizes, volume.times, volume.bands), volume.dtype)
+        volume.text = fields.get(b"BinaryData", b"True")[:1] not in _TRUE
+        if volume.text or fields.get(b"CompressedData", b"")[:1] not in _TRUE:
+            shape = *volume.sizes, volume.times, volume.bands
+            least = np.dtype(np.uint8) if volume.text else volume.dtype  # a digit for each number
+            check_complete(source, start, shape, least)
             return choose_frame(volume, options)
         size = fields.get(b"CompressedDataSize", b"")
         if not size.isdigit() or not int(size):  # ITK needs it
@@ -60,9 +65,12 @@ class ItkVolume(Volume):
     Attributes:
         packed: start, number and kind of the compressed bytes, see
             :func:`BYOL.data.formats.checksums.verify`; None: the values are not compressed.
+        text: whether the values are decimal numbers. Of these, ITK's reader of MetaImages writes
+            all into the memory of a part, so only the whole is read.
     """
 
     packed: tuple[int, int | None, int] | None = None
+    text = False
 
     def __init__(self, source: Encoded, reader: str, ending: str, options: ReadOptions):
         require("SimpleITK", "medical")
@@ -100,8 +108,9 @@ class ItkVolume(Volume):
         if further := self._size[3:]:
             start[3:] = [int(i) for i in np.unravel_index(time, further, order="F")]
             size[3:] = [1] * len(further)
-        if self._key:
-            whole = decompressed.get(self._key, lambda: self._part([0] * len(size), self._size))
+        if self._key or self.text:
+            read = partial(self._part, [0] * len(size), self._size)
+            whole = decompressed.get(self._key, read) if self._key else read()
             values = whole[tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))[::-1]]
         else:
             values = self._part(start, size)
