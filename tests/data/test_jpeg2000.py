@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from BYOL.data.decode import read_header, read_image, read_stored
+from tests.data.test_png import converted, grey_profile
 
 imagecodecs = pytest.importorskip("imagecodecs", reason="the extra tiff is not installed")
 COLOUR, OPACITY, PREMULTIPLIED, UNSPECIFIED = 0, 1, 2, 65535
@@ -132,3 +133,27 @@ def test_damaged_boxes_are_no_reason_to_search_for_ever(tmp_path):
         hurt = content[:at] + struct.pack(">I", length) + content[at + 4 :]
         (tmp_path / "x.jp2").write_bytes(hurt[: at + 4000].replace(b"\xff\x4f\xff\x51", b"abcd"))
         assert read_header(tmp_path / "x.jp2") is None
+
+
+def with_profile(content: bytes, profile: bytes, before: bytes = b"") -> bytes:
+    """A file with an ICC profile instead of an enumerated colour space, after a box ``before``."""
+    at, colours = content.index(b"jp2h") - 4, content.index(b"colr") - 4
+    end = colours + 15
+    header = content[at + 8 : colours] + before + box(b"colr", b"\2\0\0" + profile)
+    return content[:at] + box(b"jp2h", header) + content[end:]
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("u1", 8), ("u2", 12), ("u2", 16)])
+def test_values_are_kept_and_pixels_follow_the_profile(tmp_path, kind, bits):
+    grey = noise("u1", 1)[..., 0]
+    values = np.rint(grey * (((1 << bits) - 1) / 255)).astype(kind)
+    plain = imagecodecs.jpeg2k_encode(
+        values, level=0, reversible=True, codecformat="jp2", bitspersample=bits
+    )
+    path = tmp_path / "x.jp2"
+    for before in (b"", box(b"free", bytes(70_000))):  # longer than what is read at first
+        path.write_bytes(with_profile(plain, grey_profile(), before))
+        if bits > 8:
+            np.testing.assert_array_equal(read_stored(path).values[..., 0], values)
+        pixels = read_image(path, 1, (0, (1 << bits) - 1))[0]
+        np.testing.assert_array_equal(pixels, converted(grey))

@@ -1,7 +1,8 @@
 """JPEG 2000 files of more than 8 bits or of further bands, at their own precision.
 
 Pillow scales grey values to 16 bits, reduces colours to 8 bits, and takes every second or fourth
-band for an opacity. One is composed only if the file declares it.
+band for an opacity. One is composed only if the file declares it. Neither Pillow nor imagecodecs
+converts deep colours by an ICC profile as the other formats are, so it is kept from them.
 """
 
 import struct
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from BYOL._untrusted import open_plain
+from BYOL._untrusted import open_plain, read_start
 from BYOL.data.formats.frames import check_bytes, check_frame_size, require
 from BYOL.data.formats.pillow import PillowFile
 from BYOL.data.formats.stored import (
@@ -37,7 +38,9 @@ _PILLOW_COUNTS = (1, 2, 3, 4)  # components of files that Pillow opens
 _LAYOUTS: dict[int, Layout] = {1: "grey", 3: "rgb"}
 _OPACITY = (1, 2)  # types of channels: an opacity, and one that colours are multiplied by
 _CMYK, _SRGB = (12).to_bytes(4, "big"), (16).to_bytes(4, "big")  # enumerated colour spaces
+_PROFILES, _PROFILE_AT = (b"\2", b"\3"), 3  # methods of a box colr with a profile, and its place
 _MOST_BOXES = 1000
+_MOST_HEADER = 1 << 24  # bytes before the end of the boxes of a header, a profile among them
 
 
 def open_jpeg2000(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource | None:
@@ -51,15 +54,19 @@ def open_jpeg2000(source: Encoded, head: bytes, options: ReadOptions) -> ImageSo
     depths = stream[_DEPTHS_AT : _DEPTHS_AT + 3 * count : 3]
     bits = max(((depth & _BITS) + 1 for depth in depths), default=0)
     signed = any(depth & _SIGNED for depth in depths)
-    declared = _declared(head) if count not in (1, 3) else _Declared()
+    declared = _declared(_with_header(source, head))
+    if count in (1, 3):
+        declared = _Declared(profile=declared.profile)
     interpreted = declared.opacity or declared.converted
     if bits <= 8 and not signed and (count in (1, 3) or (count in (2, 4) and interpreted)):
-        return None
+        opened = PillowFile(whole(source, head), options)
+        opened.image.info.setdefault("icc_profile", declared.profile)
+        return opened
     if count in _PILLOW_COUNTS:
         return DeepJpeg2000(whole(source, head), options, count, bits, signed, declared)
     ends = [int.from_bytes(stream[at : at + 4], "big") for at in range(8, 24, 4)]
     size = ends[1] - ends[3], ends[0] - ends[2]
-    return ManyBands(whole(source, head), size, count, bits > 8 or signed, declared.colours)
+    return ManyBands(whole(source, head), size, count, bits > 8 or signed, declared)
 
 
 def _boxes(content: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -85,20 +92,23 @@ class _Declared:
         opacity: the last component is one.
         converted: the colours are some that only Pillow converts.
         colours: the first three components are sRGB, whatever follows them.
+        profile: the ICC profile, or None.
     """
 
     opacity: bool = False
     converted: bool = False
     colours: bool = False
+    profile: bytes | None = None
 
 
 def _declared(head: bytes) -> _Declared:
-    """What the header of a file of two, four or more components declares."""
+    """What the header of a file declares."""
     if not head.startswith(_BOXES):
         return _Declared()
     headers = (head[start:end] for kind, start, end in _boxes(head) if kind == b"jp2h")
     header = next(headers, b"")
     opacity = converted = colours = False
+    profile: bytes | None = None
     for kind, start, end in _boxes(header):
         box = header[start:end]
         if kind == b"cdef":  # a count, then number, type and association of each channel
@@ -108,7 +118,16 @@ def _declared(head: bytes) -> _Declared:
             converted = True
         elif kind == b"colr":
             colours = colours or (box[:1] == b"\1" and box[3:7] == _SRGB)
-    return _Declared(opacity, converted, colours)
+            if box[:1] in _PROFILES and len(box) > _PROFILE_AT:
+                profile = profile or box[_PROFILE_AT:]
+    return _Declared(opacity, converted, colours, profile)
+
+
+def _with_header(source: Encoded, head: bytes) -> bytes:
+    """``head``, or more of the file if the boxes of the header, and the profile, are longer."""
+    ends = (end for kind, _, end in _boxes(head) if kind == b"jp2h")
+    end = min(next(ends, 0), _MOST_HEADER)
+    return read_start(source, end) if isinstance(source, Path) and end > len(head) else head
 
 
 def _layout(shown: int, colours: bool) -> Layout:
@@ -160,6 +179,7 @@ class DeepJpeg2000(PillowFile):
         super().__init__(source, options)
         self.opacity = declared.opacity
         self.colours = declared.colours
+        self.profile = declared.profile
         self.count = count
         self.bits = bits
         self.signed = signed
@@ -175,14 +195,14 @@ class DeepJpeg2000(PillowFile):
         """Decode the values."""
         if find_spec("imagecodecs") is None:
             return self._read_with_pillow()
-        values = _decode(self.source)
+        values = _decode(self.source, self.profile)
         return StoredImage(
             values,
             self.header.layout,
             self.orientation,
             limits=(0, (1 << self.bits) - 1) if values.dtype.kind == "u" else None,
             transparent=self.opacity,
-            profile=self.image.info.get("icc_profile"),
+            profile=self.profile,
         )
 
     def _read_with_pillow(self) -> StoredImage:
@@ -192,7 +212,8 @@ class DeepJpeg2000(PillowFile):
             )
         self.image.load()
         values = np.asarray(self.image)[..., None] >> (16 - self.bits)
-        return StoredImage(values, "grey", self.orientation, limits=(0, (1 << self.bits) - 1))
+        limits = 0, (1 << self.bits) - 1
+        return StoredImage(values, "grey", self.orientation, limits=limits, profile=self.profile)
 
 
 @dataclass(frozen=True)
@@ -204,35 +225,40 @@ class ManyBands:
         size: (height, width).
         count: components of a pixel.
         deep: whether they are not 8-bit.
-        colours: whether the first three are sRGB.
+        declared: by the boxes of the header.
     """
 
     source: Encoded
     size: tuple[int, int]
     count: int
     deep: bool
-    colours: bool
+    declared: _Declared
 
     @property
     def header(self) -> Header:
         """See :class:`BYOL.data.formats.stored.Header`."""
         check_frame_size(*self.size)
         check_bytes((*self.size, self.count), np.dtype(np.uint16 if self.deep else np.uint8))
-        layout = _layout(self.count, self.colours)
+        layout = _layout(self.count, self.declared.colours)
         return Header(self.size, layout, self.count, self.count, self.deep)
 
     def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
         """Decode the values."""
         require("imagecodecs", "tiff")
-        return StoredImage(_decode(self.source), _layout(self.count, self.colours))
+        values = _decode(self.source, self.declared.profile)
+        return StoredImage(values, _layout(self.count, self.declared.colours))
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-def _decode(source: Encoded) -> np.ndarray:
-    """The values (H, W, C) of a file."""
+def _decode(source: Encoded, profile: bytes | None) -> np.ndarray:
+    """The values (H, W, C) of a file, not converted by its ``profile``."""
     from imagecodecs import jpeg2k_decode
 
-    values = np.asarray(jpeg2k_decode(content(source)))
+    encoded = content(source)
+    if profile:  # the decoder would convert grey of 16 bits as if it had 8, and return colours
+        kind = encoded.index(profile) - _PROFILE_AT - len(b"colr")
+        encoded = encoded[:kind] + b"free" + encoded[kind + 4 :]
+    values = np.asarray(jpeg2k_decode(encoded))
     return values.reshape(*values.shape[:2], -1)
