@@ -23,7 +23,7 @@ from BYOL.evaluation.bootstrap import (
 )
 from BYOL.evaluation.labelled_set import LabelledSet
 
-BALANCED, AUROC, AP = "balanced accuracy", "AUROC", "AP"
+BALANCED, AUROC, AP, MAP = "balanced accuracy", "AUROC", "AP", "mAP"
 Counted = Callable[[np.ndarray], np.ndarray]  # (r, q) counts → (r,) scores
 
 
@@ -68,6 +68,8 @@ def score_predictions(
             scores[BALANCED] |= _mean_exact_interval(truth, correct)
     if AUROC in scores:
         _adjust_to_rarer_class(scores, truth, is_positive)
+    if MAP in scores:
+        _adjust_to_rarest_tag(scores[MAP], truth)
     return measures | {f"{name} {measure}".strip(): score for measure, score in scores.items()}
 
 
@@ -75,14 +77,31 @@ def _column_statistics(truth: LabelledSet, predictions: np.ndarray) -> dict[str,
     labels, predicted = truth.labels[:, truth.varying], predictions[:, truth.varying]
     if truth.task == VALUES:
         return {"R²": _r2(labels, predicted), "MAE": _mae(truth.labels, predictions)}
-    return {"mAP": _mean_precision(labels, predicted), "F1": _macro_f1(labels, predicted >= 0.5)}
+    return {MAP: _mean_precision(labels, predicted), "F1": _macro_f1(labels, predicted >= 0.5)}
 
 
 def _units_of_classes(truth: LabelledSet) -> np.ndarray:
-    """Return the number of independent units of every class: images, or of several groups these."""
-    units = truth.units if len(np.unique(truth.units)) > 1 else np.arange(len(truth))
-    pairs = np.unique(np.stack([truth.labels, units], axis=1), axis=0)
+    """Return the number of independent units of every class."""
+    pairs = np.unique(np.stack([truth.labels, _independent_units(truth)], axis=1), axis=0)
     return np.unique(pairs[:, 0], return_counts=True)[1]
+
+
+def _independent_units(truth: LabelledSet) -> np.ndarray:
+    """Return the unit (n,) that every image belongs to: itself, or of several groups its group."""
+    return truth.units if len(np.unique(truth.units)) > 1 else np.arange(len(truth))
+
+
+def _adjust_to_rarest_tag(score: Measure, truth: LabelledSet) -> None:
+    """Adjust mAP to what the resamples do not contain.
+
+    Its ``units`` are the positive ones of the rarest tag, times the number of tags. If that tag has
+    one, no resample contains its variation, and mAP has no interval.
+    """
+    units, tags = _independent_units(truth), truth.labels[:, truth.varying].T
+    fewest = min(len(np.unique(units[tag])) for tag in tags)
+    score["units"] = len(tags) * fewest
+    if fewest == 1:
+        score |= {"low": score["value"], "high": score["value"]}
 
 
 def _adjust_to_rarer_class(scores: Measures, truth: LabelledSet, is_positive: np.ndarray) -> None:

@@ -109,6 +109,21 @@ def test_units_are_those_of_the_rarest_class_and_groups():
     assert score_predictions("", scores, one_group)["balanced accuracy"]["units"] == 8
 
 
+@pytest.mark.parametrize(
+    ("positives", "groups", "units"),
+    [(1, None, 1), (2, None, 2), (2, np.arange(100) // 50, 1), (2, np.zeros(100), 2)],
+)
+def test_a_tag_of_few_images_shows_next_to_nothing(positives, groups, units):
+    """Two equally good backbones differed with p < 0.05 in a fifth of such samples."""
+    tags = np.stack([np.arange(100) < positives, np.arange(100) % 3 == 0], axis=1)
+    known = LabelledSet(tags, ("rare", "usual"), groups)
+    scores = np.linspace(1, 0, 200).reshape(100, 2)
+    found = [score_predictions("", s, known)["mAP"] for s in (scores, np.roll(scores, 60, axis=0))]
+    assert [m["units"] for m in found] == [2 * units] * 2
+    assert [without_width(m) for m in found] == [units == 1] * 2
+    assert paired_test(*found, 100).p >= 0.5 ** (2 * units - 1)
+
+
 def test_a_resample_without_a_positive_image_has_no_average_precision():
     truth = np.array([[True], [False], [False]])
     counts = np.array([[0.0, 2, 1], [1, 1, 1]])
