@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from BYOL.data.decode import ImageFile
+from BYOL.data.decode import BrokenImageError, ImageFile, read_image
 from BYOL.data.formats.jpeg import decode_jpeg, may_be_turned
 from BYOL.data.formats.stored import upright
 
@@ -82,3 +82,18 @@ def test_every_orientation_matches_pillow(tmp_path, orientation):
     (whole,) = file.crops([(0, 0, *file.size)], [8])
     resized = Image.fromarray(expected).resize((8, 8), Image.Resampling.BICUBIC)
     assert np.abs(whole.permute(1, 2, 0).numpy().astype(int) - np.asarray(resized)).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", [None, 6])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+def test_missing_pixels_are_an_error_with_and_without_an_end(tmp_path, orientation, end):
+    content = jpeg(
+        np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8), "RGB", orientation
+    )
+    (tmp_path / "x.jpg").write_bytes(content[:-900] + end)
+    for source in (tmp_path / "x.jpg", content[:-900] + end):
+        with pytest.raises(BrokenImageError, match="it ends before its last pixel"):
+            read_image(source, 3)
+    # what is between the pixels and the end does not matter
+    other = read_image(content[:-2] + b"\0\0" + end + content[-2:], 3)
+    np.testing.assert_array_equal(other, read_image(content, 3))
