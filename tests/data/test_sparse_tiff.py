@@ -9,6 +9,7 @@ import tifffile
 from BYOL.data.decode import BrokenImageError, read_image, read_stored
 from BYOL.data.formats.pyramids import open_windows
 from BYOL.data.formats.stored import ReadOptions
+from BYOL.data.formats.tiff_windows import TiffPyramid
 from BYOL.data.tiling import Tiling, read_values, tile_image
 
 pytest.importorskip("imagecodecs")
@@ -148,3 +149,16 @@ def test_the_only_strip_may_have_no_size(tmp_path):
     with tifffile.TiffFile(path, mode="r+b") as file:
         file.pages.first.tags[279].overwrite([0])
     np.testing.assert_array_equal(flat(read_stored(path).values), noise("u1", 1))
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+@pytest.mark.parametrize("tag", [256, 257])
+def test_a_size_that_needs_more_tiles_is_an_error(tmp_path, kind, tag):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, np.ones((64, 64), kind), tile=(32, 32))
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages.first.tags[tag].overwrite(128)
+    with pytest.raises(BrokenImageError, match="fewer tiles than its size needs"):
+        read_stored(path)
+    with pytest.raises(ValueError, match="fewer tiles than its size needs"):
+        TiffPyramid(path)
