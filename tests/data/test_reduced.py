@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_evaluation_and_names_use_the_original_files(photos: Path, tmp_path: Pat
 def test_large_views_and_full_disks_fall_back_to_the_files(
     photos: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    lines: Callable[[], list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     files = open_images(str(photos)).train
@@ -85,8 +86,7 @@ def test_large_views_and_full_disks_fall_back_to_the_files(
 
     monkeypatch.setattr(module, "_fill_store", full)
     assert reduce_images(files, 16, 0, tmp_path / "cache") is files
-    output = capsys.readouterr().err
-    assert output.count("\n") == 1 and "No space left on device" in output
+    assert len(lines()) == 1 and "No space left on device" in lines()[0]
 
 
 def test_store_files_of_finished_and_killed_processes_are_deleted(
