@@ -259,6 +259,7 @@ class BYOLEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             "epochs": values["epochs"],
             "knn_every": 0,
             "evaluate": False,
+            "report": self.out is not None,  # a folder that is removed needs none
             "seed": int(seed),
             "accelerator": self.accelerator,
             # the axis of an array that holds the channels
