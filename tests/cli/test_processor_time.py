@@ -1,5 +1,6 @@
 """What a command imports and builds: processor time before its first image."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,25 +18,40 @@ SLOW_IMPORTS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "command", ["embed", "search", "report", "outliers", "duplicates", "predict", "select"]
-)
+# The libraries of all commands are imported once; each command is a forked child of that process.
+FORKED = """
+import json, os, sys
+from BYOL.cli.main import main
+from BYOL.cli.commands import embed, report
+from BYOL.model.timm_import import import_timm_quickly
+import_timm_quickly()
+import timm
+for argv, slow in json.loads(sys.argv[1]):
+    if not os.fork():
+        code = main(argv)
+        found = [name for name in slow if name in sys.modules]
+        print(argv[0], found, file=sys.stderr, flush=True)
+        os._exit(code or bool(found))
+    assert os.wait()[1] == 0, argv[0]
+"""
+
+
 def test_a_command_on_a_run_imports_no_package_that_it_does_not_use(
-    run: Path, tmp_path: Path, command: str
+    run: Path, tmp_path: Path
 ) -> None:
-    out = {"embed": "e.npy", "report": "r.html"}.get(command, "s.csv")
-    used = {"predict": ("sklearn",), "select": ("sklearn", "scipy.stats")}.get(command, ())
-    slow = [name for name in SLOW_IMPORTS if name not in used]
-    argv = [command, str(run), "--out", str(tmp_path / out)]
-    if command == "search":
-        argv += ["--like", str(run.parent / "pictures" / "a" / "00.png")]
-    program = (
-        "import sys; from BYOL.cli.main import main; code = main(sys.argv[1:]); "
-        f"found = [name for name in {slow} if name in sys.modules]; "
-        "sys.exit(code or ' '.join(found) or 0)"
-    )
+    like = ["--like", str(run.parent / "pictures" / "a" / "00.png")]
+    commands = {
+        "embed": [], "search": like, "report": [], "outliers": [], "duplicates": [],
+        "predict": [], "select": [],
+    }  # fmt: skip
+    used = {"predict": ("sklearn",), "select": ("sklearn", "scipy.stats")}
+    cases = []
+    for command, words in commands.items():
+        out = {"embed": "e.npy", "report": "r.html"}.get(command, f"{command}.csv")
+        slow = [name for name in SLOW_IMPORTS if name not in used.get(command, ())]
+        cases.append(([command, str(run), "--out", str(tmp_path / out), *words], slow))
     found = subprocess.run(
-        [sys.executable, "-c", program, *argv], capture_output=True, text=True, check=False
+        [sys.executable, "-c", FORKED, json.dumps(cases)], capture_output=True, text=True
     )
     assert found.returncode == 0, found.stderr
 
