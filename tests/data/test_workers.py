@@ -22,8 +22,10 @@ from BYOL.errors import MachineError
 
 
 class _Slow(Dataset):
+    seconds = 0.05
+
     def __getitem__(self, index: int) -> tuple[int, torch.Tensor]:
-        time.sleep(0.05)
+        time.sleep(self.seconds)
         return os.getpid(), torch.tensor(index)
 
     def __len__(self) -> int:
@@ -73,6 +75,7 @@ from torch.utils.data import DataLoader
 from multiprocessing.util import get_temp_dir
 from BYOL.data.workers import worker_arguments
 from tests.data.test_workers import _Slow
+_Slow.seconds = 0
 loader = DataLoader(_Slow(), batch_size=None, **worker_arguments(1, 2))
 print(sum(int(index) for _, index in loader), get_temp_dir(), tempfile.gettempdir())
 """
