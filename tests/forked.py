@@ -1,12 +1,14 @@
-"""Many commands in a short time: each is a forked child of one process that has imported all.
+"""Many processes in a short time: each is a forked child of one that has imported all.
 
-Tests call :func:`run_commands`. The forked processes start from a fresh interpreter, because a
-process that has computed with several threads cannot be forked safely.
+Tests call :func:`run_commands` for commands, and start functions of a module in ``FORKSERVER``.
+The forked processes start from a fresh interpreter, because a process that has computed with
+several threads cannot be forked safely.
 """
 
 import atexit
 import functools
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -17,6 +19,11 @@ from pathlib import Path
 
 # Root may open everything; without these rights, permissions count for root as for all others.
 _RIGHTS = "-dac_override,-dac_read_search"
+
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(
+    ["BYOL.training.pretrain", "BYOL.cli.main", "timm", "sklearn.neighbors", "tests.conftest"]
+)
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ def _observe_share(rank: int, path: str, batches: torch.Tensor) -> None:
 def test_statistics_are_those_of_all_processes(tmp_path):
     """Two processes with two micro-batches each are compared with one process with all samples."""
     batches = torch.randn(3, 14, 6)
-    mp.spawn(_observe_share, (str(tmp_path), batches), nprocs=2)
+    mp.start_processes(_observe_share, (str(tmp_path), batches), 2, start_method="forkserver")
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     for kind in CLOSED_FORMS:
         assert torch.equal(ranks[0][kind], ranks[1][kind])

@@ -1,6 +1,5 @@
 """Faults of a run, caused on purpose."""
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -22,6 +21,7 @@ from BYOL.runs.open import load_checkpoint, open_run
 from BYOL.training.module import Pretraining
 from BYOL.training.pretrain import pretrain
 from tests.conftest import TINY, draw_images, hold_lock, tiny
+from tests.forked import FORKSERVER
 
 pytestmark = pytest.mark.trains
 
@@ -126,9 +126,8 @@ def test_two_runs_cannot_share_a_folder(images, tmp_path, capsys):
     argv = ["pretrain", str(images), *TINY, "--epochs=1", "--no-evaluate"]
     argv += ["--out", str(tmp_path / "run")]
     assert main(argv) == 0
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    other = context.Process(target=hold_lock, args=(tmp_path / "run" / ".lock", ready))
+    ready = FORKSERVER.Event()
+    other = FORKSERVER.Process(target=hold_lock, args=(tmp_path / "run" / ".lock", ready))
     other.start()
     assert ready.wait(60)
     capsys.readouterr()

@@ -1,6 +1,5 @@
 """What a run needs decides its processes; variables of the environment are compared with it."""
 
-import multiprocessing
 import os
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from BYOL.training.launcher import (
     resolve_processes,
 )
 from tests.conftest import TINY, draw_images
+from tests.forked import FORKSERVER
 
 BATCH = {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
 STEP = {**BATCH, "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "3"}
@@ -189,10 +189,8 @@ def _task(argv: list[str], rank: int, barrier: Any, codes: Any) -> None:
 @pytest.mark.trains
 def test_of_two_tasks_with_one_folder_one_is_refused(images: Path, tmp_path: Path) -> None:
     argv = ["pretrain", str(images), *FLAGS, "--out", str(tmp_path / "run")]
-    # Not forked: the child of a process with several OpenMP threads waits for them for ever.
-    context = multiprocessing.get_context("spawn")
-    barrier, codes = context.Barrier(2), context.Array("i", [9, 9])
-    tasks = [context.Process(target=_task, args=(argv, r, barrier, codes)) for r in (0, 1)]
+    barrier, codes = FORKSERVER.Barrier(2), FORKSERVER.Array("i", [9, 9])
+    tasks = [FORKSERVER.Process(target=_task, args=(argv, r, barrier, codes)) for r in (0, 1)]
     for task in tasks:
         task.start()
     for task in tasks:

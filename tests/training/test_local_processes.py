@@ -2,12 +2,22 @@
 
 import os
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from BYOL.errors import DataError, StoppedError
+from BYOL.training import local_processes
 from BYOL.training.local_processes import run_processes
+from tests.forked import FORKSERVER
+
+
+@pytest.fixture(autouse=True)
+def _quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that need not import PyTorch; test_embed_parts.py has those of a command."""
+    multiprocessing = SimpleNamespace(get_context=lambda _: FORKSERVER)
+    monkeypatch.setattr(local_processes, "multiprocessing", multiprocessing)
 
 
 def kill_second(name: str, rank: int, processes: int) -> str:

@@ -30,9 +30,7 @@ from BYOL.training.pretrain import pretrain
 from BYOL.training.resume import Start, fixed_facts
 from BYOL.training.signals import StopRequest
 from tests.conftest import TINY, draw_images, tiny
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["BYOL.training.pretrain", "torch", "timm", "sklearn.neighbors"])
+from tests.forked import FORKSERVER
 
 
 def train(config) -> None:
@@ -47,7 +45,7 @@ def train(config) -> None:
 
 
 def start(config):
-    process = CONTEXT.Process(target=train, args=(config,))
+    process = FORKSERVER.Process(target=train, args=(config,))
     process.start()
     return process
 
@@ -108,7 +106,7 @@ def kill_at_random(images, whole, place, workers: int, kills: int, seconds: floa
 
 
 def timed_whole_run(images, place) -> float:
-    server = CONTEXT.Process(target=int)  # the first one waits until the server has imported all
+    server = FORKSERVER.Process(target=int)  # the first one waits until the server has imported all
     server.start()
     server.join()
     begun = time.monotonic()
@@ -193,7 +191,7 @@ def test_handlers_that_python_did_not_install_are_left_alone(monkeypatch):
 def test_a_second_signal_stops_at_once():
     from BYOL.training.signals import StopRequest
 
-    process = CONTEXT.Process(target=_never_ending)
+    process = FORKSERVER.Process(target=_never_ending)
     process.start()
     time.sleep(1.0)
     os.kill(process.pid, signal.SIGINT)
