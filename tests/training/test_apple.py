@@ -16,8 +16,6 @@ from BYOL.views.pipeline import make_view
 from tests.conftest import draw_images
 from tests.training.test_module import settings
 
-pytestmark = pytest.mark.trains
-
 ON_THE_CPU = ("collapse/metrics.py",)  # takes its tensors there first
 
 

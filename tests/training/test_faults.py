@@ -23,8 +23,6 @@ from BYOL.training.pretrain import pretrain
 from tests.conftest import TINY, draw_images, hold_lock, tiny
 from tests.forked import FORKSERVER
 
-pytestmark = pytest.mark.trains
-
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
@@ -84,6 +82,7 @@ def spoil(monkeypatch, steps: range, value: float) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.trains
 def test_one_step_that_is_not_finite_is_skipped_and_counted(
     images, tmp_path, monkeypatch, value, lines
 ):
@@ -96,6 +95,7 @@ def test_one_step_that_is_not_finite_is_skipped_and_counted(
 
 
 @pytest.mark.parametrize("optimizer", ["lars", "sgd"])
+@pytest.mark.trains
 def test_first_steps_that_are_not_finite_leave_the_weights_where_they_are(
     images, tmp_path, monkeypatch, optimizer
 ):
@@ -108,6 +108,7 @@ def test_first_steps_that_are_not_finite_leave_the_weights_where_they_are(
         torch.testing.assert_close(run.backbone.get_parameter(name), value, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.trains
 def test_a_run_of_only_such_steps_ends_with_its_metrics_and_a_good_checkpoint(
     images, tmp_path, monkeypatch, capsys
 ):
@@ -206,6 +207,7 @@ def test_a_set_of_broken_files_ends_with_one_line_from_a_loader_process(tmp_path
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.trains
 def test_what_draws_from_the_generator_of_pytorch_is_repeated_too(images, tmp_path, monkeypatch):
     """Dropout and the like: the generator is set at every step, its state before is nothing."""
     real, weights = Pretraining.training_step, []

@@ -148,7 +148,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_images(tmp_path_factory.mktemp("data") / "images", each=8)
 
 
-@pytest.mark.trains
 @pytest.mark.parametrize("variables", [BATCH, STEP, LEFT_OVER], ids=["batch", "step", "left over"])
 def test_a_run_within_other_programs_variables_is_complete(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
@@ -186,7 +185,6 @@ def _task(argv: list[str], rank: int, barrier: Any, codes: Any) -> None:
     codes[rank] = main([*argv, f"--seed={rank}"])
 
 
-@pytest.mark.trains
 def test_of_two_tasks_with_one_folder_one_is_refused(images: Path, tmp_path: Path) -> None:
     argv = ["pretrain", str(images), *FLAGS, "--out", str(tmp_path / "run")]
     barrier, codes = FORKSERVER.Barrier(2), FORKSERVER.Array("i", [9, 9])

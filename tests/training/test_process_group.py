@@ -102,7 +102,6 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.trains
 def test_a_run_after_one_of_two_processes_trains_on_all_images(tmp_path):
     images = draw_images(tmp_path / "images", each=10)
     program = tmp_path / "program.py"
