@@ -97,6 +97,11 @@ def _equals(image: StoredImage, marker: float | int) -> np.ndarray | None:
     A colour is missing only if all of its values are. An opacity never is.
     """
     values = image.values
+    if image.stored_bits < 8:
+        most = (1 << image.stored_bits) - 1
+        if not 0 <= marker <= most or marker != int(marker):
+            return None
+        marker = round(marker * 255 / most)
     if values.dtype.kind in "iu":
         info = np.iinfo(values.dtype)
         if marker != marker or not info.min <= marker <= info.max or marker != int(marker):

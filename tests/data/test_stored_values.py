@@ -204,6 +204,20 @@ def test_no_data_that_the_type_cannot_hold_has_no_effect(tmp_path, dtype, text):
     assert read_stored(tmp_path / "x.tif").missing is None
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("name", ["x.tif", "x.png"])
+def test_no_data_of_fewer_than_8_bits_is_a_stored_value(tmp_path, bits, name):
+    most = (1 << bits) - 1
+    values = np.arange(16, dtype=np.uint8).reshape(4, 4) & most
+    if name == "x.png":
+        Image.fromarray(values * (255 // most)).save(tmp_path / name, bits=bits)
+    else:
+        tifffile.imwrite(tmp_path / name, values, bitspersample=bits, photometric="minisblack")
+    for marker in (most, 255 // most + 1):  # the second one is no stored value
+        pixels = read_image(tmp_path / name, 1, options=ReadOptions(no_data=marker))[0].numpy()
+        assert np.array_equal(pixels, np.where(values == marker, 0, values * (255 // most)))
+
+
 def test_a_colour_is_missing_only_if_all_of_its_values_are(tmp_path):
     values = noise("u1", (8, 8, 3)) // 2
     values[0], values[1, :, 0] = 255, 255

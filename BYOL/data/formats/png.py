@@ -1,5 +1,6 @@
 """PNG files, read by Pillow, with all 16 bits of colours, and only with the right checksums."""
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -44,9 +45,14 @@ class PngFile(PillowFile):
 
     def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
         """Decode the values; see :class:`BYOL.data.formats.pillow.PillowFile`."""
-        for _ in pixel_chunks(content(self.source)):
+        encoded = content(self.source)
+        for _ in pixel_chunks(encoded):
             pass
-        return super().read(channels, min_size)
+        stored = super().read(channels, min_size)
+        bits = encoded[_DEPTH_AT]
+        return (
+            replace(stored, stored_bits=bits) if bits < 8 and encoded[_KIND_AT] == _GREY else stored
+        )
 
 
 class DeepPng(PillowFile):

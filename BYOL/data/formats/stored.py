@@ -111,6 +111,8 @@ class StoredImage:
         missing: bool, (H, W) or (H, W, C) like ``values``: known pixels without data; None: none.
         transparent: the last band is an opacity, which is composed over white.
         profile: the ICC profile of the colours; None: sRGB.
+        stored_bits: bits of the stored values, if they were fewer than 8 and ``values`` are scaled
+            to 0 to 255; values that mark no data are then still those of the file.
     """
 
     values: np.ndarray
@@ -122,6 +124,7 @@ class StoredImage:
     missing: np.ndarray | None = field(default=None, repr=False)
     transparent: bool = False
     profile: bytes | None = field(default=None, repr=False)
+    stored_bits: int = 8
 
 
 class ImageSource(Protocol):

@@ -169,6 +169,7 @@ def _stored(
 ) -> StoredImage:
     """The image of (H, W, C) decoded values."""
     missing, profile, limits, bits = None, profile_of(page), None, _bits(page)
+    stored_bits = 8
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if page.photometric in (_PALETTE, _CMYK) and layout == "rgb":
         if no_data is not None:  # of indices or inks, which are no colours
@@ -178,9 +179,9 @@ def _stored(
         else:
             values, profile = cmyk_to_rgb(_as_8_bits(values[..., :4]), profile), None
     elif values.dtype == bool:
-        values, no_data = _scaled(values.astype(np.uint8), no_data, 1)
+        values, stored_bits = _scaled(values.astype(np.uint8), 1), 1
     elif values.dtype == np.uint8 and bits < 8:
-        values, no_data = _scaled(values, no_data, bits)
+        values, stored_bits = _scaled(values, bits), bits
     elif values.dtype.kind == "u" and bits < 8 * values.dtype.itemsize:
         limits = (0, (1 << bits) - 1)
     return StoredImage(
@@ -192,6 +193,7 @@ def _stored(
         no_data,
         missing,
         profile=profile,
+        stored_bits=stored_bits,
     )
 
 
@@ -205,14 +207,10 @@ def _look_up(indices: np.ndarray, colormap: Any) -> np.ndarray:
     return table.astype(np.uint8).T[np.minimum(indices, table.shape[1] - 1)]
 
 
-def _scaled(
-    values: np.ndarray, no_data: float | int | None, bits: int
-) -> tuple[np.ndarray, float | int | None]:
-    """Scale uint8 values of fewer bits, and the value of no data, to 0 to 255."""
-    most = (1 << bits) - 1
-    table = np.rint(np.arange(256) * 255 / most).clip(0, 255).astype(np.uint8)
-    known = no_data is not None and 0 <= no_data <= most and no_data == int(no_data)
-    return table[values], int(table[int(no_data)]) if known else None  # type: ignore[arg-type]
+def _scaled(values: np.ndarray, bits: int) -> np.ndarray:
+    """Scale uint8 values of fewer bits to 0 to 255."""
+    table = np.rint(np.arange(256) * 255 / ((1 << bits) - 1)).clip(0, 255).astype(np.uint8)
+    return table[values]
 
 
 def _as_8_bits(values: np.ndarray) -> np.ndarray:
