@@ -5,7 +5,9 @@ Two classes also have the area under the ROC curve and the average precision of 
 
 All scores but the accuracy are functions of the count of each test image. The bootstrap interval
 is then computed for many resamples at once. If every image counts once, the scores are equal to
-scikit-learn's.
+scikit-learn's. A mean over classes or tags leaves out those that a resample has no image of, except
+that those of a single test image (or group) are resampled like images: see
+:func:`BYOL.evaluation.rare_classes.mean_of_columns`.
 """
 
 from collections.abc import Callable
@@ -17,11 +19,18 @@ from BYOL.config.tasks import CLASSES, VALUES, Measure, Measures
 from BYOL.evaluation.bootstrap import (
     accuracy_interval,
     counted_interval,
-    exact_interval,
-    exact_mean_interval,
     without_width,
 )
 from BYOL.evaluation.labelled_set import LabelledSet
+from BYOL.evaluation.rare_classes import (
+    adjust_balanced_accuracy,
+    exact_auroc_interval,
+    independent_units,
+    mean_of_columns,
+    units_of_classes,
+    units_of_tags,
+    widen,
+)
 
 BALANCED, AUROC, AP, MAP = "balanced accuracy", "AUROC", "AP", "mAP"
 Counted = Callable[[np.ndarray], np.ndarray]  # (r, q) counts → (r,) scores
@@ -52,24 +61,24 @@ def score_predictions(
     if truth.task == CLASSES:
         correct = predictions.argmax(axis=1) == truth.labels
         measures = {name or "accuracy": accuracy_interval(correct, groups)}
-        statistics = {BALANCED: _balanced_accuracy(truth.labels, correct)}
+        alone = units_of_classes(truth) == 1
+        statistics = {BALANCED: _balanced_accuracy(truth.labels, correct, alone)}
         is_positive = truth.labels == positive
         if positive is not None and 0 < is_positive.sum() < len(truth):
             probability = predictions[:, positive]
             statistics[AUROC] = _auroc(is_positive, probability)
-            statistics[AP] = _mean_precision(is_positive[:, None], probability[:, None])
+            statistics[AP] = _mean_precision(
+                is_positive[:, None], probability[:, None], np.zeros(1, bool)
+            )
     else:
         statistics = _column_statistics(truth, predictions)
     scores = {m: counted_interval(s, len(truth), groups=groups) for m, s in statistics.items()}
     if BALANCED in scores:
-        counts = _units_of_classes(truth)
-        scores[BALANCED]["units"] = max(len(counts) - 1, 1) * int(counts.min())
-        if without_width(scores[BALANCED]):
-            scores[BALANCED] |= _mean_exact_interval(truth, correct)
+        adjust_balanced_accuracy(scores[BALANCED], truth, correct)
     if AUROC in scores:
         _adjust_to_rarer_class(scores, truth, is_positive)
     if MAP in scores:
-        _adjust_to_rarest_tag(scores[MAP], truth)
+        _adjust_to_rarest_tag(scores[MAP], truth, predictions)
     return measures | {f"{name} {measure}".strip(): score for measure, score in scores.items()}
 
 
@@ -77,88 +86,52 @@ def _column_statistics(truth: LabelledSet, predictions: np.ndarray) -> dict[str,
     labels, predicted = truth.labels[:, truth.varying], predictions[:, truth.varying]
     if truth.task == VALUES:
         return {"R²": _r2(labels, predicted), "MAE": _mae(truth.labels, predictions)}
-    return {MAP: _mean_precision(labels, predicted), "F1": _macro_f1(labels, predicted >= 0.5)}
-
-
-def _units_of_classes(truth: LabelledSet) -> np.ndarray:
-    """Return the number of independent units of every class."""
-    pairs = np.unique(np.stack([truth.labels, _independent_units(truth)], axis=1), axis=0)
-    return np.unique(pairs[:, 0], return_counts=True)[1]
-
-
-def _independent_units(truth: LabelledSet) -> np.ndarray:
-    """Return the unit (n,) that every image belongs to: itself, or of several groups its group."""
-    return truth.units if len(np.unique(truth.units)) > 1 else np.arange(len(truth))
-
-
-def _adjust_to_rarest_tag(score: Measure, truth: LabelledSet) -> None:
-    """Adjust mAP to what the resamples do not contain.
-
-    Its ``units`` are the positive ones of the rarest tag, times the number of tags. If that tag has
-    one, no resample contains its variation, and mAP has no interval.
-    """
-    units, tags = _independent_units(truth), truth.labels[:, truth.varying].T
-    fewest = min(len(np.unique(units[tag])) for tag in tags)
-    score["units"] = len(tags) * fewest
-    if fewest == 1:
-        score |= {"low": score["value"], "high": score["value"]}
+    alone = units_of_tags(truth) == 1
+    return {
+        MAP: _mean_precision(labels, predicted, alone),
+        "F1": _macro_f1(labels, predicted >= 0.5),
+    }
 
 
 def _adjust_to_rarer_class(scores: Measures, truth: LabelledSet, is_positive: np.ndarray) -> None:
     """Adjust AUROC and AP to what the resamples do not contain.
 
     Their ``units``, which limit what a paired test can show, are those of the rarer class. If it
-    has one, no resample contains its variation: the interval of AUROC is then the exact one too,
-    and AP has none.
+    has one, no resample contains its variation: the interval of AUROC is then the exact one too.
     """
-    units = int(_units_of_classes(replace(truth, labels=is_positive.astype(np.int64))).min())
+    units = int(units_of_classes(replace(truth, labels=is_positive.astype(np.int64))).min())
     scores[AUROC]["units"] = scores[AP]["units"] = units
     if without_width(scores[AUROC]) or units == 1:
-        scores[AUROC] |= _exact_auroc_interval(scores[AUROC]["value"], truth, is_positive)
-    if units == 1:
-        scores[AP] |= {"low": scores[AP]["value"], "high": scores[AP]["value"]}
+        scores[AUROC] |= exact_auroc_interval(scores[AUROC]["value"], truth, is_positive)
+    if len(np.unique(independent_units(truth)[is_positive])) == 1:
+        widen(scores[AP], scores[AP]["value"], 1, 1)
 
 
-def _mean_exact_interval(truth: LabelledSet, correct: np.ndarray) -> Measure:
-    """Return the mean ends of the exact intervals of the recalls.
+def _adjust_to_rarest_tag(score: Measure, truth: LabelledSet, predictions: np.ndarray) -> None:
+    """Adjust mAP to what the resamples do not contain.
 
-    It is wider than needed. It replaces a bootstrap interval without width, which results if every
-    class is either always or never recognized. With groups, the groups of a class are counted.
+    Its ``units`` are those with the rarest tag, times the number of tags.
     """
-    several, ends = len(np.unique(truth.units)) > 1, []
-    for c in np.unique(truth.labels):
-        hits = correct[truth.labels == c]
-        units = len(np.unique(truth.units[truth.labels == c])) if several else len(hits)
-        ends.append(exact_interval(round(float(hits.mean()) * units), units))
-    low, high = np.mean(ends, axis=0).tolist()
-    return {"low": low, "high": high}
+    counts = units_of_tags(truth)
+    score["units"] = len(counts) * int(counts.min())
+    alone = np.flatnonzero(truth.varying)[counts == 1]
+    if len(alone):
+        own = _mean_precision(truth.labels[:, alone], predictions[:, alone], alone < 0)
+        widen(score, float(own(np.ones((1, len(truth))))[0]), len(alone), len(counts))
 
 
-def _exact_auroc_interval(value: float, truth: LabelledSet, is_positive: np.ndarray) -> Measure:
-    """Return the exact interval of disjoint pairs, for an AUROC whose resamples are all equal.
-
-    With p positive and q negative images, min(p, q) disjoint pairs are independent, and each is
-    ranked correctly with a probability equal to the AUROC. With groups, pairs of a positive and a
-    negative group are counted. The interval is wider than needed.
-    """
-    units = truth.units
-    sides = [np.unique(units[is_positive]), np.unique(units[~is_positive])]
-    pairs = min(map(len, sides))
-    if truth.groups is not None:  # a group with images on both sides is one unit
-        pairs = min(pairs, max(len(np.unique(units)) // 2, 1))
-    return exact_mean_interval(value, pairs)
-
-
-def _balanced_accuracy(truth: np.ndarray, correct: np.ndarray) -> Counted:
+def _balanced_accuracy(truth: np.ndarray, correct: np.ndarray, alone: np.ndarray) -> Counted:
+    """The mean recall of the classes, where ``alone`` are those with one unit."""
     order = np.argsort(truth, kind="stable")
     starts = np.flatnonzero(np.diff(truth[order], prepend=-1))
+    sizes = np.diff(starts, append=len(truth))
     hit = correct[order].astype(np.float64)
 
     def mean_recall(counts: np.ndarray) -> np.ndarray:
         counts = counts[:, order]
         images = np.add.reduceat(counts, starts, axis=1)
         hits = np.add.reduceat(counts * hit, starts, axis=1)
-        return (hits / images.clip(1)).sum(axis=1) / (images > 0).sum(axis=1)
+        return mean_of_columns(hits / images.clip(1), images / sizes, alone)
 
     return mean_recall
 
@@ -181,21 +154,23 @@ def _auroc(positive: np.ndarray, scores: np.ndarray) -> Counted:
     return area
 
 
-def _mean_precision(truth: np.ndarray, scores: np.ndarray) -> Counted:
+def _mean_precision(truth: np.ndarray, scores: np.ndarray, alone: np.ndarray) -> Counted:
+    """The mean average precision of the columns, where ``alone`` are those with one unit."""
     orders = np.argsort(-scores, axis=0, kind="stable")
     columns = [(o, truth[o, t], _last_of_ties(scores[o, t])) for t, o in enumerate(orders.T)]
+    positives = truth.sum(axis=0).clip(1)
 
     def mean(counts: np.ndarray) -> np.ndarray:
-        total, present = np.zeros(len(counts)), np.zeros(len(counts))
-        for order, relevant, last in columns:
+        precision, found = np.empty((2, len(counts), len(columns)))
+        for t, (order, relevant, last) in enumerate(columns):
             ranked = counts[:, order]
             taken = ranked.cumsum(axis=1)[:, last]
             hits = (ranked * relevant).cumsum(axis=1)[:, last]
             gained = np.diff(hits, axis=1, prepend=0.0)
             area = (gained * hits / taken.clip(1e-12)).sum(axis=1)
-            total += area / hits[:, -1].clip(1e-12)
-            present += hits[:, -1] > 0
-        return np.where(present > 0, total / present.clip(1), np.nan)  # a resample of no positive
+            found[:, t] = hits[:, -1]
+            precision[:, t] = area / found[:, t].clip(1e-12)
+        return mean_of_columns(precision, found / positives, alone)
 
     return mean
 

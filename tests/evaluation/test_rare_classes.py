@@ -12,7 +12,7 @@ from sklearn.metrics import (
 )
 
 from BYOL.errors import UserError
-from BYOL.evaluation.bootstrap import exact_interval, without_width
+from BYOL.evaluation.bootstrap import exact_interval
 from BYOL.evaluation.class_summary import (
     class_recalls,
     class_summary,
@@ -71,7 +71,7 @@ def test_resamples_of_auroc_and_balanced_accuracy_equal_those_of_scikit_learn():
     rows = rng.integers(0, 80, (20, 80))
     counts = np.stack([np.bincount(r, minlength=80) for r in rows]).astype(float)
     found, correct = _auroc(truth, scores)(counts), (scores > 0.5) == truth
-    balanced = _balanced_accuracy(truth.astype(int), correct)(counts)
+    balanced = _balanced_accuracy(truth.astype(int), correct, np.zeros(2, bool))(counts)
     for i, r in enumerate(rows):
         assert found[i] == pytest.approx(roc_auc_score(truth[r], scores[r]))
         assert balanced[i] == pytest.approx(balanced_accuracy_score(truth[r], scores[r] > 0.5))
@@ -90,7 +90,10 @@ def test_one_image_of_a_class_shows_next_to_nothing():
     ]
     auroc = found[1]["AUROC"]
     assert auroc["value"] < 0.5 and (auroc["low"], auroc["high"]) == exact_interval(0, 1)
-    assert without_width(found[1]["AP"]), "one positive image: no interval"
+    ap, outcome = found[1]["AP"], exact_interval(0, 1)
+    assert ap["low"] <= outcome[0] and ap["high"] >= outcome[1], "one positive image"
+    balanced = found[1]["balanced accuracy"]
+    assert balanced["low"] < 0.55 and balanced["high"] > 0.95, "half of it is one outcome"
     for measure in ("balanced accuracy", "AUROC", "AP"):
         first, second = found[0][measure], found[1][measure]
         assert first["value"] > second["value"] and first["units"] == 1
@@ -109,6 +112,23 @@ def test_units_are_those_of_the_rarest_class_and_groups():
     assert score_predictions("", scores, one_group)["balanced accuracy"]["units"] == 8
 
 
+def test_classes_of_one_image_vary_like_images():
+    """With classes of one test image each, the balanced accuracy is the accuracy."""
+    rng = np.random.default_rng(0)
+    known, found = LabelledSet(np.arange(60)), []
+    for _ in range(2):
+        correct = rng.random(60) < 0.6
+        found.append(score_predictions("", np.eye(60)[(np.arange(60) + ~correct) % 60], known))
+    balanced, accuracy = found[0]["balanced accuracy"], found[0]["accuracy"]
+    assert balanced["value"] == pytest.approx(accuracy["accuracy"])
+    width = accuracy["high"] - accuracy["low"]
+    assert balanced["high"] - balanced["low"] == pytest.approx(width, rel=0.15)
+    tests = [paired_test(*(f[name] for f in found), 60) for name in found[0]]
+    assert tests[1].p == pytest.approx(tests[0].p, abs=0.15)
+    perfect = score_predictions("", np.eye(60), known)["balanced accuracy"]
+    assert (perfect["low"], perfect["high"]) == pytest.approx(exact_interval(60, 60))
+
+
 @pytest.mark.parametrize(
     ("positives", "groups", "units"),
     [(1, None, 1), (2, None, 2), (2, np.arange(100) // 50, 1), (2, np.zeros(100), 2)],
@@ -120,14 +140,15 @@ def test_a_tag_of_few_images_shows_next_to_nothing(positives, groups, units):
     scores = np.linspace(1, 0, 200).reshape(100, 2)
     found = [score_predictions("", s, known)["mAP"] for s in (scores, np.roll(scores, 60, axis=0))]
     assert [m["units"] for m in found] == [2 * units] * 2
-    assert [without_width(m) for m in found] == [units == 1] * 2
+    least = 0.97 / 2 if units == 1 else 0.0  # that of one outcome, for one of two tags
+    assert all(m["high"] - m["low"] > least for m in found)
     assert paired_test(*found, 100).p >= 0.5 ** (2 * units - 1)
 
 
 def test_a_resample_without_a_positive_image_has_no_average_precision():
     truth = np.array([[True], [False], [False]])
     counts = np.array([[0.0, 2, 1], [1, 1, 1]])
-    found = _mean_precision(truth, np.array([[0.9], [0.5], [0.1]]))(counts)
+    found = _mean_precision(truth, np.array([[0.9], [0.5], [0.1]]), np.zeros(1, bool))(counts)
     assert np.isnan(found[0]) and found[1] == 1.0
     known = LabelledSet(np.repeat([0, 1], [30, 2]))
     scores = np.stack([np.linspace(1, 0, 32), np.linspace(0, 1, 32)], axis=1)

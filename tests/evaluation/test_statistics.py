@@ -103,7 +103,7 @@ def test_scores_of_many_resamples_equal_those_of_scikit_learn_for_each():
     rows = rng.integers(0, 60, (20, 60))
     counts = np.stack([np.bincount(r, minlength=60) for r in rows]).astype(float)
     ours = {
-        "mAP": _mean_precision(truth, scores)(counts),
+        "mAP": _mean_precision(truth, scores, np.zeros(3, bool))(counts),
         "F1": _macro_f1(truth, scores >= 0.5)(counts),
         "R²": _r2(values, guess)(counts), "MAE": _mae(values, guess)(counts),
     }  # fmt: skip
