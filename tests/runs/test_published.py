@@ -1,5 +1,6 @@
 """Backbones without a run: exported ones and models in timm's format, in the place of RUN."""
 
+import itertools
 import json
 
 import numpy as np
@@ -34,18 +35,15 @@ def embedded(run, images, tmp_path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("network", [*NETWORKS, "without batch statistics"])
-@pytest.mark.parametrize("classifier", ["none", "linear"])
-def test_an_exported_backbone_has_the_features_of_its_run(few, tmp_path, network, classifier):
+def test_an_exported_backbone_has_the_features_of_its_run(few, tmp_path, network):
     settings = NETWORKS.get(network, {"backbone": "resnet18", "norm": "gn-ws"})
     run = make_run(tmp_path / "run", few, **settings)
     names = ["b.safetensors"] + (["hub/"] if "norm" not in settings else [])
     expected = embedded(run, few, tmp_path)
-    for name in names:
-        argv = ["export", str(run), "--to", f"{tmp_path}/{name}", f"--classifier={classifier}"]
-        assert main(argv) == 0
-        places = [f"{tmp_path}/{name}"]
-        places += [f"local-dir:{tmp_path}/hub"] if name == "hub/" else []
-        for place in places:
+    for name, classifier in itertools.product(names, ("none", "linear")):
+        to = f"{tmp_path}/{classifier}-{name}"
+        assert main(["export", str(run), "--to", to, f"--classifier={classifier}"]) == 0
+        for place in [to] if name != "hub/" else [to, f"local-dir:{to.rstrip('/')}"]:
             # to the bit, but where standardised weights are standardised anew
             found, near = embedded(place, few, tmp_path), 1e-5 * ("norm" in settings)
             np.testing.assert_allclose(found, expected, rtol=near, atol=near, err_msg=place)
