@@ -6,6 +6,7 @@ encoding. Each command then ends with 0 or 2 and without a traceback.
 
 import copy
 import dataclasses
+import functools
 import json
 import math
 import random
@@ -21,7 +22,7 @@ from torch import nn
 from BYOL.cli.main import main
 from BYOL.cli.sweep.spec import Cell
 from BYOL.cli.sweep.summary import summarise, table
-from BYOL.config import load_config, save_config
+from BYOL.config import PretrainConfig, load_config, save_config
 from BYOL.config.yaml_io import read_settings
 from BYOL.errors import DataError, UserError
 from BYOL.export.exportable import ExportModel
@@ -123,16 +124,18 @@ def replaced(values: Any, place: tuple[Any, ...], value: Any) -> Any:
 
 def use(folder: RunFolder, out: Path) -> None:
     """Everything that reads the results, without training and without images."""
-    config = load_config(folder.config)
+    config = config_of(folder.path)
     run = Run(folder, config, nn.Identity())
     write_report(run, None, SampleConfig(torch.device("cpu")), out / "page.html")
     model_card(ExportModel(run), "name")
     (out / "sweep").mkdir(exist_ok=True)
-    table(summarise([Cell("a", (config_of(folder),))]))
+    table(summarise([Cell("a", (config,))]))
 
 
-def config_of(folder: RunFolder) -> Any:
-    return dataclasses.replace(load_config(folder.config), out=str(folder.path))
+@functools.cache
+def config_of(path: Path) -> PretrainConfig:
+    """The settings of a run of which hundreds of other files are read in one test."""
+    return dataclasses.replace(load_config(path / "config.yaml"), out=str(path))
 
 
 def one_line(action: Callable[[], object], path: Path) -> str | None:
