@@ -17,7 +17,7 @@ from tests.conftest import draw_images, tiny
     [
         ("convnext_atto", {"image_size": 16}, "--image_size=16"),
         ("vit_tiny_patch16_224", {"image_size": 8}, "--image_size=8"),
-        ("vgg11", {"image_size": 32, "view_size": 16}, "--view_size=16"),
+        ("convnext_atto", {"image_size": 32, "view_size": 16}, "--view_size=16"),
         ("convnext_atto", {"image_size": 64, "small_views": 1, "small_size": 8}, "--small_size=8"),
     ],
 )

@@ -135,7 +135,7 @@ def test_learning_rate_follows_the_schedule(images, tmp_path):
         {"small_views": 1, "small_size": 8, "cutout_views": 1, "view_predictors": "own"},
         {"optimizer": "adamw", "lr": 1e-3}, {"depth_proj": 1, "depth_pred": 3},
         {"precision": "fp32"}, {"precision": "bf16"}, {"rotate": 10.0, "vertical_flip": 0.5},
-        {"backbone": "resnet18", "grad_checkpointing": True}, {"channels": 1}, {"channels": 4},
+        {"backbone": "test_resnet", "grad_checkpointing": True}, {"channels": 1}, {"channels": 4},
         {"memory": 0.0, "workers": 2}, {"view_size": 12},
     ],
     ids=str,
