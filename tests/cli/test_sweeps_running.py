@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import multiprocessing
 import os
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from BYOL.errors import StoppedError, UserError
 from BYOL.runs.lock import claimed, locked
 from tests.cli.test_sweeps import SETTINGS
 from tests.conftest import draw_images, hold_lock
+from tests.forked import FORKSERVER
 
 
 @pytest.fixture
@@ -81,10 +81,9 @@ def test_a_mistake_of_all_runs_is_reported_once(write, tmp_path, capsys):
 def test_a_run_of_another_process_is_skipped(write, tmp_path, capsys):
     argv = write({"a": {}, "b": {}})
     (tmp_path / "out" / "a").mkdir(parents=True)
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
+    ready = FORKSERVER.Event()
     claim = tmp_path / "out" / "a" / ".seed-0.lock"
-    other = context.Process(target=hold_lock, args=(claim, ready))
+    other = FORKSERVER.Process(target=hold_lock, args=(claim, ready))
     other.start()
     try:
         assert ready.wait(60)

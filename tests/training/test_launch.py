@@ -22,6 +22,7 @@ from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import load_checkpoint
 from BYOL.training.launch import translated_errors
 from tests.conftest import TINY, draw_images
+from tests.forked import FORKSERVER
 
 CLEAN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 FLAGS = (
@@ -140,8 +141,9 @@ def _normalise(rank: int, world: int, file: str, answers) -> None:
 
 def test_global_batch_norm_is_batch_norm_of_the_whole_batch(tmp_path):
     """Values, gradients and running statistics."""
-    answers = mp.get_context("spawn").Manager().dict()
-    mp.spawn(_normalise, (2, str(tmp_path / "meet"), answers), nprocs=2)
+    answers = FORKSERVER.Manager().dict()
+    arguments = (2, str(tmp_path / "meet"), answers)
+    mp.start_processes(_normalise, arguments, 2, start_method="forkserver")
     x = torch.randn(6, 5, 3, 3, generator=torch.Generator().manual_seed(0)) * 3 + 100
     x.requires_grad_()
     norm, weights = nn.BatchNorm2d(5), torch.linspace(-1, 1, 6).view(-1, 1, 1, 1)
