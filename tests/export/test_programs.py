@@ -1,9 +1,12 @@
 """ONNX and torch.export: a file gives the features of byol embed for any batch size."""
 
+import contextlib
+import io
 import json
 import os
-import subprocess
+import signal
 import sys
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +20,7 @@ from BYOL.data.sources import open_images
 from BYOL.export import onnx as onnx_export
 from BYOL.export import torch_export as program
 from tests.conftest import draw_images, make_run
+from tests.forked import FORKSERVER
 
 
 def embedded(run, out) -> np.ndarray:
@@ -153,21 +157,30 @@ def test_a_full_disk_leaves_no_file(run, tmp_path, capsys, monkeypatch, name):
     assert list(tmp_path.iterdir()) == []
 
 
+def run_limited(argv: list[str], answer: Any) -> None:
+    """Send the exit code and the messages of a command that may write 100 kB into a file."""
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        code = main(argv)
+    answer.send((code, error.getvalue()))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other platforms set limits differently")
 @pytest.mark.parametrize("name", ["m.pt2", "m.pth"])
 def test_a_file_size_limit_gives_one_line_and_does_not_abort_the_process(run, tmp_path, name):
-    limited = (
-        "import resource, signal, sys; from BYOL.cli.main import main;"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
-        "sys.exit(main(sys.argv[1:]))"
-    )
-    argv = [sys.executable, "-c", limited, "export", str(run), f"--to={tmp_path}/{name}"]
-    process = subprocess.run(argv, capture_output=True, text=True, check=False)
-    lines = [line for line in process.stderr.splitlines() if line.startswith("byol: ")]
-    assert process.returncode == 2 and len(lines) == 1 and "cannot write" in lines[0], (
-        process.stderr
-    )
+    answer, sender = FORKSERVER.Pipe(duplex=False)
+    argv = ["export", str(run), f"--to={tmp_path}/{name}"]
+    process = FORKSERVER.Process(target=run_limited, args=(argv, sender))
+    process.start()
+    sender.close()
+    code, text = answer.recv()
+    process.join()
+    lines = [line for line in text.splitlines() if line.startswith("byol: ")]
+    assert code == 2 and len(lines) == 1 and "cannot write" in lines[0], text
+    assert process.exitcode == 0
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,10 +1,12 @@
 """What happens before the first step: how often files are opened, and that nothing is silent."""
 
 import logging
-import subprocess
+import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -12,21 +14,29 @@ from PIL import Image
 from BYOL import _waiting as waiting_module
 from BYOL.cli.main import main
 from BYOL.training import pretrain as pretraining
-from tests.conftest import TINY, draw_images
-
-COUNTING = """
-import collections, os, sys
-folder, counts = sys.argv[1], collections.Counter()
-sys.addaudithook(lambda event, a: event == "open" and isinstance(a[0], str)
-                 and a[0].startswith(folder) and counts.update([a[0]]))
 from BYOL.training.module import Pretraining
-def first_step(*_, **__):
-    print(len(counts), max(counts.values()), flush=True)
-    os._exit(0)
-Pretraining.optimizer_step = first_step
-from BYOL.cli.main import main
-main(["pretrain", *sys.argv[1:]])
-"""
+from tests.conftest import TINY, draw_images
+from tests.forked import FORKSERVER
+
+
+def count_opened(folder: str, argv: list[str], answer: Any) -> None:
+    """Send how many files of ``folder`` are opened before the first step, and how often at most.
+
+    It is run in a process of its own, because an audit hook stays.
+    """
+    counts: Counter[str] = Counter()
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str) and arguments[0].startswith(folder):
+            counts[arguments[0]] += 1
+
+    def first_step(*_: object, **__: object) -> None:
+        answer.send((len(counts), max(counts.values())))
+        os._exit(0)
+
+    sys.addaudithook(hook)
+    Pretraining.optimizer_step = first_step  # type: ignore[method-assign]
+    main(["pretrain", folder, *argv])
 
 
 @pytest.mark.parametrize(("size", "ending"), [((32, 32), "png"), ((400, 300), "jpg")])
@@ -37,12 +47,14 @@ def test_an_image_file_is_opened_at_most_three_times_before_the_first_step(
     data.mkdir()
     for i in range(12):
         Image.new("RGB", size, (20 * i, 100, 50)).save(data / f"{i}.{ending}")
-    argv = [str(data), "--out", str(tmp_path / "run"), "--epochs", "1", "--workers", "0"]
-    done = subprocess.run(
-        [sys.executable, "-c", COUNTING, *argv], capture_output=True, text=True, check=False
-    )
-    files, most = map(int, done.stdout.split()[-2:])
-    assert files == len(list(data.iterdir())) and 1 <= most <= 3, done.stderr
+    argv = ["--out", str(tmp_path / "run"), "--epochs", "1", "--workers", "0"]
+    answer, sender = FORKSERVER.Pipe(duplex=False)
+    process = FORKSERVER.Process(target=count_opened, args=(str(data), argv, sender))
+    process.start()
+    sender.close()
+    files, most = answer.recv()
+    process.join()
+    assert files == len(list(data.iterdir())) and 1 <= most <= 3
 
 
 @pytest.mark.parametrize(
