@@ -14,7 +14,6 @@ from BYOL.training.length import Length
 from BYOL.training.module import Pretraining
 from tests.conftest import draw_images, tiny
 
-pytestmark = pytest.mark.trains
 QUICK = (
     "--batch-size=8", "--hidden-size=16", "--output-size=8", "--backbone=plain5", "--workers=0",
     "--image-size=16", "--view-size=16", "--no-evaluate", "--no-report", "--knn-every=0",
