@@ -221,6 +221,17 @@ def test_shares_have_every_class_and_are_nested():
     assert (balanced_share(known, 0.1, 4) != small).any()
 
 
+def test_finetuning_a_network_with_dropout_depends_on_the_seed_alone():
+    backbone = nn.Sequential(conv(), nn.Dropout(0.5))
+    data = dataclasses.replace(EVALUATION_DATA, shares=(0.1,), epochs=1)
+    outputs = []
+    for seed in (0, 1):  # of the caller
+        torch.manual_seed(seed)
+        trained = finetuning._trained(source(backbone, data), data.train, 0.1, 1)
+        outputs.append(trained.head.weight)
+    assert torch.equal(*outputs)
+
+
 def test_a_classifier_starts_from_zero_with_a_copy_of_the_backbone():
     backbone = conv()
     classifier = Classifier(backbone, 6, 3)

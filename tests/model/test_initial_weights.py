@@ -11,13 +11,14 @@ import torch
 
 import BYOL.model.timm_registry  # noqa: F401
 from BYOL.cli.main import main
+from BYOL.config.backbone_spec import BackboneSpec
 from BYOL.errors import UserError
 from BYOL.evaluation.baselines import START
 from BYOL.export import export_backbone, load_weights
 from BYOL.model.backbones import build_backbone
 from BYOL.model.group_norm import without_batch_statistics
 from BYOL.model.initial_weights import start_from
-from BYOL.runs.build_model import build_model, seeded_model
+from BYOL.runs.build_model import build_model, seeded_backbone, seeded_model
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import open_run
 from BYOL.training.channel_statistics import IMAGENET_MEAN
@@ -108,6 +109,16 @@ def test_a_run_starts_from_the_weights_and_its_heads_depend_on_the_seed(donor, t
     for part in ("projection", "predictor"):
         heads = (getattr(m.onlineNet, part).state_dict() for m in (model, fresh))
         assert same_weights(*heads)
+
+
+def test_building_a_network_leaves_the_generators_of_gpus_as_they_are(tmp_path, monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    config = tiny(tmp_path, tmp_path / "out", channels=3, stem="imagenet")
+    state = torch.get_rng_state()
+    seeded_model(config)
+    seeded_backbone(config.only(BackboneSpec))
+    assert not seeds and torch.equal(torch.get_rng_state(), state)
 
 
 def test_weights_that_do_not_fit_are_named(donor, tmp_path):

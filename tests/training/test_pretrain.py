@@ -68,8 +68,12 @@ def test_an_opened_run_has_its_trained_and_its_untrained_backbone(run):
 
 
 def test_a_run_is_repeated_bit_for_bit_by_its_seed(images, tmp_path):
-    for name in ("one", "two"):
+    drawn = []
+    for seed, name in enumerate(("one", "two")):
+        torch.manual_seed(seed)
         pretrain(tiny(images, tmp_path / name))
+        drawn.append((torch.get_rng_state(), torch.Generator().manual_seed(seed).get_state()))
+    assert all(torch.equal(*states) for states in drawn)  # the caller's own random numbers
     pretrain(tiny(images, tmp_path / "other", seed=1))
     one, two, other = (
         load_weights(tmp_path / n / "backbone.safetensors")[0] for n in ("one", "two", "other")
