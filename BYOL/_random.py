@@ -8,6 +8,9 @@ The generator is the SplitMix64 finaliser (Steele, Lea and Flood 2014, "Fast spl
 pseudorandom number generators") applied to a counter.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -73,6 +76,23 @@ def seed_generators(key: int, device: torch.device) -> None:
         torch.cuda.manual_seed(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def generators_kept(device: torch.device) -> Iterator[None]:
+    """Restore PyTorch's generators of the CPU and of ``device`` on exit.
+
+    Otherwise a training that seeds them would leave every caller with the same random numbers,
+    whatever seed the caller had.
+    """
+    modules = {"cuda": torch.cuda, "mps": torch.mps}
+    kept = [m for m in (torch, modules.get(device.type)) if m is not None]
+    states = [module.get_rng_state() for module in kept]
+    try:
+        yield
+    finally:
+        for module, state in zip(kept, states, strict=True):
+            module.set_rng_state(state)
 
 
 def _signed(value: int) -> int:

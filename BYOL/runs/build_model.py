@@ -34,7 +34,7 @@ def build_model(config: PretrainConfig) -> BYOL:
     assert config.channels is not None
     views = config.only(ViewSettings)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.default_generator.manual_seed(config.seed)  # not those of GPUs
         _check_sizes(config.backbone, views)
         backbone = _backbone(config.only(BackboneSpec))
         features = feature_size(backbone, config.channels, config.image_size)
@@ -129,7 +129,7 @@ def untrained_backbone(spec: BackboneSpec) -> nn.Module:
     :func:`build_model` builds after seeding. Opening a run needs no heads and no target network.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.seed)
+        torch.default_generator.manual_seed(spec.seed)
         return _backbone(dataclasses.replace(spec, pretrained=False, weights=None)).eval()
 
 

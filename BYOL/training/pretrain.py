@@ -11,8 +11,8 @@ from typing import Any
 
 from BYOL._console import counted, show_messages_by_default
 from BYOL._distributed import first_process
-from BYOL._hardware import Machine, pick_machine
-from BYOL._random import fold
+from BYOL._hardware import Machine, pick_machine, torch_device
+from BYOL._random import fold, generators_kept
 from BYOL._waiting import waiting
 from BYOL.config import PretrainConfig, save_config
 from BYOL.config.model_settings import ModelSettings
@@ -56,7 +56,7 @@ def pretrain(config: PretrainConfig, known: KnownRows | None = None) -> dict[str
     """Train a backbone on images without labels, and evaluate it.
 
     Messages go to the logger ``BYOL``. Standard error shows them unless the application has log
-    handlers of its own.
+    handlers of its own. PyTorch's random generators are left as they were.
 
     Args:
         config: settings; :func:`BYOL.config.presets.preset_config` makes them.
@@ -75,7 +75,8 @@ def pretrain(config: PretrainConfig, known: KnownRows | None = None) -> dict[str
     began = command_start()
     config, machine, out = _with_place(config)
     start = find_start(RunFolder(out), config.resume, config.epochs)
-    with StopRequest() as stop, process_group(config.devices, config.nodes):
+    kept = generators_kept(torch_device(machine.accelerator))
+    with kept, StopRequest() as stop, process_group(config.devices, config.nodes):
         with waiting("opening the images"):
             prepared = prepare(config)
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)

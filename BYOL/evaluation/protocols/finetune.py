@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from BYOL._random import fold, generators_kept, seed_generators
 from BYOL.config.tasks import Measures
 from BYOL.data.dataset import Images
 from BYOL.evaluation.augmented_batches import augmented_batches
@@ -182,11 +183,13 @@ def _trained(source: FeatureSource, train: Images, lr: float, epochs: int) -> Cl
         train, data, source.input_spec, epochs=epochs, batch_size=batch_size,
         doing=f"fine-tuning, {source.name}, {n:,} labels",
     )  # fmt: skip
-    for ids, pixels in batches:
-        loss = targets.loss(classifier(pixels), ids)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    with generators_kept(data.device):
+        seed_generators(fold(data.seed), data.device)  # for dropout
+        for ids, pixels in batches:
+            loss = targets.loss(classifier(pixels), ids)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
     targets.unscale(classifier.head)
     return classifier.eval()
