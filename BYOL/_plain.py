@@ -1,5 +1,6 @@
 """Values of other libraries, such as numbers and arrays of numpy, as plain values of Python."""
 
+import math
 import numbers
 import os
 from typing import Any
@@ -29,6 +30,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {plain(name): plain(item) for name, item in value.items()}
     return _listed(value)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether ``value`` is a finite real number and no truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _listed(value: Any) -> Any:

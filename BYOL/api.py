@@ -20,6 +20,7 @@ from BYOL.config.export import ExportConfig
 from BYOL.config.features import EmbedConfig
 from BYOL.config.from_values import build_settings, specified_names, values_of_file
 from BYOL.config.paths import expand_home
+from BYOL.errors import SettingsError
 from BYOL.training.clock import command_clock
 
 StrPath = str | os.PathLike[str]
@@ -153,6 +154,12 @@ def _settings(settings: type, arguments: Mapping[str, Any]) -> Any:
     Raises:
         UserError: an unknown name, or a value of the wrong type or out of range.
     """
+    data = arguments.get("data")
+    if not isinstance(data, str | os.PathLike | None):  # not even listed: an array may be large
+        raise SettingsError(
+            f"data is a {type(data).__name__}: give the name of a folder or a file; "
+            "numpy.savez('images.npz', images=data) saves an array"
+        )
     values = {
         name: plain(value)
         for name, value in arguments.items()

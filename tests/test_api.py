@@ -48,6 +48,7 @@ def test_the_examples_in_the_docstrings_are_true() -> None:
         ({"epochs": np.float64(2)}, "--epochs: 2.0 is not a whole number"),
         ({"optimizer": "adam"}, "choose one of lars, sgd, adamw"),
         ({"data": "nowhere"}, "nowhere is not there"),
+        ({"data": np.zeros((3, 8, 8))}, r"data is a ndarray: .*savez\('images.npz', images=data\)"),
     ],
 )
 def test_a_mistake_is_an_error_that_names_the_setting(

@@ -11,6 +11,9 @@ from BYOL.model.feature_size import feature_size
 from BYOL.model.weights import HUB_CONFIG, HUB_WEIGHTS, copy_state_dict, save_tensors
 from BYOL.views.centre_crop import centre_crop_fraction
 from BYOL.views.config import InputSpec
+from BYOL.views.transforms import get_byol_transforms
+
+_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def save_backbone(
@@ -30,7 +33,8 @@ def save_backbone(
     ``BYOL.load_backbone(PATH)`` and ``timm.create_model("local-dir:PATH", pretrained=True)``.
 
     Args:
-        backbone: the network, such as ``model.onlineNet.backend``.
+        backbone: the network, such as ``model.onlineNet.backend``, also one wrapped in
+            ``DistributedDataParallel`` or ``torch.compile``.
         path: the folder to write; it must not exist.
         name: the timm name of the network. For a network of your own, the name under which it is
             registered by ``timm.models.register_model``. The program that opens the folder must
@@ -42,17 +46,19 @@ def save_backbone(
         arguments: further arguments of ``timm.create_model`` for this network.
 
     Raises:
-        UserError: ``path`` exists or cannot be written, or ``name`` and ``arguments`` are those of
-            another network.
+        UserError: ``path`` exists or cannot be written, ``size``, ``mean`` or ``std`` is out of
+            range, or ``name`` and ``arguments`` are those of another network.
     """
     from BYOL.model.timm_registry import timm_architecture
 
-    path, channels = Path(path), len(mean)
+    transform = get_byol_transforms(size, mean, std)[2]
+    size, mean, std = transform.size, transform.mean, transform.std
+    backbone, path, channels = _unwrapped(backbone), Path(path), len(mean)
     if path.exists():
         raise UserError(f"path={path} already exists: give another name")
     architecture, built_with = timm_architecture(name, stem, arguments)
     _check_network(backbone, architecture, channels, built_with, size)
-    input_spec = InputSpec(size, [float(m) for m in mean], [float(s) for s in std])
+    input_spec = InputSpec(size, mean, std)
     config = timm_config(backbone, architecture, built_with, input_spec)
     metadata = {
         "backbone": name, "stem": stem, "norm": "bn", "channels": str(channels),
@@ -110,6 +116,13 @@ def timm_config(
             "paper_ids": "arXiv:2006.07733",
         },
     }
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    """Return the network inside ``DistributedDataParallel`` or ``torch.compile``."""
+    name = "module" if isinstance(network, _PARALLEL) else "_orig_mod"
+    inner = getattr(network, name, None)
+    return network if inner is None else _unwrapped(inner)
 
 
 def _check_network(

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from BYOL.errors import UserError
+
 
 def regression_loss(x: Tensor, y: Tensor) -> Tensor:
     """Return the squared distance of the normalised vectors: ‖x/‖x‖ − y/‖y‖‖² = 2 − 2 cos(x, y).
@@ -13,7 +15,15 @@ def regression_loss(x: Tensor, y: Tensor) -> Tensor:
 
     Returns:
         (N,) float32 (float64 for float64), each in [0, 4].
+
+    Raises:
+        UserError: the shapes differ; vectors would be repeated silently.
     """
+    if x.shape != y.shape:
+        raise UserError(
+            f"the loss got predictions of shape {tuple(x.shape)} and projections of shape "
+            f"{tuple(y.shape)}: give vectors of equal shape, a row for each image"
+        )
     return (_normalise(x) - _normalise(y.detach())).square().sum(dim=-1)
 
 
@@ -29,6 +39,9 @@ def criterion(onlinex: Tensor, targetx1: Tensor, onlinex1: Tensor, targetx: Tens
     Returns:
         Scalar, float32 (float64 for float64), in [0, 8]: the mean over the batch of the *sum* of
         both directions.
+
+    Raises:
+        UserError: the shapes of a prediction and its target differ.
     """
     return (regression_loss(onlinex, targetx1) + regression_loss(onlinex1, targetx)).mean()
 

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from BYOL._distributed import rank_and_world
+from BYOL._plain import is_number
 from BYOL.errors import UserError
+from BYOL.model.options import check_sizes
 from BYOL.model.solvers import least_squares, procrustes, solver_dtype, sum_over_processes
 
 
@@ -273,12 +275,11 @@ def check_settings(kind: str, rho: float | None, eps: float | None, every: int) 
     Raises:
         UserError: names the setting, its value and what is accepted.
     """
-    if rho is not None and not 0 <= rho < 1:
-        raise UserError(f"predictor_rho={rho} is out of range: give a number from 0 to below 1")
-    if eps is not None and not eps >= 0:
-        raise UserError(f"predictor_eps={eps} is out of range: give a number from 0 up")
-    if every < 1:
-        raise UserError(f"predictor_every={every} is out of range: give a whole number from 1 up")
+    if rho is not None and not (is_number(rho) and 0 <= rho < 1):
+        raise UserError(f"predictor_rho={rho!r} is out of range: give a number from 0 to below 1")
+    if eps is not None and not (is_number(eps) and eps >= 0):
+        raise UserError(f"predictor_eps={eps!r} is out of range: give a number from 0 up")
+    check_sizes(predictor_every=every)
     moving = tuple(_MOVING)
     for name, value, kinds in (
         ("rho", rho, moving),

@@ -9,6 +9,7 @@ import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
@@ -126,6 +127,10 @@ class LoadedWeights:
 
 def find_weights(source: str | Path) -> LoadedWeights:
     """Return the weights of ``source``: see :func:`load_backbone`."""
+    if not isinstance(source, str | PathLike):
+        raise WeightsError(
+            f"source is a {type(source).__name__}: give a run's folder or a .safetensors file"
+        )
     if source == "":  # a variable that is not set; as a path it would be the present folder
         raise WeightsError("source is empty: give a run's folder or a .safetensors file")
     path = Path(source).expanduser()

@@ -5,10 +5,10 @@ This module does not import torch, so that the command line can check settings i
 
 import math
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
-from BYOL._plain import plain
+from BYOL._plain import is_number, plain
 from BYOL.errors import UserError
 
 Pair = tuple[float, float]
@@ -86,11 +86,6 @@ class ViewConfig:
             raise UserError(
                 f"{name}={value!r} is out of range: give a number from {low:g} to {high:g}"
             )
-
-
-def is_number(value: Any) -> bool:
-    """Return whether ``value`` is a finite real number and no truth value."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_pair(name: str, pair: Any, most: float) -> None:

@@ -9,11 +9,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from BYOL._console import printable
-from BYOL._plain import plain
+from BYOL._plain import is_number, plain
 from BYOL._random import fold
 from BYOL.errors import UserError
 from BYOL.views.centre_crop import centre_crop, centre_crop_box
-from BYOL.views.config import ViewConfig, is_number, paper_views
+from BYOL.views.config import ViewConfig, paper_views
 from BYOL.views.ops import per_channel
 from BYOL.views.pipeline import make_view
 from BYOL.views.pixel_range import PixelRange

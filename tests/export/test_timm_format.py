@@ -61,4 +61,17 @@ def test_another_network_or_an_existing_folder_is_an_error(tmp_path):
         save_backbone(backbone, tmp_path, "resnet10t", **settings)
     with pytest.raises(UserError, match="'resnet10' is unknown: did you mean"):
         save_backbone(backbone, tmp_path / "x", "resnet10", **settings)
+    for wrong in ({"size": 0}, {"size": "32"}, {"mean": 0.5}, {"std": [0.0] * 3}, {"std": [0.5]}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            save_backbone(backbone, tmp_path / "x", "resnet10t", **{**settings, **wrong})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_wrapped_backbone_and_numbers_of_numpy_are_those_of_the_plain_ones(tmp_path):
+    backbone = timm.create_model("test_vit", num_classes=0, img_size=32)
+    settings = {"size": np.int64(32), "mean": np.array(MEAN), "std": torch.tensor(STD)}
+    for i, wrapped in enumerate((torch.compile(backbone), torch.nn.DataParallel(backbone))):
+        folder = save_backbone(wrapped, tmp_path / str(i), "test_vit", **settings)
+        loaded = BYOL.load_backbone(folder)
+        assert torch.equal(loaded.pos_embed, backbone.pos_embed)
+        assert loaded.transform.size == 32 and loaded.transform.mean == MEAN

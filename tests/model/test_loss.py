@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from BYOL.errors import UserError
 from BYOL.utils import criterion, regression_loss
 
 
@@ -39,6 +41,13 @@ def test_no_gradient_reaches_the_target():
     criterion(x, y, x, y).backward()
     assert x.grad is not None
     assert y.grad is None
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (1, 8), (8,)])
+def test_vectors_of_another_shape_are_an_error_and_not_repeated(shape):
+    x, y = torch.randn(4, 8), torch.randn(shape)
+    with pytest.raises(UserError, match=r"shape \(4, 8\) and projections of shape \("):
+        criterion(x, x, x, y)
 
 
 def test_zero_vector_has_a_finite_gradient():

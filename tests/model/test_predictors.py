@@ -355,8 +355,11 @@ def test_weights_are_contiguous(kind):
     ("settings", "message"),
     [
         ({"predictor_rho": 1.0}, "predictor_rho=1.0 is out of range"),
+        ({"predictor_rho": "0.3"}, "predictor_rho='0.3' is out of range"),
         ({"predictor_eps": -0.1}, "predictor_eps=-0.1 is out of range"),
+        ({"predictor_eps": float("inf")}, "predictor_eps=inf is out of range"),
         ({"predictor_every": 0}, "predictor_every=0 is out of range"),
+        ({"predictor_every": 1.5}, "predictor_every=1.5 is out of range: give a whole number"),
         (
             {"predictor_rho": 0.3, "predictor": "optimal"},
             "predictor_rho=0.3 does nothing.*dire",

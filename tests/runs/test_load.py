@@ -102,6 +102,7 @@ def test_what_cannot_be_opened_is_named_in_one_line(run, tmp_path):
         safetensors.torch.save_file(weights, path, {**metadata, **wrong})
         with pytest.raises(UserError, match="which input it needs"):
             BYOL.load_backbone(path)
+    cases["source is a NoneType: give a run's folder"] = None
     for message, source in cases.items():
         with pytest.raises(UserError, match=message) as caught:
             BYOL.load_backbone(source)
