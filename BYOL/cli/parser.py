@@ -241,10 +241,11 @@ def _flags(name: str) -> list[str]:
 def _with_switch_values(settings: type, argv: list[str]) -> list[str]:
     """Replace a switch by ``--resume=true``, unless one of its values follows, such as ``auto``.
 
-    argparse would take any following word as the value, such as the name of a folder.
+    argparse would take any following word as the value, such as the name of a folder. Other words
+    for true and false are values as well, which the conversion refuses.
     """
     accepted = {
-        flag: ("true", "false", *choices_of(kind))
+        flag: ("true", "false", "yes", "no", "on", "off", *choices_of(kind))
         for name, kind in kinds_of(settings).items()
         if is_switch(kind) and name != "trust"
         for flag in _flags(name)

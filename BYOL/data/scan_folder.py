@@ -1,5 +1,6 @@
 """The images of a folder: their paths, and the classes given by subfolders."""
 
+import heapq
 import os
 import stat
 from bisect import bisect_left
@@ -36,7 +37,7 @@ def scan_folder(
 ) -> PathTable:
     """The sorted relative paths of all images below ``root``.
 
-    Symlinks to folders are followed, but never twice to the same folder and never into or above
+    Symlinks to folders are followed, but no folder is scanned twice, and never into or above
     ``root``. Named pipes, sockets and devices are never opened, whatever their name. Memory is
     limited to the bytes of the names and a few numbers for each.
 
@@ -51,11 +52,9 @@ def scan_folder(
 def images_below(root: Path, passed: "Counter[str]", more: frozenset[str]) -> Iterator[bytes]:
     """Yield the paths of the images below ``root``, unsorted, and count skipped entries."""
     start = os.fsencode(root)
-    pending = [start]
     cut = len(start.rstrip(SEPARATOR)) + 1
-    links = _Links(start)
-    while pending:
-        folder = pending.pop()
+    pending = _PendingFolders(start)
+    for folder in pending:
         try:
             entries = os.scandir(folder)
         except PermissionError:
@@ -70,8 +69,8 @@ def images_below(root: Path, passed: "Counter[str]", more: frozenset[str]) -> It
                 ending = ending_of(entry.name)
                 if is_image_entry(entry, ending, more):
                     yield entry.path[cut:]
-                elif ending not in FOLDERS and links.should_follow(entry):
-                    pending.append(entry.path)
+                elif ending not in FOLDERS and is_folder(entry):
+                    pending.add(entry)
                 elif (reason := _skip_reason(entry, ending)) is not None:
                     passed[reason] += 1
 
@@ -176,26 +175,48 @@ def _counted(counts: dict[str, int]) -> str:
     return ", ".join(named)
 
 
-class _Links:
-    """Decides which symlinks to follow: no image is listed twice, and every scan ends.
+class _PendingFolders:
+    """Iterates over the folders to scan: no image is listed twice, and every scan ends.
+
+    Symlinks are followed last and in the order of their paths, so that the order of the entries in
+    a folder does not decide by which of several paths an image is listed.
 
     Args:
         root: the start of the scan.
     """
 
     def __init__(self, root: bytes):
-        self.root = os.path.realpath(root)
-        self._visited: set[bytes] = set()
+        self._root = os.path.realpath(root)
+        self._folders = [root]
+        self._links: list[bytes] = []  # a heap
+        self._linked: set[bytes] = set()  # the real paths of the scanned folders outside the root
 
-    def should_follow(self, entry: "os.DirEntry[bytes]") -> bool:
-        """Whether ``entry`` is a folder, or a symlink to one, that must be scanned."""
-        if not entry.is_symlink():
-            return entry.is_dir()
-        target = os.path.realpath(entry.path)
-        if target in self._visited or not os.path.isdir(target):  # noqa: PTH112
+    def __iter__(self) -> Iterator[bytes]:
+        while self._folders:
+            yield self._folders.pop()
+        while self._links:
+            link = heapq.heappop(self._links)
+            target = os.path.realpath(link)
+            self._folders.append(link)
+            while self._folders:
+                folder = self._folders.pop()
+                if self._is_new(target + folder[len(link) :]):
+                    yield folder
+
+    def add(self, entry: "os.DirEntry[bytes]") -> None:
+        """Add a folder, or a symlink to one, of the folder that was yielded last."""
+        if entry.is_symlink():
+            heapq.heappush(self._links, entry.path)
+        else:
+            self._folders.append(entry.path)
+
+    def _is_new(self, real: bytes) -> bool:
+        """Whether a folder that was reached through a symlink must be scanned."""
+        related = os.path.commonpath((self._root, real)) in (self._root, real)
+        if related or real in self._linked:
             return False
-        self._visited.add(target)
-        return os.path.commonpath((self.root, target)) not in (self.root, target)
+        self._linked.add(real)
+        return True
 
 
 def is_image_file(name: bytes) -> bool:

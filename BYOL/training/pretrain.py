@@ -41,6 +41,7 @@ from BYOL.training.prepare import Prepared, prepare
 from BYOL.training.resume import Start, find_start, fixed_facts
 from BYOL.training.run_setup import RunSetup
 from BYOL.training.signals import StopRequest
+from BYOL.training.teacher.features import FOLDER as TEACHER_FOLDER
 from BYOL.training.teacher.resolve import hint
 from BYOL.training.teacher.run import with_targets
 from BYOL.training.teacher.targets import save_space
@@ -123,6 +124,10 @@ def _with_place(config: PretrainConfig) -> tuple[PretrainConfig, Machine, Path]:
     stamped, task = config.resume != "auto", independent_task(devices, nodes)
     out = Path(config.out or default_folder(config.data, stamped=stamped, task=task))
     out = out.expanduser()
+    if out.name == TEACHER_FOLDER:
+        raise SettingsError(
+            f"--out={out}: a folder of this name holds the features of teachers; give another name"
+        )
     if config.resume == "auto":
         config = _with_recorded(config, out)
     _check_time_limit(config.minutes, devices * nodes)

@@ -87,6 +87,15 @@ def refuse(argv, capsys) -> str:
         (["pictures", "--resume"], "--out"),
         (["pictures", "surplus"], "surplus"),
         (["pictures", "--out", "--resume"], "--out has no value: --resume after it is a setting"),
+        (
+            ["--out=new", "--resume", "no"],
+            "--resume=no is unknown: choose one of true, false, auto",
+        ),
+        (
+            ["pictures", "--out=new", "--strict-images", "Yes"],
+            "--strict-images: Yes is not true or false",
+        ),
+        (["pictures", "--out=runs/teacher-features"], "--out=runs/teacher-features: a folder of "),
         (["pictures", "--out", "--no-evaluate"], "--out has no value"),
         (["pictures", "--out", "--batch-size=8"], "--out has no value"),
         (["pictures", "--outt", "--resume"], "did you mean --out"),

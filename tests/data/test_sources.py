@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 from BYOL.data.cache import check_images, to_memory
 from BYOL.data.dataset import ArrayImages, FileImages, readable
 from BYOL.data.path_table import PathTable
+from BYOL.data.scan_folder import scan_folder
 from BYOL.data.sources import common_side, open_images
 from BYOL.errors import UserError
 from tests.conftest import draw_images
@@ -84,6 +87,15 @@ def test_symlinks_to_folders_are_followed_once_and_loops_end(tmp_path):
     images = open_images(str(tmp_path / "set")).train
     assert len(images) == 24 and len(images.classes) == 2 and "dog" in images.classes
     assert common_side(str(tmp_path / "set")) == 20
+
+
+def test_a_symlink_into_or_above_another_linked_folder_lists_no_image_twice(tmp_path):
+    draw_images(tmp_path / "elsewhere" / "all", classes=("cat", "emu"))
+    draw_images(tmp_path / "set", classes=("dog",))
+    for name, target in (("b", "all"), ("c", "all/cat"), ("a", "all/emu"), ("d", ".")):
+        (tmp_path / "set" / name).symlink_to(tmp_path / "elsewhere" / target)
+    folders = Counter(Path(name).parent.as_posix() for name in scan_folder(tmp_path / "set"))
+    assert folders == {"dog": 12, "a": 12, "b/cat": 12}
 
 
 def test_inaccessible_folders_are_skipped_and_reported(tmp_path, monkeypatch):
