@@ -108,9 +108,7 @@ def pretrain(config: PretrainConfig, known: KnownRows | None = None) -> dict[str
         config = dataclasses.replace(config, compile=compiled)
         run = RunSetup(config, prepared, model, start, machine, estimate, facts)
         with start.locked_folder():
-            if first_process():
-                _write_start_files(run)
-                _log_start(run, began)
+            _record_start(run, began)
             return _train_and_finalize(run, stop, known)
 
 
@@ -160,6 +158,13 @@ def _complete(
     if config.report and first_process() and not start.folder.report.exists():
         save_report(config.seed, config.workers, prepared, start.folder, machine)
     return {**start.results, "run": str(start.folder.path)}  # it may have been moved
+
+
+def _record_start(run: RunSetup, began: float) -> None:
+    """Write the files of the start and log it, in the first process."""
+    if first_process():
+        _write_start_files(run)
+        _log_start(run, began)
 
 
 def _write_start_files(run: RunSetup) -> None:
