@@ -5,9 +5,11 @@ Neither a file nor an array states these values: 12-bit X-rays and 10-bit micros
 data set, so that equal values look equal in all of its images.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -86,8 +88,8 @@ class RangeEstimator:
         """The range of each band; None if the bands have similar values or are none."""
         if len(self._bands) < len(self._images):
             return None
-        count = Counter(map(len, self._bands)).most_common(1)[0][0]
-        columns = zip(*(bands for bands in self._bands if len(bands) == count), strict=True)
+        usual = Counter(map(len, self._bands)).most_common(1)[0][0]
+        columns = zip(*(bands for bands in self._bands if len(bands) == usual), strict=True)
         measured = [[band for band in column if band] for column in columns]
         ranges = [_combine(column) if column else common for column in measured]
         spans = [_span(column) for column in measured]
@@ -222,8 +224,10 @@ def _measure(values: np.ndarray, missing: np.ndarray | None = None) -> _Values |
         valid = valid[~np.isin(valid, _no_data_of(valid.dtype))]
     if not valid.size:
         return None
-    step = -(-valid.size // _SAMPLE)
-    some = valid[:: step + 1 - step % 2]  # an odd step does not skip every second column
+    # with a common divisor, the step would skip bands or columns, every time the same ones
+    period = 2 * math.prod(values.shape[1:])
+    step = next(n for n in count(-(-valid.size // _SAMPLE)) if math.gcd(n, period) == 1)
+    some = valid[::step]
     low, high = np.percentile(some.astype(np.float64), _TAILS)
     return _Values(
         some,

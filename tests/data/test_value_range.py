@@ -45,6 +45,15 @@ def test_bright_images_that_are_common_are_part_of_the_range():
     assert low < 1010 and high > 8900
 
 
+@pytest.mark.parametrize("shape", [(256, 256, 3), (256, 256, 5), (300, 700, 1), (1024, 192, 1)])
+def test_the_range_covers_every_band_and_column(shape):
+    place = np.arange(shape[1] * shape[2]) % 3 if shape[2] == 1 else np.arange(shape[2])
+    values = np.resize(9000 + 2000 * place, shape).astype(np.uint16)
+    estimator = RangeEstimator()
+    estimator.add(values)
+    assert estimator.estimate() == (9000, 9000 + 2000 * place.max())
+
+
 def test_bands_of_different_units_have_a_range_each_which_the_run_keeps(tmp_path, capsys):
     bands = np.stack([ramp(-25, -5, (24, 24)), ramp(0.3, 0.7, (24, 24)), ramp(0, 3000, (24, 24))])
     stack = bands.astype(np.float32)
