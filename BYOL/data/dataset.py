@@ -156,9 +156,14 @@ class EncodedImages(Images):
         """The names of all images."""
         raise NotImplementedError
 
+    def options_of(self, index: int) -> ReadOptions:
+        """``options``, and the frame of the image at ``index`` if it is a part of its file."""
+        return self.options
+
     def open(self, index: int) -> ImageFile:
         """The image at ``index`` with its header read and its pixels not yet decoded."""
-        return ImageFile(self.encoded(index), self.channels, self.pixel_range, self.options)
+        options = self.options_of(index)
+        return ImageFile(self.encoded(index), self.channels, self.pixel_range, options)
 
     def size(self, index: int) -> tuple[int, int] | None:
         """(height, width) of the upright image at ``index``; None if it is not an image."""
@@ -166,7 +171,8 @@ class EncodedImages(Images):
 
     def read(self, index: int) -> Tensor:
         """The image at ``index`` as (C, H, W) uint8."""
-        return read_image(self.encoded(index), self.channels, self.pixel_range, self.options)
+        options = self.options_of(index)
+        return read_image(self.encoded(index), self.channels, self.pixel_range, options)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,13 +4,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from BYOL._console import counted
 from BYOL._hardware import thread_pool
 from BYOL._waiting import waiting
 from BYOL.data.dataset import FileImages
-from BYOL.data.decode import ImageFile, read_image
 from BYOL.data.formats.readers import open_source
 from BYOL.data.formats.stored import ReadOptions
 from BYOL.data.path_table import PathTable
@@ -65,17 +63,8 @@ class FrameImages(FileImages):
             last += 1
         return list(range(index, last + 1))
 
-    def open(self, index: int) -> ImageFile:
-        """The frame at ``index`` with its header read and its pixels not yet decoded."""
-        options = self._options_of(index)
-        return ImageFile(self.encoded(index), self.channels, self.pixel_range, options)
-
-    def read(self, index: int) -> Tensor:
-        """The frame at ``index`` as (C, H, W) uint8."""
-        options = self._options_of(index)
-        return read_image(self.encoded(index), self.channels, self.pixel_range, options)
-
-    def _options_of(self, index: int) -> ReadOptions:
+    def options_of(self, index: int) -> ReadOptions:
+        """``options`` with the number of the frame at ``index``."""
         return replace(self.options, frame=self.frame_number(index))
 
     def subset(self, indices: np.ndarray) -> "FrameImages":

@@ -2,8 +2,9 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,15 @@ from BYOL.data.pipeline import used_bands
 from BYOL.errors import SettingsError
 from BYOL.views.pixel_range import PixelRange, RangeEstimator, check_pairs
 
+_DEFAULTS = ReadOptions()
 PROBED = 64  # files that determine the channels and the range of a folder
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Some images of a set and their headers, without those that are no images."""
+    """Some images of a set, how they are read, and their headers, without what is no image."""
 
-    images: list[Encoded]
+    images: list[tuple[Encoded, ReadOptions]]
     headers: list[Header]
     unread: Counter[str] = field(default_factory=Counter)  # endings of which no file is an image
 
@@ -85,14 +87,14 @@ def _mismatch(header: Header, channels: int, banded: bool) -> str | None:
     return None
 
 
-def probe(images: Sequence[Encoded], options: ReadOptions) -> Probe:
-    """Read the headers of ``images``."""
-    headers = [(image, read_header(image, options)) for image in images]
-    known = [(image, header) for image, header in headers if header]
-    endings = [(ending_of(i.name), header) for i, header in headers if isinstance(i, Path)]
+def probe(images: Sequence[Encoded], options: Iterable[ReadOptions] = repeat(_DEFAULTS)) -> Probe:
+    """Read the headers of ``images``, each with its ``options``."""
+    headers = [(pair, read_header(*pair)) for pair in zip(images, options, strict=False)]
+    known = [(pair, header) for pair, header in headers if header]
+    endings = [(ending_of(i.name), header) for (i, _), header in headers if isinstance(i, Path)]
     read = {ending for ending, header in endings if header}
     unread = Counter(ending for ending, _ in endings if ending not in read)
-    return Probe([image for image, _ in known], [header for _, header in known], unread)
+    return Probe([pair for pair, _ in known], [header for _, header in known], unread)
 
 
 def with_range(
@@ -109,7 +111,8 @@ def with_range(
         UserError: the images cannot have their number of channels or the pairs of the range.
     """
     images = replace(images, options=options)
-    shown = probe([images.encoded(i) for i in images.probes(PROBED)], options)
+    some = images.probes(PROBED)
+    shown = probe([images.encoded(i) for i in some], map(images.options_of, some))
     channels = images.channels
     if channels not in shown.accepted:
         accepted = " or ".join(", ".join(map(str, shown.accepted)).rsplit(", ", 1))
@@ -119,7 +122,7 @@ def with_range(
     if shown.images and shown.unread:
         kinds = ", ".join(f"{n} {ending or 'without ending'}" for ending, n in shown.unread.items())
         remarks.append(f"no sampled file of these endings can be read: {kinds}")
-    estimator = _estimate(shown, channels, options)
+    estimator = _estimate(shown, channels)
     estimated = estimator.estimate()
     if estimated is None:
         return replace(images, remarks=tuple(remarks))
@@ -129,9 +132,9 @@ def with_range(
     return replace(images, pixel_range=pixel_range, remarks=tuple(remarks))
 
 
-def _estimate(shown: Probe, channels: int, options: ReadOptions) -> RangeEstimator:
+def _estimate(shown: Probe, channels: int) -> RangeEstimator:
     estimator = RangeEstimator()
-    for image, header in zip(shown.images, shown.headers, strict=True):
+    for (image, options), header in zip(shown.images, shown.headers, strict=True):
         if not header.deep or channels not in header.accepted:
             continue
         with contextlib.suppress(BrokenImageError):

@@ -172,7 +172,7 @@ def _torchvision(name: str, root: Path) -> Splits:
 def _shards(data: str, channels: int | None, cache: Path) -> Splits:
     train, test = open_streamed(data, cache)
     some = [train.encoded(i) for i in train.probes(PROBED)]
-    channels = channels or probe(some, ReadOptions()).channels
+    channels = channels or probe(some).channels
     train = replace(train, channels=channels)
     return Splits(train, replace(test, channels=channels) if test else None)
 
@@ -282,5 +282,5 @@ def _files(
     stray = stray_file(files) if labels is None else None
     if stray:
         remarks.append(f"{UNLABELLED}{stray} is next to the class folders")
-    channels = channels or probe(probed, ReadOptions()).channels
+    channels = channels or probe(probed).channels
     return FileImages(name, channels, labels, names, root, files, remarks=tuple(remarks))

@@ -60,6 +60,13 @@ def test_every_frame_is_an_image_named_by_its_file_and_number(study):
     assert part.open(0).decode()[0, 0, 0] == 201
 
 
+def test_the_range_is_that_of_all_frames(tmp_path):
+    levels = np.linspace(-3000, 3000, 21).astype(np.int16)
+    volume = np.broadcast_to(levels, (8, 9, 21)) + np.arange(9, dtype=np.int16)[:, None]
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "volume.nii.gz")
+    assert open_images(str(tmp_path), frames="all").pixel_range == (-3000, 3008)
+
+
 def test_without_all_a_file_is_one_image(study):
     for frames, first, volume in ((None, 0, 202), ("first", 0, 200), ("middle", 2, 202)):
         train = open_images(str(study), frames=frames, pixel_range=(0, 255)).train
