@@ -151,11 +151,11 @@ def _images(
     data = torch.empty(values.shape, dtype=torch.uint8)
     # In chunks, because all pixels in float64 would take eight times the memory.
     for start, part in _parts(values):
-        if pixel_range:
-            small = to_uint8(part, pixel_range, _missing(part, no_data), axis=1)
-        else:
-            small = part.astype(np.uint8) * (255 if part.dtype == bool else 1)
-        data[start : start + len(part)] = torch.from_numpy(np.ascontiguousarray(small))
+        if part.dtype == bool:
+            part = part.astype(np.uint8) * 255
+        missing = _missing(part, no_data)
+        small = to_uint8(part, pixel_range or (0.0, _WHITE), missing, axis=1)
+        data.numpy()[start : start + len(part)] = small
     images = ArrayImages(path.stem, data.shape[1], None, (), data, remarks=remarks)
     return images, pixel_range
 
@@ -175,7 +175,9 @@ def _range_of(
     estimator = RangeEstimator()
     for image in sample:
         estimator.add(image, _missing(image, no_data), axis)
-    pixel_range = configured or _of_bytes(sample) or estimator.estimate()
+    missing = _missing(sample, no_data)
+    data = sample if missing is None else sample[~missing]
+    pixel_range = configured or _of_bytes(data) or estimator.estimate()
     if pixel_range is None:
         raise DataError(f"DATA={path} has images without a finite number in them")
     check_pairs(pixel_range, pixels.shape[1])
@@ -192,7 +194,13 @@ def _of_bytes(sample: np.ndarray) -> PixelRange | None:
 
 
 def _missing(pixels: np.ndarray, no_data: float | None) -> np.ndarray | None:
-    return None if no_data is None else pixels == no_data
+    """The mask of (…, C, H, W) values without data; of a colour, all three are."""
+    if no_data is None:
+        return None
+    missing = pixels == no_data
+    if pixels.shape[-3] == 3:
+        missing[:] = missing.all(axis=-3, keepdims=True)
+    return missing
 
 
 def _with_labels(

@@ -8,6 +8,8 @@ import torch
 import BYOL
 from BYOL.cli.main import main
 from BYOL.config import load_config
+from BYOL.data.decode import read_image
+from BYOL.data.formats.stored import ReadOptions
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
 from BYOL.views.pixel_range import RangeEstimator
@@ -108,10 +110,23 @@ def test_a_configured_no_data_value_is_black_in_every_source(tmp_path, dtype):
     pixels = open_images(data, no_data=7).train.read(0)[0]
     assert (pixels[:5] == 0).all() and pixels[5:].min() >= 0
     np.save(tmp_path / "x.npy", np.stack([image] * 2))
+    array = open_images(str(tmp_path / "x.npy"), no_data=7)
+    assert (array.train.read(0)[0, :5] == 0).all() and array.train.read(0).max() > 110
     if dtype != "u1":
         assert len(pixels.unique()) > 80
-        array = open_images(str(tmp_path / "x.npy"), no_data=7)
-        assert (array.train.read(0)[0, :5] == 0).all() and array.pixel_range[0] > 20
+        assert array.pixel_range[0] > 20
+
+
+def test_values_of_arrays_that_are_no_data_are_as_those_of_files(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (2, 3, 20, 24)).astype(np.float32)
+    values[:, :, :5] = -1
+    values[:, 1, 5:9] = 200  # one of three colours
+    np.save(tmp_path / "set.npy", values)
+    np.save(tmp_path / "file.npy", values[0])
+    assert open_images(str(tmp_path / "set.npy"), no_data=-1).pixel_range == (0, 255)
+    array = open_images(str(tmp_path / "set.npy"), no_data=200, pixel_range=(0, 255)).train.read(0)
+    file = read_image(tmp_path / "file.npy", 3, (0, 255), ReadOptions(no_data=200))
+    assert torch.equal(array, file) and (array[1, 5:9] == 200).any()
 
 
 def test_the_no_data_value_and_the_slice_are_kept_by_the_run(tmp_path):
