@@ -75,6 +75,12 @@ def test_volumes_are_slices_and_not_channels(tmp_path):
     assert header.channels == 1 and "40 slices" in header.notes[0]
     np.testing.assert_array_equal(stored(tmp_path / "a.npy")[..., 0], volume[20])
     np.testing.assert_array_equal(stored(tmp_path / "a.npy", slice="max")[..., 0], volume.max(0))
+    highest = volume.max()
+    data = np.where(volume == highest, volume.min(), volume).max(0)
+    data[0, 0] = volume[:, 0, 0] = highest  # no data in every slice
+    np.save(tmp_path / "a.npy", volume)
+    shown = stored(tmp_path / "a.npy", slice="max", no_data=float(highest))
+    np.testing.assert_array_equal(shown[..., 0], data)
     images = open_images(str(tmp_path), frames="all").train
     assert len(images) == 40 and set(images.groups) == {0}
 

@@ -51,12 +51,14 @@ class FrameFile:
         choice: the number of the frame, or "max" for the maximum over all frames.
         noun: what the file calls its frames.
         silent: whether no line says which frame it is, because others are images of their own.
+        no_data: a value that a maximum ignores, as NaN is; None: none.
     """
 
     opened: Frames
     choice: int | str
     noun: str
     silent: bool = False
+    no_data: float | None = None
 
     @property
     def frames(self) -> int:
@@ -93,7 +95,12 @@ class FrameFile:
             return self.opened.values(int(self.choice))
         most = self.opened.values(0)
         for frame in range(1, self.opened.frames):
-            most = np.fmax(most, self.opened.values(frame))  # NaN only where all are NaN
+            values = self.opened.values(frame)
+            higher = np.fmax(most, values)  # NaN only where all are NaN
+            if self.no_data is not None:
+                higher = np.where(values == self.no_data, most, higher)
+                higher = np.where(most == self.no_data, values, higher)
+            most = higher
         return most
 
     def close(self) -> None:
@@ -121,7 +128,7 @@ def choose_frame(
     if isinstance(choice, int) and not 0 <= choice < opened.frames:
         raise ValueError(f"it has {counted(opened.frames, noun)}, not a number {choice}")
     number = opened.middle if choice == "middle" else 0 if choice == "first" else choice
-    return FrameFile(opened, number, noun, options.frames == "all")
+    return FrameFile(opened, number, noun, options.frames == "all", options.no_data)
 
 
 def check_frame_size(height: int, width: int) -> None:
