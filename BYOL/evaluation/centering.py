@@ -5,9 +5,11 @@ accurate. Features of a network after a ReLU are often better as they are. So on
 every source: the better of the two on the training images. docs/evidence.md has the measurements.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
-from BYOL.config.tasks import CLASSES
+from BYOL.config.tasks import CLASSES, VALUES
 from BYOL.evaluation.labelled_set import LabelledFeatures
 from BYOL.evaluation.nearest import nearest_neighbours
 from BYOL.evaluation.votes import votes, weighted_means
@@ -23,8 +25,8 @@ def choose_center(
     """Return the mean of the features if k-NN is better without it, else None.
 
     Each of at most :data:`SAMPLE` training images is predicted from the others. The criterion is
-    the accuracy for classes, and the squared error for tags and values. If both are equal, nothing
-    is subtracted.
+    the accuracy for classes, and the squared error for tags and for values, standardised because
+    every column has a unit of its own. If both are equal, nothing is subtracted.
 
     Args:
         known: the training images.
@@ -32,6 +34,9 @@ def choose_center(
         held: (n,) bool, images that are predicted from the others. It is used if the images have
             groups: the nearest image would often be of the same group.
     """
+    if known.task == VALUES:
+        spread = np.where(known.varying, known.labels.std(axis=0), 1.0)
+        known = replace(known, labels=(known.labels - known.labels.mean(axis=0)) / spread)
     mean = known.features.mean(axis=0, dtype=np.float64).astype(np.float32)
     chosen = np.random.default_rng(seed).permutation(len(known))[:SAMPLE]
     bank, queries = known.subset(chosen), known.subset(chosen)

@@ -224,6 +224,10 @@ def test_a_common_offset_is_subtracted_and_a_harmless_mean_is_not():
     assert choose_center(LabelledFeatures(both, features=symmetric), 0) is None
     values = np.eye(3)[labels]
     assert choose_center(LabelledFeatures(values, features=features), 0) is not None
+    noise = 1e4 * np.random.default_rng(1).normal(size=(150, 1))  # in another unit
+    assert choose_center(LabelledFeatures(noise, features=features), 0) is None
+    values = np.hstack([values, values, values, noise, np.full((150, 1), 1e6 + 0.1)])
+    assert choose_center(LabelledFeatures(values, features=features), 0) is not None
     assert choose_center(LabelledFeatures(labels[:1], features=features[:1]), 0) is None
 
 

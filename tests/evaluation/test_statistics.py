@@ -1,5 +1,7 @@
 """Intervals, scores of tags and values, and clusters, compared with direct computations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -173,7 +175,9 @@ def test_values_are_predicted_by_ridge_regression_and_by_neighbours():
     features = rng.normal(size=(300, 4)).astype(np.float32)
     values = features @ rng.normal(size=(4, 2)) + 0.1 * rng.normal(size=(300, 2))
     ours = fit_values(LabelledFeatures(values[:200], features=features[:200]))(features[200:])
-    direct = make_pipeline(StandardScaler(), RidgeCV(ALPHAS)).fit(features[:200], values[:200])
+    direct = make_pipeline(StandardScaler(), RidgeCV(ALPHAS, alpha_per_target=True)).fit(
+        features[:200], values[:200]
+    )
     exact = features[200:].astype(
         np.float64
     )  # the precision of our predictions; the fit is in float32
@@ -186,6 +190,22 @@ def test_values_are_predicted_by_ridge_regression_and_by_neighbours():
         7, weights=lambda d: np.exp((1 - d) / 0.1), metric="cosine"
     ).fit(features[:200], values[:200])  # fmt: skip
     np.testing.assert_allclose(found, peer.predict(features[200:]), atol=1e-4)
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(150) // 10])
+def test_the_unit_of_a_column_does_not_change_the_prediction_of_another(groups):
+    """One column is easy and the other is noise, so their best penalties differ."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(150, 100)).astype(np.float32)
+    values = np.stack([features[:, :5].sum(axis=1), 3 * rng.normal(size=150)], axis=1)
+    known = LabelledFeatures(values, ("easy", "noise"), groups, features=features)
+    found = fit_values(known)(features)
+    assert r2_score(values[:, 0], found[:, 0]) > 0.98
+    for units in ([1e4, 1], [1, 1e4]):
+        other = fit_values(dataclasses.replace(known, labels=values * units))(features)
+        np.testing.assert_allclose(other / units, found, atol=1e-4)
+    alone = fit_values(dataclasses.replace(known, labels=values[:, :1]))(features)
+    np.testing.assert_allclose(alone[:, 0], found[:, 0], atol=1e-4)
 
 
 def test_a_single_tag_has_one_score_and_few_samples_can_be_fitted():

@@ -151,10 +151,11 @@ def fit_tags(known: LabelledFeatures, *, seed: int = 0, alike: bool = False) -> 
 
 
 def fit_values(known: LabelledFeatures, *, seed: int = 0, alike: bool = False) -> LinearLayer:
-    """Fit ridge regression to standardised features, with the penalty chosen by leave-one-out.
+    """Fit ridge regression to standardised features, with a penalty for every column of values.
 
-    With groups the penalty is chosen on a split, because leave-one-out would predict an image from
-    others of its group.
+    The penalties are chosen by leave-one-out. With groups they are chosen on a split, because
+    leave-one-out would predict an image from others of its group. A penalty in common would be that
+    of the column with the largest unit.
 
     Args:
         known: images with values.
@@ -164,26 +165,34 @@ def fit_values(known: LabelledFeatures, *, seed: int = 0, alike: bool = False) -
     Returns:
         A layer from features to values.
     """
+    from sklearn.linear_model import Ridge, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     if len(known) < 2:  # too few to leave one out
         return constant_layer(known.labels[0], known.features.shape[1], VALUES)
-    model = make_pipeline(StandardScaler(with_std=not alike), _ridge(known, seed))
-    return layer_of_values(model.fit(known.features, known.labels))
-
-
-def _ridge(known: LabelledSet, seed: int) -> Any:
-    """Return an unfitted ridge regression."""
-    from sklearn.linear_model import Ridge, RidgeCV
-
+    scaler = StandardScaler(with_std=not alike).fit(known.features)
+    scaled = known.with_features(scaler.transform(known.features))
     if known.groups is None:
-        return RidgeCV(ALPHAS)
-    split = _split(known, seed)
-    if not len(split[1]):
-        return Ridge(ALPHA)
-    # the criterion of leave-one-out
-    return RidgeCV(ALPHAS, cv=[split], scoring="neg_mean_squared_error")
+        model = RidgeCV(ALPHAS, alpha_per_target=True)
+    else:
+        model = Ridge(_choose_penalties(scaled, seed))
+    model.fit(scaled.features, scaled.labels)
+    return layer_of_values(make_pipeline(scaler, model))
+
+
+def _choose_penalties(scaled: LabelledFeatures, seed: int) -> np.ndarray:
+    """Return the penalty (t,) of every column of values with the smallest error on a split."""
+    from sklearn.linear_model import Ridge
+
+    fit, held = map(scaled.subset, _split(scaled, seed))
+    if not len(held):
+        return np.full(scaled.count, ALPHA)
+    errors = []
+    for alpha in ALPHAS:
+        predicted = Ridge(alpha).fit(fit.features, fit.labels).predict(held.features)
+        errors.append(((predicted.reshape(held.labels.shape) - held.labels) ** 2).mean(axis=0))
+    return ALPHAS[np.argmin(errors, axis=0)]
 
 
 def _choose_strength(known: LabelledFeatures, seed: int, alike: bool) -> float:
