@@ -9,6 +9,8 @@ pseudorandom number generators") applied to a counter.
 """
 
 import contextlib
+import os
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +21,9 @@ _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX1 = 0xBF58476D1CE4E5B9
 _MIX2 = 0x94D049BB133111EB
+_TURNS = threading.RLock()  # held by the thread that seeds PyTorch's generators
+if hasattr(os, "register_at_fork"):  # a forked process has no other thread to wait for
+    os.register_at_fork(after_in_child=_TURNS._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def fold(*parts: int) -> int:
@@ -83,16 +88,18 @@ def generators_kept(device: torch.device) -> Iterator[None]:
     """Restore PyTorch's generators of the CPU and of ``device`` on exit.
 
     Otherwise a training that seeds them would leave every caller with the same random numbers,
-    whatever seed the caller had.
+    whatever seed the caller had. Threads wait for each other here, because all threads of a process
+    draw from the same generators.
     """
     modules = {"cuda": torch.cuda, "mps": torch.mps}
     kept = [m for m in (torch, modules.get(device.type)) if m is not None]
-    states = [module.get_rng_state() for module in kept]
-    try:
-        yield
-    finally:
-        for module, state in zip(kept, states, strict=True):
-            module.set_rng_state(state)
+    with _TURNS:
+        states = [module.get_rng_state() for module in kept]
+        try:
+            yield
+        finally:
+            for module, state in zip(kept, states, strict=True):
+                module.set_rng_state(state)
 
 
 def _signed(value: int) -> int:

@@ -32,7 +32,8 @@ def pretrain(data: StrPath | None = None, **settings: Any) -> dict[str, Any]:
     For several ``devices``, Lightning runs the calling script again, once for each further device:
     call this function under ``if __name__ == "__main__":``, and only once with several devices.
     Later runs on one device may follow. In a notebook or an interactive session the training runs
-    in another process.
+    in another process. Runs in threads of one process wait for each other, because they seed
+    PyTorch's generators, which are left as they were.
 
     Args:
         data: training images; None for the built-in handwritten digits.

@@ -73,11 +73,11 @@ def pretrain(config: PretrainConfig, known: KnownRows | None = None) -> dict[str
         StoppedError: the run was stopped and can be resumed.
     """
     show_messages_by_default()
-    began = command_start()
     config, machine, out = _with_place(config)
     start = find_start(RunFolder(out), config.resume, config.epochs)
     kept = generators_kept(torch_device(machine.accelerator))
     with kept, StopRequest() as stop, process_group(config.devices, config.nodes):
+        began = command_start()
         with waiting("opening the images"):
             prepared = prepare(config)
         config = dataclasses.replace(prepared.config, out=str(out), resume=False)
