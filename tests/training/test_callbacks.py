@@ -6,6 +6,7 @@ import torch
 from BYOL.data.batch import Batch
 from BYOL.evaluation.collapse.alarm import Alarm, likely_cause
 from BYOL.runs.folder import RunFolder
+from BYOL.training.callbacks import losses as losses_module
 from BYOL.training.callbacks.broken_images import BrokenImages
 from BYOL.training.callbacks.collapse import CollapseMetrics
 from BYOL.training.callbacks.losses import Losses
@@ -33,6 +34,26 @@ def test_checkpoints_of_earlier_versions_have_the_states_of_the_callbacks(tmp_pa
     )  # fmt: skip
     keys = [callback.state_key for callback in callbacks]
     assert keys == ["BrokenPictures", "Curves", "Gauges", "FiniteSteps", "OnlineChecks"]
+
+
+def test_a_row_of_losses_on_both_sides_of_a_resumption_with_other_parts_is_their_mean(monkeypatch):
+    rows = []
+    monkeypatch.setattr(losses_module, "log_values", lambda trainer, row: rows.append(row))
+    module, state = SimpleNamespace(device=torch.device("cpu")), None
+    for step, parts in ((1, 4), (2, 1)):  # a loss of 3 per image, in four parts, then in one
+        losses = Losses(2)
+        if state:
+            losses.load_state_dict(state)
+        trainer = SimpleNamespace(
+            accumulate_grad_batches=parts, global_step=step, is_last_batch=False, current_epoch=0,
+            optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])],
+        )  # fmt: skip
+        for part in range(parts):
+            losses.on_train_batch_end(
+                trainer, module, {"loss": torch.tensor(3.0 / parts)}, None, part
+            )
+        state = losses.state_dict()
+    assert [row["loss"] for row in rows] == [3.0]
 
 
 def test_an_unreadable_image_is_logged_once_and_every_name_is_kept(lines):

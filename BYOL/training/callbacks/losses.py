@@ -39,7 +39,8 @@ class Losses(Callback):
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         """Keep the loss, and write a row if one is due."""
-        self.losses.append(outputs["loss"].detach())
+        # Lightning has divided it by the number of parts, which may change when a run is resumed.
+        self.losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
         due = trainer.global_step % self.every == 0 or trainer.is_last_batch
         if due and ends_optimizer_step(trainer, index):
             self._write_row(trainer, module)
@@ -53,7 +54,7 @@ class Losses(Callback):
         log_values(
             trainer,
             {
-                "loss": float(loss) * trainer.accumulate_grad_batches,
+                "loss": float(loss),
                 "learning_rate": optimizer.param_groups[0]["lr"],
                 "epoch": trainer.current_epoch,
             },
