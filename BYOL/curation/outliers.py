@@ -62,7 +62,7 @@ def outlier_scores(
             queries = np.array(collection.features[rows])
             own = _positions_in(members, np.arange(rows.start, rows.stop))
             cosines, found = nearest_neighbours(bank_features, queries, k, exclude=own)
-            distances = 1 - cosines.cpu().numpy()
+            distances = 1 - cosines.cpu().numpy().clip(max=1)
             score[rows], distance[rows] = distances.mean(axis=1), distances[:, 0]
             nearest[rows] = members[found[:, 0].cpu().numpy()]
             if progress.due():

@@ -21,7 +21,7 @@ from BYOL.curation import near_pairs as pairs_module
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid, thumbnail
 from BYOL.curation.feature_store import Collection, FeaturesWithThumbnail, whiten
 from BYOL.curation.near_pairs import near_pairs
-from BYOL.curation.outliers import OutlierScores, most_different
+from BYOL.curation.outliers import OutlierScores, most_different, outlier_scores
 from BYOL.data.dataset import ArrayImages
 from BYOL.data.sources import open_images
 from BYOL.evaluation.copies.thumbnails import unit_thumbnails
@@ -139,6 +139,26 @@ def test_outliers_come_first_and_blank_images_are_marked(run, tmp_path, capsys):
     assert not any("black" in row["nearest"] for row in rows)
     with Image.open(grid) as page:
         page.load()
+
+
+@pytest.mark.parametrize("command", ["duplicates", "embed", "outliers", "select"])
+def test_an_unreadable_image_is_counted_in_the_text(run, tmp_path, capsys, command):
+    images = smooth_images(tmp_path / "p", count=4)
+    (images / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    out = tmp_path / ("e.npy" if command == "embed" else "o.csv")
+    assert main([command, str(run), str(images), "--out", str(out)]) == 0
+    assert "4 images (1 more could not be read)" in capsys.readouterr().out
+
+
+def test_the_distance_to_a_copy_is_never_negative():
+    vectors = np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    twice = np.concatenate([vectors, vectors])
+    places = np.stack([np.zeros(200, np.int64), np.arange(200)], axis=1)
+    spread = np.tile(np.array([[0, 1]], np.float32), (200, 1))
+    collection = Collection(twice, twice, spread, {}, places, np.ones(200, np.float32))
+    distance = outlier_scores(collection, torch.device("cpu")).distance
+    assert not np.signbit(distance).any() and distance.max() < 1e-6
 
 
 def test_image_arrays_are_supported(tmp_path, monkeypatch, run, capsys):
@@ -289,6 +309,13 @@ def test_undrawable_characters_of_a_name_become_question_marks(tmp_path, name):
     same = Tile(tile.image, ("1", "".join(c if c.isprintable() else "?" for c in name)))
     save_grid([[same]], tmp_path / "same.png")
     assert (tmp_path / "g.png").read_bytes() == (tmp_path / "same.png").read_bytes()
+
+
+def test_a_name_with_a_line_break_is_named_if_a_list_cannot_hold_it(run, tmp_path, capsys):
+    images = smooth_images(tmp_path / "p", count=2)
+    (images / "00.png").rename(images / "0\n0.png")
+    assert main(["duplicates", str(run), str(images), f"--kept={tmp_path}/k.txt"]) == 2
+    assert r"k.txt: '0\n0.png' has a line break in its name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from BYOL._files import check_output_file, write_csv
-from BYOL.cli.commands.common import Answer
+from BYOL.cli.commands.common import Answer, images_text
 from BYOL.config.curation import DuplicatesConfig
 from BYOL.curation.candidates import FAISS_THRESHOLD, THRESHOLD
 from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
@@ -117,8 +117,9 @@ def _text(found: dict[str, Any]) -> str:
     drawn = f", drawn in {found['grid']}" if found["grid"] else ""
     drawn += f" (the first {_DRAWN})" if found["grid"] and groups > _DRAWN else ""
     kept = f"; the others are listed in {found['kept']}" if found["kept"] else ""
+    images = images_text(found["pictures"], found["left_out"])
     return (
-        f"{found['pictures']:,} images{links}: {groups:,} groups of near-identical ones{across}"
+        f"{images}{links}: {groups:,} groups of near-identical ones{across}"
         f"{drawn}; {found['surplus']:,} could be removed, listed in {found['out']}{kept}"
         + (f"\n{CAUTION}" if groups else "")
     )
@@ -129,7 +130,9 @@ def _check_listable(kept: Path, features: Features) -> None:
         if not isinstance(images, FileImages) or images.has_frames:
             raise UserError(f"--kept={kept} requires images that are separate files")
         if images.paths.holds(b"\n") or images.paths.holds(b"\r"):
-            raise UserError(f"--kept={kept}: the name of an image has a line break")
+            names = map(images.paths.__getitem__, range(len(images)))
+            name = next(name for name in names if "\n" in name or "\r" in name)
+            raise UserError(f"--kept={kept}: {name!r} has a line break in its name")
 
 
 def _path(collection: Collection, place: int) -> str:

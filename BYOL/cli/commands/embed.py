@@ -6,7 +6,7 @@ from typing import Any
 
 from BYOL._console import counted
 from BYOL._distributed import first_process, process_rank
-from BYOL.cli.commands.common import Answer
+from BYOL.cli.commands.common import Answer, images_text
 from BYOL.config.features import EmbedConfig
 from BYOL.curation.embed_parts import embed_share
 from BYOL.curation.embedding_files import SUFFIXES, check_embeddings_path, write_embeddings
@@ -80,5 +80,5 @@ def _embed_to_file(config: EmbedConfig) -> Answer:
         "precision": features.precision,
     }
     size = " × ".join(map(str, embeddings.shape))
-    left = f" ({left_out} could not be read)" if left_out else ""
-    return answer, f"{counted(embeddings.count, 'image')}{left}, {size} numbers each, in {path}"
+    images = images_text(embeddings.count, left_out)
+    return answer, f"{images}, {size} numbers each, in {path}"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from BYOL._files import check_output_file, write_csv
-from BYOL.cli.commands.common import Answer
+from BYOL.cli.commands.common import Answer, images_text
 from BYOL.config.curation import OutliersConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
 from BYOL.curation.feature_store import Collection
@@ -42,10 +42,11 @@ def outliers_run(config: OutliersConfig) -> Answer:
         "median_score": float(np.median(scores.score)),
         "outliers": [dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows],
     }
+    images = images_text(count, features.total - count)
     drawn = f", drawn in {grid}" if grid else ""
     blanks = f"; {blank:,} of all images are blank" if blank else ""
     return answer, (
-        f"{count:,} images: the {len(rows):,} that differ most from the others, with scores from "
+        f"{images}: the {len(rows):,} that differ most from the others, with scores from "
         f"{rows[0][2]} to {rows[-1][2]} (median of all: {answer['median_score']:.4f}), "
         f"in {out}{drawn}{blanks}"
     )

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from BYOL._console import counted
 from BYOL._files import check_output_file, write_csv
-from BYOL.cli.commands.common import Answer
+from BYOL.cli.commands.common import Answer, images_text
 from BYOL.config.curation import SearchConfig
 from BYOL.curation.contact_sheet import COLUMNS, SIDE, Tile, save_grid
 from BYOL.curation.faiss_index import uses_faiss
@@ -126,7 +125,6 @@ def _rows(collection: Collection, lists: Lists) -> Iterator[tuple[object, ...]]:
 
 
 def _text(answer: dict[str, Any], lists: Lists, together: bool) -> str:
-    left = f" ({answer['left_out']:,} more could not be read)" if answer["left_out"] else ""
     drawn = f", drawn in {answer['grid']}" if answer["grid"] else ""
     drawn += f" (the first {_DRAWN})" if answer["grid"] and len(lists) > _DRAWN else ""
     queries = "the query image"
@@ -134,8 +132,8 @@ def _text(answer: dict[str, Any], lists: Lists, together: bool) -> str:
         queries = f"{answer['like']:,} query images" + (" together" if together else " each")
     count = max(len(results) for _, _, results in lists)
     return (
-        f"{counted(answer['pictures'], 'image')}{left}: the {count:,} most similar to {queries}, "
-        f"in {answer['out']}{drawn}"
+        f"{images_text(answer['pictures'], answer['left_out'])}: the {count:,} most similar to "
+        f"{queries}, in {answer['out']}{drawn}"
     )
 
 

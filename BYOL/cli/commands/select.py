@@ -11,7 +11,7 @@ import numpy as np
 from BYOL._console import first_of
 from BYOL._files import check_output_file, write_csv
 from BYOL._untrusted import open_plain
-from BYOL.cli.commands.common import Answer
+from BYOL.cli.commands.common import Answer, images_text
 from BYOL.config.curation import SelectConfig
 from BYOL.curation.contact_sheet import SIDE, Tile, save_grid
 from BYOL.curation.feature_store import Collection
@@ -68,9 +68,10 @@ def select_run(config: SelectConfig) -> Answer:
 def _text(answer: dict[str, Any], file: RowFile | None) -> str:
     existing = f", in addition to the {answer['labelled']:,} that have a label" if file else ""
     drawn = f", drawn in {answer['grid']}" if answer["grid"] else ""
+    images = images_text(answer["pictures"], answer["left_out"])
     column = file.header[0] if file else _HEADER[1]
     return (
-        f"{len(answer['selected']):,} of {answer['pictures']:,} images to label{existing}, in "
+        f"{len(answer['selected']):,} of {images} to label{existing}, in "
         f"{answer['out']}{drawn}\nfill in the column {column!r}, then --labels={answer['out']}"
     )
 
