@@ -61,7 +61,8 @@ class Network(nn.Module):
         under autocast.
         """
         dtype = next((p.dtype for p in self.backend.parameters() if p.is_floating_point()), x.dtype)
-        if x.is_floating_point() and not torch.is_autocast_enabled(x.device.type):
+        converts = x.dtype != dtype and x.is_floating_point()
+        if converts and not torch.is_autocast_enabled(x.device.type):
             x = x.to(dtype)
         return self.projection(pool(self.backend(x)))
 

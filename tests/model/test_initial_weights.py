@@ -18,7 +18,7 @@ from BYOL.export import export_backbone, load_weights
 from BYOL.model.backbones import build_backbone
 from BYOL.model.group_norm import without_batch_statistics
 from BYOL.model.initial_weights import start_from
-from BYOL.runs.build_model import build_model, seeded_backbone, seeded_model
+from BYOL.runs.build_model import build_model, seeded_model, untrained_backbone
 from BYOL.runs.folder import RunFolder
 from BYOL.runs.open import open_run
 from BYOL.training.channel_statistics import IMAGENET_MEAN
@@ -117,7 +117,7 @@ def test_building_a_network_leaves_the_generators_of_gpus_as_they_are(tmp_path, 
     config = tiny(tmp_path, tmp_path / "out", channels=3, stem="imagenet")
     state = torch.get_rng_state()
     seeded_model(config)
-    seeded_backbone(config.only(BackboneSpec))
+    untrained_backbone(config.only(BackboneSpec))
     assert not seeds and torch.equal(torch.get_rng_state(), state)
 
 

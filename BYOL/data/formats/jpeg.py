@@ -36,6 +36,9 @@ def decode_jpeg(
     Returns:
         (H, W, channels) uint8, or None for anything else: another format, CMYK, a damaged file.
         Pillow then reads the file or reports the error.
+
+    Raises:
+        ValueError: pixels are missing.
     """
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
@@ -48,7 +51,9 @@ def decode_jpeg(
             else {}
         )
         return simplejpeg.decode_jpeg(content, _COLOURS[channels], **limits)
-    except ValueError:
+    except ValueError as error:
+        if "remature end" in str(error):  # Pillow accepts it if there is a marker of the end
+            raise ValueError("the file is truncated: it ends before its last pixel") from error
         return None
 
 

@@ -28,6 +28,7 @@ from BYOL.data.formats.stored import (
     whole,
 )
 from BYOL.data.formats.tiff_missing import (
+    check_tiles,
     declares_no_data,
     is_sparse,
     mask_page,
@@ -56,6 +57,7 @@ def open_tiff(source: Encoded, head: bytes, options: ReadOptions) -> ImageSource
     with tiff_file(source) as file:
         check_parts(source, ome_parts(file))  # before tifffile opens them
         page = file.pages.first
+        check_tiles(page)
         has_gaps = declares_no_data(page) or is_sparse(page) or mask_page(file) is not None
         if _is_simple(page) and not has_gaps:
             stack = read_stack(file)

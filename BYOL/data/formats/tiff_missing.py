@@ -4,6 +4,7 @@ A sparse TIFF (GDAL's ``SPARSE_OK``) has strips or tiles whose offset and size a
 are those of no data, or 0 without such a value.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -41,6 +42,17 @@ def is_sparse(page: Any) -> bool:
     """
     counts = page.databytecounts
     return 0 in page.dataoffsets or (len(counts) > 1 and 0 in counts)
+
+
+def check_tiles(page: Any) -> None:
+    """Check that ``page`` lists as many tiles as its size needs; others would be black.
+
+    Raises:
+        ValueError: it lists fewer.
+    """
+    key = page.keyframe
+    if key.is_tiled and len(page.dataoffsets) < math.prod(key.chunked):
+        raise ValueError("it has fewer tiles than its size needs")
 
 
 def empty_value(page: Any, no_data: float | int | None) -> np.generic:

@@ -11,7 +11,7 @@ from BYOL.data.formats.micromanager_files import micromanager_parts
 from BYOL.data.formats.ome_files import ome_parts
 from BYOL.data.formats.stored import Layout
 from BYOL.data.formats.tiff import profile_of
-from BYOL.data.formats.tiff_missing import MOST_SCALES, empty_value, no_data_value
+from BYOL.data.formats.tiff_missing import MOST_SCALES, check_tiles, empty_value, no_data_value
 from BYOL.data.formats.tiff_quiet import quiet
 from BYOL.data.formats.windows import Form
 
@@ -75,6 +75,7 @@ def _checked_page(level: Any) -> Any:
     page = level.pages[0]
     plain = level.axes in _PLAIN and page.imagedepth == 1 and _has_pixel_values(page.keyframe)
     upright = page.tags.valueof(274) in (None, 1) if hasattr(page, "tags") else True
+    check_tiles(page)
     segment = int(np.prod(page.chunks)) * page.dtype.itemsize
     if not plain or not upright or segment > _MOST_SEGMENT:
         raise ValueError(f"a TIFF with axes {level.axes} is not read in windows")
