@@ -156,9 +156,7 @@ def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
     if START in results["rows"]:
         text += f"\n{START}: the backbone with the initial weights of the run."
     lines = [*class_lines(results), *filter(None, [groups_note(results), teacher_note(results)])]
-    lines += restrictions(results["rows"])
-    if untaught := results.get("untaught"):
-        lines.append(f"Classes with test images but without training images: {first_of(untaught)}.")
+    lines += [*restrictions(results["rows"]), *untaught_note(results)]
     text += "".join(f"\n{line}" for line in lines)
     if results.get("left_out"):
         text += f"\nnot for labels of this kind: {', '.join(results['left_out'])}"
@@ -198,6 +196,14 @@ def groups_note(results: dict[str, Any]) -> str:
     sentences = [f"{prefix}: {numbers}."]
     sentences.append("Intervals are over groups." if groups["judge"] > 1 else one_group)
     return " ".join(sentences)
+
+
+def untaught_note(results: dict[str, Any]) -> list[str]:
+    """Return a sentence about classes that no training image has, or no sentence."""
+    names = results.get("untaught")
+    if not names:
+        return []
+    return [f"Classes with test images but without training images: {first_of(names)}."]
 
 
 def restrictions(rows: dict[str, dict[str, Measure]]) -> list[str]:

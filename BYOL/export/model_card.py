@@ -9,11 +9,8 @@ from BYOL.config.data_names import data_name
 from BYOL.config.data_settings import DataSettings
 from BYOL.config.fields import names_where
 from BYOL.config.tasks import CLASSES, TAGS
-from BYOL.evaluation.baselines import START
-from BYOL.evaluation.bootstrap import point_estimate
-from BYOL.evaluation.class_summary import shown_rows
-from BYOL.evaluation.table import class_lines, comparison_sentences
 from BYOL.evaluation.teacher_note import teacher_name
+from BYOL.export.card_results import measures_of
 from BYOL.export.exportable import ExportModel
 from BYOL.export.markdown import code, fenced, plain
 from BYOL.export.snippet import loading_recipe
@@ -152,7 +149,8 @@ def _classifier(classifier: Classifier | None) -> list[str]:
     )
     if classifier.evaluation:
         evaluation = classifier.evaluation.rstrip(".").replace("\n", ". ")
-        text += f"\n\nEvaluation, with a 95 % interval: {evaluation}."
+        interval = ", with a 95 % interval" if classifier.measures else ""
+        text += f"\n\nEvaluation{interval}: {evaluation}."
     return ["## Classifier\n" + text]
 
 
@@ -201,7 +199,7 @@ def _all_measures(
 ) -> str:
     if not evaluations:
         return f"Not measured{_reason(run, results)}."
-    return "\n\n".join(f"{_heading(e)}\n\n{_measures(e.content)}" for e in evaluations)
+    return "\n\n".join(f"{_heading(e)}\n\n{measures_of(e.content)}" for e in evaluations)
 
 
 def _reason(run: Run, results: dict[str, Any]) -> str:
@@ -223,38 +221,6 @@ def _heading(evaluation: RecordedEvaluation) -> str:
     columns = f" (column {code(evaluation.column)})" if labels and evaluation.column else ""
     features = f", {plain(evaluation.features)}" if evaluation.features else ""
     return f"{origin}, on {code(data)}{with_labels}{columns}{features}:"
-
-
-def _measures(evaluation: dict[str, Any]) -> str:
-    rows = shown_rows(evaluation)
-    is_accuracy = {
-        name: "accuracy" in measure
-        for measures in rows.values()
-        for name, measure in measures.items()
-    }
-    heading = "accuracy" if all(is_accuracy.values()) else "measure"
-    lines = [
-        f"| {heading} | " + " | ".join(map(plain, is_accuracy)) + " |",
-        "|---" * (len(is_accuracy) + 1) + "|",
-    ]
-    for source, measures in rows.items():
-        cells = (
-            f"{point_estimate(measures[name]):.3f}" if name in measures else "–"
-            for name in is_accuracy
-        )
-        lines.append(f"| {plain(source)} | " + " | ".join(cells) + " |")
-    counts = evaluation.get("pictures")
-    if counts is None:
-        return "\n".join(lines)
-    known = evaluation.get("task", CLASSES) == CLASSES and "classes" in evaluation
-    classes = f" of {evaluation['classes']} classes" if known else ""
-    note = (
-        f"Frozen features, {counts['judge']:,} test images{classes}, labels of "
-        f"{counts['learn']:,} training images. The raw pixels and the same network without "
-        "training were evaluated in the same way."
-    ) + (f" {START}: the weights that the training started from." if START in rows else "")
-    sentences = [*class_lines(evaluation), *comparison_sentences(evaluation)]
-    return "\n".join([*lines, "", " ".join([note, *sentences])])
 
 
 def _finetuning_note(classifier: Classifier | None) -> str:

@@ -203,8 +203,8 @@ def _labels(figures: Figures) -> Advice | None:
     reason = "Without labels the accuracy is unknown."
     if figures.labels:
         reason = (
-            f"{figures.labels:,} labels of {figures.classes} classes make wide intervals, and "
-            f"{figures.unlabelled:,} images have no label."
+            f"The labels of {figures.labels:,} images make wide intervals, and "
+            f"{figures.unlabelled:,} images have none."
         )
     count = str(min(TO_LABEL, figures.unlabelled))
     select = _command("select", figures.run, "--count", count, "--out", "labels.csv")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from BYOL.evaluation.nearest import nearest_neighbours
-from BYOL.report.sample_features import FeatureSample, Samples
+from BYOL.report.sample_features import Samples
 from BYOL.report.thumbnails import CRISP, data_uri, to_image
 
 QUERIES = 8
@@ -86,7 +86,7 @@ def build_gallery(samples: Samples, seed: int, size: int) -> Gallery | None:
             uri = data_uri(to_image(bank_tiles[b]))
             near.append(GalleryImage(uri, bank.name(b), bank_label, cosine, match))
         rows.append((query, tuple(near)))
-    return Gallery(tuple(rows), *_agreement(bank, queries, indices), side <= CRISP)
+    return Gallery(tuple(rows), *_agreement(samples, indices), side <= CRISP)
 
 
 def gallery_neighbours(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
@@ -100,12 +100,13 @@ def gallery_neighbours(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     return cosines.cpu().numpy(), indices.cpu().numpy()
 
 
-def _agreement(
-    bank: FeatureSample, queries: FeatureSample, indices: np.ndarray
-) -> tuple[float | None, float | None]:
-    if bank.labelled is None or queries.labelled is None:
+def _agreement(samples: Samples, indices: np.ndarray) -> tuple[float | None, float | None]:
+    known, asked = samples.bank.labelled, samples.queries.labelled
+    if known is None or asked is None:
         return None, None
-    bank_labels, query_labels = bank.labelled.labels, queries.labelled.labels
+    bank_labels, query_labels, own = known.labels, asked.labels, int(samples.same)
     agreeing = float((bank_labels[indices] == query_labels[:, None]).sum(axis=1).mean())
-    shares = np.bincount(bank_labels, minlength=int(query_labels.max()) + 1) / len(bank_labels)
-    return agreeing, float(shares[query_labels].mean() * indices.shape[1])
+    counts = np.bincount(bank_labels, minlength=int(query_labels.max()) + 1)
+    # a query in the bank is not its own neighbour
+    shares = (counts[query_labels] - own) / (len(bank_labels) - own)
+    return agreeing, float(shares.mean() * indices.shape[1])

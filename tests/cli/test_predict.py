@@ -14,6 +14,7 @@ from BYOL.errors import UserError
 from BYOL.evaluation.cross_val_predict import _folds, cross_val_predict, fit_probe
 from BYOL.evaluation.estimate import contradicts_label, estimate_quality
 from BYOL.evaluation.labelled_set import LabelledFeatures
+from BYOL.report.results_table import accuracy_note
 from tests.conftest import TINY, draw_images, make_run
 from tests.evaluation.test_attach_labels import flat_set, rows
 
@@ -320,6 +321,7 @@ def test_a_class_in_the_test_folder_only_is_predicted_with_a_warning(tmp_path, c
     assert "Classes with test images but without training images: c." in said
     results = json.loads((run / "results.json").read_text())["evaluation"]
     assert results["untaught"] == ["c"] and results["class_names"] == ["a", "b", "c"]
+    assert "without training images: c." in accuracy_note(results), "in the report too"
     assert main(["predict", str(run), f"--out={tmp_path}/p.csv"]) == 0
     assert main(["export", str(run), "--classifier=linear", f"--to={tmp_path}/c.safetensors"]) == 0
 

@@ -17,6 +17,10 @@ import BYOL
 from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.evaluation.class_summary import shown_rows
+from BYOL.export.card_results import measures_of
+from BYOL.export.model_card import _classifier
+from BYOL.model.classifier import Classifier
+from BYOL.model.linear_head import constant_layer
 from BYOL.model.weights import weights_digest
 from BYOL.runs.open import open_run
 from tests.conftest import draw_images, make_run
@@ -167,6 +171,27 @@ def test_the_card_has_the_evaluations_of_the_report_in_its_order(images, tmp_pat
     text = card(run, tmp_path)
     assert text.index("At the end of the training, on `images`:") < text.index("By `byol evaluate`")
     assert text.index("| trained | 0.125 |") < text.index("| trained | 0.750 |")
+
+
+def test_the_card_says_what_makes_its_values_doubtful():
+    rows = {"trained": {"linear": {"accuracy": 0.125, "components": 9}}}
+    evaluation = {
+        "rows": rows, "pictures": {"learn": 20, "judge": 4}, "untaught": ["c_d"],
+        "groups": {"learn": 3, "judge": 1, "both": 1}, "leakage": {"checked": 4, "leaked": 1},
+    }  # fmt: skip
+    text = measures_of(evaluation)
+    for warning in ("1 on both sides", "one test group", "without training images: c\\_d.",
+                    "the first 9 principal components",
+                    "Of 4 checked test images, 1 has a near-copy among"):  # fmt: skip
+        assert warning in text
+    evaluation = {"rows": rows, "pictures": {"learn": 4, "judge": 4}, "task": "none", "classes": 0}
+    assert "Frozen features, 4 images without labels. The raw" in measures_of(evaluation)
+
+
+def test_the_card_of_a_classifier_without_an_estimate_has_no_interval():
+    layer, text = constant_layer(np.zeros(2), 3, "classification"), "no estimate of the accuracy"
+    classifier = Classifier(layer, ("a", "b"), "linear", 3, {}, text)
+    assert _classifier(classifier)[0].endswith("\n\nEvaluation: no estimate of the accuracy.")
 
 
 def test_the_card_names_other_features_and_leaves_out_earlier_weights(images, tmp_path, capsys):

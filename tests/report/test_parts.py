@@ -258,6 +258,8 @@ def test_neighbours_that_agree_are_counted_against_chance():
     assert gallery.same_label == 8 and gallery.chance == pytest.approx(4)
     assert all(p.match for _, near in gallery.rows for p in near)
     assert build_gallery(Samples(images := sample([[1.0]]), images), 0, 8) is None
+    pairs = sample(features[:4], [0, 0, 1, 1])  # without the query, one of three has its label
+    assert build_gallery(Samples(pairs, pairs), 0, 8).chance == pytest.approx(3 / 3)
 
 
 def test_the_map_separates_groups_and_accepts_degenerate_features():
