@@ -155,11 +155,7 @@ def _classifier(classifier: Classifier | None) -> list[str]:
 
 
 def _loading(model: ExportModel, name: str) -> str:
-    transform = (
-        "settings = timm.data.resolve_model_data_config(model)\n"
-        "transform = timm.data.create_transform(**settings)"
-    )
-    recipe = f"{loading_recipe(model.spec, name, model.classifier)}\n{transform}"
+    recipe = loading_recipe(model.spec, model.config.input_spec, name, model.classifier)
     kind = "classifier" if model.classifier else "backbone"
     with_byol = (
         "import BYOL\n"

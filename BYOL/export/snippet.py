@@ -1,5 +1,6 @@
 """Python code that loads an exported file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from BYOL.config.backbone_spec import BackboneSpec
@@ -7,6 +8,7 @@ from BYOL.config.tasks import CLASSES, TAGS
 from BYOL.model.backbones import has_fixed_size
 from BYOL.model.classifier import Classifier, output_name
 from BYOL.model.plain_net import PLAIN_NETS
+from BYOL.views.config import InputSpec
 
 _LISTED_NAMES = 5  # class names in a comment
 _NORM_LAYERS = [
@@ -16,20 +18,23 @@ _NORM_LAYERS = [
 
 
 def loading_recipe(
-    spec: BackboneSpec, path: str | Path, classifier: Classifier | None = None
+    spec: BackboneSpec, inputs: InputSpec, path: str | Path, classifier: Classifier | None = None
 ) -> str:
     """Return complete Python code that loads an exported backbone or classifier.
 
     Args:
         spec: what the backbone of the run is built from.
+        inputs: the size and the normalization of its input.
         path: the exported file. A path without a suffix is a folder for the hub.
         classifier: the classifier on the backbone, or None.
     """
     path = Path(path)
-    return "\n".join(_LINES.get(path.suffix, _folder)(spec, path, classifier))
+    return "\n".join(_LINES.get(path.suffix, _folder)(spec, inputs, path, classifier))
 
 
-def _weights(spec: BackboneSpec, path: Path, classifier: Classifier | None) -> list[str]:
+def _weights(
+    spec: BackboneSpec, inputs: InputSpec, path: Path, classifier: Classifier | None
+) -> list[str]:
     from BYOL.model.timm_registry import timm_architecture
 
     name, arguments = timm_architecture(spec.backbone, spec.stem, spec.backbone_args)
@@ -48,6 +53,8 @@ def _weights(spec: BackboneSpec, path: Path, classifier: Classifier | None) -> l
         *([] if spec.norm == "bn" else _NORM_LAYERS),
         f"model.load_state_dict({load}({str(path)!r}), strict=True)",
         "model.eval()",
+        f"# model(x): x is float32 {_shape(spec)}, pixels from 0 to 1, minus "
+        f"{_numbers(inputs.mean)}, divided by {_numbers(inputs.std)}",
         *_activation_comment(classifier),
     ]
 
@@ -71,7 +78,9 @@ def _registration(spec: BackboneSpec) -> list[str]:
     return [line] if from_byol else []
 
 
-def _onnx(spec: BackboneSpec, path: Path, classifier: Classifier | None) -> list[str]:
+def _onnx(
+    spec: BackboneSpec, inputs: InputSpec, path: Path, classifier: Classifier | None
+) -> list[str]:
     output = output_name(classifier)
     return [
         "import onnxruntime",
@@ -82,7 +91,9 @@ def _onnx(spec: BackboneSpec, path: Path, classifier: Classifier | None) -> list
     ]
 
 
-def _program(spec: BackboneSpec, path: Path, classifier: Classifier | None) -> list[str]:
+def _program(
+    spec: BackboneSpec, inputs: InputSpec, path: Path, classifier: Classifier | None
+) -> list[str]:
     output = output_name(classifier)
     return [
         "import torch",
@@ -96,14 +107,22 @@ def _columns_comment(classifier: Classifier | None) -> list[str]:
     return [f"# with a column for each of {_listed(classifier.names)}"] if classifier else []
 
 
-def _folder(spec: BackboneSpec, path: Path, classifier: Classifier | None) -> list[str]:
+def _folder(
+    spec: BackboneSpec, inputs: InputSpec, path: Path, classifier: Classifier | None
+) -> list[str]:
     argument = "" if classifier else ", num_classes=0"
     return [
         "import timm",
         *_registration(spec),
         f"model = timm.create_model({f'local-dir:{path}'!r}, pretrained=True{argument}).eval()",
+        "settings = timm.data.resolve_model_data_config(model)",
+        "transform = timm.data.create_transform(**settings)  # of a PIL image",
         *_activation_comment(classifier),
     ]
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return f"[{', '.join(f'{value:.6g}' for value in values)}]"
 
 
 def _shape(spec: BackboneSpec) -> str:

@@ -119,7 +119,7 @@ def _folder_sections(facts: RunSummary) -> dict[str, Any]:
         "curves": [chart for name, chart in charts.items() if not is_collapse_metric(name)],
         "collapse_metrics": [chart for name, chart in charts.items() if is_collapse_metric(name)],
         "views": file_uri(facts.folder.views),
-        "recipe": loading_recipe(facts.config.only(BackboneSpec), path),
+        "recipe": loading_recipe(facts.config.only(BackboneSpec), facts.config.input_spec, path),
         "exported": path.exists(),
         "settings": settings,
         "changed": [setting for setting in settings if setting.changed],

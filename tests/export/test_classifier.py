@@ -1,6 +1,7 @@
 """``byol export --classifier``: the predictions of ``byol predict`` in a file."""
 
 import json
+import re
 
 import numpy as np
 import onnx
@@ -77,6 +78,8 @@ def test_timm_loads_the_classifier_and_gives_the_predictions_of_predict(
     scope = {}
     exec("\n".join(lines), scope)  # the printed code
     input_spec = open_run(trained).config.input_spec
+    numbers = re.search(r"pixels from 0 to 1, minus (.*), divided by (.*)", recipe).groups()
+    assert list(map(json.loads, numbers)) == [input_spec.mean, input_spec.std]
     with torch.no_grad():
         pixels = normalise(pixels_of(images), input_spec.mean, input_spec.std)
         probabilities = scope["model"](pixels).softmax(1)

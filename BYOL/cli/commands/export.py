@@ -39,7 +39,9 @@ def export_run(config: ExportConfig) -> Answer:
         if found
         else ""
     )
-    recipe = textwrap.indent(loading_recipe(model.spec, path, model.classifier), "  ")
+    recipe = textwrap.indent(
+        loading_recipe(model.spec, model.config.input_spec, path, model.classifier), "  "
+    )
     lines = [*_description(model.classifier), f"written to {path}{checked}; in Python:\n{recipe}"]
     answer = {"to": str(path), **model.metadata, **found, **_evaluation(model.classifier)}
     return answer, "\n".join(lines)
