@@ -193,3 +193,23 @@ def test_lists_and_tables_start_after_an_empty_line(page: Path) -> None:
         assert not line.startswith("|") or previous[:1] in ("", "#", "|"), line
         is_list = bool(line.strip()) and (is_list or is_item)
         previous = line.strip()
+
+
+def test_names_of_the_package_in_docstrings_exist() -> None:
+    root = DOCS.parent / "BYOL"
+    texts = {path: path.read_text(encoding="utf-8") for path in root.rglob("*.py")}
+    missing = []
+    for text in texts.values():
+        for name in re.findall(r":(?:func|class|meth|data|mod):`~?BYOL\.([\w.]+)`", text):
+            *places, last = name.split(".")
+            module = root.joinpath(*places)
+            known = (module / last).with_suffix(".py") in texts or (module / last).is_dir()
+            homes = (
+                module.with_suffix(".py"),
+                module / "__init__.py",
+                module.parent.with_suffix(".py"),
+            )
+            words = " ".join(texts.get(home, "") for home in homes)
+            if not known and not re.search(rf"\b{last}\b", words):
+                missing.append(name)
+    assert not missing

@@ -112,7 +112,7 @@ def _user_message(error: BaseException) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """One command. ``byol NAME`` calls ``NAME_run`` in :mod:`BYOL.cli.commands.NAME`.
+    """One command. ``byol NAME`` calls ``NAME_run`` in ``BYOL.cli.commands.NAME``.
 
     Args:
         summary: its line in the overview.

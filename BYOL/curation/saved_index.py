@@ -75,7 +75,7 @@ def save_index(path: Path, saved: SavedIndex, description: dict[str, Any]) -> No
     Args:
         path: the path of the index.
         saved: the index.
-        description: the result of :func:`describe`.
+        description: the result of :func:`BYOL.curation.feature_description.describe`.
 
     Raises:
         UserError: a file cannot be written.

@@ -126,7 +126,7 @@ def contradicts_label(known: LabelledSet, predictions: np.ndarray) -> np.ndarray
 
     Args:
         known: the labelled images.
-        predictions: (n, count) predictions from :func:`cross_val_predict`.
+        predictions: (n, count) predictions of a cross-validation.
     """
     if known.task != CLASSES or lacking_labels(known):
         return np.zeros(len(known), dtype=bool)

@@ -70,7 +70,7 @@ def evaluate(
         backbone: the trained backbone.
         untrained: the backbone before training.
         train: training images of the protocols, with labels (classes, tags or values: see
-            :func:`BYOL.evaluation.splits.task_of`); only ``cluster`` needs no labels.
+            :func:`BYOL.evaluation.labelled_set.task_of`); only ``cluster`` needs no labels.
         test: test images. If None, a fifth of ``train`` is held out, in whole groups if it has
             groups. Pretraining may have used the held-out images without their labels.
         input_spec: input specification of the backbones.

@@ -44,7 +44,7 @@ def build_predictor(
 
     ``mlp`` is that of the paper, ``linear`` a single trained matrix, and ``none`` the identity,
     with which BYOL collapses (paper, table 5b). The others are never trained: see
-    :mod:`BYOL.model.predictors`, whose :func:`~BYOL.model.predictors.closed_form` has the arguments
+    :mod:`BYOL.model.predictors`, whose :func:`build_closed_form_predictor` has the arguments
     ``rho``, ``eps`` and ``every``.
 
     Raises:
