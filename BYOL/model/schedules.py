@@ -6,6 +6,8 @@ state, so checkpoints need not store any.
 
 import math
 
+from BYOL.errors import UserError
+
 
 def learning_rate(
     step: int, total_steps: int, warmup_steps: int, base_lr: float, batch_size: int
@@ -32,7 +34,12 @@ def tau(step: int, total_steps: int, base_tau: float, schedule: str = "cosine") 
     """Return τ_k = 1 − (1 − τ_base) · (cos(πk/K) + 1)/2, from ``base_tau`` to 1 over the run.
 
     With ``schedule="constant"`` it is always ``base_tau``.
+
+    Raises:
+        UserError: another ``schedule`` than "cosine" and "constant".
     """
+    if schedule not in ("cosine", "constant"):
+        raise UserError(f"schedule={schedule!r} is unknown: choose one of cosine, constant")
     if schedule == "constant":
         return base_tau
     return 1 - (1 - base_tau) * _cosine(step, total_steps)

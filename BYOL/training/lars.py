@@ -5,11 +5,14 @@ uses ‖g + weight_decay·w‖. The steps differ where g and w differ in directi
 and no setting of timm's makes them equal.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from BYOL.errors import SettingsError
 
 
 class LARS(torch.optim.Optimizer):
@@ -21,10 +24,13 @@ class LARS(torch.optim.Optimizer):
     Args:
         params: tensors or groups; a group may set its own ``lr``, ``weight_decay`` and ``adapt``.
         lr: learning rate.
-        momentum: in [0, 1).
+        momentum: in [0, 1].
         weight_decay: added to the gradient of groups with ``adapt``.
         trust: the coefficient η.
         adapt: False for biases and norm parameters: plain momentum SGD without decay.
+
+    Raises:
+        SettingsError: a number is out of range.
 
     ``unfit`` may be set before a step to a bool tensor () on the device. True means that gradients
     were not finite and were replaced by zeros: then the ratio is 0. Otherwise the decay alone would
@@ -42,13 +48,18 @@ class LARS(torch.optim.Optimizer):
         trust: float = 1e-3,
         adapt: bool = True,
     ):
-        defaults = {
+        defaults: dict[str, Any] = {
             "lr": lr,
             "momentum": momentum,
             "weight_decay": weight_decay,
             "trust": trust,
             "adapt": adapt,
         }
+        for name in ("lr", "momentum", "weight_decay", "trust"):
+            value, most = defaults[name], 1 if name == "momentum" else math.inf
+            if isinstance(value, str) or not 0 <= value <= most:
+                accepted = "from 0 up" if name != "momentum" else "from 0 to 1"
+                raise SettingsError(f"{name}={value!r} is out of range: give a number {accepted}")
         super().__init__(params, defaults)
 
     @torch.no_grad()

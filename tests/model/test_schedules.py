@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from BYOL.errors import UserError
 from BYOL.model.schedules import learning_rate, tau
 
 
@@ -41,3 +42,8 @@ def test_learning_rate_and_tau_stay_in_range_and_tau_never_falls(total, data):
 @given(st.integers(1, 1000), st.floats(0, 1))
 def test_constant_tau_is_constant(total, base):
     assert {tau(step, total, base, "constant") for step in range(total + 1)} == {base}
+
+
+def test_an_unknown_schedule_is_named():
+    with pytest.raises(UserError, match="schedule='const' is unknown: choose one of cosine, con"):
+        tau(0, 10, 0.9, "const")

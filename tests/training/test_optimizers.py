@@ -161,3 +161,13 @@ def test_lars_does_not_move_weights_by_their_decay_where_gradients_are_unfit():
 def test_unknown_optimizer_is_named():
     with pytest.raises(UserError, match=r"'adam' is unknown.*lars, sgd, adamw"):
         build_optimizer("adam", _model(), lr=1.0, weight_decay=0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("lr", -0.1), ("lr", "0.1"), ("momentum", 2), ("weight_decay", -1), ("trust", -1)],
+)
+def test_numbers_out_of_range_are_named(name, value):
+    settings = {"lr": 0.1, "weight_decay": 0.0, name: value}
+    with pytest.raises(UserError, match=f"{name}={value!r} is out of range: give a number from 0"):
+        LARS(nn.Linear(2, 2).parameters(), **settings)
