@@ -53,7 +53,7 @@ def _weights(
         *([] if spec.norm == "bn" else _NORM_LAYERS),
         f"model.load_state_dict({load}({str(path)!r}), strict=True)",
         "model.eval()",
-        f"# model(x): x is float32 {_shape(spec)}, pixels from 0 to 1, minus "
+        f"# model(x): x is float32 {_shape(spec.channels, inputs.size)}, pixels from 0 to 1, minus "
         f"{_numbers(inputs.mean)}, divided by {_numbers(inputs.std)}",
         *_activation_comment(classifier),
     ]
@@ -85,7 +85,7 @@ def _onnx(
     return [
         "import onnxruntime",
         f"session = onnxruntime.InferenceSession({str(path)!r})",
-        f"# images: float32 {_shape(spec)}, pixels from 0 to 1",
+        f"# images: float32 {_shape(spec.channels, inputs.size)}, pixels from 0 to 1",
         f'({output},) = session.run(["{output}"], {{"images": images}})',
         *_columns_comment(classifier),
     ]
@@ -98,7 +98,7 @@ def _program(
     return [
         "import torch",
         f"model = torch.export.load({str(path)!r}).module()",
-        f"{output} = model(images)  # images: float32 {_shape(spec)}, pixels from 0 to 1",
+        f"{output} = model(images)  # images: float32 {_shape(spec.channels, inputs.size)}, pixels from 0 to 1",
         *_columns_comment(classifier),
     ]
 
@@ -125,8 +125,8 @@ def _numbers(values: Sequence[float]) -> str:
     return f"[{', '.join(f'{value:.6g}' for value in values)}]"
 
 
-def _shape(spec: BackboneSpec) -> str:
-    return f"(N, {spec.channels}, {spec.image_size}, {spec.image_size})"
+def _shape(channels: int | None, size: int) -> str:
+    return f"(N, {channels}, {size}, {size})"
 
 
 _LINES = {".safetensors": _weights, ".pth": _weights, ".onnx": _onnx, ".pt2": _program}
