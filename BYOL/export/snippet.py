@@ -94,11 +94,11 @@ def _onnx(
 def _program(
     spec: BackboneSpec, inputs: InputSpec, path: Path, classifier: Classifier | None
 ) -> list[str]:
-    output = output_name(classifier)
+    output, shape = output_name(classifier), _shape(spec.channels, inputs.size)
     return [
         "import torch",
         f"model = torch.export.load({str(path)!r}).module()",
-        f"{output} = model(images)  # images: float32 {_shape(spec.channels, inputs.size)}, pixels from 0 to 1",
+        f"{output} = model(images)  # images: float32 {shape}, pixels from 0 to 1",
         *_columns_comment(classifier),
     ]
 
