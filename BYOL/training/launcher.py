@@ -8,6 +8,7 @@ nothing.
 
 import logging
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from BYOL.errors import SettingsError
 
 log = logging.getLogger(__name__)
 _SET_BY_LIGHTNING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
+_GRACE = 20  # seconds that a process has to report that another one has died
 _INTERACTIVE = ("bash", "interactive", "sh", "zsh")  # names of SLURM jobs that are a shell
 
 
@@ -154,6 +156,8 @@ def cluster_environment(devices: int, nodes: int) -> Any:
 
     processes = devices * nodes
     launcher = find_launcher(devices)
+    if processes > 1:
+        _report_before_kill()
     if processes == 1 or launcher.tasks != processes:
         if processes == 1:
             _as_only_process()
@@ -161,6 +165,30 @@ def cluster_environment(devices: int, nodes: int) -> Any:
     if launcher.name == "Lightning":
         return LightningEnvironment()
     return TorchElasticEnvironment() if launcher.name == "torchrun" else _srun(launcher)
+
+
+def _report_before_kill() -> None:
+    """Make Lightning wait before it kills this process because one that it started has died.
+
+    It kills all of them at once, because they may wait for the dead one for ever. If it notices the
+    death before the broken connection does, this process would end without a message.
+    """
+    from lightning_fabric.strategies.launchers import subprocess_script
+
+    observer = subprocess_script._ChildProcessObserver
+    if observer.__module__ == __name__:
+        return
+
+    class PatientObserver(observer):  # type: ignore[misc, valid-type]
+        """Lightning's thread that looks every five seconds whether all processes are alive."""
+
+        def _terminate_all(self) -> None:
+            for process in self._child_processes:
+                process.kill()
+            time.sleep(_GRACE)
+            super()._terminate_all()
+
+    subprocess_script._ChildProcessObserver = PatientObserver  # type: ignore[misc]
 
 
 def _as_only_process() -> None:

@@ -1,6 +1,9 @@
 """What a run needs decides its processes; variables of the environment are compared with it."""
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +209,21 @@ def test_a_full_disk_at_the_start_leaves_no_folder(
     monkeypatch.setattr("BYOL.training.pretrain.save_config", full)
     assert main(["pretrain", str(images), *FLAGS, "--out", str(tmp_path / "run")]) == 2
     assert not list(tmp_path.iterdir())
+
+
+def _watch_a_process_that_fails() -> None:
+    from lightning_fabric.strategies.launchers import subprocess_script
+
+    cluster_environment(2, 1)
+    failed = subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(1)"])
+    subprocess_script._ChildProcessObserver(os.getpid(), [failed], sleep_period=0).start()
+    failed.wait()
+    time.sleep(0.3)
+    os._exit(75)
+
+
+def test_a_process_has_time_to_report_that_another_one_has_died() -> None:
+    process = FORKSERVER.Process(target=_watch_a_process_that_fails)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 75
