@@ -49,7 +49,7 @@ def measures_of(evaluation: dict[str, Any]) -> str:
     ) + (f" {START}: the weights that the training started from." if START in rows else "")
     sentences = [*class_lines(evaluation), *_warnings(evaluation)]
     sentences += comparison_sentences(evaluation)
-    return "\n".join([*lines, "", " ".join([note, *sentences])])
+    return "\n".join([*lines, "", " ".join([note, *map(plain, sentences)])])
 
 
 def _warnings(evaluation: dict[str, Any]) -> list[str]:
@@ -63,4 +63,4 @@ def _warnings(evaluation: dict[str, Any]) -> list[str]:
             f"Of {leakage['checked']:,} checked test images, {leaked:,} {verb} a near-copy among "
             "the training images, so the values may be too good."
         )
-    return [plain(sentence) for sentence in sentences if sentence]
+    return [sentence for sentence in sentences if sentence]

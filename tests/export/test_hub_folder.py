@@ -178,10 +178,11 @@ def test_the_card_says_what_makes_its_values_doubtful():
     evaluation = {
         "rows": rows, "pictures": {"learn": 20, "judge": 4}, "untaught": ["c_d"],
         "groups": {"learn": 3, "judge": 1, "both": 1}, "leakage": {"checked": 4, "leaked": 1},
+        "majority": {"class": "<b>", "accuracy": 0.5},
     }  # fmt: skip
     text = measures_of(evaluation)
     for warning in ("1 on both sides", "one test group", "without training images: c\\_d.",
-                    "the first 9 principal components",
+                    "the first 9 principal components", "Always predicting '\\<b\\>' has",
                     "Of 4 checked test images, 1 has a near-copy among"):  # fmt: skip
         assert warning in text
     evaluation = {"rows": rows, "pictures": {"learn": 4, "judge": 4}, "task": "none", "classes": 0}
