@@ -113,7 +113,10 @@ def train_and_test_images(train: Images, test: Images | None, seed: int) -> tupl
     by_groups = None if known.groups is None else held_out_mask(known, seed)
     problem = holdout_problem(known, by_groups) if known.task == CLASSES else None
     if problem:
-        raise UserError(f"{train.name}: {problem}; give test images as its test/")
+        advice = "give test images as its test/"
+        if known.has_one_label:
+            advice = "label images of another class"
+        raise UserError(f"{train.name}: {problem}; {advice}")
     held = held_out_mask(known, seed) if by_groups is None else by_groups
     return train.subset(np.flatnonzero(~held)), train.subset(np.flatnonzero(held))
 
@@ -139,7 +142,7 @@ def holdout_problem(known: LabelledSet, held: np.ndarray | None = None) -> str |
     """
     counts = known.class_counts()[1]
     if len(counts) < 2:
-        return "all images are of one class"
+        return "all labelled images are of one class"
     several = int((counts >= 2).sum())
     if several < 2:
         return f"of {len(counts):,} classes {several or 'none'} has two images; two classes must"

@@ -126,5 +126,5 @@ def test_unusable_labels_are_reported_and_the_run_continues(tmp_path, capsys):
     file = rows(tmp_path / "labels.csv", "file,kind", *(f"{i:02}.png,same" for i in range(9)))
     argv = ["pretrain", str(pictures), *TINY, "--no-report", "--out", str(run)]
     assert main([*argv, "--labels", str(file)]) == 0
-    assert "no accuracy is reported: all images are of one class" in capsys.readouterr().err
+    assert "reported: all labelled images are of one class" in capsys.readouterr().err
     assert results_of(run)["evaluation"] is None

@@ -406,9 +406,13 @@ def test_classes_that_are_too_small_to_hold_out_are_an_error():
         ([*range(64), 0, 1], "2 test images for 64 classes"),
     ):  # fmt: skip
         assert text in holdout_problem(LabelledSet(np.array(labels)))
-    alone = dataclasses.replace(coloured(9), labels=np.arange(9))
-    with pytest.raises(UserError, match="9 classes none has two"):
-        evaluate(MeanColour(), Blind(), alone, None, SPEC, device=CPU, protocols=("knn",))
+    for own, text in (
+        (np.arange(9), "9 classes none has two images; two classes must; give test images"),
+        (np.zeros(9, int), "all labelled images are of one class; label images of another class"),
+    ):
+        alone = dataclasses.replace(coloured(9), labels=own)
+        with pytest.raises(UserError, match=text):
+            evaluate(MeanColour(), Blind(), alone, None, SPEC, device=CPU, protocols=("knn",))
 
 
 def test_features_are_computed_without_the_cudnn_benchmark():
