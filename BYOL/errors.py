@@ -63,7 +63,9 @@ def ran_out_of_memory(error: BaseException) -> bool:
 def first_line(error: BaseException, limit: int = 200) -> str:
     """Return the message of ``error`` as one line of at most ``limit`` characters.
 
-    The line is the first one that is not blank; without a message it is the name of the class.
+    The line is the first one that is not blank; without a message it is the name of the class. An
+    error of the operating system has no number there if it is 0, which none of its own have.
     """
-    lines = (" ".join(line.split()) for line in str(error).splitlines())
+    message = str(error).removeprefix("[Errno 0] ")
+    lines = (" ".join(line.split()) for line in message.splitlines())
     return next(filter(None, lines), type(error).__name__)[:limit]

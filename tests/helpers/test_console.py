@@ -123,6 +123,7 @@ def test_lines_appear_above_the_bar_of_a_terminal(monkeypatch: pytest.MonkeyPatc
 def test_errors_are_one_line() -> None:
     assert first_line(ValueError("\n  a  fault \nand details")) == "a fault"
     assert first_line(ValueError()) == "ValueError"
+    assert first_line(OSError(0, "it is a folder")) == "it is a folder"
     assert first_line(ValueError("x" * 300), 7) == "x" * 7
 
 

@@ -4,6 +4,7 @@ import json
 import pytest
 import torch
 
+from BYOL.cli.commands.pretrain import summary
 from BYOL.config import load_config
 from BYOL.config.presets import PRESETS, preset_config
 from BYOL.errors import UserError
@@ -266,6 +267,8 @@ def test_a_run_that_the_alarm_stops_reports_its_completed_epochs(images, tmp_pat
     results = pretrain(config)
     assert results["stopped"] and results["epochs"] == 9
     assert results["epochs_seen"] == round(results["steps"] / 5, 2) < 9
+    for seen, text in ((1.0, "1 epoch, "), (1.5, "1.5 epochs, "), (2000.0, "2,000 epochs, ")):
+        assert summary({**results, "epochs_seen": seen}).startswith(text)
     run = open_run(tmp_path / "run")
     facts = read_run_summary(run.folder, run.config)
     assert facts.epoch == results[

@@ -28,7 +28,8 @@ def pretrain_run(config: PretrainConfig) -> Answer:
 
 def summary(results: dict[str, Any]) -> str:
     """The results of a run as text for a terminal."""
-    lines = [counted(results["epochs"], "epoch")]
+    epochs = results.get("epochs_seen", results["epochs"])  # --steps may end within an epoch
+    lines = [counted(int(epochs), "epoch") if epochs == int(epochs) else f"{epochs:,} epochs"]
     if results.get("images_per_second") and "train_seconds" in results:
         lines[0] += (
             f", {counted(results['steps'], 'step')} in {results['train_seconds']} s "
