@@ -116,7 +116,9 @@ def _adjust_to_rarest_tag(score: Measure, truth: LabelledSet, predictions: np.nd
     score["units"] = len(counts) * int(counts.min())
     alone = np.flatnonzero(truth.varying)[counts == 1]
     if len(alone):
-        own = _mean_precision(truth.labels[:, alone], predictions[:, alone], alone < 0)
+        own = _mean_precision(
+            truth.labels[:, alone], predictions[:, alone], np.zeros(len(alone), bool)
+        )
         widen(score, float(own(np.ones((1, len(truth))))[0]), len(alone), len(counts))
 
 

@@ -156,7 +156,7 @@ def _note(results: dict[str, Any], measures: dict[str, Measure]) -> str:
     if START in results["rows"]:
         text += f"\n{START}: the backbone with the initial weights of the run."
     lines = [*class_lines(results), *filter(None, [groups_note(results), teacher_note(results)])]
-    lines += [*restrictions(results["rows"]), *untaught_note(results)]
+    lines += [*restrictions(results["rows"]), *classes_without_training_images(results)]
     text += "".join(f"\n{line}" for line in lines)
     if results.get("left_out"):
         text += f"\nnot for labels of this kind: {', '.join(results['left_out'])}"
@@ -198,7 +198,7 @@ def groups_note(results: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def untaught_note(results: dict[str, Any]) -> list[str]:
+def classes_without_training_images(results: dict[str, Any]) -> list[str]:
     """Return a sentence about classes that no training image has, or no sentence."""
     names = results.get("untaught")
     if not names:

@@ -8,10 +8,10 @@ from BYOL.evaluation.bootstrap import point_estimate
 from BYOL.evaluation.class_summary import shown_rows
 from BYOL.evaluation.table import (
     class_lines,
+    classes_without_training_images,
     comparison_sentences,
     groups_note,
     restrictions,
-    untaught_note,
 )
 from BYOL.export.markdown import plain
 
@@ -54,7 +54,7 @@ def measures_of(evaluation: dict[str, Any]) -> str:
 
 def _warnings(evaluation: dict[str, Any]) -> list[str]:
     """Return sentences about what the images and the features of an evaluation do not show."""
-    sentences = [groups_note(evaluation), *untaught_note(evaluation)]
+    sentences = [groups_note(evaluation), *classes_without_training_images(evaluation)]
     sentences += restrictions(evaluation["rows"])
     leakage = evaluation.get("leakage") or {}
     if leaked := leakage.get("leaked"):

@@ -7,7 +7,7 @@ from typing import Any
 from BYOL.config.tasks import TAGS, VALUES
 from BYOL.evaluation.bootstrap import interval_of
 from BYOL.evaluation.comparison import BASELINES
-from BYOL.evaluation.table import groups_note, restrictions, untaught_note
+from BYOL.evaluation.table import classes_without_training_images, groups_note, restrictions
 from BYOL.evaluation.teacher_note import teacher_note
 from BYOL.report.metric_descriptions import measure_title
 
@@ -114,7 +114,7 @@ def accuracy_note(evaluation: dict[str, Any]) -> str:
     )
     sentences = [
         _counts(evaluation), groups_note(evaluation), teacher_note(evaluation), margins,
-        *restrictions(evaluation["rows"]), *untaught_note(evaluation),
+        *restrictions(evaluation["rows"]), *classes_without_training_images(evaluation),
     ]  # fmt: skip
     return " ".join(sentence for sentence in sentences if sentence)
 

@@ -123,9 +123,10 @@ def sample_features(run: Run, splits: Splits, sample_config: SampleConfig) -> Sa
         UserError: no image can be read.
     """
     bank = _extract(run, _with_classes(splits.labelled or splits.train), sample_config)
-    config, data = run.config, sample_config.data
-    labels = (None, None, data) if data else (config.labels, config.label_column, config.data)
-    source = label_source(*labels)
+    if sample_config.data is None:
+        source = label_source(run.config.labels, run.config.label_column, run.config.data)
+    else:
+        source = label_source(None, None, sample_config.data)
     if splits.test is None:
         return Samples(bank, bank, source)
     return Samples(bank, _extract(run, _with_classes(splits.test), sample_config), source)

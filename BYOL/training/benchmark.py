@@ -196,10 +196,8 @@ class TrialRun:
             callbacks: further callbacks.
         """
         clock = _Clock(torch_device(self.machine.accelerator))
-        alarm, every = (
-            Alarm(functools.partial(likely_cause, self.config)),
-            max(self.config.gauges_every, 1),
-        )
+        alarm = Alarm(functools.partial(likely_cause, self.config))
+        every = max(self.config.gauges_every, 1)
         trainer = build_trainer(
             self.machine,
             accumulate=self.config.accumulate,

@@ -22,6 +22,9 @@ def channel_statistics(
 
     Those that are not specified are those of the initial weights (``of_weights``), those of
     ImageNet, or measured.
+
+    Raises:
+        SettingsError: the specified ones are not as many as the images have channels.
     """
     mean, std = config.mean, config.std
     if mean is None or std is None:

@@ -9,6 +9,7 @@ from BYOL.cli.main import main
 from BYOL.config import load_config
 from BYOL.data.annotations import AnnotationFiles, annotate_splits
 from BYOL.data.cache import to_memory
+from BYOL.data.formats.frames import Brightest
 from BYOL.data.frame_images import FrameImages
 from BYOL.data.sources import open_images
 from BYOL.errors import UserError
@@ -148,3 +149,10 @@ def test_a_header_that_declares_too_many_frames_is_one_image(tmp_path):
     data.NumberOfFrames = 1
     data.save_as(tmp_path / "b.dcm", enforce_file_format=True)
     assert len(open_images(str(tmp_path), frames="all").train) == 2
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.float32])
+def test_the_brightest_value_ignores_no_data_of_every_type(dtype):
+    values = np.array([[[0, 1, 1]], [[1, 1, 0]]], dtype)
+    assert Brightest(low=False, no_data=1).along(values, (0,)).tolist() == [[0, 1, 0]]
+    assert Brightest(low=False, no_data=None).along(values, (0,)).tolist() == [[1, 1, 1]]

@@ -43,6 +43,37 @@ class Frames(Protocol):
 
 
 @dataclass(frozen=True)
+class Brightest:
+    """The brightest value along axes.
+
+    Args:
+        low: low values are bright.
+        no_data: a value that is ignored, as NaN is; None: none.
+    """
+
+    low: bool
+    no_data: float | None
+
+    def along(self, values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+        """Reduce ``axes`` of ``values``; no data where all values are without."""
+        reduce = np.min if self.low else np.max
+        floating = values.dtype.kind == "f"
+        missing = np.isnan(values) if floating else np.zeros(values.shape, dtype=bool)
+        if self.no_data is not None:
+            missing |= values == self.no_data
+        if not missing.any():
+            return reduce(values, axis=axes)
+        ends = (-np.inf, np.inf)
+        if not floating:
+            info = np.iinfo(np.uint8 if values.dtype == bool else values.dtype)
+            ends = (info.min, info.max)
+        darkest = values.dtype.type(ends[self.low])
+        most = reduce(np.where(missing, darkest, values), axis=axes)
+        empty = values.dtype.type(np.nan if self.no_data is None else self.no_data)
+        return np.where(missing.all(axis=axes), empty, most)
+
+
+@dataclass(frozen=True)
 class FrameFile:
     """One frame of a file as an image, see :class:`BYOL.data.formats.stored.ImageSource`.
 
@@ -93,14 +124,9 @@ class FrameFile:
     def _values(self) -> np.ndarray:
         if self.choice != "max":
             return self.opened.values(int(self.choice))
-        most = self.opened.values(0)
+        most, brightest = self.opened.values(0), Brightest(low=False, no_data=self.no_data)
         for frame in range(1, self.opened.frames):
-            values = self.opened.values(frame)
-            higher = np.fmax(most, values)  # NaN only where all are NaN
-            if self.no_data is not None:
-                higher = np.where(values == self.no_data, most, higher)
-                higher = np.where(most == self.no_data, values, higher)
-            most = higher
+            most = brightest.along(np.stack([most, self.opened.values(frame)]), (0,))
         return most
 
     def close(self) -> None:

@@ -46,7 +46,7 @@ class PngFile(PillowFile):
     def read(self, channels: int, min_size: tuple[int, int] = (0, 0)) -> StoredImage:
         """Decode the values; see :class:`BYOL.data.formats.pillow.PillowFile`."""
         encoded = content(self.source)
-        for _ in pixel_chunks(encoded):
+        for _ in pixel_chunks(encoded):  # which verifies the checksums
             pass
         stored = super().read(channels, min_size)
         bits = encoded[_DEPTH_AT]

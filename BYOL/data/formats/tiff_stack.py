@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from BYOL.data.formats.frames import Brightest
 from BYOL.data.formats.micromanager_files import micromanager_parts
 from BYOL.data.formats.stored import ReadOptions, Slice
 from BYOL.data.formats.tiff_missing import MOST_SCALES, fill_empty, page_values
@@ -155,7 +156,7 @@ def _whole(series: Any) -> np.ndarray:
 
 
 def _take_slices(
-    values: np.ndarray, axes: str, place: dict[str, int], brightest: "Brightest | None"
+    values: np.ndarray, axes: str, place: dict[str, int], brightest: Brightest | None
 ) -> np.ndarray:
     """Reduce all axes but Y, X, C and S, and return (H, W, C · S)."""
     others = tuple(i for i, letter in enumerate(axes) if letter not in _KEPT)
@@ -169,38 +170,6 @@ def _take_slices(
     kept = [letter for letter in axes if letter in _KEPT]
     values = values.transpose([kept.index(letter) for letter in _KEPT if letter in kept])
     return np.ascontiguousarray(values).reshape(*values.shape[:2], -1)
-
-
-@dataclass(frozen=True)
-class Brightest:
-    """The brightest value along axes.
-
-    Args:
-        low: low values are bright.
-        no_data: a value that is ignored, as NaN is; None: none.
-    """
-
-    low: bool
-    no_data: float | None
-
-    def along(self, values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-        """Reduce ``axes`` of ``values``; no data where all values are without."""
-        reduce = np.min if self.low else np.max
-        floating = values.dtype.kind == "f"
-        missing = np.isnan(values) if floating else np.zeros(values.shape, dtype=bool)
-        if self.no_data is not None:
-            missing |= values == self.no_data
-        if not missing.any():
-            return reduce(values, axis=axes)
-        ends = (
-            (-np.inf, np.inf)
-            if floating
-            else (np.iinfo(values.dtype).min, np.iinfo(values.dtype).max)
-        )
-        darkest = values.dtype.type(ends[self.low])
-        most = reduce(np.where(missing, darkest, values), axis=axes)
-        empty = values.dtype.type(np.nan if self.no_data is None else self.no_data)
-        return np.where(missing.all(axis=axes), empty, most)
 
 
 def _chosen(count: int, slice_: Slice) -> int:
